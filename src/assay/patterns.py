@@ -36,13 +36,14 @@ def compile_pattern(pattern: str, *, ignore_case: bool = False) -> regex.Pattern
         raise ValueError("patterns with comments or the flags x and V are not read")
     if _parts(pattern) > MOST_PARTS:
         raise ValueError(
-            f"written out the pattern has more than {MOST_PARTS:,} parts: let less be repeated"
+            f"the pattern has more than {MOST_PARTS:,} parts when its repetitions are written "
+            "out; use fewer repetitions"
         )
     try:
         flags = regex.IGNORECASE if ignore_case else 0
         return regex.compile(pattern, flags, cache_pattern=False)
     except (regex.error, RecursionError) as error:
-        raise ValueError(f"it is no regular expression: {error}") from None
+        raise ValueError(f"it is not a valid regular expression: {error}") from None
 
 
 def _parts(pattern: str) -> int:
@@ -60,7 +61,9 @@ def _parts(pattern: str) -> int:
         elif part == ")":
             last = sums.pop()
             if not sums:
-                raise ValueError("it is no regular expression: a bracket is closed, not opened")
+                raise ValueError(
+                    "it is not a valid regular expression: a bracket is closed, not opened"
+                )
             sums[-1] += last
         elif part in "*?+" or found["least"]:
             least = int(found["least"] or part == "+")
@@ -75,5 +78,5 @@ def _parts(pattern: str) -> int:
             break
     else:
         if len(sums) > 1:
-            raise ValueError("it is no regular expression: a bracket is not closed")
+            raise ValueError("it is not a valid regular expression: a bracket is not closed")
     return sum(sums)

@@ -65,7 +65,7 @@ def test_a_key_with_labels_has_no_scope_that_shows_more(store: Store) -> None:
     for scope in ("admin", "files", "fine_tuning", "releases", "traces"):
         with pytest.raises(UsageError, match="sees more than"):
             create_key(store, "support", "x", ["chat", scope], labels=["a"])
-    with pytest.raises(UsageError, match="cannot be a label"):
+    with pytest.raises(UsageError, match="cannot be used as a label"):
         create_key(store, "support", "x", ["chat"], labels=[" "])
 
 

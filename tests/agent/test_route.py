@@ -112,7 +112,11 @@ def test_a_pattern_that_takes_for_ever_counts_as_not_found(
 
 @pytest.mark.parametrize(
     ("fields", "said"),
-    [({}, "needs a condition"), ({"pattern": "("}, "no regular expression"), ({"to": "b"}, "to")],
+    [
+        ({}, "needs a condition"),
+        ({"pattern": "("}, "not a valid regular expression"),
+        ({"to": "b"}, "to"),
+    ],
 )
 def test_a_rule_that_cannot_be_followed_is_refused(fields: dict[str, str], said: str) -> None:
     with pytest.raises(ValidationError, match=said):

@@ -71,5 +71,5 @@ def test_every_string_of_a_tool_is_made_inert() -> None:
 
 
 def test_half_a_character_is_refused() -> None:
-    with pytest.raises(DataError, match="lone surrogate"):
+    with pytest.raises(DataError, match="unpaired surrogate"):
         encoder_of("chatml").encode("a\ud800")

@@ -68,7 +68,7 @@ def test_ctrl_c_is_clean_and_the_same_command_goes_on(pets: Project) -> None:
         text=True,
     )
     assert process.stderr is not None
-    assert any("Going on after step" in line for line in process.stderr)
+    assert any("Continuing after step" in line for line in process.stderr)
     process.kill()
     process.communicate()
 

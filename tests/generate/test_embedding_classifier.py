@@ -128,7 +128,7 @@ def test_what_is_not_likely_enough_is_answered_with_the_label_for_none(
 
 def test_another_embedder_is_refused(embedder: Embedder, tmp_path: Path) -> None:
     other = load_embedder(str(write_embedder(tmp_path, seed=1)))
-    with pytest.raises(ModelError, match="not the one that the classifier has learned from"):
+    with pytest.raises(ModelError, match="not the one that the classifier was trained with"):
         EmbeddingEngine(learned(embedder), other)
     store = Store(tmp_path / "state")
     strange = replace(learned(embedder), embedder=other.name)

@@ -170,7 +170,7 @@ def test_what_was_used_longest_ago_is_unloaded_to_stay_within_the_budget(tmp_pat
     assert _text(made[1]) == answers[1]
     assert _text(made[0]) == answers[0]
     assert loaded() == [True, True, False]
-    with pytest.raises(ModelError, match="GB that models may take"):
+    with pytest.raises(ModelError, match="models may use only"):
         _text(LocalPool(memory_bytes=1000, settings=SERVER).engine(refs[0]))
 
 

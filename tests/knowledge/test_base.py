@@ -204,7 +204,7 @@ def test_a_name_that_is_empty_removes_nothing(base: KnowledgeBase, docs: Path) -
     base.add([docs.resolve()])
     there = len(base.documents())
     for name in ("", "/"):
-        with pytest.raises(UsageError, match="no document is named"):
+        with pytest.raises(UsageError, match="no document was given"):
             base.remove([name])
     assert len(base.documents()) == there
 

@@ -200,7 +200,7 @@ def test_what_is_too_large_of_no_kind_or_not_there_is_not_opened(tmp_path: Path)
     for name, file, reason in (
         ("big.txt", big, "larger than 2 MiB"),
         ("a.exe", big, "type .exe"),
-        ("README", big, "without a type"),
+        ("README", big, "without an extension"),
         ("gone.txt", tmp_path / "gone.txt", "no such file"),
         ("folder.txt", tmp_path, "no such file"),
     ):

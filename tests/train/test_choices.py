@@ -161,7 +161,7 @@ def test_a_training_goes_on_with_its_threads_and_formats(
     torch.set_num_threads(2)
     watcher = Watcher(lambda done: seen.append(torch.get_num_threads()))
     result = run(tmp_path / "a", settings=on, compute=None, progress=watcher)
-    assert watcher.lines == ["Going on after step 2 of 6."]
+    assert watcher.lines == ["Continuing after step 2 of 6."]
     assert set(seen) == {1}
     assert torch.get_num_threads() == 2
     assert (result.compute, result.threads, result.activation_checkpointing) == (

@@ -86,7 +86,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     assert {path.suffix for path in left} == {".safetensors", ".json"}
     again = Stopping(-1, kind)
     finished = train(job_of(embedder, tmp_path / "stopped", again))
-    assert again.said == [f"Going on after step {goes_on} of {4 * STEPS}."]
+    assert again.said == [f"Continuing after step {goes_on} of {4 * STEPS}."]
     assert (finished.embedder, finished.points) == (whole.embedder, whole.points)
     assert not list((tmp_path / "stopped" / "work").rglob("*.safetensors"))
     steps = again.steps

@@ -217,7 +217,7 @@ def test_a_stopped_training_ends_with_the_same_bits(tmp_path: Path) -> None:
 
 def test_kto_refuses_thumbs_that_are_all_alike(tmp_path: Path) -> None:
     up = [thumb for thumb in _as_thumbs(_judged(6)) if thumb.desirable]
-    with pytest.raises(DataError, match="every thumb of the training rows points up"):
+    with pytest.raises(DataError, match="every training row has a thumb up"):
         _run(tmp_path, "kto", train=up)
     _run(tmp_path, "kto", validation=up)
 
@@ -242,7 +242,7 @@ def test_of_two_trainings_with_one_folder_the_second_waits_and_finds_what_is_mad
 
     first = run(tmp_path, progress=Watcher(begin))
     thread.join(60)
-    assert second.lines == ["Another process is on this training; waiting for it to end."]
+    assert second.lines == ["Another process is running this training; waiting for it to finish."]
     assert not second.info  # no step was taken twice
     assert found[0].best_step == first.best_step
     assert found[0].best_validation_loss == first.best_validation_loss

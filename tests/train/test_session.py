@@ -251,7 +251,7 @@ def test_ctrl_c_finishes_the_step_and_the_same_call_goes_on(tmp_path: Path, adap
     assert [p.name for p in (tmp_path / "a" / "checkpoints").iterdir()] == ["step-00000002"]
     watcher = Watcher()
     result = run(tmp_path / "a", settings=own, progress=watcher)
-    assert watcher.lines == ["Going on after step 2 of 6."]
+    assert watcher.lines == ["Continuing after step 2 of 6."]
     assert _bytes(result) == _bytes(whole)
     assert result.points == whole.points
     assert (result.tokens, result.trained_tokens) == (whole.tokens, whole.trained_tokens)
@@ -274,7 +274,7 @@ def test_ctrl_c_during_validation_loses_no_step(
         run(tmp_path / "a", checkpoint_seconds=1e9)
     watcher = Watcher()
     result = run(tmp_path / "a", progress=watcher)
-    assert watcher.lines == ["Going on after step 3 of 6."]
+    assert watcher.lines == ["Continuing after step 3 of 6."]
     assert _bytes(result) == _bytes(whole)
     assert result.points == whole.points
 
@@ -310,7 +310,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     result = run(tmp_path / "a", progress=watcher)
     assert "step-00000005/" in watcher.lines[0]
     assert "damaged" in watcher.lines[0]
-    assert watcher.lines[1] == "Going on after step 4 of 6."
+    assert watcher.lines[1] == "Continuing after step 4 of 6."
     assert _bytes(result) == _bytes(whole)
 
 
@@ -331,7 +331,7 @@ def test_a_disk_that_takes_no_more_is_said_and_the_same_call_goes_on(
         run(tmp_path / "a")
     watcher = Watcher()
     result = run(tmp_path / "a", progress=watcher)
-    assert watcher.lines == ["Going on after step 2 of 6."]
+    assert watcher.lines == ["Continuing after step 2 of 6."]
     assert _bytes(result) == _bytes(whole)
 
 
@@ -367,7 +367,7 @@ GOOD = rows(3)
     [
         (TrainingSequence([5, 6, EOS], [False] * 3, name="row-9"), "nothing to train"),
         (TrainingSequence([5], [True], name="row-9"), "nothing to train"),
-        (TrainingSequence([5] * 65, [True] * 65, name="row-9"), "1 more than the 64 that fit"),
+        (TrainingSequence([5] * 65, [True] * 65, name="row-9"), "1 more than the limit of 64"),
         (TrainingSequence([5, 6], [True] * 2, -1.0, "row-9"), "weight is -1.0"),
         (TrainingSequence([5, 6], [True] * 2, float("nan"), "row-9"), "weight is nan"),
     ],
@@ -393,7 +393,7 @@ def test_an_empty_set_is_refused(tmp_path: Path, kind: str) -> None:
 
 def test_the_context_of_the_model_counts_too(tmp_path: Path) -> None:
     long = TrainingSequence([5] * 40, [True] * 40)
-    with pytest.raises(DataError, match="8 more than the 32 that fit"):
+    with pytest.raises(DataError, match="8 more than the limit of 32"):
         run(tmp_path, loaded=replace(tiny_loaded(), context_length=32), train=[long])
 
 
@@ -467,7 +467,7 @@ def test_a_model_whose_prefixes_are_not_shared_is_named(tmp_path: Path) -> None:
     run(tmp_path, loaded=loaded, progress=watcher)
     assert watcher.lines == [
         "Prefixes of GraniteForCausalLM cannot be shared yet: rows are computed whole, "
-        "one behind the other."
+        "one after the other."
     ]
 
 
@@ -528,7 +528,7 @@ def test_a_model_with_an_adapter_is_refused(tmp_path: Path) -> None:
 
     loaded = tiny_loaded()
     adapted = PeftModel.from_pretrained(loaded.model, str(result.adapter))
-    with pytest.raises(ModelError, match="carries an adapter already"):
+    with pytest.raises(ModelError, match="already has an adapter"):
         run(tmp_path / "b", loaded=replace(loaded, model=adapted))
 
 

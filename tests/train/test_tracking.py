@@ -99,7 +99,7 @@ def test_every_point_is_written_once_though_the_run_is_interrupted(
         tracked(tmp_path, [kind], progress=Watcher(stop_at_5))
     watcher = Watcher()
     result = tracked(tmp_path, [kind], progress=watcher)
-    assert watcher.lines == ["Going on after step 3 of 6."]
+    assert watcher.lines == ["Continuing after step 3 of 6."]
     check(READERS[kind](tmp_path / "tracking"), result)
 
 

@@ -216,8 +216,8 @@ def timed_template(text: str) -> Callable[..., str]:
             written: str = template.render(**given)
         except (TimeoutError, RecursionError, MemoryError):
             raise ModelError(
-                f"the chat template of this model does not come to an end in {RENDER_S:g} s.",
-                fix="Use another model, or mend chat_template in its folder.",
+                f"the chat template of this model does not finish within {RENDER_S:g} s.",
+                fix="Use another model, or repair chat_template in its folder.",
             ) from None
         return written
 

@@ -113,7 +113,7 @@ class Encoder:
                 ids += whole[bool(left) : len(whole) - bool(right)]
         if len(pieces) > 1 and not self.control_ids.isdisjoint(ids):
             raise ModelError(
-                "this tokenizer makes a control token even of its parts, so text that contains "
+                "this tokenizer builds a control token even from its parts, so text that contains "
                 f"one cannot be made harmless: {text.replace(MARK, '')[:80]!r}.",
                 fix="Remove it from the text.",
             )
@@ -124,8 +124,8 @@ class Encoder:
             ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         except (UnicodeEncodeError, TypeError):
             raise DataError(
-                f"this text holds half a character (a lone surrogate): {text[:80]!a}.",
-                fix="Save the file as proper UTF-8.",
+                f"this text contains half of a character (an unpaired surrogate): {text[:80]!a}.",
+                fix="Save the file as valid UTF-8.",
             ) from None
         return ids
 

@@ -144,7 +144,7 @@ def fit_tfidf(train: Sequence[Example], settings: TfidfSettings) -> ClassicalMod
         features = hstack([part.fit_transform(texts) for part in parts], format="csr")
     except ValueError:  # scikit-learn's "empty vocabulary"
         raise DataError(
-            "the inputs of the training examples hold no words.",
+            "the inputs of the training examples contain no words.",
             fix="Look at them with `assay data show`.",
         ) from None
     coefficients, intercept = fit_labels(features, train, labels, settings.strength)

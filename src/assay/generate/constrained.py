@@ -62,7 +62,7 @@ class Constraint:
 
     def _error(self) -> ModelError:
         return ModelError(
-            f"the answer's schema cannot be followed to its end: "
+            "the answer's schema cannot be enforced to the end: "
             f"{_reason(self.matcher.get_error())}.",
             fix="Make the schema smaller.",
         )
@@ -125,7 +125,7 @@ class Grammars:
 
             compiled = LLMatcher(self._tokens(), grammar, log_level=0)
             if error := compiled.get_error():
-                raise ConfigError(f"constrained decoding cannot follow this: {error}.")
+                raise ConfigError(f"constrained decoding does not support this: {error}.")
             while len(self._compiled) >= MOST_KEPT:  # clients choose them, and each takes memory
                 oldest, *_ = self._compiled
                 self._compiled.pop(oldest, None)
@@ -174,7 +174,7 @@ def _checked(grammar: str, where: str) -> str:
     failed, messages = LLMatcher.validate_grammar_with_warnings(grammar)
     if failed:
         raise ConfigError(
-            f"constrained decoding cannot follow this: {_reason(messages[0])}.",
+            f"constrained decoding does not support this: {_reason(messages[0])}.",
             where=where,
             fix="Leave that part out, or set generate.constrained to off.",
         )
@@ -185,7 +185,7 @@ def _checked(grammar: str, where: str) -> str:
 def _oversize(part: Any) -> Iterator[str]:
     """What in a schema is more than a parser can hold."""
     if isinstance(part, str) and len(part) > LONGEST_TEXT:
-        yield f"a text of {len(part)} characters (at most {LONGEST_TEXT})"
+        yield f"a string of {len(part)} characters (at most {LONGEST_TEXT})"
     elif isinstance(part, list):
         for inner in part:
             yield from _oversize(inner)
@@ -217,7 +217,7 @@ def byte_matcher(grammar: str) -> LLMatcher:
     error = matcher.get_error() or _failure(matcher, bytewise.vocab_size)
     if error:
         raise ConfigError(
-            f"constrained decoding cannot follow this: {_reason(error)}.",
+            f"constrained decoding does not support this: {_reason(error)}.",
             where="output_schema",
             fix="Make it smaller: fewer properties in one object, shorter constants; or set "
             "generate.constrained to off.",
@@ -268,7 +268,7 @@ def choices_grammar(choices: tuple[str, ...]) -> str:
         raise ConfigError(
             "there is nothing to choose from, or a choice is empty.",
             where="labels",
-            fix="Name at least one label, none of them empty.",
+            fix="Provide at least one label, and leave none empty.",
         )
     grammar: str = LLMatcher.grammar_from_lark(choices_rules(choices))
     return _checked(grammar, "labels")

@@ -184,7 +184,7 @@ def fit_head(
         try:
             counted = words.fit_transform([example.input for example in train])
         except ValueError:  # scikit-learn's "empty vocabulary"
-            raise DataError("the inputs of the training examples hold no words.") from None
+            raise DataError("the inputs of the training examples contain no words.") from None
         features = hstack([csr_matrix(features), settings.words * counted], format="csr")
         vocabulary, tensors["idf"] = tuple(words.get_feature_names_out()), words.idf_
     coefficients, intercept = fit_labels(features, train, labels, settings.strength)
@@ -285,7 +285,7 @@ def load_embedding_classifier(blob: bytes) -> EmbeddingClassifier:
         )
         is_sound = made.temperature > 0 and (doubt is None or 0 < doubt.threshold <= 1)
         if not (labels and made.dimension > 0 and is_sound):
-            raise ValueError("its numbers are none that are learned")
+            raise ValueError("its numbers are not valid")
         made.answers([""], np.zeros((1, made.dimension), dtype=np.float32))
         return made
 
@@ -302,9 +302,9 @@ class EmbeddingEngine:
     def __init__(self, model: EmbeddingClassifier, embedder: Embedder) -> None:
         if (embedder.identity, embedder.dimension) != (model.identity, model.dimension):
             raise ModelError(
-                "this embedder is not the one that the classifier has learned from.",
+                "this embedder is not the one that the classifier was trained with.",
                 where=model.embedder,
-                fix="Bring back its files as they were, or train the classifier again with `assay "
+                fix="Restore its original files, or train the classifier again with `assay "
                 "compare`.",
             )
         self.model, self.embedder = model, embedder

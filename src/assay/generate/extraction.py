@@ -225,7 +225,7 @@ class ExtractEngine:
         for place in islice(self._order(vector), MOST_TRIED):
             if self._fitting(place, schema):
                 return Answer(self.model.answers[place])
-        error = "no similar record that was learned from follows the schema that is asked for"
+        error = "no similar training record follows the requested schema"
         return Answer("", finish="refused", error=error)
 
     def _order(self, vector: Vectors) -> Iterator[int]:

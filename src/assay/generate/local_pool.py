@@ -247,8 +247,8 @@ class LocalPool:
             entry = self._entries[name]
             if entry.bytes > self.memory_bytes:
                 raise ModelError(
-                    f"this model takes {entry.bytes / 1e9:.1f} GB, of the "
-                    f"{self.memory_bytes / 1e9:.1f} GB that models may take.",
+                    f"this model needs {entry.bytes / 1e9:.1f} GB, but models may use only "
+                    f"{self.memory_bytes / 1e9:.1f} GB.",
                     where=name,
                     fix="Allow more memory, or serve a smaller model.",
                 )

@@ -147,9 +147,9 @@ def check_embedder(embedder: Embedder, name: str, identity: str) -> None:
     """
     if embedder.identity != identity:
         raise ModelError(
-            "this embedder is not the one that the rows were embedded by.",
+            "this embedder is not the one that embedded the rows.",
             where=name,
-            fix="Bring back its files as they were, or make the agent again with `assay compare`.",
+            fix="Restore its original files, or make the agent again with `assay compare`.",
         )
 
 

@@ -45,20 +45,21 @@ def read_predictions(path: Path, ids: Sequence[str]) -> list[str]:
             found[index], first_line[index] = output, line
     missing = [ids[i] for i in range(len(ids)) if i not in found]
     for what, names in (
-        ("name no row of the holdout", unknown),
-        ("answer a row twice", twice),
+        ("do not name a row of the holdout", unknown),
+        ("answer a row that another line answers, too", twice),
     ):
         if names:
             raise DataError(
                 f"{len(names)} of the lines {what}: {_first_few(names)}.",
                 where=str(path),
-                fix="Give each row of the holdout one line, by its id or its number from 1.",
+                fix="Write one line for each row of the holdout, with its id or its "
+                "number, counted from 1.",
             )
     if missing:
         raise DataError(
             f"{len(missing)} of the {len(ids)} rows have no answer: {_first_few(missing)}.",
             where=str(path),
-            fix="Every row of the holdout needs an output; it may be an empty text.",
+            fix="Every row of the holdout needs an output; it may be an empty string.",
         )
     return [found[i] for i in range(len(ids))]
 
@@ -74,7 +75,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
                 raise DataError(f"the field `{name}` is missing.", where=where)
         key, output = raw.value["id"], raw.value["output"]
         if isinstance(key, bool) or not isinstance(key, str | int):
-            raise DataError("`id` is neither a text nor a row number.", where=where)
+            raise DataError("`id` is neither a string nor a row number.", where=where)
         text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
         yield raw.line, str(key), text
 

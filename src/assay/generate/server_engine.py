@@ -97,7 +97,7 @@ class _GrammarCheck(Iterator[Piece | End]):
         if isinstance(piece, Piece) and not self._matcher.consume_tokens(list(piece.text.encode())):
             self.close()
             raise ModelError(
-                "the answer does not follow its schema: the server has given the schema up.",
+                "the server stopped enforcing the schema, and the answer does not follow it.",
                 fix="Make the schema smaller.",
             )
         return piece

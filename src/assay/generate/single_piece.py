@@ -39,7 +39,7 @@ class SinglePieceEngine:
         names = ("top_p", "presence_penalty", "frequency_penalty", "logit_bias", "stop", "logprobs")
         for name in names:
             if getattr(sampling, name) != getattr(_DEFAULT, name):
-                raise UsageError(f"this model's engine knows no {name}.")
+                raise UsageError(f"this model's engine does not support {name}.")
         request = Request(
             messages=tuple(messages),
             tools=tuple(tools),
@@ -53,8 +53,8 @@ class SinglePieceEngine:
         length = self._engine.prompt_length(request)
         if length >= self.context_length:
             raise PromptTooLongError(
-                f"the request has {length} tokens, the model's context holds "
-                f"{self.context_length} with the answer."
+                f"the request has {length} tokens, but prompt and answer may have at most "
+                f"{self.context_length} together."
             )
         [answer] = self._engine.answer([request])
         if not answer.has_answered:

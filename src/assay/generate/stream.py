@@ -38,7 +38,7 @@ class SetUpError(ModelError):
     """
 
     def __init__(self, name: str, why: AssayError) -> None:
-        super().__init__(f"{name} cannot be asked as it is set up here.", fix=str(why))
+        super().__init__(f"{name} cannot be used as it is configured here.", fix=str(why))
 
 
 @dataclass(frozen=True, slots=True)

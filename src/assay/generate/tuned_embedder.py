@@ -58,7 +58,7 @@ def _load(name: str, data: bytes) -> Embedder:
             raise ModelError(
                 "this embedder is not the one that was trained.",
                 where=embedder,
-                fix="Bring back its files as they were, or train it again with `assay compare`.",
+                fix="Restore its original files, or train it again with `assay compare`.",
             )
         return base.with_weights(name, name.removeprefix(SCHEME), tensors)
 

@@ -140,14 +140,15 @@ class KnowledgeBase:
             for name in documents:
                 if not name.strip("/"):
                     raise UsageError(
-                        "no document is named.", fix="`assay knowledge list` names them."
+                        "no document was given.",
+                        fix="Run `assay knowledge list` to see the documents.",
                     )
                 folder = name.rstrip("/") + "/"
                 matched = {p for p in (*there, *failed) if p == name or p.startswith(folder)}
                 if not matched:
                     raise NotFoundError(
                         f"there is no document {name!r} in {self.name}.",
-                        fix="`assay knowledge list` names them.",
+                        fix="Run `assay knowledge list` to see the documents.",
                     )
                 gone |= matched
             for copy in self._copies():  # first: killed before it is through, it is asked again
@@ -390,7 +391,7 @@ class KnowledgeBase:
         ):
             try:
                 if records.base_id(self._store, self.owner, self.name) != base:
-                    raise StateError(f"{self.name} was removed meanwhile.", fix="Try again.")
+                    raise StateError(f"{self.name} was removed in the meantime.", fix="Try again.")
             except (NotFoundError, StateError):
                 erase(folder)  # the lock has made it anew
                 raise

@@ -80,10 +80,10 @@ def check_vectors(table: Any, name: str, encoder: Encoder) -> None:
         same = known == encoder.identity
     if not same:
         raise StateError(
-            f"the vectors that are there were made by another model than the one that is called "
-            f"{name} now.",
-            fix="`assay knowledge rebuild` makes all of them anew. A server that runs since before "
-            "a rebuild is started anew.",
+            "the stored vectors were made by a different model from the one that is now called "
+            f"{name}.",
+            fix="Run `assay knowledge rebuild` to compute all of them again, then restart "
+            "every server that was already running.",
         )
 
 

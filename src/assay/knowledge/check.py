@@ -90,7 +90,9 @@ def _damage(builder: Builder, present: Build, documents: Sequence[Document]) -> 
             assert kind is not None
             builder.texts.get(document.sha256, kind)
         except IndexBrokenError:
-            found.append(f"the text of {document.path} is gone or damaged: add it again.")
+            found.append(
+                f"the text of {document.path} is missing or damaged; add the document again."
+            )
     if present.table is None:
         return found
     try:
@@ -111,7 +113,7 @@ def _damage(builder: Builder, present: Build, documents: Sequence[Document]) -> 
     if odd:
         found.append(f"{odd} vectors are not of length 1.")
     if not waiting or any(waiting):
-        found.append("BM25 does not see all passages.")
+        found.append("the BM25 index does not contain all passages.")
     return found
 
 

@@ -58,7 +58,9 @@ def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
     found = tuple(sorted(set(labels)))
     for label in found:
         if not label.strip() or len(label) > 200 or "\0" in label:
-            raise UsageError(f"{label!r} cannot be a label.", fix="Use up to 200 characters.")
+            raise UsageError(
+                f"{label!r} cannot be used as a label.", fix="Use up to 200 characters."
+            )
     return found
 
 

@@ -42,7 +42,7 @@ PLAIN = frozenset({"text", "markdown"})
 UNFORMATTED = frozenset({"text", "pdf"})
 """Whose text is no Markdown: a "#" in it is no heading."""
 _NEEDS_UTF8 = frozenset({"html", "csv", "tsv"})
-_NO_TYPE = "files without a type, such as .pdf, are not read."
+_NO_TYPE = "files without an extension, such as .pdf, are not read."
 _WORKER = Path(__file__).with_name("parse_worker.py")
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ")  # no keys, no tokens
 _STARTING_SECONDS = 60.0
@@ -150,7 +150,7 @@ class Parser:
         pages = tuple(Page(number, _clean(text)) for number, text in reply["pages"])
         if sum(len(page.text) for page in pages) > self.limits.characters:
             raise UnreadableError(
-                f"it holds more than {self.limits.characters} characters of text."
+                f"it contains more than {self.limits.characters} characters of text."
             )
         if not any(page.text.strip() for page in pages):
             scanned = ", perhaps a scan" if kind == "pdf" else ""
@@ -182,7 +182,7 @@ class Parser:
             return _Worker(self.limits)
         except (_DiedError, TimeoutError):
             raise ModelError(
-                "the process that reads documents does not start.",
+                "the process that reads documents could not be started.",
                 fix="Free some memory, or lift the limits of the shell (ulimit), and try again.",
             ) from None
 

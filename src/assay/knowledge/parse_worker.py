@@ -107,7 +107,7 @@ class Reader:
             found = [(None, _kreuzberg(kind, data).content)]
         if sum(len(text) for _, text in found) > self._limits["characters"]:
             raise UnreadableError(
-                f"it holds more than {self._limits['characters']} characters of text."
+                f"it contains more than {self._limits['characters']} characters of text."
             )
         return found
 
@@ -151,7 +151,9 @@ def check_archive(data: bytes, limits: dict[str, int]) -> None:
     Each member is unpacked once in pieces, since what its header says of its size may be a lie.
     """
     if not zipfile.is_zipfile(io.BytesIO(data)):
-        raise UnreadableError("it is damaged, encrypted, or of another format than its name says.")
+        raise UnreadableError(
+            "it is damaged, encrypted, or its format does not match its file name."
+        )
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = archive.infolist()
         if len(members) > limits["entries"]:

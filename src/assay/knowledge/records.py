@@ -126,7 +126,7 @@ def make_base(store: Store, owner: str, name: str) -> str:
     if not _KEPT.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot be the name of a knowledge base.",
-            fix="Use letters, digits, dots, hyphens and underscores, at most 100.",
+            fix="Use at most 100 letters, digits, dots, hyphens and underscores.",
         )
     try:
         with store.session() as session:
@@ -175,7 +175,7 @@ def build_of(store: Store, base: str, snapshot: str) -> Build:
     if row is None:
         raise NotFoundError(
             f"the state {snapshot[:12]} of this knowledge base is no longer kept.",
-            fix="Search its present state, or add the documents of then again.",
+            fix="Search its current state, or add the documents of that state again.",
         )
     return _build(row)
 
@@ -363,7 +363,8 @@ def _base(session: Session, owner: str, name: str) -> KnowledgeBaseRow:
     if found is None:
         raise NotFoundError(
             f"there is no knowledge base {name!r}.",
-            fix="`assay knowledge list` names them; `assay knowledge add` makes one.",
+            fix="Run `assay knowledge list` to see all of them, or `assay knowledge add` "
+            "to create one.",
         )
     return found
 

@@ -73,11 +73,11 @@ class Search:
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
-            raise UsageError(f"{self.mode!r} is no way to search.", fix="Use bm25, dense, hybrid.")
+            raise UsageError(f"{self.mode!r} is not a search mode.", fix="Use bm25, dense, hybrid.")
         if not 1 <= self.k <= MOST:
-            raise UsageError(f"{self.k} passages were asked for.", fix=f"Ask for 1 to {MOST}.")
+            raise UsageError(f"{self.k} passages were requested.", fix=f"Request 1 to {MOST}.")
         if self.weight is not None and not 0 <= self.weight <= 1:
-            raise UsageError(f"{self.weight} is no weight.", fix="Give a number from 0 to 1.")
+            raise UsageError(f"{self.weight} is not a weight.", fix="Give a number from 0 to 1.")
 
 
 @dataclass(slots=True)

@@ -36,7 +36,7 @@ class KnowledgeSettings:
     def __post_init__(self) -> None:
         if self.language not in LANGUAGES:
             raise UsageError(
-                f"{self.language!r} is no language whose words can be indexed.",
+                f"{self.language!r} is not a language whose words can be indexed.",
                 fix=f"Use one of {', '.join(LANGUAGES)}.",
             )
         if self.chunk_tokens < 1:
@@ -66,6 +66,6 @@ def same_settings(
     if asked not in (None, there):
         raise StateError(
             f"{name} was made with {there}, not with {asked}.",
-            fix="`assay knowledge rebuild` makes all of it anew with other settings.",
+            fix="Run `assay knowledge rebuild` to create it again with other settings.",
         )
     return there

@@ -83,7 +83,7 @@ def _named(file: Path) -> SourceFile | FailedDocument:
         name.encode()
     except UnicodeEncodeError:
         shown = name.encode(errors="backslashreplace").decode()
-        return FailedDocument(shown, "its name is no text in UTF-8.")
+        return FailedDocument(shown, "its name is not valid UTF-8.")
     if len(name) > LONGEST_NAME:
         return FailedDocument(
             name[:LONGEST_NAME], f"its path is longer than {LONGEST_NAME} characters."

@@ -127,7 +127,7 @@ class Tables:
         return IndexBrokenError(
             f"its index cannot be read ({str(error).strip().splitlines()[0][:200]}).",
             where=str(self.folder / (name + SUFFIX)),
-            fix="`assay knowledge rebuild` makes it anew from the documents' texts.",
+            fix="Run `assay knowledge rebuild` to create it again from the documents' texts.",
         )
 
     def names(self) -> list[str]:
@@ -154,9 +154,9 @@ def erase(folder: Path) -> None:
             # Somebody removes it at the same moment, or has put the file of a lock into it.
             if last or error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
                 raise AssayError(
-                    f"what is no longer needed cannot be removed ({error.strerror}).",
+                    f"files that are no longer needed cannot be removed ({error.strerror}).",
                     where=str(error.filename or folder),
-                    fix="Mend that, then run the same command again.",
+                    fix="Fix the cause, then run the same command again.",
                 ) from None
         else:
             return

@@ -39,9 +39,10 @@ class Texts:
             body = json_reader.read(self._path(sha256, kind).read_bytes())
         except (OSError, ValueError):
             raise IndexBrokenError(
-                "the text of a document is gone or damaged.",
+                "the text of a document is missing or damaged.",
                 where=str(self._path(sha256, kind)),
-                fix="Remove the document and add it again; `assay knowledge check` names it.",
+                fix="Run `assay knowledge check` to see which one, then remove the "
+                "document and add it again.",
             ) from None
         return ParsedDocument(
             tuple(Page(number, text) for number, text in body["pages"]),

@@ -50,7 +50,7 @@ def adapt(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
     """
     if hasattr(loaded.model, "peft_config"):
         raise ModelError(
-            "the model carries an adapter already; training starts from base weights.",
+            "the model already has an adapter, but training must start from base weights.",
             where=loaded.ref,
             fix="Load it without an adapter.",
         )
@@ -87,7 +87,7 @@ def _beside(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
             config.base_model_name_or_path = loaded.ref  # PEFT has put a folder of this machine
         except ValueError as error:
             raise ModelError(
-                f"no adapter can be put on this model ({str(error).splitlines()[0]}).",
+                f"no adapter can be added to this model ({str(error).splitlines()[0]}).",
                 where=loaded.ref,
                 fix="Choose a decoder of linear layers, such as the starter model, or "
                 "fine_tune.adapter: full.",

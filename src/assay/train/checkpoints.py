@@ -124,7 +124,8 @@ def save(
         raise ModelError(
             f"the checkpoint cannot be written ({str(error).splitlines()[0]}).",
             where=str(_path(folder, state.step)),
-            fix="Free some space; the same command goes on from the checkpoint before it.",
+            fix="Free some space, then run the same command again; it continues from the "
+            "previous checkpoint.",
         ) from None
     _prune(folder)
 
@@ -160,7 +161,7 @@ def _whole(folder: Path, step: int, key: str, progress: Progress) -> Checkpoint 
             state, _read_tensors(path, WEIGHTS, raw), _read_tensors(path, OPTIMIZER, raw)
         )
     except ModelError as error:
-        progress.say(f"{error} Going on from the checkpoint before it, if there is one.")
+        progress.say(f"{error} Continuing from the previous checkpoint, if there is one.")
         return None
 
 
@@ -191,14 +192,16 @@ def _steps(folder: Path) -> list[int]:
 def _read_state(path: Path) -> dict[str, Any]:
     raw = sealed.read_whole(path / STATE)
     if raw.get("format") != FORMAT:
-        raise ModelError("this checkpoint is of another version of Assay.", where=str(path))
+        raise ModelError(
+            "this checkpoint was written by another version of Assay.", where=str(path)
+        )
     return raw
 
 
 def _check(path: Path, name: str, raw: dict[str, Any]) -> None:
     file = path / name
     if not file.is_file() or sha256_file(file) != raw["files"][name]:
-        raise ModelError("this file of a checkpoint is damaged.", where=str(file))
+        raise ModelError("this checkpoint file is damaged.", where=str(file))
 
 
 def _read_tensors(path: Path, name: str, raw: dict[str, Any]) -> dict[str, Tensor]:

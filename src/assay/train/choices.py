@@ -122,7 +122,7 @@ def _checkpointing(job: TrainingJob, compute: Compute) -> bool:
     able = loaded.model.supports_gradient_checkpointing
     if settings.activation_checkpointing == "on" and not able:
         raise ModelError(
-            f"{type(loaded.model).__name__} cannot compute its activations twice.",
+            f"{type(loaded.model).__name__} does not support activation checkpointing.",
             where=loaded.ref,
             fix="Set fine_tune.activation_checkpointing: off.",
         )

@@ -167,8 +167,8 @@ def check_memory(model: nn.Module, units: Sequence[Unit], settings: FineTune, co
     needed = training_bytes(model, units, settings, compute)
     if needed > available:
         raise no_memory(
-            f"training needs about {readable(needed)} beside the base weights, and "
-            f"{readable(available)} are free.",
+            f"training needs about {readable(needed)} in addition to the base weights, but only "
+            f"{readable(available)} is free.",
             model,
             units,
             settings,

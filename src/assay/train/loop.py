@@ -92,7 +92,7 @@ class Run:
                 part: value if part == "step" else value.to(parameter.device)
                 for part, value in values.items()
             }
-        self.job.progress.say(f"Going on after step {self.state.step} of {self.total_steps}.")
+        self.job.progress.say(f"Continuing after step {self.state.step} of {self.total_steps}.")
         for point in self.state.points:
             self.plot(point, {})
 

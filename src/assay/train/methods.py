@@ -65,8 +65,8 @@ def pairs(examples: Sequence[Example], template: Template, prompt: str) -> list[
             raise DataError(
                 "there is no rejected answer to learn from.",
                 where=example.id,
-                fix="fine_tune.method dpo, ipo and orpo need a better and a worse answer in every "
-                "row; kto takes thumbs, sft answers.",
+                fix="fine_tune.method dpo, ipo and orpo need a better and a worse answer "
+                "in every row; kto needs a thumb up or down, sft only answers.",
             )
         chosen = _row(example, example.target, template, prompt)
         rejected = _row(example, example.rejected[-1], template, prompt)
@@ -74,7 +74,7 @@ def pairs(examples: Sequence[Example], template: Template, prompt: str) -> list[
             raise DataError(
                 "the chosen and the rejected answer are the same.",
                 where=example.id,
-                fix="Remove the row; it teaches nothing.",
+                fix="Remove the row; nothing can be learned from it.",
             )
         made.append(Pair((chosen, rejected)))
     return made
@@ -91,7 +91,7 @@ def thumbs(examples: Sequence[Example], template: Template, prompt: str) -> list
         liked = True if example.rejected else example.desirable
         if liked is None:
             raise DataError(
-                "there is neither a thumb nor a rejected answer.",
+                "the row has neither a thumb up or down nor a rejected answer.",
                 where=example.id,
                 fix='fine_tune.method kto needs "label": true or false in every row; use sft for '
                 "answers without a judgement.",
@@ -123,7 +123,7 @@ def train_by_method(job: TrainingJob) -> TrainResult:
     """
     job = job.validate()
     method = job.settings.method
-    said = "Another process is on this training; waiting for it to end."
+    said = "Another process is running this training; waiting for it to finish."
     with one_at_a_time(job.folder / "lock", lambda: job.progress.say(said)):
         choices = choose(job)
         sets = [job.train, job.validation]
@@ -154,7 +154,7 @@ def _check_both(thumbs: Sequence[Thumb]) -> None:
     kinds = {thumb.desirable for thumb in thumbs}
     if len(kinds) == 1:
         raise DataError(
-            f"every thumb of the training rows points {'up' if True in kinds else 'down'}.",
-            fix="fine_tune.method kto learns from the difference and needs both; use sft for "
-            "answers that are all good.",
+            f"every training row has a thumb {'up' if True in kinds else 'down'}.",
+            fix="fine_tune.method kto learns from the difference, so it needs both; use "
+            "sft for answers that are all good.",
         )

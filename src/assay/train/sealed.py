@@ -29,7 +29,7 @@ def read(path: Path, key: str, progress: Progress) -> dict[str, Any] | None:
     try:
         body = read_whole(path)
     except ModelError as error:
-        progress.say(f"{error} What it held is computed again.")
+        progress.say(f"{error} Its contents are computed again.")
         return None
     return body if body.get("key") == key else None
 

@@ -103,14 +103,15 @@ def check_sequences(sequences: Sequence[TrainingSequence], kind: str, limit: int
             )
         if len(row.ids) > limit:
             raise DataError(
-                f"{len(row.ids)} tokens, {len(row.ids) - limit} more than the {limit} that fit.",
+                f"the row has {len(row.ids)} tokens, {len(row.ids) - limit} more than the limit "
+                f"of {limit}.",
                 where=where,
                 fix="Shorten or leave out the row, or raise fine_tune.max_tokens "
                 "(at most the model's context).",
             )
         if not row.trained_tokens:
             raise DataError(
-                "there is nothing to train: no token of it is to be predicted.",
+                "the row has no tokens to train on.",
                 where=where,
                 fix="Give it an assistant turn with text, or leave the row out.",
             )

@@ -113,7 +113,7 @@ def train_units(
     )
     check_memory(model, train, as_chosen, choices.compute)
     if (layout := layout_of(model)) != "tree":
-        how = "one behind the other" if layout == "packed" else "padded to one length"
+        how = "one after the other" if layout == "packed" else "padded to one length"
         kind = type(model).__name__
         job.progress.say(
             f"Prefixes of {kind} cannot be shared yet: rows are computed whole, {how}."
@@ -127,7 +127,7 @@ def train_units(
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
-            what = "the memory ran out during training."
+            what = "training ran out of memory."
             raise no_memory(what, model, train, as_chosen, choices.compute) from None
         return _finish(run, choices)
 

@@ -281,8 +281,8 @@ def check_head(model: nn.Module, sequence: TrainingSequence) -> None:
     if not difference <= _SAME_LOGITS * (1 if hidden.dtype == torch.float32 else 30):
         kind = type(base).__name__
         raise ModelError(
-            f"{kind} computes its logits in a way this trainer does not follow "
-            f"(relative difference {difference:.2g}).",
+            f"{kind} computes its logits in a way that this trainer does not support (relative "
+            f"difference {difference:.2g}).",
             fix="Choose a model of another family, such as the starter model.",
         )
 

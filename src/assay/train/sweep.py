@@ -76,7 +76,7 @@ def best(tried: Sequence[Trial]) -> Trial:
     if not finished:
         raise ModelError(
             "no trial of the search could be finished.",
-            fix="Try `assay train` alone, which says what is wrong.",
+            fix="Run `assay train` to see the error.",
         )
     return min(finished, key=lambda one: (one.loss, one.number))
 

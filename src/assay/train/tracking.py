@@ -53,7 +53,7 @@ def tracking(settings: FineTune, folder: Path, run: str) -> Iterator[OnPoint]:
     for name in names:
         if find_spec(name) is None:
             raise ConfigError(
-                f"{name} is asked for and not installed.",
+                f"{name} is set but not installed.",
                 where="assay.yaml, fine_tune.tracking",
                 fix="Install it with `pip install 'assay[tracking]'`, or leave it out.",
             )

@@ -240,7 +240,7 @@ def test_a_version_is_never_answered_by_a_server_without_it(
     monkeypatch.setattr(llamacpp_engine, "LlamaCppServer", Loaded)
     family._memory = room
     assert family.server("a").adapters == ("a",)
-    with pytest.raises(ModelError, match="does not hold the version"):
+    with pytest.raises(ModelError, match="has not loaded the requested version"):
         server.run({"prompt": [1]}, Slot(0), CacheOrigin("a"), lambda chunk: False)
 
 

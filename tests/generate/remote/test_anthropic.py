@@ -44,7 +44,7 @@ def test_answers_and_what_they_used() -> None:
     errors = [answer.error for answer in answers[3:]]
     assert errors == [
         "far: the answer has no message",
-        "far: answers with a tool call, which is no text",
+        "far: answered with a tool call instead of text",
         "far: HTTP 529: overloaded",
     ]
     form = {"format": {"type": "json_schema", "schema": {"type": "object"}}}

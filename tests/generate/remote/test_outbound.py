@@ -81,7 +81,7 @@ def test_where_clouds_keep_their_metadata_is_never_spoken_to(address: str) -> No
 @pytest.mark.parametrize("host", INSIDE)
 def test_an_address_inside_is_not_spoken_to_however_it_is_spelled(host: str) -> None:
     with serving(lambda *_: said("x")) as served:
-        with pytest.raises(ConfigError, match="no public address"):
+        with pytest.raises(ConfigError, match="not a public address"):
             asked(at(served, host))
         assert served.connections == 0
 
@@ -110,7 +110,7 @@ def test_an_address_with_two_readings_is_none(url: str) -> None:
 def test_only_the_listed_networks_inside_are_spoken_to() -> None:
     with serving(lambda *_: said("x")) as served:
         assert b"x" in asked(at(served, private_network=["127.0.0.0/8"]))
-        with pytest.raises(ConfigError, match="no public address"):
+        with pytest.raises(ConfigError, match="not a public address"):
             asked(at(served, private_network=["10.0.0.0/8"]))
     listed = (ipaddress.ip_network("100.64.0.0/10"),)
     assert is_allowed("100.64.1.1", private=listed, public=False)
@@ -405,7 +405,7 @@ def test_a_companys_own_certificates_and_ours(
         head = heads[0].decode()
         assert head.startswith(f"CONNECT far.example:{served.port} HTTP/1.1\r\n")
         assert "Proxy-Authorization: Basic bWU6c2UgY3JldA==" in head
-        with proxy() as (port, heads), pytest.raises(ConfigError, match="no public address"):
+        with proxy() as (port, heads), pytest.raises(ConfigError, match="not a public address"):
             asked(Provider(base_url="https://10.0.0.1/v1", proxy=f"http://127.0.0.1:{port}"))
         assert heads == []
         with pytest.raises(ConfigError, match="certificate cannot be used"):

@@ -88,7 +88,7 @@ def test_memory_too_short_for_one_request_is_told(monkeypatch: pytest.MonkeyPatc
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(engine._decoder, "begin", none_left)
-    with pytest.raises(ModelError, match="memory does not suffice"):
+    with pytest.raises(ModelError, match="not enough memory"):
         engine.answer([ask("a"), ask("b")])
 
 

@@ -108,7 +108,7 @@ def test_the_parity_gate_lets_it_pass_and_stops_another_model(
     assert found.positions == 36
     id = _version(tmp_path / "state", fake.base, "lora", tmp_path / "made")
     other = ServingTarget(engines.engine(f"version:{id}"), evaluated.template)
-    with pytest.raises(ParityError, match="expects next differs"):
+    with pytest.raises(ParityError, match="next-token probabilities differ"):
         parity(bench, agent, few, other).check()
 
 

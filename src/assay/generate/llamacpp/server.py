@@ -92,7 +92,7 @@ class LlamaCppServer:
             raise ModelError(
                 f"llama.cpp cannot load this model ({str(error).strip() or 'no reason given'}).",
                 where=str(base),
-                fix="Remove the file, it is made again; or free some memory.",
+                fix="Remove the file, so that it is created again, or free some memory.",
             ) from None
         zero_pages.give_back(settings.slots * settings.context * settings.key_bytes, before)
 
@@ -116,7 +116,7 @@ class LlamaCppServer:
         """One request, blocking; `on_chunk` gets every chunk and returns True to cancel."""
         adapter = origin.adapter
         if adapter is not None and adapter not in self.adapters:
-            raise ModelError("this server does not hold the version that is asked for.")
+            raise ModelError("this server has not loaded the requested version.")
         prompt = body["prompt"]
         body = {
             **body,
@@ -133,7 +133,7 @@ class LlamaCppServer:
     def abort(self) -> None:
         """End all streams with an error."""
         for stream in list(self._streams):
-            stream.fail(ModelError("the model was unloaded while it answered."))
+            stream.fail(ModelError("the model was unloaded while it was answering."))
 
 
 def _parameters(

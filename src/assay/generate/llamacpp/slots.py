@@ -76,7 +76,8 @@ class SlotQueue:
             if (self._queue or not self._free()) and len(self._queue) >= self._most:
                 wait = self._seconds * (len(self._queue) + 1) / len(self._slots)
                 raise BusyError(
-                    f"{len(self._queue)} requests wait already.", retry_after_s=max(1.0, wait)
+                    f"{len(self._queue)} requests are already waiting.",
+                    retry_after_s=max(1.0, wait),
                 )
             self._queue.append(ticket)
             try:

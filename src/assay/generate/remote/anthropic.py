@@ -37,7 +37,7 @@ def request_body(request: CompletionRequest, *, stream: bool) -> dict[str, Any]:
     sampling = request.sampling
     for name in ("presence_penalty", "frequency_penalty", "logit_bias", "json_object"):
         if getattr(sampling, name):
-            raise UsageError(f"Anthropic's protocol knows no {name}.")
+            raise UsageError(f"Anthropic's protocol does not support {name}.")
     system, turns = _turns(request.messages)
     made: dict[str, Any] = {
         "model": request.model,
@@ -170,7 +170,7 @@ def _arguments(call: ToolCall) -> Any:
     except ValueError:
         read = None
     if not isinstance(read, dict):
-        raise UsageError(f"the arguments of the call {call.id} are no JSON object.")
+        raise UsageError(f"the arguments of the call {call.id} are not a JSON object.")
     return read
 
 

@@ -124,7 +124,7 @@ class RemoteBatchEngine:
                     return _error_answer(reason)
                 pause = remote.retry_pause(failure, attempt)
                 if pause is None:
-                    return _error_answer(f"{reason}; it asks for {failure.pause:.0f} s of silence")
+                    return _error_answer(f"{reason}; it asks to wait {failure.pause:.0f} s")
                 if call.stop.wait(pause):
                     return _error_answer(f"{remote.name}: stopped")
 
@@ -141,7 +141,7 @@ def _sampling(request: Request) -> Sampling:
 
 def _answer_of(answer: Completion) -> Answer:
     if answer.calls and not answer.text:
-        raise NoAnswerError("answers with a tool call, which is no text", is_retryable=False)
+        raise NoAnswerError("answered with a tool call instead of text", is_retryable=False)
     tokens, usage = answer.tokens, answer.usage
     return Answer(
         text=answer.text,

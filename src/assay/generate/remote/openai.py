@@ -41,7 +41,7 @@ def request_body(request: CompletionRequest, *, stream: bool) -> dict[str, Any]:
     """See `Wire`; `max_tokens` is called `max_completion_tokens` where the endpoint wants that."""
     sampling, refused = request.sampling, request.refused
     if sampling.logit_bias:  # the ids are those of a tokenizer that only the provider knows
-        raise UsageError("a model at a provider takes no logit_bias.")
+        raise UsageError("a model at a provider does not accept logit_bias.")
     messages = [message.to_dict() for message in request.messages]
     for message in messages:
         message.pop("weight", None)

@@ -53,14 +53,16 @@ def read_key(name: str, provider: Provider, where: str | None = None) -> str | N
             key = Path(provider.key_file).read_text("utf-8")
         except (OSError, UnicodeDecodeError):
             raise ConfigError(
-                f"{source} cannot be read.", where=where, fix="Name a text file that holds the key."
+                f"{source} cannot be read.",
+                where=where,
+                fix="Use a text file that contains only the key.",
             ) from None
     else:
         return None
     key = key.strip()
     if not _KEY.fullmatch(key):
         raise ConfigError(
-            f"{source} is empty." if not key else f"{source} holds more than a key.",
+            f"{source} is empty." if not key else f"{source} contains more than a key.",
             where=where,
             fix="Put the key there, one line without spaces.",
         )
@@ -154,7 +156,7 @@ class ProviderClient:
                 raise WireError(f"no answer within {within_s:g} s") from None
             except (http.client.HTTPException, OSError, ValueError):
                 connection.abort()
-                raise WireError("the answer was cut or is no HTTP") from None
+                raise WireError("the answer was cut or is not HTTP") from None
             on_connection(None)
             free = connection.abort if response.will_close else partial(self._put_back, connection)
             return Reply(response, connection, free)
@@ -177,7 +179,9 @@ class ProviderClient:
         try:
             return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
         except UnicodeEncodeError:
-            raise WireError("a header has characters that none can have", reached=False) from None
+            raise WireError(
+                "a header has characters that are not allowed there", reached=False
+            ) from None
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -266,12 +270,12 @@ class ProviderClient:
                 raise ConfigError(
                     f"{self._host} is at {address}, "
                     + (
-                        "which is no public address that may be spoken to."
+                        "which is not a public address that may be contacted."
                         if inside
-                        else "a public address, where https is needed."
+                        else "a public address, which requires https."
                     ),
                     where=f"{self._where}.base_url",
-                    fix=f"If it is meant, list it: private_network: [{address}]."
+                    fix=f"If this is intended, add it: private_network: [{address}]."
                     if inside
                     else "Use https.",
                 )
@@ -285,7 +289,9 @@ class ProviderClient:
         where = f"{self._where}.proxy"
         parts = urlsplit(_fill_variables(str(self._provider.proxy), where))
         if parts.scheme != "http" or not parts.hostname:
-            raise ConfigError("this is no proxy.", where=where, fix="Use http://host:port.")
+            raise ConfigError(
+                "this is not the address of a proxy.", where=where, fix="Use http://host:port."
+            )
         with suppress(OSError):
             self._allowed_addresses()
         port = parts.port or 3128
@@ -303,9 +309,9 @@ class ProviderClient:
                 response = http.client.HTTPResponse(connection, method="CONNECT")  # type: ignore[arg-type]
                 response.begin()
             except (http.client.HTTPException, ValueError):
-                raise OSError("the proxy's answer is no HTTP") from None
+                raise OSError("the proxy's answer is not HTTP") from None
             if response.status != 200:
-                raise OSError(f"the proxy answers HTTP {response.status}")
+                raise OSError(f"the proxy answered HTTP {response.status}")
         return raw
 
 
@@ -350,7 +356,7 @@ def _fill_variables(text: str, where: str) -> str:
     def value(found: re.Match[str]) -> str:
         given = os.environ.get(found[1])
         if not given or not given.isprintable() or not given.isascii():
-            raise ConfigError(f"the variable {found[1]} is empty or no plain text.", where=where)
+            raise ConfigError(f"the variable {found[1]} is empty or not plain text.", where=where)
         return given
 
     return VARIABLE.sub(value, text)

@@ -70,7 +70,7 @@ class RemoteStreamEngine:
         """See `StreamEngine`; raises RemoteError where no answer came, or it broke off."""
         check_unconstrained(self._remote.reference, sampling.choices is not None)
         if sampling.logprobs is not None and self._remote.provider.protocol == "anthropic":
-            raise UsageError("this model's provider tells no logprobs.")
+            raise UsageError("this model's provider does not return logprobs.")
         if sampling.seed is None and sampling.temperature > 0:
             sampling = replace(sampling, seed=secrets.randbits(31))
         return _Stream(self._remote, self._remote.request(messages, tools, sampling), self._retries)

@@ -202,9 +202,11 @@ def _event(data: bytes) -> dict[str, Any]:
     try:
         tree = json_reader.read(data)
     except ValueError:
-        raise NoAnswerError("an event of the stream is cut or no JSON", is_retryable=True) from None
+        raise NoAnswerError(
+            "an event of the stream is cut or not JSON", is_retryable=True
+        ) from None
     if not isinstance(tree, dict):
-        raise NoAnswerError("an event of the stream is no JSON object", is_retryable=True)
+        raise NoAnswerError("an event of the stream is not a JSON object", is_retryable=True)
     if tree.get("error"):
         raise _error_in(tree, data)
     return tree
@@ -224,12 +226,12 @@ def read_json(raw: bytes, kind: str) -> dict[str, Any]:
         tree = json_reader.read(raw)
     except ValueError:
         if kind in ("application/json", "nothing named"):
-            raise NoAnswerError("the answer is cut or no JSON", is_retryable=True) from None
+            raise NoAnswerError("the answer is cut or not JSON", is_retryable=True) from None
         raise NoAnswerError(
             f"answers with {kind}, not JSON; check base_url", is_retryable=False
         ) from None
     if not isinstance(tree, dict):
-        raise NoAnswerError("the answer is no JSON object", is_retryable=True)
+        raise NoAnswerError("the answer is not a JSON object", is_retryable=True)
     if tree.get("error") and not tree.get("choices"):  # some gateways say 200 all the same
         raise _error_in(tree, raw)
     return tree
@@ -293,7 +295,7 @@ def refusal(status: int, headers: Mapping[str, str], text: str) -> NoAnswerError
         )
     if 300 <= status < 400:
         return NoAnswerError(
-            f"HTTP {status}: sends elsewhere, which is never followed; check base_url",
+            f"HTTP {status}: it redirects, and redirects are not followed; check base_url",
             is_retryable=False,
             charged=False,
         )

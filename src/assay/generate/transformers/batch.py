@@ -165,8 +165,8 @@ class TransformersBatchEngine:
                 raise
             if len(rows) == 1:
                 raise ModelError(
-                    "memory does not suffice for a single request "
-                    f"of {len(batch.prompts[0])} tokens.",
+                    f"there is not enough memory for a single request of {len(batch.prompts[0])} "
+                    "tokens.",
                     fix="Use a smaller model or a shorter prompt, or close other programs.",
                 ) from None
         for row, state in zip(rows, states, strict=True):
@@ -261,6 +261,6 @@ def _too_long(tokens: int, context: int) -> Answer:
         text="",
         finish="refused",
         prompt_tokens=tokens,
-        error=f"the request has {tokens} tokens, the model's context holds {context} with the "
-        "answer. Shorten the prompt or show fewer examples.",
+        error=f"the request has {tokens} tokens, but prompt and answer may have at most "
+        f"{context} together. Shorten the prompt or show fewer examples.",
     )

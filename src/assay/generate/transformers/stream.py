@@ -103,7 +103,7 @@ class TransformersStreamEngine:
     ) -> Generator[Piece | End]:
         check_room(ids, self.context_length)
         if not self._places.acquire(blocking=False):
-            raise BusyError("the line of this model is full.", retry_after_s=10)
+            raise BusyError("the queue of this model is full.", retry_after_s=10)
         try:
             while not self._turn.acquire(timeout=_LOOK_UP_S):
                 if closed.is_set():

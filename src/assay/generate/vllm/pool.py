@@ -50,7 +50,7 @@ class VllmPool:
         id = version_id(model)
         if id is not None and version_bits(model) < 16:
             raise ModelError(
-                "a vLLM server holds no version in fewer bits.",
+                "a vLLM server cannot load a version in fewer bits.",
                 where=model,
                 fix="Serve it without `vllm` in assay.yaml, or use the version itself.",
             )
@@ -81,9 +81,11 @@ class VllmPool:
             return VllmEngine(self._server, exported, template, base.tokenizer, context)
         if version.whole:
             raise ModelError(
-                "all weights of this version were trained, and the vLLM server does not hold them.",
+                "all weights of this version were trained, but the vLLM server has not loaded "
+                "them.",
                 where=version.id,
-                fix=f"`assay export {version.id[:12]} --to vllm`, and start what it has written.",
+                fix=f"Run `assay export {version.id[:12]} --to vllm`, then start the "
+                "server that it prepares.",
             )
         listed, name = self._find_model(base), f"assay-{version.id}"
         folder = version.folder.resolve()
@@ -117,7 +119,7 @@ class VllmPool:
             if {line.id, line.root} & own:
                 return line
         raise ModelError(
-            f"the vLLM server does not hold {base.ref}, but "
+            f"the vLLM server has not loaded {base.ref}; it has loaded "
             f"{', '.join(line.root for line in lines) or 'nothing'}.",
             where=self._server.url,
             fix=f"Start it with `vllm serve {base.folder} --enable-lora`.",
@@ -126,5 +128,5 @@ class VllmPool:
 
 def _context(line: ServedModel) -> int:
     if line.context is None:
-        raise ModelError("the vLLM server does not tell how long its context is.", where=line.id)
+        raise ModelError("the vLLM server does not report its context length.", where=line.id)
     return line.context

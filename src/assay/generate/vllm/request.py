@@ -88,7 +88,7 @@ def end_of(finish: str | None, usage: dict[str, Any]) -> End:
         ModelError: the server has given the answer up.
     """
     if finish not in ("stop", "length"):
-        raise ModelError(f"vLLM did not finish the answer ({finish or 'it broke off'}).")
+        raise ModelError(f"vLLM did not finish the answer ({finish or 'it was cut off'}).")
     return End(
         "length" if finish == "length" else "stop",
         prompt_tokens=usage.get("prompt_tokens"),

@@ -67,7 +67,7 @@ class VllmServer:
                 for line in json_reader.read(raw)["data"]
             ]
         except (ValueError, KeyError, TypeError):
-            raise ModelError("this is no vLLM server.", where=self.url) from None
+            raise ModelError("this is not a vLLM server.", where=self.url) from None
 
     def load_adapter(self, name: str, folder: Path) -> None:
         """Put an adapter beside the base; that it is there already is as good.
@@ -82,22 +82,23 @@ class VllmServer:
             return
         if status in (404, 405) and name not in message:
             raise ModelError(
-                "the vLLM server takes no adapters while it runs.",
+                "the vLLM server does not accept adapters while it runs.",
                 where=self.url,
                 fix="Start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True.",
             )
         raise ModelError(
             f"the vLLM server cannot load this adapter (HTTP {status}): {message}",
             where=str(folder),
-            fix="It must see the folder under this path, and have a --max-lora-rank that is large "
-            "enough; or export the version (`assay export ID --to merged`) and serve that.",
+            fix="It must have access to the folder under this path and a large enough "
+            "--max-lora-rank; or export the version (`assay export ID --to merged`) "
+            "and serve that.",
         )
 
     def enter(self, stream: Iterator[Piece | End]) -> None:
         """Count an answer among those under way; raises BusyError where there are too many."""
         with self._lock:
             if len(self.streams) >= self._at_once:
-                message = f"{self._at_once} requests are at the vLLM server already."
+                message = f"{self._at_once} requests are already running on the vLLM server."
                 raise BusyError(message, RETRY_S)
             self.streams.add(stream)
 
@@ -136,9 +137,9 @@ class VllmServer:
 
     def _unreachable(self, error: WireError) -> ModelError:
         return ModelError(
-            f"the vLLM server cannot be asked: {error.reason}.",
+            f"the vLLM server cannot be reached: {error.reason}.",
             where=self.url,
-            fix="Start it, or name another in assay.yaml, vllm.",
+            fix="Start it, or set another one under `vllm` in assay.yaml.",
         )
 
 

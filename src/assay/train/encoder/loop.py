@@ -102,12 +102,13 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
         inner = [p for name, p in self.parameters.items() if name.startswith(BODY)]
         if not inner:
             raise ModelError(
-                "this embedder has nothing that can be trained.", where=job.embedder.name
+                "this embedder has no weights that can be trained.", where=job.embedder.name
             )
         needed, free = 4 * _COPIES * sum(map(torch.numel, inner)), available_bytes(inner[0].device)
         if needed > free:
             raise no_memory(
-                f"training needs more than {readable(needed)}, and {readable(free)} are free.", job
+                f"training needs more than {readable(needed)}, but only {readable(free)} is free.",
+                job,
             )
         self.optimizer = torch.optim.AdamW(
             [
@@ -183,7 +184,7 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
                 self.optimizer.state[parameter] = {
                     part: found.optimizer[f"{name}/{part}"] for part in parts
                 }
-        self.job.progress.say(f"Going on after step {self.state.step} of {self.total_steps}.")
+        self.job.progress.say(f"Continuing after step {self.state.step} of {self.total_steps}.")
 
     @property
     def is_over(self) -> bool:

@@ -54,7 +54,7 @@ def train_encoder(job: EncoderJob, store: Store) -> EncoderResult:
         run.to_the_end()
     except (RuntimeError, MemoryError) as error:
         if ran_out(error):
-            raise no_memory("memory has run out.", job) from error
+            raise no_memory("training ran out of memory.", job) from error
         raise
     state = run.state
     best = checkpoints.read_weights(folder, state.best_step)
