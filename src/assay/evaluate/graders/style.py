@@ -152,9 +152,7 @@ def _starts(text: str, starts: str | list[str]) -> str | None:
 def _ends(text: str, ends: str | list[str]) -> str | None:
     ways = [ends] if isinstance(ends, str) else ends
     return (
-        None
-        if any(fold(text).endswith(fold(way)) for way in ways)
-        else "does not end as required"
+        None if any(fold(text).endswith(fold(way)) for way in ways) else "does not end as required"
     )
 
 
