@@ -124,7 +124,9 @@ def test_what_is_not_fit_to_be_learned_is_left_out_and_counted(
             Message("assistant", "", tool_calls=(ToolCall("1", "look", "{}"),)),
         ),
     )
-    with pytest.raises(DataError, match=r"no answer fit.*1 whose target calls tools"):
+    with pytest.raises(
+        DataError, match=r"no answer that can be learned.*1 whose target calls tools"
+    ):
         taught(replace(context, train=(*TRAIN[:2], calls)))
 
 
@@ -167,7 +169,7 @@ def test_what_is_none_of_the_labels_or_not_of_the_schema_is_left_out(
 
 
 def test_distill_without_a_teacher_is_a_slip(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"there is none.*fine_tune\.teacher"):
+    with pytest.raises(ConfigError, match=r"none is set.*fine_tune\.teacher"):
         taught(context_of(tmp_path, {"distill": "logprobs"}))
 
 

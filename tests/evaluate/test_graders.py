@@ -87,7 +87,7 @@ def test_a_setting_of_the_wrong_kind_is_an_error_that_names_it() -> None:
         ("style", {}, "at least one rule"),
         ("terms", {}, "a glossary, a file or forbidden terms"),
         ("terms", {"file": "no.txt"}, "cannot be read"),
-        ("python", {"file": "no.py"}, "no file no.py"),
+        ("python", {"file": "no.py"}, "no.py of the grader python does not exist"),
     ],
 )
 def test_what_a_grader_lacks_is_found_early(

@@ -125,7 +125,7 @@ def test_what_the_server_cannot_serve_is_said(
         engines.engine(f"version:{id}")
     tiny_model("qwen2").save_pretrained(tmp_path / "other")
     byte_tokenizer().save_pretrained(tmp_path / "other")
-    with pytest.raises(ModelError, match=r"does not hold .*other.*vllm serve"):
+    with pytest.raises(ModelError, match=r"has not loaded .*other.*vllm serve"):
         engines.engine(str(tmp_path / "other"))
     gone = VllmPool(None, Vllm(base_url="http://127.0.0.1:9/v1"))
     with pytest.raises(ModelError, match="cannot be asked"):
