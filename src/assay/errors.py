@@ -69,3 +69,10 @@ class NotFoundError(AssayError):
 
 class StateError(AssayError):
     """What is asked for cannot be done to a thing as it is now."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what another's error says, without its full stop; its type where it says
+    nothing."""
+    said = str(error).strip()
+    return said.splitlines()[0].rstrip(".") if said else type(error).__name__

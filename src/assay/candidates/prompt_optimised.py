@@ -57,22 +57,33 @@ def build(context: Context) -> Candidate:
     if context.config.prompt_search.proposer is not None:
         proposed, warnings = _proposed(context, prompts[0], rows)
         prompts += [prompt for prompt in proposed if prompt not in prompts]
+    return choose_prompt(
+        context, halve(context, prompts, rows), curated=len(rows) > HANDFUL, warnings=warnings
+    )
+
+
+def choose_prompt(
+    context: Context, prompts: Sequence[str], *, curated: bool, warnings: Sequence[str]
+) -> Candidate:
+    """The best on validation of these prompts and the project's own, to which a tie goes.
+
+    Raises:
+        ModelError: the model refuses every request, whatever the prompt.
+    """
     own = context.config.system_prompt
-    last = list(dict.fromkeys([own, *halve(context, prompts, rows)]))
+    last = dict.fromkeys([own, *prompts])
     tried = [(prompt, context.attempt(_agent(context, prompt))) for prompt in last]
     measured = [(prompt, found) for prompt, found in tried if found is not None]
     if not measured:
         raise ModelError(f"{context.config.model} refuses every request, whatever the prompt.")
     best, measurement = max(measured, key=lambda one: (one[1].score, one[0] == own))
     chosen = context.choose_constraint(_agent(context, best), measurement)
-    others = [
-        (describe_prompt(prompt, own), m.score, False) for prompt, m in measured if prompt != best
-    ]
+    others = [(_describe(prompt, own), m.score, False) for prompt, m in measured if prompt != best]
     return Candidate(
         agent=chosen.agent,
-        tried=as_trials(chosen.tried, f"{describe_prompt(best, own)}, ") + as_trials(others),
+        tried=as_trials(chosen.tried, f"{_describe(best, own)}, ") + as_trials(others),
         scores=tuple(chosen.measurement.primary_scores),
-        curated=len(rows) > HANDFUL,
+        curated=curated,
         warnings=tuple(warnings),
     )
 
@@ -117,7 +128,7 @@ def _agent(context: Context, prompt: str) -> Agent:
     return context.chat_agent(system_prompt=prompt)
 
 
-def describe_prompt(prompt: str, own: str) -> str:
+def _describe(prompt: str, own: str) -> str:
     """A variant by what it adds to the project's own prompt, in short."""
     if prompt == own:
         return "own prompt"

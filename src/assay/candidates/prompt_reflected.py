@@ -21,11 +21,10 @@ from typing import Any
 
 from assay.agent.agent import Agent
 from assay.agent.lineage import HANDFUL
-from assay.candidates.building import Candidate, Context, as_trials
-from assay.candidates.prompt_optimised import describe_prompt, variants
+from assay.candidates.building import Candidate, Context
+from assay.candidates.prompt_optimised import choose_prompt, variants
 from assay.candidates.shared.proposer import PROPOSAL_TOKENS, Proposer, search_spec
 from assay.config import Config
-from assay.errors import ModelError
 from assay.evaluate.measure import RefusalError
 from assay.example import Example, Message
 from assay.generate.batch import Request
@@ -55,25 +54,9 @@ def build(context: Context) -> Candidate:
     """
     rows = list(context.answered)
     random.Random(context.config.data.split.seed).shuffle(rows)
-    own = context.config.system_prompt
     search = _Search(context, Proposer(context, _proposer(context.config)))
-    last = list(dict.fromkeys([own, *search.evolve(_seed(context.config, rows), rows)]))
-    tried = [(prompt, context.attempt(search.agent(prompt))) for prompt in last]
-    measured = [(prompt, found) for prompt, found in tried if found is not None]
-    if not measured:
-        raise ModelError(f"{context.config.model} refuses every request, whatever the prompt.")
-    best, measurement = max(measured, key=lambda one: (one[1].score, one[0] == own))
-    chosen = context.choose_constraint(search.agent(best), measurement)
-    others = [
-        (describe_prompt(prompt, own), m.score, False) for prompt, m in measured if prompt != best
-    ]
-    return Candidate(
-        agent=chosen.agent,
-        tried=as_trials(chosen.tried, f"{describe_prompt(best, own)}, ") + as_trials(others),
-        scores=tuple(chosen.measurement.primary_scores),
-        curated=len(rows) > HANDFUL,
-        warnings=search.warnings(),
-    )
+    found = search.evolve(_seed(context.config, rows), rows)
+    return choose_prompt(context, found, curated=len(rows) > HANDFUL, warnings=search.warnings())
 
 
 def _proposer(config: Config) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from rich.markup import escape
 
-from assay.cli.options import AsJson, with_json
+from assay.cli.options import AsJson, open_workspace, with_json
 from assay.cli.output import as_json, console, print_table
 from assay.cli.progress import Terminal
 from assay.errors import UsageError
@@ -87,7 +87,6 @@ def list_(
     """List all knowledge bases, or the documents of one."""
     if name is None:
         from assay.project.knowledge import documents as project
-        from assay.project.workspace import open_workspace
 
         workspace = open_workspace(folder)
         bases = [project.base(workspace, one).describe() for one in project.names(workspace)]
@@ -130,7 +129,6 @@ def remove(
 ) -> None:
     """Erase documents from the index, from all earlier snapshots and from disk."""
     from assay.project.knowledge import removal
-    from assay.project.workspace import open_workspace
 
     workspace = open_workspace(folder)
     if everything == bool(documents):
@@ -240,7 +238,6 @@ def rebuild(
 ) -> Any:
     """Rebuild all passages: after damage, or with another embedder or passage length."""
     from assay.project.knowledge import documents
-    from assay.project.workspace import open_workspace
 
     made = documents.rebuild(
         open_workspace(folder),
@@ -272,6 +269,5 @@ def _print_answer(answer: dict[str, Any], *, named: bool) -> None:
 
 def _base(folder: Path, name: str) -> KnowledgeBase:
     from assay.project.knowledge import documents
-    from assay.project.workspace import open_workspace
 
     return documents.base(open_workspace(folder), name)

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from assay import wait_policy
 from assay.config import STARTER_EMBEDDER
-from assay.errors import ModelError
+from assay.errors import ModelError, first_line
 from assay.models.pull import RECORD, cache_folder, folder_sha256, pull
 from assay.models.quiet import exclusive_loading
 
@@ -203,7 +203,7 @@ def load_embedder(ref: str = STARTER) -> Embedder:
             model = SentenceTransformer(str(folder), trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
-            f"this embedder cannot be loaded ({str(error).strip().splitlines()[0]}).",
+            f"this embedder cannot be loaded ({first_line(error)}).",
             where=str(folder),
             fix=f"Use a sentence-transformers model, such as {STARTER}.",
         ) from None
@@ -263,7 +263,7 @@ def load_reranker(ref: str) -> Reranker:
                 raise ValueError(f"it gives {model.num_labels} scores, not one")
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
-            f"this cross-encoder cannot be loaded ({str(error).strip().splitlines()[0]}).",
+            f"this cross-encoder cannot be loaded ({first_line(error)}).",
             where=str(folder),
             fix="Use a sentence-transformers cross-encoder with one label.",
         ) from None

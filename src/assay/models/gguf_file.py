@@ -11,7 +11,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from assay.errors import ModelError
+from assay.errors import ModelError, first_line
 from assay.models import gguf_header
 from assay.models.quiet import exclusive_loading
 
@@ -42,7 +42,7 @@ def dequantise(path: Path, folder: Path) -> None:
             )
     except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
         raise ModelError(
-            f"transformers cannot read this GGUF file ({_first_line(error)}).",
+            f"transformers cannot read this GGUF file ({first_line(error)}).",
             where=str(path),
             fix="Use the model's safetensors instead, or a GGUF of a common architecture.",
         ) from None
@@ -63,11 +63,6 @@ def dequantise(path: Path, folder: Path) -> None:
         file.chmod((folder / "config.json").stat().st_mode)
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
-
-
 def fields(path: Path) -> Any:
     """The parsed GGUF file (gguf.GGUFReader: `.fields`, `.tensors`), checked to be whole.
 
@@ -81,7 +76,7 @@ def fields(path: Path) -> Any:
         return GGUFReader(path)
     except (ValueError, IndexError, KeyError, OverflowError) as error:
         raise ModelError(
-            f"this is not a GGUF file, or it is incomplete ({_first_line(error)}).",
+            f"this is not a GGUF file, or it is incomplete ({first_line(error)}).",
             where=str(path),
             fix="Fetch the file again.",
         ) from None

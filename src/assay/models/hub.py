@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from assay.errors import ModelError
+from assay.errors import ModelError, first_line
 from assay.models.quiet import silent_libraries
 
 _WANTED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*")
@@ -94,9 +94,8 @@ def _explained(ref: str) -> Iterator[None]:
         http_error,
         ConnectionError,
     ) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"the hub cannot be reached ({reason}).",
+            f"the hub cannot be reached ({first_line(error)}).",
             where=ref,
             fix="Try again with a network, give a local folder or .gguf file as the model, or use "
             "the starter model smollm2-135m-instruct.",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assay import wait_policy
-from assay.errors import ModelError, UsageError
+from assay.errors import ModelError, UsageError, first_line
 from assay.models.pull import (
     RECORD,
     cache_folder,
@@ -86,7 +86,7 @@ def load(
             )
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         raise ModelError(
-            f"the model cannot be loaded ({str(error).strip().splitlines()[0]}).",
+            f"the model cannot be loaded ({first_line(error)}).",
             where=str(source),
             fix="Fetch it again, or use another model.",
         ) from None
@@ -121,7 +121,7 @@ def _tokenizer(folder: Path) -> tuple[Any, int]:
             )
     except (ValueError, KeyError, OSError) as error:
         raise ModelError(
-            f"the tokenizer cannot be loaded ({str(error).strip().splitlines()[0]}).",
+            f"the tokenizer cannot be loaded ({first_line(error)}).",
             where=str(folder),
             fix="The folder needs tokenizer.json and tokenizer_config.json.",
         ) from None
@@ -175,7 +175,7 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
             return PeftModel.from_pretrained(model, str(adapter), use_safetensors=True)
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         raise ModelError(
-            f"the adapter does not fit this model ({str(error).strip().splitlines()[0]}).",
+            f"the adapter does not fit this model ({first_line(error)}).",
             where=str(adapter),
             fix="Use it with the base model it was trained on.",
         ) from None

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from assay import json_reader
 from assay.config import FineTune
-from assay.errors import ModelError
+from assay.errors import ModelError, first_line
 from assay.models import versions
 from assay.models.load import LoadedModel
 from assay.models.quiet import exclusive_loading
@@ -87,7 +87,7 @@ def _beside(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
             config.base_model_name_or_path = loaded.ref  # PEFT has put a folder of this machine
         except ValueError as error:
             raise ModelError(
-                f"no adapter can be added to this model ({str(error).splitlines()[0]}).",
+                f"no adapter can be added to this model ({first_line(error)}).",
                 where=loaded.ref,
                 fix="Choose a decoder of linear layers, such as the starter model, or "
                 "fine_tune.adapter: full.",

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import Tensor
 
-from assay.errors import ModelError
+from assay.errors import ModelError, first_line
 from assay.progress import Progress
 from assay.store.files import new_folder, sha256_file
 from assay.train import sealed
@@ -122,7 +122,7 @@ def save(
             sealed.write(draft / STATE, body)
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"the checkpoint cannot be written ({str(error).splitlines()[0]}).",
+            f"the checkpoint cannot be written ({first_line(error)}).",
             where=str(_path(folder, state.step)),
             fix="Free some space, then run the same command again; it continues from the "
             "previous checkpoint.",
