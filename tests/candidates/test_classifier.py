@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 from tests.generate.test_classical import examples
+from tests.generate.test_label_lists import LABELS, rows
 from tests.models.tiny_embedder import write_embedder
 
 from assay.agent.engines import BatchEngines
 from assay.agent.lineage import rows_held
 from assay.candidates.building import Context
-from assay.candidates.registry import build
+from assay.candidates.registry import baselines, build, offer, propose_candidates
 from assay.candidates.shared.heads import none_label
 from assay.config import Config
 from assay.evaluate.measure import Bench
 from assay.example import Example
+from assay.generate.label_lists import read_list
 from assay.models.embed import get_embedder, remember
 from assay.store.store import Store
 
@@ -110,3 +112,22 @@ def test_the_label_that_stands_for_none(
     knowledge = {"knowledge": {"abstain": abstain}} if abstain else {}
     config = context_of(tmp_path, **knowledge).config
     assert none_label(config, labels) == found
+
+
+def test_several_labels_a_row_are_answered_as_a_list(tmp_path: Path) -> None:
+    schema = {"type": "array", "items": {"type": "string", "enum": list(LABELS)}}
+    context = context_of(
+        tmp_path,
+        task="json",
+        output_schema=schema,
+        graders=[{"name": "field-f1"}],
+        primary="field-f1",
+    )
+    assert "classifier" in baselines(context.config)
+    assert "encoder" not in offer(task="json", documents=False, lists=True)
+    assert "classifier" in propose_candidates(task="json", documents=False, lists=True)
+    assert "classifier" not in offer(task="json", documents=False)
+    made = build("classifier", replace(context, train=tuple(rows()), validation=tuple(rows(3))))
+    answers = context.bench.measure(made.agent, rows(1)).answers
+    assert any(len(read_list(a.text) or ()) > 1 for a in answers)
+    assert sum(made.scores) / len(made.scores) > 0.9

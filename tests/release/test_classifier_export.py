@@ -32,6 +32,7 @@ from assay.generate.embedding_classifier import (
     dump_embedding_classifier,
     fit_head,
 )
+from assay.generate.label_lists import as_list
 from assay.generate.tuned_embedder import keep_tuned, open_embedder
 from assay.jobs.service import work_on
 from assay.models.embed import Embedder, get_embedder
@@ -40,6 +41,7 @@ from assay.project import export as leaving
 from assay.project.jobs import export
 from assay.project.workspace import Workspace
 from assay.release import classifier_export
+from assay.release.classifier_export import export_classifier
 
 DOCS = Path(__file__).parents[2] / "docs" / "releases.md"
 PLAIN = HeadSettings(10.0)
@@ -147,6 +149,32 @@ def test_a_trained_embedder_pieces_and_words_leave_too_as_a_job(
     assert [p for _, p in alone] == pytest.approx([p for _, p in expected], abs=1e-5)
     with zipfile.ZipFile(BytesIO(b"".join(export.pack(found)))) as archive:
         assert "long-1-onnx/model.onnx" in archive.namelist()
+
+
+@pytest.mark.slow
+def test_several_labels_leave_as_a_list(
+    pets: tuple[Project, Context], embedder: Embedder, tmp_path: Path
+) -> None:
+    project, context = pets
+    rows = [
+        replace(e, messages=Example.of(e.input, as_list([e.output])).messages)
+        for e in context.train
+    ]
+    both = [
+        Example.of(f"{a.input} {b.input}", as_list(sorted({a.output, b.output})), id=a.id)
+        for a, b in zip(context.train, context.train[1:], strict=False)
+    ]
+    vectors = embedder.encode([e.input for e in (*rows, *both)])
+    model = fit_head([*rows, *both], vectors, PLAIN, embedder, lists=True)
+    blob = project.store.put(dump_embedding_classifier(model))
+    agent = Agent(kind="classical", model=f"{SCHEME}{blob}")
+    out = tmp_path / "out"
+    bench = context.bench
+    done = export_classifier("several@1", agent, out, bench=bench, validation=both[:20])
+    assert done.parity.equal_answers == done.parity.rows == 20
+    expected, alone = ours(model, embedder), asked_alone(out)
+    assert [label for label, _ in alone] == [label for label, _ in expected]
+    assert [p for _, p in alone] == pytest.approx([p for _, p in expected], abs=1e-5)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from assay.candidates.building import Candidate, Context
 from assay.candidates.shared.heads import choose_head, embed
-from assay.candidates.spec import LABELS, CandidateSpec, prompted
+from assay.candidates.spec import ANY_LABELS, CandidateSpec, prompted
 from assay.models.embed import get_embedder
 
 SPEC = CandidateSpec(
@@ -19,7 +19,7 @@ SPEC = CandidateSpec(
         answered_by="classifier",
         embedded=sizes.train + sizes.validation + sizes.holdout,
     ),
-    needs=(LABELS,),
+    needs=(ANY_LABELS,),
     baseline=True,
 )
 

@@ -22,7 +22,14 @@ from types import MappingProxyType, ModuleType
 from assay import candidates
 from assay.agent.lineage import is_made_of_many_rows
 from assay.candidates.building import Candidate, Context
-from assay.candidates.spec import DOCUMENTS, FAMILIES, LABELS, RECORDS, CandidateSpec
+from assay.candidates.spec import (
+    ANY_LABELS,
+    DOCUMENTS,
+    FAMILIES,
+    LABELS,
+    RECORDS,
+    CandidateSpec,
+)
 from assay.config import Config, TaskKind
 from assay.errors import ConfigError, UsageError
 
@@ -203,13 +210,19 @@ def baselines(config: Config) -> list[str]:
     return [n for n, spec in specs().items() if spec.baseline and spec.is_possible(config)]
 
 
-def offer(*, task: TaskKind, documents: bool) -> dict[str, CandidateSpec]:
+def offer(*, task: TaskKind, documents: bool, lists: bool = False) -> dict[str, CandidateSpec]:
     """Candidates of a new project that need nothing beside its examples.
 
     Args:
         documents: whether there are documents to search.
+        lists: whether answers are lists of labels.
     """
-    there = {LABELS: task == "label", RECORDS: task == "json", DOCUMENTS: documents}
+    there = {
+        LABELS: task == "label",
+        ANY_LABELS: task == "label" or lists,
+        RECORDS: task == "json",
+        DOCUMENTS: documents,
+    }
     return {
         name: spec
         for name, spec in specs().items()
@@ -217,8 +230,8 @@ def offer(*, task: TaskKind, documents: bool) -> dict[str, CandidateSpec]:
     }
 
 
-def propose_candidates(*, task: TaskKind, documents: bool) -> list[str]:
+def propose_candidates(*, task: TaskKind, documents: bool, lists: bool = False) -> list[str]:
     """Names of the candidates that a new project compares, baselines first; see `offer`."""
-    found = offer(task=task, documents=documents)
+    found = offer(task=task, documents=documents, lists=lists)
     unasked = [name for name, spec in found.items() if spec.baseline]
     return unasked + [name for name, spec in found.items() if spec.proposed]

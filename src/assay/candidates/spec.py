@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from assay.config import Config
+from assay.config import Config, labels_in
 from assay.errors import ConfigError
 
 Part = Literal["train", "validation", "holdout"]
@@ -60,8 +60,19 @@ class Need:
             raise ConfigError(refusal, where=f"assay.yaml, {self.setting}", fix=self.fix)
 
 
+def listed_labels(config: Config) -> list[str] | None:
+    """The labels of a task whose answers are lists of some of them, as `output_schema` says."""
+    return None if config.task != "json" else labels_in(config.output_schema)
+
+
 LABELS = Need(
     "labels", lambda config: config.task == "label", "{name} needs a label task.", "Remove it."
+)
+ANY_LABELS = Need(
+    "labels, one or several",
+    lambda config: config.task == "label" or listed_labels(config) is not None,
+    "{name} needs a label task, or answers that are lists of labels.",
+    "Remove it, or name the labels: output_schema: {type: array, items: {enum: [...]}}.",
 )
 RECORDS = Need(
     "records", lambda config: config.task == "json", "{name} needs a json task.", "Remove it."

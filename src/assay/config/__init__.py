@@ -19,7 +19,15 @@ from assay.config.candidates import (
     PromptSearch,
     SearchMode,
 )
-from assay.config.examples import Columns, Data, GraderSpec, Split, TaskKind, Unlabelled
+from assay.config.examples import (
+    Columns,
+    Data,
+    GraderSpec,
+    Split,
+    TaskKind,
+    Unlabelled,
+    labels_in,
+)
 from assay.config.project import (
     CONFIG_FILE,
     STARTER_MODEL,
@@ -80,6 +88,7 @@ __all__ = [
     "config_schema",
     "config_text",
     "is_remote",
+    "labels_in",
     "load_config",
     "parsed_config",
     "read_config",

@@ -12,6 +12,15 @@ from assay.config.strict import Strict
 TaskKind = Literal["label", "json", "text"]
 
 
+def labels_in(schema: dict[str, Any] | None) -> list[str] | None:
+    """The labels, where a schema wants a list of labels of a closed set; None: it does not."""
+    if schema is None or schema.get("type") != "array" or not isinstance(schema.get("items"), dict):
+        return None
+    found = schema["items"].get("enum")
+    is_closed = isinstance(found, list) and all(isinstance(label, str) for label in found)
+    return found if found and is_closed else None
+
+
 class Columns(Strict):
     """Which columns (fields) of the file are what; only for files that are not conversations."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay import json_reader
-from assay.config import GraderSpec, TaskKind
+from assay.config import GraderSpec, TaskKind, labels_in
 from assay.example import Example
 
 MAX_LABELS = 200
@@ -27,6 +27,8 @@ TRAINING_PROMPTS: dict[TaskKind, str] = {
     "json": "Write the record of the message.",
 }
 """A tuned model has learned labels and keys; naming them in every row would only cost tokens."""
+LISTS_PROMPT = "List the labels of the message."
+"""The same where a row carries several labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +79,24 @@ def propose(
         top, count = Counter(outputs).most_common(1)[0]
         share = count / len(outputs)
         reasons.append(f"{len(labels)} labels; the most frequent, {top!r}, has {share:.0%} of rows")
+    lists = None
     if task == "json":
-        schema = infer_schema([json_reader.read(text) for text in outputs if _is_json(text)])
-        schema = open_sets(
-            schema, [json_reader.read(text) for text in held_outputs if _is_json(text)]
-        )
-        reasons.append(f"the records have {len(schema.get('properties', {}))} fields")
+        values = [json_reader.read(text) for text in outputs if _is_json(text)]
+        held = [json_reader.read(text) for text in held_outputs if _is_json(text)]
+        lists = _label_set(values, held)
+        if lists is not None:
+            schema = {"type": "array", "items": {"type": "string", "enum": lists}}
+            reasons.append(f"every output lists some of {len(lists)} labels: several may hold")
+        else:
+            schema = open_sets(infer_schema(values), held)
+            reasons.append(f"the records have {len(schema.get('properties', {}))} fields")
     if own_prompt:
         prompt = ""
         reasons.append("the examples contain their own system prompt, which is kept")
     else:
         prompt = first_prompt(task, labels, schema, examples)
-    graders, primary = graders_for(task)
-    short = None if own_prompt else TRAINING_PROMPTS.get(task)
+    graders, primary = _graders_for_lists() if lists else graders_for(task)
+    short = None if own_prompt else LISTS_PROMPT if lists else TRAINING_PROMPTS.get(task)
     return Proposal(task, labels, schema, prompt, short, graders, primary, reasons)
 
 
@@ -99,11 +106,33 @@ def guess_task(outputs: Sequence[str]) -> tuple[TaskKind, str]:
     if records >= 0.95 * len(outputs):
         return "json", f"{records} of {len(outputs)} outputs are JSON records: the task is json"
     distinct = set(outputs)
-    short = all(len(text) <= MAX_LABEL_LENGTH and "\n" not in text for text in distinct)
+    short = all(map(_could_be_label, distinct))
     few = len(distinct) <= min(MAX_LABELS, max(2, len(outputs) // 4))
     if few and short:
         return "label", f"{len(outputs)} outputs, {len(distinct)} distinct: the task is label"
     return "text", f"{len(distinct)} distinct outputs of {len(outputs)}: the task is text"
+
+
+def _label_set(values: Sequence[Any], held: Sequence[Any]) -> list[str] | None:
+    """The labels, sorted, of values that are lists of a few of them; None: they are no such lists.
+
+    Args:
+        held: of the holdout's own file: their labels belong to the job, too.
+    """
+    lists = [value for value in (*values, *held) if isinstance(value, list)]
+    if not values or len(lists) < len(values) + len(held):
+        return None
+    items = [item for one in lists for item in one]
+    if not all(isinstance(item, str) and _could_be_label(item) for item in items):
+        return None
+    distinct = set(items)
+    doubled = any(len(set(one)) < len(one) for one in lists)
+    few = 2 <= len(distinct) <= min(MAX_LABELS, max(2, len(items) // 4))
+    return sorted(distinct) if few and not doubled else None
+
+
+def _could_be_label(text: str) -> bool:
+    return len(text) <= MAX_LABEL_LENGTH and "\n" not in text
 
 
 def _is_json(text: str) -> bool:
@@ -125,6 +154,12 @@ def graders_for(task: TaskKind) -> tuple[list[GraderSpec], str]:
         return [GraderSpec(name=name) for name in names], "record-exact"
     names = ["rouge-l", "token-f1", "chrf", "exact"]
     return [GraderSpec(name=name) for name in names], "rouge-l"
+
+
+def _graders_for_lists() -> tuple[list[GraderSpec], str]:
+    """Lists of labels: how many of them are right and how many are found; order does not count."""
+    names = ["field-f1", "field-precision", "field-recall", "schema-valid", "json-valid"]
+    return [GraderSpec(name=name) for name in names], "field-f1"
 
 
 def infer_schema(values: Sequence[Any]) -> dict[str, Any]:
@@ -218,6 +253,12 @@ def first_prompt(
         return (
             "Classify the message. Answer with exactly one of these labels and nothing else:\n"
             f"{listed}"
+        )
+    if task == "json" and (several := labels_in(schema)):
+        listed = "\n".join(f"- {label}" for label in several)
+        return (
+            "Which of these labels does the message have? Answer with a JSON list of them and "
+            f"nothing else:\n{listed}"
         )
     if task == "json" and schema:
         return (

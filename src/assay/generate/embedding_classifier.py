@@ -1,4 +1,4 @@
-"""A classifier over an embedder's vectors: multinomial logistic regression, for label tasks.
+"""A classifier over an embedder's vectors: logistic regression, for one label a row or several.
 
 Beyond the embedding an answer is one small matrix product. A model is kept as one safetensors blob
 with a JSON document in its metadata; nothing is pickled. It knows the embedder that it learned
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -28,6 +28,7 @@ from assay.generate.classical import (
     new_vectorizers,
     restore_vectorizers,
 )
+from assay.generate.label_lists import Several, fit_each, log_sigmoid, members, read_list
 from assay.generate.logistic import log_softmax
 from assay.generate.registry import EngineResources
 from assay.generate.tensor_blob import (
@@ -97,6 +98,7 @@ class EmbeddingClassifier:
         embedder, identity: name and hash of what makes the vectors.
         temperature: scores are divided by it.
         doubt: None: the likeliest label is the answer, however unlikely.
+        several: which labels are the answer, where rows carry several; None: they carry one.
         vocabulary: the n-grams of the F words' features; empty without them.
         tensors: `coefficients` [C, D + F], `intercept` [C] and, with words, `idf` [F].
         rows: what `assay.models.lineage.rows_of` knows the training rows by; None: not kept.
@@ -108,6 +110,7 @@ class EmbeddingClassifier:
     identity: str
     temperature: float = 1.0
     doubt: Doubt | None = None
+    several: Several | None = None
     vocabulary: tuple[str, ...] = ()
     tensors: dict[str, Array] = field(default_factory=dict)
     rows: str | None = None
@@ -129,12 +132,19 @@ class EmbeddingClassifier:
         return np.asarray(scores + self.tensors["intercept"])
 
     def log_probabilities(self, texts: Sequence[str], vectors: Vectors) -> Array:
-        """[N, C] natural logarithms, float64; see `scores`."""
-        return log_softmax(self.scores(texts, vectors) / self.temperature)
+        """[N, C] natural logarithms, float64; see `scores`. They sum to 1 for one label a row."""
+        return self._logarithms(self.scores(texts, vectors) / self.temperature)
+
+    @property
+    def _logarithms(self) -> Callable[[Array], Array]:
+        return log_softmax if self.several is None else log_sigmoid
 
     def answers(self, texts: Sequence[str], vectors: Vectors) -> list[tuple[str, float]]:
-        """The label of each text, and the natural logarithm of its probability."""
+        """The label of each text, and the natural logarithm of its probability; of several labels
+        a JSON list."""
         logs = self.log_probabilities(texts, vectors)
+        if self.several is not None:
+            return self.several.answers(self.labels, logs)
         found = []
         for row in logs:
             best = int(row.argmax())
@@ -166,16 +176,29 @@ class EmbeddingClassifier:
 
 
 def fit_head(
-    train: Sequence[Example], vectors: Vectors, settings: HeadSettings, embedder: Embedder
+    train: Sequence[Example],
+    vectors: Vectors,
+    settings: HeadSettings,
+    embedder: Embedder,
+    lists: bool = False,
 ) -> EmbeddingClassifier:
     """Learn from examples and the vectors [len(train), D] of their inputs, by `settings.embed`.
 
+    Args:
+        lists: an answer is a JSON list of labels.
+
     Raises:
-        DataError: fewer than two labels, or no words where words are asked for.
+        DataError: fewer than two labels, an answer that is no list where all should be, or no
+            words where words are asked for.
     """
     from scipy.sparse import csr_matrix, hstack
 
-    labels = at_least_two(train)
+    several = None
+    if lists:
+        labels, carried = members(train)
+        several = Several(may_be_empty=not carried.any(axis=1).all())
+    else:
+        labels = at_least_two(train)
     features: Any = vectors.astype(np.float64)
     vocabulary: tuple[str, ...] = ()
     tensors = {}
@@ -187,10 +210,20 @@ def fit_head(
             raise DataError("the inputs of the training examples contain no words.") from None
         features = hstack([csr_matrix(features), settings.words * counted], format="csr")
         vocabulary, tensors["idf"] = tuple(words.get_feature_names_out()), words.idf_
-    coefficients, intercept = fit_labels(features, train, labels, settings.strength)
+    if lists:
+        weights = [example.weight for example in train]
+        coefficients, intercept = fit_each(features, carried, settings.strength, weights)
+    else:
+        coefficients, intercept = fit_labels(features, train, labels, settings.strength)
     tensors |= {"coefficients": coefficients.astype(np.float32), "intercept": intercept}
     return EmbeddingClassifier(
-        labels, settings, embedder.name, embedder.identity, vocabulary=vocabulary, tensors=tensors
+        labels,
+        settings,
+        embedder.name,
+        embedder.identity,
+        several=several,
+        vocabulary=vocabulary,
+        tensors=tensors,
     )
 
 
@@ -201,20 +234,29 @@ def set_temperature(
     arXiv 1706.04599); rows of a label it does not know are left out."""
     from scipy.optimize import minimize_scalar
 
-    number = {label: place for place, label in enumerate(model.labels)}
-    rows = [place for place, e in enumerate(validation) if e.output in number]
+    held = [_labels_of(model, e.output) for e in validation]
+    rows = [place for place, labels in enumerate(held) if not labels.isdisjoint(model.labels)]
     if not rows:
         return model
     scores = model.scores([validation[r].input for r in rows], vectors[rows])
-    targets = [number[validation[r].output] for r in rows]
+    right = np.array([[label in held[r] for label in model.labels] for r in rows])
+    if model.several is not None:  # that a label does not hold is an outcome of its own
+        scores = np.where(right, scores, -scores)
+        right[:] = True
 
     def loss(log_temperature: float) -> float:
-        logs = log_softmax(scores / math.exp(log_temperature))
-        return -float(logs[np.arange(len(rows)), targets].mean())
+        logs = model._logarithms(scores / math.exp(log_temperature))
+        return -float(logs[right].mean())
 
     bounds = (math.log(COOLEST), math.log(HOTTEST))
     best = minimize_scalar(loss, bounds=bounds, method="bounded")
     return replace(model, temperature=math.exp(float(best.x)))
+
+
+def _labels_of(model: EmbeddingClassifier, output: str) -> frozenset[str]:
+    if model.several is None:
+        return frozenset([output])
+    return read_list(output) or frozenset()
 
 
 def set_doubt(
@@ -248,6 +290,7 @@ def dump_embedding_classifier(model: EmbeddingClassifier) -> bytes:
         "identity": model.identity,
         "temperature": model.temperature,
         "doubt": asdict(model.doubt) if model.doubt else None,
+        "several": asdict(model.several) if model.several else None,
         "vocabulary": model.vocabulary,
         "rows": model.rows,
     }
@@ -265,6 +308,8 @@ def load_embedding_classifier(blob: bytes) -> EmbeddingClassifier:
         settings = TypeAdapter(HeadSettings).validate_python(document["settings"])
         raw, rows = document["doubt"], document.get("rows")
         doubt = None if raw is None else TypeAdapter(Doubt).validate_python(raw)
+        lists = document.get("several")
+        several = None if lists is None else TypeAdapter(Several).validate_python(lists)
         labels, vocabulary = map(read_texts, (document["labels"], document["vocabulary"]))
         embedder, identity = read_texts([document["embedder"], document["identity"]])
         shapes: dict[str, tuple[int, ...]] = {
@@ -279,6 +324,7 @@ def load_embedding_classifier(blob: bytes) -> EmbeddingClassifier:
             identity,
             float(document["temperature"]),
             doubt,
+            several,
             vocabulary,
             tensors,
             rows and str(rows),

@@ -124,8 +124,8 @@ def rounding(model: EmbeddingClassifier, body: Any) -> float:
     A vector of length 1 that has gone through K products of at most N terms each is off by about
     sqrt(N K) roundings (Higham and Mary 2019, SIAM J. Sci. Comput. 41(5):A2815-A2835). A score is
     off by that times the length of a label's coefficients, of which what all labels share counts
-    for nothing; and a probability by at most half as much as the scores (softmax has a derivative
-    of 2 p (1 - p) in the maximum norm).
+    for nothing (if a row has one label); and a probability by at most half as much as the scores
+    (softmax has a derivative of 2 p (1 - p) in the maximum norm, the logistic function of 1/4).
 
     Args:
         body: the embedder's sentence-transformers model.
@@ -135,7 +135,8 @@ def rounding(model: EmbeddingClassifier, body: Any) -> float:
     terms = max(shape[-1] for shape in products)
     of_vector = UNIT * math.sqrt(terms * len(products))
     rows = model.tensors["coefficients"].astype(np.float64)
-    rows = rows - rows.mean(axis=0)
+    if model.several is None:
+        rows = rows - rows.mean(axis=0)
     lengths = np.linalg.norm(rows[:, : model.dimension], axis=1)
     lengths += model.settings.words * np.linalg.norm(rows[:, model.dimension :], axis=1)
     return float(DEVIATIONS * of_vector * lengths.max() / model.temperature / 2)
@@ -159,7 +160,7 @@ class _Graph(torch.nn.Module):
 
     def __init__(self, model: EmbeddingClassifier, body: Any) -> None:
         super().__init__()
-        self.body = body
+        self.body, self.is_single = body, model.several is None
         of_all = model.tensors["coefficients"].astype(np.float64).T / model.temperature
         of_words = model.settings.words * of_all[model.dimension :]
         self._keep("of_vector", of_all[: model.dimension])
@@ -185,7 +186,7 @@ class _Graph(torch.nn.Module):
         if words is not None:
             counted = torch.where(words > 0, 1 + words.clamp(min=1).log(), 0.0)
             scores = scores + normalize(counted * self.idf, dim=1) @ self.of_words
-        return scores.softmax(1)
+        return scores.softmax(1) if self.is_single else scores.sigmoid()
 
 
 def write_graph(model: EmbeddingClassifier, body: Any, file: Path) -> None:
@@ -286,6 +287,7 @@ def _settings(label: str, model: EmbeddingClassifier, body: Any) -> dict[str, An
         "embedder": model.embedder,
         "labels": model.labels,
         "doubt": asdict(model.doubt) if model.doubt else None,
+        "several": asdict(model.several) if model.several else None,
         "text": READ,
         "prefix": body.prompts.get(body.default_prompt_name or "", ""),
         "most_tokens": limit,

@@ -66,11 +66,19 @@ class Classifier:
         return np.concatenate(found)
 
     def answers(self, texts: Sequence[str]) -> list[tuple[str, float]]:
-        """The label of each text, and how probable it is."""
+        """The label of each text, and how probable it is; of several labels a JSON list."""
         return [self.answer(row) for row in self.probabilities(texts)]
 
     def answer(self, row: Any) -> tuple[str, float]:
-        """The label that follows from a text's probabilities, [C], and how probable it is."""
+        """What follows from a text's probabilities, [C], and how probable it is."""
+        several = self._settings["several"]
+        if several:
+            holds = row >= several["threshold"]
+            if not several["may_be_empty"]:
+                holds[row.argmax()] = True
+            found = [label for label, one in zip(self.labels, holds, strict=True) if one]
+            chance = float(np.where(holds, row, 1 - row).prod())
+            return json.dumps(found, ensure_ascii=False), chance
         best = int(row.argmax())
         label, chance = self.labels[best], float(row[best])
         doubt = self._settings["doubt"]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context, Stopwatch, Trial
+from assay.candidates.spec import listed_labels
 from assay.config import Config
 from assay.generate.embedding_classifier import (
     SCHEME,
@@ -16,6 +19,7 @@ from assay.generate.embedding_classifier import (
     set_doubt,
     set_temperature,
 )
+from assay.generate.label_lists import choose_threshold
 from assay.models.embed import Embedder
 from assay.models.lineage import keep_rows
 
@@ -96,9 +100,15 @@ def choose_head(context: Context, embedder: Embedder) -> Candidate:
 def _fit(context: Context, embedder: Embedder, settings: HeadSettings) -> EmbeddingClassifier:
     train, validation = context.answered, context.judged
     vectors = settings.embed(embedder, [example.input for example in train])
-    model = fit_head(train, vectors, settings, embedder)
+    lists = listed_labels(context.config) is not None
+    model = fit_head(train, vectors, settings, embedder, lists)
     judged = settings.embed(embedder, [example.input for example in validation])
     model = set_temperature(model, validation, judged)
+    if model.several is not None:
+        texts = [example.input for example in validation]
+        chances = np.exp(model.log_probabilities(texts, judged))
+        chosen = choose_threshold(model.several, model.labels, chances, validation)
+        return replace(model, several=chosen)
     label = none_label(context.config, model.labels)
     return model if label is None else set_doubt(model, label, validation, judged)
 

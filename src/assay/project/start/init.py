@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.candidates.registry import propose_candidates
-from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind, config_schema
+from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind, config_schema, labels_in
 from assay.config.yaml_text import UNREADABLE
 from assay.config.yaml_text import read as read_yaml
 from assay.data.dataset import LEAST_ROWS
@@ -142,7 +142,8 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
         )
     held = _held_outputs(choices, detected, columns, progress)
     proposal = propose(examples, choices.task, held)
-    names = propose_candidates(task=proposal.task, documents=bool(choices.documents))
+    lists = labels_in(proposal.schema) is not None
+    names = propose_candidates(task=proposal.task, documents=bool(choices.documents), lists=lists)
     proposal = replace(proposal, candidates=names)
     return Draft(name, choices, detected, columns, proposal, tuple(examples), rejected)
 

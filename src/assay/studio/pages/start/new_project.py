@@ -10,6 +10,7 @@ from nicegui import events, ui
 
 from assay.candidates import registry
 from assay.candidates.spec import DOCUMENTS
+from assay.config import labels_in
 from assay.data.propose import Proposal
 from assay.progress import SILENT
 from assay.project.start import from_file
@@ -221,8 +222,9 @@ class ProposalStep:
 
     def _show_candidates(self, proposal: Proposal) -> dict[str, ui.checkbox]:
         """A box for each candidate; those that need documents are there when documents are."""
-        offered = registry.offer(task=proposal.task, documents=True)
-        usual = registry.propose_candidates(task=proposal.task, documents=True)
+        lists = labels_in(proposal.schema) is not None
+        offered = registry.offer(task=proposal.task, documents=True, lists=lists)
+        usual = registry.propose_candidates(task=proposal.task, documents=True, lists=lists)
         made = CandidateBoxes(offered, proposal.candidates)
         searching = {name for name, spec in offered.items() if DOCUMENTS in spec.needs}
         hidden = searching.difference(proposal.candidates)
