@@ -23,7 +23,7 @@ DOCUMENTS = {
 
 def by_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every knowledge base embed by words."""
-    monkeypatch.setattr(base, "get_embedder", lambda name: Wordy())
+    monkeypatch.setattr(base, "open_embedder", lambda name, store: Wordy())
 
 
 def documented(folder: Path) -> Store:

@@ -15,9 +15,9 @@ from assay.errors import AssayError, ModelError
 from assay.generate.embedding_classifier import load_embedding_classifier
 from assay.generate.registry import EngineResources, open_batch, open_stream
 from assay.generate.stream import End, Piece, Sampling
-from assay.generate.tensor_blob import dump_tensors
-from assay.generate.tuned_embedder import FORMAT, SCHEME, open_embedder
 from assay.models import embed
+from assay.models.tensor_blob import dump_tensors
+from assay.models.tuned_embedder import FORMAT, SCHEME, open_embedder
 from assay.store.store import Store
 
 

@@ -9,15 +9,19 @@ LIMIT = 16
 """Tokens of a text that it looks at, the two special ones included."""
 
 
-def write_embedder(folder: Path, seed: int = 0) -> Path:
-    """Write it; the same seed gives the same weights."""
+def write_embedder(folder: Path, seed: int = 0, text: str = TEXT) -> Path:
+    """Write it; the same seed gives the same weights.
+
+    Args:
+        text: of the words that it knows.
+    """
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    words = TEXT.split()
+    words = text.split()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     plain = Tokenizer(
         models.WordLevel({w: n for n, w in enumerate([*special, *words])}, unk_token="[UNK]")

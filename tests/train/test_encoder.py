@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +17,17 @@ from torch import nn
 
 from assay.errors import ModelError
 from assay.example import Example
-from assay.generate.tuned_embedder import open_embedder
 from assay.models.embed import Embedder, load_embedder
+from assay.models.tuned_embedder import open_embedder
 from assay.progress import SILENT, Progress
 from assay.store.store import Store
 from assay.train import checkpoints
 from assay.train.encoder import loop
 from assay.train.encoder.job import EncoderJob, EncoderSettings, learning_rate
+from assay.train.encoder.labels import Labels
 from assay.train.encoder.loop import EncoderRun
+from assay.train.encoder.objective import Objective
+from assay.train.encoder.passages import Passages, PassageText, Question
 from assay.train.encoder.session import EncoderResult, train_encoder
 
 SETTINGS = EncoderSettings(epochs=4, rows_per_step=8, learning_rate=1e-2)
@@ -42,8 +45,29 @@ def embedder(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     return made
 
 
-def job_of(embedder: Embedder, folder: Path, progress: Progress = SILENT) -> EncoderJob:
-    return EncoderJob(embedder, ROWS, examples(each=3), SETTINGS, folder / "work", progress)
+def labels() -> Objective:
+    return Labels(ROWS, examples(each=3))
+
+
+def passages() -> Objective:
+    """The label as the document that answers."""
+    train, validation = (
+        [
+            Question(row.input, PassageText(row.output, f"the {row.output}"), (), (row.output,))
+            for row in rows
+        ]
+        for rows in (ROWS, examples(each=3))
+    )
+    return Passages(train, validation)
+
+
+def job_of(
+    embedder: Embedder,
+    folder: Path,
+    progress: Progress = SILENT,
+    objective: Callable[[], Objective] = labels,
+) -> EncoderJob:
+    return EncoderJob(embedder, objective(), SETTINGS, folder / "work", progress)
 
 
 def train(job: EncoderJob) -> EncoderResult:
@@ -74,23 +98,33 @@ class Stopping:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.parametrize(("kind", "goes_on"), [("kill", STEPS), ("ctrl-c", STEPS + 2)])
+@pytest.mark.parametrize(
+    ("objective", "kind", "goes_on"),
+    [(labels, "kill", STEPS), (labels, "ctrl-c", STEPS + 2), (passages, "ctrl-c", STEPS + 2)],
+)
 def test_a_stopped_training_goes_on_to_the_same_weights(
-    embedder: Embedder, tmp_path: Path, kind: str, goes_on: int
+    embedder: Embedder,
+    tmp_path: Path,
+    objective: Callable[[], Objective],
+    kind: str,
+    goes_on: int,
 ) -> None:
-    whole = train(job_of(embedder, tmp_path / "whole"))
+    def job(name: str, progress: Progress = SILENT) -> EncoderJob:
+        return job_of(embedder, tmp_path / name, progress, objective)
+
+    whole = train(job("whole"))
     stopping = Stopping(STEPS + 2, kind)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        train(job_of(embedder, tmp_path / "stopped", stopping))
+        train(job("stopped", stopping))
     left = [path for path in (tmp_path / "stopped" / "work").rglob("*") if path.is_file()]
     assert {path.suffix for path in left} == {".safetensors", ".json"}
     again = Stopping(-1, kind)
-    finished = train(job_of(embedder, tmp_path / "stopped", again))
+    finished = train(job("stopped", again))
     assert again.said == [f"Continuing after step {goes_on} of {4 * STEPS}."]
     assert (finished.embedder, finished.points) == (whole.embedder, whole.points)
     assert not list((tmp_path / "stopped" / "work").rglob("*.safetensors"))
     steps = again.steps
-    assert train(job_of(embedder, tmp_path / "stopped", again)) == finished
+    assert train(job("stopped", again)) == finished
     assert again.steps == steps
 
 
@@ -139,8 +173,8 @@ def test_what_does_not_fit_in_memory_is_refused_before_it_starts(
 
 def test_rows_of_weight_0_teach_nothing(embedder: Embedder, tmp_path: Path) -> None:
     wrong = [Example.of(row.input, "fee", weight=0.0) for row in ROWS]
-    job = job_of(embedder, tmp_path)
-    job = EncoderJob(embedder, [*ROWS, *wrong], job.validation, SETTINGS, job.folder)
+    rows = Labels([*ROWS, *wrong], examples(each=3))
+    job = EncoderJob(embedder, rows, SETTINGS, tmp_path / "work")
     run = EncoderRun(job, tmp_path / "run", "")
     assert len(run.rows) == len(ROWS)
 

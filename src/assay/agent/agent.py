@@ -18,6 +18,7 @@ _LATER: tuple[tuple[str, ...], ...] = (
     ("route",),
     ("knowledge", "weight"),
     ("knowledge", "rerank"),
+    ("knowledge", "embedder"),
 )
 """Settings, by their path, that agents saved before do not have."""
 
@@ -49,6 +50,8 @@ class Knowledge(BaseModel):
         weight: of meaning in mode hybrid, 0 to 1; None fuses by ranks.
         threshold: passages that score less are not relevant; None: all are.
         rerank: cross-encoder that orders the best passages anew; None: none does.
+        embedder: `tuned:BLOB`, an embedder that was trained on rows; the knowledge is searched by
+            its vectors (`KnowledgeBase.tuned`); None: by those of its own embedder.
         labels: only documents with one of these are searched; None: all.
         characters: what prompt, conversation and passages may have together; the passages that
             rank last are left out beyond it.
@@ -64,6 +67,7 @@ class Knowledge(BaseModel):
     weight: float | None = Field(None, ge=0, le=1)
     threshold: float | None = None
     rerank: ModelName | None = None
+    embedder: str | None = Field(None, pattern=r"^tuned:[0-9a-f]{64}$")
     labels: tuple[str, ...] | None = None
     characters: int = Field(ge=1)
     abstain: str | None = None

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from assay.generate.tensor_blob import dump_tensors, load_tensors
 from assay.models.embed import STARTER
+from assay.models.tensor_blob import dump_tensors, load_tensors
 
 Floats = np.ndarray[Any, np.dtype[Any]]
 FORMAT = "assay-router-1"

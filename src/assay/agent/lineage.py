@@ -14,6 +14,7 @@ from assay.generate.embedding_classifier import EmbeddingClassifier, load_embedd
 from assay.generate.extraction import ExtractModel, load_extract
 from assay.generate.nearest import NearestModel, load_nearest
 from assay.models.lineage import rows_of, rows_seen
+from assay.models.tuned_embedder import rows_behind_tuned
 from assay.models.versions import find_version, version_id
 from assay.store.store import Store
 
@@ -59,9 +60,14 @@ def is_tuned(agent: Agent, store: Store) -> bool:
 
 
 def is_retrained(agent: Agent, store: Store) -> bool:
-    """Whether an agent is made again as its job changes: a version answers for it, or a classical
-    model that was made of more than a handful of rows."""
-    fitted = (one for one in leaves(agent, store).values() if one.kind == "classical")
+    """Whether an agent is made again as its job changes: a version answers for it, or what was made
+    of more than a handful of rows: a classical model, or the embedder that finds its passages."""
+    fitted = (
+        one
+        for one in leaves(agent, store).values()
+        if one.kind == "classical"
+        or (one.knowledge is not None and one.knowledge.embedder is not None)
+    )
     return is_tuned(agent, store) or any(is_made_of_many_rows(one, store) for one in fitted)
 
 
@@ -75,6 +81,9 @@ def rows_held(agent: Agent, store: Store) -> Iterator[str]:
     scheme, _, blob = agent.model.partition(":")
     if scheme in _MADE_OF_ROWS:
         yield from _rows_of(scheme, blob, store)
+    if agent.knowledge is not None and agent.knowledge.embedder is not None:
+        rows = rows_behind_tuned(agent.knowledge.embedder, store)
+        yield from (rows_of(store, rows) if rows is not None else None) or []
     if agent.nearest is not None:
         for example in load_examples(store.get(agent.nearest.pool)):
             yield example.content_hash()

@@ -41,7 +41,7 @@ def find_passages(
     Raises:
         AssayError: there is no such knowledge, or it cannot be searched.
     """
-    base = _base(store, owner, knowledge.name)
+    base = _base(store, owner, knowledge.name, knowledge.embedder)
 
     def search(snapshot: str | None) -> list[list[Passage]]:
         return base.search(
@@ -62,10 +62,16 @@ def find_passages(
         return search(None)
 
 
+def knowledge_base(
+    store: Store, owner: str, name: str, embedder: str | None = None
+) -> KnowledgeBase:
+    """The documents that an agent's `Knowledge` of that name and embedder looks into."""
+    base = KnowledgeBase(store, owner, name)
+    return base if embedder is None else base.tuned(embedder)
+
+
 # A server asks for one example at a time: an opened index stays open.
-@lru_cache(maxsize=8)
-def _base(store: Store, owner: str, name: str) -> KnowledgeBase:
-    return KnowledgeBase(store, owner, name)
+_base = lru_cache(maxsize=8)(knowledge_base)
 
 
 def with_passages(

@@ -42,8 +42,9 @@ SPEC = CandidateSpec(
 
 def build(context: Context) -> Candidate:
     """Train the embedder, keep it, and fit a classifier over its vectors as `classifier` does."""
-    from assay.generate.tuned_embedder import open_embedder
+    from assay.models.tuned_embedder import open_embedder
     from assay.train.encoder.job import EncoderJob, EncoderSettings, learning_rate  # loads torch
+    from assay.train.encoder.labels import Labels
     from assay.train.encoder.session import train_encoder
 
     watch = Stopwatch()
@@ -53,9 +54,8 @@ def build(context: Context) -> Candidate:
         learning_rate=learning_rate(base.parameters),
         seed=context.config.fine_tune.seed,
     )
-    job = EncoderJob(
-        base, context.answered, context.judged, settings, context.folder, context.progress
-    )
+    rows = Labels(context.answered, context.judged)
+    job = EncoderJob(base, rows, settings, context.folder, context.progress)
     result = train_encoder(job, context.store)
     tuned = open_embedder(result.embedder, context.store)
     before = watch.seconds()

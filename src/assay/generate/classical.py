@@ -21,7 +21,7 @@ from assay.example import Example
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.logistic import fit_logistic, log_softmax
 from assay.generate.registry import EngineResources
-from assay.generate.tensor_blob import (
+from assay.models.tensor_blob import (
     Array,
     check_arrays,
     dump_tensors,

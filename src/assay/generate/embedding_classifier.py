@@ -31,15 +31,15 @@ from assay.generate.classical import (
 from assay.generate.label_lists import Several, fit_each, log_sigmoid, members, read_list
 from assay.generate.logistic import log_softmax
 from assay.generate.registry import EngineResources
-from assay.generate.tensor_blob import (
+from assay.models.embed import Embedder, Vectors
+from assay.models.tensor_blob import (
     Array,
     check_arrays,
     dump_tensors,
     load_tensors,
     read_texts,
 )
-from assay.generate.tuned_embedder import open_embedder
-from assay.models.embed import Embedder, Vectors
+from assay.models.tuned_embedder import open_embedder
 from assay.progress import SILENT, Progress
 
 if TYPE_CHECKING:

@@ -26,14 +26,14 @@ from assay.generate.fields import ABSENT, FieldPath, fields_of, record_of
 from assay.generate.nearest import check_embedder, check_places, round_likeness
 from assay.generate.registry import EngineResources
 from assay.generate.tagger import Tagger
-from assay.generate.tensor_blob import (
+from assay.models.embed import Embedder, Vectors, get_embedder
+from assay.models.tensor_blob import (
     Array,
     check_arrays,
     dump_tensors,
     load_tensors,
     read_texts,
 )
-from assay.models.embed import Embedder, Vectors, get_embedder
 from assay.progress import SILENT, Progress
 
 FORMAT = "assay-extract-1"

@@ -17,7 +17,7 @@ from assay import json_reader
 from assay.errors import DataError
 from assay.example import Example
 from assay.generate.logistic import fit_logistic
-from assay.generate.tensor_blob import Array
+from assay.models.tensor_blob import Array
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

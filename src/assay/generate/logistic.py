@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.generate.tensor_blob import Array
+from assay.models.tensor_blob import Array
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

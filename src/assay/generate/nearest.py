@@ -17,8 +17,8 @@ from assay.errors import ModelError
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.calibration import Calibration
 from assay.generate.registry import EngineResources
-from assay.generate.tensor_blob import Array, check_arrays, dump_tensors, load_tensors, read_texts
 from assay.models.embed import Embedder, Vectors, get_embedder
+from assay.models.tensor_blob import Array, check_arrays, dump_tensors, load_tensors, read_texts
 from assay.progress import SILENT, Progress
 
 FORMAT = "assay-nearest-1"

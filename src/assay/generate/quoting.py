@@ -19,10 +19,10 @@ from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.calibration import PLAIN, Calibration, Floats
 from assay.generate.nearest import round_likeness
 from assay.generate.registry import EngineResources
-from assay.generate.tensor_blob import dump_tensors, load_tensors
 from assay.knowledge.passage_block import question_in, texts_in
 from assay.knowledge.sentences import spans
 from assay.models.embed import get_embedder, get_reranker
+from assay.models.tensor_blob import dump_tensors, load_tensors
 from assay.progress import SILENT, Progress
 
 FORMAT = "assay-quote-1"

@@ -16,25 +16,37 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
-from assay.errors import NotFoundError, StateError, UsageError
-from assay.knowledge import records
-from assay.knowledge.build import Builder, Embedders, check_vectors
+from assay.errors import NotFoundError, StateError
+from assay.knowledge import intake, records
+from assay.knowledge.build import Builder, Embedders, Encoder, check_vectors
 from assay.knowledge.check import Check, check
 from assay.knowledge.intake import AddResult, RemoveResult, checked_labels, same, take_in
 from assay.knowledge.parse import kind_of
 from assay.knowledge.records import Build, Document, FailedDocument
-from assay.knowledge.search import POOL, Mode, Passage, Search, find, passages_of, reordered
+from assay.knowledge.search import (
+    POOL,
+    IndexedPassage,
+    Mode,
+    Passage,
+    Search,
+    find,
+    indexed_passages,
+    passages_of,
+    reordered,
+)
 from assay.knowledge.settings import KnowledgeSettings, same_settings
 from assay.knowledge.sources import SourceFile, sources
 from assay.knowledge.table import IndexBrokenError, Tables, erase
-from assay.models.embed import get_embedder, get_reranker
+from assay.models.embed import get_reranker
+from assay.models.tuned_embedder import SCHEME, open_embedder
 from assay.progress import SILENT, Progress
 from assay.store.files import one_at_a_time, said_when_full
 from assay.store.store import Store
 
 FOLDER = "knowledge"
+Read = TypeVar("Read")
 _TRIES = 5
 
 
@@ -43,14 +55,18 @@ class KnowledgeBase:
 
     Args:
         owner: the project it belongs to.
-        embedders: gives the embedder of a name; None loads each once a process.
+        embedders: gives the embedder of a name; None: as `open_embedder`.
+
+    Raises:
+        NotFoundError: by all that needs it to be there: there is no such knowledge base.
     """
 
     def __init__(
         self, store: Store, owner: str, name: str, *, embedders: Embedders | None = None
     ) -> None:
         self._store, self.owner, self.name = store, owner, name
-        self._embedders = embedders or get_embedder
+        self._given_embedders = embedders
+        self._encoder: Encoder | None = None
         self._opened: dict[str, Any] = {}
         self._checked: set[tuple[str, str]] = set()  # tables, and whose vectors they hold
         self._guard = Lock()
@@ -104,12 +120,7 @@ class KnowledgeBase:
             unchanged = sum(before.get(d.path) is after[d.path] for d in given)
             if after != before:
                 # Earlier states, which agents search, would show it to who may not see it any more.
-                placed = {d.location: d for d in after.values()}
-                narrowed = [
-                    d
-                    for path, d in before.items()
-                    if set(d.labels) - set((after.get(path) or placed.get(d.location) or d).labels)
-                ]
+                narrowed = intake.less_seen(before, after)
                 for copy in self._copies() if narrowed else ():  # their makers add them again
                     there = {d.path for d in copy.documents()}
                     copy.remove([d.path for d in narrowed if d.path in there], progress)
@@ -136,21 +147,7 @@ class KnowledgeBase:
             present = records.present(self._store, base)
             there = {d.path: d for d in records.documents_of(self._store, present)}
             failed = [f.file for f in records.failures(self._store, base)]
-            gone: set[str] = set()
-            for name in documents:
-                if not name.strip("/"):
-                    raise UsageError(
-                        "no document was given.",
-                        fix="Run `assay knowledge list` to see the documents.",
-                    )
-                folder = name.rstrip("/") + "/"
-                matched = {p for p in (*there, *failed) if p == name or p.startswith(folder)}
-                if not matched:
-                    raise NotFoundError(
-                        f"there is no document {name!r} in {self.name}.",
-                        fix="Run `assay knowledge list` to see the documents.",
-                    )
-                gone |= matched
+            gone = intake.match_documents(documents, (*there, *failed), self.name)
             for copy in self._copies():  # first: killed before it is through, it is asked again
                 copy.remove([d.path for d in copy.documents() if d.path in gone], progress)
             left = [d for path, d in there.items() if path not in gone]
@@ -162,11 +159,7 @@ class KnowledgeBase:
         return RemoveResult(tuple(sorted(gone & set(there))), len(left))
 
     def delete(self, progress: Progress = SILENT) -> None:
-        """Erase all of it.
-
-        Raises:
-            NotFoundError: there is no such knowledge base.
-        """
+        """Erase all of it, with its copies and every state that is kept."""
         base = records.base_id(self._store, self.owner, self.name)
         with self._locked(base, progress):
             for copy in self._copies():
@@ -180,15 +173,14 @@ class KnowledgeBase:
 
         What it holds is its maker's to add; what is removed here is removed there.
         """
-        name = f"{self.name}{records.SIZED}{tokens}"
-        return KnowledgeBase(self._store, self.owner, name, embedders=self._embedders)
+        return self._named(f"{self.name}{records.COPY}{tokens}")
+
+    def tuned(self, embedder: str) -> KnowledgeBase:
+        """The same documents by a trained embedder (`tuned:BLOB`), as knowledge of its own."""
+        return self._named(f"{self.name}{records.COPY}t{embedder.removeprefix(SCHEME)[:12]}")
 
     def check(self, progress: Progress = SILENT) -> Check:
-        """Compare it with the files it was made of, and read all of its index.
-
-        Raises:
-            NotFoundError: there is no such knowledge base.
-        """
+        """Compare it with the files it was made of, and read all of its index."""
         base = records.base_id(self._store, self.owner, self.name)
         with self._locked(base, progress) as builder:
             present = records.present(self._store, base)
@@ -197,11 +189,7 @@ class KnowledgeBase:
             return check(builder, present, documents, failed, progress)
 
     def documents(self) -> list[Document]:
-        """By name.
-
-        Raises:
-            NotFoundError: there is no such knowledge base.
-        """
+        """All of its documents, ordered by their names."""
         return records.documents_of(self._store, self._present())
 
     def failures(self) -> list[FailedDocument]:
@@ -210,11 +198,7 @@ class KnowledgeBase:
         return records.failures(self._store, base)
 
     def describe(self) -> dict[str, Any]:
-        """What it is, JSON-ready.
-
-        Raises:
-            NotFoundError: there is no such knowledge base.
-        """
+        """Its name, counts, snapshot and settings, JSON-ready."""
         present = self._present()
         documents = records.documents_of(self._store, present)
         return {
@@ -274,11 +258,7 @@ class KnowledgeBase:
     def rebuild(
         self, settings: KnowledgeSettings | None = None, progress: Progress = SILENT
     ) -> Build:
-        """Cut, embed and index all documents anew, with other settings or after damage.
-
-        Raises:
-            NotFoundError: there is no such knowledge base.
-        """
+        """Cut, embed and index all documents anew, with other settings or after damage."""
         base = records.base_id(self._store, self.owner, self.name)
         with self._locked(base, progress) as builder:
             present = records.present(self._store, base)
@@ -298,11 +278,7 @@ class KnowledgeBase:
         raise NotFoundError(f"there is no document {document!r} in {self.name}.")
 
     def texts(self, wanted: Callable[[Document], bool] = lambda _: True) -> Iterator[list[str]]:
-        """The text that was read from each document that is wanted, page by page.
-
-        Raises:
-            NotFoundError: there is no such knowledge base.
-        """
+        """The text that was read from each document that is wanted, page by page."""
         base = records.base_id(self._store, self.owner, self.name)
         texts = Builder(self._store, base, self._folder(base)).texts
         for found in filter(wanted, self.documents()):
@@ -311,24 +287,35 @@ class KnowledgeBase:
             yield [page.text for page in texts.get(found.sha256, kind).pages]
 
     def passages(self, document: str) -> list[Passage]:
-        """What a document was cut into, in the order of its text; the scores say nothing.
+        """What a document was cut into, in the order of its text; the scores say nothing."""
+        return self._read(lambda table: passages_of(table, document))
 
-        Raises:
-            NotFoundError: there is no such knowledge base.
-        """
+    def indexed(self) -> list[IndexedPassage]:
+        """Every passage with its vector, ordered by document and place."""
+        return self._read(indexed_passages)
+
+    def _read(self, read: Callable[[Any], list[Read]]) -> list[Read]:
         base = records.base_id(self._store, self.owner, self.name)
         build = records.present(self._store, base)
-        return [] if build.table is None else passages_of(self._table(base, build.table), document)
+        return [] if build.table is None else read(self._table(base, build.table))
 
     def _present(self) -> Build:
         return records.present(self._store, records.base_id(self._store, self.owner, self.name))
 
+    def _embedders(self, name: str) -> Encoder:
+        if self._given_embedders is not None:
+            return self._given_embedders(name)
+        self._encoder = open_embedder(name, self._store)  # a trained one is there while it is held
+        return self._encoder
+
+    def _named(self, name: str) -> KnowledgeBase:
+        return KnowledgeBase(self._store, self.owner, name, embedders=self._given_embedders)
+
     def _copies(self) -> Iterator[KnowledgeBase]:
-        """Those of `sized` that are there."""
+        """Those of `sized` and `tuned` that are there; they have copies themselves."""
         for name in records.names(self._store, self.owner):
-            whose, _, tokens = name.partition(records.SIZED)
-            if tokens and whose == self.name:
-                yield self.sized(int(tokens))
+            if name.rpartition(records.COPY)[0] == self.name:
+                yield self._named(name)
 
     def _find(
         self, queries: Sequence[str], search: Search, snapshot: str | None

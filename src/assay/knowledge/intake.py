@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assay.errors import UsageError
+from assay.errors import NotFoundError, UsageError
 from assay.knowledge.parse import Limits, Parser, UnreadableError, kind_of, load
 from assay.knowledge.records import Document, FailedDocument
 from assay.knowledge.sources import SourceFile
@@ -120,3 +120,42 @@ def take_in(
 def same(before: Document, after: Document) -> bool:
     """Whether nothing of a document has changed that a search could show."""
     return replace(after, passages=before.passages, added_at=before.added_at) == before
+
+
+def match_documents(names: Iterable[str], known: Collection[str], base: str) -> set[str]:
+    """The documents that are called so, or lie below folders that are.
+
+    Args:
+        known: all there are.
+        base: name of their knowledge base.
+
+    Raises:
+        UsageError: a name is empty.
+        NotFoundError: there is none of a name.
+    """
+    found: set[str] = set()
+    for name in names:
+        if not name.strip("/"):
+            raise UsageError(
+                "no document was given.", fix="Run `assay knowledge list` to see the documents."
+            )
+        folder = name.rstrip("/") + "/"
+        matched = {path for path in known if path == name or path.startswith(folder)}
+        if not matched:
+            raise NotFoundError(
+                f"there is no document {name!r} in {base}.",
+                fix="Run `assay knowledge list` to see the documents.",
+            )
+        found |= matched
+    return found
+
+
+def less_seen(before: Mapping[str, Document], after: Mapping[str, Document]) -> list[Document]:
+    """Documents that lose a label by a change, as they were; both by path."""
+    placed = {document.location: document for document in after.values()}
+    return [
+        document
+        for path, document in before.items()
+        if set(document.labels)
+        - set((after.get(path) or placed.get(document.location) or document).labels)
+    ]

@@ -31,9 +31,10 @@ from assay.store.tables import (
 )
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-SIZED = "@"
-"""Between the name of a knowledge base and the size of passages, where it is a copy of another."""
-_KEPT = re.compile(rf"{NAME.pattern}({SIZED}[0-9]+)?")
+COPY = "@"
+"""Between the name of a knowledge base and what a copy of it has of its own: the size of passages,
+or the first digits of a trained embedder."""
+_KEPT = re.compile(rf"{NAME.pattern}({COPY}[0-9]+)?({COPY}t[0-9a-f]{{12}})?")
 EMPTY = "empty"
 """The snapshot of a knowledge base to which nothing was ever added."""
 

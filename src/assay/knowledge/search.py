@@ -53,6 +53,20 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexedPassage:
+    """A passage as it was embedded.
+
+    Attributes:
+        text: title and headings, then the passage itself.
+        vector: [dimension], of length 1.
+    """
+
+    document: str
+    text: str
+    vector: Vectors
+
+
+@dataclass(frozen=True, slots=True)
 class Search:
     """How passages are found.
 
@@ -140,6 +154,19 @@ def passages_of(table: Any, document: str) -> list[Passage]:
     asked = table.search().where(col("document") == lit(document)).select([*COLUMNS, "ordinal"])
     rows = sorted(asked.limit(table.count_rows()).to_list(), key=lambda row: row["ordinal"])
     return [_from_row(row, 0.0) for row in rows]
+
+
+def indexed_passages(table: Any) -> list[IndexedPassage]:
+    """All passages of a table, ordered by document and place."""
+    columns = ["document", "ordinal", "indexed", "vector"]
+    found: list[tuple[str, int, str, Vectors]] = []
+    for part in table.search().select(columns).to_batches(4096):
+        flat = part.column("vector").flatten().to_numpy(zero_copy_only=False)
+        vectors = flat.reshape(part.num_rows, -1)
+        names, places, texts = (part.column(name).to_pylist() for name in columns[:3])
+        found += zip(names, places, texts, vectors, strict=True)
+    found.sort(key=lambda row: row[:2])
+    return [IndexedPassage(name, text, vector) for name, _, text, vector in found]
 
 
 def _by_words(table: Any, query: str, k: int, search: Search) -> Any:

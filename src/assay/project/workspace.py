@@ -26,7 +26,8 @@ from assay.generate.fallback import fallback_order
 from assay.generate.stream import End, EnginePool
 from assay.jobs.fine_tuning import TRAIN
 from assay.jobs.queue import is_running
-from assay.models.embed import Embedder, get_embedder
+from assay.models.embed import Embedder
+from assay.models.tuned_embedder import open_embedder
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
 from assay.project.versions import find_uses_of
@@ -170,7 +171,7 @@ class Workspace:
         Raises:
             ModelError: it cannot be loaded.
         """
-        found = get_embedder(name)
+        found = open_embedder(name, self.store)
         with self._loading:
             if name not in self._exempt:
                 self._exempt.add(name)

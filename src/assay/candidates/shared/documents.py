@@ -67,29 +67,55 @@ def knowledge_section(context: Context) -> KnowledgeSection:
     return found
 
 
-def choose_search(context: Context, agent_with: AgentWith, characters: int) -> SearchChoice:
+@dataclass(frozen=True, slots=True)
+class TunedSearch:
+    """Documents that are searched by a trained embedder.
+
+    Attributes:
+        base: whose passages they are; `base.tuned(embedder)` is there and holds them.
+        embedder: `tuned:BLOB`.
+        judged: validation rows that tell how well it finds: of documents whose questions it has
+            not seen; at least `LEAST_NAMED`.
+    """
+
+    base: KnowledgeBase
+    embedder: str
+    judged: tuple[Example, ...]
+
+
+def choose_search(
+    context: Context, agent_with: AgentWith, characters: int, tuned: TunedSearch | None = None
+) -> SearchChoice:
     """Choose how the project's documents are searched, on validation.
 
     Args:
         agent_with: the agent that is given passages so.
         characters: see `Knowledge.characters`.
+        tuned: search these, by meaning or both ways; None: those of the project, in every way.
 
     Raises:
         AssayError: there are no documents, or no setting could be measured.
     """
     settings = knowledge_section(context)
     ks = sorted(set(settings.ks))
-    named = [example for example in context.validation if example.document and example.liked]
-    searches: list[tuple[SearchMode, float | None]] = [(mode, None) for mode in settings.modes]
-    if "hybrid" in settings.modes and len(named) >= LEAST_NAMED:
+    if tuned is None:
+        named = [example for example in context.validation if example.document and example.liked]
+        modes, embedder, indexed = settings.modes, None, index_documents(context)
+    else:
+        named = list(tuned.judged)
+        modes = [mode for mode in settings.modes if mode != "bm25"]  # which sees no vectors
+        embedder, indexed = tuned.embedder, [("", tuned.base)]
+    searches: list[tuple[SearchMode, float | None]] = [(mode, None) for mode in modes]
+    if "hybrid" in modes and len(named) >= LEAST_NAMED:
         searches += [("hybrid", weight) for weight in settings.weights]
     starts = [
         (words, knowledge)
-        for words, base in index_documents(context)
+        for words, base in indexed
         for knowledge in (
             Knowledge(
                 name=base.name,
-                snapshot=base.snapshot,
+                snapshot=(base if embedder is None else base.tuned(embedder)).snapshot,
+                embedder=embedder,
                 k=ks[(len(ks) - 1) // 2],
                 mode=mode,
                 weight=weight,
@@ -159,20 +185,28 @@ def index_documents(context: Context) -> list[tuple[str, KnowledgeBase]]:
         )
     if not settings.chunk_tokens:
         return [("", base)]
-    labels = {document.path: document.labels for document in documents}
-    files = [SourceFile(document.path, Path(document.location)) for document in documents]
     found = []
     for size in settings.chunk_tokens:
         sized = base
         if size != base.settings.chunk_tokens:
             sized = base.sized(size)
-            sized.create()
-            gone = [d.path for d in sized.documents() if d.path not in labels]
-            if gone:
-                sized.remove(gone, context.progress)
-            _add(context, sized, files, labels, replace(base.settings, chunk_tokens=size))
+            fill(context, base, sized, replace(base.settings, chunk_tokens=size))
         found.append((f"{size} tokens, ", sized))
     return found
+
+
+def fill(
+    context: Context, base: KnowledgeBase, copy: KnowledgeBase, settings: KnowledgeSettings
+) -> None:
+    """Let a copy hold the documents of a knowledge base, under the same labels."""
+    documents = base.documents()
+    labels = {document.path: document.labels for document in documents}
+    files = [SourceFile(document.path, Path(document.location)) for document in documents]
+    copy.create()
+    gone = [d.path for d in copy.documents() if d.path not in labels]
+    if gone:
+        copy.remove(gone, context.progress)
+    _add(context, copy, files, labels, settings)
 
 
 def _files(context: Context, paths: Sequence[str]) -> list[SourceFile]:
@@ -226,11 +260,18 @@ def available_characters_of(config: Config, texts: Sequence[str]) -> int:
     return max(1, int(_SPARE * left * each))
 
 
-def _ndcg(context: Context, knowledge: Knowledge, named: Sequence[Example]) -> float:
+def search_quality(
+    context: Context, knowledge: Knowledge, named: Sequence[Example]
+) -> dict[str, float]:
+    """The mean of each metric of `retrieval_scores` over rows that name their document."""
     deep = knowledge.model_copy(update={"k": _DEEP})
     found = find_passages(deep, named, context.store, context.bench.owner)
     scores = scores_of_search([example.document or "" for example in named], found)
-    return fmean(scores[f"ndcg@{NDCG_DEPTH}"])
+    return {name: fmean(values) for name, values in scores.items()}
+
+
+def _ndcg(context: Context, knowledge: Knowledge, named: Sequence[Example]) -> float:
+    return search_quality(context, knowledge, named)[f"ndcg@{NDCG_DEPTH}"]
 
 
 def _choose_k(

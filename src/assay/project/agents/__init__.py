@@ -16,6 +16,7 @@ from typing import Any
 from assay.agent import edits, texts
 from assay.agent.agent import Agent
 from assay.agent.edits import Draft, StaleEditError
+from assay.agent.passages import knowledge_base
 from assay.agent.providers import provider_of
 from assay.agent.routing import leaves
 from assay.agent.texts import InvalidAgentError, Problem
@@ -24,7 +25,6 @@ from assay.agent.versions import AgentVersion
 from assay.agent.versions import history as versions_of
 from assay.config import is_remote, split_reference
 from assay.errors import AssayError, ModelError, UsageError
-from assay.knowledge.base import KnowledgeBase
 from assay.models.lineage import compare_settings
 from assay.models.pull import check_name
 from assay.project import reach
@@ -191,9 +191,13 @@ def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], o
         nearest = agent.nearest
         looks.append(("nearest.pool", lambda: _check_blob(workspace, nearest.pool, "examples")))
     if agent.knowledge is not None:
-        base = KnowledgeBase(workspace.store, workspace.name, agent.knowledge.name)
+        of = agent.knowledge
+        base = knowledge_base(workspace.store, workspace.name, of.name, of.embedder)
         looks.append(("knowledge.name", base.documents))
-        if (rerank := agent.knowledge.rerank) is not None:
+        if (embedder := of.embedder) is not None:
+            blob = embedder.partition(":")[2]
+            looks.append(("knowledge.embedder", lambda: _check_blob(workspace, blob, "embedder")))
+        if (rerank := of.rerank) is not None:
             looks.append(("knowledge.rerank", lambda: check_name(rerank)))
     if agent.constrained:
         looks.append(("constrained", lambda: _check_form(agent)))

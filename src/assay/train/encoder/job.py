@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from assay.errors import ModelError
-from assay.example import Example, json_sha256
+from assay.example import json_sha256
 from assay.models.device import best_device
 from assay.models.embed import Embedder
-from assay.models.lineage import rows_sha256
 from assay.progress import SILENT, Progress
 from assay.train.auto import SIZE_POWER
+from assay.train.encoder.objective import Objective
 
 TRAINER = 1  # raised when the same settings and data would train other weights
 REFERENCE_RATE, REFERENCE_PARAMETERS = 1e-4, 23e6
@@ -25,15 +24,14 @@ class EncoderSettings:
 
     Attributes:
         epochs: at most; fewer where validation does not improve for `patience` of them.
-        learning_rate, head_rate: highest, of the embedder and of the labels' scores; linear warm-up
-            over the share `warmup` of all steps, then half a cosine to 0.
+        learning_rate: highest; linear warm-up over the share `warmup` of all steps, then half a
+            cosine to 0.
         clip: longest gradient.
     """
 
     epochs: int
     rows_per_step: int = 16
     learning_rate: float = REFERENCE_RATE
-    head_rate: float = 1e-2
     warmup: float = 0.1
     weight_decay: float = 0.01
     clip: float = 1.0
@@ -41,10 +39,14 @@ class EncoderSettings:
     seed: int = 0
 
 
-def learning_rate(parameters: int) -> float:
-    """The highest of an embedder with so many weights: larger ones get less, as in `train.auto`."""
+def learning_rate(parameters: int, reference: float = REFERENCE_RATE) -> float:
+    """The highest of an embedder with so many weights: larger ones get less, as in `train.auto`.
+
+    Args:
+        reference: that of `REFERENCE_PARAMETERS` weights.
+    """
     size = max(1.0, parameters / REFERENCE_PARAMETERS)
-    return float(f"{REFERENCE_RATE * size**-SIZE_POWER:.1e}")
+    return float(f"{reference * size**-SIZE_POWER:.1e}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +55,17 @@ class EncoderJob:
 
     Attributes:
         embedder: it starts from; left as it is.
-        train, validation: rows whose outputs are labels; validation chooses the epoch.
+        objective: what it is trained on, and how that is measured.
         folder: where work in progress is; the run has a folder of its own there.
+        rows: that are behind the objective (`models.lineage.keep_rows`), kept with the embedder.
     """
 
     embedder: Embedder
-    train: Sequence[Example]
-    validation: Sequence[Example]
+    objective: Objective
     settings: EncoderSettings
     folder: Path
     progress: Progress = SILENT
+    rows: str | None = None
 
     def key(self) -> str:
         """A hash of all that the run depends on."""
@@ -70,9 +73,8 @@ class EncoderJob:
             {
                 "trainer": TRAINER,
                 "embedder": self.embedder.identity,
-                "train": rows_sha256(self.train),
-                "weights": [example.weight for example in self.train],
-                "validation": rows_sha256(self.validation),
+                **self.objective.content(),
+                "rows": self.rows,
                 "settings": asdict(self.settings),
                 "device": best_device(),
             }
@@ -84,5 +86,5 @@ def no_memory(what: str, job: EncoderJob) -> ModelError:
     return ModelError(
         what,
         where=job.embedder.name,
-        fix="Use a smaller classifier.embedder, or close other programs.",
+        fix="Use a smaller embedder, or close other programs.",
     )

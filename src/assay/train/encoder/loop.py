@@ -1,12 +1,7 @@
-"""Steps, evaluations and checkpoints of an embedder's training: cross-entropy over its vectors, by
-transformers' `Trainer`.
+"""Steps, evaluations and checkpoints of an embedder's training, by transformers' `Trainer`.
 
-Beside the embedder a linear map is trained that scores the labels. It starts as a logistic
-regression over the vectors as they are, so that the first steps already know what separates the
-labels. Afterwards it is left: whoever wants a classifier fits one over the trained vectors.
-
-The tables of word and position vectors stay as they are. A label's few rows say nothing about most
-words, and half of a small embedder's weights are there.
+The tables of word and position vectors stay as they are. A few rows say nothing about most words,
+and half of a small embedder's weights are there.
 
 A run is a function of embedder, rows, settings and seed. After a kill or Ctrl-C the same call goes
 on from the last checkpoint, to the same weights: the order of the rows is a function of (seed,
@@ -18,18 +13,16 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from sentence_transformers.util import batch_to_device
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from assay.errors import ModelError
-from assay.generate.classical import at_least_two, fit_labels
 from assay.models.device import available_bytes, best_device
 from assay.models.quiet import silent_libraries
 from assay.progress import Task
@@ -40,8 +33,6 @@ from assay.train.encoder.job import EncoderJob, no_memory
 from assay.train.loop import dropout_seed, interrupt_noted, rate_share
 from assay.train.sequences import epoch_order
 
-START_STRENGTH = 10.0
-"""Of the regression that the scores start as: inverse of the regularisation (scikit-learn's C)."""
 SORTED_TOGETHER = 16
 """Steps whose rows are divided among them by length, so that little is filled up."""
 CHECKPOINT_SECONDS = 60.0
@@ -54,28 +45,6 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _COPIES = 5  # of what is trained: weight, gradient, two moments, and one in a checkpoint's making
 
 
-class _Scores(nn.Module):
-    """The embedder and the labels' scores over its vectors, as `Trainer` takes a model."""
-
-    def __init__(self, body: nn.Module, coefficients: Tensor, intercept: Tensor) -> None:
-        super().__init__()
-        self.body = body
-        self.head = nn.Linear(coefficients.shape[1], len(coefficients))
-        self.head.weight.data.copy_(coefficients)
-        self.head.bias.data.copy_(intercept)
-        self.loss = math.nan
-
-    def forward(
-        self, features: Mapping[str, Tensor], labels: Tensor, weights: Tensor
-    ) -> dict[str, Tensor]:
-        """The mean cross-entropy of the rows, each by its weight."""
-        vectors = nn.functional.normalize(self.body(dict(features))["sentence_embedding"])
-        losses = nn.functional.cross_entropy(self.head(vectors), labels, reduction="none")
-        loss = (losses * weights).sum() / weights.sum()
-        self.loss = float(loss.detach())
-        return {"loss": loss}
-
-
 class EncoderRun(TrainerCallback):  # type: ignore[misc]
     """One training: its model, its optimiser, where it is; told by `Trainer` of every step."""
 
@@ -83,21 +52,12 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
         self.started = self.saved = time.monotonic()
         self.job, self.settings = job, job.settings
         self.folder, self.key = folder, key
-        labels = at_least_two(job.train)
-        number = {label: place for place, label in enumerate(labels)}
-        self.rows, self.judged = (
-            [(e.input, number[e.output], e.weight) for e in part if e.output in number and e.weight]
-            for part in (job.train, job.validation)
-        )
-        vectors = job.embedder.encode([e.input for e in job.train])
-        start = fit_labels(vectors.astype("float64"), job.train, labels, START_STRENGTH)
-        self.body = job.embedder.copy_model().to(best_device())
-        self.prompt = self.body.prompts.get(self.body.default_prompt_name)
-        for module in self.body.modules():
+        body = job.embedder.copy_model().to(best_device())
+        for module in body.modules():
             if isinstance(module, nn.Embedding):
                 module.requires_grad_(False)
-        self.model = _Scores(self.body, *(torch.from_numpy(array) for array in start))
-        self.model.to(best_device())
+        self.model = job.objective.open(job.embedder, body).to(best_device())
+        self.rows = self.model.rows
         self.parameters = adapters.trainable(self.model)
         inner = [p for name, p in self.parameters.items() if name.startswith(BODY)]
         if not inner:
@@ -113,13 +73,12 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": inner, "lr": self.settings.learning_rate},
-                {"params": self.model.head.parameters(), "lr": self.settings.head_rate},
+                *self.model.own_groups(),
             ],
             weight_decay=self.settings.weight_decay,
         )
         self.epoch_steps = math.ceil(len(self.rows) / self.settings.rows_per_step)
         self.total_steps = self.epoch_steps * self.settings.epochs
-        self.lengths = job.embedder.lengths([text for text, _, _ in self.rows])
         self.state = State()
         self.heap = HeapLimit(self.model)
         self.bar: Task
@@ -201,22 +160,11 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
             steps: list[list[int]] = []
             for start in range(0, len(order), size * SORTED_TOGETHER):
                 near = order[start : start + size * SORTED_TOGETHER]
-                near.sort(key=lambda place: self.lengths[place])
+                near.sort(key=lambda place: self.model.lengths[place])
                 steps += [near[at : at + size] for at in range(0, len(near), size)]
             shuffled = epoch_order(len(steps), self.settings.seed + 1, epoch)
             first = max(0, self.state.step - epoch * self.epoch_steps)
             yield from (steps[place] for place in shuffled[first:])
-
-    def collate(self, rows: Sequence[tuple[str, int, float]]) -> dict[str, Any]:
-        """Rows as `_Scores` takes them."""
-        texts, labels, weights = zip(*rows, strict=True)
-        device = best_device()
-        features = self.body.preprocess(list(texts), prompt=self.prompt)
-        return {
-            "features": batch_to_device(features, device),
-            "labels": torch.tensor(labels, device=device),
-            "weights": torch.tensor(weights, dtype=torch.float32, device=device),
-        }
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         """Dropout is drawn anew for each step, so that a run that goes on draws the same."""
@@ -264,13 +212,13 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
         self.bar.advance(0, validation_loss=round(loss, 4))
 
     def validation_loss(self) -> float:
-        """In nats per row; 0 where no row has a label that is known."""
+        """In nats per row; 0 where there is none to measure."""
         total = weights = 0.0
-        rows = sorted(self.judged, key=lambda row: len(row[0]))
+        rows = sorted(self.model.judged, key=lambda row: len(row[0]))
         self.model.eval()
         with torch.no_grad():
             for start in range(0, len(rows), VALIDATION_ROWS):
-                batch = self.collate(rows[start : start + VALIDATION_ROWS])
+                batch = self.model.batch(rows[start : start + VALIDATION_ROWS])
                 weight = float(batch["weights"].sum())
                 total += weight * float(self.model(**batch)["loss"])
                 weights += weight
@@ -304,5 +252,5 @@ class _Trainer(Trainer):  # type: ignore[misc]
         return DataLoader(
             self.run.rows,  # type: ignore[arg-type]
             batch_sampler=list(self.run.batches()),
-            collate_fn=self.run.collate,
+            collate_fn=self.run.model.batch,
         )

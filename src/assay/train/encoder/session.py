@@ -1,12 +1,12 @@
-"""An embedder is trained on labelled texts, and what was trained of it is kept."""
+"""An embedder is trained, and what was trained of it is kept."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from assay.generate.tuned_embedder import SCHEME, keep_tuned
 from assay.models.device import ran_out
+from assay.models.tuned_embedder import SCHEME, keep_tuned
 from assay.progress import Progress
 from assay.store.store import Store
 from assay.train import checkpoints, sealed
@@ -34,13 +34,12 @@ class EncoderResult:
 
 
 def train_encoder(job: EncoderJob, store: Store) -> EncoderResult:
-    """Train on `job.train`, and keep the epoch with the best loss on `job.validation`.
+    """Train, and keep the epoch with the best loss on validation.
 
-    Rows of validation whose label train does not have are left out of the loss. A training that
-    was finished before is not made again.
+    A training that was finished before is not made again.
 
     Raises:
-        DataError: train has fewer than two labels.
+        DataError: there is nothing to learn in the rows.
         ModelError: not enough memory, nothing to train, or a loss that is not a number.
         KeyboardInterrupt: stopped by the user; the same call goes on from there.
     """
@@ -63,7 +62,7 @@ def train_encoder(job: EncoderJob, store: Store) -> EncoderResult:
         for name, tensor in best.items()
         if name.startswith(BODY)
     }
-    embedder = keep_tuned(store, job.embedder, weights)
+    embedder = keep_tuned(store, job.embedder, weights, job.rows)
     result = EncoderResult(embedder, tuple(state.points), state.best_step, state.seconds)
     sealed.write(folder / _RESULT, {"key": key, "result": asdict(result)})
     checkpoints.clear(folder)

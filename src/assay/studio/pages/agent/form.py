@@ -163,8 +163,9 @@ class AgentForm(Controls[Agent]):
         before = self._parsed.knowledge if self._parsed is not None else None
         if before is None:
             return {"knowledge": {"name": name, "k": PASSAGES, "characters": CHARACTERS}}
-        # A state is one of the documents that were there before.
-        kept = before.model_dump(mode="json", exclude_none=True, exclude={"snapshot"})
+        # A state, and vectors of a trained embedder, are of the documents that were there before.
+        own = {"snapshot", "embedder"}
+        kept = before.model_dump(mode="json", exclude_none=True, exclude=own)
         return {"knowledge": {**kept, "name": name}}
 
     def _build_output(self) -> None:

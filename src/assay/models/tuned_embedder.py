@@ -13,8 +13,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from assay.errors import ModelError
-from assay.generate.tensor_blob import Array, dump_tensors, load_tensors, read_texts
 from assay.models.embed import Embedder, get_embedder
+from assay.models.tensor_blob import Array, dump_tensors, load_tensors, read_texts
 from assay.store.store import Store
 
 FORMAT = "assay-tuned-embedder-1"
@@ -24,13 +24,16 @@ _in_use: WeakValueDictionary[str, Embedder] = WeakValueDictionary()
 _opening = Lock()
 
 
-def keep_tuned(store: Store, base: Embedder, weights: Mapping[str, Array]) -> str:
+def keep_tuned(
+    store: Store, base: Embedder, weights: Mapping[str, Array], rows: str | None = None
+) -> str:
     """Keep what was trained of an embedder; returns the name that it is opened by.
 
     Args:
         weights: by their names in the model.
+        rows: that it was trained on (`models.lineage.keep_rows`); None: its user knows them.
     """
-    document = {"embedder": base.name, "identity": base.identity}
+    document = {"embedder": base.name, "identity": base.identity, "rows": rows}
     return f"{SCHEME}{store.put(dump_tensors(FORMAT, document, weights))}"
 
 
@@ -48,6 +51,20 @@ def open_embedder(name: str, store: Store) -> Embedder:
         if known is None:
             known = _in_use[blob] = _load(name, store.get(blob))
         return known
+
+
+def rows_behind_tuned(name: str, store: Store) -> str | None:
+    """`rows` of `keep_tuned`.
+
+    Raises:
+        AssayError: the embedder is not there, or is damaged.
+    """
+
+    def parse(document: dict[str, Any], _: dict[str, Array]) -> str | None:
+        rows = document.get("rows")
+        return None if rows is None else str(rows)
+
+    return load_tensors(store.get(name.removeprefix(SCHEME)), FORMAT, "trained embedder", parse)
 
 
 def _load(name: str, data: bytes) -> Embedder:

@@ -1,0 +1,85 @@
+"""`rag-tuned`: as `rag`, by an embedder that was trained on which document answers which row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from assay.agent.agent import Agent, Knowledge
+from assay.candidates.building import Candidate, Context, as_trials
+from assay.candidates.shared.documents import (
+    available_characters,
+    choose_search,
+    knowledge_section,
+)
+from assay.candidates.spec import (
+    DOCUMENTS,
+    CandidateSpec,
+    Sizes,
+    Workload,
+    passage_runs,
+    unshown_answer_tokens,
+)
+from assay.config import Config
+from assay.errors import ConfigError
+
+MOST_EPOCHS = 4
+ROWS_IN_ALL = 4_000
+"""Rows that are trained on over all epochs, where one epoch has fewer."""
+_TEXTS = 3
+"""That are embedded for a row: the question, its passage and another."""
+
+
+def epochs(rows: int) -> int:
+    """Of a training with so many rows; it may end sooner."""
+    return max(1, min(MOST_EPOCHS, ROWS_IN_ALL // max(1, rows)))
+
+
+def estimate(config: Config, sizes: Sizes) -> Workload:
+    """As `rag`; a row that is trained on takes as long as three that are embedded."""
+    rows = 3 * sizes.train + sizes.validation
+    return replace(
+        Workload(passage_runs(config, sizes), unshown_answer_tokens(config, sizes)),
+        embedded=epochs(sizes.train) * _TEXTS * rows,
+    )
+
+
+SPEC = CandidateSpec(
+    title="passages found by an embedder trained on your questions",
+    explanation="The embedder that finds passages of your documents is itself trained on which "
+    "document answers which question. Made in minutes; passages are put before the input.",
+    family="training",
+    estimate=estimate,
+    needs=(DOCUMENTS,),
+)
+
+
+def build(context: Context) -> Candidate:
+    """Train the embedder of the documents, then choose the search as `rag` does.
+
+    It takes part even where the training brought nothing, and says so.
+    """
+    if set(knowledge_section(context).modes) == {"bm25"}:
+        raise ConfigError(
+            "rag-tuned trains the search by meaning, and only bm25 is to be tried.",
+            where="assay.yaml, knowledge.modes",
+            fix="Add dense or hybrid, or remove rag-tuned.",
+        )
+    from assay.candidates.shared.retriever import tune_retriever  # loads torch
+
+    made = tune_retriever(context, epochs(len(context.answered)))
+
+    def agent_with(knowledge: Knowledge) -> Agent:
+        return context.chat_agent(knowledge=knowledge)
+
+    found = choose_search(context, agent_with, available_characters(context), made.search)
+    chosen = context.choose_constraint(found.agent, found.measurement)
+    return Candidate(
+        agent=chosen.agent,
+        tried=made.tried + as_trials(found.tried) + as_trials(chosen.tried),
+        scores=tuple(chosen.measurement.primary_scores),
+        setup_seconds=made.seconds,
+        retrained=True,
+        curve=made.curve,
+        best_step=made.best_step,
+        warnings=(*made.warnings, *found.warnings),
+    )

@@ -1,0 +1,261 @@
+"""The embedder of a search, trained on questions and the documents that answer them.
+
+Documents are divided first: of those that are held out no question is trained on. Held out are all
+that validation alone asks about, and where these are few, others that are drawn, until they answer
+`HELD_OUT` of the validation rows. Their questions choose the epoch and tell what the training
+brought: hit@k of the search by meaning before and after it.
+
+The passage of a question is the one of its document in which the answer stands, else the most
+similar one. Beside it stand those of other documents that the untrained embedder finds most
+similar, and less so than `SURELY_LESS` of the right one: what is nearer may well answer, too
+(Moreira et al. 2024, arXiv:2407.15831, section 3.1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from assay.agent.agent import Knowledge
+from assay.agent.passages import query_of
+from assay.candidates.building import Context, LossPoint, Stopwatch, Trial
+from assay.candidates.shared.documents import (
+    LEAST_NAMED,
+    TunedSearch,
+    fill,
+    index_documents,
+    knowledge_section,
+    search_quality,
+)
+from assay.data.normal import normalise
+from assay.errors import DataError
+from assay.evaluate.documents import same_document
+from assay.evaluate.retrieval import NDCG_DEPTH
+from assay.example import Example
+from assay.generate.nearest import round_likeness
+from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.search import IndexedPassage
+from assay.models.embed import Embedder, get_embedder
+from assay.models.lineage import keep_rows
+from assay.train.encoder.job import EncoderJob, EncoderSettings, learning_rate
+from assay.train.encoder.passages import Passages, PassageText, Question
+from assay.train.encoder.session import train_encoder
+
+HELD_OUT = 0.3
+HARD_NEGATIVES = 1
+SURELY_LESS = 0.95
+REFERENCE_RATE = 5e-5
+"""The highest learning rate of the starter embedder."""
+METRICS = ("hit@1", "hit@5", f"ndcg@{NDCG_DEPTH}")
+_AT_ONCE = 256
+"""Questions that are compared with all passages at once."""
+
+Asked = tuple[Example, frozenset[str]]
+"""A row, and the documents that it names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retriever:
+    """A trained embedder, and the documents by its vectors.
+
+    Attributes:
+        tried: hit@k and nDCG on held-out documents, before and after.
+        seconds: that the training and the new vectors took.
+    """
+
+    search: TunedSearch
+    tried: tuple[Trial, ...]
+    warnings: tuple[str, ...]
+    curve: tuple[LossPoint, ...]
+    best_step: int
+    seconds: float
+
+
+def tune_retriever(context: Context, epochs: int) -> Retriever:
+    """Train the embedder of the project's documents, and embed them by it beside what is there.
+
+    Raises:
+        DataError: too few rows name a document, or all name the same few.
+        ModelError: as `train_encoder`.
+        KeyboardInterrupt: stopped by the user; the same call goes on from there.
+    """
+    indexed = index_documents(context)
+    documents = _visible(context, indexed[0][1])
+    train, held = divide(
+        list(_asked(context.answered, documents)),
+        list(_asked(context.judged, documents)),
+        seed=context.config.data.split.seed,
+    )
+    judged = tuple(row for row, _ in held)
+    untrained = [
+        (search_quality(context, _by_meaning(context, base), judged), base) for _, base in indexed
+    ]
+    before, base = max(untrained, key=lambda one: one[0][METRICS[-1]])
+    embedder = get_embedder(base.settings.embedder)
+    passages = [p for p in base.indexed() if p.document in documents]
+    exact = context.config.task == "text"
+    data = Passages(*(questions(part, passages, embedder, exact=exact) for part in (train, held)))
+    settings = EncoderSettings(
+        epochs,
+        learning_rate=learning_rate(embedder.parameters, REFERENCE_RATE),
+        seed=context.config.fine_tune.seed,
+    )
+    rows = keep_rows(context.store, [row for row, _ in train])
+    job = EncoderJob(embedder, data, settings, context.folder, context.progress, rows)
+    result = train_encoder(job, context.store)
+    watch = Stopwatch()
+    copy = base.tuned(result.embedder)
+    fill(context, base, copy, replace(base.settings, embedder=result.embedder))
+    seconds = result.seconds + watch.seconds()
+    after = search_quality(context, _by_meaning(context, base, result.embedder), judged)
+    of = f"of {len(judged)} questions about held-out documents, by meaning"
+    return Retriever(
+        TunedSearch(base, result.embedder, judged),
+        tuple(
+            Trial(f"{name} {of}, {when} training", found[name], False)
+            for name in METRICS
+            for when, found in (("before", before), ("after", after))
+        ),
+        tuple(_warnings(before, after, base, copy, len(judged))),
+        tuple(LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in result.points),
+        result.best_step,
+        seconds,
+    )
+
+
+def divide(
+    train: Sequence[Asked], validation: Sequence[Asked], *, seed: int
+) -> tuple[list[Asked], list[Asked]]:
+    """Rows of train about documents that are not held out, rows of validation about held-out ones.
+
+    Raises:
+        DataError: there are fewer than `LEAST_NAMED` of either.
+    """
+    taught = {document for _, named in train for document in named}
+    judged = {document for _, named in validation for document in named}
+    held = judged - taught
+    enough = max(LEAST_NAMED, HELD_OUT * len(validation))
+    drawn = sorted(
+        {named for _, named in validation if not named <= held},
+        key=lambda named: hashlib.sha256(f"{seed} {sorted(named)}".encode()).digest(),
+    )
+    for named in drawn:
+        if sum(row[1] <= held for row in validation) >= enough:
+            break
+        held |= named
+    kept = [row for row in train if held.isdisjoint(row[1])]
+    asked = [row for row in validation if row[1] <= held]
+    if min(len(kept), len(asked)) < LEAST_NAMED:
+        raise DataError(
+            f"to train a search and to measure it on other documents takes {LEAST_NAMED} training "
+            f"rows and {LEAST_NAMED} validation rows that name their document; there are "
+            f"{len(kept)} and {len(asked)}.",
+            where="assay.yaml, candidates: rag-tuned",
+            fix="Name the column that says which document answers a row (data.columns.document), "
+            "add questions about more documents, or leave the candidate out.",
+        )
+    return kept, asked
+
+
+def questions(
+    rows: Sequence[Asked],
+    passages: Sequence[IndexedPassage],
+    embedder: Embedder,
+    *,
+    exact: bool,
+) -> list[Question]:
+    """Rows with the passage that answers each and some that are easily taken for it.
+
+    Args:
+        exact: whether a passage in which the answer stands, word for word, goes before others.
+    """
+    places: dict[str, list[int]] = {}
+    for place, passage in enumerate(passages):
+        places.setdefault(passage.document, []).append(place)
+    spoken = [f" {normalise(passage.text)} " for passage in passages] if exact else []
+    matrix = np.stack([passage.vector for passage in passages])
+    found = []
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        vectors = embedder.encode([query_of(row) for row, _ in some])
+        for (row, named), scores in zip(some, round_likeness(vectors @ matrix.T), strict=True):
+            own = sorted(place for document in named for place in places.get(document, ()))
+            if not own:
+                continue  # a document without passages
+            answers = [f" {normalise(text)} " for text in row.accepted if text.strip()]
+            holding = [p for p in own if spoken and any(text in spoken[p] for text in answers)]
+            best = max(holding or own, key=lambda place: (scores[place], -place))
+            less = scores < SURELY_LESS * scores[best]
+            less[own] = False
+            others = [p for p in np.argsort(-scores, kind="stable") if less[p]][:HARD_NEGATIVES]
+            found.append(
+                Question(
+                    query_of(row),
+                    _text(passages[best]),
+                    tuple(_text(passages[place]) for place in others),
+                    tuple(sorted(named)),
+                    row.weight,
+                )
+            )
+    return found
+
+
+def _text(passage: IndexedPassage) -> PassageText:
+    return PassageText(passage.document, passage.text)
+
+
+def _visible(context: Context, base: KnowledgeBase) -> set[str]:
+    """The documents that are searched, by name."""
+    labels = knowledge_section(context).labels
+    return {
+        document.path
+        for document in base.documents()
+        if labels is None or not set(labels).isdisjoint(document.labels)
+    }
+
+
+def _asked(rows: Sequence[Example], documents: set[str]) -> Iterator[Asked]:
+    """Rows that ask something and name a document that is there."""
+    meant: dict[str, frozenset[str]] = {}
+    for row in rows:
+        name = row.document
+        if not name or not query_of(row):
+            continue
+        if name not in meant:
+            meant[name] = frozenset(d for d in documents if same_document(name, d))
+        if meant[name]:
+            yield row, meant[name]
+
+
+def _by_meaning(context: Context, base: KnowledgeBase, embedder: str | None = None) -> Knowledge:
+    labels = knowledge_section(context).labels
+    return Knowledge(
+        name=base.name,
+        embedder=embedder,
+        k=1,
+        mode="dense",
+        labels=None if labels is None else tuple(labels),
+        characters=1,
+    )
+
+
+def _warnings(
+    before: dict[str, float],
+    after: dict[str, float],
+    base: KnowledgeBase,
+    copy: KnowledgeBase,
+    rows: int,
+) -> Iterator[str]:
+    name = METRICS[-1]
+    if after[name] <= before[name]:
+        yield (
+            "The trained embedder does not find documents better than the untrained one: nDCG@10 "
+            f"by meaning is {after[name]:.3f} after training and {before[name]:.3f} before, on "
+            f"{rows} questions about documents that were held out."
+        )
+    missing = len(base.documents()) - len(copy.documents())
+    if missing:
+        yield f"{missing} documents are not searched: their files are gone or cannot be read."

@@ -1,0 +1,75 @@
+"""An agent whose search was trained is promoted, is given the passages it was measured with over
+HTTP, is refused where its embedder is gone, and is rolled back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.candidates.test_rag_tuned import make
+from tests.serve.running import running
+from tests.serve.scripted import ScriptedEngine, ScriptedEngines
+
+from assay import project
+from assay.agent.agent import Agent
+from assay.agent.runtime import assemble
+from assay.agent.versions import save_agent
+from assay.candidates import registry
+from assay.candidates.shared import retriever
+from assay.example import Message
+from assay.generate.stream import Sampling
+from assay.project import agents, releases
+
+
+def reads(messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling) -> str:
+    """A model that says all that it was asked."""
+    return messages[-1].content.replace(" ", "_")
+
+
+def test_it_is_served_as_measured_and_rolls_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retriever, "REFERENCE_RATE", 1e-2)
+    context = make(tmp_path, monkeypatch)
+    config = context.config.model_dump(mode="json", exclude_defaults=True)
+    (tmp_path / "assay.yaml").write_text(json.dumps({"version": 1, **config}))
+    lines = [f"{row.input},{row.output}\n" for row in context.train]
+    (tmp_path / "pets.csv").write_text("input,output\n" + "".join(lines))
+    workspace = project.open_workspace(tmp_path)
+    tuned = registry.build("rag-tuned", context).agent
+    assert tuned.knowledge is not None
+    untuned = {"embedder": None, "snapshot": None}
+    plain = tuned.model_copy(update={"knowledge": tuned.knowledge.model_copy(update=untuned)})
+    rows = context.judged
+    for name, agent in (("rag", plain), ("rag-tuned", tuned)):
+        save_agent(workspace.store, name, agent, message="a test")
+        releases.promote(workspace, "support", f"{name}@1", force="a test")
+
+    def asked(agent: Agent) -> list[str]:
+        made = assemble(agent, rows, context.store, context.bench.owner)
+        return [request.messages[-1].content for request in made]
+
+    engines = ScriptedEngines(ScriptedEngine(reads))
+    with running(tmp_path, lambda _: engines) as server:
+
+        def served() -> list[str]:
+            said = []
+            for row in rows:
+                turns = [{"role": "user", "content": row.input}]
+                found = server.client().chat.completions.create(
+                    model="support",
+                    messages=turns,  # type: ignore[arg-type]
+                )
+                said.append((found.choices[0].message.content or "").replace("_", " "))
+            return said
+
+        assert served() == asked(tuned) != asked(plain)
+        releases.rollback(workspace, "support")
+        assert served() == asked(plain)
+    text = agents.read(workspace, "rag-tuned").text
+    gone = text.replace(tuned.knowledge.embedder or "", f"tuned:{'0' * 64}")
+    fields = {problem.field for problem in agents.check(workspace, gone)}
+    assert fields & {"knowledge.embedder", "knowledge.name"}
