@@ -80,7 +80,7 @@ def test_the_threshold_is_the_one_of_the_best_f1() -> None:
 def test_what_is_no_list_is_refused(embedder: Embedder) -> None:
     broken = [*rows(1), Example.of("fee", '{"label": "fee"}', id="odd")]
     vectors = embedder.encode([e.input for e in broken])
-    with pytest.raises(DataError, match="no list of labels") as refused:
+    with pytest.raises(DataError, match="not a list of labels") as refused:
         fit_head(broken, vectors, HeadSettings(1.0), embedder, lists=True)
     assert refused.value.where == "example odd"
 

@@ -81,13 +81,13 @@ def members(rows: Sequence[Example]) -> tuple[tuple[str, ...], Array]:
     """The labels of rows, sorted, and which row carries which: [N, C] of 0 and 1.
 
     Raises:
-        DataError: an answer is no list of labels, or there are fewer than two labels.
+        DataError: an answer is not a list of labels, or there are fewer than two labels.
     """
     lists = [read_list(row.output) for row in rows]
     for row, found in zip(rows, lists, strict=True):
         if found is None:
             raise DataError(
-                "an answer is no list of labels.",
+                "the answer is not a list of labels.",
                 where=f"example {row.id}",
                 fix='Write it as a JSON list: ["one", "another"].',
             )
