@@ -31,6 +31,7 @@ from typing import Any
 import regex
 
 import assay
+from assay.generate.classical import WORD
 from assay.generate.remote import redaction
 from pattern_attacks import attacks
 
@@ -52,6 +53,7 @@ MADE: dict[str, list[str]] = {
     "generate.remote.redaction._spellings": [
         redaction._spellings(secret).pattern for secret in ("sk-aaaaaaaa", "%%%%2525", "0&#x00")
     ],
+    "release.classify.Classifier._counts": [WORD],
     "models.pull._alone": [r"\.model\.[a-z0-9_]{8}\.(part|old)"],
 }
 """Patterns that a function makes of its arguments: examples of them, by the function."""

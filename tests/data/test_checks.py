@@ -220,7 +220,7 @@ def test_tokens_and_the_length_of_the_context(tmp_path: Path) -> None:
     template: Any = Words()
     report = checked(tmp_path, rows, template=template, context_length=8, system_prompt="be brief")
     problem = only(report, "too-long")
-    assert "13 tokens, 5 more" in problem.message
+    assert "13 tokens are 5 more" in problem.message
     assert only(report, "cannot-render").line == 3
     assert report.to_dict()["tokens"] == {"input": 5, "trained": 1, "longest": 6}
     assert checked(tmp_path, rows).to_dict()["tokens"] is None

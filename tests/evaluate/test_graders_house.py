@@ -105,7 +105,9 @@ def test_a_glossary_can_be_a_file(tmp_path: Path) -> None:
 )
 def test_a_broken_glossary_is_explained(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(ConfigError, match=rf"{name}: (this is no glossary|there are no terms)"):
+    with pytest.raises(
+        ConfigError, match=rf"{name}: (this file is not a glossary|there are no terms)"
+    ):
         graded("terms", "x", "x", root=tmp_path, file=name)
 
 

@@ -111,7 +111,7 @@ def test_a_job_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
         recovery.revive(store)
     job = queue.read(store, id)
     assert job.status == "failed"
-    assert job.error == "5 workers died over it."
+    assert job.error == "5 workers ended unexpectedly while running it."
 
 
 @pytest.mark.parametrize(("wish", "status"), [("cancel", "cancelled"), ("pause", "paused")])

@@ -323,7 +323,7 @@ def test_another_model_of_the_same_name_is_refused(
     wider = KnowledgeBase(
         Store(tmp_path / ".assay"), "shop", "manuals", embedders=lambda _: Wordy(300)
     )
-    with pytest.raises(StateError, match=r"another model.*rebuild"):
+    with pytest.raises(StateError, match=r"different model.*rebuild"):
         wider.search(["tea"], k=1)
     (docs / "new.txt").write_text("Something new.")
     with pytest.raises(StateError, match="rebuild"):

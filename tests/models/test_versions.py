@@ -92,7 +92,7 @@ def test_changed_record_is_noticed(tmp_path: Path, adapter: Path, edit: tuple[st
     raw["record"][edit[0]] = edit[1]
     file.unlink()
     file.write_text(json.dumps(raw))
-    with pytest.raises(ModelError, match=r"version.json: this file is not as it was saved"):
+    with pytest.raises(ModelError, match=r"version.json: this file has changed since it was saved"):
         load_version(tmp_path, id)
 
 

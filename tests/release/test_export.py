@@ -60,7 +60,7 @@ def test_what_ollama_would_write_is_the_template_or_nothing(name: str) -> None:
 
 def test_a_turn_that_ollama_cannot_write_is_refused() -> None:
     turns = turns_of(Template.of(byte_tokenizer()), None)
-    with pytest.raises(ModelError, match="turn of tool"):
+    with pytest.raises(ModelError, match="role tool"):
         turns.write([Message("user", "a"), Message("tool", "b")])
 
 
@@ -113,7 +113,7 @@ def test_what_the_gate_refuses_leaves_nothing_behind(
         with torch.no_grad():
             for parameter in plain.model.parameters():
                 parameter += 30 * torch.randn(parameter.shape) * parameter.std()
-        monkeypatch.setattr("assay.generate.base.merged", lambda *_: plain)
+        monkeypatch.setattr("assay.generate.base.merge", lambda *_: plain)
         written(path, version, template, bits)
 
     monkeypatch.setattr(exporting, "write_merged", spoiled)

@@ -245,7 +245,7 @@ def test_graders_run(client: openai.OpenAI) -> None:
         ({"type": "python", "name": "p", "source": "def grade(s, i): return 1"}, "never"),
         ({"type": "score_model", "name": "s", "model": "m", "input": []}, "yet"),
         ({**ALIKE, "evaluation_metric": "meteor"}, "yet"),
-        ({**SAME, "input": "{{ nothing }}"}, "no variable"),
+        ({**SAME, "input": "{{ nothing }}"}, "not a variable"),
         (
             {"type": "multi", "name": "m", "graders": {"a": SAME}, "calculate_output": "b + 1"},
             "uses 'b'",

@@ -365,8 +365,8 @@ GOOD = rows(3)
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (TrainingSequence([5, 6, EOS], [False] * 3, name="row-9"), "nothing to train"),
-        (TrainingSequence([5], [True], name="row-9"), "nothing to train"),
+        (TrainingSequence([5, 6, EOS], [False] * 3, name="row-9"), "no tokens to train on"),
+        (TrainingSequence([5], [True], name="row-9"), "no tokens to train on"),
         (TrainingSequence([5] * 65, [True] * 65, name="row-9"), "1 more than the limit of 64"),
         (TrainingSequence([5, 6], [True] * 2, -1.0, "row-9"), "weight is -1.0"),
         (TrainingSequence([5, 6], [True] * 2, float("nan"), "row-9"), "weight is nan"),
@@ -407,7 +407,7 @@ def test_too_little_memory_is_said_before_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "available_bytes", lambda model: 2**18)
-    with pytest.raises(ModelError, match=r"0 MiB are free.*max_tokens"):
+    with pytest.raises(ModelError, match=r"0 MiB is free.*max_tokens"):
         run(tmp_path)
 
 
@@ -417,7 +417,7 @@ def test_too_little_memory_is_said_before_anything_is_measured(
     monkeypatch.setattr(choices, "faster_format", lambda *_: pytest.fail("it was measured"))
     monkeypatch.setattr(estimate, "available_bytes", lambda model: 2**18)
     full = SETTINGS.model_copy(update={"adapter": "full"})
-    with pytest.raises(ModelError, match="are free"):
+    with pytest.raises(ModelError, match="is free"):
         run(tmp_path, settings=full, compute=None)
 
 
@@ -427,7 +427,7 @@ def test_memory_that_is_gone_by_the_time_a_run_goes_on_is_said(
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, progress=Watcher(_interrupt_at(2)))
     monkeypatch.setattr(estimate, "available_bytes", lambda model: 2**18)
-    with pytest.raises(ModelError, match="are free"):
+    with pytest.raises(ModelError, match="is free"):
         run(tmp_path)
 
 

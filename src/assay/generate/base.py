@@ -60,7 +60,7 @@ def describe_base(ref: str) -> BaseDescription:
 
 
 def load_merged(version: Version, template: Template, dtype: str) -> LoadedModel:
-    """The version without an adapter beside it, its merge measured; see `models.tuned.merged`."""
+    """The version without an adapter beside it, its merge measured; see `models.tuned.merge`."""
     rows = [template.prompt([Message("user", text)]) for text in PROBES]
     return merge(load_tuned(version), rows, dtype)
 

@@ -100,11 +100,11 @@ def test_of_two_saves_at_the_same_moment_one_is_refused(workspace: Workspace) ->
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("model: [", "line 1: this is not YAML"),
-        ("model: m\n", "line 1: model: there is no such model"),
-        (f"# x\nmodel: {MODEL}\nconstrained: true\n", "line 3: constrained: there is nothing"),
+        ("model: [", "line 1: the text is not YAML"),
+        ("model: m\n", "line 1: model: there is no starter"),
+        (f"# x\nmodel: {MODEL}\nconstrained: true\n", "line 3: constrained: constrained needs"),
         ("model: version:abcdef123456\n", "line 1: model: there is no version"),
-        ("model: version:abcdef123456/3\n", "line 1: model: weights cannot be held in"),
+        ("model: version:abcdef123456/3\n", "line 1: model: weights cannot be stored in"),
         (f"model: classical:{'0' * 64}\n", "line 1: model: an agent of kind chat"),
         (f"kind: classical\nmodel: classical:{'0' * 64}\n", "line 2: model: there is no stored"),
         (f"kind: classical\nmodel: {MODEL}\n", "line 2: model: an agent of kind classical"),
@@ -119,7 +119,7 @@ def test_of_two_saves_at_the_same_moment_one_is_refused(workspace: Workspace) ->
         ),
         (
             f"model: {MODEL}\nconstrained: true\noutput_schema: {{type: array, contains: {{}}}}\n",
-            "line 2: constrained: constrained decoding cannot follow",
+            "line 2: constrained: constrained decoding does not support",
         ),
     ],
 )
