@@ -32,7 +32,7 @@ def test_calls_and_tools_are_counted_too(tmp_path: Path) -> None:
         check_consent("remote:far/m", providers, requests, SILENT)
     assert caught.value.provider == "far"
     # Two addresses in each row, and one in the tool that goes along with both.
-    assert "2 rows for the provider far" in str(caught.value)
+    assert "2 rows to the provider far" in str(caught.value)
     assert "e-mail address: 5" in str(caught.value)
     assert "lee" not in str(caught.value)
 

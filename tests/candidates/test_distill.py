@@ -228,7 +228,7 @@ def test_a_student_is_trained_on_what_a_provider_says(tmp_path: Path, distill: s
     assert lesson.seconds > 0
     lines = context.progress.lines  # type: ignore[attr-defined]
     assert lines[0] == (
-        f"Sending 3 rows for the provider far (http://127.0.0.1:{served.port}/v1); secrets and "
+        f"Sending 3 rows to the provider far (http://127.0.0.1:{served.port}/v1); secrets and "
         "personal data found in them: none."
     )
     if distill == "answers":
@@ -256,7 +256,7 @@ def test_rows_leave_the_machine_only_if_the_project_has_agreed(tmp_path: Path) -
             taught(replace(context, train=train))
         assert served.asked == []
     told = str(caught.value)
-    assert "3 rows for the provider far" in told
+    assert "3 rows to the provider far" in told
     assert "e-mail address: 1, phone number: 1" in told
     assert "providers.far.consent" in told
     assert "ann.lee" not in told

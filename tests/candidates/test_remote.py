@@ -93,7 +93,7 @@ def test_nothing_leaves_without_consent_and_a_missing_price_is_said(tmp_path: Pa
     with serving(answer) as far:
         providers = provider(far.port)
         context = context_of(tmp_path, {}, remote="remote:far/big", providers=providers)
-        with pytest.raises(ConsentError, match="2 rows for the provider far"):
+        with pytest.raises(ConsentError, match="2 rows to the provider far"):
             build("remote", context)
         assert far.asked == []
         context.bench.engines.providers.agree("far")

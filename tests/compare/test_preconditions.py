@@ -43,7 +43,7 @@ def told(folder: Path, saved: tuple[Agent, ...] = (), **fields: Any) -> str:
 
 def test_provider_rows_and_personal_data_are_named(tmp_path: Path) -> None:
     said = told(tmp_path, candidates=["remote"], remote=MODEL)
-    assert "the provider far (https://far.example.com/v1)" in said
+    assert "The provider far (https://far.example.com/v1)" in said
     assert "2 rows of validation, 7 rows of holdout" in said
     assert "train" not in said
     assert "e-mail address: 2" in said

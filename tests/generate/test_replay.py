@@ -49,7 +49,7 @@ def test_marks_blank_lines_and_windows_ends_are_read(tmp_path: Path) -> None:
         ([["a", "b"]], "line 1: the record is a list"),
         (
             [{"id": "a", "output": ""}, {"id": "b", "output": "x\ud83d"}],
-            "line 2: the text holds half a character",
+            "line 2: the text contains half of a character",
         ),
     ],
 )

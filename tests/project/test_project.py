@@ -95,7 +95,7 @@ def test_the_holdout_is_never_shown(compared) -> None:
     project, _ = compared
     with pytest.raises(HoldoutError, match="locked"):
         project.show("holdout", 5)
-    with pytest.raises(UsageError, match="no part"):
+    with pytest.raises(UsageError, match="no split"):
         project.show("test", 5)
     held = {
         json.loads(line)["id"]
@@ -240,7 +240,7 @@ def test_outside_answers_cannot_take_a_candidates_name(tmp_path: Path) -> None:
     file = tmp_path / "answers.jsonl"
     file.write_text("")
     for name in ("prompt", "baseline-tfidf", "My Model"):
-        with pytest.raises(UsageError, match="cannot be the name"):
+        with pytest.raises(UsageError, match="cannot be used as the name"):
             project.compare(predictions={name: file})
     assert project.openings() == []
 

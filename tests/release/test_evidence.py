@@ -23,7 +23,7 @@ def test_the_recommended_one_may_be_first(saved: tuple[Store, list[str]]) -> Non
     assert judge(load_results(store), b, None).candidate == "candidate-1"
     with pytest.raises(UnprovenError, match=r"recommends candidate-1, and candidate-0 is worse"):
         judge(load_results(store), a, None)
-    with pytest.raises(UnprovenError, match="no stored comparison has the agent"):
+    with pytest.raises(UnprovenError, match="no stored comparison includes the agent"):
         judge(load_results(store), c, None)
 
 

@@ -173,7 +173,7 @@ def main(folder: Path, kills: int, seed: int, method: str) -> None:
         raise SystemExit("the last run failed")
     log = folder / "killed.log"
     said = log.read_text().splitlines() if log.exists() else []
-    resumed = [int(line.split()[4]) for line in said if line.startswith("Continuing after step")]
+    resumed = [int(line.split()[3]) for line in said if line.startswith("Continuing after step")]
     print(
         json.dumps(
             {

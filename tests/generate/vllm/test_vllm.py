@@ -216,7 +216,7 @@ def test_what_goes_wrong_at_the_server_is_said(fake: FakeVllm, engines: VllmPool
     with pytest.raises(BusyError) as busy:
         _text(engine, LONG)
     assert busy.value.retry_after_s == 7
-    for what, said in (("error", "EngineCore has died"), ("cut", "broke off")):
+    for what, said in (("error", "EngineCore has died"), ("cut", "was cut off")):
         fake.misbehave = what
         with pytest.raises(ModelError, match=said):
             _text(engine, LONG)

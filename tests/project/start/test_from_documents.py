@@ -106,7 +106,7 @@ def test_a_file_that_a_killed_approval_did_not_write_is_written(fresh: Project) 
     waiting = questions.questions(fresh.store, fresh.owner, "waiting")
     questions.decide(fresh, [q.id for q in waiting[:50]], "approved", "ann")
     questions.change(fresh, waiting[0].id, "ann", question="In my own words?")
-    assert questions.drafted_note(fresh)[0].startswith("49 of 50 questions stand as they were")
+    assert questions.drafted_note(fresh)[0].startswith("49 of 50 questions are unchanged drafts")
     (fresh.root / questions.FILE).unlink()
     assert fresh.split().rows == 50
 
