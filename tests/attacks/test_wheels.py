@@ -167,7 +167,7 @@ def test_a_source_package_is_not_built(
             monkeypatch.setenv("PIP_NO_BINARY", no_binary)
         folder = tmp_path / f"download-{no_binary}"
         folder.mkdir()
-        with pytest.raises(ModelError, match="finds no trap"):
+        with pytest.raises(ModelError, match="cannot find trap"):
             fetch(entry(), folder, SILENT)
     assert not (tmp_path / RAN).exists()
 

@@ -120,7 +120,7 @@ def test_rows_do_not_leave_without_consent(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(ConfigError, match="has not agreed"):
         prompt_optimised.build(context(tmp_path, providers=provider, prompt_search=search))
     assert not [r for r in asked if r.messages[0].content.startswith("This is the system")]
-    with pytest.raises(ConfigError, match="does not name a model of a provider"):
+    with pytest.raises(ConfigError, match="is not a model at a provider"):
         prompt_optimised.build(context(tmp_path, prompt_search={"proposer": "smollm2"}))
 
 

@@ -55,5 +55,5 @@ def test_lines_instead_of_bars_say_how_long_a_resumed_run_will_take(
             now[0] += 2
             bar.advance(1, **step(0.5))
     (line,) = [text for text in out.getvalue().replace("\n", " ").split("training: ") if text]
-    assert line.startswith("75 of 100 steps, 0.5 a second, 50 s left, loss 0.5")
+    assert line.startswith("75 of 100 steps, 0.5/s, 50 s left, loss 0.5")
     assert "effective tokens/s 3100" in line

@@ -101,7 +101,7 @@ def test_requests_leave_with_consent_alone(served: Path) -> None:
     save_agent(workspace.store, "away", Agent(model="remote:far/big"), message="made for a test")
     promote = ("release", "promote", "desk", "away@1", "--force", "a test")
     said = refused(served, 1, *promote)
-    assert "would send it to the provider far" in said
+    assert "would send them to the provider far" in said
     assert "--consent far" in said
     assert json.loads(ask(served, "release", "list", "--json")) == []
     assert "desk now serves away@1" in ask(served, *promote, "--consent", "far")

@@ -104,5 +104,7 @@ def test_a_fully_tuned_model_that_was_changed_is_noticed(
     raw[-3] ^= 1
     file.unlink()
     file.write_bytes(raw)
-    with pytest.raises(ModelError, match=r"model\.safetensors: this file is not as it was saved"):
+    with pytest.raises(
+        ModelError, match=r"model\.safetensors: this file has changed since it was saved"
+    ):
         load_version(tmp_path / "state", id)

@@ -84,7 +84,7 @@ def test_a_server_comes_up_with_the_last_configuration_that_could_be_used(tmp_pa
     file.unlink()
     gone = open_to_serve(made.root)
     assert gone.name == "pets"
-    assert "is gone" in (gone.broken or "")
+    assert "is missing" in (gone.broken or "")
 
 
 def test_any_use_of_the_state_keeps_what_is_good_and_nothing_is_made_up(tmp_path: Path) -> None:

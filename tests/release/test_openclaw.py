@@ -55,8 +55,8 @@ def test_provider_and_workspace_are_as_openclaw_reads_them() -> None:
     ("agent", "context", "said"),
     [
         (Agent(model="m", system_prompt="x" * 20_001), 32_000, "cuts a file at 20,000"),
-        (Agent(model="m", system_prompt="x" * 60_001), 32_000, "takes 60,000 in all"),
-        (Agent(model="m"), 8192, "starts no agent on less than 16,000"),
+        (Agent(model="m", system_prompt="x" * 60_001), 32_000, "reads 60,000 in total"),
+        (Agent(model="m"), 8192, "needs at least 16,000"),
         (Agent(model="remote:a/b"), None, "contextWindow is left out"),
         (Agent(model="m", choices=("a",), constrained=True), 32_000, "cannot call OpenClaw"),
     ],

@@ -36,7 +36,7 @@ def _put_to_work(visitor: Tab) -> Page:
 def test_an_editor_is_told_whom_to_ask(browser: Browser, up: Studio, workspace: Workspace) -> None:
     with signed_in(browser, up, "editor") as visitor:
         page = _put_to_work(visitor)
-        expect(page.get_by_text("away@1 would send it to the provider far")).to_be_visible()
+        expect(page.get_by_text("away@1 would send them to the provider far")).to_be_visible()
         expect(page.get_by_text("An admin can allow it")).to_be_visible()
     assert not workspace.providers.has_consent("far")
     assert releases.list_releases(workspace)[0]["agent"] == "near@1"

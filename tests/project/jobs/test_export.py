@@ -51,7 +51,7 @@ def test_an_export_is_a_job_and_its_files_a_zip(pets: tuple[Project, str]) -> No
     project, id = pets
     workspace = Workspace(project.root).act_as("user:ann")
     asked = export.start(workspace, id[:10], "adapter")
-    with pytest.raises(StateError, match="queued already"):
+    with pytest.raises(StateError, match="already queued"):
         export.start(workspace, id, "adapter")
     with pytest.raises(NotFoundError):
         export.find_finished(workspace, asked.id)

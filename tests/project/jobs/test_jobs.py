@@ -26,7 +26,7 @@ def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(tmp_path: Path) ->
     made = small_project(tmp_path, edit={"  - fine-tune\n": "", "  - few-shot-nearest\n": ""})
     workspace = Workspace(made.root)
     first = jobs.compare(workspace.act_as("user:ann"), reason="a test")
-    with pytest.raises(StateError, match="queued already"):
+    with pytest.raises(StateError, match="already queued"):
         jobs.compare(workspace)
     assert jobs.ask(workspace, first.id, "cancel").status == "cancelled"
     second = jobs.compare(workspace)

@@ -30,7 +30,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path, wish: JobOptions) -> None:
         (TrainingOptions(model="/srv/other"), "not a model on this machine"),
         (TrainingOptions(effort="endless"), "no effort"),  # type: ignore[arg-type]
         (TrainingOptions(name="a name"), "not a valid agent name"),
-        (SweepOptions(0), "0 settings"),
+        (SweepOptions(0), "number of settings"),
         (CurveOptions("magic"), "no candidate"),
     ],
 )
@@ -55,7 +55,7 @@ def test_a_training_a_search_and_a_curve_are_done_by_a_worker(tmp_path: Path) ->
     for wish in ways:
         assert training_jobs.seconds(workspace, wish) > 0
     first = training_jobs.start(workspace.act_as("user:ann"), ways[0])
-    with pytest.raises(StateError, match="queued already"):
+    with pytest.raises(StateError, match="already queued"):
         training_jobs.start(workspace, TrainingOptions())
     jobs.ask(workspace, first.id, "pause")
     jobs.ask(workspace, first.id, "resume")

@@ -57,7 +57,7 @@ def test_it_is_refused_until_it_is_agreed_to_and_both_are_kept(workspace: Worksp
 def test_a_trial_asks_too_and_what_is_not_there_is_said_first(workspace: Workspace) -> None:
     saved(workspace.store, "away", Agent(model="remote:far/big"))
     releases.promote(workspace, "desk", "near@1", force=FORCE)
-    with pytest.raises(ConsentError, match="desk leaves this machine"):
+    with pytest.raises(ConsentError, match="desk away from this machine"):
         releases.canary(workspace, "desk", 0.1, "away@1", force=FORCE)
     releases.canary(workspace, "desk", 0.1, "away@1", force=FORCE, consent=["far"])
     releases.canary(workspace, "desk", 0.2, force=FORCE)
@@ -98,7 +98,7 @@ def test_arms_of_routes_and_fallbacks_are_seen(
     assert find_providers(workspace, "both@1") == {"far": ["remote:far/big"]}
     chains = {"smollm2-135m-instruct": ["smollm2-135m-instruct", "remote:far/small"]}
     monkeypatch.setattr(Workspace, "chain", lambda _, model: chains.get(model, [model]))
-    behind = "remote:far/small, where smollm2-135m-instruct fails"
+    behind = "remote:far/small, if smollm2-135m-instruct fails"
     assert find_providers(workspace, "near@1") == {"far": [behind]}
     with pytest.raises(ConsentError, match="remote:far/small, where smollm2"):
         releases.promote(workspace, "desk", "near@1", force=FORCE)

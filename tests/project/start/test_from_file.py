@@ -125,7 +125,7 @@ def test_nothing_in_the_folder_is_overwritten(workspace: Workspace, tmp_path: Pa
     found = from_file.look(workspace, brought(workspace, tmp_path), FileProjectOptions())
     assert found.draft is not None
     (workspace.root / "data").mkdir()
-    with pytest.raises(StateError, match="data is in this folder already"):
+    with pytest.raises(StateError, match="data already exists in this folder"):
         from_file.create_here(workspace, found.draft)
     assert workspace.project is None
     (workspace.root / "data").rmdir()
