@@ -28,7 +28,7 @@ def test_disliked_answers_are_left_out(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Bench, "measure", measure)
     context.measure(Agent(model="x"))
     assert seen == [(TRAIN[2],)]
-    with pytest.raises(DataError, match="every validation row carries a thumb down"):
+    with pytest.raises(DataError, match="every validation row is rated thumbs down"):
         replace(context, validation=(bad,)).measure(Agent(model="x"))
-    with pytest.raises(DataError, match="every training row carries a thumb down"):
+    with pytest.raises(DataError, match="every training row is rated thumbs down"):
         _ = replace(context, train=(bad,)).answered

@@ -260,7 +260,7 @@ def test_rows_leave_the_machine_only_if_the_project_has_agreed(tmp_path: Path) -
     assert "e-mail address: 1, phone number: 1" in told
     assert "providers.far.consent" in told
     assert "ann.lee" not in told
-    with pytest.raises(ConfigError, match=r"no provider 'near'\. Known are: far"):
+    with pytest.raises(ConfigError, match=r"no provider 'near'\. The providers are: far"):
         taught(
             context_of(
                 tmp_path,

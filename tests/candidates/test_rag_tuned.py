@@ -20,7 +20,7 @@ from assay.agent.engines import BatchEngines
 from assay.agent.lineage import is_retrained, rows_behind, rows_held
 from assay.agent.passages import find_passages, knowledge_base
 from assay.candidates.building import Candidate, Context
-from assay.candidates.registry import build, offered, proposed
+from assay.candidates.registry import build, offer, propose_candidates
 from assay.candidates.shared import retriever
 from assay.candidates.shared.retriever import LEAST_NAMED, divide
 from assay.errors import ConfigError, DataError
@@ -246,6 +246,6 @@ def test_documents_that_only_validation_asks_about_are_held_out_first() -> None:
 
 def test_it_is_offered_with_documents_and_not_proposed() -> None:
     """It takes minutes and rows that name their document: whoever wants it names it."""
-    assert "rag-tuned" in offered(task="text", documents=True)
-    assert "rag-tuned" not in offered(task="text", documents=False)
-    assert "rag-tuned" not in proposed(task="text", documents=True)
+    assert "rag-tuned" in offer(task="text", documents=True)
+    assert "rag-tuned" not in offer(task="text", documents=False)
+    assert "rag-tuned" not in propose_candidates(task="text", documents=True)

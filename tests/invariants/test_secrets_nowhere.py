@@ -67,7 +67,9 @@ def test_the_canary(
     with serving(lambda _, number: replies[(number - 1) % len(replies)]) as far:
         url = f"http://127.0.0.1:{far.port}/v1"
         inside = ("--private-network", "127.0.0.0/8")
-        assert "kept" in cli("providers", "add", "far", "--url", url, *inside, given=f"{KEY}\n")
+        assert "key stored" in cli(
+            "providers", "add", "far", "--url", url, *inside, given=f"{KEY}\n"
+        )
         cli("providers", "consent", "far")
         cli("providers", "list")
         cli("providers", "list", "--json")

@@ -100,5 +100,5 @@ def test_arms_of_routes_and_fallbacks_are_seen(
     monkeypatch.setattr(Workspace, "chain", lambda _, model: chains.get(model, [model]))
     behind = "remote:far/small, if smollm2-135m-instruct fails"
     assert find_providers(workspace, "near@1") == {"far": [behind]}
-    with pytest.raises(ConsentError, match="remote:far/small, where smollm2"):
+    with pytest.raises(ConsentError, match="remote:far/small, if smollm2"):
         releases.promote(workspace, "desk", "near@1", force=FORCE)
