@@ -120,7 +120,7 @@ def test_what_the_gate_refuses_leaves_nothing_behind(
     with pytest.raises(ModelError, match="next-token probabilities differ by"):
         project.export(id, "gguf", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(UsageError, match="no form"):
+    with pytest.raises(UsageError, match="not an export format"):
         project.export(id, "tflite", tmp_path / "out")
     with pytest.raises(ModelError, match="no version"):
         project.export("abcdef01", "gguf", tmp_path / "out")

@@ -10,6 +10,7 @@ import typer
 from assay.cli.options import AsJson, Folder, open_workspace
 from assay.cli.output import as_json, print_exported
 from assay.cli.progress import Terminal
+from assay.release.forms import FORMS
 
 
 def export(
@@ -22,9 +23,7 @@ def export(
     ],
     to: Annotated[
         str,
-        typer.Option(
-            help="adapter, merged, gguf, gguf-8bit, gguf-4bit, ollama, vllm, onnx or openclaw."
-        ),
+        typer.Option(help=f"{', '.join(FORMS)} or openclaw."),
     ],
     out: Annotated[
         Path | None,

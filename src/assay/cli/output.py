@@ -14,6 +14,8 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from assay.release.forms import ONNX
+
 console = Console(highlight=False)
 
 
@@ -328,7 +330,7 @@ def print_exported(done: Any) -> None:
     """What was written, and what the parity gate found."""
     found = done.parity
     console.print(f"Written: [bold]{escape(str(done.folder))}[/] ({escape(', '.join(done.files))})")
-    if done.form == "onnx":
+    if done.form == ONNX:
         console.print(
             f"Parity over {found.rows} validation rows: {found.equal_answers} answers equal (score "
             f"{found.evaluated:.4f}); probabilities differ by at most {found.largest:.1e}, where "

@@ -13,6 +13,7 @@ from assay.errors import ModelError
 from assay.generate.embedding_classifier import SCHEME
 from assay.progress import Progress
 from assay.release import releases
+from assay.release.forms import ONNX, check_form
 from assay.store.store import Store
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from assay.release.classifier_export import ClassifierExport
     from assay.release.export import ModelExport
 
-ONNX = "onnx"
-"""The form of a classifier over an embedder; versions have `assay.release.export.FORMS`."""
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
@@ -29,7 +28,8 @@ def export(
     project: Project, name: str, to: str, out: Path | None, progress: Progress
 ) -> ModelExport | ClassifierExport:
     """Write what a name stands for in a form, as `Project.export` says."""
-    if to == ONNX:
+    form = check_form(to)
+    if form == ONNX:
         return _classifier(project, name, out, progress)
     from assay.models.versions import load_version
     from assay.release.export import export
@@ -38,8 +38,8 @@ def export(
     model, prompt = f"version:{found.id}", context.training_prompt
     return export(
         found,
-        to,
-        out or Path(f"{found.id[:12]}-{to}"),
+        form,
+        out or Path(f"{found.id[:12]}-{form}"),
         bench=context.bench,
         agent=context.chat_agent(model=model, system_prompt=prompt),
         validation=context.validation,

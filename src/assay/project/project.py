@@ -323,10 +323,11 @@ class Project:
 
         Args:
             name: a version's id or its first digits; for onnx an agent's or a release's.
-            to: one of `assay.release.export.FORMS`, or onnx.
+            to: one of `assay.release.forms.FORMS`.
             out: the folder; None: one in the current folder, named after both.
 
         Raises:
+            UsageError: there is no such form, or the folder holds something.
             ModelError: it has no such form, or the parity gate refuses it.
         """
         from assay.project.export import export

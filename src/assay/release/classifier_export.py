@@ -37,6 +37,7 @@ from assay.generate.embedding_classifier import WORDS, EmbeddingClassifier, Embe
 from assay.models.embed import MOST_PIECES, Embedder
 from assay.models.quiet import exclusive_loading
 from assay.release.export import check_free
+from assay.release.forms import ONNX, Form
 from assay.store.files import new_folder, write_atomic
 
 FORMAT = "assay-onnx-classifier-1"
@@ -80,7 +81,7 @@ class ClassifierExport:
     """
 
     agent: str
-    form: str
+    form: Form
     folder: Path
     files: tuple[str, ...]
     command: str
@@ -115,7 +116,7 @@ def export_classifier(
         write_atomic(draft / RUNNER, runner)
         found = _compare(bench, agent, engine, validation, draft, rounding(model, body))
         files = tuple(sorted(file.name for file in draft.iterdir()))
-    return ClassifierExport(label, "onnx", folder, files, COMMAND, found)
+    return ClassifierExport(label, ONNX, folder, files, COMMAND, found)
 
 
 def rounding(model: EmbeddingClassifier, body: Any) -> float:

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from assay.agent.agent import Agent
 from assay.agent.runtime import assemble
@@ -36,11 +36,10 @@ from assay.models.pull import pull
 from assay.models.quiet import exclusive_loading
 from assay.models.trust import read_json
 from assay.models.versions import ADAPTER, ADAPTER_CONFIG, Version
+from assay.release.forms import VersionForm
 from assay.release.ollama import Turns, turns_of
 from assay.store.files import new_folder, write_atomic
 
-Form = Literal["adapter", "merged", "gguf", "gguf-8bit", "gguf-4bit", "ollama", "vllm"]
-FORMS: tuple[Form, ...] = get_args(Form)
 _GGUF_BITS = {"gguf": 16, "gguf-8bit": 8, "gguf-4bit": 4, "ollama": 16}
 GGUF, MODELFILE, SERVE = "model.gguf", "Modelfile", "serve.sh"
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -58,7 +57,7 @@ class ModelExport:
     """
 
     version: str
-    form: Form
+    form: VersionForm
     folder: Path
     files: tuple[str, ...]
     command: str | None
@@ -67,7 +66,7 @@ class ModelExport:
 
 def export(
     version: Version,
-    to: str,
+    form: VersionForm,
     folder: Path,
     *,
     bench: Bench,
@@ -77,19 +76,15 @@ def export(
     """Write a version into `folder`, which appears only if the gate lets it pass.
 
     Args:
-        to: one of `FORMS`.
         folder: must not exist, or be empty.
         agent: the version as it was evaluated.
         validation: what the gate asks.
 
     Raises:
-        UsageError: no such form, or a folder that holds something.
+        UsageError: a folder that holds something.
         ModelError: it has no such form, or the gate refuses it.
     """
-    if to not in FORMS:
-        raise UsageError(f"versions have no form {to!r}.", fix=f"Use one of: {', '.join(FORMS)}.")
     check_free(folder)
-    form: Form = to
     if form == "adapter" and version.whole:
         raise ModelError(
             "all weights of this version were trained, so it has no adapter.",
@@ -136,7 +131,12 @@ def check_free(folder: Path) -> None:
 
 
 def _write(
-    version: Version, form: Form, draft: Path, template: Template, tokenizer: Any, longest: int
+    version: Version,
+    form: VersionForm,
+    draft: Path,
+    template: Template,
+    tokenizer: Any,
+    longest: int,
 ) -> Target:
     """Fill the draft; returns what answers from it, up to `longest` tokens."""
     if (bits := _GGUF_BITS.get(form)) is not None:

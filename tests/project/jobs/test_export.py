@@ -18,11 +18,10 @@ from assay.evaluate import parity
 from assay.jobs import queue
 from assay.jobs.service import work_on
 from assay.project import Project, jobs
-from assay.project.export import ONNX
 from assay.project.jobs import export
 from assay.project.jobs.export import EXPORT, Export, pack
 from assay.project.workspace import Workspace
-from assay.release.export import FORMS
+from assay.release.forms import FORMS
 from assay.store import audit
 from assay.store.files import new_folder
 
@@ -178,4 +177,4 @@ def test_exports_whose_files_were_removed_are_listed(
 def test_people_are_told_of_every_form() -> None:
     from assay.studio.pages.models.export import FORMS as TOLD
 
-    assert tuple(TOLD) == (*FORMS, ONNX)
+    assert tuple(TOLD) == FORMS

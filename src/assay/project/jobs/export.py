@@ -23,9 +23,10 @@ from assay.jobs.worker import Work
 from assay.models.versions import versions_folder
 from assay.progress import Progress
 from assay.project.answer.names import own
-from assay.project.export import ONNX, file_name, find_classifier
+from assay.project.export import file_name, find_classifier
 from assay.project.jobs.queueing import enqueue_once
 from assay.project.versions import SHORT
+from assay.release.forms import ONNX, check_form
 
 if TYPE_CHECKING:
     from assay.project.workspace import Workspace
@@ -87,15 +88,9 @@ def start(workspace: Workspace, name: str, to: str) -> Job:
         ModelError, NotFoundError: there is no such version or agent, or it has no such form.
         StateError: the same export waits or runs already.
     """
-    from assay.release.export import FORMS
-
     if workspace.project is None:
         raise _no_project(workspace.root)
-    if to not in (*FORMS, ONNX):
-        raise UsageError(
-            f"{to!r} is not an export format.", fix=f"Use one of: {', '.join((*FORMS, ONNX))}."
-        )
-    if to == ONNX:
+    if check_form(to) == ONNX:
         version, _ = find_classifier(workspace.store, workspace.name, name)
     else:
         version = own(workspace, name)

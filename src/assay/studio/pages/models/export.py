@@ -13,10 +13,11 @@ from nicegui import ui
 from assay.accounts.people import NotAllowedError
 from assay.errors import AssayError
 from assay.jobs.queue import OVER
-from assay.project.export import ONNX, classifiers
+from assay.project.export import classifiers
 from assay.project.jobs import export
 from assay.project.jobs.export import Export
 from assay.project.versions import SHORT
+from assay.release.forms import ONNX
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
 from assay.studio.frame import request_context
@@ -33,7 +34,7 @@ FORMS = {
     "vllm": "vllm: a folder with a script that serves it",
     ONNX: "onnx: a classifier, for onnxruntime",
 }
-"""The forms of `assay.release.export` and of classifiers, for people."""
+"""The forms of `assay.release.forms`, for people."""
 GATE = (
     "Validation prompts are asked of both: of the engine that evaluated the version and of what "
     "was written. The files stay only if prompts are spelled alike, the score is no worse by a "
