@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assay.errors import AssayError
+from assay.errors import AssayError, first_line
 from assay.models.embed import Vectors
 
 _SCALARS = ("id", "document", "sha256", "ordinal", "of", "page", "heading", "indexed", "start")
@@ -125,7 +125,7 @@ class Tables:
     def broken(self, name: str, error: Exception) -> IndexBrokenError:
         """What is said of a table that cannot be read."""
         return IndexBrokenError(
-            f"its index cannot be read ({str(error).strip().splitlines()[0][:200]}).",
+            f"its index cannot be read ({first_line(error)[:200]}).",
             where=str(self.folder / (name + SUFFIX)),
             fix="Run `assay knowledge rebuild` to create it again from the documents' texts.",
         )

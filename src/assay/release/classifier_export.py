@@ -28,13 +28,13 @@ from torch.nn.functional import normalize
 
 from assay.agent.agent import Agent
 from assay.agent.runtime import assemble
-from assay.errors import ModelError
+from assay.errors import ModelError, first_line
 from assay.evaluate.measure import Bench
 from assay.evaluate.parity import PROMPTS, ParityError, spread
 from assay.example import Example
 from assay.generate.classical import WORD
 from assay.generate.embedding_classifier import WORDS, EmbeddingClassifier, EmbeddingEngine
-from assay.models.embed import MOST_PIECES, Embedder
+from assay.models.embed import MOST_PIECES, Embedder, remember
 from assay.models.quiet import exclusive_loading
 from assay.release.export import check_free
 from assay.release.forms import ONNX, Form
@@ -114,7 +114,8 @@ def export_classifier(
         write_atomic(draft / LABELS, json.dumps(_settings(label, model, body), indent=1))
         runner = Path(__file__).with_name(RUNNER).read_text(encoding="utf-8")
         write_atomic(draft / RUNNER, runner)
-        found = _compare(bench, agent, engine, validation, draft, rounding(model, body))
+        with remember():  # the rows are embedded to be answered, and for their probabilities
+            found = _compare(bench, agent, engine, validation, draft, rounding(model, body))
         files = tuple(sorted(file.name for file in draft.iterdir()))
     return ClassifierExport(label, ONNX, folder, files, COMMAND, found)
 
@@ -202,7 +203,7 @@ def write_graph(model: EmbeddingClassifier, body: Any, file: Path) -> None:
     limit = int(body.max_seq_length)
     rows, tokens = Dim("rows"), Dim("tokens", max=limit)
     texts = Dim("texts") if model.settings.in_pieces else rows
-    # None of the sizes is 1, which would be taken for a constant; one row is filled up.
+    # No size is 1, which would be taken for a constant; all rows but the first are padded.
     size = (3, min(8, limit))
     mask = torch.ones(size, dtype=torch.int64)
     mask[1:, 2:] = 0
@@ -228,9 +229,8 @@ def write_graph(model: EmbeddingClassifier, body: Any, file: Path) -> None:
             assert program is not None
             program.save(file, external_data=False)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
-        said = str(error).strip().partition("\n")[0]
         raise ModelError(
-            f"this embedder cannot be written as an ONNX graph ({said[:300]}).",
+            f"this embedder cannot be written as an ONNX graph ({first_line(error)[:300]}).",
             where=model.embedder,
             fix=OTHERWISE,
         ) from None
