@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +60,16 @@ def test_each_label_is_learned_against_the_rest_and_kept(embedder: Embedder) -> 
     assert sum(a == read_list(e.output) for a, e in zip(answers, examples, strict=True)) > 80
 
 
+def test_rows_without_labels_are_evidence_of_how_sure_it_is(embedder: Embedder) -> None:
+    examples = rows()
+    vectors = embedder.encode([e.input for e in examples])
+    model = fit_head(examples, vectors, HeadSettings(30.0), embedder, lists=True)
+    none = [Example.of(e.input, "[]") for e in examples]  # it is sure, and always wrong
+    assert set_temperature(model, none, vectors).temperature > 5
+    unknown = [Example.of(e.input, '["card", "theft"]') for e in examples]
+    assert set_temperature(model, unknown, vectors) is model
+
+
 def test_a_list_is_as_probable_as_all_its_labels_together() -> None:
     logs = np.log([[0.9, 0.2, 0.7], [0.1, 0.3, 0.2]])
     [(first, sure), (second, unsure)] = Several(0.5, False).answers(LABELS, logs)
@@ -92,5 +101,5 @@ def test_init_recognises_lists_of_a_closed_set() -> None:
     assert "- theft" in found.system_prompt
     free = [Example.of(str(n), json.dumps([f"word {n}", "x"])) for n in range(40)]
     assert propose(free).primary == "record-exact"
-    doubled = [replace(e, id=e.id) for e in rows(1)] + [Example.of("a", '["card", "card"]')]
+    doubled = [*rows(1), Example.of("a", '["card", "card"]')]
     assert propose(doubled).primary == "record-exact"

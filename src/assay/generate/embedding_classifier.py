@@ -235,7 +235,7 @@ def set_temperature(
     from scipy.optimize import minimize_scalar
 
     held = [_labels_of(model, e.output) for e in validation]
-    rows = [place for place, labels in enumerate(held) if not labels.isdisjoint(model.labels)]
+    rows = [place for place, labels in enumerate(held) if labels.issubset(model.labels)]
     if not rows:
         return model
     scores = model.scores([validation[r].input for r in rows], vectors[rows])
