@@ -16,6 +16,7 @@ from assay.example import Example
 from assay.generate.batch import Answer
 
 ROWS = 20
+LISTS = {"type": "array", "items": {"type": "string", "enum": ["a", "b"]}}
 
 
 def config(task: str = "label", **more: Any) -> Config:
@@ -92,6 +93,9 @@ def test_rows_that_the_primary_metric_leaves_out_are_not_looked_at() -> None:
         (("cow", "cow"), "label", {"labels": ["cat", "dog"]}, False),
         (('{"a": 1, "b": 2}', '{"b":2.0,"a":1}'), "json", {}, True),
         (("{", "{"), "json", {}, False),
+        (('["b", "a"]', '["a","b"]'), "json", {"output_schema": LISTS}, True),
+        (('["b", "a"]', '["a", "a"]'), "json", {"output_schema": LISTS}, False),
+        (('["b", "a"]', '["a","b"]'), "json", {}, False),
         (("A cat.", "A cat. "), "text", {}, True),
         (("A cat.", "a cat."), "text", {}, False),
         (("It does not say.",) * 2, "text", {"knowledge": {"abstain": "It does not say."}}, False),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from itertools import compress
 
+from assay.candidates.spec import listed_labels
 from assay.compare.entries import Entry, Terms
 from assay.compare.pairs import measure
 from assay.config import Config
@@ -75,4 +76,9 @@ def _spelled(answer: str, config: Config) -> str | None:
     if sentence is not None and abstains(answer, sentence):
         return None
     parsed = parse_answer(config.task, answer, config.labels)
-    return None if parsed is None else spelling(parsed.value)
+    if parsed is None:
+        return None
+    value = parsed.value
+    if listed_labels(config) is not None and isinstance(value, list):
+        value = sorted(value, key=spelling)  # a set of labels, in any order
+    return spelling(value)
