@@ -83,6 +83,10 @@ def test_variants_are_always_the_same_and_begin_with_the_own(tmp_path: Path) -> 
     assert found == variants(made.config, made.train)
     records = context_of(tmp_path, {}, task="json", output_schema={"properties": {"city": {}}})
     assert any("Its fields are: city." in text for text in variants(records.config, ROWS))
+    schema = {"type": "array", "items": {"enum": ["cat", "dog"]}}
+    lists = variants(context_of(tmp_path, {}, task="json", output_schema=schema).config, ROWS)
+    assert any("fit: cat, dog." in text for text in lists)
+    assert not any("object" in text for text in lists)
 
 
 def test_halving_asks_less_than_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from assay.agent.agent import Agent
 from assay.agent.lineage import HANDFUL
 from assay.candidates.building import Candidate, Context, as_trials
 from assay.candidates.shared.proposer import PROPOSAL_TOKENS, Proposer, search_spec
+from assay.candidates.spec import listed_labels
 from assay.config import Config, is_remote
 from assay.errors import ConfigError, ModelError
 from assay.evaluate.measure import RefusalError
@@ -153,6 +154,12 @@ def _forms(config: Config, rows: Sequence[Example]) -> list[str]:
             "",
             f"Answer with one of these labels and nothing else: {listed}.",
             f"Decide which of these fits best, and answer with it alone:\n{each}",
+        ]
+    if listed := listed_labels(config):
+        return [
+            "",
+            "Answer with a JSON list of labels and nothing else.",
+            f"Answer with a JSON list of all of these labels that fit: {', '.join(listed)}.",
         ]
     if config.task == "json":
         properties = (config.output_schema or {}).get("properties", {})
