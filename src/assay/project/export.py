@@ -1,4 +1,4 @@
-"""What leaves a project for other programs: a version in its forms, a classifier as ONNX."""
+"""Exports for other programs: a version in its forms, a classifier as ONNX."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ def find_classifier(store: Store, owner: str, name: str) -> tuple[str, Agent]:
     if not agent.model.startswith(SCHEME):
         raise ModelError(
             f"{label} is not a classifier over an embedder; only these can be exported as {ONNX}.",
-            fix="Name an agent of the candidates `classifier` or `encoder`. What a fine-tuning "
-            "has made leaves by the id of its version (`assay versions list`): --to adapter, "
-            "merged, gguf, ollama or vllm.",
+            fix="Name an agent of the candidates `classifier` or `encoder`. To export a fine-tuned "
+            "model, give the id of its version (`assay versions list`) and another form, such as "
+            "--to gguf.",
         )
     missing = [package for package in _PACKAGES if find_spec(package) is None]
     if missing:
