@@ -89,14 +89,16 @@ def propose(
             reasons.append(f"every output lists some of {len(lists)} labels: several may hold")
         else:
             schema = open_sets(infer_schema(values), held)
-            reasons.append(f"the records have {len(schema.get('properties', {}))} fields")
+            if fields := schema.get("properties"):
+                reasons.append(f"the records have {len(fields)} fields")
     if own_prompt:
         prompt = ""
         reasons.append("the examples contain their own system prompt, which is kept")
     else:
         prompt = first_prompt(task, labels, schema, examples)
     graders, primary = _graders_for_lists() if lists else graders_for(task)
-    short = None if own_prompt else LISTS_PROMPT if lists else TRAINING_PROMPTS.get(task)
+    trained = LISTS_PROMPT if labels_in(schema) else TRAINING_PROMPTS.get(task)
+    short = None if own_prompt else trained
     return Proposal(task, labels, schema, prompt, short, graders, primary, reasons)
 
 
