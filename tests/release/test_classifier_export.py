@@ -152,8 +152,9 @@ def test_a_trained_embedder_pieces_and_words_leave_too_as_a_job(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("without", [0, 20], ids=["one label at least", "none may be right"])
 def test_several_labels_leave_as_a_list(
-    pets: tuple[Project, Context], embedder: Embedder, tmp_path: Path
+    pets: tuple[Project, Context], embedder: Embedder, tmp_path: Path, without: int
 ) -> None:
     project, context = pets
     rows = [
@@ -164,8 +165,9 @@ def test_several_labels_leave_as_a_list(
         Example.of(f"{a.input} {b.input}", as_list(sorted({a.output, b.output})), id=a.id)
         for a, b in zip(context.train, context.train[1:], strict=False)
     ]
-    vectors = embedder.encode([e.input for e in (*rows, *both)])
-    model = fit_head([*rows, *both], vectors, PLAIN, embedder, lists=True)
+    train = [*rows, *both, *[Example.of("", "[]")] * without]
+    vectors = embedder.encode([e.input for e in train])
+    model = fit_head(train, vectors, PLAIN, embedder, lists=True)
     blob = project.store.put(dump_embedding_classifier(model))
     agent = Agent(kind="classical", model=f"{SCHEME}{blob}")
     out = tmp_path / "out"
@@ -173,16 +175,26 @@ def test_several_labels_leave_as_a_list(
     done = export_classifier("several@1", agent, out, bench=bench, validation=both[:20])
     assert done.parity.equal_answers == done.parity.rows == 20
     expected, alone = ours(model, embedder), asked_alone(out)
+    assert ("[]" in [label for label, _ in alone]) == bool(without)
     assert [label for label, _ in alone] == [label for label, _ in expected]
     assert [p for _, p in alone] == pytest.approx([p for _, p in expected], abs=1e-5)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("moved", "said"),
+    [
+        (2e-3, r"classifier: A probability differs by 0\.00\d+, of which float32 explains"),
+        (20.0, r"classifier: \d+ of \d+ answers differ, first 'cat' in place of '(dog|parrot)'"),
+    ],
+)
 def test_a_graph_that_answers_otherwise_is_refused_with_figures(
     pets: tuple[Project, Context],
     embedder: Embedder,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    moved: float,
+    said: str,
 ) -> None:
     project, context = pets
     saved(project, context, embedder, PLAIN, "spoiled")
@@ -190,11 +202,11 @@ def test_a_graph_that_answers_otherwise_is_refused_with_figures(
 
     def spoiled(model: EmbeddingClassifier, body: Any, file: Path) -> None:
         tensors = dict(model.tensors)
-        tensors["intercept"] = tensors["intercept"] + np.array([2e-3, 0, 0])
+        tensors["intercept"] = tensors["intercept"] + np.array([moved, 0, 0])
         write(replace(model, tensors=tensors), body, file)
 
     monkeypatch.setattr(classifier_export, "write_graph", spoiled)
-    with pytest.raises(ModelError, match=r"differs by 0\.00\d+, of which float32 explains"):
+    with pytest.raises(ModelError, match=said):
         project.export("spoiled@1", "onnx", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

@@ -352,7 +352,7 @@ def _compare(
         )
     if refusals:
         raise ParityError(
-            "the graph does not answer as the classifier was evaluated: " + " ".join(refusals),
+            "the graph does not answer like the evaluated classifier: " + " ".join(refusals),
             fix=OTHERWISE,
         )
     return found
