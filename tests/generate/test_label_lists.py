@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from tests.models.tiny_embedder import write_embedder
 
-from assay.data.propose import propose
+from assay.data.propose import LISTS_PROMPT, propose
 from assay.errors import DataError
 from assay.example import Example
 from assay.generate.embedding_classifier import (
@@ -103,3 +103,6 @@ def test_init_recognises_lists_of_a_closed_set() -> None:
     assert propose(free).primary == "record-exact"
     doubled = [*rows(1), Example.of("a", '["card", "card"]')]
     assert propose(doubled).primary == "record-exact"
+    more = propose([*rows(), doubled[-1]])
+    assert (more.primary, more.training_prompt) == ("record-exact", LISTS_PROMPT)
+    assert not any("0 fields" in reason for reason in more.reasons)
