@@ -106,7 +106,8 @@ def export_classifier(
     check_free(folder)
     engine = bench.engines.for_agent(agent)
     assert isinstance(engine, EmbeddingEngine)
-    model, body = engine.model, engine.embedder.copy_model()
+    model = engine.model
+    body = engine.embedder.copy_model().cpu()  # where there is a GPU, it is there
     with new_folder(folder) as draft:
         bench.progress.say("Writing the graph.")
         write_graph(model, body, draft / MODEL)
