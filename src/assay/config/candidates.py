@@ -15,7 +15,9 @@ STARTER_EMBEDDER = "all-minilm-l6-v2"
 class FewShot(Strict):
     """Numbers of shown examples that are tried on validation."""
 
-    ks: list[Annotated[int, Field(ge=1)]] = Field([1, 3, 8], min_length=1)
+    ks: list[Annotated[int, Field(ge=1)]] = Field(
+        [1, 3, 8], min_length=1, description="Numbers of examples to try."
+    )
 
 
 class Classifier(Strict):
@@ -102,7 +104,7 @@ class PromptSearch(Strict):
 class Generate(Strict):
     """How answers are generated."""
 
-    max_new_tokens: int = Field(128, ge=1)
+    max_new_tokens: int = Field(128, ge=1, description="Maximum length of an answer, in tokens.")
     constrained: Literal["auto", "on", "off"] = Field(
         "auto", description="Constrained decoding; auto: chosen for each candidate on validation."
     )

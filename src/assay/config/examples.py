@@ -30,7 +30,7 @@ class Columns(Strict):
     output: list[str] = Field(
         min_length=1, description="One column, or several, which become one JSON record."
     )
-    id: str | None = None
+    id: str | None = Field(None, description="Column with a unique id of the row.")
     group: str | None = Field(
         None, description="Rows with the same value here always go to the same split."
     )
@@ -42,9 +42,9 @@ class Columns(Strict):
 class Split(Strict):
     """How the examples are split if the data has no official split."""
 
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the random split.")
     validation: float = Field(
-        0.15, gt=0, lt=0.5, description="Share of the examples outside the holdout."
+        0.15, gt=0, lt=0.5, description="Share of the examples that are not in the holdout."
     )
     holdout: float = Field(
         0.2,
@@ -57,16 +57,20 @@ class Split(Strict):
 class Data(Strict):
     """Where the examples are and how to read them."""
 
-    file: DataName
+    file: DataName = Field(description="File of examples, or hf:ORG/NAME.")
     holdout: DataName | None = Field(
         None, description="Separate holdout file, such as an official test set."
     )
-    validation: DataName | None = None
+    validation: DataName | None = Field(
+        None, description="Separate validation file; null: a share of the examples."
+    )
     format: str | None = Field(
         None, description="Format of the file; null: detected from its content."
     )
-    columns: Columns | None = None
-    split: Split = Split()
+    columns: Columns | None = Field(
+        None, description="Which columns are what; null for a file of conversations."
+    )
+    split: Split = Field(Split(), description="How the examples are split.")
     train_rows: int | None = Field(
         None, ge=1, description="Maximum number of training rows (drawn with the seed)."
     )
@@ -102,8 +106,10 @@ class Unlabelled(Strict):
 class GraderSpec(Strict):
     """One grader and its settings, e.g. {name: numeric, settings: {tolerance: 0.01}}."""
 
-    name: str
-    settings: dict[str, Any] = Field(default_factory=dict)
+    name: str = Field(description="Name of the grader.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="Settings of this grader (docs/graders.md)."
+    )
 
     @property
     def label(self) -> str:

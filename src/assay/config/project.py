@@ -37,12 +37,16 @@ class Costs(Strict):
         "answers. 730 is always, as an endpoint needs; 0 for a machine that you have anyway: then "
         "only the time of its answers counts.",
     )
-    person_hour_usd: float | None = Field(60.0, ge=0)
+    person_hour_usd: float | None = Field(
+        60.0, ge=0, description="Price per hour of a person's work."
+    )
     prompt_hours: float = Field(2.0, ge=0, description="Hours to write and test a prompt, once.")
     curation_hours: float = Field(
         8.0, ge=0, description="Hours to collect and check training examples, once."
     )
-    retrainings_per_year: float = Field(2.0, ge=0)
+    retrainings_per_year: float = Field(
+        2.0, ge=0, description="How often per year a version is trained again."
+    )
     hours_per_retraining: float = Field(
         2.0, ge=0, description="Hours for new examples, the check of the version and its release."
     )
@@ -51,25 +55,36 @@ class Costs(Strict):
 class Config(Strict):
     """assay.yaml."""
 
-    version: Literal[1] = 1
-    name: str
-    task: TaskKind
-    model: ModelName = STARTER_MODEL
-    data: Data
+    version: Literal[1] = Field(1, description="Version of the format of this file.")
+    name: str = Field(description="Name of the project: a-z, 0-9 and hyphens.")
+    task: TaskKind = Field(
+        description="What the outputs are: labels of a closed set, JSON records or free text."
+    )
+    model: ModelName = Field(
+        STARTER_MODEL,
+        description="The model to specialise: a starter, a hub id, a folder or a GGUF file.",
+    )
+    data: Data = Field(description="Where the examples are and how to read them.")
     unlabelled: Unlabelled | None = Field(
         None, description="Unlabelled inputs that narrow the intervals of a comparison."
     )
-    system_prompt: str = ""
+    system_prompt: str = Field(
+        "", description="System prompt that candidates use, or start from to find a better one."
+    )
     labels: list[str] | None = Field(None, description="All possible outputs of a label task.")
     output_schema: dict[str, Any] | None = Field(
         None, description="JSON Schema of the outputs of a json task."
     )
-    graders: list[GraderSpec] = Field(min_length=1)
+    graders: list[GraderSpec] = Field(
+        min_length=1, description="What scores the answers (docs/graders.md)."
+    )
     primary: str = Field(description="The grader that decides the comparison.")
     good_enough: float | None = Field(
         None, ge=0, le=1, description="The lowest score at which a candidate is worth using."
     )
-    monthly_requests: int = Field(10_000, ge=0)
+    monthly_requests: int = Field(
+        10_000, ge=0, description="Expected requests per month, for the cost to own."
+    )
     margin: float = Field(
         0.02, gt=0, lt=1, description="The largest difference in score that does not matter."
     )
@@ -79,33 +94,39 @@ class Config(Strict):
         lt=1,
         description="How much worse a cheaper candidate may score; null: `margin`.",
     )
-    candidates: list[str] = Field(min_length=1)
+    candidates: list[str] = Field(
+        min_length=1, description="Candidates to compare, such as few-shot and fine-tune."
+    )
     baselines: bool = Field(
         True, description="Whether cheap baselines take part besides `candidates` where they apply."
     )
     route: RouteSection | None = Field(
         None, description="Arms of the candidates cascade, router and rules."
     )
-    few_shot: FewShot = FewShot()
-    classifier: Classifier = Classifier()
-    fine_tune: FineTuneSection = FineTuneSection()
+    few_shot: FewShot = Field(FewShot(), description="How many examples `few-shot` shows.")
+    classifier: Classifier = Field(
+        Classifier(), description="The embedder of the candidate `classifier`."
+    )
+    fine_tune: FineTuneSection = Field(FineTuneSection(), description="How versions are trained.")
     knowledge: KnowledgeSection | None = Field(
         None, description="Documents to search; required by candidates with `rag`."
     )
-    prompt_search: PromptSearch = PromptSearch()
-    generate: Generate = Generate()
+    prompt_search: PromptSearch = Field(
+        PromptSearch(), description="How a better system prompt is searched for."
+    )
+    generate: Generate = Field(Generate(), description="How answers are generated.")
     providers: dict[str, Provider] = Field(
         default_factory=dict, description="Providers of hosted models, under names of your choice."
     )
     vllm: Vllm | None = Field(None, description="A vLLM server that answers for this project.")
     fallback: dict[ModelName, list[ModelName]] = Field(
         default_factory=dict,
-        description="Model: models that answer in this order while it fails; only when serving.",
+        description="For a model, those that answer while it fails, in order; only when serving.",
     )
     remote: RemoteModel | None = Field(
         None, description="The model of the candidate `remote`: remote:PROVIDER/MODEL."
     )
-    costs: Costs = Costs()
+    costs: Costs = Field(Costs(), description="Prices and hours for the cost to own.")
 
     @field_validator("name")
     @classmethod

@@ -17,8 +17,12 @@ class RouteConditions(Strict):
     pattern: str | None = Field(
         None, max_length=1000, description="Regular expression to find anywhere in the input."
     )
-    longer_than: int | None = Field(None, ge=0, description="Length of the input in characters.")
-    shorter_than: int | None = Field(None, ge=1, description="Length of the input in characters.")
+    longer_than: int | None = Field(
+        None, ge=0, description="The input must have more characters than this."
+    )
+    shorter_than: int | None = Field(
+        None, ge=1, description="The input must have fewer characters than this."
+    )
     languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2}$")], ...] | None = Field(
         None,
         min_length=1,
@@ -71,8 +75,8 @@ class RouteSection(Strict):
         None,
         ge=0,
         le=1,
-        description="in place of target: the best quality with at most this share of requests "
-        "going to the strong arm",
+        description="Instead of target: the best quality with at most this share of requests "
+        "going to the strong arm.",
     )
     rules: list[RouteRule] = Field(
         default_factory=list, description="The rules of the candidate `rules`."

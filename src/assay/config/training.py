@@ -51,18 +51,24 @@ class TrainingSettings(Strict):
         ge=64,
         description="Maximum tokens per pass, shared ones counted once; affects memory and speed.",
     )
-    rank: Annotated[int, Field(ge=1, le=512)] | Auto = "auto"
-    alpha: int = Field(32, ge=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    learning_rate: Annotated[float, Field(gt=0)] | Auto = "auto"
+    rank: Annotated[int, Field(ge=1, le=512)] | Auto = Field(
+        "auto", description="Rank of the adapter."
+    )
+    alpha: int = Field(32, ge=1, description="Scale of the adapter (LoRA's alpha).")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout rate of the adapter.")
+    learning_rate: Annotated[float, Field(gt=0)] | Auto = Field(
+        "auto", description="Largest learning rate, after the warmup."
+    )
     epochs: Annotated[int, Field(ge=1)] | Auto = Field(
         "auto", description="Maximum number of epochs; early stopping may end sooner."
     )
-    rows_per_step: Annotated[int, Field(ge=1)] | Auto = "auto"
+    rows_per_step: Annotated[int, Field(ge=1)] | Auto = Field(
+        "auto", description="Rows per step of the optimiser."
+    )
     warmup: float = Field(
         0.05, ge=0, lt=1, description="Share of the steps with a rising learning rate."
     )
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay of the optimiser.")
     clip: float = Field(1.0, gt=0, description="Maximum norm of the gradient.")
     patience: int = Field(
         2, ge=1, description="Epochs without a better validation loss before training stops."
@@ -76,7 +82,9 @@ class TrainingSettings(Strict):
         None,
         description="System prompt in training; null: the project's. A short one is faster.",
     )
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="Seed of the adapter, the order of rows and dropout."
+    )
 
     @field_validator("rank", "learning_rate", "epochs", "rows_per_step", mode="wrap")
     @classmethod
