@@ -134,10 +134,13 @@ def test_headings_of_a_document() -> None:
 
 def test_quotes_and_lists_of_a_document_within_each_other() -> None:
     chunker = Chunker(Wordy().tokenizer_json(), 64)
-    for mark in ("> ", "- ", "1. "):
-        assert (
-            growth(lambda n, m=mark: chunker.chunks("a.md", [Page(None, m * n + "a")]), 2_000) < 9
-        )
+    nested = [("", "> "), ("", "- "), ("", "1. "), ("a\r", "> "), ("[^1]: ", "> "), ("a\n: ", "- ")]
+    for start, mark in (*nested, ("", "[^1]: > "), ("a\n", ": > ")):
+
+        def cut(n: int, start: str = start, mark: str = mark) -> object:
+            return chunker.chunks("a.md", [Page(None, start + mark * n + "a")])
+
+        assert growth(cut, 4_000) < 9, (start, mark)
 
 
 def test_lines_of_a_document_that_questions_are_drafted_of() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 SEPARATOR = " > "
 _HEADING = re.compile(r"^(#{1,6})[ \t]+(.+)$|^[ \t]*(```|~~~)", re.MULTILINE)
-_NESTED = re.compile(r"^[ \t]*(?:(?:>|[-*+][ \t]|\d{1,9}[.)][ \t])[ \t]*){33}", re.MULTILINE)
-"""Quotes and lists in each other, deeper than anybody writes: the time of the Markdown splitter
-grows with the square of the depth."""
+_NESTED = re.compile(r"(?:(?:>|[-*+:][ \t]|\d{1,9}[.)][ \t]|\[\^[^\]\[\s]{1,999}\]:)[ \t]*+){33}")
+"""Quotes, lists, definitions and footnotes in each other, deeper than anybody writes, wherever they
+begin: the time of the Markdown splitter grows with the square of the depth."""
 _LONGEST_CONTEXT = 200
 """Characters of a heading, and of all that stand above a passage: every passage repeats them."""
 
