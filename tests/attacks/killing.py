@@ -2,10 +2,11 @@
 
     python -m tests.attacks.killing FOLDER '{"ingest": 3, "migrate 0001": 0}' [SOCKET]
 
-Does pieces of work (`WORKS`: ingest, remove, promote, roll back, restore, migrate) in child
-processes, each of which dies before another step: a statement or a commit, or a call by which a
-file is opened to be written, renamed, removed or brought to the disk. So many of the steps are
-tried, evenly spread; 0 is all. After every death the state must be whole, as it was before or as it
+Does pieces of work (`WORKS`: ingest, remove, promote, canary, roll back, restore, migrate) in child
+processes, each of which dies before another step: a statement or a commit, a call by which a file
+is opened to be written, renamed, removed or brought to the disk, or one by which LanceDB, whose
+writes Python does not see, makes a table, adds to it or indexes it. So many of the steps are tried,
+evenly spread; 0 is all. After every death the state must be whole, as it was before or as it
 is after, and the same command must go through. SOCKET: PostgreSQL's folder, in place of SQLite.
 Prints how many kills each has survived, as JSON.
 """
@@ -34,6 +35,7 @@ from tests.knowledge.wordy import Wordy
 from tests.release.shelf import PROJECT, shelf
 
 from assay.errors import NotFoundError, UsageError
+from assay.knowledge import build, table
 from assay.knowledge.base import KnowledgeBase
 from assay.release import changes, releases
 from assay.store import backup as backups
@@ -42,6 +44,8 @@ from assay.store.tables import AuditRow, ReleaseRow, Table
 
 CANARY = "xylophonquartz"
 STEPS = frozenset({"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link"})
+UNSEEN = ((table.Tables, "create"), (build._Writer, "add"), (build, "index"))
+"""What LanceDB writes in, as `assay.knowledge.build` calls it."""
 DIED = -signal.SIGKILL
 
 
@@ -101,6 +105,7 @@ def _changed_documents(place: Place) -> None:
 
 
 def _add(place: Place) -> None:
+    build._EMBEDDED_AT_ONCE = 1  # many steps
     place.base().add([place.folder / "docs"])
 
 
@@ -173,7 +178,10 @@ def _labels(place: Place) -> list[str]:
         log = session.scalars(select(AuditRow).order_by(AuditRow.key)).all()
     assert [row.number for row in rows] == list(range(1, len(rows) + 1))
     assert [f"release.{row.action}" for row in rows] == [line.action for line in log]
-    assert releases.resolve(store, PROJECT, "tickets", "user 1") == rows[-1].agent
+    newest = rows[-1]
+    assert (newest.canary is not None) == (newest.share > 0)
+    served = {releases.resolve(store, PROJECT, "tickets", f"user {n}") for n in range(50)}
+    assert served == {newest.agent, newest.canary} - {None}
     return [row.label for row in rows]
 
 
@@ -185,6 +193,18 @@ def _promoted(place: Place) -> bool:
 
 def _is_promoted(place: Place) -> None:
     assert _promoted(place)
+
+
+def _canary(place: Place) -> None:
+    store = place.store()
+    if releases.current(store, PROJECT, "tickets").canary is None:
+        changes.canary(store, PROJECT, "tickets", 0.5, "tuned@2", who="test", force="a test")
+
+
+def _has_canary(place: Place) -> bool:
+    labels = _labels(place)
+    assert labels in (["tuned@1"], ["tuned@1", "tuned@1"])
+    return len(labels) == 2
 
 
 def _promoted_shelf(place: Place) -> None:
@@ -276,6 +296,7 @@ WORKS = {
     "ingest": Work(_changed_documents, _add, _added, _all_added),
     "remove": Work(_documents, _remove, _removed, _nowhere),
     "promote": Work(_shelf, _promote, _promoted, _is_promoted),
+    "canary": Work(_shelf, _canary, _has_canary),
     "roll back": Work(_promoted_shelf, _roll_back, _rolled_back),
     "restore": Work(_backup, _restore, _restored, _all_restored),
     "migrate": _migration(None),
@@ -301,8 +322,8 @@ def count_steps(folder: Path, die_at: int | None) -> Callable[[], int]:
             writes = set(mode or "") & set("wax+") or flags & (os.O_WRONLY | os.O_RDWR)
             if writes and str(path).startswith(str(folder)):
                 step()
-        elif name in STEPS and str(folder) in str(given[0]):
-            step()
+        elif name in STEPS and (str(folder) in str(given[0]) or "/" not in str(given[0])):
+            step()  # shutil.rmtree removes names below an open folder
 
     def fsync(handle: int) -> None:
         step()
@@ -311,8 +332,18 @@ def count_steps(folder: Path, die_at: int | None) -> Callable[[], int]:
     plain, os.fsync = os.fsync, fsync  # type: ignore[assignment]
     event.listen(Engine, "before_cursor_execute", step)
     event.listen(Engine, "commit", step)
+    for owner, name in UNSEEN:
+        setattr(owner, name, _after(step, getattr(owner, name)))
     sys.addaudithook(hear)
     return lambda: done
+
+
+def _after(step: Callable[[], None], call: Callable[..., Any]) -> Callable[..., Any]:
+    def stepping(*given: Any, **named: Any) -> Any:
+        step()
+        return call(*given, **named)
+
+    return stepping
 
 
 def child(do: Callable[[], object], errors: Path) -> int:

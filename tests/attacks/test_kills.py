@@ -1,4 +1,4 @@
-"""`kill -9` before every step of ingest, removal, promotion, rollback, restore and migration.
+"""`kill -9` before every step of ingest, removal, changes of a release, restore and migration.
 
 What is left is whole, as it was before or as it is after, and the same command goes through. A few
 of the steps in `make test`, every one in `make soak`; see `tests/attacks/killing.py`.
@@ -15,13 +15,14 @@ import pytest
 from tests.figures import Figure
 
 ALL = (
-    *("ingest", "remove", "promote", "roll back"),
+    *("ingest", "remove", "promote", "canary", "roll back"),
     *("migrate", "migrate 0001", "migrate 0007", "migrate 0012"),
 )
 ON_SQLITE = {
     "ingest": 2,
     "remove": 2,
     "promote": 4,
+    "canary": 4,
     "roll back": 4,
     "restore": 8,
     "migrate": 4,
