@@ -43,6 +43,7 @@ def test_holes_that_steps_leave_in_the_heap_are_given_back() -> None:
     """
     command = [sys.executable, "-c", HOLES]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     before, grown, after, kept = map(int, done.stdout.split())
     assert grown - before > 150e6
     assert after - before < 0.2 * (grown - before)
