@@ -181,12 +181,14 @@ def test_json_that_is_not_deep_is_read_as_it_is(value: Any) -> None:
         assert json_reader.read(text) == value
 
 
-def test_records_of_a_data_file_that_are_nested_deep(tmp_path: Path) -> None:
-    deep = '{"input": ' + "[" * 500 + "]" * 500 + ', "output": "b"}'
+@pytest.mark.parametrize("levels", [500, DEEP])
+def test_records_of_a_data_file_that_are_nested_deep(tmp_path: Path, levels: int) -> None:
+    deep = '{"input": ' + "[" * levels + "]" * levels + ', "output": "b"}'
     good = '{"input": "a", "output": "b"}'
     lines, array = tmp_path / "a.jsonl", tmp_path / "a.json"
     lines.write_text(f"{good}\n{deep}\n{good}\n")
     array.write_text(f"[{good},{deep},{good}]")
     for file in (lines, array):
         codes = [[problem.code for problem in row.problems] for row in read(file)]
-        assert codes == [[], ["invalid-json"], []], file
+        after = [[]] if levels == 500 or file is lines else []  # json itself gives up on the array
+        assert codes == [[], ["invalid-json"], *after], file

@@ -234,7 +234,7 @@ def test_a_student_is_trained_on_what_a_provider_says(tmp_path: Path, distill: s
     if distill == "answers":
         assert not any(lesson.taught)
         assert {e.weight for e in lesson.examples} == {1.0}  # half of 2, as sure as it was
-        assert "learns only" in lines[1]
+        assert "learns only the teacher's answers" in lines[1]
         assert "teacher" not in record.data
     else:
         ((taught_row,), *_) = lesson.taught

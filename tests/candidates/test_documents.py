@@ -189,7 +189,7 @@ def test_documents_keep_their_labels_and_sizes_are_tried(
 def test_without_documents_it_says_so(project: Callable[..., Context]) -> None:
     with pytest.raises(ConfigError, match="nowhere does not exist"):
         rag.build(project(paths=["nowhere"]))
-    with pytest.raises(DataError, match="holds no documents"):
+    with pytest.raises(DataError, match="knowledge base 'documents' has no documents"):
         rag.build(project(paths=[]))
 
 

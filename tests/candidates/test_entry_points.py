@@ -114,7 +114,7 @@ def test_it_takes_part_and_is_shown_wherever_candidates_are(tmp_path: Path) -> N
     ("name", "module", "said"),
     [
         ("prompt", TOY, "the name is taken"),
-        ("Toy Candidate", TOY, "lower-case letters"),
+        ("Toy Candidate", TOY, "lowercase letters"),
         ("toy", "import no_such_module", "no_such_module"),
         ("toy", "", "has no SPEC"),
         ("toy", TOY.replace("def build", "def make"), "no build"),

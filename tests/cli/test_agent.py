@@ -74,7 +74,7 @@ def test_a_script_that_read_an_older_text_is_refused(folder: Path) -> None:
     [
         (("show", "nobody"), "There are: prompt"),
         (("edit", "nobody", "--set", "seed=1"), "There are: prompt"),
-        (("edit", "prompt", "--set", "seed"), "SETTING=VALUE"),
+        (("edit", "prompt", "--set", "seed"), "is not of the form SETTING=VALUE"),
         (("edit", "prompt", "--set", "sed=1"), "sed: there is no such setting"),
         (("edit", "prompt", "--set", "seed=1", "--file", "x"), "cannot be used together"),
         (("edit", "prompt", "--file", "nothing.yaml"), "cannot be read"),

@@ -62,7 +62,7 @@ def test_a_release_from_promotion_to_rollback(served: Path) -> None:
     assert "more labels will show" in ask(served, "watch", "pets")
     assert "kept for 30 days" in ask(served, "traces", "on", "pets")
     assert "no traces yet" in ask(served, "traces", "list")
-    assert "are labelled" in ask(served, "traces", "next", "pets")
+    assert "All traces of the sample are labelled" in ask(served, "traces", "next", "pets")
     assert "0 traces deleted" in ask(served, "traces", "off", "pets", "--delete")
     assert "no versions" in ask(served, "versions", "list")
 

@@ -271,7 +271,7 @@ def test_the_context_is_what_memory_allows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nothing-of-the-kind", "version:abcdef0123"])
 def test_an_unknown_model_is_an_error(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no starter|no version"):
+    with pytest.raises(ModelError, match=r"no starter, folder or file|no version"):
         LocalPool(tmp_path).engine(name)
     with pytest.raises(ModelError):
         LocalPool().engine(name)

@@ -50,7 +50,7 @@ def test_a_model_is_fetched_by_a_job_beside_long_ones(tmp_path: Path) -> None:
 
 def test_a_model_that_cannot_be_had_is_told_in_plain_words(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    with pytest.raises(ModelError, match="no starter"):
+    with pytest.raises(ModelError, match="no starter, folder or file"):
         models.pull(workspace, "smollm3")
     models.pull(workspace, "nobody/nothing")
     done = work_on(workspace.store, [PULL]).once()
@@ -82,5 +82,5 @@ def test_what_cannot_be_a_name_is_no_model(tmp_path: Path, ref: str) -> None:
     for seen in (workspace, workspace.act_as("user:ann")):
         with pytest.raises(ModelError):
             models.pull(seen, ref)
-    with pytest.raises(ModelError, match="no starter"):
+    with pytest.raises(ModelError, match="no starter, folder or file"):
         fetch(ref)

@@ -136,7 +136,7 @@ def test_a_version_of_a_folder_that_is_no_project_is_exported_from_one(
     asked = ["export", id[:10], "--to", "adapter", "--out", str(tmp_path / "out"), "--project"]
     refused = CliRunner().invoke(app, [*asked, str(served)])
     assert isinstance(refused.exception, UsageError)
-    assert "is not a project" in str(refused.exception)
+    assert "the folder is not a project" in str(refused.exception)
     shutil.copytree(saved, other.store.folder / "versions" / id)
     done = CliRunner().invoke(app, [*asked, str(other.root)])
     assert done.exit_code == 0, done.exception

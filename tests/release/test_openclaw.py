@@ -48,7 +48,7 @@ def test_provider_and_workspace_are_as_openclaw_reads_them() -> None:
     assert defaults == {"workspace": str(WHERE), "model": {"primary": "assay/desk"}}
     assert found.files == {"AGENTS.md": "Be short.\n"}
     assert len(found.warnings) == 1
-    assert "written as 0" in found.warnings[0]
+    assert "needs a cost, which is written as 0" in found.warnings[0]
 
 
 @pytest.mark.parametrize(

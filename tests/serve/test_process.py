@@ -232,7 +232,7 @@ def test_a_broken_configuration_is_told_and_the_last_good_one_served(tmp_path: P
         ready = httpx.get(f"{running.url}/readyz", timeout=PATIENCE_S).json()
         assert ready == {"status": "ready", "configuration": "last_good"}
         said = running.output.read_text()
-    assert "is not YAML" in said
+    assert "the text is not YAML" in said
     assert "last valid configuration" in said
     done = subprocess.run([*ASSAY, "data", "show"], cwd=made.root, capture_output=True, text=True)
-    assert (done.returncode, "is not YAML" in done.stderr) == (1, True)
+    assert (done.returncode, "the text is not YAML" in done.stderr) == (1, True)

@@ -193,7 +193,7 @@ def test_the_keyring(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(held) == [("assay", "master-key")]
     assert not secrets.master_file().exists()
     held.clear()
-    with pytest.raises(SecretError, match="master key"):
+    with pytest.raises(SecretError, match="no master key to decrypt"):
         read(store, *HERE)
 
     def locked(*_: str) -> None:

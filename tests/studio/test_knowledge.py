@@ -69,7 +69,7 @@ def test_it_is_checked_and_its_passages_are_made_anew(browser: Browser, up: Stud
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/knowledge")
         page.get_by_role("button", name="Check it").click()
-        expect(page.get_by_text("The index is whole.")).to_be_visible()
+        expect(page.get_by_text("The index is intact.")).to_be_visible()
         expect(page.get_by_text("mast.pdf has changed on disk")).to_be_visible()
         page.get_by_role("button", name="Make all passages anew").click()
         page.get_by_label("Longest passage, in tokens").fill("60")

@@ -76,7 +76,9 @@ def read(store: Store, name: str) -> Draft:
             names = session.scalars(select(AgentVersionRow.name).distinct().limit(20)).all()
             raise NotFoundError(
                 f"there is no agent {name!r}.",
-                fix=f"There are: {', '.join(sorted(names)) or 'none; see `assay compare`'}.",
+                fix=f"There are: {', '.join(sorted(names))}."
+                if names
+                else "There are no agents yet. `assay compare` creates some.",
             )
         return _draft(session, row)
 

@@ -134,7 +134,9 @@ def find_version(store: Store, label: str) -> AgentVersion:
         f"there is no agent {label}.",
         fix=f"{name} has versions 1 to {newest}."
         if newest
-        else f"There are: {', '.join(sorted(names)) or 'none; see `assay compare`'}.",
+        else f"There are: {', '.join(sorted(names))}."
+        if names
+        else "There are no agents yet. `assay compare` creates some.",
     )
 
 

@@ -69,7 +69,7 @@ def _load(point: metadata.EntryPoint) -> ModuleType:
         ConfigError: it cannot be used.
     """
     if not NAME.fullmatch(point.name):
-        raise _unusable(point, "a name may contain only lower-case letters, digits and hyphens")
+        raise _unusable(point, "a name may contain only lowercase letters, digits and hyphens")
     try:
         module: ModuleType = point.load()
     except Exception as error:  # whatever another's module does when it is imported

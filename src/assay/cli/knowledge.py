@@ -132,7 +132,7 @@ def remove(
 
     workspace = open_workspace(folder)
     if everything == bool(documents):
-        raise UsageError("nothing to remove was named.", fix="Give either documents or --all.")
+        raise UsageError("nothing to remove was given.", fix="Give either documents or --all.")
     if everything:
         removed = removal.remove_all(workspace, name, Terminal())
     else:

@@ -83,7 +83,8 @@ def allow(name: Name, folder: Folder = Path(".")) -> None:
     from assay.project.settings.providers import allow_address
 
     origin, found = allow_address(open_served(folder), name)
-    print(f"Allowed to be sent to {origin}: {', '.join(found) or 'nothing (none is named)'}.")
+    sent = ", ".join(found) or "nothing, as the provider names no variable or file"
+    print(f"Allowed to be sent to {origin}: {sent}.")
 
 
 @app.command()

@@ -101,7 +101,7 @@ def _answers(agent: Agent, examples: Sequence[Example], bench: Bench) -> list[An
     if missing := incomplete(answers):
         raise OutageError(
             f"{agent.model} left {missing} of {len(answers)} inputs unanswered.",
-            fix="The same command again asks for these only.",
+            fix="Run the same command again to request only these.",
         )
     return answers
 

@@ -40,7 +40,7 @@ class KnowledgeSettings:
                 fix=f"Use one of {', '.join(LANGUAGES)}.",
             )
         if self.chunk_tokens < 1:
-            raise UsageError(f"passages of {self.chunk_tokens} tokens hold nothing.")
+            raise UsageError(f"passages of {self.chunk_tokens} tokens cannot contain text.")
 
     def __str__(self) -> str:
         return (

@@ -35,7 +35,7 @@ def read_unlabelled(project: Project, progress: Progress = SILENT) -> Unlabelled
         raise DataError(
             "there are no unlabelled inputs that are not in the training rows already.",
             where=f"{CONFIG_FILE}, unlabelled",
-            fix="Name a file of other inputs, or take `unlabelled` out.",
+            fix="Use a file of other inputs, or remove `unlabelled`.",
         )
     return found
 

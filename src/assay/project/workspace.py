@@ -330,7 +330,7 @@ def open_to_serve(
         return found
     found = Workspace(found.root, good.text, quota_gb=quota_gb)
     found.broken = (
-        f"{problem or f'{found.root / CONFIG_FILE} is missing.'} The last valid configuration is "
-        f"served, of {good.at}."
+        f"{problem or f'{found.root / CONFIG_FILE} is missing.'} The last valid configuration, of "
+        f"{good.at}, is served."
     )
     return found

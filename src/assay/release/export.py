@@ -194,8 +194,8 @@ def _check_turns(
         ours = ours.removeprefix(bos) if bos else ours
         if request.tools or turns.write(request.messages) != ours:
             raise ModelError(
-                f"Ollama's template would write validation prompt {place + 1} otherwise than it "
-                f"was evaluated: {ours[-120:]!r}.",
+                f"Ollama's template would write validation prompt {place + 1} differently from how "
+                f"it was evaluated: {ours[-120:]!r}.",
                 fix="Export it as gguf, which carries the template itself.",
             )
 

@@ -283,7 +283,7 @@ def _unpack(archive: tarfile.TarFile, draft: Path, size: int) -> Backup:
             raise _BadArchiveError(f"{member.name!r} is not a regular file")
         total += member.size
         if member.size < 0 or total > size or len(found) >= MOST_FILES:
-            raise _BadArchiveError("its listed size is larger than the archive")
+            raise _BadArchiveError("it lists more files or bytes than it can contain")
         content = archive.extractfile(member)
         assert content is not None
         if member.name == MANIFEST:

@@ -167,8 +167,8 @@ def _rotate(store: Store, who: str, *, drop_old: bool) -> int:
             others = session.scalar(select(SecretRow.provider).where(SecretRow.master != newest.id))
             if others is not None:
                 raise SecretError(
-                    f"the key of {others} was kept at the same moment, under an old master key, "
-                    "which stays.",
+                    f"the key of {others} was stored meanwhile under an old master key, which is "
+                    "therefore not discarded.",
                     fix="Rotate again.",
                 )
             _write([newest])

@@ -428,5 +428,5 @@ def test_a_companys_own_certificates_and_ours(
 def test_settings_that_would_do_harm_are_none(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="error"):
         Provider(base_url="https://api.example.com/v1", **fields)
-    with pytest.raises(ValueError, match="used with https"):
+    with pytest.raises(ValueError, match="proxy can only be used with https"):
         Provider(base_url="http://10.0.0.1", private_network=True, proxy="http://p:1")

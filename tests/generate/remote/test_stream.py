@@ -98,7 +98,7 @@ def test_usage_that_is_not_told_is_unknown(reply: Reply, usage: tuple[int | None
 
 ODD = [
     (streamed(done=True), "was cut", True),
-    (streamed(b"data: {broken\n\n"), "not JSON", True),
+    (streamed(b"data: {broken\n\n"), "cut or not JSON", True),
     (streamed(b"data: [1]\n\n"), "not a JSON object", True),
     (streamed({"choices": 3}), "malformed", True),
     (streamed({"error": {"message": "upstream", "code": 502}}), "upstream", True),

@@ -101,7 +101,7 @@ def test_of_two_saves_at_the_same_moment_one_is_refused(workspace: Workspace) ->
     ("text", "said"),
     [
         ("model: [", "line 1: the text is not YAML"),
-        ("model: m\n", "line 1: model: there is no starter"),
+        ("model: m\n", "line 1: model: there is no starter, folder or file"),
         (f"# x\nmodel: {MODEL}\nconstrained: true\n", "line 3: constrained: constrained needs"),
         ("model: version:abcdef123456\n", "line 1: model: there is no version"),
         ("model: version:abcdef123456/3\n", "line 1: model: weights cannot be stored in"),

@@ -262,7 +262,7 @@ def _distributions(
     known: list[tuple[TeacherDistribution, ...]] = [() for _ in kept]
     seconds, why = 0.0, "fine_tune.distill is answers"
     if settings.distill != "answers":
-        why = "its tokenizer is not the student's"
+        why = "its tokens do not match the student's"
         told = any(answers[place].tokens for place in kept)
         if not (told or isinstance(engine, TransformersBatchEngine)):
             why = "it returned no log-probabilities"

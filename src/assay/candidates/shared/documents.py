@@ -179,7 +179,7 @@ def index_documents(context: Context) -> list[tuple[str, KnowledgeBase]]:
     documents = base.documents()
     if not documents:
         raise DataError(
-            f"the knowledge {settings.name!r} holds no documents.",
+            f"the knowledge base {settings.name!r} has no documents.",
             fix="Set their folder in knowledge.paths, or run `assay knowledge add "
             f"{settings.name} FOLDER`.",
         )

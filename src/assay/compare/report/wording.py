@@ -202,7 +202,7 @@ def foreseen(curve: Mapping[str, Any]) -> str:
 
 def judge(found: JudgeAgreement) -> str:
     """What a grading model is worth, in a few sentences."""
-    error = "The intervals of its scores do not contain its errors."
+    error = "The intervals of its scores do not include its errors."
     if found.error is not None and found.error_high is not None:
         error = (
             f"Its scores are off theirs by {100 * found.error:.0f} points on average, likely at "

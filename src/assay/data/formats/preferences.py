@@ -38,7 +38,7 @@ def pair(
         if not found.failed and (len(answer) != 1 or answer[0].role != "assistant"):
             found.add(
                 "wrong-type",
-                f"{name} holds {len(answer)} turns ({', '.join(m.role for m in answer)}).",
+                f"{name} has {len(answer)} turns ({', '.join(m.role for m in answer)}).",
                 "It must be a single assistant turn; move the turns before it into the prompt.",
                 name,
             )

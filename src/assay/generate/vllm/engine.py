@@ -76,7 +76,7 @@ class VllmStream(Iterator[Piece | End]):
             if was_stopped:  # the connection was cut for that
                 raise StopIteration from None
             if isinstance(error, WireError):
-                raise ModelError(f"the vLLM server's answer was cut off: {error.reason}.") from None
+                raise ModelError(f"the vLLM server did not finish: {error.reason}.") from None
             if isinstance(error, NoAnswerError):
                 raise ModelError(f"vLLM says: {error.reason}.") from None
             raise

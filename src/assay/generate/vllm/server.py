@@ -137,7 +137,7 @@ class VllmServer:
 
     def _unreachable(self, error: WireError) -> ModelError:
         return ModelError(
-            f"the vLLM server cannot be reached: {error.reason}.",
+            f"the vLLM server did not answer: {error.reason}.",
             where=self.url,
             fix="Start it, or set another one under `vllm` in assay.yaml.",
         )

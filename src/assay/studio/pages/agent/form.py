@@ -258,7 +258,7 @@ class AgentForm(Controls[Agent]):
             schema = json_reader.read(value)
         except ValueError as error:
             raise UsageError(
-                f"the JSON Schema is no JSON ({error}).", fix="The text keeps what it was."
+                f"the JSON Schema is not JSON ({error}).", fix="The text keeps what it was."
             ) from None
         if not isinstance(schema, dict):
             raise UsageError("a JSON Schema is an object, in braces.")

@@ -145,7 +145,7 @@ async def _ask_settings(base: str, now: KnowledgeSettings) -> KnowledgeSettings 
 
 def _show_check(found: Check) -> None:
     if not found.damage:
-        w.text("The index is whole.", "good strong")
+        w.text("The index is intact.", "good strong")
     for sentence in found.damage:
         w.text(f"Damaged: {sentence}", "bad")
     w.text(f"{found.documents:,} documents, {found.passages:,} passages.", "soft note")
@@ -156,4 +156,4 @@ def _show_check(found: Check) -> None:
     for failed in found.failed:
         w.text(f"{failed.file}: {failed.reason}", "pre note")
     if found.leftovers:
-        w.text(f"{found.leftovers} unused files; the next change removes them.", "soft note")
+        w.text(f"{found.leftovers} unused files, which the next change removes.", "soft note")

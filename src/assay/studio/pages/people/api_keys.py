@@ -108,7 +108,7 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
             budget = w.field(
                 "Budget in USD",
                 ui.number(min=0, step=1),
-                "What it may spend at providers in all. Empty: no limit.",
+                "What it may spend at providers in total. Empty: no limit.",
             )
         labels = w.field(
             "Only documents with the labels",
@@ -179,7 +179,7 @@ def _show_actions(
             "USD in all",
             lambda: ui.number(value=budget.most if budget else None, min=0),
             "Keep",
-            under="What it has spent stays spent.",
+            under="What it has spent so far still counts.",
             name="Budget in USD in all",
         )
         if usd is not None:

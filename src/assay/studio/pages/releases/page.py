@@ -257,7 +257,7 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
 def _show_history(history: list[Release]) -> None:
     with (
         w.section("History"),
-        w.table("#", "What", "Answers", "On the word of", "By", "When", label="History"),
+        w.table("#", "What", "Answers", "Evidence", "By", "When", label="History"),
     ):
         for one in history:
             trial = f", {one.canary_label} {100 * one.share:g} %" if one.canary else ""

@@ -88,7 +88,7 @@ class SettingsForm(Controls[Config]):
             labels = w.field(
                 "The labels, one a line",
                 ui.textarea().props("autogrow").props(TYPING),
-                meaning="The only answers there are. A row with another one is rejected.",
+                meaning="The only possible answers. A row with another one is rejected.",
             )
             self._control(
                 labels,
@@ -307,7 +307,7 @@ def _write_auto(name: str, *, whole: bool) -> Callable[[str], dict[str, Any]]:
             return {f"fine_tune.{name}": int(parsed) if whole else float(parsed)}
         except ValueError:
             raise UsageError(
-                f"{parsed!r} is no {'whole number' if whole else 'number'}, and not auto.",
+                f"{parsed!r} is neither a {'whole number' if whole else 'number'} nor auto.",
                 fix="The text keeps what it was.",
             ) from None
 
