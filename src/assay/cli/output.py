@@ -182,9 +182,9 @@ def print_split(manifest: Any) -> None:
     print_table(("part", "rows"), [(p, getattr(manifest, p)) for p in parts], numbers=["rows"])
     kept_out = manifest.quarantine
     console.print(
-        f"Duplicates of holdout rows: {kept_out.exact} exact, {kept_out.near} near; "
+        f"Holdout rows with a duplicate elsewhere: {kept_out.exact} exact, {kept_out.near} near; "
         f"{kept_out.train_removed} training and {kept_out.validation_removed} validation rows were "
-        "removed."
+        "left out."
     )
     for warning in [*manifest.warnings, *kept_out.warnings]:
         console.print(f"[yellow]![/] {escape(warning)}")
