@@ -164,7 +164,7 @@ def test_who_may_no_longer_see_a_document_finds_it_in_no_earlier_state(
     [name] = [d.path for d in base.documents() if d.path.endswith("tea.txt")]
     base.add([docs], labels=["staff", "board"])  # more may see it: what was is kept
     assert base.search(["tea"], k=1, mode="bm25", snapshot=before)[0]
-    copy = base.sized(50)
+    copy = base.sized_copy(50)
     copy.add([docs], labels=["staff", "board"], settings=KnowledgeSettings(chunk_tokens=50))
     staff = frozenset({"staff"})
     assert copy.search(["green tea steeped"], k=1, mode="bm25", seen=staff)[0]
@@ -242,7 +242,10 @@ def test_a_removal_reaches_the_passages_of_other_sizes(
     base: KnowledgeBase, docs: Path, tmp_path: Path
 ) -> None:
     base.add([docs])
-    copy, other = base.sized(50), KnowledgeBase(Store(tmp_path / ".assay"), "shop", "manuals.50")
+    copy, other = (
+        base.sized_copy(50),
+        KnowledgeBase(Store(tmp_path / ".assay"), "shop", "manuals.50"),
+    )
     copy.add([docs], settings=KnowledgeSettings(chunk_tokens=50))
     other.add([docs])  # called so by a user: it is nobody's copy
     assert copy.search(["money"], k=1, mode="bm25")[0]

@@ -67,7 +67,7 @@ def knowledge_base(
 ) -> KnowledgeBase:
     """The documents that an agent's `Knowledge` of that name and embedder looks into."""
     base = KnowledgeBase(store, owner, name)
-    return base if embedder is None else base.tuned(embedder)
+    return base if embedder is None else base.tuned_copy(embedder)
 
 
 # A server asks for one example at a time: an opened index stays open.

@@ -120,10 +120,9 @@ class KnowledgeBase:
             unchanged = sum(before.get(d.path) is after[d.path] for d in given)
             if after != before:
                 # Earlier states, which agents search, would show it to who may not see it any more.
-                narrowed = intake.less_seen(before, after)
-                for copy in self._copies() if narrowed else ():  # their makers add them again
-                    there = {d.path for d in copy.documents()}
-                    copy.remove([d.path for d in narrowed if d.path in there], progress)
+                narrowed = intake.find_lost_labels(before, after)
+                for copy in self._copies() if narrowed else ():  # `copy_to` adds them again
+                    copy.remove(intake.find_documents(copy.documents(), narrowed), progress)
                 made = builder.build(
                     after.values(), settings, self._embedders, progress, without=narrowed
                 )
@@ -136,7 +135,7 @@ class KnowledgeBase:
         """Erase documents, named as `documents` names them, or all below a folder.
 
         After it their text is nowhere in the state: not in vectors, BM25 or cached texts, not in
-        passages of other sizes (`sized`), and no earlier state that held them is kept.
+        copies (`copy_to`), and no earlier state that held them is kept.
 
         Raises:
             NotFoundError: there is no such knowledge base or document; nothing was removed.
@@ -148,36 +147,52 @@ class KnowledgeBase:
             there = {d.path: d for d in records.documents_of(self._store, present)}
             failed = [f.file for f in records.failures(self._store, base)]
             gone = intake.match_documents(documents, (*there, *failed), self.name)
+            erased = [there[path] for path in sorted(gone) if path in there]
+            kept = there.keys() - gone
             for copy in self._copies():  # first: killed before it is through, it is asked again
-                copy.remove([d.path for d in copy.documents() if d.path in gone], progress)
-            left = [d for path, d in there.items() if path not in gone]
-            if len(left) < len(there):
-                erased = [there[path] for path in sorted(gone) if path in there]
+                copy.remove(intake.find_documents(copy.documents(), erased, kept), progress)
+            left = [there[path] for path in kept]
+            if erased:
                 builder.build(left, present.settings, self._embedders, progress, without=erased)
             records.note_failures(self._store, base, (), gone)
             records.scrub(self._store)
-        return RemoveResult(tuple(sorted(gone & set(there))), len(left))
+        return RemoveResult(tuple(document.path for document in erased), len(left))
 
     def delete(self, progress: Progress = SILENT) -> None:
         """Erase all of it, with its copies and every state that is kept."""
         base = records.base_id(self._store, self.owner, self.name)
-        with self._locked(base, progress):
+        with self._locked(base, progress) as builder:
             for copy in self._copies():
                 copy.delete(progress)
+            # First an empty state: a kill after it leaves no file that holds anything.
+            builder.build((), self.settings, self._embedders, progress, without=self.documents())
             records.forget_base(self._store, base)
             records.scrub(self._store)
             erase(self._folder(base))
 
-    def sized(self, tokens: int) -> KnowledgeBase:
-        """The same documents in passages of another size, as knowledge of its own.
-
-        What it holds is its maker's to add; what is removed here is removed there.
-        """
+    def sized_copy(self, tokens: int) -> KnowledgeBase:
+        """The same documents in passages of another size, as `copy_to` has copied them."""
         return self._named(f"{self.name}{records.COPY}{tokens}")
 
-    def tuned(self, embedder: str) -> KnowledgeBase:
-        """The same documents by a trained embedder (`tuned:BLOB`), as knowledge of its own."""
+    def tuned_copy(self, embedder: str) -> KnowledgeBase:
+        """The same documents with vectors of a trained embedder (`tuned:BLOB`), see `copy_to`."""
         return self._named(f"{self.name}{records.COPY}t{embedder.removeprefix(SCHEME)[:12]}")
+
+    def copy_to(
+        self, copy: KnowledgeBase, settings: KnowledgeSettings, progress: Progress = SILENT
+    ) -> AddResult:
+        """Let a copy hold these documents, under the same labels; the copy is made if need be.
+
+        What is removed here is removed there. A removal that comes meanwhile waits.
+        """
+        base = records.base_id(self._store, self.owner, self.name)
+        with self._locked(base, progress):
+            documents = {document.path: document for document in self.documents()}
+            copy.create()
+            if gone := [d.path for d in copy.documents() if d.path not in documents]:
+                copy.remove(gone, progress)
+            files = [SourceFile(d.path, Path(d.location), d.labels) for d in documents.values()]
+            return copy.add(files, settings=settings, progress=progress)
 
     def check(self, progress: Progress = SILENT) -> Check:
         """Compare it with the files it was made of, and read all of its index."""
@@ -290,7 +305,7 @@ class KnowledgeBase:
         """What a document was cut into, in the order of its text; the scores say nothing."""
         return self._read(lambda table: passages_of(table, document))
 
-    def indexed(self) -> list[IndexedPassage]:
+    def indexed_passages(self) -> list[IndexedPassage]:
         """Every passage with its vector, ordered by document and place."""
         return self._read(indexed_passages)
 
@@ -312,7 +327,7 @@ class KnowledgeBase:
         return KnowledgeBase(self._store, self.owner, name, embedders=self._given_embedders)
 
     def _copies(self) -> Iterator[KnowledgeBase]:
-        """Those of `sized` and `tuned` that are there; they have copies themselves."""
+        """The copies that are there; they have copies themselves."""
         for name in records.names(self._store, self.owner):
             if name.rpartition(records.COPY)[0] == self.name:
                 yield self._named(name)

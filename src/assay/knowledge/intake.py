@@ -123,15 +123,15 @@ def same(before: Document, after: Document) -> bool:
 
 
 def match_documents(names: Iterable[str], known: Collection[str], base: str) -> set[str]:
-    """The documents that are called so, or lie below folders that are.
+    """The names of the documents that have one of these names, or are below a folder that has.
 
     Args:
-        known: all there are.
-        base: name of their knowledge base.
+        known: the names of all documents.
+        base: the name of their knowledge base.
 
     Raises:
         UsageError: a name is empty.
-        NotFoundError: there is none of a name.
+        NotFoundError: no document has one of the names.
     """
     found: set[str] = set()
     for name in names:
@@ -150,7 +150,25 @@ def match_documents(names: Iterable[str], known: Collection[str], base: str) -> 
     return found
 
 
-def less_seen(before: Mapping[str, Document], after: Mapping[str, Document]) -> list[Document]:
+def find_documents(
+    documents: Iterable[Document], wanted: Collection[Document], kept: Collection[str] = ()
+) -> list[str]:
+    """The names of those documents that have the name or the file of a wanted one.
+
+    A copy of a knowledge base may still have a document under an earlier name.
+
+    Args:
+        kept: names that are not looked for by their file: another document has them now.
+    """
+    names, files = {d.path for d in wanted}, {d.location for d in wanted}
+    return [
+        d.path for d in documents if d.path in names or (d.location in files and d.path not in kept)
+    ]
+
+
+def find_lost_labels(
+    before: Mapping[str, Document], after: Mapping[str, Document]
+) -> list[Document]:
     """Documents that lose a label by a change, as they were; both by path."""
     placed = {document.location: document for document in after.values()}
     return [

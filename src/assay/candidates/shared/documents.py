@@ -14,9 +14,8 @@ In this order, so that few settings are answered by the model:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import fmean
 
 from assay.agent.agent import Agent, Knowledge
@@ -30,6 +29,7 @@ from assay.evaluate.measure import Measurement
 from assay.evaluate.retrieval import NDCG_DEPTH
 from assay.example import Example
 from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.records import FailedDocument
 from assay.knowledge.search import Passage
 from assay.knowledge.settings import KnowledgeSettings
 from assay.knowledge.sources import SourceFile, sources
@@ -72,7 +72,7 @@ class TunedSearch:
     """Documents that are searched by a trained embedder.
 
     Attributes:
-        base: whose passages they are; `base.tuned(embedder)` is there and holds them.
+        base: whose passages they are; `base.tuned_copy(embedder)` is there and holds them.
         embedder: `tuned:BLOB`.
         judged: validation rows that tell how well it finds: of documents whose questions it has
             not seen; at least `LEAST_NAMED`.
@@ -114,7 +114,7 @@ def choose_search(
         for knowledge in (
             Knowledge(
                 name=base.name,
-                snapshot=(base if embedder is None else base.tuned(embedder)).snapshot,
+                snapshot=(base if embedder is None else base.tuned_copy(embedder)).snapshot,
                 embedder=embedder,
                 k=ks[(len(ks) - 1) // 2],
                 mode=mode,
@@ -163,7 +163,7 @@ def index_documents(context: Context) -> list[tuple[str, KnowledgeBase]]:
     """Index the project's documents in passages of each size; new files of `paths` are added.
 
     Another size than the knowledge itself has is kept as knowledge of its own
-    (`KnowledgeBase.sized`), with the same documents under the same labels.
+    (`KnowledgeBase.sized_copy`), with the same documents under the same labels.
 
     Returns:
         (words for the size, knowledge), one or several.
@@ -175,9 +175,13 @@ def index_documents(context: Context) -> list[tuple[str, KnowledgeBase]]:
     settings = knowledge_section(context)
     base = KnowledgeBase(context.store, context.bench.owner, settings.name)
     base.create()
-    _add(context, base, _files(context, settings.paths))
-    documents = base.documents()
-    if not documents:
+    labels = {document.path: document.labels for document in base.documents()}
+    files = [
+        replace(file, labels=labels.get(file.document, ()))
+        for file in _files(context, settings.paths)
+    ]
+    _say_failures(context, base.add(files, progress=context.progress).failed)
+    if not base.documents():
         raise DataError(
             f"the knowledge base {settings.name!r} has no documents.",
             fix="Set their folder in knowledge.paths, or run `assay knowledge add "
@@ -189,24 +193,17 @@ def index_documents(context: Context) -> list[tuple[str, KnowledgeBase]]:
     for size in settings.chunk_tokens:
         sized = base
         if size != base.settings.chunk_tokens:
-            sized = base.sized(size)
-            fill(context, base, sized, replace(base.settings, chunk_tokens=size))
+            sized = base.sized_copy(size)
+            copy_documents(context, base, sized, replace(base.settings, chunk_tokens=size))
         found.append((f"{size} tokens, ", sized))
     return found
 
 
-def fill(
+def copy_documents(
     context: Context, base: KnowledgeBase, copy: KnowledgeBase, settings: KnowledgeSettings
 ) -> None:
-    """Let a copy hold the documents of a knowledge base, under the same labels."""
-    documents = base.documents()
-    labels = {document.path: document.labels for document in documents}
-    files = [SourceFile(document.path, Path(document.location)) for document in documents]
-    copy.create()
-    gone = [d.path for d in copy.documents() if d.path not in labels]
-    if gone:
-        copy.remove(gone, context.progress)
-    _add(context, copy, files, labels, settings)
+    """`KnowledgeBase.copy_to`; says which files could not be read."""
+    _say_failures(context, base.copy_to(copy, settings, context.progress).failed)
 
 
 def _files(context: Context, paths: Sequence[str]) -> list[SourceFile]:
@@ -220,24 +217,12 @@ def _files(context: Context, paths: Sequence[str]) -> list[SourceFile]:
                 fix="Use a file or folder that exists, relative to the project's folder.",
             )
     found, failed = sources(file_of(path, root) for path in paths)
-    for one in failed:
-        context.progress.say(f"Not added: {one.file}: {one.reason}")
+    _say_failures(context, failed)
     return [SourceFile(os.path.relpath(s.document, root), s.file) for s in found]
 
 
-def _add(
-    context: Context,
-    base: KnowledgeBase,
-    files: Sequence[SourceFile],
-    labels: Mapping[str, tuple[str, ...]] | None = None,
-    settings: KnowledgeSettings | None = None,
-) -> None:
-    """Add files, each with the labels that it has, here or in `labels`."""
-    if labels is None:
-        labels = {document.path: document.labels for document in base.documents()}
-    labelled = [replace(file, labels=labels.get(file.document, ())) for file in files]
-    added = base.add(labelled, settings=settings, progress=context.progress)
-    for one in added.failed:
+def _say_failures(context: Context, failed: Iterable[FailedDocument]) -> None:
+    for one in failed:
         context.progress.say(f"Not added: {one.file}: {one.reason}")
 
 

@@ -25,7 +25,7 @@ from assay.candidates.building import Context, LossPoint, Stopwatch, Trial
 from assay.candidates.shared.documents import (
     LEAST_NAMED,
     TunedSearch,
-    fill,
+    copy_documents,
     index_documents,
     knowledge_section,
     search_quality,
@@ -95,7 +95,7 @@ def tune_retriever(context: Context, epochs: int) -> Retriever:
     ]
     before, base = max(untrained, key=lambda one: one[0][METRICS[-1]])
     embedder = get_embedder(base.settings.embedder)
-    passages = [p for p in base.indexed() if p.document in documents]
+    passages = [p for p in base.indexed_passages() if p.document in documents]
     exact = context.config.task == "text"
     data = Passages(*(questions(part, passages, embedder, exact=exact) for part in (train, held)))
     settings = EncoderSettings(
@@ -107,8 +107,8 @@ def tune_retriever(context: Context, epochs: int) -> Retriever:
     job = EncoderJob(embedder, data, settings, context.folder, context.progress, rows)
     result = train_encoder(job, context.store)
     watch = Stopwatch()
-    copy = base.tuned(result.embedder)
-    fill(context, base, copy, replace(base.settings, embedder=result.embedder))
+    copy = base.tuned_copy(result.embedder)
+    copy_documents(context, base, copy, replace(base.settings, embedder=result.embedder))
     seconds = result.seconds + watch.seconds()
     after = search_quality(context, _by_meaning(context, base, result.embedder), judged)
     of = f"of {len(judged)} questions about held-out documents, by meaning"
