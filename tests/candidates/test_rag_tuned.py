@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 from tests.candidates.test_distill import context_of
 from tests.evaluate.scripted import ScriptedEngine
@@ -22,13 +25,19 @@ from assay.agent.passages import find_passages, knowledge_base
 from assay.candidates.building import Candidate, Context
 from assay.candidates.registry import build, offer, propose_candidates
 from assay.candidates.shared import retriever
-from assay.candidates.shared.retriever import LEAST_NAMED, divide
+from assay.candidates.shared.retriever import (
+    LEAST_NAMED,
+    pair_with_passages,
+    split_by_document,
+)
 from assay.errors import ConfigError, DataError
 from assay.example import Example
 from assay.generate.batch import Answer, Request
 from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.search import IndexedPassage
 from assay.knowledge.settings import KnowledgeSettings
 from assay.knowledge.sources import SourceFile
+from assay.models.embed import Embedder, Vectors
 
 DOCUMENTS = 32
 WORDS = [f"thing{number}" for number in range(40)]
@@ -235,13 +244,41 @@ def test_documents_that_only_validation_asks_about_are_held_out_first() -> None:
             (Example.of(name, "", id=f"{n}"), frozenset({name})) for n, name in enumerate(names)
         ]
 
-    train, held = divide(asked("abcd" * 5), asked("xyz" * 10), seed=0)
+    train, held = split_by_document(asked("abcd" * 5), asked("xyz" * 10), seed=0)
     assert (len(train), len(held)) == (20, 30), "nothing has to be left out"
-    train, held = divide(asked("abcd" * 9), asked("abcd" * 5 + "x"), seed=0)
+    train, held = split_by_document(asked("abcd" * 9), asked("abcd" * 5 + "x"), seed=0)
     taught = {name for _, named in train for name in named}
     assert taught.isdisjoint(name for _, named in held for name in named)
     assert ("x" in {row.input for row, _ in held}, len(held)) == (True, LEAST_NAMED + 1)
-    assert divide(asked("abcd" * 9), asked("abcd" * 5 + "x"), seed=0)[0] == train
+    assert split_by_document(asked("abcd" * 9), asked("abcd" * 5 + "x"), seed=0)[0] == train
+
+
+@pytest.mark.parametrize(
+    ("exact", "passage", "negative"), [(True, "holds cabin", "far"), (False, "near", "nearly")]
+)
+def test_a_hard_negative_is_surely_less_similar_than_the_passage(
+    exact: bool, passage: str, negative: str
+) -> None:
+    def indexed(document: str, text: str, cosine: float) -> IndexedPassage:
+        vector = np.array([cosine, math.sqrt(1 - cosine**2)], dtype=np.float32)
+        return IndexedPassage(document, text, vector)
+
+    class Fixed:
+        def encode(self, texts: list[str]) -> Vectors:
+            return np.array([[1.0, 0.0]] * len(texts), dtype=np.float32)
+
+    passages = [
+        indexed("a.md", "near", 0.8),
+        indexed("a.md", "holds cabin", 0.7),
+        indexed("b.md", "nearly", 0.69),
+        indexed("c.md", "far", 0.6),
+        indexed("d.md", "farther", 0.5),
+    ]
+    row = Example.of("where?", "Cabin", id="1", weight=2.0)
+    rows = [(row, frozenset({"a.md"})), (row, frozenset({"empty.md"}))]
+    [made] = pair_with_passages(rows, passages, cast(Embedder, Fixed()), exact=exact)
+    assert (made.text, made.documents, made.weight) == ("where?", ("a.md",), 2.0)
+    assert (made.passage.text, [p.text for p in made.negatives]) == (passage, [negative])
 
 
 def test_it_is_offered_with_documents_and_not_proposed() -> None:

@@ -35,7 +35,7 @@ def test_the_loss_is_that_of_multiple_negatives(embedder: Embedder) -> None:
     texts = [
         [row.text for row in ROWS],
         [row.passage.text for row in ROWS],
-        [row.others[0].text for row in ROWS],
+        [row.negatives[0].text for row in ROWS],
     ]
     with torch.no_grad():
         theirs = MultipleNegativesRankingLoss(model)(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from assay.agent.agent import Agent
 from assay.config import Config
@@ -17,6 +18,9 @@ from assay.evaluate.measure import Bench, Measurement, RefusalError
 from assay.example import Example
 from assay.progress import Progress
 from assay.store.store import Store
+
+if TYPE_CHECKING:
+    from assay.train.checkpoints import Point  # loads torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +229,11 @@ class ConstraintChoice:
 def as_trials(rows: Sequence[tuple[str, float, bool]], prefix: str = "") -> tuple[Trial, ...]:
     """Trials of rows (setting, score, chosen); `prefix` is put before each setting."""
     return tuple(Trial(f"{prefix}{setting}", score, chosen) for setting, score, chosen in rows)
+
+
+def as_curve(points: Sequence[Point]) -> tuple[LossPoint, ...]:
+    """The points of a training's curve, as a report shows them."""
+    return tuple(LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in points)
 
 
 class Stopwatch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from assay.candidates.building import Candidate, Context, LossPoint, Stopwatch
+from assay.candidates.building import Candidate, Context, Stopwatch, as_curve
 from assay.candidates.shared.heads import choose_head, embed
 from assay.candidates.spec import LABELS, CandidateSpec, Sizes, Workload, prompted
 from assay.config import Config
@@ -64,8 +64,6 @@ def build(context: Context) -> Candidate:
     return replace(
         chosen,
         setup_seconds=result.seconds + watch.seconds() - before,
-        curve=tuple(
-            LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in result.points
-        ),
+        curve=as_curve(result.points),
         best_step=result.best_step,
     )

@@ -25,8 +25,8 @@ from assay.errors import ConfigError
 MOST_EPOCHS = 4
 ROWS_IN_ALL = 4_000
 """Rows that are trained on over all epochs, where one epoch has fewer."""
-_TEXTS = 3
-"""That are embedded for a row: the question, its passage and another."""
+TEXTS_PER_ROW = 3
+"""What a training row embeds: the question, its passage and a hard negative."""
 
 
 def epochs(rows: int) -> int:
@@ -39,7 +39,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
     rows = 3 * sizes.train + sizes.validation
     return replace(
         Workload(passage_runs(config, sizes), unshown_answer_tokens(config, sizes)),
-        embedded=epochs(sizes.train) * _TEXTS * rows,
+        embedded=epochs(sizes.train) * TEXTS_PER_ROW * rows,
     )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from assay.agent.agent import Knowledge
 from assay.agent.passages import query_of
-from assay.candidates.building import Context, LossPoint, Stopwatch, Trial
+from assay.candidates.building import Context, LossPoint, Stopwatch, Trial, as_curve
 from assay.candidates.shared.documents import (
     LEAST_NAMED,
     TunedSearch,
@@ -53,8 +53,8 @@ METRICS = ("hit@1", "hit@5", f"ndcg@{NDCG_DEPTH}")
 _AT_ONCE = 256
 """Questions that are compared with all passages at once."""
 
-Asked = tuple[Example, frozenset[str]]
-"""A row, and the documents that it names."""
+RowDocuments = tuple[Example, frozenset[str]]
+"""A row, and the names of the documents that it means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Retriever:
 
     Attributes:
         tried: hit@k and nDCG on held-out documents, before and after.
-        seconds: that the training and the new vectors took.
+        seconds: what the training and the new vectors took.
     """
 
     search: TunedSearch
@@ -83,10 +83,10 @@ def tune_retriever(context: Context, epochs: int) -> Retriever:
         KeyboardInterrupt: stopped by the user; the same call goes on from there.
     """
     indexed = index_documents(context)
-    documents = _visible(context, indexed[0][1])
-    train, held = divide(
-        list(_asked(context.answered, documents)),
-        list(_asked(context.judged, documents)),
+    documents = _searched_documents(context, indexed[0][1])
+    train, held = split_by_document(
+        list(_find_documents(context.answered, documents)),
+        list(_find_documents(context.judged, documents)),
         seed=context.config.data.split.seed,
     )
     judged = tuple(row for row, _ in held)
@@ -97,7 +97,9 @@ def tune_retriever(context: Context, epochs: int) -> Retriever:
     embedder = get_embedder(base.settings.embedder)
     passages = [p for p in base.indexed_passages() if p.document in documents]
     exact = context.config.task == "text"
-    data = Passages(*(questions(part, passages, embedder, exact=exact) for part in (train, held)))
+    data = Passages(
+        *(pair_with_passages(part, passages, embedder, exact=exact) for part in (train, held))
+    )
     settings = EncoderSettings(
         epochs,
         learning_rate=learning_rate(embedder.parameters, REFERENCE_RATE),
@@ -120,15 +122,15 @@ def tune_retriever(context: Context, epochs: int) -> Retriever:
             for when, found in (("before", before), ("after", after))
         ),
         tuple(_warnings(before, after, base, copy, len(judged))),
-        tuple(LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in result.points),
+        as_curve(result.points),
         result.best_step,
         seconds,
     )
 
 
-def divide(
-    train: Sequence[Asked], validation: Sequence[Asked], *, seed: int
-) -> tuple[list[Asked], list[Asked]]:
+def split_by_document(
+    train: Sequence[RowDocuments], validation: Sequence[RowDocuments], *, seed: int
+) -> tuple[list[RowDocuments], list[RowDocuments]]:
     """Rows of train about documents that are not held out, rows of validation about held-out ones.
 
     Raises:
@@ -147,30 +149,30 @@ def divide(
             break
         held |= named
     kept = [row for row in train if held.isdisjoint(row[1])]
-    asked = [row for row in validation if row[1] <= held]
-    if min(len(kept), len(asked)) < LEAST_NAMED:
+    about_held = [row for row in validation if row[1] <= held]
+    if min(len(kept), len(about_held)) < LEAST_NAMED:
         raise DataError(
             f"to train a search and to measure it on other documents takes {LEAST_NAMED} training "
             f"rows and {LEAST_NAMED} validation rows that name their document; there are "
-            f"{len(kept)} and {len(asked)}.",
+            f"{len(kept)} and {len(about_held)}.",
             where="assay.yaml, candidates: rag-tuned",
             fix="Name the column that says which document answers a row (data.columns.document), "
             "add questions about more documents, or leave the candidate out.",
         )
-    return kept, asked
+    return kept, about_held
 
 
-def questions(
-    rows: Sequence[Asked],
+def pair_with_passages(
+    rows: Sequence[RowDocuments],
     passages: Sequence[IndexedPassage],
     embedder: Embedder,
     *,
     exact: bool,
 ) -> list[Question]:
-    """Rows with the passage that answers each and some that are easily taken for it.
+    """Questions of rows, each with the passage that answers it and its hard negatives.
 
     Args:
-        exact: whether a passage in which the answer stands, word for word, goes before others.
+        exact: whether a passage that holds the answer, word for word, goes before others.
     """
     places: dict[str, list[int]] = {}
     for place, passage in enumerate(passages):
@@ -188,14 +190,14 @@ def questions(
             answers = [f" {normalise(text)} " for text in row.accepted if text.strip()]
             holding = [p for p in own if spoken and any(text in spoken[p] for text in answers)]
             best = max(holding or own, key=lambda place: (scores[place], -place))
-            less = scores < SURELY_LESS * scores[best]
-            less[own] = False
-            others = [p for p in np.argsort(-scores, kind="stable") if less[p]][:HARD_NEGATIVES]
+            wrong = scores < SURELY_LESS * scores[best]
+            wrong[own] = False
+            order = np.argsort(np.where(wrong, -scores, np.inf), kind="stable")[:HARD_NEGATIVES]
             found.append(
                 Question(
                     query_of(row),
                     _text(passages[best]),
-                    tuple(_text(passages[place]) for place in others),
+                    tuple(_text(passages[place]) for place in order if wrong[place]),
                     tuple(sorted(named)),
                     row.weight,
                 )
@@ -207,8 +209,8 @@ def _text(passage: IndexedPassage) -> PassageText:
     return PassageText(passage.document, passage.text)
 
 
-def _visible(context: Context, base: KnowledgeBase) -> set[str]:
-    """The documents that are searched, by name."""
+def _searched_documents(context: Context, base: KnowledgeBase) -> set[str]:
+    """The names of the documents that are searched."""
     labels = knowledge_section(context).labels
     return {
         document.path
@@ -217,8 +219,8 @@ def _visible(context: Context, base: KnowledgeBase) -> set[str]:
     }
 
 
-def _asked(rows: Sequence[Example], documents: set[str]) -> Iterator[Asked]:
-    """Rows that ask something and name a document that is there."""
+def _find_documents(rows: Sequence[Example], documents: set[str]) -> Iterator[RowDocuments]:
+    """The rows that ask something and name a document that is there."""
     meant: dict[str, frozenset[str]] = {}
     for row in rows:
         name = row.document

@@ -15,8 +15,8 @@ from assay.candidates.building import (
     Candidate,
     ConstraintChoice,
     Context,
-    LossPoint,
     SeedScore,
+    as_curve,
     as_trials,
 )
 from assay.candidates.shared.distill import TrainingTargets, targets_of_teacher
@@ -111,9 +111,7 @@ def tune(
         retrained=True,
         warnings=_one_seed_warning(settings, seconds) if count == 1 else (),
         seeds=tuple(SeedScore(one, c.measurement.score, one == seed) for one, c, _ in made),
-        curve=tuple(
-            LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in result.points
-        ),
+        curve=as_curve(result.points),
         best_step=result.best_step,
     )
 

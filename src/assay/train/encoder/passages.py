@@ -36,16 +36,16 @@ class PassageText:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, its passage, and passages that are easily taken for it.
+    """A question, the passage that answers it, and hard negatives.
 
     Attributes:
-        documents: names of those that answer it.
-        others: of other documents.
+        negatives: similar passages of other documents.
+        documents: names of the documents that answer it; their passages are never negatives.
     """
 
     text: str
     passage: PassageText
-    others: tuple[PassageText, ...]
+    negatives: tuple[PassageText, ...]
     documents: tuple[str, ...]
     weight: float = 1.0
 
@@ -85,19 +85,19 @@ class _PassageLoss(Loss):
 
     def collate(self, rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
         """Tokens of questions and passages; a passage of several questions is embedded once."""
-        texts, asked, _ = zip(*rows, strict=True)
-        passages = list(dict.fromkeys(p for q in asked for p in (q.passage, *q.others)))
+        texts, questions, _ = zip(*rows, strict=True)
+        passages = list(dict.fromkeys(p for q in questions for p in (q.passage, *q.negatives)))
         place = {passage: number for number, passage in enumerate(passages)}
         counted = [
             [p == question.passage or p.document not in question.documents for p in passages]
-            for question in asked
+            for question in questions
         ]
         device = best_device()
         return {
             "questions": self.features(texts),
             "passages": self.features([passage.text for passage in passages]),
             "counted": torch.tensor(counted, device=device),
-            "own": torch.tensor([place[question.passage] for question in asked], device=device),
+            "own": torch.tensor([place[question.passage] for question in questions], device=device),
         }
 
     def losses(self, batch: Mapping[str, Any]) -> Tensor:
