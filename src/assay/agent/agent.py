@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from assay.agent.route import Route
 from assay.agent.variables import check_name, fill
-from assay.config.names import ModelName
+from assay.config.names import KnowledgeName, ModelName
 from assay.example import Example, Message
 
 _LATER: tuple[tuple[str, ...], ...] = (
@@ -51,7 +51,7 @@ class Knowledge(BaseModel):
         threshold: passages that score less are not relevant; None: all are.
         rerank: cross-encoder that orders the best passages anew; None: none does.
         embedder: `tuned:BLOB`, an embedder that was trained on rows; the knowledge is searched by
-            its vectors (`KnowledgeBase.tuned`); None: by those of its own embedder.
+            its vectors (`KnowledgeBase.tuned_copy`); None: by those of its own embedder.
         labels: only documents with one of these are searched; None: all.
         characters: what prompt, conversation and passages may have together; the passages that
             rank last are left out beyond it.
@@ -60,7 +60,7 @@ class Knowledge(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: KnowledgeName
     snapshot: str | None = None
     k: int = Field(ge=1, le=1000)
     mode: Literal["bm25", "dense", "hybrid"] = "hybrid"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from assay.config.names import FileName, ModelName
+from assay.config.names import FileName, KnowledgeName, ModelName
 from assay.config.strict import Strict
 
 STARTER_EMBEDDER = "all-minilm-l6-v2"
@@ -35,7 +35,9 @@ SearchMode = Literal["bm25", "dense", "hybrid"]
 class KnowledgeSection(Strict):
     """Documents that candidates search; how they are searched is chosen on validation."""
 
-    name: str = Field("documents", description="Name of the knowledge base in `assay knowledge`.")
+    name: KnowledgeName = Field(
+        "documents", description="Name of the knowledge base in `assay knowledge`."
+    )
     paths: list[FileName] = Field(
         default_factory=list,
         description="Files and folders to add before a comparison; documents of deleted files stay "

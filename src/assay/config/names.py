@@ -15,7 +15,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """A variable of the environment, where a text is filled with its value."""
@@ -46,6 +46,9 @@ ArmName = Annotated[str, Naming("arm")]
 SecretFileName = Annotated[str, Naming("file", secret=True)]
 SecretVariable = Annotated[str, Naming("variable", secret=True)]
 FilledText = Annotated[str, Naming("text", secret=True)]
+KnowledgeName = Annotated[str, Field(pattern=r"^[^@]*(@[0-9]+)?$")]
+"""Of a knowledge base, or of a copy in passages of another size; not of a copy by a trained
+embedder, whose name does not tell which rows are behind it (`embedder` of an agent does)."""
 
 
 @dataclass(frozen=True, slots=True)

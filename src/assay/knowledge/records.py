@@ -34,7 +34,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 COPY = "@"
 """Between the name of a knowledge base and what a copy of it has of its own: the size of passages,
 or the first digits of a trained embedder."""
-_KEPT = re.compile(rf"{NAME.pattern}({COPY}[0-9]+)?({COPY}t[0-9a-f]{{12}})?")
+_TUNED = rf"{COPY}t[0-9a-f]{{12}}"
+_KEPT = re.compile(rf"{NAME.pattern}({COPY}[0-9]+)?({_TUNED})?")
 EMPTY = "empty"
 """The snapshot of a knowledge base to which nothing was ever added."""
 
@@ -139,6 +140,11 @@ def make_base(store: Store, owner: str, name: str) -> str:
             return made.id
     except IntegrityError:  # somebody else has made it at the same moment
         return base_id(store, owner, name)
+
+
+def is_tuned_copy(name: str) -> bool:
+    """Whether a name is that of a copy by a trained embedder."""
+    return re.search(f"{_TUNED}$", name) is not None
 
 
 def names(store: Store, owner: str) -> list[str]:

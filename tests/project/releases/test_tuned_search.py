@@ -9,19 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from tests.candidates.test_rag_tuned import make
 from tests.serve.running import running
 from tests.serve.scripted import ScriptedEngine, ScriptedEngines
 
 from assay import project
-from assay.agent.agent import Agent
+from assay.agent.agent import Agent, Knowledge
 from assay.agent.runtime import assemble
 from assay.agent.versions import save_agent
 from assay.candidates import registry
 from assay.candidates.shared import retriever
+from assay.config import KnowledgeSection
+from assay.errors import UsageError
 from assay.example import Message
 from assay.generate.stream import Sampling
 from assay.project import agents, releases
+from assay.project.knowledge import documents
+from assay.project.knowledge.vector_stores import vector_stores
+from assay.project.workspace import Workspace
 
 
 def reads(messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling) -> str:
@@ -73,4 +79,25 @@ def test_it_is_served_as_measured_and_rolls_back(
     text = agents.read(workspace, "rag-tuned").text
     gone = text.replace(tuned.knowledge.embedder or "", f"tuned:{'0' * 64}")
     fields = {problem.field for problem in agents.check(workspace, gone)}
-    assert fields & {"knowledge.embedder", "knowledge.name"}
+    assert fields == {"knowledge.embedder"}
+
+
+def test_a_trained_embedder_is_used_only_by_agents_that_name_it(
+    tmp_path: Path,
+) -> None:
+    """Else nobody would know which rows are behind what an agent finds."""
+    workspace = Workspace(tmp_path)
+    base, embedder = documents.base(workspace, "documents"), f"tuned:{'a' * 64}"
+    base.create()
+    copy = base.tuned_copy(embedder)
+    copy.create()
+    assert documents.names_for_agents(workspace) == ["documents"]
+    assert [one.id for one in vector_stores(workspace, workspace.name)] == ["documents"]
+    with pytest.raises(UsageError, match="trained embedder"):
+        documents.rebuild(workspace, "documents", embedder=embedder)
+    given: dict[str, Any] = {"k": 1, "characters": 100}
+    assert Knowledge(name=base.sized_copy(50).name, **given)
+    with pytest.raises(ValidationError, match="pattern"):
+        Knowledge(name=copy.name, **given)
+    with pytest.raises(ValidationError, match="pattern"):
+        KnowledgeSection(name=copy.name)

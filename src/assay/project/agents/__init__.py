@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from assay.agent import edits, texts
-from assay.agent.agent import Agent
+from assay.agent.agent import Agent, Knowledge
 from assay.agent.edits import Draft, StaleEditError
 from assay.agent.passages import knowledge_base
 from assay.agent.providers import provider_of
@@ -25,8 +25,10 @@ from assay.agent.versions import AgentVersion
 from assay.agent.versions import history as versions_of
 from assay.config import is_remote, split_reference
 from assay.errors import AssayError, ModelError, UsageError
+from assay.knowledge import records
 from assay.models.lineage import compare_settings
 from assay.models.pull import check_name
+from assay.models.tuned_embedder import SCHEME
 from assay.project import reach
 from assay.project.workspace import Workspace
 
@@ -192,11 +194,10 @@ def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], o
         looks.append(("nearest.pool", lambda: _check_blob(workspace, nearest.pool, "examples")))
     if agent.knowledge is not None:
         of = agent.knowledge
-        base = knowledge_base(workspace.store, workspace.name, of.name, of.embedder)
+        base = knowledge_base(workspace.store, workspace.name, of.name)
         looks.append(("knowledge.name", base.documents))
-        if (embedder := of.embedder) is not None:
-            blob = embedder.partition(":")[2]
-            looks.append(("knowledge.embedder", lambda: _check_blob(workspace, blob, "embedder")))
+        if of.embedder is not None:
+            looks.append(("knowledge.embedder", lambda: _check_embedder(workspace, of)))
         if (rerank := of.rerank) is not None:
             looks.append(("knowledge.rerank", lambda: check_name(rerank)))
     if agent.constrained:
@@ -226,6 +227,18 @@ def _check_model(workspace: Workspace, agent: Agent) -> None:
 def _check_blob(workspace: Workspace, name: str, what: str) -> None:
     if not re.fullmatch(r"[0-9a-f]{64}", name) or not workspace.store.has(name):
         raise ModelError(f"there is no stored {what} of that name.")
+
+
+def _check_embedder(workspace: Workspace, of: Knowledge) -> None:
+    """That a trained embedder is there, and vectors of the documents by it."""
+    assert of.embedder is not None
+    _check_blob(workspace, of.embedder.removeprefix(SCHEME), "embedder")
+    copy = knowledge_base(workspace.store, workspace.name, of.name, of.embedder)
+    if copy.name not in records.names(workspace.store, workspace.name):
+        raise UsageError(
+            f"the documents of {of.name} have no vectors of this embedder.",
+            fix="Remove it, or compare rag-tuned again.",
+        )
 
 
 def _check_form(agent: Agent) -> None:

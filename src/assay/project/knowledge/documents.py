@@ -25,6 +25,7 @@ from assay.knowledge.records import Build
 from assay.knowledge.search import Mode, Passage
 from assay.knowledge.settings import KnowledgeSettings
 from assay.knowledge.sources import SourceFile
+from assay.models.tuned_embedder import SCHEME
 from assay.progress import SILENT, Progress
 from assay.project.knowledge import removal
 from assay.project.workspace import Workspace
@@ -52,6 +53,11 @@ class DocumentContent:
 def names(workspace: Workspace) -> list[str]:
     """Of all knowledge bases of the project."""
     return records.names(workspace.store, workspace.name)
+
+
+def names_for_agents(workspace: Workspace) -> list[str]:
+    """Of those that an agent can name: without copies by trained embedders."""
+    return [name for name in names(workspace) if not records.is_tuned_copy(name)]
 
 
 def base(workspace: Workspace, name: str) -> KnowledgeBase:
@@ -160,7 +166,16 @@ def merge_settings(
     chunk_tokens: int | None,
     language: str | None,
 ) -> KnowledgeSettings:
-    """Settings with those that are given in the place of what was."""
+    """Settings with those that are given in the place of what was.
+
+    Raises:
+        UsageError: the embedder is one that a comparison has trained.
+    """
+    if embedder is not None and embedder.startswith(SCHEME) and embedder != settings.embedder:
+        raise UsageError(
+            "a trained embedder can be used only by the agents it was trained for.",
+            fix="Use the embedder that it was trained from, and the candidate rag-tuned.",
+        )
     return KnowledgeSettings(
         embedder=settings.embedder if embedder is None else embedder,
         chunk_tokens=settings.chunk_tokens if chunk_tokens is None else chunk_tokens,

@@ -22,6 +22,7 @@ from sqlalchemy import delete, select, update
 from assay.errors import NotFoundError, UsageError
 from assay.jobs import indexing
 from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.records import is_tuned_copy
 from assay.knowledge.search import Passage
 from assay.project.knowledge import removal
 from assay.project.knowledge.vector_store_files import StoreFile, files_of
@@ -89,7 +90,7 @@ def create(
 def vector_stores(
     workspace: Workspace, project: str, seen: frozenset[str] | None = None
 ) -> list[VectorStore]:
-    """All of the project, oldest first; `seen` as in `get`."""
+    """All of the project, oldest first, without copies by trained embedders; `seen` as in `get`."""
     with workspace.store.session() as session:
         names = session.scalars(
             select(KnowledgeBaseRow.name)
@@ -101,7 +102,7 @@ def vector_stores(
             .where(KnowledgeBaseRow.owner == project)
             .order_by(KnowledgeBaseRow.created, VectorStoreRow.key, KnowledgeBaseRow.id)
         ).all()
-    return [get(workspace, project, name, seen) for name in names]
+    return [get(workspace, project, name, seen) for name in names if not is_tuned_copy(name)]
 
 
 def get(

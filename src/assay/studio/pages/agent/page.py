@@ -92,9 +92,9 @@ async def _show_agent(context: PageContext, name: str, models: list[str], reopen
 
 
 async def _read(context: PageContext, name: str) -> tuple[Draft, dict[str, str], list[str]]:
-    """An agent, the agents that its route can choose, and the knowledge bases there are."""
+    """An agent, the agents that its route can choose, and the knowledge bases it can search."""
     draft = await context.read(agents.read, name)
-    return draft, await context.do(list_arms, draft), await context.read(documents.names)
+    return draft, await context.do(list_arms, draft), await context.read(documents.names_for_agents)
 
 
 def _show_new_form(context: PageContext, found: list[AgentVersion], models: list[str]) -> None:
