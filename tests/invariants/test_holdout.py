@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
 
+from assay.agent.agent import Agent, Knowledge, make_routed
+from assay.agent.route import Rule, Rules
+from assay.agent.versions import AgentVersion, save_agent
 from assay.compare import holdout as room
 from assay.compare import records
 from assay.compare.holdout import next_opening, open_holdout, openings
 from assay.compare.result import Plan
+from assay.compare.saved import load_saved
 from assay.errors import HoldoutError
 from assay.example import Example, dump_examples
+from assay.models.embed import Embedder
+from assay.models.lineage import keep_rows
+from assay.models.tuned_embedder import keep_tuned
+from assay.project.versions import describe_removed, find_uses_of
 from assay.store.files import sha256_file
 from assay.store.store import Store
 
@@ -154,3 +165,27 @@ def test_candidates_are_given_train_and_validation_only() -> None:
         "progress",
         "trust_code",
     ]
+
+
+def test_an_agent_whose_search_was_trained_on_a_held_out_row_takes_no_part(
+    locked: tuple[Store, Path, str],
+) -> None:
+    store, split, digest = locked
+
+    def trained_on(name: str, question: str) -> AgentVersion:
+        rows = [Example.of(question, "answer 7"), Example.of("another question", "answer")]
+        base = cast(Embedder, SimpleNamespace(name="small", identity="0" * 64))
+        embedder = keep_tuned(store, base, {"weights": np.ones(1)}, keep_rows(store, rows))
+        knowledge = Knowledge(name="documents", embedder=embedder, k=1, characters=100)
+        return save_agent(store, name, Agent(model="m", knowledge=knowledge), message="m")
+
+    clean, leaky = trained_on("clean", "question 70"), trained_on("leaky", "question 7")
+    route = make_routed(Rules(rules=(Rule(to=leaky.agent, pattern="x"),), otherwise=clean.agent))
+    routed = save_agent(store, "routed", route, message="m")
+    assert len(load_saved([clean], split, digest, store)) == 1
+    for version in (leaky, routed):
+        with pytest.raises(HoldoutError, match=f"{version.label} was made from 1 rows"):
+            load_saved([clean, version], split, digest, store)
+    gone = Example.of("question 7", "answer 7", id="r7")
+    assert "agent leaky@1" in (describe_removed(store, [gone], []) or "")
+    assert find_uses_of(store, [gone], "r7")["agents"] == ["leaky@1"]
