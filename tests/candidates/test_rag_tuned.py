@@ -279,6 +279,7 @@ def test_a_hard_negative_is_surely_less_similar_than_the_passage(
     [made] = pair_with_passages(rows, passages, cast(Embedder, Fixed()), exact=exact)
     assert (made.text, made.documents, made.weight) == ("where?", ("a.md",), 2.0)
     assert (made.passage.text, [p.text for p in made.negatives]) == (passage, [negative])
+    assert pair_with_passages(rows, [], cast(Embedder, Fixed()), exact=exact) == []
 
 
 def test_it_is_offered_with_documents_and_not_proposed() -> None:

@@ -15,7 +15,7 @@ from tests.generate.test_classical import examples
 from tests.models.tiny_embedder import write_embedder
 from torch import nn
 
-from assay.errors import ModelError
+from assay.errors import DataError, ModelError
 from assay.example import Example
 from assay.models.embed import Embedder, load_embedder
 from assay.models.tuned_embedder import open_embedder
@@ -177,6 +177,13 @@ def test_rows_of_weight_0_teach_nothing(embedder: Embedder, tmp_path: Path) -> N
     job = EncoderJob(embedder, rows, SETTINGS, tmp_path / "work")
     run = EncoderRun(job, tmp_path / "run", "")
     assert len(run.rows) == len(ROWS)
+
+
+def test_a_training_without_rows_is_refused(embedder: Embedder, tmp_path: Path) -> None:
+    unheard = Question("card lost", PassageText("card", "card"), (), ("card",), weight=0.0)
+    job = EncoderJob(embedder, Passages([unheard], []), SETTINGS, tmp_path / "work")
+    with pytest.raises(DataError, match="no row is left"):
+        train(job)
 
 
 def test_a_larger_embedder_learns_by_smaller_steps() -> None:

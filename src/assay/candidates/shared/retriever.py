@@ -174,6 +174,8 @@ def pair_with_passages(
     Args:
         exact: whether a passage that holds the answer, word for word, goes before others.
     """
+    if not passages:  # of documents whose files are gone
+        return []
     places: dict[str, list[int]] = {}
     for place, passage in enumerate(passages):
         places.setdefault(passage.document, []).append(place)

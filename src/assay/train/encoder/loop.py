@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from assay.errors import ModelError
+from assay.errors import DataError, ModelError
 from assay.models.device import available_bytes, best_device
 from assay.models.quiet import silent_libraries
 from assay.progress import Task
@@ -58,6 +58,11 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
                 module.requires_grad_(False)
         self.model = job.objective.open(job.embedder, body).to(best_device())
         self.rows = self.model.rows
+        if not self.rows:
+            raise DataError(
+                "no row is left to train the embedder on.",
+                fix="Add rows of a weight above 0; documents that they name must have text.",
+            )
         self.parameters = adapters.trainable(self.model)
         inner = [p for name, p in self.parameters.items() if name.startswith(BODY)]
         if not inner:
