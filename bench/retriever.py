@@ -3,8 +3,9 @@
     python bench/retriever.py xquad_en [medquad] --folder FOLDER --data DATA
 
 Documents fall into three parts by their sha256, those of an article together: 40 % test, of the
-rest a quarter validation. Trained is on `--questions` questions about the rest, by the candidate's
-own code; the test questions are asked of all documents.
+rest a quarter validation. The embedder is trained on `--questions` questions about the others, by
+the candidate's own code with seed 0; the test questions are asked of all documents. Intervals draw
+whole documents.
 """
 
 from __future__ import annotations
@@ -91,21 +92,21 @@ def main() -> None:
     parser.add_argument("sets", nargs="+", choices=["xquad_en", "medquad"])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--questions", type=int, default=300)
+    parser.add_argument("--questions", type=int, default=300, help="to train on, at most")
     arguments = parser.parse_args()
     for name in arguments.sets:
         folder = arguments.folder / name
         parts = write(folder, arguments.data / name)
         train = parts["train"][: arguments.questions]
         context = context_of(folder, train, parts["validation"])
-        start = time.process_time()
+        started, start = time.monotonic(), time.process_time()
         made = tune_retriever(context, epochs(len(train)))
-        seconds = time.process_time() - start
+        seconds, wall = time.process_time() - start, time.monotonic() - started
         test = parts["test"]
         counts = {part: len(rows) for part, rows in parts.items()}
         print(
-            f"{name}: {counts}, trained on {len(train)}; CPU {seconds:.0f} s, best step "
-            f"{made.best_step} of {made.curve[-1].step}"
+            f"{name}: {counts}, trained on {len(train)}; {wall:.0f} s, CPU {seconds:.0f} s, best "
+            f"step {made.best_step} of {made.curve[-1].step}"
         )
         for trial in made.tried:
             print(f"    {trial.setting}: {trial.score:.3f}")
