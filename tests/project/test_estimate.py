@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from assay.candidates.spec import Sizes
-from assay.config import Config
+from assay.config import Config, Unlabelled
 from assay.models.products import Products
 from assay.project import estimate as module
 from assay.project.estimate import (
     PROBE_SECONDS,
     REFERENCE_FLOPS,
+    REMOTE_SECONDS,
     START_SECONDS,
     Estimate,
     building_seconds,
@@ -156,3 +157,16 @@ def test_further_seeds_are_told_where_the_time_allows_them() -> None:
 
     assert told(seeds_minutes=0) == told(seeds=1) < told(seeds=2) < told(seeds=3)
     assert told(seeds_minutes=1e6) == told(seeds=3)
+
+
+def test_unlabelled_inputs_are_answered_by_every_candidate_and_labelled_with_the_holdout() -> None:
+    def parts(model: str) -> dict[str, float]:
+        unlabelled = Unlabelled(file="more.csv", model=model)
+        config = CONFIG.model_copy(update={"unlabelled": unlabelled})
+        return dict(estimate(config, replace(SIZES, unlabelled=2000), ["prompt"], 0.3).parts)
+
+    labels, rows = "labels of unlabelled inputs", 2000 + SIZES.holdout
+    without = dict(estimate(CONFIG, SIZES, ["prompt"], 0.3).parts)
+    answers = parts("base")["prompt"] - without["prompt"]
+    assert parts("base")[labels] == pytest.approx(answers * rows / 2000)
+    assert parts("remote:far/large")[labels] == pytest.approx(rows * REMOTE_SECONDS)

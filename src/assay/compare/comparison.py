@@ -16,14 +16,14 @@ from assay.agent.versions import AgentVersion, save_agent
 from assay.candidates import registry
 from assay.candidates.building import Candidate, Context, Trial
 from assay.compare import reasons, records
-from assay.compare.account import Participant, all_groups, answer_rows, build_result
+from assay.compare.account import Participant, answer_rows, build_result
 from assay.compare.data_section import DataSection, QuarantineCounts
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
 from assay.compare.partiality import partial_judges
 from assay.compare.performance import measure_performance
 from assay.compare.planning import ALPHA, write_plan
 from assay.compare.preconditions import check_sendings, measure_judges
-from assay.compare.prediction_powered import AnsweredInputs, answer_inputs, power
+from assay.compare.prediction_powered import add_intervals, annotator_of, answer_inputs
 from assay.compare.result import Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
 from assay.compare.verbatim import find_verbatim
@@ -100,8 +100,8 @@ def compare(
     """Build every candidate, write the plan, open the holdout, measure, decide.
 
     A comparison that ended is read back. One that was killed goes on where it was, and so does one
-    whose verdict is not final because an outage left answers missing: only these are asked for, and
-    it is concluded anew, in the same opening.
+    that an outage left without some answers, or without the annotator's labels of the holdout: only
+    these are asked for, and it is concluded anew, in the same opening.
 
     Args:
         agents: saved ones that take part beside what is built, such as the one that is served.
@@ -123,6 +123,7 @@ def compare(
         [agent for _, agent in saved],
         () if parts.unlabelled is None else parts.unlabelled.examples,
     )
+    annotator = _annotator(parts, bench)
     judges = measure_judges(bench)
     built, warnings = build_all(parts, bench, predictions)
     built += as_candidates(saved, built, parts.validation, bench)
@@ -135,6 +136,8 @@ def compare(
     ended = records.load_result(bench.store, id)
     if ended is not None and (folder / records.RESULT_FILE).exists():
         missing = [one.name for one in ended.candidates if one.status == "incomplete"]
+        if annotator is not None and ended.prediction_powered is None:
+            missing.append(f"labels of {annotator.model}")
         if not missing:
             bench.progress.say(
                 "Nothing has changed since this comparison; the holdout stays closed."
@@ -156,7 +159,9 @@ def compare(
         for c in built
         if (version := version_id(c.agent.model)) is not None
     }
-    answered = _answer_unlabelled(parts, built, bench)
+    answered = None
+    if annotator is not None and parts.unlabelled is not None:
+        answered = answer_inputs(annotator, parts.unlabelled, built, bench)
     plan = records.load_plan(bench.store, id) or write_plan(
         built,
         bench.config,
@@ -189,9 +194,7 @@ def compare(
     data = parts.data.model_copy(update={"verbatim": verbatim})
     result = build_result(id, plan, taken, examples, data, bench, warnings, judges)
     if answered is not None:
-        groups = all_groups(examples) if plan.groups is not None else None
-        powered = power(answered, measured, examples, groups, bench, plan.judge_error or 0.0)
-        result = result.model_copy(update={"prediction_powered": powered})
+        result = add_intervals(result, answered, measured, examples, bench)
     records.save_result(bench.store, result, answer_rows(examples, built, measured), folder)
     return result, folder
 
@@ -298,12 +301,11 @@ def _identity(parts: ComparisonData, bench: Bench, built: Sequence[Candidate]) -
         value["grader_files"] = files
     if config.margin_for_cheaper is not None:
         value["margin_for_cheaper"] = config.margin_for_cheaper
-    if config.unlabelled is not None and parts.unlabelled is not None:
-        inputs: list[str] = []
-        if config.unlabelled.file is not None:  # traces come in all the time: no reason to open
-            inputs = [example.content_hash() for example in parts.unlabelled.examples]
-        settings = config.unlabelled.model_dump(mode="json")
-        value["unlabelled"] = {**settings, "inputs": inputs}
+    if (settings := config.unlabelled) is not None and parts.unlabelled is not None:
+        source: dict[str, Any] = {"release": settings.release, "most": settings.most}
+        if settings.release is None:  # traces come in all the time, which is no reason to open
+            source = {"inputs": [one.content_hash() for one in parts.unlabelled.examples]}
+        value["unlabelled"] = {"model": settings.model, **source}
     if config.knowledge is not None:
         value["abstain"] = config.knowledge.abstain
     prices = {
@@ -316,14 +318,20 @@ def _identity(parts: ComparisonData, bench: Bench, built: Sequence[Candidate]) -
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def _answer_unlabelled(
-    parts: ComparisonData, built: Sequence[Candidate], bench: Bench
-) -> AnsweredInputs | None:
-    """Labels of and answers to the unlabelled inputs, if there are any."""
-    if bench.config.unlabelled is None or parts.unlabelled is None:
+def _annotator(parts: ComparisonData, bench: Bench) -> Agent | None:
+    """What labels the unlabelled inputs and the holdout; None where no inputs are named.
+
+    Raises:
+        HoldoutError: it was made of rows of the holdout, so that its errors there would be fewer
+            than those on other inputs.
+    """
+    if bench.config.unlabelled is None:
         return None
     context = Context(parts.train, parts.validation, bench, parts.holdout)
-    return answer_inputs(bench.config.unlabelled, parts.unlabelled, built, context)
+    annotator = annotator_of(bench.config.unlabelled, context)
+    label = f"the annotator {annotator.model}"
+    refuse_leak(label, annotator, parts.split, parts.holdout, bench.store)
+    return annotator
 
 
 def _answer(

@@ -3,7 +3,8 @@ them, and intervals become narrower (`evaluate/prediction_powered.py`).
 
 They are answered before the holdout is opened, so that an outage costs no opening. A model labels
 an input once, whatever candidates there are, and an answer is scored against its label by the
-grader that decides: equal answers get equal scores, on labelled and unlabelled inputs alike.
+grader that decides: equal answers get equal scores, on labelled and unlabelled inputs alike. Of the
+holdout it is asked once the verdict is drawn, so that nothing that fails then keeps a verdict back.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from assay.candidates.building import Candidate, Context
 from assay.compare.account import all_groups
 from assay.compare.entries import Entry, Terms
 from assay.compare.pairs import measure
+from assay.compare.result import Plan, Result
 from assay.config import Unlabelled, is_remote, split_reference
 from assay.data.unlabelled import UnlabelledInputs, without_twins
-from assay.errors import DataError, OutageError
+from assay.errors import AssayError, DataError, OutageError
 from assay.evaluate.graders import grade
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.prediction_powered import (
@@ -58,7 +60,6 @@ class AnsweredInputs:
         answers: of each candidate that can answer new inputs, by name.
     """
 
-    settings: Unlabelled
     inputs: UnlabelledInputs
     annotator: Agent
     labels: list[Answer]
@@ -77,23 +78,21 @@ def annotator_of(settings: Unlabelled, context: Context) -> Agent:
 
 
 def answer_inputs(
-    settings: Unlabelled, inputs: UnlabelledInputs, built: Sequence[Candidate], context: Context
+    annotator: Agent, inputs: UnlabelledInputs, built: Sequence[Candidate], bench: Bench
 ) -> AnsweredInputs:
     """Let the annotator label the inputs, and every candidate answer them.
 
     Raises:
         OutageError: an input was left without an answer or a label.
     """
-    bench = context.bench
-    annotator = annotator_of(settings, context)
-    bench.progress.say(f"Unlabelled inputs: labels of {settings.model}")
+    bench.progress.say(f"Unlabelled inputs: labels of {annotator.model}")
     labels = _answers(annotator, inputs.examples, bench)
     answers = {}
     for one in built:
         if one.agent.kind != "outside":
             bench.progress.say(f"Unlabelled inputs: {one.name}")
             answers[one.name] = _answers(one.agent, inputs.examples, bench)
-    return AnsweredInputs(settings, inputs, annotator, labels, answers)
+    return AnsweredInputs(inputs, annotator, labels, answers)
 
 
 def _answers(agent: Agent, examples: Sequence[Example], bench: Bench) -> list[Answer]:
@@ -106,31 +105,47 @@ def _answers(agent: Agent, examples: Sequence[Example], bench: Bench) -> list[An
     return answers
 
 
-def power(
+def add_intervals(
+    result: Result,
     answered: AnsweredInputs,
     measured: Mapping[str, Measurement],
     examples: Sequence[Example],
-    groups: Sequence[str] | None,
     bench: Bench,
-    judge_error: float = 0.0,
-) -> PredictionPowered:
-    """The intervals of scores and differences, or why there are none.
+) -> Result:
+    """The result with the intervals of scores and differences, or with why there are none.
+
+    It stays without either, and has a warning, where labels of the holdout are missing or cannot be
+    graded. Why is said and not kept: it may quote a row.
 
     Args:
         measured: every candidate's measurement on `examples`, the holdout, by its name.
-        groups: of the holdout's rows; None where they are independent.
-        judge_error: of a judge that decides, by which its mean score may be off people's.
-
-    Raises:
-        OutageError: the annotator left a row of the holdout without a label.
     """
+    try:
+        found = _intervals(result.plan, answered, measured, examples, bench)
+    except AssayError as error:
+        bench.progress.say(str(error))
+        warning = (
+            "There are no figures with unlabelled inputs: labels of the annotator are missing or "
+            "cannot be graded. Run the same command again to request only what is missing."
+        )
+        return result.model_copy(update={"warnings": [*result.warnings, warning]})
+    return result.model_copy(update={"prediction_powered": found})
+
+
+def _intervals(
+    plan: Plan,
+    answered: AnsweredInputs,
+    measured: Mapping[str, Measurement],
+    examples: Sequence[Example],
+    bench: Bench,
+) -> PredictionPowered:
     primary, unlabelled = bench.config.primary, answered.inputs.examples
-    bench.progress.say(f"Holdout: labels of {answered.settings.model}")
+    bench.progress.say(f"Holdout: labels of {answered.annotator.model}")
     labels = _answers(answered.annotator, examples, bench)
     fresh = {example.id for example in without_twins(unlabelled, examples, bench.progress)}
     kept = [example.id in fresh for example in unlabelled]
     found = PredictionPowered(
-        model=answered.settings.model,
+        model=answered.annotator.model,
         labelled=len(examples),
         unlabelled=len(fresh),
         twins=len(unlabelled) - len(fresh) + answered.inputs.twins,
@@ -141,7 +156,7 @@ def power(
     if not names:
         return found.model_copy(update={"withheld": "no candidate has answered everything"})
     if not all(measured[names[0]].counted[primary]):
-        why = f"{primary} says nothing of some rows of the holdout"
+        why = f"the grader {primary} cannot score some rows of the holdout"
         return found.model_copy(update={"withheld": why})
     on_holdout = _labelled(examples, labels)
     inputs = list(compress(unlabelled, kept))
@@ -151,12 +166,13 @@ def power(
     new = [
         _scores(list(compress(answered.answers[name], kept)), on_inputs, bench) for name in names
     ]
+    groups = all_groups(examples) if plan.groups is not None else None
     predicted = Sample(with_differences(known), groups)
     rest = Sample(with_differences(new), _groups(inputs))
     if reason := reason_to_withhold(predicted, rest, found):
         return found.model_copy(update={"withheld": reason})
     scores = Sample(with_differences(true), groups)
-    return _with_intervals(found, names, scores, predicted, rest, judge_error)
+    return _with_intervals(found, names, scores, predicted, rest, plan.judge_error or 0.0)
 
 
 def _with_intervals(
@@ -167,7 +183,11 @@ def _with_intervals(
     rest: Sample,
     judge_error: float,
 ) -> PredictionPowered:
-    """The intervals; how many labelled rows they are worth is told by those without the model."""
+    """The intervals; how many labelled rows they are worth is told by those without the model.
+
+    Args:
+        judge_error: of a judge that decides, by which its mean score may be off people's.
+    """
     couples = list(combinations(names, 2))
     least = np.array([0.0] * len(names) + [-1.0] * len(couples))
     means = powered_means(scores.values, predicted, rest, least=least)
@@ -208,19 +228,19 @@ def reason_to_withhold(predicted: Sample, rest: Sample, found: PredictionPowered
     """Why no interval is given; None where one can be."""
     if predicted.units < LEAST_LABELLED:
         return (
-            f"they take {LEAST_LABELLED} independent labelled rows (groups, where rows form such)"
+            f"at least {LEAST_LABELLED} independent labelled rows are needed (a group counts once)"
         )
     if rest.units < LEAST_UNLABELLED:
-        return f"they take {LEAST_UNLABELLED} independent inputs"
+        return f"at least {LEAST_UNLABELLED} independent inputs are needed (a group counts once)"
     if found.twins > MOST_TWINS * (found.twins + found.unlabelled):
         return (
-            f"{found.twins:,} of {found.twins + found.unlabelled:,} inputs say the same as a "
-            "labelled row or nearly, and what is left without them is not drawn as the holdout was"
+            f"{found.twins:,} of {found.twins + found.unlabelled:,} inputs are equal or near to a "
+            "labelled row, and the inputs that are left are not drawn as the holdout was"
         )
     if shift_p(predicted, rest) < UNLIKE:
         return (
             "the inputs do not look like the holdout: by the labels of the model, candidates score "
-            "differently on the two, by more than chance. They must come from where it comes from"
+            "differently on the two, by more than chance. Both must come from one source"
         )
     return None
 
@@ -244,12 +264,12 @@ def _labelled(examples: Sequence[Example], labels: Sequence[Answer]) -> list[Exa
 
 def _scores(answers: Sequence[Answer], examples: Sequence[Example], bench: Bench) -> Floats:
     """What the grader that decides says of each answer; 0 of one that was refused, and where the
-    label is none that it can use."""
+    grader cannot use the label."""
     spec, context = bench.config.primary_grader(), bench.grading
     texts = [answer.text for answer in answers]
     try:
         scores = grade(spec, texts, examples, context).scores
-    except DataError:  # which labels cannot be used is told one by one
+    except DataError:  # the grader names one label that it cannot use: find all of them
         scores = []
         for text, example in zip(texts, examples, strict=True):
             try:

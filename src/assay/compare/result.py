@@ -333,7 +333,8 @@ class Result(ResultPart):
         second_look: doubtful labels of the holdout; null where fewer than two candidates know the
             job, and in results that are older than this field.
         prediction_powered: intervals that unlabelled inputs make narrower, beside those of the
-            verdict, which does not rest on them; null where the project names no such inputs.
+            verdict, which does not rest on them; null where the project names no such inputs, or
+            labels of the holdout are missing or cannot be graded (`warnings` says so).
     """
 
     schema_version: Literal[1] = 1

@@ -93,7 +93,10 @@ class Unlabelled(Strict):
         min_length=1, description="The annotator: a model, or `remote:PROVIDER/MODEL`."
     )
     most: int = Field(
-        2000, ge=100, le=100_000, description="Maximum number of inputs, drawn at random."
+        2000,
+        ge=100,
+        le=100_000,
+        description="Maximum number of inputs: drawn at random from a file, the newest traces.",
     )
 
     @model_validator(mode="after")

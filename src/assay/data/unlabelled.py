@@ -7,6 +7,7 @@ columns of the project's examples. An output that is there is not read.
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,7 +63,7 @@ def read_inputs(
     content = inspect_file(address)
     found = RecordProblems(content.file)
     by_columns = None
-    if columns is not None:
+    if columns is not None:  # a shape needs an output: an input stands in, and is dropped below
         wanted = columns.model_copy(update={"output": columns.input, "id": None, "document": None})
         by_columns = shape("inputs", wanted)
     with progress.task("Reading inputs", None, "rows") as bar:
@@ -79,7 +80,7 @@ def read_inputs(
             if example is None or found.failed or not example.input.strip():
                 said = [one.message for one in (*raw.problems, *found.problems)]
                 raise DataError(
-                    f"there is no input in this record{f' ({said[0]})' if said else ''}.",
+                    f"this record has no input{f' ({said[0]})' if said else ''}.",
                     where=f"{content.file}, line {raw.line}",
                     fix="Give it `messages`, or the input columns of the project's examples.",
                 )
@@ -98,7 +99,7 @@ def choose_inputs(
     Args:
         known: train and validation, from which candidates are made.
     """
-    drawn = sorted(inputs, key=_draw)[:most]
+    drawn = heapq.nsmallest(most, inputs, key=_draw)
     fresh = without_twins(drawn, known, progress)
     grouped = with_groups(fresh, components(fresh, progress)) if fresh else []
     return UnlabelledInputs(tuple(grouped), len(drawn) - len(fresh))

@@ -169,7 +169,6 @@ def powered_means(
     *,
     least: Floats,
     alpha: float = 0.05,
-    seed: int = 0,
 ) -> PoweredMeans:
     """Means over what both samples were drawn from, with intervals at 1 − alpha.
 
@@ -180,7 +179,7 @@ def powered_means(
         least: [columns], 0 of scores, −1 of differences.
     """
     of_all = unlabelled.values.mean(axis=0)
-    weights = _weights(scores, predicted, len(unlabelled.values), seed)
+    weights = _weights(scores, predicted, len(unlabelled.values))
     weight = weights.mean(axis=0)
     corrected = Sample(scores - weights * (predicted.values - of_all), predicted.groups)
     added = np.where(least < 0, ADDED_TO_DIFFERENCES, ADDED_TO_SCORES)
@@ -199,26 +198,28 @@ def shift_p(predicted: Sample, unlabelled: Sample) -> float:
     """p of the hypothesis that labelled and unlabelled inputs come from one source.
 
     Of predicted scores, whose means then differ by chance alone: two-sided and normal, the smallest
-    of all columns times their number (Bonferroni).
+    of all columns times their number (Bonferroni). A few rows that all score alike have no variance
+    of their own; they have at least what as many of the many would have.
     """
     apart = predicted.values.mean(axis=0) - unlabelled.values.mean(axis=0)
-    error = np.sqrt(predicted.variance_of_mean() + unlabelled.variance_of_mean())
+    least = unlabelled.values.var(axis=0) / len(predicted.values)
+    error = np.sqrt(np.maximum(predicted.variance_of_mean(), least) + unlabelled.variance_of_mean())
     known = error > 0
     z = np.abs(apart) / np.where(known, error, 1.0)
     p = np.where(known, 2 * special.ndtr(-z), np.where(apart == 0, 1.0, 0.0))
     return min(1.0, float(p.min()) * len(p))
 
 
-def _weights(scores: Floats, predicted: Sample, unlabelled: int, seed: int) -> Floats:
+def _weights(scores: Floats, predicted: Sample, unlabelled: int) -> Floats:
     """w of each row and column, [rows, columns], from the other folds. Whole groups make a fold;
     which, is drawn, and does not depend on the order of the rows."""
     sums = predicted.sums(np.concatenate([scores, predicted.values], axis=1))
     by_content = np.lexsort(np.round(sums.T, 9))
     fold_of_group = np.empty(len(sums), dtype=np.intp)
-    drawn = np.random.default_rng(seed).permutation(by_content)
+    drawn = np.random.default_rng(0).permutation(by_content)
     fold_of_group[drawn] = np.arange(len(sums)) % FOLDS
     fold = fold_of_group[predicted.members]
-    weights = np.empty_like(predicted.values)
+    weights = np.zeros_like(predicted.values)
     for one in range(FOLDS):
         others = fold != one
         if others.any():

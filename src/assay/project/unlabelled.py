@@ -24,7 +24,7 @@ def read_unlabelled(project: Project, progress: Progress = SILENT) -> Unlabelled
     """The inputs, drawn and without twins of train and validation; None where none are named.
 
     Raises:
-        DataError: there are none to be read.
+        DataError: none are left, or the file cannot be read.
     """
     settings = project.config.unlabelled
     if settings is None:
@@ -33,9 +33,10 @@ def read_unlabelled(project: Project, progress: Progress = SILENT) -> Unlabelled
     found = choose_inputs(_inputs(project, settings, progress), known, settings.most, progress)
     if not found.examples:
         raise DataError(
-            "there are no unlabelled inputs that are not in the training rows already.",
+            "no unlabelled inputs are left: there are none, or all are in the training rows.",
             where=f"{CONFIG_FILE}, unlabelled",
-            fix="Use a file of other inputs, or remove `unlabelled`.",
+            fix="Use other inputs (a file, or a release that keeps traces), or remove "
+            "`unlabelled`.",
         )
     return found
 

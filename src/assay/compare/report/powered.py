@@ -8,7 +8,12 @@ from assay.compare.report import wording
 from assay.compare.result import Result
 from assay.evaluate.prediction_powered import PredictionPowered
 
-COLUMNS = ("of", "labelled rows alone", "with unlabelled inputs", "worth labelled rows")
+COLUMNS = (
+    "score or difference",
+    "labelled rows alone",
+    "with unlabelled inputs",
+    "worth labelled rows",
+)
 
 
 class Line(NamedTuple):
