@@ -155,11 +155,11 @@ def _forms(config: Config, rows: Sequence[Example]) -> list[str]:
             f"Answer with one of these labels and nothing else: {listed}.",
             f"Decide which of these fits best, and answer with it alone:\n{each}",
         ]
-    if labels := listed_labels(config):
+    if several := listed_labels(config):
         return [
             "",
             "Answer with a JSON list of labels and nothing else.",
-            f"Answer with a JSON list of all of these labels that fit: {', '.join(labels)}.",
+            f"Answer with a JSON list of all of these labels that fit: {', '.join(several)}.",
         ]
     if config.task == "json":
         properties = (config.output_schema or {}).get("properties", {})
