@@ -103,7 +103,7 @@ def test_wrong_calls_end_with_a_sentence(folder: Path) -> None:
     assert "nothing to search for" in refused(folder, 2, "knowledge", "search", "manuals")
     assert "no document 'x'" in refused(folder, 1, "knowledge", "remove", "manuals", "x")
     assert "nothing to remove" in refused(folder, 2, "knowledge", "remove", "manuals")
-    assert "not a valid name of a knowledge base" in refused(
+    assert "cannot be the name of a knowledge base" in refused(
         folder, 2, "knowledge", "add", "a/b", "docs"
     )
     assert "not a search mode" in refused(

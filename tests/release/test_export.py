@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from gguf import GGUFReader
@@ -21,6 +21,7 @@ from assay.example import Message
 from assay.models.load import load
 from assay.project import Project
 from assay.release import export as exporting
+from assay.release.forms import VersionForm
 from assay.release.ollama import turns_of
 
 pytestmark = pytest.mark.slow
@@ -70,7 +71,7 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     return made, made.train().version
 
 
-@pytest.mark.parametrize("to", exporting.FORMS)
+@pytest.mark.parametrize("to", get_args(VersionForm))
 def test_a_version_is_written_in_every_form(
     to: str, pets: tuple[Project, str], tmp_path: Path
 ) -> None:
