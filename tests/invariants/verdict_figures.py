@@ -2,17 +2,20 @@
 
     python tests/invariants/verdict_figures.py 2000 2000 docs/statistics.md
 
-Every cell is drawn from a seed of its own; processes share the cells among them.
+Every cell is drawn from a seed of its own; processes share the cells among them. Cells that an
+earlier, stopped run has finished with the same code are read from `build/verdict_cells.jsonl`.
 """
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import json
 import sys
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -211,24 +214,67 @@ def interval_table(runs: int) -> str:
     return INTERVALS.format(runs=runs, error=error) + "".join(lines)
 
 
-def _timed(exact: int, resampled: int, cell: Cell) -> tuple[Cell, Tally, float]:
+Simulated = tuple[Cell, Tally, float]
+"""A cell, its counts, and the seconds of processor time that it took."""
+FINISHED = Path(__file__).parents[2] / "build" / "verdict_cells.jsonl"
+DECIDING = ("assay.compare.", "assay.evaluate.", "tests.invariants.verdict_simulation")
+
+
+def _code() -> str:
+    """Sha256 of the modules that decide and of those that draw, comments left out."""
+    files = {
+        str(module.__file__) for name, module in sys.modules.items() if name.startswith(DECIDING)
+    }
+    trees = [ast.dump(ast.parse(Path(file).read_text(encoding="utf-8"))) for file in sorted(files)]
+    return hashlib.sha256("\n".join(trees).encode()).hexdigest()
+
+
+def _timed(cell: Cell, runs: int) -> Simulated:
     start = time.process_time()
-    runs = exact if cell.kind == "binary" and not cell.groups else resampled
     tally = simulate(cell, runs, seed=1)
     spent = time.process_time() - start
     print(cell.label, tally, round(spent, 1), file=sys.stderr, flush=True)
     return cell, tally, spent
 
 
-def soak(exact: int, resampled: int, page: Path | None = None) -> list[tuple[Cell, Tally, float]]:
-    """Simulate every cell; the page's last section and the JSON are written when all are done.
+def _finished(code: str) -> Iterator[tuple[tuple[str, int], Tally, float]]:
+    """Cells that earlier runs have finished with the same code, by label and number of runs."""
+    if FINISHED.exists():
+        for line in FINISHED.read_text(encoding="utf-8").splitlines():
+            found = json.loads(line)
+            if found["code"] == code:
+                tally = Tally(**found["tally"])
+                yield (found["label"], tally.runs), tally, found["seconds"]
+
+
+def simulate_all(exact: int, resampled: int) -> list[Simulated]:
+    """Every cell, in their order; what is finished is kept at once.
 
     Args:
         exact: comparisons of each cell that needs no resampling.
         resampled: comparisons of each other cell.
     """
-    with ProcessPoolExecutor(2) as processes:
-        results = list(processes.map(partial(_timed, exact, resampled), CELLS))
+    code = _code()
+    done = {key: (tally, seconds) for key, tally, seconds in _finished(code)}
+    runs = {c: exact if c.kind == "binary" and not c.groups else resampled for c in CELLS}
+    FINISHED.parent.mkdir(exist_ok=True)
+    with ProcessPoolExecutor(2) as processes, FINISHED.open("a", encoding="utf-8") as file:
+        missing = [cell for cell in CELLS if (cell.label, runs[cell]) not in done]
+        for future in as_completed([processes.submit(_timed, c, runs[c]) for c in missing]):
+            cell, tally, seconds = future.result()
+            done[cell.label, tally.runs] = tally, seconds
+            one = {"code": code, "label": cell.label, "tally": asdict(tally), "seconds": seconds}
+            file.write(json.dumps(one, default=int) + "\n")
+            file.flush()
+    return [(cell, *done[cell.label, runs[cell]]) for cell in CELLS]
+
+
+def soak(exact: int, resampled: int, page: Path | None = None) -> list[Simulated]:
+    """Simulate every cell; the page's last section and the JSON are written when all are done.
+
+    Args: see `simulate_all`.
+    """
+    results = simulate_all(exact, resampled)
     if page is not None:
         before = page.read_text(encoding="utf-8").partition(HEAD.splitlines()[0])[0]
         page.write_text(before + table(results) + interval_table(resampled // 4), encoding="utf-8")
