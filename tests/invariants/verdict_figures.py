@@ -238,13 +238,13 @@ def _timed(cell: Cell, runs: int) -> Simulated:
 
 
 def _finished(code: str) -> Iterator[tuple[tuple[str, int], Tally, float]]:
-    """Cells that earlier runs have finished with the same code, by label and number of runs."""
+    """Cells that earlier runs have finished with the same code, by cell and number of runs."""
     if FINISHED.exists():
         for line in FINISHED.read_text(encoding="utf-8").splitlines():
             found = json.loads(line)
             if found["code"] == code:
                 tally = Tally(**found["tally"])
-                yield (found["label"], tally.runs), tally, found["seconds"]
+                yield (found["cell"], tally.runs), tally, found["seconds"]
 
 
 def simulate_all(exact: int, resampled: int) -> list[Simulated]:
@@ -259,14 +259,14 @@ def simulate_all(exact: int, resampled: int) -> list[Simulated]:
     runs = {c: exact if c.kind == "binary" and not c.groups else resampled for c in CELLS}
     FINISHED.parent.mkdir(exist_ok=True)
     with ProcessPoolExecutor(2) as processes, FINISHED.open("a", encoding="utf-8") as file:
-        missing = [cell for cell in CELLS if (cell.label, runs[cell]) not in done]
+        missing = [cell for cell in CELLS if (str(cell), runs[cell]) not in done]
         for future in as_completed([processes.submit(_timed, c, runs[c]) for c in missing]):
             cell, tally, seconds = future.result()
-            done[cell.label, tally.runs] = tally, seconds
-            one = {"code": code, "label": cell.label, "tally": asdict(tally), "seconds": seconds}
+            done[str(cell), tally.runs] = tally, seconds
+            one = {"code": code, "cell": str(cell), "tally": asdict(tally), "seconds": seconds}
             file.write(json.dumps(one, default=int) + "\n")
             file.flush()
-    return [(cell, *done[cell.label, runs[cell]]) for cell in CELLS]
+    return [(cell, *done[str(cell), runs[cell]]) for cell in CELLS]
 
 
 def soak(exact: int, resampled: int, page: Path | None = None) -> list[Simulated]:
