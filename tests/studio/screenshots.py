@@ -100,7 +100,7 @@ def _began(page: Page, folder: Path) -> None:
 
 
 def _bring(page: Page, folder: Path) -> None:
-    page.get_by_role("button", name="Make it").click()
+    page.get_by_role("button", name="Create", exact=True).click()
     page.get_by_text("Drop documents here").wait_for()
     page.locator("input[type=file]").set_input_files([*BOOKLETS])
     page.get_by_text("All files are processed.").wait_for(timeout=SLOW_MS)
