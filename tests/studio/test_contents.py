@@ -20,7 +20,7 @@ EMPTY = {
     "/data": "No examples yet",
     "/settings": "No settings yet",
     "/training": "Nothing has been trained yet",
-    "/compare": "Nothing has been compared yet",
+    "/compare": "No comparisons yet",
     "/playground": "Message",
     "/releases": "Nothing is at work yet",
     "/people": "New key",
@@ -44,7 +44,7 @@ def test_an_empty_page_says_what_would_be_there_and_how_it_comes(
 def test_what_is_not_there_is_said_and_leads_on(here: Tab) -> None:
     page = here.open("/compare?id=nowhere")
     expect(page.get_by_text("There is no such comparison")).to_be_visible()
-    page.get_by_role("link", name="See the newest").click()
+    page.get_by_role("link", name="View the newest").click()
     expect(page.get_by_role("heading", name="Use fine-tune")).to_be_visible()
     page = here.open("/agent?name=nobody")
     expect(page.get_by_text("There is no agent named nobody")).to_be_visible()
