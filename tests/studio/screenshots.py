@@ -72,7 +72,7 @@ def main() -> None:
             page.goto(running.link)
             _shoot(page, target / "start-empty.png")
             page.get_by_role("button", name="Use built-in examples").click()
-            page.get_by_role("button", name="Make the project").wait_for()
+            page.get_by_role("button", name="Create project").wait_for()
             _shoot(page, target / "start-found.png")
             page.close()
 
