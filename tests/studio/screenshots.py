@@ -72,7 +72,7 @@ def main() -> None:
             page.goto(running.link)
             _shoot(page, target / "start-empty.png")
             page.get_by_role("button", name="Use built-in examples").click()
-            page.get_by_role("button", name="Make the project").wait_for()
+            page.get_by_role("button", name="Create project").wait_for()
             _shoot(page, target / "start-found.png")
             page.close()
 
@@ -100,7 +100,7 @@ def _began(page: Page, folder: Path) -> None:
 
 
 def _bring(page: Page, folder: Path) -> None:
-    page.get_by_role("button", name="Make it").click()
+    page.get_by_role("button", name="Create", exact=True).click()
     page.get_by_text("Drop documents here").wait_for()
     page.locator("input[type=file]").set_input_files([*BOOKLETS])
     page.get_by_text("All files are processed.").wait_for(timeout=SLOW_MS)

@@ -51,7 +51,7 @@ def test_form_and_text_are_one(browser: Browser, up: Studio, name: str) -> None:
         page.keyboard.press("End")
         page.keyboard.type(".5")
         expect(page.get_by_label("Temperature")).to_have_value("0.5")
-        page.get_by_label("What a user would write").fill("Hello there")
+        page.get_by_label("Test message").fill("Hello there")
         page.get_by_role("button", name="Try it").click()
         expect(page.locator(".theirs-alone")).to_contain_text("You said: Hello there")
         _save(page, "kinder")
@@ -67,10 +67,10 @@ def test_variables_are_a_table_beside_the_prompt(browser: Browser, up: Studio, n
     with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor, name)
         page.get_by_label("System prompt").fill("You are {{who}}.")
-        expect(page.get_by_text("{{who}} is sent as it stands")).to_be_visible()
+        expect(page.get_by_text("{{who}} is sent unchanged")).to_be_visible()
         page.get_by_role("button", name="Add a variable").click()
         page.get_by_label("Name of variable 1").fill("1st")
-        expect(page.get_by_text("'1st' cannot be a name")).to_be_visible()
+        expect(page.get_by_text("'1st' is not a valid name")).to_be_visible()
         page.get_by_label("Name of variable 1").fill("whom")
         wrong = page.get_by_role("button", name="variables.whom: the system prompt has no {{whom}}")
         expect(wrong).to_be_visible()
@@ -78,7 +78,7 @@ def test_variables_are_a_table_beside_the_prompt(browser: Browser, up: Studio, n
         page.get_by_label("Name of variable 1").fill("who")
         page.get_by_label("Value of variable 1").fill("Ann")
         expect(page.locator(".cm-content")).to_contain_text("who: 'Ann'")
-        expect(page.get_by_text("is sent as it stands")).to_have_count(0)
+        expect(page.get_by_text("is sent unchanged")).to_have_count(0)
         expect(wrong).to_have_count(0)
         visitor.axe()
         page.set_viewport_size({"width": 390, "height": 844})
@@ -106,7 +106,7 @@ def test_a_route_is_changed_without_its_text(browser: Browser, up: Studio, name:
     save_agent(store, name, make_routed(rules), message="begun")
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open(f"/agent?name={name}")
-        page.get_by_label("Rule 1: where the message holds").fill("exactly")
+        page.get_by_label("Rule 1: if the message contains").fill("exactly")
         expect(page.locator(".cm-content")).to_contain_text("exactly")
         page.get_by_role("combobox", name="Route: Then").click()
         page.get_by_role("option", name="precise@1").click()
@@ -157,7 +157,7 @@ def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio, na
         expect(his.get_by_text(f"{name}@3, by ben")).to_be_visible()
         expect(hers.get_by_text(f"ben has saved {name}@3 meanwhile.")).to_be_visible()
         his.get_by_role("tab", name="Versions").click()
-        his.get_by_role("button", name=f"Go back to {name}@2").click()
+        his.get_by_role("button", name=f"Restore {name}@2").click()
         expect(his.get_by_text(f"{name}@4, by ben")).to_be_visible()
     prompts = [
         agents.read(Workspace(up.folder), f"{name}@{n}").agent.system_prompt for n in (2, 3, 4)
@@ -176,8 +176,8 @@ def test_a_viewer_looks(browser: Browser, up: Studio, name: str) -> None:
 def test_another_agent_is_made(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/agent")
-        page.get_by_role("button", name="New agent").click()
+        page.get_by_role("button", name="Create agent").click()
         page.get_by_label("Name of the new agent").fill("fresh")
-        page.get_by_role("button", name="Make it").click()
+        page.get_by_role("button", name="Create", exact=True).click()
         expect(page.get_by_text("fresh@1, by editor")).to_be_visible()
     assert agents.read(Workspace(up.folder), "fresh").agent.model == "smollm2-135m-instruct"

@@ -15,12 +15,12 @@ from tests.studio.signing_in import signed_in
 pytestmark = pytest.mark.slow
 EMPTY = {
     "/": "Drop a file of examples here",
-    "/agent": "There is no agent yet",
+    "/agent": "No agents yet",
     "/knowledge": "No documents yet",
     "/data": "No examples yet",
     "/settings": "No settings yet",
     "/training": "Nothing has been trained yet",
-    "/compare": "Nothing has been compared yet",
+    "/compare": "No comparisons yet",
     "/playground": "Message",
     "/releases": "Nothing is at work yet",
     "/people": "New key",
@@ -44,10 +44,10 @@ def test_an_empty_page_says_what_would_be_there_and_how_it_comes(
 def test_what_is_not_there_is_said_and_leads_on(here: Tab) -> None:
     page = here.open("/compare?id=nowhere")
     expect(page.get_by_text("There is no such comparison")).to_be_visible()
-    page.get_by_role("link", name="See the newest").click()
+    page.get_by_role("link", name="View the newest").click()
     expect(page.get_by_role("heading", name="Use fine-tune")).to_be_visible()
     page = here.open("/agent?name=nobody")
-    expect(page.get_by_text("There is no agent nobody (any more).")).to_be_visible()
+    expect(page.get_by_text("There is no agent named nobody")).to_be_visible()
     page = here.open("/releases?name=nothing")
     expect(page.get_by_role("alert")).to_contain_text("This could not be shown")
     here.axe()

@@ -34,7 +34,7 @@ def test_a_viewer_mends_nothing(browser: Browser, up: Studio) -> None:
         page.get_by_role("gridcell", name="A row whose answer was never written").click()
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_label("label", exact=True)).to_be_disabled()
-        expect(dialog.get_by_role("button", name="Remove it")).to_have_count(0)
+        expect(dialog.get_by_role("button", name="Remove")).to_have_count(0)
 
 
 def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) -> None:
@@ -48,7 +48,7 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
         shown = page.request.get(f"{up.url}/studio/data/rows?start=2000&end=2500").json()
         assert first["count"] + len(locked) <= ROWS + 4
         assert not locked & {row["input"] for row in (*first["rows"], *shown["rows"])}
-        page.get_by_label("With the problem").click()
+        page.get_by_label("With problem").click()
         page.get_by_role("option", name="empty-output").click()
         wrong = page.get_by_role("gridcell", name="A row whose answer was never written")
         expect(wrong).to_be_visible()
@@ -57,7 +57,7 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
         expect(dialog).to_contain_text("the output is empty.")
         dialog.get_by_label("label", exact=True).fill("label 1")
         dialog.get_by_role("button", name="Save").click()
-        expect(page.get_by_text("The row is saved.")).to_be_visible(timeout=300_000)
+        expect(page.get_by_text("The row was saved.")).to_be_visible(timeout=300_000)
     text = (up.folder / "tickets.csv").read_text()
     assert "A row whose answer was never written,label 1" in text
     assert rows.open_rows(Workspace(up.folder)).counts["rejected"] == 0

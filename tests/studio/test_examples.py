@@ -56,12 +56,12 @@ def test_rows_that_are_alike_are_shown_together(browser: Browser, up: Studio) ->
     with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open("/data")
         expect(page.get_by_role("gridcell").first).to_be_visible()
-        page.get_by_label("Alike").click()
+        page.get_by_label("Similar rows").click()
         line, count = next(iter(rows.latest_rows(Workspace(up.folder)).clusters.items()))
         wish = rows.RowFilter(cluster=line)
         found, _ = rows.latest_rows(Workspace(up.folder)).page(wish, 0, count)
         assert len(found) == count > 1
-        page.get_by_role("option", name=f"line {line:,}: {count:,} rows").click()
+        page.get_by_role("option", name=f"Line {line:,}: {count:,} rows").click()
         shown = page.locator(".rows .ag-center-cols-container [role=row]")
         expect(shown).to_have_count(count)
         for number in range(count):
@@ -78,21 +78,21 @@ def test_new_examples_are_locked_after_a_question(browser: Browser, up: Studio) 
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/data")
         expect(page.get_by_role("gridcell").first).to_be_visible()
-        page.get_by_text("Lock new examples").click()
-        expect(page.get_by_text("Nothing can be measured on them again")).to_be_visible()
+        page.get_by_text("Replace the holdout").click()
+        expect(page.get_by_text("Nothing can be measured on it again")).to_be_visible()
         visitor.axe()
         field = page.locator(".q-card input[type=file], .card input[type=file]")
         few = _file("few.csv", fresh[:3])
         field.nth(0).set_input_files([few])
-        page.get_by_role("button", name="Lock them").click()
+        page.get_by_role("button", name="Replace", exact=True).click()
         expect(page.get_by_text("3 usable new examples")).to_be_visible()
         expect(page.get_by_text("few.csv")).to_be_visible()
         assert rows.describe_holdout(workspace).manifest.holdout_sha256 == before.holdout_sha256
         page.get_by_role("button", name="Close").click()
         field.nth(0).set_input_files([_file("new.csv", fresh)])
-        page.get_by_role("button", name="Lock them").click()
-        expect(page.get_by_text("They were never opened.")).to_be_visible()
-        expect(page.get_by_text("locked, never opened")).to_be_visible()
+        page.get_by_role("button", name="Replace", exact=True).click()
+        expect(page.get_by_text("It was never opened.")).to_be_visible()
+        expect(page.get_by_text("in the holdout, never opened")).to_be_visible()
     after = rows.describe_holdout(workspace).manifest
     assert after.generation == before.generation + 1
     assert after.holdout_sha256 != before.holdout_sha256
@@ -105,16 +105,18 @@ def test_other_files_are_checked_converted_and_compared(browser: Browser, up: St
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/data")
         expect(page.get_by_role("gridcell").first).to_be_visible()
-        page.get_by_text("Look at other files").click()
+        page.get_by_text("Check or convert other files").click()
         field = page.locator("input[type=file][multiple]")
         field.set_input_files([second])
         expect(page.get_by_text("second.csv, read as csv")).to_be_visible()
         expect(page.get_by_text("What to look at")).to_be_visible()
-        way = page.get_by_role("combobox", name="What to do with them")
+        way = page.get_by_role("combobox", name="Task")
         way.click()
-        page.get_by_role("option", name="Find rows that stand in both").click()
+        page.get_by_role("option", name="Find rows that two files share").click()
         field.set_input_files([first, second])
-        expect(page.get_by_text("1 rows of second.csv stand exactly in first.csv")).to_be_visible()
+        expect(
+            page.get_by_text("Rows of second.csv that are also in first.csv: 1 exactly")
+        ).to_be_visible()
         visitor.axe()
         way.click()
         page.get_by_role("option", name="Convert a file").click()
@@ -161,11 +163,11 @@ def test_drafted_questions_are_approved_mended_and_thrown_away(
         visitor.axe()
         page.get_by_role("button", name="Discard q049").click()
         expect(page.get_by_label("Question q049")).to_have_count(0)
-        page.get_by_label("Right answer to q051").fill("At noon.")  # stays while others go
+        page.get_by_label("Correct answer to q051").fill("At noon.")  # stays while others go
         page.get_by_role("button", name="Approve q050").click()
         expect(page.get_by_text("49 of 50 questions are approved")).to_be_visible()
         expect(page.get_by_label("Question q050")).to_have_count(0)
-        expect(page.get_by_label("Right answer to q051")).to_have_value("At noon.")
+        expect(page.get_by_label("Correct answer to q051")).to_have_value("At noon.")
         page.get_by_role("button", name="Approve q051").click()
         expect(page.get_by_text("50 of 50 questions are approved")).to_be_visible()
         expect(page.get_by_role("gridcell").first).to_be_visible()  # they can be divided now

@@ -34,7 +34,7 @@ def test_twenty_documents_come_in_are_found_and_go(
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/knowledge")
         expect(page.get_by_text("No documents yet")).to_be_visible()
-        page.get_by_role("button", name="Make it").click()
+        page.get_by_role("button", name="Create", exact=True).click()
         expect(page.get_by_text("Drop documents here")).to_be_visible()
         page.locator("input[type=file]").set_input_files([*files, broken, picture])
         expect(page.get_by_text("All files are processed.")).to_be_visible(timeout=300_000)
@@ -47,7 +47,7 @@ def test_twenty_documents_come_in_are_found_and_go(
         expect(first).to_have_count(3)
         for place in range(3):
             expect(first.nth(place)).to_contain_text("rudder.pdf, page 1")
-        page.get_by_role("button", name="Look into rudder.pdf").click()
+        page.get_by_role("button", name="View rudder.pdf").click()
         expect(page.get_by_role("dialog")).to_contain_text("The rudder must be inspected")
         page.get_by_role("button", name="Close").click()
         kept = up.folder / "knowledge" / "documents" / "rudder.pdf"
@@ -68,23 +68,23 @@ def test_it_is_checked_and_its_passages_are_made_anew(browser: Browser, up: Stud
     before = documents.base(workspace, "documents").snapshot
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/knowledge")
-        page.get_by_role("button", name="Check it").click()
+        page.get_by_role("button", name="Check", exact=True).click()
         expect(page.get_by_text("The index is intact.")).to_be_visible()
         expect(page.get_by_text("mast.pdf has changed on disk")).to_be_visible()
-        page.get_by_role("button", name="Make all passages anew").click()
+        page.get_by_role("button", name="Rebuild all passages").click()
         page.get_by_label("Longest passage, in tokens").fill("60")
         visitor.axe("color-contrast")  # of what lies behind the dialog
-        page.get_by_role("button", name="Make them anew").click()
-        expect(page.get_by_text("passages were made anew.")).to_be_visible(timeout=120_000)
-        expect(page.get_by_role("button", name="Check it")).to_be_enabled()
+        page.get_by_role("button", name="Rebuild", exact=True).click()
+        expect(page.get_by_text("passages were rebuilt.")).to_be_visible(timeout=120_000)
+        expect(page.get_by_role("button", name="Check", exact=True)).to_be_enabled()
         page.set_viewport_size({"width": 390, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.set_viewport_size({"width": 1320, "height": 900})
-        page.get_by_role("button", name="Make all passages anew").click()
+        page.get_by_role("button", name="Rebuild all passages").click()
         page.get_by_label("Embedder").fill("no-such-model")
-        page.get_by_role("button", name="Make them anew").click()
+        page.get_by_role("button", name="Rebuild", exact=True).click()
         expect(page.get_by_text("no-such-model")).to_be_visible()
-        expect(page.get_by_role("button", name="Check it")).to_be_enabled()
+        expect(page.get_by_role("button", name="Check", exact=True)).to_be_enabled()
     after = documents.base(workspace, "documents")
     assert after.settings.chunk_tokens == 60
     assert after.snapshot != before
@@ -100,4 +100,4 @@ def test_a_viewer_searches_and_brings_nothing(browser: Browser, up: Studio) -> N
         expect(page.get_by_label("Search for")).to_be_visible()
         expect(page.locator("input[type=file]")).to_have_count(0)
         expect(page.get_by_role("button", name="Remove mast.pdf")).to_have_count(0)
-        expect(page.get_by_role("button", name="Check it")).to_have_count(0)
+        expect(page.get_by_role("button", name="Check", exact=True)).to_have_count(0)

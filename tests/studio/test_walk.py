@@ -61,10 +61,10 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
         here.axe()
         for way in OTHERS:  # only to be done sooner
             page.get_by_role("checkbox", name=way, exact=True).click()
-        page.get_by_role("button", name="Make the project").click()
+        page.get_by_role("button", name="Create project").click()
         start = page.get_by_role("button", name="Start the comparison")
         expect(start).to_be_visible(timeout=240_000)
-        expect(page.get_by_text("locked away", exact=True)).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("in the holdout", exact=True)).to_be_visible(timeout=60_000)
         here.axe()
         start.click()
         clicks += 2
@@ -115,7 +115,7 @@ def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: 
         page = here.page
         page.goto(running.link)
         page.set_input_files("input[type=file]", data)
-        expect(page.get_by_role("heading", name="Which column is what?")).to_be_visible()
+        expect(page.get_by_role("heading", name="What is in each column?")).to_be_visible()
         here.axe()
         page.get_by_role("button", name="Use another file").click()
         expect(page.get_by_role("heading", name="Drop a file of examples here")).to_be_visible()
@@ -124,5 +124,5 @@ def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: 
             {"name": "empty.csv", "mimeType": "text/csv", "buffer": b"text,label\n"},
         )
         expect(page.get_by_role("button", name="Use another file")).to_be_visible()
-        expect(page.get_by_role("button", name="Make the project")).to_have_count(0)
+        expect(page.get_by_role("button", name="Create project")).to_have_count(0)
         here.check()

@@ -41,8 +41,8 @@ class AgentEditor(FormAndText[Agent, Draft]):
         models, bases, arms: what can be chosen, see `AgentForm`.
     """
 
-    WHAT = "The agent as text"
-    UNDER = "The same agent, in YAML. Ctrl-Space offers settings."
+    WHAT = "Agent as text"
+    UNDER = "The same agent as YAML. Ctrl-Space suggests settings."
     STALE = StaleEditError
 
     def __init__(
@@ -90,7 +90,7 @@ class AgentEditor(FormAndText[Agent, Draft]):
         saved = await self._context.do(
             save_agent, self._draft.name, content, based_on=based_on, message=message
         )
-        return f"Saved as {saved.label}. Releases keep what they serve until you promote it."
+        return f"Saved as {saved.label}. Releases do not change until you promote it."
 
     def _describe_save(self, now: Draft) -> str:
         return f"{w.format_author(now.version.author)} has saved {now.version.label}"
@@ -116,10 +116,12 @@ class AgentEditor(FormAndText[Agent, Draft]):
             self._counting = False
 
     def _build_try(self) -> None:
-        with w.section("Try it", "As it stands here, unsaved changes included. Nothing is kept."):
+        with w.section(
+            "Try it", "Uses the agent as shown here, unsaved changes included. Nothing is stored."
+        ):
             entry = w.label_input(
-                ui.textarea(placeholder="Write what a user would").props("autogrow"),
-                "What a user would write",
+                ui.textarea(placeholder="Type a message as a user would").props("autogrow"),
+                "Test message",
             )
             answer = w.text("", "pre theirs-alone", "div").props("aria-live=polite")
             answer.set_visibility(False)

@@ -19,7 +19,7 @@ from assay.studio.pages.agent.route_form import RouteForm
 from assay.studio.pages.agent.variables_form import VariablesForm
 from assay.studio.shared.controls import TYPING, Controls, Put, split_lines
 
-FORMS = {"text": "Any text", "choices": "One of a few answers", "schema": "A JSON record"}
+FORMS = {"text": "Free text", "choices": "One of a fixed set", "schema": "JSON record"}
 FIRST_SCHEMA = {
     "type": "object",
     "properties": {"name": {"type": "string"}},
@@ -29,9 +29,9 @@ PASSAGES = 5
 CHARACTERS = 12_000
 """Of prompt, conversation and passages together: some 3,000 tokens."""
 NUMBERS = (
-    ("Temperature", "temperature", "0 always gives the likeliest answer.", 0.1),
-    ("Longest answer", "max_new_tokens", "In tokens; about ¾ of a word each.", 1),
-    ("Seed", "seed", "The same seed draws the same answer.", 1),
+    ("Temperature", "temperature", "0 always gives the most likely answer.", 0.1),
+    ("Longest answer", "max_new_tokens", "In tokens, about ¾ of a word each.", 1),
+    ("Seed", "seed", "The same seed gives the same answer.", 1),
 )
 _HERE = {
     *("kind", "model", "system_prompt", "shown", "nearest", "knowledge"),
@@ -78,11 +78,11 @@ class AgentForm(Controls[Agent]):
 
     def show_tokens(self, tokens: int | None) -> None:
         """Under the prompt: what prompt and shown examples cost on each request."""
-        self._tokens.text = "" if tokens is None else f"{tokens:,} tokens on every request"
+        self._tokens.text = "" if tokens is None else f"{tokens:,} tokens in every request"
 
     def show_blank(self, blank: str | None) -> None:
         """Under the prompt: what was left in it."""
-        self._blank.text = f"{blank} is sent as it stands: no variable fills it." if blank else ""
+        self._blank.text = f"{blank} is sent unchanged: no variable replaces it." if blank else ""
 
     def _freeze(self, frozen: bool) -> None:
         self._fields.classes(add="frozen") if frozen else self._fields.classes(remove="frozen")
@@ -90,9 +90,7 @@ class AgentForm(Controls[Agent]):
         super()._freeze(frozen)
 
     def _build(self) -> None:
-        self._note = w.text(
-            "The text is not a valid agent. Correct it to go on with the form.", "bad"
-        )
+        self._note = w.text("The YAML is not a valid agent. Correct it to use the form.", "bad")
         self._note.set_visibility(False)
         self._fields = ui.element("div").classes("stack gap")
         with self._fields:
@@ -112,7 +110,7 @@ class AgentForm(Controls[Agent]):
             model = w.field(
                 "Model",
                 ui.select(self._models, with_input=True, new_value_mode="add-unique", value=None),
-                "Which model answers. Choose one, or type its name.",
+                "The model that answers. Choose one or type its name.",
             )
         self._control(model, lambda a: a.model, lambda v: {"model": v} if v else None)
 
@@ -120,7 +118,7 @@ class AgentForm(Controls[Agent]):
         area = w.field(
             "System prompt",
             ui.textarea().props("autogrow").props(TYPING).classes("prompt"),
-            "What the model is told before every conversation.",
+            "Instructions for the model, sent before every conversation.",
         )
         self._control(area, lambda a: a.system_prompt, lambda v: {"system_prompt": v})
         with w.row():
@@ -130,7 +128,7 @@ class AgentForm(Controls[Agent]):
 
     def _build_turns(self) -> None:
         with ui.element("div").classes("stack"):
-            w.heading("Shown examples", "Put before every conversation; each costs tokens.")
+            w.heading("Shown examples", "Sent before every conversation; each costs tokens.")
             self._shown = ui.element("div").classes("stack")
             self._nearest = w.text("", "soft note")
             if self._open:
@@ -139,10 +137,13 @@ class AgentForm(Controls[Agent]):
 
     def _build_knowledge(self) -> None:
         with ui.element("div").classes("stack"):
-            w.heading("Knowledge", "Passages of your documents, found for each question and shown.")
+            w.heading(
+                "Knowledge",
+                "Passages of your documents, found for each question and added to the prompt.",
+            )
             with ui.element("div").classes("split"):
                 offered = {"": "None", **{b: b for b in self._bases}}
-                self._base = w.field("Documents", ui.select(offered, value=""))
+                self._base = w.field("Knowledge base", ui.select(offered, value=""))
                 self._control(
                     self._base, lambda a: a.knowledge.name if a.knowledge else "", self._write_base
                 )
@@ -150,7 +151,7 @@ class AgentForm(Controls[Agent]):
                     w.field(
                         "Passages",
                         ui.number(min=1, max=1000, step=1).props(TYPING),
-                        "At most so many; the best first.",
+                        "Maximum number of passages, best first.",
                     ),
                     lambda a: a.knowledge.k if a.knowledge else PASSAGES,
                     lambda v: {"knowledge.k": int(v)} if v and self._base.value else None,
@@ -170,22 +171,22 @@ class AgentForm(Controls[Agent]):
 
     def _build_output(self) -> None:
         with ui.element("div").classes("stack"):
-            w.heading("The answer")
+            w.heading("Answer")
             self._form = ui.radio(FORMS, value="text", on_change=self._choose_form)
-            w.label_input(self._form, "What an answer looks like").props("inline")
+            w.label_input(self._form, "Answer format").props("inline")
             self._form.set_enabled(self._open)
             with ui.element("div") as self._choices_box:
                 area = ui.textarea().props("autogrow").props(TYPING)
                 self._control(
-                    w.field("The answers, one a line", area),
+                    w.field("Allowed answers, one per line", area),
                     lambda a: "\n".join(a.choices or ()),
                     lambda v: {"choices": split_lines(v)},
                 )
             with ui.element("div") as self._schema_box:
                 area = ui.textarea().props("autogrow").props(TYPING).classes("mono")
-                w.field("JSON Schema", area, "The fields of the record, and what each holds.")
+                w.field("JSON Schema", area, "The fields of the record and what each may contain.")
                 self._control(area, _read_schema_text, self._read_schema)
-            label = "Keep the model to this form while it writes"
+            label = "Constrain the model to this format"
             self._constrained = w.label_input(ui.switch(label), label)
             self._control(
                 self._constrained,
@@ -210,19 +211,19 @@ class AgentForm(Controls[Agent]):
         self._model_box.set_visibility(agent.route is None)
         nearest = agent.nearest
         self._nearest.text = (
-            f"And the {nearest.k} examples most like the input, out of a pool."
+            f"Plus the {nearest.k} examples from a pool that are most similar to the input."
             if nearest is not None
             else ""
         )
         knowledge = agent.knowledge
         self._state.text = (
-            "Searched in the state that was evaluated; `snapshot` in the text beside says which."
+            "Searches the state that was evaluated, named by `snapshot` in the YAML."
             if knowledge is not None and knowledge.snapshot is not None
             else ""
         )
         usual = Agent(model="").model_dump()
         beyond = [n for n, v in agent.model_dump().items() if n not in _HERE and v != usual[n]]
-        self._beyond.text = f"Set in the text beside: {', '.join(beyond)}." if beyond else ""
+        self._beyond.text = f"Also set in the YAML: {', '.join(beyond)}." if beyond else ""
 
     def _show_output(self, agent: Agent) -> None:
         kind = "schema" if agent.output_schema is not None else "text"
@@ -258,10 +259,11 @@ class AgentForm(Controls[Agent]):
             schema = json_reader.read(value)
         except ValueError as error:
             raise UsageError(
-                f"the JSON Schema is not JSON ({error}).", fix="The text keeps what it was."
+                f"the JSON Schema is not JSON ({error}).",
+                fix="Correct it; the YAML was not changed.",
             ) from None
         if not isinstance(schema, dict):
-            raise UsageError("a JSON Schema is an object, in braces.")
+            raise UsageError("a JSON Schema must be an object in braces.")
         if self._parsed is not None and schema == self._parsed.output_schema:
             return None
         return {"output_schema": schema}
@@ -287,7 +289,7 @@ class AgentForm(Controls[Agent]):
             for turn in turns:
                 role = {"user": "Input", "assistant": "Answer"}.get(turn["role"], turn["role"])
                 if not isinstance(turn.get("content"), str):
-                    w.text(f"{role}: more than text; change it in the text beside.", "soft note")
+                    w.text(f"{role}: not plain text; edit it in the YAML.", "soft note")
                     continue
                 area = ui.textarea(role, value=turn["content"], on_change=self._write_turn(turn))
                 area.props("autogrow").props(TYPING)

@@ -19,12 +19,15 @@ async def history_tab(context: PageContext, name: str, reopen: Refresh) -> None:
 
     async def back(version: int) -> None:
         made = await context.do(roll_back_agent, name, version)
-        notify(f"{made.label} says what {name}@{version} says.")
+        notify(f"{name}@{version} was restored as {made.label}.")
         await reopen()
 
     with (
-        w.section("Versions", "Every save is kept. Going back makes a new version of an old one."),
-        w.table("Version", "Saved", "By", "Why", "", label="Versions"),
+        w.section(
+            "Versions",
+            "Every save is kept. Restoring an old version creates a new one with its content.",
+        ),
+        w.table("Version", "Saved", "By", "Change", "", label="Versions"),
     ):
         for number, version in enumerate(found):
             with (
@@ -40,10 +43,10 @@ async def history_tab(context: PageContext, name: str, reopen: Refresh) -> None:
                     w.badge("newest", "good")
                 elif context.may("editor"):
                     w.button(
-                        "Go back to it",
+                        "Restore",
                         lambda number=version.version: back(number),
                         kind="link",
-                        name=f"Go back to {version.label}",
+                        name=f"Restore {version.label}",
                     )
     if len(found) > 1:
         await _show_difference(context, [version.label for version in found])
@@ -65,7 +68,7 @@ async def _show_difference(context: PageContext, labels: list[str]) -> None:
                 return
             with w.refill(shown):
                 if names := list(found["fields"]):
-                    w.text(f"Settings: {', '.join(names)}.", "soft note")
+                    w.text(f"Changed settings: {', '.join(names)}.", "soft note")
                 show_differences(*found["texts"])
 
         one.on_value_change(show)

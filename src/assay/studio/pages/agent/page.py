@@ -35,16 +35,16 @@ async def build(context: PageContext) -> None:
     wanted = ui.context.client.request.query_params.get("name")
     w.title(
         "Agent",
-        "Everything that makes a model a specialist, as one thing with versions: what it is told, "
-        "what it is shown, what its answers look like.",
+        "Everything that makes a model a specialist, as one versioned agent: its instructions, its "
+        "examples and its answer format.",
     )
     found = await context.read(agents.list_agents)
     models = await context.read(drafts.models)
     if not found:
         w.empty(
             "smart_toy",
-            "There is no agent yet",
-            "A comparison makes some, out of your examples. You can also write one yourself.",
+            "No agents yet",
+            "A comparison creates agents from your examples. You can also create one yourself.",
         )
         if context.may("editor"):
             with w.card():
@@ -53,7 +53,7 @@ async def build(context: PageContext) -> None:
     names = [version.name for version in found]
     latest = max(found, key=lambda version: version.at).name
     if wanted is not None and wanted not in names:
-        w.text(f"There is no agent {wanted} (any more).", "bad")
+        w.text(f"There is no agent named {wanted}; {latest} is shown.", "bad")
     name = wanted if wanted in names else latest
     _show_chooser(context, found, models, name)
     open_editor("Reading the agent", lambda reopen: _show_agent(context, name, models, reopen))
@@ -68,7 +68,7 @@ def _show_chooser(
         if context.may("editor"):
             with ui.dialog() as dialog, ui.card().classes("studio"):
                 _show_new_form(context, found, models)
-            w.button("New agent", dialog.open, icon="add").classes("beside-field")
+            w.button("Create agent", dialog.open, icon="add").classes("beside-field")
 
 
 async def _show_agent(context: PageContext, name: str, models: list[str], reopen: Refresh) -> None:
@@ -99,15 +99,18 @@ async def _read(context: PageContext, name: str) -> tuple[Draft, dict[str, str],
 
 def _show_new_form(context: PageContext, found: list[AgentVersion], models: list[str]) -> None:
     """A form for another agent: from nothing, or from one that is there."""
-    blank = "Nothing"
+    blank = "Blank agent"
     w.heading("New agent")
     name = w.field(
-        "Name", ui.input(), "Letters, digits, hyphens, dots.", name="Name of the new agent"
+        "Name",
+        ui.input(),
+        "Letters, digits, dots, hyphens and underscores.",
+        name="Name of the new agent",
     )
     source = w.field(
-        "Begin with",
+        "Start from",
         ui.select([blank, *(version.name for version in found)], value=blank),
-        "A copy is changed without touching what it is a copy of.",
+        "Changes to a copy do not affect the original.",
     )
     model = w.field(
         "Model",
@@ -119,17 +122,17 @@ def _show_new_form(context: PageContext, found: list[AgentVersion], models: list
     async def make() -> None:
         if source.value == blank:
             content = drafts.begin(model.value or "")
-            why = "begun"
+            why = "created"
         else:
             draft = await context.read(agents.read, source.value)
-            content, why = draft.text, f"a copy of {draft.version.label}"
+            content, why = draft.text, f"copied from {draft.version.label}"
         called = (name.value or "").strip()
         await context.do(save_agent, called, content, based_on=None, message=why)
         ui.navigate.to(_make_path(called))
 
     name.on("keydown.enter", make)
     with w.row():
-        w.button("Make it", make, kind="primary")
+        w.button("Create", make, kind="primary")
 
 
 def _make_path(name: str) -> str:

@@ -13,10 +13,10 @@ from assay.studio import widgets as w
 from assay.studio.shared.controls import TYPING, Put
 
 MEANINGS = {
-    "rules": "The first rule that holds decides which agent answers.",
-    "cascade": "The first agent answers; where it is not sure enough, the second does instead.",
-    "learned": "A model reads the message: where the second agent is likely to be better by more "
-    "than the threshold, it answers.",
+    "rules": "The first rule that matches decides which agent answers.",
+    "cascade": "The first agent answers; if it is not sure enough, the second one answers instead.",
+    "learned": "A model reads the message and predicts how likely each agent is to be right. The "
+    "second agent answers if its predicted gain is above the threshold.",
 }
 
 
@@ -52,11 +52,13 @@ class RouteForm:
                 self._arm("Otherwise", route.otherwise, lambda id: {"route.otherwise": id})
                 return
             with ui.element("div").classes("split"):
-                self._arm("First", route.cheap, lambda id: {"route.cheap": id})
-                self._arm("Second", route.strong, lambda id: {"route.strong": id})
+                self._arm("First agent", route.cheap, lambda id: {"route.cheap": id})
+                self._arm("Second agent", route.strong, lambda id: {"route.strong": id})
             often = "more" if route.kind == "cascade" else "less"
             made = ui.number(value=route.threshold, step=0.05).props(TYPING)
-            w.field("Threshold", made, f"Higher: the second agent answers {often} often.")
+            w.field(
+                "Threshold", made, f"The higher it is, the {often} often the second agent answers."
+            )
             self._connect(made, lambda v: None if v is None else {"route.threshold": float(v)})
 
     def accept(self, route: Route | None) -> None:
@@ -75,10 +77,10 @@ class RouteForm:
         with w.row("top-aligned"):
             if rule.pattern is not None:
                 w.field(
-                    "Where the message holds",
+                    "If the message contains",
                     made := ui.input(value=rule.pattern).props(TYPING),
-                    "A word, or a regular expression.",
-                    name=f"Rule {number + 1}: where the message holds",
+                    "A word or a regular expression.",
+                    name=f"Rule {number + 1}: if the message contains",
                 )
                 self._connect(made, lambda value: changed("pattern", value))
             label = "Then" if rule.pattern is not None else f"Rule {number + 1}: then"

@@ -49,7 +49,7 @@ class VariablesForm:
         self._show_mistake()
         if not self._rows:
             return
-        with self._box, w.table("Variable", "Stands for", "", label="Variables"):
+        with self._box, w.table("Variable", "Value", "", label="Variables"):
             for number, pair in enumerate(self._rows):
                 with ui.element("tr"):
                     for place, label in enumerate(("Name", "Value")):
@@ -98,9 +98,9 @@ class VariablesForm:
         malformed = [name for name in names if not NAME.fullmatch(name)]
         repeated = [name for name in names if names.count(name) > 1]
         self._mistake.text = (
-            f"{malformed[0]!r} cannot be a name: letters, digits and _, no digit first."
+            f"{malformed[0]!r} is not a valid name: use letters, _ and, except first, digits."
             if malformed
-            else f"There are two variables {repeated[0]!r}."
+            else f"More than one variable is named {repeated[0]!r}. Rename one."
             if repeated
             else ""
         )

@@ -21,12 +21,12 @@ SHOWN = 6
 """Rows at a time; a page of thousands of answers is read by nobody."""
 LONGEST = 1500
 FILTERS: dict[str, str] = {
-    "differ": "they do not agree",
-    "a-wins": "the first one wins",
-    "b-wins": "the second one wins",
-    "all-fail": "all fail",
-    "doubtful": "the label is worth a second look",
-    "all": "all examples",
+    "differ": "The candidates disagree",
+    "a-wins": "The first candidate scores higher",
+    "b-wins": "The second candidate scores higher",
+    "all-fail": "All candidates fail",
+    "doubtful": "The label is worth a second look",
+    "all": "All examples",
 }
 _WORD = re.compile(r"\s+|[^\W_]+|.", re.DOTALL)
 
@@ -37,12 +37,12 @@ def answers_card(context: PageContext, result: Result) -> None:
     doubtful = set(result.second_look.ids) if result.second_look else set()
     first = result.verdict.recommend or names[0]
     second = next((name for name in names if name != first), first)
-    with w.section("The answers, one by one", "Read some before you believe any figure."):
+    with w.section("Individual answers", "Read some before you trust the figures."):
         with w.row("top-aligned"):
-            which = w.field("Show where", ui.select(FILTERS, value="differ"))
-            a = w.field("First", ui.select(names, value=first))
-            b = w.field("Second", ui.select(names, value=second))
-            words = w.field("With the words", ui.input().props("debounce=300 clearable"))
+            which = w.field("Show", ui.select(FILTERS, value="differ"))
+            a = w.field("First candidate", ui.select(names, value=first))
+            b = w.field("Second candidate", ui.select(names, value=second))
+            words = w.field("Containing", ui.input().props("debounce=300 clearable"))
         shown = ui.element("div").classes("stack")
         latest = LatestRequest()
 
@@ -67,7 +67,7 @@ def answers_card(context: PageContext, result: Result) -> None:
                 return
             with w.refill(shown):
                 _show_counts(everything, one, other)
-                of = f"{len(fit):,} of {len(everything):,} locked examples"
+                of = f"{len(fit):,} of {len(everything):,} holdout examples"
                 w.text(of, "soft note").props("role=status")
                 for answer in fit[:rows]:
                     _show_row(answer, one, other, names)
@@ -102,7 +102,7 @@ def _show_row(answer: AnswerRow, a: str, b: str, names: Sequence[str]) -> None:
                         w.badge(f"{name} {'✓' if right else '✗'}", "good" if right else "bad")
         w.text(_shorten(answer.input), "pre")
         with ui.element("div").classes("side-by-side"):
-            _show_answer("Should be", answer.reference, answer.reference, None)
+            _show_answer("Expected output", answer.reference, answer.reference, None)
             for name in dict.fromkeys((a, b)):
                 content = answer.answers.get(name)
                 if content is None:

@@ -32,21 +32,21 @@ async def build(context: PageContext) -> None:
     found, result = await context.do(read)
     w.title(
         "Compare",
-        "All candidates on the same locked examples: what each is worth, and whether the "
-        "difference is real.",
+        "All candidates measured on the same holdout: how good each one is, and whether the "
+        "differences are real.",
     )
     await _show_start(context, bool(found))
     if result is None:
-        none_yet = "Nothing has been compared yet"
+        none_yet = "No comparisons yet"
         if query.get("id"):
-            act = ("See the newest", "/compare")
-            why = "It may be of another folder."
+            act = ("View the newest", "/compare")
+            why = "It may belong to another folder."
             w.empty("search_off", "There is no such comparison", why, act=act)
         elif context.workspace.project is None:
-            act = ("Bring examples", "/")
-            w.empty("balance", none_yet, "It begins with a file of examples.", act=act)
+            act = ("Add examples", "/")
+            w.empty("balance", none_yet, "A comparison needs a file of examples.", act=act)
         else:
-            why = "A comparison opens the locked examples once, and ends in a verdict."
+            why = "A comparison opens the holdout once and ends with a verdict."
             w.empty("balance", none_yet, why)
         return
     _show_chooser(found, result)
@@ -85,7 +85,7 @@ async def _show_start(context: PageContext, before: bool) -> None:
         label = "Compare again" if before else "Start a comparison"
         w.button(label, click, kind="" if before else "primary", icon="play_arrow")
         if before:
-            w.text("Where nothing has changed, the locked examples stay closed.", "soft note")
+            w.text("If nothing has changed, the holdout is not opened again.", "soft note")
 
 
 def _show_chooser(found: list[Summary], result: Result) -> None:
@@ -104,7 +104,8 @@ def _show_chooser(found: list[Summary], result: Result) -> None:
 
 def _show_candidates(result: Result) -> None:
     with w.section(
-        "What was tried", "The bar is where the truth probably lies; dashed: good enough."
+        "Candidates",
+        "Bars show the likely range of the score; the dashed line marks “good enough”.",
     ):
         w.picture(charts.scores(result))
         candidates_table(result)
@@ -116,14 +117,21 @@ def _show_pairs(result: Result) -> None:
     points = f"{100 * result.margin:g}"
     with w.section(
         "Differences between candidates",
-        f"Points of 100 by which the first is ahead. Within the band (±{points}) a difference does "
-        "not matter to you.",
+        f"Points of 100 by which the first candidate is ahead. Differences within the band "
+        f"(±{points}) do not matter to you.",
     ):
         w.picture(charts.forest(result.pairs, result.margin))
-        columns = ("Pair", "#Difference", "#Likely", "#p, corrected", "", "#Only the first")
+        columns = (
+            "Pair",
+            "#Difference",
+            "#Likely range",
+            "#Corrected p",
+            "Result",
+            "#Only first right",
+        )
         with (
-            w.details("The figures"),
-            w.table(*columns, "#Only the second", label="Pairs of candidates"),
+            w.details("Figures"),
+            w.table(*columns, "#Only second right", label="Pairs of candidates"),
         ):
             for p in result.pairs:
                 with w.cells(
@@ -141,15 +149,15 @@ def _show_pairs(result: Result) -> None:
             w.text(explained, "note soft")
         with w.row():
             effect = f"{100 * result.minimum_detectable_effect:.1f} points"
-            w.term(f"This comparison could show differences of about {effect}.", MEANINGS["effect"])
+            w.term(f"This comparison can detect differences of about {effect}.", MEANINGS["effect"])
 
 
 def _show_additions(result: Result) -> None:
     if not result.additions:
         return
     with w.section(
-        "What each adds to the other",
-        "Points of 100, with their likely range. It explains; no verdict rests on it.",
+        "What each candidate adds to the other",
+        "Points of 100, with their likely range. For explanation only: no verdict depends on them.",
     ):
         for square in result.additions:
             adding = f"{square.a} and {square.b}"
@@ -164,11 +172,11 @@ def _show_costs(result: Result) -> None:
     chart = charts.cost_against_quality(result.candidates, result.verdict.recommend)
     if not chart:
         return
-    with w.section("Cost against quality", f"At {result.monthly_requests:,} requests a month."):
+    with w.section("Cost against quality", f"At {result.monthly_requests:,} requests per month."):
         w.picture(chart)
-        parts = ("#Collecting", "#Training", "#Requests", "#Idle machine", "#Upkeep")
+        parts = ("#Curation", "#Training", "#Requests", "#Idle machine", "#Upkeep")
         columns = ("Candidate", *parts, "#First year")
-        with w.details("What it is made of"), w.table(*columns, label="Cost by part"):
+        with w.details("Cost by part"), w.table(*columns, label="Cost by part"):
             for one in wording.rank(result):
                 cost = one.cost
                 amounts = (
@@ -196,7 +204,9 @@ def _show_second_look(result: Result) -> None:
     with w.section("Labels worth a second look", second_look.found(result.second_look)):
         if advice := second_look.advice(result.second_look):
             w.text(
-                f"They are among the answers below, by the choice “Show where”. {advice}", "soft"
+                "To see them, choose “The label is worth a second look” in the answers below. "
+                f"{advice}",
+                "soft",
             )
 
 
@@ -209,7 +219,7 @@ async def _show_promotion(context: PageContext, result: Result) -> None:
     if not labels:
         return
     name = context.workspace.config.name
-    with w.section("Put one to work"):
+    with w.section("Promote a candidate"):
         best = result.verdict.recommend or result.verdict.use_meanwhile
         first = next((label for label, c in labels.items() if c == best), next(iter(labels)))
         chosen = w.field(
@@ -222,11 +232,13 @@ async def _show_promotion(context: PageContext, result: Result) -> None:
 def _show_openings(result: Result) -> None:
     with (
         w.section(
-            "How often the lock was opened",
+            "Openings of the holdout",
             "Each opening makes the next verdict harder to reach, so that luck is not mistaken for "
             "progress.",
         ),
-        w.table("#Opening", "When", "Why", "#Level", label="Openings of the holdout"),
+        w.table(
+            "#Opening", "When", "Reason", "#Significance level", label="Openings of the holdout"
+        ),
     ):
         for one in result.openings:
             at = one.at[:16].replace("T", " ")
@@ -234,8 +246,8 @@ def _show_openings(result: Result) -> None:
 
 
 def _show_export(context: PageContext, result: Result) -> None:
-    with w.section("Take it with you", "One file that opens in any browser, without a network."):
-        hide = ui.checkbox("Leave out questions and answers")
+    with w.section("Report", "A single file that opens in any browser, even offline."):
+        hide = ui.checkbox("Leave out inputs and answers")
 
         async def click() -> None:
             path = await context.read(comparisons.report, result.comparison, redact=hide.value)

@@ -17,9 +17,9 @@ from assay.studio.shared.findings import problems_card, row_figures
 from assay.studio.shared.upload import file_picker, save_files
 
 TASKS = {
-    "check": "Find what is wrong with a file",
-    "convert": "Convert a file into conversations (OpenAI's JSONL)",
-    "overlap": "Find rows that stand in both of two files",
+    "check": "Check a file for problems",
+    "convert": "Convert a file to conversations (OpenAI's JSONL)",
+    "overlap": "Find rows that two files share",
 }
 SHOWN_TWINS = 20
 
@@ -58,15 +58,15 @@ class OtherFiles:
 
     def __init__(self, context: PageContext) -> None:
         self._context = context
-        with w.details("Look at other files"), ui.element("div").classes("stack gap"):
-            w.text("They are not added to the project, and are not kept.", "soft note")
-            self._task = w.label_input(ui.select(TASKS, value="check"), "What to do with them")
+        with w.details("Check or convert other files"), ui.element("div").classes("stack gap"):
+            w.text("They are not added to the project and not stored.", "soft note")
+            self._task = w.label_input(ui.select(TASKS, value="check"), "Task")
             self._upload = file_picker(
                 "Choose one or two files",
                 on_files=self._receive,
                 multiple=True,
                 most=2,
-                refusal="Two files at most.",
+                refusal="Choose two files at most.",
             )
             self._shown = ui.element("div").classes("stack gap").props("role=status")
 
@@ -85,7 +85,7 @@ class OtherFiles:
         task = self._task.value
         if (task == "overlap") != (len(paths) == 2):
             wanted = "two files" if task == "overlap" else "one file"
-            raise UsageError(f"this takes {wanted}.", fix="Choose again.")
+            raise UsageError(f"this task needs {wanted}.", fix=f"Choose {wanted}.")
         if task == "check":
             report = await self._context.do(check_upload, paths[0])
             with self._shown:
@@ -106,7 +106,9 @@ class OtherFiles:
         problems_card(report)
 
     def _show_conversion(self, name: str, done: Conversion) -> None:
-        w.text(f"{done.written:,} examples of {name}; {done.rejected:,} rows have an error.")
+        w.text(
+            f"{done.written:,} examples converted from {name}; {done.rejected:,} rows have errors."
+        )
         to = f"{Path(name).stem}.jsonl"
         with w.row():
             w.button(f"Download {to}", lambda: ui.download(done.content, to), icon="download")
@@ -114,12 +116,15 @@ class OtherFiles:
     def _show_twins(self, names: list[str], found: OverlapReport) -> None:
         first, second = names
         w.text(
-            f"{found.exact:,} rows of {second} stand exactly in {first}, {found.near:,} nearly.",
+            f"Rows of {second} that are also in {first}: {found.exact:,} exactly, "
+            f"{found.near:,} nearly.",
             "strong",
         )
         if not found.rows:
             return
-        with w.table(f"#Row of {second}", f"#Row of {first}", "", "#Likeness", label="Twins"):
+        with w.table(
+            f"#Row of {second}", f"#Row of {first}", "Match", "#Similarity", label="Shared rows"
+        ):
             for twin in found.rows[:SHOWN_TWINS]:
                 w.line(
                     f"#{twin.holdout_row}",

@@ -34,13 +34,13 @@ AT_ONCE = 100
 MOST_AT_ONCE = 500
 CLUSTERS = 50
 MEANINGS = {
-    "train": "What models are shown and trained on.",
-    "validation": "What every setting is chosen by.",
-    "holdout": "Locked: only a comparison opens it, and every opening is written down. Not shown, "
-    "to you or anybody: a row that was seen measures nothing.",
-    "quarantine": "Nearly the same as a row of the holdout, so they may neither train nor choose. "
-    "Not shown either.",
-    "rejected": "Rows with an error, which nothing uses until they are corrected.",
+    "train": "Rows shown to models or used to train them.",
+    "validation": "Rows used to choose all settings.",
+    "holdout": "Locked: only a comparison opens it, and every opening is logged. Nobody can see it "
+    "here, because a row that has been seen no longer measures anything.",
+    "quarantine": "The same or nearly the same as a holdout row, so not used for training or "
+    "validation. Not shown either.",
+    "rejected": "Rows with errors, not used until they are corrected.",
 }
 SHOW: dict[str, str] = {"": "All rows", **{str(part): part.capitalize() for part in PARTS}}
 _division_lock = asyncio.Lock()
@@ -106,14 +106,14 @@ async def build(context: PageContext) -> None:
     """The division first, which may take a while; then the table."""
     w.title(
         "Data",
-        "Your examples as they are used: what is wrong with them, which are alike, and which are "
-        "locked away to measure by.",
+        "Your examples: what is wrong with them, which are similar, and how they are split into "
+        "training, validation and holdout.",
     )
     if context.workspace.project is None:
         w.empty(
             "table_rows",
             "No examples yet",
-            "Bring a file of examples on the page Start; then they are here.",
+            "Upload a file of examples on the Start page.",
             act=("Go to Start", "/"),
         )
         return
@@ -130,8 +130,10 @@ async def build(context: PageContext) -> None:
             return
         with shown:
             with w.card():
-                w.text("Reading, checking and dividing the examples", "strong").props("role=status")
-                bar, label = w.bar(None, "Examples are read"), w.text("", "soft note")
+                w.text("Reading, checking and splitting the examples", "strong").props(
+                    "role=status"
+                )
+                bar, label = w.bar(None, "Reading examples"), w.text("", "soft note")
             timer = ui.timer(0.4, lambda: progress.show_on(bar, label))
             try:
                 async with _division_lock:
@@ -171,11 +173,11 @@ def _show_division(context: PageContext, found: HoldoutSummary, of: Rows, refres
     kept_out = manifest.quarantine.train_removed + manifest.quarantine.validation_removed
     with w.card():
         with w.row("figures"):
-            w.figure(f"{manifest.train:,}", "to train", MEANINGS["train"])
-            w.figure(f"{manifest.validation:,}", "to choose by", MEANINGS["validation"])
-            w.figure(f"{manifest.holdout:,}", f"locked, {times}", MEANINGS["holdout"])
+            w.figure(f"{manifest.train:,}", "for training", MEANINGS["train"])
+            w.figure(f"{manifest.validation:,}", "for validation", MEANINGS["validation"])
+            w.figure(f"{manifest.holdout:,}", f"in the holdout, {times}", MEANINGS["holdout"])
             if kept_out:
-                w.figure(f"{kept_out:,}", "kept out", MEANINGS["quarantine"])
+                w.figure(f"{kept_out:,}", "in quarantine", MEANINGS["quarantine"])
             if of.counts["rejected"]:
                 w.figure(f"{of.counts['rejected']:,}", "rejected", MEANINGS["rejected"])
         for warning in (*manifest.warnings, *manifest.quarantine.warnings):
@@ -190,16 +192,18 @@ class RowTable:
     def __init__(self, context: PageContext, of: Rows, refresh: Refresh) -> None:
         self._context, self._refresh = context, refresh
         with w.section(
-            "Rows", "Click a row, or press Enter on it, to see all of it and to mend it."
+            "Rows", "Click a row, or press Enter on it, to see all of it or correct it."
         ):
             with w.row("top-aligned"):
                 self._part = w.field("Show", ui.select(SHOW, value=""))
                 codes = {code: f"{code} ({count:,})" for code, count in of.problems.items()}
-                options = {"": "Any or none", **codes}
-                self._problem = w.field("With the problem", ui.select(options, value=""))
+                options = {"": "No filter", **codes}
+                self._problem = w.field("With problem", ui.select(options, value=""))
                 largest = list(of.clusters.items())[:CLUSTERS]
-                alike = {line: f"line {line:,}: {count:,} rows" for line, count in largest}
-                self._cluster = w.field("Alike", ui.select({0: "All", **alike}, value=0))
+                alike = {line: f"Line {line:,}: {count:,} rows" for line, count in largest}
+                self._cluster = w.field(
+                    "Similar rows", ui.select({0: "No filter", **alike}, value=0)
+                )
                 self._holding = w.field("Containing", ui.input().props("debounce=400 clearable"))
             self._meaning = w.text("", "soft note")
             self._grid = ui.aggrid(
@@ -214,7 +218,7 @@ class RowTable:
                     "suppressFieldDotNotation": True,
                     ":datasource": w.call_expression(_SOURCE, self._address()),
                     ":onCellKeyDown": _ENTER,
-                    "overlayNoRowsTemplate": "No row matches.",
+                    "overlayNoRowsTemplate": "No matching rows.",
                 },
             ).classes("rows")
             self._grid.on("cellClicked", self._open_clicked)
@@ -265,7 +269,7 @@ class RowTable:
                 if may:
                     if inputs:
                         w.button("Save", lambda: dialog.submit("save"), kind="primary", icon="save")
-                    w.button("Remove it", lambda: dialog.submit("out"), kind="danger")
+                    w.button("Remove", lambda: dialog.submit("out"), kind="danger")
                 w.button("Close", dialog.close)
         chosen = await read_choice(dialog)
         values = {name: made.value or "" for name, made in inputs.items()}
@@ -274,16 +278,16 @@ class RowTable:
         elif chosen == "out" and await confirm(
             f"Remove line {line:,} from the file?",
             "It is removed from the file itself, and the examples are split again.",
-            "Remove it",
+            "Remove",
         ):
             await self._change(line, None, record)
 
     async def _change(self, line: int, record: dict[str, Any] | None, before: Any) -> None:
         if record == before:
             return
-        ui.notify("The file is changed and divided again; with many rows that takes a while.")
+        ui.notify("Changing the file and splitting it again. With many rows this takes a while.")
         await self._context.do(change_row, line, record, before, ProgressState())
-        notify("The row is saved." if record is not None else "The row is removed.")
+        notify("The row was saved." if record is not None else "The row was removed.")
         await self._refresh()
 
 
@@ -291,7 +295,7 @@ def _make_inputs(record: Any, may: bool) -> dict[str, ui.textarea]:
     """One input a field; what is no text is shown as JSON. A line that is no record: as it is."""
     if record is None:
         return {}
-    fields = record if isinstance(record, dict) else {"The line as it stands": record}
+    fields = record if isinstance(record, dict) else {"The whole line": record}
     made = {}
     for name, value in fields.items():
         plain = isinstance(value, str)
@@ -321,14 +325,16 @@ def _parse_record(record: Any, values: dict[str, str]) -> dict[str, Any]:
             for name, value in values.items()
         }
     except ValueError as error:
-        raise UsageError(f"this is not JSON ({error}).", fix="Nothing was changed.") from None
+        raise UsageError(
+            f"this is not valid JSON ({error}).", fix="Nothing was changed; open the row again."
+        ) from None
 
 
 _COLUMNS = [
     {"field": "line", "headerName": "Line", "width": 90, "cellClass": "number"},
     {"field": "part", "headerName": "Part", "width": 110},
-    {"field": "input", "headerName": "What comes in", "flex": 3, "minWidth": 240},
-    {"field": "output", "headerName": "What should come out", "flex": 2, "minWidth": 200},
+    {"field": "input", "headerName": "Input", "flex": 3, "minWidth": 240},
+    {"field": "output", "headerName": "Expected output", "flex": 2, "minWidth": 200},
     {"field": "problems", "headerName": "Problems", "width": 170},
 ]
 _ENTERED = "data_row_entered"

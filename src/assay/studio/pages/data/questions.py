@@ -67,11 +67,11 @@ class QuestionsCard:
         self._latest = LatestRequest()
         with w.section(
             "Drafted questions",
-            "Read each as a user would ask it, against your documents. What nobody has read "
-            "measures nothing.",
+            "Check that users would ask each question and that your documents support its answer. "
+            "Only questions that a person has approved are used for measuring.",
         ):
             self._standing = w.text("", "strong").props("role=status")
-            self._bar = w.bar(0.0, "Questions approved")
+            self._bar = w.bar(0.0, "Approved questions")
             with w.row():
                 self._chosen = ui.toggle(
                     {"waiting": "To review", "rejected": "Discarded"},
@@ -110,13 +110,13 @@ class QuestionsCard:
             for one in more[:room]:
                 self._shown[one.id] = self._question(one)
         left = len(more[room:])
-        self._rest.text = f"And {left:,} more, which come up next." if left else "None."
+        self._rest.text = f"{left:,} more will follow." if left else "None."
         self._rest.set_visibility(bool(left) or not found)
 
     def _question(self, one: Question) -> ui.element:
         may = self._context.may("editor")
         with ui.element("div").classes("shown-example") as shown:
-            where = f"{one.id}, of {one.document}" if one.document else one.id
+            where = f"{one.id}, from {one.document}" if one.document else one.id
             w.text(where, "field-label", "span")
             question_input = w.field(
                 "Question",
@@ -124,9 +124,9 @@ class QuestionsCard:
                 name=f"Question {one.id}",
             )
             answer_input = w.field(
-                "Right answer",
+                "Correct answer",
                 ui.textarea(value=one.answer).props("autogrow"),
-                name=f"Right answer to {one.id}",
+                name=f"Correct answer to {one.id}",
             )
             for area in (question_input, answer_input):
                 area.set_enabled(may)
@@ -156,21 +156,21 @@ class QuestionsCard:
         return shown
 
     def _build_add(self) -> None:
-        with w.details("Add a question of your own"), ui.element("div").classes("stack"):
+        with w.details("Add your own question"), ui.element("div").classes("stack"):
             question_input = w.field(
-                "Question", ui.textarea().props("autogrow"), name="Question of your own"
+                "Question", ui.textarea().props("autogrow"), name="Your question"
             )
             answer_input = w.field(
-                "Right answer",
+                "Correct answer",
                 ui.textarea().props("autogrow"),
-                "Empty: no document holds one, and it should say so.",
-                name="Right answer to it",
+                "Leave it empty if no document has the answer: the agent should then say so.",
+                name="Correct answer to your question",
             )
             document = w.field(
                 "Document",
                 ui.input(),
-                "The one that holds the answer.",
-                name="Document that holds the answer",
+                "The document that contains the answer.",
+                name="Document that contains the answer",
             )
 
             async def click() -> None:
@@ -181,11 +181,11 @@ class QuestionsCard:
                 )
                 for made in (question_input, answer_input, document):
                     made.value = ""
-                notify("Approved.")
+                notify("Question added and approved.")
                 await self._refresh()
 
             with w.row():
-                w.button("Add it", click, icon="add")
+                w.button("Add", click, icon="add")
 
     async def _refresh(self) -> None:
         now = await self._context.do(read_standing)

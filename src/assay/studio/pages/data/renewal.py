@@ -14,13 +14,12 @@ from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.upload import file_picker, save_files
 
 CONSEQUENCES = (
-    "The new examples are locked in the place of those of now, and opened for the first time by "
-    "the next comparison.",
-    "The locked examples of now may be trained on from then on. Nothing can be measured on them "
-    "again.",
-    "Verdicts that were reached stay readable. They cannot be held against later ones, which rest "
-    "on other examples.",
-    "Releases keep what they serve.",
+    "The new examples replace the current holdout. The next comparison opens them for the first "
+    "time.",
+    "The current holdout may then be used for training. Nothing can be measured on it again.",
+    "Earlier verdicts stay readable. They cannot be compared with later ones, which are based on "
+    "other examples.",
+    "Releases do not change.",
 )
 
 renew_holdout = workspace_action("editor", jobs.renew_holdout)
@@ -33,16 +32,16 @@ def renewal_form(context: PageContext, found: HoldoutSummary, refresh: Refresh) 
     openings = {0: "not been opened yet", 1: "been opened once"}.get(
         found.openings, f"been opened {found.openings} times"
     )
-    with w.details("Lock new examples"), ui.element("div").classes("stack"):
+    with w.details("Replace the holdout"), ui.element("div").classes("stack"):
         w.text(
-            f"The locked examples have {openings}. Each opening makes a verdict harder to reach; "
-            "new examples start afresh."
+            f"The holdout has {openings}. Each opening makes a verdict harder to reach; a new "
+            "holdout starts from zero."
         )
         with ui.element("ul"):
             for sentence in CONSEQUENCES:
                 w.text(sentence, "note", "li")
         w.text(
-            f"Bring a file of the same form, with at least {LEAST_NEW_EXAMPLES} examples that "
+            f"Upload a file in the same format, with at least {LEAST_NEW_EXAMPLES} examples that "
             "nobody has used.",
             "soft",
         )
@@ -61,15 +60,15 @@ async def _renew_from(
     name = event.file.name
     event.sender.reset()  # type: ignore[attr-defined]
     if not await confirm(
-        f"Lock the examples of {name}?",
-        "The locked examples of now may be trained on from then on. This cannot be taken back.",
-        "Lock them",
+        f"Replace the holdout with the examples in {name}?",
+        "The current holdout may then be used for training. This cannot be undone.",
+        "Replace",
     ):
         return
-    ui.notify("The examples are read and divided; with many rows that takes a while.")
+    ui.notify("Reading and splitting the examples. With many rows this takes a while.")
     async with save_files([event.file]) as [file]:
         manifest = await context.do(renew_holdout, name, file, ProgressState())
-    notify(f"{manifest.holdout:,} new examples are locked. They were never opened.")
+    notify(f"The new holdout has {manifest.holdout:,} examples. It was never opened.")
     await refresh()
 
 
@@ -77,19 +76,19 @@ def split_details(found: HoldoutSummary) -> None:
     """How the examples were read and divided, in figures."""
     manifest = found.manifest
     kept_out = manifest.quarantine
-    with w.details("How they were read and divided"), ui.element("ul"):
+    with w.details("How the examples were read and split"), ui.element("ul"):
         for line in (
-            f"{manifest.rows:,} rows of {manifest.file} (and its like), read as "
+            f"{manifest.rows:,} rows of {manifest.file} and any files that belong to it, read as "
             f"{manifest.format}; {manifest.rejected:,} rejected.",
-            "Locked are the examples of an official or later file."
+            "The holdout is an official test file or a file that was added later."
             if manifest.official_split
-            else f"Locked is a share of the file, drawn with the seed {manifest.seed}.",
-            f"The same example stands there again {manifest.duplicates.get('exact', 0):,} "
-            f"times, nearly the same {manifest.duplicates.get('near', 0):,} times; they stay "
-            "on one side of the lock.",
-            f"{kept_out.exact:,} locked examples have an exact twin elsewhere and "
-            f"{kept_out.near:,} a near one: {kept_out.train_removed:,} rows to train and "
-            f"{kept_out.validation_removed:,} to choose by were kept out for it.",
-            f"Locked with {manifest.holdout_sha256}.",
+            else f"The holdout is a share of the file, drawn with the seed {manifest.seed}.",
+            f"{manifest.duplicates.get('exact', 0):,} exact duplicates and "
+            f"{manifest.duplicates.get('near', 0):,} near duplicates; they are never split between "
+            "the holdout and the other parts.",
+            f"{kept_out.exact:,} holdout examples have an exact duplicate in another part and "
+            f"{kept_out.near:,} a near duplicate: {kept_out.train_removed:,} training rows and "
+            f"{kept_out.validation_removed:,} validation rows are in quarantine because of it.",
+            f"The SHA-256 of the holdout is {manifest.holdout_sha256}.",
         ):
             w.text(line, "note breaks", "li")

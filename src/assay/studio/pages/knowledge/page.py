@@ -28,15 +28,15 @@ FOUND = 5
 WAYS: dict[Mode, tuple[str, str]] = {
     "bm25": (
         "By words",
-        "BM25: rare words of the question that stand in the passage, as in a library's index.",
+        "BM25: the words that question and passage share; rare words count more.",
     ),
     "dense": (
         "By meaning",
-        "Dense: how near question and passage lie in an embedding, whatever the words. At most 1.",
+        "Dense: embedding similarity of question and passage, whatever the words. At most 1.",
     ),
     "hybrid": (
-        "Both, fused",
-        "Each list votes by its ranks (reciprocal rank fusion). What agents use unless told.",
+        "By both",
+        "Merges both lists by rank (reciprocal rank fusion). Agents use this by default.",
     ),
 }
 
@@ -65,8 +65,8 @@ async def build(context: PageContext) -> None:
     """The knowledge base that the address names, or the first."""
     w.title(
         "Knowledge",
-        "Documents whose passages are put before a question. Facts that change belong here, not "
-        "into a model's weights.",
+        "Documents whose passages are added to a question. Facts that change belong here, not "
+        "in a model's weights.",
     )
     known = await context.read(documents.names)
     wanted = ui.context.client.request.query_params.get("name")
@@ -74,7 +74,7 @@ async def build(context: PageContext) -> None:
         w.empty(
             "menu_book",
             "No documents yet",
-            "Bring manuals, policies, price lists: whatever an answer should rest on.",
+            "Upload manuals, policies, price lists: anything that answers should be based on.",
         )
         if context.may("editor"):
             with w.card():
@@ -87,7 +87,7 @@ async def build(context: PageContext) -> None:
         if context.may("editor"):
             with ui.dialog() as dialog, ui.card().classes("studio"):
                 _show_new_form(context, "")
-            w.button("New", dialog.open, icon="add").classes("beside-field")
+            w.button("Create knowledge base", dialog.open, icon="add").classes("beside-field")
     _show_search(context, name)
 
     async def refresh() -> None:
@@ -108,7 +108,7 @@ def _show_new_form(context: PageContext, proposed: str) -> None:
     name = w.field(
         "Name",
         ui.input(value=proposed),
-        "Letters, digits, dots and hyphens.",
+        "Letters, digits, dots, hyphens and underscores.",
         name="Name of the knowledge base",
     )
 
@@ -119,12 +119,12 @@ def _show_new_form(context: PageContext, proposed: str) -> None:
 
     name.on("keydown.enter", make)
     with w.row():
-        w.button("Make it", make, kind="primary")
+        w.button("Create", make, kind="primary")
 
 
 def _show_search(context: PageContext, base: str) -> None:
     latest = LatestRequest()
-    with w.section("Search", "What would be found, by each way of searching, with its scores."):
+    with w.section("Search", "The passages that each search method finds, with their scores."):
 
         async def search(query: str) -> None:
             is_latest = latest.start()
@@ -146,7 +146,7 @@ def _show_results(found: dict[Mode, list[Passage]]) -> None:
             with ui.element("div").classes("stack"):
                 w.term(label, meaning)
                 if not found[mode]:
-                    w.text("Nothing.", "soft note")
+                    w.text("Nothing found.", "soft note")
                 for passage in found[mode]:
                     with ui.element("article").classes("passage"):
                         with w.row("spread"):
@@ -165,10 +165,11 @@ def _show_documents(context: PageContext, base: str, found: Contents, refresh: R
             w.figure(
                 f"{found.about['passages']:,}",
                 "passages",
-                "Pieces of at most some 200 tokens, cut where headings and paragraphs end.",
+                f"Parts of at most {found.about['chunk_tokens']:,} tokens, split at headings and "
+                "paragraphs.",
             )
         if not found.documents and not found.failed:
-            w.text("Nothing is in it yet.", "soft")
+            w.text("This knowledge base has no documents yet.", "soft")
             return
         if found.documents:
             shown = ui.element("div")
@@ -185,12 +186,14 @@ def _show_documents(context: PageContext, base: str, found: Contents, refresh: R
                 with w.refill(shown):
                     _show_table(context, base, fitting[:SHOWN], refresh)
                     if len(fitting) > SHOWN:
-                        w.text(f"And {len(fitting) - SHOWN:,} more.", "soft note")
+                        w.text(f"{len(fitting) - SHOWN:,} more not shown.", "soft note")
 
             show("")
     if found.failed:
         with w.section(
-            "Could not be read", "These files are not searched, or only in part.", style="lost"
+            "Could not be read",
+            "These files are searched only in part or not at all.",
+            style="lost",
         ):
             for failed in found.failed:
                 w.text(f"{failed.file}: {failed.reason}", "pre note")
@@ -209,17 +212,20 @@ def _show_table(context: PageContext, base: str, found: list[Document], refresh:
 
 def _show_actions(context: PageContext, base: str, document: str, refresh: Refresh) -> None:
     async def erase() -> None:
-        why = "Its file, its text and its passages are erased. Agents no longer find it."
+        why = (
+            "Its text, its passages and, if it was uploaded, its file are deleted. Agents no "
+            "longer find it."
+        )
         if await confirm(f"Remove {document}?", why, "Remove"):
             await context.do(remove_document, base, document)
-            notify(f"{document} is removed.")
+            notify(f"{document} was removed.")
             await refresh()
 
     async def look() -> None:
         reading = context.read(documents.look, base, document)
-        await show_record(document, "Reading it", reading, _show_document)
+        await show_record(document, f"Reading {document}", reading, _show_document)
 
-    w.button("Look", look, kind="link", name=f"Look into {document}")
+    w.button("View", look, kind="link", name=f"View {document}")
     if context.may("editor"):
         w.button("Remove", erase, kind="link", name=f"Remove {document}")
 
@@ -231,7 +237,7 @@ def _scroll_area(label: str) -> Element:
 def _show_document(found: DocumentContent) -> None:
     labels = {
         "passages": f"Passages ({len(found.passages)})",
-        "text": f"Text as it was read ({len(found.pages)})",
+        "text": f"Extracted text ({len(found.pages)})",
     }
     panels = w.tab_panels(labels, "passages")
     with panels["passages"], _scroll_area("Passages"):
@@ -240,13 +246,13 @@ def _show_document(found: DocumentContent) -> None:
                 if where := passage.heading or (passage.page and f"Page {passage.page}"):
                     w.text(where, "soft note")
                 w.text(passage.text, "pre note")
-    with panels["text"], _scroll_area("Text as it was read"):
+    with panels["text"], _scroll_area("Extracted text"):
         for number, page in enumerate(found.pages[:SHOWN], start=1):
             if len(found.pages) > 1:
                 w.text(f"Page {number}", "soft note")
             w.text(page, "pre note")
     if max(len(found.passages), len(found.pages)) > SHOWN:
-        w.text(f"The first {SHOWN} are shown.", "soft note")
+        w.text(f"Only the first {SHOWN} are shown.", "soft note")
 
 
 def _make_path(name: str) -> str:

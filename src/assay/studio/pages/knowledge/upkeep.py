@@ -40,17 +40,17 @@ class UpkeepCard:
         self._context, self._base, self._changed = context, base, changed
         self._progress = ProgressState()
         with w.section(
-            "Upkeep",
-            "A check compares documents with their files and reads the whole index. Making "
-            "all passages anew mends an index, or follows other settings.",
+            "Maintenance",
+            "A check compares documents with their files and reads the whole index. A rebuild "
+            "creates all passages again, to repair the index or to apply other settings.",
         ):
             with w.row():
                 self._acts = [
-                    w.button("Check it", self._check, icon="fact_check"),
-                    w.button("Make all passages anew", self._ask, icon="autorenew"),
+                    w.button("Check", self._check, icon="fact_check"),
+                    w.button("Rebuild all passages", self._ask, icon="autorenew"),
                 ]
             self._status = w.text("", "soft").props("role=status")
-            self._bar = w.bar(None, "Upkeep")
+            self._bar = w.bar(None, "Maintenance")
             self._bar.set_visibility(False)
             self._found = ui.element("div").classes("stack").props("aria-live=polite")
         self._timer = ui.timer(SHOWN_EVERY_S, self._show, active=False)
@@ -79,14 +79,14 @@ class UpkeepCard:
                 rebuild_base, self._base, **asdict(wanted), progress=self._progress
             )
             if not self._is_gone:
-                notify(f"{made.passages:,} passages were made anew.")
+                notify(f"{made.passages:,} passages were rebuilt.")
                 await self._changed()
 
         self._begin(work)
 
     def _begin(self, work: Callable[[], Awaitable[None]]) -> None:
         self._found.clear()
-        self._progress.label = "beginning"
+        self._progress.label = "starting"
         self._set_busy(True)
 
         async def run() -> None:
@@ -112,14 +112,14 @@ class UpkeepCard:
 async def _ask_settings(base: str, now: KnowledgeSettings) -> KnowledgeSettings | None:
     """What passages are to have in common from now on; None: it was thought better of."""
     with open_dialog(
-        f"Make all passages of {base} anew?",
-        "Searches go on with the old ones until the new ones are there. Agents that were "
-        "measured with them may do better or worse after it: compare again.",
+        f"Rebuild all passages of {base}?",
+        "Searches use the old passages until the new ones are ready. Agents that were measured "
+        "with the old ones may do better or worse afterwards: compare again.",
     ) as dialog:
         embedder = w.field(
             "Embedder",
             ui.input(value=now.embedder),
-            "What measures likeness: a starter, a folder or a hub id.",
+            "The model that measures similarity: a starter, a folder or a hub id.",
         )
         with w.row("top-aligned"):
             tokens = w.field(
@@ -131,9 +131,9 @@ async def _ask_settings(base: str, now: KnowledgeSettings) -> KnowledgeSettings 
             language = w.field(
                 "Language",
                 ui.select(list(LANGUAGES), value=now.language),
-                "Whose word endings are left out in a search by words.",
+                "Its word endings are ignored in a search by words.",
             )
-        add_choices(dialog, "Make them anew")
+        add_choices(dialog, "Rebuild")
     if not await read_choice(dialog):
         return None
     return KnowledgeSettings(
@@ -150,10 +150,10 @@ def _show_check(found: Check) -> None:
         w.text(f"Damaged: {sentence}", "bad")
     w.text(f"{found.documents:,} documents, {found.passages:,} passages.", "soft note")
     for path in found.changed:
-        w.text(f"{path} has changed on disk since it was read. Bring it again.", "warn")
+        w.text(f"{path} has changed on disk since it was read. Add it again.", "warn")
     for path in found.vanished:
-        w.text(f"{path} is no longer on disk; what was read from it is still found.", "warn")
+        w.text(f"{path} is no longer on disk; its passages are still found.", "warn")
     for failed in found.failed:
         w.text(f"{failed.file}: {failed.reason}", "pre note")
     if found.leftovers:
-        w.text(f"{found.leftovers} unused files, which the next change removes.", "soft note")
+        w.text(f"{found.leftovers} unused files; the next change removes them.", "soft note")

@@ -32,7 +32,7 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
     """Takes a file of examples, or the built-in ones."""
     if not context.may("editor"):
         with w.card():
-            w.heading("Nothing is here yet", "An editor can bring examples.")
+            w.heading("No examples yet", "An editor can upload examples.")
         return
 
     async def receive(event: events.UploadEventArguments) -> None:
@@ -48,8 +48,8 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
         ui.icon("upload_file").props("aria-hidden=true").classes("drop-icon")
         w.heading("Drop a file of examples here")
         w.text(
-            "CSV, Excel, JSON or JSONL: one row or record an example. A few hundred are enough "
-            "for a verdict. Documents come next, if you have any. All of it stays on this machine.",
+            "CSV, Excel, JSON or JSONL, one example per row or record. A few hundred are enough "
+            "for a verdict. Documents come next, if you have any. All files stay on this machine.",
             "soft",
         )
         file_picker(
@@ -58,7 +58,7 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
             style="drop-target",
             kind="primary",
             accept=".csv,.tsv,.xlsx,.json,.jsonl,.parquet,.txt",
-            refusal="This kind of file cannot be read.",
+            refusal="This file type cannot be read. Use CSV, Excel, JSON, JSONL, Parquet or text.",
         )
         with w.row():
             w.button("Use built-in examples", example)
@@ -104,7 +104,9 @@ class ProposalStep:
                 self._show_proposal(found.draft.proposal)
             elif found.question is not None:
                 with w.section(
-                    "No project can be made of it yet", found.question.what, style="lost"
+                    "A project cannot be created from this file yet",
+                    found.question.what,
+                    style="lost",
                 ):
                     if found.question.fix:
                         w.text(found.question.fix, "soft")
@@ -121,13 +123,13 @@ class ProposalStep:
             self._show_documents()
 
         what = (
-            "Should answers rest on documents?",
-            "Bring manuals, policies, price lists, and candidates that search them take part. "
-            "Without documents, go on below.",
+            "Should answers be based on documents?",
+            "Upload manuals, policies or price lists, and candidates that search them take part. "
+            "Without documents, continue below.",
         )
         DocumentUpload(self._context, from_file.KNOWLEDGE, update, what)
         if self._documents:
-            w.text(f"Brought before: {', '.join(self._documents)}.", "soft note")
+            w.text(f"Already uploaded: {', '.join(self._documents)}.", "soft note")
 
     def _show_restart(self) -> None:
         async def click() -> None:
@@ -139,22 +141,22 @@ class ProposalStep:
 
     def _show_columns(self, found: FileFindings) -> None:
         names = list(found.fields)
-        with w.section("Which column is what?", f"{found.file.name} has {len(names)} columns."):
+        with w.section("What is in each column?", f"{found.file.name} has {len(names)} columns."):
             with w.row("top-aligned"):
                 inputs = w.field(
-                    "What comes in",
+                    "Input columns",
                     ui.select(names, multiple=True, value=[]),
-                    "One column, or several.",
+                    "One column or several.",
                 )
                 outputs = w.field(
-                    "What should come out",
+                    "Output columns",
                     ui.select(names, multiple=True, value=[]),
-                    "One column; several become one record.",
+                    "One column, or several that become one record.",
                 )
                 group = w.field(
-                    "Rows that belong together",
+                    "Group column",
                     ui.select(names, clearable=True),
-                    "Such as one customer's. May stay empty.",
+                    "Optional: groups rows that belong together, such as one customer's.",
                 )
 
             async def click() -> None:
@@ -163,33 +165,33 @@ class ProposalStep:
                     await self._inspect(**columns, group=group.value)
 
             with w.row():
-                w.button("Go on", click, kind="primary")
+                w.button("Continue", click, kind="primary")
                 self._show_restart()
 
     def _show_proposal(self, proposal: Proposal) -> None:
         with w.card("accent"):
-            under = "Keep it as it is, or change it. All of it can change later."
-            w.heading("What is proposed", under)
+            under = "Keep it as it is or change it. You can change everything later."
+            w.heading("Proposed project", under)
             if not self._context.may("editor"):
-                w.text("An editor can go on from here.", "soft")
+                w.text("An editor can continue from here.", "soft")
                 return
             with w.row("top-aligned"):
-                task = w.field("The job", ui.select(dict(TASKS), value=proposal.task))
+                task = w.field("Task", ui.select(dict(TASKS), value=proposal.task))
                 enough = w.field(
-                    "Good enough is",
+                    "Minimum score (%)",
                     ui.number(min=0, max=100),
-                    "Right answers in 100, below which none is worth having. Empty: not said.",
-                    name="Good enough is, in 100",
+                    "The lowest score at which a candidate is worth using. Empty: no minimum.",
+                    name="Minimum score",
                 )
                 monthly = w.field(
-                    "Requests a month",
+                    "Requests per month",
                     ui.number(value=self._wanted.monthly_requests, min=0, precision=0),
-                    "How often it will be asked. Decides what is cheapest.",
+                    "How often it will be called. Determines which candidate is cheapest.",
                 )
             task.on_value_change(lambda: self._inspect(task=task.value))
             w.text("Candidates", "field-label", "div")
             boxes = self._show_candidates(proposal)
-            label = "What the model is told"
+            label = "System prompt"
             with w.details(label):
                 area = ui.textarea(value=proposal.system_prompt).props("autogrow")
                 prompt = w.label_input(area, label)
@@ -197,7 +199,7 @@ class ProposalStep:
             async def click() -> None:
                 chosen = tuple(name for name, box in boxes.items() if box.value)
                 if not chosen:
-                    notify("Tick at least one candidate.")
+                    notify("Select at least one candidate.")
                     return
                 go.props("loading")
                 wanted = replace(
@@ -217,7 +219,7 @@ class ProposalStep:
                         go.props(remove="loading")
 
             with w.row():
-                go = w.button("Make the project", click, kind="primary", icon="check")
+                go = w.button("Create project", click, kind="primary", icon="check")
                 self._show_restart()
 
     def _show_candidates(self, proposal: Proposal) -> dict[str, ui.checkbox]:

@@ -27,11 +27,11 @@ from assay.studio.shared.verdict import MEANINGS, candidates_table, find_recomme
 
 Step = Literal["file", "proposal", "comparison", "verdict", "work"]
 STEPS: dict[Step, str] = {
-    "file": "Your examples",
-    "proposal": "What was found",
-    "comparison": "Compare",
+    "file": "Examples",
+    "proposal": "Project",
+    "comparison": "Comparison",
     "verdict": "Verdict",
-    "work": "At work",
+    "work": "Release",
 }
 
 
@@ -74,9 +74,9 @@ async def build(context: PageContext) -> None:
             await _BUILD[now.step](context, now, refresh)
 
     w.title(
-        "Find out what is worth it",
-        "Bring examples of one job: what comes in, and what should come out. Assay builds several "
-        "specialists for it, measures them on examples it has locked away, and says which to use.",
+        "Find out which approach is worth its cost",
+        "Upload examples of one task: inputs and expected outputs. Assay builds several candidates "
+        "for it, measures them on a locked holdout, and says which one to use.",
     )
     shown.move(target_index=-1)
     await refresh()
@@ -97,12 +97,12 @@ def _show_steps(now: Step) -> None:
 async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -> None:
     if now.job is not None and now.job.status not in OVER:
         JobCard(context, now.job, "Comparing", lambda _: ui.navigate.reload())
-        w.text("You may close this page; the work goes on.", "soft note")
+        w.text("You can close this page; the job continues.", "soft note")
         return
     with w.section(
         "Compare the candidates",
-        "Everything that can be chosen is chosen on one part of your examples. The verdict is "
-        "drawn on another, which stays locked until then.",
+        "All settings are chosen on one part of your examples. The verdict is based on another, "
+        "the holdout, which stays locked until then.",
     ):
         if now.job is not None and now.job.status == "failed":
             w.text(f"The last comparison failed. {now.job.error}", "bad")
@@ -128,10 +128,10 @@ async def _show_estimate(context: PageContext, placeholder: ui.element) -> None:
         minutes = found.seconds / 60
         effect = 100 * found.minimum_detectable_effect
         return [
-            (f"{sizes.train:,}", "to learn from", "Shown to models or trained on."),
-            (f"{sizes.validation:,}", "to choose by", "Settings are chosen on these."),
-            (f"{sizes.holdout:,}", "locked away", "The verdict is drawn on these alone."),
-            (f"about {minutes:.0f} min" if minutes >= 1 else "a minute", "of this machine", ""),
+            (f"{sizes.train:,}", "for training", "Shown to models or used to train them."),
+            (f"{sizes.validation:,}", "for validation", "Used to choose settings."),
+            (f"{sizes.holdout:,}", "in the holdout", "The verdict is based on these alone."),
+            (f"about {minutes:.0f} min" if minutes >= 1 else "under 1 min", "on this machine", ""),
             (f"{effect:.0f} in 100", "smallest difference it can detect", MEANINGS["effect"]),
         ]
 
@@ -146,16 +146,14 @@ async def _show_estimate(context: PageContext, placeholder: ui.element) -> None:
 async def _show_verdict(context: PageContext, now: Stage, refresh: Refresh) -> None:
     assert now.result is not None
     verdict_card(now.result)
-    with w.section("Everything that was tried"):
+    with w.section("All candidates"):
         candidates_table(now.result)
-        w.link("Look at the answers, one by one", f"/compare?id={now.result.comparison[:16]}")
+        w.link("View individual answers", f"/compare?id={now.result.comparison[:16]}")
     best = find_recommended(now.result)
     if best is None or best.kind == "outside" or not context.may("editor"):
         return
     labels = await context.read(comparisons.labels, [best.agent])
-    with w.section(
-        "Put it to work", "From then on programs can call it, as they would call OpenAI."
-    ):
+    with w.section("Create a release", "Programs can then call it with any OpenAI client."):
         config = context.workspace.config
         name = config.name if config is not None else best.name
         promotion_form(context, labels[best.agent], name, lambda _: refresh())
@@ -168,7 +166,7 @@ async def _show_release(context: PageContext, now: Stage, refresh: Refresh) -> N
     chat_card(context, now.release)
     snippets_card(context, now.release)
     with w.row():
-        w.link("What runs, and its history", "/releases")
+        w.link("Releases and their history", "/releases")
         w.link("Try several side by side", "/playground")
 
 
