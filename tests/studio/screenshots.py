@@ -115,7 +115,7 @@ def _rows(page: Page, folder: Path) -> None:
 
 def _versions(page: Page, folder: Path) -> None:
     page.get_by_role("tab", name="Versions").click()
-    page.get_by_role("button", name="Compare them").click()
+    page.get_by_role("button", name="Compare", exact=True).click()
     page.get_by_role("region", name="Differences").wait_for()
     page.evaluate("scrollTo(0, 0)")
 
