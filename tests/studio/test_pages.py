@@ -134,20 +134,20 @@ def test_answers_of_several_come_as_they_are_made(here: Tab) -> None:
 
 def test_promote_trial_and_roll_back(here: Tab) -> None:
     page = here.open("/releases")
-    expect(page.get_by_text("trial: 10 %")).to_be_visible()
-    page.get_by_role("button", name="Roll back").click()
-    page.get_by_role("button", name="Take it back").click()
-    expect(page.get_by_text("trial: 10 %")).to_have_count(0)
+    expect(page.get_by_text("canary: 10%")).to_be_visible()
+    page.get_by_role("button", name="Roll back", exact=True).click()
+    page.get_by_role("button", name="Roll back now").click()
+    expect(page.get_by_text("canary: 10%")).to_have_count(0)
     here.settled()
     page.get_by_role("combobox", name="Agent").click()
     page.get_by_role("option", name="prompt@4").click()
-    page.get_by_role("button", name="Put prompt@4 to work").click()
+    page.get_by_role("button", name="Promote prompt@4").click()
     expect(page.get_by_text("prompt is worse than fine-tune")).to_be_visible()
     page.get_by_role("textbox", name="Reason", exact=True).fill("a test of the gate")
-    page.get_by_role("button", name="Put prompt@4 to work").click()
+    page.get_by_role("button", name="Promote prompt@4").click()
     expect(page.get_by_text("“a test of the gate”")).to_be_visible()
-    page.get_by_role("button", name="Roll back").click()
-    page.get_by_role("button", name="Take it back").click()
+    page.get_by_role("button", name="Roll back", exact=True).click()
+    page.get_by_role("button", name="Roll back now").click()
     expect(page.locator(".figure .value").first).to_have_text("fine-tune@1")
 
 
@@ -155,12 +155,12 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
     page = here.open("/releases")
     trace = page.locator("details.trace").first
     trace.locator("summary").click()
-    trace.get_by_role("textbox", name="What it should have been").fill('{"topic": "lost"}')
-    trace.get_by_role("button", name="Save the correction").click()
-    expect(page.get_by_text("The correction is kept.")).to_be_visible()
+    trace.get_by_role("textbox", name="Correct answer", exact=True).fill('{"topic": "lost"}')
+    trace.get_by_role("button", name="Save correction").click()
+    expect(page.get_by_text("The correction was saved.")).to_be_visible()
     here.axe()  # the notice, too
-    page.get_by_role("button", name="Make corrections into training data").click()
-    expect(page.get_by_text(re.compile(r"examples are in data/traces-"))).to_be_visible(
+    page.get_by_role("button", name="Save corrections as training data").click()
+    expect(page.get_by_text(re.compile(r"examples were saved in data/traces-"))).to_be_visible(
         timeout=60_000
     )
     assert list((filled.folder / "data").glob("traces-*.jsonl"))
@@ -228,7 +228,7 @@ def test_who_is_demoted_is_signed_out_and_a_viewer_cannot_act(
     here.wrong.clear()  # the browser calls the 401 an error
     page.goto(f"{filled.url}/studio/enter?once={people.sign_in_secret(workspace, person.id)}")
     here.open("/releases")
-    for name in ("Stop keeping", "Roll back", "Make a key", re.compile("^Put ")):
+    for name in ("Stop keeping", "Roll back", "Create key", re.compile("^Promote ")):
         expect(page.get_by_role("button", name=name)).to_have_count(0)
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_text("You are signed out.")).to_be_visible()
