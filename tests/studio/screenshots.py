@@ -80,14 +80,14 @@ def main() -> None:
 def _ask(page: Page, folder: Path) -> None:
     agents.save(Workspace(folder), "handbook", HANDBOOK, based_on=None, message="")
     page.reload()
-    page.get_by_role("combobox", name="Ask", exact=True).click()
+    page.get_by_role("combobox", name="Send to", exact=True).click()
     page.get_by_role("option", name="few-shot@1 · agent").click()
     page.get_by_role("option", name="handbook@1 · agent").click()
     page.keyboard.press("Escape")
     words = "left a green thermos on the upper deck, Port Morvane to Kelsay on the 3rd"
     page.get_by_role("textbox", name="Message").fill(words)
-    page.get_by_role("button", name="Ask them").click()
-    page.get_by_text("First word after").nth(1).wait_for(timeout=SLOW_MS)
+    page.get_by_role("button", name="Send", exact=True).click()
+    page.get_by_text("Time to first token").nth(1).wait_for(timeout=SLOW_MS)
     page.get_by_text("Passages used").click()
 
 

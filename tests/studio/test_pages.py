@@ -118,7 +118,7 @@ def test_what_was_asked_last_is_shown_although_an_earlier_reading_ends_or_fails_
 def test_answers_of_several_come_as_they_are_made(here: Tab) -> None:
     page = here.open("/playground")
     page.get_by_role("textbox", name="Message").fill("Where is my boat? Tell me at length.")
-    page.get_by_role("button", name="Ask them").click()
+    page.get_by_role("button", name="Send", exact=True).click()
     answers = page.locator(".answer-text")
     expect(answers).to_have_count(2)
     expect(answers.first).to_contain_text("word1")
@@ -126,10 +126,10 @@ def test_answers_of_several_come_as_they_are_made(here: Tab) -> None:
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("stopped")).to_have_count(2)
     page.get_by_role("textbox", name="Message").fill("Where is my boat?")
-    page.get_by_role("button", name="Ask them").click()
+    page.get_by_role("button", name="Send", exact=True).click()
     expect(answers.first).to_contain_text("word29")
     expect(answers.nth(1)).to_contain_text("You said: Where is my boat?")
-    expect(page.get_by_text("First word after")).to_have_count(2)
+    expect(page.get_by_text("Time to first token")).to_have_count(2)
 
 
 def test_promote_trial_and_roll_back(here: Tab) -> None:
@@ -169,7 +169,7 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
 def test_two_runs_are_compared(here: Tab) -> None:
     page = here.open("/training")
     expect(page.get_by_text("kept", exact=True)).to_be_visible()  # where it stopped to get better
-    page.get_by_role("combobox", name="Compare with the run").click()
+    page.get_by_role("combobox", name="Run to compare with").click()
     page.get_by_role("option").first.click()
     runs = page.locator(".run")
     expect(runs).to_have_count(2)

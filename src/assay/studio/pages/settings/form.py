@@ -159,7 +159,7 @@ class SettingsForm(Controls[Config]):
         )
         with ui.element("div").classes("split thirds"):
             self._number(
-                "Minimum score",
+                "Good enough",
                 "good_enough",
                 meaning="The lowest score at which a candidate is worth using. Empty: no minimum.",
                 percent=True,
@@ -232,9 +232,15 @@ class SettingsForm(Controls[Config]):
         with ui.element("div").classes("split thirds"):
             person = "The cost of whoever collects and checks examples."
             collecting = "Time to collect and check training examples, once."
-            kept_on = "Hours you pay for, busy or idle: 730 is always, 0 if you have it anyway."
+            kept_on = "Hours you pay for, busy or idle. Always on: 730. Yours anyway: 0."
             for label, name, meaning, step, optional in (
-                ("Machine, per hour", "machine_hour_usd", "A machine like this one.", 0.1, True),
+                (
+                    "Machine, per hour",
+                    "machine_hour_usd",
+                    "For a machine like this one.",
+                    0.1,
+                    True,
+                ),
                 ("Machine hours per month", "machine_hours_per_month", kept_on, 1, False),
                 ("Person, per hour", "person_hour_usd", person, 0.1, True),
                 ("Hours to collect examples", "curation_hours", collecting, 0.5, False),
