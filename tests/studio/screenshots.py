@@ -103,7 +103,7 @@ def _bring(page: Page, folder: Path) -> None:
     page.get_by_role("button", name="Make it").click()
     page.get_by_text("Drop documents here").wait_for()
     page.locator("input[type=file]").set_input_files([*BOOKLETS])
-    page.get_by_text("All files are processed.").wait_for(timeout=SLOW_MS)
+    page.get_by_text("All files processed.").wait_for(timeout=SLOW_MS)
     page.get_by_role("textbox", name="Search for").fill("How long are lost things kept?")
     page.get_by_role("button", name="Search", exact=True).click()
     page.locator(".passage").first.wait_for(timeout=SLOW_MS)

@@ -51,12 +51,12 @@ def test_the_theme_is_kept(here: Tab) -> None:
     body, dark = page.locator("body"), re.compile(r"\bbody--dark\b")
     was_dark = dark.search(body.get_attribute("class") or "") is not None
     turned = expect(body).not_to_have_class if was_dark else expect(body).to_have_class
-    page.get_by_role("button", name="Light or dark").click()
+    page.get_by_role("button", name="Switch between light and dark").click()
     turned(dark)
     page.reload()
     here.settled()
     turned(dark)
-    page.get_by_role("button", name="Light or dark").click()
+    page.get_by_role("button", name="Switch between light and dark").click()
 
 
 def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
@@ -240,5 +240,5 @@ def test_a_link_is_good_once(owner: BrowserContext, browser: Browser, filled: St
     context = browser.new_context()
     page = context.new_page()
     page.goto(filled.link)
-    expect(page.get_by_text("This link has been used")).to_be_visible()
+    expect(page.get_by_text("This link has already been used")).to_be_visible()
     context.close()

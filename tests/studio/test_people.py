@@ -122,4 +122,4 @@ def test_an_editor_sees_none_of_it(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.page
         page.goto(f"{up.url}/studio/people")
-        expect(page.get_by_text("This page is not for you")).to_be_visible()
+        expect(page.get_by_text("You cannot open this page")).to_be_visible()
