@@ -38,7 +38,7 @@ def found_card(found: FileFindings) -> None:
     assert report is not None
     with w.section(f"What is in {found.file.name}"):
         with w.row("figures"):
-            row_figures(report, "They have an error, listed below.", REPEATED)
+            row_figures(report, "These rows have errors, listed below.", REPEATED)
             personal = sum(report.counts.get(code, 0) for code in PERSONAL)
             w.figure(
                 f"{personal:,}",

@@ -152,7 +152,7 @@ async def _show_editor(context: PageContext, followed: list[str], reopen: Refres
             content = json.dumps(config_schema(), indent=2)
             ui.download(content.encode(), "assay.schema.json")
 
-        w.button("Download JSON Schema for other editors", schema, kind="link", icon="download")
+        w.button("Download JSON Schema for editors", schema, kind="link", icon="download")
     SettingsEditor(context, draft, names, followed, reopen)
 
 
