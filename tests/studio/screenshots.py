@@ -80,14 +80,14 @@ def main() -> None:
 def _ask(page: Page, folder: Path) -> None:
     agents.save(Workspace(folder), "handbook", HANDBOOK, based_on=None, message="")
     page.reload()
-    page.get_by_role("combobox", name="Ask", exact=True).click()
+    page.get_by_role("combobox", name="Send to", exact=True).click()
     page.get_by_role("option", name="few-shot@1 · agent").click()
     page.get_by_role("option", name="handbook@1 · agent").click()
     page.keyboard.press("Escape")
     words = "left a green thermos on the upper deck, Port Morvane to Kelsay on the 3rd"
     page.get_by_role("textbox", name="Message").fill(words)
-    page.get_by_role("button", name="Ask them").click()
-    page.get_by_text("First word after").nth(1).wait_for(timeout=SLOW_MS)
+    page.get_by_role("button", name="Send", exact=True).click()
+    page.get_by_text("Time to first token").nth(1).wait_for(timeout=SLOW_MS)
     page.get_by_text("Passages used").click()
 
 
@@ -103,7 +103,7 @@ def _bring(page: Page, folder: Path) -> None:
     page.get_by_role("button", name="Create", exact=True).click()
     page.get_by_text("Drop documents here").wait_for()
     page.locator("input[type=file]").set_input_files([*BOOKLETS])
-    page.get_by_text("All files are processed.").wait_for(timeout=SLOW_MS)
+    page.get_by_text("All files processed.").wait_for(timeout=SLOW_MS)
     page.get_by_role("textbox", name="Search for").fill("How long are lost things kept?")
     page.get_by_role("button", name="Search", exact=True).click()
     page.locator(".passage").first.wait_for(timeout=SLOW_MS)
@@ -115,7 +115,7 @@ def _rows(page: Page, folder: Path) -> None:
 
 def _versions(page: Page, folder: Path) -> None:
     page.get_by_role("tab", name="Versions").click()
-    page.get_by_role("button", name="Compare them").click()
+    page.get_by_role("button", name="Compare", exact=True).click()
     page.get_by_role("region", name="Differences").wait_for()
     page.evaluate("scrollTo(0, 0)")
 

@@ -92,7 +92,7 @@ def test_a_page_is_shown_to_its_roles_alone(filled: Studio, role: Role) -> None:
         for page in PAGES:
             shown = client.get(f"/studio{page.path}")
             assert shown.status_code == 200
-            closed = "This page is not for you" in shown.text
+            closed = "You cannot open this page" in shown.text
             assert closed != person.may(page.role), page.path
             entry = re.search(rf'"href":"/studio{page.path}"', shown.text)
             assert bool(entry) == person.may(page.role), page.path

@@ -153,9 +153,9 @@ def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio, na
         expect(told.locator(".removed")).to_contain_text("Be long.")
         expect(told.locator(".added")).to_contain_text("Be brief.")
         assert agents.read(Workspace(up.folder), name).agent.system_prompt == "Be long."
-        told.get_by_role("button", name="Save mine on top").click()
+        told.get_by_role("button", name="Save mine instead").click()
         expect(his.get_by_text(f"{name}@3, by ben")).to_be_visible()
-        expect(hers.get_by_text(f"ben has saved {name}@3 meanwhile.")).to_be_visible()
+        expect(hers.get_by_text(f"ben has saved {name}@3 in the meantime.")).to_be_visible()
         his.get_by_role("tab", name="Versions").click()
         his.get_by_role("button", name=f"Restore {name}@2").click()
         expect(his.get_by_text(f"{name}@4, by ben")).to_be_visible()
@@ -168,7 +168,7 @@ def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio, na
 def test_a_viewer_looks(browser: Browser, up: Studio, name: str) -> None:
     with signed_in(browser, up, "viewer") as visitor:
         page = _open(visitor, name)
-        expect(page.get_by_text("You can read this; an editor can change it.")).to_be_visible()
+        expect(page.get_by_text("You can view this; only an editor can change it.")).to_be_visible()
         expect(page.get_by_label("System prompt")).to_be_disabled()
         expect(page.get_by_role("button", name="Save", exact=True)).to_have_count(0)
 

@@ -22,7 +22,7 @@ EMPTY = {
     "/training": "Nothing has been trained yet",
     "/compare": "No comparisons yet",
     "/playground": "Message",
-    "/releases": "Nothing is at work yet",
+    "/releases": "No releases yet",
     "/people": "New key",
 }
 
@@ -74,23 +74,23 @@ def test_a_release_is_watched_over_time(here: Tab, filled: Studio) -> None:
     said = page.locator("h2.verdict").inner_text()
     expect(page.get_by_label("Comparison")).to_have_value(re.compile(re.escape(said)))
     page = here.open("/releases")
-    expect(page.get_by_text("Put to work on a comparison")).to_contain_text(f"says: {said}.")
-    for chart in ("Requests a day", "Seconds an answer", "Cost of 1,000 answers"):
+    expect(page.get_by_text("Promoted after a comparison")).to_contain_text(f"says: {said}.")
+    for chart in ("Requests per day", "Seconds per answer", "Cost per 1,000 answers"):
         drawn = page.get_by_role("img", name=f"{chart} over 30 days")
         expect(drawn).to_be_visible()
         assert drawn.locator(".column").count() > 20
     expect(page.get_by_role("heading", name="Is it still as good?")).to_be_visible()
     expect(page.get_by_text("No answer has been labelled yet")).to_be_visible()
     page.get_by_role("button", name="Judge the next answer").click()
-    right = page.get_by_role("textbox", name="What the sampled answer should have been")
-    for button in ("Cannot tell", "It is right"):
+    right = page.get_by_role("textbox", name="Correct answer of the sample")
+    for button in ("Cannot tell", "Mark as correct"):
         before = right.input_value()
         page.get_by_role("button", name=button).dblclick()  # it counts once
         expect(right).not_to_have_value(before)
     expect(page.get_by_text("No answer has been labelled yet")).to_have_count(0)
     right.fill('{"topic": "other"}')
-    page.get_by_role("button", name="This is right").click()
-    expect(page.get_by_role("button", name="It is right")).to_be_visible()
+    page.get_by_role("button", name="Use this answer").click()
+    expect(page.get_by_role("button", name="Mark as correct")).to_be_visible()
     here.axe()
     store, owner = Workspace(filled.folder).store, Workspace(filled.folder).name
     agent = releases.current(store, owner, "tickets").agent

@@ -40,7 +40,7 @@ def test_a_model_that_cannot_be_had_says_why(browser: Browser, up: Studio) -> No
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/models")
         expect(page.get_by_role("cell", name="Apache-2.0").first).to_be_visible()
-        expect(page.get_by_role("cell", name="never")).to_be_visible()
+        expect(page.get_by_role("cell", name="not trainable")).to_be_visible()
         page.get_by_role("textbox", name="Model to fetch").fill("smollm3")
         page.get_by_role("textbox", name="Model to fetch").press("Enter")
         expect(page.get_by_text("neither a starter nor a hub id")).to_be_visible()
@@ -61,20 +61,20 @@ def test_versions_are_looked_at_and_compared(browser: Browser, up: Studio) -> No
         page = visitor.open("/models?part=versions")
         table = page.get_by_role("region", name="Versions", exact=True)
         expect(table.get_by_role("row")).to_have_count(3)
-        table.get_by_role("button", name=re.compile("^Look at ")).first.click()
+        table.get_by_role("button", name=re.compile("^View ")).first.click()
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_role("cell", name="settings.rank", exact=True)).to_be_visible()
         visitor.axe("color-contrast")  # of what lies behind the dialog
         dialog.get_by_role("button", name="Close").click()
-        page.get_by_role("button", name="Compare them").click()
+        page.get_by_role("button", name="Compare", exact=True).click()
         differing = page.get_by_role("region", name="Differences")
         row = differing.get_by_role("row", name=re.compile("settings.rank"))
         expect(row).to_have_text(re.compile(r"settings\.rank(24|42)"))
-        page.get_by_role("textbox", name="Id of an example").fill(example.id)
-        page.get_by_role("button", name="Find them").click()
+        page.get_by_role("textbox", name="Example ID").fill(example.id)
+        page.get_by_role("button", name="Find versions").click()
         expect(page.get_by_text(re.compile("^[0-9a-f]{12}: train"))).to_have_count(2)
-        page.get_by_role("textbox", name="Id of an example").fill("nobody")
-        page.get_by_role("button", name="Find them").click()
+        page.get_by_role("textbox", name="Example ID").fill("nobody")
+        page.get_by_role("button", name="Find versions").click()
         expect(page.get_by_text("there is no example 'nobody'")).to_be_visible()
         expect(page.get_by_role("button", name="Export", exact=True)).to_have_count(0)
 
@@ -82,10 +82,12 @@ def test_versions_are_looked_at_and_compared(browser: Browser, up: Studio) -> No
 def test_a_version_leaves_through_the_gate_as_a_zip(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/models?part=versions")
-        page.get_by_role("combobox", name="Form of the export").click()
+        page.get_by_role("combobox", name="Export format").click()
         page.get_by_role("option", name=re.compile("^adapter")).click()
         page.get_by_role("button", name="Export", exact=True).click()
-        expect(page.get_by_text("The newest one answers the same")).to_be_visible(timeout=SLOW_MS)
+        expect(page.get_by_text("The newest export gives the same answers")).to_be_visible(
+            timeout=SLOW_MS
+        )
         with page.expect_download() as taken:
             page.get_by_role("link", name=re.compile("^Download .* as adapter")).click()
         assert taken.value.suggested_filename.endswith("-adapter.zip")
@@ -98,7 +100,7 @@ def test_a_version_leaves_through_the_gate_as_a_zip(browser: Browser, up: Studio
         visitor.axe()
     with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open("/models?part=versions")
-        expect(page.get_by_text("The newest one answers the same")).to_be_visible()
+        expect(page.get_by_text("The newest export gives the same answers")).to_be_visible()
         expect(page.get_by_role("link", name=re.compile("^Download"))).to_have_count(0)
         assert page.request.get(f"{up.url}{address}").status == 403
         assert page.request.get(f"{up.url}/studio/exports/none.zip").status == 403
@@ -120,6 +122,6 @@ def test_a_refusal_is_shown_with_the_first_difference(browser: Browser, up: Stud
         session.execute(update(JobRow).where(JobRow.id == job.id).values(kind="export"))
     with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open("/models?part=versions")
-        refused = page.get_by_text("Nothing was written as gguf: the target does not answer")
+        refused = page.get_by_text("The export as gguf failed: the target does not answer")
         expect(refused).to_be_visible()
         visitor.axe()

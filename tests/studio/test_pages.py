@@ -51,12 +51,12 @@ def test_the_theme_is_kept(here: Tab) -> None:
     body, dark = page.locator("body"), re.compile(r"\bbody--dark\b")
     was_dark = dark.search(body.get_attribute("class") or "") is not None
     turned = expect(body).not_to_have_class if was_dark else expect(body).to_have_class
-    page.get_by_role("button", name="Light or dark").click()
+    page.get_by_role("button", name="Switch between light and dark").click()
     turned(dark)
     page.reload()
     here.settled()
     turned(dark)
-    page.get_by_role("button", name="Light or dark").click()
+    page.get_by_role("button", name="Switch between light and dark").click()
 
 
 def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
@@ -118,7 +118,7 @@ def test_what_was_asked_last_is_shown_although_an_earlier_reading_ends_or_fails_
 def test_answers_of_several_come_as_they_are_made(here: Tab) -> None:
     page = here.open("/playground")
     page.get_by_role("textbox", name="Message").fill("Where is my boat? Tell me at length.")
-    page.get_by_role("button", name="Ask them").click()
+    page.get_by_role("button", name="Send", exact=True).click()
     answers = page.locator(".answer-text")
     expect(answers).to_have_count(2)
     expect(answers.first).to_contain_text("word1")
@@ -126,28 +126,28 @@ def test_answers_of_several_come_as_they_are_made(here: Tab) -> None:
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("stopped")).to_have_count(2)
     page.get_by_role("textbox", name="Message").fill("Where is my boat?")
-    page.get_by_role("button", name="Ask them").click()
+    page.get_by_role("button", name="Send", exact=True).click()
     expect(answers.first).to_contain_text("word29")
     expect(answers.nth(1)).to_contain_text("You said: Where is my boat?")
-    expect(page.get_by_text("First word after")).to_have_count(2)
+    expect(page.get_by_text("Time to first token")).to_have_count(2)
 
 
 def test_promote_trial_and_roll_back(here: Tab) -> None:
     page = here.open("/releases")
-    expect(page.get_by_text("trial: 10 %")).to_be_visible()
-    page.get_by_role("button", name="Roll back").click()
-    page.get_by_role("button", name="Take it back").click()
-    expect(page.get_by_text("trial: 10 %")).to_have_count(0)
+    expect(page.get_by_text("canary: 10%")).to_be_visible()
+    page.get_by_role("button", name="Roll back", exact=True).click()
+    page.get_by_role("button", name="Roll back now").click()
+    expect(page.get_by_text("canary: 10%")).to_have_count(0)
     here.settled()
     page.get_by_role("combobox", name="Agent").click()
     page.get_by_role("option", name="prompt@4").click()
-    page.get_by_role("button", name="Put prompt@4 to work").click()
+    page.get_by_role("button", name="Promote prompt@4").click()
     expect(page.get_by_text("prompt is worse than fine-tune")).to_be_visible()
     page.get_by_role("textbox", name="Reason", exact=True).fill("a test of the gate")
-    page.get_by_role("button", name="Put prompt@4 to work").click()
+    page.get_by_role("button", name="Promote prompt@4").click()
     expect(page.get_by_text("“a test of the gate”")).to_be_visible()
-    page.get_by_role("button", name="Roll back").click()
-    page.get_by_role("button", name="Take it back").click()
+    page.get_by_role("button", name="Roll back", exact=True).click()
+    page.get_by_role("button", name="Roll back now").click()
     expect(page.locator(".figure .value").first).to_have_text("fine-tune@1")
 
 
@@ -155,12 +155,12 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
     page = here.open("/releases")
     trace = page.locator("details.trace").first
     trace.locator("summary").click()
-    trace.get_by_role("textbox", name="What it should have been").fill('{"topic": "lost"}')
-    trace.get_by_role("button", name="Save the correction").click()
-    expect(page.get_by_text("The correction is kept.")).to_be_visible()
+    trace.get_by_role("textbox", name="Correct answer", exact=True).fill('{"topic": "lost"}')
+    trace.get_by_role("button", name="Save correction").click()
+    expect(page.get_by_text("The correction was saved.")).to_be_visible()
     here.axe()  # the notice, too
-    page.get_by_role("button", name="Make corrections into training data").click()
-    expect(page.get_by_text(re.compile(r"examples are in data/traces-"))).to_be_visible(
+    page.get_by_role("button", name="Save corrections as training data").click()
+    expect(page.get_by_text(re.compile(r"examples were saved in data/traces-"))).to_be_visible(
         timeout=60_000
     )
     assert list((filled.folder / "data").glob("traces-*.jsonl"))
@@ -169,7 +169,7 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
 def test_two_runs_are_compared(here: Tab) -> None:
     page = here.open("/training")
     expect(page.get_by_text("kept", exact=True)).to_be_visible()  # where it stopped to get better
-    page.get_by_role("combobox", name="Compare with the run").click()
+    page.get_by_role("combobox", name="Run to compare with").click()
     page.get_by_role("option").first.click()
     runs = page.locator(".run")
     expect(runs).to_have_count(2)
@@ -228,7 +228,7 @@ def test_who_is_demoted_is_signed_out_and_a_viewer_cannot_act(
     here.wrong.clear()  # the browser calls the 401 an error
     page.goto(f"{filled.url}/studio/enter?once={people.sign_in_secret(workspace, person.id)}")
     here.open("/releases")
-    for name in ("Stop keeping", "Roll back", "Make a key", re.compile("^Put ")):
+    for name in ("Stop keeping", "Roll back", "Create key", re.compile("^Promote ")):
         expect(page.get_by_role("button", name=name)).to_have_count(0)
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_text("You are signed out.")).to_be_visible()
@@ -240,5 +240,5 @@ def test_a_link_is_good_once(owner: BrowserContext, browser: Browser, filled: St
     context = browser.new_context()
     page = context.new_page()
     page.goto(filled.link)
-    expect(page.get_by_text("This link has been used")).to_be_visible()
+    expect(page.get_by_text("This link has already been used")).to_be_visible()
     context.close()

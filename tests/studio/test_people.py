@@ -31,10 +31,10 @@ def test_an_api_key_is_shown_once(browser: Browser, up: Studio) -> None:
     store, owner = Workspace(up.folder).store, Workspace(up.folder).name
     with signed_in(browser, up, "admin") as visitor:
         page = visitor.open("/people")
-        page.get_by_label("What is the key for?").fill("the shop")
+        page.get_by_label("Name of the key", exact=True).fill("the shop")
         page.get_by_label("Budget in USD").fill("5")
-        page.get_by_role("button", name="Make a key").click()
-        shown = page.get_by_role("region", name="The new key")
+        page.get_by_role("button", name="Create key").click()
+        shown = page.get_by_role("region", name="New API key")
         expect(shown).to_contain_text("assay-")
         secret = shown.inner_text().strip()
         found = keys.find_key(store, secret)
@@ -55,21 +55,21 @@ def test_a_key_for_some_documents_is_made_and_renamed(browser: Browser, up: Stud
     store = Workspace(up.folder).store
     with signed_in(browser, up, "admin") as visitor:
         page = visitor.open("/people")
-        page.get_by_label("What is the key for?").fill("the desk")
-        page.get_by_label("Only documents with the labels").fill("public, desk")
+        page.get_by_label("Name of the key", exact=True).fill("the desk")
+        page.get_by_label("Only documents with these labels").fill("public, desk")
         page.get_by_role("checkbox", name="files").click()
-        page.get_by_role("button", name="Make a key").click()
+        page.get_by_role("button", name="Create key").click()
         refused = "a key with the scope 'files' sees more than documents with certain labels"
         expect(page.get_by_text(refused)).to_be_visible()
         page.get_by_role("button", name="Close").click()
         page.get_by_role("checkbox", name="files").click()
-        page.get_by_role("button", name="Make a key").click()
-        secret = page.get_by_role("region", name="The new key").inner_text().strip()
-        expect(page.get_by_text("only desk, public")).to_be_visible()
+        page.get_by_role("button", name="Create key").click()
+        secret = page.get_by_role("region", name="New API key").inner_text().strip()
+        expect(page.get_by_text("only labels desk, public")).to_be_visible()
         page.get_by_role("button", name="Rename the desk").click()
         page.get_by_label("New name of the key").fill("the front desk")
         visitor.axe("color-contrast")  # of what lies behind the dialog
-        page.get_by_role("button", name="Keep", exact=True).click()
+        page.get_by_role("button", name="Save", exact=True).click()
         expect(page.get_by_role("cell", name="the front desk", exact=True)).to_be_visible()
     found = keys.find_key(store, secret)
     assert found is not None
@@ -83,7 +83,7 @@ def test_a_providers_key_goes_in_and_never_out(
     with signed_in(browser, up, "admin") as visitor:
         page = visitor.open("/people?part=providers")
         page.get_by_label("Key of the provider").fill(secret)
-        page.get_by_role("button", name="Add it").click()
+        page.get_by_role("button", name="Add provider").click()
         expect(page.get_by_role("cell", name="openai", exact=True)).to_be_visible()
         expect(page.get_by_role("cell", name="kept", exact=True)).to_be_visible()
         expect(page.get_by_label("Key of the provider")).to_have_value("")
@@ -103,8 +103,8 @@ def test_people_come_by_a_link_and_are_demoted_at_once(browser: Browser, up: Stu
         page.get_by_label("Name of the person").fill("cleo")
         page.get_by_label("Role of the person").click()
         page.get_by_role("option", name="editor").click()
-        page.get_by_role("button", name="Make a link").click()
-        link = page.get_by_role("region", name="The link for cleo").inner_text().strip()
+        page.get_by_role("button", name="Add person").click()
+        link = page.get_by_role("region", name="Sign-in link for cleo").inner_text().strip()
         other = browser.new_context()
         theirs = other.new_page()
         theirs.goto(link)
@@ -112,7 +112,7 @@ def test_people_come_by_a_link_and_are_demoted_at_once(browser: Browser, up: Stu
         expect(theirs.get_by_role("link", name="Keys and people")).to_have_count(0)
         page.get_by_label("Role of cleo").click()
         page.get_by_role("option", name="viewer").click()
-        expect(page.get_by_text("cleo is viewer now.")).to_be_visible()
+        expect(page.get_by_text("cleo now has the role viewer.")).to_be_visible()
         expect(theirs.get_by_text("You are not signed in.")).to_be_visible()
         other.close()
     assert people.find(Workspace(up.folder), "cleo").role == "viewer"
@@ -122,4 +122,4 @@ def test_an_editor_sees_none_of_it(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.page
         page.goto(f"{up.url}/studio/people")
-        expect(page.get_by_text("This page is not for you")).to_be_visible()
+        expect(page.get_by_text("You cannot open this page")).to_be_visible()

@@ -40,21 +40,21 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 def test_passages_and_route_are_shown(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open("/playground")
-        page.get_by_role("combobox", name="Ask", exact=True).click()
+        page.get_by_role("combobox", name="Send to", exact=True).click()
         for name in ("plain", "knowing", "choosing"):
             option = page.get_by_role("option", name=f"{name}@1 · agent")
             if option.get_attribute("aria-selected") != "true":
                 option.click()
         page.keyboard.press("Escape")
         page.get_by_role("textbox", name="Message").fill("Is my money paid back?")
-        page.get_by_role("button", name="Ask them").click()
+        page.get_by_role("button", name="Send", exact=True).click()
 
         def column(name: str) -> Locator:
             return page.locator(".columns .card").filter(
                 has=page.get_by_role("heading", name=f"{name}@1")
             )
 
-        expect(page.get_by_text("First word after")).to_have_count(3)
+        expect(page.get_by_text("Time to first token")).to_have_count(3)
         for name in ("knowing", "choosing"):
             column(name).get_by_text("Passages used").click()
             used = column(name).get_by_role("region", name="Passages used")
@@ -62,6 +62,6 @@ def test_passages_and_route_are_shown(browser: Browser, up: Studio) -> None:
             expect(used).to_contain_text("Money is paid back.")
             expect(used).not_to_contain_text("ramp")
         expect(column("plain").get_by_text("Passages used")).to_have_count(0)
-        expect(column("choosing").locator("dl")).to_contain_text("Agentsknowing@1")
-        expect(column("knowing").locator("dl")).not_to_contain_text("Agents")
+        expect(column("choosing").locator("dl")).to_contain_text("Routeknowing@1")
+        expect(column("knowing").locator("dl")).not_to_contain_text("Route")
         visitor.axe()

@@ -27,17 +27,17 @@ def workspace(up: Studio) -> Workspace:
     return made
 
 
-def _put_to_work(visitor: Tab) -> Page:
+def _promote(visitor: Tab) -> Page:
     page = visitor.open("/releases?name=desk")
-    page.get_by_role("button", name="Put away@1 to work").click()
+    page.get_by_role("button", name="Promote away@1").click()
     return page
 
 
 def test_an_editor_is_told_whom_to_ask(browser: Browser, up: Studio, workspace: Workspace) -> None:
     with signed_in(browser, up, "editor") as visitor:
-        page = _put_to_work(visitor)
+        page = _promote(visitor)
         expect(page.get_by_text("away@1 would send them to the provider far")).to_be_visible()
-        expect(page.get_by_text("An admin can allow it")).to_be_visible()
+        expect(page.get_by_text("An admin can give consent")).to_be_visible()
     assert not workspace.providers.has_consent("far")
     assert releases.list_releases(workspace)[0]["agent"] == "near@1"
 
@@ -46,20 +46,20 @@ def test_an_admin_agrees_and_both_are_on_record(
     browser: Browser, up: Studio, workspace: Workspace
 ) -> None:
     with signed_in(browser, up, "admin") as visitor:
-        page = _put_to_work(visitor)
+        page = _promote(visitor)
         asked = page.get_by_role("dialog")
-        expect(asked).to_contain_text("May requests go to far?")
+        expect(asked).to_contain_text("Allow sending requests to far?")
         visitor.axe("color-contrast")  # of what lies behind the dialog
         asked.get_by_role("button", name="Cancel").click()
         expect(asked).to_have_count(0)
         assert not workspace.providers.has_consent("far")
-        page.get_by_role("button", name="Put away@1 to work").click()
-        asked.get_by_role("button", name="They may").click()
+        page.get_by_role("button", name="Promote away@1").click()
+        asked.get_by_role("button", name="Allow").click()
         page.get_by_role("textbox", name="Reason", exact=True).fill("a test")
-        page.get_by_role("button", name="Put away@1 to work").click()
+        page.get_by_role("button", name="Promote away@1").click()
         # What the page says of a promotion, and the button's own words, stood there before.
         expect(page.locator(".figure", has_text="away@1")).to_be_visible()
-        expect(page.get_by_text("It was put to work without a comparison")).to_be_visible()
+        expect(page.get_by_text("Promoted without a comparison")).to_be_visible()
     log = {entry.action: entry for entry in entries(workspace.store, workspace.name)}
     assert log["provider.consent"].who == "user:admin"
     assert log["release.sends_away"].details["agent"] == "away@1"

@@ -36,7 +36,7 @@ def up(served: Studio) -> Studio:
 def _open(visitor: Tab) -> Page:
     page = visitor.open("/settings")
     expect(page.locator(".cm-content")).to_contain_text("name: tickets")
-    expect(page.get_by_label("Requests a month")).to_have_value("10000")
+    expect(page.get_by_label("Requests per month")).to_have_value("10000")
     return page
 
 
@@ -49,7 +49,7 @@ def _save(page: Page) -> None:
 def test_form_and_text_are_one_and_what_follows_is_told(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor)
-        page.get_by_label("Locked to measure by").fill("30")
+        page.get_by_label("Holdout", exact=True).fill("30")
         content = page.locator(".cm-content")
         expect(content).to_contain_text("holdout: 0.3")
         expect(content).to_contain_text("# What the desk agreed on.")
@@ -61,12 +61,14 @@ def test_form_and_text_are_one_and_what_follows_is_told(browser: Browser, up: St
         page.locator(".cm-line", has_text="primary").click()
         page.keyboard.press("End")
         page.keyboard.type("\nmargin: 0.05")
-        expect(page.get_by_label("Does not matter below")).to_have_value("5")
+        expect(page.get_by_label("Margin", exact=True)).to_have_value("5")
         page.get_by_label("What did you change, and why?").fill("more to measure on")
         visitor.axe()
         _save(page)
-        expect(page.get_by_text("Saved. What follows from it")).to_be_visible()
-        expect(page.get_by_text("assay.yaml, by editor")).to_contain_text("more to measure on")
+        expect(page.get_by_text("Saved. What this changes")).to_be_visible()
+        expect(page.get_by_text("assay.yaml, saved by editor")).to_contain_text(
+            "more to measure on"
+        )
         expect(page.get_by_text("All changes saved")).to_be_visible()
     workspace = Workspace(up.folder)
     assert workspace.config is not None
@@ -80,13 +82,13 @@ def test_what_is_wrong_is_told_at_its_line_and_not_saved(browser: Browser, up: S
     before = (up.folder / "assay.yaml").read_text()
     with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor)
-        page.get_by_label("Locked to measure by").fill("95")
+        page.get_by_label("Holdout", exact=True).fill("95")
         expect(page.locator(".wrong-line")).to_contain_text("holdout: 0.95")
         expect(page.get_by_role("button", name="data.split.holdout")).to_be_visible()
         save = page.get_by_role("button", name="Save", exact=True)
         expect(save).to_be_disabled()
         visitor.axe()
-        page.get_by_label("Locked to measure by").fill("25")  # the form can take it back
+        page.get_by_label("Holdout", exact=True).fill("25")  # the form can take it back
         expect(page.locator(".wrong-line")).to_have_count(0)
         expect(save).to_be_enabled()
         page.locator(".cm-line", has_text="model:").click()
@@ -153,24 +155,24 @@ def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio) ->
         signed_in(browser, up, "editor", "ben") as second,
     ):
         hers, his = _open(first), _open(second)
-        hers.get_by_label("Requests a month").fill("500")
-        his.get_by_label("Requests a month").fill("700")
+        hers.get_by_label("Requests per month").fill("500")
+        his.get_by_label("Requests per month").fill("700")
         _save(hers)
-        expect(hers.get_by_text("assay.yaml, by ann")).to_be_visible()
+        expect(hers.get_by_text("assay.yaml, saved by ann")).to_be_visible()
         _save(his)
         told = his.get_by_role("dialog")
         expect(told).to_contain_text("ann has saved assay.yaml")
         expect(told.locator(".removed")).to_contain_text("500")
         expect(told.locator(".added")).to_contain_text("700")
         assert "monthly_requests: 500" in (up.folder / "assay.yaml").read_text()
-        told.get_by_role("button", name="Save mine on top").click()
-        expect(his.get_by_text("assay.yaml, by ben")).to_be_visible()
-        expect(hers.get_by_text("ben has saved assay.yaml meanwhile.")).to_be_visible()
+        told.get_by_role("button", name="Save mine instead").click()
+        expect(his.get_by_text("assay.yaml, saved by ben")).to_be_visible()
+        expect(hers.get_by_text("ben has saved assay.yaml in the meantime.")).to_be_visible()
 
 
 def test_a_viewer_looks(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "viewer") as visitor:
         page = _open(visitor)
-        expect(page.get_by_text("You can read this; an editor can change it.")).to_be_visible()
-        expect(page.get_by_label("What the model is told")).to_be_disabled()
+        expect(page.get_by_text("You can view this; only an editor can change it.")).to_be_visible()
+        expect(page.get_by_label("System prompt")).to_be_disabled()
         expect(page.get_by_role("button", name="Save", exact=True)).to_have_count(0)

@@ -44,7 +44,7 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
         page.set_input_files("input[type=file]", data)
         clicks += 1
         expect(page.get_by_role("heading", name="What is in pets.csv")).to_be_visible()
-        problems = page.get_by_role("region", name="Problems of the file")
+        problems = page.get_by_role("region", name="Problems in the file")
         expect(problems).to_contain_text("row 203")  # the row without an input
         expect(problems).to_contain_text("An e-mail address.")
         here.axe()
@@ -55,7 +55,7 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
             paper.write_bytes(pdf(f"Every {animal} near the river is fed by the keeper at noon."))
         page.locator("input[type=file]").set_input_files(papers)
         clicks += 1
-        expect(page.get_by_text("All files are processed.")).to_be_visible(timeout=240_000)
+        expect(page.get_by_text("All files processed.")).to_be_visible(timeout=240_000)
         expect(page.get_by_text(": can be searched")).to_have_count(3)
         expect(looking).to_be_checked()
         here.axe()
@@ -68,18 +68,20 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
         here.axe()
         start.click()
         clicks += 2
-        log = page.get_by_role("log", name="What has happened")
+        log = page.get_by_role("log", name="Job log")
         expect(log).to_contain_text("Candidate prompt", timeout=240_000)
         page.reload()  # the work does not mind
         expect(log).to_contain_text("Candidate prompt")
-        expect(page.get_by_role("button", name=re.compile("^Put "))).to_be_visible(timeout=240_000)
+        expect(page.get_by_role("button", name=re.compile("^Promote "))).to_be_visible(
+            timeout=240_000
+        )
         tried = page.get_by_role("region", name="All candidates")
         expect(tried.get_by_text("rag", exact=True)).to_be_visible()
         here.axe()
-        put = page.get_by_role("button", name=re.compile("^Put "))
+        put = page.get_by_role("button", name=re.compile("^Promote "))
         put.click()
         clicks += 1
-        # So few rows prove nothing: the best is for now, and to put it to work takes a reason.
+        # So few rows prove nothing: the best is for now, and to promote it takes a reason.
         reason = page.get_by_role("textbox", name="Reason")
         box = page.get_by_role("textbox", name="Your message")
         expect(reason.or_(box)).to_be_visible()
@@ -91,7 +93,7 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
         page.get_by_role("button", name="Send").click()
         clicks += 1
         expect(page.locator(".chat .theirs")).to_have_text(re.compile("cat|dog|parrot"))
-        page.get_by_role("button", name="Make a key").click()
+        page.get_by_role("button", name="Create key").click()
         clicks += 1
         expect(page.get_by_role("region", name="curl snippet")).to_contain_text("Bearer assay-")
         here.axe()

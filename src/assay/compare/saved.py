@@ -77,7 +77,7 @@ def as_candidates(
             Candidate(
                 name=_name(version),
                 kind=version.name,
-                title=title_of(version.name) or "an agent that was saved before",
+                title=title_of(version.name) or "an agent that was saved earlier",
                 agent=agent,
                 tried=(),
                 scores=tuple(bench.measure(agent, judged).primary_scores),

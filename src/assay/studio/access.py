@@ -107,10 +107,12 @@ class AccessMiddleware:
         if scope["method"] != "GET":
             return _render_page("Open the link in your browser.", 405)
         if _from_elsewhere(scope):  # to whatever account: what is done then is done in its name
-            return _render_page("Another page led here. Copy the link into the address bar.", 403)
+            return _render_page(
+                "The link was opened from another page. Copy it into the address bar.", 403
+            )
         found = await anyio.to_thread.run_sync(people.redeem, self.workspace, once)
         if found is None:
-            return _render_page("This link has been used, or it has expired.", 403)
+            return _render_page("This link has already been used or has expired.", 403)
         response = RedirectResponse(f"{PREFIX}/", 303)
         response.set_cookie(
             cookie_name(scope),
@@ -193,5 +195,5 @@ main {{ max-width: 32rem; padding: 2rem; }}
 h1 {{ font-size: 1.6rem; line-height: 1.25; }}</style></head><body><main>
 <p><strong>Assay</strong></p><h1>{why}</h1>
 <p>The server prints a link when it starts. On its machine, <code>assay people link NAME</code>
-prints a new one; NAME is <code>owner</code> unless somebody gave you another.</p>
+prints a new one; NAME is <code>owner</code> unless you were given another.</p>
 </main></body></html>"""

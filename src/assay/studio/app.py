@@ -36,4 +36,4 @@ class Studio:
     def welcome(self, address: str) -> str:
         """The line with a link that signs the owner in, once."""
         secret = people.owner_secret(self.workspace)
-        return f"Studio (this link is good once, for an hour): {address}{ENTER}?once={secret}"
+        return f"Studio (this link works once, within an hour): {address}{ENTER}?once={secret}"

@@ -114,7 +114,7 @@ def _register(page: Page, pages: Sequence[Page], workspace: Workspace, engines: 
         context = _make_context(request, workspace, engines, page.role)
         with _show_frame(page, pages, context, request):
             if not context.may(page.role):
-                w.empty("lock", "This page is not for you", f"It takes the role {page.role}.")
+                w.empty("lock", "You cannot open this page", f"It requires the role {page.role}.")
                 return
             try:
                 await page.build(context)
@@ -199,7 +199,11 @@ def _show_account(context: PageContext) -> None:
     with ui.element("div").classes("who"):
         ui.label(context.person.name).classes("who-name")
         ui.label(context.person.role).classes("who-role")
-    with ui.element("button").props('type=button aria-label="Light or dark"').classes("quiet") as b:
+    with (
+        ui.element("button")
+        .props('type=button aria-label="Switch between light and dark"')
+        .classes("quiet") as b
+    ):
         ui.icon("contrast")
     b.on("click", js_handler=_THEME)
     with (

@@ -160,8 +160,8 @@ def check_role(context: PageContext, role: Role) -> None:
     """
     person = people.find_signed_in(context.workspace, context.session)
     if person is None:
-        raise SignedOutError("you are not signed in any more.", fix="Ask for a new link.")
+        raise SignedOutError("you are no longer signed in.", fix="Ask for a new link.")
     if not person.may(role):
         raise NotAllowedError(
-            f"this takes the role {role}; yours is {person.role}.", fix="Ask an admin."
+            f"this requires the role {role}; yours is {person.role}.", fix="Ask an admin."
         )

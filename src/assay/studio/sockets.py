@@ -134,7 +134,7 @@ class Sockets:
                 failed = False
             except Exception as error:  # a database that is away, for an hour perhaps: told once
                 if not failed:
-                    log.warning("sessions could not be looked at: %s", error)
+                    log.warning("sessions could not be checked: %s", error)
                 failed = True
 
     async def _end_those_that_are_over(self) -> None:

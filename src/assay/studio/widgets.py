@@ -320,7 +320,7 @@ def format_size(bytes: int) -> str:
 def format_author(who: str) -> str:
     """Who did something, as the store names them (`user:ann`, `cli:ann`), for a person."""
     kind, _, name = who.partition(":")
-    return {"user": name, "cli": f"{name}, at the command line"}.get(kind, who)
+    return {"user": name, "cli": f"{name}, on the command line"}.get(kind, who)
 
 
 def code(content: str, label: str) -> None:

@@ -24,8 +24,8 @@ MOST = 4
 KINDS = {
     "release": "release",
     "agent": "agent",
-    "version": "trained version",
-    "base": "model as it comes",
+    "version": "version",
+    "base": "base model",
 }
 
 
@@ -33,35 +33,33 @@ async def build(context: PageContext) -> None:
     """Who is asked, what, and their answers."""
     w.title(
         "Playground",
-        "Ask several at once what you would ask one. What is in a release is asked exactly as its "
-        "callers would ask it; nothing of this is kept.",
+        "Send one message to several models, agents or releases at once. A release answers exactly "
+        "as it answers its callers; nothing is kept.",
     )
     offered = await context.read(playground.answerable_models)
     if not offered:
-        w.empty(
-            "forum", "There is nobody to ask yet", "A model is pulled with `assay models pull`."
-        )
+        w.empty("forum", "No models yet", "Fetch one with `assay models pull`.")
         return
     with w.card():
         with w.row("top-aligned"):
             names = {one.name: f"{one.name} · {KINDS[one.kind]}" for one in offered}
             who = ui.select(names, multiple=True, value=_choose_first(offered)).props("use-chips")
-            w.field("Ask", who, f"Up to {MOST}.")
+            w.field("Send to", who, f"Up to {MOST}.")
             with ui.element("div").classes("narrow"):
-                made = ui.number(min=0, max=2, step=0.1, placeholder="as it is set")
-                temperature = w.field("Temperature", made, "0: always the same.")
+                made = ui.number(min=0, max=2, step=0.1, placeholder="default")
+                temperature = w.field("Temperature", made, "0: always the same answer.")
             with ui.element("div").classes("narrow"):
-                made = ui.number(min=1, max=4096, precision=0, placeholder="as it is")
+                made = ui.number(min=1, max=4096, precision=0, placeholder="default")
                 label = "Longest answer"
                 most = w.field(label, made, "In tokens.", name="Longest answer, in tokens")
-        with w.details("Instructions of your own"):
-            w.text("They take the place of a release's own instructions for this try.", "soft note")
-            system = w.label_input(ui.textarea().props("autogrow"), "Instructions of your own")
+        with w.details("Custom instructions"):
+            w.text("They replace a release's own instructions for these requests.", "soft note")
+            system = w.label_input(ui.textarea().props("autogrow"), "Custom instructions")
         entry = w.field(
             "Message", ui.textarea(placeholder="What would a customer write?").props("autogrow")
         )
         with w.row():
-            go = w.button("Ask them", kind="primary", icon="send")
+            go = w.button("Send", kind="primary", icon="send")
             stop = w.button("Stop", icon="stop")
             stop.set_visibility(False)
             w.text("Ctrl + Enter", "soft note")
@@ -133,15 +131,15 @@ class _Column:
         rate = (reply.completion_tokens or 0) / reply.seconds if reply.seconds else 0.0
         self._tell(
             {
-                "Cost, by itself": wording.usd(reply.usd),
-                "First word after": wording.seconds(reply.first_s),
-                "In all": f"{wording.seconds(reply.seconds)} ({rate:.0f} tokens/s)",
-                "Tokens in, out": ", ".join(
+                "Cost without other load": wording.usd(reply.usd),
+                "Time to first token": wording.seconds(reply.first_s),
+                "Total time": f"{wording.seconds(reply.seconds)} ({rate:.0f} tokens/s)",
+                "Input, output tokens": ", ".join(
                     format_tokens(tokens)
                     for tokens in (reply.prompt_tokens, reply.completion_tokens)
                 ),
-                **({"Agents": reply.route} if reply.route else {}),
-                "Ended": "by itself" if reply.finish == "stop" else "cut at the limit",
+                **({"Route": reply.route} if reply.route else {}),
+                "Ended": "normally" if reply.finish == "stop" else "cut off at the limit",
             }
         )
         if not self.used.is_deleted:

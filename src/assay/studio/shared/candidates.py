@@ -35,7 +35,7 @@ class CandidateBoxes:
         title = spec.title[:1].upper() + spec.title[1:]
         with w.row() as self._lines[name]:
             self.boxes[name] = w.label_input(ui.checkbox(title, value=chosen), title)
-            w.term("what is it?", spec.explanation)
+            w.term("What is this?", spec.explanation)
 
     def is_shown(self, name: str) -> bool:
         """Whether a candidate's box can be seen."""

@@ -27,14 +27,14 @@ def describe_reply(reply: Reply) -> str:
     """The tokens, seconds and price of an answer, in a line."""
     parts = [
         f"{format_tokens(reply.prompt_tokens)} + {format_tokens(reply.completion_tokens)} tokens",
-        f"{wording.seconds(reply.first_s)} to the first word",
-        f"{wording.seconds(reply.seconds)} in all",
+        f"{wording.seconds(reply.first_s)} to first token",
+        f"{wording.seconds(reply.seconds)} total",
         f"{wording.usd(reply.usd)}" if reply.usd is not None else "cost unknown",
     ]
     if reply.route:
-        parts.append(f"asked {reply.route}")
+        parts.append(f"route {reply.route}")
     if reply.finish == "length":
-        parts.append("cut at the limit")
+        parts.append("cut off at the limit")
     return " · ".join(parts)
 
 
@@ -50,7 +50,7 @@ def show_passages(reply: Reply) -> None:
 def chat_card(context: PageContext, name: str) -> None:
     """A conversation with whatever `name` stands for."""
     turns: list[Message] = []
-    with w.section(f"Try {name}", "As any program would ask it. Nothing of this is kept."):
+    with w.section(f"Try {name}", "It answers as it answers any program. Nothing is kept."):
         log = ui.element("div").classes("chat").props("role=log aria-live=polite")
         with w.row("ask"):
             entry = w.label_input(
@@ -88,7 +88,7 @@ def chat_card(context: PageContext, name: str) -> None:
 def snippets_card(context: PageContext, name: str) -> None:
     """Snippets to copy, and a key to put into them."""
     with w.section(
-        "Call it from your programs", "It speaks OpenAI's language: any client will do."
+        "Call it from your programs", "It is compatible with the OpenAI API: any client works."
     ):
         shown = ui.element("div").classes("stack")
 
@@ -107,8 +107,8 @@ def snippets_card(context: PageContext, name: str) -> None:
         async def click() -> None:
             show(await context.do(make_key, f"{name}, from the studio"))
             made.disable()
-            note.text = "The key is shown this once. Copy it now."
+            note.text = "The key is shown only once. Copy it now."
 
         with w.row():
-            made = w.button("Make a key", click, icon="key")
-            note = w.text("It can chat, and nothing else.", "soft note")
+            made = w.button("Create key", click, icon="key")
+            note = w.text("It can only be used for chat.", "soft note")

@@ -110,7 +110,7 @@ class Controls(Generic[S]):
             return {path: int(value) if whole else round(value / 100 if percent else value, 8)}
 
         made = ui.number(min=least, max=100 if percent else None, step=step).props(TYPING)
-        shown = f"{label}, in 100" if percent else label
+        shown = f"{label} (%)" if percent else label
         self._control(w.field(shown, made, hint, meaning=meaning, name=label), show, write)
 
     async def _changed(self, control: Control[S]) -> None:

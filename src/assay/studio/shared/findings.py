@@ -16,7 +16,7 @@ FORMATS = {
     "parquet": "a Parquet table",
     "openai-chat": "conversations (OpenAI's format)",
     "json-objects": "JSON records",
-    "jsonl-objects": "JSON records, one a line",
+    "jsonl-objects": "JSON records, one per line",
 }
 TASKS = {
     "label": "sort messages into labels",
@@ -25,11 +25,11 @@ TASKS = {
 }
 PERSONAL = ("secret", "card-number", "iban", "email", "phone")
 REPEATED = (
-    "The same, or nearly the same, as an earlier row. They are kept on one side of the lock, so "
-    "that no answer leaks."
+    "Identical or nearly identical to an earlier row. They are kept in the same part of the split, "
+    "so that no holdout answer leaks."
 )
 SHOWN_PLACES = 6
-KINDS = {"error": ("Left out", "bad"), "warning": ("Look at it", "warn"), "notice": ("Note", "")}
+KINDS = {"error": ("Left out", "bad"), "warning": ("Check", "warn"), "notice": ("Note", "")}
 
 
 def found_card(found: FileFindings) -> None:
@@ -38,7 +38,7 @@ def found_card(found: FileFindings) -> None:
     assert report is not None
     with w.section(f"What is in {found.file.name}"):
         with w.row("figures"):
-            row_figures(report, "They have an error, named below.", REPEATED)
+            row_figures(report, "These rows have errors, listed below.", REPEATED)
             personal = sum(report.counts.get(code, 0) for code in PERSONAL)
             w.figure(
                 f"{personal:,}",
@@ -49,7 +49,7 @@ def found_card(found: FileFindings) -> None:
         read = FORMATS.get(report.format, report.format)
         line = f"The file was read as {read}."
         if found.draft is not None:
-            line += f" The job seems to be: {TASKS[found.draft.proposal.task]}."
+            line += f" The task seems to be: {TASKS[found.draft.proposal.task]}."
         w.text(line)
         if found.draft is not None:
             for reason in found.draft.proposal.reasons:
@@ -58,16 +58,16 @@ def found_card(found: FileFindings) -> None:
 
 def row_figures(report: CheckReport, rejected: str = "", repeated: str = "") -> None:
     """How many rows of a file can be used, cannot, or are repeated; with what that means."""
-    w.figure(f"{report.valid:,}", "examples that can be used")
+    w.figure(f"{report.valid:,}", "usable examples")
     w.figure(f"{report.rejected:,}", "rows left out", rejected)
-    w.figure(f"{report.exact + report.near:,}", "repeated examples", repeated)
+    w.figure(f"{report.exact + report.near:,}", "duplicate examples", repeated)
 
 
 def problems_card(report: CheckReport) -> None:
     """Every kind of problem, with the rows where it stands."""
     if not report.counts:
         with w.card("tight"):
-            w.text("Nothing was found to be wrong with it.", "good")
+            w.text("No problems found.", "good")
         return
     places: dict[str, list[Problem]] = defaultdict(list)
     for problem in report.problems:
@@ -76,7 +76,7 @@ def problems_card(report: CheckReport) -> None:
     codes = sorted(report.counts, key=lambda code: (order[CODES[code][0]], -report.counts[code]))
     with (
         w.section("What to look at", "Rows with an error are left out; all others are kept."),
-        w.table("", "What", "#Rows", "Where", label="Problems of the file"),
+        w.table("", "Problem", "#Rows", "Where", label="Problems in the file"),
     ):
         for code in codes:
             _problem(code, report.counts[code], places[code])

@@ -239,7 +239,7 @@ class FormAndText(ABC, Generic[S, D]):
             self._state = w.text("", "soft state", "span").props("role=status")
             self._others = w.text("", "warn", "span").props("role=status")
             if not self._open:
-                w.text("You can read this; an editor can change it.", "soft")
+                w.text("You can view this; only an editor can change it.", "soft")
                 return
             prompt = "What did you change, and why?"
             self._message = w.label_input(ui.input(placeholder=prompt), prompt)
@@ -281,22 +281,22 @@ class FormAndText(ABC, Generic[S, D]):
         if self._is_gone:
             return
         differs = now.hash != self._draft.hash
-        self._others.text = f"{self._describe_save(now)} meanwhile." if differs else ""
+        self._others.text = f"{self._describe_save(now)} in the meantime." if differs else ""
 
     async def _resolve_conflict(self) -> None:
         theirs = await self._read()
         why = self._read_message(theirs)
         under = (
             f"{self._describe_save(theirs)} since you opened this{f': {why}' if why else ''}. "
-            "Nothing was overwritten, and nothing of yours is lost."
+            "Nothing was overwritten, and your changes are not lost."
         )
         with open_dialog("Somebody else has saved a change", under, "wide-dialog") as dialog:
-            w.text("From theirs to yours:", "strong note")
+            w.text("Changes from theirs to yours:", "strong note")
             show_differences(theirs.text, self._text)
             with w.row():
-                w.button("Go on editing mine", lambda: dialog.submit("back"))
-                w.button("Take theirs", lambda: dialog.submit("theirs"))
-                w.button("Save mine on top", lambda: dialog.submit("mine"), kind="primary")
+                w.button("Keep editing mine", lambda: dialog.submit("back"))
+                w.button("Use theirs", lambda: dialog.submit("theirs"))
+                w.button("Save mine instead", lambda: dialog.submit("mine"), kind="primary")
         chosen = await read_choice(dialog)
         if chosen == "theirs":
             await self._leave()
@@ -327,10 +327,10 @@ def show_differences(before: str, after: str) -> None:
     """The lines that differ between two texts; a sign says how, not colour alone."""
     found = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2))
     if not found:
-        w.text("They are the same.", "soft note")
+        w.text("They are identical.", "soft note")
         return
     with w.set_label(
-        ui.element("div").classes("diff").props("tabindex=0 role=region"), "What differs"
+        ui.element("div").classes("diff").props("tabindex=0 role=region"), "Differences"
     ):
         for one in found[2:]:
             if one.startswith("@@"):

@@ -111,7 +111,7 @@ class EventLog:
     """The newest lines that a job has said; made where a card is open."""
 
     def __init__(self) -> None:
-        self._box = w.set_label(ui.element("div").classes("stack events"), "What has happened")
+        self._box = w.set_label(ui.element("div").classes("stack events"), "Job log")
         self._box.props("role=log aria-live=polite")
 
     def show(self, lines: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Putting an agent to work under a name: the form, and the gate's answer."""
+"""Promoting an agent under a name: the form, and the gate's answer."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ async def with_consent(
             if not context.may("admin"):
                 raise UsageError(
                     error.what,
-                    fix="An admin can allow it: Keys and people, Providers, Allow rows.",
+                    fix="An admin can give consent: Keys and people, Providers, Give consent.",
                 ) from None
-            why = f"{error.what} Who runs it can read that, and this project's rows."
-            if not await confirm(f"May requests go to {error.provider}?", why, "They may"):
+            why = f"{error.what} Whoever runs it can read them, and this project's rows."
+            if not await confirm(f"Allow sending requests to {error.provider}?", why, "Allow"):
                 return None
             await context.do(allow_provider, error.provider)
 
@@ -62,18 +62,18 @@ def promotion_form(
         name: of the release, to begin with.
         fixed: the name cannot be changed.
     """
-    hint = "Programs ask for this name; what answers can change."
+    hint = "Programs request this name; the agent behind it can change."
     with w.row("top-aligned"):
-        name_input = w.field("Name to call it by", ui.input(value=name), hint)
+        name_input = w.field("Release name", ui.input(value=name), hint)
         name_input.set_enabled(not fixed)
     why = ui.element("div").classes("stack")
     why.set_visibility(False)
     with why:
         refused = w.text("", "warn")
         reason = w.field(
-            "Promote it all the same, because",
+            "Reason to promote it anyway",
             ui.input(),
-            "Your reason is kept in the history.",
+            "Your reason is recorded in the history.",
             name="Reason",
         )
 
@@ -92,7 +92,7 @@ def promotion_form(
                 return
             if release is None:
                 return
-            notify(f"{release.name} is answered by {release.label} now.")
+            notify(f"{release.label} now answers requests to {release.name}.")
             again = done(release)
             if again is not None:
                 await again
@@ -100,8 +100,8 @@ def promotion_form(
             go.props(remove="loading")
 
     with w.row():
-        go = w.button(f"Put {label} to work", click, kind="primary", icon="rocket_launch")
-        w.text("Before the change, the engine that will serve is asked to prove that it answers as "
+        go = w.button(f"Promote {label}", click, kind="primary", icon="rocket_launch")
+        w.text("Before the change, the serving engine must pass a check that it answers as "
              "measured.", "soft note")  # fmt: skip
 
 

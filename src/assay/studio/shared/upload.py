@@ -108,8 +108,8 @@ class DocumentUpload:
             ui.icon("upload_file").props("aria-hidden=true").classes("drop-icon")
             w.heading(*what)
             w.text(
-                "PDF, Word, PowerPoint, HTML, Markdown, e-mail, text: many at once. They stay on "
-                "this machine.",
+                "PDF, Word, PowerPoint, HTML, Markdown, e-mail or text, many at once. They "
+                "stay on this machine.",
                 "soft",
             )
             file_picker(
@@ -119,7 +119,7 @@ class DocumentUpload:
         self._card.set_visibility(False)
         with self._card:
             self._head = w.text("", "strong").props("role=status")
-            self._bar = w.bar(None, "Documents are being read")
+            self._bar = w.bar(None, "Reading documents")
             self._list = ui.element("ul").classes("brought")
         self._timer = ui.timer(SHOWN_EVERY_S, self._show, active=False)
 
@@ -164,7 +164,7 @@ class DocumentUpload:
 
     async def _index(self, sources: list[SourceFile]) -> None:
         for source in sources:
-            self._mark(self._lines[source.document], source.document, "being read", "")
+            self._mark(self._lines[source.document], source.document, "reading", "")
         try:
             added = await self._context.do(index_documents, self._base, sources, self._progress)
         except AssayError as error:
@@ -193,7 +193,7 @@ class DocumentUpload:
 
     def _show(self) -> None:
         if not self._working:
-            self._head.text = "All files are processed."
+            self._head.text = "All files processed."
             self._bar.set_visibility(False)
             return
         self._bar.set_visibility(True)

@@ -9,20 +9,20 @@ from assay.studio import widgets as w
 
 STYLES = {"recommend": "accent", "none": "lost", "cannot_tell": "open"}
 MEANINGS = {
-    "right": "Measured on examples that were locked away and never used for building anything.",
+    "right": "Measured on the holdout, which is locked and never used for building anything.",
     "interval": (
         "If the measurement were repeated on other examples of the same kind, the true value would "
         "lie in such a range 95 times in 100."
     ),
     "month": (
         "A twelfth of the first year's cost to own: people's hours, training, every request at "
-        "your volume, the machine while it is kept on, and keeping it up to date."
+        "your volume, the machine while it is on, and upkeep."
     ),
     "latency": "Half of the answers come faster than this, with one request at a time.",
-    "even": "From so many requests on, what training cost has been earned back.",
+    "even": "The number of requests after which the cost of training is recovered.",
     "effect": (
-        "The smallest difference that this number of examples can show. Smaller ones may be there "
-        "and stay hidden."
+        "The smallest difference that this number of examples can detect. Smaller ones may exist "
+        "undetected."
     ),
 }
 
@@ -35,7 +35,7 @@ def find_recommended(result: Result) -> CandidateResult | None:
 
 def candidate_title(one: CandidateResult) -> str:
     """What a candidate is, in words."""
-    return one.title or registry.title_of(one.kind) or "an agent that was saved before"
+    return one.title or registry.title_of(one.kind) or "an agent that was saved earlier"
 
 
 def verdict_card(result: Result) -> None:
@@ -51,9 +51,9 @@ def verdict_card(result: Result) -> None:
                 meaning = wording.score_meaning(result)
                 w.figure(wording.in_100(best.score), meaning, MEANINGS["right"])
                 w.figure(wording.named_interval(result, best), "likely range", MEANINGS["interval"])
-                w.figure(wording.monthly(best), "a month to own", MEANINGS["month"])
+                w.figure(wording.monthly(best), "cost to own per month", MEANINGS["month"])
                 w.figure(
-                    wording.seconds(best.latency_p50_s), "a typical answer", MEANINGS["latency"]
+                    wording.seconds(best.latency_p50_s), "typical answer time", MEANINGS["latency"]
                 )
         w.text(verdict.reason)
         w.text(worth.fine_tuning(result))

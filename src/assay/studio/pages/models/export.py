@@ -25,22 +25,22 @@ from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.job_progress import JobCard, state_badge
 
 FORMS = {
-    "adapter": "adapter: what was trained alone, for PEFT",
-    "merged": "merged: a whole model, for transformers, TGI, SGLang",
+    "adapter": "adapter: the trained weights only, for PEFT",
+    "merged": "merged: the complete model, for transformers, TGI, SGLang",
     "gguf": "gguf: one file, for llama.cpp",
-    "gguf-8bit": "gguf-8bit: the same in 8 bits a weight, half as large",
-    "gguf-4bit": "gguf-4bit: the same in 4 bits a weight, a third as large",
+    "gguf-8bit": "gguf-8bit: the same at 8 bits per weight, half the size",
+    "gguf-4bit": "gguf-4bit: the same at 4 bits per weight, a third of the size",
     "ollama": "ollama: a GGUF file with a Modelfile",
     "vllm": "vllm: a folder with a script that serves it",
     ONNX: "onnx: a classifier, for onnxruntime",
 }
 """The forms of `assay.release.forms`, for people."""
 GATE = (
-    "Validation prompts are asked of both: of the engine that evaluated the version and of what "
-    "was written. The files stay only if prompts are spelled alike, the score is no worse by a "
-    "point, what is expected next is nearly the same, and answers differ only where two were about "
-    "as likely. A classifier has to give the same labels, with probabilities that differ by no "
-    "more than rounding explains."
+    "Validation prompts are sent to both the engine that evaluated the version and the exported "
+    "files. The files are kept only if both tokenize the prompts identically, the score is less "
+    "than one point lower, the next-token probabilities are nearly the same, and answers differ "
+    "almost only where two tokens were about equally likely. A classifier must give the same "
+    "labels, and its probabilities may differ only by rounding."
 )
 DOWNLOAD = "/exports/{id}.zip"
 SHOWN = 20
@@ -83,29 +83,31 @@ async def export_card(context: PageContext, ids: Sequence[str]) -> None:
             JobCard(context, one.job, what, lambda _: _reload())
     if not found and not context.may("editor"):
         return
-    with w.section("Export", "Files by which another program answers the same."):
+    with w.section("Export", "Files with which another program gives the same answers."):
         if context.may("editor") and (ids or agents):
             _show_form(context, ids, agents)
         over = [one for one in found if one.job.status in OVER]
         if over:
-            with w.table("What", "As", "State", "When", "#Size", "", label="Exports"):
+            with w.table("Name", "Format", "State", "Created", "#Size", "", label="Exports"):
                 for one in over[:SHOWN]:
                     _show_line(context, one)
             newest = over[0]
             if newest.bytes is not None:
                 _show_files(newest)
             elif newest.job.status == "failed":
-                w.text(f"Nothing was written as {newest.to}: {newest.job.error}", "pre bad")
+                w.text(f"The export as {newest.to} failed: {newest.job.error}", "pre bad")
 
 
 def _show_form(context: PageContext, ids: Sequence[str], agents: Sequence[str]) -> None:
     names = {id: id[:SHORT] for id in ids} | {agent: agent for agent in agents}
     with w.row():
         version = w.field(
-            "What", ui.select(names, value=next(iter(names))), name="Version or agent to export"
+            "Version or agent",
+            ui.select(names, value=next(iter(names))),
+            name="Version or agent to export",
         )
         to = w.field(
-            "As", ui.select(FORMS, value="gguf" if ids else ONNX), name="Form of the export"
+            "Format", ui.select(FORMS, value="gguf" if ids else ONNX), name="Export format"
         )
 
         def propose() -> None:
@@ -119,7 +121,7 @@ def _show_form(context: PageContext, ids: Sequence[str], agents: Sequence[str]) 
             _reload()
 
         w.button("Export", click, kind="primary", icon="output").classes("beside-field")
-    w.term("Only if it answers the same", GATE)
+    w.term("Kept only if its answers match", GATE)
 
 
 def _show_line(context: PageContext, one: Export) -> None:
@@ -142,35 +144,35 @@ def _show_line(context: PageContext, one: Export) -> None:
 def _show_files(one: Export) -> None:
     result: dict[str, Any] = one.job.result or {}
     _show_parity(one, result["parity"])
-    w.text(f"Its files: {', '.join(result['files'])}.", "soft note")
+    w.text(f"Files: {', '.join(result['files'])}.", "soft note")
     if result["command"]:
-        what = "To ask it" if one.to == ONNX else "To serve it"
-        w.code(result["command"], f"{what}, in the folder of these files")
+        what = "query it" if one.to == ONNX else "serve it"
+        w.code(result["command"], f"Command to {what}, run in the folder with these files")
 
 
 def _show_parity(one: Export, parity: dict[str, Any]) -> None:
     if one.to == ONNX:
         w.text(
-            f"The newest one answers the same: all labels of {parity['rows']} validation rows are "
-            f"equal, and probabilities differ by at most {parity['largest']:.1e}, where rounding "
-            f"explains {parity['allowed']:.1e}."
+            f"The newest export gives the same answers: all labels of {parity['rows']} validation "
+            f"rows match, and probabilities differ by at most {parity['largest']:.1e}; rounding "
+            f"explains up to {parity['allowed']:.1e}."
         )
         return
     next_token = (  # results that are older may lack both
         ""
         if parity["divergence"] is None
-        else f" What comes next differs by {parity['divergence']:.1e} nats in the mean."
+        else f" The mean divergence of the next token is {parity['divergence']:.1e} nats."
     )
     if parity.get("near_ties"):
         evaluated, target = parity["formats"]
         next_token += (
-            f" {parity['near_ties']} answers part where two tokens were about as likely, which "
-            f"{evaluated} there and {target} here explain."
+            f" {parity['near_ties']} answers differ where two tokens were about equally likely, "
+            f"which the formats explain: {evaluated} when evaluated, {target} here."
         )
     w.text(
-        f"The newest one answers the same: over {parity['prompts']} validation prompts its score "
-        f"is {parity['target']:.4f}, {parity['evaluated']:.4f} as evaluated; "
-        f"{parity['equal_answers']} answers are equal to the letter.{next_token}"
+        f"The newest export gives the same answers: on {parity['prompts']} validation prompts it "
+        f"scores {parity['target']:.4f}, the evaluated version {parity['evaluated']:.4f}; "
+        f"{parity['equal_answers']} answers are identical.{next_token}"
     )
 
 

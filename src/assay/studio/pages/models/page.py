@@ -19,8 +19,8 @@ PATH = "/models"
 PARTS = {"models": "Base models", "versions": "Versions"}
 MEANINGS = {
     "tuning": (
-        "Memory that training an adapter on the model takes at the very least, about; long rows "
-        "take more. What a training of yours takes is counted exactly before it begins."
+        "The approximate minimum for training an adapter on the model; long rows need more. The "
+        "exact need of your training is calculated before it starts."
     ),
 }
 
@@ -45,7 +45,7 @@ async def build(context: PageContext) -> None:
     wanted = ui.context.client.request.query_params.get("part", "models")
     w.title(
         "Models",
-        "Base models are what one starts from; versions are what your examples have made of them.",
+        "Base models are starting points; versions are models trained from them on your examples.",
     )
     panels = w.tab_panels(PARTS, wanted)
     with panels["models"]:
@@ -64,13 +64,13 @@ async def _show_base_models(context: PageContext) -> None:
             w.text(str(pulls[0].error), "pre")
     with w.section(
         "Base models",
-        "Starters, which come from your package index, and what was fetched to this machine.",
+        "Starter models, which come from your package index, and models fetched to this machine.",
     ):
-        with w.table("Model", "What it is", "Here", "#Size", "Licence", "#Memory to tune", "",
-                   label="Base models"):  # fmt: skip
+        with w.table("Model", "Description", "State", "#Size", "Licence",
+                   "#Memory to fine-tune", "", label="Base models"):  # fmt: skip
             for model in found:
                 _show_model(context, model)
-        w.term("Memory to tune", MEANINGS["tuning"])
+        w.term("Memory to fine-tune", MEANINGS["tuning"])
     if context.may("editor"):
         _show_fetch_form(context)
 
@@ -78,20 +78,22 @@ async def _show_base_models(context: PageContext) -> None:
 def _show_model(context: PageContext, model: BaseModel) -> None:
     with w.cells(model.ref, model.summary):
         with ui.element("td"):
-            w.badge(*(("here", "good") if model.ready else ("not fetched", "")))
+            w.badge(*(("ready", "good") if model.ready else ("not fetched", "")))
         w.text(w.format_size(model.disk_bytes), "number", "td")
         w.text(model.licence or "unknown", tag="td")
         takes = (
-            "never" if model.tuning_bytes is None else f"about {w.format_size(model.tuning_bytes)}"
+            "not trainable"
+            if model.tuning_bytes is None
+            else f"about {w.format_size(model.tuning_bytes)}"
         )
         w.text(takes, "number", "td")
         with w.cell("acts"):
             if model.ready:
                 w.button(
-                    "Look",
+                    "View",
                     lambda: _show_facts(context, model.ref),
                     kind="link",
-                    name=f"Look at {model.ref}",
+                    name=f"View {model.ref}",
                 )
             elif context.may("editor"):
                 w.button(
@@ -105,7 +107,7 @@ def _show_model(context: PageContext, model: BaseModel) -> None:
 def _show_fetch_form(context: PageContext) -> None:
     with w.section(
         "Fetch another model",
-        "Safetensors and GGUF alone: other weights can run code when they are opened, and are "
+        "Only Safetensors and GGUF: other formats can run code when they are opened, and are "
         "refused.",
     ):
         w.query_row(
@@ -116,8 +118,8 @@ def _show_fetch_form(context: PageContext) -> None:
             placeholder="org/name",
         )
         w.text(
-            "An id of the Hugging Face hub. A folder or GGUF file on the server's machine is named "
-            "at the command line.",
+            "A Hugging Face Hub ID. To use a folder or GGUF file on the server, name it on the "
+            "command line.",
             "hint",
             "div",
         )
@@ -134,16 +136,16 @@ def _reload() -> None:
 
 async def _show_facts(context: PageContext, ref: str) -> None:
     def show(found: ModelInfo) -> None:
-        with w.table("What", "Is", label=f"Facts of {ref}"):
+        with w.table("Property", "Value", label=f"Properties of {ref}"):
             w.line("Architecture", found.architecture)
             w.line("Parameters", f"{found.parameters:,}")
-            w.line("Context", f"{found.context_length:,} tokens")
-            w.line("On disk", w.format_size(found.disk_bytes))
+            w.line("Context length", f"{found.context_length:,} tokens")
+            w.line("Size on disk", w.format_size(found.disk_bytes))
             w.line("Licence", found.licence or "unknown")
             w.line("Weights (sha256)", found.sha256)
-            w.line("Chat template (sha256)", found.template_sha256 or "none: a base model")
+            w.line("Chat template (sha256)", found.template_sha256 or "none: not a chat model")
 
-    await show_record(ref, "Reading it", context.do(describe_model, ref), show)
+    await show_record(ref, "Reading the model", context.do(describe_model, ref), show)
 
 
 PAGE = Page(PATH, "Models", "view_in_ar", "Build", "viewer", build)

@@ -53,20 +53,23 @@ async def versions_tab(context: PageContext) -> None:
         w.empty(
             "model_training",
             "No versions yet",
-            "A training makes one: an adapter, with a record of all that made it.",
+            "A training creates one: an adapter, with a record of everything that went into it.",
             act=("Compare", "/compare"),
         )
         await export_card(context, [])
         return
     with (
-        w.section("Versions", "Each is named by the hash of all that made it, and never changes."),
+        w.section(
+            "Versions",
+            "Each is named by a hash of everything that went into it, and never changes.",
+        ),
         w.table(
             "Version",
-            "Base",
+            "Base model",
             "Method",
             "Saved",
             "#Validation loss",
-            "Continues",
+            "Continued from",
             "Used by",
             "",
             label="Versions",
@@ -95,10 +98,10 @@ def _show_version(context: PageContext, one: dict[str, Any]) -> None:
         ui.element("td"),
     ):
         w.button(
-            "Look",
+            "View",
             lambda: _show_facts(context, one["id"]),
             kind="link",
-            name=f"Look at {one['id'][:SHORT]}",
+            name=f"View {one['id'][:SHORT]}",
         )
 
 
@@ -106,28 +109,28 @@ async def _show_facts(context: PageContext, id: str) -> None:
     def show(found: dict[str, Any]) -> None:
         with (
             ui.element("div").classes("reading"),
-            w.table("What", "Is", label=f"What made {id[:SHORT]}"),
+            w.table("Property", "Value", label=f"Record of {id[:SHORT]}"),
         ):
             for name, value in found.items():
                 w.line(name, "unknown" if value is None else _format_value(value))
 
     await show_record(
         f"Version {id[:SHORT]}",
-        "Checking its files",
+        "Checking the files",
         context.do(read_facts, id),
         show,
-        under="All that made it. Its files were checked just now.",
+        under="Everything that went into it. Its files have just been verified.",
     )
 
 
 def _show_comparison(context: PageContext, found: list[dict[str, Any]]) -> None:
     labels = {one["id"]: f"{one['id'][:SHORT]}, {one['saved_at'][:10]}" for one in found}
     ids = list(labels)
-    with w.section("What two were made of differently"):
+    with w.section("Compare two versions", "Shows the settings and rows that differ."):
         with w.row():
-            one = w.field("The one", ui.select(labels, value=ids[1]), name="The one version")
-            other = w.field("The other", ui.select(labels, value=ids[0]), name="The other version")
-            w.button("Compare them", lambda: show(), kind="primary").classes("beside-field")
+            one = w.field("First", ui.select(labels, value=ids[1]), name="First version")
+            other = w.field("Second", ui.select(labels, value=ids[0]), name="Second version")
+            w.button("Compare", lambda: show(), kind="primary").classes("beside-field")
         shown = ui.element("div").classes("stack").props("aria-live=polite")
 
         latest = LatestRequest()
@@ -143,10 +146,10 @@ def _show_comparison(context: PageContext, found: list[dict[str, Any]]) -> None:
 
 def _show_differences(diff: dict[str, Any]) -> None:
     if not diff["fields"]:
-        w.text("The records say the same.", "soft")
+        w.text("The two records are identical.", "soft")
     else:
         heads = diff["first"][:SHORT], diff["second"][:SHORT]
-        with w.table("What", *heads, label="Differences"):
+        with w.table("Property", *heads, label="Differences"):
             for path, (before, after) in diff["fields"].items():
                 w.line(path, _format_value(before), _format_value(after))
     for part, only in diff["rows"].items():
@@ -160,7 +163,7 @@ def _show_differences(diff: dict[str, Any]) -> None:
 def _show_row_search(context: PageContext) -> None:
     with w.section(
         "Which versions trained on this row?",
-        "A version remembers what it was trained on, also after the row is deleted.",
+        "A version records what it was trained on, even after the row is deleted.",
     ):
 
         async def search(example: str) -> None:
@@ -170,27 +173,27 @@ def _show_row_search(context: PageContext) -> None:
                 _show_trained_on(example, found)
 
         w.query_row(
-            "Id of an example",
-            "Find them",
+            "Example ID",
+            "Find versions",
             "search",
             search,
-            placeholder="id of an example, or the hash of its content",
+            placeholder="Example ID or content hash",
         )
         shown = ui.element("div").classes("stack").props("aria-live=polite")
 
 
 def _show_trained_on(example: str, found: dict[str, Any]) -> None:
     if not found["versions"]:
-        w.text(f"No version saw {example}.")
+        w.text(f"No version used {example}.")
     for one in found["versions"]:
         used = f", used by {', '.join(one['agents'])}" if one["agents"] else ""
         w.text(f"{one['id'][:SHORT]}: {', '.join(one['as'])}{used}")
     if found["agents"]:
         held = ", ".join(found["agents"])
-        w.text(f"These agents show it, look it up or learned from it: {held}.")
+        w.text(f"Agents that show it, look it up or learned from it: {held}.")
     if found["unknown"]:
         w.text(
-            f"Of {len(found['unknown'])} older versions it is not known which rows they saw.",
+            f"Older versions without a record of the rows they used: {len(found['unknown'])}.",
             "soft note",
         )
 

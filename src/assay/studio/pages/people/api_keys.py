@@ -17,13 +17,13 @@ from assay.studio.dialogs import ask_value, confirm, notify
 from assay.studio.session import PageContext, Refresh, action
 
 SCOPES = {
-    "chat": "Ask models, agents and releases.",
-    "files": "Bring files and take them back.",
-    "fine_tuning": "Start and watch fine-tunings.",
+    "chat": "Send requests to models, agents and releases.",
+    "files": "Upload, download and delete files.",
+    "fine_tuning": "Start and monitor fine-tuning jobs.",
     "knowledge": "Add documents and search them.",
-    "releases": "Promote and roll back.",
-    "traces": "Read kept requests, and correct answers.",
-    "admin": "All of it.",
+    "releases": "Promote and roll back releases.",
+    "traces": "Read kept requests and correct their answers.",
+    "admin": "Everything.",
 }
 """What a key may be good for, with what that means."""
 
@@ -100,22 +100,20 @@ async def keys_tab(context: PageContext) -> None:
 
 
 def _show_form(context: PageContext, refresh: Refresh) -> None:
-    with w.section("New key", "For a program that calls this server as it would call OpenAI."):
+    with w.section("New key", "For a program that calls this server like the OpenAI API."):
         with ui.element("div").classes("split"):
-            name = w.field(
-                "What is it for?", ui.input(placeholder="the web shop"), name="What is the key for?"
-            )
+            name = w.field("Name", ui.input(placeholder="Web shop"), name="Name of the key")
             budget = w.field(
                 "Budget in USD",
                 ui.number(min=0, step=1),
-                "What it may spend at providers in total. Empty: no limit.",
+                "The most it may spend at providers in total. Empty: no limit.",
             )
         labels = w.field(
-            "Only documents with the labels",
+            "Only documents with these labels",
             ui.input(),
-            "With commas between them. Empty: all. Such a key may do chat and knowledge alone.",
+            "Separate with commas. Empty: all. With labels, only chat and knowledge are allowed.",
         )
-        w.text("What may it do?", "field-label", "div")
+        w.text("Scopes", "field-label", "div")
         with ui.element("div").classes("choices"):
             boxes = {}
             for scope, meaning in SCOPES.items():
@@ -126,17 +124,17 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
 
         async def click() -> None:
             scopes = [scope for scope, box in boxes.items() if box.value]
-            called = (name.value or "").strip() or "from the studio"
+            called = (name.value or "").strip() or "created in the studio"
             only = [one.strip() for one in (labels.value or "").split(",") if one.strip()]
             secret = await context.do(create_key, called, scopes, budget.value, only)
             with w.refill(made):
-                w.text("Copy it now: it is shown this once and kept nowhere.", "strong")
-                w.code(secret, "The new key")
+                w.text("Copy it now: it is shown only once and stored nowhere.", "strong")
+                w.code(secret, "New API key")
             name.value, budget.value, labels.value = "", None, ""
             await refresh()
 
         with w.row():
-            w.button("Make a key", click, kind="primary", icon="key")
+            w.button("Create key", click, kind="primary", icon="key")
         made.move(target_index=-1)
 
 
@@ -148,9 +146,11 @@ def _show_table(
 ) -> None:
     with w.section("Keys"):
         if not keys:
-            w.text("There is none yet.", "soft")
+            w.text("No keys yet.", "soft")
             return
-        with w.table("For", "Ends in", "May", "Made", "#Spent at providers", "", label="Keys"):
+        with w.table(
+            "Name", "Ends in", "Scopes", "Created", "#Spent at providers", "", label="Keys"
+        ):
             for key in keys:
                 style = "past" if key.revoked else ""
                 with w.cells(key.name, f"…{key.hint}", style=style):
@@ -158,7 +158,7 @@ def _show_table(
                         for scope in key.scopes:
                             w.badge(scope)
                         if key.labels:
-                            w.text(f"only {', '.join(key.labels)}", "soft note", "span")
+                            w.text(f"only labels {', '.join(key.labels)}", "soft note", "span")
                     w.text(w.format_time(key.created), tag="td")
                     spent = _format_spent(budgets.get(key.id)) if key.revoked is None else ""
                     w.text(spent, "number", "td")
@@ -176,11 +176,11 @@ def _show_actions(
     async def change() -> None:
         usd = await ask_value(
             f"Budget of {key.name}",
-            "USD in all",
+            "USD in total",
             lambda: ui.number(value=budget.most if budget else None, min=0),
-            "Keep",
+            "Save",
             under="What it has spent so far still counts.",
-            name="Budget in USD in all",
+            name="Total budget in USD",
         )
         if usd is not None:
             await context.do(set_key_budget, key.id, usd)
@@ -188,11 +188,11 @@ def _show_actions(
 
     async def rename() -> None:
         name = await ask_value(
-            "What is it for?",
-            "Name",
+            f"Rename {key.name}",
+            "New name",
             lambda: ui.input(value=key.name),
-            "Keep",
-            under="The key itself stays as it is.",
+            "Save",
+            under="The key itself does not change.",
             name="New name of the key",
         )
         if name is not None:
@@ -200,13 +200,15 @@ def _show_actions(
             await refresh()
 
     async def end_key() -> None:
-        if await confirm(f"Revoke {key.name}?", "Who uses it is refused from now on.", "Revoke"):
+        if await confirm(
+            f"Revoke {key.name}?", "Requests with this key are refused from now on.", "Revoke"
+        ):
             await context.do(revoke_key, key.id)
-            notify(f"{key.name} is revoked.")
+            notify(f"{key.name} was revoked.")
             await refresh()
 
     w.button("Rename", rename, kind="link", name=f"Rename {key.name}")
-    w.button("Budget", change, kind="link", name=f"Budget of {key.name}")
+    w.button("Set budget", change, kind="link", name=f"Set budget of {key.name}")
     w.button("Revoke", end_key, kind="link danger", name=f"Revoke {key.name}")
 
 
@@ -219,14 +221,16 @@ def _format_spent(budget: Budget | None) -> str:
 def _show_usage(keys: Sequence[ApiKey], used: Sequence[dict[str, Any]]) -> None:
     names = {key.id: key.name for key in keys}
     with (
-        w.section("Used at providers", "Answers of models elsewhere, by key."),
-        w.table("Key", "Model", "#Answers", "#Tokens in", "#Tokens out", "#Cost", label="Usage"),
+        w.section("Usage at providers", "Answers from providers' models, by key."),
+        w.table(
+            "Key", "Model", "#Answers", "#Input tokens", "#Output tokens", "#Cost", label="Usage"
+        ),
     ):
         for one in used:
             figures = (
                 f"#{one['answers']:,}",
                 f"#{one['prompt_tokens'] or 0:,}",
                 f"#{one['completion_tokens'] or 0:,}",
-                f"#{wording.usd(one['usd'])}{' and more' if one['unpriced'] else ''}",
+                f"#{wording.usd(one['usd'])}{' plus unpriced' if one['unpriced'] else ''}",
             )
             w.line(names.get(one["key"], one["key"]), one["model"], *figures)

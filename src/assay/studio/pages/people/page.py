@@ -20,7 +20,7 @@ async def build(context: PageContext) -> None:
     wanted = ui.context.client.request.query_params.get("part", "keys")
     w.title(
         "Keys and people",
-        "Programs come in with a key, people by a link. What is secret is shown once, or never.",
+        "Programs sign in with an API key, people with a link. Secrets are shown once or never.",
     )
     panels = w.tab_panels(PARTS, wanted)
     for part, show in _BUILD.items():

@@ -14,9 +14,9 @@ from assay.studio.dialogs import confirm, notify
 from assay.studio.session import PageContext, Refresh, action, workspace_action
 
 MEANINGS = {
-    "viewer": "looks, and tries things out",
-    "editor": "changes agents and data, runs comparisons, promotes",
-    "admin": "also gives out keys and lets people in",
+    "viewer": "can view the pages and try out models and releases",
+    "editor": "can also change agents and data, run comparisons and promote releases",
+    "admin": "can also create keys and add people",
 }
 
 
@@ -41,17 +41,17 @@ async def people_tab(context: PageContext) -> None:
         with (
             w.refill(linked),
             w.section(
-                f"A link for {name}",
-                "Give it to nobody else: it is good once, for an hour.",
+                f"Sign-in link for {name}",
+                "Give it to nobody else: it works once, within an hour.",
                 style="accent",
             ),
         ):
-            w.code(f"{context.address}{ENTER}?once={secret}", f"The link for {name}")
+            w.code(f"{context.address}{ENTER}?once={secret}", f"Sign-in link for {name}")
 
     async def refresh() -> None:
         found = await context.read(people.people)
         with w.refill(shown), w.section("People"):
-            with w.table("Name", "Role", "Since", "", label="People"):
+            with w.table("Name", "Role", "Added", "", label="People"):
                 for person in found:
                     _show_person(context, person, show_link, refresh)
             for role, meaning in MEANINGS.items():
@@ -68,15 +68,15 @@ def _show_person(
         show_link(person.name, await context.do(create_link, person.id))
 
     async def away() -> None:
-        why = "They are signed out at once."
+        why = "They are signed out immediately."
         if await confirm(f"Remove {person.name}'s access?", why, "Remove"):
             await context.do(remove_person, person.id)
-            notify(f"{person.name} is removed.")
+            notify(f"{person.name} was removed.")
             await refresh()
 
     async def change(event: object) -> None:
         await context.do(change_role, person.id, role.value)
-        notify(f"{person.name} is {role.value} now.")
+        notify(f"{person.name} now has the role {role.value}.")
         await refresh()
 
     with w.cells(person.name):
@@ -85,14 +85,14 @@ def _show_person(
             w.label_input(role, f"Role of {person.name}").classes("narrow")
         w.text(w.format_time(person.created), tag="td")
         with w.cell("acts"):
-            w.button("New link", link, kind="link", name=f"New link for {person.name}")
+            w.button("Create link", link, kind="link", name=f"Create link for {person.name}")
             w.button("Remove", away, kind="link", name=f"Remove {person.name}")
 
 
 def _show_form(
     context: PageContext, show_link: Callable[[str, str], None], refresh: Refresh
 ) -> None:
-    with w.section("Let somebody in", "They get a link; there are no passwords."):
+    with w.section("Add a person", "They sign in with a link; there are no passwords."):
         with ui.element("div").classes("split"):
             name = w.field("Name", ui.input(), name="Name of the person")
             role = w.field(
@@ -107,4 +107,4 @@ def _show_form(
 
         name.on("keydown.enter", click)
         with w.row():
-            w.button("Make a link", click, kind="primary", icon="person_add")
+            w.button("Add person", click, kind="primary", icon="person_add")

@@ -12,7 +12,7 @@ from assay.studio.dialogs import ask_value, confirm, notify
 from assay.studio.session import PageContext, Refresh, action, workspace_action
 from assay.studio.shared.promotion import allow_provider
 
-OTHER = "Another"
+OTHER = "Other"
 KNOWN: dict[str, tuple[str, str, str]] = {
     "OpenAI": ("openai", "https://api.openai.com/v1", "openai"),
     "Anthropic": ("anthropic", "https://api.anthropic.com/v1", "anthropic"),
@@ -21,7 +21,7 @@ KNOWN: dict[str, tuple[str, str, str]] = {
     OTHER: ("", "", "openai"),
 }
 """Name, address and protocol of endpoints that many have."""
-PROTOCOLS = {"openai": "OpenAI's chat completions", "anthropic": "Anthropic's messages"}
+PROTOCOLS = {"openai": "OpenAI Chat Completions", "anthropic": "Anthropic Messages"}
 
 
 @action("admin")
@@ -62,12 +62,12 @@ async def providers_tab(context: PageContext) -> None:
         found = await context.do(list_providers)
         with (
             w.refill(shown),
-            w.section("Providers", "Their models are asked for as remote:PROVIDER/MODEL."),
+            w.section("Providers", "The name of a provider's model is remote:PROVIDER/MODEL."),
         ):
             if not found:
-                w.text("There is none yet.", "soft")
+                w.text("No providers yet.", "soft")
                 return
-            with w.table("Name", "Address", "Key", "Your rows", "", label="Providers"):
+            with w.table("Name", "Address", "Key", "Consent", "", label="Providers"):
                 for line in found:
                     _show_provider(context, line, refresh)
 
@@ -79,44 +79,43 @@ def _show_provider(context: PageContext, line: dict[str, Any], refresh: Refresh)
     name = line["name"]
     with w.cells(name, line["base_url"], line["key"]):
         with ui.element("td"):
-            w.badge("may go there", "good") if line["consent"] else w.badge("stay here")
+            w.badge("given", "good") if line["consent"] else w.badge("not given")
         with w.cell("acts"):
             _show_actions(context, name, line, refresh)
 
 
 def _show_actions(context: PageContext, name: str, line: dict[str, Any], refresh: Refresh) -> None:
     async def replace() -> None:
-        key = await _ask_text(f"Key of {name}", "New key", "Keep it", secret=True)
+        key = await _ask_text(f"Replace the key of {name}", "New key", "Save", secret=True)
         if key:
             await context.do(replace_provider_key, name, key)
-            notify(f"The key of {name} is kept, encrypted.")
+            notify(f"The key of {name} was saved, encrypted.")
             await refresh()
 
     async def test() -> None:
-        model = await _ask_text(f"Ask {name} for one word", "Model, as it calls it", "Ask")
+        model = await _ask_text(f"Ask {name} for one word", "Model name at the provider", "Send")
         if model:
             answer = await context.do(test_provider, name, model)
-            notify(f"{name} answers in {answer['seconds']:.2f} s: {answer['text']}")
+            notify(f"{name} answered in {answer['seconds']:.2f} s: {answer['text']}")
 
     async def consent() -> None:
         why = (
             f"Comparisons may then send rows of this project to {line['base_url']}, and releases "
-            "what users ask. "
-            "Who runs it can read them."
+            "users' requests. Whoever runs it can read them."
         )
-        if await confirm(f"May your rows go to {name}?", why, "They may"):
+        if await confirm(f"Allow sending data to {name}?", why, "Allow"):
             await context.do(allow_provider, name)
             await refresh()
 
     async def forget() -> None:
-        if await confirm(f"Remove {name}?", "Its key is erased, too.", "Remove"):
+        if await confirm(f"Remove {name}?", "Its key is deleted too.", "Remove"):
             await context.do(remove_provider, name)
-            notify(f"{name} is removed.")
+            notify(f"{name} was removed.")
             await refresh()
 
     acts = [("Replace key", replace), ("Test", test)]
     if not line["consent"]:
-        acts.append(("Allow rows", consent))
+        acts.append(("Give consent", consent))
     if line["described"] != "assay.yaml":
         acts.append(("Remove", forget))
     for label, act in acts:
@@ -135,28 +134,32 @@ async def _ask_text(title: str, label: str, yes: str, *, secret: bool = False) -
 def _show_form(context: PageContext, refresh: Refresh) -> None:
     with w.section(
         "Add a provider",
-        "Its key is encrypted, and never shown again: to nobody, in no page and no log.",
+        "Its key is stored encrypted and never shown again, on any page or in any log.",
     ):
         with ui.element("div").classes("split"):
-            which = w.field("Which", ui.select(list(KNOWN), value="OpenAI"), name="Which provider")
+            which = w.field(
+                "Provider", ui.select(list(KNOWN), value="OpenAI"), name="Provider to add"
+            )
             name = w.field(
                 "Name",
                 ui.input(value=KNOWN["OpenAI"][0]),
-                "Small letters, digits and hyphens.",
+                "Lower-case letters, digits and hyphens.",
                 name="Name of the provider",
             )
             address = w.field(
                 "Address",
                 ui.input(value=KNOWN["OpenAI"][1]),
-                "Up to and with /v1.",
+                "Up to and including /v1.",
                 name="Address of the provider",
             )
             protocol = w.field(
-                "It speaks", ui.select(PROTOCOLS, value="openai"), name="Protocol of the provider"
+                "Protocol", ui.select(PROTOCOLS, value="openai"), name="Protocol of the provider"
             )
             secret_input = ui.input(password=True).props('autocomplete="off"')
-            key = w.field("Key", secret_input, "Empty: it needs none.", name="Key of the provider")
-        inside = ui.checkbox("It is on this machine or in our own network")
+            key = w.field(
+                "Key", secret_input, "Leave empty if it needs none.", name="Key of the provider"
+            )
+        inside = ui.checkbox("It runs on this machine or in our own network")
 
         def chosen() -> None:
             name.value, address.value, protocol.value = KNOWN[which.value]
@@ -173,8 +176,8 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
             secret = (key.value or "").strip() or None
             await context.do(add_provider, (name.value or "").strip(), settings, secret)
             key.value = ""
-            notify(f"{name.value} is there.")
+            notify(f"{name.value} was added.")
             await refresh()
 
         with w.row():
-            w.button("Add it", click, kind="primary", icon="add")
+            w.button("Add provider", click, kind="primary", icon="add")

@@ -25,7 +25,7 @@ from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.chat import snippets_card
 from assay.studio.shared.promotion import promotion_chooser, with_consent
 
-ACTIONS = {"promote": "put to work", "rollback": "taken back", "canary": "trial share"}
+ACTIONS = {"promote": "promoted", "rollback": "rolled back", "canary": "canary set"}
 
 WIDTH, HEIGHT, BASE = 280.0, 110.0, 20.0
 """Of a chart of columns, and of the line under it."""
@@ -39,7 +39,7 @@ class ReleaseView:
     """What the page needs of one release.
 
     Attributes:
-        said: the headline of the comparison that it was put to work on; None where it was forced.
+        said: the headline of the comparison that it was promoted on; None where it was forced.
     """
 
     now: Release
@@ -73,13 +73,13 @@ async def build(context: PageContext) -> None:
     found = await context.read(releases.list_releases)
     w.title(
         "Releases",
-        "A release is a name that programs ask for. What answers behind it can change, be tried on "
-        "a share of the callers, and be taken back.",
+        "A release is a name that programs request. The agent behind it can be changed, tried on a "
+        "share of the callers first, and rolled back.",
     )
     if not found:
-        w.empty("rocket_launch", "Nothing is at work yet",
-              "Once a comparison has a verdict, put its winner to work under a name.",
-              act=("See the verdict", "/compare"))  # fmt: skip
+        w.empty("rocket_launch", "No releases yet",
+              "Once a comparison has a verdict, promote its winner under a name.",
+              act=("View the verdict", "/compare"))  # fmt: skip
         return
     wanted = ui.context.client.request.query_params.get("name", found[0]["name"])
     if len(found) > 1:
@@ -98,12 +98,12 @@ async def build(context: PageContext) -> None:
 
 
 def _show_releases(found: Sequence[dict[str, Any]], wanted: str) -> None:
-    with w.card(), w.table("Release", "Agent", "On trial", "Since", label="Releases"):
+    with w.card(), w.table("Release", "Agent", "Canary", "Since", label="Releases"):
         for one in found:
             with w.text("", "chosen" if one["name"] == wanted else "", "tr"):
                 with w.text("", tag="td"):
                     w.link(one["name"], f"/releases?name={one['name']}")
-                trial = f"{one['canary']}, {100 * one['share']:g} %" if one["canary"] else "–"
+                trial = f"{one['canary']}, {100 * one['share']:g}%" if one["canary"] else "–"
                 for value in (one["agent"], trial, one["at"][:10]):
                     w.text(value, tag="td")
 
@@ -114,38 +114,40 @@ def _show_current(context: PageContext, shown: ReleaseView) -> None:
         with w.row("spread"):
             with w.row():
                 w.text(now.name, tag="h2")
-                w.badge("at work", "good")
+                w.badge("active", "good")
                 if now.canary:
-                    w.badge(f"trial: {100 * now.share:g} %", "warn")
+                    w.badge(f"canary: {100 * now.share:g}%", "warn")
             if context.may("editor") and (now.canary or now.previous):
                 _show_rollback(context, shown)
         with w.row("figures"):
-            w.figure(now.label, "answers")
+            w.figure(now.label, "agent")
             if now.canary:
-                w.figure(str(now.canary_label), f"answers {100 * now.share:g} % of the callers")
-            w.figure(f"{now.at:%d %b %Y}", f"since, by {w.format_author(now.who)}")
+                w.figure(
+                    str(now.canary_label), f"canary, answers {100 * now.share:g}% of the callers"
+                )
+            w.figure(f"{now.at:%d %b %Y}", f"last changed, by {w.format_author(now.who)}")
             w.figure(
                 f"{sum(day.requests for day in shown.days):,}",
-                f"kept requests, {len(shown.days)} days",
+                f"kept requests in {len(shown.days)} days",
             )
         if now.comparison:
             with w.row():
-                w.text(f"Put to work on a comparison, which says: {shown.said}.", "soft")
-                w.link("See it", f"/compare?id={now.comparison[:16]}")
+                w.text(f"Promoted after a comparison, which says: {shown.said}.", "soft")
+                w.link("View the comparison", f"/compare?id={now.comparison[:16]}")
         else:
-            w.text(f"It was put to work without a comparison: {now.reason}", "warn")
+            w.text(f"Promoted without a comparison: {now.reason}", "warn")
 
 
 def _show_rollback(context: PageContext, shown: ReleaseView) -> None:
     now = shown.now
     before = next((r for r in shown.history if r.number == now.previous), None)
-    what = "the trial ends" if now.canary else f"{before.label if before else '?'} answers again"
+    what = "The canary ends" if now.canary else f"{before.label if before else '?'} answers again"
 
     async def click() -> None:
-        why = f"At once {what}. Requests under way are answered to their end."
-        if await confirm("Take the last change back?", why, "Take it back"):
+        why = f"{what} immediately. Requests in progress are completed."
+        if await confirm("Roll back the last change?", why, "Roll back now"):
             done = await context.do(roll_back, now.name)
-            notify(f"{done.name} is at {done.label} again.")
+            notify(f"{done.name} was rolled back to {done.label}.")
             ui.navigate.reload()
 
     w.button("Roll back", click, icon="undo")
@@ -157,13 +159,13 @@ def _show_traffic(days: list[Day]) -> None:
         return
     thousands = [None if day.usd is None else 1000 * day.usd for day in days]
     with (
-        w.section("Traffic", "Of requests that were kept, day by day."),
+        w.section("Traffic", "Kept requests, by day."),
         ui.element("div").classes("split thirds"),
     ):
         for label, values, words in (
-            ("Requests a day", [float(day.requests) for day in days], "{:,.0f}"),
-            ("Seconds an answer", [day.seconds for day in days], "{:.2f} s"),
-            ("Cost of 1,000 answers", thousands, "${:,.3f}"),
+            ("Requests per day", [float(day.requests) for day in days], "{:,.0f}"),
+            ("Seconds per answer", [day.seconds for day in days], "{:.2f} s"),
+            ("Cost per 1,000 answers", thousands, "${:,.3f}"),
         ):
             with ui.element("div"):
                 w.text(label, "soft note")
@@ -195,7 +197,7 @@ def _draw_columns(
     body.append(
         f'<text x="{WIDTH}" y="{edge}" text-anchor="end" class="tick">{escape(names[-1])}</text>'
     )
-    body.append(f'<text x="0" y="11" class="value">at most {escape(words.format(most))}</text>')
+    body.append(f'<text x="0" y="11" class="value">max. {escape(words.format(most))}</text>')
     return Markup(
         f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" role="img" class="small" '
         f'aria-label="{escape(label)} over {len(values)} days">' + "".join(body) + "</svg>"
@@ -207,13 +209,13 @@ def _show_change(context: PageContext, shown: ReleaseView) -> None:
     others = [label for label in shown.agents if label != now.label]
     if not others:
         return
-    with w.section("Change what answers"):
+    with w.section("Change the agent"):
         promotion_chooser(
             context,
             w.field(
                 "Agent",
                 ui.select(others, value=others[0]),
-                "Newest last in each name; a comparison makes them.",
+                "Newest last for each name. Comparisons create agents.",
             ),
             now.name,
             lambda _: ui.navigate.reload(),
@@ -222,18 +224,18 @@ def _show_change(context: PageContext, shown: ReleaseView) -> None:
 
 
 def _show_canary(context: PageContext, now: Release, label: str) -> None:
-    with w.details("Or try it on a share of the callers first"):
+    with w.details("Or start a canary on a share of the callers first"):
         with w.row("top-aligned"):
             share = w.field(
-                "Share of the callers, in 100",
+                "Share of the callers (%)",
                 ui.number(value=10, min=0, max=99, precision=0),
-                "Each caller keeps to one agent.",
+                "Each caller is always answered by the same agent.",
             )
             reason = w.field(
                 "Reason",
                 ui.input(),
-                "Only where no comparison speaks for it.",
-                name="Reason for the trial",
+                "Needed only if no comparison supports it.",
+                name="Reason for the canary",
             )
 
         async def click() -> None:
@@ -244,23 +246,23 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
                     context, lambda: context.do(start_canary, now.name, part, label, force=force)
                 )
             except UnprovenError as error:
-                notify(f"{error.what} Give a reason to try it all the same.")
+                notify(f"{error.what} To start the canary anyway, give a reason.")
                 return
             if done is None:
                 return
-            notify(f"{done.canary_label} answers {100 * done.share:g} % of the callers.")
+            notify(f"{done.canary_label} now answers {100 * done.share:g}% of the callers.")
             ui.navigate.reload()
 
-        w.button("Start the trial", click, icon="science")
+        w.button("Start the canary", click, icon="science")
 
 
 def _show_history(history: list[Release]) -> None:
     with (
         w.section("History"),
-        w.table("#", "What", "Answers", "Evidence", "By", "When", label="History"),
+        w.table("#", "Change", "Agent", "Evidence", "By", "Time", label="History"),
     ):
         for one in history:
-            trial = f", {one.canary_label} {100 * one.share:g} %" if one.canary else ""
+            trial = f", canary {one.canary_label} {100 * one.share:g}%" if one.canary else ""
             word = f"comparison {one.comparison[:12]}" if one.comparison else ""
             w.line(
                 f"{one.number}",

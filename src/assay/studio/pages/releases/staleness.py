@@ -33,7 +33,7 @@ def staleness_card(context: PageContext, name: str, known: tuple[str, str]) -> N
     """What is known of a release, and for editors the next answer to judge."""
     with w.section(
         "Is it still as good?",
-        "Fresh answers of a random sample, judged by people.",
+        "A random sample of recent answers, judged by people.",
         style=CARDS.get(known[1], "open"),
     ):
         sentence = w.text(known[0]).props("role=status")
@@ -45,7 +45,7 @@ def staleness_card(context: PageContext, name: str, known: tuple[str, str]) -> N
             trace = await context.read(releases.next_to_label, name)
             with w.refill(shown):
                 if trace is None:
-                    w.text("Every answer of the sample is judged.", "soft")
+                    w.text("All answers in the sample have been judged.", "soft")
                 else:
                     _show_trace(context, trace, judged)
 
@@ -61,12 +61,12 @@ def _show_trace(context: PageContext, trace: Trace, judged: Callable[[], Awaitab
     content = str(trace.answer.get("content") or "")
     for message in trace.messages:
         w.text(str(message.get("content") or ""), "pre")
-    w.text("was answered", "soft note")
+    w.text("Answer", "soft note")
     w.text(content, "pre strong")
     right = w.field(
-        "What it should have been",
+        "Correct answer",
         ui.textarea(value=content).props("autogrow"),
-        name="What the sampled answer should have been",
+        name="Correct answer of the sample",
     )
 
     async def judge(*, skip: bool = False) -> None:
@@ -77,8 +77,10 @@ def _show_trace(context: PageContext, trace: Trace, judged: Callable[[], Awaitab
         await judged()
 
     with w.row():
-        keep = w.button("It is right", judge, kind="primary", icon="check")
+        keep = w.button("Mark as correct", judge, kind="primary", icon="check")
         right.on_value_change(
-            lambda: keep.set_text("It is right" if right.value == content else "This is right")
+            lambda: keep.set_text(
+                "Mark as correct" if right.value == content else "Use this answer"
+            )
         )
         w.button("Cannot tell", lambda: judge(skip=True))

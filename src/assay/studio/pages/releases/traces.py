@@ -39,9 +39,9 @@ def traces_card(context: PageContext, name: str, *, kept: bool) -> None:
         with w.row("spread"):
             w.heading(
                 "Requests",
-                "Kept from now on; secrets and personal data are masked before."
+                "New requests are kept; secrets and personal data in them are masked first."
                 if kept
-                else "None are kept. They may hold what your callers write: decide knowingly.",
+                else "None are kept. They may contain anything callers write: decide with care.",
             )
             if context.may("editor"):
                 _show_switch(context, name, kept)
@@ -58,13 +58,13 @@ def traces_card(context: PageContext, name: str, *, kept: bool) -> None:
             with w.refill(shown):
                 if not found and not corrected:
                     if kept:
-                        w.text("Nobody has asked since.", "soft")
+                        w.text("No requests have been kept yet.", "soft")
                     return
                 with w.row():
                     box = ui.checkbox("Corrected only", value=corrected)
                     box.on_value_change(lambda event: show(corrected=event.value))
                     if context.may("editor"):
-                        w.button("Make corrections into training data", write, icon="school")
+                        w.button("Save corrections as training data", write, icon="school")
                 for trace in found[:count]:
                     _show_trace(context, trace)
                 if len(found) > count:
@@ -73,10 +73,12 @@ def traces_card(context: PageContext, name: str, *, kept: bool) -> None:
         async def write() -> None:
             written = await context.do(write_examples, name)
             if written.file is None:
-                notify("No request has a correction that could be used yet.")
+                notify("No request has a usable correction yet.")
                 return
             left = f"; {written.rejected} could not be used" if written.rejected else ""
-            notify(f"{written.written} examples are in data/{Path(written.file).name}{left}.")
+            notify(
+                f"{written.written} examples were saved in data/{Path(written.file).name}{left}."
+            )
 
         with shown:
             w.waiting("Reading requests")
@@ -89,22 +91,22 @@ def _show_switch(context: PageContext, name: str, kept: bool) -> None:
         ui.navigate.reload()
 
     if kept:
-        w.button("Stop keeping", off, icon="visibility_off")
+        w.button("Stop keeping requests", off, icon="visibility_off")
         return
 
     async def on() -> None:
         with open_dialog(
             "Keep requests from now on?",
             "They are kept on this machine, so that answers can be judged and corrected. Keys, "
-            "card and bank numbers, e-mail addresses and phone numbers are masked before.",
+            "card and bank numbers, e-mail addresses and phone numbers are masked first.",
         ) as dialog:
-            days = w.field("For so many days", ui.number(value=DAYS, min=1, max=3650, precision=0))
+            days = w.field("Days to keep them", ui.number(value=DAYS, min=1, max=3650, precision=0))
             sample = w.field(
-                "Share drawn to be judged, in 100",
+                "Share sampled for judging (%)",
                 ui.number(value=100 * SAMPLE, min=0, max=100),
-                "A random sample tells whether it holds.",
+                "A random sample shows whether the release is still as good.",
             )
-            add_choices(dialog, "Keep them")
+            add_choices(dialog, "Start keeping")
         if await read_choice(dialog):
             share = float(sample.value or 0) / 100
             kept_days = int(days.value or DAYS)
@@ -129,7 +131,7 @@ def _show_trace(context: PageContext, trace: Trace) -> None:
             for message in trace.messages:
                 w.text(str(message.get("role")), "soft note", "div")
                 w.text(str(message.get("content") or ""), "pre", "div")
-            w.text("answer", "soft note", "div")
+            w.text("Answer", "soft note", "div")
             w.text(content, "pre strong", "div")
             usage = trace.usage or {}
             took = f" · {usage['seconds']:.2f} s" if usage.get("seconds") is not None else ""
@@ -141,17 +143,17 @@ def _show_trace(context: PageContext, trace: Trace) -> None:
 
 def _show_feedback(context: PageContext, trace: Trace, content: str) -> None:
     shown = trace.corrected if trace.corrected is not None else content
-    right = w.field("What it should have been", ui.textarea(value=shown).props("autogrow"))
+    right = w.field("Correct answer", ui.textarea(value=shown).props("autogrow"))
 
     async def judge(thumb: Thumb | None, corrected: str | None, words: str) -> None:
         await context.do(give_feedback, trace.id, thumb=thumb, corrected=corrected)
         notify(words)
 
     with w.row():
-        w.button("Good", lambda: judge("up", None, "Noted as good."), icon="thumb_up")
-        w.button("Bad", lambda: judge("down", None, "Noted as bad."), icon="thumb_down")
+        w.button("Good", lambda: judge("up", None, "Marked as good."), icon="thumb_up")
+        w.button("Bad", lambda: judge("down", None, "Marked as bad."), icon="thumb_down")
         w.button(
-            "Save the correction",
-            lambda: judge("down", right.value or "", "The correction is kept."),
+            "Save correction",
+            lambda: judge("down", right.value or "", "The correction was saved."),
             kind="primary",
         )

@@ -21,11 +21,11 @@ from assay.studio.shared.controls import TYPING, Controls, Put, read_path, split
 from assay.studio.shared.findings import TASKS
 
 METHODS = {
-    "sft": "Learn the answers",
+    "sft": "Learn from answers (sft)",
     "dpo": "Learn from preferences (dpo)",
     "ipo": "Learn from preferences (ipo)",
-    "kto": "Learn from thumbs (kto)",
-    "orpo": "Learn answers and preferences (orpo)",
+    "kto": "Learn from thumbs up and down (kto)",
+    "orpo": "Learn from answers and preferences (orpo)",
 }
 
 
@@ -42,7 +42,7 @@ class SettingsForm(Controls[Config]):
         super().__init__(put, open=open)
         self._models = list(models)
         self._note = w.text(
-            "The text cannot be used as it is. Mend it, and the form shows it again.", "bad"
+            "The text is invalid. Correct it, and the form shows it again.", "bad"
         ).props("role=status")
         self._note.set_visibility(False)
         with ui.element("div").classes("stack gap"):
@@ -70,25 +70,25 @@ class SettingsForm(Controls[Config]):
         self._note.set_visibility(frozen)
 
     def _build_job(self) -> None:
-        w.heading("The job")
+        w.heading("Task")
         with ui.element("div").classes("split"):
             self._simple(
-                "What is to be done",
+                "Type of task",
                 ui.select(dict(TASKS)),
                 "task",
-                "Decides how rows are checked and answers read.",
+                "Determines how rows are checked and how answers are read.",
             )
         self._simple(
-            "What the model is told",
+            "System prompt",
             ui.textarea().props("autogrow").props(TYPING).classes("prompt"),
             "system_prompt",
-            "Every request begins with it. Write what a new colleague would have to be told.",
+            "Every request starts with it. Write what a new colleague would need to know.",
         )
         with ui.element("div") as self._labels:
             labels = w.field(
-                "The labels, one a line",
+                "Labels, one per line",
                 ui.textarea().props("autogrow").props(TYPING),
-                meaning="The only possible answers. A row with another one is rejected.",
+                meaning="The only possible answers. A row with any other label is rejected.",
             )
             self._control(
                 labels,
@@ -97,59 +97,61 @@ class SettingsForm(Controls[Config]):
             )
 
     def _build_examples(self) -> None:
-        w.heading("Examples", "Changing these divides the examples again.")
+        w.heading("Examples", "Changing these splits the examples again.")
         with ui.element("div").classes("split"):
             self._simple(
                 "File",
                 ui.input().props(TYPING),
                 "data.file",
-                "The examples, in the folder of the project.",
+                "The file of examples, in the project folder.",
                 name="File of examples",
             )
             self._optional(
-                "Test file",
+                "Holdout file",
                 "data.holdout",
-                "An official file to measure by. Empty: a share of the file is locked.",
+                "A fixed file to use as the holdout. Empty: a share of the examples is used.",
             )
         with ui.element("div").classes("split") as self._columns:
             for label, name, meaning in (
-                ("What comes in", "input", "One column or field, or several: a, b."),
-                ("What should come out", "output", "One column or field; several become a record."),
+                ("Input columns", "input", "One column or field, or several: a, b."),
+                ("Output columns", "output", "One column or field; several become a record."),
             ):
                 made = ui.input().props(TYPING)
-                w.field(label, made, meaning=meaning, name=f"{label}: columns")
+                w.field(label, made, meaning=meaning)
                 self._control(made, _read_columns(name), _write_columns(name))
             self._optional(
-                "Rows that belong together",
+                "Group column",
                 "data.columns.group",
-                "A column: rows with one value there (a customer, say) are never on both sides of "
-                "the lock.",
+                "Rows with the same value in this column (a customer, for example) always go to "
+                "the same part of the split.",
             )
         with ui.element("div").classes("split thirds"):
             self._number(
-                "Locked to measure by",
+                "Holdout",
                 "data.split.holdout",
-                meaning="Of 100 examples, so many are never shown, trained on or chosen by.",
+                meaning="Share of the examples that is locked for comparisons; never shown, "
+                "trained on or used for choices.",
                 percent=True,
             )
             self._number(
-                "To choose by",
+                "Validation",
                 "data.split.validation",
-                meaning="Of 100 others, so many choose between settings and are not trained on.",
+                meaning="Share of the other examples that is used to choose between settings and "
+                "not trained on.",
                 percent=True,
             )
             self._number(
-                "Train on at most",
+                "Maximum training rows",
                 "data.train_rows",
-                meaning="Rows, drawn by chance. Empty: all that are not held back.",
+                meaning="Drawn at random. Empty: all rows outside holdout and validation.",
                 least=1,
                 optional=True,
             )
 
     def _build_measure(self) -> None:
-        w.heading("What counts", "By which a verdict is reached.")
-        meaning = "How an answer is scored, from 0 to 1."
-        self._primary = w.field("What decides", ui.select({}), meaning=meaning)
+        w.heading("Criteria", "How the verdict is reached.")
+        meaning = "Decides the comparison. It scores each answer from 0 to 1."
+        self._primary = w.field("Primary grader", ui.select({}), meaning=meaning)
         self._control(
             self._primary,
             lambda c: c.primary,
@@ -157,86 +159,91 @@ class SettingsForm(Controls[Config]):
         )
         with ui.element("div").classes("split thirds"):
             self._number(
-                "Good enough is",
+                "Good enough",
                 "good_enough",
-                meaning="Right answers in 100, below which no candidate is worth having. "
-                "Empty: not said.",
+                meaning="The lowest score at which a candidate is worth using. Empty: no minimum.",
                 percent=True,
                 optional=True,
             )
             self._number(
-                "Does not matter below",
+                "Margin",
                 "margin",
-                meaning="A difference of so many right answers in 100 is none to you.",
+                meaning="The largest difference in score that does not matter to you.",
                 percent=True,
             )
             self._number(
-                "A cheaper one may be worse by",
+                "Margin if cheaper",
                 "margin_for_cheaper",
-                meaning="So many right answers in 100 you give up for a candidate that is cheaper "
-                "to own. Empty: no more than does not matter.",
+                meaning="How much lower a candidate may score if it is cheaper to own. Empty: the "
+                "margin.",
                 percent=True,
                 optional=True,
             )
             self._number(
-                "Requests a month",
+                "Requests per month",
                 "monthly_requests",
-                meaning="How often it will be asked. Decides what is cheapest to own.",
+                meaning="Expected volume. Determines which candidate is cheapest to own.",
             )
 
     def _build_candidates(self) -> None:
-        w.heading("Candidates", "Each is built and measured at the next comparison.")
+        w.heading("Candidates", "Each is built and measured in the next comparison.")
         self._candidates = CandidateBoxes(specs())
         for name, box in self._candidates.boxes.items():
             self._control(box, _read_candidate(name), lambda _: self._read_chosen())
         self._further = w.text("", "soft note")
 
     def _build_training(self) -> None:
-        w.heading("Model and training", "`auto` is decided by model and number of examples.")
+        w.heading("Model and training", "`auto` depends on the model and the number of examples.")
         with ui.element("div").classes("split"):
             model = w.field(
                 "Model",
                 ui.select(self._models, with_input=True, new_value_mode="add-unique", value=None),
-                meaning="The language model to be specialised. Choose, or type.",
+                meaning="The language model to specialise. Choose one or type a name.",
             )
             self._control(model, lambda c: c.model, lambda v: {"model": v} if v else None)
             self._optional(
-                "A provider's model",
+                "Provider's model",
                 "remote",
-                "Takes part as the candidate `remote`: remote:PROVIDER/MODEL. Empty: none.",
+                "Takes part as the candidate `remote`. Format: remote:PROVIDER/MODEL. Empty: none.",
             )
             self._simple(
-                "How it learns",
+                "Training method",
                 ui.select(dict(METHODS)),
                 "fine_tune.method",
-                "Preferences and thumbs must be in the data.",
+                "All but sft need preferences or thumbs in the data.",
             )
             self._optional(
                 "Teacher",
                 "fine_tune.teacher",
-                "A larger model whose answers are learned instead. Empty: none.",
+                "A larger model whose answers are learned instead of yours. Empty: none.",
             )
         with ui.element("div").classes("split thirds"):
             for label, name, meaning in (
-                ("Rounds over the examples", "epochs", "At most; it ends when nothing improves."),
-                ("Learning rate", "learning_rate", "How far each step goes, such as 0.001."),
-                ("Rank", "rank", "Size of what is learned: more can hold more, and is larger."),
+                ("Epochs", "epochs", "Maximum number; training stops when nothing improves."),
+                ("Learning rate", "learning_rate", "Size of each training step, such as 0.001."),
+                ("Rank", "rank", "Size of the adapter: a higher rank can learn more."),
             ):
                 made = w.field(label, ui.input().props(TYPING), meaning=meaning)
                 write = _write_auto(name, whole=name != "learning_rate")
                 self._control(made, _read_auto(name), write)
 
     def _build_costs(self) -> None:
-        w.heading("Prices", "In USD. Empty where you do not know; unknown is never counted as 0.")
+        w.heading("Prices", "In USD. Leave empty if unknown: unknown is never counted as 0.")
         with ui.element("div").classes("split thirds"):
-            person = "Of whoever collects and checks."
-            collecting = "Collecting and checking training examples, once."
-            kept_on = "For which it is paid, asked or not: 730 is always, 0 if it is there anyway."
+            person = "The cost of whoever collects and checks examples."
+            collecting = "Time to collect and check training examples, once."
+            kept_on = "Hours you pay for, busy or idle. Always on: 730. Yours anyway: 0."
             for label, name, meaning, step, optional in (
-                ("A machine's hour", "machine_hour_usd", "Of a machine like this one.", 0.1, True),
-                ("Hours a month it is on", "machine_hours_per_month", kept_on, 1, False),
-                ("A person's hour", "person_hour_usd", person, 0.1, True),
-                ("Hours of collecting", "curation_hours", collecting, 0.5, False),
+                (
+                    "Machine, per hour",
+                    "machine_hour_usd",
+                    "For a machine like this one.",
+                    0.1,
+                    True,
+                ),
+                ("Machine hours per month", "machine_hours_per_month", kept_on, 1, False),
+                ("Person, per hour", "person_hour_usd", person, 0.1, True),
+                ("Hours to collect examples", "curation_hours", collecting, 0.5, False),
             ):
                 self._number(label, f"costs.{name}", meaning=meaning, step=step, optional=optional)
 
@@ -267,10 +274,10 @@ class SettingsForm(Controls[Config]):
         }
         self._candidates.show(offered.union(parsed.candidates))
         unasked = registry.baselines(parsed) if parsed.baselines else []
-        always = f"Beside them, unasked: {', '.join(unasked)}. " if unasked else ""
+        always = f"Always included: {', '.join(unasked)}. " if unasked else ""
         self._further.text = (
-            f"{always}Candidates that search documents need `knowledge`, routes need `route`; both "
-            "are set in the text beside."
+            f"{always}Candidates that search documents need `knowledge`, routes need `route`; set "
+            "both in the text."
         )
 
 
@@ -308,7 +315,7 @@ def _write_auto(name: str, *, whole: bool) -> Callable[[str], dict[str, Any]]:
         except ValueError:
             raise UsageError(
                 f"{parsed!r} is neither a {'whole number' if whole else 'number'} nor auto.",
-                fix="The text keeps what it was.",
+                fix="Enter one of them; the text keeps the previous value.",
             ) from None
 
     return write

@@ -52,8 +52,8 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
         follows: filled with what follows from a save.
     """
 
-    WHAT = "The settings as text"
-    UNDER = "assay.yaml, all of it. Ctrl-Space offers settings and values."
+    WHAT = "Settings as text"
+    UNDER = "The complete assay.yaml. Ctrl-Space suggests settings and values."
     STALE = StaleSettingsError
 
     def __init__(
@@ -72,7 +72,7 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
 
     def _build_more(self) -> None:
         with w.card("follows") as self._effects:
-            w.heading("What a save would mean")
+            w.heading("What saving would change")
             self._sentences = ui.element("div").classes("stack").props("role=status")
         self._effects.set_visibility(False)
         self._notes = ui.element("div").classes("stack")
@@ -106,7 +106,7 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
 
     def _describe_save(self, now: SettingsDraft) -> str:
         if now.change is None:
-            return "Somebody has changed assay.yaml outside of the studio"
+            return "Somebody has changed assay.yaml outside the studio"
         return f"{w.format_author(now.change.who)} has saved assay.yaml"
 
     def _read_message(self, now: SettingsDraft) -> str:
@@ -117,15 +117,15 @@ async def build(context: PageContext) -> None:
     """The editor, where the folder is a project."""
     w.title(
         "Settings",
-        "Everything the project does follows from one file, assay.yaml. Change it here, as a form "
-        "or as text; what cannot be used cannot be saved.",
+        "Everything the project does is set in one file, assay.yaml. Edit it here as a form or as "
+        "text; invalid settings cannot be saved.",
     )
     if context.workspace.project is None:
         w.empty(
             "tune",
             "No settings yet",
-            "A project has them. It begins with a file of examples.",
-            act=("Bring examples", "/"),
+            "Only a project has settings. A project starts with a file of examples.",
+            act=("Upload examples", "/"),
         )
         return
     followed: list[str] = []
@@ -138,7 +138,7 @@ async def _show_editor(context: PageContext, followed: list[str], reopen: Refres
         return
     draft, names = found
     if followed:
-        with w.section("Saved. What follows from it", style="accent"):
+        with w.section("Saved. What this changes", style="accent"):
             for sentence in followed:
                 w.text(sentence)
             with w.row():
@@ -152,7 +152,7 @@ async def _show_editor(context: PageContext, followed: list[str], reopen: Refres
             content = json.dumps(config_schema(), indent=2)
             ui.download(content.encode(), "assay.schema.json")
 
-        w.button("JSON Schema for other editors", schema, kind="link", icon="download")
+        w.button("Download JSON Schema for editors", schema, kind="link", icon="download")
     SettingsEditor(context, draft, names, followed, reopen)
 
 
@@ -165,9 +165,9 @@ async def _read(context: PageContext) -> tuple[SettingsDraft, list[str]]:
 def _describe_change(draft: SettingsDraft) -> str:
     change = draft.change
     if change is None:
-        return f"{CONFIG_FILE}, as it is in the folder."
+        return f"{CONFIG_FILE}, as it is in the project folder."
     why = f": {change.message}" if change.message else ""
-    return f"{CONFIG_FILE}, by {w.format_author(change.who)}, {w.format_time(change.at)}{why}"
+    return f"{CONFIG_FILE}, saved by {w.format_author(change.who)}, {w.format_time(change.at)}{why}"
 
 
 PAGE = Page("/settings", "Settings", "tune", "Build", "viewer", build, wide=True)

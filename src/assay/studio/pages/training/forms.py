@@ -24,9 +24,9 @@ from assay.studio.session import LatestRequest, PageContext, workspace_action
 from assay.train.trials import TRIALS
 
 EFFORT_WORDS: dict[Effort, str] = {
-    "settings": "As the settings say",
-    "quick": "A quick look: one round over the examples",
-    "thorough": "Thorough: up to twelve rounds, and room for more",
+    "settings": "As in the settings",
+    "quick": "Quick: one epoch",
+    "thorough": "Thorough: up to twelve epochs, at rank 32",
 }
 
 estimate_seconds = workspace_action("editor", training.seconds)
@@ -39,11 +39,12 @@ def start_card(context: PageContext) -> None:
         return
     with w.card(), ui.element("div").classes("split thirds"):
         for name, why, form in (
-            ("Train a version", "One model on your examples, as a comparison would.", _ask_version),
-            ("Search for settings", "Tries learning rates, ranks and rounds, and says which "
+            ("Train a version", "Trains one model on your examples, as a comparison does.",
+             _ask_version),
+            ("Search for settings", "Tries learning rates, ranks and epochs, and shows which "
              "train best.", _ask_search),
-            ("Draw a learning curve", "Says whether more examples would help, before they are "
-             "collected.", _ask_curve),
+            ("Draw a learning curve", "Shows whether more examples would help, before you "
+             "collect them.", _ask_curve),
         ):  # fmt: skip
             with ui.element("div").classes("stack"):
                 w.heading(name, why)
@@ -82,7 +83,7 @@ class OptionsDialog:
         is_latest = self._latest.start()
         self._go.set_enabled(False)
         self._estimate.classes(remove="bad")
-        self._estimate.text = "Finding out how long that takes …"
+        self._estimate.text = "Estimating how long it takes …"
         ui.timer(0.05, lambda: self._show_estimate(is_latest), once=True)
 
     async def _show_estimate(self, is_latest: Callable[[], bool]) -> None:
@@ -114,18 +115,18 @@ async def _ask_version(context: PageContext) -> None:
         model = w.field(
             "Model",
             ui.select(models, value=config.model, on_change=changed),
-            meaning="It is trained; what it was before stays.",
+            meaning="The model to train. The original stays unchanged.",
             name="Model to train",
         )
         effort = w.field(
-            "How much",
+            "Effort",
             ui.select(dict(EFFORT_WORDS), value="settings", on_change=changed),
-            meaning="More takes longer, and need not be better.",
+            meaning="More effort takes longer and is not always better.",
         )
         name = w.field(
-            "Name of the agent made of it",
+            "Name of the new agent",
             ui.input().props("debounce=400").on_value_change(changed),
-            "Letters, digits, hyphens. Empty: none yet.",
+            "Letters, digits, hyphens. Empty: no agent is created.",
         )
 
         def options() -> TrainingOptions:
@@ -134,7 +135,7 @@ async def _ask_version(context: PageContext) -> None:
 
         return options
 
-    under = "It learns your examples; the round that was best on those to choose by is kept."
+    under = "It learns your examples; the state that was best on the validation rows is kept."
     OptionsDialog(context, "Train a version", under, ask)
 
 
@@ -142,12 +143,12 @@ async def _ask_search(context: PageContext) -> None:
     def ask(changed: Callable[[], None]) -> Callable[[], JobOptions]:
         made = ui.number(value=TRIALS, min=1, max=MOST_TRIALS, step=1, precision=0)
         made.props("debounce=400").on_value_change(changed)
-        trials = w.field("Settings to try", made, "Those of an earlier search count.")
+        trials = w.field("Settings to try", made, "Includes those of earlier searches.")
         return lambda: SweepOptions(int(trials.value or 0))
 
     under = (
-        "Around those of the project. What falls behind is stopped early; assay.yaml stays as it "
-        "is until you say so."
+        "Tries settings around the project's. Weak ones are stopped early; assay.yaml stays "
+        "unchanged until you accept the best."
     )
     OptionsDialog(context, "Search for settings", under, ask, at_most=True)
 
@@ -161,14 +162,17 @@ async def _ask_curve(context: PageContext) -> None:
     def ask(changed: Callable[[], None]) -> Callable[[], JobOptions]:
         value = "fine-tune" if "fine-tune" in config.candidates else config.candidates[0]
         candidate = w.field(
-            "Of",
+            "Candidate",
             ui.select(names, value=value, on_change=changed),
-            meaning="The candidate whose score is drawn by the number of examples.",
+            meaning="The candidate whose score is plotted against the number of examples.",
             name="Candidate of the curve",
         )
         return lambda: CurveOptions(candidate.value)
 
-    under = "Built five times from ever more examples, three times over. Nothing locked is opened."
+    under = (
+        "Builds it from five growing numbers of examples, three times each. The holdout stays "
+        "locked."
+    )
     OptionsDialog(context, "Draw a learning curve", under, ask)
 
 

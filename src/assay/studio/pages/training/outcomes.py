@@ -16,8 +16,8 @@ from assay.studio.session import PageContext, action
 SOUGHT = {
     "learning_rate": "Learning rate",
     "rank": "Rank",
-    "epochs": "Rounds",
-    "rows_per_step": "Rows a step",
+    "epochs": "Epochs",
+    "rows_per_step": "Rows per step",
 }
 STATES = {"finished": "good", "stopped early": "", "failed": "bad", "unfinished": ""}
 
@@ -26,7 +26,7 @@ STATES = {"finished": "good", "stopped early": "", "failed": "bad", "unfinished"
 def use_settings(context: PageContext, best: dict[str, float]) -> SettingsDraft:
     """Put settings that a search has found into assay.yaml."""
     values = {f"fine_tune.{name}": value for name, value in best.items()}
-    return settings.change(context.workspace, values, "the best of a search for settings")
+    return settings.change(context.workspace, values, "best settings of a search")
 
 
 def outcome_card(context: PageContext, job: Job) -> None:
@@ -48,7 +48,7 @@ def _show_version(context: PageContext, result: dict[str, Any]) -> None:
     with w.row("figures"):
         w.figure(f"{result['best_validation_loss']:.3f}", "best validation loss")
         w.figure(f"{result['steps']:,}", "steps")
-        w.figure(f"{result['tokens_per_s']:,.0f}", "tokens a second")
+        w.figure(f"{result['tokens_per_s']:,.0f}", "tokens per second")
     names = ", ".join(
         f"{label.lower()} {result['settings'][name]:g}" for name, label in SOUGHT.items()
     )
@@ -56,19 +56,19 @@ def _show_version(context: PageContext, result: dict[str, Any]) -> None:
     with w.row():
         if result.get("agent"):
             w.link(f"Agent {result['agent']}", f"/agent?name={result['agent'].rpartition('@')[0]}")
-        w.link("Ask it", "/playground")
+        w.link("Try it in the Playground", "/playground")
 
 
 def _show_search(context: PageContext, result: dict[str, Any]) -> None:
     best, trials = result["best"], result["trials"]
-    w.heading("What was tried", "The lower the loss on examples to choose by, the better.")
+    w.heading("Settings tried", "The lower the loss on the validation rows, the better.")
     with w.table(
         "#Trial",
         *(f"#{SOUGHT[name]}" for name in SOUGHT if name in best["settings"]),
-        "#Rounds run",
+        "#Epochs run",
         "#Loss",
         "",
-        label="Settings that were tried",
+        label="Settings tried",
     ):
         for tried in trials:
             loss = "–" if tried["loss"] is None else f"{tried['loss']:.4f}"
@@ -90,17 +90,17 @@ def _show_search(context: PageContext, result: dict[str, Any]) -> None:
             ):
                 w.badge("best" if chosen else tried["state"], STATES[tried["state"]])
     if not result["diff"]:
-        w.text("The settings of the project are the best that were tried.", "soft")
+        w.text("The project's settings are the best of those tried.", "soft")
         return
     if not context.may("editor"):
         return
 
     async def click() -> None:
         await context.do(use_settings, best["settings"])
-        notify("The settings have the best now. The next training and comparison use them.")
+        notify("The best settings were saved. The next training and comparison use them.")
 
     with w.row():
-        w.button("Put the best into the settings", click, kind="primary", icon="check")
+        w.button("Save the best settings", click, kind="primary", icon="check")
 
 
 def _show_curve(context: PageContext, result: dict[str, Any]) -> None:
@@ -109,12 +109,12 @@ def _show_curve(context: PageContext, result: dict[str, Any]) -> None:
     with w.row():
         w.term(
             wording.foreseen(result),
-            "The same forecast was made from half of the rows, and held against what all of them "
-            "brought.",
+            "The same forecast was made from half of the rows and compared with the score that all "
+            "of them reached.",
         )
     with (
-        w.details("The figures"),
-        w.table("#Training rows", "#Score", "Each time", label="Points of the curve"),
+        w.details("Figures"),
+        w.table("#Training rows", "#Score", "Each run", label="Points of the curve"),
     ):
         for point in result["points"]:
             scores = point["scores"]

@@ -30,13 +30,13 @@ from assay.studio.shared.job_progress import (
 SHOWN = 50
 MEANINGS = {
     "loss": (
-        "How surprised the model is by the right answers: lower is better. Train: the examples it "
-        "learns from. Validation: examples it never learns from. Where that one rises again, the "
-        "model begins to learn by heart; the version before is kept."
+        "How badly the model predicts the right answers: lower is better. Train: the examples it "
+        "learns from. Validation: examples it never learns from. If validation loss rises again, "
+        "the model is starting to memorise; its state before that is kept."
     ),
     "saved": (
-        "Work that was done once instead of again and again, because examples begin alike (the "
-        "same instructions in each)."
+        "Work done once instead of repeatedly, because examples start with the same text (such as "
+        "the instructions)."
     ),
 }
 
@@ -46,14 +46,14 @@ async def build(context: PageContext) -> None:
     found = await context.read(jobs.list_jobs)
     w.title(
         "Training",
-        "Long work of this folder. A training that is paused, or whose machine went down, goes on "
-        "from where it was.",
+        "Background jobs in this folder. A training that was paused, or whose machine went down, "
+        "resumes where it stopped.",
     )
     start_card(context)
     if not found:
         w.empty("model_training", "Nothing has been trained yet",
-              "A version is trained here; a comparison trains one where you let it; programs can "
-              "ask for a fine-tuning through the API.", act=("Compare", "/compare"))  # fmt: skip
+              "Train a version here, let a comparison train one, or start a fine-tuning job "
+              "through the API.", act=("Compare", "/compare"))  # fmt: skip
         return
     wanted = ui.context.client.request.query_params.get("id")
     kinds = (*curves.KINDS, *training_jobs.KINDS)
@@ -129,19 +129,17 @@ def _show_numbers(job: Job, figures: Figures, tuning: FineTuning | None) -> None
     if job.status == "running":
         speed = progress.get("effective_tokens_per_s") or progress.get("tokens_per_s")
         if speed:
-            w.figure(f"{float(speed):,.0f}", "tokens a second")
+            w.figure(f"{float(speed):,.0f}", "tokens per second")
         if progress.get("sharing_saved"):
-            w.figure(
-                str(progress["sharing_saved"]), "saved by shared beginnings", MEANINGS["saved"]
-            )
+            w.figure(str(progress["sharing_saved"]), "saved by shared prefixes", MEANINGS["saved"])
         if tuning is not None and tuning.finish is not None:
             left = max(0.0, (tuning.finish - datetime.now(UTC)).total_seconds())
-            w.figure(f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s", "left, about")
+            w.figure(f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s", "left (estimate)")
     if job.status == "succeeded" and tuning is not None and tuning.result is not None:
         w.figure(f"{tuning.result['trained_tokens']:,}", "tokens trained on")
         with ui.element("div").classes("figure"):
             w.text(str(tuning.result["model"]), "model-name", "div")
-            w.link("Ask it", "/playground")
+            w.link("Try it in the Playground", "/playground")
 
 
 def _show_comparison(context: PageContext, ran: Sequence[Job], current: Job) -> None:
@@ -152,10 +150,8 @@ def _show_comparison(context: PageContext, ran: Sequence[Job], current: Job) -> 
     others.pop(current.id, None)
     if not others or current.started is None:
         return
-    with w.section(
-        "Compare runs", "Lower curves are better, where both learned the same examples."
-    ):
-        chosen = w.field("This one, and", ui.select(others), name="Compare with the run")
+    with w.section("Compare runs", "A lower curve is better if both runs used the same examples."):
+        chosen = w.field("Compare with", ui.select(others), name="Run to compare with")
         shown = ui.element("div").classes("split")
 
         newest = LatestRequest()
@@ -181,17 +177,17 @@ def _show_run(job: Job, figures: Figures) -> None:
         w.text(f"{_name_job(job, None)}, {w.format_time(job.created)}", tag="h3")
         with w.row("figures"):
             _show_numbers(job, figures, None)
-            w.figure(format_duration(job), "in all")
+            w.figure(format_duration(job), "total time")
         if figures.points:
             w.picture(comparisons.curve_chart(figures.thin(), figures.best_step))
         else:
-            w.text("It has no curve.", "soft note")
+            w.text("This run has no curve.", "soft note")
 
 
 def _show_jobs(found: Sequence[Job], current: Job) -> None:
     with (
         w.card(),
-        w.table("Job", "State", "Begun", "Took", "What came of it", label="All long work"),
+        w.table("Job", "State", "Created", "Duration", "Result", label="All jobs"),
     ):
         for job in found[:SHOWN]:
             with w.text("", "chosen" if job.id == current.id else "", "tr"):
@@ -210,7 +206,7 @@ def _show_result(job: Job) -> None:
     if job.error:
         w.text(job.error[:160], "note bad", "div")
     elif "comparison" in result:
-        w.link("the verdict", f"/compare?id={result['comparison'][:16]}")
+        w.link("View the verdict", f"/compare?id={result['comparison'][:16]}")
     elif "model" in result:
         w.text(str(result["model"]), tag="div")
 
