@@ -1,6 +1,8 @@
 """One picture of every page, for the docs: `make screenshots`.
 
 python -m tests.studio.screenshots [FOLDER OF PICTURES]
+
+The report of `make demo`, if it has been run, becomes the README's picture.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ def _booklet(name: str, text: str) -> FilePayload:
 
 
 SIZE = {"width": 1320, "height": 900}
+REPORT, REPORT_SIZE = ROOT / "demo" / "records" / "report.html", {"width": 1000, "height": 1150}
 SETTLED_MS = 1200
 SLOW_MS = 300_000
 BOOKLETS = [
@@ -74,6 +77,11 @@ def main() -> None:
             page.get_by_role("button", name="Use built-in examples").click()
             page.get_by_role("button", name="Create project").wait_for()
             _shoot(page, target / "start-found.png")
+            page.close()
+        if REPORT.exists():
+            page = browser.new_page(viewport=REPORT_SIZE, color_scheme="light")
+            page.goto(REPORT.as_uri())
+            _shoot(page, target.parent / "report.png")
             page.close()
 
 

@@ -275,9 +275,9 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Folder to create the project in.")] = Path("demo"),
     json: AsJson = False,
 ) -> None:
-    """Run two built-in projects: records from messages, and questions about a handbook.
+    """Run three built-in projects: labels, records, and questions about a handbook.
 
-    With --json, print a list of both results.
+    With --json, print a list of their results.
     """
     from assay import project
     from assay.compare.report.terminal import print_result

@@ -9,10 +9,11 @@ from ruamel.yaml import YAML
 
 from assay.candidates.spec import Sizes
 from assay.config import Config
+from assay.errors import UsageError
 from assay.project import estimate
 from assay.project.estimate import REFERENCE_FLOPS
 from assay.project.start import demo
-from assay.project.start.demo import BUDGET_S, EFFORTS
+from assay.project.start.demo import BUDGET_S, EFFORTS, open_demos, open_desks
 
 CONFIG = Config.model_validate(
     {
@@ -67,3 +68,20 @@ def test_what_is_given_stands_in_the_configuration(tmp_path: Path) -> None:
     assert "# rows\n  holdout_rows: 40\n\n# What is shown.\nfew_shot" in text
     assert "# of the adapter\n  epochs: 1\n  seeds: 1\n\ncosts:  # in USD\n" in text
     assert tree["data"]["holdout_rows"] == EFFORTS[-1].holdout_rows
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="something else"):
+        next(open_demos(tmp_path))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.slow
+def test_the_first_job_is_one_for_a_classifier(tmp_path: Path) -> None:
+    """Nothing of it depends on the machine: neither rows nor settings are cut to its speed."""
+    made = open_desks(tmp_path / "desks")
+    assert (made.config.task, made.config.labels) == ("label", ["care", "duty", "freight", "sales"])
+    assert open_desks(tmp_path / "desks").config == made.config
+    verdict = made.compare().result.verdict
+    assert (verdict.outcome, verdict.recommend) == ("recommend", "classifier")

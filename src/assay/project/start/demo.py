@@ -1,13 +1,15 @@
-"""The built-in project: a ferry operator's messages, one record each; questions on its handbook."""
+"""The built-in jobs of a ferry operator: messages to desks and to records, handbook questions."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assay import builtin
+from assay import builtin, json_reader
 from assay.agent.texts import edit
 from assay.candidates.registry import taking_part
 from assay.candidates.spec import Sizes
@@ -24,10 +26,14 @@ BUDGET_S = 440.0
 came to nine and a half."""
 HOLDOUT = 0.2
 """Share that is locked away; the rows that the verdict is on are drawn from it."""
-HANDBOOK = "handbook"
-"""Folder of the second job, in that of the first."""
+DESKS, RECORDS, HANDBOOK = "desks", "records", "handbook"
+"""Folders of the jobs, in that of the demo."""
+MESSAGES = "desks.csv"
+"""File of the first job's examples, beside the folders: such as a user would bring."""
+DESKS_ROWS = 160
+"""Messages that the first verdict is on; half as many are for validation."""
 HANDBOOK_ROWS = 40
-"""Questions that its verdict is on; half as many are for validation."""
+"""Questions that the third verdict is on; half as many are for validation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +71,53 @@ EFFORTS = (
 
 
 def open_demos(folder: Path, progress: Progress = SILENT) -> Iterator[Project]:
-    """Both jobs: records first, then the handbook; the second is made when the first is done with.
+    """The three jobs, cheapest first; each is made when the one before it is done with.
 
     Raises:
         UsageError: something else is at `folder`.
     """
-    yield open_demo(folder, progress)
+    ours = {DESKS, RECORDS, HANDBOOK, MESSAGES}
+    if folder.exists() and any(entry.name not in ours for entry in folder.iterdir()):
+        raise UsageError(f"{folder} holds something else.", fix="Choose another folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    yield open_desks(folder / DESKS, progress)
+    yield open_demo(folder / RECORDS, progress)
     yield open_handbook(folder / HANDBOOK, progress)
 
 
+def open_desks(folder: Path, progress: Progress = SILENT) -> Project:
+    """The first job at `folder`: a passenger's message, and the desk that answers it.
+
+    Made when it is not there, from a CSV file beside it; opened when it is.
+    """
+    if (folder / CONFIG_FILE).exists():
+        return open(folder)
+    file = folder.parent / MESSAGES
+    rows = _tickets()
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["id", "message", "desk"])
+    table.writerows([row["id"], row["message"], row["record"]["desk"]] for row in rows)
+    write_atomic(file, text.getvalue())
+    choices = Choices(data=file, input=["message"], output=["desk"], id="id")
+    made = create(draft("ferry-desks", choices, progress), folder=folder, progress=progress)
+    settings = {
+        "data.holdout_rows": DESKS_ROWS,
+        "data.split.holdout": HOLDOUT,
+        "data.split.validation": DESKS_ROWS / 2 / (len(rows) - DESKS_ROWS),
+        "candidates": ["prompt"],  # what trains nothing takes part unasked
+    }
+    _change(made.root / CONFIG_FILE, settings)
+    return open(folder)
+
+
+def _tickets() -> list[dict[str, Any]]:
+    lines = (builtin.folder() / "tickets.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json_reader.read(line) for line in lines]
+
+
 def open_demo(folder: Path, progress: Progress = SILENT) -> Project:
-    """The built-in project at `folder`; made when it is not there, opened when it is.
+    """The second job at `folder`: a message and its record. Made when it is not there, else opened.
 
     Raises:
         UsageError: something else is at `folder`.
@@ -110,7 +152,7 @@ def open_demo(folder: Path, progress: Progress = SILENT) -> Project:
 
 
 def open_handbook(folder: Path, progress: Progress = SILENT) -> Project:
-    """The built-in project's second job at `folder`: questions on the company's handbook.
+    """The third job at `folder`: questions on the company's handbook.
 
     Made when it is not there, opened when it is.
 
