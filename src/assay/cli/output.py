@@ -73,8 +73,7 @@ def print_draft(draft: Any) -> None:
     found, proposal = draft.detected, draft.proposal
     console.print(f"[bold]{escape(str(draft.choices.data))}[/]: {found.format}")
     if draft.columns is not None:
-        inputs, outputs = ", ".join(draft.columns.input), ", ".join(draft.columns.output)
-        console.print(f"  input {escape(inputs)}, output {escape(outputs)}")
+        console.print(f"  {escape(_describe_columns(draft.columns))}")
     rejected = f", {draft.rejected} unusable" if draft.rejected else ""
     console.print(f"  {len(draft.examples)} examples checked{rejected}")
     for reason in proposal.reasons:
@@ -83,6 +82,13 @@ def print_draft(draft: Any) -> None:
         f"Proposal: task {proposal.task}, primary grader {proposal.primary}, "
         f"candidates {', '.join(proposal.candidates)}."
     )
+
+
+def _describe_columns(columns: Any) -> str:
+    """Which columns are input and output, and those that name rows, groups and documents."""
+    named = {"id": columns.id, "group": columns.group, "document": columns.document}
+    parts = [f"input {', '.join(columns.input)}", f"output {', '.join(columns.output)}"]
+    return ", ".join([*parts, *(f"{part} {name}" for part, name in named.items() if name)])
 
 
 def print_estimate(estimate: Any) -> None:
@@ -122,6 +128,8 @@ def print_check(report: Any) -> None:
         f"{body['rejected']} rejected; duplicates: {body['duplicates']['exact']} exact, "
         f"{body['duplicates']['near']} near."
     )
+    if report.columns is not None:
+        console.print(f"Columns: {escape(_describe_columns(report.columns))}.", soft_wrap=True)
     if body["tokens"]:
         tokens = body["tokens"]
         console.print("Tokens: " + ", ".join(f"{value} {key}" for key, value in tokens.items()))
