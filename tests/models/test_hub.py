@@ -11,7 +11,7 @@ import pytest
 
 from assay.errors import ModelError
 from assay.models import hub
-from assay.models.pull import is_ready, pull
+from assay.models.pull import check_available, is_ready, pull
 from assay.models.show import describe, list_models
 
 
@@ -46,6 +46,7 @@ def test_model_is_fetched_checked_and_kept(
     assert not any(p.endswith((".bin", ".pt", ".py")) for p in asked["allow_patterns"])
     refuses(monkeypatch, AssertionError("asked the hub again"))
     assert pull("org/tiny") == folder
+    check_available("org/tiny")
     info = describe("org/tiny")
     assert (info.licence, info.context_length) == ("apache-2.0", 256)
     [entry] = [k for k in list_models() if k.ref == "org/tiny"]
@@ -57,6 +58,21 @@ def test_pickles_are_refused_before_they_are_fetched(monkeypatch: pytest.MonkeyP
     answers(monkeypatch, pytorch_model__bin=1000, config__json=10)
     with pytest.raises(ModelError, match=r"pickles \(pytorch_model.bin\)"):
         pull("org/tiny")
+
+
+def test_a_name_is_looked_up_without_fetching_anything(
+    monkeypatch: pytest.MonkeyPatch, model_folder: Path, cache: Path
+) -> None:
+    answers(monkeypatch, model__safetensors=1000, config__json=10)
+    check_available("org/tiny")
+    check_available("smollm2-135m-instruct")
+    check_available(str(model_folder))
+    assert not list((cache / "models").glob("*"))
+    answers(monkeypatch, pytorch_model__bin=1000)
+    with pytest.raises(ModelError, match="pickles"):
+        check_available("org/tiny")
+    with pytest.raises(ModelError, match="Did you mean 'smollm2-135m-instruct'"):
+        check_available("smollm2-135m")
 
 
 def test_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:

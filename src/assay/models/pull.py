@@ -82,6 +82,24 @@ def check_name(ref: str) -> None:
         raise _unknown(ref)
 
 
+def check_available(ref: str) -> None:
+    """Say whether `pull` can bring a model here, before long work for it; nothing is fetched.
+
+    The hub is asked for a model that is not on this machine yet.
+
+    Raises:
+        ModelError: see `pull`.
+    """
+    check_name(ref)
+    if ref in CATALOGUE:
+        return
+    if _there(ref):
+        if _path(ref).is_dir():
+            check_folder(_path(ref))
+    elif _HUB_ID.fullmatch(ref) and not is_ready(_hub_folder(ref)):
+        hub.check(ref)
+
+
 def names_file(ref: str) -> bool:
     """Whether `pull` would read a file or folder of this machine: neither starter nor hub id."""
     if ref in CATALOGUE:
@@ -173,7 +191,11 @@ def _pull_hub(ref: str, progress: Progress) -> Path:
         check_folder(draft)
         return {"source": ref, "sha256": None, "licence": hub.licence(draft), "hub": True}
 
-    return _once(cache_folder() / "models" / ref.replace("/", "--"), lambda: hub.check(ref), fill)
+    return _once(_hub_folder(ref), lambda: hub.check(ref), fill)
+
+
+def _hub_folder(ref: str) -> Path:
+    return cache_folder() / "models" / ref.replace("/", "--")
 
 
 def _once(

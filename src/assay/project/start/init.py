@@ -22,6 +22,7 @@ from assay.data.read import DetectedFormat, detect, read
 from assay.errors import DataError, UsageError
 from assay.example import Example
 from assay.knowledge.sources import sources
+from assay.models.pull import check_available
 from assay.progress import SILENT, Progress
 from assay.project.estimate import token_lengths
 from assay.project.project import Project
@@ -94,7 +95,9 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
 
     Raises:
         DataError: nothing usable is in the file, or columns have to be named.
+        ModelError: the model cannot be had; known before the file is read, which may take minutes.
     """
+    check_available(choices.model)
     if (choices.input is None) != (choices.output is None):
         raise UsageError("--input and --output must be given together.", fix="Give both.")
     columns = _columns(choices)
