@@ -144,7 +144,7 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
             fix="Add rows with other outputs, or choose another column with --output.",
         )
     held = _held_outputs(choices, detected, columns, progress)
-    proposal = propose(examples, choices.task, held)
+    proposal = propose(examples, choices.task, held, documents=choices.documents)
     lists = labels_in(proposal.schema) is not None
     names = propose_candidates(task=proposal.task, documents=bool(choices.documents), lists=lists)
     proposal = replace(proposal, candidates=names)
@@ -308,6 +308,7 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "few_shot: {ks: [1, 3, 8]}  # numbers of shown examples, chosen on validation",
         f"generate: {{max_new_tokens: {max_new_tokens}, constrained: auto}}",
         "fine_tune:  # the rest: docs/training.md",
+        *([] if proposal.method == "sft" else [f"  method: {proposal.method}  # judged answers"]),
         f"  max_tokens: {max_tokens}",
         f"  system_prompt: {flow(proposal.training_prompt)}  # null: the one above",
         "",
