@@ -229,10 +229,10 @@ def print_trained(trained: Any) -> None:
             rows.append((f"{point.epoch:g}", point.step, *losses))
     columns = ("epoch", "step", "loss", "validation loss")
     print_table(columns, rows, numbers=columns[:2])
-    settings = ", ".join(
-        f"{name} {trained.settings[name]:g}"
-        for name in ("learning_rate", "rank", "epochs", "rows_per_step")
-    )
+    names = ["learning_rate", "rank", "epochs", "rows_per_step"]
+    if trained.settings.get("adapter") == "full":  # which has none
+        names.remove("rank")
+    settings = ", ".join(f"{name} {trained.settings[name]:g}" for name in names)
     console.print(f"Trained with {settings}.")
     console.print(
         f"{result.steps} steps in {format_duration(result.seconds)}: {result.tokens_per_s:.0f} "

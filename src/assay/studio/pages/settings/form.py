@@ -225,6 +225,8 @@ class SettingsForm(Controls[Config]):
                 made = w.field(label, ui.input().props(TYPING), meaning=meaning)
                 write = _write_auto(name, whole=name != "learning_rate")
                 self._control(made, _read_auto(name), write)
+                if name == "rank":
+                    self._rank = made
 
     def _build_costs(self) -> None:
         w.heading("Prices", "In USD. Empty where you do not know; unknown is never counted as 0.")
@@ -262,6 +264,8 @@ class SettingsForm(Controls[Config]):
         """Show what the settings have a use for."""
         self._labels.set_visibility(parsed.task == "label")
         self._columns.set_visibility(parsed.data.columns is not None)
+        if (slot := self._rank.parent_slot) is not None:  # with its label
+            slot.parent.set_visibility(parsed.fine_tune.adapter != "full")
         offered = {
             name for name, spec in specs().items() if spec.is_possible(parsed) and not spec.baseline
         }
