@@ -17,7 +17,7 @@ from assay.project.releases.traffic import Day
 from assay.release.evidence import UnprovenError
 from assay.release.releases import Release
 from assay.studio import widgets as w
-from assay.studio.dialogs import confirm, notify
+from assay.studio.dialogs import advise, confirm, notify
 from assay.studio.frame import Page
 from assay.studio.pages.releases.staleness import read_staleness, staleness_card
 from assay.studio.pages.releases.traces import traces_card
@@ -244,7 +244,7 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
                     context, lambda: context.do(start_canary, now.name, part, label, force=force)
                 )
             except UnprovenError as error:
-                notify(f"{error.what} Give a reason to try it all the same.")
+                advise(f"{error.what} Give a reason to try it all the same.")
                 return
             if done is None:
                 return

@@ -16,7 +16,7 @@ from assay.progress import SILENT
 from assay.project.start import from_file
 from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.studio import widgets as w
-from assay.studio.dialogs import notify
+from assay.studio.dialogs import advise
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.candidates import CandidateBoxes
 from assay.studio.shared.findings import TASKS, found_card, problems_card
@@ -197,7 +197,7 @@ class ProposalStep:
             async def click() -> None:
                 chosen = tuple(name for name, box in boxes.items() if box.value)
                 if not chosen:
-                    notify("Tick at least one candidate.")
+                    advise("Tick at least one candidate.")
                     return
                 go.props("loading")
                 wanted = replace(
