@@ -15,6 +15,7 @@ from assay.compare.report import wording
 from assay.studio import widgets as w
 from assay.studio.dialogs import ask_value, confirm, notify
 from assay.studio.session import PageContext, Refresh, action
+from assay.studio.shared.numbers import are_valid, number_input
 
 SCOPES = {
     "chat": "Ask models, agents and releases.",
@@ -107,8 +108,8 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
             )
             budget = w.field(
                 "Budget in USD",
-                ui.number(min=0, step=1),
-                "What it may spend at providers in total. Empty: no limit.",
+                number_input(least=0, step=1),
+                "What it may spend at providers in total. Empty: no limit; 0: no providers.",
             )
         labels = w.field(
             "Only documents with the labels",
@@ -126,7 +127,10 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
 
         async def click() -> None:
             scopes = [scope for scope, box in boxes.items() if box.value]
-            called = (name.value or "").strip() or "from the studio"
+            called = (name.value or "").strip()
+            name.error = None if called else "Say what the key is for, to know it again."
+            if not called or not are_valid(budget):
+                return
             only = [one.strip() for one in (labels.value or "").split(",") if one.strip()]
             secret = await context.do(create_key, called, scopes, budget.value, only)
             with w.refill(made):
@@ -177,7 +181,7 @@ def _show_actions(
         usd = await ask_value(
             f"Budget of {key.name}",
             "USD in all",
-            lambda: ui.number(value=budget.most if budget else None, min=0),
+            lambda: number_input(budget.most if budget else None, least=0),
             "Keep",
             under="What it has spent so far still counts.",
             name="Budget in USD in all",

@@ -23,6 +23,7 @@ from assay.studio.pages.releases.staleness import read_staleness, staleness_card
 from assay.studio.pages.releases.traces import traces_card
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.chat import snippets_card
+from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.promotion import promotion_chooser, with_consent
 
 ACTIONS = {"promote": "put to work", "rollback": "taken back", "canary": "trial share"}
@@ -226,7 +227,7 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
         with w.row("top-aligned"):
             share = w.field(
                 "Share of the callers, in 100",
-                ui.number(value=10, min=0, max=99, precision=0),
+                number_input(10, least=0, most=99, unit=" in 100", precision=0),
                 "Each caller keeps to one agent.",
             )
             reason = w.field(
@@ -237,6 +238,8 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
             )
 
         async def click() -> None:
+            if not are_valid(share):
+                return
             try:
                 force = (reason.value or "").strip() or None
                 part = float(share.value or 0) / 100

@@ -142,7 +142,6 @@ class SettingsForm(Controls[Config]):
                 "Train on at most",
                 "data.train_rows",
                 meaning="Rows, drawn by chance. Empty: all that are not held back.",
-                least=1,
                 optional=True,
             )
 
@@ -224,7 +223,7 @@ class SettingsForm(Controls[Config]):
             ):
                 made = w.field(label, ui.input().props(TYPING), meaning=meaning)
                 write = _write_auto(name, whole=name != "learning_rate")
-                self._control(made, _read_auto(name), write)
+                self._control(made, _read_auto(name), write, f"fine_tune.{name}")
                 if name == "rank":
                     self._rank = made
 
@@ -244,12 +243,14 @@ class SettingsForm(Controls[Config]):
 
     def _simple(self, label: str, made: Any, path: str, meaning: str, *, name: str = "") -> None:
         w.field(label, made, meaning=meaning, name=name)
-        self._control(made, read_path(path), lambda v: None if v is None else {path: v})
+        self._control(made, read_path(path), lambda v: None if v is None else {path: v}, path)
 
     def _optional(self, label: str, path: str, meaning: str) -> None:
         """Text that may be empty, which stands as null."""
         read, made = read_path(path), w.field(label, ui.input().props(TYPING), meaning=meaning)
-        self._control(made, lambda c: read(c) or "", lambda v: {path: (v or "").strip() or None})
+        self._control(
+            made, lambda c: read(c) or "", lambda v: {path: (v or "").strip() or None}, path
+        )
 
     def _read_chosen(self) -> dict[str, Any]:
         """All candidates that are ticked, those of before in their order."""
@@ -311,8 +312,7 @@ def _write_auto(name: str, *, whole: bool) -> Callable[[str], dict[str, Any]]:
             return {f"fine_tune.{name}": int(parsed) if whole else float(parsed)}
         except ValueError:
             raise UsageError(
-                f"{parsed!r} is neither a {'whole number' if whole else 'number'} nor auto.",
-                fix="The text keeps what it was.",
+                f"{parsed!r} is neither a {'whole number' if whole else 'number'} nor auto."
             ) from None
 
     return write

@@ -20,6 +20,7 @@ from assay.studio.dialogs import advise
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.candidates import CandidateBoxes
 from assay.studio.shared.findings import TASKS, found_card, problems_card
+from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.upload import DocumentUpload, file_picker, save_files
 
 keep_file = workspace_action("editor", from_file.keep_file)
@@ -177,13 +178,13 @@ class ProposalStep:
                 task = w.field("The job", ui.select(dict(TASKS), value=proposal.task))
                 enough = w.field(
                     "Good enough is",
-                    ui.number(min=0, max=100),
+                    number_input(least=0, most=100, unit=" in 100"),
                     "Right answers in 100, below which none is worth having. Empty: not said.",
                     name="Good enough is, in 100",
                 )
                 monthly = w.field(
                     "Requests a month",
-                    ui.number(value=self._wanted.monthly_requests, min=0, precision=0),
+                    number_input(self._wanted.monthly_requests, least=0, precision=0),
                     "How often it will be asked. Decides what is cheapest.",
                 )
             task.on_value_change(lambda: self._inspect(task=task.value))
@@ -198,6 +199,8 @@ class ProposalStep:
                 chosen = tuple(name for name, box in boxes.items() if box.value)
                 if not chosen:
                     advise("Tick at least one candidate.")
+                    return
+                if not are_valid(enough, monthly):
                     return
                 go.props("loading")
                 wanted = replace(
