@@ -126,6 +126,7 @@ def test_import_writes_chat_and_keeps_the_rejected(tmp_path: Path) -> None:
         ("", (), 1, "empty"),
         ("text,label\n", (), 1, ""),
         ("text,label\na,x\nb,y\n", (), 1, "at least 10"),
+        ("text\n" + "".join(f"row {i}\n" for i in range(60)), (), 1, "A second column is needed"),
         ("text,label\n" + "".join(f"row {i},same\n" for i in range(60)), (), 1, "same"),
         ("text,label\na,x\n", ("--input", "txt", "--output", "label"), 1, "text"),
         ("text,label\na,x\n", ("--input", "text"), 2, "must be given together"),

@@ -18,7 +18,7 @@ from assay.config.yaml_text import UNREADABLE
 from assay.config.yaml_text import read as read_yaml
 from assay.data.dataset import LEAST_ROWS
 from assay.data.propose import Proposal, propose
-from assay.data.read import DetectedFormat, detect, read
+from assay.data.read import DetectedFormat, check_answers, detect, read
 from assay.errors import DataError, UsageError
 from assay.example import Example
 from assay.knowledge.sources import sources
@@ -103,6 +103,8 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
     columns = _columns(choices)
     detected = detect(choices.data, columns)
     columns = columns or _with_choices(detected.columns, choices)
+    if columns is None:
+        check_answers(detected, str(choices.data))
     if columns is None and detected.format in TABULAR:
         raise DataError(
             f"input and output columns are not clear. The file has: {', '.join(detected.fields)}.",

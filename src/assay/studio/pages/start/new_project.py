@@ -37,6 +37,7 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
         return
 
     async def receive(event: events.UploadEventArguments) -> None:
+        upload.reset()  # so that it can be chosen again, mended
         async with save_files([event.file]) as [path]:
             await context.do(keep_file, event.file.name, path)
         await refresh()
@@ -53,7 +54,7 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
             "for a verdict. Documents come next, if you have any. All of it stays on this machine.",
             "soft",
         )
-        file_picker(
+        upload = file_picker(
             "Choose a file",
             receive,
             style="drop-target",
