@@ -194,7 +194,7 @@ def _show_second_look(result: Result) -> None:
     if result.second_look is None:
         return
     with w.section("Labels worth a second look", second_look.found(result.second_look)):
-        if advice := second_look.advice(result.second_look):
+        if advice := second_look.advice(result.second_look, second_look.ON_PAGE):
             w.text(
                 f"They are among the answers below, by the choice “Show where”. {advice}", "soft"
             )
