@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -33,3 +34,19 @@ def test_a_training_of_all_weights_has_no_rank(
     said = " ".join(capsys.readouterr().out.split())
     assert "epochs 3" in said
     assert ("rank 16" in said) == (adapter == "lora")
+
+
+@pytest.mark.parametrize("found", ["/usr/bin/assay", None])
+def test_the_demo_ends_with_what_to_do_next(
+    found: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output.shutil, "which", lambda _: found)
+    monkeypatch.setattr(output.sys, "argv", [".venv/bin/assay", "demo"])
+    report = Path("my demo/report.html")
+    output.print_next_steps(Path("my demo"), [report])
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    command = "assay" if found else ".venv/bin/assay"
+    assert str(report) in lines
+    assert f"{command} serve --folder 'my demo'" in lines
+    assert f"{command} init my-job --data FILE" in lines
+    assert f"{command} compare --project my-job" in lines

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
@@ -118,6 +121,26 @@ def format_duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{round(seconds / 60)} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def print_next_steps(demo: Path, reports: Sequence[Path]) -> None:
+    """What to do once the demo is over: read, look around, bring a file."""
+    # `make demo` installs it into a folder that no shell looks into.
+    assay = "assay" if shutil.which("assay") else shlex.quote(sys.argv[0])
+    steps = {
+        "Read the reports, which open in a browser:": [str(report) for report in reports],
+        "Look around in the studio; it prints a link to open:": [
+            f"{assay} serve --folder {shlex.quote(str(demo))}"
+        ],
+        "Now with your own file of inputs and right answers:": [
+            f"{assay} init my-job --data FILE",
+            f"{assay} compare --project my-job",
+        ],
+    }
+    for what, lines in steps.items():
+        console.print(what)
+        for line in lines:
+            console.print(f"  {escape(line)}", soft_wrap=True)
 
 
 def print_check(report: Any) -> None:
