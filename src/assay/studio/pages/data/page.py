@@ -28,7 +28,7 @@ from assay.studio.pages.data.other_files import OtherFiles
 from assay.studio.pages.data.questions import QuestionsCard, read_standing
 from assay.studio.pages.data.renewal import renewal_form, split_details
 from assay.studio.session import PageContext, Refresh, action
-from assay.studio.shared.job_progress import ProgressState
+from assay.studio.shared.job_progress import ProgressState, show_frozen_copy
 
 ROWS = "/data/rows"
 AT_ONCE = 100
@@ -119,6 +119,7 @@ async def build(context: PageContext) -> None:
             act=("Go to Start", "/"),
         )
         return
+    await show_frozen_copy(context)
     query = ui.element("div").classes("stack gap")
     shown = ui.element("div").classes("stack gap")
     if context.may("editor"):
