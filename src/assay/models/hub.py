@@ -11,6 +11,8 @@ from assay.errors import ModelError, first_line
 from assay.models.quiet import silent_libraries
 
 _WANTED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*")
+SECONDS = 5.0
+"""That an answer of the hub is waited for, where only its being there is asked."""
 _UNWANTED = ("*/*", "consolidated*", "*.onnx")
 
 
@@ -53,6 +55,25 @@ def fetch(ref: str, folder: Path) -> None:
             allow_patterns=list(_WANTED),
             ignore_patterns=list(_UNWANTED),
         )
+
+
+def state() -> str:
+    """Whether the hub answers, as a sentence with what works without it.
+
+    HF_ENDPOINT names another hub.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    where = constants.ENDPOINT
+    without = "starters, local folders and .gguf files work without it"
+    if constants.is_offline_mode():
+        return f"{where} is not asked, because HF_HUB_OFFLINE is set; {without}."
+    try:
+        get_session().head(where, timeout=SECONDS)
+    except Exception as error:  # of whichever HTTP client it uses
+        return f"{where} cannot be reached ({first_line(error)}); {without}."
+    return f"{where} answers."
 
 
 @contextmanager
