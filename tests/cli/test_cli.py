@@ -69,6 +69,19 @@ def test_check_prints_the_contract(tmp_path: Path) -> None:
     assert body["duplicates"].keys() == {"exact", "near"}
 
 
+def test_check_says_which_columns_it_took(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("text,label,note\n" + "".join(f"text {i},a,x\n" for i in range(60)))
+    assert "Columns: input text, output label." in run("data", "check", str(file)).stdout
+    body = json.loads(run("data", "check", str(file), "--json").stdout)
+    assert body["columns"] == {"input": ["text"], "output": ["label"]}
+    chat = tmp_path / "a.jsonl"
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    chat.write_text(json.dumps({"messages": turns}) + "\n")
+    assert "Columns:" not in run("data", "check", str(chat)).stdout
+    assert json.loads(run("data", "check", str(chat), "--json").stdout)["columns"] is None
+
+
 def test_warnings_alone_exit_0(tmp_path: Path) -> None:
     file = write_csv(tmp_path / "a.csv", 60)
     text = file.read_text().splitlines()
@@ -113,6 +126,7 @@ def test_import_writes_chat_and_keeps_the_rejected(tmp_path: Path) -> None:
         ("", (), 1, "empty"),
         ("text,label\n", (), 1, ""),
         ("text,label\na,x\nb,y\n", (), 1, "at least 10"),
+        ("text\n" + "".join(f"row {i}\n" for i in range(60)), (), 1, "A second column is needed"),
         ("text,label\n" + "".join(f"row {i},same\n" for i in range(60)), (), 1, "same"),
         ("text,label\na,x\n", ("--input", "txt", "--output", "label"), 1, "text"),
         ("text,label\na,x\n", ("--input", "text"), 2, "must be given together"),

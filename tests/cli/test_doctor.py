@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
+import typer
 from tests.cli.test_cli import run
 
+from assay.cli.doctor import doctor
+from assay.models import hub
 from assay.models.products import Products
 from assay.project import machine
+from assay.project.estimate import (
+    DECODE_TOKENS_PER_S,
+    FLOAT32_WORTH,
+    REFERENCE_FLOPS,
+    TRAIN_TOKENS_PER_S,
+)
 from assay.project.machine import examine
 
 
@@ -33,6 +43,40 @@ def test_the_machine_is_told_to_programs_and_to_people(
     for value in (found["number_format"], found["processor"], str(tmp_path), "waiting threads"):
         assert value in printed
     assert f"{found['products']['float32'] / 1e9:.0f} GFLOP/s" in printed
+
+
+def test_what_the_machine_could_do_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path))
+    monkeypatch.setattr(machine, "products", lambda: Products(REFERENCE_FLOPS, None))
+    monkeypatch.setattr(machine, "faster_format", lambda _: "float32")
+    monkeypatch.setattr(machine, "best_device", lambda: "cpu")
+    monkeypatch.setattr(machine, "available_bytes", lambda _: 10_400_000_000)
+    monkeypatch.setattr(hub, "state", lambda: "the hub answers.")
+    found = examine()
+    assert found.training_tokens_per_s == pytest.approx(FLOAT32_WORTH * TRAIN_TOKENS_PER_S)
+    assert found.answer_tokens_per_s == pytest.approx(FLOAT32_WORTH * DECODE_TOKENS_PER_S)
+    assert found.largest_tuned == 2_500_000_000
+    assert found.hub is None  # nobody is asked unasked
+    with suppress(typer.Exit):
+        doctor()
+    told = capsys.readouterr().out
+    for words in ("480 tokens/s in training", "2.5 billion parameters", "the hub answers."):
+        assert words in told
+    monkeypatch.setattr(machine, "best_device", lambda: "cuda")
+    assert examine().training_tokens_per_s is None
+
+
+def test_a_hub_that_is_not_there_is_a_sentence_with_what_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: False)
+    assert "http://127.0.0.1:9 cannot be reached" in hub.state()
+    assert "starters" in hub.state()
+    monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: True)
+    assert "HF_HUB_OFFLINE" in hub.state()
 
 
 def test_what_is_in_the_way_is_a_sentence_with_what_to_do(

@@ -57,3 +57,34 @@ def test_lines_instead_of_bars_say_how_long_a_resumed_run_will_take(
     (line,) = [text for text in out.getvalue().replace("\n", " ").split("training: ") if text]
     assert line.startswith("75 of 100 steps, 0.5/s, 50 s left, loss 0.5")
     assert "effective tokens/s 3100" in line
+
+
+def test_a_batch_that_takes_long_has_a_rate_and_no_time_left_once_all_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, out = terminal(drawn=False)
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with made.task("answering", 64, "requests") as bar:
+        now[0] += 40
+        bar.advance(32)
+        now[0] += 64
+        bar.advance(32)
+    assert out.getvalue().splitlines() == [
+        "answering: 32 of 64 requests, 0.8/s, 40 s left",
+        "answering: 64 of 64 requests, 0.5/s",
+    ]
+
+
+def test_the_rate_is_that_of_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A neighbour comes or goes, and what was kept of an earlier run took no time."""
+    made, out = terminal(drawn=False)
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with made.task("answering", 1000, "requests") as bar:
+        for amount in (300, 30):
+            now[0] += 30
+            bar.advance(amount)
+    first, second = out.getvalue().splitlines()
+    assert "10/s, 70 s left" in first
+    assert "1/s, 11 min left" in second

@@ -60,7 +60,11 @@ def test_a_release_from_promotion_to_rollback(served: Path) -> None:
     assert (watched["outcome"], watched["labels"]) == ("open", 0)
     assert watched["needed"] > 0
     assert "more labels will show" in ask(served, "watch", "pets")
-    assert "kept for 30 days" in ask(served, "traces", "on", "pets")
+    kept = " ".join(ask(served, "traces", "on", "pets").split())
+    assert "kept for 30 days" in kept
+    needed, requests = watched["needed"], 10 * watched["needed"]  # a tenth is drawn
+    assert f"needs about {needed:,} labels" in kept
+    assert f"about {requests:,} requests" in kept
     assert "no traces yet" in ask(served, "traces", "list")
     assert "All traces of the sample are labelled" in ask(served, "traces", "next", "pets")
     assert "0 traces deleted" in ask(served, "traces", "off", "pets", "--delete")

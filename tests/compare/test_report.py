@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from assay.compare.report import html, wording, worth
+from assay.compare.report import html, second_look, wording, worth
 from assay.compare.report.html import MOST_ROWS, disagreements, write_report
 from assay.compare.report.terminal import print_result
 from assay.compare.result import CandidateResult, Result, SeedResult, Verdict
@@ -216,6 +216,21 @@ def test_an_interval_without_0_beside_cannot_tell_is_explained_where_it_is_shown
     page = html.render(result, [], redacted=True)
     assert "cannot tell *" in page
     assert explained in page
+
+
+def test_a_page_names_no_command() -> None:
+    result = sample_result()
+    verdict = result.verdict.model_copy(
+        update={"outcome": "cannot_tell", "recommend": None, "more_examples_needed": 500}
+    )
+    open_one = result.model_copy(update={"verdict": verdict})
+    assert "`assay data renew-holdout FILE`" in wording.next_action(open_one)
+    assert "`assay" not in wording.next_action(open_one, second_look.ON_PAGE)
+    look = result.second_look
+    assert look is not None
+    doubtful = look.model_copy(update={"ids": ["row-1"]})
+    assert "`assay" in str(second_look.advice(doubtful))
+    assert "`assay" not in str(second_look.advice(doubtful, second_look.ON_PAGE))
 
 
 def test_nobody_is_told_to_serve_a_file_of_answers() -> None:

@@ -72,6 +72,53 @@ def test_every_way_to_write_a_section(before: str, after: str) -> None:
     assert edit(before, "fine_tune", {"rank": 2}) == after
 
 
+MIXED = """\
+a: 1   # x
+graders:
+- name: exact
+- {name: f1,  weight: 2}
+candidates:
+    - prompt
+    - few-shot
+fine_tune:
+      rank: 4
+      epochs: 2
+costs: {a: 1,   b: 2}
+null_one:
+data:
+  file: x
+  split:
+     holdout: 0.2
+"""
+"""Indented in five ways, as several people and programs have written it."""
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "differences"),
+    [
+        ("a", 2, ["- a: 1   # x", "+ a: 2   # x"]),
+        ("data.file", "y", ["-   file: x", "+   file: y"]),
+        ("data.split.holdout", 0.3, ["-      holdout: 0.2", "+      holdout: 0.3"]),
+        ("fine_tune.rank", 8, ["-       rank: 4", "+       rank: 8"]),
+        ("fine_tune.seed", 1, ["+       seed: 1"]),
+        ("costs.a", 3, ["- costs: {a: 1,   b: 2}", "+ costs: {a: 3, b: 2}"]),
+        ("margin", 0.1, ["+ margin: 0.1"]),
+    ],
+)
+def test_the_rest_of_a_text_stays_as_it_is_indented(
+    path: str, value: object, differences: list[str]
+) -> None:
+    after = yaml_text.edit(MIXED, {path: value})
+    assert [line for line in changed(MIXED, after) if line[2:].strip()] == differences
+
+
+def test_a_list_in_a_mixed_text_is_what_was_asked_for() -> None:
+    after = yaml_text.edit(MIXED, {"candidates": ["prompt", "fine-tune", "rag"]})
+    tree = YAML(typ="safe").load(after)
+    assert tree == YAML(typ="safe").load(MIXED) | {"candidates": ["prompt", "fine-tune", "rag"]}
+    assert "      rank: 4\n      epochs: 2\ncosts: {a: 1,   b: 2}\n" in after
+
+
 def test_a_text_with_references_is_refused() -> None:
     text = "base: &b\n  rank: 1\nfine_tune: *b\n"
     with pytest.raises(ConfigError, match="line 3"):

@@ -148,6 +148,23 @@ def test_a_nul_byte_is_told_with_its_line(tmp_path: Path, suffix: str) -> None:
     assert broken[0].problems[0].code == ("nul-byte" if suffix != "json" else "invalid-json")
 
 
+@pytest.mark.parametrize("broken", [b"c\0c", b"c\0\xe9"])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+def test_a_nul_byte_in_a_small_western_file_costs_only_its_line(
+    tmp_path: Path, broken: bytes, rows: int
+) -> None:
+    """Wherever it stands: at odd and at even places."""
+    path = tmp_path / "a.csv"
+    good = "Köln,b\n".encode("cp1252")
+    for start in (b"text,label\n", b"texts,label\n"):
+        path.write_bytes(start + good * rows + broken + b",d\n" + good)
+        found = rows_of(path)
+        assert [row.line for row in found if row.example is None] == [rows + 2]
+        assert "nul-byte" in codes(found)
+        assert found[0].example is not None
+        assert found[0].example.input == "Köln"
+
+
 def test_bytes_that_are_not_utf_16_end_in_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     body = "text,label\n".encode("utf-16-le") + "a,b\n".encode("utf-16-le") * 50_000

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.data.propose import ENUM_COUNT, infer_schema, open_sets, propose
-from assay.example import Example
-from assay.project.start.init import Choices, draft
+from assay.config.project import parsed_config
+from assay.data.propose import ENUM_COUNT, infer_schema, open_sets, propose, propose_method
+from assay.example import Example, Message
+from assay.project.start.init import Choices, draft, yaml_text
 
 SIZES = ["small", "large"] * ENUM_COUNT
 RECORDS = [{"size": size, "tags": ["a", "b"], "n": n} for n, size in enumerate(SIZES)]
@@ -55,6 +58,56 @@ def test_a_label_that_only_the_holdout_file_has_belongs_to_the_job() -> None:
     examples = [Example.of(f"text {n}", ["yes", "no"][n % 2]) for n in range(40)]
     assert propose(examples).labels == ["no", "yes"]
     assert propose(examples, held_outputs=["maybe", "no"]).labels == ["maybe", "no", "yes"]
+
+
+def judged(*, pair: bool = False, thumb: bool | None = None, own_prompt: bool = False) -> Example:
+    example = Example.of("a question", "an answer")
+    rejected = (Message("assistant", "a bad answer"),) if pair else ()
+    system = (Message("system", "Be brief."),) if own_prompt else ()
+    messages = (*system, *example.messages)
+    return replace(example, messages=messages, rejected=rejected, desirable=thumb)
+
+
+PAIR, UP, DOWN = judged(pair=True), judged(thumb=True), judged(thumb=False)
+
+
+@pytest.mark.parametrize(
+    ("examples", "method", "said"),
+    [
+        ([judged()] * 4, "sft", None),
+        ([PAIR] * 4, "orpo", "4 of 4 rows have a better and a worse answer"),
+        ([UP, DOWN, DOWN], "kto", "of 3 rows 1 have a thumb up, 2 a thumb down"),
+        ([UP, PAIR], "kto", "1 a better and a worse answer"),
+        ([UP, UP], "sft", "2 have a thumb up, 0 a thumb down"),
+        ([PAIR, judged()], "sft", "1 of 2 rows have a better and a worse answer"),
+    ],
+)
+def test_judged_answers_propose_a_method_that_can_learn_from_them(
+    examples: list[Example], method: str, said: str | None
+) -> None:
+    proposed, why = propose_method(examples)
+    assert proposed == method
+    assert (why is None) == (said is None)
+    assert said is None or (why is not None and said in why)
+    assert propose_method(examples, documents=True)[0] == "sft"
+
+
+def test_the_method_stands_in_the_settings(tmp_path: Path) -> None:
+    rows = ({"prompt": f"q {n}", "chosen": f"good {n}", "rejected": "bad"} for n in range(20))
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    drafted = draft("pairs", Choices(data=path))
+    config, problems = parsed_config(yaml_text(drafted, max_new_tokens=16, max_tokens=64))
+    assert not problems
+    assert config is not None
+    assert config.fine_tune.method == "orpo"
+
+
+def test_examples_with_their_own_system_prompt_are_counted() -> None:
+    examples = [judged(own_prompt=True), judged(own_prompt=True), judged()]
+    found = propose(examples, "text")
+    assert found.system_prompt == ""
+    assert any("2 of 3 examples contain their own system prompt" in one for one in found.reasons)
 
 
 def test_init_looks_at_the_holdout_file_for_closed_sets_only(tmp_path: Path) -> None:

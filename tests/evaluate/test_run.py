@@ -62,11 +62,11 @@ def test_an_empty_run_has_no_answers(tmp_path: Path) -> None:
     assert run([], ScriptedEngine(), agent_id="a", folder=tmp_path) == []
 
 
-def test_progress_counts_requests_and_gives_the_rate(tmp_path: Path) -> None:
+def test_progress_counts_requests(tmp_path: Path) -> None:
     listener = Listener()
     go(ScriptedEngine(), tmp_path, progress=listener)
     assert (listener.total, listener.unit, sum(listener.advanced)) == (7, "requests", 7)
-    assert all("per_second" in info for info in listener.infos)
+    assert not any(listener.infos)  # the rate is for who draws the bar
 
 
 def test_what_is_not_ascii_survives_being_kept(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from assay.agent.route import Rule, Rules
 from assay.agent.versions import AgentVersion, save_agent
 from assay.compare import holdout as room
 from assay.compare import records
-from assay.compare.holdout import next_opening, open_holdout, openings
+from assay.compare.holdout import keep_holdout, next_opening, open_holdout, openings
 from assay.compare.result import Plan
 from assay.compare.saved import load_saved
+from assay.data.split import SplitManifest, write_split
 from assay.errors import HoldoutError
 from assay.example import Example, dump_examples
 from assay.models.embed import Embedder
@@ -114,6 +115,53 @@ def test_one_changed_byte_is_noticed_before_anything_is_logged(
     path.unlink()
     with pytest.raises(HoldoutError, match="missing"):
         open_holdout(store, split, digest, comparison="c1", reason="r", alpha=0.05)
+
+
+def divided(folder: Path, held: range) -> SplitManifest:
+    """A split whose holdout are some rows; the others are for training and validation."""
+    rows = [Example.of(f"question {i}", f"answer {i}", id=f"r{i}") for i in range(60)]
+    rest = [row for i, row in enumerate(rows) if i not in held]
+    about = SplitManifest("k", "text", "a.csv", "csv", False, rows=60, rejected=0, seed=0)
+    return write_split(folder, rest[:-5], rest[-5:], [rows[i] for i in held], about)
+
+
+@pytest.mark.parametrize(
+    ("now", "counted"),
+    [(range(20), 1), (range(19, 39), 1), (range(20, 40), 0)],
+    ids=["the same", "one row is in both", "other rows"],
+)
+def test_a_comparison_opens_what_it_began_with_and_what_is_in_both_was_seen(
+    tmp_path: Path, now: range, counted: int
+) -> None:
+    store, split = Store(tmp_path / "state"), tmp_path / "split"
+    began = divided(split, range(20)).holdout_sha256
+    begin(store, "c1", began, tmp_path)
+    with keep_holdout(split, began):
+        edited = divided(split, now).holdout_sha256
+        rows = open_holdout(store, split, began, comparison="c1", reason="r", alpha=0.05)
+    assert [row.id for row in rows] == [f"r{i}" for i in range(20)]
+    assert [one.comparison for one in openings(store, began)] == ["c1"]
+    assert len(openings(store, edited)) == counted
+    assert not list(tmp_path.glob("cache/holdouts/*"))
+
+
+def test_a_kept_holdout_is_locked_like_the_one_it_was(tmp_path: Path) -> None:
+    store, split = Store(tmp_path / "state"), tmp_path / "split"
+    began = divided(split, range(20)).holdout_sha256
+    begin(store, "c1", began, tmp_path)
+
+    def refused(match: str) -> None:
+        with pytest.raises(HoldoutError, match=match):
+            open_holdout(store, split, began, comparison="c1", reason="r", alpha=0.05)
+        assert openings(store, began) == []
+
+    with keep_holdout(split, began):
+        divided(split, range(30, 50))
+        (kept,) = tmp_path.glob("cache/holdouts/*")
+        text = kept.read_text()
+        kept.write_text(text.replace("answer 7", "answer 8", 1))
+        refused("changed after it was locked")
+    refused("split again since")  # nobody keeps it any more
 
 
 def test_the_log_is_written_before_a_row_is_read(

@@ -10,6 +10,7 @@ from tests.compare.sample import sample_result, sample_rows
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.compare import records
+from assay.compare.result import AnswerRow
 from assay.errors import NotFoundError
 from assay.project import comparisons
 from assay.project.workspace import Workspace
@@ -61,6 +62,30 @@ def test_filters(workspace: Workspace) -> None:
     ) == len(rows)
     assert comparisons.select_rows(rows, "a-wins", a, "nobody") == []
     assert [row.id for row in comparisons.select_rows(rows, "all", words="MESSAGE 7:")] == ["row-7"]
+
+
+def test_two_that_do_not_agree_are_those_that_were_chosen() -> None:
+    def row(id: str, answers: str, scores: tuple[float, ...]) -> AnswerRow:
+        names = ("a", "b", "c")
+        return AnswerRow(
+            id=id,
+            input="?",
+            reference="x",
+            answers=dict(zip(names, answers, strict=True)),
+            scores=dict(zip(names, scores, strict=True)),
+        )
+
+    rows = [
+        row("all-right", "xxx", (1, 1, 1)),
+        row("only-c-differs", "xxy", (1, 1, 0)),
+        row("b-is-wrong", "xyx", (1, 0, 1)),
+        row("wrong-in-two-ways", "yzx", (0, 0, 1)),
+        row("wrong-in-one-way", "yyx", (0, 0, 1)),
+        row("right-in-two-ways", "xXx", (1, 1, 1)),
+    ]
+    found = [one.id for one in comparisons.select_rows(rows, "differ", "a", "b")]
+    assert found == ["b-is-wrong", "wrong-in-two-ways"]
+    assert len(comparisons.select_rows(rows, "differ", "a", "a")) == 4
 
 
 def test_doubtful_labels_come_with_what_the_candidates_say(workspace: Workspace) -> None:

@@ -12,11 +12,13 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.small import small_project, write_csv
 
 import assay
+from assay.compare import records
 from assay.compare.result import Result
 from assay.errors import DataError, HoldoutError, UsageError
 from assay.project import comparisons
@@ -116,6 +118,33 @@ def test_another_metric_is_a_second_opening_at_a_stricter_level(tmp_path: Path) 
     assert second.result.opening.number == 2
     assert second.result.opening.alpha == pytest.approx(first.result.opening.alpha / 4)
     assert [o.number for o in second.result.openings] == [1, 2]
+
+
+@pytest.mark.slow
+def test_what_is_edited_during_a_comparison_counts_from_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    began = project.split().holdout_sha256
+    save_plan = records.save_plan
+
+    def edit_first(*given: Any) -> None:
+        path = project.root / "assay.yaml"  # somebody locks a larger share away
+        text = path.read_text()
+        path.write_text(text.replace("holdout: 0.3", "holdout: 0.4"))
+        assert path.read_text() != text
+        assert assay.open(project.root).split().holdout_sha256 != began
+        save_plan(*given)
+
+    monkeypatch.setattr(records, "save_plan", edit_first)
+    compared = project.compare()
+    monkeypatch.undo()
+    assert compared.result.data.holdout_sha256 == began
+    assert compared.result.opening.number == 1
+    later = assay.open(project.root)
+    [seen] = later.openings()  # what both have has been seen
+    assert seen.comparison == compared.result.comparison
+    assert later.split().holdout_sha256 != began
 
 
 @pytest.mark.slow

@@ -55,9 +55,22 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
         wrong.click()
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text("the output is empty.")
-        dialog.get_by_label("label", exact=True).fill("label 1")
+        dialog.get_by_label("text", exact=True).fill("A row still without an answer")
         dialog.get_by_role("button", name="Save").click()
-        expect(page.get_by_text("The row was saved.")).to_be_visible(timeout=300_000)
+        refused = page.get_by_text("The row was saved, but it is not used: the output is empty.")
+        expect(refused).to_be_visible(timeout=300_000)
+        page.get_by_role("button", name="Close").click()
+        page.get_by_label("With problem").click()
+        page.get_by_role("option", name="empty-output").click()
+        page.get_by_role("gridcell", name="A row still without an answer").click()
+        dialog.get_by_label("text", exact=True).fill("A row whose answer was never written")
+        dialog.get_by_role("combobox", name="label").click()  # the labels are those of the settings
+        expect(page.get_by_role("option")).to_have_text(
+            ["(empty)", "label 0", "label 1", "label 2"]
+        )
+        page.get_by_role("option", name="label 1").click()
+        dialog.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("The row was saved.", exact=True)).to_be_visible(timeout=300_000)
     text = (up.folder / "tickets.csv").read_text()
     assert "A row whose answer was never written,label 1" in text
     assert rows.open_rows(Workspace(up.folder)).counts["rejected"] == 0

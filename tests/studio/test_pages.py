@@ -46,6 +46,11 @@ def test_the_keyboard_reaches_everything(here: Tab) -> None:
     here.page.set_viewport_size({"width": 1320, "height": 900})
 
 
+def test_the_name_of_the_first_page_leads_to_it(here: Tab) -> None:
+    page = here.open("/start")
+    assert page.url == f"{here.url}/studio/"
+
+
 def test_the_theme_is_kept(here: Tab) -> None:
     page = here.open("/")
     body, dark = page.locator("body"), re.compile(r"\bbody--dark\b")

@@ -51,6 +51,22 @@ def test_an_api_key_is_shown_once(browser: Browser, up: Studio) -> None:
     assert all(key.project == owner for key in keys.list_keys(store))
 
 
+def test_an_empty_form_makes_no_key(browser: Browser, up: Studio) -> None:
+    store = Workspace(up.folder).store
+    before = len(keys.list_keys(store))
+    with signed_in(browser, up, "admin") as visitor:
+        page = visitor.open("/people")
+        page.get_by_role("button", name="Create key").click()
+        expect(page.get_by_text("Give the key a name")).to_be_visible()
+        page.get_by_label("Name of the key", exact=True).fill("the cellar")
+        page.get_by_label("Budget in USD").fill("-5")
+        page.get_by_role("button", name="Create key").click()
+        expect(page.get_by_text("-5 is too little: at least 0.")).to_be_visible()
+        expect(page.get_by_label("Budget in USD")).to_have_value("-5")
+        visitor.axe()
+    assert len(keys.list_keys(store)) == before
+
+
 def test_a_key_for_some_documents_is_made_and_renamed(browser: Browser, up: Studio) -> None:
     store = Workspace(up.folder).store
     with signed_in(browser, up, "admin") as visitor:

@@ -102,6 +102,34 @@ def test_what_is_wrong_is_told_at_its_line_and_not_saved(browser: Browser, up: S
     assert (up.folder / "assay.yaml").read_text() == before
 
 
+def test_what_is_wrong_in_the_form_is_told_at_its_field(browser: Browser, up: Studio) -> None:
+    with signed_in(browser, up, "editor") as visitor:
+        page = _open(visitor)
+        locked, requests = (
+            page.get_by_label("Holdout", exact=True),
+            page.get_by_label("Requests per month"),
+        )
+        too_much = page.get_by_text("95 is too much: less than 90 %.")
+        locked.fill("95")
+        expect(too_much).to_be_visible()
+        requests.fill("-5")  # leaving a field does not change what stands there
+        expect(page.get_by_text("-5 is too little: at least 0.")).to_be_visible()
+        expect(locked).to_have_value("95")
+        visitor.axe()
+        locked.fill("30")
+        expect(too_much).to_have_count(0)
+        requests.fill("500")
+        save = page.get_by_role("button", name="Save", exact=True)
+        expect(save).to_be_enabled()
+        page.get_by_label("Learning rate").fill("fast")
+        expect(page.get_by_text("'fast' is neither a number nor auto.")).to_be_visible()
+        expect(page.get_by_text("This cannot be saved yet")).to_be_visible()
+        expect(save).to_be_disabled()
+        page.get_by_label("Learning rate").fill("auto")
+        expect(page.get_by_text("neither a number")).to_have_count(0)
+        expect(save).to_be_enabled()
+
+
 def test_the_text_offers_settings_where_they_belong(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor)

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from assay.jobs import queue
+from assay.project import jobs
 from assay.project.workspace import Workspace
 from tests.many_rows import project
 from tests.studio.browsing import Studio, studio
@@ -130,3 +131,17 @@ def test_a_curve_is_drawn_and_fits_a_phone(browser: Browser, up: Studio) -> None
         expect(page.get_by_role("img", name="learning curve of fine-tune")).to_be_visible()
         expect(page.get_by_text("What twice the data would bring cannot be said")).to_be_visible()
         expect(page.get_by_text("foreseen", exact=True)).to_have_count(0)
+
+
+def test_a_running_comparison_is_told_beside_what_is_edited(browser: Browser, up: Studio) -> None:
+    workspace = Workspace(up.folder)
+    note = "A comparison is running on its own copy"
+    with signed_in(browser, up, "viewer") as visitor:
+        expect(visitor.open("/settings").get_by_role("heading", level=1)).to_be_visible()
+        expect(visitor.page.get_by_text(note)).to_have_count(0)
+        queue.enqueue(workspace.store, workspace.name, jobs.COMPARE, {})
+        job = queue.claim(workspace.store, "test", [jobs.COMPARE])
+        assert job is not None
+        for path in ("/data", "/settings"):
+            expect(visitor.open(path).get_by_text(note)).to_be_visible()
+        queue.finish(workspace.store, job, {})

@@ -121,10 +121,14 @@ def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: 
         here.axe()
         page.get_by_role("button", name="Use another file").click()
         expect(page.get_by_role("heading", name="Drop a file of examples here")).to_be_visible()
-        page.set_input_files(
-            "input[type=file]",
-            {"name": "empty.csv", "mimeType": "text/csv", "buffer": b"text,label\n"},
-        )
-        expect(page.get_by_role("button", name="Use another file")).to_be_visible()
-        expect(page.get_by_role("button", name="Create project")).to_have_count(0)
+        for content, said in (
+            (b"text,label\n", "no rows below the header"),
+            (b"text\nWhere is it?\nIt is late.\n", "A second column is needed"),
+        ):
+            # What is dropped next is another file of examples, not a document.
+            page.set_input_files(
+                "input[type=file]", {"name": "odd.csv", "mimeType": "text/csv", "buffer": content}
+            )
+            expect(page.get_by_text(said)).to_be_visible()
+            expect(page.get_by_role("heading", name="Drop a file of examples here")).to_be_visible()
         here.check()

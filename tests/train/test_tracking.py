@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,25 @@ def test_a_missing_package_is_named_before_anything_is_done(
     with pytest.raises(ConfigError, match=r"pip install 'assay\[tracking\]'"):
         tracked(tmp_path, [kind])
     assert list(tmp_path.iterdir()) == []
+
+
+_OPENED = """
+import sys
+from pathlib import Path
+from assay.config import FineTune
+from assay.train.tracking import _MLflow
+_MLflow(Path(sys.argv[1]) / "mlflow.db", "run-1", FineTune()).close(finished=True)
+"""
+
+
+@pytest.mark.slow
+def test_mlflow_logs_nothing_of_its_own(tmp_path: Path) -> None:
+    """In a process of its own: it reads how much to log when it is imported."""
+    pytest.importorskip("mlflow")
+    command = [sys.executable, "-c", _OPENED, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (tmp_path / "mlflow.db").exists()
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_without_tracking_nothing_is_written(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.filesize import decimal
@@ -11,6 +11,9 @@ from rich.filesize import decimal
 from assay.cli.options import AsJson
 from assay.cli.output import as_json
 from assay.log_lines import printable
+
+if TYPE_CHECKING:
+    from assay.project.machine import Machine
 
 OF_PRODUCTS = re.compile("avx|amx|fma|neon|sve|bf16|DEFAULT")
 
@@ -28,7 +31,7 @@ def doctor(
     """Show what Assay finds on this machine; exits with 1 if there are problems."""
     from assay.project.machine import examine
 
-    found = examine(again=again)
+    found = examine(again=again, ask_hub=True)
     if json:
         as_json(found)
     else:
@@ -56,8 +59,11 @@ def doctor(
                 f"{printable(file)} ({package or 'not part of a package; check it'})"
                 for file, package in found.startup_code.items()
             ),
-            "free memory": decimal(found.memory_bytes),
+            "free memory": f"{decimal(found.memory_bytes)}: enough to fine-tune up to about "
+            f"{found.largest_tuned / 1e9:.1f} billion parameters (`assay models list`)",
+            "starter's speed": _describe_speed(found),
             "cache folder": f"{found.cache_folder}, {decimal(found.disk_bytes)} free",
+            "model hub": found.hub,
         }
         for name, value in rows.items():
             if value:
@@ -65,3 +71,14 @@ def doctor(
         print("\n".join(["", *found.problems]) if found.problems else "\nNo problems found.")
     if found.problems:
         raise typer.Exit(1)
+
+
+def _describe_speed(found: Machine) -> str:
+    """How fast the starter model is here, as estimates reckon with it."""
+    if found.training_tokens_per_s is None or found.answer_tokens_per_s is None:
+        return "not known before it is tried on the GPU"
+    return (
+        f"about {found.training_tokens_per_s:.0f} tokens/s in training and "
+        f"{found.answer_tokens_per_s:.0f} in answers; a model of N times the size takes N times as "
+        "long"
+    )

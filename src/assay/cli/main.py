@@ -280,21 +280,25 @@ def demo(
     With --json, print a list of their results.
     """
     from assay import project
+    from assay.cli.output import print_next_steps
     from assay.compare.report.terminal import print_result
 
     terminal = Terminal()
-    results = []
+    results, reports = [], []
     for opened in project.open_demos(folder, progress=terminal):
         estimate = opened.estimate()
         if not json:
             print_estimate(estimate)
         comparison = opened.compare(reason="assay demo", progress=terminal)
         results.append(comparison.result.model_dump(mode="json"))
+        reports.append(comparison.report)
         if not json:
             print_result(comparison.result)
             print(f"\nReport: {comparison.report}\n")
     if json:
         as_json(results)
+    else:
+        print_next_steps(folder, reports)
 
 
 def _stopped() -> NoReturn:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
@@ -73,8 +76,7 @@ def print_draft(draft: Any) -> None:
     found, proposal = draft.detected, draft.proposal
     console.print(f"[bold]{escape(str(draft.choices.data))}[/]: {found.format}")
     if draft.columns is not None:
-        inputs, outputs = ", ".join(draft.columns.input), ", ".join(draft.columns.output)
-        console.print(f"  input {escape(inputs)}, output {escape(outputs)}")
+        console.print(f"  {escape(_describe_columns(draft.columns))}")
     rejected = f", {draft.rejected} unusable" if draft.rejected else ""
     console.print(f"  {len(draft.examples)} examples checked{rejected}")
     for reason in proposal.reasons:
@@ -83,6 +85,13 @@ def print_draft(draft: Any) -> None:
         f"Proposal: task {proposal.task}, primary grader {proposal.primary}, "
         f"candidates {', '.join(proposal.candidates)}."
     )
+
+
+def _describe_columns(columns: Any) -> str:
+    """Which columns are input and output, and those that name rows, groups and documents."""
+    named = {"id": columns.id, "group": columns.group, "document": columns.document}
+    parts = [f"input {', '.join(columns.input)}", f"output {', '.join(columns.output)}"]
+    return ", ".join([*parts, *(f"{part} {name}" for part, name in named.items() if name)])
 
 
 def print_estimate(estimate: Any) -> None:
@@ -114,6 +123,26 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def print_next_steps(demo: Path, reports: Sequence[Path]) -> None:
+    """What to do once the demo is over: read, look around, bring a file."""
+    # `make demo` installs it into a folder that no shell looks into.
+    assay = "assay" if shutil.which("assay") else shlex.quote(sys.argv[0])
+    steps = {
+        "Read the reports, which open in a browser:": [str(report) for report in reports],
+        "Look around in the studio; it prints a link to open:": [
+            f"{assay} serve --folder {shlex.quote(str(demo))}"
+        ],
+        "Now with your own file of inputs and right answers:": [
+            f"{assay} init my-job --data FILE",
+            f"{assay} compare --project my-job",
+        ],
+    }
+    for what, lines in steps.items():
+        console.print(what)
+        for line in lines:
+            console.print(f"  {escape(line)}", soft_wrap=True)
+
+
 def print_check(report: Any) -> None:
     """Counts, and the first problems."""
     body = report.to_dict()
@@ -122,6 +151,8 @@ def print_check(report: Any) -> None:
         f"{body['rejected']} rejected; duplicates: {body['duplicates']['exact']} exact, "
         f"{body['duplicates']['near']} near."
     )
+    if report.columns is not None:
+        console.print(f"Columns: {escape(_describe_columns(report.columns))}.", soft_wrap=True)
     if body["tokens"]:
         tokens = body["tokens"]
         console.print("Tokens: " + ", ".join(f"{value} {key}" for key, value in tokens.items()))
@@ -221,10 +252,10 @@ def print_trained(trained: Any) -> None:
             rows.append((f"{point.epoch:g}", point.step, *losses))
     columns = ("epoch", "step", "loss", "validation loss")
     print_table(columns, rows, numbers=columns[:2])
-    settings = ", ".join(
-        f"{name} {trained.settings[name]:g}"
-        for name in ("learning_rate", "rank", "epochs", "rows_per_step")
-    )
+    names = ["learning_rate", "rank", "epochs", "rows_per_step"]
+    if trained.settings.get("adapter") == "full":  # which has none
+        names.remove("rank")
+    settings = ", ".join(f"{name} {trained.settings[name]:g}" for name in names)
     console.print(f"Trained with {settings}.")
     console.print(
         f"{result.steps} steps in {format_duration(result.seconds)}: {result.tokens_per_s:.0f} "

@@ -18,9 +18,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from assay.cli.output import format_duration
 from assay.progress import Task
 
 LINE_EVERY_S = 30.0
+AT_ONCE_S = 1.0
+"""What is done by then was done before."""
 
 
 class _Bars(Progress):
@@ -49,33 +52,39 @@ class _Bar:
 
 
 class _Line:
+    """A line now and then: what is done, how far it is, how fast, and what is left."""
+
     def __init__(self, console: Console, label: str, total: float | None, unit: str) -> None:
         self._console, self._label, self._total, self._unit = console, label, total, unit
-        self._done = 0.0
+        self._done = self._done_at_last = 0.0
         self._known: dict[str, object] = {}
-        self._before: float | None = None  # done when this process began
-        self._start = self._last = time.monotonic()
+        self._is_first = True
+        self._last = time.monotonic()
 
     def advance(self, amount: float = 1, **info: object) -> None:
-        """Say where it stands, at most every LINE_EVERY_S seconds."""
+        """Say where it stands, at most every LINE_EVERY_S seconds; the rate is since the last
+        line."""
         self._done += amount
         self._known |= info
-        if self._before is None:  # a run that goes on begins with what was done
-            self._before = self._done
         now = time.monotonic()
+        if self._is_first and now - self._last < AT_ONCE_S:
+            self._done_at_last = self._done  # a run that goes on begins with what was done before
+        self._is_first = False
         if now - self._last < LINE_EVERY_S:
             return
-        self._last = now
-        rate = (self._done - self._before) / max(now - self._start, 1e-9)
-        left = (self._total - self._done) / rate if self._total and rate else None
-        of = f" of {self._total:g}" if self._total else ""
-        extra = _info(self._known)
-        self._console.print(
-            f"{self._label}: {self._done:g}{of} {self._unit}, {rate:.3g}/s"
-            + ("" if left is None else f", {left:.0f} s left")
-            + (f", {extra}" if extra else ""),
-            highlight=False,
-        )
+        rate = (self._done - self._done_at_last) / (now - self._last)
+        self._last, self._done_at_last = now, self._done
+        said = [f"{self._label}: {self._done:g}"]
+        if self._total:
+            said[0] += f" of {self._total:g}"
+        said[0] += f" {self._unit}"
+        if rate:
+            said.append(f"{rate:.3g}/s")
+        if self._total and rate and self._done < self._total:
+            said.append(f"{format_duration((self._total - self._done) / rate)} left")
+        if self._known:
+            said.append(_info(self._known))
+        self._console.print(", ".join(said), highlight=False, soft_wrap=True)
 
 
 def _info(info: dict[str, object]) -> str:

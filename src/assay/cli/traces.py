@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -9,6 +10,7 @@ import typer
 
 from assay.cli.options import Folder, open_workspace, with_json
 from assay.cli.output import print_table, shorten
+from assay.errors import AssayError
 
 app = typer.Typer(
     help="Manage traces: kept requests, their answers, feedback and labels.", no_args_is_help=True
@@ -32,7 +34,10 @@ def on(
     ] = 10_000,
     folder: Folder = Path("."),
 ) -> None:
-    """Start keeping the requests of a release, with personal data replaced."""
+    """Start keeping the requests of a release, with personal data replaced.
+
+    Prints how many labels `assay watch` will need, as far as a score was measured.
+    """
     from assay.project import releases
 
     releases.traces_on(open_workspace(folder), release, sample=sample, days=days, most=most)
@@ -40,6 +45,15 @@ def on(
         f"Requests to {release} are kept for {days} days, at most {most}; {100 * sample:g}% are "
         "drawn for labelling."
     )
+    with suppress(AssayError):  # promoted without a score that answers can be held against
+        watched = releases.watch_release(open_workspace(folder), release)
+        if watched.needed is not None:
+            requests = round(watched.needed / sample) if sample else None
+            print(
+                f"`assay watch {release}` needs about {watched.needed:,} labels to notice a fall "
+                f"of {100 * watched.drop:g} points"
+                + (f", so about {requests:,} requests." if requests else ".")
+            )
 
 
 @app.command()

@@ -2,25 +2,35 @@
 
 An opening is logged before a row is read, so that a look cannot go unrecorded. The same
 comparison (same candidates, same plan) resumed after a kill is the same opening.
+
+A comparison opens the holdout that it began with, though the examples were edited and divided anew
+meanwhile. What the new holdout shares with it has been seen then, so that counts as an opening of
+the new one, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import os
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from assay.compare.result import OpeningRecord
+from assay.data.split import LOCK, MANIFEST, read_manifest
 from assay.errors import HoldoutError
 from assay.evaluate.stats import opening_alpha
 from assay.example import Example, read_examples
-from assay.store.files import sha256_file
+from assay.store.files import one_at_a_time, sha256_file
 from assay.store.store import Store
 from assay.store.tables import ComparisonRow, OpeningRow
 
 HOLDOUT_FILE = "holdout.jsonl"
+KEPT = Path("cache") / "holdouts"
+"""Beside a split: holdouts of comparisons that are being made."""
 
 
 def openings(store: Store, holdout: str) -> list[OpeningRecord]:
@@ -67,9 +77,32 @@ def open_holdout(
     with store.session() as session:
         if session.get(ComparisonRow, comparison) is None:
             raise HoldoutError("a holdout can be opened only for a comparison with a written plan.")
-    path = _locked(split, holdout)
-    _log(store, holdout, comparison, reason, alpha)
-    return list(read_examples(path))
+    with one_at_a_time(store.folder / LOCK, lambda: None):  # nobody divides anew at this moment
+        path = _locked(split, holdout)
+        _log(store, holdout, comparison, reason, alpha)
+        examples = list(read_examples(path))
+        present = _present(split)
+        if present not in (None, holdout) and _shares_rows(split / HOLDOUT_FILE, examples):
+            _log(store, str(present), comparison, reason, alpha)
+    return examples
+
+
+@contextmanager
+def keep_holdout(split: Path, holdout: str) -> Iterator[None]:
+    """Within the block this holdout can be opened, though another split takes the place of its."""
+    source, kept = split / HOLDOUT_FILE, _kept(split, holdout)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError, FileExistsError):  # opening says what is missing
+        try:
+            os.link(source, kept)  # takes no room, and a byte that is changed is in both
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except OSError:
+            shutil.copyfile(source, kept)  # a file system without links
+    try:
+        yield
+    finally:
+        kept.unlink(missing_ok=True)
 
 
 def holdout_ids(split: Path, holdout: str) -> list[str]:
@@ -88,6 +121,13 @@ def rows_held_out(split: Path, holdout: str, rows: Collection[str]) -> int:
 def _locked(split: Path, holdout: str) -> Path:
     """The holdout's file, as it was locked."""
     path = split / HOLDOUT_FILE
+    if _present(split) not in (None, holdout):
+        path = _kept(split, holdout)
+        if not path.exists():
+            raise HoldoutError(
+                "the examples have been split again since, and this holdout is gone.",
+                fix="Compare again: the comparison then uses the examples as they are now.",
+            )
     if not path.exists():
         raise HoldoutError(
             "the locked holdout is missing.",
@@ -102,6 +142,21 @@ def _locked(split: Path, holdout: str) -> Path:
             fix="Restore the file, or start afresh with `assay data renew-holdout FILE`.",
         )
     return path
+
+
+def _present(split: Path) -> str | None:
+    """The sha256 of the holdout that is there now, whatever it was; None: no manifest says."""
+    return read_manifest(split).holdout_sha256 if (split / MANIFEST).exists() else None
+
+
+def _kept(split: Path, holdout: str) -> Path:
+    return split.parent / KEPT / f"{holdout}.jsonl"
+
+
+def _shares_rows(file: Path, examples: Sequence[Example]) -> bool:
+    """Whether a holdout asks what another asked, which was seen; a label may be corrected since."""
+    seen = {example.input for example in examples}
+    return any(example.input in seen for example in read_examples(file))
 
 
 def _log(store: Store, holdout: str, comparison: str, reason: str, alpha: float) -> None:

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from difflib import SequenceMatcher
 from io import StringIO
 from typing import Any
 
@@ -40,6 +41,8 @@ MOST_DEPTH = 60
 """Lists and mappings in each other: reading takes the square of it, and more."""
 WIDTH = 1 << 20
 """Lines are never wrapped."""
+MOST_MERGED = 4000
+"""Lines of two texts that are held against each other: it takes their product."""
 
 UNREADABLE = (YAMLError, RecursionError, ValueError)
 """What reading a text raises: 2024-13-45 looks like a date and is none, a ValueError."""
@@ -85,27 +88,71 @@ def edit(text: str, values: Mapping[str, Any]) -> str:
     tree, problems = tree_of(text, "a mapping of settings")
     if problems:
         raise ConfigError(str(problems[0]), fix="Correct the text first.")
-    wanted = plain(tree, tree, (), [])
-    _, indent, offset = load_yaml_guess_indent(text)
+    wanted, yaml = plain(tree, tree, (), []), _yaml_like(text, tree)
+    unchanged = _dump(yaml, tree)
     for path, value in values.items():
         before = copy.deepcopy(wanted)
         _put(wanted, path, value)
         if wanted != before:  # else it stays as it is spelled: 1e-3 is 0.001
             _put(tree, path, block(value))
+    changed = _dump(yaml, tree)
+    for made in (merge(text, unchanged, changed), changed):
+        again, broken = tree_of(made, "a mapping of settings")
+        if not broken and plain(again, again, (), []) == wanted:
+            return made
+    raise ConfigError(
+        "this text cannot be changed automatically without rewriting it.",
+        fix=f"Edit the text by hand: {', '.join(map(_stated, values, values.values()))}.",
+    )
+
+
+def merge(text: str, unchanged: str, changed: str) -> str:
+    """What differs between two texts, put into a third of which the first is another layout.
+
+    Lines that are the same in both stay as they are in `text`, however they are indented; the
+    others are moved like the line that they take the place of, or stand below. Where lines do not
+    correspond it is `changed` as it is.
+    """
+    ended = text if text.endswith("\n") else f"{text}\n"
+    lines, old, new = ended.split("\n"), unchanged.split("\n"), changed.split("\n")
+    if len(lines) != len(old) or len(old) + len(new) > MOST_MERGED:
+        return changed
+    made: list[str] = []
+    for kind, start, end, first, last in SequenceMatcher(None, old, new, False).get_opcodes():
+        if kind == "equal":
+            made += lines[start:end]
+            continue
+        near = start if start < end else max(start - 1, 0)
+        shift = _indent_of(lines[near]) - _indent_of(old[near])
+        made += [_shift(line, shift) for line in new[first:last]]
+    return "\n".join(made)
+
+
+def _indent_of(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
+
+
+def _shift(line: str, columns: int) -> str:
+    if columns >= 0:
+        return " " * columns + line if line.strip() else line
+    return line[min(-columns, _indent_of(line)) :]
+
+
+def _yaml_like(text: str, tree: Any) -> YAML:
+    """What writes a text as it is indented, as far as it is indented in one way."""
     yaml = _yaml()
+    _, indent, offset = load_yaml_guess_indent(text)
     if indent:
         # What was guessed is how far a list's items stand in; a section tells of a mapping's lines.
         sections = (part for part in tree.values() if isinstance(part, CommentedMap))
         mapping = next((part.lc.col for part in sections if _is_block(part)), 2)
         yaml.indent(mapping=mapping, sequence=max(indent, (offset or 0) + 2), offset=offset or 0)
+    return yaml
+
+
+def _dump(yaml: YAML, tree: Any) -> str:
     out = StringIO()
     yaml.dump(tree, out)
-    again, broken = tree_of(out.getvalue(), "a mapping of settings")
-    if broken or plain(again, again, (), []) != wanted:
-        raise ConfigError(
-            "this text cannot be changed automatically without rewriting it.",
-            fix=f"Edit the text by hand: {', '.join(map(_stated, values, values.values()))}.",
-        )
     return out.getvalue()
 
 

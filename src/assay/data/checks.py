@@ -51,6 +51,8 @@ class CheckReport:
     Attributes:
         file: as the user named it.
         format: name of the format.
+        columns: that were read as input and output, named or guessed; None where the format itself
+            says what is what.
         rows, valid, rejected: records read; those that can be used; those with an error.
         problems: the first `PROBLEMS_SHOWN`, in the order of the file.
         counts: how often each code was found, in all.
@@ -62,6 +64,7 @@ class CheckReport:
 
     file: str
     format: str
+    columns: Columns | None
     rows: int
     valid: int
     rejected: int
@@ -83,6 +86,7 @@ class CheckReport:
         return {
             "file": self.file,
             "format": self.format,
+            "columns": None if self.columns is None else self.columns.model_dump(exclude_none=True),
             "rows": self.rows,
             "valid": self.valid,
             "rejected": self.rejected,
@@ -145,6 +149,7 @@ def check(
     return CheckReport(
         file=str(path),
         format=format or detected.format,
+        columns=used,
         rows=state.rows,
         valid=state.valid,
         rejected=state.rows - state.valid,

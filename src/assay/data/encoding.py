@@ -82,10 +82,18 @@ def _utf16_without_bom(head: bytes) -> str | None:
     if share < 0.3 and not _invalid_utf8(sample):
         return None
     try:
-        codecs.getincrementaldecoder(name)().decode(sample)
+        text = codecs.getincrementaldecoder(name)().decode(sample)
     except UnicodeDecodeError:
         return None
+    # Nor are the line ends of one-byte text with a stray NUL line ends of UTF-16: each is half of
+    # a character then.
+    if share < 0.3 and _line_ends(text) * 4 < sample.count(b"\n") + sample.count(b"\r"):
+        return None
     return name
+
+
+def _line_ends(text: str) -> int:
+    return text.count("\n") + text.count("\r")
 
 
 def _invalid_utf8(sample: bytes) -> bool:

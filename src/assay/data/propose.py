@@ -29,6 +29,8 @@ TRAINING_PROMPTS: dict[TaskKind, str] = {
 """A tuned model has learned labels and keys; naming them in every row would only cost tokens."""
 LISTS_PROMPT = "List the labels of the message."
 """The same where a row carries several labels."""
+_INSTRUCTIONS = ("system", "developer")
+"""Roles of a system prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Proposal:
     Attributes:
         training_prompt: the system prompt of the fine-tuned model; None is `system_prompt`.
         candidates: names of those that are compared, which are chosen above this floor.
+        method: of training, `fine_tune.method`.
     """
 
     task: TaskKind
@@ -50,12 +53,15 @@ class Proposal:
     reasons: list[str]
     candidates: Sequence[str] = ()
     good_enough: float | None = None
+    method: str = "sft"
 
 
 def propose(
     examples: Sequence[Example],
     task: TaskKind | None = None,
     held_outputs: Sequence[str] = (),
+    *,
+    documents: bool = False,
 ) -> Proposal:
     """Look at the examples and propose a project.
 
@@ -64,6 +70,7 @@ def propose(
         task: fixed by the user, or None to find out.
         held_outputs: of the holdout's own file. They decide nothing but which sets are closed: a
             label or a value that stands there belongs to the job, though training never shows it.
+        documents: candidates look into some, of which one can be trained on answers only.
     """
     outputs = [example.output for example in examples]
     reasons: list[str] = []
@@ -72,7 +79,7 @@ def propose(
         reasons.append(why)
     else:
         reasons.append(f"the task is {task}, as you said")
-    own_prompt = any(m.role in ("system", "developer") for e in examples for m in e.prompt)
+    own_prompts = sum(any(m.role in _INSTRUCTIONS for m in e.prompt) for e in examples)
     labels, schema = None, None
     if task == "label":
         labels = sorted({*outputs, *held_outputs})
@@ -91,15 +98,50 @@ def propose(
             schema = open_sets(infer_schema(values), held)
             if fields := schema.get("properties"):
                 reasons.append(f"the records have {len(fields)} fields")
-    if own_prompt:
+    if own_prompts:
         prompt = ""
-        reasons.append("the examples contain their own system prompt, which is kept")
+        reasons.append(
+            f"{own_prompts} of {len(examples)} examples contain their own system prompt, which is "
+            "kept"
+            + ("" if own_prompts == len(examples) else "; the others have none: write one for them")
+        )
     else:
         prompt = first_prompt(task, labels, schema, examples)
     graders, primary = _graders_for_lists() if lists else graders_for(task)
     trained = LISTS_PROMPT if labels_in(schema) else TRAINING_PROMPTS.get(task)
-    short = None if own_prompt else trained
-    return Proposal(task, labels, schema, prompt, short, graders, primary, reasons)
+    short = None if own_prompts else trained
+    method, why = propose_method(examples, documents=documents)
+    if why is not None:
+        reasons.append(why)
+    return Proposal(task, labels, schema, prompt, short, graders, primary, reasons, method=method)
+
+
+def propose_method(
+    examples: Sequence[Example], *, documents: bool = False
+) -> tuple[str, str | None]:
+    """The method of training that examples with judged answers are made for, and why.
+
+    A method other than sft needs a judgement in every row, and thumbs of both kinds; with
+    documents it would keep `fine-tune-rag` from taking part.
+    """
+    pairs = sum(bool(example.rejected) for example in examples)
+    up = sum(example.desirable is True for example in examples)
+    down = sum(example.desirable is False for example in examples)
+    if not pairs + up + down:
+        return "sft", None
+    found = f"{pairs} of {len(examples)} rows have a better and a worse answer"
+    if up + down:
+        found = (
+            f"of {len(examples)} rows {up} have a thumb up, {down} a thumb down"
+            f"{f', {pairs} a better and a worse answer' if pairs else ''}"
+        )
+    if documents:
+        return "sft", f"{found}; with documents the method sft learns the good answers"
+    if pairs == len(examples):
+        return "orpo", f"{found}: the method orpo learns the better one and the difference"
+    if pairs + up + down == len(examples) and (pairs or (up and down)):
+        return "kto", f"{found}: the method kto learns from both kinds"
+    return "sft", f"{found}; no other method can use them all, so sft learns the good answers"
 
 
 def guess_task(outputs: Sequence[str]) -> tuple[TaskKind, str]:

@@ -105,6 +105,26 @@ def detect(path: Path | str, columns: Columns | None = None) -> DetectedFormat:
     )
 
 
+def check_answers(found: DetectedFormat, file: str) -> None:
+    """Refuse a table of one column, where nobody can say which column is what.
+
+    Raises:
+        DataError: there is no column for the right answers.
+    """
+    if found.format in CONTAINER_FORMATS and found.columns is None:
+        _check_answers(found.fields, file)
+
+
+def _check_answers(fields: tuple[str, ...], file: str) -> None:
+    if len(fields) == 1:
+        raise DataError(
+            f"the file has one column, {fields[0]}. A second column is needed, with the right "
+            "answer of each row.",
+            where=file,
+            fix="Add the column, or separate the columns by commas, semicolons or tabs.",
+        )
+
+
 def read(
     path: Path | str,
     format: str | None = None,
@@ -186,6 +206,7 @@ def _guessed_columns(content: FileInspection) -> Columns:
     columns = guess_columns(content.fields)
     if columns is not None:
         return columns
+    _check_answers(content.fields, content.file)
     raise DataError(
         "it is not clear which column is the input and which is the output. The columns are: "
         f"{', '.join(content.fields)}.",

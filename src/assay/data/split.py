@@ -34,6 +34,8 @@ QUARANTINE, WITH_TWINS, RECYCLED = (
     "recycled.jsonl",
 )
 MANIFEST = "manifest.json"
+LOCK = "split.lock"
+"""In the state folder: whoever replaces a split, or opens its holdout, holds it."""
 
 
 @dataclass(frozen=True, slots=True)

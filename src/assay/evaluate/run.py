@@ -122,7 +122,7 @@ def run(
     said = "Another process is working on this run; waiting for it to finish."
     alone = one_at_a_time(place / "lock", lambda: progress.say(said))
     with alone, progress.task("answering", len(requests), "requests") as bar:
-        started, generated, silent_batches, reason = time.monotonic(), 0, 0, ""
+        silent_batches, reason = 0, ""
         for number, batch in enumerate(batches.batches):
             file = place / f"{number:05d}.json"
             kept = _read_batch(file, key, number, progress)
@@ -140,7 +140,6 @@ def run(
                 )
                 answers |= fresh
                 good = {at: answer for at, answer in fresh.items() if answer.finish != "error"}
-                generated += len(good)
                 if good:
                     kept |= good
                     if any(answer.has_answered for answer in kept.values()):
@@ -150,8 +149,7 @@ def run(
                     silent_batches += 1
                     reason = fresh[missing[0]].error or "no reason given"
             answers |= kept
-            rate = generated / max(time.monotonic() - started, 1e-9)
-            bar.advance(len(batch), per_second=round(rate, 2))
+            bar.advance(len(batch))
     ordered = [answers[position] for position in range(len(requests))]
     if failed := incomplete(ordered):
         progress.say(

@@ -5,17 +5,34 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import ModelError, first_line
 from assay.models.quiet import silent_libraries
 
 _WANTED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*")
+SECONDS = 5.0
+"""That an answer of the hub is waited for, where only its being there is asked."""
 _UNWANTED = ("*/*", "consolidated*", "*.onnx")
 
 
-def check(ref: str) -> int:
-    """Ask the hub about `ref` before anything is fetched; returns the bytes to be downloaded.
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """What the hub says of a model before anything is fetched.
+
+    Attributes:
+        revision: the commit that is its newest now, which is fetched whatever comes meanwhile.
+        licence: as its card states it; None: it does not.
+    """
+
+    revision: str | None
+    download_bytes: int
+    licence: str | None
+
+
+def check(ref: str) -> HubModel:
+    """Ask the hub about `ref` before anything is fetched.
 
     Raises:
         ModelError: the hub cannot be reached, knows no such model, wants a login, or has pickled
@@ -35,11 +52,12 @@ def check(ref: str) -> int:
             else "it contains no safetensors weights."
         )
         raise ModelError(what, where=ref, fix="Use a version of the model with *.safetensors.")
-    return sum(size for name, size in files.items() if "/" not in name)
+    size = sum(size for name, size in files.items() if "/" not in name)
+    return HubModel(info.sha, size, getattr(info.card_data, "license", None))
 
 
-def fetch(ref: str, folder: Path) -> None:
-    """Download the files of `ref` into `folder`.
+def fetch(ref: str, folder: Path, revision: str | None) -> None:
+    """Download the files of `ref` into `folder`; whole files that are there already are kept.
 
     Raises:
         ModelError: see `check`.
@@ -49,10 +67,30 @@ def fetch(ref: str, folder: Path) -> None:
     with silent_libraries(), _explained(ref):
         snapshot_download(
             ref,
+            revision=revision,
             local_dir=folder,
             allow_patterns=list(_WANTED),
             ignore_patterns=list(_UNWANTED),
         )
+
+
+def state() -> str:
+    """Whether the hub answers, as a sentence with what works without it.
+
+    HF_ENDPOINT names another hub.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    where = constants.ENDPOINT
+    without = "starters, local folders and .gguf files work without it"
+    if constants.is_offline_mode():
+        return f"{where} is not asked, because HF_HUB_OFFLINE is set; {without}."
+    try:
+        get_session().head(where, timeout=SECONDS)
+    except Exception as error:  # of whichever HTTP client it uses
+        return f"{where} cannot be reached ({first_line(error)}); {without}."
+    return f"{where} answers."
 
 
 @contextmanager

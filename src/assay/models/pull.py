@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -50,7 +51,8 @@ def pull(ref: str, progress: Progress = SILENT) -> Path:
 
     Raises:
         ModelError: the model cannot be found, fetched, trusted or used; the message says what to
-            do. Nothing half-fetched stays behind.
+            do. Half a model never stands in its place; what was fetched of it from the hub is kept
+            for the next call.
     """
     if ref in CATALOGUE:
         return pull_entry(CATALOGUE[ref], progress)
@@ -80,6 +82,24 @@ def check_name(ref: str) -> None:
     known = ref in CATALOGUE or _HUB_ID.fullmatch(ref) or _there(ref)
     if not ref or not known:
         raise _unknown(ref)
+
+
+def check_available(ref: str) -> None:
+    """Say whether `pull` can bring a model here, before long work for it; nothing is fetched.
+
+    The hub is asked for a model that is not on this machine yet.
+
+    Raises:
+        ModelError: see `pull`.
+    """
+    check_name(ref)
+    if ref in CATALOGUE:
+        return
+    if _there(ref):
+        if _path(ref).is_dir():
+            check_folder(_path(ref))
+    elif _HUB_ID.fullmatch(ref) and not is_ready(_hub_folder(ref)):
+        hub.check(ref)
 
 
 def names_file(ref: str) -> bool:
@@ -167,13 +187,51 @@ def _pull_gguf(path: Path, progress: Progress) -> Path:
 
 
 def _pull_hub(ref: str, progress: Progress) -> Path:
-    def fill(draft: Path) -> dict[str, Any]:
-        progress.say(f"Downloading {ref} from the hub.")
-        hub.fetch(ref, draft)
-        check_folder(draft)
-        return {"source": ref, "sha256": None, "licence": hub.licence(draft), "hub": True}
+    """Fetch a model of the hub; what a broken download has left is gone on with."""
+    found: list[hub.HubModel] = []
 
-    return _once(cache_folder() / "models" / ref.replace("/", "--"), lambda: hub.check(ref), fill)
+    def ask() -> int:
+        found.append(hub.check(ref))
+        return found[0].download_bytes
+
+    def fill(draft: Path) -> dict[str, Any]:
+        model = found[0]
+        progress.say(
+            f"Downloading {ref} from the hub: {model.download_bytes / 1e6:,.0f} MB, licence "
+            f"{model.licence or 'not stated on its card'}, revision {model.revision or 'unknown'}."
+        )
+        part = _unfinished(ref, model.revision)
+        hub.fetch(ref, part, model.revision)
+        shutil.rmtree(part / ".cache", ignore_errors=True)  # the client's notes for going on
+        for file in part.iterdir():
+            os.replace(file, draft / file.name)
+        part.rmdir()
+        check_folder(draft)
+        return {
+            "source": ref,
+            "sha256": None,
+            "licence": hub.licence(draft) or model.licence,
+            "hub": True,
+            "revision": model.revision,
+        }
+
+    return _once(_hub_folder(ref), ask, fill)
+
+
+def _unfinished(ref: str, revision: str | None) -> Path:
+    """Where a download stays until it is whole; those of other revisions are removed."""
+    target = _hub_folder(ref)
+    start = f".{target.name}."
+    part = target.with_name(f"{start}{(revision or 'unknown')[:12]}.download")
+    for other in target.parent.glob(f"{glob.escape(start)}*.download"):
+        if other != part:
+            shutil.rmtree(other, ignore_errors=True)
+    part.mkdir(parents=True, exist_ok=True)
+    return part
+
+
+def _hub_folder(ref: str) -> Path:
+    return cache_folder() / "models" / ref.replace("/", "--")
 
 
 def _once(
@@ -229,7 +287,7 @@ def _disk(folder: Path, needed: int) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ModelError(
-                "the disk is full; nothing was kept.", where=str(folder), fix=fix
+                "the disk is full, so the model is not there.", where=str(folder), fix=fix
             ) from None
         raise
 

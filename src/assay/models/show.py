@@ -41,6 +41,7 @@ class ModelInfo:
         architecture: the class of transformers that runs it.
         parameters: numbers in its weights (tied ones counted once).
         context_length: in tokens.
+        revision: the hub's commit that was fetched; None of other models.
         sha256: of the weights, see `weights_sha256`.
         template_sha256: of the text of its chat template; None for a base model.
     """
@@ -52,6 +53,7 @@ class ModelInfo:
     context_length: int
     disk_bytes: int
     licence: str | None
+    revision: str | None
     sha256: str
     template_sha256: str | None
 
@@ -98,6 +100,7 @@ def describe(ref: str, progress: Progress = SILENT) -> ModelInfo:
         context_length=context_length(config),
         disk_bytes=_disk_bytes(folder),
         licence=record.get("licence"),
+        revision=record.get("revision"),
         sha256=weights_sha256(folder),
         template_sha256=hashlib.sha256(template.encode()).hexdigest() if template else None,
     )

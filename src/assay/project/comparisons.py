@@ -23,8 +23,9 @@ from assay.project.workspace import Workspace
 from assay.store.tables import AgentVersionRow, ComparisonRow
 
 Which = Literal["differ", "a-wins", "b-wins", "all-fail", "doubtful", "all"]
-"""`differ`: the scores of some two candidates; `a-wins`: those of a and b, to a's favour;
-`doubtful`: those whose label is worth a second look."""
+"""`differ`: a and b answer differently, and not both right; of all candidates, where a and b are
+the same. `a-wins`: their scores differ, to a's favour; `doubtful`: the label deserves a second
+look."""
 RIGHT = 0.5
 """An answer with a lower score counts as failed where that is asked."""
 
@@ -194,6 +195,8 @@ def select_rows(
         scores = row.scores
         if wanted and wanted not in f"{row.input} {row.reference}".casefold():
             return False
+        if which == "differ" and a != b:
+            return _is_disputed(row, a, b)
         if which == "differ":
             return len(set(scores.values())) > 1
         if which == "doubtful":
@@ -208,6 +211,15 @@ def select_rows(
         return True
 
     return [row for row in rows if fits(row)]
+
+
+def _is_disputed(row: AnswerRow, a: str, b: str) -> bool:
+    """Whether two candidates do not agree: two ways to write what is right are agreement."""
+    one, other = row.scores.get(a), row.scores.get(b)
+    if one != other:
+        return True
+    texts = [row.answers.get(name, "").strip() for name in (a, b)]
+    return texts[0] != texts[1] and (one is None or one < 1)
 
 
 def two_by_two(rows: Sequence[AnswerRow], a: str, b: str) -> tuple[int, int, int, int]:

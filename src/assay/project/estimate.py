@@ -20,7 +20,7 @@ from assay.compare.curve import REPEATS, curve_sizes
 from assay.config import Config, is_remote
 from assay.example import Example, Message
 from assay.models.device import native_bfloat16
-from assay.models.products import products
+from assay.models.products import Products, products
 from assay.train import auto
 
 if TYPE_CHECKING:
@@ -119,7 +119,11 @@ def _scale(sizes: Sizes) -> float:
 
 def machine_flops() -> float:
     """Of large products in bfloat16 where it is native, else what float32's are worth."""
-    found = products()
+    return flops_of(products())
+
+
+def flops_of(found: Products) -> float:
+    """The same of products that were measured."""
     if found.bfloat16 is not None and native_bfloat16("cpu"):
         return found.bfloat16
     return FLOAT32_WORTH * found.float32

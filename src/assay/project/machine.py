@@ -12,6 +12,7 @@ from pathlib import Path
 
 from assay import wait_policy
 from assay.interpreter import startup_code
+from assay.models import hub
 from assay.models.device import available_bytes, best_device, cores
 from assay.models.products import (
     LIMITS,
@@ -23,6 +24,13 @@ from assay.models.products import (
     remembered_in,
 )
 from assay.models.pull import cache_folder
+from assay.project.estimate import (
+    DECODE_TOKENS_PER_S,
+    REFERENCE_FLOPS,
+    TRAIN_TOKENS_PER_S,
+    flops_of,
+)
+from assay.project.models import largest_tuned
 
 LIBRARIES = ("torch", "transformers", "peft", "xllamacpp", "sentence-transformers", "lancedb")
 LEAST_DISK = 2_000_000_000
@@ -45,7 +53,11 @@ class Machine:
         wait_policy: who decides how threads wait for each other.
         wait_policy_variables: what the user has set for it.
         startup_code: files that run whenever Python starts, and whose each is; None: nobody's.
+        training_tokens_per_s, answer_tokens_per_s: about, of the starter model; None with a GPU,
+            where nothing is known before it is tried.
+        largest_tuned: parameters of the largest model that can be trained in the free memory.
         memory_bytes, disk_bytes: free.
+        hub: whether it answers, see `assay.models.hub.state`; None: it was not asked.
         problems: what would stop work or slow it, each a sentence with what to do.
     """
 
@@ -65,17 +77,22 @@ class Machine:
     wait_policy: wait_policy.Source
     wait_policy_variables: str
     startup_code: dict[str, str | None]
+    training_tokens_per_s: float | None
+    answer_tokens_per_s: float | None
+    largest_tuned: int
     memory_bytes: int
     cache_folder: Path
     disk_bytes: int
+    hub: str | None
     problems: tuple[str, ...]
 
 
-def examine(*, again: bool = False) -> Machine:
+def examine(*, again: bool = False, ask_hub: bool = False) -> Machine:
     """This machine, as a process of Assay finds it.
 
     Args:
         again: measure the products anew, whatever is remembered of them.
+        ask_hub: see whether it answers, which takes a few seconds without a network.
     """
     import torch
 
@@ -83,6 +100,8 @@ def examine(*, again: bool = False) -> Machine:
         forget()
     cache, device = cache_folder(), best_device()
     memory, disk = available_bytes(torch.device("cpu")), _disk_bytes(cache)
+    measured = products()
+    speed = flops_of(measured) / REFERENCE_FLOPS if device == "cpu" else None
     return Machine(
         assay=version("assay"),
         python=platform.python_version(),
@@ -95,14 +114,18 @@ def examine(*, again: bool = False) -> Machine:
         threads=torch.get_num_threads(),
         device=device,
         number_format=faster_format(device),
-        products=products(),
+        products=measured,
         remembered_in=remembered_in(),
         wait_policy=wait_policy.source(),
         wait_policy_variables=wait_policy.user_variables(),
         startup_code=startup_code(),
+        training_tokens_per_s=None if speed is None else TRAIN_TOKENS_PER_S * speed,
+        answer_tokens_per_s=None if speed is None else DECODE_TOKENS_PER_S * speed,
+        largest_tuned=largest_tuned(memory),
         memory_bytes=memory,
         cache_folder=cache,
         disk_bytes=disk,
+        hub=hub.state() if ask_hub else None,
         problems=tuple(_problems(cache, memory, disk)),
     )
 

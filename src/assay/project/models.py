@@ -37,6 +37,11 @@ class BaseModel(ModelListing):
     tuning_bytes: int | None
 
 
+def largest_tuned(memory: int) -> int:
+    """Parameters of the largest model whose fine-tuning fits in so many bytes, about."""
+    return max(0, memory - _BESIDE_BYTES) // _WEIGHT_BYTES
+
+
 def list_base_models() -> list[BaseModel]:
     """The starters, then the other models in the cache, by name."""
     return [

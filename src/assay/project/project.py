@@ -18,12 +18,13 @@ from assay.candidates.spec import Sizes
 from assay.compare import comparison as comparing
 from assay.compare import planning
 from assay.compare.curve import LearningCurve, curve
-from assay.compare.holdout import openings
+from assay.compare.holdout import keep_holdout, openings
 from assay.compare.report import write_report
 from assay.compare.result import OpeningRecord, Result, Verdict
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Provider, config_text, read_config
 from assay.data.dataset import prepare, renew
 from assay.data.split import (
+    LOCK,
     MANIFEST,
     SplitManifest,
     load_train,
@@ -157,7 +158,7 @@ class Project:
     def _dividing(self, progress: Progress) -> Iterator[None]:
         """One at a time, of all threads and processes; what one that died has left is mended."""
         said = "Another process is splitting the examples; waiting for it to end."
-        with one_at_a_time(self.store.folder / "split.lock", lambda: progress.say(said)), _DIVIDING:
+        with one_at_a_time(self.store.folder / LOCK, lambda: progress.say(said)), _DIVIDING:
             recover_folder(self.split_folder)
             yield
 
@@ -239,6 +240,9 @@ class Project:
     ) -> Comparison:
         """Build every candidate, open the holdout once, draw the verdict, write the report.
 
+        Examples and settings are those at the start: what is edited meanwhile counts from the next
+        call.
+
         Args:
             predictions: name -> JSONL file `{id, output}` of an outside model's answers.
             agents: `NAME@VERSION` of saved agents that take part too, such as the one served.
@@ -254,16 +258,17 @@ class Project:
             self.providers.agree(name)
         saved = [find_version(self.store, label) for label in agents]
         manifest = self.split(progress)
-        unlabelled = read_unlabelled(self, progress)
-        parts = comparing.ComparisonData.read(self.split_folder, manifest, unlabelled)
-        result, folder = comparing.compare(
-            parts,
-            self._bench(progress, trust_code),
-            predictions=predictions or {},
-            agents=saved,
-            reason=reason,
-            notes=drafted_note(self),
-        )
+        with keep_holdout(self.split_folder, manifest.holdout_sha256):
+            unlabelled = read_unlabelled(self, progress)
+            parts = comparing.ComparisonData.read(self.split_folder, manifest, unlabelled)
+            result, folder = comparing.compare(
+                parts,
+                self._bench(progress, trust_code),
+                predictions=predictions or {},
+                agents=saved,
+                reason=reason,
+                notes=drafted_note(self),
+            )
         report = write_report(folder, redact=redact)
         shutil.copyfile(report, self.root / REPORT)
         return Comparison(result, folder, self.root / REPORT)

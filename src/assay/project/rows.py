@@ -115,6 +115,10 @@ class Rows:
             )
         return list(self._found.get(line, []))
 
+    def errors_of(self, line: int) -> list[dict[str, Any]]:
+        """What keeps a row from being used; nothing of a row that may not be seen."""
+        return [one for one in self._found.get(line, []) if CODES[one["code"]][0] == "error"]
+
     def _choose(self, where: RowFilter) -> Sequence[int]:
         part = PARTS.index(where.part) if where.part is not None else None
         rows: list[int] = []

@@ -14,6 +14,8 @@ from assay.errors import AssayError
 from assay.studio import widgets as w
 
 T = TypeVar("T")
+ERROR_MS = 20_000
+"""So long can a notice be read that says what to do."""
 
 
 def notify(text: str) -> None:
@@ -21,8 +23,21 @@ def notify(text: str) -> None:
     ui.notify(text, type="positive", position="top", classes="notice")
 
 
+def advise(text: str) -> None:
+    """Show a notice of something that was not done, or not as a person may think."""
+    ui.notify(
+        text,
+        type="warning",
+        timeout=ERROR_MS,
+        close_button="Close",
+        multi_line=True,
+        position="top",
+        classes="notice",
+    )
+
+
 def show_error(error: Exception) -> None:
-    """Show an error that a person can mend as a notice, which stays until it is closed. Others are
+    """Show an error that a person can mend as a notice, which leaves when it was read. Others are
     bugs, and logged as such. Whoever is signed out is led to the page that says so."""
     if isinstance(error, SignedOutError):
         ui.navigate.reload()
@@ -30,7 +45,7 @@ def show_error(error: Exception) -> None:
         ui.notify(
             str(error),
             type="negative",
-            timeout=0,
+            timeout=ERROR_MS,
             close_button="Close",
             multi_line=True,
             position="top",

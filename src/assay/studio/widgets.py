@@ -318,8 +318,13 @@ def format_size(bytes: int) -> str:
 
 
 def format_author(who: str) -> str:
-    """Who did something, as the store names them (`user:ann`, `cli:ann`), for a person."""
+    """Who did something, as the store names them (`user:ann`, `cli:ann`; `ann`, whose process it
+    was), for a person. That a server or a container runs as root says nothing of who it was."""
     kind, _, name = who.partition(":")
+    if name == "root" and kind == "cli":
+        return "the command line"
+    if who == "root":
+        return "the server"
     return {"user": name, "cli": f"{name}, on the command line"}.get(kind, who)
 
 

@@ -119,8 +119,9 @@ class _TensorBoard:
 
 class _MLflow:
     def __init__(self, database: Path, run: str, settings: FineTune) -> None:
-        # Read at import: it would report its use over the network.
+        # Read at import: it would report its use over the network, and log between our own lines.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         from mlflow import MlflowClient
 
         database.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from tests.small import write_csv, write_model
 
 from assay.accounts import keys
 from assay.config import Provider, load_config
-from assay.errors import StateError, UsageError
+from assay.errors import DataError, StateError, UsageError
 from assay.knowledge.base import KnowledgeBase
 from assay.progress import SILENT
 from assay.project.knowledge import documents
@@ -119,6 +119,25 @@ def test_columns_that_cannot_be_guessed_are_a_question(
     told = from_file.look(workspace, file, FileProjectOptions(input=("beta",), output=("gamma",)))
     assert told.draft is not None
     assert told.draft.proposal.task == "label"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "empty"),
+        ("text,label\n", "no rows below the header"),
+        ("text\nWhere is my parcel?\nIt is late.\n", "one column, text. A second column"),
+    ],
+)
+def test_a_file_that_holds_no_examples_is_not_kept(
+    workspace: Workspace, tmp_path: Path, content: str, said: str
+) -> None:
+    before = brought(workspace, tmp_path)
+    source = tmp_path / "odd.csv"
+    source.write_text(content)
+    with pytest.raises(DataError, match=said):
+        from_file.keep_file(workspace, "odd.csv", source)
+    assert from_file.find_file(workspace) == before
 
 
 def test_nothing_in_the_folder_is_overwritten(workspace: Workspace, tmp_path: Path) -> None:

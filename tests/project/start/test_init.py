@@ -14,7 +14,8 @@ from tests.small import write_model
 
 from assay import project
 from assay.config.project import parsed_config
-from assay.errors import ConfigError
+from assay.errors import ConfigError, ModelError
+from assay.project.start.from_documents import create_from_documents
 from assay.project.start.init import Choices, block, flow, holdout_share
 from assay.project.workspace import open_to_serve
 
@@ -71,6 +72,15 @@ def test_a_project_of_odd_labels_can_be_opened(tmp_path: Path) -> None:
     drafted = project.draft("codes", Choices(data=data, model=str(model)))
     made = project.create(drafted, folder=tmp_path / "codes")
     assert made.config.labels == sorted(ODD[:6])
+
+
+def test_a_model_that_cannot_be_had_is_told_before_the_file_is_read(tmp_path: Path) -> None:
+    """The file may be large; here it is not even there."""
+    with pytest.raises(ModelError, match="no starter, folder or file"):
+        project.draft("codes", Choices(data=tmp_path / "codes.csv", model="smollm2"))
+    with pytest.raises(ModelError, match="no starter, folder or file"):
+        create_from_documents("manuals", tmp_path / "docs", model="smollm2", folder=tmp_path / "m")
+    assert not (tmp_path / "m").exists()
 
 
 @pytest.mark.parametrize(

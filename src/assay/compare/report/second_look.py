@@ -7,6 +7,9 @@ from collections import defaultdict
 from assay.compare.result import AnswerRow
 from assay.evaluate.label_noise import SecondLook
 
+AT_TERMINAL = "with `assay data renew-holdout FILE`"
+ON_PAGE = "on the page Data"
+"""How new examples are brought: for readers of a terminal or a report, and in the studio."""
 NOBODY = (
     "Nobody can doubt a label here: it takes two candidates that are right on more than half of "
     "the rows and shown to be better than the floor."
@@ -30,13 +33,17 @@ def found(look: SecondLook) -> str:
     )
 
 
-def advice(look: SecondLook) -> str | None:
-    """What to do about doubtful labels; None where there are none."""
+def advice(look: SecondLook, renewal: str = AT_TERMINAL) -> str | None:
+    """What to do about doubtful labels; None where there are none.
+
+    Args:
+        renewal: how new examples are brought.
+    """
     if not look.ids:
         return None
     return (
         "A person decides, for the candidates may be wrong together. Correct in your file what is "
-        "wrong; it counts once you bring new examples with `assay data renew-holdout FILE`. This "
+        f"wrong; it counts once you bring new examples {renewal}. This "
         "holdout keeps its labels: correcting only those that candidates contradict would flatter "
         "the candidates."
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from assay.compare.report.second_look import AT_TERMINAL
 from assay.compare.result import CandidateResult, PairResult, Result, Routing, Verdict
 from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
@@ -36,8 +37,8 @@ def headline(verdict: Verdict) -> str:
     return f"Use {used} for now; not proven" if used else "Cannot tell yet"
 
 
-def next_action(result: Result) -> str:
-    """The next step for the user, in one sentence."""
+def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
+    """The next step for the user, in one sentence; `renewal`: how new examples are brought."""
     verdict = result.verdict
     if verdict.not_judged:
         return "Compare again: it asks only for the answers that are missing."
@@ -76,7 +77,7 @@ def next_action(result: Result) -> str:
     if verdict.more_groups_needed:
         wanted += ", all in new groups,"
     return (
-        f"{start}To know, label {wanted} and bring them with `assay data renew-holdout FILE`; "
+        f"{start}To know, label {wanted} and bring them {renewal}; "
         "the examples measured now then become training examples."
     )
 

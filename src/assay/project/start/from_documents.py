@@ -21,6 +21,7 @@ from assay.errors import DataError, UsageError
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.intake import AddResult
 from assay.knowledge.sources import SourceFile, sources
+from assay.models.pull import check_available
 from assay.progress import SILENT, Progress
 from assay.project.project import Project
 from assay.project.questions import ABSTAIN, FILE, ReviewState, draft_questions, review
@@ -90,7 +91,9 @@ def create_from_documents(
     Raises:
         UsageError: the folder is there and holds something else, or the prompt cannot be read.
         DataError: there are no documents, or no text came out of any.
+        ModelError: the model cannot be had; nothing is written then.
     """
+    check_available(model)
     said = PROMPT if prompt is None else _read(prompt)
     text = _yaml(name, model, said)
     read_config(text, CONFIG_FILE)  # says what is wrong with the name

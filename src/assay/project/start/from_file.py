@@ -20,7 +20,7 @@ from pathlib import Path
 from assay import builtin
 from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind
 from assay.data.checks import CheckReport
-from assay.data.read import detect
+from assay.data.read import check_answers, detect
 from assay.errors import DataError, StateError, UsageError
 from assay.progress import SILENT, Progress
 from assay.project.files import check_file
@@ -86,11 +86,13 @@ def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
     Raises:
         StateError: the folder is a project already.
         UsageError: it has no name to keep it by.
+        DataError: nothing of it could be an example, so that another file is needed.
     """
     _check_empty(workspace)
     clean = _NAME.sub("-", Path(name).name).strip(".-")[:120]
     if not clean:
         raise UsageError("the file has no valid name.")
+    check_answers(detect(source), str(source))
     path = _inbox(workspace) / clean
     with replacing(path) as kept, source.open("rb") as brought:
         shutil.copyfileobj(brought, kept)

@@ -18,10 +18,11 @@ from assay.config.yaml_text import UNREADABLE
 from assay.config.yaml_text import read as read_yaml
 from assay.data.dataset import LEAST_ROWS
 from assay.data.propose import Proposal, propose
-from assay.data.read import DetectedFormat, detect, read
+from assay.data.read import DetectedFormat, check_answers, detect, read
 from assay.errors import DataError, UsageError
 from assay.example import Example
 from assay.knowledge.sources import sources
+from assay.models.pull import check_available
 from assay.progress import SILENT, Progress
 from assay.project.estimate import token_lengths
 from assay.project.project import Project
@@ -94,12 +95,16 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
 
     Raises:
         DataError: nothing usable is in the file, or columns have to be named.
+        ModelError: the model cannot be had; known before the file is read, which may take minutes.
     """
+    check_available(choices.model)
     if (choices.input is None) != (choices.output is None):
         raise UsageError("--input and --output must be given together.", fix="Give both.")
     columns = _columns(choices)
     detected = detect(choices.data, columns)
     columns = columns or _with_choices(detected.columns, choices)
+    if columns is None:
+        check_answers(detected, str(choices.data))
     if columns is None and detected.format in TABULAR:
         raise DataError(
             f"input and output columns are not clear. The file has: {', '.join(detected.fields)}.",
@@ -141,7 +146,7 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
             fix="Add rows with other outputs, or choose another column with --output.",
         )
     held = _held_outputs(choices, detected, columns, progress)
-    proposal = propose(examples, choices.task, held)
+    proposal = propose(examples, choices.task, held, documents=choices.documents)
     lists = labels_in(proposal.schema) is not None
     names = propose_candidates(task=proposal.task, documents=bool(choices.documents), lists=lists)
     proposal = replace(proposal, candidates=names)
@@ -305,6 +310,7 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "few_shot: {ks: [1, 3, 8]}  # numbers of shown examples, chosen on validation",
         f"generate: {{max_new_tokens: {max_new_tokens}, constrained: auto}}",
         "fine_tune:  # the rest: docs/training.md",
+        *([] if proposal.method == "sft" else [f"  method: {proposal.method}  # judged answers"]),
         f"  max_tokens: {max_tokens}",
         f"  system_prompt: {flow(proposal.training_prompt)}  # null: the one above",
         "",

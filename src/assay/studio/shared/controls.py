@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from nicegui import ui
+from nicegui.elements.mixins.validation_element import ValidationElement
 from nicegui.elements.mixins.value_element import ValueElement
 
+from assay.config.yaml_text import Problem
+from assay.errors import UsageError
 from assay.studio import widgets as w
+from assay.studio.shared.numbers import in_units
 
 S = TypeVar("S")
 """What the text says: an agent, the settings of a project."""
@@ -26,11 +30,20 @@ class Control(Generic[S]):
     Attributes:
         read: what it shows of what the text says.
         write: the settings that its value means, or None where it means none yet.
+        path: of its setting, with dots; empty where it has several.
+        percent: it shows a share in percent.
     """
 
     made: ValueElement[Any]
     read: Callable[[S], Any]
     write: Callable[[Any], dict[str, Any] | None]
+    path: str = ""
+    percent: bool = False
+
+    def tell(self, message: str | None) -> None:
+        """Say at the input what is wrong with it; None: nothing."""
+        if isinstance(self.made, ValidationElement):
+            self.made.error = message
 
 
 class Controls(Generic[S]):
@@ -39,6 +52,9 @@ class Controls(Generic[S]):
     Args:
         put: writes settings into the text.
         open: whether anything can be changed.
+
+    Attributes:
+        on_refusal: called when an input begins or ends to hold what no setting can be.
     """
 
     def __init__(self, put: Put, *, open: bool) -> None:
@@ -46,10 +62,19 @@ class Controls(Generic[S]):
         self._parsed: S | None = None
         self._current = True
         self._controls: list[Control[S]] = []
+        self._written: list[Control[S]] = []  # to the text as it is now
+        self._refused: list[Control[S]] = []
+        self.on_refusal: Callable[[], None] = lambda: None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether an input holds what was not put into the text, since no setting can be that."""
+        return bool(self._refused)
 
     def show(self, parsed: S) -> None:
         """Let every control show what the text says."""
         self._parsed = parsed
+        self.forget_problems()
         for control in self._controls:
             self._set(control, parsed)
 
@@ -57,10 +82,33 @@ class Controls(Generic[S]):
         """What the text says after a change of this form's own: no control is touched."""
         self._parsed = parsed
 
-    def freeze(self, frozen: bool) -> None:
-        """Whether the text says nothing that a form could show at the moment."""
+    def forget_problems(self) -> None:
+        """Tell no more at the inputs what of theirs was wrong: the text says something else now."""
+        for control in self._written:
+            control.tell(None)
+        self._written.clear()
+
+    def freeze(self, frozen: bool, problems: Sequence[Problem] = ()) -> None:
+        """Whether the text says nothing that a form could show at the moment.
+
+        Args:
+            problems: of the text; what was typed into the form is told there, and can be changed
+                there.
+        """
         self._current = not frozen
-        self._freeze(frozen)
+        for control in self._written:
+            control.tell(None)
+        told = [problem for problem in problems if self._tell(problem)]
+        self._freeze(frozen and len(told) < len(problems))
+
+    def _tell(self, problem: Problem) -> bool:
+        """Tell a problem at the input that has put it into the text; whether there is one."""
+        for control in self._written:
+            if control.path and problem.field == control.path:
+                value = control.made.value
+                control.tell(in_units(problem.message, value, percent=control.percent))
+                return True
+        return False
 
     def _freeze(self, frozen: bool) -> None:
         for control in self._controls:
@@ -71,10 +119,16 @@ class Controls(Generic[S]):
         made: V,
         read: Callable[[S], Any],
         write: Callable[[Any], dict[str, Any] | None],
+        path: str = "",
+        *,
+        percent: bool = False,
     ) -> V:
-        """Let an input show what `read` finds, and write the settings of `write` on a change."""
+        """Let an input show what `read` finds, and write the settings of `write` on a change.
+
+        See `Control`.
+        """
         made.set_enabled(self._open)  # type: ignore[attr-defined]
-        control = Control(made, read, write)
+        control = Control(made, read, write, path, percent)
         self._controls.append(control)
         made.on_value_change(lambda: self._changed(control))
         return made
@@ -87,7 +141,6 @@ class Controls(Generic[S]):
         *,
         meaning: str = "",
         step: float = 1,
-        least: float = 0,
         optional: bool = False,
         percent: bool = False,
     ) -> None:
@@ -96,7 +149,7 @@ class Controls(Generic[S]):
         Args:
             path: of the setting, with dots.
             optional: empty stands as null; else an empty input writes nothing.
-            percent: a share is shown in 100.
+            percent: a share is shown in percent.
         """
         read, whole = read_path(path), step == 1 and not percent
 
@@ -107,19 +160,34 @@ class Controls(Generic[S]):
         def write(value: float | None) -> dict[str, Any] | None:
             if value is None:
                 return {path: None} if optional else None
-            return {path: int(value) if whole else round(value / 100 if percent else value, 8)}
+            if whole and value == int(value):
+                return {path: int(value)}
+            return {path: round(value / 100 if percent else value, 8)}
 
-        made = ui.number(min=least, max=100 if percent else None, step=step).props(TYPING)
+        # Without `min` and `max`, to which it would set what a person has typed.
+        made = ui.number(step=step).props(TYPING)
         shown = f"{label} (%)" if percent else label
-        self._control(w.field(shown, made, hint, meaning=meaning, name=label), show, write)
+        field = w.field(shown, made, hint, meaning=meaning, name=label)
+        self._control(field, show, write, path, percent=percent)
 
     async def _changed(self, control: Control[S]) -> None:
         if self._parsed is None:
             return
+        if control in self._refused:
+            self._refused.remove(control)
+            self.on_refusal()
         if self._current and control.made.value == control.read(self._parsed):
             return
-        values = control.write(control.made.value)
+        try:
+            values = control.write(control.made.value)
+        except UsageError as error:
+            control.tell(f"{error.what[:1].upper()}{error.what[1:]}")
+            self._refused.append(control)
+            self.on_refusal()
+            return
         if values is not None:
+            if control not in self._written:
+                self._written.append(control)
             await self._put(values)
 
     def _set(self, control: Control[S], parsed: S) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
-from assay.data.checks import CheckReport
+from assay.data.checks import CheckReport, earlier_line
 from assay.data.problems import CODES, Problem
 from assay.project.start.from_file import FileFindings
 from assay.studio import widgets as w
@@ -94,8 +95,18 @@ def _problem(code: str, count: int, places: list[Problem]) -> None:
                 w.text(first.fix, "soft note", "div")
         w.text(f"{count:,}", "number", "td")
         with w.text("", tag="td"):
-            lines = ", ".join(str(p.line) for p in places[:SHOWN_PLACES])
-            more = " …" if count > SHOWN_PLACES else ""
-            w.text(f"row {lines}{more}" if lines else "the whole file", tag="div")
-            if first is not None:
+            w.text(list_places(code, count, places), tag="div")
+            if first is not None and earlier_line(code, first.message) is None:
                 w.text(first.message, "soft note", "div")
+
+
+def list_places(code: str, count: int, places: Sequence[Problem]) -> str:
+    """The rows that a problem stands in, the first of them; of repeated ones each with the row that
+    it repeats."""
+    if not places:
+        return "the whole file"
+    named = []
+    for problem in places[:SHOWN_PLACES]:
+        original = earlier_line(code, problem.message)
+        named.append(f"{problem.line}" + (f" (like {original})" if original else ""))
+    return f"row {', '.join(named)}{' …' if count > SHOWN_PLACES else ''}"

@@ -84,6 +84,7 @@ class FormAndText(ABC, Generic[S, D]):
         with ui.element("div").classes("editor"):
             with w.card("form"):
                 self._controls = self._build_form()
+                self._controls.on_refusal = lambda: self._show_state()
             with ui.element("div").classes("stack gap beside"):
                 self._build_text()
                 self._build_more()
@@ -169,6 +170,7 @@ class FormAndText(ABC, Generic[S, D]):
     def _typed(self, content: str) -> None:
         if content != self._text:
             self._text = content
+            self._controls.forget_problems()
             self._check_later(show=True)
 
     async def _put(self, values: dict[str, Any]) -> None:
@@ -204,7 +206,7 @@ class FormAndText(ABC, Generic[S, D]):
         if turn != self._turn or self._is_gone:  # typed on meanwhile, or left
             return
         self._valid = not found.problems
-        self._controls.freeze(found.value is None)
+        self._controls.freeze(found.value is None, found.problems)
         if found.value is not None and show:
             self._controls.show(found.value)
         self._show_problems(found.problems)
@@ -250,16 +252,20 @@ class FormAndText(ABC, Generic[S, D]):
 
     def _show_state(self, busy: str = "") -> None:
         words = "Unsaved changes" if self.is_changed else "All changes saved"
-        if not self._valid and self.is_changed:
+        if self._controls.is_refused or (not self._valid and self.is_changed):
             words = "This cannot be saved yet"
         self._state.text = busy or words
         if self._open:
-            self._keep.set_enabled(self.is_changed and self._valid and not busy)
+            self._keep.set_enabled(self._can_save and not busy)
             self._undo.set_enabled(self.is_changed)
             ui.run_javascript(_ASK_FIRST if self.is_changed else _ASK_NOTHING)
 
+    @property
+    def _can_save(self) -> bool:
+        return self.is_changed and self._valid and not self._controls.is_refused
+
     async def _save(self) -> None:
-        if not self.is_changed or not self._valid:
+        if not self._can_save:
             return
         message = (self._message.value or "").strip()
         try:

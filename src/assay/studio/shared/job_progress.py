@@ -153,6 +153,18 @@ class JobCard:
             self._over(job)
 
 
+async def show_frozen_copy(context: PageContext) -> None:
+    """Where examples and settings are edited: what that means for a comparison that is running."""
+    found = await context.read(jobs.list_jobs, jobs.COMPARE)
+    if any(job.status == "running" for job in found):
+        with w.card("tight"):
+            w.text(
+                "A comparison is running on its own copy of examples and settings. Your edits "
+                "count from the next run.",
+                "soft",
+            )
+
+
 def job_share(job: Job) -> float | None:
     """How far a job is, 0 to 1; None where it does not say."""
     if job.status == "succeeded":

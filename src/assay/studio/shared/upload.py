@@ -17,7 +17,7 @@ from assay.errors import AssayError
 from assay.knowledge.sources import SourceFile
 from assay.project.knowledge import documents
 from assay.studio import widgets as w
-from assay.studio.dialogs import notify, show_error
+from assay.studio.dialogs import advise, show_error
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.job_progress import ProgressState
 
@@ -60,7 +60,7 @@ def file_picker(
     ).classes(style)
     if accept:
         upload.props["accept"] = accept
-    upload.on("rejected", lambda: notify(refusal))
+    upload.on("rejected", lambda: advise(refusal))
     with w.row():
         w.button(label, lambda: upload.run_method("pickFiles"), kind=kind, icon=icon)
     return upload

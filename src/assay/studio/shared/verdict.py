@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.candidates import registry
-from assay.compare.report import wording, worth
+from assay.compare.report import second_look, wording, worth
 from assay.compare.result import CandidateResult, Result
 from assay.studio import widgets as w
 
@@ -59,7 +59,7 @@ def verdict_card(result: Result) -> None:
         w.text(worth.fine_tuning(result))
         if decided := worth.deciding(result):
             w.text(decided, "soft")
-        w.text(wording.next_action(result), "strong")
+        w.text(wording.next_action(result, second_look.ON_PAGE), "strong")
         for warning in result.warnings:
             w.text(warning, "warn note")
 

@@ -150,11 +150,12 @@ class AgentForm(Controls[Agent]):
                 self._control(
                     w.field(
                         "Passages",
-                        ui.number(min=1, max=1000, step=1).props(TYPING),
+                        ui.number(step=1).props(TYPING),
                         "Maximum number of passages, best first.",
                     ),
                     lambda a: a.knowledge.k if a.knowledge else PASSAGES,
                     lambda v: {"knowledge.k": int(v)} if v and self._base.value else None,
+                    "knowledge.k",
                 )
             self._state = w.text("", "soft note")
 

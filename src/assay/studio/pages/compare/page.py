@@ -202,7 +202,7 @@ def _show_second_look(result: Result) -> None:
     if result.second_look is None:
         return
     with w.section("Labels worth a second look", second_look.found(result.second_look)):
-        if advice := second_look.advice(result.second_look):
+        if advice := second_look.advice(result.second_look, second_look.ON_PAGE):
             w.text(
                 "To see them, choose “The label is worth a second look” in the answers below. "
                 f"{advice}",

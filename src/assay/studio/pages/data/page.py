@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,13 +22,13 @@ from assay.project import rows
 from assay.project.rows import PARTS, HoldoutSummary, RowFilter, Rows
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
-from assay.studio.dialogs import confirm, notify, open_dialog, read_choice
+from assay.studio.dialogs import advise, confirm, notify, open_dialog, read_choice
 from assay.studio.frame import Page, request_context
 from assay.studio.pages.data.other_files import OtherFiles
 from assay.studio.pages.data.questions import QuestionsCard, read_standing
 from assay.studio.pages.data.renewal import renewal_form, split_details
 from assay.studio.session import PageContext, Refresh, action
-from assay.studio.shared.job_progress import ProgressState
+from assay.studio.shared.job_progress import ProgressState, show_frozen_copy
 
 ROWS = "/data/rows"
 AT_ONCE = 100
@@ -70,10 +71,11 @@ def list_problems(context: PageContext, line: int) -> list[dict[str, Any]]:
 @action("editor")
 def change_row(
     context: PageContext, line: int, record: dict[str, Any] | None, before: Any, progress: Progress
-) -> None:
-    """Change a row of the file, or take it out."""
+) -> list[dict[str, Any]]:
+    """Change a row of the file, or take it out; the problems that it has now."""
     rows.change(context.workspace, line, record, before, progress)
-    rows.open_rows(context.workspace, progress)
+    found = rows.open_rows(context.workspace, progress)
+    return found.errors_of(line) if record is not None else []
 
 
 @pages_app.get(ROWS, include_in_schema=False)
@@ -117,6 +119,7 @@ async def build(context: PageContext) -> None:
             act=("Go to Start", "/"),
         )
         return
+    await show_frozen_copy(context)
     query = ui.element("div").classes("stack gap")
     shown = ui.element("div").classes("stack gap")
     if context.may("editor"):
@@ -264,7 +267,7 @@ class RowTable:
                 w.text(f"{one['message']} {one['fix']}", "warn note pre")
             if fixed is not None:
                 w.text(f"{fixed.what} {fixed.fix or ''}", "soft note")
-            inputs = _make_inputs(record, may)
+            inputs = _make_inputs(record, may, _read_labels(self._context))
             with w.row():
                 if may:
                     if inputs:
@@ -286,19 +289,42 @@ class RowTable:
         if record == before:
             return
         ui.notify("Changing the file and splitting it again. With many rows this takes a while.")
-        await self._context.do(change_row, line, record, before, ProgressState())
-        notify("The row was saved." if record is not None else "The row was removed.")
+        errors = await self._context.do(change_row, line, record, before, ProgressState())
+        if errors:
+            advise(f"The row was saved, but it is not used: {errors[0]['message']}")
+        else:
+            notify("The row was saved." if record is not None else "The row was removed.")
         await self._refresh()
 
 
-def _make_inputs(record: Any, may: bool) -> dict[str, ui.textarea]:
-    """One input a field; what is no text is shown as JSON. A line that is no record: as it is."""
+def _read_labels(context: PageContext) -> dict[str, Sequence[str]]:
+    """The labels that can be chosen, by the column that holds one."""
+    config = context.workspace.config
+    if config is None or not config.labels or config.data.columns is None:
+        return {}
+    outputs = config.data.columns.output
+    return {outputs[0]: config.labels} if len(outputs) == 1 else {}
+
+
+def _make_inputs(
+    record: Any, may: bool, labels: Mapping[str, Sequence[str]]
+) -> dict[str, ui.textarea | ui.select]:
+    """One input a field; what is no text is shown as JSON. A line that is no record: as it is.
+
+    Args:
+        labels: to choose from, by field.
+    """
     if record is None:
         return {}
     fields = record if isinstance(record, dict) else {"The whole line": record}
-    made = {}
+    made: dict[str, ui.textarea | ui.select] = {}
     for name, value in fields.items():
         plain = isinstance(value, str)
+        if may and plain and name in labels:
+            offered = {label: label for label in labels[name]}
+            choice = ui.select({value: value or "(empty)", **offered}, value=value)
+            made[name] = w.field(name, choice)
+            continue
         shown = value if plain else json.dumps(value, indent=2, ensure_ascii=False)
         area = ui.textarea(value=shown).props("autogrow").classes("" if plain else "mono")
         area.set_enabled(may)

@@ -15,6 +15,7 @@ from assay.compare.report import wording
 from assay.studio import widgets as w
 from assay.studio.dialogs import ask_value, confirm, notify
 from assay.studio.session import PageContext, Refresh, action
+from assay.studio.shared.numbers import are_valid, number_input
 
 SCOPES = {
     "chat": "Send requests to models, agents and releases.",
@@ -105,8 +106,8 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
             name = w.field("Name", ui.input(placeholder="Web shop"), name="Name of the key")
             budget = w.field(
                 "Budget in USD",
-                ui.number(min=0, step=1),
-                "The most it may spend at providers in total. Empty: no limit.",
+                number_input(least=0, step=1),
+                "The most it may spend at providers in total. Empty: no limit; 0: no providers.",
             )
         labels = w.field(
             "Only documents with these labels",
@@ -124,7 +125,12 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
 
         async def click() -> None:
             scopes = [scope for scope, box in boxes.items() if box.value]
-            called = (name.value or "").strip() or "created in the studio"
+            called = (name.value or "").strip()
+            name.error = (
+                None if called else "Give the key a name, such as the program that uses it."
+            )
+            if not called or not are_valid(budget):
+                return
             only = [one.strip() for one in (labels.value or "").split(",") if one.strip()]
             secret = await context.do(create_key, called, scopes, budget.value, only)
             with w.refill(made):
@@ -177,7 +183,7 @@ def _show_actions(
         usd = await ask_value(
             f"Budget of {key.name}",
             "USD in total",
-            lambda: ui.number(value=budget.most if budget else None, min=0),
+            lambda: number_input(budget.most if budget else None, least=0),
             "Save",
             under="What it has spent so far still counts.",
             name="Total budget in USD",

@@ -17,12 +17,13 @@ from assay.project.releases.traffic import Day
 from assay.release.evidence import UnprovenError
 from assay.release.releases import Release
 from assay.studio import widgets as w
-from assay.studio.dialogs import confirm, notify
+from assay.studio.dialogs import advise, confirm, notify
 from assay.studio.frame import Page
 from assay.studio.pages.releases.staleness import read_staleness, staleness_card
 from assay.studio.pages.releases.traces import traces_card
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.chat import snippets_card
+from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.promotion import promotion_chooser, with_consent
 
 ACTIONS = {"promote": "promoted", "rollback": "rolled back", "canary": "canary set"}
@@ -228,7 +229,7 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
         with w.row("top-aligned"):
             share = w.field(
                 "Share of the callers (%)",
-                ui.number(value=10, min=0, max=99, precision=0),
+                number_input(10, least=0, most=99, unit=" %", precision=0),
                 "Each caller is always answered by the same agent.",
             )
             reason = w.field(
@@ -239,6 +240,8 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
             )
 
         async def click() -> None:
+            if not are_valid(share):
+                return
             try:
                 force = (reason.value or "").strip() or None
                 part = float(share.value or 0) / 100
@@ -246,7 +249,7 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
                     context, lambda: context.do(start_canary, now.name, part, label, force=force)
                 )
             except UnprovenError as error:
-                notify(f"{error.what} To start the canary anyway, give a reason.")
+                advise(f"{error.what} To start the canary anyway, give a reason.")
                 return
             if done is None:
                 return

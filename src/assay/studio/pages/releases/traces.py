@@ -12,7 +12,7 @@ from assay.release.examples import ExportedExamples
 from assay.release.policies import DAYS, MOST, SAMPLE
 from assay.release.traces import Thumb, Trace
 from assay.studio import widgets as w
-from assay.studio.dialogs import add_choices, notify, open_dialog, read_choice
+from assay.studio.dialogs import add_choices, advise, notify, open_dialog, read_choice
 from assay.studio.session import LatestRequest, PageContext, action, workspace_action
 
 SHOWN = 20
@@ -73,7 +73,7 @@ def traces_card(context: PageContext, name: str, *, kept: bool) -> None:
         async def write() -> None:
             written = await context.do(write_examples, name)
             if written.file is None:
-                notify("No request has a usable correction yet.")
+                advise("No request has a usable correction yet.")
                 return
             left = f"; {written.rejected} could not be used" if written.rejected else ""
             notify(

@@ -144,7 +144,6 @@ class SettingsForm(Controls[Config]):
                 "Maximum training rows",
                 "data.train_rows",
                 meaning="Drawn at random. Empty: all rows outside holdout and validation.",
-                least=1,
                 optional=True,
             )
 
@@ -225,7 +224,9 @@ class SettingsForm(Controls[Config]):
             ):
                 made = w.field(label, ui.input().props(TYPING), meaning=meaning)
                 write = _write_auto(name, whole=name != "learning_rate")
-                self._control(made, _read_auto(name), write)
+                self._control(made, _read_auto(name), write, f"fine_tune.{name}")
+                if name == "rank":
+                    self._rank = made
 
     def _build_costs(self) -> None:
         w.heading("Prices", "In USD. Leave empty if unknown: unknown is never counted as 0.")
@@ -249,12 +250,14 @@ class SettingsForm(Controls[Config]):
 
     def _simple(self, label: str, made: Any, path: str, meaning: str, *, name: str = "") -> None:
         w.field(label, made, meaning=meaning, name=name)
-        self._control(made, read_path(path), lambda v: None if v is None else {path: v})
+        self._control(made, read_path(path), lambda v: None if v is None else {path: v}, path)
 
     def _optional(self, label: str, path: str, meaning: str) -> None:
         """Text that may be empty, which stands as null."""
         read, made = read_path(path), w.field(label, ui.input().props(TYPING), meaning=meaning)
-        self._control(made, lambda c: read(c) or "", lambda v: {path: (v or "").strip() or None})
+        self._control(
+            made, lambda c: read(c) or "", lambda v: {path: (v or "").strip() or None}, path
+        )
 
     def _read_chosen(self) -> dict[str, Any]:
         """All candidates that are ticked, those of before in their order."""
@@ -269,6 +272,8 @@ class SettingsForm(Controls[Config]):
         """Show what the settings have a use for."""
         self._labels.set_visibility(parsed.task == "label")
         self._columns.set_visibility(parsed.data.columns is not None)
+        if (slot := self._rank.parent_slot) is not None:  # with its label
+            slot.parent.set_visibility(parsed.fine_tune.adapter != "full")
         offered = {
             name for name, spec in specs().items() if spec.is_possible(parsed) and not spec.baseline
         }
@@ -314,8 +319,7 @@ def _write_auto(name: str, *, whole: bool) -> Callable[[str], dict[str, Any]]:
             return {f"fine_tune.{name}": int(parsed) if whole else float(parsed)}
         except ValueError:
             raise UsageError(
-                f"{parsed!r} is neither a {'whole number' if whole else 'number'} nor auto.",
-                fix="Enter one of them; the text keeps the previous value.",
+                f"{parsed!r} is neither a {'whole number' if whole else 'number'} nor auto."
             ) from None
 
     return write

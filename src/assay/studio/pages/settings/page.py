@@ -19,6 +19,7 @@ from assay.studio.frame import Page
 from assay.studio.pages.settings.form import SettingsForm
 from assay.studio.session import PageContext, Refresh, action, is_admin
 from assay.studio.shared.form_and_text import FormAndText, ParsedText, open_editor
+from assay.studio.shared.job_progress import show_frozen_copy
 
 
 @action("viewer")
@@ -128,6 +129,7 @@ async def build(context: PageContext) -> None:
             act=("Upload examples", "/"),
         )
         return
+    await show_frozen_copy(context)
     followed: list[str] = []
     open_editor("Reading the settings", lambda reopen: _show_editor(context, followed, reopen))
 

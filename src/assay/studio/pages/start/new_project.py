@@ -16,10 +16,11 @@ from assay.progress import SILENT
 from assay.project.start import from_file
 from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.studio import widgets as w
-from assay.studio.dialogs import notify
+from assay.studio.dialogs import advise
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.candidates import CandidateBoxes
 from assay.studio.shared.findings import TASKS, found_card, problems_card
+from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.upload import DocumentUpload, file_picker, save_files
 
 keep_file = workspace_action("editor", from_file.keep_file)
@@ -36,6 +37,7 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
         return
 
     async def receive(event: events.UploadEventArguments) -> None:
+        upload.reset()  # so that it can be chosen again, mended
         async with save_files([event.file]) as [path]:
             await context.do(keep_file, event.file.name, path)
         await refresh()
@@ -52,7 +54,7 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
             "for a verdict. Documents come next, if you have any. All files stay on this machine.",
             "soft",
         )
-        file_picker(
+        upload = file_picker(
             "Choose a file",
             receive,
             style="drop-target",
@@ -179,13 +181,13 @@ class ProposalStep:
                 task = w.field("Task", ui.select(dict(TASKS), value=proposal.task))
                 enough = w.field(
                     "Minimum score (%)",
-                    ui.number(min=0, max=100),
+                    number_input(least=0, most=100, unit=" %"),
                     "The lowest score at which a candidate is worth using. Empty: no minimum.",
                     name="Minimum score",
                 )
                 monthly = w.field(
                     "Requests per month",
-                    ui.number(value=self._wanted.monthly_requests, min=0, precision=0),
+                    number_input(self._wanted.monthly_requests, least=0, precision=0),
                     "How often it will be called. Determines which candidate is cheapest.",
                 )
             task.on_value_change(lambda: self._inspect(task=task.value))
@@ -199,7 +201,9 @@ class ProposalStep:
             async def click() -> None:
                 chosen = tuple(name for name, box in boxes.items() if box.value)
                 if not chosen:
-                    notify("Select at least one candidate.")
+                    advise("Select at least one candidate.")
+                    return
+                if not are_valid(enough, monthly):
                     return
                 go.props("loading")
                 wanted = replace(

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from fastapi.responses import RedirectResponse
+from nicegui import app as pages_app
 from nicegui import ui
 
 from assay.compare.result import Result
@@ -17,6 +19,7 @@ from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
 from assay.project.start.from_file import find_file
 from assay.studio import widgets as w
+from assay.studio.access import PREFIX
 from assay.studio.frame import Page
 from assay.studio.pages.start.new_project import ProposalStep, file_step
 from assay.studio.session import PageContext, Refresh
@@ -177,5 +180,12 @@ _BUILD: dict[Step, Callable[[PageContext, Stage, Refresh], Awaitable[None]]] = {
     "verdict": _show_verdict,
     "work": _show_release,
 }
+
+
+@pages_app.get("/start", include_in_schema=False)
+def lead_to_start() -> RedirectResponse:
+    """The page lies at the root of the studio; people type its name."""
+    return RedirectResponse(f"{PREFIX}/")
+
 
 PAGE = Page("/", "Start", "flag", "Build", "viewer", build)

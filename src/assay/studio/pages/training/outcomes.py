@@ -49,8 +49,11 @@ def _show_version(context: PageContext, result: dict[str, Any]) -> None:
         w.figure(f"{result['best_validation_loss']:.3f}", "best validation loss")
         w.figure(f"{result['steps']:,}", "steps")
         w.figure(f"{result['tokens_per_s']:,.0f}", "tokens per second")
+    stated, without_rank = result["settings"], result["settings"].get("adapter") == "full"
     names = ", ".join(
-        f"{label.lower()} {result['settings'][name]:g}" for name, label in SOUGHT.items()
+        f"{label.lower()} {stated[name]:g}"
+        for name, label in SOUGHT.items()
+        if name != "rank" or not without_rank
     )
     w.text(f"Trained with {names}.", "soft note")
     with w.row():

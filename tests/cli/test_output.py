@@ -1,0 +1,52 @@
+"""What the command line prints of results that tests do not have to compute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from assay.cli import output
+from assay.compare.report import wording
+
+SETTINGS = {"learning_rate": 0.001, "rank": 16, "epochs": 3, "rows_per_step": 8}
+RESULT = SimpleNamespace(
+    points=[],
+    best_step=1,
+    steps=10,
+    seconds=5.0,
+    tokens_per_s=100.0,
+    compute="float32",
+    peak_bytes=2**30,
+)
+
+
+@pytest.mark.parametrize("adapter", ["lora", "full"])
+def test_a_training_of_all_weights_has_no_rank(
+    adapter: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(wording, "forgetting", lambda _: "")
+    trained = SimpleNamespace(
+        result=RESULT, settings=SETTINGS | {"adapter": adapter}, forgetting=None, version="v"
+    )
+    output.print_trained(trained)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "epochs 3" in said
+    assert ("rank 16" in said) == (adapter == "lora")
+
+
+@pytest.mark.parametrize("found", ["/usr/bin/assay", None])
+def test_the_demo_ends_with_what_to_do_next(
+    found: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output.shutil, "which", lambda _: found)
+    monkeypatch.setattr(output.sys, "argv", [".venv/bin/assay", "demo"])
+    report = Path("my demo/report.html")
+    output.print_next_steps(Path("my demo"), [report])
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    command = "assay" if found else ".venv/bin/assay"
+    assert str(report) in lines
+    assert f"{command} serve --folder 'my demo'" in lines
+    assert f"{command} init my-job --data FILE" in lines
+    assert f"{command} compare --project my-job" in lines

@@ -1,0 +1,57 @@
+"""What is wrong with a number that was typed, in the units of its field."""
+
+from __future__ import annotations
+
+import pytest
+
+from assay.studio.shared.numbers import in_units, outside
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most", "said"),
+    [
+        (None, 0, 100, None),
+        (0, 0, 100, None),
+        (100, 0, 100, None),
+        (150, 0, 100, "150 is too much: at most 100 %."),
+        (-5, 0, None, "-5 is too little: at least 0 %."),
+        (7, None, None, None),
+    ],
+)
+def test_a_number_is_held_against_its_limits(
+    value: float | None, least: float | None, most: float | None, said: str | None
+) -> None:
+    assert outside(value, least, most, " %") == said
+
+
+@pytest.mark.parametrize(
+    ("message", "value", "percent", "said"),
+    [
+        ("Input should be less than 0.9.", 95.0, True, "95 is too much: less than 90 %."),
+        (
+            "Input should be less than or equal to 1.",
+            150,
+            True,
+            "150 is too much: at most 100 %.",
+        ),
+        (
+            "Input should be greater than or equal to 0.",
+            -5,
+            False,
+            "-5 is too little: at least 0.",
+        ),
+        ("Input should be greater than 0.", 0, True, "0 is too little: more than 0 %."),
+        (
+            "Input should be greater than or equal to 1, or auto.",
+            "0",
+            False,
+            "0 is too little: at least 1.",
+        ),
+        ("Input should be a valid integer.", 2.5, False, "It should be a valid integer."),
+        ("there is no such file.", "x.csv", False, "there is no such file."),
+    ],
+)
+def test_what_a_text_says_of_a_setting_is_said_in_the_units_of_the_field(
+    message: str, value: object, percent: bool, said: str
+) -> None:
+    assert in_units(message, value, percent=percent) == said
