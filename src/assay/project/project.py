@@ -19,7 +19,7 @@ from assay.compare import comparison as comparing
 from assay.compare import planning
 from assay.compare.curve import LearningCurve, curve
 from assay.compare.holdout import keep_holdout, openings
-from assay.compare.report import write_report
+from assay.compare.report import notebook_frame, write_report
 from assay.compare.result import OpeningRecord, Result, Verdict
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Provider, config_text, read_config
 from assay.data.dataset import prepare, renew
@@ -75,6 +75,9 @@ class Comparison:
     def verdict(self) -> Verdict:
         """What follows from the comparison."""
         return self.result.verdict
+
+    def _repr_html_(self) -> str:
+        return notebook_frame(self.result)
 
 
 class Project:
@@ -240,8 +243,7 @@ class Project:
     ) -> Comparison:
         """Build every candidate, open the holdout once, draw the verdict, write the report.
 
-        Examples and settings are those at the start: what is edited meanwhile counts from the next
-        call.
+        What is edited meanwhile, examples or settings, counts from the next call.
 
         Args:
             predictions: name -> JSONL file `{id, output}` of an outside model's answers.
