@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from assay.studio.pages.people.api_keys import format_count
 from assay.studio.shared.numbers import in_units, outside
 
 
@@ -55,3 +56,7 @@ def test_what_a_text_says_of_a_setting_is_said_in_the_units_of_the_field(
     message: str, value: object, percent: bool, said: str
 ) -> None:
     assert in_units(message, value, percent=percent) == said
+
+
+def test_tokens_that_nobody_has_counted_are_not_0() -> None:
+    assert [format_count(count) for count in (None, 0, 12_345)] == ["#–", "#0", "#12,345"]

@@ -33,9 +33,11 @@ def number_input(
         unit: behind a limit, as " in 100".
         options: of `ui.number`.
     """
-    return ui.number(
+    made = ui.number(
         value=value, validation=lambda given: outside(given, least, most, unit), **options
     )
+    made.props("hide-bottom-space")  # which a message takes when there is one
+    return made
 
 
 def outside(
