@@ -36,7 +36,7 @@ from assay.evaluate.graders import check_graders
 from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.batch import Answer
-from assay.progress import SILENT, Progress
+from assay.progress import DEFAULT, SILENT, Progress
 from assay.project.estimate import Estimate, curve_seconds, estimate, sizes_of
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable, drafted_note
@@ -239,7 +239,7 @@ class Project:
         trust_code: bool = False,
         redact: bool = False,
         consent: Sequence[str] = (),
-        progress: Progress = SILENT,
+        progress: Progress = DEFAULT,
     ) -> Comparison:
         """Build every candidate, open the holdout once, draw the verdict, write the report.
 
@@ -275,7 +275,7 @@ class Project:
         shutil.copyfile(report, self.root / REPORT)
         return Comparison(result, folder, self.root / REPORT)
 
-    def train(self, progress: Progress = SILENT) -> TrainingResult:
+    def train(self, progress: Progress = DEFAULT) -> TrainingResult:
         """Train a version as `compare` does, which then finds it done.
 
         Raises:
@@ -286,7 +286,7 @@ class Project:
         return train.train(self.context(progress))
 
     def sweep(
-        self, trials: int | None = None, *, write: bool = False, progress: Progress = SILENT
+        self, trials: int | None = None, *, write: bool = False, progress: Progress = DEFAULT
     ) -> SearchResult:
         """Search for the settings that train best, by the loss on validation.
 
@@ -355,7 +355,7 @@ class Project:
         """About how long `curve` will take."""
         return curve_seconds(candidate, self.config, self.sizes(progress))
 
-    def curve(self, candidate: str = "fine-tune", progress: Progress = SILENT) -> LearningCurve:
+    def curve(self, candidate: str = "fine-tune", progress: Progress = DEFAULT) -> LearningCurve:
         """The score on validation by the number of training examples, and what more would bring."""
         self.split(progress)
         return curve(
