@@ -48,7 +48,13 @@ def test_a_number_is_held_against_its_limits(
             False,
             "0 is too little: at least 1.",
         ),
-        ("Input should be a valid integer.", 2.5, False, "It should be a valid integer."),
+        (
+            "Input should be a valid integer, got a number with a fractional part.",
+            2.5,
+            False,
+            "2.5 is not a whole number.",
+        ),
+        ("Input should be a valid string.", "x", False, "It should be a valid string."),
         ("there is no such file.", "x.csv", False, "there is no such file."),
     ],
 )

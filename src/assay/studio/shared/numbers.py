@@ -70,6 +70,8 @@ def in_units(message: str, value: Any, *, percent: bool = False) -> str:
         number = float(value)
     except (TypeError, ValueError):
         found = None
+    if "valid integer" in message and isinstance(value, int | float):
+        return f"{value:g} is not a whole number."
     if found is None:
         return message.replace("Input should be", "It should be")
     edge = _WORDS[found[1], bool(found[2])]
