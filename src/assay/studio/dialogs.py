@@ -121,8 +121,12 @@ async def ask_value(
         def is_ready() -> bool:
             return not isinstance(made, ValidationElement) or made.validate()
 
+        def enter() -> None:
+            if is_ready():
+                dialog.submit(made.value)
+
         add_choices(dialog, yes, lambda: made.value, is_ready=is_ready)
-        made.on("keydown.enter", lambda: dialog.submit(made.value) if is_ready() else None)
+        made.on("keydown.enter", enter)
     return await read_choice(dialog)
 
 
