@@ -1,8 +1,10 @@
-# The two commands: `make demo` and `make test`. Both install what they need into .venv.
+# The two commands: `make demo` and `make test`. Both install what they need into .venv, the demo the product alone.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+TESTS := $(VENV)/installed-tests
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 DEMO_DIR ?= demo
 PYTEST := $(BIN)/python -m pytest
 FIGURES := $(VENV)/figures.jsonl
@@ -15,38 +17,43 @@ demo: $(STAMP)  ## the built-in project to a printed verdict and an HTML report
 test: check  ## checks and all tests, seeded and small; one thread for each of two workers
 	OMP_NUM_THREADS=1 $(PYTEST) -m "not soak" -n 2 --dist loadfile
 
-test-fast: $(STAMP)  ## the loop: nothing that loads a model
+test-fast: $(TESTS)  ## the loop: nothing that loads a model
 	$(PYTEST) -m "not soak and not slow" -q -x
 
-soak: $(STAMP)  ## the long counts; writes its figures to docs/
+soak: $(TESTS)  ## the long counts; writes its figures to docs/
 	rm -f $(FIGURES)
 	HYPOTHESIS_PROFILE=random ASSAY_FIGURES=$(FIGURES) $(PYTEST) -m soak --timeout 7200; \
 	  passed=$$?; $(BIN)/python -m tests.figures $(FIGURES) && exit $$passed
 
-check: $(STAMP)  ## style, types, floors and walls
+check: $(TESTS)  ## style, types, floors and walls
 	$(BIN)/ruff format --check src tests bench
 	$(BIN)/ruff check src tests bench
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.source_rules
 
-docs: $(STAMP)  ## the generated reference
+docs: $(TESTS)  ## the generated reference
 	$(BIN)/python -m tests.reference
 
-screenshots: $(STAMP)  ## one picture of every page of the studio, into docs/screenshots
+screenshots: $(TESTS)  ## one picture of every page of the studio, into docs/screenshots
 	$(BIN)/python -m tests.studio.screenshots
 
-bench: $(STAMP)  ## side by side with peers
+bench: $(TESTS)  ## side by side with peers
 	$(BIN)/python bench/generate.py
 
-install: $(STAMP)  ## .venv with the assay command, test dependencies and the starter models
+install: $(TESTS)  ## .venv with the assay command, test dependencies and the starter models
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt  # the product, and the starter models
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assay needs Python 3.11 or newer, such as: make PYTHON=python3.12 demo")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(INSTALL) .
 	$(BIN)/assay models pull smollm2-135m-instruct
 	$(BIN)/assay models pull all-minilm-l6-v2
 	touch $(STAMP)
+
+$(TESTS): $(STAMP)  # what tests, checks and benches need beside it
+	$(INSTALL) '.[test]'
+	touch $(TESTS)
 
 clean:  ## the installed environment and the demo
 	rm -rf $(VENV) $(DEMO_DIR)

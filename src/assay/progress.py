@@ -1,14 +1,19 @@
 """How long work tells what it is doing, without knowing who listens.
 
-Rooms take a `Progress` and call it; the command line passes one that draws bars, tests and
-notebooks pass nothing and get silence.
+Rooms take a `Progress` and call it; the command line passes one that draws bars. Who passes none
+gets silence, but for the long calls of a project, which show a line in a notebook (`DEFAULT`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol
+
+AT_ONCE_S = 1.0
+"""What is done of a task by then was done before."""
 
 
 class Task(Protocol):
@@ -46,3 +51,112 @@ class Silent:
 
 
 SILENT: Progress = Silent()
+
+
+class LineTask:
+    """A task as a line now and then: what is done, how far it is, how fast, and what is left.
+
+    Args:
+        show: is given the line, at most every `every_s` seconds.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        total: float | None,
+        unit: str,
+        show: Callable[[str], None],
+        every_s: float,
+    ) -> None:
+        self._label, self._total, self._unit = label, total, unit
+        self._show, self._every_s = show, every_s
+        self._done = self._done_at_last = 0.0
+        self._known: dict[str, object] = {}
+        self._is_first = True
+        self._last = time.monotonic()
+
+    def advance(self, amount: float = 1, **info: object) -> None:
+        """Move on; the rate is since the last line, a figure stays until a newer one."""
+        self._done += amount
+        self._known |= info
+        now = time.monotonic()
+        if self._is_first and now - self._last < AT_ONCE_S:
+            self._done_at_last = self._done  # a run that goes on begins with what was done before
+        self._is_first = False
+        if now - self._last < self._every_s:
+            return
+        rate = (self._done - self._done_at_last) / (now - self._last)
+        self._last, self._done_at_last = now, self._done
+        of = f" of {self._total:g}" if self._total else ""
+        said = [f"{self._label}: {self._done:g}{of} {self._unit}"]
+        if rate:
+            said.append(f"{rate:.3g}/s")
+        if self._total and rate and self._done < self._total:
+            said.append(f"{format_duration((self._total - self._done) / rate)} left")
+        if self._known:
+            said.append(describe_info(self._known))
+        self._show(", ".join(said))
+
+
+def describe_info(info: dict[str, object]) -> str:
+    """Figures of a task (`tokens_per_s=320`) for a person."""
+    return "  ".join(
+        f"{key.replace('_per_s', '/s').replace('_', ' ')} "
+        + (f"{value:.4g}" if isinstance(value, float) else str(value))
+        for key, value in info.items()
+    )
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+NOTEBOOK_LINE_S = 1.0
+
+
+class Notebook:
+    """A line under the cell for each task, which goes when the task ends."""
+
+    @contextmanager
+    def task(self, label: str, total: float | None, unit: str) -> Iterator[Task]:
+        """A task whose line is written over."""
+        display: Any = sys.modules["IPython.display"]
+        line = display.display({"text/plain": f"{label} …"}, raw=True, display_id=True)
+
+        def show(text: str) -> None:
+            line.update({"text/plain": text}, raw=True)
+
+        try:
+            yield LineTask(label, total, unit, show, NOTEBOOK_LINE_S)
+        finally:
+            show("")
+
+    def say(self, line: str) -> None:
+        """Print a line that stays under the cell."""
+        print(line)
+
+
+def is_notebook() -> bool:
+    """Whether this process answers the cells of a notebook."""
+    shell: Any = sys.modules.get("IPython")
+    if shell is None or "IPython.display" not in sys.modules:
+        return False
+    return type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
+class _Default:
+    """A notebook's lines in a notebook, else nothing."""
+
+    def task(self, label: str, total: float | None, unit: str) -> AbstractContextManager[Task]:
+        return (Notebook() if is_notebook() else SILENT).task(label, total, unit)
+
+    def say(self, line: str) -> None:
+        (Notebook() if is_notebook() else SILENT).say(line)
+
+
+DEFAULT: Progress = _Default()

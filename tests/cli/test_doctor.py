@@ -12,6 +12,7 @@ import typer
 from tests.cli.test_cli import run
 
 from assay.cli.doctor import doctor
+from assay.config import Provider
 from assay.models import hub
 from assay.models.products import Products
 from assay.project import machine
@@ -22,6 +23,7 @@ from assay.project.estimate import (
     TRAIN_TOKENS_PER_S,
 )
 from assay.project.machine import examine
+from assay.project.workspace import Workspace
 
 
 @pytest.mark.slow
@@ -66,6 +68,27 @@ def test_what_the_machine_could_do_is_told(
         assert words in told
     monkeypatch.setattr(machine, "best_device", lambda: "cuda")
     assert examine().training_tokens_per_s is None
+
+
+def test_the_database_and_the_providers_of_a_folder_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "products", lambda: Products(2e11, None))
+    monkeypatch.setattr(machine, "faster_format", lambda _: "float32")
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))
+    assert examine(tmp_path).database is None
+    assert not (tmp_path / ".assay").exists()  # looking makes no state
+    served = tmp_path / "served"
+    served.mkdir()
+    workspace = Workspace(served)
+    workspace.providers.add("acme", Provider(base_url="https://acme.test/v1"), None)
+    found = examine(served)
+    assert found.database is not None
+    assert found.database.startswith("sqlite")
+    assert found.database.endswith("answers")
+    assert found.providers == {"acme": "https://acme.test/v1, key: none, consent: no"}
+    (served / "assay.yaml").write_text("name: [")
+    assert any("cannot be used" in problem for problem in examine(served).problems)
 
 
 def test_a_hub_that_is_not_there_is_a_sentence_with_what_works(

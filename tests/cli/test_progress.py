@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from assay.cli import progress
+from assay import progress
 from assay.cli.progress import Terminal
 
 

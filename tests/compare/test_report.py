@@ -6,6 +6,7 @@ import gzip
 import math
 import re
 import shutil
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from assay.compare.report.html import MOST_ROWS, disagreements, write_report
 from assay.compare.report.terminal import print_result
 from assay.compare.result import CandidateResult, Result, SeedResult, Verdict
 from assay.compare.sensitivity import Sensitivity, Turn
+from assay.project.project import Comparison
 
 from .sample import sample_result, sample_rows
 
@@ -216,6 +218,17 @@ def test_an_interval_without_0_beside_cannot_tell_is_explained_where_it_is_shown
     page = html.render(result, [], redacted=True)
     assert "cannot tell *" in page
     assert explained in page
+
+
+def test_a_notebook_shows_the_report_without_answers() -> None:
+    result = sample_result()
+    shown = Comparison(result, Path("folder"), Path("report.html"))._repr_html_()
+    found = re.fullmatch(r'<iframe srcdoc="([^"]*)" sandbox [^<>]*></iframe>', shown)
+    assert found is not None
+    page = unescape(found[1])
+    assert page == html.render(result, [], redacted=True)
+    assert "<svg" in page
+    assert sample_rows()[0].input not in page
 
 
 def test_a_page_names_no_command() -> None:

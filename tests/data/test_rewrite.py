@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.data.rewrite import record_at, rewrite
+from assay.data.rewrite import record_at, rewrite, rewrite_all
 from assay.errors import DataError, UsageError
 
 TABLE = 'text;label\r\n"two\r\nlines";a\r\n\r\nplain;b\r\nshort\r\nlast;c'
@@ -56,3 +56,22 @@ def test_other_files_are_left_to_other_programs(tmp_path: Path) -> None:
     file.write_text('[{"a": "1", "b": "2"}]')
     with pytest.raises(UsageError, match="only rows of JSONL, CSV and TSV"):
         record_at(file, 1)
+
+
+def test_all_records_are_changed_in_one_go_and_the_rest_stays(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_bytes(TABLE.encode("cp1252"))
+    changed = {2: None, 5: {"text": "plain; or not", "label": "b"}}
+    assert rewrite_all(file, lambda line, record: changed.get(line, record)) == 2
+    wanted = 'text;label\r\n"plain; or not";b\r\nshort\r\nlast;c'
+    assert file.read_bytes().decode() == wanted
+    before = file.stat().st_mtime_ns
+    assert rewrite_all(file, lambda _, record: record) == 0
+    assert file.stat().st_mtime_ns == before
+
+
+def test_a_line_that_is_no_record_stays_when_all_are_changed(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    file.write_text('{"a": "1"}\n{"a": \n\n{"a":  "3"}\n')
+    assert rewrite_all(file, lambda line, record: {"a": "2"} if line == 1 else record) == 1
+    assert file.read_text() == '{"a": "2"}\n{"a": \n\n{"a":  "3"}\n'

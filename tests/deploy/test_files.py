@@ -60,3 +60,19 @@ def test_the_systemd_unit() -> None:
     assert command[0].endswith("/bin/assay")
     assert command[1] == "serve"
     assert {word for word in command if word.startswith("--")} <= options()
+
+
+def test_the_demo_installs_the_product_alone() -> None:
+    """What tests need comes with the first test, check or bench."""
+    text = (ROOT / "Makefile").read_text()
+    rules = dict(re.findall(r"^([\w$()-]+):([^#\n]*)(?:#.*)?$", text, re.MULTILINE))
+    recipes = dict(re.findall(r"^(\$\(\w+\)):.*\n((?:\t.*\n)+)", text, re.MULTILINE))
+    assert "[test]" not in recipes["$(STAMP)"]
+    assert "$(INSTALL) ." in recipes["$(STAMP)"]
+    assert "3, 11" in recipes["$(STAMP)"]
+    assert "'.[test]'" in recipes["$(TESTS)"]
+    assert rules["demo"].split() == ["$(STAMP)"]
+    assert rules["$(TESTS)"].split() == ["$(STAMP)"]
+    assert rules["test"].split() == ["check"]
+    for name in ("test-fast", "soak", "check", "docs", "screenshots", "bench", "install"):
+        assert rules[name].split() == ["$(TESTS)"]

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 from tests.small import write_model
 
+from assay.candidates.spec import Sizes
+from assay.config import Config
 from assay.errors import ModelError, StateError
 from assay.jobs.pulling import PULL
 from assay.jobs.service import QUICK, work_on
 from assay.models.catalogue import CATALOGUE
 from assay.models.pull import pull as fetch
-from assay.project import models
+from assay.progress import format_duration
+from assay.project import estimate, models
 from assay.project.workspace import Workspace
 
 
@@ -84,3 +87,47 @@ def test_what_cannot_be_a_name_is_no_model(tmp_path: Path, ref: str) -> None:
             models.pull(seen, ref)
     with pytest.raises(ModelError, match="no starter, folder or file"):
         fetch(ref)
+
+
+SIZES = (135e6, 0.6e9, 1e9, 1.7e9, 4e9, 8e9)
+"""Parameters, of the table in docs/models.md."""
+
+
+def estimated(parameters: float) -> str:
+    """A line of that table, from the functions that tell a comparison's time beforehand."""
+    config = Config.model_validate(
+        {
+            "name": "tickets",
+            "task": "label",
+            "labels": ["a", "b"],
+            "data": {"file": "tickets.csv"},
+            "graders": [{"name": "label-accuracy"}],
+            "primary": "label-accuracy",
+            "candidates": ["fine-tune"],
+            "fine_tune": {"system_prompt": "Classify the message."},
+        }
+    )
+    sizes = Sizes(
+        train=1000,
+        validation=150,
+        holdout=200,
+        system_tokens=6,
+        input_tokens=60,
+        output_tokens=10,
+        parameters=parameters,
+        context=4096,
+    )
+    scale = parameters / estimate.REFERENCE_PARAMETERS
+    memory = next(gb for gb in range(1, 1000) if models.largest_tuned(gb * 10**9) >= parameters)
+    training = format_duration(estimate.training_seconds(config, sizes, 1000, scale))
+    answer = estimate.answer_seconds(sizes, 0, 10, scale)
+    size = (
+        f"{parameters / 1e6:.0f} million" if parameters < 5e8 else f"{parameters / 1e9:g} billion"
+    )
+    return f"| {size} | {memory} GB | {training} | {answer:.1f} s |"
+
+
+def test_the_table_of_sizes_says_what_the_product_estimates() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    wanted = "\n".join(estimated(parameters) for parameters in SIZES)
+    assert wanted in page, wanted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from assay.studio.pages.people.api_keys import format_count
 from assay.studio.shared.numbers import in_units, outside
 
 
@@ -47,7 +48,13 @@ def test_a_number_is_held_against_its_limits(
             False,
             "0 is too little: at least 1.",
         ),
-        ("Input should be a valid integer.", 2.5, False, "It should be a valid integer."),
+        (
+            "Input should be a valid integer, got a number with a fractional part.",
+            2.5,
+            False,
+            "2.5 is not a whole number.",
+        ),
+        ("Input should be a valid string.", "x", False, "It should be a valid string."),
         ("there is no such file.", "x.csv", False, "there is no such file."),
     ],
 )
@@ -55,3 +62,7 @@ def test_what_a_text_says_of_a_setting_is_said_in_the_units_of_the_field(
     message: str, value: object, percent: bool, said: str
 ) -> None:
     assert in_units(message, value, percent=percent) == said
+
+
+def test_tokens_that_nobody_has_counted_are_not_0() -> None:
+    assert [format_count(count) for count in (None, 0, 12_345)] == ["#–", "#0", "#12,345"]

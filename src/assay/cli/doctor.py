@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.filesize import decimal
 
-from assay.cli.options import AsJson
+from assay.cli.options import AsJson, Folder
 from assay.cli.output import as_json
 from assay.log_lines import printable
 
@@ -26,12 +27,16 @@ def doctor(
             help="Repeat the measurements of the processor instead of using the saved ones.",
         ),
     ] = False,
+    folder: Folder = Path("."),
     json: AsJson = False,
 ) -> None:
-    """Show what Assay finds on this machine; exits with 1 if there are problems."""
+    """Show what Assay finds on this machine, and in a project; exits with 1 if there are problems.
+
+    The model hub is asked whether it answers; providers are not (`assay providers test NAME`).
+    """
     from assay.project.machine import examine
 
-    found = examine(again=again, ask_hub=True)
+    found = examine(folder, again=again, ask_hub=True)
     if json:
         as_json(found)
     else:
@@ -64,6 +69,8 @@ def doctor(
             "starter's speed": _describe_speed(found),
             "cache folder": f"{found.cache_folder}, {decimal(found.disk_bytes)} free",
             "model hub": found.hub,
+            "database": found.database,
+            **{f"provider {name}": said for name, said in found.providers.items()},
         }
         for name, value in rows.items():
             if value:

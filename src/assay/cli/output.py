@@ -17,6 +17,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from assay.progress import format_duration
 from assay.release.forms import ONNX
 
 console = Console(highlight=False)
@@ -112,15 +113,6 @@ def print_estimate(estimate: Any) -> None:
         f"The smallest difference that {estimate.holdout} holdout examples can show is "
         f"about {100 * estimate.minimum_detectable_effect:.0f} points."
     )
-
-
-def format_duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def print_next_steps(demo: Path, reports: Sequence[Path]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,45 @@ def rewrite(path: Path, line: int, record: dict[str, Any] | None, before: Any) -
         lines = text.readlines()
     end = following[0] - 1 if following else len(lines)
     fresh = [] if record is None else [_line(path, content, record)]
-    body = "".join([*lines[: line - 1], *fresh, *lines[end:]])
+    _write(path, content, "".join([*lines[: line - 1], *fresh, *lines[end:]]))
+
+
+def _write(path: Path, content: FileInspection, body: str) -> None:
     wide = (content.encoding or "").startswith(("utf-16", "utf-32"))
     errors = "strict" if wide else "surrogateescape"
     write_atomic(path, body.encode(content.encoding or "utf-8", errors))
+
+
+def rewrite_all(path: Path, change: Callable[[int, dict[str, Any]], dict[str, Any] | None]) -> int:
+    """Put what `change` makes of each record, given its line, in its place; None takes it out.
+
+    Lines that are no record stay, and so does every byte of a record that is as it was.
+
+    Returns:
+        how many records were changed or taken out.
+
+    Raises:
+        UsageError: files of this kind are not changed here.
+    """
+    content = _look(path)
+    found = list(content.records())
+    with open_text(path, content.encoding or "utf-8") as text:
+        lines = text.readlines()
+    body = lines[: found[0].line - 1]
+    count = 0
+    for raw, following in zip(
+        found, [*(one.line for one in found[1:]), len(lines) + 1], strict=True
+    ):
+        kept = lines[raw.line - 1 : following - 1]
+        if not raw.problems and isinstance(raw.value, dict):
+            made = change(raw.line, raw.value)
+            if made != raw.value:
+                count += 1
+                kept = [] if made is None else [_line(path, content, made)]
+        body += kept
+    if count:
+        _write(path, content, "".join(body))
+    return count
 
 
 def _look(path: Path) -> FileInspection:

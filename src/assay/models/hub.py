@@ -79,8 +79,7 @@ def state() -> str:
 
     HF_ENDPOINT names another hub.
     """
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import constants, get_session
 
     where = constants.ENDPOINT
     without = "starters, local folders and .gguf files work without it"

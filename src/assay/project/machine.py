@@ -6,11 +6,13 @@ import os
 import platform
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from assay import wait_policy
+from assay.config import CONFIG_FILE, STATE_FOLDER
+from assay.errors import AssayError
 from assay.interpreter import startup_code
 from assay.models import hub
 from assay.models.device import available_bytes, best_device, cores
@@ -31,6 +33,8 @@ from assay.project.estimate import (
     flops_of,
 )
 from assay.project.models import largest_tuned
+from assay.project.settings.providers import list_providers
+from assay.project.workspace import Workspace
 
 LIBRARIES = ("torch", "transformers", "peft", "xllamacpp", "sentence-transformers", "lancedb")
 LEAST_DISK = 2_000_000_000
@@ -58,6 +62,8 @@ class Machine:
         largest_tuned: parameters of the largest model that can be trained in the free memory.
         memory_bytes, disk_bytes: free.
         hub: whether it answers, see `assay.models.hub.state`; None: it was not asked.
+        database: of the folder, if there is state in it, and that it answers.
+        providers: of the folder: where each is, and where its key comes from.
         problems: what would stop work or slow it, each a sentence with what to do.
     """
 
@@ -84,13 +90,16 @@ class Machine:
     cache_folder: Path
     disk_bytes: int
     hub: str | None
+    database: str | None
+    providers: dict[str, str]
     problems: tuple[str, ...]
 
 
-def examine(*, again: bool = False, ask_hub: bool = False) -> Machine:
+def examine(folder: Path | None = None, *, again: bool = False, ask_hub: bool = False) -> Machine:
     """This machine, as a process of Assay finds it.
 
     Args:
+        folder: whose database and providers are looked at, if it is a project or served.
         again: measure the products anew, whatever is remembered of them.
         ask_hub: see whether it answers, which takes a few seconds without a network.
     """
@@ -100,7 +109,7 @@ def examine(*, again: bool = False, ask_hub: bool = False) -> Machine:
         forget()
     cache, device = cache_folder(), best_device()
     memory, disk = available_bytes(torch.device("cpu")), _disk_bytes(cache)
-    measured = products()
+    measured, found = products(), _state_of(folder)
     speed = flops_of(measured) / REFERENCE_FLOPS if device == "cpu" else None
     return Machine(
         assay=version("assay"),
@@ -126,8 +135,37 @@ def examine(*, again: bool = False, ask_hub: bool = False) -> Machine:
         cache_folder=cache,
         disk_bytes=disk,
         hub=hub.state() if ask_hub else None,
-        problems=tuple(_problems(cache, memory, disk)),
+        database=found.database,
+        providers=found.providers,
+        problems=(*_problems(cache, memory, disk), *found.problems),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Of a folder, see `Machine`."""
+
+    database: str | None = None
+    providers: dict[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+def _state_of(folder: Path | None) -> _State:
+    if folder is None or not any((folder / n).exists() for n in (CONFIG_FILE, STATE_FOLDER)):
+        return _State()
+    try:
+        workspace = Workspace(folder)
+        workspace.store.setting("")  # of no name: only to be answered
+        url = workspace.store.engine.url.render_as_string(hide_password=True)
+        rows = list_providers(workspace.providers)
+    except AssayError as error:
+        return _State(problems=(f"The project in {folder} cannot be used: {error}",))
+    providers = {
+        row["name"]: f"{row['base_url']}, key: {row['key']}, consent: "
+        f"{'yes' if row['consent'] else 'no'}"
+        for row in rows
+    }
+    return _State(f"{url} answers", providers)
 
 
 def _problems(cache: Path, memory: int, disk: int) -> list[str]:

@@ -19,7 +19,7 @@ from assay.compare import comparison as comparing
 from assay.compare import planning
 from assay.compare.curve import LearningCurve, curve
 from assay.compare.holdout import keep_holdout, openings
-from assay.compare.report import write_report
+from assay.compare.report import notebook_frame, write_report
 from assay.compare.result import OpeningRecord, Result, Verdict
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Provider, config_text, read_config
 from assay.data.dataset import prepare, renew
@@ -36,7 +36,7 @@ from assay.evaluate.graders import check_graders
 from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.batch import Answer
-from assay.progress import SILENT, Progress
+from assay.progress import DEFAULT, SILENT, Progress
 from assay.project.estimate import Estimate, curve_seconds, estimate, sizes_of
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable, drafted_note
@@ -75,6 +75,9 @@ class Comparison:
     def verdict(self) -> Verdict:
         """What follows from the comparison."""
         return self.result.verdict
+
+    def _repr_html_(self) -> str:
+        return notebook_frame(self.result)
 
 
 class Project:
@@ -236,12 +239,11 @@ class Project:
         trust_code: bool = False,
         redact: bool = False,
         consent: Sequence[str] = (),
-        progress: Progress = SILENT,
+        progress: Progress = DEFAULT,
     ) -> Comparison:
         """Build every candidate, open the holdout once, draw the verdict, write the report.
 
-        Examples and settings are those at the start: what is edited meanwhile counts from the next
-        call.
+        What is edited meanwhile, examples or settings, counts from the next call.
 
         Args:
             predictions: name -> JSONL file `{id, output}` of an outside model's answers.
@@ -273,7 +275,7 @@ class Project:
         shutil.copyfile(report, self.root / REPORT)
         return Comparison(result, folder, self.root / REPORT)
 
-    def train(self, progress: Progress = SILENT) -> TrainingResult:
+    def train(self, progress: Progress = DEFAULT) -> TrainingResult:
         """Train a version as `compare` does, which then finds it done.
 
         Raises:
@@ -284,7 +286,7 @@ class Project:
         return train.train(self.context(progress))
 
     def sweep(
-        self, trials: int | None = None, *, write: bool = False, progress: Progress = SILENT
+        self, trials: int | None = None, *, write: bool = False, progress: Progress = DEFAULT
     ) -> SearchResult:
         """Search for the settings that train best, by the loss on validation.
 
@@ -353,7 +355,7 @@ class Project:
         """About how long `curve` will take."""
         return curve_seconds(candidate, self.config, self.sizes(progress))
 
-    def curve(self, candidate: str = "fine-tune", progress: Progress = SILENT) -> LearningCurve:
+    def curve(self, candidate: str = "fine-tune", progress: Progress = DEFAULT) -> LearningCurve:
         """The score on validation by the number of training examples, and what more would bring."""
         self.split(progress)
         return curve(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from nicegui import ui
+from nicegui.elements.mixins.validation_element import ValidationElement
 from nicegui.elements.mixins.value_element import ValueElement
 
 from assay.accounts.people import SignedOutError
@@ -62,10 +63,25 @@ def open_dialog(title: str, under: str = "", style: str = "") -> Iterator[ui.dia
         yield dialog
 
 
-def add_choices(dialog: ui.dialog, yes: str, value: Callable[[], Any] = lambda: True) -> None:
-    """A button that answers a dialog with a value, and one that cancels it."""
+def add_choices(
+    dialog: ui.dialog,
+    yes: str,
+    value: Callable[[], Any] = lambda: True,
+    *,
+    is_ready: Callable[[], bool] = lambda: True,
+) -> None:
+    """A button that answers a dialog with a value, and one that cancels it.
+
+    Args:
+        is_ready: whether it can be answered so; what is wrong is said at its fields.
+    """
+
+    def submit() -> None:
+        if is_ready():
+            dialog.submit(value())
+
     with w.row():
-        w.button(yes, lambda: dialog.submit(value()), kind="primary")
+        w.button(yes, submit, kind="primary")
         w.button("Cancel", lambda: dialog.submit(None))
 
 
@@ -101,8 +117,16 @@ async def ask_value(
     """
     with open_dialog(title, under) as dialog:
         made = w.field(label, make(), name=name)
-        add_choices(dialog, yes, lambda: made.value)
-        made.on("keydown.enter", lambda: dialog.submit(made.value))
+
+        def is_ready() -> bool:
+            return not isinstance(made, ValidationElement) or made.validate()
+
+        def enter() -> None:
+            if is_ready():
+                dialog.submit(made.value)
+
+        add_choices(dialog, yes, lambda: made.value, is_ready=is_ready)
+        made.on("keydown.enter", enter)
     return await read_choice(dialog)
 
 

@@ -24,6 +24,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Refresh = Callable[[], Awaitable[None]]
 """Reads a part of a page again and shows it."""
+IN_STUDIO = {
+    "`assay data renew-holdout FILE`": "new examples on the page Data",
+    "`assay data approve`": "the page Data",
+    "`assay data check FILE`": "“Look at other files” on the page Data",
+    "`assay data check`": "the page Data",
+    "`assay compare`": "a comparison",
+    "`assay models list`": "the page Models",
+    "`assay keys list`": "the page Keys and people",
+    "Run `assay knowledge rebuild`": "Rebuild the documents on the page Knowledge",
+}
+"""What errors advise, by the command that they name for who has a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,8 @@ class PageContext:
         except AssayError as error:
             error.calling(f"{self.workspace.root}/", "")
             error.calling(str(self.workspace.root), "the folder")
+            for command, page in IN_STUDIO.items():
+                error.calling(command, page)
             raise
 
     async def read(

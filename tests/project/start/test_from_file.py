@@ -140,6 +140,29 @@ def test_a_file_that_holds_no_examples_is_not_kept(
     assert from_file.find_file(workspace) == before
 
 
+def test_repeats_and_personal_data_are_put_right_in_the_uploaded_copy(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    source = write_csv(tmp_path / "pets.csv", 60)
+    lines = source.read_text().splitlines()
+    mail = "Write to ann@arden-ferries.com about the cat,cat"
+    source.write_text("\n".join([*lines, lines[3], mail, lines[3]]) + "\n")
+    before = source.read_text()
+    file = from_file.keep_file(workspace, "pets.csv", source)
+    report = from_file.look(workspace, file, FileProjectOptions()).report
+    assert report is not None
+    repeats = report.exact
+    assert repeats >= 2
+    assert from_file.remove_repeats(workspace, FileProjectOptions()) == repeats
+    assert from_file.mask_personal_data(workspace) == 1
+    report = from_file.look(workspace, file, FileProjectOptions()).report
+    assert report is not None
+    assert (report.exact, report.counts.get("email", 0)) == (0, 0)
+    assert report.valid == len(lines) - 1 + 3 - repeats
+    assert "arden-ferries" not in file.read_text()
+    assert source.read_text() == before
+
+
 def test_nothing_in_the_folder_is_overwritten(workspace: Workspace, tmp_path: Path) -> None:
     found = from_file.look(workspace, brought(workspace, tmp_path), FileProjectOptions())
     assert found.draft is not None

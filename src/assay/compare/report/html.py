@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import escape
 
 from assay.compare.report import charts, powered, second_look, wording, worth
 from assay.compare.result import AnswerRow, Confusion, Result
@@ -87,6 +88,16 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         config=json.dumps(result.config, indent=2, ensure_ascii=False),
     )
     return page
+
+
+def notebook_frame(result: Result) -> str:
+    """The report without its answers for a notebook: a frame of its own, whose style and texts
+    touch nothing around it."""
+    page = escape(render(result, [], redacted=True))
+    return (
+        f'<iframe srcdoc="{page}" sandbox title="Report of a comparison" '
+        'style="width: 100%; height: 640px; border: 0"></iframe>'
+    )
 
 
 def disagreements(rows: Sequence[AnswerRow]) -> list[AnswerRow]:

@@ -17,10 +17,12 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay import builtin
+from assay import builtin, json_reader
 from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind
-from assay.data.checks import CheckReport
+from assay.data.checks import PROBLEMS_FILE, CheckReport
+from assay.data.privacy import mask_within
 from assay.data.read import check_answers, detect
+from assay.data.rewrite import rewrite_all
 from assay.errors import DataError, StateError, UsageError
 from assay.progress import SILENT, Progress
 from assay.project.files import check_file
@@ -113,6 +115,43 @@ def forget_file(workspace: Workspace) -> None:
     shutil.rmtree(_inbox(workspace), ignore_errors=True)
 
 
+def remove_repeats(workspace: Workspace, options: FileProjectOptions) -> int:
+    """Take rows out of the uploaded file that say the same as an earlier one; how many.
+
+    Raises:
+        UsageError: rows of this kind of file cannot be changed here.
+    """
+    file = _uploaded(workspace)
+    with tempfile.TemporaryDirectory() as name:
+        check_file(file, folder=file.parent, columns=_columns(options), out=Path(name))
+        with (Path(name) / PROBLEMS_FILE).open(encoding="utf-8") as lines:
+            found = [json_reader.read(line) for line in lines]
+    repeated = {one["line"] for one in found if one["code"] == "duplicate"}
+    return rewrite_all(file, lambda line, record: None if line in repeated else record)
+
+
+def mask_personal_data(workspace: Workspace) -> int:
+    """Replace secrets and personal data in the uploaded file by their kind; in how many rows.
+
+    Raises:
+        UsageError: rows of this kind of file cannot be changed here.
+    """
+    return rewrite_all(_uploaded(workspace), lambda _, record: mask_within(record)[0])
+
+
+def _uploaded(workspace: Workspace) -> Path:
+    file = find_file(workspace)
+    if file is None:
+        raise StateError("there is no uploaded file any more.", fix="Bring it again.")
+    return file
+
+
+def _columns(options: FileProjectOptions) -> Columns | None:
+    if options.input and options.output:
+        return Columns(input=[*options.input], output=[*options.output], group=options.group)
+    return None
+
+
 def list_documents(workspace: Workspace) -> list[str]:
     """Documents that can be searched already, brought before there is a project."""
     if KNOWLEDGE not in documents.names(workspace):
@@ -128,9 +167,7 @@ def look(
     Raises:
         DataError: it cannot be read at all.
     """
-    columns = None
-    if options.input and options.output:
-        columns = Columns(input=[*options.input], output=[*options.output], group=options.group)
+    columns = _columns(options)
     detected = detect(file, columns)
     fields = tuple(detected.fields)
     if (columns or detected.columns) is None and detected.format in TABULAR:

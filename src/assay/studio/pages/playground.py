@@ -17,6 +17,7 @@ from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.session import PageContext
 from assay.studio.shared.chat import show_passages
+from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.streams import ask, format_tokens
 
 MOST = 4
@@ -38,7 +39,12 @@ async def build(context: PageContext) -> None:
     )
     offered = await context.read(playground.answerable_models)
     if not offered:
-        w.empty("forum", "No models yet", "Fetch one with `assay models pull`.")
+        w.empty(
+            "forum",
+            "No models yet",
+            "A model must be on this machine first.",
+            act=("Fetch a model", "/models"),
+        )
         return
     with w.card():
         with w.row("top-aligned"):
@@ -46,10 +52,10 @@ async def build(context: PageContext) -> None:
             who = ui.select(names, multiple=True, value=_choose_first(offered)).props("use-chips")
             w.field("Send to", who, f"Up to {MOST}.")
             with ui.element("div").classes("narrow"):
-                made = ui.number(min=0, max=2, step=0.1, placeholder="default")
+                made = number_input(least=0, most=2, step=0.1, placeholder="default")
                 temperature = w.field("Temperature", made, "0: always the same answer.")
             with ui.element("div").classes("narrow"):
-                made = ui.number(min=1, max=4096, precision=0, placeholder="default")
+                made = number_input(least=1, most=4096, precision=0, placeholder="default")
                 label = "Longest answer"
                 most = w.field(label, made, "In tokens.", name="Longest answer, in tokens")
         with w.details("Custom instructions"):
@@ -68,7 +74,7 @@ async def build(context: PageContext) -> None:
 
     async def ask_all() -> None:
         words, names = (entry.value or "").strip(), list(who.value or ())[:MOST]
-        if not words or not names or going:
+        if not words or not names or going or not are_valid(temperature, most):
             return
         turns = [Message("user", words)]
         if (system.value or "").strip():

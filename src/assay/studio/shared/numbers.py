@@ -33,9 +33,11 @@ def number_input(
         unit: behind a limit, as " %".
         options: of `ui.number`.
     """
-    return ui.number(
+    made = ui.number(
         value=value, validation=lambda given: outside(given, least, most, unit), **options
     )
+    made.props("hide-bottom-space")  # which a message takes when there is one
+    return made
 
 
 def outside(
@@ -68,6 +70,8 @@ def in_units(message: str, value: Any, *, percent: bool = False) -> str:
         number = float(value)
     except (TypeError, ValueError):
         found = None
+    if "valid integer" in message and isinstance(value, int | float):
+        return f"{value:g} is not a whole number."
     if found is None:
         return message.replace("Input should be", "It should be")
     edge = _WORDS[found[1], bool(found[2])]

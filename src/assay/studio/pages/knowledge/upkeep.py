@@ -14,6 +14,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import add_choices, notify, open_dialog, read_choice
 from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.job_progress import ProgressState
+from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.upload import SHOWN_EVERY_S
 
 check_base = workspace_action("editor", documents.check)
@@ -124,7 +125,7 @@ async def _ask_settings(base: str, now: KnowledgeSettings) -> KnowledgeSettings 
         with w.row("top-aligned"):
             tokens = w.field(
                 "Longest passage",
-                ui.number(value=now.chunk_tokens, min=16, max=100_000, precision=0),
+                number_input(now.chunk_tokens, least=16, most=100_000, precision=0),
                 "In tokens.",
                 name="Longest passage, in tokens",
             )
@@ -133,7 +134,7 @@ async def _ask_settings(base: str, now: KnowledgeSettings) -> KnowledgeSettings 
                 ui.select(list(LANGUAGES), value=now.language),
                 "Its word endings are ignored in a search by words.",
             )
-        add_choices(dialog, "Rebuild")
+        add_choices(dialog, "Rebuild", is_ready=lambda: are_valid(tokens))
     if not await read_choice(dialog):
         return None
     return KnowledgeSettings(

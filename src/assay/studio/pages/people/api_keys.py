@@ -224,6 +224,11 @@ def _format_spent(budget: Budget | None) -> str:
     return f"{wording.usd(budget.spent)} of {budget.most:g} USD"
 
 
+def format_count(tokens: int | None) -> str:
+    """Of tokens; what a provider does not tell is not 0."""
+    return "#–" if tokens is None else f"#{tokens:,}"
+
+
 def _show_usage(keys: Sequence[ApiKey], used: Sequence[dict[str, Any]]) -> None:
     names = {key.id: key.name for key in keys}
     with (
@@ -235,8 +240,8 @@ def _show_usage(keys: Sequence[ApiKey], used: Sequence[dict[str, Any]]) -> None:
         for one in used:
             figures = (
                 f"#{one['answers']:,}",
-                f"#{one['prompt_tokens'] or 0:,}",
-                f"#{one['completion_tokens'] or 0:,}",
+                format_count(one["prompt_tokens"]),
+                format_count(one["completion_tokens"]),
                 f"#{wording.usd(one['usd'])}{' plus unpriced' if one['unpriced'] else ''}",
             )
             w.line(names.get(one["key"], one["key"]), one["model"], *figures)

@@ -14,6 +14,7 @@ from assay.release.traces import Thumb, Trace
 from assay.studio import widgets as w
 from assay.studio.dialogs import add_choices, advise, notify, open_dialog, read_choice
 from assay.studio.session import LatestRequest, PageContext, action, workspace_action
+from assay.studio.shared.numbers import are_valid, number_input
 
 SHOWN = 20
 
@@ -100,13 +101,13 @@ def _show_switch(context: PageContext, name: str, kept: bool) -> None:
             "They are kept on this machine, so that answers can be judged and corrected. Keys, "
             "card and bank numbers, e-mail addresses and phone numbers are masked first.",
         ) as dialog:
-            days = w.field("Days to keep them", ui.number(value=DAYS, min=1, max=3650, precision=0))
+            days = w.field("Days to keep them", number_input(DAYS, least=1, most=3650, precision=0))
             sample = w.field(
                 "Share sampled for judging (%)",
-                ui.number(value=100 * SAMPLE, min=0, max=100),
+                number_input(100 * SAMPLE, least=0, most=100, unit=" %"),
                 "A random sample shows whether the release is still as good.",
             )
-            add_choices(dialog, "Start keeping")
+            add_choices(dialog, "Start keeping", is_ready=lambda: are_valid(days, sample))
         if await read_choice(dialog):
             share = float(sample.value or 0) / 100
             kept_days = int(days.value or DAYS)

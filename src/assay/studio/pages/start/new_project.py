@@ -11,21 +11,27 @@ from nicegui import events, ui
 from assay.candidates import registry
 from assay.candidates.spec import DOCUMENTS
 from assay.config import labels_in
+from assay.data.checks import CheckReport
 from assay.data.propose import Proposal
 from assay.progress import SILENT
 from assay.project.start import from_file
 from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.studio import widgets as w
-from assay.studio.dialogs import advise
+from assay.studio.dialogs import advise, notify
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.candidates import CandidateBoxes
-from assay.studio.shared.findings import TASKS, found_card, problems_card
+from assay.studio.shared.findings import PERSONAL, TASKS, found_card, problems_card
 from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.upload import DocumentUpload, file_picker, save_files
+
+NOT_CHANGED = (".xlsx", ".parquet", ".json", ".gz")
+"""Endings of files whose rows are better changed in the program that wrote them."""
 
 keep_file = workspace_action("editor", from_file.keep_file)
 keep_example_file = workspace_action("editor", from_file.keep_example_file)
 forget_file = workspace_action("editor", from_file.forget_file)
+remove_repeats = workspace_action("editor", from_file.remove_repeats)
+mask_personal_data = workspace_action("editor", from_file.mask_personal_data)
 create_project = workspace_action("editor", from_file.create_here)
 
 
@@ -101,6 +107,7 @@ class ProposalStep:
                 self._show_columns(found)
                 return
             found_card(found)
+            self._show_repairs(found.report)
         with self._proposed:
             if found.draft is not None:
                 self._show_proposal(found.draft.proposal)
@@ -132,6 +139,28 @@ class ProposalStep:
         DocumentUpload(self._context, from_file.KNOWLEDGE, update, what)
         if self._documents:
             w.text(f"Already uploaded: {', '.join(self._documents)}.", "soft note")
+
+    def _show_repairs(self, report: CheckReport) -> None:
+        """What can be put right at once, in the copy that was uploaded."""
+        personal = sum(report.counts.get(code, 0) for code in PERSONAL)
+        if not self._context.may("editor") or self._file.suffix.lower() in NOT_CHANGED:
+            return
+
+        async def remove() -> None:
+            count = await self._context.do(remove_repeats, self._wanted)
+            notify(f"{count:,} repeated rows are removed.")
+            await self._inspect()
+
+        async def hide() -> None:
+            count = await self._context.do(mask_personal_data)
+            notify(f"Personal data is replaced in {count:,} rows.")
+            await self._inspect()
+
+        with w.row():
+            if report.exact:
+                w.button(f"Remove {report.exact:,} repeated rows", remove, icon="filter_list")
+            if personal:
+                w.button("Mask secrets and personal data", hide, icon="visibility_off")
 
     def _show_restart(self) -> None:
         async def click() -> None:
