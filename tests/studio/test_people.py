@@ -87,16 +87,14 @@ def test_a_key_for_some_documents_is_made_and_renamed(browser: Browser, up: Stud
         visitor.axe("color-contrast")  # of what lies behind the dialog
         page.get_by_role("button", name="Save", exact=True).click()
         expect(page.get_by_role("cell", name="the front desk", exact=True)).to_be_visible()
-        page.get_by_role("button", name="Budget of the front desk").click()
+        page.get_by_role("button", name="Set budget of the front desk").click()
         budget, keep = (
-            page.get_by_label("Budget in USD in all"),
-            page.get_by_role("button", name="Keep"),
+            page.get_by_label("Total budget in USD"),
+            page.get_by_role("button", name="Save", exact=True),
         )
         budget.fill("-5")
         keep.click()
-        expect(
-            page.get_by_text("-5 is too little: at least 0.")
-        ).to_be_visible()  # and it is asked on
+        expect(page.get_by_text("-5 is too little: at least 0.")).to_be_visible()
         budget.fill("0")
         keep.click()
         expect(page.get_by_text("$0 of 0 USD")).to_be_visible()

@@ -110,9 +110,9 @@ def propose(
     graders, primary = _graders_for_lists() if lists else graders_for(task)
     trained = LISTS_PROMPT if labels_in(schema) else TRAINING_PROMPTS.get(task)
     short = None if own_prompts else trained
-    method, why = propose_method(examples, documents=documents)
-    if why is not None:
-        reasons.append(why)
+    method, reason = propose_method(examples, documents=documents)
+    if reason is not None:
+        reasons.append(reason)
     return Proposal(task, labels, schema, prompt, short, graders, primary, reasons, method=method)
 
 
