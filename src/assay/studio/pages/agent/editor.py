@@ -117,7 +117,7 @@ class AgentEditor(FormAndText[Agent, Draft]):
 
     def _build_try(self) -> None:
         with w.section(
-            "Try it", "Uses the agent as shown here, unsaved changes included. Nothing is stored."
+            "Try it", "Uses the agent as shown here, unsaved changes included. Nothing is kept."
         ):
             entry = w.label_input(
                 ui.textarea(placeholder="Type a message as a user would").props("autogrow"),

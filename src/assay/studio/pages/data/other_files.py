@@ -59,7 +59,7 @@ class OtherFiles:
     def __init__(self, context: PageContext) -> None:
         self._context = context
         with w.details("Check or convert other files"), ui.element("div").classes("stack gap"):
-            w.text("They are not added to the project and not stored.", "soft note")
+            w.text("They are neither added to the project nor kept.", "soft note")
             self._task = w.label_input(ui.select(TASKS, value="check"), "Task")
             self._upload = file_picker(
                 "Choose one or two files",
