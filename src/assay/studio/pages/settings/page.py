@@ -125,7 +125,7 @@ async def build(context: PageContext) -> None:
             "tune",
             "No settings yet",
             "Only a project has settings. A project starts with a file of examples.",
-            act=("Upload examples", "/"),
+            act=("Add examples", "/"),
         )
         return
     followed: list[str] = []
