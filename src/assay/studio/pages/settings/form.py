@@ -158,7 +158,7 @@ class SettingsForm(Controls[Config]):
         )
         with ui.element("div").classes("split thirds"):
             self._number(
-                "Good enough",
+                "Minimum score",
                 "good_enough",
                 meaning="The lowest score at which a candidate is worth using. Empty: no minimum.",
                 percent=True,

@@ -126,7 +126,7 @@ async def build(context: PageContext) -> None:
             "tune",
             "No settings yet",
             "Only a project has settings. A project starts with a file of examples.",
-            act=("Upload examples", "/"),
+            act=("Add examples", "/"),
         )
         return
     await show_frozen_copy(context)
