@@ -163,6 +163,25 @@ def test_repeats_and_personal_data_are_put_right_in_the_uploaded_copy(
     assert source.read_text() == before
 
 
+def test_labels_are_renamed_and_joined_in_the_uploaded_copy(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    source = write_csv(tmp_path / "pets.csv", 60)
+    source.write_text(source.read_text().replace(",parrot\n", ",Parot\n", 3))
+    file = from_file.keep_file(workspace, "pets.csv", source)
+    asked = FileProjectOptions()
+    found = from_file.look(workspace, file, asked)
+    assert found.draft is not None
+    assert "Parot" in (found.draft.proposal.labels or [])
+    assert from_file.rename_labels(workspace, asked, {"Parot": "parrot "}) == 3
+    found = from_file.look(workspace, file, asked)
+    assert found.draft is not None
+    assert "Parot" not in (found.draft.proposal.labels or [])
+    assert from_file.rename_labels(workspace, asked, {}) == 0
+    with pytest.raises(UsageError, match="cannot be empty"):
+        from_file.rename_labels(workspace, asked, {"parrot": " "})
+
+
 def test_nothing_in_the_folder_is_overwritten(workspace: Workspace, tmp_path: Path) -> None:
     found = from_file.look(workspace, brought(workspace, tmp_path), FileProjectOptions())
     assert found.draft is not None

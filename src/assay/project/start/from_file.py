@@ -14,8 +14,10 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from assay import builtin, json_reader
 from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind
@@ -137,6 +139,33 @@ def mask_personal_data(workspace: Workspace) -> int:
         UsageError: rows of this kind of file cannot be changed here.
     """
     return rewrite_all(_uploaded(workspace), lambda _, record: mask_within(record)[0])
+
+
+def rename_labels(
+    workspace: Workspace, options: FileProjectOptions, names: Mapping[str, str]
+) -> int:
+    """Give labels of the uploaded file other names, as it takes to join two; in how many rows.
+
+    Args:
+        names: the new name by the old one.
+
+    Raises:
+        UsageError: a name is empty, or the file has no column of its own for the label.
+    """
+    file = _uploaded(workspace)
+    if not all(name.strip() for name in names.values()):
+        raise UsageError("a label cannot be empty.", fix="Give it the name of another label.")
+    columns = _columns(options) or detect(file).columns
+    if columns is None or len(columns.output) != 1:
+        raise UsageError("labels can be renamed only where they are a column of a table.")
+    [column] = columns.output
+
+    def renamed(_: int, record: dict[str, Any]) -> dict[str, Any]:
+        label = record.get(column)
+        new = names.get(label.strip()) if isinstance(label, str) else None
+        return record if new is None else {**record, column: new.strip()}
+
+    return rewrite_all(file, renamed)
 
 
 def _uploaded(workspace: Workspace) -> Path:

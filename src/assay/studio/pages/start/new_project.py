@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from assay.data.propose import Proposal
 from assay.progress import SILENT
 from assay.project.start import from_file
 from assay.project.start.from_file import FileFindings, FileProjectOptions
+from assay.project.start.init import Draft
 from assay.studio import widgets as w
 from assay.studio.dialogs import advise, notify
 from assay.studio.session import PageContext, Refresh, workspace_action
@@ -26,12 +28,15 @@ from assay.studio.shared.upload import DocumentUpload, file_picker, save_files
 
 NOT_CHANGED = (".xlsx", ".parquet", ".json", ".gz")
 """Endings of files whose rows are better changed in the program that wrote them."""
+MOST_RENAMED = 60
+"""Labels that are listed to be renamed."""
 
 keep_file = workspace_action("editor", from_file.keep_file)
 keep_example_file = workspace_action("editor", from_file.keep_example_file)
 forget_file = workspace_action("editor", from_file.forget_file)
 remove_repeats = workspace_action("editor", from_file.remove_repeats)
 mask_personal_data = workspace_action("editor", from_file.mask_personal_data)
+rename_labels = workspace_action("editor", from_file.rename_labels)
 create_project = workspace_action("editor", from_file.create_here)
 
 
@@ -108,6 +113,8 @@ class ProposalStep:
                 return
             found_card(found)
             self._show_repairs(found.report)
+            if found.draft is not None and found.draft.proposal.labels is not None:
+                self._show_labels(found.draft)
         with self._proposed:
             if found.draft is not None:
                 self._show_proposal(found.draft.proposal)
@@ -143,7 +150,7 @@ class ProposalStep:
     def _show_repairs(self, report: CheckReport) -> None:
         """What can be put right at once, in the copy that was uploaded."""
         personal = sum(report.counts.get(code, 0) for code in PERSONAL)
-        if not self._context.may("editor") or self._file.suffix.lower() in NOT_CHANGED:
+        if not self._may_change():
             return
 
         async def remove() -> None:
@@ -161,6 +168,36 @@ class ProposalStep:
                 w.button(f"Remove {report.exact:,} repeated rows", remove, icon="filter_list")
             if personal:
                 w.button("Mask secrets and personal data", hide, icon="visibility_off")
+
+    def _show_labels(self, drafted: Draft) -> None:
+        """All labels with how many rows they have; one that gets another's name is joined to it."""
+        counts = Counter(example.output for example in drafted.examples)
+        if not self._may_change() or drafted.columns is None or len(counts) > MOST_RENAMED:
+            return
+        with w.details(f"Labels ({len(counts):,})"), ui.element("div").classes("stack gap"):
+            w.text("Rename a label, or give it the name of another to join the two.", "soft note")
+            with w.table("Label", "#Rows", "New name", label="Labels"):
+                made = {
+                    label: self._label_row(label, count) for label, count in sorted(counts.items())
+                }
+
+            async def rename() -> None:
+                names = {label: str(new.value or "") for label, new in made.items()}
+                changed = {label: name for label, name in names.items() if name.strip() != label}
+                count = await self._context.do(rename_labels, self._wanted, changed)
+                notify(f"{count:,} rows have another label now.")
+                await self._inspect()
+
+            with w.row():
+                w.button("Rename", rename, icon="edit")
+
+    def _label_row(self, label: str, count: int) -> ui.input:
+        with w.cells(label, f"#{count:,}"), ui.element("td"):
+            return w.label_input(ui.input(value=label), f"New name of {label}")
+
+    def _may_change(self) -> bool:
+        editor = self._context.may("editor")
+        return editor and self._file.suffix.lower() not in NOT_CHANGED
 
     def _show_restart(self) -> None:
         async def click() -> None:
