@@ -85,7 +85,7 @@ def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
     found = page.get_by_text("worth a second look: both candidates").inner_text()
     expect(status).to_have_text(f"{found.split(' rows')[0]} holdout examples")
     page.get_by_role("combobox", name="Show", exact=True).click()
-    page.get_by_role("option", name="The candidates disagree").click()
+    page.get_by_role("option", name="The two candidates disagree").click()
     expect(status).to_have_text(before)
     page.get_by_role("textbox", name="Containing").fill("thermos")
     expect(status).not_to_have_text(before)
@@ -108,7 +108,7 @@ def test_what_was_asked_last_is_shown_although_an_earlier_reading_ends_or_fails_
         expect(status).to_have_text("0 of 240 holdout examples")
     before = status.inner_text()
     ended = slow_readings(filled.folder)
-    for name in ("All candidates fail", "The candidates disagree"):
+    for name in ("All candidates fail", "The two candidates disagree"):
         page.get_by_role("combobox", name="Show", exact=True).click()
         page.get_by_role("option", name=name).click()
     deadline = time.monotonic() + PATIENCE_MS / 1000

@@ -21,7 +21,7 @@ SHOWN = 6
 """Rows at a time; a page of thousands of answers is read by nobody."""
 LONGEST = 1500
 FILTERS: dict[str, str] = {
-    "differ": "The candidates disagree",
+    "differ": "The two candidates disagree",
     "a-wins": "The first candidate scores higher",
     "b-wins": "The second candidate scores higher",
     "all-fail": "All candidates fail",
