@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from tests.candidates.test_rag_tuned import (
     DOCUMENTS,
     ROOMS,
+    TOLD,
     VOCABULARY,
     check_fresh_process,
     make,
@@ -42,8 +43,11 @@ def make_reranked(folder: Path, patch: pytest.MonkeyPatch) -> Context:
     reads = write_cross_encoder(folder / "reads", seed=SEED, text=VOCABULARY)
     context = make(folder, patch, modes=["dense"], rerank=str(reads))
     for number in range(DOCUMENTS):
-        text = f"{LOGGED} {' '.join(subjects(number))} door {ROOMS[(number + 1) % 4]}."
-        (folder / "docs" / f"old{number}.md").write_text(text)
+        own, *shared = subjects(number)
+        about = " ".join([own] * 4 + shared)
+        for name, words, room in (("", TOLD, number), ("old", LOGGED, number + 1)):
+            file = folder / "docs" / f"{name}{number}.md"
+            file.write_text(f"{about} {words} door {ROOMS[room % 4]}.")
     return context
 
 
