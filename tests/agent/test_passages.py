@@ -69,7 +69,7 @@ def test_an_agent_without_documents_keeps_its_id() -> None:
     assert Agent(model="m", system_prompt="s").id == hashlib.sha256(before.encode()).hexdigest()
     with_them = Agent(model="m", system_prompt="s", knowledge=SETTING)
     assert Agent.model_validate_json(with_them.canonical()) == with_them
-    for later in ("weight", "rerank"):
+    for later in ("weight", "rerank", "embedder"):
         assert later not in with_them.canonical(), "an agent without it keeps its id"
     weighed = with_them.model_copy(
         update={"knowledge": SETTING.model_copy(update={"weight": 0.5, "mode": "hybrid"})}

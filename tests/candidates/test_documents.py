@@ -141,7 +141,7 @@ def test_a_cross_encoder_is_taken_where_the_search_gets_better(
         def scores(self, query: str, texts: Sequence[str]) -> list[float]:
             return [float(text.split()[0] in query) for text in texts]
 
-    monkeypatch.setattr(base_module, "get_reranker", lambda name: Reads())
+    monkeypatch.setattr(base_module, "open_reranker", lambda name, store: Reads())
     monkeypatch.setattr(
         documents, "_ndcg", lambda _, knowledge, rows: score if knowledge.rerank else 0.5
     )

@@ -17,7 +17,7 @@ from assay.generate.registry import EngineResources, open_batch, open_stream
 from assay.generate.stream import End, Piece, Sampling
 from assay.models import embed
 from assay.models.tensor_blob import dump_tensors
-from assay.models.tuned_embedder import FORMAT, SCHEME, open_embedder
+from assay.models.tuned_encoder import SCHEME, open_embedder
 from assay.store.store import Store
 
 
@@ -65,7 +65,7 @@ def test_an_embedder_that_is_another_or_damaged_is_refused(
         (wrong, strange, "damaged"),
         ({**wrong, "identity": "0" * 64}, {}, "not the one that was trained"),
     ):
-        name = f"{SCHEME}{other.put(dump_tensors(FORMAT, document, tensors))}"
+        name = f"{SCHEME}{other.put(dump_tensors('assay-tuned-embedder-1', document, tensors))}"
         with pytest.raises(ModelError, match=said):
             open_embedder(name, other)
 

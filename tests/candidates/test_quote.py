@@ -118,7 +118,7 @@ def test_a_cross_encoder_that_is_named_judges_too(
     from assay.knowledge import base
 
     monkeypatch.setattr(quoting, "get_reranker", lambda name: Reader())
-    monkeypatch.setattr(base, "get_reranker", lambda name: Reader())
+    monkeypatch.setattr(base, "open_reranker", lambda name, store: Reader())
     built = registry.build("quote", project(rerank="reader"))
     settings = [trial.setting for trial in built.tried]
     assert [s for s in settings if "judged by reader" in s] == [

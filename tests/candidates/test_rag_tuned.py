@@ -19,6 +19,7 @@ from tests.invariants.test_knowledge import CANARY, traces
 from tests.models.tiny_embedder import write_embedder
 from tests.small import write_model
 
+from assay.agent.agent import Knowledge
 from assay.agent.engines import BatchEngines
 from assay.agent.lineage import is_retrained, rows_behind, rows_held
 from assay.agent.passages import find_passages, knowledge_base
@@ -44,6 +45,7 @@ WORDS = [f"thing{number}" for number in range(40)]
 ASKED = "where on board are the now please"
 TOLD = "of these we keep some behind a door"
 ROOMS = ("hold", "cabin", "deck", "rack")
+VOCABULARY = " ".join([ASKED, TOLD, *WORDS, *ROOMS, "."])
 SHOWN = """
 import json, sys
 from pathlib import Path
@@ -100,8 +102,7 @@ def make(folder: Path, patch: pytest.MonkeyPatch, **knowledge: object) -> Contex
     section = {"paths": ["docs"], "modes": ["bm25", "dense"], "ks": [1], **knowledge}
     model = str(write_model(folder / "model"))
     context = context_of(folder, {}, knowledge=section, model=model, candidates=["rag-tuned"])
-    vocabulary = " ".join([ASKED, TOLD, *WORDS, *ROOMS, "."])
-    embedder = str(write_embedder(folder, text=vocabulary))
+    embedder = str(write_embedder(folder, text=VOCABULARY))
     base = KnowledgeBase(context.store, context.bench.owner, "documents")
     base.create()
     files = [SourceFile(name_of(number), folder / name_of(number)) for number in range(DOCUMENTS)]
@@ -149,16 +150,11 @@ def test_no_question_of_a_held_out_document_is_trained_on(
     assert kept.validation_loss == min(losses) < losses[0]
 
 
-def test_it_finds_the_same_in_a_fresh_process(
-    built: tuple[Context, Candidate],
-) -> None:
-    context, made = built
-    knowledge = made.agent.knowledge
-    assert knowledge is not None
+def check_fresh_process(context: Context, knowledge: Knowledge, plain: Knowledge) -> None:
+    """See that a search finds the same in a new process, and not what an untrained one finds."""
     store, owner = context.store, context.bench.owner
     asked = [row.input for row in context.validation]
     found = find_passages(knowledge, context.validation, store, owner)
-    plain = knowledge.model_copy(update={"embedder": None, "snapshot": None})
     assert found != find_passages(plain, context.validation, store, owner)
     command = [sys.executable, "-c", SHOWN, str(store.folder), owner]
     done = subprocess.run(
@@ -176,6 +172,14 @@ def test_it_finds_the_same_in_a_fresh_process(
         # A vector is rounded otherwise beside others than alone: in float32, a millionth.
         assert [p[2] for p in theirs] == pytest.approx([p.score for p in row], abs=1e-6)
     assert not [path for path in store.folder.rglob("*") if path.suffix in (".pt", ".bin", ".pkl")]
+
+
+def test_it_finds_the_same_in_a_fresh_process(built: tuple[Context, Candidate]) -> None:
+    context, made = built
+    knowledge = made.agent.knowledge
+    assert knowledge is not None
+    untrained = {"embedder": None, "snapshot": None}
+    check_fresh_process(context, knowledge, knowledge.model_copy(update=untrained))
 
 
 def test_a_removed_document_is_in_no_vectors_of_the_trained_embedder_either(
@@ -261,7 +265,7 @@ def test_a_hard_negative_is_surely_less_similar_than_the_passage(
 ) -> None:
     def indexed(document: str, text: str, cosine: float) -> IndexedPassage:
         vector = np.array([cosine, math.sqrt(1 - cosine**2)], dtype=np.float32)
-        return IndexedPassage(document, text, vector)
+        return IndexedPassage(document, text, text, vector)
 
     class Fixed:
         def encode(self, texts: list[str]) -> Vectors:

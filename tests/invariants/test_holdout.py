@@ -21,9 +21,9 @@ from assay.compare.saved import load_saved
 from assay.data.split import SplitManifest, write_split
 from assay.errors import HoldoutError
 from assay.example import Example, dump_examples
-from assay.models.embed import Embedder
+from assay.models.embed import SentenceModel
 from assay.models.lineage import keep_rows
-from assay.models.tuned_embedder import keep_tuned
+from assay.models.tuned_encoder import keep_tuned
 from assay.project.versions import describe_removed, find_uses_of
 from assay.store.files import sha256_file
 from assay.store.store import Store
@@ -215,16 +215,20 @@ def test_candidates_are_given_train_and_validation_only() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("setting", "kind"), [("embedder", "embedder"), ("rerank", "cross-encoder")]
+)
 def test_an_agent_whose_search_was_trained_on_a_held_out_row_takes_no_part(
-    locked: tuple[Store, Path, str],
+    locked: tuple[Store, Path, str], setting: str, kind: str
 ) -> None:
     store, split, digest = locked
 
     def trained_on(name: str, question: str) -> AgentVersion:
         rows = [Example.of(question, "answer 7"), Example.of("another question", "answer")]
-        base = cast(Embedder, SimpleNamespace(name="small", identity="0" * 64))
-        embedder = keep_tuned(store, base, {"weights": np.ones(1)}, keep_rows(store, rows))
-        knowledge = Knowledge(name="documents", embedder=embedder, k=1, characters=100)
+        base = cast(SentenceModel, SimpleNamespace(kind=kind, name="small", identity="0" * 64))
+        tuned = keep_tuned(store, base, {"weights": np.ones(1)}, keep_rows(store, rows))
+        trained = {setting: tuned}
+        knowledge = Knowledge(name="documents", k=1, characters=100, **trained)  # type: ignore[arg-type]
         return save_agent(store, name, Agent(model="m", knowledge=knowledge), message="m")
 
     clean, leaky = trained_on("clean", "question 70"), trained_on("leaky", "question 7")

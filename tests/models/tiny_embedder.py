@@ -9,6 +9,31 @@ LIMIT = 16
 """Tokens of a text that it looks at, the two special ones included."""
 
 
+def write_tokenizer(folder: Path, text: str, limit: int) -> int:
+    """Write a tokenizer of whole words; returns how many tokens it knows.
+
+    Args:
+        text: of the words that it knows.
+        limit: tokens of a text, or of a pair, the special ones included.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *text.split()]
+    plain = Tokenizer(models.WordLevel({w: n for n, w in enumerate(words)}, unk_token="[UNK]"))
+    plain.pre_tokenizer = pre_tokenizers.Whitespace()
+    plain.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(
+        tokenizer_object=plain, model_max_length=limit, **names
+    ).save_pretrained(folder)
+    return len(words)
+
+
 def write_embedder(folder: Path, seed: int = 0, text: str = TEXT) -> Path:
     """Write it; the same seed gives the same weights.
 
@@ -18,26 +43,13 @@ def write_embedder(folder: Path, seed: int = 0, text: str = TEXT) -> Path:
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from transformers import BertConfig, BertModel
 
-    words = text.split()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    plain = Tokenizer(
-        models.WordLevel({w: n for n, w in enumerate([*special, *words])}, unk_token="[UNK]")
-    )
-    plain.pre_tokenizer = pre_tokenizers.Whitespace()
-    plain.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     body = folder / "body"
-    PreTrainedTokenizerFast(
-        tokenizer_object=plain, model_max_length=LIMIT, **names
-    ).save_pretrained(body)
+    words = write_tokenizer(body, text, LIMIT)
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=len(special) + len(words),
+        vocab_size=words,
         hidden_size=32,
         num_hidden_layers=1,
         num_attention_heads=2,

@@ -35,7 +35,7 @@ from assay.generate.embedding_classifier import (
 from assay.generate.label_lists import as_list
 from assay.jobs.service import work_on
 from assay.models.embed import Embedder, get_embedder
-from assay.models.tuned_embedder import keep_tuned, open_embedder
+from assay.models.tuned_encoder import keep_tuned, open_embedder
 from assay.project import Project, jobs
 from assay.project import export as leaving
 from assay.project.jobs import export

@@ -1,24 +1,32 @@
-"""An embedder's training: it goes on to the same weights, and keeps no pickle on the way."""
+"""A training: it goes on to the same weights, and keeps no pickle on the way."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 from tests.generate.test_classical import examples
+from tests.models.tiny_cross_encoder import write_cross_encoder
 from tests.models.tiny_embedder import write_embedder
 from torch import nn
 
 from assay.errors import DataError, ModelError
 from assay.example import Example
-from assay.models.embed import Embedder, load_embedder
-from assay.models.tuned_embedder import open_embedder
+from assay.models.embed import (
+    Embedder,
+    Reranker,
+    SentenceModel,
+    load_embedder,
+    load_reranker,
+)
+from assay.models.tuned_encoder import keep_tuned, open_embedder, open_reranker
 from assay.progress import SILENT, Progress
 from assay.store.store import Store
 from assay.train import checkpoints
@@ -27,47 +35,65 @@ from assay.train.encoder.job import EncoderJob, EncoderSettings, learning_rate
 from assay.train.encoder.labels import Labels
 from assay.train.encoder.loop import EncoderRun
 from assay.train.encoder.objective import Objective
-from assay.train.encoder.passages import Passages, PassageText, Question
+from assay.train.encoder.pairs import Pairs
+from assay.train.encoder.passages import Passages, PassageText, Question, Questions
 from assay.train.encoder.session import EncoderResult, train_encoder
 
 SETTINGS = EncoderSettings(epochs=4, rows_per_step=8, learning_rate=1e-2)
 STEPS = 3  # of an epoch
+Model = TypeVar("Model", bound=SentenceModel)
 ROWS = examples(each=8)
 
 
 @pytest.fixture(scope="module")
 def embedder(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
-    """With dropout, which has to be drawn again as it was."""
-    made = load_embedder(str(write_embedder(tmp_path_factory.mktemp("embedder"))))
+    return with_dropout(load_embedder(str(write_embedder(tmp_path_factory.mktemp("embedder")))))
+
+
+@pytest.fixture(scope="module")
+def reranker(tmp_path_factory: pytest.TempPathFactory) -> Reranker:
+    return with_dropout(load_reranker(str(write_cross_encoder(tmp_path_factory.mktemp("reads")))))
+
+
+def with_dropout(made: Model) -> Model:
+    """Which has to be drawn again as it was."""
     for module in made._model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.2
     return made
 
 
-def labels() -> Objective:
-    return Labels(ROWS, examples(each=3))
+LABELS = Labels(ROWS, examples(each=3))
 
 
-def passages() -> Objective:
-    """The label as the document that answers."""
-    train, validation = (
-        [
-            Question(row.input, PassageText(row.output, f"the {row.output}"), (), (row.output,))
-            for row in rows
-        ]
-        for rows in (ROWS, examples(each=3))
+def questions(kind: type[Questions], *wrong: str) -> Any:
+    """The label as the document that answers, in as many steps as the labels.
+
+    Args:
+        wrong: labels that are negatives of every question.
+    """
+
+    def passage(label: str) -> PassageText:
+        return PassageText(label, f"the {label}")
+
+    return kind(
+        *(
+            [
+                Question(row.input, passage(row.output), tuple(map(passage, wrong)), (row.output,))
+                for row in rows
+            ]
+            for rows in (examples(each=8 // (1 + len(wrong))), examples(each=3))
+        )
     )
-    return Passages(train, validation)
 
 
 def job_of(
-    embedder: Embedder,
+    base: SentenceModel,
     folder: Path,
     progress: Progress = SILENT,
-    objective: Callable[[], Objective] = labels,
+    objective: Objective[Any] = LABELS,
 ) -> EncoderJob:
-    return EncoderJob(embedder, objective(), SETTINGS, folder / "work", progress)
+    return EncoderJob(base, objective, SETTINGS, folder / "work", progress)
 
 
 def train(job: EncoderJob) -> EncoderResult:
@@ -99,18 +125,25 @@ class Stopping:
 
 
 @pytest.mark.parametrize(
-    ("objective", "kind", "goes_on"),
-    [(labels, "kill", STEPS), (labels, "ctrl-c", STEPS + 2), (passages, "ctrl-c", STEPS + 2)],
+    ("base", "objective", "kind", "goes_on"),
+    [
+        ("embedder", LABELS, "kill", STEPS),
+        ("embedder", LABELS, "ctrl-c", STEPS + 2),
+        ("embedder", questions(Passages), "ctrl-c", STEPS + 2),
+        ("reranker", questions(Pairs, "other"), "kill", STEPS),
+        ("reranker", questions(Pairs, "other"), "ctrl-c", STEPS + 2),
+    ],
 )
 def test_a_stopped_training_goes_on_to_the_same_weights(
-    embedder: Embedder,
+    request: pytest.FixtureRequest,
     tmp_path: Path,
-    objective: Callable[[], Objective],
+    base: str,
+    objective: Objective[Any],
     kind: str,
     goes_on: int,
 ) -> None:
     def job(name: str, progress: Progress = SILENT) -> EncoderJob:
-        return job_of(embedder, tmp_path / name, progress, objective)
+        return job_of(request.getfixturevalue(base), tmp_path / name, progress, objective)
 
     whole = train(job("whole"))
     stopping = Stopping(STEPS + 2, kind)
@@ -121,7 +154,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     again = Stopping(-1, kind)
     finished = train(job("stopped", again))
     assert again.said == [f"Continuing after step {goes_on} of {4 * STEPS}."]
-    assert (finished.embedder, finished.points) == (whole.embedder, whole.points)
+    assert (finished.name, finished.points) == (whole.name, whole.points)
     assert not list((tmp_path / "stopped" / "work").rglob("*.safetensors"))
     steps = again.steps
     assert train(job("stopped", again)) == finished
@@ -135,13 +168,34 @@ def test_it_learns_and_leaves_the_embedder_as_it_was(embedder: Embedder, tmp_pat
     result = train(job)
     losses = [p.validation_loss for p in result.points if p.validation_loss is not None]
     assert losses[-1] < losses[0]
-    tuned = open_embedder(result.embedder, Store(tmp_path / "state"))
+    tuned = open_embedder(result.name, Store(tmp_path / "state"))
     assert (embedder.encode(texts) == before).all()
     assert np.abs(tuned.encode(texts) - before).max() > 0.01
     own, base = (dict(one._model.named_parameters()) for one in (tuned, embedder))
     same = [name for name in own if (own[name] == base[name]).all()]
     assert [name for name in same if "embeddings" in name and "LayerNorm" not in name]
-    assert open_embedder(result.embedder, Store(tmp_path / "state")) is tuned
+    assert open_embedder(result.name, Store(tmp_path / "state")) is tuned
+
+
+def test_a_trained_cross_encoder_is_another_and_knows_the_one_it_belongs_to(
+    reranker: Reranker, tmp_path: Path
+) -> None:
+    texts = [f"the {label}" for label in ("card", "fee", "other")]
+    before = reranker.scores("bank card lost", texts)
+    result = train(job_of(reranker, tmp_path, objective=questions(Pairs, "other")))
+    store = Store(tmp_path / "state")
+    tuned = open_reranker(result.name, store)
+    assert np.abs(np.subtract(tuned.scores("bank card lost", texts), before)).max() > 0.01
+    assert reranker.scores("bank card lost", texts) == before
+    assert tuned.identity != reranker.identity
+    assert open_reranker(result.name, store) is tuned
+    with pytest.raises(ModelError, match="trained embedder"):
+        open_embedder(result.name, store)
+    other = write_cross_encoder(tmp_path / "other")
+    kept = keep_tuned(store, load_reranker(str(other)), {})
+    write_cross_encoder(other, seed=1)
+    with pytest.raises(ModelError, match="not the one that was trained"):
+        open_reranker(kept, store)
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_it(
@@ -154,9 +208,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_it(
     assert (result.best_step, result.points[-1].step) == (2 * STEPS, 4 * STEPS)
     [folder] = (tmp_path / "work").iterdir()
     best = checkpoints.read_weights(folder, 2 * STEPS)
-    tuned = dict(
-        open_embedder(result.embedder, Store(tmp_path / "state"))._model.named_parameters()
-    )
+    tuned = dict(open_embedder(result.name, Store(tmp_path / "state"))._model.named_parameters())
     kept = {name.removeprefix("body."): w for name, w in best.items() if name.startswith("body.")}
     assert kept
     assert all((tuned[name] == weights).all() for name, weights in kept.items())

@@ -49,7 +49,8 @@ class Knowledge(BaseModel):
         k: at most so many passages, the best first.
         weight: of meaning in mode hybrid, 0 to 1; None fuses by ranks.
         threshold: passages that score less are not relevant; None: all are.
-        rerank: cross-encoder that orders the best passages anew; None: none does.
+        rerank: cross-encoder that orders the best passages anew, `tuned:BLOB` for one that was
+            trained on rows; None: none does.
         embedder: `tuned:BLOB`, an embedder that was trained on rows; the knowledge is searched by
             its vectors (`KnowledgeBase.tuned_copy`); None: by those of its own embedder.
         labels: only documents with one of these are searched; None: all.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from assay.agent.agent import Agent, messages_of
+from assay.agent.agent import Agent, Knowledge, messages_of
 from assay.agent.learned import load_router
 from assay.agent.route import LearnedRoute, Rules
 from assay.agent.routing import arm, leaves
@@ -13,8 +13,9 @@ from assay.generate.classical import ClassicalModel, load_classical
 from assay.generate.embedding_classifier import EmbeddingClassifier, load_embedding_classifier
 from assay.generate.extraction import ExtractModel, load_extract
 from assay.generate.nearest import NearestModel, load_nearest
+from assay.models.embed import Embedder, Reranker
 from assay.models.lineage import rows_of, rows_seen
-from assay.models.tuned_embedder import rows_behind_tuned
+from assay.models.tuned_encoder import SCHEME, rows_behind_tuned
 from assay.models.versions import find_version, version_id
 from assay.store.store import Store
 
@@ -61,12 +62,11 @@ def is_tuned(agent: Agent, store: Store) -> bool:
 
 def is_retrained(agent: Agent, store: Store) -> bool:
     """Whether an agent is made again as its job changes: a version answers for it, or what was made
-    of more than a handful of rows: a classical model, or the embedder that finds its passages."""
+    of more than a handful of rows: a classical model, or what finds its passages."""
     fitted = (
         one
         for one in leaves(agent, store).values()
-        if one.kind == "classical"
-        or (one.knowledge is not None and one.knowledge.embedder is not None)
+        if one.kind == "classical" or any(True for _ in _tuned_models(one.knowledge))
     )
     return is_tuned(agent, store) or any(is_made_of_many_rows(one, store) for one in fitted)
 
@@ -81,14 +81,26 @@ def rows_held(agent: Agent, store: Store) -> Iterator[str]:
     scheme, _, blob = agent.model.partition(":")
     if scheme in _MADE_OF_ROWS:
         yield from _rows_of(scheme, blob, store)
-    if agent.knowledge is not None and agent.knowledge.embedder is not None:
-        rows = rows_behind_tuned(agent.knowledge.embedder, store)
+    for name, kind in _tuned_models(agent.knowledge):
+        rows = rows_behind_tuned(name, store, kind)
         yield from (rows_of(store, rows) if rows is not None else None) or []
     if agent.nearest is not None:
         for example in load_examples(store.get(agent.nearest.pool)):
             yield example.content_hash()
     for shown in agent.shown:
         yield Example("shown", messages_of(shown)).content_hash()
+
+
+def _tuned_models(
+    knowledge: Knowledge | None,
+) -> Iterator[tuple[str, type[Embedder] | type[Reranker]]]:
+    """The models of a search that were trained on rows."""
+    if knowledge is None:
+        return
+    if knowledge.embedder is not None:
+        yield knowledge.embedder, Embedder
+    if knowledge.rerank is not None and knowledge.rerank.startswith(SCHEME):
+        yield knowledge.rerank, Reranker
 
 
 def _rows_of(scheme: str, blob: str, store: Store) -> list[str]:

@@ -42,7 +42,7 @@ SPEC = CandidateSpec(
 
 def build(context: Context) -> Candidate:
     """Train the embedder, keep it, and fit a classifier over its vectors as `classifier` does."""
-    from assay.models.tuned_embedder import open_embedder
+    from assay.models.tuned_encoder import open_embedder
     from assay.train.encoder.job import EncoderJob, EncoderSettings, learning_rate  # loads torch
     from assay.train.encoder.labels import Labels
     from assay.train.encoder.session import train_encoder
@@ -57,7 +57,7 @@ def build(context: Context) -> Candidate:
     rows = Labels(context.answered, context.judged)
     job = EncoderJob(base, rows, settings, context.folder, context.progress)
     result = train_encoder(job, context.store)
-    tuned = open_embedder(result.embedder, context.store)
+    tuned = open_embedder(result.name, context.store)
     before = watch.seconds()
     embed(context, tuned)
     chosen = choose_head(context, tuned)

@@ -1,4 +1,7 @@
-"""`rag-tuned`: as `rag`, by an embedder that was trained on which document answers which row."""
+"""`rag-tuned`: as `rag`, by an embedder that was trained on which document answers which row.
+
+Where `knowledge.rerank` names a cross-encoder, that is trained as well.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,18 @@ from assay.candidates.spec import (
 )
 from assay.config import Config
 from assay.errors import ConfigError
+from assay.knowledge.search import POOL
 
 MOST_EPOCHS = 4
 ROWS_IN_ALL = 4_000
 """Rows that are trained on over all epochs, where one epoch has fewer."""
 TEXTS_PER_ROW = 3
 """What a training row embeds: the question, its passage and a hard negative."""
+PAIRS_PER_ROW = 5
+"""What a cross-encoder reads of a training row: its passage and four hard negatives."""
+READINGS = 4
+"""Times that it reads what is found for the validation rows: before and after its training, to tell
+what that brought, and to choose."""
 
 
 def epochs(rows: int) -> int:
@@ -35,18 +44,23 @@ def epochs(rows: int) -> int:
 
 
 def estimate(config: Config, sizes: Sizes) -> Workload:
-    """As `rag`; a row that is trained on takes as long as three that are embedded."""
-    rows = 3 * sizes.train + sizes.validation
+    """As `rag`; a row that is trained on takes as long as three that are embedded, and a pair that
+    a cross-encoder reads as a text."""
+    rows = epochs(sizes.train) * (3 * sizes.train + sizes.validation)
+    texts = TEXTS_PER_ROW * rows
+    if config.knowledge is not None and config.knowledge.rerank is not None:
+        texts += PAIRS_PER_ROW * rows + READINGS * POOL * sizes.validation
     return replace(
         Workload(passage_runs(config, sizes), unshown_answer_tokens(config, sizes)),
-        embedded=epochs(sizes.train) * TEXTS_PER_ROW * rows,
+        embedded=texts,
     )
 
 
 SPEC = CandidateSpec(
     title="passages found by an embedder trained on your questions",
     explanation="The embedder that finds passages of your documents is itself trained on which "
-    "document answers which question. Made in minutes; passages are put before the input.",
+    "document answers which question; so is a cross-encoder, where one is named. Made in minutes; "
+    "passages are put before the input.",
     family="training",
     estimate=estimate,
     needs=(DOCUMENTS,),
@@ -54,7 +68,7 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """Train the embedder of the documents, then choose the search as `rag` does.
+    """Train what finds the documents, then choose the search as `rag` does.
 
     It takes part even where the training brought nothing, and says so.
     """
@@ -64,9 +78,11 @@ def build(context: Context) -> Candidate:
             where="assay.yaml, knowledge.modes",
             fix="Add dense or hybrid, or remove rag-tuned.",
         )
-    from assay.candidates.shared.retriever import tune_retriever  # loads torch
+    from assay.candidates.shared.reranker import tune_reranker  # loads torch
+    from assay.candidates.shared.retriever import tune_retriever
 
-    made = tune_retriever(context, epochs(len(context.answered)))
+    times = epochs(len(context.answered))
+    made = tune_reranker(context, tune_retriever(context, times), times)
 
     def agent_with(knowledge: Knowledge) -> Agent:
         return context.chat_agent(knowledge=knowledge)

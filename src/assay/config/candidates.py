@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from assay.config.names import FileName, KnowledgeName, ModelName
 from assay.config.strict import Strict
@@ -61,7 +61,7 @@ class KnowledgeSection(Strict):
     rerank: ModelName | None = Field(
         None,
         description="Cross-encoder (folder or hub id) that reranks the best passages; tried if at "
-        "least ten validation rows name their document.",
+        "least ten validation rows name their document. rag-tuned trains it.",
     )
     ks: list[Annotated[int, Field(ge=1, le=50)]] = Field(
         [1, 3, 5], min_length=1, description="Numbers of passages to try."
@@ -78,6 +78,14 @@ class KnowledgeSection(Strict):
         lt=1,
         description="fine-tune-rag: share of training rows whose own document is hidden.",
     )
+
+    @field_validator("rerank")
+    @classmethod
+    def _is_not_trained_here(cls, name: str | None) -> str | None:
+        # A holdout that was drawn since may have rows that it was trained on.
+        if name is not None and name.startswith("tuned:"):
+            raise ValueError("name the cross-encoder that it was trained from, and rag-tuned")
+        return name
 
 
 class PromptSearch(Strict):

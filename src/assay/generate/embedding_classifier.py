@@ -39,7 +39,7 @@ from assay.models.tensor_blob import (
     load_tensors,
     read_texts,
 )
-from assay.models.tuned_embedder import open_embedder
+from assay.models.tuned_encoder import open_embedder
 from assay.progress import SILENT, Progress
 
 if TYPE_CHECKING:

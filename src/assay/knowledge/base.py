@@ -39,8 +39,7 @@ from assay.knowledge.search import (
 from assay.knowledge.settings import KnowledgeSettings, same_settings
 from assay.knowledge.sources import SourceFile, sources
 from assay.knowledge.table import IndexBrokenError, Tables, erase
-from assay.models.embed import get_reranker
-from assay.models.tuned_embedder import SCHEME, open_embedder
+from assay.models.tuned_encoder import SCHEME, open_embedder, open_reranker
 from assay.progress import SILENT, Progress
 from assay.store.files import one_at_a_time, said_when_full
 from assay.store.store import Store
@@ -66,7 +65,7 @@ class KnowledgeBase:
     ) -> None:
         self._store, self.owner, self.name = store, owner, name
         self._given_embedders = embedders
-        self._encoder: Encoder | None = None
+        self._held: dict[str, Any] = {}  # models: a trained one is there while it is in use
         self._opened: dict[str, Any] = {}
         self._checked: set[tuple[str, str]] = set()  # tables, and whose vectors they hold
         self._guard = Lock()
@@ -267,8 +266,8 @@ class KnowledgeBase:
         if rerank is None:
             return self._find(queries, search, snapshot)
         found = self._find(queries, replace(search, k=max(POOL, k)), snapshot)
-        reread = get_reranker(rerank).scores
-        return [reordered(q, row, reread)[:k] for q, row in zip(queries, found, strict=True)]
+        used = self._held["reranker"] = open_reranker(rerank, self._store)
+        return [reordered(q, row, used.scores)[:k] for q, row in zip(queries, found, strict=True)]
 
     def rebuild(
         self, settings: KnowledgeSettings | None = None, progress: Progress = SILENT
@@ -320,8 +319,8 @@ class KnowledgeBase:
     def _embedders(self, name: str) -> Encoder:
         if self._given_embedders is not None:
             return self._given_embedders(name)
-        self._encoder = open_embedder(name, self._store)  # a trained one is there while it is held
-        return self._encoder
+        self._held["embedder"] = found = open_embedder(name, self._store)
+        return found
 
     def _named(self, name: str) -> KnowledgeBase:
         return KnowledgeBase(self._store, self.owner, name, embedders=self._given_embedders)

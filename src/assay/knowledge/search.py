@@ -58,11 +58,13 @@ class IndexedPassage:
 
     Attributes:
         text: title and headings, then the passage itself.
+        reread: as a cross-encoder reads it.
         vector: [dimension], of length 1.
     """
 
     document: str
     text: str
+    reread: str
     vector: Vectors
 
 
@@ -142,9 +144,13 @@ def find(table: Any, query: str, vector: Vectors | None, search: Search) -> list
 
 def reordered(query: str, found: Sequence[Passage], reread: Reread) -> list[Passage]:
     """Passages in the order of a cross-encoder, whose scores are then theirs."""
-    scores = reread(query, ["\n".join(filter(None, (p.heading, p.text))) for p in found])
+    scores = reread(query, [_reread_text(p.heading, p.text) for p in found])
     again = [replace(p, score=score) for p, score in zip(found, scores, strict=True)]
     return sorted(again, key=lambda passage: -passage.score)
+
+
+def _reread_text(heading: str | None, text: str) -> str:
+    return "\n".join(filter(None, (heading, text)))
 
 
 def passages_of(table: Any, document: str) -> list[Passage]:
@@ -158,15 +164,17 @@ def passages_of(table: Any, document: str) -> list[Passage]:
 
 def indexed_passages(table: Any) -> list[IndexedPassage]:
     """All passages of a table, ordered by document and place."""
-    columns = ["document", "ordinal", "indexed", "vector"]
-    found: list[tuple[str, int, str, Vectors]] = []
+    columns = ["document", "ordinal", "heading", "indexed", "start", "vector"]
+    found: list[tuple[int, IndexedPassage]] = []
     for part in table.search().select(columns).to_batches(4096):
         flat = part.column("vector").flatten().to_numpy(zero_copy_only=False)
         vectors = flat.reshape(part.num_rows, -1)
-        names, places, texts = (part.column(name).to_pylist() for name in columns[:3])
-        found += zip(names, places, texts, vectors, strict=True)
-    found.sort(key=lambda row: row[:2])
-    return [IndexedPassage(name, text, vector) for name, _, text, vector in found]
+        texts = zip(*(part.column(name).to_pylist() for name in columns[:-1]), strict=True)
+        for (name, place, heading, text, start), vector in zip(texts, vectors, strict=True):
+            reread = _reread_text(heading, text[start:])
+            found.append((place, IndexedPassage(name, text, reread, vector)))
+    found.sort(key=lambda one: (one[1].document, one[0]))
+    return [passage for _, passage in found]
 
 
 def _by_words(table: Any, query: str, k: int, search: Search) -> Any:

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 from hashlib import blake2b
 from threading import Lock
-from typing import Any
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -50,21 +50,67 @@ def remember() -> Iterator[None]:
         _memory.reset(token)
 
 
-class Embedder:
-    """A sentence-transformers model. Safe to call from many threads.
+class SentenceModel:
+    """A model of sentence-transformers. Safe to call from many threads.
 
     Attributes:
+        kind: what it is for.
         name: what it was asked for by.
-        identity: a hash of its weights, tokenizer and settings: equal where its vectors are.
+        identity: a hash of its weights, tokenizer and settings: equal where what it gives is.
+    """
+
+    kind: ClassVar[Literal["embedder", "cross-encoder"]]
+
+    def __init__(self, name: str, model: Any, identity: str) -> None:
+        self.name, self._model, self.identity = name, model, identity
+        self._lock = Lock()  # a tokenizer cannot be used by two threads at once
+
+    @property
+    def parameters(self) -> int:
+        """How many weights it has."""
+        return sum(weights.numel() for weights in self._model.parameters())
+
+    def copy_model(self) -> Any:
+        """A copy of the sentence-transformers model, to be trained."""
+        with self._lock:
+            return copy.deepcopy(self._model)
+
+    def with_weights(self, name: str, identity: str, weights: Mapping[str, Vectors]) -> Self:
+        """The same model with other weights.
+
+        Args:
+            name, identity: of the model that is made.
+            weights: by their names in the model; what is not among them stays as it is.
+
+        Raises:
+            ValueError: the model has none of that name or shape.
+        """
+        import torch
+
+        model = self.copy_model()
+        own = dict(model.named_parameters())
+        with torch.no_grad():
+            for place, values in weights.items():
+                if place not in own or own[place].shape != values.shape:
+                    raise ValueError(f"{place} is not a weight of this {self.kind}")
+                own[place].copy_(torch.from_numpy(values))
+        return type(self)(name, model.eval(), identity)
+
+
+class Embedder(SentenceModel):
+    """Gives a text its vector.
+
+    Attributes:
         dimension: length of a vector.
         limit: tokens of a text that are looked at; what is beyond them is cut.
     """
 
+    kind = "embedder"
+
     def __init__(self, name: str, model: Any, identity: str) -> None:
-        self.name, self._model, self.identity = name, model, identity
+        super().__init__(name, model, identity)
         self.dimension = int(model.get_embedding_dimension())
         self.limit = int(model.max_seq_length)
-        self._lock = Lock()  # a tokenizer cannot be used by two threads at once
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """[len(texts), dimension] float32 of length 1; texts beyond the model's limit are cut."""
@@ -136,37 +182,6 @@ class Embedder:
         parts = [spans[start : start + room] for start in starts]
         return [(text[part[0][0] : part[-1][1]], len(part)) for part in parts]
 
-    @property
-    def parameters(self) -> int:
-        """How many weights it has."""
-        return sum(weights.numel() for weights in self._model.parameters())
-
-    def copy_model(self) -> Any:
-        """A copy of the sentence-transformers model, to be trained."""
-        with self._lock:
-            return copy.deepcopy(self._model)
-
-    def with_weights(self, name: str, identity: str, weights: Mapping[str, Vectors]) -> Embedder:
-        """The same model with other weights.
-
-        Args:
-            name, identity: of the embedder that is made.
-            weights: by their names in the model; what is not among them stays as it is.
-
-        Raises:
-            ValueError: the model has none of that name or shape.
-        """
-        import torch
-
-        model = self.copy_model()
-        own = dict(model.named_parameters())
-        with torch.no_grad():
-            for place, values in weights.items():
-                if place not in own or own[place].shape != values.shape:
-                    raise ValueError(f"{place} is not a weight of this embedder")
-                own[place].copy_(torch.from_numpy(values))
-        return Embedder(name, model.eval(), identity)
-
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, the cut ones and the special ones included."""
         with self._lock:
@@ -225,16 +240,10 @@ def _embedder(name: str) -> Embedder:
     return load_embedder(name)
 
 
-class Reranker:
-    """A sentence-transformers cross-encoder. Safe to call from many threads.
+class Reranker(SentenceModel):
+    """A cross-encoder: reads a text beside a query."""
 
-    Attributes:
-        identity: a hash of its weights, tokenizer and settings.
-    """
-
-    def __init__(self, model: Any, identity: str) -> None:
-        self._model, self.identity = model, identity
-        self._lock = Lock()  # a tokenizer cannot be used by two threads at once
+    kind = "cross-encoder"
 
     def scores(self, query: str, texts: Sequence[str]) -> list[float]:
         """How well each text answers the query; larger is better, the scale is the model's own."""
@@ -267,7 +276,8 @@ def load_reranker(ref: str) -> Reranker:
             where=str(folder),
             fix="Use a sentence-transformers cross-encoder with one label.",
         ) from None
-    return Reranker(model, folder_sha256(folder, cache_folder(), without=RECORD))
+    identity = folder_sha256(folder, cache_folder(), without=RECORD)
+    return Reranker(ref, model.eval().float(), identity)
 
 
 def get_reranker(name: str) -> Reranker:

@@ -33,6 +33,7 @@ from assay.errors import AssayError
 from assay.evaluate.graders import GRADERS
 from assay.generate.registry import CLASSICAL
 from assay.models.show import list_models
+from assay.models.tuned_encoder import SCHEME
 from assay.models.versions import version_id
 from assay.project.answer.names import base_models, embedders, own
 from assay.project.workspace import Workspace
@@ -66,6 +67,8 @@ def of_agent(workspace: Workspace, agent: Agent) -> Iterator[Refusal]:
     What the newest version of an agent names may be named by others.
     """
     for name in names_in(agent):
+        if name.setting == "knowledge.rerank" and name.value.startswith(SCHEME):
+            continue  # looked up by its content
         why = _unoffered(workspace, name.value)
         if why and not _is_named(workspace, name.value):
             yield name.setting, why

@@ -27,7 +27,7 @@ from assay.generate.stream import End, EnginePool
 from assay.jobs.fine_tuning import TRAIN
 from assay.jobs.queue import is_running
 from assay.models.embed import Embedder
-from assay.models.tuned_embedder import open_embedder
+from assay.models.tuned_encoder import open_embedder
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
 from assay.project.versions import find_uses_of

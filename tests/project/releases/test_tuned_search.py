@@ -1,16 +1,17 @@
 """An agent whose search was trained is promoted, is given the passages it was measured with over
-HTTP, is refused where its embedder is gone, and is rolled back."""
+HTTP, is refused where what was trained is gone, and is rolled back."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from tests.candidates.test_rag_tuned import make
+from tests.candidates.test_rag_tuned_reranker import make_reranked
 from tests.serve.running import running
 from tests.serve.scripted import ScriptedEngine, ScriptedEngines
 
@@ -19,6 +20,7 @@ from assay.agent.agent import Agent, Knowledge
 from assay.agent.runtime import assemble
 from assay.agent.versions import save_agent
 from assay.candidates import registry
+from assay.candidates.building import Context
 from assay.candidates.shared import retriever
 from assay.config import KnowledgeSection
 from assay.errors import UsageError
@@ -35,12 +37,24 @@ def reads(messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling
     return messages[-1].content.replace(" ", "_")
 
 
+def make_embedded(folder: Path, patch: pytest.MonkeyPatch) -> Context:
+    """A project whose embedder learns something, without a cross-encoder."""
+    patch.setattr(retriever, "REFERENCE_RATE", 1e-2)
+    return make(folder, patch)
+
+
+@pytest.mark.parametrize(
+    ("make_context", "trained"),
+    [(make_embedded, ("embedder",)), (make_reranked, ("embedder", "rerank"))],
+)
 def test_it_is_served_as_measured_and_rolls_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_context: Callable[[Path, pytest.MonkeyPatch], Context],
+    trained: tuple[str, ...],
 ) -> None:
-    monkeypatch.setattr(retriever, "REFERENCE_RATE", 1e-2)
     monkeypatch.setattr(releases, "_gate", lambda *_: None)  # of a language model; here is none
-    context = make(tmp_path, monkeypatch)
+    context = make_context(tmp_path, monkeypatch)
     config = context.config.model_dump(mode="json", exclude_defaults=True)
     (tmp_path / "assay.yaml").write_text(json.dumps({"version": 1, **config}))
     lines = [f"{row.input},{row.output}\n" for row in context.train]
@@ -48,7 +62,7 @@ def test_it_is_served_as_measured_and_rolls_back(
     workspace = project.open_workspace(tmp_path)
     tuned = registry.build("rag-tuned", context).agent
     assert tuned.knowledge is not None
-    untuned = {"embedder": None, "snapshot": None}
+    untuned = {"embedder": None, "snapshot": None, "rerank": None}
     plain = tuned.model_copy(update={"knowledge": tuned.knowledge.model_copy(update=untuned)})
     rows = context.judged
     for name, agent in (("rag", plain), ("rag-tuned", tuned)):
@@ -77,9 +91,15 @@ def test_it_is_served_as_measured_and_rolls_back(
         releases.rollback(workspace, "support")
         assert served() == asked(plain)
     text = agents.read(workspace, "rag-tuned").text
-    gone = text.replace(tuned.knowledge.embedder or "", f"tuned:{'0' * 64}")
-    fields = {problem.field for problem in agents.check(workspace, gone)}
-    assert fields == {"knowledge.embedder"}
+    assert agents.check(workspace, text) == []
+    names = {setting: getattr(tuned.knowledge, setting) for setting in trained}
+    for setting, name in names.items():
+        gone = text.replace(name, f"tuned:{'0' * 64}")
+        fields = {problem.field for problem in agents.check(workspace, gone)}
+        assert fields == {f"knowledge.{setting}"}
+    if "rerank" in names:
+        other = text.replace(names["rerank"], names["embedder"])
+        assert [problem.field for problem in agents.check(workspace, other)] == ["knowledge.rerank"]
 
 
 def test_a_trained_embedder_is_used_only_by_agents_that_name_it(

@@ -5,7 +5,7 @@ In this order, so that few settings are answered by the model:
 1. Size of passages and mode. Where at least ten validation rows name their document, by nDCG@10 of
    the search alone, which costs no answers, so that weights of a hybrid search are tried, too; else
    by the answers, at the middle k. Of equals the one that comes first. A cross-encoder, if there is
-   one, is tried on the winner, by nDCG@10 too.
+   one, is tried on the winner, by nDCG@10 too, as it is and as it was trained.
 2. k, by the answers. A tie goes to the smaller one, which costs fewer tokens on every request.
 3. Where rows say that no document answers them: the score from which on a passage is relevant, by
    how well it tells best passages of the right document from others; taken if answers get better.
@@ -76,11 +76,13 @@ class TunedSearch:
         embedder: `tuned:BLOB`.
         judged: validation rows that tell how well it finds: of documents whose questions it has
             not seen; at least `LEAST_NAMED`.
+        reranker: `tuned:BLOB`, the project's cross-encoder as it was trained; None: it was not.
     """
 
     base: KnowledgeBase
     embedder: str
     judged: tuple[Example, ...]
+    reranker: str | None = None
 
 
 def choose_search(
@@ -144,14 +146,31 @@ def choose_search(
             for i, ((words, knowledge), score) in enumerate(zip(starts, scores, strict=True))
         ]
     if settings.rerank is not None and len(named) >= LEAST_NAMED:
-        again = start.model_copy(update={"rerank": settings.rerank})
-        before, after = (_ndcg(context, knowledge, named) for knowledge in (start, again))
-        tried.append(
-            (f"reranked by {settings.rerank}, nDCG@10 of the search", after, after > before)
-        )
-        start = again if after > before else start
+        rerankers = {settings.rerank: settings.rerank}
+        if tuned is not None and tuned.reranker is not None:
+            rerankers[tuned.reranker] = f"{settings.rerank}, trained"
+        start, found_so = _with_reranker(context, start, rerankers, named)
+        tried += found_so
     found = _choose_k(context, agent_with, start, ks)
     return _with_threshold(context, agent_with, found, tuple(tried))
+
+
+def _with_reranker(
+    context: Context, start: Knowledge, rerankers: dict[str, str], named: Sequence[Example]
+) -> tuple[Knowledge, list[tuple[str, float, bool]]]:
+    """Let a cross-encoder order what is found, where the search gets better by it.
+
+    Args:
+        rerankers: what each is called, by its name; a tie goes to the one that comes first.
+    """
+    searches = [start, *(start.model_copy(update={"rerank": name}) for name in rerankers)]
+    scores = [_ndcg(context, knowledge, named) for knowledge in searches]
+    best = searches[scores.index(max(scores))]
+    tried = [
+        (f"reranked by {words}, nDCG@10 of the search", score, name == best.rerank)
+        for (name, words), score in zip(rerankers.items(), scores[1:], strict=True)
+    ]
+    return best, tried
 
 
 def _search_text(knowledge: Knowledge) -> str:

@@ -14,8 +14,9 @@ similar, and less so than `SURELY_LESS` of the right one: what is nearer may wel
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -38,11 +39,12 @@ from assay.example import Example
 from assay.generate.nearest import round_likeness
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.search import IndexedPassage
-from assay.models.embed import Embedder, get_embedder
+from assay.models.embed import Embedder, SentenceModel, get_embedder
 from assay.models.lineage import keep_rows
 from assay.train.encoder.job import EncoderJob, EncoderSettings, learning_rate
+from assay.train.encoder.objective import Objective
 from assay.train.encoder.passages import Passages, PassageText, Question
-from assay.train.encoder.session import train_encoder
+from assay.train.encoder.session import EncoderResult, train_encoder
 
 HELD_OUT = 0.3
 HARD_NEGATIVES = 1
@@ -62,11 +64,14 @@ class Retriever:
     """A trained embedder, and the documents by its vectors.
 
     Attributes:
+        train, held: what it was trained on, and rows about documents that were held out.
         tried: hit@k and nDCG on held-out documents, before and after.
         seconds: what the training and the new vectors took.
     """
 
     search: TunedSearch
+    train: Sequence[RowDocuments]
+    held: Sequence[RowDocuments]
     tried: tuple[Trial, ...]
     warnings: tuple[str, ...]
     curve: tuple[LossPoint, ...]
@@ -83,7 +88,7 @@ def tune_retriever(context: Context, epochs: int) -> Retriever:
         KeyboardInterrupt: stopped by the user; the same call goes on from there.
     """
     indexed = index_documents(context)
-    documents = _searched_documents(context, indexed[0][1])
+    documents = searched_documents(context, indexed[0][1])
     train, held = split_by_document(
         list(_find_documents(context.answered, documents)),
         list(_find_documents(context.judged, documents)),
@@ -91,7 +96,7 @@ def tune_retriever(context: Context, epochs: int) -> Retriever:
     )
     judged = tuple(row for row, _ in held)
     untrained = [
-        (search_quality(context, _by_meaning(context, base), judged), base) for _, base in indexed
+        (search_quality(context, by_meaning(context, base), judged), base) for _, base in indexed
     ]
     before, base = max(untrained, key=lambda one: one[0][METRICS[-1]])
     embedder = get_embedder(base.settings.embedder)
@@ -100,32 +105,74 @@ def tune_retriever(context: Context, epochs: int) -> Retriever:
     data = Passages(
         *(pair_with_passages(part, passages, embedder, exact=exact) for part in (train, held))
     )
-    settings = EncoderSettings(
-        epochs,
-        learning_rate=learning_rate(embedder.parameters, REFERENCE_RATE),
-        seed=context.config.fine_tune.seed,
-    )
-    rows = keep_rows(context.store, [row for row, _ in train])
-    job = EncoderJob(embedder, data, settings, context.folder, context.progress, rows)
-    result = train_encoder(job, context.store)
+    result = train_on(context, train, embedder, data, epochs, REFERENCE_RATE)
     watch = Stopwatch()
-    copy = base.tuned_copy(result.embedder)
-    copy_documents(context, base, copy, replace(base.settings, embedder=result.embedder))
+    copy = base.tuned_copy(result.name)
+    copy_documents(context, base, copy, replace(base.settings, embedder=result.name))
     seconds = result.seconds + watch.seconds()
-    after = search_quality(context, _by_meaning(context, base, result.embedder), judged)
-    of = f"of {len(judged)} questions about held-out documents, by meaning"
+    after = search_quality(context, by_meaning(context, base, result.name), judged)
     return Retriever(
-        TunedSearch(base, result.embedder, judged),
-        tuple(
-            Trial(f"{name} {of}, {when} training", found[name], False)
-            for name in METRICS
-            for when, found in (("before", before), ("after", after))
-        ),
+        TunedSearch(base, result.name, judged),
+        train,
+        held,
+        before_and_after(judged, "by meaning", before, after),
         tuple(_warnings(before, after, base, copy, len(judged))),
         as_curve(result.points),
         result.best_step,
         seconds,
     )
+
+
+def train_on(
+    context: Context,
+    rows: Sequence[RowDocuments],
+    base: SentenceModel,
+    objective: Objective[Any],
+    epochs: int,
+    rate: float,
+) -> EncoderResult:
+    """Train a model of the search, and keep it with the rows behind it; see `train_encoder`.
+
+    Args:
+        rate: the highest learning rate of a model as large as the starter embedder.
+    """
+    settings = EncoderSettings(
+        epochs,
+        learning_rate=learning_rate(base.parameters, rate),
+        seed=context.config.fine_tune.seed,
+    )
+    kept = keep_rows(context.store, [row for row, _ in rows])
+    job = EncoderJob(base, objective, settings, context.folder, context.progress, kept)
+    return train_encoder(job, context.store)
+
+
+def before_and_after(
+    judged: Sequence[Example], how: str, before: dict[str, float], after: dict[str, float]
+) -> tuple[Trial, ...]:
+    """What a training has brought on held-out documents, by metric.
+
+    Args:
+        how: they were searched.
+    """
+    of = f"of {len(judged)} questions about held-out documents, {how}"
+    return tuple(
+        Trial(f"{name} {of}, {when} training", found[name], False)
+        for name in METRICS
+        for when, found in (("before", before), ("after", after))
+    )
+
+
+def warn_of_no_gain(
+    kind: str, how: str, before: dict[str, float], after: dict[str, float], rows: int
+) -> Iterator[str]:
+    """The warning of a training that has brought nothing, see `before_and_after`."""
+    name = METRICS[-1]
+    if after[name] <= before[name]:
+        yield (
+            f"The trained {kind} does not find documents better than the untrained one: nDCG@10 "
+            f"{how} is {after[name]:.3f} after training and {before[name]:.3f} before, on "
+            f"{rows} questions about documents that were held out."
+        )
 
 
 def split_by_document(
@@ -168,11 +215,18 @@ def pair_with_passages(
     embedder: Embedder,
     *,
     exact: bool,
+    negatives: int = HARD_NEGATIVES,
+    below: float | None = SURELY_LESS,
+    read: Callable[[IndexedPassage], str] = lambda passage: passage.text,
 ) -> list[Question]:
     """Questions of rows, each with the passage that answers it and its hard negatives.
 
     Args:
+        passages: with the vectors of `embedder`.
         exact: whether a passage that holds the answer, word for word, goes before others.
+        negatives: at most so many.
+        below: how similar they may be, as a share of the right one's similarity; None: at will.
+        read: the text of a passage, as the model that is trained reads it.
     """
     if not passages:  # of documents whose files are gone
         return []
@@ -192,26 +246,20 @@ def pair_with_passages(
             answers = [f" {normalise(text)} " for text in row.accepted if text.strip()]
             holding = [p for p in own if spoken and any(text in spoken[p] for text in answers)]
             best = max(holding or own, key=lambda place: (scores[place], -place))
-            wrong = scores < SURELY_LESS * scores[best]
+            wrong = scores < (np.inf if below is None else below * scores[best])
             wrong[own] = False
-            order = np.argsort(np.where(wrong, -scores, np.inf), kind="stable")[:HARD_NEGATIVES]
+            order = np.argsort(np.where(wrong, -scores, np.inf), kind="stable")[:negatives]
+            right, *others = (
+                PassageText(passages[place].document, read(passages[place]))
+                for place in (best, *(place for place in order if wrong[place]))
+            )
             found.append(
-                Question(
-                    query_of(row),
-                    _text(passages[best]),
-                    tuple(_text(passages[place]) for place in order if wrong[place]),
-                    tuple(sorted(named)),
-                    row.weight,
-                )
+                Question(query_of(row), right, tuple(others), tuple(sorted(named)), row.weight)
             )
     return found
 
 
-def _text(passage: IndexedPassage) -> PassageText:
-    return PassageText(passage.document, passage.text)
-
-
-def _searched_documents(context: Context, base: KnowledgeBase) -> set[str]:
+def searched_documents(context: Context, base: KnowledgeBase) -> set[str]:
     """The names of the documents that are searched."""
     labels = knowledge_section(context).labels
     return {
@@ -234,7 +282,8 @@ def _find_documents(rows: Sequence[Example], documents: set[str]) -> Iterator[Ro
             yield row, meant[name]
 
 
-def _by_meaning(context: Context, base: KnowledgeBase, embedder: str | None = None) -> Knowledge:
+def by_meaning(context: Context, base: KnowledgeBase, embedder: str | None = None) -> Knowledge:
+    """The search by meaning alone, of which a training is measured."""
     labels = knowledge_section(context).labels
     return Knowledge(
         name=base.name,
@@ -253,13 +302,7 @@ def _warnings(
     copy: KnowledgeBase,
     rows: int,
 ) -> Iterator[str]:
-    name = METRICS[-1]
-    if after[name] <= before[name]:
-        yield (
-            "The trained embedder does not find documents better than the untrained one: nDCG@10 "
-            f"by meaning is {after[name]:.3f} after training and {before[name]:.3f} before, on "
-            f"{rows} questions about documents that were held out."
-        )
+    yield from warn_of_no_gain("embedder", "by meaning", before, after, rows)
     missing = len(base.documents()) - len(copy.documents())
     if missing:
         yield f"{missing} documents are not searched: their files are gone or cannot be read."

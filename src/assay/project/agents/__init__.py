@@ -26,9 +26,10 @@ from assay.agent.versions import history as versions_of
 from assay.config import is_remote, split_reference
 from assay.errors import AssayError, ModelError, UsageError
 from assay.knowledge import records
+from assay.models.embed import Reranker
 from assay.models.lineage import compare_settings
 from assay.models.pull import check_name
-from assay.models.tuned_embedder import SCHEME
+from assay.models.tuned_encoder import SCHEME, rows_behind_tuned
 from assay.project import reach
 from assay.project.workspace import Workspace
 
@@ -199,7 +200,7 @@ def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], o
         if of.embedder is not None:
             looks.append(("knowledge.embedder", lambda: _check_embedder(workspace, of)))
         if (rerank := of.rerank) is not None:
-            looks.append(("knowledge.rerank", lambda: check_name(rerank)))
+            looks.append(("knowledge.rerank", lambda: _check_reranker(workspace, rerank)))
     if agent.constrained:
         looks.append(("constrained", lambda: _check_form(agent)))
     return looks
@@ -239,6 +240,15 @@ def _check_embedder(workspace: Workspace, of: Knowledge) -> None:
             f"the documents of {of.name} have no vectors of this embedder.",
             fix="Remove it, or compare rag-tuned again.",
         )
+
+
+def _check_reranker(workspace: Workspace, name: str) -> None:
+    """That it can be looked for; of a trained one, that it is there and what it is."""
+    if name.startswith(SCHEME):
+        _check_blob(workspace, name.removeprefix(SCHEME), "cross-encoder")
+        rows_behind_tuned(name, workspace.store, Reranker)
+    else:
+        check_name(name)
 
 
 def _check_form(agent: Agent) -> None:

@@ -25,7 +25,7 @@ from assay.knowledge.records import Build
 from assay.knowledge.search import Mode, Passage
 from assay.knowledge.settings import KnowledgeSettings
 from assay.knowledge.sources import SourceFile
-from assay.models.tuned_embedder import SCHEME
+from assay.models.tuned_encoder import SCHEME
 from assay.progress import SILENT, Progress
 from assay.project.knowledge import removal
 from assay.project.workspace import Workspace

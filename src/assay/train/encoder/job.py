@@ -1,14 +1,15 @@
-"""One training of an embedder as a value: what is trained on what, and how."""
+"""One training of an embedder or a cross-encoder as a value: what is trained on what, and how."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from assay.errors import ModelError
 from assay.example import json_sha256
 from assay.models.device import best_device
-from assay.models.embed import Embedder
+from assay.models.embed import SentenceModel
 from assay.progress import SILENT, Progress
 from assay.train.auto import SIZE_POWER
 from assay.train.encoder.objective import Objective
@@ -20,7 +21,7 @@ REFERENCE_RATE, REFERENCE_PARAMETERS = 1e-4, 23e6
 
 @dataclass(frozen=True, slots=True)
 class EncoderSettings:
-    """How an embedder is trained.
+    """How a model is trained.
 
     Attributes:
         epochs: at most; fewer where validation does not improve for `patience` of them.
@@ -40,7 +41,7 @@ class EncoderSettings:
 
 
 def learning_rate(parameters: int, reference: float = REFERENCE_RATE) -> float:
-    """The highest of an embedder with so many weights: larger ones get less, as in `train.auto`.
+    """The highest of a model with so many weights: larger ones get less, as in `train.auto`.
 
     Args:
         reference: that of `REFERENCE_PARAMETERS` weights.
@@ -54,14 +55,14 @@ class EncoderJob:
     """One training.
 
     Attributes:
-        embedder: it starts from; left as it is.
+        base: the model that it starts from; left as it is.
         objective: what it is trained on, and how that is measured.
         folder: where work in progress is; the run has a folder of its own there.
-        rows: that are behind the objective (`models.lineage.keep_rows`), kept with the embedder.
+        rows: that are behind the objective (`models.lineage.keep_rows`), kept with the model.
     """
 
-    embedder: Embedder
-    objective: Objective
+    base: SentenceModel
+    objective: Objective[Any]  # of models of the base's kind
     settings: EncoderSettings
     folder: Path
     progress: Progress = SILENT
@@ -72,7 +73,7 @@ class EncoderJob:
         return json_sha256(
             {
                 "trainer": TRAINER,
-                "embedder": self.embedder.identity,
+                self.base.kind: self.base.identity,
                 **self.objective.content(),
                 "rows": self.rows,
                 "settings": asdict(self.settings),
@@ -85,6 +86,6 @@ def no_memory(what: str, job: EncoderJob) -> ModelError:
     """The error of a training that does not fit, with what to change."""
     return ModelError(
         what,
-        where=job.embedder.name,
-        fix="Use a smaller embedder, or close other programs.",
+        where=job.base.name,
+        fix=f"Use a smaller {job.base.kind}, or close other programs.",
     )

@@ -1,9 +1,9 @@
-"""Steps, evaluations and checkpoints of an embedder's training, by transformers' `Trainer`.
+"""Steps, evaluations and checkpoints of a training, by transformers' `Trainer`.
 
 The tables of word and position vectors stay as they are. A few rows say nothing about most words,
-and half of a small embedder's weights are there.
+and half of a small model's weights are there.
 
-A run is a function of embedder, rows, settings and seed. After a kill or Ctrl-C the same call goes
+A run is a function of model, rows, settings and seed. After a kill or Ctrl-C the same call goes
 on from the last checkpoint, to the same weights: the order of the rows is a function of (seed,
 epoch), dropout of (seed, step), and checkpoints are Assay's own, since `Trainer` would pickle.
 """
@@ -40,7 +40,7 @@ VALIDATION_ROWS = 64
 """Whose loss is computed at once."""
 POINTS_PER_EPOCH = 10
 BODY = "body."
-"""What the names of the embedder's weights begin with in a checkpoint."""
+"""What the names of the model's weights begin with in a checkpoint."""
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _COPIES = 5  # of what is trained: weight, gradient, two moments, and one in a checkpoint's making
 
@@ -52,22 +52,22 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
         self.started = self.saved = time.monotonic()
         self.job, self.settings = job, job.settings
         self.folder, self.key = folder, key
-        body = job.embedder.copy_model().to(best_device())
+        body = job.base.copy_model().to(best_device())
         for module in body.modules():
             if isinstance(module, nn.Embedding):
                 module.requires_grad_(False)
-        self.model = job.objective.open(job.embedder, body).to(best_device())
+        self.model = job.objective.open(job.base, body).to(best_device())
         self.rows = self.model.rows
         if not self.rows:
             raise DataError(
-                "no row is left to train the embedder on.",
+                f"no row is left to train the {job.base.kind} on.",
                 fix="Add rows of a weight above 0; documents that they name must have text.",
             )
         self.parameters = adapters.trainable(self.model)
         inner = [p for name, p in self.parameters.items() if name.startswith(BODY)]
         if not inner:
             raise ModelError(
-                "this embedder has no weights that can be trained.", where=job.embedder.name
+                f"this {job.base.kind} has no weights that can be trained.", where=job.base.name
             )
         needed, free = 4 * _COPIES * sum(map(torch.numel, inner)), available_bytes(inner[0].device)
         if needed > free:
@@ -181,8 +181,8 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
         if not math.isfinite(loss):
             raise ModelError(
                 "the loss is no longer a finite number.",
-                where=f"step {state.step + 1}, {self.job.embedder.name}",
-                fix="Use another embedder.",
+                where=f"step {state.step + 1}, {self.job.base.name}",
+                fix=f"Use another {self.job.base.kind}.",
             )
         self.heap.after_step()
         state.step += 1

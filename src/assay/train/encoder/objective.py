@@ -1,32 +1,34 @@
-"""What an embedder is trained on: its rows, and the loss of some of them."""
+"""What a model is trained on: its rows, and the loss of some of them."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from sentence_transformers.util import batch_to_device
 from torch import Tensor, nn
 
 from assay.models.device import best_device
-from assay.models.embed import Embedder
+from assay.models.embed import SentenceModel
+
+Model = TypeVar("Model", bound=SentenceModel, contravariant=True)
 
 
-class Objective(Protocol):
+class Objective(Protocol[Model]):
     """A kind of training and its data, as a value."""
 
     def content(self) -> dict[str, Any]:
         """All that it depends on, JSON-ready; data by their hashes."""
 
-    def open(self, embedder: Embedder, body: nn.Module) -> Loss:
-        """The loss over a copy of the embedder's model, on the device where it is trained."""
+    def open(self, base: Model, body: nn.Module, /) -> Loss:
+        """The loss over a copy of the base's model, on the device where it is trained."""
 
 
 class Loss(nn.Module, ABC):
-    """The embedder's model, and whatever is trained beside it, as `Trainer` takes a model.
+    """The model, and whatever is trained beside it, as `Trainer` takes one.
 
     Attributes:
         rows, judged: what is trained on, what is measured after each epoch; each begins with a
@@ -67,13 +69,13 @@ class Loss(nn.Module, ABC):
         """What is trained beside the body, as groups of an optimiser."""
         return []
 
-    def features(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Tokens of texts, as the embedder itself would make them."""
+    def features(self, texts: Sequence[str | tuple[str, str]]) -> dict[str, Any]:
+        """Tokens of texts, or of pairs of them, as the model itself would make them."""
         prompt = self.body.prompts.get(self.body.default_prompt_name)
         tokens: dict[str, Any] = self.body.preprocess(list(texts), prompt=prompt)
         moved: dict[str, Any] = batch_to_device(tokens, best_device())
         return moved
 
     def vectors(self, features: Mapping[str, Tensor]) -> Tensor:
-        """[texts, dimension] of length 1."""
+        """[texts, dimension] of length 1, by an embedder."""
         return nn.functional.normalize(self.body(dict(features))["sentence_embedding"])

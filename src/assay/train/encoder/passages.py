@@ -28,7 +28,7 @@ SCALE = 20.0
 
 @dataclass(frozen=True, slots=True)
 class PassageText:
-    """A passage as it is embedded."""
+    """A passage as the model reads it."""
 
     document: str
     text: str
@@ -51,7 +51,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Passages:
+class Questions:
     """Questions to learn from; those of other documents choose the epoch."""
 
     train: Sequence[Question]
@@ -60,10 +60,15 @@ class Passages:
     def content(self) -> dict[str, Any]:
         """The hashes of the rows, see `Objective.content`."""
         return {
-            "objective": "passages",
+            "objective": type(self).__name__.lower(),
             "train": json_sha256([asdict(question) for question in self.train]),
             "validation": json_sha256([asdict(question) for question in self.validation]),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Passages(Questions):
+    """What an embedder learns from them: which passage answers which question of a step."""
 
     def open(self, embedder: Embedder, body: nn.Module) -> Loss:
         """The loss over a copy of the embedder's model."""

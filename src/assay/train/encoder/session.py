@@ -1,4 +1,4 @@
-"""An embedder is trained, and what was trained of it is kept."""
+"""An embedder or a cross-encoder is trained, and what was trained of it is kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from assay.models.device import ran_out
-from assay.models.tuned_embedder import SCHEME, keep_tuned
+from assay.models.tuned_encoder import SCHEME, keep_tuned
 from assay.progress import Progress
 from assay.store.store import Store
 from assay.train import checkpoints, sealed
@@ -14,7 +14,7 @@ from assay.train.checkpoints import Point
 from assay.train.encoder.job import EncoderJob, no_memory
 from assay.train.encoder.loop import BODY, EncoderRun
 
-_RESULT = "encoder.json"
+_RESULT = "trained.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,12 @@ class EncoderResult:
     """What a training has made.
 
     Attributes:
-        embedder: name of the trained one, as `open_embedder` takes it.
+        name: of the trained model, as `open_embedder` or `open_reranker` takes it.
         points: the training curve; losses in nats per row.
         seconds: of work, over all processes that took part.
     """
 
-    embedder: str
+    name: str
     points: tuple[Point, ...]
     best_step: int
     seconds: float
@@ -62,8 +62,8 @@ def train_encoder(job: EncoderJob, store: Store) -> EncoderResult:
         for name, tensor in best.items()
         if name.startswith(BODY)
     }
-    embedder = keep_tuned(store, job.embedder, weights, job.rows)
-    result = EncoderResult(embedder, tuple(state.points), state.best_step, state.seconds)
+    name = keep_tuned(store, job.base, weights, job.rows)
+    result = EncoderResult(name, tuple(state.points), state.best_step, state.seconds)
     sealed.write(folder / _RESULT, {"key": key, "result": asdict(result)})
     checkpoints.clear(folder)
     return result
@@ -71,7 +71,7 @@ def train_encoder(job: EncoderJob, store: Store) -> EncoderResult:
 
 def _finished(path: Path, key: str, store: Store, progress: Progress) -> EncoderResult | None:
     body = sealed.read(path, key, progress)
-    if body is None or not store.has(body["result"]["embedder"].removeprefix(SCHEME)):
+    if body is None or not store.has(body["result"]["name"].removeprefix(SCHEME)):
         return None
     return EncoderResult(
         **{**body["result"], "points": tuple(Point(**point) for point in body["result"]["points"])}
