@@ -43,7 +43,7 @@ def test_the_demo_ends_with_what_to_do_next(
     monkeypatch.setattr(output.shutil, "which", lambda _: found)
     monkeypatch.setattr(output.sys, "argv", [".venv/bin/assay", "demo"])
     report = Path("my demo/report.html")
-    output.print_next_steps(Path("my demo"), [report])
+    output.print_next_steps([report])
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     command = "assay" if found else ".venv/bin/assay"
     assert str(report) in lines

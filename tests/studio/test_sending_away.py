@@ -59,7 +59,7 @@ def test_an_admin_agrees_and_both_are_on_record(
         page.get_by_role("button", name="Promote away@1").click()
         # What the page says of a promotion, and the button's own words, stood there before.
         expect(page.locator(".figure", has_text="away@1")).to_be_visible()
-        expect(page.get_by_text("Promoted without a comparison")).to_be_visible()
+        expect(page.get_by_text("Promoted without a comparison: ")).to_be_visible()
     log = {entry.action: entry for entry in entries(workspace.store, workspace.name)}
     assert log["provider.consent"].who == "user:admin"
     assert log["release.sends_away"].details["agent"] == "away@1"

@@ -202,5 +202,5 @@ def test_a_viewer_looks(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "viewer") as visitor:
         page = _open(visitor)
         expect(page.get_by_text("You can view this; only an editor can change it.")).to_be_visible()
-        expect(page.get_by_label("System prompt")).to_be_disabled()
+        expect(page.get_by_role("textbox", name="System prompt")).to_be_disabled()
         expect(page.get_by_role("button", name="Save", exact=True)).to_have_count(0)

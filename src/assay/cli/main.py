@@ -298,7 +298,7 @@ def demo(
     if json:
         as_json(results)
     else:
-        print_next_steps(folder, reports)
+        print_next_steps(reports)
 
 
 def _stopped() -> NoReturn:

@@ -115,14 +115,14 @@ def print_estimate(estimate: Any) -> None:
     )
 
 
-def print_next_steps(demo: Path, reports: Sequence[Path]) -> None:
-    """What to do once the demo is over: read, look around, bring a file."""
+def print_next_steps(reports: Sequence[Path]) -> None:
+    """What to do once the demo is over: read, look around the first job, bring a file."""
     # `make demo` installs it into a folder that no shell looks into.
     assay = "assay" if shutil.which("assay") else shlex.quote(sys.argv[0])
     steps = {
         "Read the reports, which open in a browser:": [str(report) for report in reports],
         "Look around in the studio; it prints a link to open:": [
-            f"{assay} serve --folder {shlex.quote(str(demo))}"
+            f"{assay} serve --folder {shlex.quote(str(reports[0].parent))}"
         ],
         "Now with your own file of inputs and right answers:": [
             f"{assay} init my-job --data FILE",
