@@ -17,7 +17,7 @@ from assay.config import CONFIG_FILE
 from assay.config.yaml_text import edit
 from assay.evaluate.probe import forgetting_of
 from assay.project import open as open_project
-from assay.project.start.demo import open_demo
+from assay.project.start.demo import open_records
 from assay.store.files import write_atomic
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("rehearsal"))
     given = parser.parse_args()
-    path = open_demo(given.folder).root / CONFIG_FILE
+    path = open_records(given.folder).root / CONFIG_FILE
     text = path.read_text("utf-8")
     text = edit(text, {"data.train_rows": given.rows, "data.holdout_rows": 120})
     for share in given.shares:

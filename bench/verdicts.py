@@ -23,7 +23,7 @@ from assay.cli.progress import Terminal
 from assay.compare.report import wording, worth
 from assay.compare.result import Result
 from assay.config import CONFIG_FILE
-from assay.project.start.demo import open_demo
+from assay.project.start.demo import open_records
 from assay.project.start.init import Choices
 from assay.store.files import write_atomic, write_atomic_lines, write_json
 
@@ -158,7 +158,7 @@ def make(
     """The project of a job; opened when it is there. `most`: other training rows than the job's."""
     root = folder / name
     if name == DEMO:
-        return open_demo(root, terminal)
+        return open_records(root, terminal)
     if (root / CONFIG_FILE).exists():
         return project.open(root)
     rows, train_rows, edits = JOBS[name]

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 AT_ONCE_S = 1.0
-"""What is done of a task by then was done before."""
+"""What a task reports within this time of its start was done by an earlier run."""
 
 
 class Task(Protocol):

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from assay.agent.agent import Agent
 from assay.agent.texts import InvalidAgentError, as_yaml, parse
-from assay.agent.versions import AgentVersion, as_version, find_version, user
+from assay.agent.versions import AgentVersion, as_version, find_version, name_agents, user
 from assay.errors import NotFoundError, StateError
 from assay.store.store import Store
 from assay.store.tables import AgentRow, AgentTextRow, AgentVersionRow
@@ -73,13 +73,7 @@ def read(store: Store, name: str) -> Draft:
     with store.session() as session:
         row = _newest(session, name)
         if row is None:
-            names = session.scalars(select(AgentVersionRow.name).distinct().limit(20)).all()
-            raise NotFoundError(
-                f"there is no agent {name!r}.",
-                fix=f"There are: {', '.join(sorted(names))}."
-                if names
-                else "There are no agents yet. `assay compare` creates some.",
-            )
+            raise NotFoundError(f"there is no agent {name!r}.", fix=name_agents(session))
         return _draft(session, row)
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from assay.agent.agent import Agent
 from assay.errors import AssayError, NotFoundError, UsageError
@@ -129,15 +130,16 @@ def find_version(store: Store, label: str) -> AgentVersion:
         newest = session.scalar(
             select(func.max(AgentVersionRow.version)).where(AgentVersionRow.name == name)
         )
-        names = session.scalars(select(AgentVersionRow.name).distinct().limit(20)).all()
-    raise NotFoundError(
-        f"there is no agent {label}.",
-        fix=f"{name} has versions 1 to {newest}."
-        if newest
-        else f"There are: {', '.join(sorted(names))}."
-        if names
-        else "There are no agents yet. `assay compare` creates some.",
-    )
+        fix = f"{name} has versions 1 to {newest}." if newest else name_agents(session)
+    raise NotFoundError(f"there is no agent {label}.", fix=fix)
+
+
+def name_agents(session: Session) -> str:
+    """Which agents there are, as a sentence for who has named another."""
+    names = session.scalars(select(AgentVersionRow.name).distinct().limit(20)).all()
+    if not names:
+        return "There are no agents yet. `assay compare` creates some."
+    return f"There are: {', '.join(sorted(names))}."
 
 
 def as_version(row: AgentVersionRow) -> AgentVersion:

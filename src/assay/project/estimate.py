@@ -123,7 +123,7 @@ def machine_flops() -> float:
 
 
 def flops_of(found: Products) -> float:
-    """The same of products that were measured."""
+    """Of measured products: bfloat16's where it is native, else what float32's are worth."""
     if found.bfloat16 is not None and native_bfloat16("cpu"):
         return found.bfloat16
     return FLOAT32_WORTH * found.float32

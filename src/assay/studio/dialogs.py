@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from nicegui import ui
 from nicegui.elements.mixins.validation_element import ValidationElement
@@ -26,15 +26,7 @@ def notify(text: str) -> None:
 
 def advise(text: str) -> None:
     """Show a notice of something that was not done, or not as a person may think."""
-    ui.notify(
-        text,
-        type="warning",
-        timeout=ERROR_MS,
-        close_button="Close",
-        multi_line=True,
-        position="top",
-        classes="notice",
-    )
+    _notify_at_length(text, "warning")
 
 
 def show_error(error: Exception) -> None:
@@ -43,15 +35,20 @@ def show_error(error: Exception) -> None:
     if isinstance(error, SignedOutError):
         ui.navigate.reload()
     elif isinstance(error, AssayError):
-        ui.notify(
-            str(error),
-            type="negative",
-            timeout=ERROR_MS,
-            close_button="Close",
-            multi_line=True,
-            position="top",
-            classes="notice",
-        )
+        _notify_at_length(str(error), "negative")
+
+
+def _notify_at_length(text: str, kind: Literal["warning", "negative"]) -> None:
+    """A notice that says what to do: it stays while it is read, and can be closed."""
+    ui.notify(
+        text,
+        type=kind,
+        timeout=ERROR_MS,
+        close_button="Close",
+        multi_line=True,
+        position="top",
+        classes="notice",
+    )
 
 
 @contextmanager

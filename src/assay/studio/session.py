@@ -27,7 +27,7 @@ Refresh = Callable[[], Awaitable[None]]
 IN_STUDIO = {
     "`assay data renew-holdout FILE`": "new examples on the page Data",
     "`assay data approve`": "the page Data",
-    "`assay data check FILE`": "“Look at other files” on the page Data",
+    "`assay data check FILE`": "“Check or convert other files” on the page Data",
     "`assay data check`": "the page Data",
     "`assay compare`": "a comparison",
     "`assay models list`": "the page Models",

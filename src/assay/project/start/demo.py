@@ -81,7 +81,7 @@ def open_demos(folder: Path, progress: Progress = SILENT) -> Iterator[Project]:
         raise UsageError(f"{folder} holds something else.", fix="Choose another folder.")
     folder.mkdir(parents=True, exist_ok=True)
     yield open_desks(folder / DESKS, progress)
-    yield open_demo(folder / RECORDS, progress)
+    yield open_records(folder / RECORDS, progress)
     yield open_handbook(folder / HANDBOOK, progress)
 
 
@@ -116,7 +116,7 @@ def _tickets() -> list[dict[str, Any]]:
     return [json_reader.read(line) for line in lines]
 
 
-def open_demo(folder: Path, progress: Progress = SILENT) -> Project:
+def open_records(folder: Path, progress: Progress = SILENT) -> Project:
     """The second job at `folder`: a message and its record. Made when it is not there, else opened.
 
     Raises:
