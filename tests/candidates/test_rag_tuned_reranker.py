@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,10 @@ from pydantic import ValidationError
 from tests.candidates.test_rag_tuned import (
     DOCUMENTS,
     ROOMS,
-    TOLD,
     VOCABULARY,
     check_fresh_process,
     make,
+    rows,
     subjects,
 )
 from tests.models.tiny_cross_encoder import write_cross_encoder
@@ -25,30 +26,45 @@ from assay.candidates.shared import documents, reranker, retriever
 from assay.candidates.shared.retriever import LEAST_NAMED
 from assay.candidates.spec import Sizes
 from assay.config import KnowledgeSection
+from assay.example import Example
 from assay.knowledge import base
 from assay.models.tuned_encoder import SCHEME
 
-LOGGED = "of these the now keep some behind a door"
-SEED = 0
-"""Of a cross-encoder that prefers the old documents before it is trained."""
+KEPT, LOGGED = "we keep", "now please"
+"""What tells a document that answers from the old one beside it, which comes first by meaning: its
+two words are in every question. No subject tells the two apart, so whoever has learned the rule on
+some documents knows it of all, and it shows on those that were held out."""
+SEED = 2
+"""Of a cross-encoder that puts the old documents first, too, before it is trained. Each of six
+seeds learned the rule from so many rows at this rate; from fewer at a higher one, not each."""
+
+
+def asked(part: str, every: int, each: int) -> tuple[Example, ...]:
+    """As `rows`, about the document's own word."""
+    return tuple(
+        replace(row, messages=Example.of(f"{own} {own} {own} now please", row.output).messages)
+        for row in rows(part, every, each)
+        for own in [subjects(int(row.id.split("-")[1]))[0]]
+    )
 
 
 def make_reranked(folder: Path, patch: pytest.MonkeyPatch) -> Context:
-    """As `make`, but beside each document lies an old one that is more like a question and is never
-    the one that answers. The embedder learns next to nothing; the two best passages are read."""
+    """As `make`, but beside each document lies an old one, and the two best passages are read.
+
+    The embedder learns next to nothing: it finds both, the old one first.
+    """
     patch.setattr(base, "POOL", 2)
     patch.setattr(documents, "_DEEP", 2)
     patch.setattr(retriever, "REFERENCE_RATE", 1e-7)
-    patch.setattr(reranker, "REFERENCE_RATE", 1e-2)
+    patch.setattr(reranker, "REFERENCE_RATE", 3e-3)
     reads = write_cross_encoder(folder / "reads", seed=SEED, text=VOCABULARY)
     context = make(folder, patch, modes=["dense"], rerank=str(reads))
     for number in range(DOCUMENTS):
-        own, *shared = subjects(number)
-        about = " ".join([own] * 4 + shared)
-        for name, words, room in (("", TOLD, number), ("old", LOGGED, number + 1)):
+        about = " ".join(subjects(number)[:1] * 6)
+        for name, words, room in (("", KEPT, number), ("old", LOGGED, number + 1)):
             file = folder / "docs" / f"{name}{number}.md"
             file.write_text(f"{about} {words} door {ROOMS[room % 4]}.")
-    return context
+    return replace(context, train=asked("train", 1, 10), validation=asked("validation", 2, 1))
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +83,10 @@ def test_it_takes_part_where_it_gains_on_held_out_documents(
     assert (knowledge.rerank or "").startswith(SCHEME)
     measured = {one.setting: one.score for one in made.tried}
     about = f"of {LEAST_NAMED} questions about held-out documents, by meaning"
+    assert measured[f"hit@5 {about}, after training"] == 1, "both are found by meaning"
     for name in ("hit@1", "ndcg@10"):
         after = measured[f"{name} {about} and reranked, after training"]
+        assert after == 1, "the rule holds for documents of which no question was trained on"
         assert after > measured[f"{name} {about} and reranked, before training"]
         assert after > measured[f"{name} {about}, after training"]
     [untrained, trained] = [one for one in made.tried if one.setting.startswith("reranked")]
