@@ -4,7 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 TESTS := $(VENV)/installed-tests
-INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+# uv is faster, but knows nothing of pip's settings: it is told of the environment's, and where it fails pip goes on.
+PINNED := --quiet --constraint constraints.txt --editable
+UV := $(shell command -v uv 2>/dev/null)
+UV_SETTINGS := $(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}") \
+  $(if $(PIP_EXTRA_INDEX_URL),UV_INDEX="$${UV_INDEX:-$$PIP_EXTRA_INDEX_URL}") \
+  $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}")
+install = $(if $(UV),$(UV_SETTINGS) $(UV) pip install --python $(BIN)/python $(PINNED) $(1) ||) \
+  $(BIN)/python -m pip install $(PINNED) $(1)
 DEMO_DIR ?= demo
 PYTEST := $(BIN)/python -m pytest
 FIGURES := $(VENV)/figures.jsonl
@@ -46,13 +53,13 @@ install: $(TESTS)  ## .venv with the assay command, test dependencies and the st
 $(STAMP): pyproject.toml constraints.txt  # the product, and the starter models
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assay needs Python 3.11 or newer, such as: make PYTHON=python3.12 demo")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) .
+	$(call install,.)
 	$(BIN)/assay models pull smollm2-135m-instruct
 	$(BIN)/assay models pull all-minilm-l6-v2
 	touch $(STAMP)
 
 $(TESTS): $(STAMP)  # what tests, checks and benches need beside it
-	$(INSTALL) '.[test]'
+	$(call install,'.[test]')
 	touch $(TESTS)
 
 clean:  ## the installed environment and the demo

@@ -279,8 +279,12 @@ _CORPUS = (
 @cache
 def tokenizer_of(name: str) -> Any:
     """The tokenizer of a family, with its template. Shared: do not change it."""
-    family = FAMILIES[name]
-    backend = _sentencepiece(name) if family.sentencepiece else _byte_level(family.split)
+    return tokenizer_for(FAMILIES[name])
+
+
+def tokenizer_for(family: Family) -> Any:
+    """A new tokenizer of a family, with its template."""
+    backend = _sentencepiece(family.name) if family.sentencepiece else _byte_level(family.split)
     backend.add_special_tokens(
         [
             AddedToken(t, special=True, normalized=False, rstrip=t in family.stripping)

@@ -88,6 +88,28 @@ def test_weights_that_do_not_fit_their_config(model_folder: Path) -> None:
         load(str(model_folder))
 
 
+def test_tensors_that_lack_or_are_left_over(model_folder: Path) -> None:
+    """transformers would make numbers up, or leave them out. Code that is named is never run."""
+    from safetensors.torch import load_file, save_file
+
+    weights, config = model_folder / "model.safetensors", model_folder / "config.json"
+    whole, plain = load_file(weights), json.loads(config.read_text())
+    named = {"AutoModelForCausalLM": "modeling_llama.LlamaForCausalLM"}
+    (model_folder / "modeling_llama.py").write_text("raise SystemExit('it has run')")
+    config.write_text(json.dumps({**plain, "auto_map": named}))
+    load(str(model_folder))
+    more = {**whole, "model.layers.0.extra.weight": whole["model.norm.weight"].clone()}
+    save_file(more, weights, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"1 tensors differ, such as model\.layers\.0\.extra"):
+        load(str(model_folder))
+    config.write_text(json.dumps(plain))
+    load(str(model_folder))
+    less = {name: tensor for name, tensor in whole.items() if name != "model.norm.weight"}
+    save_file(less, weights, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"1 tensors differ, such as model\.norm"):
+        load(str(model_folder))
+
+
 def test_no_tokenizer(model_folder: Path) -> None:
     for file in model_folder.glob("tokenizer*"):
         file.unlink()
@@ -173,6 +195,9 @@ def test_fetched_weights_that_changed_are_noticed(model_folder: Path) -> None:
         ({"max_position_embeddings": 8192}, 8192),
         ({"n_positions": 1024}, 1024),
         ({"text_config": {"max_position_embeddings": 77}}, 77),
+        # Of Gemma 3 4B: what the file does not say, transformers does.
+        ({"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}}, 131072),
+        ({"model_type": "no-such-thing"}, 2048),
         ({}, 2048),
     ],
 )

@@ -34,6 +34,37 @@ def test_code_of_its_own_is_refused(model_folder: Path, name: str) -> None:
         pull(str(model_folder))
 
 
+OWN = {
+    "AutoConfig": "configuration_llama.LlamaConfig",
+    "AutoModelForCausalLM": "someone/model--modeling_llama.LlamaForCausalLM",
+    "AutoTokenizer": "someone/other-model",
+}
+
+
+@pytest.mark.parametrize(
+    ("named", "taken"),
+    [
+        (OWN, True),
+        ({**OWN, "AutoModelForCausalLM": "modeling_llama.BetterLlamaForCausalLM"}, False),
+        ({**OWN, "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"}, False),
+        ({**OWN, "AutoTokenizer": "tokenization_llama.OwnTokenizer"}, False),
+        ({**OWN, "AutoModel": "modeling_llama.LlamaModel"}, False),
+        ({"AutoConfig": ["configuration_llama.LlamaConfig"]}, False),
+        (["modeling_llama.LlamaForCausalLM"], False),
+    ],
+)
+def test_code_that_has_become_part_of_transformers_is_not_needed(
+    model_folder: Path, named: object, taken: bool
+) -> None:
+    """As Phi-3 and Phi-4-mini name it still."""
+    change(model_folder / "config.json", auto_map=named)
+    if taken:
+        assert pull(str(model_folder)) == model_folder
+    else:
+        with pytest.raises(ModelError, match="needs its own code"):
+            pull(str(model_folder))
+
+
 @pytest.mark.parametrize("kind", ["no-such-thing", "t5", None])
 def test_architecture_that_does_not_continue_text_is_refused(
     model_folder: Path, kind: str | None

@@ -6,15 +6,20 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from assay.errors import ModelError, first_line
 from assay.models.quiet import silent_libraries
 
-_WANTED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*")
+_WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
+_UNWANTED = ["*/*", "consolidated*", "*.onnx"]
 SECONDS = 5.0
 """That an answer of the hub is waited for, where only its being there is asked."""
-_UNWANTED = ("*/*", "consolidated*", "*.onnx")
+ANSWER_SECONDS = 30.0
+"""That it may be silent when it is asked about a model; its client would wait for ever."""
+_REMAINS = "*." + 8 * "[0-9a-f]" + ".incomplete"
+"""Half files of a client that was killed, under random names that no client knows again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,7 @@ class HubModel:
 
     Attributes:
         revision: the commit that is its newest now, which is fetched whatever comes meanwhile.
+        download_bytes: of the files that are fetched.
         licence: as its card states it; None: it does not.
     """
 
@@ -35,42 +41,68 @@ def check(ref: str) -> HubModel:
     """Ask the hub about `ref` before anything is fetched.
 
     Raises:
-        ModelError: the hub cannot be reached, knows no such model, wants a login, or has pickled
-            weights only.
+        ModelError: the hub cannot be reached, knows no such model, wants a login or consent to
+            terms, or has pickled weights only.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, hf_hub_url
 
+    api = HfApi()
     with _explained(ref):
-        info = HfApi().model_info(ref, files_metadata=True)
+        info = api.model_info(ref, files_metadata=True, timeout=ANSWER_SECONDS)
     files = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-    if not any("/" not in name and name.endswith(".safetensors") for name in files):
+    wanted = [name for name in files if _matches(name, _WANTED) and not _matches(name, _UNWANTED)]
+    if not any(name.endswith(".safetensors") for name in wanted):
         pickles = [n for n in files if n.endswith((".bin", ".pt", ".pth", ".ckpt"))]
         what = (
             f"its weights are pickles ({pickles[0]}), which can run code when opened; Assay loads "
             "safetensors only."
             if pickles
-            else "it contains no safetensors weights."
+            else "it contains no safetensors weights in the form that transformers reads."
         )
         raise ModelError(what, where=ref, fix="Use a version of the model with *.safetensors.")
-    size = sum(size for name, size in files.items() if "/" not in name)
-    return HubModel(info.sha, size, getattr(info.card_data, "license", None))
+    if info.gated:  # its files are listed to everybody and given to few
+        with _explained(ref):
+            api.get_hf_file_metadata(url=hf_hub_url(ref, wanted[0], revision=info.sha))
+    licence = getattr(info.card_data, "license", None)
+    return HubModel(info.sha, sum(files[name] for name in wanted), licence)
+
+
+def _matches(name: str, patterns: list[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def fetch(ref: str, folder: Path, revision: str | None) -> None:
     """Download the files of `ref` into `folder`; whole files that are there already are kept.
 
-    Raises:
-        ModelError: see `check`.
-    """
-    from huggingface_hub import snapshot_download
+    The client compares sizes alone, so every file is held against its hash here: a large one
+    against its sha256, a small one against its name in git.
 
+    Raises:
+        ModelError: see `check`; or a file is not what the hub says it is, which removes it.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    for remains in (folder / ".cache").rglob(_REMAINS):
+        remains.unlink()
     with silent_libraries(), _explained(ref):
         snapshot_download(
             ref,
             revision=revision,
             local_dir=folder,
-            allow_patterns=list(_WANTED),
-            ignore_patterns=list(_UNWANTED),
+            allow_patterns=_WANTED,
+            ignore_patterns=_UNWANTED,
+        )
+        found = HfApi().verify_repo_checksums(ref, revision=revision, local_dir=folder)
+    wrong = [mismatch["path"] for mismatch in found.mismatches]
+    for name in wrong:
+        (folder / name).unlink()
+    if wrong:
+        raise ModelError(
+            f"what was sent is not what the hub announced ({', '.join(wrong)}: other hash); it was "
+            "not kept.",
+            where=ref,
+            fix="Try again, which fetches these files anew. If it stays so, something between you "
+            "and the hub changes them: do not use this hub or mirror.",
         )
 
 
@@ -95,48 +127,55 @@ def state() -> str:
 @contextmanager
 def _explained(ref: str) -> Iterator[None]:
     """Every way in which the hub says no, in plain words."""
+    try:
+        yield
+    except Exception as error:  # of whichever HTTP client it uses, and what it makes of nonsense
+        if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
+            raise  # of this machine, such as a full disk
+        what, fix = _explanation(error)
+        raise ModelError(what, where=ref, fix=fix) from None
+
+
+def _explanation(error: Exception) -> tuple[str, str | None]:
+    """What the hub's client means by an error, and what to do."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
         RepositoryNotFoundError,
+        RevisionNotFoundError,
     )
 
-    # What the hub's HTTP client (requests, httpx; it changed) derives all its failures from.
-    http_error: type[BaseException] = HfHubHTTPError.__bases__[0]
-
-    try:
-        yield
-    except GatedRepoError:
-        raise ModelError(
+    if isinstance(error, GatedRepoError):
+        return (
             "this model is available only to hub accounts that have accepted its terms.",
-            where=ref,
-            fix="Accept the terms on its page, then run `hf auth login` or set HF_TOKEN.",
-        ) from None
-    except RepositoryNotFoundError:
-        raise ModelError(
+            "Accept the terms on its page, then run `hf auth login` or set HF_TOKEN.",
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return (
             "the hub has no such model, or it is private.",
-            where=ref,
-            fix="Check the spelling; for a private model set HF_TOKEN. A local folder is given "
+            "Check the spelling; for a private model set HF_TOKEN. A local folder is given "
             "as a path that exists.",
-        ) from None
-    except HFValidationError as error:
-        raise ModelError(f"this is not a hub id ({error}).", where=ref) from None
-    except (
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        http_error,
-        ConnectionError,
-    ) as error:
-        raise ModelError(
-            f"the hub cannot be reached ({first_line(error)}).",
-            where=ref,
-            fix="Try again with a network, give a local folder or .gguf file as the model, or use "
-            "the starter model smollm2-135m-instruct.",
-        ) from None
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return (
+            "the hub no longer has the commit that it named as the newest.",
+            "Try again, which asks for the newest commit anew.",
+        )
+    if isinstance(error, HFValidationError):
+        return f"this is not a hub id ({error}).", None
+    if isinstance(error, HfHubHTTPError) and error.response.status_code == 401:
+        return (
+            "the hub does not accept your token.",
+            "Run `hf auth login`, set another HF_TOKEN, or unset it for a model that is public.",
+        )
+    answered = isinstance(error, HfHubHTTPError | ValueError | KeyError | TypeError)
+    what = "does not answer as a hub does" if answered else "cannot be reached"
+    return (
+        f"the hub {what} ({first_line(error.__cause__ or error)}).",
+        "Try again with a network (files that came whole are kept), give a local folder or .gguf "
+        "file as the model, or use the starter model smollm2-135m-instruct.",
+    )
 
 
 def licence(folder: Path) -> str | None:

@@ -77,12 +77,13 @@ def load(
     tokenizer, limit = _tokenizer(folder)
     try:
         with exclusive_loading():
-            model = AutoModelForCausalLM.from_pretrained(
+            model, loading = AutoModelForCausalLM.from_pretrained(
                 source,
                 dtype=getattr(torch, dtype),
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
+                output_loading_info=True,
             )
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         raise ModelError(
@@ -90,6 +91,7 @@ def load(
             where=str(source),
             fix="Fetch it again, or use another model.",
         ) from None
+    _check_fit(source, loading)
     if adapter is not None:
         model = _with_adapter(model, adapter)
     return LoadedModel(
@@ -100,6 +102,24 @@ def load(
         context_length=limit,
         dtype=dtype,
     )
+
+
+def _check_fit(folder: Path, loading: dict[str, Any]) -> None:
+    """Refuse what transformers would fill with random numbers, or leave out, without a word.
+
+    Weights that are left over are common and harmless (of a picture tower, of training), unless the
+    architecture was written for this model first and transformers' is only called the same.
+    """
+    lacking = set(loading["missing_keys"])
+    if read_json(folder / "config.json").get("auto_map"):
+        lacking |= set(loading["unexpected_keys"])
+    if lacking:
+        raise ModelError(
+            f"the weights are not those of its architecture as transformers knows it: "
+            f"{len(lacking)} tensors differ, such as {min(lacking)}.",
+            where=str(folder),
+            fix="Fetch it again, or use another model.",
+        )
 
 
 def load_tokenizer(ref: str, progress: Progress = SILENT) -> tuple[Any, int]:
@@ -135,14 +155,32 @@ def _tokenizer(folder: Path) -> tuple[Any, int]:
 
 
 def context_length(config: dict[str, Any]) -> int:
-    """Tokens the model can attend to, from its config.json (nested for multimodal models)."""
+    """Tokens the model can attend to, from its config.json (nested for multimodal models).
+
+    What the file leaves out is what transformers takes for granted, as it is for Gemma 3 4B.
+    """
     text = config.get("text_config")
     inner: dict[str, Any] = text if isinstance(text, dict) else config
+    return _positions({**config, **inner}) or _positions(_defaults(config)) or 2048
+
+
+def _positions(fields: dict[str, Any]) -> int | None:
     for key in ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx"):
-        value = inner.get(key, config.get(key))
+        value = fields.get(key)
         if isinstance(value, int) and value > 0:
             return value
-    return 2048
+    return None
+
+
+def _defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the text part with all that transformers adds."""
+    from transformers import AutoConfig
+
+    try:
+        fields: dict[str, Any] = AutoConfig.for_model(**config).get_text_config().to_dict()
+    except (ValueError, KeyError, TypeError):  # no architecture that it knows
+        return {}
+    return fields
 
 
 def weights_sha256(folder: Path) -> str:

@@ -127,7 +127,7 @@ def check_folder(folder: Path, *, causal: bool = True) -> dict[str, Any]:
         ("config.json", config),
         (tokenizer.name, read_json(tokenizer) if tokenizer.exists() else {}),
     ):
-        if content.get("auto_map"):
+        if content.get("auto_map") and not (content is config and _is_built_in(config)):
             raise ModelError(
                 "this model needs its own code (auto_map), which Assay never runs.",
                 where=str(folder / name),
@@ -137,6 +137,30 @@ def check_folder(folder: Path, *, causal: bool = True) -> dict[str, Any]:
     if causal:
         _check_architecture(folder, config)
     return config
+
+
+def _is_built_in(config: dict[str, Any]) -> bool:
+    """Whether the code that auto_map names is long part of transformers, which then runs its own.
+
+    Phi-3 and Phi-4-mini, say, still name the files that they were published with: the same classes
+    for the same architecture. Another class, or one for another purpose, is code of the model's.
+    """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    kind, named = config.get("model_type"), config["auto_map"]
+    if not isinstance(named, dict) or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return False
+    known = {
+        "AutoConfig": CONFIG_MAPPING_NAMES[kind],
+        "AutoModelForCausalLM": MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[kind],
+    }
+    classes = {name: str(place).rpartition(".") for name, place in named.items()}
+    # A tokenizer is read from its own files; where no class is named, it is that of another model.
+    return all(
+        found == known.get(name) or (name == "AutoTokenizer" and not dot)
+        for name, (_, dot, found) in classes.items()
+    )
 
 
 def _check_architecture(folder: Path, config: dict[str, Any]) -> None:
