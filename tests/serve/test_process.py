@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from assay.errors import UsageError
+from assay.errors import AssayError, UsageError
 from assay.project.workspace import Workspace
 from assay.serve.server import is_loopback, serve
 from tests.serve.process import ASSAY, Server, server
@@ -221,6 +222,23 @@ def test_plain_http_stays_on_this_machine(tmp_path: Path) -> None:
     assert is_loopback("127.0.0.1")
     assert is_loopback("::1")
     assert not is_loopback("example.org")
+
+
+def test_a_port_that_is_taken_is_a_sentence_with_what_to_do(tmp_path: Path) -> None:
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(AssayError, match=f"127.0.0.1:{port}: .*give another --port"):
+            serve(Workspace(tmp_path), ScriptedEngines(), said.append, port=port)
+    with pytest.raises(AssayError, match="Give --host an address of this machine"):
+        serve(
+            Workspace(tmp_path),
+            ScriptedEngines(),
+            said.append,
+            host="192.0.2.1",
+            insecure_http=True,
+        )
+    assert not said
 
 
 @slow

@@ -16,6 +16,7 @@ from assay.log_lines import printable
 if TYPE_CHECKING:
     from assay.project.machine import Machine
 
+UNOWNED = "of no package: read it, and remove it if you did not put it there"
 OF_PRODUCTS = re.compile("avx|amx|fma|neon|sve|bf16|DEFAULT")
 
 
@@ -54,14 +55,15 @@ def doctor(
             "libraries": ", ".join(f"{k} {v or 'missing'}" for k, v in found.libraries.items()),
             "processor": found.processor,
             "instruction sets": ", ".join(filter(OF_PRODUCTS.search, found.instructions)),
-            "restricted by": ", ".join(f"{k}={v}" for k, v in found.limits.items()),
-            "cores and threads": f"{found.cores} cores, {found.threads} threads per product",
+            "restricted by": _describe_limits(found),
+            "cores and threads": f"{found.cores} cores, {found.threads} threads per product"
+            + (f"; unset {found.thread_limit} to use all" if found.thread_limit else ""),
             "device": found.device,
             "number format": f"{found.number_format}; matrix products: {', '.join(speeds)}",
             "measurements in": str(found.remembered_in),
             "waiting threads": waiting,
             "run at each start": ", ".join(
-                f"{printable(file)} ({package or 'not part of a package; check it'})"
+                f"{printable(file)} ({package or UNOWNED})"
                 for file, package in found.startup_code.items()
             ),
             "free memory": f"{decimal(found.memory_bytes)}: enough to fine-tune up to about "
@@ -78,6 +80,12 @@ def doctor(
         print("\n".join(["", *found.problems]) if found.problems else "\nNo problems found.")
     if found.problems:
         raise typer.Exit(1)
+
+
+def _describe_limits(found: Machine) -> str:
+    """The variables that make products slow on purpose; none: nothing is said."""
+    set_to = ", ".join(f"{name}={value}" for name, value in found.limits.items())
+    return f"{set_to}; unset to use all instructions" if set_to else ""
 
 
 def _describe_speed(found: Machine) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from assay import json_reader
 from assay.candidates import registry
 from assay.candidates.building import Context
+from assay.compare.report import curve_frame
 from assay.errors import DataError
 from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench
@@ -61,6 +62,9 @@ class LearningCurve:
             "doubling": asdict(self.doubling) if self.doubling else None,
             "backtest": asdict(self.backtest),
         }
+
+    def _repr_html_(self) -> str:
+        return curve_frame(self.to_dict())
 
 
 def curve_sizes(rows: int) -> list[int]:

@@ -116,11 +116,14 @@ def state() -> str:
     where = constants.ENDPOINT
     without = "starters, local folders and .gguf files work without it"
     if constants.is_offline_mode():
-        return f"{where} is not asked, because HF_HUB_OFFLINE is set; {without}."
+        return f"{where} is not asked, because HF_HUB_OFFLINE is set: unset it to ask; {without}."
     try:
         get_session().head(where, timeout=SECONDS)
     except Exception as error:  # of whichever HTTP client it uses
-        return f"{where} cannot be reached ({first_line(error)}); {without}."
+        return (
+            f"{where} cannot be reached ({first_line(error)}): connect to a network, or name "
+            f"another hub in HF_ENDPOINT; {without}."
+        )
     return f"{where} answers."
 
 

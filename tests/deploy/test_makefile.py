@@ -1,0 +1,90 @@
+"""An installation that cannot go on says so in a sentence, and what to do; the next one goes on."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+OLD = f"""#!{sys.executable}
+import sys
+sys.version_info = (3, 10, 13)
+assert sys.argv[1] == "-c", sys.argv
+exec(sys.argv[2])
+"""
+"""A Python that says it is 3.10, and makes no environment."""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    if shutil.which("make") is None:
+        pytest.skip("needs make")
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def executable(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def environment(checkout: Path, install: str) -> None:
+    """One that has pip already, which does `install`, a line of the shell."""
+    says = f'#!/bin/sh\ncase "$*" in *version*) exit 0;; *) {install};; esac\n'
+    executable(checkout / ".venv" / "bin" / "python", says)
+
+
+def test_an_older_python_is_refused_before_anything_is_made(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = executable(checkout / "python3", OLD)
+    make = ["make", "demo", f"PYTHON={old}"]
+    done = subprocess.run(make, cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "Python 3.11 or newer" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (checkout / ".venv").exists()
+    import setuptools  # noqa: F401  # loaded while the version is the true one
+
+    monkeypatch.setattr(sys, "version_info", (3, 10, 13, "final", 0))
+    with pytest.raises(SystemExit, match=r"Python 3\.11 or newer; this is 3\.10"):
+        runpy.run_path(str(ROOT / "setup.py"))
+
+
+def test_an_installation_that_fails_ends_in_what_to_do(checkout: Path) -> None:
+    environment(checkout, "echo 'ERROR: No matching distribution' >&2; exit 1")
+    make = ["make", "demo", f"PYTHON={sys.executable}"]
+    done = subprocess.run(make, cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "ERROR: No matching distribution\nassay: not everything" in done.stderr
+    assert "run the same command again" in done.stderr
+    assert not (checkout / ".venv" / "installed").exists()
+
+
+def test_ctrl_c_ends_an_installation_in_what_to_do(checkout: Path) -> None:
+    environment(checkout, "echo started; sleep 60")
+    running = subprocess.Popen(
+        ["make", "demo", f"PYTHON={sys.executable}"],
+        cwd=checkout,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline() == "started\n"
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=30)
+    assert running.returncode != 0
+    assert "assay: stopped. Run the same command again to continue." in said
+    assert not (checkout / ".venv" / "installed").exists()
