@@ -119,7 +119,8 @@ class Forecast:
         self._inner, self._told, self._clock = inner, told, clock
         self._began = self._stage_began = clock()
         self._said = told.seconds
-        self._at = 0
+        self._present: Stage | None = told.stages[0]
+        self._ahead = told.stages[1:]
         self._rest_of_training: float | None = None
         self._taken: dict[Work, float] = {}
         self._expected: dict[Work, float] = {}
@@ -131,20 +132,19 @@ class Forecast:
             yield _Watched(self, task, label, total)
 
     def say(self, line: str) -> None:
-        """Print a line."""
+        """Print a line, as `inner` does."""
         self._inner.say(line)
 
     def stage(self, doing: str, candidate: str) -> None:
         """Learn from the stage that ends; another begins."""
-        now, stages = self._clock(), self._told.stages
-        ended = stages[self._at] if self._at < len(stages) else None
+        now, ended = self._clock(), self._present
         took = now - self._stage_began
         # What a model did in an earlier run ends at once, and says nothing of how fast this one is.
         kept = ended is not None and ended.work != "other" and took < AT_ONCE_S
         if ended is not None and ended.doing != "start" and not kept:
             self._taken[ended.work] = self._taken.get(ended.work, 0.0) + took
             self._expected[ended.work] = self._expected.get(ended.work, 0.0) + ended.seconds
-        self._at = self._place(doing, candidate)
+        self._enter(doing, candidate)
         self._stage_began, self._rest_of_training = now, None
         self.consider()
 
@@ -194,23 +194,24 @@ class Forecast:
         return (taken + BELIEVED_S) / (expected + BELIEVED_S)
 
     def _left(self, now: float) -> float:
-        stages = self._told.stages
-        rest = sum(one.seconds * self._factor(one.work) for one in stages[self._at + 1 :])
-        if self._at == len(stages):
+        rest = sum(one.seconds * self._factor(one.work) for one in self._ahead)
+        if self._present is None:
             return rest
-        present: Stage = stages[self._at]
         if self._rest_of_training is not None:
             return rest + self._rest_of_training
-        expected = present.seconds * self._factor(present.work)
+        expected = self._present.seconds * self._factor(self._present.work)
         return rest + max(0.0, expected - (now - self._stage_began))
 
-    def _place(self, doing: str, candidate: str) -> int:
-        """Where it stands among the stages; what is not among them is part of what comes next."""
-        stages = self._told.stages
-        for place in range(self._at, len(stages)):
-            if (stages[place].doing, stages[place].candidate) == (doing, candidate):
-                return place
-        return len(stages) if doing == "end" else self._at
+    def _enter(self, doing: str, candidate: str) -> None:
+        """Make a stage the present one; those before it are over. None is there for what takes no
+        time."""
+        self._present = None
+        if doing == "end":
+            self._ahead = ()
+        for place, one in enumerate(self._ahead):
+            if one.doing == doing and candidate in ("", one.candidate):
+                self._present, self._ahead = one, self._ahead[place + 1 :]
+                return
 
 
 class _Watched:

@@ -220,11 +220,7 @@ class Project:
         )
 
     def estimate(self, progress: Progress = SILENT, pace: Pace | None = None) -> Estimate:
-        """What `compare` will take in time, memory and money, and what it can show.
-
-        Args:
-            pace: as `assay.project.forecast` measures it; None: that of an idle machine.
-        """
+        """What `compare` will take in time (at a measured pace), memory and money, and can show."""
         names = registry.taking_part(self.config)
         sizes = self.sizes(progress)
         manifest = read_manifest(self.split_folder)
