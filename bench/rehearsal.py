@@ -2,8 +2,9 @@
 
     python bench/rehearsal.py [0 0.2 0.4] [--rows 200] [--epochs 3]
 
-The built-in project, one seed: for each share of general rows a version is trained, its score on
-the job's validation rows measured, and the probe of docs/training.md put to base and version.
+The built-in messages and whole records, one seed: for each share of general rows a version is
+trained, its score on the job's validation rows measured, and the probe of docs/training.md put to
+base and version.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from assay.config import CONFIG_FILE
 from assay.config.yaml_text import edit
 from assay.evaluate.probe import forgetting_of
 from assay.project import open as open_project
-from assay.project.start.demo import open_records
 from assay.store.files import write_atomic
+from ferry import open_ferry
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("rehearsal"))
     given = parser.parse_args()
-    path = open_records(given.folder).root / CONFIG_FILE
+    path = open_ferry(given.folder).root / CONFIG_FILE
     text = path.read_text("utf-8")
     text = edit(text, {"data.train_rows": given.rows, "data.holdout_rows": 120})
     for share in given.shares:

@@ -23,9 +23,9 @@ from assay.cli.progress import Terminal
 from assay.compare.report import wording, worth
 from assay.compare.result import Result
 from assay.config import CONFIG_FILE
-from assay.project.start.demo import open_records
 from assay.project.start.init import Choices
 from assay.store.files import write_atomic, write_atomic_lines, write_json
+from ferry import open_ferry
 
 PAGE = Path(__file__).parent.parent / "docs" / "verdicts.md"
 OTHERS = "<!-- Below: made by other scripts, kept. -->"
@@ -149,7 +149,7 @@ CURVES = {
 """The candidate whose learning curve is drawn, and the training rows of its largest size."""
 
 DEMO = "ferry"
-ABOUT_DEMO = "The built-in project as `assay demo` makes it: a passenger's message, its record."
+ABOUT_DEMO = "The built-in messages: a passenger's message, its whole record."
 
 
 def make(
@@ -158,7 +158,7 @@ def make(
     """The project of a job; opened when it is there. `most`: other training rows than the job's."""
     root = folder / name
     if name == DEMO:
-        return open_records(root, terminal)
+        return open_ferry(root, terminal)
     if (root / CONFIG_FILE).exists():
         return project.open(root)
     rows, train_rows, edits = JOBS[name]

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 AT_ONCE_S = 1.0
 """What a task reports within this time of its start was done by an earlier run."""
@@ -31,6 +31,25 @@ class Progress(Protocol):
 
     def say(self, line: str) -> None:
         """Print one line that is not overwritten."""
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A `Progress` that wants to know which stage of a comparison begins."""
+
+    def stage(self, doing: str, candidate: str) -> None:
+        """What was done before has ended."""
+
+
+def begin_stage(progress: Progress, doing: str, candidate: str) -> None:
+    """Tell whoever wants to know that a stage begins.
+
+    Args:
+        doing: "build", "speed", "probe", "inputs", "holdout" or "end".
+        candidate: its name, or "" where it is of none.
+    """
+    if isinstance(progress, Staged):
+        progress.stage(doing, candidate)
 
 
 class _SilentTask:

@@ -1,4 +1,4 @@
-"""The registry and the plain graders: exact, label-accuracy, numeric, regex."""
+"""The registry and the plain graders: exact, contains, label-accuracy, numeric, regex."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def config(*graders: dict[str, Any], **more: Any) -> Config:
 
 def test_the_registry_has_every_grader_that_is_promised() -> None:
     assert set(GRADERS) == {
-        *("exact", "label-accuracy", "numeric", "regex", "json-valid", "schema-valid"),
+        *("exact", "contains", "label-accuracy", "numeric", "regex"),
+        *("json-valid", "schema-valid"),
         *("record-exact", "field-precision", "field-recall", "field-f1", "token-f1", "rouge-l"),
         *("chrf", "terms", "style", "consistency", "judge", "python"),
     }
@@ -213,7 +214,7 @@ def test_answers_by_task() -> None:
     assert parse_answer("json", "maybe") is None
 
 
-# --- exact, numeric, regex
+# --- exact, contains, numeric, regex
 
 
 @pytest.mark.parametrize(
@@ -223,6 +224,24 @@ def test_answers_by_task() -> None:
 def test_exact(answer: str, strict: float, loose: float) -> None:
     assert score("exact", answer, "Yes") == strict
     assert score("exact", answer, "Yes", normalise=True) == loose
+
+
+@pytest.mark.parametrize(
+    ("answer", "fact", "settings", "expected"),
+    [
+        ("A kennel costs 4.50.", "4.50", {}, 1),
+        ("It is 24.50, or 4.505.", "4.50", {}, 0),
+        ("at 6:10", "6", {}, 0),
+        ("a  QUARTER\nof an hour", "a quarter of an hour", {}, 1),
+        ("boxes", "box", {}, 0),
+        ("boxes", "box", {"whole_words": False}, 1),
+        ("20 % is due, then 80 %", "20 %", {}, 1),
+        ("4.50 and much more is to be said of it", "4.50", {"max_words": 8}, 0),
+        ("", "4.50", {}, 0),
+    ],
+)
+def test_contains(answer: str, fact: str, settings: dict[str, Any], expected: float) -> None:
+    assert score("contains", answer, fact, **settings) == expected
 
 
 @pytest.mark.parametrize(

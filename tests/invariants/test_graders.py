@@ -37,6 +37,7 @@ SAYING = WILD.filter(lambda text: bool(text.strip()))
 
 CASES: dict[str, tuple[dict[str, Any], st.SearchStrategy[str]]] = {
     "exact": ({"normalise": True}, WILD),
+    "contains": ({"max_words": 10_000}, WILD),
     "label-accuracy": ({}, st.sampled_from(list(CONTEXT.labels or ()))),
     "numeric": ({"tolerance": 0.01, "relative": 0.1}, NUMBERS),
     "regex": ({"pattern": r"(?s).*"}, WILD),

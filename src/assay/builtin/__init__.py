@@ -8,7 +8,7 @@ from pathlib import Path
 def folder() -> Path:
     """The folder of the built-in project, which holds `tickets.jsonl` and its `README.md`.
 
-    Its second job is there too: `handbook/`, the company's documents, and `questions.jsonl`.
+    Its third job is there too: `handbook/`, the company's documents, and `questions.jsonl`.
     """
     return Path(__file__).parent / "ferry"
 

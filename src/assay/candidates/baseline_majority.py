@@ -14,7 +14,9 @@ SPEC = CandidateSpec(
     title="always the most frequent answer",
     explanation="Always gives the most frequent answer. What everything must beat.",
     family="fitted",
-    estimate=lambda config, sizes: replace(prompted(config, sizes), answered_by="classifier"),
+    estimate=lambda config, sizes: replace(
+        prompted(config, sizes), answered_by="classifier", fitted=False
+    ),
     baseline=True,
     floor=True,
 )

@@ -31,9 +31,8 @@ MOST_CHARACTERS = 20_000_000
 
 def estimate(config: Config, sizes: Sizes) -> Workload:
     """Every row of train and validation is embedded once, each of the holdout when it is asked."""
-    return Workload(
-        (), 0.0, answered_by="classifier", embedded=sizes.train + sizes.validation + sizes.holdout
-    )
+    rows = sizes.train + sizes.validation + sizes.holdout
+    return Workload((), 0.0, answered_by="classifier", embedded=rows, fitted=False)
 
 
 SPEC = CandidateSpec(

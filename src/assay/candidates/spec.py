@@ -138,6 +138,7 @@ class Workload:
         answer_tokens: mean tokens of one answer, its end included.
         answered_by: the project's model, a provider, or a classifier that takes next to no time.
         embedded: rows that are embedded.
+        fitted: whether a classifier is fitted, in seconds, where no language model answers.
         searched: answers that are asked for beside those on validation, to choose a prompt.
         trained: mean length of a row that is trained on, in lengths of an example with its system
             prompt; 0 where no language model is trained.
@@ -147,6 +148,7 @@ class Workload:
     answer_tokens: float
     answered_by: Literal["model", "provider", "classifier"] = "model"
     embedded: int = 0
+    fitted: bool = True
     searched: int = 0
     trained: float = 0.0
 

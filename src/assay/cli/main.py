@@ -42,6 +42,7 @@ from assay.config import STARTER_MODEL
 from assay.errors import AssayError, UsageError
 from assay.interpreter import keep_folder_off_paths
 from assay.interrupt import heard
+from assay.progress import Progress
 from assay.store.files import is_full
 
 INTERRUPTED = 130
@@ -214,6 +215,7 @@ def compare(
     """Compare all candidates on the locked holdout and recommend one."""
     from assay import project
     from assay.compare.report.terminal import print_result
+    from assay.project.forecast import Forecast, measure_pace
 
     outside: dict[str, Path] = {}
     for item in predictions or ():
@@ -223,8 +225,11 @@ def compare(
         outside[name] = Path(file)
     terminal = Terminal()
     opened = project.open(folder)
+    progress: Progress = terminal
     if not json:
-        print_estimate(opened.estimate())
+        estimate = opened.estimate(pace=measure_pace())
+        print_estimate(estimate)
+        progress = Forecast(terminal, estimate)
     comparison = ask_consent(
         lambda agreed: opened.compare(
             predictions=outside,
@@ -233,7 +238,7 @@ def compare(
             trust_code=trust_code,
             redact=redact,
             consent=agreed,
-            progress=terminal,
+            progress=progress,
         ),
         consent,
     )
@@ -282,14 +287,18 @@ def demo(
     from assay import project
     from assay.cli.output import print_next_steps
     from assay.compare.report.terminal import print_result
+    from assay.project.forecast import Forecast, measure_pace
 
     terminal = Terminal()
     results, reports = [], []
-    for opened in project.open_demos(folder, progress=terminal):
-        estimate = opened.estimate()
+    jobs = project.DemoJobs(folder, measure_pace(), terminal)
+    for opened in jobs:
+        estimate = opened.estimate(pace=jobs.pace)
         if not json:
             print_estimate(estimate)
-        comparison = opened.compare(reason="assay demo", progress=terminal)
+        forecast = Forecast(terminal, estimate)
+        comparison = opened.compare(reason="assay demo", progress=forecast)
+        jobs.learn(forecast.pace())
         results.append(comparison.result.model_dump(mode="json"))
         reports.append(comparison.report)
         if not json:

@@ -20,7 +20,7 @@ from assay.compare.account import Participant, answer_rows, build_result
 from assay.compare.data_section import DataSection, QuarantineCounts
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
 from assay.compare.partiality import partial_judges
-from assay.compare.performance import measure_performance
+from assay.compare.performance import Performance, measure_performance
 from assay.compare.planning import ALPHA, write_plan
 from assay.compare.preconditions import check_sendings, measure_judges
 from assay.compare.prediction_powered import add_intervals, annotator_of, answer_inputs
@@ -35,6 +35,7 @@ from assay.data.split import (
 )
 from assay.data.unlabelled import UnlabelledInputs
 from assay.errors import AssayError, ConfigError, DataError, OutageError, StoreError, UsageError
+from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.probe import forgetting_of
@@ -43,6 +44,7 @@ from assay.generate.batch import Answer
 from assay.generate.replay import read_predictions
 from assay.models.embed import remember
 from assay.models.versions import version_id
+from assay.progress import begin_stage
 from assay.version import VERSION
 
 
@@ -144,9 +146,7 @@ def compare(
             )
             return ended, folder
         bench.progress.say(f"Asking for the answers that are missing: {', '.join(missing)}.")
-    performances = {
-        c.name: measure_performance(c.agent, parts.validation, bench, folder) for c in built
-    }
+    performances = {c.name: _performance(c, parts, bench, folder) for c in built}
     arms = {
         c.name: {
             id: measure_performance(part.agent, parts.validation, bench, folder)
@@ -155,7 +155,7 @@ def compare(
         for c in built
     }
     forgotten = {
-        c.name: forgetting_of(version, bench.engines, bench.progress)
+        c.name: _forgetting(c.name, version, bench)
         for c in built
         if (version := version_id(c.agent.model)) is not None
     }
@@ -186,6 +186,7 @@ def compare(
         alpha=ALPHA,
     )
     measured = {c.name: _answer(c, examples, bench, outside) for c in built}
+    begin_stage(bench.progress, "end", "")
     taken = [
         Participant(c, measured[c.name], performances[c.name], forgotten.get(c.name), arms[c.name])
         for c in built
@@ -217,6 +218,7 @@ def build_all(
     with remember(), bench.progress.task("candidates", len(names), "built") as bar:
         for name in names:
             bench.progress.say(f"Candidate {name}")
+            begin_stage(bench.progress, "build", name)
             try:
                 there = {one.name: one for one in built}
                 context = Context(parts.train, parts.validation, bench, parts.holdout, there)
@@ -334,6 +336,18 @@ def _annotator(parts: ComparisonData, bench: Bench) -> Agent | None:
     return annotator
 
 
+def _performance(
+    candidate: Candidate, parts: ComparisonData, bench: Bench, folder: Path
+) -> Performance:
+    begin_stage(bench.progress, "speed", candidate.name)
+    return measure_performance(candidate.agent, parts.validation, bench, folder)
+
+
+def _forgetting(name: str, version: str, bench: Bench) -> Forgetting:
+    begin_stage(bench.progress, "probe", name)
+    return forgetting_of(version, bench.engines, bench.progress)
+
+
 def _answer(
     candidate: Candidate,
     examples: Sequence[Example],
@@ -341,6 +355,7 @@ def _answer(
     outside: Mapping[str, Sequence[str]],
 ) -> Measurement:
     bench.progress.say(f"Holdout: {candidate.name}")
+    begin_stage(bench.progress, "holdout", candidate.name)
     if candidate.agent.kind == "outside":
         return bench.grade([Answer(text) for text in outside[candidate.name]], examples)
     return bench.measure(candidate.agent, examples, in_part=True)

@@ -43,6 +43,7 @@ from assay.evaluate.run import incomplete
 from assay.evaluate.stats import Floats, group_numbers
 from assay.example import Example, Message
 from assay.generate.batch import Answer
+from assay.progress import begin_stage
 
 MOST_TWINS = 0.05
 """Share of the inputs that may be twins of labelled rows: what is left without them is drawn from
@@ -86,11 +87,13 @@ def answer_inputs(
         OutageError: an input was left without an answer or a label.
     """
     bench.progress.say(f"Unlabelled inputs: labels of {annotator.model}")
+    begin_stage(bench.progress, "inputs", "")
     labels = _answers(annotator, inputs.examples, bench)
     answers = {}
     for one in built:
         if one.agent.kind != "outside":
             bench.progress.say(f"Unlabelled inputs: {one.name}")
+            begin_stage(bench.progress, "inputs", one.name)
             answers[one.name] = _answers(one.agent, inputs.examples, bench)
     return AnsweredInputs(inputs, annotator, labels, answers)
 

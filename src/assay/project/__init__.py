@@ -10,13 +10,14 @@ print(comparison.verdict.outcome, comparison.verdict.reason)
 from assay.project.estimate import Estimate
 from assay.project.files import check_file, import_file, overlap_files
 from assay.project.project import Comparison, Project, open
-from assay.project.start.demo import open_demos
+from assay.project.start.demo import DemoJobs
 from assay.project.start.init import Choices, Draft, create, draft
 from assay.project.workspace import Workspace, open_workspace
 
 __all__ = [
     "Choices",
     "Comparison",
+    "DemoJobs",
     "Draft",
     "Estimate",
     "Project",
@@ -26,7 +27,6 @@ __all__ = [
     "draft",
     "import_file",
     "open",
-    "open_demos",
     "open_workspace",
     "overlap_files",
 ]

@@ -3,16 +3,17 @@
 An estimate from counts, from speeds seen with the starter model on one machine, scaled by the
 model's size and by how fast this machine multiplies matrices, and from what every comparison pays
 whatever its size: libraries and models to load, latency to measure, forgetting to probe.
-It is meant to be right within a factor of two.
+It is meant to be right within a factor of two; what was measured here (`Pace`) makes it better, and
+`assay.project.forecast` corrects it while the work runs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from assay.candidates.registry import specs
 from assay.candidates.spec import Sizes, Workload, constraints, unshown_answer_tokens
@@ -48,27 +49,64 @@ LATENCY_PROMPTS = 7
 """`compare.performance` answers so many together, then so many one by one (one to warm up)."""
 STEP_SECONDS = 0.05
 """Of a token, however few answers are in the making: one alone, or a set that fills no batch."""
-START_SECONDS = 14.0
-"""Of a comparison: libraries and the base to load, rows to check, result and report to write."""
+START_SECONDS = 6.0
+"""Of a comparison: the base to load, rows to check, result and report to write. Whoever estimates
+has loaded the libraries."""
 LOAD_SECONDS = 2.0
 """Of a model, from disk to its first answer: again for the training, then for the version."""
 PROBE_SECONDS = 7.0
 """Of the probe of forgetting on one model (docs/training.md); base and version are probed."""
 BYTES_PER_PARAMETER = 4
+STARTING, ANNOTATING = "start and report", "labels of unlabelled inputs"
+"""What time goes to that no candidate takes."""
 SAMPLE = 300
 """Rows of train whose tokens are counted."""
 
 
+Work = Literal["training", "answers", "other"]
+"""What a processor is kept busy by: each kind is slowed in its own way by other programs."""
+
+
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """Seconds by part, bytes at the peak, USD where the price of a machine hour is known.
+class Pace:
+    """How many times as long work takes, here and now, as the speeds below would have it."""
+
+    training: float = 1.0
+    answers: float = 1.0
+    other: float = 1.0
+
+    def of(self, work: Work) -> float:
+        """The factor of one kind of work."""
+        return {"training": self.training, "answers": self.answers, "other": self.other}[work]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a comparison does without a break for one candidate, in the order of its doing.
 
     Attributes:
+        doing: as `assay.progress.begin_stage` is told.
+        candidate: or what else the time is for.
+    """
+
+    doing: str
+    candidate: str
+    work: Work
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds by stage, bytes at the peak, USD where the price of a machine hour is known.
+
+    Attributes:
+        pace: that the seconds were reckoned with.
         usd: of the comparison; `kept_on_usd`: a month, of the machine that then serves a candidate
             that no provider answers for, as long as it is kept on.
     """
 
-    parts: tuple[tuple[str, float], ...]
+    stages: tuple[Stage, ...]
+    pace: Pace
     memory_bytes: float
     usd: float | None
     kept_on_usd: float | None
@@ -76,27 +114,39 @@ class Estimate:
     minimum_detectable_effect: float
 
     @property
+    def parts(self) -> tuple[tuple[str, float], ...]:
+        """Seconds by candidate, and of what belongs to none."""
+        sums: dict[str, float] = {}
+        for stage in self.stages:
+            sums[stage.candidate] = sums.get(stage.candidate, 0.0) + stage.seconds
+        return tuple(sums.items())
+
+    @property
     def seconds(self) -> float:
-        """Seconds of all parts together."""
-        return sum(seconds for _, seconds in self.parts)
+        """Seconds of all stages together."""
+        return sum(stage.seconds for stage in self.stages)
 
 
-def estimate(config: Config, sizes: Sizes, names: list[str], effect: float) -> Estimate:
+def estimate(
+    config: Config, sizes: Sizes, names: list[str], effect: float, pace: Pace | None = None
+) -> Estimate:
     """Time of each candidate (building on validation, then the holdout), memory, money."""
     size, scale = sizes.parameters / REFERENCE_PARAMETERS, _scale(sizes)
     workloads = {name: specs()[name].estimate(config, sizes) for name in names}
-    parts = (
-        ("start and report", START_SECONDS),
-        *((name, _seconds(one, config, sizes, scale)) for name, one in workloads.items()),
-        *_annotating(config, sizes, scale),
+    pace = pace or Pace()
+    stages = tuple(
+        replace(stage, seconds=pace.of(stage.work) * stage.seconds)
+        for stage in _stages(workloads, config, sizes, scale)
+        if stage.seconds
     )
-    hours = sum(seconds for _, seconds in parts) / 3600
+    hours = sum(stage.seconds for stage in stages) / 3600
     price = config.costs.machine_hour_usd
     trains = any(one.trained for one in workloads.values())
     copies = 2 if trains else 1
     activations = 1.5e9 * size if trains else 0.5e9
     return Estimate(
-        parts=parts,
+        stages=stages,
+        pace=pace,
         memory_bytes=copies * BYTES_PER_PARAMETER * sizes.parameters + activations + 0.7e9,
         usd=None if price is None else hours * price,
         kept_on_usd=None if price is None else config.costs.machine_hours_per_month * price,
@@ -138,8 +188,7 @@ def answer_seconds(sizes: Sizes, shown: float, tokens: float, scale: float) -> f
 
 def training_seconds(config: Config, sizes: Sizes, rows: int, scale: float) -> float:
     """Of all epochs, validation loss included (a forward pass, a third of a step)."""
-    prompt = config.fine_tune.system_prompt
-    system = sizes.system_tokens if prompt is None else len(prompt) / 4
+    system = _trained_system(config, sizes)
     chosen = auto.choose(config.fine_tune, parameters=sizes.parameters, rows=rows)
     steps = math.ceil(rows / chosen.rows_per_step)
     own = (rows + sizes.validation / 3) * (sizes.input_tokens + sizes.output_tokens)
@@ -147,38 +196,79 @@ def training_seconds(config: Config, sizes: Sizes, rows: int, scale: float) -> f
     return scale * chosen.epochs * epoch
 
 
-def _seconds(workload: Workload, config: Config, sizes: Sizes, scale: float) -> float:
-    """Of building a candidate, its answers on the holdout, its speed, and what it forgot."""
-    building = _building(workload, config, sizes, scale)
-    if workload.answered_by == "classifier":
-        return building
+def training_step_seconds(config: Config, sizes: Sizes, rows: int) -> float:
+    """Of one step over so many rows, as `training_seconds` counts it, at pace 1."""
+    own = rows * (sizes.input_tokens + sizes.output_tokens)
+    return _scale(sizes) * (
+        TRAIN_STEP_SECONDS + (_trained_system(config, sizes) + own) / TRAIN_TOKENS_PER_S
+    )
+
+
+def _trained_system(config: Config, sizes: Sizes) -> float:
+    """Tokens of the system prompt that a version is trained with."""
+    prompt = config.fine_tune.system_prompt
+    return sizes.system_tokens if prompt is None else len(prompt) / 4
+
+
+def _stages(
+    workloads: Mapping[str, Workload], config: Config, sizes: Sizes, scale: float
+) -> Iterator[Stage]:
+    """As `assay.compare.comparison` goes through them; some take no time."""
+    yield Stage("start", STARTING, "other", START_SECONDS)
+    embedded: set[int] = set()
+    for name, one in workloads.items():
+        if one.embedded in embedded:  # the same rows, whose vectors are kept
+            one = replace(one, embedded=0)
+        embedded.add(one.embedded)
+        work: Work = "training" if one.trained else _answering(one)
+        yield Stage("build", name, work, _building(one, config, sizes, scale))
+    for name, one in workloads.items():
+        yield Stage("speed", name, _answering(one), _speed(one, sizes, scale))
+    for name, one in workloads.items():
+        probed = 2 * PROBE_SECONDS * scale if one.trained else 0.0
+        yield Stage("probe", name, "answers", probed)
+    if config.unlabelled is not None:
+        remote = is_remote(config.unlabelled.model)
+        seconds = _annotating(config.unlabelled.model, config, sizes, scale)
+        yield Stage("inputs", ANNOTATING, "other" if remote else "answers", seconds)
+    for name, one in workloads.items():
+        yield Stage("inputs", name, _answering(one), _asked(one, sizes, scale, sizes.unlabelled))
+    for name, one in workloads.items():
+        yield Stage("holdout", name, _answering(one), _asked(one, sizes, scale, sizes.holdout))
+
+
+def _answering(workload: Workload) -> Work:
+    return "answers" if workload.answered_by == "model" else "other"
+
+
+def _asked(workload: Workload, sizes: Sizes, scale: float, rows: int) -> float:
+    """Seconds of so many answers; a classifier's are counted as part of its building."""
+    if workload.answered_by == "classifier" or not rows:
+        return 0.0
     if workload.answered_by == "provider":
-        asked = sizes.holdout + sizes.unlabelled + THROUGHPUT_PROMPTS + LATENCY_PROMPTS
-        return building + asked * REMOTE_SECONDS
-    shown, tokens = workload.runs[-1], workload.answer_tokens
-    counts = sizes.holdout, sizes.unlabelled, THROUGHPUT_PROMPTS
-    answers = sum(_answers(sizes, shown, tokens, scale, rows) for rows in counts if rows)
-    answers += LATENCY_PROMPTS * _answers(sizes, shown, tokens, scale, 1)
-    probed = 2 * PROBE_SECONDS * scale if workload.trained else 0.0
-    return building + answers + probed
+        return rows * REMOTE_SECONDS
+    return _answers(sizes, workload.runs[-1], workload.answer_tokens, scale, rows)
 
 
-def _annotating(config: Config, sizes: Sizes, scale: float) -> list[tuple[str, float]]:
+def _speed(workload: Workload, sizes: Sizes, scale: float) -> float:
+    """Seconds of measuring throughput and latency."""
+    return _asked(workload, sizes, scale, THROUGHPUT_PROMPTS) + LATENCY_PROMPTS * _asked(
+        workload, sizes, scale, 1
+    )
+
+
+def _annotating(model: str, config: Config, sizes: Sizes, scale: float) -> float:
     """What the labels of unlabelled inputs take, those of the holdout included."""
-    if config.unlabelled is None:
-        return []
     rows = sizes.holdout + sizes.unlabelled
-    if is_remote(config.unlabelled.model):
-        seconds = rows * REMOTE_SECONDS
-    else:
-        seconds = _answers(sizes, 0.0, unshown_answer_tokens(config, sizes), scale, rows)
-    return [("labels of unlabelled inputs", seconds)]
+    if is_remote(model):
+        return rows * REMOTE_SECONDS
+    return _answers(sizes, 0.0, unshown_answer_tokens(config, sizes), scale, rows)
 
 
 def _building(workload: Workload, config: Config, sizes: Sizes, scale: float) -> float:
     seconds = workload.embedded / EMBED_TEXTS_PER_S
     if workload.answered_by == "classifier":
-        return seconds + CLASSICAL_SECONDS
+        return seconds + (CLASSICAL_SECONDS if workload.fitted else 0.0)
     if workload.answered_by == "provider":
         return sizes.validation * REMOTE_SECONDS
     seeds = 1

@@ -37,7 +37,7 @@ from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.batch import Answer
 from assay.progress import DEFAULT, SILENT, Progress
-from assay.project.estimate import Estimate, curve_seconds, estimate, sizes_of
+from assay.project.estimate import Estimate, Pace, curve_seconds, estimate, sizes_of
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable, drafted_note
 from assay.project.unlabelled import read_unlabelled
@@ -219,8 +219,8 @@ class Project:
             holdout=manifest.holdout,
         )
 
-    def estimate(self, progress: Progress = SILENT) -> Estimate:
-        """What `compare` will take in time, memory and money, and what it can show."""
+    def estimate(self, progress: Progress = SILENT, pace: Pace | None = None) -> Estimate:
+        """What `compare` will take in time (at a measured pace), memory and money, and can show."""
         names = registry.taking_part(self.config)
         sizes = self.sizes(progress)
         manifest = read_manifest(self.split_folder)
@@ -228,7 +228,7 @@ class Project:
         effect = planning.detectable_effect(
             self.config, rivals, manifest.holdout, manifest.groups, len(self.openings()) + 1
         )
-        return estimate(self.config, sizes, names, effect)
+        return estimate(self.config, sizes, names, effect, pace)
 
     def compare(
         self,

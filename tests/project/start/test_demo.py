@@ -1,19 +1,29 @@
-"""How much of the built-in project a machine is given."""
+"""The demo's jobs: how much of them a machine is given, and that each ends in its own answer."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
+from assay import builtin
 from assay.candidates.spec import Sizes
 from assay.config import Config
 from assay.errors import UsageError
-from assay.project import estimate
-from assay.project.estimate import REFERENCE_FLOPS
-from assay.project.start import demo
-from assay.project.start.demo import BUDGET_S, EFFORTS, open_demos, open_desks
+from assay.project import DemoJobs, Project, estimate
+from assay.project.estimate import REFERENCE_FLOPS, Pace
+from assay.project.start.demo import (
+    ASKED,
+    EFFORTS,
+    JOURNEY,
+    RECORDS_S,
+    affordable_effort,
+    fit_records,
+    open_desks,
+    open_handbook,
+    open_records,
+)
 
 CONFIG = Config.model_validate(
     {
@@ -22,59 +32,77 @@ CONFIG = Config.model_validate(
         "data": {"file": "tickets.jsonl"},
         "graders": [{"name": "exact-record"}],
         "primary": "exact-record",
-        "candidates": ["prompt", "few-shot", "few-shot-nearest", "fine-tune"],
-        "fine_tune": {"system_prompt": "Write the record."},
+        "candidates": ["prompt", "fine-tune"],
+        "generate": {"constrained": "on"},
+        "fine_tune": {"system_prompt": "Write the record.", "epochs": 1, "seeds": 1},
     }
 )
 SIZES = Sizes(
-    train=542,
-    validation=96,
+    train=520,
+    validation=32,
     holdout=120,
-    system_tokens=150,
+    system_tokens=90,
     input_tokens=34,
-    output_tokens=35,
+    output_tokens=20,
     parameters=134.5e6,
     context=8192,
 )
 
 
-def given(monkeypatch: pytest.MonkeyPatch, speed: float) -> int:
-    monkeypatch.setattr(estimate, "machine_flops", lambda: speed * REFERENCE_FLOPS)
-    return EFFORTS.index(demo._affordable(CONFIG, SIZES))
+def test_a_faster_machine_is_given_more_and_a_busy_one_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(estimate, "machine_flops", lambda: REFERENCE_FLOPS)
+    paces = [0.3, 1.0, 1.3, 1.6, 2.0, 5.0, 100.0]
+    given = [EFFORTS.index(affordable_effort(CONFIG, SIZES, Pace(p, p, p))) for p in paces]
+    assert given[0] == 0
+    assert given == sorted(given)
+    assert given[-1] == len(EFFORTS) - 1
+    assert len(set(given)) >= 3
+    assert RECORDS_S < 200
 
 
-def test_a_faster_machine_is_given_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    efforts = [given(monkeypatch, speed) for speed in (4.0, 1.0, 0.6, 0.4, 0.2, 0.001)]
-    assert efforts[0] == 0
-    assert efforts == sorted(efforts)
-    assert len(set(efforts)) >= 4
-    assert efforts[-1] == len(EFFORTS) - 1
-    assert BUDGET_S < 600
+def test_the_second_job_asks_for_the_journey_and_is_cut_to_the_pace(tmp_path: Path) -> None:
+    made = open_records(tmp_path / "records")
+    written = made.text
+    assert made.config.data.train_rows == EFFORTS[0].train_rows
+    assert made.split().holdout == EFFORTS[0].holdout_rows
+    records = [json.loads(example.output) for example in made.show("train", 20)]
+    assert {tuple(record) for record in records} == {JOURNEY}
+    slow = fit_records(made, Pace(50.0, 50.0, 50.0))
+    assert slow.config.data.train_rows == EFFORTS[-1].train_rows
+    assert slow.config.data.holdout_rows == EFFORTS[-1].holdout_rows
+    # What init wrote beside it still stands, comments and all.
+    assert "# below this score" in written
+    assert "# below this score" in slow.text
+    assert open_records(tmp_path / "records").config == slow.config
 
 
-def test_what_is_given_stands_in_the_configuration(tmp_path: Path) -> None:
-    path = tmp_path / "assay.yaml"
-    parts = "data:\n  train_rows: null\n  split: {validation: 0.15}  # rows\n\n# What is shown.\n"
-    tuned = "fine_tune:\n  rank: 8  # of the adapter\n\ncosts:  # in USD\n  machine_hour_usd: 1\n"
-    path.write_text(f"{parts}few_shot: {{ks: [8]}}\n{tuned}")
-    demo._change(path, demo._settings(EFFORTS[-1]))
-    tree = YAML(typ="safe").load(path)
-    assert tree["data"]["train_rows"] == EFFORTS[-1].train_rows
-    assert tree["data"]["split"]["validation"] == EFFORTS[-1].validation
-    assert tree["few_shot"]["ks"] == [1]
-    assert tree["fine_tune"]["epochs"] == 1
-    # Comments and empty lines still stand over their own sections.
-    text = path.read_text()
-    assert "# rows\n  holdout_rows: 40\n\n# What is shown.\nfew_shot" in text
-    assert "# of the adapter\n  epochs: 1\n  seeds: 1\n\ncosts:  # in USD\n" in text
-    assert tree["data"]["holdout_rows"] == EFFORTS[-1].holdout_rows
+def test_the_third_job_asks_what_the_handbook_answers(tmp_path: Path) -> None:
+    made = open_handbook(tmp_path / "handbook")
+    assert made.config.primary == "contains"
+    assert made.config.candidates == ["prompt", "rag"]
+    assert made.config.knowledge is not None
+    assert len(list((made.root / "knowledge").iterdir())) == 16
+    manifest = made.split()
+    assert manifest.rows >= 300
+    assert manifest.holdout in ASKED
+    asked = made.show("validation", 50)
+    assert {e.document for e in asked} - {None}
+    assert builtin.ABSTAIN not in {e.output for e in asked}
+    assert open_handbook(tmp_path / "handbook").config == made.config
 
 
 def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="something else"):
-        next(open_demos(tmp_path))
+        DemoJobs(tmp_path, Pace())
     assert [entry.name for entry in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def verdict_of(made: Project) -> tuple[str, str | None]:
+    verdict = made.compare().result.verdict
+    return verdict.outcome, verdict.recommend
 
 
 @pytest.mark.slow
@@ -83,5 +111,27 @@ def test_the_first_job_is_one_for_a_classifier(tmp_path: Path) -> None:
     made = open_desks(tmp_path / "desks")
     assert (made.config.task, made.config.labels) == ("label", ["care", "duty", "freight", "sales"])
     assert open_desks(tmp_path / "desks").config == made.config
-    verdict = made.compare().result.verdict
-    assert (verdict.outcome, verdict.recommend) == ("recommend", "classifier")
+    assert verdict_of(made) == ("recommend", "classifier")
+
+
+@pytest.mark.slow
+def test_the_third_job_is_one_for_the_documents(tmp_path: Path) -> None:
+    """On the fewest questions, and whoever has read nothing knows nothing."""
+    slow = Pace(1000.0, 1000.0, 1000.0)
+    made = open_handbook(tmp_path / "handbook", pace=slow)
+    assert made.split().holdout == ASKED[-1]
+    result = made.compare().result
+    assert (result.verdict.outcome, result.verdict.recommend) == ("recommend", "quote")
+    scores = {one.name: one.score for one in result.candidates}
+    assert (
+        max(scores[name] or 0 for name in ("baseline-majority", "nearest-answer", "prompt")) < 0.1
+    )
+
+
+@pytest.mark.soak
+def test_the_second_job_is_one_for_fine_tuning_at_the_smallest_effort(tmp_path: Path) -> None:
+    made = open_records(tmp_path / "records")
+    assert verdict_of(fit_records(made, Pace(1000.0, 1000.0, 1000.0))) == (
+        "recommend",
+        "fine-tune",
+    )

@@ -10,12 +10,10 @@ import pytest
 from tests.small import small_project, write_model
 
 from assay import builtin, project
-from assay.config import CONFIG_FILE
 from assay.errors import ConfigError, DataError, NotFoundError, StateError, UsageError
 from assay.project import agents, questions, releases
 from assay.project.knowledge import removal
 from assay.project.project import Project
-from assay.project.start.demo import open_handbook
 from assay.project.start.from_documents import DocumentProject, create_from_documents
 from assay.project.workspace import open_to_serve
 
@@ -155,19 +153,6 @@ def test_what_cannot_be_a_project_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_project_with_examples_of_its_own_has_no_standing(tmp_path: Path) -> None:
     assert questions.review(small_project(tmp_path)) is None
-
-
-def test_the_second_job_of_the_demo_is_a_project(tmp_path: Path) -> None:
-    made = open_handbook(tmp_path / "handbook")
-    assert made.config.knowledge is not None
-    assert made.config.knowledge.abstain == builtin.ABSTAIN
-    assert made.config.candidates == ["prompt", "rag"]
-    assert len(list((made.root / "knowledge").iterdir())) == 16
-    assert open_handbook(tmp_path / "handbook").config == made.config
-    manifest = made.split()
-    assert manifest.rows == 164
-    assert (made.root / CONFIG_FILE).exists()
-    assert {e.document for e in made.show("validation", 5)} - {None}
 
 
 def test_a_removed_document_leaves_no_drafts_behind(fresh: Project) -> None:

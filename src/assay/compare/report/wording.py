@@ -311,7 +311,7 @@ def slow_answers(candidate: CandidateResult) -> str:
 
 def score_meaning(result: Result) -> str:
     """What a score is, in words."""
-    binary = result.primary in ("label-accuracy", "record-exact", "exact", "json-valid")
+    binary = result.primary in ("label-accuracy", "record-exact", "exact", "contains", "json-valid")
     return "right answers in 100" if binary else f"mean {result.primary}, of 100"
 
 

@@ -7,9 +7,9 @@ imported here; its settings are a pydantic model, its description goes into docs
     def exact(answer, reference, settings, context): ...
 
 Files: parse (what counts as an answer), registry (how graders are declared, checked and called),
-plain (exact, label-accuracy, numeric, regex), records (JSON), text (token-f1, rouge-l, chrf),
-terms and style (domain terminology and brand voice), agreement (consistency), judge (a model),
-code (python).
+plain (exact, contains, label-accuracy, numeric, regex), records (JSON), text (token-f1, rouge-l,
+chrf), terms and style (domain terminology and brand voice), agreement (consistency), judge (a
+model), code (python).
 """
 
 from assay.evaluate.graders import agreement, code, judge, plain, records, style, terms, text

@@ -1,8 +1,9 @@
-"""Graders of short answers: exact, label-accuracy, numeric, regex."""
+"""Graders of short answers: exact, contains, label-accuracy, numeric, regex."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
@@ -38,6 +39,54 @@ def exact(answer: str, reference: str, settings: ExactSettings, context: Grading
     """1 when the texts are equal, stripped or (`normalise`) folded."""
     tidy = fold if settings.normalise else str.strip
     return Score(float(tidy(answer) == tidy(reference)))
+
+
+class ContainsSettings(GraderSettings):
+    """Settings of `contains`."""
+
+    max_words: int | None = Field(
+        None, ge=1, description="an answer of more words scores 0: whoever says all is never wrong"
+    )
+    whole_words: bool = Field(
+        True, description="not as a part of a longer word or number; false without spaces"
+    )
+
+
+@against_reference(
+    "contains",
+    "1 when the expected text, a short fact, stands in the answer.",
+    settings=ContainsSettings,
+)
+def contains(
+    answer: str, reference: str, settings: ContainsSettings, context: GradingContext
+) -> Score:
+    """Whether the folded reference is in the folded answer; a blank one only in a blank answer."""
+    words = len(answer.split())
+    if settings.max_words is not None and words > settings.max_words:
+        return Score(0.0, note=f"{words} words")
+    wanted, said = fold(reference), fold(answer)
+    if not wanted:
+        return Score(float(not said))
+    return Score(float(any(_stands(wanted, said, settings.whole_words))))
+
+
+def _stands(wanted: str, said: str, whole: bool) -> Iterator[bool]:
+    """Of each place where it occurs, whether it counts there."""
+    for found in re.finditer(re.escape(wanted), said):
+        before, after = said[: found.start()][-2:], said[found.end() :][:2]
+        yield not whole or not (
+            (_is_word(wanted[0]) and _CONTINUES.search(before))
+            or (_is_word(wanted[-1]) and _CONTINUED.match(after))
+        )
+
+
+def _is_word(character: str) -> bool:
+    return re.match(r"\w", character) is not None
+
+
+_CONTINUES = re.compile(r"\w$|\d[.,:]$")
+_CONTINUED = re.compile(r"\w|[.,:]\d")
+"""What makes a word or a number longer than the one that is looked for."""
 
 
 class LabelSettings(GraderSettings):
