@@ -18,7 +18,8 @@ from assay.cli.progress import Terminal
 from assay.example import Message
 from assay.generate.batch import Request
 from assay.models.embed import get_embedder, remember
-from verdicts import JOBS, make
+from public_jobs import JOBS
+from verdicts import make
 
 NAMES = ("classifier", "encoder")
 SINGLE = 100
@@ -38,7 +39,7 @@ def main() -> None:
     for job in arguments.jobs:
         context = make(job, arguments.folder, Terminal()).context()
         get_embedder(context.config.classifier.embedder)
-        test = list(JOBS[job][0]("test"))
+        test = list(JOBS[job].rows("test"))
         requests = [Request((Message("user", row["input"]),)) for row in test]
         for name in NAMES:
             start = time.process_time()

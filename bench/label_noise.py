@@ -26,7 +26,7 @@ from assay.example import Example
 from assay.generate.classical import TfidfSettings, fit_tfidf
 from assay.generate.embedding_classifier import EmbeddingClassifier, HeadSettings, fit_head
 from assay.models.embed import STARTER, Vectors, get_embedder
-from verdicts import JOBS
+from public_jobs import JOBS
 
 TRAIN_ROWS = 2000
 KINDS = ("as published", "any other", "a similar row's")
@@ -37,7 +37,7 @@ Rows = Sequence[Example]
 def read(name: str, part: str) -> list[Example]:
     """The rows of a part; of the training rows some, drawn at random."""
     rows = [
-        Example.of(row["input"], row["output"], id=str(row["id"])) for row in JOBS[name][0](part)
+        Example.of(row["input"], row["output"], id=str(row["id"])) for row in JOBS[name].rows(part)
     ]
     if part == "train" and len(rows) > TRAIN_ROWS:
         rows = random.Random(0).sample(rows, TRAIN_ROWS)

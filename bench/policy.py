@@ -2,7 +2,7 @@
 
     python bench/policy.py FOLDER    # writes FOLDER/documents/*.md and FOLDER/questions.jsonl
 
-The policy (`abcd_guidelines`, looked for like the data of verdicts.py) stays where it is: of it,
+The policy (`abcd_guidelines`, looked for as public_data.py says) stays where it is: of it,
 `policy_questions.jsonl` holds short answers only. A question has `answerable`; `where`, the
 documents that hold its answer, as `Flow > Subflow`; and `answer`, which stands in each of them
 (capitals and punctuation aside). A fifth cannot be answered from the policy, though each sounds as
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.store.files import write_atomic, write_atomic_lines
-from verdicts import data_folder
+from public_data import data_folder
 
 ABSTAIN = "The guidelines do not say."
 QUESTIONS = Path(__file__).parent / "policy_questions.jsonl"

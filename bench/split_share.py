@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 
 from assay.compare.verdict import Entry, Terms, decide
 from assay.models.embed import load_embedder
-from verdicts import banking77, mts_header, snips_intent
+from public_jobs import banking77, mts_header, snips_intent
 
 SETS = {"banking77": banking77, "snips-intent": snips_intent, "mts-header": mts_header}
 ROWS = (200, 500, 1000)

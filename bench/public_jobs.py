@@ -1,0 +1,224 @@
+"""The public data sets as jobs: rows, documents, and what their configuration says otherwise."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import policy
+from public_data import Rows, lines
+
+
+def banking77(part: str) -> Rows:
+    """A bank's customer, one of 77 intents."""
+    for row in lines("banking77", f"{part}.jsonl"):
+        yield {"id": row["id"], "input": row["text"], "output": row["label"]}
+
+
+def snips(part: str) -> Rows:
+    """A sentence for a voice assistant, its intent and slots as a record."""
+    for row in lines("snips", f"{part}.jsonl"):
+        record = {"intent": row["intent"], "slots": row["slots"]}
+        yield {"id": row["id"], "input": row["text"], "output": record}
+
+
+def snips_intent(part: str) -> Rows:
+    """A sentence for a voice assistant, one of seven intents."""
+    for row in lines("snips", f"{part}.jsonl"):
+        yield {"id": row["id"], "input": row["text"], "output": row["intent"]}
+
+
+def mts_header(part: str) -> Rows:
+    """A dialogue of doctor and patient, the section of the note it belongs to."""
+    for row in lines("mts_dialog", "train.jsonl" if part == "train" else "test1.jsonl"):
+        yield {"id": row["ID"], "input": row["dialogue"], "output": row["section_header"]}
+
+
+def mts_terms(part: str) -> Rows:
+    """A dialogue of doctor and patient, the note in clinical terms."""
+    for row in lines("mts_dialog", "train.jsonl" if part == "train" else "test1.jsonl"):
+        if len(row["dialogue"]) < 1200 and len(row["section_text"]) < 500:
+            yield {"id": row["ID"], "input": row["dialogue"], "output": row["section_text"]}
+
+
+def e2e(part: str) -> Rows:
+    """Each meaning of a restaurant's description once (the first of its sentences)."""
+    seen = set()
+    for row in lines("e2e_nlg", "dev.jsonl" if part == "train" else "test.jsonl"):
+        if row["mr"] not in seen:
+            seen.add(row["mr"])
+            yield row
+
+
+def e2e_style(part: str) -> Rows:
+    """Fields of a restaurant, a sentence about it in the house style."""
+    for row in e2e(part):
+        yield {"id": row["id"], "input": row["mr"], "output": row["ref"]}
+
+
+def e2e_fields(_part: str) -> Rows:
+    """A sentence about a restaurant, its fields as a record. Both files are divided anew: the
+    official ones name other kinds of restaurant, which no schema made from the first allows."""
+    for part in ("train", "test"):
+        for row in e2e(part):
+            yield {"id": row["id"], "input": row["ref"], "output": row["fields"]}
+
+
+GLOSSARY = ["hypertension", "diabetes", "allergies", "denies", "surgeries", "tobacco", "alcohol"]
+STYLE = {"min_words": 5, "max_words": 40, "avoid": ["I", "you"], "format": "plain"}
+
+SPAN_WORDS = 30
+"""An answer of more words than this says all and finds nothing."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A data set as a project.
+
+    Attributes:
+        rows: of "train" or "test"; its docstring says what the job is.
+        train_rows: None: all that are not held back.
+        edits: text of `assay.yaml` as `init` writes it, and what stands there instead.
+        is_divided: Assay divides the rows itself; `rows` gives all of them for "train".
+        documents: text of each document by its file's name; the rows name theirs as `document`.
+        abstain: the answer of rows that no document answers.
+    """
+
+    rows: Callable[[str], Rows]
+    train_rows: int | None = None
+    edits: Mapping[str, str] = field(default_factory=dict)
+    is_divided: bool = False
+    documents: Callable[[], dict[str, str]] | None = None
+    abstain: str | None = None
+
+    @property
+    def explanation(self) -> str:
+        """What the job is, in a sentence or two."""
+        return " ".join((self.rows.__doc__ or "").split())
+
+
+def file_of(document: str) -> str:
+    """The file's name of a document with such an id."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", document).strip("-") + ".txt"
+
+
+def documents_of(name: str) -> dict[str, str]:
+    """Every document of a data set that has them in `docs.jsonl`, by its file's name."""
+    return {file_of(row["doc_id"]): row["text"] for row in lines(name, "docs.jsonl")}
+
+
+def xquad(_part: str) -> Rows:
+    """A question about one of 240 paragraphs of an encyclopaedia; right is an answer of at most 30
+    words that contains the words of the paragraph that answer it."""
+    for row in lines("xquad_en", "qa.jsonl"):
+        yield {
+            "id": row["id"],
+            "input": row["question"],
+            "output": row["answers"][0],
+            "document": file_of(row["doc_id"]),
+        }
+
+
+def medquad(_part: str) -> Rows:
+    """A question about an illness, 483 leaflets; right is an answer of at most 60 words that
+    contains the first sentence of the leaflet's own answer. Answers that begin with more than 30
+    words are left out."""
+    for row in lines("medquad", "qa.jsonl"):
+        first = re.split(r"(?<=[.?!])\s+|\n", row["answer"].strip())[0]
+        if len(first.split()) <= SPAN_WORDS:
+            yield {
+                "id": row["id"],
+                "input": row["question"],
+                "output": first,
+                "document": file_of(row["doc_id"]),
+            }
+
+
+def policy_rows(_part: str) -> Rows:
+    """A question about a shop's policy of 55 documents; a fifth cannot be answered from it, which
+    is then the right answer. Right is an answer of at most 30 words that contains the fact."""
+    for row in policy.questions():
+        files = [policy.file_name(where) for where in row["where"]]
+        yield {
+            "id": row["id"],
+            "input": row["question"],
+            "output": row["answer"] or policy.ABSTAIN,
+            "document": files[0] if files else "",
+        }
+
+
+def policy_documents() -> dict[str, str]:
+    """The policy as Markdown, by file name."""
+    return {policy.file_name(where): text for where, text in policy.documents().items()}
+
+
+def judged_by_contents(words: int, holdout_rows: int) -> dict[str, str]:
+    """Edits for a job whose answers are right where they contain the expected text."""
+    return {
+        "  - name: rouge-l\n": f"  - name: contains\n    settings: {{max_words: {words}}}\n",
+        "primary: rouge-l": "primary: contains",
+        "group: null": "group: document",
+        "  split:": f"  holdout_rows: {holdout_rows}\n  split:",
+        "  - rag-few-shot\n": "",
+        "  - few-shot\n": "",
+        "  - fine-tune\n": "  - rag-tuned\n  - fine-tune\n  - fine-tune-rag\n",
+    }
+
+
+FEWER_SHOWN = {"ks: [1, 3, 8]": "ks: [1]"}  # dialogues are long
+
+JOBS: dict[str, Job] = {
+    "banking77": Job(banking77, 2000),
+    "snips": Job(snips, 1000),
+    "snips-intent": Job(snips_intent, 2000),
+    "mts-header": Job(mts_header, 240, FEWER_SHOWN),
+    "mts-terms": Job(
+        mts_terms,
+        240,
+        FEWER_SHOWN
+        | {
+            "  - name: exact\n": "  - name: terms\n    settings: "
+            + json.dumps({"glossary": GLOSSARY})
+            + "\n"
+        },
+    ),
+    "e2e-fields": Job(
+        e2e_fields,
+        400,
+        FEWER_SHOWN | {"  split:": "  holdout_rows: 200\n  split:"},
+        is_divided=True,
+    ),
+    "e2e-style": Job(
+        e2e_style,
+        600,
+        {
+            "  - name: exact\n": f"  - name: style\n    settings: {json.dumps(STYLE)}\n",
+            "  split:": "  holdout_rows: 300\n  split:",
+        },
+    ),
+    "xquad": Job(
+        xquad,
+        600,
+        judged_by_contents(30, 200),
+        is_divided=True,
+        documents=partial(documents_of, "xquad_en"),
+    ),
+    "medquad": Job(
+        medquad,
+        600,
+        judged_by_contents(60, 200),
+        is_divided=True,
+        documents=partial(documents_of, "medquad"),
+    ),
+    "policy": Job(
+        policy_rows,
+        None,
+        judged_by_contents(30, 107) | {"group: null": "group: null"},  # a fifth has no document
+        is_divided=True,
+        documents=policy_documents,
+        abstain=policy.ABSTAIN,
+    ),
+}
