@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from assay.compare import reasons
-from assay.compare.costs import break_even_requests, cheapest, cost_to_own
+from assay.compare.costs import break_even_requests, cheapest, cost_to_own, least_demanding
 from assay.compare.entries import Entry
 from assay.compare.findings import LEAST_UNITS, Findings, eligibility
 from assay.compare.result import Verdict
@@ -136,9 +136,9 @@ def _below_needed(findings: Findings, used: Entry) -> str:
 def _too_few(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
     need = examples_needed(findings, ranked)
     seen = reasons.seen(findings.examples, findings.group_count, findings.units)
-    used = ranked[0] if findings.examples else None
-    lost = None if used is None else _may_lose(findings, used)
-    reason = reasons.too_few(seen, LEAST_UNITS, used.name if used else None, lost, need.text)
+    used = _for_now(findings, ranked) if findings.examples else None
+    next_step = _next_step(findings, used, need)
+    reason = reasons.too_few(seen, LEAST_UNITS) + next_step
     return _undecided(findings, ranked, used, need, reason)
 
 
@@ -151,15 +151,51 @@ def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
         and not any(findings.call(entry, o) == "worse" for o in ranked if o is not entry)
     ] or [entry for entry in ranked if findings.fits(entry)]
     names = [entry.name for entry in shortlist]
-    used, need = shortlist[0], examples_needed(findings, shortlist)
+    used, need = _for_now(findings, shortlist), examples_needed(findings, shortlist)
     needed = findings.terms.good_enough
     below = [e for e in ranked if findings.eligible(e) and not e.floor and not findings.fits(e)]
     if below and needed is not None:
-        reason = reasons.only_below_needed(names, needed, need.text)
+        reason = reasons.only_below_needed(names, needed) + _next_step(findings, None, need)
     else:
-        margin, lost = findings.terms.margin, _may_lose(findings, used)
-        reason = reasons.undecided(names, findings.examples, margin, lost, need.text)
+        reason = reasons.undecided(names, findings.examples, findings.terms.margin)
+        reason += _next_step(findings, used, need)
     return _undecided(findings, shortlist, used, need, reason)
+
+
+def _for_now(findings: Findings, shortlist: Sequence[Entry]) -> Entry:
+    """What to use until more is known: the least demanding of those that may be the best.
+
+    These are the ones whose interval against the best score of the shortlist reaches 0: the call is
+    corrected for all pairs, and what is probably worse is no advice for being cheap. One that reads
+    no input, or gives nothing right, is named only where that leaves no other.
+
+    Args:
+        shortlist: the best score first.
+    """
+    best = shortlist[0]
+    likely = [e for e in shortlist if e is best or findings.pair(e, best).high >= 0]
+    useful = [e for e in likely if not e.floor and findings.scores[e.name] > 0]
+    if useful:
+        return least_demanding(useful, findings.scores) or best
+    # Where all that may be good enough are shown to be worse than one that is not.
+    beaten = any(findings.call(best, o) == "worse" for o in findings.complete if o is not best)
+    return findings.best_first(findings.complete)[0] if beaten else best
+
+
+def _next_step(findings: Findings, used: Entry | None, need: Need) -> str:
+    """What to use and why that one, what it costs if it is wrong, and what would settle it."""
+    if used is None:
+        return reasons.next_step(None, None, None, need.text)
+    best = findings.best_first(findings.complete)[0]
+    why = None
+    if used is not best and not used.floor:
+        floors = [e for e in findings.complete if e.floor and findings.call(used, e) != "better"]
+        of = "of those that read the input and" if floors else "of those that"
+        if cost_to_own(used) is not None:
+            why = f"the cheapest to own {of}"
+        elif used.answer_seconds is not None:
+            why = f"the fastest {of}"
+    return reasons.next_step(used.name, why, _may_lose(findings, used), need.text)
 
 
 def _undecided(
