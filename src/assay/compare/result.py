@@ -299,6 +299,8 @@ class Plan(ResultPart):
         judge_error: by so much every interval of a score is wider, since a judge decides, whose
             scores may be off people's by it; null where none does.
         unlabelled: inputs that a model labels; null where there are none.
+        stated_effect: the minimum detectable effect as stated before anything was built, when it
+            was not known how often candidates disagree; null in plans older than this field.
     """
 
     candidates: list[str]
@@ -316,6 +318,7 @@ class Plan(ResultPart):
     holdout: int
     groups: int | None
     minimum_detectable_effect: float
+    stated_effect: float | None = None
     discordance: float
     written_at: str
     sha256: str

@@ -224,9 +224,8 @@ class Project:
         names = registry.taking_part(self.config)
         sizes = self.sizes(progress)
         manifest = read_manifest(self.split_folder)
-        rivals = sum(not registry.is_floor(name) for name in names)
         effect = planning.detectable_effect(
-            self.config, rivals, manifest.holdout, manifest.groups, len(self.openings()) + 1
+            self.config, manifest.holdout, manifest.groups, len(self.openings()) + 1
         )
         return estimate(self.config, sizes, names, effect)
 

@@ -20,6 +20,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import escape
 
 from assay.compare.report import charts, powered, second_look, wording, worth
+from assay.compare.report.detectable import why_not_as_stated
 from assay.compare.result import AnswerRow, Confusion, Result
 from assay.store.files import write_atomic
 
@@ -81,6 +82,7 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         redacted=redacted,
         say=wording,
         worth=worth,
+        stated_otherwise=why_not_as_stated(result),
         style=style,
         script=script,
         style_hash=_hash(style),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nicegui import ui
 
 from assay.compare.report import charts, powered, second_look, wording
+from assay.compare.report.detectable import why_not_as_stated
 from assay.compare.result import Result
 from assay.jobs.queue import OVER
 from assay.project import comparisons, jobs
@@ -150,6 +151,8 @@ def _show_pairs(result: Result) -> None:
         with w.row():
             effect = f"{100 * result.minimum_detectable_effect:.1f} points"
             w.term(f"This comparison can detect differences of about {effect}.", MEANINGS["effect"])
+        if stated := why_not_as_stated(result):
+            w.text(stated, "note soft")
 
 
 def _show_additions(result: Result) -> None:

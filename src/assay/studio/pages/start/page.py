@@ -14,6 +14,7 @@ from fastapi.responses import RedirectResponse
 from nicegui import app as pages_app
 from nicegui import ui
 
+from assay.compare.report.detectable import ASSUMPTION
 from assay.compare.result import Result
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
@@ -135,7 +136,11 @@ async def _show_estimate(context: PageContext, placeholder: ui.element) -> None:
             (f"{sizes.validation:,}", "for validation", "Used to choose settings."),
             (f"{sizes.holdout:,}", "in the holdout", "The verdict is based on these alone."),
             (f"about {minutes:.0f} min" if minutes >= 1 else "under 1 min", "on this machine", ""),
-            (f"{effect:.0f} in 100", "smallest difference it can detect", MEANINGS["effect"]),
+            (
+                f"{effect:.0f} in 100",
+                "smallest difference it can detect",
+                f"{MEANINGS['effect']} This holds {ASSUMPTION}.",
+            ),
         ]
 
     figures = await context.do(estimate)
