@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 
 from assay.compare.result import OpeningRecord
 from assay.data.split import LOCK, MANIFEST, read_manifest
-from assay.errors import HoldoutError
+from assay.errors import HoldoutError, Step
 from assay.evaluate.stats import opening_alpha
 from assay.example import Example, read_examples
 from assay.store.files import one_at_a_time, sha256_file
@@ -154,14 +154,16 @@ def _locked(split: Path, holdout: str) -> Path:
         raise HoldoutError(
             "the locked holdout is missing.",
             where=str(path),
-            fix="Restore it from a backup, or start afresh with `assay data renew-holdout FILE`.",
+            fix="Restore it from a backup, or start afresh with {step}.",
+            step=Step.RENEW_HOLDOUT,
         )
     if sha256_file(path) != holdout:
         raise HoldoutError(
             "the holdout was changed after it was locked, so nothing measured on it would be "
             "valid.",
             where=str(path),
-            fix="Restore the file, or start afresh with `assay data renew-holdout FILE`.",
+            fix="Restore the file, or start afresh with {step}.",
+            step=Step.RENEW_HOLDOUT,
         )
     return path
 
