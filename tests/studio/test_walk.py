@@ -17,10 +17,10 @@ from tests.studio.browsing import studio, tab
 
 pytestmark = pytest.mark.slow
 OTHERS = (
-    "The most similar examples shown",
-    "The same examples shown every time",
-    "The same examples, and passages of your documents",
-    "A model trained on your examples",
+    "Similar examples",
+    "Fixed examples",
+    "Passages and examples",
+    "Fine-tuned model",
 )
 
 

@@ -44,7 +44,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
 
 
 SPEC = CandidateSpec(
-    title="passages found by an embedder trained on your questions",
+    title="passages, tuned search",
     explanation="The embedder that finds passages of your documents is itself trained on which "
     "document answers which question. Made in minutes; passages are put before the input.",
     family="training",

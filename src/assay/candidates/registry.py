@@ -111,6 +111,13 @@ def title_of(kind: str) -> str | None:
     return None if spec is None else spec.title
 
 
+def plain_name(name: str) -> str | None:
+    """What a candidate is called where nobody types its name; None where it has no other: saved
+    agents and those that are not installed."""
+    title = title_of(name)
+    return None if title is None else title[:1].upper() + title[1:]
+
+
 def need_of(kind: str) -> str:
     """What a candidate of this kind needs beside the rows (`FAMILIES`); "" of a saved agent."""
     spec = specs().get(kind)

@@ -18,14 +18,21 @@ from assay.compare.settling import Need, examples_needed
 def conclude(findings: Findings) -> Verdict:
     """The outcome, which is not final while a candidate is not judged.
 
-    That none will do is said of all candidates, so it cannot be said then.
+    That none will do is said of all candidates, so it cannot be said then. Its reason is written
+    twice: with the names that are typed, and with what the candidates are.
     """
+    in_words = _conclude(replace(findings, in_words=True)).reason
+    return _conclude(findings).model_copy(update={"reason_in_words": in_words})
+
+
+def _conclude(findings: Findings) -> Verdict:
     verdict = _of_complete(findings)
     if not findings.not_judged:
         return verdict
     changes: dict[str, object] = {
-        "not_judged": list(findings.not_judged),
-        "reason": f"{verdict.reason} {reasons.not_judged(findings.not_judged)}",
+        "not_judged": [entry.name for entry in findings.not_judged],
+        "reason": f"{verdict.reason} "
+        + reasons.not_judged([findings.label(entry) for entry in findings.not_judged]),
     }
     if verdict.outcome == "none":
         changes |= {"outcome": "cannot_tell", "fine_tuning_worth_it": None}
@@ -43,7 +50,7 @@ def _of_complete(findings: Findings) -> Verdict:
     if good_enough is not None and not any(findings.fits(entry) for entry in ranked):
         top = max(ranked, key=lambda entry: findings.figures.intervals[entry.name].most)
         reason = reasons.not_good_enough(
-            top.name,
+            findings.label(top),
             findings.scores[top.name],
             findings.figures.intervals[top.name].most,
             good_enough,
@@ -52,7 +59,7 @@ def _of_complete(findings: Findings) -> Verdict:
     floor = next((entry for entry in ranked if entry.floor), None)
     if floor is not None and findings.eligible(floor):
         reason = reasons.floor_suffices(
-            floor.name,
+            findings.label(floor),
             findings.scores[floor.name],
             findings.terms.margin,
             sum(not entry.floor for entry in ranked),
@@ -70,14 +77,14 @@ def _recommend(findings: Findings, choice: Sequence[Entry]) -> Verdict:
     chosen = cheapest(choice, findings.scores)
     assert chosen is not None
     terms, best = findings.terms, findings.best_first(findings.complete)[0]
-    costs = {entry.name: cost_to_own(entry) for entry in choice}
+    costs = {findings.label(entry): cost_to_own(entry) for entry in choice}
     strictly = eligibility(
         findings.complete, findings.figures, replace(terms, margin_for_cheaper=None)
     )
     limits = findings.figures.intervals[chosen.name]
     others = [entry for entry in findings.complete if entry is not chosen]
     reason = reasons.recommended(
-        chosen.name,
+        findings.label(chosen),
         findings.scores[chosen.name],
         (limits.chosen_low, limits.high),
         terms.margin,
@@ -85,10 +92,10 @@ def _recommend(findings: Findings, choice: Sequence[Entry]) -> Verdict:
         enough=terms.good_enough is None or limits.chosen_low >= terms.good_enough,
         alone=not others,
         best=all(findings.call(chosen, other) == "better" for other in others),
-        fitting=[entry.name for entry in choice],
-        cost=costs[chosen.name],
+        fitting=[findings.label(entry) for entry in choice],
+        cost=cost_to_own(chosen),
         unpriced=[name for name, cost in costs.items() if cost is None],
-        passed_over=None if best is chosen else (best.name, findings.scores[best.name]),
+        passed_over=None if best is chosen else (findings.label(best), findings.scores[best.name]),
     )
     reason += _below_needed(findings, chosen)
     verdict = Verdict(
@@ -126,11 +133,12 @@ def _below_needed(findings: Findings, used: Entry) -> str:
     needed = findings.terms.good_enough
     if needed is None:
         return ""
-    enough = [
-        entry.name for entry in findings.best_first(findings.complete) if findings.fits(entry)
-    ]
+    ranked = findings.best_first(findings.complete)
+    enough = [findings.label(entry) for entry in ranked if findings.fits(entry)]
     limits = findings.figures.intervals[used.name]
-    return reasons.below_needed(used.name, (limits.chosen_low, limits.most), needed, enough)
+    return reasons.below_needed(
+        findings.label(used), (limits.chosen_low, limits.most), needed, enough
+    )
 
 
 def _too_few(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
@@ -150,7 +158,7 @@ def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
         if findings.fits(entry)
         and not any(findings.call(entry, o) == "worse" for o in ranked if o is not entry)
     ] or [entry for entry in ranked if findings.fits(entry)]
-    names = [entry.name for entry in shortlist]
+    names = [findings.label(entry) for entry in shortlist]
     used, need = _for_now(findings, shortlist), examples_needed(findings, shortlist)
     needed = findings.terms.good_enough
     below = [e for e in ranked if findings.eligible(e) and not e.floor and not findings.fits(e)]
@@ -195,7 +203,7 @@ def _next_step(findings: Findings, used: Entry | None, need: Need) -> str:
             why = f"the cheapest to own {of}"
         elif used.answer_seconds is not None:
             why = f"the fastest {of}"
-    return reasons.next_step(used.name, why, _may_lose(findings, used), need.text)
+    return reasons.next_step(findings.label(used), why, _may_lose(findings, used), need.text)
 
 
 def _undecided(

@@ -226,7 +226,8 @@ class Verdict(ResultPart):
         more_groups_needed: `more_examples_needed` in groups; null where examples are independent.
         not_judged: candidates that answers are missing of. While there are any, the verdict is not
             final: the same command asks for what is missing and concludes anew.
-        reason: the plain sentence.
+        reason: the plain sentence; `reason_in_words`: with what the candidates are, as the report
+            calls them; null in results that are older than this field.
     """
 
     outcome: Outcome
@@ -245,6 +246,7 @@ class Verdict(ResultPart):
     more_groups_needed: int | None = None
     not_judged: list[str] = []
     reason: str
+    reason_in_words: str | None = None
 
 
 class Opening(ResultPart):

@@ -14,6 +14,7 @@ from fastapi.responses import RedirectResponse
 from nicegui import app as pages_app
 from nicegui import ui
 
+from assay.compare.naming import in_words
 from assay.compare.report.detectable import ASSUMPTION
 from assay.compare.result import Result
 from assay.jobs.queue import OVER, Job
@@ -63,8 +64,8 @@ def read_stage(context: PageContext) -> Stage:
         return Stage("comparison", job)
     served = releases.list_releases(workspace)
     if served:
-        return Stage("work", job, result, served[0]["name"])
-    return Stage("verdict", job, result)
+        return Stage("work", job, in_words(result), served[0]["name"])
+    return Stage("verdict", job, in_words(result))
 
 
 async def build(context: PageContext) -> None:
