@@ -29,6 +29,7 @@ from assay import project
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.builtin import folder as builtin_folder
+from assay.candidates.registry import plain_name
 from assay.compare import records
 from assay.compare.data_section import DataSection
 from assay.compare.entries import Entry, Terms
@@ -165,6 +166,7 @@ def _result(id: str, run: int, answers: list[AnswerRow], agents: dict[str, str])
             fine_tuned=name == "fine-tune",
             setup_cost=setup,
             running_cost=MACHINE_USD + (240.0 if name == "fine-tune" else 0.0),
+            title=plain_name(name) or "",
         )
         for name, (_, setup, seconds) in WAYS.items()
     ]

@@ -99,7 +99,7 @@ def test_it_takes_part_and_is_shown_wherever_candidates_are(tmp_path: Path) -> N
     unasked = registry.baselines(made.config)
     assert {one["name"] for one in result["candidates"]} == {"toy", *unasked}
     [report] = made.root.glob(".assay/comparisons/*/report.html")
-    assert "a toy from elsewhere" in report.read_text("utf-8")
+    assert "A toy from elsewhere" in report.read_text("utf-8")
 
     asked = python(toy, "-c", dedent(SHOWN))
     assert asked.returncode == 0, asked.stderr

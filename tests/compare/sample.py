@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from assay.candidates.registry import need_of
+from assay.candidates.registry import need_of, plain_name
 from assay.compare.data_section import DataSection, QuarantineCounts
 from assay.compare.entries import Entry, Terms
 from assay.compare.result import (
@@ -110,6 +110,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
             fine_tuned=name == "fine-tune",
             setup_cost=costs.get(name),
             running_cost=1.2 if name in costs else None,
+            title=plain_name(name) or "",
         )
         for name in TRUE_SCORES
     ]

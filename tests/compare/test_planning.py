@@ -8,8 +8,10 @@ import pytest
 
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate
-from assay.compare.planning import discordance, write_plan
+from assay.compare.planning import detectable_effect, discordance, write_plan
+from assay.compare.report.detectable import why_not_as_stated
 from assay.config import Config
+from tests.compare.sample import sample_result
 
 CONFIG = Config.model_validate(
     {
@@ -57,3 +59,33 @@ def test_the_winner_on_validation_stands_in_the_plan() -> None:
     assert write_plan(built[:1], CONFIG, rows=100, groups=None, opening=1).tested_first is None
     without_floor = write_plan(built[1:], CONFIG, rows=100, groups=None, opening=1)
     assert plan.minimum_detectable_effect == without_floor.minimum_detectable_effect
+
+
+def test_why_it_can_show_less_than_was_stated_before_is_said_and_only_then() -> None:
+    both = CONFIG.model_copy(update={"candidates": ["prompt", "few-shot"], "baselines": False})
+    stated = detectable_effect(both, 100, None, 1)
+
+    def said(*wrong: int) -> str | None:
+        """Of two candidates, each right but on so many rows of its own, of 100."""
+        built, start = [], 0
+        for name, count in zip(("prompt", "few-shot", "fine-tune"), wrong, strict=False):
+            scores = [float(not start <= i < start + count) for i in range(100)]
+            built.append(replace(scored(*scores), name=name))
+            start += count
+        plan = write_plan(built, both, rows=100, groups=None, opening=1)
+        assert plan.stated_effect == stated
+        effect = plan.minimum_detectable_effect
+        sample = sample_result()
+        update = {"plan": plan, "minimum_detectable_effect": effect}
+        return why_not_as_stated(sample.model_copy(update=update))
+
+    assert said(0, 0) is None, "unknown, as before"
+    more = said(25, 20)
+    assert more is not None
+    assert f"about {100 * stated:.0f} points" in more
+    assert "disagree on 30 in 100" in more
+    assert "disagreed on 45 in 100" in more
+    assert "number of candidates" not in more
+    third = said(25, 20, 26)
+    assert third is not None
+    assert "number of candidates" in third

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from assay.compare.naming import in_words, plain_names
 from assay.compare.report import html, second_look, wording, worth
 from assay.compare.report.html import MOST_ROWS, disagreements, write_report
 from assay.compare.report.terminal import print_result
@@ -77,7 +78,32 @@ def test_candidates_stand_by_what_they_need_the_cheapest_group_first(tmp_path: P
     table = write_report(tmp_path).read_text().split("<tbody>")[1].split("</tbody>")[0]
     rows = re.findall(r'colspan="8">(.*?)</th>|<td>(.*?)<small>', table)
     assert [heading for heading, _ in rows if heading] == [need.capitalize() for need in needs]
-    assert [name for _, name in rows if name] == names
+    called = plain_names(result.candidates)
+    assert [name for _, name in rows if name] == [called[name] for name in names]
+
+
+def test_a_candidate_has_one_name_in_the_page_and_the_typed_one_stands_beside_it() -> None:
+    result, rows = sample_result(), sample_rows(30)
+    page = html.render(result, rows, redacted=False)
+    read = page.split("<body>")[1].split("To repeat it")[0]
+    listed = read.split("<tbody>")[1].split("</tbody>")[0]
+    typed = [c.name for c in result.candidates if c.name != "prompt"]  # which is a word, too
+    for name in typed:
+        assert len(re.findall(rf"<small>{name}</small>", listed)) == 1
+        assert not re.search(rf"(?<![\w-]){name}(?![\w-])", re.sub("<small>.*?</small>", "", read))
+    assert "Use Fine-tuned model: it scores" in read
+    old = result.verdict.model_copy(update={"reason_in_words": None})
+    assert result.verdict.reason in html.render(
+        result.model_copy(update={"verdict": old}), rows, redacted=False
+    )
+    again = result.candidates[2].model_copy(update={"name": "few-shot-2", "kind": "few-shot"})
+    mine = again.model_copy(update={"name": "support-3", "kind": "support"})
+    vendor = again.model_copy(update={"name": "vendor", "kind": "outside"})
+    assert list(plain_names([again, mine, vendor]).values()) == [
+        "Fixed examples, version 2",
+        "support, version 3",
+        "vendor",
+    ]
 
 
 def test_doubtful_labels_stand_in_the_page_with_what_the_candidates_say(tmp_path: Path) -> None:
@@ -89,7 +115,7 @@ def test_doubtful_labels_stand_in_the_page_with_what_the_candidates_say(tmp_path
     listed = page.split("Labels worth a second look")[1].split("</details>")[0]
     assert re.findall(r"<td>(row-\d+)</td>", listed) == look.ids
     assert f"only {100 * look.ceiling:.1f} in 100" in listed
-    assert "baseline-tfidf, few-shot, fine-tune</small>" in listed
+    assert "Word-count classifier, Fixed examples, Fine-tuned model</small>" in listed
     redacted = write_report(tmp_path, redact=True).read_text()
     assert f"only {100 * look.ceiling:.1f} in 100" in redacted
     assert look.ids[0] not in redacted
@@ -157,9 +183,12 @@ def test_every_outcome_has_its_words(capsys: pytest.CaptureFixture[str]) -> None
         print_result(changed, console)
         out = " ".join(capsys.readouterr().out.replace("│", "").split())
         assert words in out
-        for said in (wording.headline(verdict), *wording.figures(result.candidates[0])):
+        assert wording.headline(verdict) in out
+        page = html.render(changed, [], redacted=True)
+        assert wording.headline(in_words(changed).verdict) in page
+        for said in wording.figures(result.candidates[0]):
             assert said in out
-            assert said in html.render(changed, [], redacted=True)
+            assert said in page
 
 
 def test_fine_tuning_is_judged_in_words_that_agree_with_the_headline() -> None:
@@ -268,8 +297,9 @@ def test_the_assumption_that_decided_is_in_page_and_terminal(
     print_result(result, Console(width=200))
     assert said in " ".join(capsys.readouterr().out.split())
     page = html.render(result, [], redacted=True)
-    assert f"{said} 46,000 on fine-tune would be." in page
-    assert "<td>fine-tune</td>" in page
+    said = said.replace("prompt", "System prompt alone")
+    assert f"{said} 46,000 on Fine-tuned model would be." in page
+    assert "<td>Fine-tuned model</td>" in page
 
 
 def test_the_range_of_the_one_that_is_named_is_corrected_for_the_choice() -> None:
@@ -339,8 +369,8 @@ def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
         page.goto(page_file.as_uri())
         before = page.locator(".row:visible").count()
         page.select_option("#kind", "wins")
-        page.select_option("#a", "prompt")
-        page.select_option("#b", "fine-tune")
+        page.select_option("#a", "System prompt alone")
+        page.select_option("#b", "Fine-tuned model")
         rows = sample_rows()
         expected = sum(row.scores["prompt"] > row.scores["fine-tune"] for row in rows)
         assert page.locator(".row:visible").count() == expected < before

@@ -141,7 +141,7 @@ def test_what_is_used_for_now_is_never_called_not_worth_it() -> None:
     ahead[:1001], behind[:1000], noise[1000:1980] = 1, 1, 1
     entries = [
         replace(PROMPT, scores=behind),
-        replace(TUNED, scores=ahead),
+        replace(TUNED, scores=ahead, setup_cost=0.0, running_cost=0.0),
         replace(PROMPT, name="few-shot", scores=noise),
     ]
     decision = decide(entries, None, Terms())

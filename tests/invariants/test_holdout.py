@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -15,7 +17,13 @@ from assay.agent.route import Rule, Rules
 from assay.agent.versions import AgentVersion, save_agent
 from assay.compare import holdout as room
 from assay.compare import records
-from assay.compare.holdout import keep_holdout, next_opening, open_holdout, openings
+from assay.compare.holdout import (
+    keep_holdout,
+    next_opening,
+    open_holdout,
+    openings,
+    remove_left_holdouts,
+)
 from assay.compare.result import Plan
 from assay.compare.saved import load_saved
 from assay.data.split import SplitManifest, write_split
@@ -145,6 +153,38 @@ def test_a_comparison_opens_what_it_began_with_and_what_is_in_both_was_seen(
     assert not list(tmp_path.glob("cache/holdouts/*"))
 
 
+def test_what_a_killed_comparison_kept_is_removed_and_what_is_in_use_is_not(
+    tmp_path: Path,
+) -> None:
+    """By the next comparison, and where the examples are divided anew, so that none goes on."""
+    split = tmp_path / "split"
+    began = divided(split, range(20)).holdout_sha256
+    killed = (
+        "import os, sys; from pathlib import Path; from assay.compare.holdout import keep_holdout\n"
+        "with keep_holdout(Path(sys.argv[1]), sys.argv[2]): os._exit(9)"
+    )
+
+    def kill() -> Path:
+        done = subprocess.run([sys.executable, "-c", killed, str(split), began], check=False)
+        assert done.returncode == 9
+        return next(path for path in tmp_path.glob("cache/holdouts/*.jsonl") if path not in ours)
+
+    ours: list[Path] = []
+    left = kill()
+    with keep_holdout(split, began):
+        ours = list(tmp_path.glob("cache/holdouts/*.jsonl"))
+        assert len(ours) == 1
+        assert left not in ours
+        left = kill()
+        with keep_holdout(split, began):  # another one at the same time
+            assert not left.exists()
+        assert list(tmp_path.glob("cache/holdouts/*.jsonl")) == ours
+        divided(split, range(30, 50))
+        remove_left_holdouts(split)
+        assert ours[0].exists()
+    assert not list(tmp_path.glob("cache/holdouts/*"))
+
+
 def test_a_kept_holdout_is_locked_like_the_one_it_was(tmp_path: Path) -> None:
     store, split = Store(tmp_path / "state"), tmp_path / "split"
     began = divided(split, range(20)).holdout_sha256
@@ -157,7 +197,7 @@ def test_a_kept_holdout_is_locked_like_the_one_it_was(tmp_path: Path) -> None:
 
     with keep_holdout(split, began):
         divided(split, range(30, 50))
-        (kept,) = tmp_path.glob("cache/holdouts/*")
+        (kept,) = tmp_path.glob("cache/holdouts/*.jsonl")
         text = kept.read_text()
         kept.write_text(text.replace("answer 7", "answer 8", 1))
         refused("changed after it was locked")

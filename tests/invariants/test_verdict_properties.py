@@ -27,6 +27,8 @@ def comparisons(draw: st.DrawFn) -> tuple[list[Entry], list[str] | None]:
             draw(st.lists(score, min_size=n, max_size=n)),
             floor=draw(st.booleans()),
             fine_tuned=draw(st.booleans()),
+            answer_seconds=draw(st.sampled_from([None, 0.1, 2.0])),
+            need=draw(st.integers(0, 1)),
             **yearly(draw(st.sampled_from([None, 1.0, 2.0]))),
         )
         for name in ["d", "a", "c", "b"][: draw(st.integers(2, 4))]
@@ -66,6 +68,42 @@ def test_figures_are_where_they_must_be(comparison: tuple[list[Entry], list[str]
     assert (verdict.outcome == "recommend") == (verdict.recommend is not None)
     assert (verdict.outcome == "cannot_tell") == bool(verdict.more_examples_needed)
     assert verdict.reason.endswith(".")
+
+
+@settings(max_examples=120, deadline=None)
+@given(comparison=comparisons(), good_enough=st.sampled_from([None, 0.5]))
+def test_for_now_nothing_dearer_is_named_than_what_may_be_the_best(
+    comparison: tuple[list[Entry], list[str] | None], good_enough: float | None
+) -> None:
+    entries = {entry.name: entry for entry in comparison[0]}
+    decision = decide(*comparison, replace(SETTINGS, good_enough=good_enough))
+    verdict = decision.verdict
+    if verdict.outcome != "cannot_tell":
+        return
+    turned = {"better": "worse", "worse": "better"}
+    calls = {(pair.b, pair.a): turned.get(pair.call) for pair in decision.pairs}
+    calls |= {(pair.a, pair.b): pair.call for pair in decision.pairs}
+    used, best = verdict.use_meanwhile, verdict.shortlist[0]
+    assert used is not None
+    assert "worse" not in [call for (a, _), call in calls.items() if a == used]
+    figures = _by_name(decision)
+    likely = [n for n in verdict.shortlist if n == best or figures[n, best][2] >= 0]
+    useful = [n for n in likely if not entries[n].floor and entries[n].values.any()]
+    if not useful:
+        assert used in likely
+        return
+    assert used in useful
+
+    def asked(name: str) -> tuple[float, float, int]:
+        cost, seconds = entries[name].setup_cost, entries[name].answer_seconds
+        unknown = float("inf")
+        return (
+            unknown if cost is None else cost,
+            unknown if seconds is None else seconds,
+            entries[name].need,
+        )
+
+    assert asked(used) == min(map(asked, useful))
 
 
 def _by_name(decision: Decision) -> dict[tuple[str, str], tuple[float, ...]]:

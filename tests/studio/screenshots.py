@@ -89,8 +89,8 @@ def _ask(page: Page, folder: Path) -> None:
     agents.save(Workspace(folder), "handbook", HANDBOOK, based_on=None, message="")
     page.reload()
     page.get_by_role("combobox", name="Send to", exact=True).click()
-    page.get_by_role("option", name="few-shot@1 · agent").click()
-    page.get_by_role("option", name="handbook@1 · agent").click()
+    page.get_by_role("option", name="Fixed examples · agent").click()
+    page.get_by_role("option", name="handbook · agent").click()
     page.keyboard.press("Escape")
     words = "left a green thermos on the upper deck, Port Morvane to Kelsay on the 3rd"
     page.get_by_role("textbox", name="Message").fill(words)

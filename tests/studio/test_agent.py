@@ -55,7 +55,7 @@ def test_form_and_text_are_one(browser: Browser, up: Studio, name: str) -> None:
         page.get_by_role("button", name="Try it").click()
         expect(page.locator(".theirs-alone")).to_contain_text("You said: Hello there")
         _save(page, "kinder")
-        expect(page.get_by_text(f"{name}@2, by editor")).to_be_visible()
+        expect(page.get_by_text("Version 2, by editor")).to_be_visible()
     saved = agents.read(Workspace(up.folder), name)
     assert saved.agent.system_prompt == "Be short and kind."
     assert saved.agent.temperature == 0.5
@@ -85,7 +85,7 @@ def test_variables_are_a_table_beside_the_prompt(browser: Browser, up: Studio, n
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.set_viewport_size({"width": 1320, "height": 900})
         _save(page, "by name")
-        expect(page.get_by_text(f"{name}@2, by editor")).to_be_visible()
+        expect(page.get_by_text("Version 2, by editor")).to_be_visible()
         page.get_by_role("button", name="Add an example").click()
         expect(page.locator(".cm-content")).to_contain_text("role: assistant")
         page.get_by_role("button", name="Remove example 1").click()
@@ -109,11 +109,11 @@ def test_a_route_is_changed_without_its_text(browser: Browser, up: Studio, name:
         page.get_by_label("Rule 1: if the message contains").fill("exactly")
         expect(page.locator(".cm-content")).to_contain_text("exactly")
         page.get_by_role("combobox", name="Route: Then").click()
-        page.get_by_role("option", name="precise@1").click()
+        page.get_by_role("option", name="precise").click()
         expect(page.locator(".cm-content")).to_contain_text(second.agent[:16])
         visitor.axe()
         _save(page, "who is precise")
-        expect(page.get_by_text(f"{name}@3, by editor")).to_be_visible()
+        expect(page.get_by_text("Version 3, by editor")).to_be_visible()
     route = agents.read(Workspace(up.folder), name).agent.route
     assert isinstance(route, Rules)
     assert (route.rules[0].pattern, route.rules[0].to) == ("exactly", second.agent)
@@ -146,19 +146,19 @@ def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio, na
         hers.get_by_label("System prompt").fill("Be long.")
         his.get_by_label("System prompt").fill("Be brief.")
         _save(hers, "longer")
-        expect(hers.get_by_text(f"{name}@2, by ann")).to_be_visible()
+        expect(hers.get_by_text("Version 2, by ann")).to_be_visible()
         _save(his, "briefer")
         told = his.get_by_role("dialog")
-        expect(told).to_contain_text(f"ann has saved {name}@2")
+        expect(told).to_contain_text("ann has saved version 2")
         expect(told.locator(".removed")).to_contain_text("Be long.")
         expect(told.locator(".added")).to_contain_text("Be brief.")
         assert agents.read(Workspace(up.folder), name).agent.system_prompt == "Be long."
         told.get_by_role("button", name="Save mine instead").click()
-        expect(his.get_by_text(f"{name}@3, by ben")).to_be_visible()
-        expect(hers.get_by_text(f"ben has saved {name}@3 in the meantime.")).to_be_visible()
+        expect(his.get_by_text("Version 3, by ben")).to_be_visible()
+        expect(hers.get_by_text("ben has saved version 3 in the meantime.")).to_be_visible()
         his.get_by_role("tab", name="Versions").click()
-        his.get_by_role("button", name=f"Restore {name}@2").click()
-        expect(his.get_by_text(f"{name}@4, by ben")).to_be_visible()
+        his.get_by_role("button", name="Restore version 2").click()
+        expect(his.get_by_text("Version 4, by ben")).to_be_visible()
     prompts = [
         agents.read(Workspace(up.folder), f"{name}@{n}").agent.system_prompt for n in (2, 3, 4)
     ]
@@ -179,5 +179,5 @@ def test_another_agent_is_made(browser: Browser, up: Studio) -> None:
         page.get_by_role("button", name="Create agent").click()
         page.get_by_label("Name of the new agent").fill("fresh")
         page.get_by_role("button", name="Create", exact=True).click()
-        expect(page.get_by_text("fresh@1, by editor")).to_be_visible()
+        expect(page.get_by_text("Version 1, by editor")).to_be_visible()
     assert agents.read(Workspace(up.folder), "fresh").agent.model == "smollm2-135m-instruct"

@@ -45,7 +45,7 @@ def test_what_is_not_there_is_said_and_leads_on(here: Tab) -> None:
     page = here.open("/compare?id=nowhere")
     expect(page.get_by_text("There is no such comparison")).to_be_visible()
     page.get_by_role("link", name="View the newest").click()
-    expect(page.get_by_role("heading", name="Use fine-tune")).to_be_visible()
+    expect(page.get_by_role("heading", name="Use Fine-tuned model")).to_be_visible()
     page = here.open("/agent?name=nobody")
     expect(page.get_by_text("There is no agent named nobody")).to_be_visible()
     page = here.open("/releases?name=nothing")
@@ -61,9 +61,9 @@ def test_compare_has_its_evidence(here: Tab) -> None:
         re.compile("cost", re.IGNORECASE),
     ):
         expect(page.get_by_role("img", name=chart)).to_be_visible()
-    square = page.get_by_role("region", name="fine-tune and rag")
+    square = page.get_by_role("region", name="Fine-tuned model and Document passages")
     expect(square.get_by_role("row")).to_have_count(3)
-    expect(page.get_by_text("fine-tune adds")).to_contain_text("on top of rag")
+    expect(page.get_by_text("Fine-tuned model adds")).to_contain_text("on top of Document passages")
     openings = page.get_by_role("region", name="Openings of the holdout")
     expect(openings.get_by_role("row")).to_have_count(5)  # a heading, and one each
     expect(openings.get_by_text("the studio", exact=True)).to_have_count(4)

@@ -66,12 +66,12 @@ def test_the_theme_is_kept(here: Tab) -> None:
 
 def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
     page = here.open("/compare")
-    expect(page.get_by_role("heading", name="Use fine-tune")).to_be_visible()
+    expect(page.get_by_role("heading", name="Use Fine-tuned model")).to_be_visible()
     status = page.get_by_role("status")
     expect(status).to_contain_text("of 240 holdout examples")
     before = status.inner_text()
     expect(page.locator(".differs").first).to_be_visible()
-    table = page.get_by_role("region", name="fine-tune against few-shot-nearest")
+    table = page.get_by_role("region", name="Fine-tuned model against Similar examples")
     counts = [int(cell) for cell in table.locator("td.number").all_inner_texts()]
     assert sum(counts) == 240
     page.get_by_role("combobox", name="Show", exact=True).click()
@@ -145,15 +145,15 @@ def test_promote_trial_and_roll_back(here: Tab) -> None:
     expect(page.get_by_text("canary: 10%")).to_have_count(0)
     here.settled()
     page.get_by_role("combobox", name="Agent").click()
-    page.get_by_role("option", name="prompt@4").click()
-    page.get_by_role("button", name="Promote prompt@4").click()
+    page.get_by_role("option", name="System prompt alone, version 4").click()
+    page.get_by_role("button", name="Promote System prompt alone, version 4").click()
     expect(page.get_by_text("prompt is worse than fine-tune")).to_be_visible()
     page.get_by_role("textbox", name="Reason", exact=True).fill("a test of the gate")
-    page.get_by_role("button", name="Promote prompt@4").click()
+    page.get_by_role("button", name="Promote System prompt alone, version 4").click()
     expect(page.get_by_text("“a test of the gate”")).to_be_visible()
     page.get_by_role("button", name="Roll back", exact=True).click()
     page.get_by_role("button", name="Roll back now").click()
-    expect(page.locator(".figure .value").first).to_have_text("fine-tune@1")
+    expect(page.locator(".figure .value").first).to_have_text("Fine-tuned model")
 
 
 def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Studio) -> None:

@@ -42,7 +42,7 @@ def test_passages_and_route_are_shown(browser: Browser, up: Studio) -> None:
         page = visitor.open("/playground")
         page.get_by_role("combobox", name="Send to", exact=True).click()
         for name in ("plain", "knowing", "choosing"):
-            option = page.get_by_role("option", name=f"{name}@1 · agent")
+            option = page.get_by_role("option", name=f"{name} · agent")
             if option.get_attribute("aria-selected") != "true":
                 option.click()
         page.keyboard.press("Escape")
@@ -51,7 +51,7 @@ def test_passages_and_route_are_shown(browser: Browser, up: Studio) -> None:
 
         def column(name: str) -> Locator:
             return page.locator(".columns .card").filter(
-                has=page.get_by_role("heading", name=f"{name}@1")
+                has=page.get_by_role("heading", name=name, exact=True)
             )
 
         expect(page.get_by_text("Time to first token")).to_have_count(3)
@@ -62,6 +62,6 @@ def test_passages_and_route_are_shown(browser: Browser, up: Studio) -> None:
             expect(used).to_contain_text("Money is paid back.")
             expect(used).not_to_contain_text("ramp")
         expect(column("plain").get_by_text("Passages used")).to_have_count(0)
-        expect(column("choosing").locator("dl")).to_contain_text("Routeknowing@1")
+        expect(column("choosing").locator("dl")).to_contain_text("Routeknowing")
         expect(column("knowing").locator("dl")).not_to_contain_text("Route")
         visitor.axe()

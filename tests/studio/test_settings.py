@@ -53,7 +53,7 @@ def test_form_and_text_are_one_and_what_follows_is_told(browser: Browser, up: St
         content = page.locator(".cm-content")
         expect(content).to_contain_text("holdout: 0.3")
         expect(content).to_contain_text("# What the desk agreed on.")
-        page.get_by_role("checkbox", name="The same examples shown every time").click()
+        page.get_by_role("checkbox", name="Fixed examples").click()
         expect(content).to_contain_text("candidates: [prompt, few-shot]")
         effects = page.locator(".follows")
         expect(effects).to_contain_text("split again")

@@ -17,10 +17,10 @@ from tests.studio.browsing import studio, tab
 
 pytestmark = pytest.mark.slow
 OTHERS = (
-    "The most similar examples shown",
-    "The same examples shown every time",
-    "The same examples, and passages of your documents",
-    "A model trained on your examples",
+    "Similar examples",
+    "Fixed examples",
+    "Passages and examples",
+    "Fine-tuned model",
 )
 
 
@@ -52,7 +52,7 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
         clicks += 1
         expect(page.get_by_text("Personal data is replaced in 1 rows.")).to_be_visible()
         expect(problems).not_to_contain_text("An e-mail address.")
-        looking = page.get_by_role("checkbox", name="Passages of your documents with the question")
+        looking = page.get_by_role("checkbox", name="Document passages")
         expect(looking).to_be_hidden()
         papers = [folder.parent / f"{animal}s.pdf" for animal in ANIMALS]
         for animal, paper in zip(ANIMALS, papers, strict=True):
@@ -80,7 +80,7 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
             timeout=240_000
         )
         tried = page.get_by_role("region", name="All candidates")
-        expect(tried.get_by_text("rag", exact=True)).to_be_visible()
+        expect(tried.get_by_text("Document passages", exact=True)).to_be_visible()
         here.axe()
         put = page.get_by_role("button", name=re.compile("^Promote "))
         put.click()

@@ -20,7 +20,7 @@ from assay.accounts.leases import reclaim
 from assay.agent.answering import EngineCall
 from assay.agent.prices import PriceList
 from assay.config import is_remote
-from assay.errors import AssayError, UsageError
+from assay.errors import AssayError, Step, UsageError
 from assay.generate.stream import End
 from assay.store.audit import record
 from assay.store.store import Store
@@ -70,7 +70,9 @@ def set_budget(
         else:
             owner = session.get(ApiKeyRow, key)
         if owner is None:
-            raise UsageError(f"there is no key {key!r}.", fix="`assay keys list` shows all keys.")
+            raise UsageError(
+                f"there is no key {key!r}.", fix="{step} shows all keys.", step=Step.LIST_KEYS
+            )
         row = session.get(BudgetRow, key)
         if row is None:
             session.add(BudgetRow(key=key, most=units(usd), spent=0, reserved=0))

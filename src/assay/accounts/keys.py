@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from assay.agent.versions import user
-from assay.errors import NotFoundError, UsageError
+from assay.errors import NotFoundError, Step, UsageError
 from assay.knowledge.intake import checked_labels
 from assay.store.audit import record
 from assay.store.store import Store
@@ -179,7 +179,9 @@ def revoke_key(store: Store, id: str, who: str | None = None, project: str | Non
 def _find_row(session: Session, id: str, project: str | None) -> ApiKeyRow:
     row = session.get(ApiKeyRow, id)
     if row is None or id == STUDIO or project not in (None, row.project):
-        raise NotFoundError(f"there is no key {id!r}.", fix="`assay keys list` shows all keys.")
+        raise NotFoundError(
+            f"there is no key {id!r}.", fix="{step} shows all keys.", step=Step.LIST_KEYS
+        )
     return row
 
 

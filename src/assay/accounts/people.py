@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assay.accounts.keys import secret_hash
-from assay.errors import AssayError, NotFoundError, StateError, UsageError
+from assay.errors import AssayError, NotFoundError, StateError, Step, UsageError
 from assay.store.audit import record
 from assay.store.store import Store
 from assay.store.tables import SessionRow, SignInRow, UserRow, now
@@ -111,7 +111,11 @@ def find(realm: Realm, name: str) -> Person:
     with realm.store.session() as session:
         row = session.scalar(select(UserRow).where(UserRow.name == name))
     if row is None:
-        raise NotFoundError(f"there is no person named {name!r}.", fix="`assay people list`.")
+        raise NotFoundError(
+            f"there is no person named {name!r}.",
+            fix="{step} shows all people.",
+            step=Step.LIST_PEOPLE,
+        )
     return _person(row)
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from assay.agent.key_origins import check_origin
 from assay.agent.versions import user
 from assay.config import Provider
-from assay.errors import ConfigError, UsageError
+from assay.errors import ConfigError, Step, UsageError
 from assay.generate.remote.outbound import read_key
 from assay.store import secrets
 from assay.store.audit import record
@@ -173,7 +173,8 @@ class Providers(Mapping[str, Provider]):
             if not had:
                 raise UsageError(
                     f"nothing is stored for a provider {name!r}.",
-                    fix="`assay providers list` shows all providers.",
+                    fix="{step} shows all providers.",
+                    step=Step.LIST_PROVIDERS,
                 )
 
     def rotate(self, name: str, key: str) -> None:
@@ -198,7 +199,9 @@ class Providers(Mapping[str, Provider]):
         """
         if name not in self:
             raise UsageError(
-                f"there is no provider {name!r}.", fix="`assay providers list` shows all providers."
+                f"there is no provider {name!r}.",
+                fix="{step} shows all providers.",
+                step=Step.LIST_PROVIDERS,
             )
         origin = self[name].origin
         row = {"project": self.project, "provider": name, "origin": origin, "who": self.who}

@@ -11,7 +11,7 @@ from assay.candidates.spec import CandidateSpec, prompted
 from assay.generate.classical import dump_classical, fit_constant
 
 SPEC = CandidateSpec(
-    title="always the most frequent answer",
+    title="most frequent answer",
     explanation="Always gives the most frequent answer. What everything must beat.",
     family="fitted",
     estimate=lambda config, sizes: replace(

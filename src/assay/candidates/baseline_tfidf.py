@@ -11,7 +11,7 @@ from assay.generate.classical import TFIDF_GRID, dump_classical, fit_tfidf
 from assay.models.lineage import keep_rows
 
 SPEC = CandidateSpec(
-    title="a classical word-count classifier",
+    title="word-count classifier",
     explanation="A classical classifier that counts words. Trained in seconds, answers at once.",
     family="fitted",
     estimate=lambda config, sizes: replace(prompted(config, sizes), answered_by="classifier"),

@@ -21,7 +21,7 @@ from assay.errors import ConfigError
 from assay.evaluate.routing import ArmCosts, area_above_random, threshold_for
 
 SPEC = CandidateSpec(
-    title="a cheap agent, a strong one where it is not sure",
+    title="cheap agent first",
     explanation="A cheap agent answers; where it is not sure enough, a strong one does instead.",
     family="routes",
     needs=(ARMS,),

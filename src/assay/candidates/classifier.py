@@ -10,7 +10,7 @@ from assay.candidates.spec import ANY_LABELS, CandidateSpec, prompted
 from assay.models.embed import get_embedder
 
 SPEC = CandidateSpec(
-    title="a classifier over the meaning of a text",
+    title="classifier by meaning",
     explanation="An embedder turns each text into numbers, and a classifier learns your labels "
     "from them. Made in seconds, answers in milliseconds.",
     family="fitted",

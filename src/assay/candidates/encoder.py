@@ -31,7 +31,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
 
 
 SPEC = CandidateSpec(
-    title="an embedder trained on your labels",
+    title="fine-tuned classifier",
     explanation="The embedder that turns texts into numbers is itself trained on your labels. "
     "Made in minutes, answers in milliseconds.",
     family="training",

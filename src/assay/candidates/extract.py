@@ -53,7 +53,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
 
 
 SPEC = CandidateSpec(
-    title="each field found by a classifier, a tagger or the most similar record",
+    title="field extraction",
     explanation="Finds each field of a record by the cheapest way that works. Nothing is "
     "generated.",
     family="fitted",

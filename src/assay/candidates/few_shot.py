@@ -18,7 +18,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
 
 
 SPEC = CandidateSpec(
-    title="the same examples shown every time",
+    title="fixed examples",
     explanation="Every request also shows the same few examples. Costs a little on each request.",
     family="examples",
     estimate=estimate,

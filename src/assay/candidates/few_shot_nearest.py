@@ -21,7 +21,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
 
 
 SPEC = CandidateSpec(
-    title="the most similar examples shown",
+    title="similar examples",
     explanation="Every request also shows the examples most like it.",
     family="examples",
     estimate=estimate,

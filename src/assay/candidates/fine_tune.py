@@ -9,7 +9,7 @@ from assay.candidates.building import Candidate, Context
 from assay.candidates.spec import CandidateSpec, prompted
 
 SPEC = CandidateSpec(
-    title="a model trained on your examples",
+    title="fine-tuned model",
     explanation="The model's weights are trained on your examples. Takes longest to make.",
     family="training",
     estimate=lambda config, sizes: replace(prompted(config, sizes), trained=1.0),

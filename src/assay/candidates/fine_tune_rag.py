@@ -39,7 +39,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
 
 
 SPEC = CandidateSpec(
-    title="a model trained to answer from passages",
+    title="fine-tuned with passages",
     explanation="The model's weights are trained to answer from passages.",
     family="training",
     estimate=estimate,

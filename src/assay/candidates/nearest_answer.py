@@ -36,7 +36,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
 
 
 SPEC = CandidateSpec(
-    title="the answer of the most similar example",
+    title="most similar answer",
     explanation="Looks up the most similar example and gives its answer. Nothing is generated.",
     family="fitted",
     estimate=estimate,

@@ -43,7 +43,7 @@ _CARE = (
 
 
 SPEC = search_spec(
-    "the best of many system prompts",
+    "best of many prompts",
     "Many variants of the system prompt are tried, and the best is kept.",
     searched=lambda config: _SEARCHED_ANSWERS,
 )

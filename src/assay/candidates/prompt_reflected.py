@@ -38,7 +38,7 @@ _COMPONENT = "system prompt"
 _SHOWN_CHARACTERS = 600
 
 SPEC = search_spec(
-    "a system prompt that evolves by reflection",
+    "prompt by reflection",
     "A model reads what went wrong and rewrites the system prompt, again and again.",
     searched=lambda config: config.prompt_search.answers,
 )

@@ -30,7 +30,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
 
 
 SPEC = CandidateSpec(
-    title="sentences quoted from your documents",
+    title="quoted sentences",
     explanation="Quotes the sentences of your documents that fit the question best. Nothing is "
     "generated.",
     family="documents",

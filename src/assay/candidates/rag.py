@@ -14,7 +14,7 @@ from assay.candidates.spec import (
 )
 
 SPEC = CandidateSpec(
-    title="passages of your documents with the question",
+    title="document passages",
     explanation="Passages of your documents that fit the question are put before it.",
     family="documents",
     estimate=lambda config, sizes: Workload(

@@ -15,7 +15,7 @@ from assay.candidates.shared.examples import choose_count, spread
 from assay.candidates.spec import DOCUMENTS, CandidateSpec, Workload, passage_runs
 
 SPEC = CandidateSpec(
-    title="the same examples, and passages of your documents",
+    title="passages and examples",
     explanation="Every request also shows the same few examples, and passages that fit.",
     family="documents",
     estimate=lambda config, sizes: Workload(

@@ -57,7 +57,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
 
 
 SPEC = CandidateSpec(
-    title="passages found by an embedder trained on your questions",
+    title="passages, tuned search",
     explanation="The embedder that finds passages of your documents is itself trained on which "
     "document answers which question; so is a cross-encoder, where one is named. Made in minutes; "
     "passages are put before the input.",

@@ -111,10 +111,24 @@ def title_of(kind: str) -> str | None:
     return None if spec is None else spec.title
 
 
+def plain_name(name: str) -> str | None:
+    """What a candidate is called where nobody types its name; None where it has no other: saved
+    agents and those that are not installed."""
+    title = title_of(name)
+    return None if title is None else title[:1].upper() + title[1:]
+
+
 def need_of(kind: str) -> str:
     """What a candidate of this kind needs beside the rows (`FAMILIES`); "" of a saved agent."""
     spec = specs().get(kind)
     return "" if spec is None else FAMILIES[spec.family]
+
+
+def need_rank(kind: str) -> int:
+    """How much a candidate of this kind needs beside the rows, 0 being least; most of a saved agent
+    and of answers from outside, of which it is not known."""
+    needs = list(dict.fromkeys(FAMILIES.values()))
+    return needs.index(need) if (need := need_of(kind)) else len(needs)
 
 
 def build(name: str, context: Context) -> Candidate:

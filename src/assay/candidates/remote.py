@@ -11,7 +11,7 @@ from assay.candidates.spec import MEASURED, PROVIDER, CandidateSpec, prompted
 from assay.config import split_reference
 
 SPEC = CandidateSpec(
-    title="the system prompt on a provider's model",
+    title="provider's model",
     explanation="A provider's model is told what to do. Rows are sent to the provider.",
     family="provider",
     estimate=lambda config, sizes: replace(prompted(config, sizes), answered_by="provider"),

@@ -34,7 +34,7 @@ MOST_TRAINING_ROWS = 500
 
 
 SPEC = CandidateSpec(
-    title="a cheap or a strong agent, chosen by a model that reads the input",
+    title="trained router",
     explanation="A small model that is trained on the input says which of two agents answers.",
     family="routes",
     needs=(ARMS,),

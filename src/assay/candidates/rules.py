@@ -15,7 +15,7 @@ from assay.generate.classical import TFIDF_GRID, dump_classical, fit_tfidf
 from assay.models.lineage import keep_rows
 
 SPEC = CandidateSpec(
-    title="an agent by rules about the input",
+    title="routing by rules",
     explanation="The first of your rules that holds decides which agent answers.",
     family="routes",
     needs=(RULES,),

@@ -17,6 +17,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from assay.compare.report.detectable import ASSUMPTION
 from assay.progress import format_duration
 from assay.release.forms import ONNX
 
@@ -111,7 +112,7 @@ def print_estimate(estimate: Any) -> None:
         )
     console.print(
         f"The smallest difference that {estimate.holdout} holdout examples can show is "
-        f"about {100 * estimate.minimum_detectable_effect:.0f} points."
+        f"about {100 * estimate.minimum_detectable_effect:.0f} points, {ASSUMPTION}."
     )
 
 

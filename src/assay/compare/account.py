@@ -11,7 +11,7 @@ import numpy as np
 
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate
-from assay.candidates.registry import need_of
+from assay.candidates.registry import need_of, need_rank
 from assay.compare.costs import CostDrivers, Price, price
 from assay.compare.data_section import DataSection
 from assay.compare.documents import DocumentFigures, document_figures, squares
@@ -19,6 +19,7 @@ from assay.compare.drivers import cost_drivers, tokens_per_second, usd_per_reque
 from assay.compare.entries import Entry, Terms
 from assay.compare.environment import environment
 from assay.compare.holdout import openings
+from assay.compare.naming import plain_names
 from assay.compare.performance import Performance
 from assay.compare.result import (
     AnswerRow,
@@ -91,7 +92,8 @@ def build_result(
     groups = None if row_groups is None else list(compress(row_groups, counted))
     drivers = [cost_drivers(one.candidate, one.performance, bench) for one in taken]
     prices = [price(one, config.costs, config.monthly_requests) for one in drivers]
-    entries = [_entry(one, cost) for one, cost in zip(taken, prices, strict=True)]
+    titles = plain_names([one.candidate for one in taken])
+    entries = [_entry(one, cost, titles) for one, cost in zip(taken, prices, strict=True)]
     decision = decide(entries, groups, _terms(plan))
     candidates = [
         _candidate(
@@ -235,7 +237,7 @@ def _weight_bytes(agent: Agent, bench: Bench) -> int | None:
     return weight_bytes(agent.model, bench.store.folder)
 
 
-def _entry(one: Participant, cost: Price) -> Entry:
+def _entry(one: Participant, cost: Price, titles: Mapping[str, str]) -> Entry:
     return Entry(
         name=one.candidate.name,
         scores=one.measurement.primary_scores,
@@ -244,6 +246,9 @@ def _entry(one: Participant, cost: Price) -> Entry:
         incomplete=one.measurement.incomplete,
         setup_cost=cost.setup,
         running_cost=cost.running,
+        title=titles[one.candidate.name],
+        answer_seconds=one.performance.p50_s,
+        need=need_rank(one.candidate.kind),
     )
 
 

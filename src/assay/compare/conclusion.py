@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from assay.compare import reasons
-from assay.compare.costs import break_even_requests, cheapest, cost_to_own
+from assay.compare.costs import break_even_requests, cheapest, cost_to_own, least_demanding
 from assay.compare.entries import Entry
 from assay.compare.findings import LEAST_UNITS, Findings, eligibility
 from assay.compare.result import Verdict
@@ -18,14 +18,21 @@ from assay.compare.settling import Need, examples_needed
 def conclude(findings: Findings) -> Verdict:
     """The outcome, which is not final while a candidate is not judged.
 
-    That none will do is said of all candidates, so it cannot be said then.
+    That none will do is said of all candidates, so it cannot be said then. Its reason is written
+    twice: with the names that are typed, and with what the candidates are.
     """
+    in_words = _conclude(replace(findings, in_words=True)).reason
+    return _conclude(findings).model_copy(update={"reason_in_words": in_words})
+
+
+def _conclude(findings: Findings) -> Verdict:
     verdict = _of_complete(findings)
     if not findings.not_judged:
         return verdict
     changes: dict[str, object] = {
-        "not_judged": list(findings.not_judged),
-        "reason": f"{verdict.reason} {reasons.not_judged(findings.not_judged)}",
+        "not_judged": [entry.name for entry in findings.not_judged],
+        "reason": f"{verdict.reason} "
+        + reasons.not_judged([findings.label(entry) for entry in findings.not_judged]),
     }
     if verdict.outcome == "none":
         changes |= {"outcome": "cannot_tell", "fine_tuning_worth_it": None}
@@ -43,7 +50,7 @@ def _of_complete(findings: Findings) -> Verdict:
     if good_enough is not None and not any(findings.fits(entry) for entry in ranked):
         top = max(ranked, key=lambda entry: findings.figures.intervals[entry.name].most)
         reason = reasons.not_good_enough(
-            top.name,
+            findings.label(top),
             findings.scores[top.name],
             findings.figures.intervals[top.name].most,
             good_enough,
@@ -52,7 +59,7 @@ def _of_complete(findings: Findings) -> Verdict:
     floor = next((entry for entry in ranked if entry.floor), None)
     if floor is not None and findings.eligible(floor):
         reason = reasons.floor_suffices(
-            floor.name,
+            findings.label(floor),
             findings.scores[floor.name],
             findings.terms.margin,
             sum(not entry.floor for entry in ranked),
@@ -70,14 +77,14 @@ def _recommend(findings: Findings, choice: Sequence[Entry]) -> Verdict:
     chosen = cheapest(choice, findings.scores)
     assert chosen is not None
     terms, best = findings.terms, findings.best_first(findings.complete)[0]
-    costs = {entry.name: cost_to_own(entry) for entry in choice}
+    costs = {findings.label(entry): cost_to_own(entry) for entry in choice}
     strictly = eligibility(
         findings.complete, findings.figures, replace(terms, margin_for_cheaper=None)
     )
     limits = findings.figures.intervals[chosen.name]
     others = [entry for entry in findings.complete if entry is not chosen]
     reason = reasons.recommended(
-        chosen.name,
+        findings.label(chosen),
         findings.scores[chosen.name],
         (limits.chosen_low, limits.high),
         terms.margin,
@@ -85,10 +92,10 @@ def _recommend(findings: Findings, choice: Sequence[Entry]) -> Verdict:
         enough=terms.good_enough is None or limits.chosen_low >= terms.good_enough,
         alone=not others,
         best=all(findings.call(chosen, other) == "better" for other in others),
-        fitting=[entry.name for entry in choice],
-        cost=costs[chosen.name],
+        fitting=[findings.label(entry) for entry in choice],
+        cost=cost_to_own(chosen),
         unpriced=[name for name, cost in costs.items() if cost is None],
-        passed_over=None if best is chosen else (best.name, findings.scores[best.name]),
+        passed_over=None if best is chosen else (findings.label(best), findings.scores[best.name]),
     )
     reason += _below_needed(findings, chosen)
     verdict = Verdict(
@@ -126,19 +133,20 @@ def _below_needed(findings: Findings, used: Entry) -> str:
     needed = findings.terms.good_enough
     if needed is None:
         return ""
-    enough = [
-        entry.name for entry in findings.best_first(findings.complete) if findings.fits(entry)
-    ]
+    ranked = findings.best_first(findings.complete)
+    enough = [findings.label(entry) for entry in ranked if findings.fits(entry)]
     limits = findings.figures.intervals[used.name]
-    return reasons.below_needed(used.name, (limits.chosen_low, limits.most), needed, enough)
+    return reasons.below_needed(
+        findings.label(used), (limits.chosen_low, limits.most), needed, enough
+    )
 
 
 def _too_few(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
     need = examples_needed(findings, ranked)
     seen = reasons.seen(findings.examples, findings.group_count, findings.units)
-    used = ranked[0] if findings.examples else None
-    lost = None if used is None else _may_lose(findings, used)
-    reason = reasons.too_few(seen, LEAST_UNITS, used.name if used else None, lost, need.text)
+    used = _for_now(findings, ranked) if findings.examples else None
+    next_step = _next_step(findings, used, need)
+    reason = reasons.too_few(seen, LEAST_UNITS) + next_step
     return _undecided(findings, ranked, used, need, reason)
 
 
@@ -150,16 +158,52 @@ def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
         if findings.fits(entry)
         and not any(findings.call(entry, o) == "worse" for o in ranked if o is not entry)
     ] or [entry for entry in ranked if findings.fits(entry)]
-    names = [entry.name for entry in shortlist]
-    used, need = shortlist[0], examples_needed(findings, shortlist)
+    names = [findings.label(entry) for entry in shortlist]
+    used, need = _for_now(findings, shortlist), examples_needed(findings, shortlist)
     needed = findings.terms.good_enough
     below = [e for e in ranked if findings.eligible(e) and not e.floor and not findings.fits(e)]
     if below and needed is not None:
-        reason = reasons.only_below_needed(names, needed, need.text)
+        reason = reasons.only_below_needed(names, needed) + _next_step(findings, None, need)
     else:
-        margin, lost = findings.terms.margin, _may_lose(findings, used)
-        reason = reasons.undecided(names, findings.examples, margin, lost, need.text)
+        reason = reasons.undecided(names, findings.examples, findings.terms.margin)
+        reason += _next_step(findings, used, need)
     return _undecided(findings, shortlist, used, need, reason)
+
+
+def _for_now(findings: Findings, shortlist: Sequence[Entry]) -> Entry:
+    """What to use until more is known: the least demanding of those that may be the best.
+
+    These are the ones whose interval against the best score of the shortlist reaches 0: the call is
+    corrected for all pairs, and what is probably worse is no advice for being cheap. One that reads
+    no input, or gives nothing right, is named only where that leaves no other.
+
+    Args:
+        shortlist: the best score first.
+    """
+    best = shortlist[0]
+    likely = [e for e in shortlist if e is best or findings.pair(e, best).high >= 0]
+    useful = [e for e in likely if not e.floor and findings.scores[e.name] > 0]
+    if useful:
+        return least_demanding(useful, findings.scores) or best
+    # Where all that may be good enough are shown to be worse than one that is not.
+    beaten = any(findings.call(best, o) == "worse" for o in findings.complete if o is not best)
+    return findings.best_first(findings.complete)[0] if beaten else best
+
+
+def _next_step(findings: Findings, used: Entry | None, need: Need) -> str:
+    """What to use and why that one, what it costs if it is wrong, and what would settle it."""
+    if used is None:
+        return reasons.next_step(None, None, None, need.text)
+    best = findings.best_first(findings.complete)[0]
+    why = None
+    if used is not best and not used.floor:
+        floors = [e for e in findings.complete if e.floor and findings.call(used, e) != "better"]
+        of = "of those that read the input and" if floors else "of those that"
+        if cost_to_own(used) is not None:
+            why = f"the cheapest to own {of}"
+        elif used.answer_seconds is not None:
+            why = f"the fastest {of}"
+    return reasons.next_step(findings.label(used), why, _may_lose(findings, used), need.text)
 
 
 def _undecided(

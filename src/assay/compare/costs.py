@@ -152,6 +152,24 @@ def cheapest(entries: Sequence[Entry], scores: dict[str, float]) -> Entry | None
     return min(entries, key=rank, default=None)
 
 
+def least_demanding(entries: Sequence[Entry], scores: dict[str, float]) -> Entry | None:
+    """The one to use where nothing is proven: the cheapest to own, then the fastest, then the one
+    that needs least; what is not known comes after all that is. None of an empty sequence.
+
+    Unlike in `cheapest`, the score comes last: it is what cannot be told apart.
+    """
+
+    def rank(entry: Entry) -> tuple[bool, float, bool, float, int, float, str]:
+        cost, seconds = cost_to_own(entry), entry.answer_seconds
+        return (
+            *(cost is None, cost or 0.0),
+            *(seconds is None, seconds or 0.0),
+            *(entry.need, -scores[entry.name], entry.name),
+        )
+
+    return min(entries, key=rank, default=None)
+
+
 def break_even_requests(tuned: Entry, other: Entry, monthly_requests: int) -> float | None:
     """Requests after which the dearer set-up of `tuned` has paid for itself against `other`.
 

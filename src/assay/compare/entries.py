@@ -21,6 +21,9 @@ class Entry:
         incomplete: its engine failed after retries, so that no call is made of it.
         setup_cost: once: curation and training.
         running_cost: a year of the stated requests: answering them, the machine kept on, upkeep.
+        title: what it is called where nobody types its name; empty: by its name.
+        answer_seconds: what one answer typically takes.
+        need: how much it needs beside the rows, 0 being nothing (`registry.need_rank`).
     """
 
     name: str
@@ -30,6 +33,9 @@ class Entry:
     incomplete: bool = False
     setup_cost: float | None = None
     running_cost: float | None = None
+    title: str = ""
+    answer_seconds: float | None = None
+    need: int = 0
     values: Floats = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

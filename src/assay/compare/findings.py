@@ -27,7 +27,8 @@ class Findings:
 
     Attributes:
         units: effective groups; examples where there are no groups.
-        not_judged: names of the candidates that answers are missing of.
+        not_judged: the candidates that answers are missing of.
+        in_words: candidates are called by their titles, see `label`.
     """
 
     complete: tuple[Entry, ...]
@@ -40,7 +41,8 @@ class Findings:
     calls: dict[tuple[str, str], Call]
     scores: dict[str, float]
     p_eligible: dict[str, float]
-    not_judged: tuple[str, ...] = ()
+    not_judged: tuple[Entry, ...] = ()
+    in_words: bool = False
 
     @property
     def judged(self) -> bool:
@@ -51,6 +53,10 @@ class Findings:
     def group_count(self) -> int | None:
         """Groups, however uneven; None where examples are independent."""
         return None if self.groups is None else len(stats.group_sizes(self.groups))
+
+    def label(self, entry: Entry) -> str:
+        """What a sentence calls a candidate."""
+        return entry.title if self.in_words and entry.title else entry.name
 
     def eligible(self, entry: Entry) -> bool:
         """Whether a candidate is shown to be no worse than every other by the margin."""

@@ -15,13 +15,15 @@ import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
+from filelock import FileLock, Timeout
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from assay.compare.result import OpeningRecord
 from assay.data.split import LOCK, MANIFEST, read_manifest
-from assay.errors import HoldoutError
+from assay.errors import HoldoutError, Step
 from assay.evaluate.stats import opening_alpha
 from assay.example import Example, read_examples
 from assay.store.files import one_at_a_time, sha256_file
@@ -30,7 +32,8 @@ from assay.store.tables import ComparisonRow, OpeningRow
 
 HOLDOUT_FILE = "holdout.jsonl"
 KEPT = Path("cache") / "holdouts"
-"""Beside a split: holdouts of comparisons that are being made."""
+"""Beside a split: holdouts of comparisons that are being made, each with a lock of that name."""
+LOCKED = ".lock"
 
 
 def openings(store: Store, holdout: str) -> list[OpeningRecord]:
@@ -89,20 +92,38 @@ def open_holdout(
 
 @contextmanager
 def keep_holdout(split: Path, holdout: str) -> Iterator[None]:
-    """Within the block this holdout can be opened, though another split takes the place of its."""
-    source, kept = split / HOLDOUT_FILE, _kept(split, holdout)
+    """Within the block this holdout can be opened, though another split takes the place of its.
+
+    A lock says that it is being used, and ends with the process; what a process that was killed has
+    left is removed here.
+    """
+    source = split / HOLDOUT_FILE
+    kept = split.parent / KEPT / f"{holdout}-{uuid4().hex[:8]}.jsonl"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileNotFoundError, FileExistsError):  # opening says what is missing
+    remove_left_holdouts(split)
+    with FileLock(kept.with_suffix(LOCKED)):
+        with suppress(FileNotFoundError):  # opening says what is missing
+            try:
+                os.link(source, kept)  # takes no room, and a byte that is changed is in both
+            except FileNotFoundError:
+                raise
+            except OSError:
+                shutil.copyfile(source, kept)  # a file system without links
         try:
-            os.link(source, kept)  # takes no room, and a byte that is changed is in both
-        except (FileNotFoundError, FileExistsError):
-            raise
-        except OSError:
-            shutil.copyfile(source, kept)  # a file system without links
-    try:
-        yield
-    finally:
-        kept.unlink(missing_ok=True)
+            yield
+        finally:
+            kept.unlink(missing_ok=True)
+    remove_left_holdouts(split)
+
+
+def remove_left_holdouts(split: Path) -> None:
+    """Remove holdouts that were kept for comparisons which are not being made any more."""
+    for name in {path.stem for path in (split.parent / KEPT).glob("*.*")}:
+        kept = split.parent / KEPT / f"{name}.jsonl"
+        lock = FileLock(kept.with_suffix(LOCKED))
+        with suppress(Timeout, FileNotFoundError), lock.acquire(timeout=0):
+            kept.unlink(missing_ok=True)
+            kept.with_suffix(LOCKED).unlink(missing_ok=True)
 
 
 def holdout_ids(split: Path, holdout: str) -> list[str]:
@@ -122,24 +143,27 @@ def _locked(split: Path, holdout: str) -> Path:
     """The holdout's file, as it was locked."""
     path = split / HOLDOUT_FILE
     if _present(split) not in (None, holdout):
-        path = _kept(split, holdout)
-        if not path.exists():
+        kept = next((split.parent / KEPT).glob(f"{holdout}-*.jsonl"), None)
+        if kept is None:
             raise HoldoutError(
                 "the examples have been split again since, and this holdout is gone.",
                 fix="Compare again: the comparison then uses the examples as they are now.",
             )
+        path = kept
     if not path.exists():
         raise HoldoutError(
             "the locked holdout is missing.",
             where=str(path),
-            fix="Restore it from a backup, or start afresh with `assay data renew-holdout FILE`.",
+            fix="Restore it from a backup, or start afresh with {step}.",
+            step=Step.RENEW_HOLDOUT,
         )
     if sha256_file(path) != holdout:
         raise HoldoutError(
             "the holdout was changed after it was locked, so nothing measured on it would be "
             "valid.",
             where=str(path),
-            fix="Restore the file, or start afresh with `assay data renew-holdout FILE`.",
+            fix="Restore the file, or start afresh with {step}.",
+            step=Step.RENEW_HOLDOUT,
         )
     return path
 
@@ -147,10 +171,6 @@ def _locked(split: Path, holdout: str) -> Path:
 def _present(split: Path) -> str | None:
     """The sha256 of the holdout that is there now, whatever it was; None: no manifest says."""
     return read_manifest(split).holdout_sha256 if (split / MANIFEST).exists() else None
-
-
-def _kept(split: Path, holdout: str) -> Path:
-    return split.parent / KEPT / f"{holdout}.jsonl"
 
 
 def _shares_rows(file: Path, examples: Sequence[Example]) -> bool:

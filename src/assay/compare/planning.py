@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from statistics import fmean
 
+from assay.candidates import registry
 from assay.candidates.building import Candidate
 from assay.compare.entries import Terms
 from assay.compare.findings import LEAST_UNITS
@@ -69,6 +70,7 @@ def write_plan(
         "minimum_detectable_effect": planned_effect(
             sum(not one.floor for one in built), rows, _even_groups(rows, groups), terms
         ),
+        "stated_effect": detectable_effect(config, rows, groups, terms.opening),
         "discordance": UNKNOWN_DISCORDANCE if seen is None else seen,
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -76,16 +78,12 @@ def write_plan(
     return Plan.model_validate(fields | {"sha256": digest})
 
 
-def detectable_effect(
-    config: Config, candidates: int, rows: int, groups: int | None, opening: int
-) -> float:
-    """The smallest difference a comparison could show, before anything is built.
-
-    Args:
-        candidates: those that can be recommended.
-    """
+def detectable_effect(config: Config, rows: int, groups: int | None, opening: int) -> float:
+    """The smallest difference a comparison could show, before anything is built: how often the
+    candidates disagree is not known yet."""
+    rivals = sum(not registry.is_floor(name) for name in registry.taking_part(config))
     terms = Terms(margin=config.margin, alpha=ALPHA, opening=opening)
-    return planned_effect(candidates, rows, _even_groups(rows, groups), terms)
+    return planned_effect(rivals, rows, _even_groups(rows, groups), terms)
 
 
 def ranked_on_validation(built: Sequence[Candidate]) -> list[Candidate]:

@@ -128,25 +128,19 @@ def baselines_off(names: Sequence[str]) -> str:
     )
 
 
-def undecided(
-    shortlist: Sequence[str], examples: int, margin: float, may_lose: float | None, needed: str
-) -> str:
-    """Why nothing can be concluded, what to use, what that may cost, and what would settle it.
+def undecided(shortlist: Sequence[str], examples: int, margin: float) -> str:
+    """Why nothing can be concluded.
 
     Args:
-        shortlist: the best first, which is used meanwhile.
-        may_lose: how far another may be ahead of it; None without others.
-        needed: such as "about 600 new examples would settle it".
+        shortlist: the best first.
     """
-    if len(shortlist) > 1:
-        names = f"{', '.join(shortlist[:-1])} and {shortlist[-1]}"
-        start = (
-            f"Too close to call: {examples} examples do not show whether {names} differ by "
-            f"{margin_text(margin)} or more."
-        )
-    else:
-        start = f"{examples} examples do not show that {shortlist[0]} is the best."
-    return start + _next_step(shortlist[0], may_lose, needed)
+    if len(shortlist) == 1:
+        return f"{examples} examples do not show that {shortlist[0]} is the best."
+    names = f"{', '.join(shortlist[:-1])} and {shortlist[-1]}"
+    return (
+        f"Too close to call: {examples} examples do not show whether {names} differ by "
+        f"{margin_text(margin)} or more."
+    )
 
 
 def seen(examples: int, groups: int | None, effective: float) -> str:
@@ -163,21 +157,16 @@ def seen(examples: int, groups: int | None, effective: float) -> str:
     return f"{groups} uneven groups of examples, which count as {math.floor(effective)}"
 
 
-def too_few(
-    seen: str, least: int, meanwhile: str | None, may_lose: float | None, needed: str
-) -> str:
+def too_few(seen: str, least: int) -> str:
     """Why no call is made at all."""
-    return f"There are only {seen}; below {least} no call is made." + _next_step(
-        meanwhile, may_lose, needed
-    )
+    return f"There are only {seen}; below {least} no call is made."
 
 
-def only_below_needed(shortlist: Sequence[str], good_enough: float, needed: str) -> str:
+def only_below_needed(shortlist: Sequence[str], good_enough: float) -> str:
     """Why a candidate as good as the others is still not recommended."""
     return (
         f"The candidates shown to be as good as every other are below the {in_100(good_enough)} "
         f"that are needed; whether {' or '.join(shortlist)} reaches it cannot be told yet."
-        + _next_step(None, None, needed)
     )
 
 
@@ -189,16 +178,22 @@ def not_judged(names: Sequence[str]) -> str:
     )
 
 
-def _next_step(meanwhile: str | None, may_lose: float | None, needed: str) -> str:
-    """What to use, what it costs if that is wrong, and what would settle it."""
+def next_step(meanwhile: str | None, why: str | None, may_lose: float | None, needed: str) -> str:
+    """What to use, what it costs if that is wrong, and what would settle it.
+
+    Args:
+        why: what singles it out, such as "the fastest of those that"; None of the best score.
+        may_lose: how far another may be ahead of it; None without others.
+        needed: such as "about 600 new examples would settle it".
+    """
     settle = f" {needed[0].upper()}{needed[1:]}."
     if meanwhile is None:
         return settle
+    use = f" Use {meanwhile} for now"
+    if why is not None:
+        use += f", {why} may be the best"
     if may_lose is None:
-        return f" Use {meanwhile} for now.{settle}"
+        return f"{use}.{settle}"
     if may_lose <= 0:
-        return f" Use {meanwhile} for now; no other is likely to be better.{settle}"
-    return (
-        f" Use {meanwhile} for now: if another is better, that likely costs you at most "
-        f"{in_100(may_lose)}.{settle}"
-    )
+        return f"{use}; no other is likely to be better.{settle}"
+    return f"{use}: if another is better, that likely costs you at most {in_100(may_lose)}.{settle}"

@@ -214,7 +214,7 @@ class Verdict(ResultPart):
         as_good: those shown to be as good as the recommended one, itself among them; of these the
             cheapest to own was taken.
         shortlist: those that cannot be told apart, best first, when `cannot_tell`.
-        use_meanwhile: what to use until more is known (may be a baseline).
+        use_meanwhile: what to use until more is known: the cheapest of those that may be the best.
         break_even_requests: requests after which fine-tuning's set-up has paid for itself against
             the cheapest eligible alternative; null when unknown or never.
         score_low, score_high: interval of the score of the one that is named, corrected for its
@@ -226,7 +226,8 @@ class Verdict(ResultPart):
         more_groups_needed: `more_examples_needed` in groups; null where examples are independent.
         not_judged: candidates that answers are missing of. While there are any, the verdict is not
             final: the same command asks for what is missing and concludes anew.
-        reason: the plain sentence.
+        reason: the plain sentence; `reason_in_words`: with what the candidates are, as the report
+            calls them; null in results that are older than this field.
     """
 
     outcome: Outcome
@@ -245,6 +246,7 @@ class Verdict(ResultPart):
     more_groups_needed: int | None = None
     not_judged: list[str] = []
     reason: str
+    reason_in_words: str | None = None
 
 
 class Opening(ResultPart):
@@ -299,6 +301,8 @@ class Plan(ResultPart):
         judge_error: by so much every interval of a score is wider, since a judge decides, whose
             scores may be off people's by it; null where none does.
         unlabelled: inputs that a model labels; null where there are none.
+        stated_effect: the minimum detectable effect as stated before anything was built, when it
+            was not known how often candidates disagree; null in plans older than this field.
     """
 
     candidates: list[str]
@@ -316,6 +320,7 @@ class Plan(ResultPart):
     holdout: int
     groups: int | None
     minimum_detectable_effect: float
+    stated_effect: float | None = None
     discordance: float
     written_at: str
     sha256: str

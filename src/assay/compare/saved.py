@@ -12,7 +12,7 @@ from assay.agent.versions import AgentVersion, load_agent
 from assay.candidates.building import Candidate
 from assay.candidates.registry import title_of
 from assay.compare.holdout import rows_held_out
-from assay.errors import HoldoutError, UsageError
+from assay.errors import HoldoutError, Step, UsageError
 from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.store.store import Store
@@ -111,5 +111,6 @@ def refuse_leak(label: str, agent: Agent, split: Path, holdout: str, store: Stor
         raise HoldoutError(
             f"{label} was made from {leaked} rows that are now in the holdout; its score there "
             "would come from memory.",
-            fix="Leave it out, or start afresh with `assay data renew-holdout FILE`.",
+            fix="Leave it out, or start afresh with {step}.",
+            step=Step.RENEW_HOLDOUT,
         )

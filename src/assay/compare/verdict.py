@@ -125,7 +125,7 @@ def decide(entries: Sequence[Entry], groups: Sequence[str] | None, terms: Terms)
         calls={(pair.a, pair.b): pair.call for pair in pairs},
         scores=scores,
         p_eligible=eligibility(complete, figures, terms),
-        not_judged=tuple(entry.name for entry in entries if entry.incomplete),
+        not_judged=tuple(entry for entry in entries if entry.incomplete),
     )
     return Decision(
         candidates=tuple(_figures(findings, entry) for entry in entries),
@@ -197,6 +197,6 @@ def _warnings(findings: Findings) -> list[str]:
     elif findings.complete and findings.units < FEW_UNITS:
         lines.append(f"{seen}: below {FEW_UNITS} intervals and calls are rough.")
     if findings.not_judged:
-        names = ", ".join(findings.not_judged)
+        names = ", ".join(entry.name for entry in findings.not_judged)
         lines.append(f"Incomplete, so no call is made for: {names}.")
     return lines

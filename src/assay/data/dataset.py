@@ -42,7 +42,7 @@ from assay.data.split import (
     verify_split,
     write_split,
 )
-from assay.errors import DataError, HoldoutError
+from assay.errors import DataError, HoldoutError, Step
 from assay.example import Example, dump_examples, read_examples
 from assay.progress import SILENT, Progress
 
@@ -126,7 +126,8 @@ def renew(
             f"{len(fresh)} usable new examples are too few; a new holdout needs at least "
             f"{LEAST_NEW_EXAMPLES}.",
             where=str(file),
-            fix="Collect more; `assay data check` lists the rejected rows.",
+            fix="Collect more; {step} lists the rejected rows.",
+            step=Step.CHECK_DATA,
         )
     former = _recycled(folder)
     if config.data.holdout is not None or present.generation > 1:
@@ -213,8 +214,8 @@ def _divide(
             "the holdout was already opened, and the current data or settings would create a "
             "different one; rows that were measured could then be used for training.",
             where=str(folder),
-            fix="Undo the change, or collect new examples and start afresh with "
-            "`assay data renew-holdout FILE`.",
+            fix="Undo the change, or collect new examples and start afresh with {step}.",
+            step=Step.RENEW_HOLDOUT,
         )
     about = SplitManifest(
         key=key,
@@ -276,7 +277,8 @@ def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
             f"{usable} usable rows{rejected} are too few; at least {LEAST_ROWS} are needed, and a "
             "few hundred for a verdict.",
             where=where,
-            fix="Add examples; `assay data check` lists every rejected row.",
+            fix="Add examples; {step} lists every rejected row.",
+            step=Step.CHECK_DATA,
         )
     warnings = _check_holdout_whole(source, found)
     if source.config.task != "label":

@@ -23,7 +23,7 @@ from assay import json_reader
 from assay.config import TaskKind
 from assay.data.normal import normalise
 from assay.data.quarantine import Quarantine, RemovedRow
-from assay.errors import DataError, HoldoutError
+from assay.errors import DataError, HoldoutError, Step
 from assay.example import Example, canonical_json, dump_examples, read_examples
 from assay.store.files import new_folder, sha256_file, write_atomic_lines, write_json
 
@@ -205,7 +205,8 @@ def verify_split(folder: Path) -> SplitManifest:
             raise HoldoutError(
                 f"the locked holdout {what}, so nothing measured on it would be valid.",
                 where=str(path),
-                fix="Restore it, or start afresh with `assay data renew-holdout FILE`.",
+                fix="Restore it, or start afresh with {step}.",
+                step=Step.RENEW_HOLDOUT,
             )
         raise HoldoutError(
             f"this part of the split {what}, so it may contain rows of the holdout.",

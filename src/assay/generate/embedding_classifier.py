@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from assay.errors import DataError, ModelError
+from assay.errors import DataError, ModelError, Step
 from assay.example import Example
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.classical import (
@@ -350,8 +350,8 @@ class EmbeddingEngine:
             raise ModelError(
                 "this embedder is not the one that the classifier was trained with.",
                 where=model.embedder,
-                fix="Restore its original files, or train the classifier again with `assay "
-                "compare`.",
+                fix="Restore its original files, or train the classifier again with {step}.",
+                step=Step.COMPARE,
             )
         self.model, self.embedder = model, embedder
         self._sha256 = hashlib.sha256(dump_embedding_classifier(model)).hexdigest()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.errors import ModelError
+from assay.errors import ModelError, Step
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.calibration import Calibration
 from assay.generate.registry import EngineResources
@@ -149,7 +149,8 @@ def check_embedder(embedder: Embedder, name: str, identity: str) -> None:
         raise ModelError(
             "this embedder is not the one that embedded the rows.",
             where=name,
-            fix="Restore its original files, or make the agent again with `assay compare`.",
+            fix="Restore its original files, or make the agent again with {step}.",
+            step=Step.COMPARE,
         )
 
 

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from assay.errors import NotFoundError, StateError
+from assay.errors import NotFoundError, StateError, Step
 from assay.knowledge import records
 from assay.knowledge.chunk import Chunker, Page
 from assay.knowledge.parse import UNFORMATTED, kind_of
@@ -82,8 +82,9 @@ def check_vectors(table: Any, name: str, encoder: Encoder) -> None:
         raise StateError(
             "the stored vectors were made by a different model from the one that is now called "
             f"{name}.",
-            fix="Run `assay knowledge rebuild` to compute all of them again, then restart "
+            fix="{step} to compute all of them again, then restart "
             "every server that was already running.",
+            step=Step.REBUILD,
         )
 
 

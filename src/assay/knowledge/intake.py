@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assay.errors import NotFoundError, UsageError
+from assay.errors import NotFoundError, Step, UsageError
 from assay.knowledge.parse import Limits, Parser, UnreadableError, kind_of, load
 from assay.knowledge.records import Document, FailedDocument
 from assay.knowledge.sources import SourceFile
@@ -137,14 +137,17 @@ def match_documents(names: Iterable[str], known: Collection[str], base: str) -> 
     for name in names:
         if not name.strip("/"):
             raise UsageError(
-                "no document was given.", fix="Run `assay knowledge list` to see the documents."
+                "no document was given.",
+                fix="{step} to see the documents.",
+                step=Step.LIST_KNOWLEDGE,
             )
         folder = name.rstrip("/") + "/"
         matched = {path for path in known if path == name or path.startswith(folder)}
         if not matched:
             raise NotFoundError(
                 f"there is no document {name!r} in {base}.",
-                fix="Run `assay knowledge list` to see the documents.",
+                fix="{step} to see the documents.",
+                step=Step.LIST_KNOWLEDGE,
             )
         found |= matched
     return found

@@ -19,7 +19,7 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from assay.errors import NotFoundError, UsageError
+from assay.errors import NotFoundError, Step, UsageError
 from assay.knowledge.settings import KnowledgeSettings
 from assay.store.store import Store
 from assay.store.tables import (
@@ -370,8 +370,8 @@ def _base(session: Session, owner: str, name: str) -> KnowledgeBaseRow:
     if found is None:
         raise NotFoundError(
             f"there is no knowledge base {name!r}.",
-            fix="Run `assay knowledge list` to see all of them, or `assay knowledge add` "
-            "to create one.",
+            fix="{step} to see all of them, or `assay knowledge add` to create one.",
+            step=Step.LIST_KNOWLEDGE,
         )
     return found
 

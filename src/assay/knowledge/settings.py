@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from assay.errors import StateError, UsageError
+from assay.errors import StateError, Step, UsageError
 from assay.models.embed import STARTER
 
 LANGUAGES = (
@@ -66,6 +66,7 @@ def same_settings(
     if asked not in (None, there):
         raise StateError(
             f"{name} was made with {there}, not with {asked}.",
-            fix="Run `assay knowledge rebuild` to create it again with other settings.",
+            fix="{step} to create it again with other settings.",
+            step=Step.REBUILD,
         )
     return there

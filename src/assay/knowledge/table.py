@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assay.errors import AssayError, first_line
+from assay.errors import AssayError, Step, first_line
 from assay.models.embed import Vectors
 
 _SCALARS = ("id", "document", "sha256", "ordinal", "of", "page", "heading", "indexed", "start")
@@ -127,7 +127,8 @@ class Tables:
         return IndexBrokenError(
             f"its index cannot be read ({first_line(error)[:200]}).",
             where=str(self.folder / (name + SUFFIX)),
-            fix="Run `assay knowledge rebuild` to create it again from the documents' texts.",
+            fix="{step} to create it again from the documents' texts.",
+            step=Step.REBUILD,
         )
 
     def names(self) -> list[str]:

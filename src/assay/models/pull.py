@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from assay import json_reader
-from assay.errors import ModelError
+from assay.errors import ModelError, Step
 from assay.models import gguf_file, hub, wheel
 from assay.models.catalogue import CATALOGUE, CatalogueEntry
 from assay.models.trust import check_folder, weight_files
@@ -129,7 +129,8 @@ def _unknown(ref: str) -> ModelError:
     return ModelError(
         "there is no starter, folder or file with this name.",
         where=ref,
-        fix=f"{hint}`assay models list` shows the starters; a hub id has the form org/name.",
+        fix=f"{hint}{{step}} shows the starters; a hub id has the form org/name.",
+        step=Step.LIST_MODELS,
     )
 
 

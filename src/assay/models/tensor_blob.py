@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from assay import json_reader
-from assay.errors import ModelError
+from assay.errors import ModelError, Step
 
 Array = np.ndarray[Any, np.dtype[Any]]
 T = TypeVar("T")
@@ -55,7 +55,8 @@ def load_tensors(
     except (SafetensorError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         raise ModelError(
             f"this is not a {what} that Assay has written, or it is damaged.",
-            fix="Train it again with `assay compare`.",
+            fix="Train it again with {step}.",
+            step=Step.COMPARE,
         ) from None
 
 

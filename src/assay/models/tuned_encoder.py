@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from assay.errors import ModelError
+from assay.errors import ModelError, Step
 from assay.models.embed import Embedder, Reranker, SentenceModel, get_embedder, get_reranker
 from assay.models.tensor_blob import Array, dump_tensors, load_tensors, read_texts
 from assay.store.store import Store
@@ -84,7 +84,8 @@ def _load(name: str, data: bytes, kind: type[Model], get: Callable[[str], Model]
             raise ModelError(
                 f"this {kind.kind} is not the one that was trained.",
                 where=origin,
-                fix="Restore its original files, or train it again with `assay compare`.",
+                fix="Restore its original files, or train it again with {step}.",
+                step=Step.COMPARE,
             )
         return base.with_weights(name, name.removeprefix(SCHEME), tensors)
 

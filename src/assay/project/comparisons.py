@@ -17,7 +17,7 @@ from assay.compare import records
 from assay.compare.report import charts, second_look
 from assay.compare.report.html import disagreements, read_answers, write_report
 from assay.compare.result import AnswerRow, Curve, Result, Verdict
-from assay.errors import NotFoundError
+from assay.errors import NotFoundError, Step
 from assay.evaluate.label_noise import SecondLook
 from assay.project.workspace import Workspace
 from assay.store.tables import AgentVersionRow, ComparisonRow
@@ -147,7 +147,8 @@ def review_labels(workspace: Workspace, id: str = "") -> LabelReview:
             f"there is no finished comparison {id[:16]!r}."
             if id
             else "there is no comparison yet.",
-            fix="`assay compare` finds doubtful labels.",
+            fix="{step} finds doubtful labels.",
+            step=Step.COMPARE,
         )
     look = found.second_look
     if look is None:

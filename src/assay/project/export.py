@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from assay.agent import edits
 from assay.agent.agent import Agent
 from assay.agent.versions import load_agent
-from assay.errors import ModelError
+from assay.errors import ModelError, Step
 from assay.generate.embedding_classifier import SCHEME
 from assay.progress import Progress
 from assay.release import releases
@@ -84,8 +84,9 @@ def find_classifier(store: Store, owner: str, name: str) -> tuple[str, Agent]:
         raise ModelError(
             f"{label} is not a classifier over an embedder; only these can be exported as {ONNX}.",
             fix="Name an agent of the candidates `classifier` or `encoder`. To export a fine-tuned "
-            "model, give the id of its version (`assay versions list`) and another form, such as "
+            "model, give the id of its version ({step}) and another form, such as "
             "--to gguf.",
+            step=Step.LIST_VERSIONS,
         )
     missing = [package for package in _PACKAGES if find_spec(package) is None]
     if missing:

@@ -18,7 +18,7 @@ from assay.candidates.spec import Sizes
 from assay.compare import comparison as comparing
 from assay.compare import planning
 from assay.compare.curve import LearningCurve, curve
-from assay.compare.holdout import keep_holdout, openings
+from assay.compare.holdout import keep_holdout, openings, remove_left_holdouts
 from assay.compare.report import notebook_frame, write_report
 from assay.compare.result import OpeningRecord, Result, Verdict
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Provider, config_text, read_config
@@ -163,6 +163,7 @@ class Project:
         said = "Another process is splitting the examples; waiting for it to end."
         with one_at_a_time(self.store.folder / LOCK, lambda: progress.say(said)), _DIVIDING:
             recover_folder(self.split_folder)
+            remove_left_holdouts(self.split_folder)
             yield
 
     def openings(self) -> list[OpeningRecord]:
@@ -224,9 +225,8 @@ class Project:
         names = registry.taking_part(self.config)
         sizes = self.sizes(progress)
         manifest = read_manifest(self.split_folder)
-        rivals = sum(not registry.is_floor(name) for name in names)
         effect = planning.detectable_effect(
-            self.config, rivals, manifest.holdout, manifest.groups, len(self.openings()) + 1
+            self.config, manifest.holdout, manifest.groups, len(self.openings()) + 1
         )
         return estimate(self.config, sizes, names, effect, pace)
 

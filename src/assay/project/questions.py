@@ -19,7 +19,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from assay.data import drafting
-from assay.errors import NotFoundError, StateError, UsageError
+from assay.errors import NotFoundError, StateError, Step, UsageError
 from assay.knowledge.records import overwrite
 from assay.store.files import write_atomic_lines
 from assay.store.store import Store
@@ -168,7 +168,7 @@ def check_measurable(store: Store, owner: str, root: Path, file: str) -> None:
     if file != FILE or (now := _review(store, owner, root, file)) is None:
         return
     if not now.is_measured:
-        raise StateError(now.sentence, fix="`assay data approve` lists those that are left.")
+        raise StateError(now.sentence, fix="{step} lists those that are left.", step=Step.APPROVE)
     if not (root / FILE).exists():  # killed between the approval and the file
         _write(store, owner, root)
 
@@ -306,8 +306,8 @@ def _check_open(project: Project) -> None:
         raise StateError(
             "the questions were used to measure and can no longer be changed.",
             where=FILE,
-            fix="Write new questions to a file of the same format and run `assay data "
-            "renew-holdout FILE`.",
+            fix="Start afresh with new questions in a file of the same format: {step}.",
+            step=Step.RENEW_HOLDOUT,
         )
 
 
@@ -331,7 +331,9 @@ def _row(session: Session, owner: str, id: str) -> DraftedQuestionRow:
         )
     )
     if row is None:
-        raise NotFoundError(f"there is no question {id!r}.", fix="`assay data approve` lists them.")
+        raise NotFoundError(
+            f"there is no question {id!r}.", fix="{step} lists them.", step=Step.APPROVE
+        )
     return row
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from assay.agent.agent import Agent
 from assay.agent.versions import AgentVersion, find_version, load_agent
 from assay.compare.records import load_results
-from assay.errors import UsageError
+from assay.errors import Step, UsageError
 from assay.release.evidence import Evidence, judge
 from assay.release.releases import Release, ReleaseError, current, history, newest
 from assay.store.audit import record
@@ -196,7 +196,8 @@ def _back_to(store: Store, now: Release) -> Release:
     if now.previous is None:
         raise ReleaseError(
             f"{now.name} has served no other agent before {now.label}.",
-            fix="`assay release history` shows every change.",
+            fix="{step} shows every change.",
+            step=Step.RELEASE_HISTORY,
         )
     return next(r for r in history(store, now.project, now.name) if r.number == now.previous)
 
@@ -275,6 +276,7 @@ def _add(
     except IntegrityError:
         raise ReleaseError(
             f"{row.name} was changed by another process meanwhile; nothing was changed.",
-            fix="Check `assay release history` and try again.",
+            fix="Check {step} and try again.",
+            step=Step.RELEASE_HISTORY,
         ) from None
     return Release.of(row)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from assay.compare.result import CandidateResult, PairResult, Result
-from assay.errors import AssayError
+from assay.errors import AssayError, Step
 
 FORCE = "To promote it anyway, use --force with a reason, which is logged."
 
@@ -59,15 +59,17 @@ def judge(results: Iterable[Result], agent: str, replaced: str | None) -> Eviden
             raise UnprovenError(
                 f"in comparison {result.comparison[:16]} answers are missing after an outage, "
                 "so it gives no evidence about the agent.",
-                fix=f"Run `assay compare` again. {FORCE}",
+                fix=f"Run {{step}} again. {FORCE}",
+                step=Step.COMPARE,
             )
         return _first(result, new) if old is None else _against(result, new, old)
     both = "the agent" if replaced is None else "both the agent and the one it would replace"
     raise UnprovenError(
         f"no stored comparison includes {both}.",
-        fix="Run `assay compare`"
+        fix="Run {step}"
         + ("" if replaced is None else " with --agent NAME@VERSION of the served agent")
         + f". {FORCE}",
+        step=Step.COMPARE,
     )
 
 
@@ -81,7 +83,8 @@ def _first(result: Result, new: CandidateResult) -> Evidence:
         raise UnprovenError(
             f"comparison {id[:16]} is not final: answers of {', '.join(verdict.not_judged)} are "
             "missing.",
-            fix=f"Run `assay compare` again. {FORCE}",
+            fix=f"Run {{step}} again. {FORCE}",
+            step=Step.COMPARE,
         )
     if verdict.outcome == "none":
         raise UnprovenError(
@@ -167,7 +170,8 @@ def _pair(result: Result, a: str, b: str) -> PairResult:
             )
     raise UnprovenError(
         f"comparison {result.comparison[:16]} does not compare {a} with {b}.",
-        fix=f"Run `assay compare` again. {FORCE}",
+        fix=f"Run {{step}} again. {FORCE}",
+        step=Step.COMPARE,
     )
 
 

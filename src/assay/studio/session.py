@@ -24,17 +24,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Refresh = Callable[[], Awaitable[None]]
 """Reads a part of a page again and shows it."""
-IN_STUDIO = {
-    "`assay data renew-holdout FILE`": "new examples on the page Data",
-    "`assay data approve`": "the page Data",
-    "`assay data check FILE`": "“Check or convert other files” on the page Data",
-    "`assay data check`": "the page Data",
-    "`assay compare`": "a comparison",
-    "`assay models list`": "the page Models",
-    "`assay keys list`": "the page Keys and people",
-    "Run `assay knowledge rebuild`": "Rebuild the documents on the page Knowledge",
-}
-"""What errors advise, by the command that they name for who has a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +67,9 @@ class PageContext:
         try:
             return await asyncio.to_thread(allowed)
         except AssayError as error:
+            error.advise_page()
             error.calling(f"{self.workspace.root}/", "")
             error.calling(str(self.workspace.root), "the folder")
-            for command, page in IN_STUDIO.items():
-                error.calling(command, page)
             raise
 
     async def read(

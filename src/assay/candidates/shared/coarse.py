@@ -22,7 +22,7 @@ def coarse_spec(bits: int, explanation: str) -> CandidateSpec:
         return replace(tuned, runs=(0.0, 0.0), trained=trained)
 
     return CandidateSpec(
-        title=f"the trained model in {bits} bits a weight",
+        title=f"fine-tuned model, {bits} bits",
         explanation=explanation,
         family="training",
         estimate=estimate,

@@ -19,7 +19,9 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import escape
 
+from assay.compare.naming import in_words, rows_in_words
 from assay.compare.report import charts, powered, second_look, wording, worth
+from assay.compare.report.detectable import why_not_as_stated
 from assay.compare.result import AnswerRow, Confusion, Result
 from assay.store.files import write_atomic
 
@@ -54,6 +56,7 @@ def read_answers(path: Path) -> Iterator[AnswerRow]:
 def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
     """The whole report as one HTML page."""
     style, script = _resource("report.css"), _resource("report.js")
+    rows, result = rows_in_words(rows, result), in_words(result)
     ranked = wording.rank(result)
     shown = disagreements(rows)
     page: str = _template().render(
@@ -81,6 +84,7 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         redacted=redacted,
         say=wording,
         worth=worth,
+        stated_otherwise=why_not_as_stated(result),
         style=style,
         script=script,
         style_hash=_hash(style),

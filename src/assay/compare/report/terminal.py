@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from assay.compare.report import powered, second_look, wording, worth
+from assay.compare.report.detectable import why_not_as_stated
 from assay.compare.result import Result
 
 COLOURS = {"recommend": "green", "none": "red", "cannot_tell": "yellow"}
@@ -68,6 +69,8 @@ def print_result(result: Result, console: Console | None = None) -> None:
         f"{result.data.holdout} holdout examples, opening {result.opening.number}; the smallest "
         f"difference that could be shown was {100 * result.minimum_detectable_effect:.1f} points."
     )
+    if stated := why_not_as_stated(result):
+        out.print(escape(stated))
 
 
 def _powered(lines: Sequence[powered.Line]) -> Table:

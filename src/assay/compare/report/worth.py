@@ -85,6 +85,11 @@ def _open(result: Result) -> str:
             "decided. With the missing prices in `costs` of assay.yaml, the cheaper one would be "
             "named."
         )
+    if pair is not None and pair.difference < 0:
+        return (
+            f"It is not shown that fine-tuning gains anything: {used.name} scored less than "
+            f"{best.name}, the best without it{gained}, which may be chance."
+        )
     if pair is None or pair.call != "better":
         return (
             f"It is not shown that fine-tuning gains anything: what {used.name} is ahead of "

@@ -21,7 +21,7 @@ from assay.agent.agent import Agent
 from assay.agent.answering import Target
 from assay.agent.versions import load_agent
 from assay.config import REMOTE, is_remote, split_reference
-from assay.errors import AssayError, ModelError
+from assay.errors import AssayError, ModelError, Step
 from assay.models.catalogue import CATALOGUE
 from assay.models.show import list_models
 from assay.models.versions import find_version, full_id, list_versions
@@ -195,7 +195,9 @@ def own(workspace: Workspace, id: str) -> str:
     """
     found = full_id(workspace.store.folder, id)
     if not owns(workspace, found, workspace.name):
-        raise ModelError(f"there is no version {id!r}.", fix="`assay versions list` shows them.")
+        raise ModelError(
+            f"there is no version {id!r}.", fix="{step} shows them.", step=Step.LIST_VERSIONS
+        )
     return found
 
 

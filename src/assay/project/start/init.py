@@ -19,7 +19,7 @@ from assay.config.yaml_text import read as read_yaml
 from assay.data.dataset import LEAST_ROWS
 from assay.data.propose import Proposal, propose
 from assay.data.read import DetectedFormat, check_answers, detect, read
-from assay.errors import DataError, UsageError
+from assay.errors import DataError, Step, UsageError
 from assay.example import Example
 from assay.knowledge.sources import sources
 from assay.models.pull import check_available
@@ -130,7 +130,8 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
         raise DataError(
             f"the file has no usable examples.{why}",
             where=str(choices.data),
-            fix="`assay data check FILE` lists all problems.",
+            fix="{step} lists all problems.",
+            step=Step.CHECK_FILE,
         )
     if len(examples) < LEAST_ROWS:
         raise DataError(

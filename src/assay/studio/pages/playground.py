@@ -17,11 +17,13 @@ from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.session import PageContext
 from assay.studio.shared.chat import show_passages
+from assay.studio.shared.names import called_in_turn, plain_labels, typed_hint, version_names
 from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.streams import ask, format_tokens
 
 MOST = 4
 """Side by side; more cannot be read, and this machine answers one word at a time."""
+VERSION = "version:"
 KINDS = {
     "release": "release",
     "agent": "agent",
@@ -48,7 +50,8 @@ async def build(context: PageContext) -> None:
         return
     with w.card():
         with w.row("top-aligned"):
-            names = {one.name: f"{one.name} · {KINDS[one.kind]}" for one in offered}
+            called = _call(offered)
+            names = {one.name: f"{called[one.name]} · {KINDS[one.kind]}" for one in offered}
             who = ui.select(names, multiple=True, value=_choose_first(offered)).props("use-chips")
             w.field("Send to", who, f"Up to {MOST}.")
             with ui.element("div").classes("narrow"):
@@ -88,7 +91,7 @@ async def build(context: PageContext) -> None:
         columns.clear()
         try:
             with columns:
-                shown = [_Column(name) for name in names]
+                shown = [_Column(name, called[name]) for name in names]
             going.extend(
                 asyncio.create_task(column.fill(context, turns, options)) for column in shown
             )
@@ -113,10 +116,11 @@ async def build(context: PageContext) -> None:
 class _Column:
     """One of those who are asked."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, called: str) -> None:
         self.name = name
         with w.card("tight"):
-            w.text(name, "strong", "h2")
+            with w.text(called, "strong", "h2"):
+                typed_hint(name)
             self.answer = w.text("…", "pre answer-text", "div").props("aria-live=polite")
             self.took = w.text("", "took", "dl")
             self.used = ui.element("div")
@@ -144,7 +148,7 @@ class _Column:
                     format_tokens(tokens)
                     for tokens in (reply.prompt_tokens, reply.completion_tokens)
                 ),
-                **({"Route": reply.route} if reply.route else {}),
+                **({"Route": called_in_turn(reply.asked)} if reply.asked else {}),
                 "Ended": "normally" if reply.finish == "stop" else "cut off at the limit",
             }
         )
@@ -159,6 +163,18 @@ class _Column:
             for label, value in figures.items():
                 w.text(label, tag="dt")
                 w.text(value, tag="dd")
+
+
+def _call(offered: list[ModelEntry]) -> dict[str, str]:
+    """What each is called, by the name that it is asked by."""
+    saved = {
+        one.name.removeprefix(VERSION): one.created
+        for one in offered
+        if one.name.startswith(VERSION) and one.created is not None
+    }
+    versions = {f"{VERSION}{id}": name for id, name in version_names(saved).items()}
+    agents = plain_labels(one.name for one in offered if one.kind == "agent")
+    return {one.name: versions.get(one.name) or agents.get(one.name, one.name) for one in offered}
 
 
 def _choose_first(offered: list[ModelEntry]) -> list[str]:

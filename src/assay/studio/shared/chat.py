@@ -11,6 +11,7 @@ from assay.example import Message
 from assay.project.answer.playground import snippets
 from assay.studio import widgets as w
 from assay.studio.session import PageContext, action
+from assay.studio.shared.names import called_in_turn
 from assay.studio.shared.streams import Reply, ask, format_tokens
 
 KEY_PLACE = "YOUR-KEY"
@@ -31,8 +32,8 @@ def describe_reply(reply: Reply) -> str:
         f"{wording.seconds(reply.seconds)} total",
         f"{wording.usd(reply.usd)}" if reply.usd is not None else "cost unknown",
     ]
-    if reply.route:
-        parts.append(f"route {reply.route}")
+    if reply.asked:
+        parts.append(f"route {called_in_turn(reply.asked)}")
     if reply.finish == "length":
         parts.append("cut off at the limit")
     return " · ".join(parts)

@@ -14,6 +14,7 @@ from assay.release.releases import Release
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, notify
 from assay.studio.session import PageContext, action, workspace_action
+from assay.studio.shared.names import plain_label, typed_hint
 
 
 @action("admin")
@@ -55,10 +56,12 @@ def promotion_form(
     done: Callable[[Release], Awaitable[None] | None],
     *,
     fixed: bool = False,
+    plain: str = "",
 ) -> None:
     """A form that promotes `label`; where no comparison speaks for it, it asks for a reason.
 
     Args:
+        plain: what it is called beside others that can be chosen.
         name: of the release, to begin with.
         fixed: the name cannot be changed.
     """
@@ -92,7 +95,7 @@ def promotion_form(
                 return
             if release is None:
                 return
-            notify(f"{release.label} now answers requests to {release.name}.")
+            notify(f"{plain_label(release.label)} now answers requests to {release.name}.")
             again = done(release)
             if again is not None:
                 await again
@@ -100,7 +103,10 @@ def promotion_form(
             go.props(remove="loading")
 
     with w.row():
-        go = w.button(f"Promote {label}", click, kind="primary", icon="rocket_launch")
+        go = w.button(f"Promote {plain or plain_label(label)}", click, kind="primary",
+                      icon="rocket_launch")  # fmt: skip
+        with go:
+            typed_hint(label)
         w.text("Before the change, the serving engine must pass a check that it answers as "
              "measured.", "soft note")  # fmt: skip
 
@@ -116,14 +122,16 @@ def promotion_chooser(
     """A form that promotes the agent that is chosen.
 
     Args:
-        chosen: has the agents' labels as values.
+        chosen: has the agents' labels as values, by what they are called.
         more: adds to the form for a label; the release is there then, and keeps its name.
     """
     form = ui.element("div").classes("stack gap")
 
     def show() -> None:
         with w.refill(form):
-            promotion_form(context, chosen.value, name, done, fixed=more is not None)
+            plain = chosen.options[chosen.value]
+            fixed = more is not None
+            promotion_form(context, chosen.value, name, done, fixed=fixed, plain=plain)
             if more is not None:
                 more(chosen.value)
 

@@ -45,9 +45,9 @@ class Reply:
         return self.how.usd if self.how is not None else None
 
     @property
-    def route(self) -> str:
+    def asked(self) -> tuple[str, ...]:
         """The agents that a route asked, in order; empty without a route."""
-        return " → ".join(self.how.route) if self.how is not None else ""
+        return self.how.route if self.how is not None else ()
 
 
 @action("viewer")

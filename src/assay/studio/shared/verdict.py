@@ -33,19 +33,29 @@ def find_recommended(result: Result) -> CandidateResult | None:
     return next((c for c in result.candidates if c.name == name), None)
 
 
-def candidate_title(one: CandidateResult) -> str:
-    """What a candidate is, in words."""
-    return one.title or registry.title_of(one.kind) or "an agent that was saved earlier"
+def _explain(one: CandidateResult) -> str:
+    """What a candidate is, and its name for who types it.
+
+    Args:
+        one: of a result in words.
+    """
+    spec = registry.specs().get(one.kind)
+    what = "" if spec is None else f"{spec.explanation} "
+    return f"{what}Its name in commands and files: {one.title}."
 
 
 def verdict_card(result: Result) -> None:
-    """What to do, why, and the figures that matter."""
+    """What to do, why, and the figures that matter.
+
+    Args:
+        result: in words, as for all of this module.
+    """
     verdict, best = result.verdict, find_recommended(result)
     with w.card(STYLES[verdict.outcome]):
         with w.row("spread"):
             w.text(wording.headline(verdict), "verdict", "h2")
         if best is not None:
-            w.text(f"{best.name} is {candidate_title(best)}.", "soft")
+            w.term(f"What is “{best.name}”?", _explain(best))
         with w.row("figures"):
             if best is not None:
                 meaning = wording.score_meaning(result)
@@ -79,7 +89,7 @@ def candidates_table(result: Result) -> None:
 def _show_candidate(one: CandidateResult, style: str) -> None:
     with w.cells(style=style):
         with w.text("", tag="td"):
-            w.term(one.name, candidate_title(one).capitalize() + ".")
+            w.term(one.name, _explain(one))
             for warning in one.warnings:
                 w.text(warning, "note warn", "div")
         for value in (wording.in_100(one.score), *wording.figures(one).values()):

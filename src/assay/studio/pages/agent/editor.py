@@ -90,10 +90,10 @@ class AgentEditor(FormAndText[Agent, Draft]):
         saved = await self._context.do(
             save_agent, self._draft.name, content, based_on=based_on, message=message
         )
-        return f"Saved as {saved.label}. Releases do not change until you promote it."
+        return f"Saved as version {saved.version}. Releases do not change until you promote it."
 
     def _describe_save(self, now: Draft) -> str:
-        return f"{w.format_author(now.version.author)} has saved {now.version.label}"
+        return f"{w.format_author(now.version.author)} has saved version {now.version.version}"
 
     def _read_message(self, now: Draft) -> str:
         return now.version.message

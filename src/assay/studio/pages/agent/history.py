@@ -19,7 +19,7 @@ async def history_tab(context: PageContext, name: str, reopen: Refresh) -> None:
 
     async def back(version: int) -> None:
         made = await context.do(roll_back_agent, name, version)
-        notify(f"{name}@{version} was restored as {made.label}.")
+        notify(f"Version {version} was restored as version {made.version}.")
         await reopen()
 
     with (
@@ -32,7 +32,7 @@ async def history_tab(context: PageContext, name: str, reopen: Refresh) -> None:
         for number, version in enumerate(found):
             with (
                 w.cells(
-                    version.label,
+                    f"Version {version.version}",
                     w.format_time(version.at),
                     w.format_author(version.author),
                     version.message,
@@ -46,17 +46,18 @@ async def history_tab(context: PageContext, name: str, reopen: Refresh) -> None:
                         "Restore",
                         lambda number=version.version: back(number),
                         kind="link",
-                        name=f"Restore {version.label}",
+                        name=f"Restore version {version.version}",
                     )
     if len(found) > 1:
-        await _show_difference(context, [version.label for version in found])
+        await _show_difference(context, {one.label: f"Version {one.version}" for one in found})
 
 
-async def _show_difference(context: PageContext, labels: list[str]) -> None:
+async def _show_difference(context: PageContext, labels: dict[str, str]) -> None:
+    newest, before, *_ = labels
     with w.section("What changed"):
         with w.row():
-            one = w.field("From", ui.select(labels, value=labels[1]), name="From version")
-            other = w.field("To", ui.select(labels, value=labels[0]), name="To version")
+            one = w.field("From", ui.select(labels, value=before), name="From version")
+            other = w.field("To", ui.select(labels, value=newest), name="To version")
         shown = ui.element("div").classes("stack")
 
         latest = LatestRequest()

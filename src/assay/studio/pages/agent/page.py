@@ -17,6 +17,7 @@ from assay.studio.pages.agent.editor import AgentEditor, save_agent
 from assay.studio.pages.agent.history import history_tab
 from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.form_and_text import open_editor
+from assay.studio.shared.names import plain_label, plain_labels, typed_hint
 
 PATH = "/agent"
 
@@ -27,7 +28,9 @@ def list_arms(context: PageContext, draft: Draft) -> dict[str, str]:
     route = draft.agent.route
     there = {one.agent: one.label for one in agents.list_agents(context.workspace)}
     used = comparisons.labels(context.workspace, route.arms) if route is not None else {}
-    return {id: label for id, label in {**there, **used}.items() if id != draft.agent.id}
+    labels = {id: label for id, label in {**there, **used}.items() if id != draft.agent.id}
+    plain = plain_labels(labels.values())
+    return {id: plain[label] for id, label in labels.items()}
 
 
 async def build(context: PageContext) -> None:
@@ -63,7 +66,9 @@ def _show_chooser(
     context: PageContext, found: list[AgentVersion], models: list[str], name: str
 ) -> None:
     with w.row():
-        chosen = w.field("Agent", ui.select([version.name for version in found], value=name))
+        chosen = w.field(
+            "Agent", ui.select({one.name: plain_label(one.name) for one in found}, value=name)
+        )
         chosen.on_value_change(lambda: ui.navigate.to(_make_path(chosen.value)))
         if context.may("editor"):
             with ui.dialog() as dialog, ui.card().classes("studio"):
@@ -79,8 +84,9 @@ async def _show_agent(context: PageContext, name: str, models: list[str], reopen
     version = draft.version
     with w.row("spread"):
         why = f": {version.message}" if version.message else ""
-        who = f"{version.label}, by {w.format_author(version.author)}"
-        w.text(f"{who}, {w.format_time(version.at)}{why}", "soft")
+        who = f"Version {version.version}, by {w.format_author(version.author)}"
+        with w.text(f"{who}, {w.format_time(version.at)}{why}", "soft"):
+            typed_hint(version.label)
         with ui.tabs().props("no-caps dense") as tabs:
             ui.tab("edit", "Edit")
             ui.tab("history", "Versions")

@@ -9,6 +9,7 @@ from typing import cast
 
 from nicegui import ui
 
+from assay.compare.naming import rows_in_words
 from assay.compare.report import wording
 from assay.compare.result import AnswerRow, Result
 from assay.errors import AssayError
@@ -32,7 +33,11 @@ _WORD = re.compile(r"\s+|[^\W_]+|.", re.DOTALL)
 
 
 def answers_card(context: PageContext, result: Result) -> None:
-    """A card that reads the answers once the page is there."""
+    """A card that reads the answers once the page is there.
+
+    Args:
+        result: in words.
+    """
     names = [c.name for c in wording.rank(result)]
     doubtful = set(result.second_look.ids) if result.second_look else set()
     first = result.verdict.recommend or names[0]
@@ -51,7 +56,9 @@ def answers_card(context: PageContext, result: Result) -> None:
             is_latest = latest.start()
 
             def read(context: PageContext) -> tuple[Sequence[AnswerRow], Sequence[AnswerRow]]:
-                everything = comparisons.answers(context.workspace, result.comparison)
+                stored = comparisons.result(context.workspace, result.comparison)
+                answers = comparisons.answers(context.workspace, result.comparison)
+                everything = rows_in_words(answers, stored)
                 wanted = words.value or ""
                 fit = comparisons.select_rows(everything, chosen, one, other, wanted, doubtful)
                 return fit, everything

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from nicegui import ui
 
+from assay.compare.naming import in_words
 from assay.compare.report import charts, powered, second_look, wording
+from assay.compare.report.detectable import why_not_as_stated
 from assay.compare.result import Result
 from assay.jobs.queue import OVER
 from assay.project import comparisons, jobs
@@ -14,6 +16,7 @@ from assay.studio.frame import Page
 from assay.studio.pages.compare.answers import answers_card
 from assay.studio.session import PageContext
 from assay.studio.shared.job_progress import JobCard, start_comparison
+from assay.studio.shared.names import headline
 from assay.studio.shared.promotion import promotion_chooser
 from assay.studio.shared.verdict import MEANINGS, candidates_table, verdict_card
 
@@ -27,7 +30,7 @@ async def build(context: PageContext) -> None:
         wanted = query.get("id", "")
         id = next((s.id for s in found if wanted and s.id.startswith(wanted)), None)
         id = id or (found[0].id if found and not wanted else None)
-        return found, comparisons.result(context.workspace, id) if id else None
+        return found, in_words(comparisons.result(context.workspace, id)) if id else None
 
     found, result = await context.do(read)
     w.title(
@@ -93,7 +96,7 @@ def _show_chooser(found: list[Summary], result: Result) -> None:
         return
 
     def words(one: Summary) -> str:
-        said = wording.headline(one.verdict)
+        said = headline(one.verdict)
         return f"{w.format_time(one.at)} · {said} · {one.candidates} candidates"
 
     chosen = w.field(
@@ -150,6 +153,8 @@ def _show_pairs(result: Result) -> None:
         with w.row():
             effect = f"{100 * result.minimum_detectable_effect:.1f} points"
             w.term(f"This comparison can detect differences of about {effect}.", MEANINGS["effect"])
+        if stated := why_not_as_stated(result):
+            w.text(stated, "note soft")
 
 
 def _show_additions(result: Result) -> None:
@@ -224,7 +229,7 @@ async def _show_promotion(context: PageContext, result: Result) -> None:
         first = next((label for label, c in labels.items() if c == best), next(iter(labels)))
         chosen = w.field(
             "Candidate",
-            ui.select({label: f"{c} ({label})" for label, c in labels.items()}, value=first),
+            ui.select(labels, value=first),
         )
         promotion_chooser(context, chosen, name, lambda _: ui.navigate.to("/releases"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fastapi import Request, Response
@@ -16,13 +16,13 @@ from assay.jobs.queue import OVER
 from assay.project.export import classifiers
 from assay.project.jobs import export
 from assay.project.jobs.export import Export
-from assay.project.versions import SHORT
 from assay.release.forms import ONNX
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
 from assay.studio.frame import request_context
 from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.job_progress import JobCard, state_badge
+from assay.studio.shared.names import plain_labels
 
 FORMS = {
     "adapter": "adapter: the trained weights only, for PEFT",
@@ -67,30 +67,31 @@ def download(request: Request, id: str) -> Response:
     return StreamingResponse(pieces, media_type="application/zip", headers=headers)
 
 
-async def export_card(context: PageContext, ids: Sequence[str]) -> None:
+async def export_card(context: PageContext, versions: Mapping[str, str]) -> None:
     """What is under way, what has been written or refused, and a form for another.
 
     Args:
-        ids: of the versions that can be exported, the first one proposed.
+        versions: what those that can be exported are called, by id, the first one proposed.
     """
     found = await context.read(export.exports)
     agents = await context.read(lambda workspace: classifiers(workspace.store))
-    if not found and not ids and not agents:
+    if not found and not versions and not agents:
         return
+    names = {**versions, **plain_labels(agents)}
     for one in found:
         if one.job.status not in OVER:
-            what = f"Exporting {one.name} as {one.to}"
+            what = f"Exporting {names.get(one.version, one.name)} as {one.to}"
             JobCard(context, one.job, what, lambda _: _reload())
     if not found and not context.may("editor"):
         return
     with w.section("Export", "Files with which another program gives the same answers."):
-        if context.may("editor") and (ids or agents):
-            _show_form(context, ids, agents)
+        if context.may("editor") and names:
+            _show_form(context, names, agents)
         over = [one for one in found if one.job.status in OVER]
         if over:
             with w.table("Name", "Format", "State", "Created", "#Size", "", label="Exports"):
                 for one in over[:SHOWN]:
-                    _show_line(context, one)
+                    _show_line(context, one, names.get(one.version, one.name))
             newest = over[0]
             if newest.bytes is not None:
                 _show_files(newest)
@@ -98,8 +99,7 @@ async def export_card(context: PageContext, ids: Sequence[str]) -> None:
                 w.text(f"The export as {newest.to} failed: {newest.job.error}", "pre bad")
 
 
-def _show_form(context: PageContext, ids: Sequence[str], agents: Sequence[str]) -> None:
-    names = {id: id[:SHORT] for id in ids} | {agent: agent for agent in agents}
+def _show_form(context: PageContext, names: dict[str, str], agents: Sequence[str]) -> None:
     with w.row():
         version = w.field(
             "Version or agent",
@@ -107,7 +107,9 @@ def _show_form(context: PageContext, ids: Sequence[str], agents: Sequence[str]) 
             name="Version or agent to export",
         )
         to = w.field(
-            "Format", ui.select(FORMS, value="gguf" if ids else ONNX), name="Export format"
+            "Format",
+            ui.select(FORMS, value=ONNX if next(iter(names)) in agents else "gguf"),
+            name="Export format",
         )
 
         def propose() -> None:
@@ -124,9 +126,10 @@ def _show_form(context: PageContext, ids: Sequence[str], agents: Sequence[str]) 
     w.term("Kept only if its answers match", GATE)
 
 
-def _show_line(context: PageContext, one: Export) -> None:
+def _show_line(context: PageContext, one: Export, called: str) -> None:
     with ui.element("tr"):
-        w.text(one.name, tag="td")
+        with ui.element("td"):
+            w.term(called, f"In commands and files: {one.name}")
         w.text(one.to, tag="td")
         with ui.element("td"):
             state_badge(one.job)
@@ -134,7 +137,7 @@ def _show_line(context: PageContext, one: Export) -> None:
         w.text("" if one.bytes is None else w.format_size(one.bytes), "number", "td")
         with w.cell("acts"):
             if one.bytes is not None and context.may("editor"):
-                label = f"Download {one.name} as {one.to}"
+                label = f"Download {called} as {one.to}"
                 link = w.set_label(w.text("Download", tag="a").props("download"), label)
                 link.props["href"] = PREFIX + DOWNLOAD.format(id=one.job.id)
             elif one.job.error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from nicegui import ui
@@ -14,6 +16,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import show_record
 from assay.studio.pages.models.export import export_card
 from assay.studio.session import LatestRequest, PageContext, action
+from assay.studio.shared.names import agent_name, plain_labels, version_names
 
 
 @action("viewer")
@@ -56,18 +59,18 @@ async def versions_tab(context: PageContext) -> None:
             "A training creates one: an adapter, with a record of everything that went into it.",
             act=("Compare", "/compare"),
         )
-        await export_card(context, [])
+        await export_card(context, {})
         return
+    names = version_names({one["id"]: datetime.fromisoformat(one["saved_at"]) for one in found})
     with (
         w.section(
             "Versions",
-            "Each is named by a hash of everything that went into it, and never changes.",
+            "Each is kept by a hash of everything that went into it, and never changes.",
         ),
         w.table(
             "Version",
             "Base model",
             "Method",
-            "Saved",
             "#Validation loss",
             "Continued from",
             "Used by",
@@ -76,46 +79,52 @@ async def versions_tab(context: PageContext) -> None:
         ),
     ):
         for one in found:
-            _show_version(context, one)
-    await export_card(context, [one["id"] for one in found])
+            _show_version(context, one, names)
+    await export_card(context, names)
     if len(found) > 1:
-        _show_comparison(context, found)
-    _show_row_search(context)
+        _show_comparison(context, names)
+    _show_row_search(context, names)
 
 
-def _show_version(context: PageContext, one: dict[str, Any]) -> None:
-    loss = one["metrics"].get("validation_loss")
-    with (
-        w.cells(
-            one["id"][:SHORT],
-            one["base"],
-            one["method"] or "",
-            one["saved_at"][:16].replace("T", ", ") + " UTC",
-            "#" if loss is None else f"#{loss:.4f}",
-            (one["parent"] or "")[:SHORT],
-            ", ".join(one["agents"]),
-        ),
-        ui.element("td"),
-    ):
-        w.button(
-            "View",
-            lambda: _show_facts(context, one["id"]),
-            kind="link",
-            name=f"View {one['id'][:SHORT]}",
-        )
+def _show_version(context: PageContext, one: dict[str, Any], names: Mapping[str, str]) -> None:
+    loss, parent = one["metrics"].get("validation_loss"), one["parent"]
+    with ui.element("tr"):
+        with ui.element("td"):
+            _show_name(one["id"], names)
+        w.text(one["base"], tag="td")
+        w.text(one["method"] or "", tag="td")
+        w.text("" if loss is None else f"{loss:.4f}", "number", "td")
+        with ui.element("td"):
+            if parent:
+                _show_name(parent, names)
+        with ui.element("td"):
+            for label, plain in plain_labels(one["agents"]).items():
+                with ui.element("div"):
+                    agent_name(label, plain)
+        with ui.element("td"):
+            w.button(
+                "View",
+                lambda: _show_facts(context, one["id"], names),
+                kind="link",
+                name=f"View {names[one['id']]}",
+            )
 
 
-async def _show_facts(context: PageContext, id: str) -> None:
+def _show_name(id: str, names: Mapping[str, str]) -> None:
+    w.term(names.get(id, "one that was removed"), f"In commands and files: {id[:SHORT]}")
+
+
+async def _show_facts(context: PageContext, id: str, names: Mapping[str, str]) -> None:
     def show(found: dict[str, Any]) -> None:
         with (
             ui.element("div").classes("reading"),
-            w.table("Property", "Value", label=f"Record of {id[:SHORT]}"),
+            w.table("Property", "Value", label=f"Record of {names[id]}"),
         ):
             for name, value in found.items():
                 w.line(name, "unknown" if value is None else _format_value(value))
 
     await show_record(
-        f"Version {id[:SHORT]}",
+        names[id],
         "Checking the files",
         context.do(read_facts, id),
         show,
@@ -123,13 +132,12 @@ async def _show_facts(context: PageContext, id: str) -> None:
     )
 
 
-def _show_comparison(context: PageContext, found: list[dict[str, Any]]) -> None:
-    labels = {one["id"]: f"{one['id'][:SHORT]}, {one['saved_at'][:10]}" for one in found}
-    ids = list(labels)
+def _show_comparison(context: PageContext, names: dict[str, str]) -> None:
+    ids = list(names)
     with w.section("Compare two versions", "Shows the settings and rows that differ."):
         with w.row():
-            one = w.field("First", ui.select(labels, value=ids[1]), name="First version")
-            other = w.field("Second", ui.select(labels, value=ids[0]), name="Second version")
+            one = w.field("First", ui.select(names, value=ids[1]), name="First version")
+            other = w.field("Second", ui.select(names, value=ids[0]), name="Second version")
             w.button("Compare", lambda: show(), kind="primary").classes("beside-field")
         shown = ui.element("div").classes("stack").props("aria-live=polite")
 
@@ -141,14 +149,14 @@ def _show_comparison(context: PageContext, found: list[dict[str, Any]]) -> None:
             if not is_latest():
                 return
             with w.refill(shown):
-                _show_differences(diff)
+                _show_differences(diff, names)
 
 
-def _show_differences(diff: dict[str, Any]) -> None:
+def _show_differences(diff: dict[str, Any], names: Mapping[str, str]) -> None:
     if not diff["fields"]:
         w.text("The two records are identical.", "soft")
     else:
-        heads = diff["first"][:SHORT], diff["second"][:SHORT]
+        heads = names[diff["first"]], names[diff["second"]]
         with w.table("Property", *heads, label="Differences"):
             for path, (before, after) in diff["fields"].items():
                 w.line(path, _format_value(before), _format_value(after))
@@ -160,7 +168,7 @@ def _show_differences(diff: dict[str, Any]) -> None:
             )
 
 
-def _show_row_search(context: PageContext) -> None:
+def _show_row_search(context: PageContext, names: Mapping[str, str]) -> None:
     with w.section(
         "Which versions trained on this row?",
         "A version records what it was trained on, even after the row is deleted.",
@@ -170,7 +178,7 @@ def _show_row_search(context: PageContext) -> None:
             shown.clear()
             found = await context.do(find_trained_on, example)
             with shown:
-                _show_trained_on(example, found)
+                _show_trained_on(example, found, names)
 
         w.query_row(
             "Example ID",
@@ -182,14 +190,15 @@ def _show_row_search(context: PageContext) -> None:
         shown = ui.element("div").classes("stack").props("aria-live=polite")
 
 
-def _show_trained_on(example: str, found: dict[str, Any]) -> None:
+def _show_trained_on(example: str, found: dict[str, Any], names: Mapping[str, str]) -> None:
     if not found["versions"]:
         w.text(f"No version used {example}.")
     for one in found["versions"]:
-        used = f", used by {', '.join(one['agents'])}" if one["agents"] else ""
-        w.text(f"{one['id'][:SHORT]}: {', '.join(one['as'])}{used}")
+        users = ", ".join(plain_labels(one["agents"]).values())
+        used = f", used by {users}" if users else ""
+        w.text(f"{names[one['id']]}: {', '.join(one['as'])}{used}")
     if found["agents"]:
-        held = ", ".join(found["agents"])
+        held = ", ".join(plain_labels(found["agents"]).values())
         w.text(f"Agents that show it, look it up or learned from it: {held}.")
     if found["unknown"]:
         w.text(

@@ -9,7 +9,6 @@ from typing import Any
 from markupsafe import Markup, escape
 from nicegui import ui
 
-from assay.compare.report import wording
 from assay.project import comparisons, releases
 from assay.project.answer import playground
 from assay.project.releases import traffic
@@ -23,6 +22,7 @@ from assay.studio.pages.releases.staleness import read_staleness, staleness_card
 from assay.studio.pages.releases.traces import traces_card
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.chat import snippets_card
+from assay.studio.shared.names import agent_name, headline, plain_label, plain_labels
 from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.promotion import promotion_chooser, with_consent
 
@@ -60,7 +60,7 @@ def read(context: PageContext, name: str) -> ReleaseView:
     now, stale = history[0], read_staleness(context, name)
     said = next(
         (
-            wording.headline(one.verdict)
+            headline(one.verdict)
             for one in comparisons.summaries(workspace)
             if one.id == now.comparison
         ),
@@ -104,9 +104,16 @@ def _show_releases(found: Sequence[dict[str, Any]], wanted: str) -> None:
             with w.text("", "chosen" if one["name"] == wanted else "", "tr"):
                 with w.text("", tag="td"):
                     w.link(one["name"], f"/releases?name={one['name']}")
-                trial = f"{one['canary']}, {100 * one['share']:g}%" if one["canary"] else "–"
-                for value in (one["agent"], trial, one["at"][:10]):
-                    w.text(value, tag="td")
+                with ui.element("td"):
+                    agent_name(one["agent"])
+                with ui.element("td"):
+                    if one["canary"]:
+                        agent_name(one["canary"], _shared(one["canary"], one["share"]))
+                w.text(one["at"][:10], tag="td")
+
+
+def _shared(label: str, share: float) -> str:
+    return f"{plain_label(label)}, {100 * share:g}%"
 
 
 def _show_current(context: PageContext, shown: ReleaseView) -> None:
@@ -121,10 +128,13 @@ def _show_current(context: PageContext, shown: ReleaseView) -> None:
             if context.may("editor") and (now.canary or now.previous):
                 _show_rollback(context, shown)
         with w.row("figures"):
-            w.figure(now.label, "agent")
+            w.figure(plain_label(now.label), "agent", f"In commands and files: {now.label}")
             if now.canary:
+                trial = str(now.canary_label)
                 w.figure(
-                    str(now.canary_label), f"canary, answers {100 * now.share:g}% of the callers"
+                    plain_label(trial),
+                    f"canary, answers {100 * now.share:g}% of the callers",
+                    f"In commands and files: {trial}",
                 )
             w.figure(f"{now.at:%d %b %Y}", f"last changed, by {w.format_author(now.who)}")
             w.figure(
@@ -142,13 +152,17 @@ def _show_current(context: PageContext, shown: ReleaseView) -> None:
 def _show_rollback(context: PageContext, shown: ReleaseView) -> None:
     now = shown.now
     before = next((r for r in shown.history if r.number == now.previous), None)
-    what = "The canary ends" if now.canary else f"{before.label if before else '?'} answers again"
+    if now.canary:
+        what = "The canary ends"
+    else:
+        labels = plain_labels([now.label, before.label if before else "?"])
+        what = f"{list(labels.values())[-1]} answers again"
 
     async def click() -> None:
         why = f"{what} immediately. Requests in progress are completed."
         if await confirm("Roll back the last change?", why, "Roll back now"):
             done = await context.do(roll_back, now.name)
-            notify(f"{done.name} was rolled back to {done.label}.")
+            notify(f"{done.name} was rolled back to {plain_label(done.label)}.")
             ui.navigate.reload()
 
     w.button("Roll back", click, icon="undo")
@@ -215,7 +229,7 @@ def _show_change(context: PageContext, shown: ReleaseView) -> None:
             context,
             w.field(
                 "Agent",
-                ui.select(others, value=others[0]),
+                ui.select(plain_labels(others), value=others[0]),
                 "Newest last for each name. Comparisons create agents.",
             ),
             now.name,
@@ -253,28 +267,37 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
                 return
             if done is None:
                 return
-            notify(f"{done.canary_label} now answers {100 * done.share:g}% of the callers.")
+            trial = plain_label(str(done.canary_label))
+            notify(f"{trial} now answers {100 * done.share:g}% of the callers.")
             ui.navigate.reload()
 
         w.button("Start the canary", click, icon="science")
 
 
 def _show_history(history: list[Release]) -> None:
+    labels = [one.label for one in history]
+    labels += [one.canary_label for one in history if one.canary_label]
+    plain = plain_labels(labels)
     with (
         w.section("History"),
         w.table("#", "Change", "Agent", "Evidence", "By", "Time", label="History"),
     ):
         for one in history:
-            trial = f", canary {one.canary_label} {100 * one.share:g}%" if one.canary else ""
-            word = f"comparison {one.comparison[:12]}" if one.comparison else ""
-            w.line(
-                f"{one.number}",
-                ACTIONS.get(one.action, one.action),
-                f"{one.label}{trial}",
-                f"“{one.reason}”" if one.reason else word,
-                w.format_author(one.who),
-                w.format_time(one.at),
-            )
+            with w.cells(f"{one.number}", ACTIONS.get(one.action, one.action)):
+                with ui.element("td"):
+                    agent_name(one.label, plain[one.label])
+                    if one.canary_label:
+                        agent_name(
+                            one.canary_label,
+                            f"{plain[one.canary_label]}, canary {100 * one.share:g}%",
+                        )
+                with ui.element("td"):
+                    if one.reason:
+                        w.text(f"“{one.reason}”", tag="span")
+                    elif one.comparison:
+                        w.link("comparison", f"/compare?id={one.comparison[:16]}")
+                w.text(w.format_author(one.who), tag="td")
+                w.text(w.format_time(one.at), tag="td")
 
 
 PAGE = Page("/releases", "Releases", "rocket_launch", "Run", "viewer", build)

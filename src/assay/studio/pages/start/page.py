@@ -14,6 +14,8 @@ from fastapi.responses import RedirectResponse
 from nicegui import app as pages_app
 from nicegui import ui
 
+from assay.compare.naming import in_words
+from assay.compare.report.detectable import ASSUMPTION
 from assay.compare.result import Result
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
@@ -62,8 +64,8 @@ def read_stage(context: PageContext) -> Stage:
         return Stage("comparison", job)
     served = releases.list_releases(workspace)
     if served:
-        return Stage("work", job, result, served[0]["name"])
-    return Stage("verdict", job, result)
+        return Stage("work", job, in_words(result), served[0]["name"])
+    return Stage("verdict", job, in_words(result))
 
 
 async def build(context: PageContext) -> None:
@@ -135,7 +137,11 @@ async def _show_estimate(context: PageContext, placeholder: ui.element) -> None:
             (f"{sizes.validation:,}", "for validation", "Used to choose settings."),
             (f"{sizes.holdout:,}", "in the holdout", "The verdict is based on these alone."),
             (f"about {minutes:.0f} min" if minutes >= 1 else "under 1 min", "on this machine", ""),
-            (f"{effect:.0f} in 100", "smallest difference it can detect", MEANINGS["effect"]),
+            (
+                f"{effect:.0f} in 100",
+                "smallest difference it can detect",
+                f"{MEANINGS['effect']} This holds {ASSUMPTION}.",
+            ),
         ]
 
     figures = await context.do(estimate)

@@ -12,6 +12,7 @@ from assay.project.settings import SettingsDraft
 from assay.studio import widgets as w
 from assay.studio.dialogs import notify
 from assay.studio.session import PageContext, action
+from assay.studio.shared.names import plain_label, typed_hint
 
 SOUGHT = {
     "learning_rate": "Learning rate",
@@ -44,7 +45,9 @@ def outcome_card(context: PageContext, job: Job) -> None:
 
 
 def _show_version(context: PageContext, result: dict[str, Any]) -> None:
-    w.heading("A version was trained", f"version:{result['version'][:12]}")
+    with w.row():
+        w.heading("A version was trained")
+        typed_hint(f"version:{result['version'][:12]}")
     with w.row("figures"):
         w.figure(f"{result['best_validation_loss']:.3f}", "best validation loss")
         w.figure(f"{result['steps']:,}", "steps")
@@ -58,7 +61,8 @@ def _show_version(context: PageContext, result: dict[str, Any]) -> None:
     w.text(f"Trained with {names}.", "soft note")
     with w.row():
         if result.get("agent"):
-            w.link(f"Agent {result['agent']}", f"/agent?name={result['agent'].rpartition('@')[0]}")
+            plain = plain_label(result["agent"])
+            w.link(f"Agent {plain}", f"/agent?name={result['agent'].rpartition('@')[0]}")
         w.link("Try it in the Playground", "/playground")
 
 
@@ -107,6 +111,7 @@ def _show_search(context: PageContext, result: dict[str, Any]) -> None:
 
 
 def _show_curve(context: PageContext, result: dict[str, Any]) -> None:
+    result = {**result, "candidate": plain_label(result["candidate"])}
     w.heading("Would more examples help?", wording.doubled(result))
     w.picture(charts.learning(result))
     with w.row():

@@ -1,0 +1,40 @@
+"""The smallest difference that a comparison can show, and why it is not what was stated before."""
+
+from __future__ import annotations
+
+import math
+
+from assay.compare.report.wording import score_meaning
+from assay.compare.result import Result
+from assay.evaluate.stats import UNKNOWN_DISCORDANCE
+
+ASSUMPTION = (
+    f"if two candidates disagree on {100 * UNKNOWN_DISCORDANCE:.0f} in 100 examples; how often "
+    "they do is measured while they are built"
+)
+"""Under which an effect is stated before anything is built."""
+_APART = 0.005
+"""Differences of an effect below half a point are none that a reader sees."""
+
+
+def why_not_as_stated(result: Result) -> str | None:
+    """Why it differs from what was stated before any candidate was built; None where it does not,
+    and of results that are older than the statement."""
+    plan, effect = result.plan, result.minimum_detectable_effect
+    stated = plan.stated_effect
+    if stated is None or f"{100 * stated:.0f}" == f"{100 * effect:.0f}":
+        return None
+    causes = []
+    if plan.discordance != UNKNOWN_DISCORDANCE:
+        unit = "" if score_meaning(result).startswith("right") else " (mean squared difference)"
+        causes.append(
+            f"two candidates were assumed to disagree on {100 * UNKNOWN_DISCORDANCE:.0f} in 100 "
+            f"examples{unit}, and the two best disagreed on {100 * plan.discordance:.0f} in 100 "
+            "of validation"
+        )
+    as_measured = stated * math.sqrt(plan.discordance / UNKNOWN_DISCORDANCE)
+    if stated < 1 and abs(min(1.0, as_measured) - effect) > _APART:
+        causes.append("the number of candidates or of openings is not the one reckoned with")
+    if not causes:
+        return None
+    return f"Before, about {100 * stated:.0f} points were stated: {', and '.join(causes)}."
