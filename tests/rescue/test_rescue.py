@@ -236,13 +236,17 @@ def test_a_run_ends_where_going_on_is_no_use(tmp_path: Path) -> None:
         server.faults = lambda path, times: error(429, "x", None, **{"Retry-After": "7200"})
         with pytest.raises(OutageError):
             rescue(access(server), tmp_path / "later")
-        server.faults = lambda path, times: error(403, "no") if "messages" in path else None
-        server.account = small_account(completions=60)
-        with pytest.raises(OutageError):
-            rescue(access(server), tmp_path / "scope")
-        assert sum("messages" in one for one in server.requests) < 40
-        server.faults = lambda path, times: None
-        assert rescue(access(server), tmp_path / "scope")["complete"]
+        early = json.loads((tmp_path / "later/report.json").read_text())
+        assert early["ended_early"]
+        assert not early["complete"]
+        server.faults = lambda path, times: error(403, "no") if "jobs/" in path else None
+        server.account = small_account()
+        jobs = server.account.lists["/fine_tuning/jobs"]
+        jobs += [{**jobs[0], "id": f"ftjob-9{n}"} for n in range(60)]
+        report = rescue(access(server), tmp_path / "scope")
+        assert len(report["missing"]) == 3 * 62
+        assert (tmp_path / "scope/chat-completions.jsonl").exists()  # other kinds are asked for
+        assert sum("jobs/" in one for one in server.requests) < 3 * 40
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine/letter.txt").touch()
         with pytest.raises(UsageError):
@@ -360,6 +364,8 @@ def test_killed_at_any_point_nothing_is_lost_and_nothing_fetched_twice(
             print("go on", file=run.stdin, flush=True)
         assert run.wait() == 0
         assert told["killed"] >= 5
+        # A list goes on where it was: each death costs at most the page that was under way.
+        assert server.asked(ITEMS) <= 23 + told["killed"]
     killed, whole = tree(tmp_path / "killed"), tree(tmp_path / "whole")
     assert killed == whole
     assert json.loads((tmp_path / "killed/report.json").read_text())["complete"]

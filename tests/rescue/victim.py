@@ -23,6 +23,7 @@ from tests.rescue.server import KEY
 from assay.config import Provider
 from assay.generate.remote import connection
 from assay.progress import SILENT
+from assay.rescue import lists
 from assay.rescue.account import Rescue
 from assay.rescue.client import Access, AccountClient
 from assay.rescue.folder import opened
@@ -82,7 +83,7 @@ def complete_in(folder: Path) -> list[tuple[str, str]]:
 
 def main() -> None:
     folder, url, chance = Path(sys.argv[1]), sys.argv[2], random.Random(int(sys.argv[3]))
-    killed = 0
+    killed, lists.LIMIT = 0, 10  # more pages to die between
     while True:
         step = chance.randrange(3, 60)
         child = os.fork()

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from assay.agent.consent import check_agreed
 from assay.agent.providers import provider_of
 from assay.config import Provider
-from assay.errors import UsageError
+from assay.errors import OutageError, UsageError
 from assay.generate.remote.outbound import read_key
 from assay.progress import SILENT, Progress
 from assay.project.workspace import Workspace
@@ -76,6 +76,9 @@ def rescue(access: Access, to: Path, progress: Progress = SILENT) -> dict[str, A
         client = AccountClient(access)
         try:
             Rescue(client, manifest, progress).run()
+        except OutageError as error:
+            write_report(manifest, ended_early=str(error))
+            raise
         finally:
             client.close()
         return write_report(manifest)

@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 AT_ONCE = 4
 """Requests under way at the same time."""
+MOST_REFUSALS = 25
+"""In a row, of things of one kind: a key that may not read these may not read the next."""
 PURPOSES = ("fine-tune", "fine-tune-results", "evals")
 """Of files that are fetched; others only where a job or a run names them."""
 _OLDEST_FIRST = {"order": "asc"}  # what comes into being meanwhile is at the end
@@ -82,6 +84,7 @@ class Rescue:
 
     def __init__(self, client: AccountClient, manifest: Manifest, progress: Progress) -> None:
         self._client, self._manifest, self._progress = client, manifest, progress
+        self._refusals = 0
 
     def run(self) -> None:
         """Fetch all; what cannot be had is in the manifest afterwards.
@@ -90,15 +93,18 @@ class Rescue:
             OutageError: the server cannot be asked any more for now.
             AssayError: as `AccountClient.json`, or the disk is full.
         """
-        for one in (MODELS, EVALS, FILES, JOBS, COMPLETIONS):
-            self._account_list(one)
+        self._account_list(MODELS)
+        self._account_list(EVALS)  # what closes first comes first
         self._lists("evals", (runs_of(id) for id in self._ids(EVALS, RUNS)))
         self._lists("eval runs", (items_of(*pair) for pair in self._runs()))
+        self._account_list(FILES)
+        self._account_list(JOBS)
         jobs = list(self._ids(JOBS, JOB))
         self._each("fine-tuning jobs", jobs, JOB, str, self._job)
         self._lists("events of jobs", map(events_of, jobs))
         self._lists("checkpoints of jobs", map(checkpoints_of, jobs))
         self._files()
+        self._account_list(COMPLETIONS)
         self._lists("messages", map(messages_of, self._ids(COMPLETIONS, MESSAGES)))
 
     def rows(self, wanted: AccountList) -> Iterator[Any]:
@@ -106,6 +112,7 @@ class Rescue:
         return read_rows(self._manifest, wanted.kind, wanted.id)
 
     def _account_list(self, wanted: AccountList) -> None:
+        self._refusals = 0
         with self._progress.task(f"list of {wanted.kind}", None, "objects") as task:
             self._list(wanted, task.advance)
 
@@ -136,6 +143,7 @@ class Rescue:
     def _at_once(
         self, all_: Sequence[T], fetch: Callable[[T], None], done: Callable[[], None]
     ) -> None:
+        self._refusals = 0
         waiting: deque[Future[None]] = deque()
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rescue") as pool:
             try:
@@ -161,8 +169,13 @@ class Rescue:
     def _noting(self, entry: Entry, fetch: Callable[[], T]) -> T | None:
         """Do it; what is refused is written down, beside what is known of it already."""
         try:
-            return fetch()
+            if self._refusals >= MOST_REFUSALS:
+                raise RefusedError(f"not asked for, after {MOST_REFUSALS} refusals in a row.")
+            found = fetch()
+            self._refusals = 0
+            return found
         except RefusedError as error:
+            self._refusals += error.status in (401, 403)
             known = self._manifest.get(entry.kind, entry.id) or replace(entry, path=None)
             self._manifest.put(
                 replace(known, status="failed", reason=error.reason, http_status=error.status)

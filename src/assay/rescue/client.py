@@ -29,6 +29,7 @@ from assay.generate.remote.outbound import ProviderClient
 from assay.generate.remote.redaction import redact
 from assay.generate.remote.wire import error_fields, error_text, refusal
 from assay.log_lines import printable
+from assay.version import VERSION
 
 T = TypeVar("T")
 
@@ -41,8 +42,8 @@ LONGEST_PAUSE_S = 900.0
 LONGEST_SPARING_S = 60.0
 """What is waited before a limit is reached, because a reply says that nothing is left of it."""
 REPLY_S, SILENCE_S = 300.0, 60.0
-MOST_REFUSALS, MOST_FAULTS = 25, 5
-"""In a row: a key that is refused, or a server that fails, for one request is so for the next."""
+MOST_FAULTS = 5
+"""In a row: a server that fails for these fails for the next."""
 _SHOWN = 300  # characters of what a server says
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|h|m|s)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -96,14 +97,14 @@ class AccountClient:
         self.access, self._backoff_s = access, backoff_s
         provider = access.provider
         self._client = ProviderClient(access.name, provider, access.where)
-        self._headers: dict[str, str] = {}
+        self._headers = {"User-Agent": f"assay/{VERSION}"}
         if access.key is not None:
             named = {str(provider.key_header): access.key}
-            self._headers = named if provider.key_header else openai.key_headers(access.key)
+            self._headers |= named if provider.key_header else openai.key_headers(access.key)
         self._lock, self._stopped = Lock(), Event()
         self._active: set[ActiveRequest] = set()
         self._not_before = 0.0
-        self._refusals = self._faults = 0
+        self._faults = 0
 
     def json(self, path: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """The JSON of a reply.
@@ -115,7 +116,8 @@ class AccountClient:
             ConfigError: the address may not be spoken to.
             StoppedError: somebody has called `stop`.
         """
-        return self._ask(f"{path}?{urlencode(parameters)}" if parameters else path, _read_json)
+        target = f"{path}?{urlencode(parameters)}" if parameters else path
+        return self._ask(target, "application/json", _read_json)
 
     def stream(self, path: str, read: Callable[[Reply], T]) -> T:
         """What `read` makes of a reply of status 200; raises as `json` does.
@@ -124,7 +126,7 @@ class AccountClient:
             read: called anew for each attempt; it reads the reply to its end, and may raise a
                 WireError for what is to be tried again.
         """
-        return self._ask(path, read)
+        return self._ask(path, "application/binary", read)
 
     def stop(self) -> None:
         """Hang up, and ask no more; may be called from any thread."""
@@ -144,16 +146,17 @@ class AccountClient:
         line = printable(" ".join(text.split()))
         return line if len(line) <= _SHOWN else f"{line[:_SHOWN]} ..."
 
-    def _ask(self, path: str, read: Callable[[Reply], T]) -> T:
+    def _ask(self, path: str, accepted: str, read: Callable[[Reply], T]) -> T:
+        headers = {**self._headers, "Accept": accepted}
         attempt = 0
         while True:
             self._wait(max(0.0, self._not_before - time.monotonic()))
             try:
                 with self._under_way() as active:
-                    reply = self._send(path, active)
+                    reply = self._send(path, headers, active)
                     if reply.status == 200:
                         found = read(reply)
-                        self._refusals = self._faults = 0
+                        self._faults = 0
                         return found
                     raw = _start_of(reply)
                 fault = self._fault(reply, raw)
@@ -164,7 +167,7 @@ class AccountClient:
                 fault = _Fault(RefusedError(f"{error.reason}."), reached=error.reached)
             attempt += 1
             if not fault.is_retryable:
-                raise self._refused(fault)
+                raise fault.error
             if fault.pause > LONGEST_PAUSE_S:
                 raise self._outage(f"it asks for a pause of {fault.pause / 60:.0f} minutes.")
             if attempt >= MOST_ATTEMPTS:
@@ -175,10 +178,10 @@ class AccountClient:
                 self._not_before = max(self._not_before, time.monotonic() + pause)
             self._wait(pause)
 
-    def _send(self, path: str, active: ActiveRequest) -> Reply:
+    def _send(self, path: str, headers: Mapping[str, str], active: ActiveRequest) -> Reply:
         try:
             reply = self._client.send(
-                path, None, self._headers, within_s=REPLY_S, on_connection=active.use
+                path, None, headers, within_s=REPLY_S, on_connection=active.use
             )
         except ConfigError as error:
             if self.access.where != "--base-url":
@@ -234,14 +237,6 @@ class AccountClient:
             pause=pause,
             is_limit=reply.status == 429,
         )
-
-    def _refused(self, fault: _Fault) -> Exception:
-        if fault.error.status not in (401, 403):
-            return fault.error
-        self._refusals += 1
-        if self._refusals < MOST_REFUSALS:
-            return fault.error
-        return self._outage(f"{MOST_REFUSALS} refusals in a row, the last: {fault.error.reason}")
 
     def _given_up(self, fault: _Fault) -> Exception:
         self._faults += 1

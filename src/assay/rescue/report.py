@@ -22,8 +22,12 @@ _SHOWN = 200
 """Lines of a table; report.json has all."""
 
 
-def write_report(manifest: Manifest) -> dict[str, Any]:
-    """Write both files; returns what report.json holds."""
+def write_report(manifest: Manifest, ended_early: str | None = None) -> dict[str, Any]:
+    """Write both files; returns what report.json holds.
+
+    Args:
+        ended_early: why the run has not asked for everything; None: it has.
+    """
     entries = sorted(manifest, key=lambda one: (one.kind, one.id))
     kinds: dict[str, dict[str, Any]] = {}
     for entry in entries:
@@ -38,7 +42,8 @@ def write_report(manifest: Manifest) -> dict[str, Any]:
     report = {
         "account": {name: value for name, value in manifest.account.items() if name != "version"},
         "written_at": now(),
-        "complete": not missing,
+        "complete": not missing and ended_early is None,
+        "ended_early": ended_early,
         "bytes": sum(entry.bytes for entry in entries),
         "kinds": list(kinds.values()),
         "missing": missing,
@@ -157,7 +162,7 @@ def _files_left(manifest: Manifest) -> Counter[str]:
 
 def _next_steps(folder: Path, report: dict[str, Any]) -> list[str]:
     steps = []
-    if report["missing"]:
+    if not report["complete"]:
         steps.append("Run the same command again: it asks only for what is missing.")
     if report["not_ended"]:
         steps.append("Fetch jobs and runs that had not ended into a new folder once they have.")
@@ -179,6 +184,8 @@ def _markdown(report: dict[str, Any]) -> Iterator[str]:
     yield ""
     if report["complete"]:
         yield "**All of it is here.**"
+    elif report["ended_early"]:
+        yield f"**The run ended early**, and not all was asked for: {_plain(report['ended_early'])}"
     else:
         yield f"**{len(report['missing'])} parts could not be had**; they are listed below."
     rows = [
