@@ -283,8 +283,10 @@ def test_what_is_too_large_is_asked_for_in_parts(
 
 
 def test_pages_without_end_are_an_end(tmp_path: Path) -> None:
-    """A server that knows no pages, and one that gives the same page again and again."""
+    """A server that knows no pages, one that gives a page again and again, and objects twice."""
     account = small_account()
+    for path in ("/files", "/chat/completions"):
+        account.lists[path] *= 2
 
     def faults(target: str, times: int) -> Fault | None:
         path = target.partition("?")[0]
@@ -297,6 +299,8 @@ def test_pages_without_end_are_an_end(tmp_path: Path) -> None:
 
     with AccountServer(account, faults=faults).running() as server:
         report = rescue(access(server), tmp_path / "out")
+        assert server.asked("/files/file-train/content") == 1
+        assert server.asked("/chat/completions/chatcmpl-0/messages") == 1
     assert set(reasons(report)) == {("evals", "")}
     assert read_lines(tmp_path / "out/fine-tuning-jobs.jsonl") == account.lists["/fine_tuning/jobs"]
 
@@ -402,7 +406,7 @@ def test_a_provider_needs_its_consent(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     run = CliRunner().invoke
     with AccountServer(small_account()).running() as server:
-        network = ["--private-network", "127.0.0.1/32"]
+        network = ["--private-network", "127.0.0.1/32", "--query", "api-version=preview"]
         added = run(app, ["providers", "add", "mine", "--url", server.url, *network], input=KEY)
         assert added.exit_code == 0, added.output
         command = ["rescue", "openai", "--to", "out", "--provider", "mine", "--yes"]
@@ -411,6 +415,8 @@ def test_a_provider_needs_its_consent(tmp_path: Path, monkeypatch: pytest.Monkey
         assert run(app, ["providers", "consent", "mine"]).exit_code == 0
         done = run(app, command)
         assert done.exit_code == 0, done.output
+        assert "/evals?order=asc&limit=100&api-version=preview" in server.requests
+        assert "/models?api-version=preview" in server.requests
 
 
 def test_ctrl_c_ends_in_a_sentence_and_the_same_command_goes_on(tmp_path: Path) -> None:

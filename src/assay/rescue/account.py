@@ -183,15 +183,19 @@ class Rescue:
             return None
 
     def _ids(self, wanted: AccountList, kind: str) -> Iterator[str]:
-        """Ids of a list's objects; one that is no name for a file is written down and left out.
+        """Ids of a list's objects, each once; one that is no name for a file is written down and
+        left out.
 
         Args:
             kind: of what is asked for by the id.
         """
+        seen = set()
         for row in self.rows(wanted):
             id = row.get("id") if isinstance(row, dict) else None
             if is_usable(id):
-                yield str(id)
+                if id not in seen:
+                    seen.add(id)
+                    yield str(id)
             else:
                 self._refuse_id(kind, wanted.id, id)
 
@@ -259,7 +263,7 @@ class Rescue:
 
     def _wanted_files(self) -> Iterator[WantedFile]:
         """Files by purpose, and those that jobs and runs name."""
-        named = dict.fromkeys(self._named_files())
+        named, seen = dict.fromkeys(self._named_files()), set()
         for row in self.rows(FILES):
             if not isinstance(row, dict):
                 continue
@@ -267,12 +271,12 @@ class Rescue:
             is_named = isinstance(id, str) and id in named
             if not is_named and row.get("purpose") not in PURPOSES:
                 continue
-            if is_usable(id):
-                named.pop(str(id), None)
-                yield WantedFile(str(id), row)
-            else:
+            if not is_usable(id):
                 self._refuse_id(FILE, "", id)
-        yield from (WantedFile(id, {}) for id in named)
+            elif id not in seen:
+                seen.add(id)
+                yield WantedFile(str(id), row)
+        yield from (WantedFile(id, {}) for id in named if id not in seen)
 
     def _named_files(self) -> Iterator[str]:
         for row in self.rows(JOBS):

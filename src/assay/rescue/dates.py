@@ -7,10 +7,12 @@ from __future__ import annotations
 
 EVALS_CLOSE = "2026-11-30"
 """The Evals API and its data."""
-AS_OF = "2026-11-27"
+SOURCE = "OpenAI's Python client 3.57, for its base"
 PAGE = "https://developers.openai.com/api/docs/deprecations"
 
 _ANNOUNCED = {
+    "2024-09-13": ("gpt-3.5-turbo-0613",),
+    "2026-09-28": ("gpt-3.5-turbo-1106",),
     "2026-10-23": (
         *("gpt-4.1-nano", "gpt-4.1-nano-2025-04-14", "o4-mini", "o4-mini-2025-04-16"),
         *("gpt-4", "gpt-4-0613", "gpt-3.5-turbo", "gpt-3.5-turbo-0125"),

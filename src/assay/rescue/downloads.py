@@ -6,13 +6,14 @@ import base64
 import binascii
 import hashlib
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from assay.errors import StoreError
-from assay.generate.remote.connection import Reply
+from assay.generate.remote.connection import Reply, WireError
 from assay.rescue.client import SILENCE_S, AccountClient, RefusedError
 from assay.rescue.folder import suffix_of
 from assay.rescue.manifest import Entry, Manifest
@@ -24,6 +25,8 @@ MOST_BYTES = 32 * 2**30
 """Of a file whose record tells no size."""
 MOST_DECODED = 64 * 2**20
 _SPARE = 2**20
+_PATIENCE_S, _LEAST_RATE = 600.0, 1024
+"""After so long, fewer bytes a second on average are none."""
 _ATTEMPTS = 3
 
 
@@ -112,7 +115,7 @@ def _download(
     def read(reply: Reply) -> str:
         nonlocal come
         on_bytes(-come)
-        come, digest = 0, hashlib.sha256()
+        come, digest, began = 0, hashlib.sha256(), time.monotonic()
         reply.most_bytes = most
         reply.limit_silence(SILENCE_S)
         with draft.open("wb") as file:
@@ -121,6 +124,9 @@ def _download(
                 digest.update(part)
                 come += len(part)
                 on_bytes(len(part))
+                seconds = time.monotonic() - began
+                if seconds > _PATIENCE_S and come < _LEAST_RATE * seconds:
+                    raise WireError(f"{come} bytes in {seconds:.0f} s are too few")
         return digest.hexdigest()
 
     digest = client.stream(f"/files/{id}/content", read)

@@ -132,7 +132,7 @@ def _end_of(model: str, base: Any, listed: dict[str, Any]) -> dict[str, Any]:
     elif isinstance(of_base, str):
         end, source = of_base, "its base's entry in models.jsonl"
     elif base and (announced := dates.announced_end(base)):
-        end, source = announced, f"OpenAI's announcement for its base, as of {dates.AS_OF}"
+        end, source = announced, dates.SOURCE
     return {"model": model, "base": base, "ends": end, "ends_according_to": source}
 
 
