@@ -77,6 +77,11 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   counts, masked}`.
 - `assay watch --json`: `{release, agent, outcome, score, low, high, drop, labels, skipped, waiting,
   mean, mean_low, mean_high, needed, sentence}`.
+- `assay rescue openai --json`: `{account, written_at, complete, ended_early, bytes, kinds: [{kind,
+  complete, missing, objects, bytes}], missing: [{kind, id, path, objects, reason, http_status}],
+  notes, fine_tuned_models: [{model, base, ends, ends_according_to, job, status, method,
+  trained_tokens, training_file, training_path, checkpoints: [{model, step}]}], not_ended: [{kind,
+  id, status}], files_left: {purpose: count}, next}`; the same as `report.json`.
 - `assay backup|restore --json`: `{file, files, bytes, at}`; `restore` tells besides `{keys: [{id,
   project, name, hint, scopes}], people: [{name, role}], providers: [{project, name, origin}],
   consents: [{project, name, origin}], ended: {sessions, links}}`, all but the last brought back.

@@ -20,6 +20,7 @@ from assay.cli import (
     people,
     providers,
     release,
+    rescue,
     traces,
     versions,
 )
@@ -56,7 +57,7 @@ app = typer.Typer(
 )
 for group in (
     *(data, knowledge, models, versions, agent, release),
-    *(traces, keys, providers, people, jobs),
+    *(traces, keys, providers, people, jobs, rescue),
 ):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 for command in (

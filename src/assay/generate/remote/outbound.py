@@ -88,7 +88,7 @@ class ProviderClient:
         self._host, self._port = str(parts.hostname), int(parts.port or 0)
         self._https = parts.scheme == "https"
         self._base = urlsplit(provider.base_url).path
-        self._query = f"?{urlencode(provider.query)}" if provider.query else ""
+        self._query = urlencode(provider.query)
         shown = f"[{self._host}]" if ":" in self._host else self._host
         standard = self._port == (443 if self._https else 80)
         self._host_header = shown if standard else f"{shown}:{self._port}"
@@ -111,7 +111,7 @@ class ProviderClient:
         """Send a request (POST with a body, else GET) and wait for the head of its reply.
 
         Args:
-            path: below the provider's base_url.
+            path: below the provider's base_url; it may have a query of its own.
             within_s: for all of the reply, unless `Reply.limit_silence` is called.
             on_connection: called with the connection before it is made and before anything is sent,
                 so that another thread can abort it until the reply's head is there (it may raise a
@@ -123,7 +123,10 @@ class ProviderClient:
         """
         deadline = time.monotonic() + within_s
         method = "GET" if body is None else "POST"
-        whole = self._request_bytes(method, self._base + path + self._query, headers, body)
+        target = self._base + path
+        if self._query:
+            target += ("&" if "?" in path else "?") + self._query
+        whole = self._request_bytes(method, target, headers, body)
         again = False
         while True:
             connection = None if again else self._idle_connection()

@@ -1,0 +1,110 @@
+"""An account at OpenAI, fetched into a folder: who is asked, with which key.
+
+access = open_account("https://api.openai.com/v1", None, Path("."))
+report = rescue(access, Path("from-openai"), progress)
+"""
+
+from __future__ import annotations
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from assay.agent.consent import check_agreed
+from assay.agent.providers import provider_of
+from assay.config import Provider
+from assay.errors import OutageError, UsageError
+from assay.generate.remote.outbound import read_key
+from assay.progress import SILENT, Progress
+from assay.project.workspace import Workspace
+from assay.rescue.account import Rescue
+from assay.rescue.client import Access, AccountClient
+from assay.rescue.folder import opened
+from assay.rescue.manifest import Manifest
+from assay.rescue.report import write_report
+
+OPENAI = "https://api.openai.com/v1"
+KEY_VARIABLE = "OPENAI_API_KEY"
+_HEADERS = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+"""As OpenAI's own client sends them."""
+_LOOPBACK = ["127.0.0.0/8", "::1/128"]
+
+
+def open_account(base_url: str | None, provider: str | None, folder: Path) -> Access:
+    """The address and key of an account; nothing is sent.
+
+    Args:
+        base_url: None: OpenAI's.
+        provider: a provider of the project in `folder`; None: the key in OPENAI_API_KEY.
+
+    Raises:
+        UsageError: the address is neither https nor loopback, or both are given.
+        ConfigError: there is no key, or no such provider; a ConsentError where the project has not
+            agreed to it.
+        SecretError: the provider's key cannot be read.
+    """
+    if provider is None:
+        described = _described(base_url or OPENAI)
+        key = read_key("openai", described, f"the key of {described.origin}")
+        return Access("openai", described, key)
+    if base_url is not None:
+        raise UsageError("--base-url cannot be used with --provider, which has an address.")
+    providers = Workspace(folder).providers
+    found = provider_of(providers, provider)
+    if found.protocol != "openai":
+        raise UsageError(f"the provider {provider} does not speak OpenAI's protocol.")
+    check_agreed(provider, providers)
+    key = providers.key(provider, found)
+    return Access(provider, found, key, f"the provider {provider}")
+
+
+def rescue(access: Access, to: Path, progress: Progress = SILENT) -> dict[str, Any]:
+    """Fetch all of an account that the folder does not hold yet; returns what report.json holds.
+
+    Raises:
+        UsageError: the folder holds other files, or another account.
+        OutageError: the server cannot be asked any more for now; the same call goes on.
+        AssayError: the address may not be spoken to, or the disk is full.
+    """
+    with opened(to) as folder:
+        manifest = Manifest(folder)
+        manifest.bind(access.provider.base_url)
+        client = AccountClient(access)
+        try:
+            Rescue(client, manifest, progress).run()
+        except OutageError as error:
+            write_report(manifest, ended_early=str(error))
+            raise
+        finally:
+            client.close()
+        return write_report(manifest)
+
+
+def _described(base_url: str) -> Provider:
+    headers = {name: f"${{{v}}}" for name, v in _HEADERS.items() if os.environ.get(v)}
+    try:
+        host = urlsplit(base_url).hostname or ""
+        networks: bool | list[str] = _LOOPBACK if _is_loopback(host) else False
+        return Provider(
+            base_url=base_url, key_env=KEY_VARIABLE, headers=headers, private_network=networks
+        )
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+    except ValueError as error:
+        reason = str(error)
+    if reason.startswith("https is required"):
+        reason = "https is required, except for loopback"
+    raise UsageError(f"{reason}.", where="--base-url")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,10 @@
+"""An account elsewhere, brought home: all that it holds and will be lost, as files of one folder.
+
+account.py    what is fetched, in which order
+client.py     one GET request: patience, limits, refusals
+lists.py      lists page by page, into JSONL
+downloads.py  files, compared with what their record says
+manifest.py   what is there already: a killed run goes on
+folder.py     names of files, and what makes the folder private
+report.py     what was had, what was not, what to do next
+"""

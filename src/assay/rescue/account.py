@@ -1,0 +1,316 @@
+"""All of an account that will be lost, in the order in which it will be.
+
+    Rescue(client, manifest, progress).run()
+
+What cannot be had is written down with its reason, and everything else goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from threading import Lock
+from typing import Any, TypeVar
+
+from assay.progress import Progress
+from assay.rescue.client import AccountClient, RefusedError
+from assay.rescue.downloads import FILE, WantedFile, fetch_file
+from assay.rescue.folder import as_json, is_usable, rows
+from assay.rescue.lists import AccountList, fetch_list
+from assay.rescue.manifest import Entry, Manifest
+from assay.store.files import write_atomic
+
+T = TypeVar("T")
+
+AT_ONCE = 4
+"""Requests under way at the same time."""
+MOST_REFUSALS = 25
+"""In a row, of things of one kind: a key that may not read these may not read the next."""
+PURPOSES = ("fine-tune", "fine-tune-results", "evals")
+"""Of files that are fetched; others only where a job or a run names them."""
+_OLDEST_FIRST = {"order": "asc"}  # what comes into being meanwhile is at the end
+
+MODELS = AccountList("models", "", "models.jsonl", "/models", is_paged=False)
+FILES = AccountList("files", "", "files.jsonl", "/files", parameters=_OLDEST_FIRST)
+EVALS = AccountList("evals", "", "evals.jsonl", "/evals", parameters=_OLDEST_FIRST)
+JOBS = AccountList("fine-tuning jobs", "", "fine-tuning-jobs.jsonl", "/fine_tuning/jobs")
+COMPLETIONS = AccountList(
+    *("chat completions", "", "chat-completions.jsonl", "/chat/completions"),
+    parameters=_OLDEST_FIRST,
+)
+JOB, RECORD = "fine-tuning job", "file record"
+EVENTS, CHECKPOINTS = "events", "checkpoints"
+RUNS, OUTPUT_ITEMS, MESSAGES = "eval runs", "output items", "messages"
+
+
+def events_of(job: str) -> AccountList:
+    """The events of a fine-tuning job, the newest first."""
+    at = f"/fine_tuning/jobs/{job}/events"
+    return AccountList(EVENTS, job, f"fine-tuning-jobs/{job}/events.jsonl", at)
+
+
+def checkpoints_of(job: str) -> AccountList:
+    """The checkpoints of a fine-tuning job."""
+    at = f"/fine_tuning/jobs/{job}/checkpoints"
+    return AccountList(CHECKPOINTS, job, f"fine-tuning-jobs/{job}/checkpoints.jsonl", at)
+
+
+def runs_of(eval_id: str) -> AccountList:
+    """The runs of an eval."""
+    at = f"/evals/{eval_id}/runs"
+    return AccountList(RUNS, eval_id, f"evals/{eval_id}/runs.jsonl", at, parameters=_OLDEST_FIRST)
+
+
+def items_of(eval_id: str, run: str) -> AccountList:
+    """The output items of a run."""
+    path = f"evals/{eval_id}/{run}.output-items.jsonl"
+    at = f"/evals/{eval_id}/runs/{run}/output_items"
+    return AccountList(OUTPUT_ITEMS, f"{eval_id}/{run}", path, at, parameters=_OLDEST_FIRST)
+
+
+def messages_of(completion: str) -> AccountList:
+    """The messages that a stored completion answered."""
+    path = f"chat-completions/{completion}.messages.jsonl"
+    at = f"/chat/completions/{completion}/messages"
+    return AccountList(MESSAGES, completion, path, at, parameters=_OLDEST_FIRST)
+
+
+class Rescue:
+    """One run: fetches what the manifest does not have."""
+
+    def __init__(self, client: AccountClient, manifest: Manifest, progress: Progress) -> None:
+        self._client, self._manifest, self._progress = client, manifest, progress
+        self._refusals = 0
+
+    def run(self) -> None:
+        """Fetch all; what cannot be had is in the manifest afterwards.
+
+        Raises:
+            OutageError: the server cannot be asked any more for now.
+            AssayError: as `AccountClient.json`, or the disk is full.
+        """
+        self._account_list(MODELS)
+        self._account_list(EVALS)  # what closes first comes first
+        self._lists("evals", (runs_of(id) for id in self._ids(EVALS, RUNS)))
+        self._lists("eval runs", (items_of(*pair) for pair in self._runs()))
+        self._account_list(FILES)
+        self._account_list(JOBS)
+        jobs = list(self._ids(JOBS, JOB))
+        self._each("fine-tuning jobs", jobs, JOB, str, self._job)
+        self._lists("events of jobs", map(events_of, jobs))
+        self._lists("checkpoints of jobs", map(checkpoints_of, jobs))
+        self._files()
+        self._account_list(COMPLETIONS)
+        self._lists("messages", map(messages_of, self._ids(COMPLETIONS, MESSAGES)))
+
+    def rows(self, wanted: AccountList) -> Iterator[Any]:
+        """The objects of a list, as far as they have come."""
+        return read_rows(self._manifest, wanted.kind, wanted.id)
+
+    def _account_list(self, wanted: AccountList) -> None:
+        self._refusals = 0
+        with self._progress.task(f"list of {wanted.kind}", None, "objects") as task:
+            self._list(wanted, task.advance)
+
+    def _lists(self, label: str, wanted: Iterator[AccountList]) -> None:
+        lists = list(wanted)
+        if not lists:
+            return
+        self._each(label, lists, lists[0].kind, lambda one: one.id, self._list)
+
+    def _each(
+        self,
+        label: str,
+        all_: Sequence[T],
+        kind: str,
+        id_of: Callable[[T], str],
+        fetch: Callable[[T], None],
+    ) -> None:
+        """Fetch several at the same time; those that are complete are not asked for."""
+        with self._progress.task(label, len(all_), "done") as task:
+            missing = []
+            for one in all_:
+                if self._manifest.is_complete(kind, id_of(one)):
+                    task.advance()
+                else:
+                    missing.append(one)
+            self._at_once(missing, fetch, lambda: task.advance())
+
+    def _at_once(
+        self, all_: Sequence[T], fetch: Callable[[T], None], done: Callable[[], None]
+    ) -> None:
+        self._refusals = 0
+        waiting: deque[Future[None]] = deque()
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rescue") as pool:
+            try:
+                for one in all_:
+                    waiting.append(pool.submit(fetch, one))
+                    if len(waiting) >= 4 * AT_ONCE:
+                        waiting.popleft().result()
+                        done()
+                while waiting:
+                    waiting.popleft().result()
+                    done()
+            except BaseException:
+                self._client.stop()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _list(self, wanted: AccountList, on_page: Callable[[int], None] = lambda _: None) -> None:
+        if not self._manifest.is_complete(wanted.kind, wanted.id):
+            empty = Entry(wanted.kind, wanted.id, wanted.path, "partial")
+            fetch = partial(fetch_list, self._client, self._manifest, wanted, on_page)
+            self._noting(empty, fetch)
+
+    def _noting(self, entry: Entry, fetch: Callable[[], T]) -> T | None:
+        """Do it; what is refused is written down, beside what is known of it already."""
+        try:
+            if self._refusals >= MOST_REFUSALS:
+                raise RefusedError(f"not asked for, after {MOST_REFUSALS} refusals in a row.")
+            found = fetch()
+            self._refusals = 0
+            return found
+        except RefusedError as error:
+            self._refusals += error.status in (401, 403)
+            known = self._manifest.get(entry.kind, entry.id) or replace(entry, path=None)
+            self._manifest.put(
+                replace(known, status="failed", reason=error.reason, http_status=error.status)
+            )
+            return None
+
+    def _ids(self, wanted: AccountList, kind: str) -> Iterator[str]:
+        """Ids of a list's objects, each once; one that is no name for a file is written down and
+        left out.
+
+        Args:
+            kind: of what is asked for by the id.
+        """
+        seen = set()
+        for row in self.rows(wanted):
+            id = row.get("id") if isinstance(row, dict) else None
+            if is_usable(id):
+                if id not in seen:
+                    seen.add(id)
+                    yield str(id)
+            else:
+                self._refuse_id(kind, wanted.id, id)
+
+    def _refuse_id(self, kind: str, within: str, id: Any) -> None:
+        shown = f"{within}/{self._client.clean(ascii(id)[:200])}".lstrip("/")
+        if self._manifest.get(kind, shown) is None:
+            reason = "its id is not one that may be part of a path, so it was not asked for."
+            self._manifest.put(Entry(kind, shown, None, "failed", reason=reason))
+
+    def _runs(self) -> Iterator[tuple[str, str]]:
+        for eval_id in self._ids(EVALS, RUNS):
+            for run in self._ids(runs_of(eval_id), OUTPUT_ITEMS):
+                yield eval_id, run
+
+    def _job(self, id: str) -> None:
+        """The job's own record, which says more than the list where a server leaves parts out."""
+        path = f"fine-tuning-jobs/{id}/job.json"
+        self._record(Entry(JOB, id, path, "complete"), f"/fine_tuning/jobs/{id}")
+
+    def _record(self, entry: Entry, at: str) -> Any:
+        """One object as a file of indented JSON."""
+
+        def fetch() -> Any:
+            tree = self._client.json(at)
+            if not isinstance(tree, dict):
+                raise RefusedError("the reply is no JSON object.", 200)
+            file = self._manifest.folder / str(entry.path)
+            data = as_json(tree, indent=2)
+            write_atomic(file, data, private=True)
+            digest = hashlib.sha256(data).hexdigest()
+            self._manifest.put(replace(entry, bytes=len(data), sha256=digest, count=1))
+            return tree
+
+        return self._noting(entry, fetch)
+
+    def _files(self) -> None:
+        wanted = list(self._wanted_files())
+        missing = [one for one in wanted if not self._manifest.is_complete(FILE, one.id)]
+        left = sum(one.bytes or 0 for one in missing)
+        total = sum(one.bytes or 0 for one in wanted)
+        lock = Lock()
+        with self._progress.task("files", total / 2**20, "MiB") as task:
+            task.advance((total - left) / 2**20)
+
+            def advance(size: int) -> None:
+                with lock:
+                    task.advance(size / 2**20)
+
+            self._at_once(missing, partial(self._file, on_bytes=advance), _nothing)
+
+    def _file(self, wanted: WantedFile, on_bytes: Callable[[int], None]) -> None:
+        if not wanted.record:  # named by a job or a run, and on no list
+            entry = Entry(RECORD, wanted.id, f"files/{wanted.id}.record.json", "complete")
+            record = self._record(entry, f"/files/{wanted.id}")
+            if record is None:
+                refused = self._manifest.get(RECORD, wanted.id)
+                reason = None if refused is None else refused.reason
+                status = None if refused is None else refused.http_status
+                entry = Entry(FILE, wanted.id, None, "failed", reason=reason, http_status=status)
+                self._manifest.put(entry)
+                return
+            wanted = WantedFile(wanted.id, record)
+        fetch = partial(fetch_file, self._client, self._manifest, wanted, on_bytes)
+        self._noting(Entry(FILE, wanted.id, wanted.path, "partial"), fetch)
+
+    def _wanted_files(self) -> Iterator[WantedFile]:
+        """Files by purpose, and those that jobs and runs name."""
+        named, seen = dict.fromkeys(self._named_files()), set()
+        for row in self.rows(FILES):
+            if not isinstance(row, dict):
+                continue
+            id = row.get("id")
+            is_named = isinstance(id, str) and id in named
+            if not is_named and row.get("purpose") not in PURPOSES:
+                continue
+            if not is_usable(id):
+                self._refuse_id(FILE, "", id)
+            elif id not in seen:
+                seen.add(id)
+                yield WantedFile(str(id), row)
+        yield from (WantedFile(id, {}) for id in named if id not in seen)
+
+    def _named_files(self) -> Iterator[str]:
+        for row in self.rows(JOBS):
+            if isinstance(row, dict):
+                yield from self._usable(files_of_job(row))
+        for eval_id in self._ids(EVALS, RUNS):
+            for run in self.rows(runs_of(eval_id)):
+                source = run.get("data_source") if isinstance(run, dict) else None
+                inner = source.get("source") if isinstance(source, dict) else None
+                if isinstance(inner, dict) and inner.get("type") == "file_id":
+                    yield from self._usable([inner.get("id")])
+
+    def _usable(self, ids: Sequence[Any]) -> Iterator[str]:
+        for id in ids:
+            if is_usable(id):
+                yield str(id)
+            elif id:
+                self._refuse_id(FILE, "", id)
+
+
+def _nothing() -> None:
+    """What is told as it comes is not told again."""
+
+
+def files_of_job(job: dict[str, Any]) -> list[Any]:
+    """Ids of a job's training, validation and result files, as the server says them."""
+    results = job.get("result_files")
+    return [
+        *(job.get("training_file"), job.get("validation_file")),
+        *(results if isinstance(results, list) else ()),
+    ]
+
+
+def read_rows(manifest: Manifest, kind: str, id: str) -> Iterator[Any]:
+    """The objects of a list of a folder, as far as they have come."""
+    found = manifest.list_file(kind, id)
+    return rows(*found) if found else iter(())

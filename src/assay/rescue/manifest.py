@@ -1,0 +1,169 @@
+"""What a folder holds already: a line for each list and file, added once that is on disk.
+
+A line is one write that is brought to the disk before anything relies on it; of several for one
+thing the last counts. A line that a killed process has cut is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+from assay import json_reader
+from assay.errors import StoreError, UsageError
+from assay.rescue.folder import MANIFEST, PART
+from assay.store.files import said_when_full, write_atomic
+
+VERSION = 1
+Status = Literal["complete", "partial", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A list or a file.
+
+    Attributes:
+        id: whose it is: of the job, the file, the eval, the run; "" for lists of the account.
+        path: from the folder; None: nothing of it is there.
+        status: `partial` lists go on at `after`; `failed` ones are tried again by the next run.
+        count: objects of a list.
+        after: the id behind which a list that is not whole goes on; None: at its start.
+        is_read: all of a list is there, though not yet under its name.
+        reason: why it could not be had.
+        note: what is unusual about it.
+    """
+
+    kind: str
+    id: str
+    path: str | None
+    status: Status
+    bytes: int = 0
+    sha256: str | None = None
+    count: int | None = None
+    after: str | None = None
+    is_read: bool = False
+    reason: str | None = None
+    http_status: int | None = None
+    note: str | None = None
+    fetched_at: str | None = None
+
+
+class Manifest:
+    """The lines of a folder's manifest. Safe for many threads of one process.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._file, self._lock = folder, folder / MANIFEST, Lock()
+        self._entries: dict[tuple[str, str], Entry] = {}
+        self.account: dict[str, Any] = {}
+        if self._file.exists():
+            self._load()
+            self._rewrite()
+
+    def bind(self, base_url: str) -> None:
+        """Say whose folder this is, once.
+
+        Raises:
+            UsageError: it is another address's.
+        """
+        known = self.account.get("base_url")
+        if known is None:
+            self.account = {"version": VERSION, "base_url": base_url, "begun_at": now()}
+            self._rewrite()
+        elif known != base_url:
+            raise UsageError(
+                f"this folder holds what was fetched from {known}, not from {base_url}.",
+                where=str(self.folder),
+                fix="Name another folder.",
+            )
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._entries.values()))
+
+    def get(self, kind: str, id: str) -> Entry | None:
+        """What is known of it; None: nothing yet."""
+        return self._entries.get((kind, id))
+
+    def is_complete(self, kind: str, id: str) -> bool:
+        """Whether it is there, with as many bytes as were written."""
+        entry = self.get(kind, id)
+        if entry is None or entry.status != "complete" or entry.path is None:
+            return False
+        file = self.folder / entry.path
+        return file.is_file() and file.stat().st_size == entry.bytes
+
+    def put(self, entry: Entry) -> None:
+        """Add a line; what it speaks of is on disk already."""
+        entry = replace(entry, fetched_at=now())
+        with self._lock:
+            self._append(asdict(entry))
+            self._entries[entry.kind, entry.id] = entry
+
+    def list_file(self, kind: str, id: str) -> tuple[Path, int] | None:
+        """Where the objects of a list are, whole or not, and how many bytes of the file count."""
+        entry = self.get(kind, id)
+        if entry is None or entry.path is None or not entry.bytes:
+            return None
+        whole = self.folder / entry.path
+        if entry.status == "complete" or not (part := Path(f"{whole}{PART}")).exists():
+            return whole, entry.bytes
+        return part, entry.bytes
+
+    def _append(self, line: dict[str, Any]) -> None:
+        data = _line(line).encode()
+        with said_when_full(self._file):
+            handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                end = os.fstat(handle).st_size
+                try:
+                    if os.write(handle, data) != len(data):
+                        raise OSError(28, os.strerror(28))
+                except OSError:
+                    os.ftruncate(handle, end)
+                    raise
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+    def _load(self) -> None:
+        known = {one.name for one in fields(Entry)}
+        for number, line in enumerate(self._file.read_bytes().split(b"\n")[:-1], start=1):
+            try:
+                tree = json_reader.read(line)
+                if "base_url" in tree:
+                    self.account = tree
+                    continue
+                entry = Entry(**{name: value for name, value in tree.items() if name in known})
+            except (ValueError, TypeError):
+                raise StoreError(
+                    "this line is damaged.",
+                    where=f"{self._file}:{number}",
+                    fix="Delete the line: what it names is fetched again.",
+                ) from None
+            self._entries[entry.kind, entry.id] = entry
+
+    def _rewrite(self) -> None:
+        """Only the lines that count."""
+        lines = [self.account] if self.account else []
+        lines += map(asdict, self._entries.values())
+        write_atomic(self._file, "".join(map(_line, lines)), private=True)
+
+
+def now() -> str:
+    """The time, as ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _line(tree: dict[str, Any]) -> str:
+    needed = ("kind", "id", "path", "status")
+    said = {n: v for n, v in tree.items() if n in needed or (v is not None and v is not False)}
+    return json.dumps(said) + "\n"

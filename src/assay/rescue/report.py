@@ -1,0 +1,243 @@
+"""What was had, what was not and why, and what to do next: report.json, and report.md of it."""
+
+from __future__ import annotations
+
+import html
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from assay.log_lines import printable
+from assay.rescue import account, dates
+from assay.rescue.account import read_rows
+from assay.rescue.downloads import FILE
+from assay.rescue.manifest import Entry, Manifest, now
+from assay.store.files import write_atomic
+
+ENDED = ("succeeded", "failed", "cancelled")
+_SHOWN = 200
+"""Lines of a table; report.json has all."""
+
+
+def write_report(manifest: Manifest, ended_early: str | None = None) -> dict[str, Any]:
+    """Write both files; returns what report.json holds.
+
+    Args:
+        ended_early: why the run has not asked for everything; None: it has.
+    """
+    entries = sorted(manifest, key=lambda one: (one.kind, one.id))
+    kinds: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        counts = kinds.setdefault(
+            entry.kind, {"kind": entry.kind, "complete": 0, "missing": 0, "objects": 0, "bytes": 0}
+        )
+        counts["complete" if entry.status == "complete" else "missing"] += 1
+        counts["objects"] += entry.count or 0
+        counts["bytes"] += entry.bytes
+    missing = [_missing(entry) for entry in entries if entry.status != "complete"]
+    models = list(_fine_tuned(manifest))
+    report = {
+        "account": {name: value for name, value in manifest.account.items() if name != "version"},
+        "written_at": now(),
+        "complete": not missing and ended_early is None,
+        "ended_early": ended_early,
+        "bytes": sum(entry.bytes for entry in entries),
+        "kinds": list(kinds.values()),
+        "missing": missing,
+        "notes": [
+            {"kind": one.kind, "id": one.id, "path": one.path, "note": one.note}
+            for one in entries
+            if one.note
+        ],
+        "fine_tuned_models": models,
+        "not_ended": list(_not_ended(manifest)),
+        "files_left": dict(_files_left(manifest)),
+    }
+    report["next"] = _next_steps(manifest.folder, report)
+    text = json.dumps(report, indent=2, ensure_ascii=True) + "\n"
+    write_atomic(manifest.folder / "report.json", text, private=True)
+    write_atomic(manifest.folder / "report.md", "\n".join(_markdown(report)) + "\n", private=True)
+    return report
+
+
+def _missing(entry: Entry) -> dict[str, Any]:
+    return {
+        "kind": entry.kind,
+        "id": entry.id,
+        "path": entry.path,
+        "objects": entry.count or 0,
+        "reason": entry.reason or "the run ended before it was whole.",
+        "http_status": entry.http_status,
+    }
+
+
+def _fine_tuned(manifest: Manifest) -> Iterator[dict[str, Any]]:
+    """Each fine-tuned model: of the jobs, then those that only the list of models names."""
+    listed = {
+        row["id"]: row
+        for row in read_rows(manifest, "models", "")
+        if isinstance(row, dict) and isinstance(row.get("id"), str)
+    }
+    seen = set()
+    for job in read_rows(manifest, account.JOBS.kind, ""):
+        model = job.get("fine_tuned_model") if isinstance(job, dict) else None
+        if not isinstance(model, str) or not model:
+            continue
+        seen.add(model)
+        id, training = job.get("id"), job.get("training_file")
+        known = manifest.get(FILE, training) if isinstance(training, str) else None
+        is_there = known is not None and known.status == "complete"
+        steps = [
+            {"model": one.get("fine_tuned_model_checkpoint"), "step": one.get("step_number")}
+            for one in read_rows(manifest, account.CHECKPOINTS, str(id))
+            if isinstance(one, dict)
+        ]
+        method = job.get("method")
+        yield {
+            **_end_of(model, job.get("model"), listed),
+            "job": id,
+            "status": job.get("status"),
+            "method": method.get("type") if isinstance(method, dict) else None,
+            "trained_tokens": job.get("trained_tokens"),
+            "training_file": training,
+            "training_path": known.path if known is not None and is_there else None,
+            "checkpoints": steps,
+        }
+    for model in sorted(listed):
+        parts = model.split(":")
+        if parts[0] == "ft" and len(parts) > 1 and not seen & {model, _without_step(model)}:
+            yield {
+                **_end_of(model, parts[1], listed),
+                **dict.fromkeys(("job", "status", "method", "trained_tokens", "training_file")),
+                "training_path": None,
+                "checkpoints": [],
+            }
+
+
+def _without_step(model: str) -> str:
+    return model.partition(":ckpt-step-")[0]
+
+
+def _end_of(model: str, base: Any, listed: dict[str, Any]) -> dict[str, Any]:
+    """When it ends, and who says so."""
+    base = base if isinstance(base, str) else None
+    end, source = None, "unknown"
+    own = listed.get(model, {}).get("shutdown_date")
+    of_base = listed.get(base, {}).get("shutdown_date") if base else None
+    if isinstance(own, str):
+        end, source = own, "its entry in models.jsonl"
+    elif isinstance(of_base, str):
+        end, source = of_base, "its base's entry in models.jsonl"
+    elif base and (announced := dates.announced_end(base)):
+        end, source = announced, dates.SOURCE
+    return {"model": model, "base": base, "ends": end, "ends_according_to": source}
+
+
+def _not_ended(manifest: Manifest) -> Iterator[dict[str, Any]]:
+    """Jobs and runs that were still at work when they were fetched."""
+    for job in read_rows(manifest, account.JOBS.kind, ""):
+        if isinstance(job, dict) and job.get("status") not in ENDED:
+            yield {"kind": account.JOB, "id": job.get("id"), "status": job.get("status")}
+    for entry in manifest:
+        if entry.kind != account.RUNS:
+            continue
+        for run in read_rows(manifest, entry.kind, entry.id):
+            if isinstance(run, dict) and run.get("status") in ("queued", "in_progress"):
+                yield {"kind": "eval run", "id": run.get("id"), "status": run.get("status")}
+
+
+def _files_left(manifest: Manifest) -> Counter[str]:
+    """Files of other purposes, which are listed and not fetched."""
+    counts: Counter[str] = Counter()
+    for row in read_rows(manifest, account.FILES.kind, ""):
+        if not isinstance(row, dict) or row.get("purpose") in account.PURPOSES:
+            continue
+        if manifest.get(FILE, str(row.get("id"))) is None:
+            counts[str(row.get("purpose"))] += 1
+    return counts
+
+
+def _next_steps(folder: Path, report: dict[str, Any]) -> list[str]:
+    steps = []
+    if not report["complete"]:
+        steps.append("Run the same command again: it asks only for what is missing.")
+    if report["not_ended"]:
+        steps.append("Fetch jobs and runs that had not ended into a new folder once they have.")
+    paths = dict.fromkeys(
+        one["training_path"] for one in report["fine_tuned_models"] if one["training_path"]
+    )
+    for number, path in enumerate(paths, start=1):
+        name = "specialist" if len(paths) == 1 else f"specialist-{number}"
+        file = shlex.quote(str(folder / path))
+        steps.append(f"assay init {name} --data {file} && cd {name} && assay compare")
+    return steps
+
+
+def _markdown(report: dict[str, Any]) -> Iterator[str]:
+    yield from ("# What was fetched", "")
+    at = _plain(report["account"].get("base_url"))
+    yield f"From {at}, begun {report['account'].get('begun_at')}, as of {report['written_at']}."
+    yield "This folder holds user data; see README.txt."
+    yield ""
+    if report["complete"]:
+        yield "**All of it is here.**"
+    elif report["ended_early"]:
+        yield f"**The run ended early**, and not all was asked for: {_plain(report['ended_early'])}"
+    else:
+        yield f"**{len(report['missing'])} parts could not be had**; they are listed below."
+    rows = [
+        (one["kind"], one["complete"], one["missing"], one["objects"], _size(one["bytes"]))
+        for one in report["kinds"]
+    ]
+    yield from _table(("what", "complete", "missing", "objects", "size"), rows)
+    yield from ("", "## Fine-tuned models", "")
+    models = [
+        (
+            *(one["model"], one["base"], one["ends"] or "unknown", one["ends_according_to"]),
+            one["training_path"] or f"{one['training_file'] or 'unknown'} (not here)",
+            len(one["checkpoints"]),
+        )
+        for one in report["fine_tuned_models"]
+    ]
+    head = ("model", "base", "ends", "according to", "training file", "checkpoints")
+    yield from _table(head, models) if models else ["There are none."]
+    yield ""
+    yield f"Dates change: {dates.PAGE}. The Evals API closes on {dates.EVALS_CLOSE}."
+    if report["missing"]:
+        yield from ("", "## Could not be had, because", "")
+        rows_ = [(one["kind"], one["id"], one["reason"]) for one in report["missing"]]
+        yield from _table(("what", "id", "reason"), rows_)
+    if report["not_ended"]:
+        yield from ("", "## Had not ended", "")
+        rows_ = [(one["kind"], one["id"], one["status"]) for one in report["not_ended"]]
+        yield from _table(("what", "id", "status"), rows_)
+    if report["files_left"]:
+        yield from ("", "## Not fetched", "", "Files of other purposes, listed in files.jsonl:", "")
+        yield from _table(("purpose", "files"), sorted(report["files_left"].items()))
+    if report["next"]:
+        yield from ("", "## What to do next", "")
+        for step in report["next"]:
+            yield f"    {printable(step)}" if step.startswith("assay ") else f"{step}\n"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Iterator[str]:
+    yield from ("", "| " + " | ".join(head) + " |", "|" + "---|" * len(head))
+    for row in rows[:_SHOWN]:
+        yield "| " + " | ".join(map(_plain, row)) + " |"
+    if len(rows) > _SHOWN:
+        yield from ("", f"... and {len(rows) - _SHOWN} more; report.json has all of them.")
+
+
+def _plain(value: Any) -> str:
+    """A value of a server's as text of a table, and never as markup."""
+    if value is None:
+        return ""
+    text = html.escape(printable(str(value))[:500], quote=False)
+    return "".join(f"\\{sign}" if sign in "\\`*[]|" else sign for sign in text)
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count} bytes"
