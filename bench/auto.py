@@ -26,7 +26,8 @@ from assay.models.load import load
 from assay.train import auto
 from assay.train.job import TrainingJob
 from assay.train.methods import train_by_method, units_of
-from public_jobs import Rows, banking77, e2e_style, snips
+from public_data import Rows
+from public_jobs import banking77, e2e_style, snips
 
 MODEL = "smollm2-135m-instruct"
 VALIDATION = 120

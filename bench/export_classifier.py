@@ -25,7 +25,8 @@ from assay.generate.embedding_classifier import EmbeddingEngine
 from assay.models.embed import get_embedder, remember
 from assay.release.classifier_export import MODEL, export_classifier
 from assay.release.classify import Classifier
-from verdicts import JOBS, make
+from public_jobs import JOBS
+from verdicts import make
 
 JOB = "banking77"
 NAMES = ("classifier", "encoder")
@@ -42,7 +43,7 @@ def main() -> None:
     arguments = parser.parse_args()
     context = make(JOB, arguments.folder, Terminal()).context()
     get_embedder(context.config.classifier.embedder)
-    test = list(JOBS[JOB][0]("test"))
+    test = list(JOBS[JOB].rows("test"))
     places = np.linspace(0, len(test) - 1, min(arguments.rows, len(test))).astype(int)
     rows = [test[place] for place in places]
     texts = [row["input"] for row in rows]

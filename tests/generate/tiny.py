@@ -20,7 +20,7 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 WINDOW = 12
-_SIZES = {
+SIZES = {
     "vocab_size": 264,
     "hidden_size": 48,
     "intermediate_size": 64,
@@ -79,10 +79,10 @@ def tiny_model(family: str = "llama", seed: int = 0, **changes: Any) -> Any:
     name, special = FAMILIES[family]
     torch.manual_seed(seed)
     if name == "Gemma3Config":
-        text = {**_SIZES, **FAMILIES["gemma3"][1], **changes}
+        text = {**SIZES, **FAMILIES["gemma3"][1], **changes}
         config = transformers.Gemma3Config(text_config=text, vision_config=_EYES, **_PICTURE_IDS)
     else:
-        config = getattr(transformers, name)(**{**_SIZES, **special, **changes})
+        config = getattr(transformers, name)(**{**SIZES, **special, **changes})
     return AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
 
 

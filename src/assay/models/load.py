@@ -222,10 +222,17 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
 def key_width(config: Any) -> int:
     """Numbers that the keys of one token take in one layer, and so many again its values.
 
+    Where layers differ (Gemma 4), of the widest.
+
     Args:
         config: transformers' PreTrainedConfig.
     """
     text = config.get_text_config()
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    layers = text.per_layer_config if getattr(text, "is_heterogeneous", False) else [text]
+    return max(_key_width(layer) for layer in layers)
+
+
+def _key_width(layer: Any) -> int:
+    heads = getattr(layer, "num_key_value_heads", None) or layer.num_attention_heads
+    size = getattr(layer, "head_dim", None) or layer.hidden_size // layer.num_attention_heads
     return int(heads * size)
