@@ -253,5 +253,5 @@ def _listen(host: str, port: int) -> socket.socket:
         raise AssayError(
             f"the server cannot listen on this address ({error}).",
             where=f"{host}:{port}",
-            fix=_WHAT_TO_DO.get(getattr(error, "errno", None), OTHER_ADDRESS),
+            fix=_WHAT_TO_DO.get(getattr(error, "errno", 0), OTHER_ADDRESS),
         ) from None
