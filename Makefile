@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 TESTS := $(VENV)/installed-tests
-PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 # Whatever happens to an installation, the last words are a sentence that says what to do.
 TRAP := trap 'echo "assay: stopped. Run the same command again to continue." >&2; exit 130' INT;
 FAILED := { echo "assay: not everything could be installed; the lines above say why. Without a network, or \
@@ -53,13 +53,13 @@ install: $(TESTS)  ## .venv with the assay command, test dependencies and the st
 $(STAMP): pyproject.toml constraints.txt  # the product, and the starter models
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assay needs Python 3.11 or newer, such as: make PYTHON=python3.12 demo")'
 	@$(TRAP) $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	@$(TRAP) $(PIP) . || $(FAILED)
+	@$(TRAP) $(INSTALL) . || $(FAILED)
 	$(BIN)/assay models pull smollm2-135m-instruct
 	$(BIN)/assay models pull all-minilm-l6-v2
 	touch $(STAMP)
 
 $(TESTS): $(STAMP)  # what tests, checks and benches need beside it
-	@$(TRAP) $(PIP) '.[test]' || $(FAILED)
+	@$(TRAP) $(INSTALL) '.[test]' || $(FAILED)
 	touch $(TESTS)
 
 clean:  ## the installed environment and the demo

@@ -74,5 +74,6 @@ def test_the_demo_installs_the_product_alone() -> None:
     assert rules["demo"].split() == ["$(STAMP)"]
     assert rules["$(TESTS)"].split() == ["$(STAMP)"]
     assert rules["test"].split() == ["check"]
-    for name in ("test-fast", "soak", "check", "docs", "screenshots", "bench", "install"):
+    names = ("test-fast", "soak", "check", "docs", "screenshots", "recording", "bench", "install")
+    for name in names:
         assert rules[name].split() == ["$(TESTS)"]
