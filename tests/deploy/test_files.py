@@ -68,11 +68,12 @@ def test_the_demo_installs_the_product_alone() -> None:
     rules = dict(re.findall(r"^([\w$()-]+):([^#\n]*)(?:#.*)?$", text, re.MULTILINE))
     recipes = dict(re.findall(r"^(\$\(\w+\)):.*\n((?:\t.*\n)+)", text, re.MULTILINE))
     assert "[test]" not in recipes["$(STAMP)"]
-    assert "$(INSTALL) ." in recipes["$(STAMP)"]
+    assert "$(call install,.)" in recipes["$(STAMP)"]
     assert "3, 11" in recipes["$(STAMP)"]
     assert "'.[test]'" in recipes["$(TESTS)"]
     assert rules["demo"].split() == ["$(STAMP)"]
     assert rules["$(TESTS)"].split() == ["$(STAMP)"]
     assert rules["test"].split() == ["check"]
-    for name in ("test-fast", "soak", "check", "docs", "screenshots", "bench", "install"):
+    names = ("test-fast", "soak", "check", "docs", "screenshots", "recording", "bench", "install")
+    for name in names:
         assert rules[name].split() == ["$(TESTS)"]

@@ -53,9 +53,12 @@ def _notify_at_length(text: str, kind: Literal["warning", "negative"]) -> None:
 
 @contextmanager
 def open_dialog(title: str, under: str = "", style: str = "") -> Iterator[ui.dialog]:
-    """An open dialog with a heading. `submit` closes it, `read_choice` waits for that and deletes
-    it."""
+    """An open dialog with a heading. `submit` closes it, `read_choice` waits for that.
+
+    It is deleted once it is hidden: only one that hides gives the focus back to where it was.
+    """
     with ui.dialog(value=True) as dialog, ui.card().classes("studio").classes(style):
+        dialog.on("hide", dialog.delete)
         w.heading(title, under)
         yield dialog
 
@@ -83,11 +86,8 @@ def add_choices(
 
 
 async def read_choice(dialog: ui.dialog) -> Any:
-    """Wait for what a dialog is answered with, and delete it. None: it was closed."""
-    answer = await dialog
-    if not dialog.is_deleted:  # whose person has left meanwhile
-        dialog.delete()
-    return answer
+    """Wait for what a dialog is answered with. None: it was closed, perhaps before it was ready."""
+    return await dialog if dialog.value else None
 
 
 async def confirm(question: str, consequences: str, yes: str) -> bool:
@@ -143,6 +143,8 @@ async def show_record(
     """
     with open_dialog(title, under, "wide-dialog") as dialog:
         found = await w.load(what, reading)
+        if not dialog.value:  # closed while it was read
+            return
         if found is not None:
             show(found)
         with w.row():

@@ -77,7 +77,6 @@ class OptionsDialog:
             with w.row():
                 self._go = w.button("Start", self._start, kind="primary", icon="play_arrow")
                 w.button("Cancel", self._dialog.close)
-        self._dialog.on("hide", self._dialog.delete)
         self._start_estimate()
 
     def _start_estimate(self) -> None:
