@@ -38,8 +38,9 @@ WORTH_SAYING_S = 15.0
 """A correction by fewer seconds is not worth a line."""
 HEARD_S = 10.0
 """Nothing is corrected earlier: what an earlier run did is passed through in this time."""
-BELIEVED_S = 10.0
-"""The forecast counts like work of this many seconds that took as long as told."""
+BELIEVED = 0.1
+"""What was told counts like so much of the whole that took as long as told: one short stage, beside
+work that comes and goes, says little."""
 MEASURED_S = 1.0
 MEASURED_STEPS = 4
 """Steps of a training that are made to be timed, the first of them untimed."""
@@ -191,7 +192,8 @@ class Forecast:
             kinds = ["training", "answers"]
         expected = sum(self._expected.get(kind, 0.0) for kind in kinds)
         taken = sum(self._taken.get(kind, 0.0) for kind in kinds)
-        return (taken + BELIEVED_S) / (expected + BELIEVED_S)
+        believed = BELIEVED * self._told.seconds
+        return (taken + believed) / (expected + believed)
 
     def _left(self, now: float) -> float:
         rest = sum(one.seconds * self._factor(one.work) for one in self._ahead)

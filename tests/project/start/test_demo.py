@@ -53,7 +53,7 @@ def test_a_faster_machine_is_given_more_and_a_busy_one_less(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(estimate, "machine_flops", lambda: REFERENCE_FLOPS)
-    paces = [0.3, 1.0, 1.3, 1.6, 2.0, 5.0, 100.0]
+    paces = [0.3, 0.7, 0.8, 0.9, 1.0, 2.0, 100.0]
     given = [EFFORTS.index(affordable_effort(CONFIG, SIZES, Pace(p, p, p))) for p in paces]
     assert given[0] == 0
     assert given == sorted(given)

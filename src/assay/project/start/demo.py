@@ -58,7 +58,7 @@ class Effort:
     holdout_rows: int
 
 
-EFFORTS = (Effort(520, 120), Effort(400, 100), Effort(320, 80), Effort(240, 80))
+EFFORTS = (Effort(520, 120), Effort(400, 120), Effort(320, 100))
 """The best first; a slow machine, or a busy one, gets a later one."""
 ASKED = (120, 90, 60)
 """Questions that the third verdict is on, likewise."""
