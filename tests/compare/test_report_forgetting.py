@@ -101,6 +101,15 @@ def test_the_terminal_has_a_line_for_it(
     shown = " ".join(capsys.readouterr().out.split())
     assert "fine-tune: Beside the job: perplexity on general text 2.718 before" in shown
     assert words in shown
+    assert ("rehearsal: 0.2" in shown) == (shift == 0.1)
+
+
+def test_general_rows_are_advised_where_none_were_trained_on() -> None:
+    lost = result_with(found(0.1, 10))
+    assert "rehearsal: 0.2" in render(lost, [], redacted=False)
+    for stated in ({"rehearsal": 0.1}, {"method": "dpo"}):
+        trained = lost.model_copy(update={"config": {"fine_tune": stated}})
+        assert "kept 17 of 19" not in render(trained, [], redacted=False)
 
 
 def test_a_small_loss_is_called_small() -> None:

@@ -50,6 +50,8 @@ def print_result(result: Result, console: Console | None = None) -> None:
     for candidate in result.candidates:
         if candidate.forgetting is not None:
             out.print(f"{escape(candidate.name)}: {wording.forgetting(candidate.forgetting)}")
+            if kept := worth.remedy(result, candidate.forgetting):
+                out.print(escape(kept))
     for candidate in result.candidates:
         if line := wording.found_documents(candidate):
             out.print(escape(line))

