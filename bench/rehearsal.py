@@ -3,8 +3,9 @@
     python bench/rehearsal.py [rehearsal=0 rehearsal=0.2 learning_rate=1e-4 epochs=1 ...]
 
 The built-in messages and whole records, one seed: for each setting of `fine_tune` (several at
-once with commas) a version is trained, its score and loss on the job's validation rows measured, and the probe of
-docs/training.md put to base and version. A setting that a line does not name is as in `--base`.
+once with commas) a version is trained, its score and loss on the job's validation rows measured,
+and the probe of docs/training.md put to base and version. A setting that a line does not name is
+as in `--base`.
 """
 
 from __future__ import annotations

@@ -72,7 +72,8 @@ def test_an_installation_that_fails_ends_in_what_to_do(checkout: Path) -> None:
 
 
 def test_ctrl_c_ends_an_installation_in_what_to_do(checkout: Path) -> None:
-    environment(checkout, "echo started; sleep 60")
+    sleeps = "import time; print('started', flush=True); time.sleep(60)"
+    environment(checkout, f'exec {sys.executable} -c "{sleeps}"')  # a shell misses some signals
     running = subprocess.Popen(
         ["make", "demo", f"PYTHON={sys.executable}"],
         cwd=checkout,
