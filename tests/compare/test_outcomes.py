@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import zlib
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 
 from assay import project as projects
 from assay.agent.agent import Agent
@@ -127,7 +127,7 @@ def test_each_way_is_recommended_where_it_is_the_one(
     done = write(tmp_path, [best, *others], 300, **ROUTES.get(best, {})).compare()
     verdict = done.verdict
     assert (verdict.outcome, verdict.recommend) == ("recommend", best)
-    assert f"Use {html.escape(str(registry.plain_name(best)))}" in done.report.read_text("utf-8")
+    assert f"Use {escape(registry.plain_name(best))}" in done.report.read_text("utf-8")
 
 
 def test_none_where_nothing_is_good_enough(

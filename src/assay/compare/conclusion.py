@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import NormalDist
 
 from assay.compare import reasons
 from assay.compare.costs import break_even_requests, cheapest, cost_to_own, least_demanding
@@ -173,21 +174,29 @@ def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
 def _for_now(findings: Findings, shortlist: Sequence[Entry]) -> Entry:
     """What to use until more is known: the least demanding of those that may be the best.
 
-    These are the ones whose interval against the best score of the shortlist reaches 0: the call is
-    corrected for all pairs, and what is probably worse is no advice for being cheap. One that reads
-    no input, or gives nothing right, is named only where that leaves no other.
+    These are the ones within one standard error of the best score of the shortlist (Breiman et al.
+    1984, Classification and Regression Trees, section 3.4.3): what is probably worse is no advice
+    for being cheap. One that reads no input, or gives nothing right, is named only where that
+    leaves no other.
 
     Args:
         shortlist: the best score first.
     """
     best = shortlist[0]
-    likely = [e for e in shortlist if e is best or findings.pair(e, best).high >= 0]
+    likely = [e for e in shortlist if e is best or _is_near(findings, e, best)]
     useful = [e for e in likely if not e.floor and findings.scores[e.name] > 0]
     if useful:
         return least_demanding(useful, findings.scores) or best
     # Where all that may be good enough are shown to be worse than one that is not.
     beaten = any(findings.call(best, o) == "worse" for o in findings.complete if o is not best)
     return findings.best_first(findings.complete)[0] if beaten else best
+
+
+def _is_near(findings: Findings, entry: Entry, best: Entry) -> bool:
+    """Whether it is not behind by more than one standard error, as their interval has it."""
+    pair = findings.pair(entry, best)
+    error = (pair.high - pair.difference) / NormalDist().inv_cdf(1 - findings.terms.alpha / 2)
+    return pair.difference + error >= 0
 
 
 def _next_step(findings: Findings, used: Entry | None, need: Need) -> str:
