@@ -1,6 +1,6 @@
 """The figures of docs/statistics.md and docs/statistics.json, from simulated comparisons.
 
-    python tests/invariants/verdict_figures.py 2000 2000 docs/statistics.md
+    python -m tests.invariants.verdict_figures 2000 2000 docs/statistics.md
 
 Every cell is drawn from a seed of its own; processes share the cells among them. Cells that an
 earlier, stopped run has finished with the same code are read from `build/verdict_cells.jsonl`.
