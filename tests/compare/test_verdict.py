@@ -217,42 +217,6 @@ def test_one_alone_on_the_shortlist_still_has_to_be_shown_against_the_others() -
     assert alone.more_if_as_seen == both.more_if_as_seen
 
 
-def test_what_using_one_for_now_may_cost_is_said() -> None:
-    entries = [Entry("a", right(66, 120)), Entry("b", right(60, 120, start=26))]
-    decision = decide(entries, None, SETTINGS)
-    verdict, pair = decision.verdict, decision.pairs[0]
-    assert verdict.use_meanwhile == "a"
-    assert verdict.may_lose == pytest.approx(-pair.low)
-    assert f"likely costs you at most {100 * -pair.low:.0f} in 100" in verdict.reason
-    assert decide([Entry("a", right(5, 9))], None, SETTINGS).verdict.may_lose is None
-
-
-def test_for_now_the_cheapest_of_those_that_may_be_the_best_is_named() -> None:
-    best = Entry("best", right(66, 120), **yearly(9.0))
-    near = Entry("near", right(60, 120, start=26), **yearly(2.0))
-    behind = Entry("behind", right(58, 120), **yearly(1.0))
-    floor = Entry("majority", right(60, 120, start=30), floor=True, **yearly(0.0))
-    found = decide([best, near, behind, floor], None, SETTINGS)
-    assert found.verdict.shortlist == ["best", "majority", "near", "behind"]
-    assert calls(found)["best", "behind"] == "cannot_tell", "but its interval leaves out 0"
-    assert found.verdict.use_meanwhile == "near"
-    assert "Use near for now, the cheapest to own of those that read the input" in (
-        found.verdict.reason
-    )
-
-    def named(*entries: Entry) -> str | None:
-        return decide(entries, None, SETTINGS).verdict.use_meanwhile
-
-    unpriced = [replace(e, setup_cost=None, answer_seconds=1.0, need=1) for e in (best, near)]
-    assert named(*unpriced, behind) == "best", "the score, where all else is the same"
-    assert named(unpriced[0], replace(unpriced[1], need=0)) == "near"
-    assert named(replace(unpriced[0], answer_seconds=0.5), replace(unpriced[1], need=0)) == "best"
-    assert named(best, unpriced[1]) == "best", "an unknown cost is not the cheapest"
-    few = [Entry(e.name, e.values[:8], floor=e.floor, **yearly(1.0)) for e in (best, floor)]
-    assert named(few[0], replace(few[1], setup_cost=0.0)) == "best"
-    assert named(replace(few[0], scores=[0.0] * 8), replace(few[1], scores=[1.0] * 8)) == "majority"
-
-
 def test_a_cheaper_one_may_be_worse_by_a_margin_of_its_own() -> None:
     """Three points worse is too much by the margin of two, but not for one who gives up five."""
     cheap, dear = (

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import NormalDist
 
 from assay.compare import reasons
 from assay.compare.costs import break_even_requests, cheapest, cost_to_own, least_demanding
@@ -145,9 +144,8 @@ def _below_needed(findings: Findings, used: Entry) -> str:
 def _too_few(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
     need = examples_needed(findings, ranked)
     seen = reasons.seen(findings.examples, findings.group_count, findings.units)
-    used = _for_now(findings, ranked) if findings.examples else None
-    next_step = _next_step(findings, used, need)
-    reason = reasons.too_few(seen, LEAST_UNITS) + next_step
+    used, why = _for_now(findings, ranked) if findings.examples else (None, None)
+    reason = reasons.too_few(seen, LEAST_UNITS) + _next_step(findings, used, why, need)
     return _undecided(findings, ranked, used, need, reason)
 
 
@@ -160,58 +158,54 @@ def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
         and not any(findings.call(entry, o) == "worse" for o in ranked if o is not entry)
     ] or [entry for entry in ranked if findings.fits(entry)]
     names = [findings.label(entry) for entry in shortlist]
-    used, need = _for_now(findings, shortlist), examples_needed(findings, shortlist)
+    (used, why), need = _for_now(findings, shortlist), examples_needed(findings, shortlist)
     needed = findings.terms.good_enough
     below = [e for e in ranked if findings.eligible(e) and not e.floor and not findings.fits(e)]
     if below and needed is not None:
-        reason = reasons.only_below_needed(names, needed) + _next_step(findings, None, need)
+        reason = reasons.only_below_needed(names, needed) + _next_step(findings, None, None, need)
     else:
         reason = reasons.undecided(names, findings.examples, findings.terms.margin)
-        reason += _next_step(findings, used, need)
+        reason += _next_step(findings, used, why, need)
     return _undecided(findings, shortlist, used, need, reason)
 
 
-def _for_now(findings: Findings, shortlist: Sequence[Entry]) -> Entry:
-    """What to use until more is known: the least demanding of those that may be the best.
+def _for_now(findings: Findings, shortlist: Sequence[Entry]) -> tuple[Entry, str | None]:
+    """What to use until more is known, and what singles it out where that is not its score.
 
-    These are the ones within one standard error of the best score of the shortlist (Breiman et al.
-    1984, Classification and Regression Trees, section 3.4.3): what is probably worse is no advice
-    for being cheap. One that reads no input, or gives nothing right, is named only where that
-    leaves no other.
+    The least demanding of those within one standard error of the best score of the shortlist
+    (Breiman et al. 1984, Classification and Regression Trees, section 3.4.3): what is probably
+    worse is no advice for being cheap. One that reads no input, or gives nothing right, is named
+    only where that leaves no other.
 
     Args:
         shortlist: the best score first.
     """
     best = shortlist[0]
-    likely = [e for e in shortlist if e is best or _is_near(findings, e, best)]
-    useful = [e for e in likely if not e.floor and findings.scores[e.name] > 0]
-    if useful:
-        return least_demanding(useful, findings.scores) or best
+    near = [e for e in shortlist if e is best or findings.pair(e, best).is_near]
+    useful = [e for e in near if not e.floor and findings.scores[e.name] > 0]
+    used = least_demanding(useful, findings.scores)
+    if used is not None:
+        return used, None if used is best else _advantage(used, useful)
     # Where all that may be good enough are shown to be worse than one that is not.
     beaten = any(findings.call(best, o) == "worse" for o in findings.complete if o is not best)
-    return findings.best_first(findings.complete)[0] if beaten else best
+    return findings.best_first(findings.complete)[0] if beaten else best, None
 
 
-def _is_near(findings: Findings, entry: Entry, best: Entry) -> bool:
-    """Whether it is not behind by more than one standard error, as their interval has it."""
-    pair = findings.pair(entry, best)
-    error = (pair.high - pair.difference) / NormalDist().inv_cdf(1 - findings.terms.alpha / 2)
-    return pair.difference + error >= 0
+def _advantage(used: Entry, near: Sequence[Entry]) -> str | None:
+    """What the least demanding of those near the best has before them, as far as it is known."""
+    costs = [cost_to_own(entry) for entry in near]
+    if cost_to_own(used) is not None:
+        return reasons.advantage("cheapest to own", is_known=None not in costs)
+    if used.answer_seconds is not None:
+        seconds = [entry.answer_seconds for entry in near]
+        return reasons.advantage("fastest", is_known=None not in seconds)
+    return None
 
 
-def _next_step(findings: Findings, used: Entry | None, need: Need) -> str:
+def _next_step(findings: Findings, used: Entry | None, why: str | None, need: Need) -> str:
     """What to use and why that one, what it costs if it is wrong, and what would settle it."""
     if used is None:
         return reasons.next_step(None, None, None, need.text)
-    best = findings.best_first(findings.complete)[0]
-    why = None
-    if used is not best and not used.floor:
-        floors = [e for e in findings.complete if e.floor and findings.call(used, e) != "better"]
-        of = "of those that read the input and" if floors else "of those that"
-        if cost_to_own(used) is not None:
-            why = f"the cheapest to own {of}"
-        elif used.answer_seconds is not None:
-            why = f"the fastest {of}"
     return reasons.next_step(findings.label(used), why, _may_lose(findings, used), need.text)
 
 

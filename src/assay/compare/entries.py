@@ -55,7 +55,6 @@ class Terms:
         monthly_requests: volume at which costs are compared.
         judge_error: how far the mean of a judge's scores may lie from that of people's.
         discordance: mean squared difference of scores seen on validation.
-        intraclass: correlation of differences within a group seen on validation.
         tested_first: the winner on validation, whose eligibility is tested at most of the level.
         seed: of every resampling.
         resamples: None takes as many as the strictest step of Holm needs.
@@ -69,7 +68,6 @@ class Terms:
     monthly_requests: int = 10_000
     judge_error: float = 0.0
     discordance: float | None = None
-    intraclass: float | None = None
     tested_first: str | None = None
     seed: int = 0
     resamples: int | None = None

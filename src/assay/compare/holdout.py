@@ -33,7 +33,7 @@ from assay.store.tables import ComparisonRow, OpeningRow
 HOLDOUT_FILE = "holdout.jsonl"
 KEPT = Path("cache") / "holdouts"
 """Beside a split: holdouts of comparisons that are being made, each with a lock of that name."""
-LOCKED = ".lock"
+LOCKED, DRAFT = ".lock", ".draft"
 
 
 def openings(store: Store, holdout: str) -> list[OpeningRecord]:
@@ -107,8 +107,8 @@ def keep_holdout(split: Path, holdout: str) -> Iterator[None]:
                 os.link(source, kept)  # takes no room, and a byte that is changed is in both
             except FileNotFoundError:
                 raise
-            except OSError:
-                shutil.copyfile(source, kept)  # a file system without links
+            except OSError:  # a file system without links
+                os.replace(shutil.copyfile(source, kept.with_suffix(DRAFT)), kept)
         try:
             yield
         finally:
@@ -122,8 +122,8 @@ def remove_left_holdouts(split: Path) -> None:
         kept = split.parent / KEPT / f"{name}.jsonl"
         lock = FileLock(kept.with_suffix(LOCKED))
         with suppress(Timeout, FileNotFoundError), lock.acquire(timeout=0):
-            kept.unlink(missing_ok=True)
-            kept.with_suffix(LOCKED).unlink(missing_ok=True)
+            for suffix in (kept.suffix, DRAFT, LOCKED):
+                kept.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def holdout_ids(split: Path, holdout: str) -> list[str]:

@@ -4,6 +4,7 @@ pairs, p values of "different" and of "no worse by the margin". Pure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -26,6 +27,7 @@ class ScorePair:
 
     Attributes:
         low, high: interval of the difference at 1 − alpha, for this pair alone.
+        error: standard error of the difference, over groups where there are some.
         p: two-sided, of no difference.
         a_not_worse, b_not_worse: one-sided p of "worse by the margin or more".
         a_acceptable, b_acceptable: the same of `margin_for_cheaper`.
@@ -38,6 +40,7 @@ class ScorePair:
     difference: float
     low: float
     high: float
+    error: float
     p: float
     a_not_worse: float
     b_not_worse: float
@@ -55,6 +58,7 @@ class ScorePair:
             difference=-self.difference + 0.0,
             low=-self.high + 0.0,
             high=-self.low + 0.0,
+            error=self.error,
             p=self.p,
             a_not_worse=self.b_not_worse,
             b_not_worse=self.a_not_worse,
@@ -64,6 +68,11 @@ class ScorePair:
             b_only=self.a_only,
             squared=self.squared,
         )
+
+    @property
+    def is_near(self) -> bool:
+        """Whether a is behind b by at most one standard error."""
+        return self.difference + self.error >= -1e-9  # they are equal where one example differs
 
     @property
     def equivalence(self) -> float:
@@ -162,12 +171,14 @@ def _binary_pair(a: Entry, b: Entry, terms: Terms) -> ScorePair:
     a_only, b_only = _discordant(a, b)
     n, cheaper = len(a.values), terms.margin_for_cheaper or terms.margin
     low, high = stats.tango_interval(a_only, b_only, n, terms.alpha)
+    difference, squared = ((a_only - b_only) / n, (a_only + b_only) / n) if n else (0.0, 0.0)
     return ScorePair(
         a=a.name,
         b=b.name,
-        difference=(a_only - b_only) / n if n else 0.0,
+        difference=difference,
         low=low,
         high=high,
+        error=math.sqrt((squared - difference**2) / (n - 1)) if n > 1 else 0.0,
         p=stats.mcnemar(a_only, b_only),
         a_not_worse=stats.tango_not_worse_p(a_only, b_only, n, terms.margin),
         b_not_worse=stats.tango_not_worse_p(b_only, a_only, n, terms.margin),
@@ -175,7 +186,7 @@ def _binary_pair(a: Entry, b: Entry, terms: Terms) -> ScorePair:
         b_acceptable=stats.tango_not_worse_p(b_only, a_only, n, cheaper),
         a_only=a_only,
         b_only=b_only,
-        squared=(a_only + b_only) / n if n else 0.0,
+        squared=squared,
     )
 
 
@@ -225,6 +236,7 @@ def _add_resampled(
             difference=float(data.means[column]),
             low=float(low[column]),
             high=float(high[column]),
+            error=float(bootstrap.error[column]),
             p=float(p[column]),
             a_not_worse=float(a_not_worse[column]),
             b_not_worse=float(b_not_worse[column]),

@@ -178,11 +178,22 @@ def not_judged(names: Sequence[str]) -> str:
     )
 
 
+def advantage(what: str, *, is_known: bool) -> str:
+    """What one has before the others that score about as high as the best.
+
+    Args:
+        what: such as "cheapest to own".
+        is_known: it is known of all of them.
+    """
+    known = "" if is_known else ", as far as that is known,"
+    return f"the {what}{known} of those that score about as high as the best"
+
+
 def next_step(meanwhile: str | None, why: str | None, may_lose: float | None, needed: str) -> str:
     """What to use, what it costs if that is wrong, and what would settle it.
 
     Args:
-        why: what singles it out, such as "the fastest of those that"; None of the best score.
+        why: what singles it out, see `advantage`; None of the best score.
         may_lose: how far another may be ahead of it; None without others.
         needed: such as "about 600 new examples would settle it".
     """
@@ -191,7 +202,7 @@ def next_step(meanwhile: str | None, why: str | None, may_lose: float | None, ne
         return settle
     use = f" Use {meanwhile} for now"
     if why is not None:
-        use += f", {why} may be the best"
+        use += f", {why}"
     if may_lose is None:
         return f"{use}.{settle}"
     if may_lose <= 0:

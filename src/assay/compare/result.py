@@ -214,7 +214,8 @@ class Verdict(ResultPart):
         as_good: those shown to be as good as the recommended one, itself among them; of these the
             cheapest to own was taken.
         shortlist: those that cannot be told apart, best first, when `cannot_tell`.
-        use_meanwhile: what to use until more is known: the cheapest of those that may be the best.
+        use_meanwhile: what to use until more is known: the cheapest of those whose score is within
+            one standard error of the best.
         break_even_requests: requests after which fine-tuning's set-up has paid for itself against
             the cheapest eligible alternative; null when unknown or never.
         score_low, score_high: interval of the score of the one that is named, corrected for its

@@ -85,13 +85,12 @@ def planned_effect(
             to be worse than one of them, Shaffer's divisor is their number of pairs.
     """
     sizes = [] if groups is None else stats.group_sizes(groups)
-    rho = stats.UNKNOWN_INTRACLASS if terms.intraclass is None else terms.intraclass
     return stats.minimum_detectable_effect(
         examples,
         candidates * (candidates - 1) // 2,
         stats.opening_alpha(terms.alpha, terms.opening),
         discordance=terms.discordance,
-        design_effect=stats.design_effect(sizes, rho),
+        design_effect=stats.design_effect(sizes),
     )
 
 

@@ -34,7 +34,7 @@ def why_not_as_stated(result: Result) -> str | None:
         )
     as_measured = stated * math.sqrt(plan.discordance / UNKNOWN_DISCORDANCE)
     if stated < 1 and abs(min(1.0, as_measured) - effect) > _APART:
-        causes.append("the number of candidates or of openings is not the one reckoned with")
+        causes.append("the number of candidates is not the one that was assumed")
     if not causes:
         return None
     return f"Before, about {100 * stated:.0f} points were stated: {', and '.join(causes)}."

@@ -1,0 +1,65 @@
+"""What a verdict that cannot tell says to use until more is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from assay.compare.verdict import Entry, decide
+from tests.compare.test_verdict import SETTINGS, calls, right
+from tests.compare.yearly import yearly
+
+
+def test_what_using_one_for_now_may_cost_is_said() -> None:
+    entries = [Entry("a", right(66, 120)), Entry("b", right(60, 120, start=26))]
+    decision = decide(entries, None, SETTINGS)
+    verdict, pair = decision.verdict, decision.pairs[0]
+    assert verdict.use_meanwhile == "a"
+    assert verdict.may_lose == pytest.approx(-pair.low)
+    assert f"likely costs you at most {100 * -pair.low:.0f} in 100" in verdict.reason
+    assert decide([Entry("a", right(5, 9))], None, SETTINGS).verdict.may_lose is None
+
+
+def test_for_now_the_cheapest_of_those_that_may_be_the_best_is_named() -> None:
+    best = Entry("best", right(66, 120), **yearly(9.0))
+    near = Entry("near", right(60, 120, start=26), **yearly(2.0))
+    behind = Entry("behind", right(58, 120), **yearly(1.0))
+    floor = Entry("majority", right(60, 120, start=30), floor=True, **yearly(0.0))
+    found = decide([best, near, behind, floor], None, SETTINGS)
+    assert found.verdict.shortlist == ["best", "majority", "near", "behind"]
+    assert calls(found)["best", "behind"] == "cannot_tell", "but its interval leaves out 0"
+    assert found.verdict.use_meanwhile == "near"
+    cheapest = "the cheapest to own of those that score about as high as the best"
+    assert f"Use near for now, {cheapest}" in found.verdict.reason
+
+    def named(*entries: Entry) -> str | None:
+        return decide(entries, None, SETTINGS).verdict.use_meanwhile
+
+    unpriced = [replace(e, setup_cost=None, answer_seconds=1.0, need=1) for e in (best, near)]
+    assert named(*unpriced, behind) == "best", "the score, where all else is the same"
+    assert named(unpriced[0], replace(unpriced[1], need=0)) == "near"
+    assert named(replace(unpriced[0], answer_seconds=0.5), replace(unpriced[1], need=0)) == "best"
+    assert named(best, unpriced[1]) == "best", "an unknown cost is not the cheapest"
+    partly = decide([replace(best, setup_cost=None), near], None, SETTINGS).verdict
+    assert "Use near for now, the cheapest to own, as far as that is known, of" in partly.reason
+    few = [Entry(e.name, e.values[:8], floor=e.floor, **yearly(1.0)) for e in (best, floor)]
+    assert named(few[0], replace(few[1], setup_cost=0.0)) == "best"
+    assert named(replace(few[0], scores=[0.0] * 8), replace(few[1], scores=[1.0] * 8)) == "majority"
+
+
+def test_for_now_smooth_scores_are_near_by_their_own_standard_error() -> None:
+    """The interval is wider than the error says, since not all that can happen was seen."""
+    rng = np.random.default_rng(0)
+    scores, noise = rng.uniform(0.4, 0.7, 60), rng.normal(0, 0.1, 60)
+    noise -= noise.mean()
+    error = float(noise.std(ddof=1)) / 60**0.5
+
+    def named(behind: float) -> str | None:
+        lower = scores - behind * error + noise
+        entries = [Entry("dear", scores, **yearly(9.0)), Entry("cheap", lower, **yearly(1.0))]
+        return decide(entries, None, SETTINGS).verdict.use_meanwhile
+
+    assert named(0.9) == "cheap"
+    assert named(1.1) == "dear"
