@@ -72,12 +72,15 @@ def contains(
 
 def _stands(wanted: str, said: str, whole: bool) -> Iterator[bool]:
     """Of each place where it occurs, whether it counts there."""
-    for found in re.finditer(re.escape(wanted), said):
-        before, after = said[: found.start()][-2:], said[found.end() :][:2]
+    start = said.find(wanted)
+    while start >= 0:
+        end = start + len(wanted)
+        before, after = said[max(0, start - 2) : start], said[end : end + 2]
         yield not whole or not (
             (_is_word(wanted[0]) and _CONTINUES.search(before))
             or (_is_word(wanted[-1]) and _CONTINUED.match(after))
         )
+        start = said.find(wanted, end)
 
 
 def _is_word(character: str) -> bool:
