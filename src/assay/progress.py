@@ -34,7 +34,7 @@ class Progress(Protocol):
 
 
 @runtime_checkable
-class Staged(Protocol):
+class StageListener(Protocol):
     """A `Progress` that wants to know which stage of a comparison begins."""
 
     def stage(self, doing: str, candidate: str) -> None:
@@ -48,7 +48,7 @@ def begin_stage(progress: Progress, doing: str, candidate: str) -> None:
         doing: "build", "speed", "probe", "inputs", "holdout" or "end".
         candidate: its name, or "" where it is of none.
     """
-    if isinstance(progress, Staged):
+    if isinstance(progress, StageListener):
         progress.stage(doing, candidate)
 
 

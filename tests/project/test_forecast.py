@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from assay.progress import SILENT, Task
+from assay.project import forecast as module
 from assay.project.estimate import Estimate, Pace, Stage
-from assay.project.forecast import Forecast, measure_pace
+from assay.project.forecast import Forecast, measure_pace, pace_of_share
 
 STAGES = (
     Stage("start", "start and report", "other", 10.0),
     Stage("build", "prompt", "answers", 20.0),
-    Stage("build", "fine-tune", "training", 100.0),
+    Stage("build", "fine-tune", "training", 100.0, training_seconds=100.0),
     Stage("speed", "prompt", "answers", 10.0),
     Stage("holdout", "prompt", "answers", 30.0),
     Stage("holdout", "fine-tune", "answers", 30.0),
@@ -91,6 +94,72 @@ def test_the_steps_of_a_training_tell_how_long_the_rest_takes(heard: Heard) -> N
     assert heard.lines[0].startswith("Slower than told: about 7 min in all instead of 3 min")
 
 
+SEEDS = (
+    Stage("start", "start and report", "other", 10.0),
+    Stage("build", "fine-tune", "training", 360.0, training_seconds=100.0),
+    Stage("holdout", "fine-tune", "answers", 30.0),
+)
+
+
+def work(
+    forecast: Forecast, heard: Heard, label: str, seconds: float, first: int = 0, last: int = 50
+) -> None:
+    """A task of 50 steps that takes so long, of which an earlier run did the first."""
+    with forecast.task(label, 50, "steps") as bar:
+        bar.advance(first)
+        for _ in range(first, last):
+            heard.seconds += seconds / 50
+            bar.advance()
+
+
+@pytest.mark.parametrize(("slower", "words"), [(1.0, []), (2.0, ["Slower"]), (0.5, ["Faster"])])
+def test_a_training_says_how_fast_all_seeds_are_and_does_not_stand_for_them(
+    heard: Heard, slower: float, words: list[str]
+) -> None:
+    forecast = Forecast(heard, replace(TOLD, stages=SEEDS), heard.clock)
+    heard.seconds = 10.0
+    forecast.stage("build", "fine-tune")
+    for _ in range(3):
+        work(forecast, heard, "training", slower * 100.0)
+        work(forecast, heard, "answering", slower * 20.0)
+    forecast.stage("holdout", "fine-tune")
+    heard.seconds += slower * 30.0
+    forecast.stage("end", "")
+    assert [line.split()[0] for line in heard.lines] == words
+
+
+def test_trainings_that_end_early_are_expected_to_go_on_doing_so(heard: Heard) -> None:
+    forecast = Forecast(heard, replace(TOLD, stages=SEEDS), heard.clock)
+    heard.seconds = 10.0
+    forecast.stage("build", "fine-tune")
+    work(forecast, heard, "training", 100.0, last=20)
+    work(forecast, heard, "answering", 20.0)
+    assert len(heard.lines) == 1
+    assert heard.lines[0].startswith("Faster than told: about 3 min in all instead of 7 min")
+
+
+def test_of_a_training_without_a_told_time_the_rest_is_the_least_that_is_to_come(
+    heard: Heard,
+) -> None:
+    """`rag-tuned` trains twice, then answers; `encoder` trains once."""
+    stages = (
+        SEEDS[0],
+        Stage("build", "rag-tuned", "answers", 300.0),
+        Stage("build", "encoder", "other", 60.0),
+    )
+    forecast = Forecast(heard, replace(TOLD, stages=stages), heard.clock)
+    heard.seconds = 10.0
+    forecast.stage("build", "rag-tuned")
+    work(forecast, heard, "training", 50.0)
+    work(forecast, heard, "training", 50.0)
+    work(forecast, heard, "answering", 200.0)
+    forecast.stage("build", "encoder")
+    assert heard.lines == []
+    work(forecast, heard, "training", 600.0, last=6)
+    assert len(heard.lines) == 1
+    assert heard.lines[0].startswith("Slower than told: about 15 min in all instead of 6 min")
+
+
 def test_what_an_earlier_run_has_done_teaches_nothing(heard: Heard) -> None:
     forecast = Forecast(heard, TOLD, heard.clock)
     heard.seconds = 10.0
@@ -99,6 +168,28 @@ def test_what_an_earlier_run_has_done_teaches_nothing(heard: Heard) -> None:
     assert forecast.pace() == TOLD.pace
 
 
-def test_the_pace_of_this_machine_is_measured() -> None:
-    pace = measure_pace()
-    assert pace.training == pace.answers == pace.other >= 1.0
+@pytest.mark.parametrize(("stage", "label"), [(STAGES[2], "training"), (STAGES[5], "answering")])
+def test_what_goes_on_where_an_earlier_run_stopped_teaches_nothing(
+    heard: Heard, stage: Stage, label: str
+) -> None:
+    forecast = Forecast(heard, TOLD, heard.clock)
+    heard.seconds = 10.0
+    forecast.stage(stage.doing, stage.candidate)
+    work(forecast, heard, label, stage.seconds, first=45)
+    forecast.stage("end", "")
+    assert forecast.pace() == TOLD.pace
+
+
+def test_the_pace_is_what_the_threads_were_given_of_the_processors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert pace_of_share([2.0, 2.0], 2.0) == Pace()
+    assert pace_of_share([1.0, 0.5, 0.25, 0.25], 1.0) == Pace(2.0, 2.0, 2.0)
+    assert pace_of_share([1.01, 1.01], 1.0) == Pace()  # by two clocks that differ a little
+    monkeypatch.setattr(module, "cores", lambda: 4)
+    monkeypatch.setattr(module, "_compute", lambda until: module.MEASURED_S / 4)
+    assert measure_pace() == Pace(4.0, 4.0, 4.0)
+    monkeypatch.undo()
+    began = time.thread_time()
+    given = module._compute(time.perf_counter() + 0.2)
+    assert 0 < given <= time.thread_time() - began

@@ -43,7 +43,6 @@ from assay.config import STARTER_MODEL
 from assay.errors import AssayError, UsageError
 from assay.interpreter import keep_folder_off_paths
 from assay.interrupt import heard
-from assay.progress import Progress
 from assay.store.files import is_full
 
 INTERRUPTED = 130
@@ -217,6 +216,7 @@ def compare(
     from assay import project
     from assay.compare.report.terminal import print_result
     from assay.project.forecast import Forecast, measure_pace
+    from assay.project.project import Comparison
 
     outside: dict[str, Path] = {}
     for item in predictions or ():
@@ -226,13 +226,14 @@ def compare(
         outside[name] = Path(file)
     terminal = Terminal()
     opened = project.open(folder)
-    progress: Progress = terminal
-    if not json:
-        estimate = opened.estimate(pace=measure_pace())
+    estimate = None if json else opened.estimate(pace=measure_pace())
+    if estimate is not None:
         print_estimate(estimate)
-        progress = Forecast(terminal, estimate)
-    comparison = ask_consent(
-        lambda agreed: opened.compare(
+
+    def act(agreed: list[str]) -> Comparison:
+        # Its clock starts here: the time that somebody thinks about consent is not work.
+        progress = terminal if estimate is None else Forecast(terminal, estimate)
+        return opened.compare(
             predictions=outside,
             agents=agent or (),
             reason=reason,
@@ -240,9 +241,9 @@ def compare(
             redact=redact,
             consent=agreed,
             progress=progress,
-        ),
-        consent,
-    )
+        )
+
+    comparison = ask_consent(act, consent)
     if json:
         print(comparison.result.model_dump_json(indent=2))
         return
@@ -288,11 +289,11 @@ def demo(
     from assay import project
     from assay.cli.output import print_next_steps
     from assay.compare.report.terminal import print_result
-    from assay.project.forecast import Forecast, measure_pace
+    from assay.project.forecast import Forecast
 
     terminal = Terminal()
     results, reports = [], []
-    jobs = project.DemoJobs(folder, measure_pace(), terminal)
+    jobs = project.DemoJobs(folder, terminal)
     for opened in jobs:
         estimate = opened.estimate(pace=jobs.pace)
         if not json:

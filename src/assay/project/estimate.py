@@ -87,12 +87,20 @@ class Stage:
     Attributes:
         doing: as `assay.progress.begin_stage` is told.
         candidate: or what else the time is for.
+        training_seconds: of one training of the model, of which there may be several (seeds).
     """
 
     doing: str
     candidate: str
     work: Work
     seconds: float
+    training_seconds: float = 0.0
+
+    def slow(self, factor: float) -> Stage:
+        """The stage where everything takes so many times as long."""
+        return replace(
+            self, seconds=factor * self.seconds, training_seconds=factor * self.training_seconds
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +143,7 @@ def estimate(
     workloads = {name: specs()[name].estimate(config, sizes) for name in names}
     pace = pace or Pace()
     stages = tuple(
-        replace(stage, seconds=pace.of(stage.work) * stage.seconds)
+        stage.slow(pace.of(stage.work))
         for stage in _stages(workloads, config, sizes, scale)
         if stage.seconds
     )
@@ -221,7 +229,8 @@ def _stages(
             one = replace(one, embedded=0)
         embedded.add(one.embedded)
         work: Work = "training" if one.trained else _answering(one)
-        yield Stage("build", name, work, _building(one, config, sizes, scale))
+        seconds = _building(one, config, sizes, scale)
+        yield Stage("build", name, work, seconds, _training(one, config, sizes, scale))
     for name, one in workloads.items():
         yield Stage("speed", name, _answering(one), _speed(one, sizes, scale))
     for name, one in workloads.items():
@@ -265,6 +274,13 @@ def _annotating(model: str, config: Config, sizes: Sizes, scale: float) -> float
     return _answers(sizes, 0.0, unshown_answer_tokens(config, sizes), scale, rows)
 
 
+def _training(workload: Workload, config: Config, sizes: Sizes, scale: float) -> float:
+    """Seconds of one training of the model, 0 where none is trained."""
+    if not workload.trained:
+        return 0.0
+    return workload.trained * training_seconds(config, sizes, sizes.train, scale)
+
+
 def _building(workload: Workload, config: Config, sizes: Sizes, scale: float) -> float:
     seconds = workload.embedded / EMBED_TEXTS_PER_S
     if workload.answered_by == "classifier":
@@ -273,8 +289,7 @@ def _building(workload: Workload, config: Config, sizes: Sizes, scale: float) ->
         return sizes.validation * REMOTE_SECONDS
     seeds = 1
     if workload.trained:
-        each = workload.trained * training_seconds(config, sizes, sizes.train, scale)
-        each += 2 * LOAD_SECONDS * scale
+        each = _training(workload, config, sizes, scale) + 2 * LOAD_SECONDS * scale
         seeds = config.fine_tune.seed_count(each)
         seconds += seeds * each
     if workload.searched:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,14 +33,18 @@ if TYPE_CHECKING:
     from assay.project.project import Project
 
 WRONG_BY = 1.3
-"""A forecast that is wrong by this factor is corrected aloud."""
+"""A forecast that is wrong by this factor is corrected: a line is printed."""
 WORTH_SAYING_S = 15.0
 """A correction by fewer seconds is not worth a line."""
-HEARD_S = 10.0
+SETTLING_S = 10.0
 """Nothing is corrected earlier: what an earlier run did is passed through in this time."""
-BELIEVED = 0.1
+PRIOR_SHARE = 0.1
 """What was told counts like so much of the whole that took as long as told: one short stage, beside
 work that comes and goes, says little."""
+TIMED_STEPS = 3
+"""Steps of a training that say how long the rest of it takes; fewer differ too much."""
+KEPT_S = 0.05
+"""What a task reports sooner than this was done by an earlier run: no model answers so fast."""
 MEASURED_S = 1.0
 MEASURED_STEPS = 4
 """Steps of a training that are made to be timed, the first of them untimed."""
@@ -56,8 +60,17 @@ def measure_pace() -> Pace:
     """
     count = cores()
     with ThreadPoolExecutor(count) as threads:
-        given = sum(threads.map(_compute, [time.perf_counter() + MEASURED_S] * count))
-    factor = max(1.0, count * MEASURED_S / given)
+        given = list(threads.map(_compute, [time.perf_counter() + MEASURED_S] * count))
+    return pace_of_share(given, MEASURED_S)
+
+
+def pace_of_share(given: Sequence[float], seconds: float) -> Pace:
+    """The pace of a process whose threads were given so much processor time each.
+
+    Args:
+        seconds: by the clock on the wall, the same for each thread.
+    """
+    factor = max(1.0, len(given) * seconds / sum(given))
     return Pace(factor, factor, factor)
 
 
@@ -122,7 +135,8 @@ class Forecast:
         self._said = told.seconds
         self._present: Stage | None = told.stages[0]
         self._ahead = told.stages[1:]
-        self._rest_of_training: float | None = None
+        self._trainings = _Trainings()
+        self._is_partly_kept = False
         self._taken: dict[Work, float] = {}
         self._expected: dict[Work, float] = {}
 
@@ -130,7 +144,12 @@ class Forecast:
     def task(self, label: str, total: float | None, unit: str) -> Iterator[Task]:
         """The task of `inner`; its steps are looked at."""
         with self._inner.task(label, total, unit) as task:
-            yield _Watched(self, task, label, total)
+            tracked = _TrackedTask(self, task, label, total)
+            try:
+                yield tracked
+                tracked.end()
+            finally:
+                self._trainings.running = None
 
     def say(self, line: str) -> None:
         """Print a line, as `inner` does."""
@@ -140,27 +159,46 @@ class Forecast:
         """Learn from the stage that ends; another begins."""
         now, ended = self._clock(), self._present
         took = now - self._stage_began
-        # What a model did in an earlier run ends at once, and says nothing of how fast this one is.
-        kept = ended is not None and ended.work != "other" and took < AT_ONCE_S
-        if ended is not None and ended.doing != "start" and not kept:
+        if ended is not None and ended.doing != "start" and not self._was_kept(ended, took):
             self._taken[ended.work] = self._taken.get(ended.work, 0.0) + took
             self._expected[ended.work] = self._expected.get(ended.work, 0.0) + ended.seconds
         self._enter(doing, candidate)
-        self._stage_began, self._rest_of_training = now, None
+        self._stage_began, self._trainings, self._is_partly_kept = now, _Trainings(), False
         self.consider()
+
+    def _was_kept(self, ended: Stage, took: float) -> bool:
+        """Whether some of it was done by an earlier run, so that it says nothing of how fast this
+        one is."""
+        return self._is_partly_kept or (ended.work != "other" and took < AT_ONCE_S)
 
     def now(self) -> float:
         """The clock's time in seconds."""
         return self._clock()
 
-    def train(self, done: float, total: float, seconds: float) -> None:
+    def note_first(self, after: float, share_of_training: float | None) -> None:
+        """A task reports for the first time that something of it is done.
+
+        Args:
+            after: seconds since it began.
+            share_of_training: that is done, where it is a training: it begins by saying so.
+        """
+        if share_of_training is not None:
+            self._trainings.kept += share_of_training
+            self._is_partly_kept = True
+        elif after < KEPT_S and self._present is not None and self._present.work != "other":
+            self._is_partly_kept = True
+
+    def train(self, steps: _Steps, *, ended: bool = False) -> None:
         """So many steps of a training took so long."""
-        self._rest_of_training = (total - done) * seconds / done
+        if ended:
+            self._trainings.ended.append(steps)
+        else:
+            self._trainings.running = steps
 
     def consider(self) -> None:
         """Correct what was said, if it is wrong by much."""
         now = self._clock()
-        if now - self._began < HEARD_S:
+        if now - self._began < SETTLING_S:
             return
         left = self._left(now)
         total = now - self._began + left
@@ -192,17 +230,19 @@ class Forecast:
             kinds = ["training", "answers"]
         expected = sum(self._expected.get(kind, 0.0) for kind in kinds)
         taken = sum(self._taken.get(kind, 0.0) for kind in kinds)
-        believed = BELIEVED * self._told.seconds
-        return (taken + believed) / (expected + believed)
+        prior = PRIOR_SHARE * self._told.seconds
+        return (taken + prior) / (expected + prior)
 
     def _left(self, now: float) -> float:
         rest = sum(one.seconds * self._factor(one.work) for one in self._ahead)
         if self._present is None:
             return rest
-        if self._rest_of_training is not None:
-            return rest + self._rest_of_training
-        expected = self._present.seconds * self._factor(self._present.work)
-        return rest + max(0.0, expected - (now - self._stage_began))
+        # A stage may hold several trainings (seeds), and answers: the steps of one say how fast it
+        # all is, and at the least their own rest is to come.
+        present, each = self._present, self._present.training_seconds
+        factor = self._trainings.factor(each) or self._factor(present.work)
+        expected = factor * (present.seconds - self._trainings.kept * each)
+        return rest + max(expected - (now - self._stage_began), self._trainings.rest())
 
     def _enter(self, doing: str, candidate: str) -> None:
         """Make a stage the present one; those before it are over. None is there for what takes no
@@ -216,24 +256,78 @@ class Forecast:
                 return
 
 
-class _Watched:
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Timed steps of a training: their share of all its steps, what is to come, and seconds."""
+
+    share: float
+    rest: float
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Trainings:
+    """Those of one stage: the steps of each that has ended, and of the one that is running.
+
+    Attributes:
+        kept: share of one training that was done by an earlier run.
+    """
+
+    ended: list[_Steps] = field(default_factory=list)
+    running: _Steps | None = None
+    kept: float = 0.0
+
+    def factor(self, told: float) -> float | None:
+        """How many times as long as told they take; None as long as nothing says so.
+
+        Args:
+            told: seconds of one training; 0 where they are not known.
+        """
+        # One that ended before its last step (patience) was as fast as if it had made them all.
+        share = sum(one.share + one.rest for one in self.ended)
+        seconds = sum(one.seconds for one in self.ended)
+        if self.running is not None:
+            share, seconds = share + self.running.share, seconds + self.running.seconds
+        return seconds / (share * told) if share and told else None
+
+    def rest(self) -> float:
+        """Seconds until the one that is running ends."""
+        now = self.running
+        return 0.0 if now is None else now.rest * now.seconds / now.share
+
+
+class _TrackedTask:
     """A task whose advance lets the forecast be looked at again."""
 
     def __init__(self, forecast: Forecast, task: Task, label: str, total: float | None) -> None:
         self._forecast, self._task = forecast, task
         self._total = total if label == TRAINING else None
-        self._done = 0.0
-        self._first: tuple[float, float] | None = None  # steps that were done, and when
+        self._began, self._done, self._is_first = forecast.now(), 0.0, True
+        self._timed: tuple[float, float] | None = None  # steps that were done, and when
 
     def advance(self, amount: float = 1, **info: object) -> None:
         """Hand it on; of a training, reckon from its steps so far."""
         self._task.advance(amount, **info)
+        now = self._forecast.now()
+        if self._is_first and amount:
+            share = amount / self._total if self._total else None
+            self._forecast.note_first(now - self._began, share)
+        self._is_first = False
         self._done += amount
-        if self._total is not None and amount:
-            now = self._forecast.now()
-            if self._first is None:
-                self._first = self._done, now
-            elif self._done >= self._first[0] + 3:
-                steps, began = self._first
-                self._forecast.train(self._done - steps, self._total - steps, now - began)
+        if self._timed is None and amount:
+            self._timed = self._done, now
+        elif self._timed is not None and self._done >= self._timed[0] + TIMED_STEPS:
+            self._tell(now, ended=False)
         self._forecast.consider()
+
+    def end(self) -> None:
+        """Of a training that is over, reckon from all its steps."""
+        if self._timed is not None and self._done > self._timed[0]:
+            self._tell(self._forecast.now(), ended=True)
+
+    def _tell(self, now: float, *, ended: bool) -> None:
+        if self._total is not None and self._timed is not None:
+            steps, began = self._timed
+            done, rest = self._done - steps, self._total - self._done
+            timed = _Steps(done / self._total, rest / self._total, now - began)
+            self._forecast.train(timed, ended=ended)

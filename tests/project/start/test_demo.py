@@ -11,8 +11,10 @@ from assay import builtin
 from assay.candidates.spec import Sizes
 from assay.config import Config
 from assay.errors import UsageError
+from assay.progress import Silent
 from assay.project import DemoJobs, Project, estimate
 from assay.project.estimate import REFERENCE_FLOPS, Pace
+from assay.project.start import demo
 from assay.project.start.demo import (
     ASKED,
     EFFORTS,
@@ -49,6 +51,19 @@ SIZES = Sizes(
 )
 
 
+SLOW = Pace(50.0, 50.0, 50.0)
+
+
+class Lines(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
 def test_a_faster_machine_is_given_more_and_a_busy_one_less(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -69,7 +84,7 @@ def test_the_second_job_asks_for_the_journey_and_is_cut_to_the_pace(tmp_path: Pa
     assert made.split().holdout == EFFORTS[0].holdout_rows
     records = [json.loads(example.output) for example in made.show("train", 20)]
     assert {tuple(record) for record in records} == {JOURNEY}
-    slow = fit_records(made, Pace(50.0, 50.0, 50.0))
+    slow = fit_records(made, SLOW)
     assert slow.config.data.train_rows == EFFORTS[-1].train_rows
     assert slow.config.data.holdout_rows == EFFORTS[-1].holdout_rows
     # What init wrote beside it still stands, comments and all.
@@ -93,10 +108,57 @@ def test_the_third_job_asks_what_the_handbook_answers(tmp_path: Path) -> None:
     assert open_handbook(tmp_path / "handbook").config == made.config
 
 
+def test_a_job_keeps_the_rows_it_was_made_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped and started again beside other programs, it goes on, and does not train anew."""
+    monkeypatch.setattr(demo, "measure_training", lambda _: Pace().training)
+    monkeypatch.setattr(estimate, "machine_flops", lambda: 100 * REFERENCE_FLOPS)
+    _, records, handbook = DemoJobs(tmp_path, measure=Pace)
+    assert records.config.data.train_rows == EFFORTS[0].train_rows
+    monkeypatch.setattr(demo, "measure_training", lambda _: SLOW.training)
+    monkeypatch.setattr(estimate, "machine_flops", lambda: REFERENCE_FLOPS)
+    _, again, asked = DemoJobs(tmp_path, measure=lambda: SLOW)
+    assert (again.text, asked.text) == (records.text, handbook.text)
+
+
+def test_a_slow_machine_is_told_that_less_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "measure_training", lambda _: SLOW.training)
+    lines = Lines()
+    _, records, handbook = DemoJobs(tmp_path, lines, lambda: SLOW)
+    assert records.config.data.train_rows == EFFORTS[-1].train_rows
+    assert handbook.config.data.holdout_rows == ASKED[-1]
+    assert f"the second job trains on {EFFORTS[-1].train_rows} rows" in "".join(lines.said)
+    assert f"the third job measures on {ASKED[-1]} questions." in "".join(lines.said)
+
+
+@pytest.mark.parametrize(
+    ("measured", "learned", "told"),
+    [
+        ([2.0, 2.0], 3.0, 3.0),  # the load is as it was
+        ([3.0, 1.0], 2.0, 1.0),  # it has stopped
+        ([1.0, 3.0], 2.0, 3.0),  # it has begun
+    ],
+)
+def test_the_load_is_measured_before_each_job(
+    measured: list[float], learned: float, told: float, tmp_path: Path
+) -> None:
+    paces = (Pace(one, one, one) for one in measured)
+    jobs = DemoJobs(tmp_path, measure=lambda: next(paces))
+    rest = iter(jobs)
+    next(rest)
+    assert jobs.pace == Pace(*[measured[0]] * 3)
+    jobs.learn(Pace(*[learned] * 3))
+    jobs.measure_again()
+    assert jobs.pace == Pace(*[pytest.approx(told)] * 3)
+
+
 def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="something else"):
-        DemoJobs(tmp_path, Pace())
+        DemoJobs(tmp_path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["notes.txt"]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from assay import builtin, json_reader
 from assay.agent.texts import edit
@@ -17,8 +17,8 @@ from assay.candidates.spec import Sizes
 from assay.config import CONFIG_FILE, Config
 from assay.errors import UsageError
 from assay.progress import SILENT, Progress
-from assay.project.estimate import Pace, estimate
-from assay.project.forecast import measure_training
+from assay.project.estimate import Pace, Work, estimate
+from assay.project.forecast import measure_pace, measure_training
 from assay.project.project import Project, open
 from assay.project.start.init import Choices, create, draft
 from assay.store.files import write_atomic
@@ -68,35 +68,62 @@ class DemoJobs:
     """The three jobs at `folder`, cheapest first; each is made when the one before it is done with.
 
     Args:
-        pace: of this machine now, as measured; `learn` makes it better.
+        measure: the pace of this machine now, by what share of it this process is given.
+
+    Attributes:
+        pace: what is told of the present job with: as measured before it, and as `learn` says.
 
     Raises:
         UsageError: something else is at `folder`.
     """
 
-    def __init__(self, folder: Path, pace: Pace, progress: Progress = SILENT) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        progress: Progress = SILENT,
+        measure: Callable[[], Pace] = measure_pace,
+    ) -> None:
         ours = {DESKS, RECORDS, HANDBOOK, MESSAGES, JOURNEYS, QUESTIONS}
         if folder.exists() and any(entry.name not in ours for entry in folder.iterdir()):
             raise UsageError(f"{folder} holds something else.", fix="Choose another folder.")
         folder.mkdir(parents=True, exist_ok=True)
-        self.pace, self._folder, self._progress = pace, folder, progress
+        self._folder, self._progress, self._measure = folder, progress, measure
+        self.pace = self._share = Pace()
 
     def __iter__(self) -> Iterator[Project]:
+        self.pace = self._share = self._measure()
         yield open_desks(self._folder / DESKS, self._progress)
+        self.measure_again()
         yield self._records()
+        self.measure_again()
         yield open_handbook(self._folder / HANDBOOK, self._progress, self.pace)
 
     def learn(self, pace: Pace) -> None:
         """The pace that a job had, for what is told of the next."""
         self.pace = pace
 
+    def measure_again(self) -> None:
+        """Turn the pace that a job had into that of the next, beside the load that there is now.
+
+        That of the job itself is taken to be the mean of what was measured before and after it.
+        """
+        before, now = self._share, self._measure()
+        factors = {
+            work: self.pace.of(work) * 2 * now.of(work) / (before.of(work) + now.of(work))
+            for work in get_args(Work)
+        }
+        self.pace, self._share = Pace(**factors), now
+
     def _records(self) -> Project:
-        opened = open_records(self._folder / RECORDS, self._progress)
+        folder = self._folder / RECORDS
+        is_new = not (folder / CONFIG_FILE).exists()
+        opened = open_records(folder, self._progress)
         if opened.openings():
             return opened
         self._progress.say("Measuring how fast a step of training is here.")
         self.pace = replace(self.pace, training=measure_training(opened))
-        return fit_records(opened, self.pace, self._progress)
+        # With other rows, what an earlier run has trained would be trained again.
+        return fit_records(opened, self.pace, self._progress) if is_new else opened
 
 
 def open_desks(folder: Path, progress: Progress = SILENT) -> Project:
@@ -221,7 +248,11 @@ def open_handbook(folder: Path, progress: Progress = SILENT, pace: Pace | None =
         less = replace(sizes, holdout=asked)
         if estimate(opened.config, less, names, 1.0, pace).seconds <= HANDBOOK_S:
             break
-    _change(path, {"data.holdout_rows": asked})
+    if asked != ASKED[0]:
+        progress.say(
+            f"At the speed of this machine now, the third job measures on {asked} questions."
+        )
+        _change(path, {"data.holdout_rows": asked})
     return open(folder)
 
 

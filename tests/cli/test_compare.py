@@ -1,0 +1,46 @@
+"""`assay compare` as a person meets it who is asked something meanwhile."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import typer
+
+from assay import project
+from assay.agent.consent import ConsentError
+from assay.cli import main, options
+from assay.compare.report import terminal
+from assay.project import forecast
+from assay.project.estimate import Estimate, Pace, Stage
+
+TOLD = Estimate((Stage("start", "start", "other", 60.0),), Pace(), 0.0, None, None, 10, 0.1)
+
+
+def test_the_time_that_somebody_thinks_about_consent_is_not_counted_as_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def compare(consent: list[str], progress: Any, **_: object) -> SimpleNamespace:
+        if not consent:
+            raise ConsentError("rows would leave.", provider="acme")
+        with progress.task("answering", 10, "answers") as bar:
+            bar.advance()
+        return SimpleNamespace(result=None, report="report.html")
+
+    now = [0.0]
+
+    def think(*_: object, **__: object) -> bool:
+        now[0] += 600.0
+        return True
+
+    opened = SimpleNamespace(estimate=lambda pace: TOLD, compare=compare)
+    monkeypatch.setattr(project, "open", lambda _: opened)
+    monkeypatch.setattr(forecast, "measure_pace", Pace)
+    monkeypatch.setattr(forecast.Forecast.__init__, "__defaults__", (lambda: now[0],))
+    monkeypatch.setattr(terminal, "print_result", lambda _: None)
+    monkeypatch.setattr(main, "print_estimate", lambda _: None)
+    monkeypatch.setattr(options.sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(typer, "confirm", think)
+    main.compare(json=False)
+    assert "than told" not in capsys.readouterr().err
