@@ -247,10 +247,6 @@ def test_a_run_ends_where_going_on_is_no_use(tmp_path: Path) -> None:
         assert len(report["missing"]) == 3 * 62
         assert (tmp_path / "scope/chat-completions.jsonl").exists()  # other kinds are asked for
         assert sum("jobs/" in one for one in server.requests) < 3 * 40
-        (tmp_path / "mine").mkdir()
-        (tmp_path / "mine/letter.txt").touch()
-        with pytest.raises(UsageError):
-            rescue(access(server), tmp_path / "mine")
     with AccountServer(small_account()).running() as other, pytest.raises(UsageError):
         rescue(access(other), tmp_path / "scope")  # another address
 
@@ -317,9 +313,60 @@ def test_a_full_disk_and_a_damaged_manifest_are_sentences(
         manifest = tmp_path / "out/manifest.jsonl"
         manifest.write_bytes(manifest.read_bytes() + b'{"kind": "ev')  # cut by a killed process
         assert rescue(access(server), tmp_path / "out")["complete"]
-        manifest.write_bytes(b"nonsense\n" + manifest.read_bytes())
-        with pytest.raises(StoreError):
-            rescue(access(server), tmp_path / "out")
+        whole = manifest.read_bytes()
+        number = len(whole.splitlines()) + 1
+        for damaged in (b"nonsense", b'"abc"', b'"base_url"', b"[1]", b'{"kind": 1}', b"7"):
+            manifest.write_bytes(whole + damaged + b"\n")
+            with pytest.raises(StoreError) as told:
+                rescue(access(server), tmp_path / "out")
+            assert f"manifest.jsonl:{number}" in str(told.value.where)
+
+
+def test_folders_of_others_are_left_as_they_are(tmp_path: Path) -> None:
+    first = {"base_url": "https://api.openai.com/v1", "begun_at": "x"}
+    whole = {"version": 1, **first}
+    foreign: list[dict[str, str]] = [
+        {"letter.txt": ""},
+        {".gitignore": "build/\n", "README.txt": "mine", ".git": "x"},
+        {".gitignore": "*\n", "README.txt": "mine"},
+        {".lock": "4711"},
+        {".movie.mkv.abcdefgh.part": "half"},
+        {"manifest.jsonl": ""},
+        {"manifest.jsonl": json.dumps(whole)},  # no line's end
+        {"manifest.jsonl": json.dumps(first) + "\n", ".x.abcdefgh.part": ""},
+        {"manifest.jsonl": json.dumps({**whole, "version": 2}) + "\n"},
+        {"manifest.jsonl": '{"file": "a.jsonl"}\n{"file": "b.jsonl"}'},
+        {"manifest.jsonl": "[" * 100_000},
+    ]
+    with AccountServer(small_account()).running() as server:
+        for number, files in enumerate(foreign):
+            folder = tmp_path / str(number)
+            folder.mkdir(mode=0o755)
+            for name, text in files.items():
+                (folder / name).write_text(text)
+            with pytest.raises(UsageError):
+                rescue(access(server), folder)
+            assert {one.name: one.read_text() for one in folder.iterdir()} == files
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+        assert not server.requests
+
+        own = tmp_path / "own"
+        rescue(access(server), own)
+        about = (own / "README.txt").read_text()
+        begun = tmp_path / "begun"  # killed before the manifest had its first line
+        begun.mkdir()
+        files = {".lock": "", ".gitignore": "*\n", "README.txt": about}
+        for name, text in {**files, ".manifest.jsonl.ab_d3fgh.part": '{"base'}.items():
+            (begun / name).write_text(text)
+        assert rescue(access(server), begun)["complete"]
+        assert not list(begun.glob(".*.part"))
+        kept, dropped = own / "notes/.a.abcdefgh.part", own / "evals/eval_1/.b.abcdefgh.part"
+        kept.parent.mkdir()
+        kept.touch()
+        dropped.touch()
+        rescue(access(server), own)
+        assert kept.exists()  # not where this command writes
+        assert not dropped.exists()
 
 
 PATHS = {

@@ -17,10 +17,9 @@ from typing import Any, Literal
 
 from assay import json_reader
 from assay.errors import StoreError, UsageError
-from assay.rescue.folder import MANIFEST, PART
+from assay.rescue.folder import MANIFEST, PART, VERSION, tidy
 from assay.store.files import said_when_full, write_atomic
 
-VERSION = 1
 Status = Literal["complete", "partial", "failed"]
 
 
@@ -67,10 +66,9 @@ class Manifest:
         self.account: dict[str, Any] = {}
         if self._file.exists():
             self._load()
-            self._rewrite()
 
     def bind(self, base_url: str) -> None:
-        """Say whose folder this is, once.
+        """Say whose folder this is, once, and before anything else is written to it.
 
         Raises:
             UsageError: it is another address's.
@@ -78,13 +76,14 @@ class Manifest:
         known = self.account.get("base_url")
         if known is None:
             self.account = {"version": VERSION, "base_url": base_url, "begun_at": now()}
-            self._rewrite()
         elif known != base_url:
             raise UsageError(
                 f"this folder holds what was fetched from {known}, not from {base_url}.",
                 where=str(self.folder),
                 fix="Name another folder.",
             )
+        self._rewrite()
+        tidy(self.folder)
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
@@ -139,10 +138,14 @@ class Manifest:
         for number, line in enumerate(self._file.read_bytes().split(b"\n")[:-1], start=1):
             try:
                 tree = json_reader.read(line)
+                if not isinstance(tree, dict):
+                    raise TypeError
                 if "base_url" in tree:
                     self.account = tree
                     continue
                 entry = Entry(**{name: value for name, value in tree.items() if name in known})
+                if not (isinstance(entry.kind, str) and isinstance(entry.id, str)):
+                    raise TypeError
             except (ValueError, TypeError):
                 raise StoreError(
                     "this line is damaged.",
