@@ -251,6 +251,34 @@ def test_a_run_ends_where_going_on_is_no_use(tmp_path: Path) -> None:
         rescue(access(other), tmp_path / "scope")  # another address
 
 
+def test_an_endpoint_that_fails_for_good_keeps_nothing_else(tmp_path: Path) -> None:
+    """Evals come first, and may be the first to break."""
+    account = small_account()
+    account.lists["/evals"] += [{"id": f"eval_9{n}", "object": "eval"} for n in range(20)]
+    down: tuple[str, ...] = ("/evals/",)
+
+    def faults(target: str, times: int) -> Fault | None:
+        return error(503, "closed") if target.startswith(down) else None
+
+    with AccountServer(account, faults=faults).running() as server:
+        report = rescue(access(server), tmp_path / "out")
+        assert {one["kind"] for one in report["missing"]} == {"eval runs"}
+        assert len(report["missing"]) == 22
+        assert sum("/runs" in one for one in server.requests) <= 8 * client_module.MOST_ATTEMPTS
+        assert (tmp_path / "out/chat-completions.jsonl").exists()
+        down = ("/evals",)
+        report = rescue(access(server), tmp_path / "closed")
+        assert {one["kind"] for one in report["missing"]} == {"evals"}
+        down = ("/evals/", "/files")  # one part after the other: now nobody waits for the rest
+        with pytest.raises(OutageError):
+            rescue(access(server), tmp_path / "down")
+        assert json.loads((tmp_path / "down/report.json").read_text())["ended_early"]
+        assert not (tmp_path / "down/fine-tuning-jobs.jsonl").exists()
+        down = ()
+        assert rescue(access(server), tmp_path / "down")["complete"] is False
+        assert (tmp_path / "down/fine-tuning-jobs.jsonl").exists()
+
+
 def test_what_is_too_large_is_asked_for_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

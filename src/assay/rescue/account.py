@@ -22,14 +22,13 @@ from assay.rescue.downloads import FILE, WantedFile, fetch_file
 from assay.rescue.folder import as_json, is_usable, rows
 from assay.rescue.lists import AccountList, fetch_list
 from assay.rescue.manifest import Entry, Manifest
+from assay.rescue.patience import Patience
 from assay.store.files import write_atomic
 
 T = TypeVar("T")
 
 AT_ONCE = 4
 """Requests under way at the same time."""
-MOST_REFUSALS = 25
-"""In a row, of things of one kind: a key that may not read these may not read the next."""
 PURPOSES = ("fine-tune", "fine-tune-results", "evals")
 """Of files that are fetched; others only where a job or a run names them."""
 _OLDEST_FIRST = {"order": "asc"}  # what comes into being meanwhile is at the end
@@ -45,6 +44,14 @@ COMPLETIONS = AccountList(
 JOB, RECORD = "fine-tuning job", "file record"
 EVENTS, CHECKPOINTS = "events", "checkpoints"
 RUNS, OUTPUT_ITEMS, MESSAGES = "eval runs", "output items", "messages"
+PARTS = {
+    "models": (MODELS.kind,),
+    "evals": (EVALS.kind, RUNS, OUTPUT_ITEMS),
+    "files": (FILES.kind, FILE, RECORD),
+    "fine-tuning": (JOBS.kind, JOB, EVENTS, CHECKPOINTS),
+    "chat completions": (COMPLETIONS.kind, MESSAGES),
+}
+"""Kinds by the part of the account that they belong to."""
 
 
 def events_of(job: str) -> AccountList:
@@ -84,7 +91,7 @@ class Rescue:
 
     def __init__(self, client: AccountClient, manifest: Manifest, progress: Progress) -> None:
         self._client, self._manifest, self._progress = client, manifest, progress
-        self._refusals = 0
+        self._patience = Patience({kind: part for part, all_ in PARTS.items() for kind in all_})
 
     def run(self) -> None:
         """Fetch all; what cannot be had is in the manifest afterwards.
@@ -112,7 +119,7 @@ class Rescue:
         return read_rows(self._manifest, wanted.kind, wanted.id)
 
     def _account_list(self, wanted: AccountList) -> None:
-        self._refusals = 0
+        self._patience.begin()
         with self._progress.task(f"list of {wanted.kind}", None, "objects") as task:
             self._list(wanted, task.advance)
 
@@ -143,7 +150,7 @@ class Rescue:
     def _at_once(
         self, all_: Sequence[T], fetch: Callable[[T], None], done: Callable[[], None]
     ) -> None:
-        self._refusals = 0
+        self._patience.begin()
         waiting: deque[Future[None]] = deque()
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rescue") as pool:
             try:
@@ -169,18 +176,27 @@ class Rescue:
     def _noting(self, entry: Entry, fetch: Callable[[], T]) -> T | None:
         """Do it; what is refused is written down, beside what is known of it already."""
         try:
-            if self._refusals >= MOST_REFUSALS:
-                raise RefusedError(f"not asked for, after {MOST_REFUSALS} refusals in a row.")
-            found = fetch()
-            self._refusals = 0
-            return found
+            self._patience.check()
         except RefusedError as error:
-            self._refusals += error.status in (401, 403)
-            known = self._manifest.get(entry.kind, entry.id) or replace(entry, path=None)
-            self._manifest.put(
-                replace(known, status="failed", reason=error.reason, http_status=error.status)
-            )
+            self._put_refused(entry, error)
             return None
+        try:
+            found = fetch()
+        except RefusedError as error:
+            self._put_refused(entry, error)
+            if self._patience.refused(entry.kind, error):
+                raise self._client.outage(
+                    f"one part of it after the other fails: {error.reason}"
+                ) from None
+            return None
+        self._patience.answered()
+        return found
+
+    def _put_refused(self, entry: Entry, error: RefusedError) -> None:
+        known = self._manifest.get(entry.kind, entry.id) or replace(entry, path=None)
+        self._manifest.put(
+            replace(known, status="failed", reason=error.reason, http_status=error.status)
+        )
 
     def _ids(self, wanted: AccountList, kind: str) -> Iterator[str]:
         """Ids of a list's objects, each once; one that is no name for a file is written down and

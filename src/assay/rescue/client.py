@@ -42,8 +42,6 @@ LONGEST_PAUSE_S = 900.0
 LONGEST_SPARING_S = 60.0
 """What is waited before a limit is reached, because a reply says that nothing is left of it."""
 REPLY_S, SILENCE_S = 300.0, 60.0
-MOST_FAULTS = 5
-"""In a row: a server that fails for these fails for the next."""
 _SHOWN = 300  # characters of what a server says
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|h|m|s)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -78,6 +76,10 @@ class RefusedError(Exception):
         self.reason, self.status, self.parameter = reason, status, parameter
 
 
+class FailedError(RefusedError):
+    """The server had no usable reply, however often it was asked."""
+
+
 class TooLargeError(RefusedError):
     """A reply with more bytes than are read of one."""
 
@@ -104,13 +106,12 @@ class AccountClient:
         self._lock, self._stopped = Lock(), Event()
         self._active: set[ActiveRequest] = set()
         self._not_before = 0.0
-        self._faults = 0
 
     def json(self, path: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """The JSON of a reply.
 
         Raises:
-            RefusedError: the server has none for us.
+            RefusedError: the server has none for us; a FailedError where it only failed.
             TooLargeError: it is larger than `MOST_JSON`.
             OutageError: the server cannot be reached or asks for a long pause, or the key is wrong.
             ConfigError: the address may not be spoken to.
@@ -155,9 +156,7 @@ class AccountClient:
                 with self._under_way() as active:
                     reply = self._send(path, headers, active)
                     if reply.status == 200:
-                        found = read(reply)
-                        self._faults = 0
-                        return found
+                        return read(reply)
                     raw = _start_of(reply)
                 fault = self._fault(reply, raw)
             except WireError as error:
@@ -169,7 +168,7 @@ class AccountClient:
             if not fault.is_retryable:
                 raise fault.error
             if fault.pause > LONGEST_PAUSE_S:
-                raise self._outage(f"it asks for a pause of {fault.pause / 60:.0f} minutes.")
+                raise self.outage(f"it asks for a pause of {fault.pause / 60:.0f} minutes.")
             if attempt >= MOST_ATTEMPTS:
                 raise self._given_up(fault)
             backoff = min(LONGEST_BACKOFF_S, self._backoff_s * 2 ** (attempt - 1))
@@ -220,7 +219,7 @@ class AccountClient:
         fields = error_fields(raw)
         code = fields.get("code")
         if reply.status == 401 and code in ("invalid_api_key", "account_deactivated"):
-            raise self._outage(f"the key is refused (HTTP 401, {code}).", fix="Check the key.")
+            raise self.outage(f"the key is refused (HTTP 401, {code}).", fix="Check the key.")
         known = refusal(reply.status, {"retry-after": reply.header("retry-after")}, said)
         pause = known.pause or 0.0
         if reply.status == 429 and not pause:
@@ -239,13 +238,13 @@ class AccountClient:
         )
 
     def _given_up(self, fault: _Fault) -> Exception:
-        self._faults += 1
-        if not fault.reached or fault.is_limit or self._faults >= MOST_FAULTS:
-            return self._outage(f"{MOST_ATTEMPTS} attempts failed, the last: {fault.error.reason}")
         reason = f"{MOST_ATTEMPTS} attempts failed, the last: {fault.error.reason}"
-        return RefusedError(reason, fault.error.status)
+        if not fault.reached or fault.is_limit:
+            return self.outage(reason)
+        return FailedError(reason, fault.error.status)
 
-    def _outage(self, what: str, fix: str = "") -> OutageError:
+    def outage(self, what: str, fix: str = "") -> OutageError:
+        """An error that ends the run for now; the next one goes on."""
         return OutageError(
             what,
             where=self.access.provider.base_url,
