@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from openai import OpenAI
-from tests.rescue.server import KEY, AccountServer, Fault, error, small_account
+from tests.rescue.server import KEY, OTHER_KEY, AccountServer, Fault, error, small_account
 from typer.testing import CliRunner
 
 from assay.cli.main import app
@@ -247,8 +247,6 @@ def test_a_run_ends_where_going_on_is_no_use(tmp_path: Path) -> None:
         assert len(report["missing"]) == 3 * 62
         assert (tmp_path / "scope/chat-completions.jsonl").exists()  # other kinds are asked for
         assert sum("jobs/" in one for one in server.requests) < 3 * 40
-    with AccountServer(small_account()).running() as other, pytest.raises(UsageError):
-        rescue(access(other), tmp_path / "scope")  # another address
 
 
 def test_an_endpoint_that_fails_for_good_keeps_nothing_else(tmp_path: Path) -> None:
@@ -395,6 +393,29 @@ def test_folders_of_others_are_left_as_they_are(tmp_path: Path) -> None:
         rescue(access(server), own)
         assert kept.exists()  # not where this command writes
         assert not dropped.exists()
+
+
+def test_a_folder_is_of_one_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with AccountServer(small_account()).running() as server:
+        rescue(access(server), tmp_path / "out")
+        manifest = (tmp_path / "out/manifest.jsonl").read_text()
+        assert KEY not in manifest
+        assert "scrypt" not in (tmp_path / "out/report.json").read_text()
+        before = tree(tmp_path / "out"), len(server.requests)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("OPENAI_PROJECT_ID", "proj_2")
+        for other in (access(server, OTHER_KEY), open_account(server.url, None, tmp_path)):
+            with pytest.raises(UsageError):
+                rescue(other, tmp_path / "out")
+        assert (tree(tmp_path / "out"), len(server.requests)) == before
+        assert (tmp_path / "out/manifest.jsonl").read_text() == manifest
+        renewed = access(server, OTHER_KEY)
+        assert rescue(renewed, tmp_path / "out", same_account=True)["complete"]
+        assert rescue(renewed, tmp_path / "out")["complete"]  # the renewed key is known by now
+        with pytest.raises(UsageError):
+            rescue(access(server), tmp_path / "out")
+    with AccountServer(small_account()).running() as other_server, pytest.raises(UsageError):
+        rescue(access(other_server), tmp_path / "out", same_account=True)  # another address
 
 
 PATHS = {

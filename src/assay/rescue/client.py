@@ -25,10 +25,11 @@ from assay.config import Provider
 from assay.errors import ConfigError, OutageError
 from assay.generate.remote import openai
 from assay.generate.remote.connection import ActiveRequest, Reply, WireError
-from assay.generate.remote.outbound import ProviderClient
+from assay.generate.remote.outbound import ProviderClient, fill_variables
 from assay.generate.remote.redaction import redact
 from assay.generate.remote.wire import error_fields, error_text, refusal
 from assay.log_lines import printable
+from assay.rescue.owner import Owner
 from assay.version import VERSION
 
 T = TypeVar("T")
@@ -60,6 +61,19 @@ class Access:
     provider: Provider
     key: str | None = field(repr=False)
     where: str = "--base-url"
+
+    def owner(self) -> Owner:
+        """Whose account it is, as far as the requests say it.
+
+        Raises:
+            ConfigError: a variable that a header names cannot be used.
+        """
+        given = {name.lower(): value for name, value in self.provider.headers.items()}
+        organization, project = (
+            fill_variables(given[name], self.where) if name in given else None
+            for name in ("openai-organization", "openai-project")
+        )
+        return Owner(self.provider.base_url, self.key, organization, project)
 
 
 class RefusedError(Exception):

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from assay import json_reader
 from assay.errors import StoreError, UsageError
 from assay.rescue.folder import MANIFEST, PART, VERSION, tidy
+from assay.rescue.owner import Owner
 from assay.store.files import said_when_full, write_atomic
 
 Status = Literal["complete", "partial", "failed"]
@@ -67,21 +68,33 @@ class Manifest:
         if self._file.exists():
             self._load()
 
-    def bind(self, base_url: str) -> None:
+    def bind(self, owner: Owner, *, same_account: bool = False) -> None:
         """Say whose folder this is, once, and before anything else is written to it.
 
+        Args:
+            same_account: another key, organisation or project is the same account's all the same.
+
         Raises:
-            UsageError: it is another address's.
+            UsageError: it is another account's.
         """
         known = self.account.get("base_url")
-        if known is None:
-            self.account = {"version": VERSION, "base_url": base_url, "begun_at": now()}
-        elif known != base_url:
+        if known is not None and known != owner.base_url:
             raise UsageError(
-                f"this folder holds what was fetched from {known}, not from {base_url}.",
+                f"this folder holds what was fetched from {known}, not from {owner.base_url}.",
                 where=str(self.folder),
                 fix="Name another folder.",
             )
+        differences = owner.differences(self.account) if known is not None else []
+        if differences and not same_account:
+            raise UsageError(
+                f"this folder may hold another account or project: {'; '.join(differences)}.",
+                where=str(self.folder),
+                fix="Name another folder, one for each project; or, where the key was renewed and "
+                "sees the same project, add --same-account.",
+            )
+        if known is None or differences:
+            begun_at = self.account.get("begun_at", now())
+            self.account = {"version": VERSION, **owner.line(), "begun_at": begun_at}
         self._rewrite()
         tidy(self.folder)
 

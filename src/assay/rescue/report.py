@@ -18,6 +18,7 @@ from assay.rescue.manifest import Entry, Manifest, now
 from assay.store.files import write_atomic
 
 ENDED = ("succeeded", "failed", "cancelled")
+_ACCOUNT = ("base_url", "organization", "project", "begun_at")
 _SHOWN = 200
 """Lines of a table; report.json has all."""
 
@@ -40,7 +41,7 @@ def write_report(manifest: Manifest, ended_early: str | None = None) -> dict[str
     missing = [_missing(entry) for entry in entries if entry.status != "complete"]
     models = list(_fine_tuned(manifest))
     report = {
-        "account": {name: value for name, value in manifest.account.items() if name != "version"},
+        "account": {name: manifest.account.get(name) for name in _ACCOUNT},
         "written_at": now(),
         "complete": not missing and ended_early is None,
         "ended_early": ended_early,
