@@ -22,7 +22,7 @@ from assay.config import Provider
 from assay.errors import OutageError, StoreError, UsageError
 from assay.project.rescue import open_account, rescue
 from assay.rescue import client as client_module
-from assay.rescue import downloads
+from assay.rescue import downloads, lists
 from assay.rescue.client import Access, parse_duration
 from assay.rescue.folder import is_usable, suffix_of
 
@@ -325,6 +325,60 @@ def test_pages_without_end_are_an_end(tmp_path: Path) -> None:
         assert server.asked("/chat/completions/chatcmpl-0/messages") == 1
     assert set(reasons(report)) == {("evals", "")}
     assert read_lines(tmp_path / "out/fine-tuning-jobs.jsonl") == account.lists["/fine_tuning/jobs"]
+
+
+def test_a_list_goes_on_whatever_became_of_its_cursor(tmp_path: Path) -> None:
+    """A server that knows no order, and an object that is deleted between two runs."""
+    account = small_account()
+    path, file = "/chat/completions", tmp_path / "out/chat-completions.jsonl"
+    account.lists[path] = [{"id": f"c-{n}", "n": n} for n in range(250)]
+    stops_at, refused = "c-199", {"error": {"message": "order?", "param": "order", "code": "x"}}
+
+    def faults(target: str, times: int) -> Fault | None:
+        if target.startswith(path + "/"):
+            return Fault(200, b'{"data": []}')
+        if target.startswith(path) and "order=" in target:
+            return Fault(400, json.dumps(refused).encode())
+        if target.startswith(path) and stops_at in target:
+            return error(403, "not now")
+        return None
+
+    with AccountServer(account, faults=faults).running() as server:
+        assert not rescue(access(server), tmp_path / "out")["complete"]
+        part = file.with_name(file.name + ".part")
+        first = part.read_bytes()
+        assert first.count(b"\n") == 200
+        gone = account.lists[path].pop(199)  # the cursor
+        stops_at = "c-99"
+        server.faults = lambda target, times: (
+            error(404, "No such object") if "c-199" in target else faults(target, times)
+        )
+        report = rescue(access(server), tmp_path / "out")  # anew, and not whole
+        assert {one["kind"] for one in report["missing"]} == {"chat completions"}
+        assert part.read_bytes() == first
+        stops_at = "nothing"
+        report = rescue(access(server), tmp_path / "out")
+        assert report["complete"]
+        assert read_lines(file) == [*account.lists[path], gone]  # what was fetched is kept
+        assert "deleted" in next(n["note"] for n in report["notes"] if "chat" in n["kind"])
+        assert not part.exists()
+
+        account.lists[path].append(gone)
+        stops_at = "c-100"  # no deletion: the order alone is refused again
+        account.lists[path][100] = {"id": "c-100"}
+        server.faults = faults
+        account.lists[path] = account.lists[path][1:]
+        assert not rescue(access(server), tmp_path / "again")["complete"]
+        stops_at = "nothing"
+        assert rescue(access(server), tmp_path / "again")["complete"]
+        assert read_lines(tmp_path / "again/chat-completions.jsonl") == account.lists[path]
+
+
+def test_a_list_has_a_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "MOST_OBJECTS", 200)
+    with AccountServer(small_account(items=230)).running() as server:
+        report = rescue(access(server), tmp_path / "out")
+    assert set(reasons(report)) == {("output items", "eval_1/evalrun_1")}
 
 
 def test_a_full_disk_and_a_damaged_manifest_are_sentences(
