@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from assay.cli.main import app
 from assay.config import Provider
-from assay.errors import OutageError, StoreError, UsageError
+from assay.errors import ConfigError, OutageError, StoreError, UsageError
 from assay.project.rescue import open_account, rescue
 from assay.rescue import client as client_module
 from assay.rescue import downloads, lists
@@ -154,7 +154,7 @@ def test_what_cannot_be_had_is_said_and_asked_for_again(tmp_path: Path) -> None:
         if path == "/evals/eval_2/runs":
             return error(503, "down")
         if path == "/fine_tuning/jobs/ftjob-1/checkpoints":
-            return Fault(200, b"<html>", {"Content-Type": "text/html"})
+            return Fault(200, b"<html>", {"Content-Type": f"text/html {KEY}"})
         return None
 
     with AccountServer(account, faults=faults).running() as server:
@@ -162,9 +162,11 @@ def test_what_cannot_be_had_is_said_and_asked_for_again(tmp_path: Path) -> None:
         said = reasons(report)
         assert not report["complete"]
         assert "expired" in said["file", "file-late"]
-        assert KEY[8:] not in str(report)
+        written = (tmp_path / "out/report.md", tmp_path / "out/manifest.jsonl")
+        texts = json.dumps(report) + "".join(one.read_text() for one in written)
+        assert KEY[8:20] not in texts
         assert "Missing scopes" in said["messages", "chatcmpl-1"]
-        assert "\x1b" not in str(said)
+        assert "\x1b" not in "".join(said.values())
         assert "503" in said["eval runs", "eval_2"]
         assert "text/html" in said["checkpoints", "ftjob-1"]
         assert "404" in said["file", "file-gone"]
@@ -226,6 +228,71 @@ def test_limits_are_obeyed_and_faults_repeated(tmp_path: Path) -> None:
     evals, first, second = order.index("/evals"), order.index("/files"), order.index("/files") + 1
     assert at[first] - at[evals] >= 0.6
     assert at[second] - at[first] >= 0.7
+
+
+def test_a_limit_holds_back_all_requests(tmp_path: Path) -> None:
+    """Also those that wait for an earlier limit to end, which a later one has put off."""
+    begun: list[float] = []
+    limits: list[float] = []
+
+    def faults(target: str, times: int) -> Fault | None:
+        begun.append(time.monotonic())
+        for id, wait, pause in (("chatcmpl-0", 0.0, 1.0), ("chatcmpl-1", 0.5, 1.5)):
+            if not times and target.startswith(f"/chat/completions/{id}/"):
+                limits.append(begun[-1] + wait)
+                limited = error(429, "slow down", None, **{"retry-after-ms": f"{pause * 1000:.0f}"})
+                limited.wait = wait
+                return limited
+        return None
+
+    with AccountServer(small_account(completions=30), faults=faults).running() as server:
+        assert rescue(access(server), tmp_path / "out")["complete"]
+    _, second = sorted(limits)
+    assert not [at for at in begun if second + 0.3 < at < second + 1.5]
+
+
+def test_the_key_goes_to_no_other_host(tmp_path: Path) -> None:
+    with AccountServer(small_account()).running() as other:
+        moved = {"Location": f"{other.url}/models"}
+        account = AccountServer(small_account(), faults=lambda *_: Fault(302, b"", moved))
+        with account.running() as server:
+            report = rescue(access(server), tmp_path / "out")
+        assert not other.requests
+    assert all("redirect" in one["reason"] for one in report["missing"])
+    assert report["missing"]
+
+
+def test_what_is_kept_is_not_replaced_by_less(tmp_path: Path) -> None:
+    account = small_account()
+    account.lists["/files"].append({"id": "file-s", "bytes": 10, "purpose": "evals"})
+    account.lists["/fine_tuning/jobs"][1]["validation_file"] = "file-v"
+    account.objects["/files/file-v"] = {"id": "file-v", "bytes": 10}
+    short, hidden = "/files/file-s/content", "/files/file-v/content"
+    account.contents |= {short: b"8 bytes.", hidden: b"8 bytes."}
+    with AccountServer(account).running() as server:
+        for come in (b"8 bytes.", b"", b"9 bytes.."):
+            account.contents |= {short: come, hidden: come}
+            report = rescue(access(server), tmp_path / "out")
+            assert len(report["missing"]) == 2
+            kept = [(tmp_path / "out/files" / id).read_bytes() for id in ("file-s", "file-v")]
+            assert kept == [come or b"8 bytes."] * 2
+            by_id = {one["id"]: one for one in report["missing"]}
+            assert by_id["file-v"]["path"] == "files/file-v"
+        del account.objects["/files/file-v"]
+        account.contents |= {short: b"10 bytes..", hidden: b"10 bytes.."}
+        assert rescue(access(server), tmp_path / "out")["complete"]
+        assert server.asked("/files/file-v") == 1  # its record was complete
+        (tmp_path / "out/files/file-v").unlink()
+        (tmp_path / "out/files/file-v.record.json").unlink()
+        report = rescue(access(server), tmp_path / "out")
+        by_id = {one["id"]: one for one in report["missing"] if one["kind"] == "file"}
+        assert by_id["file-v"]["path"] == "files/file-v"  # what is known of it is kept
+    account.lists["/evals"].append({"id": "../y"})
+    with AccountServer(account).running() as server:
+        account.objects["/files/file-v"] = {"id": "file-v", "bytes": 10}
+        report = rescue(access(server), tmp_path / "odd")
+        assert len(report["missing"]) == 1
+        assert not any("same command" in step for step in report["next"])  # it would not help
 
 
 def test_a_run_ends_where_going_on_is_no_use(tmp_path: Path) -> None:
@@ -531,7 +598,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = CliRunner().invoke
     with AccountServer(small_account()).running() as server:
         here = [*asked, "--base-url", server.url]
-        assert isinstance(run(app, [*here, "--yes"]).exception, Exception)  # no key
+        assert isinstance(run(app, [*here, "--yes"]).exception, ConfigError)  # no key
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         refused = run(app, here)
         assert isinstance(refused.exception, UsageError)  # nobody has agreed
@@ -546,6 +613,15 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         missing = run(app, ["rescue", "openai", "--to", "other", "--yes", "--base-url", server.url])
         assert missing.exit_code == 1
         assert "evals" in missing.stdout
+        monkeypatch.setenv("OPENAI_ORG_ID", "org\nx")
+        with pytest.raises(ConfigError) as told:
+            rescue(open_account(server.url, None, tmp_path), tmp_path / "line")
+        assert "https" not in str(told.value.fix)  # nothing is wrong with the address
+        assert not (tmp_path / "line").exists()
+        with pytest.raises(ConfigError) as told:
+            url = server.url.replace("127.0.0.1", "[::1]")
+            rescue(Access("openai", Provider(base_url=url), KEY), tmp_path / "inside")
+        assert "--provider" in str(told.value.fix)
     for address in ("http://example.com/v1", "ftp://x", "https://user:pw@example.com/v1"):
         with pytest.raises(UsageError):
             open_account(address, None, tmp_path)

@@ -53,7 +53,7 @@ def openai(
     """Fetch fine-tuning jobs, evals, stored completions and their files from OpenAI.
 
     The key is read from OPENAI_API_KEY, or is that of --provider. Only GET requests are sent. The
-    exit code is 1 if anything could not be had; the same command then asks for that alone.
+    exit code is 1 if anything was not fetched; the same command then asks for that alone.
     """
     from assay.project import rescue
 
@@ -102,7 +102,7 @@ def _print_report(report: dict[str, Any], to: Path) -> None:
         console.print(escape(line), soft_wrap=True)
     missing = report["missing"]
     if missing:
-        console.print(f"{len(missing)} parts could not be had:")
+        console.print(f"{len(missing)} parts were not fetched:")
     for one in missing[:_SHOWN]:
         line = f"  {one['kind']} {shorten(one['id'], 60)}: {one['reason']}"
         console.print(escape(printable(line)), soft_wrap=True)

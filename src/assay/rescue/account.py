@@ -11,11 +11,13 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
+from assay import json_reader
 from assay.progress import Progress
 from assay.rescue.client import AccountClient, RefusedError
 from assay.rescue.downloads import FILE, WantedFile, fetch_file
@@ -31,6 +33,7 @@ AT_ONCE = 4
 """Requests under way at the same time."""
 PURPOSES = ("fine-tune", "fine-tune-results", "evals")
 """Of files that are fetched; others only where a job or a run names them."""
+UNUSABLE_ID = "its id is not one that may be part of a path, so it was not asked for."
 _OLDEST_FIRST = {"order": "asc"}  # what comes into being meanwhile is at the end
 
 MODELS = AccountList("models", "", "models.jsonl", "/models", is_paged=False)
@@ -218,8 +221,7 @@ class Rescue:
     def _refuse_id(self, kind: str, within: str, id: Any) -> None:
         shown = f"{within}/{self._client.clean(ascii(id)[:200])}".lstrip("/")
         if self._manifest.get(kind, shown) is None:
-            reason = "its id is not one that may be part of a path, so it was not asked for."
-            self._manifest.put(Entry(kind, shown, None, "failed", reason=reason))
+            self._manifest.put(Entry(kind, shown, None, "failed", reason=UNUSABLE_ID))
 
     def _runs(self) -> Iterator[tuple[str, str]]:
         for eval_id in self._ids(EVALS, RUNS):
@@ -264,18 +266,28 @@ class Rescue:
 
     def _file(self, wanted: WantedFile, on_bytes: Callable[[int], None]) -> None:
         if not wanted.record:  # named by a job or a run, and on no list
-            entry = Entry(RECORD, wanted.id, f"files/{wanted.id}.record.json", "complete")
-            record = self._record(entry, f"/files/{wanted.id}")
+            record = self._file_record(wanted.id)
             if record is None:
-                refused = self._manifest.get(RECORD, wanted.id)
-                reason = None if refused is None else refused.reason
-                status = None if refused is None else refused.http_status
-                entry = Entry(FILE, wanted.id, None, "failed", reason=reason, http_status=status)
-                self._manifest.put(entry)
                 return
             wanted = WantedFile(wanted.id, record)
         fetch = partial(fetch_file, self._client, self._manifest, wanted, on_bytes)
         self._noting(Entry(FILE, wanted.id, wanted.path, "partial"), fetch)
+
+    def _file_record(self, id: str) -> dict[str, Any] | None:
+        """Of a file that no list has; None: it cannot be had, which is written down."""
+        entry = Entry(RECORD, id, f"files/{id}.record.json", "complete")
+        if self._manifest.is_complete(RECORD, id):
+            with suppress(ValueError):
+                known = json_reader.read((self._manifest.folder / str(entry.path)).read_bytes())
+                if isinstance(known, dict):
+                    return known
+        record = self._record(entry, f"/files/{id}")
+        refused = self._manifest.get(RECORD, id)
+        if record is None and refused is not None:
+            known = self._manifest.get(FILE, id) or Entry(FILE, id, None, "failed")
+            why = {"reason": refused.reason, "http_status": refused.http_status}
+            self._manifest.put(replace(known, status="failed", **why))
+        return record
 
     def _wanted_files(self) -> Iterator[WantedFile]:
         """Files by purpose, and those that jobs and runs name."""

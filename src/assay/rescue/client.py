@@ -43,6 +43,9 @@ LONGEST_PAUSE_S = 900.0
 LONGEST_SPARING_S = 60.0
 """What is waited before a limit is reached, because a reply says that nothing is left of it."""
 REPLY_S, SILENCE_S = 300.0, 60.0
+"""Until the head of a reply is there; then only silence is limited: a line may be slow."""
+PATIENCE_S, LEAST_RATE = 600.0, 1024
+"""After so long, fewer bytes a second on average are none."""
 _SHOWN = 300  # characters of what a server says
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|h|m|s)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -70,7 +73,7 @@ class Access:
         """
         given = {name.lower(): value for name, value in self.provider.headers.items()}
         organization, project = (
-            fill_variables(given[name], self.where) if name in given else None
+            fill_variables(given[name], f"the header {name}") if name in given else None
             for name in ("openai-organization", "openai-project")
         )
         return Owner(self.provider.base_url, self.key, organization, project)
@@ -132,7 +135,7 @@ class AccountClient:
             StoppedError: somebody has called `stop`.
         """
         target = f"{path}?{urlencode(parameters)}" if parameters else path
-        return self._ask(target, "application/json", _read_json)
+        return self._ask(target, "application/json", self._read_json)
 
     def stream(self, path: str, read: Callable[[Reply], T]) -> T:
         """What `read` makes of a reply of status 200; raises as `json` does.
@@ -161,11 +164,22 @@ class AccountClient:
         line = printable(" ".join(text.split()))
         return line if len(line) <= _SHOWN else f"{line[:_SHOWN]} ..."
 
+    def _read_json(self, reply: Reply) -> Any:
+        raw = b"".join(parts_of(reply))
+        try:
+            return json_reader.read(raw)
+        except ValueError:
+            kind = reply.header("content-type").partition(";")[0].strip()
+            if kind in ("", "application/json"):
+                raise WireError("the reply is cut, not JSON, or nested too deep") from None
+            shown = self.clean(kind)[:100]
+            raise RefusedError(f"it answers with {shown}, not JSON.", 200) from None
+
     def _ask(self, path: str, accepted: str, read: Callable[[Reply], T]) -> T:
         headers = {**self._headers, "Accept": accepted}
         attempt = 0
         while True:
-            self._wait(max(0.0, self._not_before - time.monotonic()))
+            self._wait_for_limits()
             try:
                 with self._under_way() as active:
                     reply = self._send(path, headers, active)
@@ -188,7 +202,7 @@ class AccountClient:
             backoff = min(LONGEST_BACKOFF_S, self._backoff_s * 2 ** (attempt - 1))
             pause = max(fault.pause, backoff * random.uniform(0.5, 1.0))
             if fault.is_limit:  # whoever asks meanwhile would only be refused, too
-                self._not_before = max(self._not_before, time.monotonic() + pause)
+                self._hold(pause)
             self._wait(pause)
 
     def _send(self, path: str, headers: Mapping[str, str], active: ActiveRequest) -> Reply:
@@ -197,7 +211,7 @@ class AccountClient:
                 path, None, headers, within_s=REPLY_S, on_connection=active.use
             )
         except ConfigError as error:
-            if self.access.where != "--base-url":
+            if self.access.where != "--base-url" or not str(error.where).endswith(".base_url"):
                 raise
             raise ConfigError(
                 error.what,
@@ -210,8 +224,7 @@ class AccountClient:
         if reply.status == 200:
             spare = _reset_s(reply, only_spent=True)
             if spare:
-                until = time.monotonic() + min(spare, LONGEST_SPARING_S)
-                self._not_before = max(self._not_before, until)
+                self._hold(min(spare, LONGEST_SPARING_S))
         return reply
 
     @contextmanager
@@ -265,6 +278,20 @@ class AccountClient:
             fix=f"{fix} What was fetched is kept; the same command goes on.".strip(),
         )
 
+    def _hold(self, seconds: float) -> None:
+        """No request is begun for so long."""
+        with self._lock:
+            self._not_before = max(self._not_before, time.monotonic() + seconds)
+
+    def _wait_for_limits(self) -> None:
+        """Until no request is held back any more, which another reply may put off meanwhile."""
+        while True:
+            with self._lock:
+                left = self._not_before - time.monotonic()
+            self._wait(max(0.0, left))
+            if left <= 0:
+                return
+
     def _wait(self, seconds: float) -> None:
         self._stopped.wait(seconds)
         self._check_stopped()
@@ -295,15 +322,16 @@ class _Fault:
     reached: bool = True
 
 
-def _read_json(reply: Reply) -> Any:
-    raw = reply.read()
-    try:
-        return json_reader.read(raw)
-    except ValueError:
-        kind = reply.header("content-type").partition(";")[0].strip()
-        if kind in ("", "application/json"):
-            raise WireError("the reply is cut, not JSON, or nested too deep") from None
-        raise RefusedError(f"it answers with {printable(kind)[:50]}, not JSON.", 200) from None
+def parts_of(reply: Reply) -> Iterator[bytes]:
+    """A body as it comes, however long that takes; a WireError where it hardly comes."""
+    come, began = 0, time.monotonic()
+    reply.limit_silence(SILENCE_S)
+    for part in reply.chunks():
+        come += len(part)
+        yield part
+        seconds = time.monotonic() - began
+        if seconds > PATIENCE_S and come < LEAST_RATE * seconds:
+            raise WireError(f"{come} bytes in {seconds:.0f} s are too few")
 
 
 def _start_of(reply: Reply) -> bytes:

@@ -35,7 +35,7 @@ class Entry:
         count: objects of a list.
         after: the id behind which a list that is not whole goes on; None: at its start.
         is_read: all of a list is there, though not yet under its name.
-        reason: why it could not be had.
+        reason: why it was not fetched.
         note: what is unusual about it.
     """
 
