@@ -281,12 +281,11 @@ class Rescue:
                 known = json_reader.read((self._manifest.folder / str(entry.path)).read_bytes())
                 if isinstance(known, dict):
                     return known
-        record = self._record(entry, f"/files/{id}")
+        record: dict[str, Any] | None = self._record(entry, f"/files/{id}")
         refused = self._manifest.get(RECORD, id)
         if record is None and refused is not None:
-            known = self._manifest.get(FILE, id) or Entry(FILE, id, None, "failed")
-            why = {"reason": refused.reason, "http_status": refused.http_status}
-            self._manifest.put(replace(known, status="failed", **why))
+            why = RefusedError(str(refused.reason), refused.http_status)
+            self._put_refused(Entry(FILE, id, None, "failed"), why)
         return record
 
     def _wanted_files(self) -> Iterator[WantedFile]:
