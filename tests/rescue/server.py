@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+OTHER_KEY = "sk-proj-other5e2b7f00ofAnotherProject00"
 KEY = "sk-proj-canary7f3e9a1cdoNotPrint0000"
 MOST = 100
 
@@ -279,7 +280,7 @@ class AccountServer:
         return {"object": "list", "data": page, "has_more": start + limit < len(items), **ends}
 
     def _reply(self, target: str, authorization: str, times: int) -> Fault:
-        if authorization != f"Bearer {KEY}":
+        if authorization not in (f"Bearer {KEY}", f"Bearer {OTHER_KEY}"):
             return error(401, f"Incorrect API key provided: {authorization}", "invalid_api_key")
         fault = self.faults(target, times)
         if fault is not None and fault.body is not None:

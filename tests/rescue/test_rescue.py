@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 from openai import OpenAI
-from tests.rescue.server import KEY, AccountServer, Fault, error, small_account
+from tests.rescue.server import KEY, OTHER_KEY, AccountServer, Fault, error, small_account
 from typer.testing import CliRunner
 
 from assay.cli.main import app
 from assay.config import Provider
-from assay.errors import OutageError, StoreError, UsageError
+from assay.errors import ConfigError, OutageError, StoreError, UsageError
 from assay.project.rescue import open_account, rescue
 from assay.rescue import client as client_module
-from assay.rescue import downloads
+from assay.rescue import downloads, lists
 from assay.rescue.client import Access, parse_duration
 from assay.rescue.folder import is_usable, suffix_of
 
@@ -154,7 +154,7 @@ def test_what_cannot_be_had_is_said_and_asked_for_again(tmp_path: Path) -> None:
         if path == "/evals/eval_2/runs":
             return error(503, "down")
         if path == "/fine_tuning/jobs/ftjob-1/checkpoints":
-            return Fault(200, b"<html>", {"Content-Type": "text/html"})
+            return Fault(200, b"<html>", {"Content-Type": f"text/html {KEY}"})
         return None
 
     with AccountServer(account, faults=faults).running() as server:
@@ -162,9 +162,11 @@ def test_what_cannot_be_had_is_said_and_asked_for_again(tmp_path: Path) -> None:
         said = reasons(report)
         assert not report["complete"]
         assert "expired" in said["file", "file-late"]
-        assert KEY[8:] not in str(report)
+        written = (tmp_path / "out/report.md", tmp_path / "out/manifest.jsonl")
+        texts = json.dumps(report) + "".join(one.read_text() for one in written)
+        assert KEY[8:20] not in texts
         assert "Missing scopes" in said["messages", "chatcmpl-1"]
-        assert "\x1b" not in str(said)
+        assert "\x1b" not in "".join(said.values())
         assert "503" in said["eval runs", "eval_2"]
         assert "text/html" in said["checkpoints", "ftjob-1"]
         assert "404" in said["file", "file-gone"]
@@ -228,6 +230,71 @@ def test_limits_are_obeyed_and_faults_repeated(tmp_path: Path) -> None:
     assert at[second] - at[first] >= 0.7
 
 
+def test_a_limit_holds_back_all_requests(tmp_path: Path) -> None:
+    """Also those that wait for an earlier limit to end, which a later one has put off."""
+    begun: list[float] = []
+    limits: list[float] = []
+
+    def faults(target: str, times: int) -> Fault | None:
+        begun.append(time.monotonic())
+        for id, wait, pause in (("chatcmpl-0", 0.0, 1.0), ("chatcmpl-1", 0.5, 1.5)):
+            if not times and target.startswith(f"/chat/completions/{id}/"):
+                limits.append(begun[-1] + wait)
+                limited = error(429, "slow down", None, **{"retry-after-ms": f"{pause * 1000:.0f}"})
+                limited.wait = wait
+                return limited
+        return None
+
+    with AccountServer(small_account(completions=30), faults=faults).running() as server:
+        assert rescue(access(server), tmp_path / "out")["complete"]
+    _, second = sorted(limits)
+    assert not [at for at in begun if second + 0.3 < at < second + 1.5]
+
+
+def test_the_key_goes_to_no_other_host(tmp_path: Path) -> None:
+    with AccountServer(small_account()).running() as other:
+        moved = {"Location": f"{other.url}/models"}
+        account = AccountServer(small_account(), faults=lambda *_: Fault(302, b"", moved))
+        with account.running() as server:
+            report = rescue(access(server), tmp_path / "out")
+        assert not other.requests
+    assert all("redirect" in one["reason"] for one in report["missing"])
+    assert report["missing"]
+
+
+def test_what_is_kept_is_not_replaced_by_less(tmp_path: Path) -> None:
+    account = small_account()
+    account.lists["/files"].append({"id": "file-s", "bytes": 10, "purpose": "evals"})
+    account.lists["/fine_tuning/jobs"][1]["validation_file"] = "file-v"
+    account.objects["/files/file-v"] = {"id": "file-v", "bytes": 10}
+    short, hidden = "/files/file-s/content", "/files/file-v/content"
+    account.contents |= {short: b"8 bytes.", hidden: b"8 bytes."}
+    with AccountServer(account).running() as server:
+        for come in (b"8 bytes.", b"", b"9 bytes.."):
+            account.contents |= {short: come, hidden: come}
+            report = rescue(access(server), tmp_path / "out")
+            assert len(report["missing"]) == 2
+            kept = [(tmp_path / "out/files" / id).read_bytes() for id in ("file-s", "file-v")]
+            assert kept == [come or b"8 bytes."] * 2
+            by_id = {one["id"]: one for one in report["missing"]}
+            assert by_id["file-v"]["path"] == "files/file-v"
+        del account.objects["/files/file-v"]
+        account.contents |= {short: b"10 bytes..", hidden: b"10 bytes.."}
+        assert rescue(access(server), tmp_path / "out")["complete"]
+        assert server.asked("/files/file-v") == 1  # its record was complete
+        (tmp_path / "out/files/file-v").unlink()
+        (tmp_path / "out/files/file-v.record.json").unlink()
+        report = rescue(access(server), tmp_path / "out")
+        by_id = {one["id"]: one for one in report["missing"] if one["kind"] == "file"}
+        assert by_id["file-v"]["path"] == "files/file-v"  # what is known of it is kept
+    account.lists["/evals"].append({"id": "../y"})
+    with AccountServer(account).running() as server:
+        account.objects["/files/file-v"] = {"id": "file-v", "bytes": 10}
+        report = rescue(access(server), tmp_path / "odd")
+        assert len(report["missing"]) == 1
+        assert not any("same command" in step for step in report["next"])  # it would not help
+
+
 def test_a_run_ends_where_going_on_is_no_use(tmp_path: Path) -> None:
     with AccountServer(small_account()).running() as server:
         with pytest.raises(OutageError) as refused:
@@ -247,12 +314,34 @@ def test_a_run_ends_where_going_on_is_no_use(tmp_path: Path) -> None:
         assert len(report["missing"]) == 3 * 62
         assert (tmp_path / "scope/chat-completions.jsonl").exists()  # other kinds are asked for
         assert sum("jobs/" in one for one in server.requests) < 3 * 40
-        (tmp_path / "mine").mkdir()
-        (tmp_path / "mine/letter.txt").touch()
-        with pytest.raises(UsageError):
-            rescue(access(server), tmp_path / "mine")
-    with AccountServer(small_account()).running() as other, pytest.raises(UsageError):
-        rescue(access(other), tmp_path / "scope")  # another address
+
+
+def test_an_endpoint_that_fails_for_good_keeps_nothing_else(tmp_path: Path) -> None:
+    """Evals come first, and may be the first to break."""
+    account = small_account()
+    account.lists["/evals"] += [{"id": f"eval_9{n}", "object": "eval"} for n in range(20)]
+    down: tuple[str, ...] = ("/evals/",)
+
+    def faults(target: str, times: int) -> Fault | None:
+        return error(503, "closed") if target.startswith(down) else None
+
+    with AccountServer(account, faults=faults).running() as server:
+        report = rescue(access(server), tmp_path / "out")
+        assert {one["kind"] for one in report["missing"]} == {"eval runs"}
+        assert len(report["missing"]) == 22
+        assert sum("/runs" in one for one in server.requests) <= 8 * client_module.MOST_ATTEMPTS
+        assert (tmp_path / "out/chat-completions.jsonl").exists()
+        down = ("/evals",)
+        report = rescue(access(server), tmp_path / "closed")
+        assert {one["kind"] for one in report["missing"]} == {"evals"}
+        down = ("/evals/", "/files")  # one part after the other: now nobody waits for the rest
+        with pytest.raises(OutageError):
+            rescue(access(server), tmp_path / "down")
+        assert json.loads((tmp_path / "down/report.json").read_text())["ended_early"]
+        assert not (tmp_path / "down/fine-tuning-jobs.jsonl").exists()
+        down = ()
+        assert rescue(access(server), tmp_path / "down")["complete"] is False
+        assert (tmp_path / "down/fine-tuning-jobs.jsonl").exists()
 
 
 def test_what_is_too_large_is_asked_for_in_parts(
@@ -305,6 +394,60 @@ def test_pages_without_end_are_an_end(tmp_path: Path) -> None:
     assert read_lines(tmp_path / "out/fine-tuning-jobs.jsonl") == account.lists["/fine_tuning/jobs"]
 
 
+def test_a_list_goes_on_whatever_became_of_its_cursor(tmp_path: Path) -> None:
+    """A server that knows no order, and an object that is deleted between two runs."""
+    account = small_account()
+    path, file = "/chat/completions", tmp_path / "out/chat-completions.jsonl"
+    account.lists[path] = [{"id": f"c-{n}", "n": n} for n in range(250)]
+    stops_at, refused = "c-199", {"error": {"message": "order?", "param": "order", "code": "x"}}
+
+    def faults(target: str, times: int) -> Fault | None:
+        if target.startswith(path + "/"):
+            return Fault(200, b'{"data": []}')
+        if target.startswith(path) and "order=" in target:
+            return Fault(400, json.dumps(refused).encode())
+        if target.startswith(path) and stops_at in target:
+            return error(403, "not now")
+        return None
+
+    with AccountServer(account, faults=faults).running() as server:
+        assert not rescue(access(server), tmp_path / "out")["complete"]
+        part = file.with_name(file.name + ".part")
+        first = part.read_bytes()
+        assert first.count(b"\n") == 200
+        gone = account.lists[path].pop(199)  # the cursor
+        stops_at = "c-99"
+        server.faults = lambda target, times: (
+            error(404, "No such object") if "c-199" in target else faults(target, times)
+        )
+        report = rescue(access(server), tmp_path / "out")  # anew, and not whole
+        assert {one["kind"] for one in report["missing"]} == {"chat completions"}
+        assert part.read_bytes() == first
+        stops_at = "nothing"
+        report = rescue(access(server), tmp_path / "out")
+        assert report["complete"]
+        assert read_lines(file) == [*account.lists[path], gone]  # what was fetched is kept
+        assert "deleted" in next(n["note"] for n in report["notes"] if "chat" in n["kind"])
+        assert not part.exists()
+
+        account.lists[path].append(gone)
+        stops_at = "c-100"  # no deletion: the order alone is refused again
+        account.lists[path][100] = {"id": "c-100"}
+        server.faults = faults
+        account.lists[path] = account.lists[path][1:]
+        assert not rescue(access(server), tmp_path / "again")["complete"]
+        stops_at = "nothing"
+        assert rescue(access(server), tmp_path / "again")["complete"]
+        assert read_lines(tmp_path / "again/chat-completions.jsonl") == account.lists[path]
+
+
+def test_a_list_has_a_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "MOST_OBJECTS", 200)
+    with AccountServer(small_account(items=230)).running() as server:
+        report = rescue(access(server), tmp_path / "out")
+    assert set(reasons(report)) == {("output items", "eval_1/evalrun_1")}
+
+
 def test_a_full_disk_and_a_damaged_manifest_are_sentences(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,9 +460,83 @@ def test_a_full_disk_and_a_damaged_manifest_are_sentences(
         manifest = tmp_path / "out/manifest.jsonl"
         manifest.write_bytes(manifest.read_bytes() + b'{"kind": "ev')  # cut by a killed process
         assert rescue(access(server), tmp_path / "out")["complete"]
-        manifest.write_bytes(b"nonsense\n" + manifest.read_bytes())
-        with pytest.raises(StoreError):
+        whole = manifest.read_bytes()
+        number = len(whole.splitlines()) + 1
+        for damaged in (b"nonsense", b'"abc"', b'"base_url"', b"[1]", b'{"kind": 1}', b"7"):
+            manifest.write_bytes(whole + damaged + b"\n")
+            with pytest.raises(StoreError) as told:
+                rescue(access(server), tmp_path / "out")
+            assert f"manifest.jsonl:{number}" in str(told.value.where)
+
+
+def test_folders_of_others_are_left_as_they_are(tmp_path: Path) -> None:
+    first = {"base_url": "https://api.openai.com/v1", "begun_at": "x"}
+    whole = {"version": 1, **first}
+    foreign: list[dict[str, str]] = [
+        {"letter.txt": ""},
+        {".gitignore": "build/\n", "README.txt": "mine", ".git": "x"},
+        {".gitignore": "*\n", "README.txt": "mine"},
+        {".lock": "4711"},
+        {".movie.mkv.abcdefgh.part": "half"},
+        {"manifest.jsonl": ""},
+        {"manifest.jsonl": json.dumps(whole)},  # no line's end
+        {"manifest.jsonl": json.dumps(first) + "\n", ".x.abcdefgh.part": ""},
+        {"manifest.jsonl": json.dumps({**whole, "version": 2}) + "\n"},
+        {"manifest.jsonl": '{"file": "a.jsonl"}\n{"file": "b.jsonl"}'},
+        {"manifest.jsonl": "[" * 100_000},
+    ]
+    with AccountServer(small_account()).running() as server:
+        for number, files in enumerate(foreign):
+            folder = tmp_path / str(number)
+            folder.mkdir(mode=0o755)
+            for name, text in files.items():
+                (folder / name).write_text(text)
+            with pytest.raises(UsageError):
+                rescue(access(server), folder)
+            assert {one.name: one.read_text() for one in folder.iterdir()} == files
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+        assert not server.requests
+
+        own = tmp_path / "own"
+        rescue(access(server), own)
+        about = (own / "README.txt").read_text()
+        begun = tmp_path / "begun"  # killed before the manifest had its first line
+        begun.mkdir()
+        files = {".lock": "", ".gitignore": "*\n", "README.txt": about}
+        for name, text in {**files, ".manifest.jsonl.ab_d3fgh.part": '{"base'}.items():
+            (begun / name).write_text(text)
+        assert rescue(access(server), begun)["complete"]
+        assert not list(begun.glob(".*.part"))
+        kept, dropped = own / "notes/.a.abcdefgh.part", own / "evals/eval_1/.b.abcdefgh.part"
+        kept.parent.mkdir()
+        kept.touch()
+        dropped.touch()
+        rescue(access(server), own)
+        assert kept.exists()  # not where this command writes
+        assert not dropped.exists()
+
+
+def test_a_folder_is_of_one_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with AccountServer(small_account()).running() as server:
+        rescue(access(server), tmp_path / "out")
+        manifest = (tmp_path / "out/manifest.jsonl").read_text()
+        assert KEY not in manifest
+        assert "scrypt" not in (tmp_path / "out/report.json").read_text()
+        before = tree(tmp_path / "out"), len(server.requests)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("OPENAI_PROJECT_ID", "proj_2")
+        for other in (access(server, OTHER_KEY), open_account(server.url, None, tmp_path)):
+            with pytest.raises(UsageError):
+                rescue(other, tmp_path / "out")
+        assert (tree(tmp_path / "out"), len(server.requests)) == before
+        assert (tmp_path / "out/manifest.jsonl").read_text() == manifest
+        renewed = access(server, OTHER_KEY)
+        assert rescue(renewed, tmp_path / "out", same_account=True)["complete"]
+        assert rescue(renewed, tmp_path / "out")["complete"]  # the renewed key is known by now
+        with pytest.raises(UsageError):
             rescue(access(server), tmp_path / "out")
+    with AccountServer(small_account()).running() as other_server, pytest.raises(UsageError):
+        rescue(access(other_server), tmp_path / "out", same_account=True)  # another address
 
 
 PATHS = {
@@ -381,7 +598,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = CliRunner().invoke
     with AccountServer(small_account()).running() as server:
         here = [*asked, "--base-url", server.url]
-        assert isinstance(run(app, [*here, "--yes"]).exception, Exception)  # no key
+        assert isinstance(run(app, [*here, "--yes"]).exception, ConfigError)  # no key
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         refused = run(app, here)
         assert isinstance(refused.exception, UsageError)  # nobody has agreed
@@ -396,6 +613,15 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         missing = run(app, ["rescue", "openai", "--to", "other", "--yes", "--base-url", server.url])
         assert missing.exit_code == 1
         assert "evals" in missing.stdout
+        monkeypatch.setenv("OPENAI_ORG_ID", "org\nx")
+        with pytest.raises(ConfigError) as told:
+            rescue(open_account(server.url, None, tmp_path), tmp_path / "line")
+        assert "https" not in str(told.value.fix)  # nothing is wrong with the address
+        assert not (tmp_path / "line").exists()
+        inside = Access("openai", Provider(base_url="https://127.0.0.1:1/v1"), KEY)
+        with pytest.raises(ConfigError) as told:
+            rescue(inside, tmp_path / "inside")
+        assert "--provider" in str(told.value.fix)
     for address in ("http://example.com/v1", "ftp://x", "https://user:pw@example.com/v1"):
         with pytest.raises(UsageError):
             open_account(address, None, tmp_path)

@@ -41,18 +41,25 @@ def openai(
     ] = None,
     folder: Folder = Path("."),
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
+    same_account: Annotated[
+        bool,
+        typer.Option(
+            "--same-account",
+            help="The folder is of this account, though the key, organisation or project differs.",
+        ),
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Fetch fine-tuning jobs, evals, stored completions and their files from OpenAI.
 
     The key is read from OPENAI_API_KEY, or is that of --provider. Only GET requests are sent. The
-    exit code is 1 if anything could not be had; the same command then asks for that alone.
+    exit code is 1 if anything was not fetched; the same command then asks for that alone.
     """
     from assay.project import rescue
 
     access = rescue.open_account(base_url, provider, folder)
     _ask(access, to, provider, yes)
-    report = rescue.rescue(access, to, Terminal())
+    report = rescue.rescue(access, to, Terminal(), same_account=same_account)
     if json:
         as_json(report)
     else:
@@ -71,7 +78,7 @@ def _ask(access: Access, to: Path, provider: str | None, yes: bool) -> None:
         "  stored chat completions with messages; files for fine-tuning and evals.",
         "Only GET requests are sent: nothing is changed or deleted there and no model is asked.",
         "OpenAI does not charge for them; another server's operator may.",
-        f"The key goes to {access.provider.origin} only, and is neither shown nor written.",
+        f"The key goes to {access.provider.origin} only, and is not shown; a salted hash is kept.",
         "The folder will hold your users' data; only you can read it.",
     ):
         print(printable(line), file=sys.stderr)
@@ -95,7 +102,7 @@ def _print_report(report: dict[str, Any], to: Path) -> None:
         console.print(escape(line), soft_wrap=True)
     missing = report["missing"]
     if missing:
-        console.print(f"{len(missing)} parts could not be had:")
+        console.print(f"{len(missing)} parts were not fetched:")
     for one in missing[:_SHOWN]:
         line = f"  {one['kind']} {shorten(one['id'], 60)}: {one['reason']}"
         console.print(escape(printable(line)), soft_wrap=True)

@@ -62,17 +62,23 @@ def open_account(base_url: str | None, provider: str | None, folder: Path) -> Ac
     return Access(provider, found, key, f"the provider {provider}")
 
 
-def rescue(access: Access, to: Path, progress: Progress = SILENT) -> dict[str, Any]:
+def rescue(
+    access: Access, to: Path, progress: Progress = SILENT, *, same_account: bool = False
+) -> dict[str, Any]:
     """Fetch all of an account that the folder does not hold yet; returns what report.json holds.
+
+    Args:
+        same_account: another key, organisation or project than the folder's sees the same account.
 
     Raises:
         UsageError: the folder holds other files, or another account.
         OutageError: the server cannot be asked any more for now; the same call goes on.
         AssayError: the address may not be spoken to, or the disk is full.
     """
+    owner = access.owner()
     with opened(to) as folder:
         manifest = Manifest(folder)
-        manifest.bind(access.provider.base_url)
+        manifest.bind(owner, same_account=same_account)
         client = AccountClient(access)
         try:
             Rescue(client, manifest, progress).run()

@@ -4,7 +4,9 @@ account.py    what is fetched, in which order
 client.py     one GET request: patience, limits, refusals
 lists.py      lists page by page, into JSONL
 downloads.py  files, compared with what their record says
+patience.py   when a kind, and when everything, is given up
 manifest.py   what is there already: a killed run goes on
+owner.py      whose account it is, the key as a salted hash
 folder.py     names of files, and what makes the folder private
-report.py     what was had, what was not, what to do next
+report.py     what was fetched, what was not, what to do next
 """

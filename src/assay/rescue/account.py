@@ -11,27 +11,29 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
+from assay import json_reader
 from assay.progress import Progress
 from assay.rescue.client import AccountClient, RefusedError
 from assay.rescue.downloads import FILE, WantedFile, fetch_file
 from assay.rescue.folder import as_json, is_usable, rows
 from assay.rescue.lists import AccountList, fetch_list
 from assay.rescue.manifest import Entry, Manifest
+from assay.rescue.patience import Patience
 from assay.store.files import write_atomic
 
 T = TypeVar("T")
 
 AT_ONCE = 4
 """Requests under way at the same time."""
-MOST_REFUSALS = 25
-"""In a row, of things of one kind: a key that may not read these may not read the next."""
 PURPOSES = ("fine-tune", "fine-tune-results", "evals")
 """Of files that are fetched; others only where a job or a run names them."""
+UNUSABLE_ID = "its id is not one that may be part of a path, so it was not asked for."
 _OLDEST_FIRST = {"order": "asc"}  # what comes into being meanwhile is at the end
 
 MODELS = AccountList("models", "", "models.jsonl", "/models", is_paged=False)
@@ -45,6 +47,14 @@ COMPLETIONS = AccountList(
 JOB, RECORD = "fine-tuning job", "file record"
 EVENTS, CHECKPOINTS = "events", "checkpoints"
 RUNS, OUTPUT_ITEMS, MESSAGES = "eval runs", "output items", "messages"
+PARTS = {
+    "models": (MODELS.kind,),
+    "evals": (EVALS.kind, RUNS, OUTPUT_ITEMS),
+    "files": (FILES.kind, FILE, RECORD),
+    "fine-tuning": (JOBS.kind, JOB, EVENTS, CHECKPOINTS),
+    "chat completions": (COMPLETIONS.kind, MESSAGES),
+}
+"""Kinds by the part of the account that they belong to."""
 
 
 def events_of(job: str) -> AccountList:
@@ -84,7 +94,7 @@ class Rescue:
 
     def __init__(self, client: AccountClient, manifest: Manifest, progress: Progress) -> None:
         self._client, self._manifest, self._progress = client, manifest, progress
-        self._refusals = 0
+        self._patience = Patience({kind: part for part, all_ in PARTS.items() for kind in all_})
 
     def run(self) -> None:
         """Fetch all; what cannot be had is in the manifest afterwards.
@@ -112,7 +122,7 @@ class Rescue:
         return read_rows(self._manifest, wanted.kind, wanted.id)
 
     def _account_list(self, wanted: AccountList) -> None:
-        self._refusals = 0
+        self._patience.begin()
         with self._progress.task(f"list of {wanted.kind}", None, "objects") as task:
             self._list(wanted, task.advance)
 
@@ -143,7 +153,7 @@ class Rescue:
     def _at_once(
         self, all_: Sequence[T], fetch: Callable[[T], None], done: Callable[[], None]
     ) -> None:
-        self._refusals = 0
+        self._patience.begin()
         waiting: deque[Future[None]] = deque()
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rescue") as pool:
             try:
@@ -169,18 +179,27 @@ class Rescue:
     def _noting(self, entry: Entry, fetch: Callable[[], T]) -> T | None:
         """Do it; what is refused is written down, beside what is known of it already."""
         try:
-            if self._refusals >= MOST_REFUSALS:
-                raise RefusedError(f"not asked for, after {MOST_REFUSALS} refusals in a row.")
-            found = fetch()
-            self._refusals = 0
-            return found
+            self._patience.check()
         except RefusedError as error:
-            self._refusals += error.status in (401, 403)
-            known = self._manifest.get(entry.kind, entry.id) or replace(entry, path=None)
-            self._manifest.put(
-                replace(known, status="failed", reason=error.reason, http_status=error.status)
-            )
+            self._put_refused(entry, error)
             return None
+        try:
+            found = fetch()
+        except RefusedError as error:
+            self._put_refused(entry, error)
+            if self._patience.refused(entry.kind, error):
+                raise self._client.outage(
+                    f"one part of it after the other fails: {error.reason}"
+                ) from None
+            return None
+        self._patience.answered()
+        return found
+
+    def _put_refused(self, entry: Entry, error: RefusedError) -> None:
+        known = self._manifest.get(entry.kind, entry.id) or replace(entry, path=None)
+        self._manifest.put(
+            replace(known, status="failed", reason=error.reason, http_status=error.status)
+        )
 
     def _ids(self, wanted: AccountList, kind: str) -> Iterator[str]:
         """Ids of a list's objects, each once; one that is no name for a file is written down and
@@ -202,8 +221,7 @@ class Rescue:
     def _refuse_id(self, kind: str, within: str, id: Any) -> None:
         shown = f"{within}/{self._client.clean(ascii(id)[:200])}".lstrip("/")
         if self._manifest.get(kind, shown) is None:
-            reason = "its id is not one that may be part of a path, so it was not asked for."
-            self._manifest.put(Entry(kind, shown, None, "failed", reason=reason))
+            self._manifest.put(Entry(kind, shown, None, "failed", reason=UNUSABLE_ID))
 
     def _runs(self) -> Iterator[tuple[str, str]]:
         for eval_id in self._ids(EVALS, RUNS):
@@ -248,18 +266,27 @@ class Rescue:
 
     def _file(self, wanted: WantedFile, on_bytes: Callable[[int], None]) -> None:
         if not wanted.record:  # named by a job or a run, and on no list
-            entry = Entry(RECORD, wanted.id, f"files/{wanted.id}.record.json", "complete")
-            record = self._record(entry, f"/files/{wanted.id}")
+            record = self._file_record(wanted.id)
             if record is None:
-                refused = self._manifest.get(RECORD, wanted.id)
-                reason = None if refused is None else refused.reason
-                status = None if refused is None else refused.http_status
-                entry = Entry(FILE, wanted.id, None, "failed", reason=reason, http_status=status)
-                self._manifest.put(entry)
                 return
             wanted = WantedFile(wanted.id, record)
         fetch = partial(fetch_file, self._client, self._manifest, wanted, on_bytes)
         self._noting(Entry(FILE, wanted.id, wanted.path, "partial"), fetch)
+
+    def _file_record(self, id: str) -> dict[str, Any] | None:
+        """Of a file that no list has; None: it cannot be had, which is written down."""
+        entry = Entry(RECORD, id, f"files/{id}.record.json", "complete")
+        if self._manifest.is_complete(RECORD, id):
+            with suppress(ValueError):
+                known = json_reader.read((self._manifest.folder / str(entry.path)).read_bytes())
+                if isinstance(known, dict):
+                    return known
+        record: dict[str, Any] | None = self._record(entry, f"/files/{id}")
+        refused = self._manifest.get(RECORD, id)
+        if record is None and refused is not None:
+            why = RefusedError(str(refused.reason), refused.http_status)
+            self._put_refused(Entry(FILE, id, None, "failed"), why)
+        return record
 
     def _wanted_files(self) -> Iterator[WantedFile]:
         """Files by purpose, and those that jobs and runs name."""

@@ -25,10 +25,11 @@ from assay.config import Provider
 from assay.errors import ConfigError, OutageError
 from assay.generate.remote import openai
 from assay.generate.remote.connection import ActiveRequest, Reply, WireError
-from assay.generate.remote.outbound import ProviderClient
+from assay.generate.remote.outbound import ProviderClient, fill_variables
 from assay.generate.remote.redaction import redact
 from assay.generate.remote.wire import error_fields, error_text, refusal
 from assay.log_lines import printable
+from assay.rescue.owner import Owner
 from assay.version import VERSION
 
 T = TypeVar("T")
@@ -42,8 +43,9 @@ LONGEST_PAUSE_S = 900.0
 LONGEST_SPARING_S = 60.0
 """What is waited before a limit is reached, because a reply says that nothing is left of it."""
 REPLY_S, SILENCE_S = 300.0, 60.0
-MOST_FAULTS = 5
-"""In a row: a server that fails for these fails for the next."""
+"""Until the head of a reply is there; then only silence is limited: a line may be slow."""
+PATIENCE_S, LEAST_RATE = 600.0, 1024
+"""After so long, fewer bytes a second on average are none."""
 _SHOWN = 300  # characters of what a server says
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|h|m|s)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -63,6 +65,19 @@ class Access:
     key: str | None = field(repr=False)
     where: str = "--base-url"
 
+    def owner(self) -> Owner:
+        """Whose account it is, as far as the requests say it.
+
+        Raises:
+            ConfigError: a variable that a header names cannot be used.
+        """
+        given = {name.lower(): value for name, value in self.provider.headers.items()}
+        organization, project = (
+            fill_variables(given[name], f"the header {name}") if name in given else None
+            for name in ("openai-organization", "openai-project")
+        )
+        return Owner(self.provider.base_url, self.key, organization, project)
+
 
 class RefusedError(Exception):
     """Something that cannot be had.
@@ -76,6 +91,10 @@ class RefusedError(Exception):
     def __init__(self, reason: str, status: int | None = None, parameter: Any = None) -> None:
         super().__init__(reason)
         self.reason, self.status, self.parameter = reason, status, parameter
+
+
+class FailedError(RefusedError):
+    """The server had no usable reply, however often it was asked."""
 
 
 class TooLargeError(RefusedError):
@@ -104,20 +123,19 @@ class AccountClient:
         self._lock, self._stopped = Lock(), Event()
         self._active: set[ActiveRequest] = set()
         self._not_before = 0.0
-        self._faults = 0
 
     def json(self, path: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """The JSON of a reply.
 
         Raises:
-            RefusedError: the server has none for us.
+            RefusedError: the server has none for us; a FailedError where it only failed.
             TooLargeError: it is larger than `MOST_JSON`.
             OutageError: the server cannot be reached or asks for a long pause, or the key is wrong.
             ConfigError: the address may not be spoken to.
             StoppedError: somebody has called `stop`.
         """
         target = f"{path}?{urlencode(parameters)}" if parameters else path
-        return self._ask(target, "application/json", _read_json)
+        return self._ask(target, "application/json", self._read_json)
 
     def stream(self, path: str, read: Callable[[Reply], T]) -> T:
         """What `read` makes of a reply of status 200; raises as `json` does.
@@ -146,18 +164,27 @@ class AccountClient:
         line = printable(" ".join(text.split()))
         return line if len(line) <= _SHOWN else f"{line[:_SHOWN]} ..."
 
+    def _read_json(self, reply: Reply) -> Any:
+        raw = b"".join(parts_of(reply))
+        try:
+            return json_reader.read(raw)
+        except ValueError:
+            kind = reply.header("content-type").partition(";")[0].strip()
+            if kind in ("", "application/json"):
+                raise WireError("the reply is cut, not JSON, or nested too deep") from None
+            shown = self.clean(kind)[:100]
+            raise RefusedError(f"it answers with {shown}, not JSON.", 200) from None
+
     def _ask(self, path: str, accepted: str, read: Callable[[Reply], T]) -> T:
         headers = {**self._headers, "Accept": accepted}
         attempt = 0
         while True:
-            self._wait(max(0.0, self._not_before - time.monotonic()))
+            self._wait_for_limits()
             try:
                 with self._under_way() as active:
                     reply = self._send(path, headers, active)
                     if reply.status == 200:
-                        found = read(reply)
-                        self._faults = 0
-                        return found
+                        return read(reply)
                     raw = _start_of(reply)
                 fault = self._fault(reply, raw)
             except WireError as error:
@@ -169,13 +196,13 @@ class AccountClient:
             if not fault.is_retryable:
                 raise fault.error
             if fault.pause > LONGEST_PAUSE_S:
-                raise self._outage(f"it asks for a pause of {fault.pause / 60:.0f} minutes.")
+                raise self.outage(f"it asks for a pause of {fault.pause / 60:.0f} minutes.")
             if attempt >= MOST_ATTEMPTS:
                 raise self._given_up(fault)
             backoff = min(LONGEST_BACKOFF_S, self._backoff_s * 2 ** (attempt - 1))
             pause = max(fault.pause, backoff * random.uniform(0.5, 1.0))
             if fault.is_limit:  # whoever asks meanwhile would only be refused, too
-                self._not_before = max(self._not_before, time.monotonic() + pause)
+                self._hold(pause)
             self._wait(pause)
 
     def _send(self, path: str, headers: Mapping[str, str], active: ActiveRequest) -> Reply:
@@ -184,7 +211,7 @@ class AccountClient:
                 path, None, headers, within_s=REPLY_S, on_connection=active.use
             )
         except ConfigError as error:
-            if self.access.where != "--base-url":
+            if self.access.where != "--base-url" or not str(error.where).endswith(".base_url"):
                 raise
             raise ConfigError(
                 error.what,
@@ -197,8 +224,7 @@ class AccountClient:
         if reply.status == 200:
             spare = _reset_s(reply, only_spent=True)
             if spare:
-                until = time.monotonic() + min(spare, LONGEST_SPARING_S)
-                self._not_before = max(self._not_before, until)
+                self._hold(min(spare, LONGEST_SPARING_S))
         return reply
 
     @contextmanager
@@ -220,7 +246,7 @@ class AccountClient:
         fields = error_fields(raw)
         code = fields.get("code")
         if reply.status == 401 and code in ("invalid_api_key", "account_deactivated"):
-            raise self._outage(f"the key is refused (HTTP 401, {code}).", fix="Check the key.")
+            raise self.outage(f"the key is refused (HTTP 401, {code}).", fix="Check the key.")
         known = refusal(reply.status, {"retry-after": reply.header("retry-after")}, said)
         pause = known.pause or 0.0
         if reply.status == 429 and not pause:
@@ -239,18 +265,32 @@ class AccountClient:
         )
 
     def _given_up(self, fault: _Fault) -> Exception:
-        self._faults += 1
-        if not fault.reached or fault.is_limit or self._faults >= MOST_FAULTS:
-            return self._outage(f"{MOST_ATTEMPTS} attempts failed, the last: {fault.error.reason}")
         reason = f"{MOST_ATTEMPTS} attempts failed, the last: {fault.error.reason}"
-        return RefusedError(reason, fault.error.status)
+        if not fault.reached or fault.is_limit:
+            return self.outage(reason)
+        return FailedError(reason, fault.error.status)
 
-    def _outage(self, what: str, fix: str = "") -> OutageError:
+    def outage(self, what: str, fix: str = "") -> OutageError:
+        """An error that ends the run for now; the next one goes on."""
         return OutageError(
             what,
             where=self.access.provider.base_url,
             fix=f"{fix} What was fetched is kept; the same command goes on.".strip(),
         )
+
+    def _hold(self, seconds: float) -> None:
+        """No request is begun for so long."""
+        with self._lock:
+            self._not_before = max(self._not_before, time.monotonic() + seconds)
+
+    def _wait_for_limits(self) -> None:
+        """Until no request is held back any more, which another reply may put off meanwhile."""
+        while True:
+            with self._lock:
+                left = self._not_before - time.monotonic()
+            self._wait(max(0.0, left))
+            if left <= 0:
+                return
 
     def _wait(self, seconds: float) -> None:
         self._stopped.wait(seconds)
@@ -282,15 +322,16 @@ class _Fault:
     reached: bool = True
 
 
-def _read_json(reply: Reply) -> Any:
-    raw = reply.read()
-    try:
-        return json_reader.read(raw)
-    except ValueError:
-        kind = reply.header("content-type").partition(";")[0].strip()
-        if kind in ("", "application/json"):
-            raise WireError("the reply is cut, not JSON, or nested too deep") from None
-        raise RefusedError(f"it answers with {printable(kind)[:50]}, not JSON.", 200) from None
+def parts_of(reply: Reply) -> Iterator[bytes]:
+    """A body as it comes, however long that takes; a WireError where it hardly comes."""
+    come, began = 0, time.monotonic()
+    reply.limit_silence(SILENCE_S)
+    for part in reply.chunks():
+        come += len(part)
+        yield part
+        seconds = time.monotonic() - began
+        if seconds > PATIENCE_S and come < LEAST_RATE * seconds:
+            raise WireError(f"{come} bytes in {seconds:.0f} s are too few")
 
 
 def _start_of(reply: Reply) -> bytes:

@@ -6,18 +6,17 @@ import base64
 import binascii
 import hashlib
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from assay.errors import StoreError
-from assay.generate.remote.connection import Reply, WireError
-from assay.rescue.client import SILENCE_S, AccountClient, RefusedError
+from assay.generate.remote.connection import Reply
+from assay.rescue.client import AccountClient, RefusedError, parts_of
 from assay.rescue.folder import suffix_of
 from assay.rescue.manifest import Entry, Manifest
-from assay.store.files import new_file
+from assay.store.files import new_file, sha256_file
 
 FILE = "file"
 IN_BASE64, OF_ANOTHER_SIZE = "in base64", "of another size"
@@ -25,8 +24,6 @@ MOST_BYTES = 32 * 2**30
 """Of a file whose record tells no size."""
 MOST_DECODED = 64 * 2**20
 _SPARE = 2**20
-_PATIENCE_S, _LEAST_RATE = 600.0, 1024
-"""After so long, fewer bytes a second on average are none."""
 _ATTEMPTS = 3
 
 
@@ -89,9 +86,17 @@ def fetch_file(
                 if note == OF_ANOTHER_SIZE and digest != before:
                     before = digest
                     raise _AgainError
+                if note == OF_ANOTHER_SIZE and target.exists() and target.stat().st_size > got:
+                    raise _LessError
         except _AgainError:
             on_bytes(-got)
             continue
+        except _LessError:
+            kept = target.stat().st_size
+            entry = Entry(FILE, wanted.id, wanted.path, "failed", kept, sha256_file(target))
+            reason = f"{got} bytes came, where its record says {size}; {kept} of before are kept."
+            manifest.put(replace(entry, reason=reason, note=OF_ANOTHER_SIZE))
+            raise RefusedError(reason, 200) from None
         entry = Entry(FILE, wanted.id, wanted.path, "complete", got, digest, note=note)
         if note != OF_ANOTHER_SIZE:
             manifest.put(entry)
@@ -106,6 +111,10 @@ class _AgainError(Exception):
     """What came is thrown away."""
 
 
+class _LessError(Exception):
+    """More of it is here already."""
+
+
 def _download(
     client: AccountClient, id: str, draft: Path, most: int, on_bytes: Callable[[int], None]
 ) -> tuple[int, str]:
@@ -115,18 +124,14 @@ def _download(
     def read(reply: Reply) -> str:
         nonlocal come
         on_bytes(-come)
-        come, digest, began = 0, hashlib.sha256(), time.monotonic()
+        come, digest = 0, hashlib.sha256()
         reply.most_bytes = most
-        reply.limit_silence(SILENCE_S)
         with draft.open("wb") as file:
-            for part in reply.chunks():
+            for part in parts_of(reply):
                 file.write(part)
                 digest.update(part)
                 come += len(part)
                 on_bytes(len(part))
-                seconds = time.monotonic() - began
-                if seconds > _PATIENCE_S and come < _LEAST_RATE * seconds:
-                    raise WireError(f"{come} bytes in {seconds:.0f} s are too few")
         return digest.hexdigest()
 
     digest = client.stream(f"/files/{id}/content", read)

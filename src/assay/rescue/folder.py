@@ -50,6 +50,16 @@ A name that ends with .part is a list that is not whole yet.
 """
 
 
+VERSION = 1
+"""Of what a folder looks like; the first line of its manifest says it."""
+_IGNORED = "*\n"
+_OWN = {".lock": "", ".gitignore": _IGNORED, "README.txt": _ABOUT}
+_BELOW = ("files/", "fine-tuning-jobs/*/", "evals/*/", "chat-completions/")
+_DRAFT = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as `new_file` names them
+_FIRST_DRAFT = re.compile(r"\.(manifest\.jsonl|README\.txt|\.gitignore)\.[a-z0-9_]{8}\.part")
+_MOST_FIRST_LINE = 2**16
+
+
 def is_usable(id: Any) -> bool:
     """Whether an id from a server may be a part of a path and of an address."""
     return isinstance(id, str) and _ID.fullmatch(id) is not None
@@ -67,35 +77,84 @@ def suffix_of(name: Any) -> str:
 def opened(folder: Path) -> Iterator[Path]:
     """A folder to write to, for one process at a time; it is made if there is none.
 
+    Nothing in it is changed: `Manifest.bind` does that, once it has said whose folder it is.
+
     Raises:
         UsageError: it holds other files.
         StateError: another process writes to it.
     """
     folder = folder.absolute()
-    if folder.exists():
-        if not folder.is_dir():
-            raise UsageError("this is a file.", where=str(folder), fix="Name a new folder.")
-        others = {one.name for one in folder.iterdir()} - {".lock", ".gitignore", "README.txt"}
-        if others and MANIFEST not in others and not all(one.startswith(".") for one in others):
-            raise UsageError(
-                "the folder holds other files.",
-                where=str(folder),
-                fix="Name a new folder, or one that this command has written.",
-            )
+    _check_own(folder)
 
     def occupied() -> None:
         raise StateError("another process is writing to this folder.", where=str(folder))
 
     with said_when_full(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.chmod(folder, 0o700)
     with one_at_a_time(folder / ".lock", occupied):
-        for left in folder.rglob(".*" + PART):  # of a process that was killed
-            if left.is_file() or left.is_symlink():
-                left.unlink()
-        write_atomic(folder / ".gitignore", "*\n", private=True)
-        write_atomic(folder / "README.txt", _ABOUT, private=True)
+        _check_own(folder)  # once more: now no other process of ours changes it
+        os.chmod(folder, 0o700)
         yield folder
+
+
+def tidy(folder: Path) -> None:
+    """Delete what a killed process has left half written, and say what the folder is."""
+    for below in ("", *_BELOW):
+        for left in folder.glob(f"{below}.*{PART}"):
+            if _DRAFT.fullmatch(left.name) and left.is_file() and not left.is_symlink():
+                left.unlink()
+    write_atomic(folder / ".gitignore", _IGNORED, private=True)
+    write_atomic(folder / "README.txt", _ABOUT, private=True)
+
+
+def _check_own(folder: Path) -> None:
+    """Only what this command has written may be written to: it makes private, replaces, deletes."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UsageError("this is a file.", where=str(folder), fix="Name a new folder.")
+    if (folder / MANIFEST).exists():
+        version = _version_of(folder / MANIFEST)
+        if version is None:
+            raise _others(folder, f"its {MANIFEST} was not written by this command.")
+        if version > VERSION:
+            raise _others(folder, "a newer Assay has written it.")
+        return
+    for one in folder.iterdir():
+        if not _is_before_manifest(one):
+            raise _others(folder, "it holds other files.")
+
+
+def _others(folder: Path, what: str) -> UsageError:
+    return UsageError(
+        f"this folder cannot be used: {what}",
+        where=str(folder),
+        fix="Name a new folder, or one that this command has written.",
+    )
+
+
+def _version_of(manifest: Path) -> int | None:
+    """Of the folder, by the first line of its manifest; None: that is not ours."""
+    try:
+        with manifest.open("rb") as lines:
+            line = lines.readline(_MOST_FIRST_LINE)
+        tree = json_reader.read(line) if line.endswith(b"\n") else None
+    except (OSError, ValueError):
+        return None
+    if not isinstance(tree, dict) or not isinstance(tree.get("base_url"), str):
+        return None
+    version = tree.get("version")
+    return version if type(version) is int and version > 0 else None
+
+
+def _is_before_manifest(file: Path) -> bool:
+    """Whether it is what a process leaves that dies before the manifest has its first line."""
+    if file.is_symlink() or not file.is_file():
+        return False
+    if file.name in _OWN:
+        own = _OWN[file.name].encode()
+        return file.stat().st_size == len(own) and file.read_bytes() == own
+    return _FIRST_DRAFT.fullmatch(file.name) is not None
 
 
 def rows(file: Path, most_bytes: int | None = None) -> Iterator[Any]:

@@ -7,19 +7,21 @@ behind the last of them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from assay.rescue.client import AccountClient, RefusedError, TooLargeError
-from assay.rescue.folder import PART, as_json
+from assay.rescue.folder import PART, as_json, rows
 from assay.rescue.manifest import Entry, Manifest
-from assay.store.files import said_when_full, sha256_file, write_atomic
+from assay.store.files import new_file, said_when_full, sha256_file, write_atomic
 
 LIMIT = 100
 """Objects of a page; fewer where so many are too large for one reply."""
 
+MOST_OBJECTS = 10_000_000
+"""Of a list: a server may invent pages without end."""
 SMALL_LIMIT = 20
 """Of a server that refuses the other one."""
 OnPage = Callable[[int], None]
@@ -72,28 +74,18 @@ def fetch_list(
             return
         entry = Entry(wanted.kind, wanted.id, wanted.path, "partial", count=0)
         part.unlink(missing_ok=True)
-    limit, seen = LIMIT, {entry.after}
+    resumed_at = entry.after
+    pages = _pages(client, wanted, entry.after, entry.count or 0)
     while True:
         try:
-            page = _ask(client, wanted, entry.after, limit)
-        except TooLargeError as error:
-            if not wanted.is_paged or limit == 1:
-                raise TooLargeError(f"one object is too large: {error.reason}") from None
-            limit //= 2
-            continue
-        except RefusedError as error:  # of what servers differ in
-            if error.status != 400 or error.parameter not in ("limit", "order"):
+            page = next(pages)
+        except RefusedError as error:
+            if resumed_at is None or entry.after != resumed_at or error.status not in (400, 404):
                 raise
-            if error.parameter == "order" and wanted.parameters and not entry.count:
-                wanted = replace(wanted, parameters={})
-            elif error.parameter == "limit" and limit > SMALL_LIMIT:
-                limit = SMALL_LIMIT
-            else:
-                raise
-            continue
-        if page.after in seen and page.after is not None:
-            raise RefusedError("the server gives the same page again and again.", 200)
-        seen.add(page.after)
+            # Most likely the object behind which the list goes on was deleted meanwhile.
+            _fetch_anew(client, manifest, wanted, entry, on_page)
+            return
+        resumed_at = None
         data = b"".join(map(as_json, page.items))
         count = (entry.count or 0) + len(page.items)
         on_page(len(page.items))
@@ -115,6 +107,74 @@ def fetch_list(
             return
 
 
+def _fetch_anew(
+    client: AccountClient, manifest: Manifest, wanted: AccountList, entry: Entry, on_page: OnPage
+) -> None:
+    """A list from its start; what had come of it stays until it is whole, and what of that is gone
+    from the account by now comes behind it."""
+    file = manifest.folder / wanted.path
+    part = file.with_name(file.name + PART)
+    seen, count, gone = set(), 0, 0
+    with new_file(file, private=True) as draft, draft.open("wb") as written:
+        for page in _pages(client, wanted, None, 0):
+            for item in page.items:
+                seen.add(_key(item))
+                written.write(as_json(item))
+            count += len(page.items)
+            on_page(len(page.items))
+        for item in rows(part, entry.bytes):
+            if _key(item) not in seen:
+                written.write(as_json(item))
+                gone += 1
+    note = f"{gone} of its objects were deleted while it was fetched" if gone else None
+    _put_whole(manifest, entry, file, count + gone, note)
+    part.unlink()
+
+
+def _key(item: Any) -> str:
+    id = item.get("id") if isinstance(item, dict) else None
+    return id if isinstance(id, str) else as_json(item).decode()
+
+
+def _pages(
+    client: AccountClient, wanted: AccountList, after: str | None, count: int
+) -> Iterator[_Page]:
+    """Pages behind an object up to the last one, asked for as the server takes it.
+
+    Args:
+        count: of the objects before.
+    """
+    limit, seen = LIMIT, {after}
+    while True:
+        try:
+            page = _ask(client, wanted, after, limit)
+        except TooLargeError as error:
+            if not wanted.is_paged or limit == 1:
+                raise TooLargeError(f"one object is too large: {error.reason}") from None
+            limit //= 2
+            continue
+        except RefusedError as error:  # of what servers differ in
+            if error.status != 400 or error.parameter not in ("limit", "order"):
+                raise
+            if error.parameter == "order" and wanted.parameters:
+                wanted = replace(wanted, parameters={})
+            elif error.parameter == "limit" and limit > SMALL_LIMIT:
+                limit = SMALL_LIMIT
+            else:
+                raise
+            continue
+        if page.after in seen and page.after is not None:
+            raise RefusedError("the server gives the same page again and again.", 200)
+        count += len(page.items)
+        if count > MOST_OBJECTS:
+            raise RefusedError(f"it has more than {MOST_OBJECTS} objects; the rest is not here.")
+        seen.add(page.after)
+        yield page
+        if page.after is None:
+            return
+        after = page.after
+
+
 def _end(manifest: Manifest, entry: Entry, file: Path, part: Path) -> None:
     """Give a list its name."""
     if part.exists():
@@ -124,7 +184,9 @@ def _end(manifest: Manifest, entry: Entry, file: Path, part: Path) -> None:
     _put_whole(manifest, entry, file, entry.count)
 
 
-def _put_whole(manifest: Manifest, entry: Entry, file: Path, count: int | None) -> None:
+def _put_whole(
+    manifest: Manifest, entry: Entry, file: Path, count: int | None, note: str | None = None
+) -> None:
     size = file.stat().st_size
     manifest.put(
         Entry(
@@ -132,6 +194,7 @@ def _put_whole(manifest: Manifest, entry: Entry, file: Path, count: int | None) 
             bytes=size,
             sha256=sha256_file(file),
             count=count,
+            note=note,
         )
     )
 

@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from assay import json_reader
 from assay.errors import StoreError, UsageError
-from assay.rescue.folder import MANIFEST, PART
+from assay.rescue.folder import MANIFEST, PART, VERSION, tidy
+from assay.rescue.owner import Owner
 from assay.store.files import said_when_full, write_atomic
 
-VERSION = 1
 Status = Literal["complete", "partial", "failed"]
 
 
@@ -35,7 +35,7 @@ class Entry:
         count: objects of a list.
         after: the id behind which a list that is not whole goes on; None: at its start.
         is_read: all of a list is there, though not yet under its name.
-        reason: why it could not be had.
+        reason: why it was not fetched.
         note: what is unusual about it.
     """
 
@@ -67,24 +67,36 @@ class Manifest:
         self.account: dict[str, Any] = {}
         if self._file.exists():
             self._load()
-            self._rewrite()
 
-    def bind(self, base_url: str) -> None:
-        """Say whose folder this is, once.
+    def bind(self, owner: Owner, *, same_account: bool = False) -> None:
+        """Say whose folder this is, once, and before anything else is written to it.
+
+        Args:
+            same_account: another key, organisation or project is the same account's all the same.
 
         Raises:
-            UsageError: it is another address's.
+            UsageError: it is another account's.
         """
         known = self.account.get("base_url")
-        if known is None:
-            self.account = {"version": VERSION, "base_url": base_url, "begun_at": now()}
-            self._rewrite()
-        elif known != base_url:
+        if known is not None and known != owner.base_url:
             raise UsageError(
-                f"this folder holds what was fetched from {known}, not from {base_url}.",
+                f"this folder holds what was fetched from {known}, not from {owner.base_url}.",
                 where=str(self.folder),
                 fix="Name another folder.",
             )
+        differences = owner.differences(self.account) if known is not None else []
+        if differences and not same_account:
+            raise UsageError(
+                f"this folder may hold another account or project: {'; '.join(differences)}.",
+                where=str(self.folder),
+                fix="Name another folder, one for each project; or, where the key was renewed and "
+                "sees the same project, add --same-account.",
+            )
+        if known is None or differences:
+            begun_at = self.account.get("begun_at", now())
+            self.account = {"version": VERSION, **owner.line(), "begun_at": begun_at}
+        self._rewrite()
+        tidy(self.folder)
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
@@ -139,10 +151,14 @@ class Manifest:
         for number, line in enumerate(self._file.read_bytes().split(b"\n")[:-1], start=1):
             try:
                 tree = json_reader.read(line)
+                if not isinstance(tree, dict):
+                    raise TypeError
                 if "base_url" in tree:
                     self.account = tree
                     continue
                 entry = Entry(**{name: value for name, value in tree.items() if name in known})
+                if not (isinstance(entry.kind, str) and isinstance(entry.id, str)):
+                    raise TypeError
             except (ValueError, TypeError):
                 raise StoreError(
                     "this line is damaged.",

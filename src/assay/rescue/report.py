@@ -1,4 +1,4 @@
-"""What was had, what was not and why, and what to do next: report.json, and report.md of it."""
+"""What was fetched, what was not and why, and what to do next: report.json, and report.md of it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from assay.rescue.manifest import Entry, Manifest, now
 from assay.store.files import write_atomic
 
 ENDED = ("succeeded", "failed", "cancelled")
+_ACCOUNT = ("base_url", "organization", "project", "begun_at")
 _SHOWN = 200
 """Lines of a table; report.json has all."""
 
@@ -40,7 +41,7 @@ def write_report(manifest: Manifest, ended_early: str | None = None) -> dict[str
     missing = [_missing(entry) for entry in entries if entry.status != "complete"]
     models = list(_fine_tuned(manifest))
     report = {
-        "account": {name: value for name, value in manifest.account.items() if name != "version"},
+        "account": {name: manifest.account.get(name) for name in _ACCOUNT},
         "written_at": now(),
         "complete": not missing and ended_early is None,
         "ended_early": ended_early,
@@ -162,7 +163,8 @@ def _files_left(manifest: Manifest) -> Counter[str]:
 
 def _next_steps(folder: Path, report: dict[str, Any]) -> list[str]:
     steps = []
-    if not report["complete"]:
+    reasons = {one["reason"] for one in report["missing"]}
+    if report["ended_early"] or reasons - {account.UNUSABLE_ID}:
         steps.append("Run the same command again: it asks only for what is missing.")
     if report["not_ended"]:
         steps.append("Fetch jobs and runs that had not ended into a new folder once they have.")
@@ -187,7 +189,7 @@ def _markdown(report: dict[str, Any]) -> Iterator[str]:
     elif report["ended_early"]:
         yield f"**The run ended early**, and not all was asked for: {_plain(report['ended_early'])}"
     else:
-        yield f"**{len(report['missing'])} parts could not be had**; they are listed below."
+        yield f"**{len(report['missing'])} parts were not fetched**; they are listed below."
     rows = [
         (one["kind"], one["complete"], one["missing"], one["objects"], _size(one["bytes"]))
         for one in report["kinds"]
@@ -207,7 +209,7 @@ def _markdown(report: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"Dates change: {dates.PAGE}. The Evals API closes on {dates.EVALS_CLOSE}."
     if report["missing"]:
-        yield from ("", "## Could not be had, because", "")
+        yield from ("", "## Not fetched, because", "")
         rows_ = [(one["kind"], one["id"], one["reason"]) for one in report["missing"]]
         yield from _table(("what", "id", "reason"), rows_)
     if report["not_ended"]:
@@ -215,7 +217,13 @@ def _markdown(report: dict[str, Any]) -> Iterator[str]:
         rows_ = [(one["kind"], one["id"], one["status"]) for one in report["not_ended"]]
         yield from _table(("what", "id", "status"), rows_)
     if report["files_left"]:
-        yield from ("", "## Not fetched", "", "Files of other purposes, listed in files.jsonl:", "")
+        yield from (
+            "",
+            "## Files of other purposes",
+            "",
+            "Not fetched; files.jsonl lists them:",
+            "",
+        )
         yield from _table(("purpose", "files"), sorted(report["files_left"].items()))
     if report["next"]:
         yield from ("", "## What to do next", "")

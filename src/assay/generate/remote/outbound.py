@@ -214,7 +214,7 @@ class ProviderClient:
     def headers(self) -> dict[str, str]:
         """Those of the configuration, variables filled in."""
         where = f"{self._where}.headers"
-        return {n: _fill_variables(text, where) for n, text in self._provider.headers.items()}
+        return {n: fill_variables(text, where) for n, text in self._provider.headers.items()}
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
@@ -290,7 +290,7 @@ class ProviderClient:
         The proxy itself may be anywhere: whoever wrote the configuration has named it.
         """
         where = f"{self._where}.proxy"
-        parts = urlsplit(_fill_variables(str(self._provider.proxy), where))
+        parts = urlsplit(fill_variables(str(self._provider.proxy), where))
         if parts.scheme != "http" or not parts.hostname:
             raise ConfigError(
                 "this is not the address of a proxy.", where=where, fix="Use http://host:port."
@@ -353,7 +353,7 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
-def _fill_variables(text: str, where: str) -> str:
+def fill_variables(text: str, where: str) -> str:
     """`${NAME}` replaced by the variable's value."""
 
     def value(found: re.Match[str]) -> str:
