@@ -4,18 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 TESTS := $(VENV)/installed-tests
-# uv is faster, but knows nothing of pip's settings: it is told of the environment's, and where it fails pip goes on.
+# uv is faster, but knows nothing of pip's settings: where these name or forbid an index, and where uv fails, pip installs.
+PIP := $(BIN)/python -m pip
 PINNED := --quiet --constraint constraints.txt --editable
 UV := $(shell command -v uv 2>/dev/null)
-UV_SETTINGS := $(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}") \
-  $(if $(PIP_EXTRA_INDEX_URL),UV_INDEX="$${UV_INDEX:-$$PIP_EXTRA_INDEX_URL}") \
-  $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}")
+UV_MAY := set=$$(PIP_QUIET=0 $(PIP) config list) && ! echo "$$set" | grep -Eq '(index|index-url|find-links)='
 # Whatever happens to an installation, the last words are a sentence that says what to do.
 TRAP := trap 'echo "assay: stopped. Run the same command again to continue." >&2; exit 130' INT;
 FAILED := { echo "assay: not everything could be installed; the lines above say why. Without a network, or \
 with a full disk: mend that, then run the same command again." >&2; exit 1; }
-install = $(TRAP) $(if $(UV),$(UV_SETTINGS) $(UV) pip install --python $(BIN)/python $(PINNED) $(1) ||) \
-  $(BIN)/python -m pip install $(PINNED) $(1) || $(FAILED)
+install = $(TRAP) $(if $(UV),{ $(UV_MAY) && $(UV) pip install --python $(BIN)/python $(PINNED) $(1); } ||) \
+  $(PIP) install $(PINNED) $(1) || $(FAILED)
 DEMO_DIR ?= demo
 PYTEST := $(BIN)/python -m pytest
 FIGURES := $(VENV)/figures.jsonl

@@ -88,3 +88,23 @@ def test_the_rate_is_that_of_the_last_line(monkeypatch: pytest.MonkeyPatch) -> N
     first, second = out.getvalue().splitlines()
     assert "10/s, 70 s left" in first
     assert "1/s, 11 min left" in second
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_words_of_others_are_neither_markup_nor_escape_codes(
+    drawn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the licence that a hub states of a model."""
+    made, out = terminal(drawn=drawn)
+    monkeypatch.setattr("assay.cli.progress.LINE_EVERY_S", 0.0)
+    words = "licence [/x] [bold]mit :smile: \x1b]0;title\x07"
+    shown = r"licence [/x] [bold]mit :smile: \x1b]0;title\x07"
+    made.say(words)
+    assert out.getvalue() == f"{shown}\n"
+    with made.task(words, 10, "rows") as bar:
+        bar.advance(1, found=words)
+        if made._bars is not None:
+            made._bars.refresh()
+        made.say(words)
+    assert out.getvalue().count(shown) >= 4
+    assert "\x1b]" not in out.getvalue()

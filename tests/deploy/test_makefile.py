@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -69,6 +70,53 @@ def test_an_installation_that_fails_ends_in_what_to_do(checkout: Path) -> None:
     assert "ERROR: No matching distribution\nassay: not everything" in done.stderr
     assert "run the same command again" in done.stderr
     assert not (checkout / ".venv" / "installed").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "installer"),
+    [
+        ("", "uv"),
+        ("global.timeout='60'", "uv"),
+        ("global.index-url='https://mirror.example/simple'", "pip"),
+        ("install.extra-index-url='https://mirror.example/simple'", "pip"),
+        (":env:.no-index='1'", "pip"),
+        (":env:.find-links='/wheels /more'", "pip"),
+        (None, "pip"),
+    ],
+)
+def test_uv_installs_only_where_pip_has_no_index_of_its_own(
+    checkout: Path, settings: str | None, installer: str
+) -> None:
+    """It would go to its default index although another was named, or none allowed."""
+    says = "exit 1" if settings is None else f'echo "{settings}"'
+    environment(
+        checkout, f'echo; case "$*" in *"config list"*) {says};; *) echo by pip; exit 1;; esac'
+    )
+    executable(checkout / "bin" / "uv", "#!/bin/sh\necho by uv\n")
+    done = subprocess.run(
+        ["make", ".venv/installed", f"PYTHON={sys.executable}"],
+        cwd=checkout,
+        env={**os.environ, "PATH": f"{checkout / 'bin'}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert re.findall("by (uv|pip)", done.stdout) == [installer]
+
+
+@pytest.mark.parametrize("variable", ["PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_CONFIG_FILE"])
+def test_pip_tells_of_its_indexes_as_the_makefile_reads_them(tmp_path: Path, variable: str) -> None:
+    """However little it is told to say."""
+    file = tmp_path / "pip.conf"
+    file.write_text("[install]\nextra-index-url = https://mirror.example/simple\n")
+    value = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/a /b", "PIP_CONFIG_FILE": str(file)}[variable]
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PIP_")}
+    [rule] = re.findall(r"^UV_MAY := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    command = rule.replace("$(PIP)", f"{sys.executable} -m pip").replace("$$", "$")
+    told = {"PIP_CONFIG_FILE": os.devnull, "PIP_QUIET": "2", **kept, "PATH": os.environ["PATH"]}
+    for more, allowed in (({}, True), ({variable: value}, False)):
+        done = subprocess.run(["sh", "-c", command], env={**told, **more}, check=False)
+        assert (done.returncode == 0) == allowed
 
 
 def test_ctrl_c_ends_an_installation_in_what_to_do(checkout: Path) -> None:

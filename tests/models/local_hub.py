@@ -36,7 +36,8 @@ class Repository:
 
     Attributes:
         licence: as the card states it.
-        gated: whether only those who have accepted its terms get files.
+        gated: whether only those who have accepted its terms get large
+            files; the others are for all.
         lost: a commit that `main` points at and nothing else knows, as after a forced push.
     """
 
@@ -94,6 +95,7 @@ class LocalHub:
         faults: what goes wrong with a file, request by request.
         asked: requests for contents, in order.
         requests: `METHOD /path` of every request.
+        silent_trees: how many requests for a list of files are not answered, ever.
         status: what every request is answered with instead, such as 503; 0: nothing is, ever.
     """
 
@@ -103,6 +105,7 @@ class LocalHub:
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    silent_trees: int = 0
     status: int | None = None
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -167,6 +170,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif found := _INFO.fullmatch(path):
             self._info(found[1], found[2])
         elif found := _TREE.fullmatch(path):
+            if self.hub.silent_trees:
+                self.hub.silent_trees -= 1
+                self.hub.ended.wait()
+                self.close_connection = True
+                return
             self._tree(self._repository(found[1], found[2]))
         elif found := _FILE.fullmatch(path):
             self._resolve(self._repository(found[1], found[2]), found[3])
@@ -195,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
             "gated": repository.gated,
             "private": False,
             "cardData": {"license": repository.licence} if repository.licence else None,
-            "siblings": [repository.listing(file) for file in repository.files],
+            "siblings": [repository.listing(file) for file in sorted(repository.files)],
             "tags": [],
             "downloads": 0,
         }
@@ -212,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, json.dumps(told).encode())
 
     def _resolve(self, repository: Repository, name: str) -> None:
-        if repository.gated and self._token != TOKEN:
+        if repository.gated and is_large(name) and self._token != TOKEN:
             message = "Access to model is restricted."
             raise _RefusalError(403 if self._token else 401, "GatedRepo", message)
         if name not in repository.files:

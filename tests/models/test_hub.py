@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.models.local_hub import TOKEN, Fault, LocalHub, Repository, is_large, local_hub, use
@@ -183,6 +184,29 @@ def test_a_gated_model_needs_the_token_of_somebody_who_has_agreed(
     assert is_whole(pull("org/tiny"), tiny)
     assert {one.token for one in hub.asked if is_large(one.name)} == {None}  # another host
     assert {one.token for one in hub.asked if not is_large(one.name)} == {TOKEN}
+
+
+def test_a_hub_that_does_not_list_files_is_not_waited_for(
+    hub: LocalHub, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client asks six times; with a part of the files there it then takes them for all."""
+    monkeypatch.setattr(product, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda _: None))
+    hub.silent_trees = 6
+    with pytest.raises(ModelError, match=r"cannot be reached \(.*timed out"):
+        pull("org/tiny")
+    assert not hub.silent_trees
+    tiny = hub.repositories["org/tiny"]
+    [part] = (cache / "models").glob(".*.download")
+    (part / WEIGHTS).write_bytes(
+        tiny.files[WEIGHTS]
+    )  # as a pull that was killed at its end left it
+    hub.silent_trees = 6
+    with pytest.raises(ModelError, match=r"all files of the model \(.*tokenizer.json.* missing"):
+        pull("org/tiny")
+    assert not hub.silent_trees
+    assert is_whole(pull("org/tiny"), tiny)
+    assert WEIGHTS not in {asked.name for asked in hub.asked}
 
 
 def test_each_refusal_is_explained(

@@ -65,12 +65,15 @@ def test_code_that_has_become_part_of_transformers_is_not_needed(
             pull(str(model_folder))
 
 
-@pytest.mark.parametrize("kind", ["no-such-thing", "t5", None])
+@pytest.mark.parametrize("kind", ["no-such-thing", "t5", None, []])
 def test_architecture_that_does_not_continue_text_is_refused(
-    model_folder: Path, kind: str | None
+    model_folder: Path, kind: object
 ) -> None:
     change(model_folder / "config.json", model_type=kind)
     with pytest.raises(ModelError, match="not a causal language model that transformers"):
+        pull(str(model_folder))
+    change(model_folder / "config.json", auto_map=OWN)
+    with pytest.raises(ModelError, match="needs its own code"):
         pull(str(model_folder))
 
 

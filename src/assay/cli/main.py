@@ -43,6 +43,7 @@ from assay.config import STARTER_MODEL
 from assay.errors import AssayError, UsageError
 from assay.interpreter import keep_folder_off_paths
 from assay.interrupt import heard
+from assay.log_lines import printable
 from assay.store.files import is_full
 
 INTERRUPTED = 130
@@ -327,7 +328,8 @@ def run() -> None:
         with heard():
             app()
     except AssayError as error:
-        print(f"assay: {error}", file=sys.stderr)
+        said = "\n".join(map(printable, str(error).split("\n")))  # in part the words of others
+        print(f"assay: {said}", file=sys.stderr)
         sys.exit(error.exit_code)
     except UnicodeEncodeError as error:  # bytes of an argument that are no text, on their way out
         print(

@@ -10,6 +10,7 @@ import typer
 from assay.cli.options import with_json
 from assay.cli.output import print_models
 from assay.cli.progress import Terminal
+from assay.log_lines import printable
 
 app = typer.Typer(help="Fetch and show base models.", no_args_is_help=True)
 
@@ -35,7 +36,8 @@ def list_() -> Any:
 
 def _print_facts(facts: dict[str, Any]) -> None:
     for key, value in facts.items():
-        print(f"{key.replace('_', ' '):18} {value if value is not None else 'unknown'}")
+        said = "unknown" if value is None else printable(str(value))
+        print(f"{key.replace('_', ' '):18} {said}")
 
 
 @app.command()

@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from assay.compare.report.detectable import ASSUMPTION
+from assay.log_lines import printable
 from assay.progress import format_duration
 from assay.release.forms import ONNX
 
@@ -187,7 +188,9 @@ def print_models(rows: Sequence[dict[str, Any]]) -> None:
             row["licence"] or "licence unknown",
             "on this machine" if row["ready"] else "not fetched",
         )
-        console.print(f"[bold]{escape(row['ref'])}[/]: {escape(', '.join(facts))}", soft_wrap=True)
+        console.print(
+            f"[bold]{escape(row['ref'])}[/]: {escape(printable(', '.join(facts)))}", soft_wrap=True
+        )
         if row["summary"]:
             console.print(f"  {escape(row['summary'])}", soft_wrap=True)
         if row["tuning_bytes"] is not None:

@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from assay.log_lines import printable
 from assay.progress import LineTask, Task, describe_info
 
 LINE_EVERY_S = 30.0
@@ -30,7 +31,7 @@ class _Bars(Progress):
         for task in self.tasks:
             yield self.make_tasks_table([task])
             if task.fields["info"]:
-                yield Text("  " + task.fields["info"], style="dim")
+                yield Text("  " + printable(task.fields["info"]), style="dim")
 
 
 class _Bar:
@@ -63,7 +64,7 @@ class Terminal:
         outer = self._bars is None
         if self._bars is None:
             self._bars = _Bars(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"),
@@ -74,7 +75,7 @@ class Terminal:
             )
             self._bars.start()
         bars = self._bars
-        id = bars.add_task(label, total=total, info="", rate="")
+        id = bars.add_task(printable(label), total=total, info="", rate="")
         try:
             yield _Bar(bars, id, unit)
         finally:
@@ -84,8 +85,14 @@ class Terminal:
                 self._bars = None
 
     def _print_line(self, line: str) -> None:
-        self.console.print(line, highlight=False, soft_wrap=True)
+        self.console.print(_plain(line), highlight=False, soft_wrap=True)
 
     def say(self, line: str) -> None:
         """Print a line that stays on the screen."""
-        (self._bars.console if self._bars else self.console).print(line, highlight=False)
+        console = self._bars.console if self._bars else self.console
+        console.print(_plain(line), highlight=False)
+
+
+def _plain(line: str) -> Text:
+    """What a hub or a file says of itself, such as a licence, is neither markup nor escape code."""
+    return Text(printable(line))

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 from assay.errors import ModelError, first_line
 from assay.models.quiet import silent_libraries
@@ -17,9 +19,10 @@ _UNWANTED = ["*/*", "consolidated*", "*.onnx"]
 SECONDS = 5.0
 """That an answer of the hub is waited for, where only its being there is asked."""
 ANSWER_SECONDS = 30.0
-"""That it may be silent when it is asked about a model; its client would wait for ever."""
+"""That it may be silent whatever it is asked; its client alone would wait for ever."""
 _REMAINS = "*." + 8 * "[0-9a-f]" + ".incomplete"
 """Half files of a client that was killed, under random names that no client knows again."""
+_LIMITING = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,14 @@ def check(ref: str) -> HubModel:
     """
     from huggingface_hub import HfApi, hf_hub_url
 
+    _limit_silence()
     api = HfApi()
     with _explained(ref):
-        info = api.model_info(ref, files_metadata=True, timeout=ANSWER_SECONDS)
+        info = api.model_info(ref, files_metadata=True)
     files = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-    wanted = [name for name in files if _matches(name, _WANTED) and not _matches(name, _UNWANTED)]
-    if not any(name.endswith(".safetensors") for name in wanted):
+    wanted = [name for name in files if _is_wanted(name)]
+    weights = [name for name in wanted if name.endswith(".safetensors")]
+    if not weights:
         pickles = [n for n in files if n.endswith((".bin", ".pt", ".pth", ".ckpt"))]
         what = (
             f"its weights are pickles ({pickles[0]}), which can run code when opened; Assay loads "
@@ -60,28 +65,65 @@ def check(ref: str) -> HubModel:
             else "it contains no safetensors weights in the form that transformers reads."
         )
         raise ModelError(what, where=ref, fix="Use a version of the model with *.safetensors.")
-    if info.gated:  # its files are listed to everybody and given to few
+    if info.gated:  # all may list its files and read its card and terms, few may have its weights
         with _explained(ref):
-            api.get_hf_file_metadata(url=hf_hub_url(ref, wanted[0], revision=info.sha))
+            api.get_hf_file_metadata(url=hf_hub_url(ref, weights[0], revision=info.sha))
     licence = getattr(info.card_data, "license", None)
     return HubModel(info.sha, sum(files[name] for name in wanted), licence)
+
+
+def _is_wanted(name: str) -> bool:
+    return _matches(name, _WANTED) and not _matches(name, _UNWANTED)
 
 
 def _matches(name: str, patterns: list[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 
+def _limit_silence() -> None:
+    """Let no request of the hub's client in this process wait for ever.
+
+    Where a call has no limit (a list of files has none and takes none), the client asks for none,
+    so a limit of the client itself would not do: each request is given one as it leaves.
+    """
+    from huggingface_hub import get_session, set_client_factory
+    from huggingface_hub.utils import _http
+
+    with _LIMITING:
+        if _limit in get_session().event_hooks["request"]:
+            return
+        make = _http._GLOBAL_CLIENT_FACTORY  # may be a user's own, with a proxy, say
+
+        def make_limited() -> Any:
+            client = make()
+            hooks = client.event_hooks
+            client.event_hooks = {**hooks, "request": [*hooks["request"], _limit]}
+            return client
+
+        set_client_factory(make_limited)
+
+
+def _limit(request: Any) -> None:
+    limits = request.extensions.get("timeout") or {}
+    request.extensions["timeout"] = {
+        wait: ANSWER_SECONDS if limits.get(wait) is None else limits[wait]
+        for wait in ("connect", "read", "write", "pool")
+    }
+
+
 def fetch(ref: str, folder: Path, revision: str | None) -> None:
     """Download the files of `ref` into `folder`; whole files that are there already are kept.
 
-    The client compares sizes alone, so every file is held against its hash here: a large one
-    against its sha256, a small one against its name in git.
+    The client compares sizes alone, so every file is compared with its hash here: a large one
+    with its sha256, a small one with its name in git.
 
     Raises:
-        ModelError: see `check`; or a file is not what the hub says it is, which removes it.
+        ModelError: see `check`; or a file is missing, or not what the hub says it is, which removes
+            it.
     """
     from huggingface_hub import HfApi, snapshot_download
 
+    _limit_silence()
     for remains in (folder / ".cache").rglob(_REMAINS):
         remains.unlink()
     with silent_libraries(), _explained(ref):
@@ -103,6 +145,14 @@ def fetch(ref: str, folder: Path, revision: str | None) -> None:
             where=ref,
             fix="Try again, which fetches these files anew. If it stays so, something between you "
             "and the hub changes them: do not use this hub or mirror.",
+        )
+    # The client takes a folder with files in it for the model if it gets no list of what is in it.
+    missing = [name for name in found.missing_paths if _is_wanted(name)]
+    if missing:
+        raise ModelError(
+            f"the hub did not send all files of the model ({', '.join(missing)} missing).",
+            where=ref,
+            fix="Try again, which fetches these files alone.",
         )
 
 

@@ -149,7 +149,9 @@ def _is_built_in(config: dict[str, Any]) -> bool:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     kind, named = config.get("model_type"), config["auto_map"]
-    if not isinstance(named, dict) or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if not isinstance(named, dict) or not isinstance(kind, str):
+        return False
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         return False
     known = {
         "AutoConfig": CONFIG_MAPPING_NAMES[kind],
@@ -167,7 +169,7 @@ def _check_architecture(folder: Path, config: dict[str, Any]) -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     kind = config.get("model_type")
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if not isinstance(kind, str) or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         from transformers import __version__
 
         raise ModelError(
