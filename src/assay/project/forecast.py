@@ -149,7 +149,8 @@ class Forecast:
                 yield tracked
                 tracked.end()
             finally:
-                self._trainings.running = None
+                if label == TRAINING:
+                    self._trainings.running = None
 
     def say(self, line: str) -> None:
         """Print a line, as `inner` does."""
