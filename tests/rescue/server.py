@@ -24,13 +24,15 @@ MOST = 100
 
 @dataclass
 class Fault:
-    """What is sent in the place of the right reply; `cut` sends half of it, `wait` sleeps first."""
+    """What is sent in the place of the right reply; `cut` sends half of it, `wait` sleeps first,
+    `halfway` in the middle of it."""
 
     status: int = 200
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
     wait: float = 0.0
+    halfway: float = 0.0
 
 
 def error(status: int, message: str, code: str | None = None, **headers: str) -> Fault:
@@ -321,7 +323,9 @@ class AccountServer:
                         self.send_header(name, value)
                     self.send_header("Content-Length", str(len(body)))
                     self.end_headers()
-                    self.wfile.write(body[: len(body) // 2] if fault.cut else body)
+                    self.wfile.write(body[: len(body) // 2])
+                    time.sleep(fault.halfway)
+                    self.wfile.write(b"" if fault.cut else body[len(body) // 2 :])
                     self.close_connection |= fault.cut
 
             do_POST = do_GET  # noqa: N815

@@ -371,6 +371,16 @@ def test_what_is_too_large_is_asked_for_in_parts(
     assert "part" not in str(sorted((tmp_path / "out/evals").rglob("*")))
 
 
+def test_a_slow_line_gets_a_page_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "REPLY_S", 2.0)
+    slow = lambda path, times: Fault(halfway=3.0) if path.startswith("/evals?") else None  # noqa: E731
+    with AccountServer(small_account(), faults=slow).running() as server:
+        assert rescue(access(server), tmp_path / "out")["complete"]
+        assert server.asked("/evals") == 1
+
+
 def test_pages_without_end_are_an_end(tmp_path: Path) -> None:
     """A server that knows no pages, one that gives a page again and again, and objects twice."""
     account = small_account()

@@ -37,6 +37,7 @@ manifest.jsonl               each list and file: size, sha256, when it was fetch
 models.jsonl                 one model a line, as OpenAI describes it
 files.jsonl                  one file record a line
 files/ID.*                   contents of files for fine-tuning and evals
+files/ID.record.json         the record of a file that a job or run names and no list has
 fine-tuning-jobs.jsonl       one job a line
 fine-tuning-jobs/ID/         job.json, events.jsonl, checkpoints.jsonl
 evals.jsonl                  one eval a line
