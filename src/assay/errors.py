@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 
 class Step(Enum):
-    """What an error advises: the command that does it, and where the studio does it."""
+    """What an error advises: the command that does it, and where the studio does it.
+
+    No two have the same command, and no other text has it: `on_page` finds it in what is stored.
+    """
 
     RENEW_HOLDOUT = "`assay data renew-holdout FILE`", "new examples on the page Data"
     APPROVE = "`assay data approve`", "the page Data"
@@ -18,9 +22,28 @@ class Step(Enum):
     LIST_KEYS = "`assay keys list`", "the page Keys and people"
     LIST_PEOPLE = "`assay people list`", "the page Keys and people"
     LIST_PROVIDERS = "`assay providers list`", "the page Keys and people"
+    SEE_KNOWLEDGE = (
+        "Run `assay knowledge list` to see all of them, or `assay knowledge add` to create one",
+        "Open the page Knowledge to see all of them or to create one",
+    )
     LIST_KNOWLEDGE = "Run `assay knowledge list`", "Open the page Knowledge"
     REBUILD = "Run `assay knowledge rebuild`", "Rebuild the documents on the page Knowledge"
     RELEASE_HISTORY = "`assay release history`", "the page Releases"
+    LIST_RELEASES = "`assay release list`", "the page Releases"
+    PROMOTE = "`assay release promote`", "a promotion"
+    FORCE = "use --force with a reason", "give a reason"
+    LIST_TRACES = "`assay traces list`", "the page Releases"
+    LIST_JOBS = "`assay jobs list`", "the page Training"
+    PULL_MODEL = "with `assay models pull`", "on the page Models"
+    ADD_PROVIDER = (
+        "with `assay providers add NAME --url https://...`",
+        "under “Providers” on the page Keys and people",
+    )
+    WITH_SERVED = (
+        "`assay compare` with --agent NAME@VERSION of the served agent",
+        "a comparison in which the served agent takes part",
+    )
+    EXPORT_AS = "another form, such as --to gguf", "another format, such as gguf"
 
     def __init__(self, command: str, page: str) -> None:
         self.command, self.page = command, page
@@ -32,7 +55,8 @@ class AssayError(Exception):
     Args:
         what: what was wrong, as a sentence.
         where: file, line, field or setting it was found in.
-        fix: what to do next; `{step}` in it is where or by what command that is done.
+        fix: what to do next; `{step}` in it is where or by what command that is done. Further
+            steps stand in it by their commands.
         step: what stands there.
 
     Attributes:
@@ -50,21 +74,17 @@ class AssayError(Exception):
         fix: str | None = None,
         step: Step | None = None,
     ) -> None:
-        self.what, self.where, self.fix = what, where, fix
-        self._advice, self._step = fix, step
         if step is not None:
-            self._advise(step.command)
+            fix = (fix or "").replace("{step}", step.command)
+            fix = fix[:1].upper() + fix[1:]
+        self.what, self.where, self.fix = what, where, fix
         super().__init__(self._sentence())
 
     def advise_page(self) -> None:
         """Let it name the page of the studio where it named a command."""
-        if self._step is not None:
-            self._advise(self._step.page)
+        if self.fix:
+            self.fix = on_page(self.fix)
             self.args = (self._sentence(),)
-
-    def _advise(self, step: str) -> None:
-        text = (self._advice or "").replace("{step}", step)
-        self.fix = text[:1].upper() + text[1:]
 
     def _sentence(self) -> str:
         parts = [f"{self.where}: {self.what}" if self.where else self.what]
@@ -77,7 +97,6 @@ class AssayError(Exception):
         self.what = self.what.replace(path, name)
         self.where = self.where.replace(path, name) if self.where else self.where
         self.fix = self.fix.replace(path, name) if self.fix else self.fix
-        self._advice = self._advice.replace(path, name) if self._advice else self._advice
         self.args = (str(self).replace(path, name),)
 
 
@@ -117,6 +136,31 @@ class NotFoundError(AssayError):
 
 class StateError(AssayError):
     """What is asked for cannot be done to a thing as it is now."""
+
+
+_PAGES = {step.command.lower(): step.page for step in Step}
+_STEPS = re.compile(
+    r"(?P<start>^|[.!?]\s+)?(?P<command>"
+    + "|".join(re.escape(one) for one in sorted(_PAGES, key=len, reverse=True))
+    + ")",
+    re.IGNORECASE,
+)
+
+
+def on_page(text: str) -> str:
+    """An error as a page of the studio says it: where it advises a command, the page that does it.
+
+    Args:
+        text: as it is told where commands are typed, which is how a job keeps it.
+    """
+
+    def turn(found: re.Match[str]) -> str:
+        command, page = found["command"], _PAGES[found["command"].lower()]
+        if found["start"] is None and not command[0].isupper():
+            return page
+        return (found["start"] or "") + page[:1].upper() + page[1:]
+
+    return _STEPS.sub(turn, text)
 
 
 def first_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from assay.errors import AssayError, HoldoutError, Step
+from assay.errors import AssayError, HoldoutError, Step, on_page
 from assay.studio import session
 from assay.studio.session import PageContext
 
@@ -51,5 +51,21 @@ def test_every_step_is_advised_and_every_place_for_one_has_it() -> None:
             given = {k.arg: ast.unparse(k.value) for k in getattr(node, "keywords", [])}
             if "fix" in given and isinstance(node, ast.Call):
                 assert ("{step}" in given["fix"]) == ("step" in given), (path, node.lineno)
-                advised |= {given["step"]} if "step" in given else set()
-    assert advised == {str(step) for step in Step}
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "Step":
+                advised.add(node.attr)
+    assert advised == {step.name for step in Step}
+
+
+@pytest.mark.parametrize("step", Step)
+def test_what_a_job_has_kept_is_told_as_the_page_tells_it(step: Step) -> None:
+    for fix in ("{step} helps.", "First, {step}. {step} and {step} help."):
+        error = AssayError("`this` failed.", fix=fix, step=step)
+        kept = str(error)
+        assert step.command.lower() in kept.lower()
+        error.advise_page()
+        assert on_page(kept) == str(error)
+        assert step.page.lower() in str(error).lower()
+        assert "`assay" not in str(error)
+        assert "--" not in str(error)
+    assert on_page(f"It stays. {step.command}").startswith(f"It stays. {step.page[0].upper()}")
+    assert on_page("said before: `other`.") == "said before: `other`."

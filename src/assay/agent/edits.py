@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from assay.agent.agent import Agent
 from assay.agent.texts import InvalidAgentError, as_yaml, parse
-from assay.agent.versions import AgentVersion, as_version, find_version, name_agents, user
-from assay.errors import NotFoundError, StateError
+from assay.agent.versions import AgentVersion, as_version, find_version, no_agent, user
+from assay.errors import StateError
 from assay.store.store import Store
 from assay.store.tables import AgentRow, AgentTextRow, AgentVersionRow
 
@@ -73,7 +73,7 @@ def read(store: Store, name: str) -> Draft:
     with store.session() as session:
         row = _newest(session, name)
         if row is None:
-            raise NotFoundError(f"there is no agent {name!r}.", fix=name_agents(session))
+            raise no_agent(session, repr(name))
         return _draft(session, row)
 
 

@@ -186,7 +186,9 @@ class Providers(Mapping[str, Provider]):
         """
         if name not in self or name not in secrets.list_origins(self.store, self.project):
             raise UsageError(
-                f"no key of {name!r} is stored here.", fix="Store one with `assay providers add`."
+                f"no key of {name!r} is stored here.",
+                fix="Store one {step}.",
+                step=Step.ADD_PROVIDER,
             )
         with self._changing("provider.rotate", name) as session:
             secrets.keep(session, self.project, name, self[name].origin, key)
@@ -260,7 +262,8 @@ def provider_of(providers: Mapping[str, Provider], name: str) -> Provider:
     raise ConfigError(
         f"there is no provider {name!r}. {known}".strip(),
         where="assay.yaml, providers",
-        fix=f"Add it with `assay providers add {name} --url https://...`.",
+        fix="Add it {step}.",
+        step=Step.ADD_PROVIDER,
     )
 
 

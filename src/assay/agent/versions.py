@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from assay.agent.agent import Agent
-from assay.errors import AssayError, NotFoundError, UsageError
+from assay.errors import AssayError, NotFoundError, Step, UsageError
 from assay.store.store import Store
 from assay.store.tables import AgentRow, AgentVersionRow
 
@@ -130,16 +130,23 @@ def find_version(store: Store, label: str) -> AgentVersion:
         newest = session.scalar(
             select(func.max(AgentVersionRow.version)).where(AgentVersionRow.name == name)
         )
-        fix = f"{name} has versions 1 to {newest}." if newest else name_agents(session)
-    raise NotFoundError(f"there is no agent {label}.", fix=fix)
+        if not newest:
+            raise no_agent(session, label)
+    raise NotFoundError(f"there is no agent {label}.", fix=f"{name} has versions 1 to {newest}.")
 
 
-def name_agents(session: Session) -> str:
-    """Which agents there are, as a sentence for who has named another."""
+def no_agent(session: Session, name: str) -> NotFoundError:
+    """What to raise where an agent is named that is not there: it says which there are."""
     names = session.scalars(select(AgentVersionRow.name).distinct().limit(20)).all()
     if not names:
-        return "There are no agents yet. `assay compare` creates some."
-    return f"There are: {', '.join(sorted(names))}."
+        return NotFoundError(
+            f"there is no agent {name}, and no other yet.",
+            fix="{step} creates some.",
+            step=Step.COMPARE,
+        )
+    return NotFoundError(
+        f"there is no agent {name}.", fix=f"There are: {', '.join(sorted(names))}."
+    )
 
 
 def as_version(row: AgentVersionRow) -> AgentVersion:

@@ -13,8 +13,8 @@ from assay.candidates import registry
 from assay.compare.result import AnswerRow, Result
 
 
-class Named(Protocol):
-    """A candidate, built or in a result."""
+class CandidateName(Protocol):
+    """What names a candidate, built or in a result."""
 
     @property
     def name(self) -> str:
@@ -25,14 +25,14 @@ class Named(Protocol):
         """Of a saved agent the name that it was saved by; `outside` of answers of a file."""
 
 
-def plain_names(candidates: Iterable[Named]) -> dict[str, str]:
+def plain_names(candidates: Iterable[CandidateName]) -> dict[str, str]:
     """What each candidate is called, by its name; no two alike."""
     found = {one.name: _plain_name(one) for one in candidates}
     times = Counter(found.values())
     return {name: plain if times[plain] == 1 else name for name, plain in found.items()}
 
 
-def _plain_name(one: Named) -> str:
+def _plain_name(one: CandidateName) -> str:
     plain = registry.plain_name(one.kind)
     version = one.name.removeprefix(f"{one.kind}-")
     if one.name != one.kind and version.isdecimal():  # a saved agent
@@ -41,8 +41,9 @@ def _plain_name(one: Named) -> str:
 
 
 def in_words(result: Result) -> Result:
-    """The result with candidates called by what they are, wherever figures or sentences speak of
-    them; the `title` of each is then the name that is typed. The plan stays as it was written."""
+    """The result with candidates called by what they are, wherever figures or the verdict speak
+    of them; the `title` of each is then the name that is typed. The plan and the warnings stay as
+    they were written, with the names that are typed."""
     names = plain_names(result.candidates)
 
     def called(name: str | None) -> str | None:

@@ -22,7 +22,7 @@ from typing import Any
 from sqlalchemy import Case, ColumnElement, CursorResult, Update, case, func, select, update
 from sqlalchemy.orm import Session
 
-from assay.errors import AssayError, NotFoundError, StateError
+from assay.errors import AssayError, NotFoundError, StateError, Step
 from assay.store.store import Store
 from assay.store.tables import JobEventRow, JobRow, Table, now
 
@@ -289,7 +289,9 @@ def read(store: Store, id: str) -> Job:
     with store.session() as session:
         row = session.get(JobRow, id)
         if row is None:
-            raise NotFoundError(f"there is no job {id}.", fix="`assay jobs list` shows all jobs.")
+            raise NotFoundError(
+                f"there is no job {id}.", fix="{step} shows all jobs.", step=Step.LIST_JOBS
+            )
         return row.convert(Job)
 
 

@@ -370,8 +370,8 @@ def _base(session: Session, owner: str, name: str) -> KnowledgeBaseRow:
     if found is None:
         raise NotFoundError(
             f"there is no knowledge base {name!r}.",
-            fix="{step} to see all of them, or `assay knowledge add` to create one.",
-            step=Step.LIST_KNOWLEDGE,
+            fix="{step}.",
+            step=Step.SEE_KNOWLEDGE,
         )
     return found
 

@@ -84,8 +84,7 @@ def find_classifier(store: Store, owner: str, name: str) -> tuple[str, Agent]:
         raise ModelError(
             f"{label} is not a classifier over an embedder; only these can be exported as {ONNX}.",
             fix="Name an agent of the candidates `classifier` or `encoder`. To export a fine-tuned "
-            "model, give the id of its version ({step}) and another form, such as "
-            "--to gguf.",
+            f"model, give the id of its version ({{step}}) and {Step.EXPORT_AS.command}.",
             step=Step.LIST_VERSIONS,
         )
     missing = [package for package in _PACKAGES if find_spec(package) is None]

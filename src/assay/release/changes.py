@@ -118,7 +118,8 @@ def canary(
     if not 0 <= share < 1:
         raise UsageError(
             f"{100 * share:g}% is not a valid share for a canary.",
-            fix="Give 0% to below 100%; to serve all callers, use `assay release promote`.",
+            fix="Give 0% to below 100%; to serve all callers, use {step}.",
+            step=Step.PROMOTE,
         )
     before = current(store, project, name)
     after = ReleaseRow(

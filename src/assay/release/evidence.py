@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from assay.compare.result import CandidateResult, PairResult, Result
 from assay.errors import AssayError, Step
 
-FORCE = "To promote it anyway, use --force with a reason, which is logged."
+FORCE = f"To promote it anyway, {Step.FORCE.command}, which is logged."
 
 
 class UnprovenError(AssayError):
@@ -66,10 +66,8 @@ def judge(results: Iterable[Result], agent: str, replaced: str | None) -> Eviden
     both = "the agent" if replaced is None else "both the agent and the one it would replace"
     raise UnprovenError(
         f"no stored comparison includes {both}.",
-        fix="Run {step}"
-        + ("" if replaced is None else " with --agent NAME@VERSION of the served agent")
-        + f". {FORCE}",
-        step=Step.COMPARE,
+        fix=f"Run {{step}}. {FORCE}",
+        step=Step.COMPARE if replaced is None else Step.WITH_SERVED,
     )
 
 

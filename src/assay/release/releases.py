@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, select
 
-from assay.errors import AssayError, NotFoundError
+from assay.errors import AssayError, NotFoundError, Step
 from assay.store.store import Store
 from assay.store.tables import ReleaseRow
 
@@ -117,7 +117,8 @@ def current(store: Store, project: str, name: str) -> Release:
     if found is None:
         raise NoReleaseError(
             f"there is no release {name!r}.",
-            fix="`assay release list` shows all releases; `assay release promote` creates one.",
+            fix=f"{{step}} shows all releases; {Step.PROMOTE.command} creates one.",
+            step=Step.LIST_RELEASES,
         )
     return found
 

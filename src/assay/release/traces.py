@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assay.data.privacy import mask, mask_within
-from assay.errors import NotFoundError, UsageError
+from assay.errors import NotFoundError, Step, UsageError
 from assay.example import Message, canonical_json
 from assay.release.policies import policy
 from assay.store.store import Store
@@ -246,7 +246,8 @@ def _mine(session: Session, project: str, id: str) -> TraceRow:
     if row is None:
         raise NoTraceError(
             f"there is no trace {id!r}.",
-            fix="It was not kept or has expired; `assay traces list` shows the traces.",
+            fix="It was not kept or has expired; {step} shows the traces.",
+            step=Step.LIST_TRACES,
         )
     return row
 

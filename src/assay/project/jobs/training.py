@@ -17,7 +17,7 @@ from assay.agent.versions import save_agent
 from assay.candidates.building import Context
 from assay.candidates.registry import check_name
 from assay.config import Config
-from assay.errors import UsageError
+from assay.errors import Step, UsageError
 from assay.jobs import queue
 from assay.jobs.queue import Job
 from assay.jobs.step_metrics import FULL_LOSS, TRAIN_LOSS
@@ -134,7 +134,8 @@ def _checked(workspace: Workspace, options: JobOptions) -> Project:
         ):
             raise UsageError(
                 f"{options.model} is not a model on this machine.",
-                fix="Fetch it with `assay models pull`, or choose another.",
+                fix="Fetch it {step}, or choose another.",
+                step=Step.PULL_MODEL,
             )
         if options.name is not None:
             check_new_name(options.name)

@@ -17,7 +17,7 @@ from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.session import PageContext
 from assay.studio.shared.chat import show_passages
-from assay.studio.shared.names import called_in_turn, plain_labels, typed_hint, version_names
+from assay.studio.shared.names import called_in_turn, plain_labels, typed_term, version_names
 from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.streams import ask, format_tokens
 
@@ -119,8 +119,8 @@ class _Column:
     def __init__(self, name: str, called: str) -> None:
         self.name = name
         with w.card("tight"):
-            with w.text(called, "strong", "h2"):
-                typed_hint(name)
+            with w.text("", "strong", "h2"):
+                typed_term(called, name)
             self.answer = w.text("…", "pre answer-text", "div").props("aria-live=polite")
             self.took = w.text("", "took", "dl")
             self.used = ui.element("div")

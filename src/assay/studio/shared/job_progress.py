@@ -11,6 +11,7 @@ from nicegui import ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
+from assay.errors import on_page
 from assay.jobs.fine_tuning import Wish
 from assay.jobs.queue import OVER, Job
 from assay.project import jobs
@@ -146,7 +147,7 @@ class JobCard:
         if events:
             self._last = events[-1].key
             messages = [event for event in events if event.kind != "metrics"]
-            self._events += [f"{event.at:%H:%M:%S}  {event.message}" for event in messages]
+            self._events += [f"{event.at:%H:%M:%S}  {on_page(event.message)}" for event in messages]
             self._log.show(self._events)
         if job.status in OVER:
             self._timer.cancel()
@@ -180,7 +181,7 @@ def describe_job(job: Job) -> str:
     if job.status == "queued":
         return "Waiting for a worker."
     if job.status == "failed":
-        return str(job.error)
+        return on_page(str(job.error))
     progress = job.progress or {}
     if job.status != "running" or not progress.get("label"):
         return f"{format_duration(job)}."

@@ -34,9 +34,17 @@ def plain_label(label: str) -> str:
     return plain_labels([label])[label]
 
 
+def exact_label(label: str) -> str:
+    """What one agent version is called where it has to be told from all others, with its number."""
+    plain, version = plain_label(label), label.partition("@")[2]
+    return f"{plain}, version {version}" if version else plain
+
+
 def called_in_turn(labels: Iterable[str]) -> str:
     """The agents that a route asked, in order."""
-    return " → ".join(map(plain_label, labels))
+    asked = list(labels)
+    plain = plain_labels(asked)
+    return " → ".join(plain[label] for label in asked)
 
 
 def version_names(saved: Mapping[str, datetime]) -> dict[str, str]:
@@ -56,12 +64,21 @@ def agent_name(label: str, plain: str = "") -> None:
     Args:
         plain: as it is called beside others.
     """
-    w.term(plain or plain_label(label), f"In commands and files: {label}")
+    typed_term(plain or plain_label(label), label)
 
 
 def typed_hint(label: str) -> None:
-    """Let a hover on the element that is open say the name that is typed."""
-    ui.tooltip(f"In commands and files: {label}").classes("meaning")
+    """Let the button that is open say the name that is typed, on hover, touch or focus."""
+    ui.tooltip(_typed(label)).classes("meaning")
+
+
+def typed_term(words: str, label: str) -> None:
+    """Words that say the name that is typed, on hover, touch or focus."""
+    w.term(words, _typed(label))
+
+
+def _typed(label: str) -> str:
+    return f"In commands and files: {label}"
 
 
 def headline(verdict: Verdict) -> str:

@@ -14,7 +14,7 @@ from assay.release.releases import Release
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, notify
 from assay.studio.session import PageContext, action, workspace_action
-from assay.studio.shared.names import plain_label, typed_hint
+from assay.studio.shared.names import exact_label, plain_label, typed_hint
 
 
 @action("admin")
@@ -95,7 +95,7 @@ def promotion_form(
                 return
             if release is None:
                 return
-            notify(f"{plain_label(release.label)} now answers requests to {release.name}.")
+            notify(f"{exact_label(release.label)} now answers requests to {release.name}.")
             again = done(release)
             if again is not None:
                 await again

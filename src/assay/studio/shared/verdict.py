@@ -5,6 +5,7 @@ from __future__ import annotations
 from assay.candidates import registry
 from assay.compare.report import second_look, wording, worth
 from assay.compare.result import CandidateResult, Result
+from assay.errors import on_page
 from assay.studio import widgets as w
 
 STYLES = {"recommend": "accent", "none": "lost", "cannot_tell": "open"}
@@ -71,7 +72,7 @@ def verdict_card(result: Result) -> None:
             w.text(decided, "soft")
         w.text(wording.next_action(result, second_look.ON_PAGE), "strong")
         for warning in result.warnings:
-            w.text(warning, "warn note")
+            w.text(on_page(warning), "warn note")
 
 
 def candidates_table(result: Result) -> None:

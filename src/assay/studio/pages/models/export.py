@@ -11,7 +11,7 @@ from nicegui import app as pages_app
 from nicegui import ui
 
 from assay.accounts.people import NotAllowedError
-from assay.errors import AssayError
+from assay.errors import AssayError, on_page
 from assay.jobs.queue import OVER
 from assay.project.export import classifiers
 from assay.project.jobs import export
@@ -96,7 +96,9 @@ async def export_card(context: PageContext, versions: Mapping[str, str]) -> None
             if newest.bytes is not None:
                 _show_files(newest)
             elif newest.job.status == "failed":
-                w.text(f"The export as {newest.to} failed: {newest.job.error}", "pre bad")
+                w.text(
+                    f"The export as {newest.to} failed: {on_page(str(newest.job.error))}", "pre bad"
+                )
 
 
 def _show_form(context: PageContext, names: dict[str, str], agents: Sequence[str]) -> None:
@@ -141,7 +143,7 @@ def _show_line(context: PageContext, one: Export, called: str) -> None:
                 link = w.set_label(w.text("Download", tag="a").props("download"), label)
                 link.props["href"] = PREFIX + DOWNLOAD.format(id=one.job.id)
             elif one.job.error:
-                w.text(f"{one.job.error[:120]} …", "note bad", "div")
+                w.text(f"{on_page(one.job.error)[:120]} …", "note bad", "div")
 
 
 def _show_files(one: Export) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
+from assay.errors import on_page
 from assay.jobs.queue import OVER, Job
 from assay.models.show import ModelInfo
 from assay.project import models
@@ -61,7 +62,7 @@ async def _show_base_models(context: PageContext) -> None:
             JobCard(context, job, f"Fetching {job.payload['model']}", lambda _: _reload())
     if pulls and pulls[0].status == "failed":
         with w.section(f"{pulls[0].payload['model']} could not be fetched", style="lost"):
-            w.text(str(pulls[0].error), "pre")
+            w.text(on_page(str(pulls[0].error)), "pre")
     with w.section(
         "Base models",
         "Starter models, which come from your package index, and models fetched to this machine.",

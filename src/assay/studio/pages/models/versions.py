@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,8 @@ from assay.studio.dialogs import show_record
 from assay.studio.pages.models.export import export_card
 from assay.studio.session import LatestRequest, PageContext, action
 from assay.studio.shared.names import agent_name, plain_labels, version_names
+
+REMOVED = "one that was removed"
 
 
 @action("viewer")
@@ -43,10 +45,14 @@ def compare_versions(context: PageContext, one: str, other: str) -> dict[str, An
 
 @action("viewer")
 def find_trained_on(context: PageContext, example: str) -> dict[str, Any]:
-    """The versions of the folder's project that were trained on a row."""
+    """The versions of the folder's project that were trained on a row, and what all are called."""
     found, workspace = context.workspace.find_uses(example), context.workspace
     ours = [one for one in found["versions"] if owns(workspace, one["id"], workspace.name)]
-    return found | {"versions": ours}
+    return found | {"versions": ours, "names": _call(list_versions(context))}
+
+
+def _call(found: Sequence[dict[str, Any]]) -> dict[str, str]:
+    return version_names({one["id"]: datetime.fromisoformat(one["saved_at"]) for one in found})
 
 
 async def versions_tab(context: PageContext) -> None:
@@ -61,7 +67,7 @@ async def versions_tab(context: PageContext) -> None:
         )
         await export_card(context, {})
         return
-    names = version_names({one["id"]: datetime.fromisoformat(one["saved_at"]) for one in found})
+    names = _call(found)
     with (
         w.section(
             "Versions",
@@ -83,7 +89,7 @@ async def versions_tab(context: PageContext) -> None:
     await export_card(context, names)
     if len(found) > 1:
         _show_comparison(context, names)
-    _show_row_search(context, names)
+    _show_row_search(context)
 
 
 def _show_version(context: PageContext, one: dict[str, Any], names: Mapping[str, str]) -> None:
@@ -111,7 +117,7 @@ def _show_version(context: PageContext, one: dict[str, Any], names: Mapping[str,
 
 
 def _show_name(id: str, names: Mapping[str, str]) -> None:
-    w.term(names.get(id, "one that was removed"), f"In commands and files: {id[:SHORT]}")
+    w.term(names.get(id, REMOVED), f"In commands and files: {id[:SHORT]}")
 
 
 async def _show_facts(context: PageContext, id: str, names: Mapping[str, str]) -> None:
@@ -168,7 +174,7 @@ def _show_differences(diff: dict[str, Any], names: Mapping[str, str]) -> None:
             )
 
 
-def _show_row_search(context: PageContext, names: Mapping[str, str]) -> None:
+def _show_row_search(context: PageContext) -> None:
     with w.section(
         "Which versions trained on this row?",
         "A version records what it was trained on, even after the row is deleted.",
@@ -178,7 +184,7 @@ def _show_row_search(context: PageContext, names: Mapping[str, str]) -> None:
             shown.clear()
             found = await context.do(find_trained_on, example)
             with shown:
-                _show_trained_on(example, found, names)
+                _show_trained_on(example, found)
 
         w.query_row(
             "Example ID",
@@ -190,13 +196,13 @@ def _show_row_search(context: PageContext, names: Mapping[str, str]) -> None:
         shown = ui.element("div").classes("stack").props("aria-live=polite")
 
 
-def _show_trained_on(example: str, found: dict[str, Any], names: Mapping[str, str]) -> None:
+def _show_trained_on(example: str, found: dict[str, Any]) -> None:
     if not found["versions"]:
         w.text(f"No version used {example}.")
     for one in found["versions"]:
         users = ", ".join(plain_labels(one["agents"]).values())
         used = f", used by {users}" if users else ""
-        w.text(f"{names[one['id']]}: {', '.join(one['as'])}{used}")
+        w.text(f"{found['names'].get(one['id'], REMOVED)}: {', '.join(one['as'])}{used}")
     if found["agents"]:
         held = ", ".join(plain_labels(found["agents"]).values())
         w.text(f"Agents that show it, look it up or learned from it: {held}.")

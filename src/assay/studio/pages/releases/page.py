@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from assay.studio.pages.releases.staleness import read_staleness, staleness_card
 from assay.studio.pages.releases.traces import traces_card
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.chat import snippets_card
-from assay.studio.shared.names import agent_name, headline, plain_label, plain_labels
+from assay.studio.shared.names import agent_name, exact_label, headline, plain_labels
 from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.promotion import promotion_chooser, with_consent
 
@@ -49,6 +49,12 @@ class ReleaseView:
     agents: list[str]
     said: str | None
     stale: tuple[str, str]
+
+    @property
+    def labels(self) -> list[str]:
+        """All agents that the page names, to be called beside one another."""
+        changes = [(one.label, one.canary_label) for one in self.history]
+        return [*self.agents, *(label for pair in changes for label in pair if label)]
 
 
 def read(context: PageContext, name: str) -> ReleaseView:
@@ -83,40 +89,45 @@ async def build(context: PageContext) -> None:
               act=("View the verdict", "/compare"))  # fmt: skip
         return
     wanted = ui.context.client.request.query_params.get("name", found[0]["name"])
-    if len(found) > 1:
-        _show_releases(found, wanted)
     shown = await context.do(read, wanted)
-    _show_current(context, shown)
+    plain = plain_labels([*shown.labels, *_answering(found)])
+    if len(found) > 1:
+        _show_releases(found, wanted, plain)
+    _show_current(context, shown, plain)
     _show_traffic(shown.days)
     traces_card(
         context, wanted, kept=next((r["traces"] for r in found if r["name"] == wanted), False)
     )
     staleness_card(context, wanted, shown.stale)
     if context.may("editor"):
-        _show_change(context, shown)
-    _show_history(shown.history)
+        _show_change(context, shown, plain)
+    _show_history(shown.history, plain)
     snippets_card(context, wanted)
 
 
-def _show_releases(found: Sequence[dict[str, Any]], wanted: str) -> None:
+def _answering(found: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for one in found:
+        yield one["agent"]
+        if one["canary"]:
+            yield one["canary"]
+
+
+def _show_releases(found: Sequence[dict[str, Any]], wanted: str, plain: Mapping[str, str]) -> None:
     with w.card(), w.table("Release", "Agent", "Canary", "Since", label="Releases"):
         for one in found:
             with w.text("", "chosen" if one["name"] == wanted else "", "tr"):
                 with w.text("", tag="td"):
                     w.link(one["name"], f"/releases?name={one['name']}")
                 with ui.element("td"):
-                    agent_name(one["agent"])
+                    agent_name(one["agent"], plain[one["agent"]])
                 with ui.element("td"):
                     if one["canary"]:
-                        agent_name(one["canary"], _shared(one["canary"], one["share"]))
+                        share = f"{100 * one['share']:g}%"
+                        agent_name(one["canary"], f"{plain[one['canary']]}, {share}")
                 w.text(one["at"][:10], tag="td")
 
 
-def _shared(label: str, share: float) -> str:
-    return f"{plain_label(label)}, {100 * share:g}%"
-
-
-def _show_current(context: PageContext, shown: ReleaseView) -> None:
+def _show_current(context: PageContext, shown: ReleaseView, plain: Mapping[str, str]) -> None:
     now = shown.now
     with w.card("accent"):
         with w.row("spread"):
@@ -128,11 +139,11 @@ def _show_current(context: PageContext, shown: ReleaseView) -> None:
             if context.may("editor") and (now.canary or now.previous):
                 _show_rollback(context, shown)
         with w.row("figures"):
-            w.figure(plain_label(now.label), "agent", f"In commands and files: {now.label}")
+            w.figure(plain[now.label], "agent", f"In commands and files: {now.label}")
             if now.canary:
                 trial = str(now.canary_label)
                 w.figure(
-                    plain_label(trial),
+                    plain[trial],
                     f"canary, answers {100 * now.share:g}% of the callers",
                     f"In commands and files: {trial}",
                 )
@@ -155,14 +166,13 @@ def _show_rollback(context: PageContext, shown: ReleaseView) -> None:
     if now.canary:
         what = "The canary ends"
     else:
-        labels = plain_labels([now.label, before.label if before else "?"])
-        what = f"{list(labels.values())[-1]} answers again"
+        what = f"{exact_label(before.label) if before else 'The agent before'} answers again"
 
     async def click() -> None:
         why = f"{what} immediately. Requests in progress are completed."
         if await confirm("Roll back the last change?", why, "Roll back now"):
             done = await context.do(roll_back, now.name)
-            notify(f"{done.name} was rolled back to {plain_label(done.label)}.")
+            notify(f"{done.name} was rolled back to {exact_label(done.label)}.")
             ui.navigate.reload()
 
     w.button("Roll back", click, icon="undo")
@@ -219,7 +229,7 @@ def _draw_columns(
     )
 
 
-def _show_change(context: PageContext, shown: ReleaseView) -> None:
+def _show_change(context: PageContext, shown: ReleaseView, plain: Mapping[str, str]) -> None:
     now = shown.now
     others = [label for label in shown.agents if label != now.label]
     if not others:
@@ -229,7 +239,7 @@ def _show_change(context: PageContext, shown: ReleaseView) -> None:
             context,
             w.field(
                 "Agent",
-                ui.select(plain_labels(others), value=others[0]),
+                ui.select({label: plain[label] for label in others}, value=others[0]),
                 "Newest last for each name. Comparisons create agents.",
             ),
             now.name,
@@ -267,17 +277,14 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
                 return
             if done is None:
                 return
-            trial = plain_label(str(done.canary_label))
+            trial = exact_label(str(done.canary_label))
             notify(f"{trial} now answers {100 * done.share:g}% of the callers.")
             ui.navigate.reload()
 
         w.button("Start the canary", click, icon="science")
 
 
-def _show_history(history: list[Release]) -> None:
-    labels = [one.label for one in history]
-    labels += [one.canary_label for one in history if one.canary_label]
-    plain = plain_labels(labels)
+def _show_history(history: list[Release], plain: Mapping[str, str]) -> None:
     with (
         w.section("History"),
         w.table("#", "Change", "Agent", "Evidence", "By", "Time", label="History"),

@@ -17,6 +17,7 @@ from nicegui import ui
 from assay.compare.naming import in_words
 from assay.compare.report.detectable import ASSUMPTION
 from assay.compare.result import Result
+from assay.errors import on_page
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
 from assay.project.start.from_file import find_file
@@ -110,7 +111,7 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
         "the holdout, which stays locked until then.",
     ):
         if now.job is not None and now.job.status == "failed":
-            w.text(f"The last comparison failed. {now.job.error}", "bad")
+            w.text(f"The last comparison failed. {on_page(str(now.job.error))}", "bad")
         estimated = w.waiting("Counting examples and estimating how long it will take")
         ui.timer(0.05, lambda: _show_estimate(context, estimated), once=True)
         if context.may("editor"):

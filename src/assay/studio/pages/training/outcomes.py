@@ -12,7 +12,7 @@ from assay.project.settings import SettingsDraft
 from assay.studio import widgets as w
 from assay.studio.dialogs import notify
 from assay.studio.session import PageContext, action
-from assay.studio.shared.names import plain_label, typed_hint
+from assay.studio.shared.names import plain_label, typed_term
 
 SOUGHT = {
     "learning_rate": "Learning rate",
@@ -45,9 +45,8 @@ def outcome_card(context: PageContext, job: Job) -> None:
 
 
 def _show_version(context: PageContext, result: dict[str, Any]) -> None:
-    with w.row():
-        w.heading("A version was trained")
-        typed_hint(f"version:{result['version'][:12]}")
+    with w.text("", tag="h2"):
+        typed_term("A version was trained", f"version:{result['version'][:12]}")
     with w.row("figures"):
         w.figure(f"{result['best_validation_loss']:.3f}", "best validation loss")
         w.figure(f"{result['steps']:,}", "steps")
