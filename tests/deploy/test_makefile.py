@@ -24,7 +24,9 @@ exec(sys.argv[2])
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of a make that runs the tests
+        monkeypatch.delenv(name, raising=False)
     if shutil.which("make") is None:
         pytest.skip("needs make")
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
