@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from assay.candidates import registry
 from assay.compare.report import charts, wording
 from assay.compare.report.html import render
 from assay.compare.result import Result, RoutedArm, Routing
@@ -60,7 +61,7 @@ def test_the_page_draws_the_curve_and_escapes_names() -> None:
     )
     page = render(result, [], redacted=False)
     assert "What routing is worth" in page
-    assert page.count("quality of router by the share") == 1
+    assert page.count(f"quality of {registry.plain_name('router')} by the share") == 1
     assert "<big>" not in page
     assert "&lt;big&gt;" in page
     assert charts.routing(routing_of(1.0, kind="rules")) == ""
