@@ -20,19 +20,7 @@ def write_cross_encoder(folder: Path, seed: int = 0, text: str = TEXT, labels: i
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 
-    words = write_tokenizer(folder, text, LIMIT)
+    config = BertConfig(**write_tokenizer(folder, text, LIMIT), num_labels=labels)
     torch.manual_seed(seed)
-    config = BertConfig(
-        vocab_size=words,
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=LIMIT,
-        initializer_range=0.1,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        num_labels=labels,
-    )
     BertForSequenceClassification(config).save_pretrained(folder)
     return folder

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 TEXT = "my bank card is lost cash machine ate it why this big fee now the a"
 LIMIT = 16
 """Tokens of a text that it looks at, the two special ones included."""
 
 
-def write_tokenizer(folder: Path, text: str, limit: int) -> int:
-    """Write a tokenizer of whole words; returns how many tokens it knows.
+def write_tokenizer(folder: Path, text: str, limit: int) -> dict[str, Any]:
+    """Write a tokenizer of whole words; returns the settings of a tiny BERT that reads it.
 
     Args:
         text: of the words that it knows.
@@ -31,7 +32,17 @@ def write_tokenizer(folder: Path, text: str, limit: int) -> int:
     PreTrainedTokenizerFast(
         tokenizer_object=plain, model_max_length=limit, **names
     ).save_pretrained(folder)
-    return len(words)
+    return {
+        "vocab_size": len(words),
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "max_position_embeddings": limit,
+        "initializer_range": 0.1,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
 
 
 def write_embedder(folder: Path, seed: int = 0, text: str = TEXT) -> Path:
@@ -46,20 +57,9 @@ def write_embedder(folder: Path, seed: int = 0, text: str = TEXT) -> Path:
     from transformers import BertConfig, BertModel
 
     body = folder / "body"
-    words = write_tokenizer(body, text, LIMIT)
+    settings = write_tokenizer(body, text, LIMIT)
     torch.manual_seed(seed)
-    config = BertConfig(
-        vocab_size=words,
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=LIMIT,
-        initializer_range=0.1,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-    BertModel(config).save_pretrained(body)
+    BertModel(BertConfig(**settings)).save_pretrained(body)
     whole = folder / f"embedder-{seed}"
     module = Transformer(str(body), max_seq_length=LIMIT)
     SentenceTransformer(modules=[module, Pooling(32, "mean")]).save(str(whole))
