@@ -5,8 +5,7 @@
     python bench/verdicts.py --curves [banking77 snips-intent snips]
 
 The jobs are those of `public_jobs.py`. A comparison that was stopped goes on; one that ended is
-read. In `docs/verdicts.md` the sections of all results in FOLDER are written anew, but for the
-paragraphs that begin with "In other words"; the other sections stay.
+read. In `docs/verdicts.md` the sections of all results in FOLDER are written anew; the others stay.
 `--curves` draws learning curves and looks whether half of the rows foresaw the score of all.
 """
 
@@ -170,10 +169,6 @@ def curve_section(name: str, drawn: dict[str, Any]) -> str:
     return "\n".join(out)
 
 
-OWN_WORDS = "In other words"
-"""How the paragraph of a section begins that is written by hand, and kept."""
-
-
 def sections_of(text: str) -> dict[str, str]:
     """The sections of a page in their order, by their headings."""
     parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
@@ -187,9 +182,6 @@ def write_page(folder: Path) -> None:
     for name in (DEMO, *JOBS):
         for path in sorted((folder / name).glob(".assay/comparisons/*/result.json")):
             new[name] = section(name, Result.model_validate_json(path.read_text()))
-            paragraphs = old.get(name, "").split("\n\n")
-            if kept := [one.strip() for one in paragraphs if one.startswith(OWN_WORDS)]:
-                new[name] += "\n".join([*kept, ""])
     for path in sorted((folder / "curves").glob("*.json")):
         drawn = json.loads(path.read_text())
         title = f"Learning curve: {path.stem}, {drawn['candidate']}"
