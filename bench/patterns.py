@@ -31,6 +31,7 @@ from typing import Any
 import regex
 
 import assay
+from assay.evaluate.graders import plain
 from assay.generate.classical import WORD
 from assay.generate.remote import redaction
 from pattern_attacks import attacks
@@ -47,6 +48,9 @@ MOST_EXPONENT = 1.4
 MADE: dict[str, list[str]] = {
     # Escaped text between two looks at one character: linear whatever the text.
     "evaluate.graders.terms._pattern": [r"(?<!\w)a(?!\w)", r"(?<!\w)C\+\+(?!\w)"],
+    "evaluate.graders.plain._pattern": [
+        plain._pattern(text, whole_words=True).pattern for text in ("aa", "4.50", "a a", "$4")
+    ],
     "evaluate.graders.style._phrase": [r"(?<!\w)as\ an\ ai(?!\w)"],
     "chat.tokens._any_of": [r"<\|im_start\|>|<\|im_end\|>|<s>|</s>"],
     "chat.tokens._each_start_of": [r"(?=(?:<\|im_start\|>|<\|im|<s>))."],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
@@ -67,29 +66,14 @@ def contains(
     wanted, said = fold(reference), fold(answer)
     if not wanted:
         return Score(float(not said))
-    return Score(float(any(_stands(wanted, said, settings.whole_words))))
+    return Score(float(_pattern(wanted, whole_words=settings.whole_words).search(said) is not None))
 
 
-def _stands(wanted: str, said: str, whole: bool) -> Iterator[bool]:
-    """Of each place where it occurs, whether it counts there."""
-    start = said.find(wanted)
-    while start >= 0:
-        end = start + len(wanted)
-        before, after = said[max(0, start - 2) : start], said[end : end + 2]
-        yield not whole or not (
-            (_is_word(wanted[0]) and _CONTINUES.search(before))
-            or (_is_word(wanted[-1]) and _CONTINUED.match(after))
-        )
-        start = said.find(wanted, end)
-
-
-def _is_word(character: str) -> bool:
-    return re.match(r"\w", character) is not None
-
-
-_CONTINUES = re.compile(r"\w$|\d[.,:]$")
-_CONTINUED = re.compile(r"\w|[.,:]\d")
-"""What makes a word or a number longer than the one that is looked for."""
+def _pattern(wanted: str, *, whole_words: bool) -> re.Pattern[str]:
+    """Finds a text, on demand not within a longer word or number."""
+    start = r"(?<!\w)(?<!\d[.,:])" if whole_words and re.match(r"\w", wanted) else ""
+    end = r"(?!\w|[.,:]\d)" if whole_words and re.search(r"\w\Z", wanted) else ""
+    return re.compile(start + re.escape(wanted) + end)
 
 
 class LabelSettings(GraderSettings):
