@@ -64,7 +64,7 @@ class Repository:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ContentRequest:
     """One request for the content of a file."""
 
     name: str
@@ -103,7 +103,7 @@ class LocalHub:
     repositories: dict[str, Repository] = field(default_factory=dict)
     moved: dict[str, str] = field(default_factory=dict)
     faults: dict[str, list[Fault]] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[ContentRequest] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     silent_trees: int = 0
     status: int | None = None
@@ -246,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, content, headers)
         found = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
         start = int(found[1]) if found else 0
-        self.hub.asked.append(Asked(name, start, self._token))
+        self.hub.asked.append(ContentRequest(name, start, self._token))
         waiting = self.hub.faults.get(name)
         fault = waiting.pop(0) if waiting else None
         status = 200

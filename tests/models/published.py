@@ -18,7 +18,7 @@ from tests.chat.newer_families import GRANITE_FAMILY, OLMO2_FAMILY, PHI4_FAMILY,
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedModel:
     """A model of the hub in small.
 
     Attributes:
@@ -84,7 +84,7 @@ _COMMON = {
 }
 
 PUBLISHED = {
-    "Qwen/Qwen3-0.6B": Published(
+    "Qwen/Qwen3-0.6B": PublishedModel(
         FAMILIES["qwen3"],
         {
             "architectures": ["Qwen3ForCausalLM"],
@@ -106,7 +106,7 @@ PUBLISHED = {
         ("<|im_end|>", "<|endoftext|>"),
         "llamacpp",
     ),
-    "meta-llama/Llama-3.2-1B-Instruct": Published(
+    "meta-llama/Llama-3.2-1B-Instruct": PublishedModel(
         FAMILIES["llama3"],
         {
             "architectures": ["LlamaForCausalLM"],
@@ -135,7 +135,7 @@ PUBLISHED = {
         "llamacpp",
         {"LICENSE.txt": b"A licence.\n", "USE_POLICY.md": b"A policy.\n"},
     ),
-    "google/gemma-3-1b-it": Published(
+    "google/gemma-3-1b-it": PublishedModel(
         FAMILIES["gemma"],
         {
             "architectures": ["Gemma3ForCausalLM"],
@@ -162,7 +162,7 @@ PUBLISHED = {
         "llamacpp",
         {"added_tokens.json": b'{"<image_soft_token>": 9999}'},
     ),
-    "google/gemma-3-4b-it": Published(
+    "google/gemma-3-4b-it": PublishedModel(
         FAMILIES["gemma"],
         {
             "architectures": ["Gemma3ForConditionalGeneration"],
@@ -202,7 +202,7 @@ PUBLISHED = {
         "transformers",
         {"preprocessor_config.json": b"{}"},
     ),
-    "microsoft/Phi-4-mini-instruct": Published(
+    "microsoft/Phi-4-mini-instruct": PublishedModel(
         PHI4_FAMILY,
         {
             "architectures": ["Phi3ForCausalLM"],
@@ -244,7 +244,7 @@ PUBLISHED = {
             "modeling_phi3.py": b"raise SystemExit('code of the model has run')\n",
         },
     ),
-    "mistralai/Mistral-7B-Instruct-v0.3": Published(
+    "mistralai/Mistral-7B-Instruct-v0.3": PublishedModel(
         FAMILIES["mistral"],
         {
             "architectures": ["MistralForCausalLM"],
@@ -267,7 +267,7 @@ PUBLISHED = {
             "tokenizer.model.v3": b"\n\x0e",
         },
     ),
-    "HuggingFaceTB/SmolLM3-3B": Published(
+    "HuggingFaceTB/SmolLM3-3B": PublishedModel(
         SMOLLM3_FAMILY,
         {
             "architectures": ["SmolLM3ForCausalLM"],
@@ -293,7 +293,7 @@ PUBLISHED = {
         ("<|im_end|>",),
         "transformers",
     ),
-    "ibm-granite/granite-3.3-2b-instruct": Published(
+    "ibm-granite/granite-3.3-2b-instruct": PublishedModel(
         GRANITE_FAMILY,
         {
             "architectures": ["GraniteForCausalLM"],
@@ -316,7 +316,7 @@ PUBLISHED = {
         ("<|end_of_text|>",),
         "transformers",
     ),
-    "allenai/OLMo-2-0425-1B-Instruct": Published(
+    "allenai/OLMo-2-0425-1B-Instruct": PublishedModel(
         OLMO2_FAMILY,
         {
             "architectures": ["Olmo2ForCausalLM"],

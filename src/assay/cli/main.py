@@ -301,7 +301,7 @@ def demo(
             print_estimate(estimate)
         forecast = Forecast(terminal, estimate)
         comparison = opened.compare(reason="assay demo", progress=forecast)
-        jobs.learn(forecast.pace())
+        jobs.pace = forecast.pace()
         results.append(comparison.result.model_dump(mode="json"))
         reports.append(comparison.report)
         if not json:

@@ -40,7 +40,7 @@ def dequantise(path: Path, folder: Path) -> None:
             model: Any = AutoModelForCausalLM.from_pretrained(
                 **source, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
             )
-    except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+    except (ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
             f"transformers cannot read this GGUF file ({first_line(error)}).",
             where=str(path),

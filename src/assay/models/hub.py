@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -54,7 +53,7 @@ def check(ref: str) -> HubModel:
     with _explained(ref):
         info = api.model_info(ref, files_metadata=True)
     files = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-    wanted = [name for name in files if _is_wanted(name)]
+    wanted = _wanted(files)
     weights = [name for name in wanted if name.endswith(".safetensors")]
     if not weights:
         pickles = [n for n in files if n.endswith((".bin", ".pt", ".pth", ".ckpt"))]
@@ -72,12 +71,10 @@ def check(ref: str) -> HubModel:
     return HubModel(info.sha, sum(files[name] for name in wanted), licence)
 
 
-def _is_wanted(name: str) -> bool:
-    return _matches(name, _WANTED) and not _matches(name, _UNWANTED)
+def _wanted(names: Iterable[str]) -> list[str]:
+    from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]
 
-
-def _matches(name: str, patterns: list[str]) -> bool:
-    return any(fnmatch(name, pattern) for pattern in patterns)
+    return list(filter_repo_objects(names, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
 
 
 def _limit_silence() -> None:
@@ -147,7 +144,7 @@ def fetch(ref: str, folder: Path, revision: str | None) -> None:
             "and the hub changes them: do not use this hub or mirror.",
         )
     # The client takes a folder with files in it for the model if it gets no list of what is in it.
-    missing = [name for name in found.missing_paths if _is_wanted(name)]
+    missing = _wanted(found.missing_paths)
     if missing:
         raise ModelError(
             f"the hub did not send all files of the model ({', '.join(missing)} missing).",

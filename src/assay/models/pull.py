@@ -129,8 +129,7 @@ def _unknown(ref: str) -> ModelError:
     return ModelError(
         "there is no starter, folder or file with this name.",
         where=ref,
-        fix=f"{hint}{{step}} shows the starters; a hub id has the form org/name.",
-        step=Step.LIST_MODELS,
+        fix=f"{hint}{Step.LIST_MODELS} shows the starters; a hub id has the form org/name.",
     )
 
 

@@ -55,8 +55,7 @@ def load_tensors(
     except (SafetensorError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         raise ModelError(
             f"this is not a {what} that Assay has written, or it is damaged.",
-            fix="Train it again with {step}.",
-            step=Step.COMPARE,
+            fix=f"Train it again with {Step.COMPARE}.",
         ) from None
 
 

@@ -84,8 +84,7 @@ def _load(name: str, data: bytes, kind: type[Model], get: Callable[[str], Model]
             raise ModelError(
                 f"this {kind.kind} is not the one that was trained.",
                 where=origin,
-                fix="Restore its original files, or train it again with {step}.",
-                step=Step.COMPARE,
+                fix=f"Restore its original files, or train it again with {Step.COMPARE}.",
             )
         return base.with_weights(name, name.removeprefix(SCHEME), tensors)
 

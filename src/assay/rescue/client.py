@@ -250,7 +250,9 @@ class AccountClient:
         known = refusal(reply.status, {"retry-after": reply.header("retry-after")}, said)
         pause = known.pause or 0.0
         if reply.status == 429 and not pause:
-            pause = _milliseconds(reply) or _reset_s(reply, only_spent=False)
+            # The header that OpenAI's own client reads first.
+            pause = parse_duration(f"{reply.header('retry-after-ms').strip()}ms")
+            pause = pause or _reset_s(reply, only_spent=False)
         what = _MEANINGS.get(reply.status) or (
             "it redirects, and redirects are not followed"
             if 300 <= reply.status < 400
@@ -345,12 +347,6 @@ def _start_of(reply: Reply) -> bytes:
     except WireError:
         pass
     return found
-
-
-def _milliseconds(reply: Reply) -> float:
-    """Seconds, from the header that OpenAI's own client reads first."""
-    raw = reply.header("retry-after-ms").strip()
-    return float(raw) / 1000 if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", raw) else 0.0
 
 
 def _reset_s(reply: Reply, *, only_spent: bool) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 from assay.rescue.client import AccountClient, RefusedError, TooLargeError
 from assay.rescue.folder import PART, as_json, rows
 from assay.rescue.manifest import Entry, Manifest
-from assay.store.files import new_file, said_when_full, sha256_file, write_atomic
+from assay.store.files import replacing, said_when_full, sha256_file, write_atomic
 
 LIMIT = 100
 """Objects of a page; fewer where so many are too large for one reply."""
@@ -115,7 +115,7 @@ def _fetch_anew(
     file = manifest.folder / wanted.path
     part = file.with_name(file.name + PART)
     seen, count, gone = set(), 0, 0
-    with new_file(file, private=True) as draft, draft.open("wb") as written:
+    with replacing(file, private=True) as written:
         for page in _pages(client, wanted, None, 0):
             for item in page.items:
                 seen.add(_key(item))

@@ -150,7 +150,7 @@ def test_the_load_is_measured_before_each_job(
     rest = iter(jobs)
     next(rest)
     assert jobs.pace == Pace(*[measured[0]] * 3)
-    jobs.learn(Pace(*[learned] * 3))
+    jobs.pace = Pace(*[learned] * 3)
     jobs.measure_again()
     assert jobs.pace == Pace(*[pytest.approx(told)] * 3)
 

@@ -21,7 +21,7 @@ from assay.project.estimate import Pace, Work, estimate
 from assay.project.forecast import measure_pace, measure_training
 from assay.project.project import Project, open
 from assay.project.start.init import Choices, create, draft
-from assay.store.files import write_atomic
+from assay.store.files import write_atomic, write_atomic_lines
 
 RECORDS_S, HANDBOOK_S = 150.0, 110.0
 """What the second and the third job may take: the better effort is given where it is told less."""
@@ -98,10 +98,6 @@ class DemoJobs:
         self.measure_again()
         yield open_handbook(self._folder / HANDBOOK, self._progress, self.pace)
 
-    def learn(self, pace: Pace) -> None:
-        """The pace that a job had, for what is told of the next."""
-        self.pace = pace
-
     def measure_again(self) -> None:
         """Turn the pace that a job had into that of the next, beside the load that there is now.
 
@@ -152,15 +148,10 @@ def open_desks(folder: Path, progress: Progress = SILENT) -> Project:
     return open(folder)
 
 
-def open_records(
-    folder: Path, progress: Progress = SILENT, keys: Sequence[str] = JOURNEY
-) -> Project:
+def open_records(folder: Path, progress: Progress = SILENT) -> Project:
     """The second job at `folder`: a message and its record, made where it is not there.
 
     The best effort is taken, see `fit_records`.
-
-    Args:
-        keys: of the record, in their order.
 
     Raises:
         UsageError: something else is at `folder`.
@@ -169,7 +160,10 @@ def open_records(
         return open(folder)
     _make_room(folder)
     file = folder.parent / JOURNEYS
-    _write_rows(file, [row | {"record": {k: row["record"][k] for k in keys}} for row in _tickets()])
+    rows = _tickets()
+    for row in rows:
+        row["record"] = {key: row["record"][key] for key in JOURNEY}
+    _write_rows(file, rows)
     choices = Choices(data=file, input=["message"], output=["record"], id="id")
     made = create(draft("ferry", choices, progress), folder=folder, progress=progress)
     _change(made.root / CONFIG_FILE, _settings(EFFORTS[0]))
@@ -191,12 +185,19 @@ def fit_records(made: Project, pace: Pace, progress: Progress = SILENT) -> Proje
 
 def affordable_effort(config: Config, sizes: Sizes, pace: Pace) -> Effort:
     """The best effort that takes `RECORDS_S` at most, else the last."""
+    tried = [replace(sizes, train=e.train_rows, holdout=e.holdout_rows) for e in EFFORTS]
+    return EFFORTS[_first_affordable(config, tried, pace, RECORDS_S)]
+
+
+def _first_affordable(
+    config: Config, tried: Sequence[Sizes], pace: Pace | None, seconds: float
+) -> int:
+    """The place of the first sizes that take so long at most, else of the last."""
     names = taking_part(config)
-    for effort in EFFORTS:
-        less = replace(sizes, train=effort.train_rows, holdout=effort.holdout_rows)
-        if estimate(config, less, names, 1.0, pace).seconds <= RECORDS_S:
-            return effort
-    return EFFORTS[-1]
+    for place, sizes in enumerate(tried):
+        if estimate(config, sizes, names, 1.0, pace).seconds <= seconds:
+            return place
+    return len(tried) - 1
 
 
 def open_handbook(folder: Path, progress: Progress = SILENT, pace: Pace | None = None) -> Project:
@@ -243,11 +244,9 @@ def open_handbook(folder: Path, progress: Progress = SILENT, pace: Pace | None =
     }
     _change(path, settings)
     opened = open(folder)
-    sizes, names = opened.sizes(progress), taking_part(opened.config)
-    for asked in ASKED:
-        less = replace(sizes, holdout=asked)
-        if estimate(opened.config, less, names, 1.0, pace).seconds <= HANDBOOK_S:
-            break
+    sizes = opened.sizes(progress)
+    tried = [replace(sizes, holdout=asked) for asked in ASKED]
+    asked = ASKED[_first_affordable(opened.config, tried, pace, HANDBOOK_S)]
     if asked != ASKED[0]:
         progress.say(
             f"At the speed of this machine now, the third job measures on {asked} questions."
@@ -281,7 +280,7 @@ def _read_rows(name: str) -> list[dict[str, Any]]:
 
 
 def _write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    write_atomic(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_atomic_lines(file, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def _settings(effort: Effort) -> dict[str, Any]:
