@@ -37,10 +37,10 @@ def test_for_now_the_cheapest_of_those_that_may_be_the_best_is_named() -> None:
     def named(*entries: Entry) -> str | None:
         return decide(entries, None, SETTINGS).verdict.use_meanwhile
 
-    unpriced = [replace(e, setup_cost=None, answer_seconds=1.0, need=1) for e in (best, near)]
+    unpriced = [replace(e, setup_cost=None, answer_seconds=1.0) for e in (best, near)]
     assert named(*unpriced, behind) == "best", "the score, where all else is the same"
-    assert named(unpriced[0], replace(unpriced[1], need=0)) == "near"
-    assert named(replace(unpriced[0], answer_seconds=0.5), replace(unpriced[1], need=0)) == "best"
+    assert named(unpriced[0], replace(unpriced[1], answer_seconds=0.5)) == "near"
+    assert named(replace(unpriced[0], answer_seconds=0.5), unpriced[1]) == "best"
     assert named(best, unpriced[1]) == "best", "an unknown cost is not the cheapest"
     partly = decide([replace(best, setup_cost=None), near], None, SETTINGS).verdict
     assert "Use near for now, the cheapest to own, as far as that is known, of" in partly.reason

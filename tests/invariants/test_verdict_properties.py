@@ -28,7 +28,6 @@ def comparisons(draw: st.DrawFn) -> tuple[list[Entry], list[str] | None]:
             floor=draw(st.booleans()),
             fine_tuned=draw(st.booleans()),
             answer_seconds=draw(st.sampled_from([None, 0.1, 2.0])),
-            need=draw(st.integers(0, 1)),
             **yearly(draw(st.sampled_from([None, 1.0, 2.0]))),
         )
         for name in ["d", "a", "c", "b"][: draw(st.integers(2, 4))]
@@ -99,13 +98,12 @@ def test_for_now_nothing_dearer_is_named_than_what_scores_as_high(
         return
     assert used in useful
 
-    def asked(name: str) -> tuple[float, float, int]:
+    def asked(name: str) -> tuple[float, float]:
         cost, seconds = entries[name].setup_cost, entries[name].answer_seconds
         unknown = float("inf")
         return (
             unknown if cost is None else cost,
             unknown if seconds is None else seconds,
-            entries[name].need,
         )
 
     assert asked(used) == min(map(asked, useful))

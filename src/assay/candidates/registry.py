@@ -124,13 +124,6 @@ def need_of(kind: str) -> str:
     return "" if spec is None else FAMILIES[spec.family]
 
 
-def need_rank(kind: str) -> int:
-    """How much a candidate of this kind needs beside the rows, 0 being least; most of a saved agent
-    and of answers from outside, of which it is not known."""
-    needs = list(dict.fromkeys(FAMILIES.values()))
-    return needs.index(need) if (need := need_of(kind)) else len(needs)
-
-
 def build(name: str, context: Context) -> Candidate:
     """Build a candidate.
 

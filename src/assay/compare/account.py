@@ -11,7 +11,7 @@ import numpy as np
 
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate
-from assay.candidates.registry import need_of, need_rank
+from assay.candidates.registry import need_of
 from assay.compare.costs import CostDrivers, Price, price
 from assay.compare.data_section import DataSection
 from assay.compare.documents import DocumentFigures, document_figures, squares
@@ -248,7 +248,6 @@ def _entry(one: Participant, cost: Price, titles: Mapping[str, str]) -> Entry:
         running_cost=cost.running,
         title=titles[one.candidate.name],
         answer_seconds=one.performance.p50_s,
-        need=need_rank(one.candidate.kind),
     )
 
 

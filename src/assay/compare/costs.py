@@ -5,6 +5,7 @@ Money is USD. A cost that is not known is None and is never taken for 0 or for t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -153,18 +154,19 @@ def cheapest(entries: Sequence[Entry], scores: dict[str, float]) -> Entry | None
 
 
 def least_demanding(entries: Sequence[Entry], scores: dict[str, float]) -> Entry | None:
-    """The one to use where nothing is proven: the cheapest to own, then the fastest, then the one
-    that needs least; what is not known comes after all that is. None of an empty sequence.
+    """The one to use where nothing is proven: the cheapest to own, then the fastest; what is
+    not known comes after all that is. None of an empty sequence.
 
     Unlike in `cheapest`, the score comes last: it is what cannot be told apart.
     """
 
-    def rank(entry: Entry) -> tuple[bool, float, bool, float, int, float, str]:
+    def rank(entry: Entry) -> tuple[float, float, float, str]:
         cost, seconds = cost_to_own(entry), entry.answer_seconds
         return (
-            *(cost is None, cost or 0.0),
-            *(seconds is None, seconds or 0.0),
-            *(entry.need, -scores[entry.name], entry.name),
+            math.inf if cost is None else cost,
+            math.inf if seconds is None else seconds,
+            -scores[entry.name],
+            entry.name,
         )
 
     return min(entries, key=rank, default=None)

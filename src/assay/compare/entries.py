@@ -23,7 +23,6 @@ class Entry:
         running_cost: a year of the stated requests: answering them, the machine kept on, upkeep.
         title: what it is called where nobody types its name; empty: by its name.
         answer_seconds: what one answer typically takes.
-        need: how much it needs beside the rows, 0 being nothing (`registry.need_rank`).
     """
 
     name: str
@@ -35,7 +34,6 @@ class Entry:
     running_cost: float | None = None
     title: str = ""
     answer_seconds: float | None = None
-    need: int = 0
     values: Floats = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

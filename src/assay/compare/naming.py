@@ -6,7 +6,7 @@ On a command line and in files they have the names that are typed there.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from assay.candidates import registry
@@ -98,13 +98,12 @@ def in_words(result: Result) -> Result:
     )
 
 
-def rows_in_words(rows: Iterable[AnswerRow], result: Result) -> list[AnswerRow]:
+def rows_in_words(rows: Iterable[AnswerRow], names: Mapping[str, str]) -> list[AnswerRow]:
     """The rows with candidates called as in `in_words`.
 
     Args:
-        result: as it was stored.
+        names: of `plain_names`.
     """
-    names = plain_names(result.candidates)
     fields = ("answers", "scores", "arms")
     return [
         row.model_copy(

@@ -142,9 +142,8 @@ def remedy(result: Result, found: Forgetting) -> str | None:
         return None
     return (
         "If it is to do more than the job, train it again with general rows: `rehearsal: 0.2` "
-        "under `fine_tune` in assay.yaml. Measured on one job of 100 rows, that kept 17 of 19 "
-        "simple instructions where 2 were left without, and the validation loss of the job rose "
-        "from 0.197 to 0.200."
+        "under `fine_tune` in assay.yaml, which kept most of it where it was measured "
+        "(docs/training.md of Assay)."
     )
 
 
