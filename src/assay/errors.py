@@ -48,6 +48,9 @@ class Step(Enum):
     def __init__(self, command: str, page: str) -> None:
         self.command, self.page = command, page
 
+    def __str__(self) -> str:
+        return self.command
+
 
 class AssayError(Exception):
     """Something a person can put right; the command line prints it and exits with 1.
@@ -55,9 +58,7 @@ class AssayError(Exception):
     Args:
         what: what was wrong, as a sentence.
         where: file, line, field or setting it was found in.
-        fix: what to do next; `{step}` in it is where or by what command that is done. Further
-            steps stand in it by their commands.
-        step: what stands there.
+        fix: what to do next; what the studio does on a page stands in it as a `Step`.
 
     Attributes:
         charged: a provider may have taken money before it went wrong.
@@ -72,11 +73,7 @@ class AssayError(Exception):
         *,
         where: str | None = None,
         fix: str | None = None,
-        step: Step | None = None,
     ) -> None:
-        if step is not None:
-            fix = (fix or "").replace("{step}", step.command)
-            fix = fix[:1].upper() + fix[1:]
         self.what, self.where, self.fix = what, where, fix
         super().__init__(self._sentence())
 

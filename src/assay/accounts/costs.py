@@ -70,9 +70,7 @@ def set_budget(
         else:
             owner = session.get(ApiKeyRow, key)
         if owner is None:
-            raise UsageError(
-                f"there is no key {key!r}.", fix="{step} shows all keys.", step=Step.LIST_KEYS
-            )
+            raise UsageError(f"there is no key {key!r}.", fix=f"{Step.LIST_KEYS} shows all keys.")
         row = session.get(BudgetRow, key)
         if row is None:
             session.add(BudgetRow(key=key, most=units(usd), spent=0, reserved=0))

@@ -179,9 +179,7 @@ def revoke_key(store: Store, id: str, who: str | None = None, project: str | Non
 def _find_row(session: Session, id: str, project: str | None) -> ApiKeyRow:
     row = session.get(ApiKeyRow, id)
     if row is None or id == STUDIO or project not in (None, row.project):
-        raise NotFoundError(
-            f"there is no key {id!r}.", fix="{step} shows all keys.", step=Step.LIST_KEYS
-        )
+        raise NotFoundError(f"there is no key {id!r}.", fix=f"{Step.LIST_KEYS} shows all keys.")
     return row
 
 

@@ -112,9 +112,7 @@ def find(realm: Realm, name: str) -> Person:
         row = session.scalar(select(UserRow).where(UserRow.name == name))
     if row is None:
         raise NotFoundError(
-            f"there is no person named {name!r}.",
-            fix="{step} shows all people.",
-            step=Step.LIST_PEOPLE,
+            f"there is no person named {name!r}.", fix=f"{Step.LIST_PEOPLE} shows all people."
         )
     return _person(row)
 

@@ -173,8 +173,7 @@ class Providers(Mapping[str, Provider]):
             if not had:
                 raise UsageError(
                     f"nothing is stored for a provider {name!r}.",
-                    fix="{step} shows all providers.",
-                    step=Step.LIST_PROVIDERS,
+                    fix=f"{Step.LIST_PROVIDERS} shows all providers.",
                 )
 
     def rotate(self, name: str, key: str) -> None:
@@ -186,9 +185,7 @@ class Providers(Mapping[str, Provider]):
         """
         if name not in self or name not in secrets.list_origins(self.store, self.project):
             raise UsageError(
-                f"no key of {name!r} is stored here.",
-                fix="Store one {step}.",
-                step=Step.ADD_PROVIDER,
+                f"no key of {name!r} is stored here.", fix=f"Store one {Step.ADD_PROVIDER}."
             )
         with self._changing("provider.rotate", name) as session:
             secrets.keep(session, self.project, name, self[name].origin, key)
@@ -201,9 +198,7 @@ class Providers(Mapping[str, Provider]):
         """
         if name not in self:
             raise UsageError(
-                f"there is no provider {name!r}.",
-                fix="{step} shows all providers.",
-                step=Step.LIST_PROVIDERS,
+                f"there is no provider {name!r}.", fix=f"{Step.LIST_PROVIDERS} shows all providers."
             )
         origin = self[name].origin
         row = {"project": self.project, "provider": name, "origin": origin, "who": self.who}
@@ -262,8 +257,7 @@ def provider_of(providers: Mapping[str, Provider], name: str) -> Provider:
     raise ConfigError(
         f"there is no provider {name!r}. {known}".strip(),
         where="assay.yaml, providers",
-        fix="Add it {step}.",
-        step=Step.ADD_PROVIDER,
+        fix=f"Add it {Step.ADD_PROVIDER}.",
     )
 
 

@@ -140,9 +140,7 @@ def no_agent(session: Session, name: str) -> NotFoundError:
     names = session.scalars(select(AgentVersionRow.name).distinct().limit(20)).all()
     if not names:
         return NotFoundError(
-            f"there is no agent {name}, and no other yet.",
-            fix="{step} creates some.",
-            step=Step.COMPARE,
+            f"there is no agent {name}, and no other yet.", fix=f"{Step.COMPARE} creates some."
         )
     return NotFoundError(
         f"there is no agent {name}.", fix=f"There are: {', '.join(sorted(names))}."

@@ -100,7 +100,6 @@ def keep_holdout(split: Path, holdout: str) -> Iterator[None]:
     source = split / HOLDOUT_FILE
     kept = split.parent / KEPT / f"{holdout}-{uuid4().hex[:8]}.jsonl"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    remove_left_holdouts(split)
     with FileLock(kept.with_suffix(LOCKED)):
         with suppress(FileNotFoundError):  # opening says what is missing
             try:
@@ -154,16 +153,14 @@ def _locked(split: Path, holdout: str) -> Path:
         raise HoldoutError(
             "the locked holdout is missing.",
             where=str(path),
-            fix="Restore it from a backup, or start afresh with {step}.",
-            step=Step.RENEW_HOLDOUT,
+            fix=f"Restore it from a backup, or start afresh with {Step.RENEW_HOLDOUT}.",
         )
     if sha256_file(path) != holdout:
         raise HoldoutError(
             "the holdout was changed after it was locked, so nothing measured on it would be "
             "valid.",
             where=str(path),
-            fix="Restore the file, or start afresh with {step}.",
-            step=Step.RENEW_HOLDOUT,
+            fix=f"Restore the file, or start afresh with {Step.RENEW_HOLDOUT}.",
         )
     return path
 

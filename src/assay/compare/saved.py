@@ -111,6 +111,5 @@ def refuse_leak(label: str, agent: Agent, split: Path, holdout: str, store: Stor
         raise HoldoutError(
             f"{label} was made from {leaked} rows that are now in the holdout; its score there "
             "would come from memory.",
-            fix="Leave it out, or start afresh with {step}.",
-            step=Step.RENEW_HOLDOUT,
+            fix=f"Leave it out, or start afresh with {Step.RENEW_HOLDOUT}.",
         )

@@ -126,8 +126,7 @@ def renew(
             f"{len(fresh)} usable new examples are too few; a new holdout needs at least "
             f"{LEAST_NEW_EXAMPLES}.",
             where=str(file),
-            fix="Collect more; {step} lists the rejected rows.",
-            step=Step.CHECK_DATA,
+            fix=f"Collect more; {Step.CHECK_DATA} lists the rejected rows.",
         )
     former = _recycled(folder)
     if config.data.holdout is not None or present.generation > 1:
@@ -214,8 +213,8 @@ def _divide(
             "the holdout was already opened, and the current data or settings would create a "
             "different one; rows that were measured could then be used for training.",
             where=str(folder),
-            fix="Undo the change, or collect new examples and start afresh with {step}.",
-            step=Step.RENEW_HOLDOUT,
+            fix="Undo the change, or collect new examples and start afresh with "
+            f"{Step.RENEW_HOLDOUT}.",
         )
     about = SplitManifest(
         key=key,
@@ -277,8 +276,7 @@ def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
             f"{usable} usable rows{rejected} are too few; at least {LEAST_ROWS} are needed, and a "
             "few hundred for a verdict.",
             where=where,
-            fix="Add examples; {step} lists every rejected row.",
-            step=Step.CHECK_DATA,
+            fix=f"Add examples; {Step.CHECK_DATA} lists every rejected row.",
         )
     warnings = _check_holdout_whole(source, found)
     if source.config.task != "label":

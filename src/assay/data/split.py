@@ -205,8 +205,7 @@ def verify_split(folder: Path) -> SplitManifest:
             raise HoldoutError(
                 f"the locked holdout {what}, so nothing measured on it would be valid.",
                 where=str(path),
-                fix="Restore it, or start afresh with {step}.",
-                step=Step.RENEW_HOLDOUT,
+                fix=f"Restore it, or start afresh with {Step.RENEW_HOLDOUT}.",
             )
         raise HoldoutError(
             f"this part of the split {what}, so it may contain rows of the holdout.",

@@ -350,8 +350,8 @@ class EmbeddingEngine:
             raise ModelError(
                 "this embedder is not the one that the classifier was trained with.",
                 where=model.embedder,
-                fix="Restore its original files, or train the classifier again with {step}.",
-                step=Step.COMPARE,
+                fix="Restore its original files, or train the classifier again with "
+                f"{Step.COMPARE}.",
             )
         self.model, self.embedder = model, embedder
         self._sha256 = hashlib.sha256(dump_embedding_classifier(model)).hexdigest()

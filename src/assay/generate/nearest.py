@@ -149,8 +149,7 @@ def check_embedder(embedder: Embedder, name: str, identity: str) -> None:
         raise ModelError(
             "this embedder is not the one that embedded the rows.",
             where=name,
-            fix="Restore its original files, or make the agent again with {step}.",
-            step=Step.COMPARE,
+            fix=f"Restore its original files, or make the agent again with {Step.COMPARE}.",
         )
 
 

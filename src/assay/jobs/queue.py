@@ -289,9 +289,7 @@ def read(store: Store, id: str) -> Job:
     with store.session() as session:
         row = session.get(JobRow, id)
         if row is None:
-            raise NotFoundError(
-                f"there is no job {id}.", fix="{step} shows all jobs.", step=Step.LIST_JOBS
-            )
+            raise NotFoundError(f"there is no job {id}.", fix=f"{Step.LIST_JOBS} shows all jobs.")
         return row.convert(Job)
 
 

@@ -82,9 +82,8 @@ def check_vectors(table: Any, name: str, encoder: Encoder) -> None:
         raise StateError(
             "the stored vectors were made by a different model from the one that is now called "
             f"{name}.",
-            fix="{step} to compute all of them again, then restart "
+            fix=f"{Step.REBUILD} to compute all of them again, then restart "
             "every server that was already running.",
-            step=Step.REBUILD,
         )
 
 

@@ -137,17 +137,14 @@ def match_documents(names: Iterable[str], known: Collection[str], base: str) -> 
     for name in names:
         if not name.strip("/"):
             raise UsageError(
-                "no document was given.",
-                fix="{step} to see the documents.",
-                step=Step.LIST_KNOWLEDGE,
+                "no document was given.", fix=f"{Step.LIST_KNOWLEDGE} to see the documents."
             )
         folder = name.rstrip("/") + "/"
         matched = {path for path in known if path == name or path.startswith(folder)}
         if not matched:
             raise NotFoundError(
                 f"there is no document {name!r} in {base}.",
-                fix="{step} to see the documents.",
-                step=Step.LIST_KNOWLEDGE,
+                fix=f"{Step.LIST_KNOWLEDGE} to see the documents.",
             )
         found |= matched
     return found

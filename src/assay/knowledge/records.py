@@ -368,11 +368,7 @@ def _forget_builds(session: Session, keys: Iterable[int]) -> None:
 def _base(session: Session, owner: str, name: str) -> KnowledgeBaseRow:
     found = _find(session, owner, name)
     if found is None:
-        raise NotFoundError(
-            f"there is no knowledge base {name!r}.",
-            fix="{step}.",
-            step=Step.SEE_KNOWLEDGE,
-        )
+        raise NotFoundError(f"there is no knowledge base {name!r}.", fix=f"{Step.SEE_KNOWLEDGE}.")
     return found
 
 

@@ -66,7 +66,6 @@ def same_settings(
     if asked not in (None, there):
         raise StateError(
             f"{name} was made with {there}, not with {asked}.",
-            fix="{step} to create it again with other settings.",
-            step=Step.REBUILD,
+            fix=f"{Step.REBUILD} to create it again with other settings.",
         )
     return there

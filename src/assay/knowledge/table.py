@@ -127,8 +127,7 @@ class Tables:
         return IndexBrokenError(
             f"its index cannot be read ({first_line(error)[:200]}).",
             where=str(self.folder / (name + SUFFIX)),
-            fix="{step} to create it again from the documents' texts.",
-            step=Step.REBUILD,
+            fix=f"{Step.REBUILD} to create it again from the documents' texts.",
         )
 
     def names(self) -> list[str]:

@@ -147,8 +147,7 @@ def review_labels(workspace: Workspace, id: str = "") -> LabelReview:
             f"there is no finished comparison {id[:16]!r}."
             if id
             else "there is no comparison yet.",
-            fix="{step} finds doubtful labels.",
-            step=Step.COMPARE,
+            fix=f"{Step.COMPARE} finds doubtful labels.",
         )
     look = found.second_look
     if look is None:

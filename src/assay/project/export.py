@@ -84,8 +84,7 @@ def find_classifier(store: Store, owner: str, name: str) -> tuple[str, Agent]:
         raise ModelError(
             f"{label} is not a classifier over an embedder; only these can be exported as {ONNX}.",
             fix="Name an agent of the candidates `classifier` or `encoder`. To export a fine-tuned "
-            f"model, give the id of its version ({{step}}) and {Step.EXPORT_AS.command}.",
-            step=Step.LIST_VERSIONS,
+            f"model, give the id of its version ({Step.LIST_VERSIONS}) and {Step.EXPORT_AS}.",
         )
     missing = [package for package in _PACKAGES if find_spec(package) is None]
     if missing:

@@ -168,7 +168,7 @@ def check_measurable(store: Store, owner: str, root: Path, file: str) -> None:
     if file != FILE or (now := _review(store, owner, root, file)) is None:
         return
     if not now.is_measured:
-        raise StateError(now.sentence, fix="{step} lists those that are left.", step=Step.APPROVE)
+        raise StateError(now.sentence, fix=f"{Step.APPROVE} lists those that are left.")
     if not (root / FILE).exists():  # killed between the approval and the file
         _write(store, owner, root)
 
@@ -306,8 +306,8 @@ def _check_open(project: Project) -> None:
         raise StateError(
             "the questions were used to measure and can no longer be changed.",
             where=FILE,
-            fix="Start afresh with new questions in a file of the same format: {step}.",
-            step=Step.RENEW_HOLDOUT,
+            fix="Start afresh with new questions in a file of the same format: "
+            f"{Step.RENEW_HOLDOUT}.",
         )
 
 
@@ -331,9 +331,7 @@ def _row(session: Session, owner: str, id: str) -> DraftedQuestionRow:
         )
     )
     if row is None:
-        raise NotFoundError(
-            f"there is no question {id!r}.", fix="{step} lists them.", step=Step.APPROVE
-        )
+        raise NotFoundError(f"there is no question {id!r}.", fix=f"{Step.APPROVE} lists them.")
     return row
 
 

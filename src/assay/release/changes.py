@@ -118,8 +118,7 @@ def canary(
     if not 0 <= share < 1:
         raise UsageError(
             f"{100 * share:g}% is not a valid share for a canary.",
-            fix="Give 0% to below 100%; to serve all callers, use {step}.",
-            step=Step.PROMOTE,
+            fix=f"Give 0% to below 100%; to serve all callers, use {Step.PROMOTE}.",
         )
     before = current(store, project, name)
     after = ReleaseRow(
@@ -197,8 +196,7 @@ def _back_to(store: Store, now: Release) -> Release:
     if now.previous is None:
         raise ReleaseError(
             f"{now.name} has served no other agent before {now.label}.",
-            fix="{step} shows every change.",
-            step=Step.RELEASE_HISTORY,
+            fix=f"{Step.RELEASE_HISTORY} shows every change.",
         )
     return next(r for r in history(store, now.project, now.name) if r.number == now.previous)
 
@@ -277,7 +275,6 @@ def _add(
     except IntegrityError:
         raise ReleaseError(
             f"{row.name} was changed by another process meanwhile; nothing was changed.",
-            fix="Check {step} and try again.",
-            step=Step.RELEASE_HISTORY,
+            fix=f"Check {Step.RELEASE_HISTORY} and try again.",
         ) from None
     return Release.of(row)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from assay.compare.result import CandidateResult, PairResult, Result
 from assay.errors import AssayError, Step
 
-FORCE = f"To promote it anyway, {Step.FORCE.command}, which is logged."
+FORCE = f"To promote it anyway, {Step.FORCE}, which is logged."
 
 
 class UnprovenError(AssayError):
@@ -59,15 +59,13 @@ def judge(results: Iterable[Result], agent: str, replaced: str | None) -> Eviden
             raise UnprovenError(
                 f"in comparison {result.comparison[:16]} answers are missing after an outage, "
                 "so it gives no evidence about the agent.",
-                fix=f"Run {{step}} again. {FORCE}",
-                step=Step.COMPARE,
+                fix=f"Run {Step.COMPARE} again. {FORCE}",
             )
         return _first(result, new) if old is None else _against(result, new, old)
     both = "the agent" if replaced is None else "both the agent and the one it would replace"
     raise UnprovenError(
         f"no stored comparison includes {both}.",
-        fix=f"Run {{step}}. {FORCE}",
-        step=Step.COMPARE if replaced is None else Step.WITH_SERVED,
+        fix=f"Run {Step.COMPARE if replaced is None else Step.WITH_SERVED}. {FORCE}",
     )
 
 
@@ -81,8 +79,7 @@ def _first(result: Result, new: CandidateResult) -> Evidence:
         raise UnprovenError(
             f"comparison {id[:16]} is not final: answers of {', '.join(verdict.not_judged)} are "
             "missing.",
-            fix=f"Run {{step}} again. {FORCE}",
-            step=Step.COMPARE,
+            fix=f"Run {Step.COMPARE} again. {FORCE}",
         )
     if verdict.outcome == "none":
         raise UnprovenError(
@@ -168,8 +165,7 @@ def _pair(result: Result, a: str, b: str) -> PairResult:
             )
     raise UnprovenError(
         f"comparison {result.comparison[:16]} does not compare {a} with {b}.",
-        fix=f"Run {{step}} again. {FORCE}",
-        step=Step.COMPARE,
+        fix=f"Run {Step.COMPARE} again. {FORCE}",
     )
 
 

@@ -117,8 +117,7 @@ def current(store: Store, project: str, name: str) -> Release:
     if found is None:
         raise NoReleaseError(
             f"there is no release {name!r}.",
-            fix=f"{{step}} shows all releases; {Step.PROMOTE.command} creates one.",
-            step=Step.LIST_RELEASES,
+            fix=f"{Step.LIST_RELEASES} shows all releases; {Step.PROMOTE} creates one.",
         )
     return found
 

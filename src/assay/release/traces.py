@@ -246,8 +246,7 @@ def _mine(session: Session, project: str, id: str) -> TraceRow:
     if row is None:
         raise NoTraceError(
             f"there is no trace {id!r}.",
-            fix="It was not kept or has expired; {step} shows the traces.",
-            step=Step.LIST_TRACES,
+            fix=f"It was not kept or has expired; {Step.LIST_TRACES} shows the traces.",
         )
     return row
 

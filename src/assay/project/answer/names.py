@@ -195,9 +195,7 @@ def own(workspace: Workspace, id: str) -> str:
     """
     found = full_id(workspace.store.folder, id)
     if not owns(workspace, found, workspace.name):
-        raise ModelError(
-            f"there is no version {id!r}.", fix="{step} shows them.", step=Step.LIST_VERSIONS
-        )
+        raise ModelError(f"there is no version {id!r}.", fix=f"{Step.LIST_VERSIONS} shows them.")
     return found
 
 

@@ -130,8 +130,7 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
         raise DataError(
             f"the file has no usable examples.{why}",
             where=str(choices.data),
-            fix="{step} lists all problems.",
-            step=Step.CHECK_FILE,
+            fix=f"{Step.CHECK_FILE} lists all problems.",
         )
     if len(examples) < LEAST_ROWS:
         raise DataError(

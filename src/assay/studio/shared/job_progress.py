@@ -176,12 +176,17 @@ def job_share(job: Job) -> float | None:
     return float(progress.get("done") or 0.0) / float(progress["total"])
 
 
+def job_error(job: Job) -> str:
+    """Why it failed, as a page says it."""
+    return on_page(job.error or "")
+
+
 def describe_job(job: Job) -> str:
     """What a job is doing, in a line."""
     if job.status == "queued":
         return "Waiting for a worker."
     if job.status == "failed":
-        return on_page(str(job.error))
+        return job_error(job)
     progress = job.progress or {}
     if job.status != "running" or not progress.get("label"):
         return f"{format_duration(job)}."

@@ -92,6 +92,6 @@ def _show_candidate(one: CandidateResult, style: str) -> None:
         with w.text("", tag="td"):
             w.term(one.name, _explain(one))
             for warning in one.warnings:
-                w.text(warning, "note warn", "div")
+                w.text(on_page(warning), "note warn", "div")
         for value in (wording.in_100(one.score), *wording.figures(one).values()):
             w.text(value, "number", "td")

@@ -15,7 +15,7 @@ from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.pages.compare.answers import answers_card
 from assay.studio.session import PageContext
-from assay.studio.shared.job_progress import JobCard, start_comparison
+from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
 from assay.studio.shared.names import headline
 from assay.studio.shared.promotion import promotion_chooser
 from assay.studio.shared.verdict import MEANINGS, candidates_table, verdict_card
@@ -76,7 +76,7 @@ async def _show_start(context: PageContext, before: bool) -> None:
         return
     if found and found[0].status == "failed":
         with w.card("lost"):
-            w.heading("The last comparison failed", str(found[0].error))
+            w.heading("The last comparison failed", job_error(found[0]))
     if not context.may("editor"):
         return
 

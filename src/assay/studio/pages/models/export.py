@@ -11,7 +11,7 @@ from nicegui import app as pages_app
 from nicegui import ui
 
 from assay.accounts.people import NotAllowedError
-from assay.errors import AssayError, on_page
+from assay.errors import AssayError
 from assay.jobs.queue import OVER
 from assay.project.export import classifiers
 from assay.project.jobs import export
@@ -21,7 +21,7 @@ from assay.studio import widgets as w
 from assay.studio.access import PREFIX
 from assay.studio.frame import request_context
 from assay.studio.session import PageContext, action, workspace_action
-from assay.studio.shared.job_progress import JobCard, state_badge
+from assay.studio.shared.job_progress import JobCard, job_error, state_badge
 from assay.studio.shared.names import plain_labels
 
 FORMS = {
@@ -96,9 +96,7 @@ async def export_card(context: PageContext, versions: Mapping[str, str]) -> None
             if newest.bytes is not None:
                 _show_files(newest)
             elif newest.job.status == "failed":
-                w.text(
-                    f"The export as {newest.to} failed: {on_page(str(newest.job.error))}", "pre bad"
-                )
+                w.text(f"The export as {newest.to} failed: {job_error(newest.job)}", "pre bad")
 
 
 def _show_form(context: PageContext, names: dict[str, str], agents: Sequence[str]) -> None:
@@ -143,7 +141,7 @@ def _show_line(context: PageContext, one: Export, called: str) -> None:
                 link = w.set_label(w.text("Download", tag="a").props("download"), label)
                 link.props["href"] = PREFIX + DOWNLOAD.format(id=one.job.id)
             elif one.job.error:
-                w.text(f"{on_page(one.job.error)[:120]} …", "note bad", "div")
+                w.text(f"{job_error(one.job)[:120]} …", "note bad", "div")
 
 
 def _show_files(one: Export) -> None:

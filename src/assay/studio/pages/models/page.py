@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from assay.errors import on_page
 from assay.jobs.queue import OVER, Job
 from assay.models.show import ModelInfo
 from assay.project import models
@@ -14,7 +13,7 @@ from assay.studio.dialogs import show_record
 from assay.studio.frame import Page
 from assay.studio.pages.models.versions import versions_tab
 from assay.studio.session import PageContext, action, workspace_action
-from assay.studio.shared.job_progress import JobCard
+from assay.studio.shared.job_progress import JobCard, job_error
 
 PATH = "/models"
 PARTS = {"models": "Base models", "versions": "Versions"}
@@ -62,7 +61,7 @@ async def _show_base_models(context: PageContext) -> None:
             JobCard(context, job, f"Fetching {job.payload['model']}", lambda _: _reload())
     if pulls and pulls[0].status == "failed":
         with w.section(f"{pulls[0].payload['model']} could not be fetched", style="lost"):
-            w.text(on_page(str(pulls[0].error)), "pre")
+            w.text(job_error(pulls[0]), "pre")
     with w.section(
         "Base models",
         "Starter models, which come from your package index, and models fetched to this machine.",

@@ -17,7 +17,6 @@ from nicegui import ui
 from assay.compare.naming import in_words
 from assay.compare.report.detectable import ASSUMPTION
 from assay.compare.result import Result
-from assay.errors import on_page
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
 from assay.project.start.from_file import find_file
@@ -27,7 +26,7 @@ from assay.studio.frame import Page
 from assay.studio.pages.start.new_project import ProposalStep, file_step
 from assay.studio.session import PageContext, Refresh
 from assay.studio.shared.chat import chat_card, snippets_card
-from assay.studio.shared.job_progress import JobCard, start_comparison
+from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
 from assay.studio.shared.promotion import promotion_form
 from assay.studio.shared.verdict import MEANINGS, candidates_table, find_recommended, verdict_card
 
@@ -111,7 +110,7 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
         "the holdout, which stays locked until then.",
     ):
         if now.job is not None and now.job.status == "failed":
-            w.text(f"The last comparison failed. {on_page(str(now.job.error))}", "bad")
+            w.text(f"The last comparison failed. {job_error(now.job)}", "bad")
         estimated = w.waiting("Counting examples and estimating how long it will take")
         ui.timer(0.05, lambda: _show_estimate(context, estimated), once=True)
         if context.may("editor"):

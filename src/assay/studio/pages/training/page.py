@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from nicegui import ui
 
-from assay.errors import on_page
 from assay.jobs.fine_tuning import FineTuning
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs
@@ -25,6 +24,7 @@ from assay.studio.shared.job_progress import (
     EventLog,
     JobStatus,
     format_duration,
+    job_error,
     state_badge,
 )
 
@@ -205,7 +205,7 @@ def _show_jobs(found: Sequence[Job], current: Job) -> None:
 def _show_result(job: Job) -> None:
     result = job.result or {}
     if job.error:
-        w.text(on_page(job.error)[:160], "note bad", "div")
+        w.text(job_error(job)[:160], "note bad", "div")
     elif "comparison" in result:
         w.link("View the verdict", f"/compare?id={result['comparison'][:16]}")
     elif "model" in result:
