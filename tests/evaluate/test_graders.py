@@ -231,6 +231,7 @@ def test_exact(answer: str, strict: float, loose: float) -> None:
     [
         ("A kennel costs 4.50.", "4.50", {}, 1),
         ("It is 24.50, or 4.505.", "4.50", {}, 0),
+        ("xa a a", "a a", {}, 1),  # behind one that overlaps it and does not count
         ("at 6:10", "6", {}, 0),
         ("a  QUARTER\nof an hour", "a quarter of an hour", {}, 1),
         ("boxes", "box", {}, 0),
