@@ -36,8 +36,10 @@ DESKS_ROWS = 160
 """Messages that the first verdict is on; half as many are for validation."""
 JOURNEY = ("route", "day", "people")
 """Keys of a record that the second job asks for; the desk is what the first job is about."""
-VALIDATION_ROWS = 32
-"""Of the second job and the third: speed is measured on 24, and little is chosen."""
+VALIDATION_ROWS = 24
+"""Of the second job and the third: as many as speed is measured on, and little is chosen."""
+RECORD_TOKENS = 32
+"""Of a record, at most: the longest that is right has 24."""
 QUESTION_PROMPT = (
     "Answer the question in one short sentence, with the number, name or time that is asked for."
 )
@@ -292,6 +294,7 @@ def _settings(effort: Effort) -> dict[str, Any]:
         "data.split.validation": VALIDATION_ROWS / (1 - HOLDOUT) / len(_tickets()),
         "candidates": ["prompt", "fine-tune"],  # what is made in seconds takes part unasked
         "generate.constrained": "on",
+        "generate.max_new_tokens": RECORD_TOKENS,
         "fine_tune.epochs": 1,
         "fine_tune.seeds": 1,
     }
