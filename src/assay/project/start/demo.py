@@ -60,9 +60,9 @@ class Effort:
     holdout_rows: int
 
 
-EFFORTS = (Effort(520, 120), Effort(400, 120), Effort(320, 100))
+EFFORTS = (Effort(520, 120), Effort(400, 120), Effort(280, 100))
 """The best first; a slow machine, or a busy one, gets a later one."""
-ASKED = (120, 90, 60)
+ASKED = (120, 90, 50)
 """Questions that the third verdict is on, likewise."""
 
 
