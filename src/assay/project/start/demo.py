@@ -32,13 +32,13 @@ DESKS, RECORDS, HANDBOOK = "desks", "records", "handbook"
 """Folders of the jobs, in that of the demo."""
 MESSAGES, JOURNEYS, QUESTIONS = "desks.csv", "records.jsonl", "handbook.jsonl"
 """Files of the jobs' examples, beside the folders: such as a user would bring."""
-DESKS_ROWS = 160
-"""Messages that the first verdict is on; half as many are for validation."""
+DESKS_ROWS, DESKS_VALIDATION_ROWS = 160, 60
+"""Messages that the first verdict is on, and for validation."""
 JOURNEY = ("route", "day", "people")
 """Keys of a record that the second job asks for; the desk is what the first job is about."""
-VALIDATION_ROWS = 24
-"""Of the second job and the third: as many as speed is measured on, and little is chosen."""
-RECORD_TOKENS = 32
+VALIDATION_ROWS, QUESTIONS_VALIDATION_ROWS = 24, 16
+"""Of the second job and the third, where little is chosen; speed is measured on them, too."""
+RECORD_TOKENS = 28
 """Of a record, at most: the longest that is right has 24."""
 QUESTION_PROMPT = (
     "Answer the question in one short sentence, with the number, name or time that is asked for."
@@ -62,7 +62,7 @@ class Effort:
 
 EFFORTS = (Effort(520, 120), Effort(400, 120), Effort(280, 100))
 """The best first; a slow machine, or a busy one, gets a later one."""
-ASKED = (120, 90, 50)
+ASKED = (120, 80, 40)
 """Questions that the third verdict is on, likewise."""
 
 
@@ -143,7 +143,7 @@ def open_desks(folder: Path, progress: Progress = SILENT) -> Project:
     settings = {
         "data.holdout_rows": DESKS_ROWS,
         "data.split.holdout": HOLDOUT,
-        "data.split.validation": DESKS_ROWS / 2 / (len(rows) - DESKS_ROWS),
+        "data.split.validation": DESKS_VALIDATION_ROWS / (len(rows) - DESKS_ROWS),
         "candidates": ["prompt"],  # what trains nothing takes part unasked
     }
     _change(made.root / CONFIG_FILE, settings)
@@ -238,7 +238,7 @@ def open_handbook(folder: Path, progress: Progress = SILENT, pace: Pace | None =
         "primary": "contains",
         "data.holdout_rows": ASKED[0],
         "data.split.holdout": QUESTIONS_HOLDOUT,
-        "data.split.validation": VALIDATION_ROWS / (1 - QUESTIONS_HOLDOUT) / len(rows),
+        "data.split.validation": QUESTIONS_VALIDATION_ROWS / (1 - QUESTIONS_HOLDOUT) / len(rows),
         "candidates": ["prompt", "rag"],
         "knowledge.ks": [1],
         "knowledge.modes": ["hybrid"],
