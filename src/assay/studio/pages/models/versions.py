@@ -46,9 +46,9 @@ def compare_versions(context: PageContext, one: str, other: str) -> dict[str, An
 @action("viewer")
 def find_trained_on(context: PageContext, example: str) -> dict[str, Any]:
     """The versions of the folder's project that were trained on a row, and what all are called."""
-    found, workspace = context.workspace.find_uses(example), context.workspace
-    ours = [one for one in found["versions"] if owns(workspace, one["id"], workspace.name)]
-    return found | {"versions": ours, "names": _call(list_versions(context))}
+    found, names = context.workspace.find_uses(example), _call(list_versions(context))
+    ours = [one for one in found["versions"] if one["id"] in names]
+    return found | {"versions": ours, "names": names}
 
 
 def _call(found: Sequence[dict[str, Any]]) -> dict[str, str]:
@@ -202,7 +202,7 @@ def _show_trained_on(example: str, found: dict[str, Any]) -> None:
     for one in found["versions"]:
         users = ", ".join(plain_labels(one["agents"]).values())
         used = f", used by {users}" if users else ""
-        w.text(f"{found['names'].get(one['id'], REMOVED)}: {', '.join(one['as'])}{used}")
+        w.text(f"{found['names'][one['id']]}: {', '.join(one['as'])}{used}")
     if found["agents"]:
         held = ", ".join(plain_labels(found["agents"]).values())
         w.text(f"Agents that show it, look it up or learned from it: {held}.")
