@@ -7,7 +7,6 @@ report = rescue(access, Path("from-openai"), progress)
 from __future__ import annotations
 
 import os
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 from assay.agent.consent import check_agreed
 from assay.agent.providers import provider_of
 from assay.config import Provider
+from assay.config.hosts import is_loopback
 from assay.errors import OutageError, UsageError
 from assay.generate.remote.outbound import read_key
 from assay.progress import SILENT, Progress
@@ -94,7 +94,7 @@ def _described(base_url: str) -> Provider:
     headers = {name: f"${{{v}}}" for name, v in _HEADERS.items() if os.environ.get(v)}
     try:
         host = urlsplit(base_url).hostname or ""
-        networks: bool | list[str] = _LOOPBACK if _is_loopback(host) else False
+        networks: bool | list[str] = _LOOPBACK if is_loopback(host) else False
         return Provider(
             base_url=base_url, key_env=KEY_VARIABLE, headers=headers, private_network=networks
         )
@@ -105,12 +105,3 @@ def _described(base_url: str) -> Provider:
     if reason.startswith("https is required"):
         reason = "https is required, except for loopback"
     raise UsageError(f"{reason}.", where="--base-url")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
