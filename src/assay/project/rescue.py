@@ -7,6 +7,8 @@ report = rescue(access, Path("from-openai"), progress)
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,12 +19,12 @@ from assay.agent.consent import check_agreed
 from assay.agent.providers import provider_of
 from assay.config import Provider
 from assay.config.hosts import is_loopback
-from assay.errors import OutageError, UsageError
+from assay.errors import ConfigError, OutageError, UsageError
 from assay.generate.remote.outbound import read_key
 from assay.progress import SILENT, Progress
 from assay.project.workspace import Workspace
 from assay.rescue.account import Rescue
-from assay.rescue.client import Access, AccountClient
+from assay.rescue.client import BASE_URL, Access, AccountClient
 from assay.rescue.folder import opened
 from assay.rescue.manifest import Manifest
 from assay.rescue.report import write_report
@@ -75,19 +77,36 @@ def rescue(
         OutageError: the server cannot be asked any more for now; the same call goes on.
         AssayError: the address may not be spoken to, or the disk is full.
     """
-    owner = access.owner()
-    with opened(to) as folder:
-        manifest = Manifest(folder)
-        manifest.bind(owner, same_account=same_account)
-        client = AccountClient(access)
-        try:
-            Rescue(client, manifest, progress).run()
-        except OutageError as error:
-            write_report(manifest, ended_early=str(error))
+    with _naming_options(), closing(AccountClient(access)) as client:
+        owner = client.owner()  # before anything is written
+        with opened(to) as folder:
+            manifest = Manifest(folder)
+            manifest.bind(owner, same_account=same_account)
+            try:
+                Rescue(client, manifest, progress).run()
+            except OutageError as error:
+                write_report(manifest, ended_early=str(error))
+                raise
+            return write_report(manifest)
+
+
+@contextmanager
+def _naming_options() -> Iterator[None]:
+    """Let an error about an address that is no provider's name no settings: nobody wrote any."""
+    try:
+        yield
+    except ConfigError as error:
+        place, _, setting = str(error.where).partition(".")
+        if place != BASE_URL:
             raise
-        finally:
-            client.close()
-        return write_report(manifest)
+        if setting != "base_url":
+            raise ConfigError(error.what, fix=error.fix) from None
+        raise ConfigError(
+            error.what,
+            where=BASE_URL,
+            fix="Use https, or loopback. An address of a private network needs a provider that "
+            "lists it (private_network), and --provider.",
+        ) from None
 
 
 def _described(base_url: str) -> Provider:
@@ -104,4 +123,4 @@ def _described(base_url: str) -> Provider:
         reason = str(error)
     if reason.startswith("https is required"):
         reason = "https is required, except for loopback"
-    raise UsageError(f"{reason}.", where="--base-url")
+    raise UsageError(f"{reason}.", where=BASE_URL)

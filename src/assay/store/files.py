@@ -110,6 +110,36 @@ def write_atomic_lines(path: Path, lines: Iterable[str]) -> int:
     return count
 
 
+def append_durable(path: Path, data: bytes, at: int | None = None) -> int:
+    """Write behind the first `at` bytes of a private file (None: of all that it has), and bring it
+    to the disk; of what does not fit nothing stays.
+
+    Returns:
+        the bytes that it has now.
+    """
+    with said_when_full(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            start = os.fstat(handle).st_size if at is None else at
+            os.ftruncate(handle, start)
+            os.lseek(handle, start, os.SEEK_SET)
+            left = memoryview(data)
+            try:
+                while left:
+                    left = left[os.write(handle, left) :]
+            except OSError:
+                os.ftruncate(handle, start)
+                raise
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if is_new:
+            _sync_folder(path.parent)
+    return start + len(data)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as indented JSON."""
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
