@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from assay.agent.agent import Agent
 from assay.agent.lineage import rows_held
-from assay.errors import AssayError, DataError
+from assay.errors import AssayError, DataError, Step
 from assay.example import Example
 from assay.models.lineage import differences, find_uses, rows_of, rows_seen, unknown_rows
 from assay.models.versions import Version, find_version, list_versions, load_version, version_id
@@ -125,7 +125,7 @@ def find_uses_of(store: Store, examples: Sequence[Example], id: str) -> dict[str
     if not hashes:
         raise DataError(
             f"there is no example {id!r} in train or validation.",
-            fix="Give an id as `assay data show` prints it, or the hash of its content.",
+            fix=f"Give an id that {Step.SHOW_DATA} shows, or the hash of its content.",
         )
     used = _agents_by_version(store)
     return {
