@@ -16,7 +16,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import show_record
 from assay.studio.pages.models.export import export_card
 from assay.studio.session import LatestRequest, PageContext, action
-from assay.studio.shared.names import agent_name, plain_labels, version_names
+from assay.studio.shared.names import plain_labels, typed_term, version_names
 
 REMOVED = "one that was removed"
 
@@ -106,7 +106,7 @@ def _show_version(context: PageContext, one: dict[str, Any], names: Mapping[str,
         with ui.element("td"):
             for label, plain in plain_labels(one["agents"]).items():
                 with ui.element("div"):
-                    agent_name(label, plain)
+                    typed_term(plain, label)
         with ui.element("td"):
             w.button(
                 "View",
@@ -117,7 +117,7 @@ def _show_version(context: PageContext, one: dict[str, Any], names: Mapping[str,
 
 
 def _show_name(id: str, names: Mapping[str, str]) -> None:
-    w.term(names.get(id, REMOVED), f"In commands and files: {id[:SHORT]}")
+    typed_term(names.get(id, REMOVED), id[:SHORT])
 
 
 async def _show_facts(context: PageContext, id: str, names: Mapping[str, str]) -> None:
