@@ -136,8 +136,8 @@ class Workload:
             of tokens stand in a request beside its input and are not shared with other requests.
             The holdout is answered as in the last run.
         answer_tokens: mean tokens of one answer, its end included.
-        answered_by: the project's model, a provider, or, in next to no time, a classifier that is
-            fitted before, or rows that are only looked up or counted.
+        answered_by: the project's model, a provider, a classifier that is fitted in seconds, or the
+            rows themselves, looked up or counted; the last two answer in next to no time.
         embedded: rows that are embedded.
         searched: answers that are asked for beside those on validation, to choose a prompt.
         trained: mean length of a row that is trained on, in lengths of an example with its system

@@ -92,7 +92,7 @@ def rescue(
 
 @contextmanager
 def _naming_options() -> Iterator[None]:
-    """Let an error about an address that is no provider's name no settings: nobody wrote any."""
+    """Let errors about the address of --base-url name that option: no settings describe it."""
     try:
         yield
     except ConfigError as error:

@@ -111,11 +111,12 @@ def write_atomic_lines(path: Path, lines: Iterable[str]) -> int:
 
 
 def append_durable(path: Path, data: bytes, at: int | None = None) -> int:
-    """Write behind the first `at` bytes of a private file (None: of all that it has), and bring it
-    to the disk; of what does not fit nothing stays.
+    """Append to a private file and bring it to the disk; returns how many bytes it has.
 
-    Returns:
-        the bytes that it has now.
+    Where the disk is full, the file stays as long as it was, or as `at` says.
+
+    Args:
+        at: the bytes that count, behind which is written; others are dropped. None: all count.
     """
     with said_when_full(path):
         path.parent.mkdir(parents=True, exist_ok=True)
