@@ -70,8 +70,8 @@ def e2e_fields(_part: str) -> Rows:
 GLOSSARY = ["hypertension", "diabetes", "allergies", "denies", "surgeries", "tobacco", "alcohol"]
 STYLE = {"min_words": 5, "max_words": 40, "avoid": ["I", "you"], "format": "plain"}
 
-SPAN_WORDS = 30
-"""An answer of more words than this says all and finds nothing."""
+MOST_EXPECTED = 30
+"""Words of what `medquad` expects; an answer has to contain it, in at most twice as many."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +124,11 @@ def xquad(_part: str) -> Rows:
 
 def medquad(_part: str) -> Rows:
     """A question about an illness, 483 leaflets; right is an answer of at most 60 words that
-    contains the first sentence of the leaflet's own answer. Answers that begin with more than 30
-    words are left out."""
+    contains the first sentence of the leaflet's own answer. Where that sentence has more than 30
+    words, the question is left out."""
     for row in lines("medquad", "qa.jsonl"):
         first = re.split(r"(?<=[.?!])\s+|\n", row["answer"].strip())[0]
-        if len(first.split()) <= SPAN_WORDS:
+        if len(first.split()) <= MOST_EXPECTED:
             yield {
                 "id": row["id"],
                 "input": row["question"],
@@ -155,12 +155,19 @@ def policy_documents() -> dict[str, str]:
     return {policy.file_name(where): text for where, text in policy.documents().items()}
 
 
-def judged_by_contents(words: int, holdout_rows: int) -> dict[str, str]:
-    """Edits for a job whose answers are right where they contain the expected text."""
+def judged_by_contents(
+    words: int, holdout_rows: int, group: str | None = "document"
+) -> dict[str, str]:
+    """Edits for a job whose answers are right where they contain the expected text.
+
+    Args:
+        words: of an answer, at most.
+        group: the column of what rows have in common; None where they have nothing.
+    """
     return {
         "  - name: rouge-l\n": f"  - name: contains\n    settings: {{max_words: {words}}}\n",
         "primary: rouge-l": "primary: contains",
-        "group: null": "group: document",
+        "group: null": f"group: {group or 'null'}",
         "  split:": f"  holdout_rows: {holdout_rows}\n  split:",
         "  - rag-few-shot\n": "",
         "  - few-shot\n": "",
@@ -212,14 +219,14 @@ JOBS: dict[str, Job] = {
     "medquad": Job(
         medquad,
         FEWER_QUESTIONS,
-        judged_by_contents(60, 200),
+        judged_by_contents(2 * MOST_EXPECTED, 200),
         is_divided=True,
         documents=partial(documents_of, "medquad"),
     ),
     "policy": Job(
         policy_rows,
         None,
-        judged_by_contents(30, 107) | {"group: null": "group: null"},  # a fifth has no document
+        judged_by_contents(30, 107, group=None),  # a fifth has no document
         is_divided=True,
         documents=policy_documents,
         abstain=policy.ABSTAIN,

@@ -9,13 +9,21 @@ from enum import Enum
 class Step(Enum):
     """What an error advises: the command that does it, and where the studio does it.
 
-    No two have the same command, and no other text has it: `on_page` finds it in what is stored.
+    No two have the same command, and no other text has it: `on_page` finds it in what is stored,
+    with what stands in it for NAME, FILE or RELEASE (`of`).
     """
 
     RENEW_HOLDOUT = "`assay data renew-holdout FILE`", "new examples on the page Data"
     APPROVE = "`assay data approve`", "the page Data"
     CHECK_DATA = "`assay data check`", "the page Data"
     CHECK_FILE = "`assay data check FILE`", "“Check or convert other files” on the page Data"
+    SPLIT = "`assay data split`", "the page Data"
+    SHOW_DATA = "`assay data show`", "the page Data"
+    START_PROJECT = (
+        "Create a project from examples of the same task (`assay init NAME --data FILE`), copy the "
+        "version's folder to .assay/versions of the project, and export it there",
+        "Create a project from examples of the same task on the page Start, and export it again",
+    )
     COMPARE = "`assay compare`", "a comparison"
     LIST_MODELS = "`assay models list`", "the page Models"
     LIST_VERSIONS = "`assay versions list`", "the page Models"
@@ -27,17 +35,36 @@ class Step(Enum):
         "Open the page Knowledge to see all of them or to create one",
     )
     LIST_KNOWLEDGE = "Run `assay knowledge list`", "Open the page Knowledge"
+    ADD_KNOWLEDGE = "run `assay knowledge add NAME FOLDER`", "add them on the page Knowledge"
+    CHECK_KNOWLEDGE = "Run `assay knowledge check`", "Check the documents on the page Knowledge"
     REBUILD = "Run `assay knowledge rebuild`", "Rebuild the documents on the page Knowledge"
     RELEASE_HISTORY = "`assay release history`", "the page Releases"
     LIST_RELEASES = "`assay release list`", "the page Releases"
     PROMOTE = "`assay release promote`", "a promotion"
     FORCE = "use --force with a reason", "give a reason"
     LIST_TRACES = "`assay traces list`", "the page Releases"
+    JUDGE_NEXT = (
+        "Label the trace of `assay traces next RELEASE`",
+        "Judge the request that “Judge the next answer” shows on the page Releases",
+    )
+    JUDGE = "use `assay traces feedback`", "judge any request on the page Releases"
+    CORRECT = (
+        "with `assay traces feedback ID --answer TEXT`",
+        "with “Save correction” on the page Releases",
+    )
     LIST_JOBS = "`assay jobs list`", "the page Training"
     PULL_MODEL = "with `assay models pull`", "on the page Models"
     ADD_PROVIDER = (
         "with `assay providers add NAME --url https://...`",
         "under “Providers” on the page Keys and people",
+    )
+    GIVE_KEY = (
+        "with `assay providers add NAME`",
+        "under “Providers” on the page Keys and people",
+    )
+    CONSENT = (
+        "run `assay providers consent NAME`, give --consent NAME, or set consent: true",
+        "give consent under “Providers” on the page Keys and people",
     )
     WITH_SERVED = (
         "`assay compare` with --agent NAME@VERSION of the served agent",
@@ -50,6 +77,13 @@ class Step(Enum):
 
     def __str__(self) -> str:
         return self.command
+
+    def of(self, name: str) -> str:
+        """The command for a thing that is known: its name takes the place of NAME and the like."""
+        return _PLACE.sub(lambda _: name, self.command)
+
+
+_PLACE = re.compile(r"\b(?:NAME|FILE|RELEASE)\b(?!@)")
 
 
 class AssayError(Exception):
@@ -135,10 +169,14 @@ class StateError(AssayError):
     """What is asked for cannot be done to a thing as it is now."""
 
 
-_PAGES = {step.command.lower(): step.page for step in Step}
+def _pattern(step: Step) -> str:
+    """Matches its command, whatever names stand in it; the group is called like the step."""
+    return f"(?P<{step.name}>{'[^`]+?'.join(map(re.escape, _PLACE.split(step.command)))})"
+
+
 _STEPS = re.compile(
-    r"(?P<start>^|[.!?]\s+)?(?P<command>"
-    + "|".join(re.escape(one) for one in sorted(_PAGES, key=len, reverse=True))
+    r"(?P<start>^|[.!?]\s+)?(?:"
+    + "|".join(map(_pattern, sorted(Step, key=lambda step: len(step.command), reverse=True)))
     + ")",
     re.IGNORECASE,
 )
@@ -152,10 +190,11 @@ def on_page(text: str) -> str:
     """
 
     def turn(found: re.Match[str]) -> str:
-        command, page = found["command"], _PAGES[found["command"].lower()]
-        if found["start"] is None and not command[0].isupper():
+        name, start = str(found.lastgroup), found["start"]
+        page = Step[name].page
+        if start is None and not found[name][0].isupper():
             return page
-        return (found["start"] or "") + page[:1].upper() + page[1:]
+        return (start or "") + page[:1].upper() + page[1:]
 
     return _STEPS.sub(turn, text)
 

@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 AT_ONCE_S = 1.0
-"""What a task reports within this time of its start was done by an earlier run."""
+"""What a task reports within this time of its start may be of an earlier run, so no rate counts it:
+one that begins a little later is as good."""
 
 
 class Task(Protocol):

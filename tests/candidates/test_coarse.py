@@ -64,7 +64,7 @@ def test_one_that_answers_something_else_is_left_out_with_the_reason(
     done = made.compare().result
     assert "fine-tune" in {one.name for one in done.candidates}
     left = [text for text in done.warnings if "was left out" in text]
-    assert [text.partition(" ")[0] for text in left] == ["fine-tune-8bit", "fine-tune-4bit"]
+    assert [text.partition(" ")[0] for text in left] == ["`fine-tune-8bit`", "`fine-tune-4bit`"]
     assert all("next-token probabilities differ by" in text for text in left)
 
 

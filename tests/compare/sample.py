@@ -168,6 +168,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
         good_enough=good_enough,
         monthly_requests=10_000,
         candidates=candidates,
+        names={name: plain_name(name) or name for name in TRUE_SCORES},
         pairs=list(decision.pairs),
         minimum_detectable_effect=decision.minimum_detectable_effect,
         opening=Opening(number=1, alpha=decision.level),

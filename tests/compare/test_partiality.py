@@ -93,7 +93,7 @@ def test_a_comparison_by_a_judge_says_so(tmp_path: Path) -> None:
         result = assay.open(made.root).compare(reason="test").result
     [judge_found] = result.judges
     assert result.plan.judge_error == judge_found.error_high
-    assert any("judges what comes from itself: remote answers" in w for w in result.warnings)
+    assert any("judges what comes from itself: `remote` answers" in w for w in result.warnings)
     error = result.plan.judge_error
     assert error is not None
     for one in result.candidates:

@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from assay.compare.naming import in_words, plain_names
+from assay.agent.agent import Agent
+from assay.candidates import registry
+from assay.candidates.building import Candidate
+from assay.compare.naming import in_words
+from assay.compare.plain_names import plain_names
 from assay.compare.report import html, second_look, wording, worth
 from assay.compare.report.html import MOST_ROWS, disagreements, write_report
 from assay.compare.report.terminal import print_result
@@ -21,6 +25,7 @@ from assay.compare.sensitivity import Sensitivity, Turn
 from assay.project.project import Comparison
 
 from .sample import sample_result, sample_rows
+from .test_planning import CONFIG
 
 
 def write(folder: Path, rows: int = 300) -> None:
@@ -78,8 +83,7 @@ def test_candidates_stand_by_what_they_need_the_cheapest_group_first(tmp_path: P
     table = write_report(tmp_path).read_text().split("<tbody>")[1].split("</tbody>")[0]
     rows = re.findall(r'colspan="8">(.*?)</th>|<td>(.*?)<small>', table)
     assert [heading for heading, _ in rows if heading] == [need.capitalize() for need in needs]
-    called = plain_names(result.candidates)
-    assert [name for _, name in rows if name] == [called[name] for name in names]
+    assert [name for _, name in rows if name] == [result.names[name] for name in names]
 
 
 def test_a_candidate_has_one_name_in_the_page_and_the_typed_one_stands_beside_it() -> None:
@@ -92,18 +96,31 @@ def test_a_candidate_has_one_name_in_the_page_and_the_typed_one_stands_beside_it
         assert len(re.findall(rf"<small>{name}</small>", listed)) == 1
         assert not re.search(rf"(?<![\w-]){name}(?![\w-])", re.sub("<small>.*?</small>", "", read))
     assert "Use Fine-tuned model: it scores" in read
-    old = result.verdict.model_copy(update={"reason_in_words": None})
-    assert result.verdict.reason in html.render(
-        result.model_copy(update={"verdict": old}), rows, redacted=False
-    )
-    again = result.candidates[2].model_copy(update={"name": "few-shot-2", "kind": "few-shot"})
-    mine = again.model_copy(update={"name": "support-3", "kind": "support"})
-    vendor = again.model_copy(update={"name": "vendor", "kind": "outside"})
-    assert list(plain_names([again, mine, vendor]).values()) == [
+    warned = "`few-shot` and `rag` were left out: see `route` and `assay data check`."
+    left_out = {**result.names, "rag": "Found documents"}
+    told = in_words(result.model_copy(update={"names": left_out, "warnings": [warned]}))
+    assert told.warnings == [
+        "Fixed examples and Found documents were left out: see `route` and `assay data check`."
+    ]
+    old = in_words(result.model_copy(update={"names": {}}))
+    assert old.verdict == result.verdict
+    assert [c.name for c in old.candidates] == [c.name for c in result.candidates]
+
+
+def test_plain_names_tell_candidates_apart_that_are_of_one_kind() -> None:
+    named = [("few-shot-2", "few-shot"), ("support-3", "support"), ("vendor", "outside")]
+    built = [Candidate(Agent(model="m"), (), (), name=n, kind=kind) for n, kind in named]
+    arms = {"a": Candidate(Agent(model="m"), (), (), name="rag", kind="rag")}
+    route = Candidate(Agent(model="m"), (), (), name="cascade", kind="cascade", arms=arms)
+    found = plain_names([*built, route], CONFIG)
+    assert [found[name] for name, _ in named] == [
         "Fixed examples, version 2",
         "support, version 3",
         "vendor",
     ]
+    assert found["rag"] == registry.plain_name("rag")
+    assert found["prompt"] == registry.plain_name("prompt")  # of the configuration
+    assert len(set(found.values())) == len(found)
 
 
 def test_doubtful_labels_stand_in_the_page_with_what_the_candidates_say(tmp_path: Path) -> None:

@@ -220,6 +220,35 @@ def test_a_hub_that_does_not_list_files_is_not_waited_for(
     assert WEIGHTS not in {asked.name for asked in hub.asked}
 
 
+def test_every_client_of_the_hubs_library_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import close_session, get_session, set_client_factory
+    from huggingface_hub.utils import _http
+
+    name = "_GLOBAL_CLIENT_FACTORY"
+    assert hasattr(_http, name), "the library has another name for it: read that in models/hub.py"
+    monkeypatch.setattr(_http, name, getattr(_http, name))  # put back in the end
+    made: list[Any] = []
+
+    def make_own() -> Any:
+        made.append(_http.default_client_factory())
+        return made[-1]
+
+    def is_limited() -> bool:
+        return get_session() is made[-1] and product._limit in made[-1].event_hooks["request"]
+
+    set_client_factory(make_own)
+    product._limit_silence()
+    assert is_limited()
+    close_session()  # as the library does when a connection has failed
+    assert is_limited()
+    set_client_factory(make_own)
+    assert not is_limited()
+    monkeypatch.delattr(_http, name)
+    product._limit_silence()
+    assert is_limited()
+    close_session()
+
+
 def test_each_refusal_is_explained(
     hub: LocalHub, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,12 +60,12 @@ def test_an_example_finds_its_versions(tmp_path: Path, adapter: Path) -> None:
     second = save(2, train=keep_rows(store, rows(2, 3)), validation=keep_rows(store, rows(1)))
     old = save(3, train="0" * 64)
     one, two, four = (rows(n)[0].content_hash() for n in (1, 2, 4))
-    found = {use.version.id: use.parts for use in find_uses(store, [one])}
-    assert found == {first: {"train": 1}, second: {"validation": 1}}
-    both = {use.version.id: use.parts for use in find_uses(store, [one, two])}
-    assert both == {first: {"train": 2}, second: {"train": 1, "validation": 1}}
-    assert find_uses(store, [four]) == []
     everything = [load_version(tmp_path, id) for id in (first, second, old)]
+    found = {use.version.id: use.parts for use in find_uses(store, everything, [one])}
+    assert found == {first: {"train": 1}, second: {"validation": 1}}
+    both = {use.version.id: use.parts for use in find_uses(store, everything, [one, two])}
+    assert both == {first: {"train": 2}, second: {"train": 1, "validation": 1}}
+    assert find_uses(store, everything, [four]) == []
     assert [version.id for version in unknown_rows(store, everything)] == [old]
 
 

@@ -10,6 +10,7 @@ from tests.compare.sample import sample_result, sample_rows
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.compare import records
+from assay.compare.naming import in_words
 from assay.compare.result import AnswerRow
 from assay.errors import NotFoundError
 from assay.project import comparisons
@@ -32,7 +33,7 @@ def workspace(tmp_path: Path) -> Workspace:
 def test_what_has_not_ended_is_not_listed(workspace: Workspace) -> None:
     found = comparisons.summaries(workspace)
     assert {one.id[0] for one in found} == {"c", "f"}
-    assert found[0].verdict == sample_result(60).verdict
+    assert found[0].verdict == in_words(sample_result(60)).verdict
     assert found[0].candidates == 5
     with pytest.raises(NotFoundError):
         comparisons.result(workspace, "e" * 64)

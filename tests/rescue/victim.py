@@ -37,9 +37,8 @@ def fetch(folder: Path, url: str) -> None:
     provider = Provider(base_url=url, private_network=["127.0.0.0/8"])
     with opened(folder) as own:
         manifest = Manifest(own)
-        access = Access("openai", provider, KEY)
-        manifest.bind(access.owner())
-        client = AccountClient(access, backoff_s=0.01)
+        client = AccountClient(Access("openai", provider, KEY), backoff_s=0.01)
+        manifest.bind(client.owner())
         Rescue(client, manifest, SILENT).run()
         write_report(manifest)
 

@@ -18,9 +18,10 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from assay.config.hosts import is_loopback
 from assay.errors import AssayError, UsageError
 from assay.project.workspace import Workspace
-from assay.serve.server import is_loopback, serve
+from assay.serve.server import serve
 from tests.serve.process import ASSAY, Server, server
 from tests.serve.running import PATIENCE_S, STARTER
 from tests.serve.scripted import ScriptedEngines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -14,7 +15,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from assay.errors import AssayError, StoreError
-from assay.store.files import new_folder, recover_folder, write_atomic, write_atomic_lines
+from assay.store.files import (
+    append_durable,
+    new_folder,
+    recover_folder,
+    write_atomic,
+    write_atomic_lines,
+)
 from assay.store.store import Store
 from assay.store.tables import Table
 
@@ -87,6 +94,29 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_atomic_lines(path, lines())
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_does_not_fit_behind_a_file_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "below" / "file"
+    assert append_durable(path, b"one two") == 7
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert append_durable(path, b"2", at=4) == 5
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:2]))  # in parts
+    assert append_durable(path, b" three") == 11
+    left = [2]
+
+    def full(handle: int, data: memoryview) -> int:
+        if not left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(handle, data[: left.pop()])
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(StoreError):
+        append_durable(path, b" four")
+    assert path.read_bytes() == b"one 2 three"
 
 
 def test_a_path_is_no_address(tmp_path: Path) -> None:

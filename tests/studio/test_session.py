@@ -53,11 +53,13 @@ def test_every_step_is_advised() -> None:
 
 
 @pytest.mark.parametrize("step", Step)
-def test_what_a_job_has_kept_is_told_as_the_page_tells_it(step: Step) -> None:
-    for fix in (f"{step} helps.", f"First, {step}. {step} and {step} help."):
+@pytest.mark.parametrize("name", [None, "files/my rows, all.jsonl"])
+def test_what_a_job_has_kept_is_told_as_the_page_tells_it(step: Step, name: str | None) -> None:
+    command = str(step) if name is None else step.of(name)
+    for fix in (f"{command} helps.", f"First, {command}. {command} and {command} help."):
         error = AssayError("`this` failed.", fix=fix)
         kept = str(error)
-        assert step.command.lower() in kept.lower()
+        assert command.lower() in kept.lower()
         error.advise_page()
         assert on_page(kept) == str(error)
         assert step.page.lower() in str(error).lower()
@@ -65,3 +67,4 @@ def test_what_a_job_has_kept_is_told_as_the_page_tells_it(step: Step) -> None:
         assert "--" not in str(error)
     assert on_page(f"It stays. {step.command}").startswith(f"It stays. {step.page[0].upper()}")
     assert on_page("said before: `other`.") == "said before: `other`."
+    assert Step.GIVE_KEY.of("far") == "with `assay providers add far`"

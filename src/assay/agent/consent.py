@@ -9,7 +9,7 @@ from typing import Any
 from assay.agent.providers import Providers, provider_of
 from assay.config import CONFIG_FILE, is_remote, split_reference
 from assay.data.privacy import mask_within
-from assay.errors import ConfigError
+from assay.errors import ConfigError, Step
 from assay.example import Message, canonical_json
 from assay.generate.batch import Request
 from assay.progress import Progress
@@ -22,8 +22,7 @@ class ConsentError(ConfigError):
         super().__init__(
             message,
             where=f"{CONFIG_FILE}, providers.{provider}.consent",
-            fix=f"To allow it, run `assay providers consent {provider}`, give "
-            f"--consent {provider}, or set consent: true.",
+            fix=f"To allow it, {Step.CONSENT.of(provider)}.",
         )
         self.provider = provider
 

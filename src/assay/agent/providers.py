@@ -184,8 +184,9 @@ class Providers(Mapping[str, Provider]):
             SecretError: the key cannot be kept.
         """
         if name not in self or name not in secrets.list_origins(self.store, self.project):
+            store = Step.GIVE_KEY if name in self else Step.ADD_PROVIDER
             raise UsageError(
-                f"no key of {name!r} is stored here.", fix=f"Store one {Step.ADD_PROVIDER}."
+                f"no key of {name!r} is stored here.", fix=f"Store one {store.of(name)}."
             )
         with self._changing("provider.rotate", name) as session:
             secrets.keep(session, self.project, name, self[name].origin, key)
@@ -257,7 +258,7 @@ def provider_of(providers: Mapping[str, Provider], name: str) -> Provider:
     raise ConfigError(
         f"there is no provider {name!r}. {known}".strip(),
         where="assay.yaml, providers",
-        fix=f"Add it {Step.ADD_PROVIDER}.",
+        fix=f"Add it {Step.ADD_PROVIDER.of(name)}.",
     )
 
 

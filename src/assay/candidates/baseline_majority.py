@@ -14,9 +14,7 @@ SPEC = CandidateSpec(
     title="most frequent answer",
     explanation="Always gives the most frequent answer. What everything must beat.",
     family="fitted",
-    estimate=lambda config, sizes: replace(
-        prompted(config, sizes), answered_by="classifier", fitted=False
-    ),
+    estimate=lambda config, sizes: replace(prompted(config, sizes), answered_by="rows"),
     baseline=True,
     floor=True,
 )

@@ -136,9 +136,9 @@ class Workload:
             of tokens stand in a request beside its input and are not shared with other requests.
             The holdout is answered as in the last run.
         answer_tokens: mean tokens of one answer, its end included.
-        answered_by: the project's model, a provider, or a classifier that takes next to no time.
+        answered_by: the project's model, a provider, a classifier that is fitted in seconds, or the
+            rows themselves, looked up or counted; the last two answer in next to no time.
         embedded: rows that are embedded.
-        fitted: whether a classifier is fitted, in seconds, where no language model answers.
         searched: answers that are asked for beside those on validation, to choose a prompt.
         trained: mean length of a row that is trained on, in lengths of an example with its system
             prompt; 0 where no language model is trained.
@@ -146,9 +146,8 @@ class Workload:
 
     runs: tuple[float, ...]
     answer_tokens: float
-    answered_by: Literal["model", "provider", "classifier"] = "model"
+    answered_by: Literal["model", "provider", "classifier", "rows"] = "model"
     embedded: int = 0
-    fitted: bool = True
     searched: int = 0
     trained: float = 0.0
 

@@ -19,8 +19,8 @@ from assay.compare.drivers import cost_drivers, tokens_per_second, usd_per_reque
 from assay.compare.entries import Entry, Terms
 from assay.compare.environment import environment
 from assay.compare.holdout import openings
-from assay.compare.naming import plain_names
 from assay.compare.performance import Performance
+from assay.compare.plain_names import plain_names
 from assay.compare.result import (
     AnswerRow,
     CandidateResult,
@@ -92,8 +92,8 @@ def build_result(
     groups = None if row_groups is None else list(compress(row_groups, counted))
     drivers = [cost_drivers(one.candidate, one.performance, bench) for one in taken]
     prices = [price(one, config.costs, config.monthly_requests) for one in drivers]
-    titles = plain_names([one.candidate for one in taken])
-    entries = [_entry(one, cost, titles) for one, cost in zip(taken, prices, strict=True)]
+    names = plain_names([one.candidate for one in taken], config)
+    entries = [_entry(one, cost, names) for one, cost in zip(taken, prices, strict=True)]
     decision = decide(entries, groups, _terms(plan))
     candidates = [
         _candidate(
@@ -123,6 +123,7 @@ def build_result(
         good_enough=config.good_enough,
         monthly_requests=config.monthly_requests,
         candidates=candidates,
+        names=names,
         pairs=list(decision.pairs),
         minimum_detectable_effect=plan.minimum_detectable_effect,
         opening=Opening(number=plan.opening, alpha=plan.level),
@@ -237,7 +238,7 @@ def _weight_bytes(agent: Agent, bench: Bench) -> int | None:
     return weight_bytes(agent.model, bench.store.folder)
 
 
-def _entry(one: Participant, cost: Price, titles: Mapping[str, str]) -> Entry:
+def _entry(one: Participant, cost: Price, names: Mapping[str, str]) -> Entry:
     return Entry(
         name=one.candidate.name,
         scores=one.measurement.primary_scores,
@@ -246,7 +247,7 @@ def _entry(one: Participant, cost: Price, titles: Mapping[str, str]) -> Entry:
         incomplete=one.measurement.incomplete,
         setup_cost=cost.setup,
         running_cost=cost.running,
-        title=titles[one.candidate.name],
+        title=names[one.candidate.name],
         answer_seconds=one.performance.p50_s,
     )
 

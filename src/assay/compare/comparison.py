@@ -230,7 +230,7 @@ def build_all(
                 outages.append(f"{name}: {error.what}")
                 bench.progress.say(outages[-1])
             except AssayError as error:
-                warnings.append(f"{name} was left out: {error}")
+                warnings.append(f"`{name}` was left out: {error}")
                 bench.progress.say(warnings[-1])
             else:
                 if parts.with_twins is not None:

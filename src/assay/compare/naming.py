@@ -1,75 +1,52 @@
-"""What the candidates of a comparison are called where people read: in the report and the studio.
+"""A result where people read it, in the report and the studio: candidates have their plain names.
 
-On a command line and in files they have the names that are typed there.
+On a command line and in files they have the names that are typed there. The result itself says what
+each is called; one that is older than that keeps the names that are typed.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from assay.candidates import registry
-from assay.compare.result import AnswerRow, Result
+from assay.compare.result import AnswerRow, Result, Verdict
 
-
-class CandidateName(Protocol):
-    """What names a candidate, built or in a result."""
-
-    @property
-    def name(self) -> str:
-        """As it is typed in commands and files."""
-
-    @property
-    def kind(self) -> str:
-        """Of a saved agent the name that it was saved by; `outside` of answers of a file."""
-
-
-def plain_names(candidates: Iterable[CandidateName]) -> dict[str, str]:
-    """What each candidate is called, by its name; no two alike."""
-    found = {one.name: _plain_name(one) for one in candidates}
-    times = Counter(found.values())
-    return {name: plain if times[plain] == 1 else name for name, plain in found.items()}
-
-
-def _plain_name(one: CandidateName) -> str:
-    plain = registry.plain_name(one.kind)
-    version = one.name.removeprefix(f"{one.kind}-")
-    if one.name != one.kind and version.isdecimal():  # a saved agent
-        return f"{plain or one.kind}, version {version}"
-    return plain or one.name
+_TYPED = re.compile(r"`([^`]+)`")
+"""A candidate's name in a warning."""
 
 
 def in_words(result: Result) -> Result:
-    """The result with candidates called by what they are, wherever figures or the verdict speak
-    of them; the `title` of each is then the name that is typed. The plan and the warnings stay as
-    they were written, with the names that are typed."""
-    names = plain_names(result.candidates)
+    """The result with candidates called by what they are, wherever figures, warnings or the verdict
+    speak of them; the `title` of each is then the name that is typed. The plan stays as it was
+    written, with the names that are typed."""
+    names = result.names
 
-    def called(name: str | None) -> str | None:
-        if name is None:
-            return None
-        return names.get(name) or registry.plain_name(name) or name
+    def called(name: str) -> str:
+        return names.get(name, name)
 
     def rename(value: Any, *fields: str) -> Any:
         return value.model_copy(update={f: called(getattr(value, f)) for f in fields})
 
-    verdict, powered, turning = result.verdict, result.prediction_powered, result.sensitivity
-    look = result.second_look
-    lists = ("as_good", "shortlist", "not_judged")
+    def reword(warnings: Iterable[str]) -> list[str]:
+        return [_TYPED.sub(lambda typed: names.get(typed[1], typed[0]), one) for one in warnings]
+
+    powered, turning, look = result.prediction_powered, result.sensitivity, result.second_look
     return result.model_copy(
         update={
             "candidates": [
-                one.model_copy(update={"name": called(one.name), "title": one.name})
+                one.model_copy(
+                    update={
+                        "name": called(one.name),
+                        "title": one.name,
+                        "warnings": reword(one.warnings),
+                    }
+                )
                 for one in result.candidates
             ],
+            "warnings": reword(result.warnings),
             "pairs": [rename(pair, "a", "b") for pair in result.pairs],
-            "verdict": rename(verdict, "recommend", "use_meanwhile").model_copy(
-                update={
-                    "reason": verdict.reason_in_words or verdict.reason,
-                    **{f: [called(name) for name in getattr(verdict, f)] for f in lists},
-                }
-            ),
+            "verdict": verdict_in_words(result.verdict, names),
             "curves": [rename(curve, "candidate") for curve in result.curves],
             "confusions": [rename(one, "candidate") for one in result.confusions],
             "routing": [
@@ -98,11 +75,28 @@ def in_words(result: Result) -> Result:
     )
 
 
+def verdict_in_words(verdict: Verdict, names: Mapping[str, str]) -> Verdict:
+    """The verdict with candidates called as in `in_words`.
+
+    Args:
+        names: of its result; empty where it has none.
+    """
+    named, lists = ("recommend", "use_meanwhile"), ("as_good", "shortlist", "not_judged")
+    reason = verdict.reason_in_words if names else None
+    return verdict.model_copy(
+        update={
+            "reason": reason or verdict.reason,
+            **{f: names.get(name, name) for f in named if (name := getattr(verdict, f))},
+            **{f: [names.get(name, name) for name in getattr(verdict, f)] for f in lists},
+        }
+    )
+
+
 def rows_in_words(rows: Iterable[AnswerRow], names: Mapping[str, str]) -> list[AnswerRow]:
     """The rows with candidates called as in `in_words`.
 
     Args:
-        names: of `plain_names`.
+        names: of their result.
     """
     fields = ("answers", "scores", "arms")
     return [

@@ -39,7 +39,7 @@ def partial_judges(
                 "that people judged. A difference between two candidates of less than "
                 f"{200 * found.error_high:.0f} points can still be an error of the judge."
             )
-        own = [one.name for one in built if model in _models(one, bench)]
+        own = [f"`{one.name}`" for one in built if model in _models(one, bench)]
         if own:
             yield (
                 f"The judge {spec.label} judges what comes from itself: {', '.join(own)} "

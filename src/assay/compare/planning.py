@@ -41,7 +41,7 @@ def write_plan(
         judge_error: of the judge that decides; None where none does.
         unlabelled: inputs that a model labels; None where there are none.
     """
-    seen = discordance(built)
+    seen, rivals = discordance(built), sum(not one.floor for one in built)
     ranked = ranked_on_validation(built)
     terms = Terms(
         margin=config.margin,
@@ -68,9 +68,12 @@ def write_plan(
         "holdout": rows,
         "groups": groups,
         "minimum_detectable_effect": planned_effect(
-            sum(not one.floor for one in built), rows, _even_groups(rows, groups), terms
+            rivals, rows, _even_groups(rows, groups), terms
         ),
+        "rivals": rivals,
         "stated_effect": detectable_effect(config, rows, groups, terms.opening),
+        "stated_rivals": _expected_rivals(config),
+        "stated_discordance": UNKNOWN_DISCORDANCE,
         "discordance": UNKNOWN_DISCORDANCE if seen is None else seen,
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -81,9 +84,13 @@ def write_plan(
 def detectable_effect(config: Config, rows: int, groups: int | None, opening: int) -> float:
     """The smallest difference a comparison could show, before anything is built: how often the
     candidates disagree is not known yet."""
-    rivals = sum(not registry.is_floor(name) for name in registry.taking_part(config))
     terms = Terms(margin=config.margin, alpha=ALPHA, opening=opening)
-    return planned_effect(rivals, rows, _even_groups(rows, groups), terms)
+    return planned_effect(_expected_rivals(config), rows, _even_groups(rows, groups), terms)
+
+
+def _expected_rivals(config: Config) -> int:
+    """Candidates that can be recommended, if each can be built and no others take part."""
+    return sum(not registry.is_floor(name) for name in registry.taking_part(config))
 
 
 def ranked_on_validation(built: Sequence[Candidate]) -> list[Candidate]:

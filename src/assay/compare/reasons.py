@@ -123,8 +123,8 @@ def floor_suffices(name: str, score: float, margin: float, rivals: int) -> str:
 def baselines_off(names: Sequence[str]) -> str:
     """What a comparison without its cheap rivals cannot say."""
     return (
-        f"Baselines are off in assay.yaml, so {', '.join(names)} did not take part: whether "
-        "something cheaper is as good was not measured."
+        f"Baselines are off in assay.yaml, so {', '.join(f'`{name}`' for name in names)} did not "
+        "take part: whether something cheaper is as good was not measured."
     )
 
 

@@ -302,8 +302,10 @@ class Plan(ResultPart):
         judge_error: by so much every interval of a score is wider, since a judge decides, whose
             scores may be off people's by it; null where none does.
         unlabelled: inputs that a model labels; null where there are none.
-        stated_effect: the minimum detectable effect as stated before anything was built, when it
-            was not known how often candidates disagree; null in plans older than this field.
+        rivals: candidates that can be recommended; null in plans older than this field.
+        stated_effect: the minimum detectable effect as stated before anything was built, for so
+            many `stated_rivals` that disagree as often as `stated_discordance` says; each null in
+            plans older than the field.
     """
 
     candidates: list[str]
@@ -321,7 +323,10 @@ class Plan(ResultPart):
     holdout: int
     groups: int | None
     minimum_detectable_effect: float
+    rivals: int | None = None
     stated_effect: float | None = None
+    stated_rivals: int | None = None
+    stated_discordance: float | None = None
     discordance: float
     written_at: str
     sha256: str
@@ -331,6 +336,9 @@ class Result(ResultPart):
     """All of `result.json`: what was measured, and what follows.
 
     Attributes:
+        names: what candidates are called where people read, by the names that are typed; those that
+            only warnings or routes name are among them. In warnings their typed names stand in
+            backquotes. Empty in results that are older than this field.
         additions: what two candidates add to one another, such as fine-tuning and retrieval; they
             explain and decide nothing.
         sensitivity: how far the choice of the cheapest rests on assumptions about costs; null where
@@ -354,6 +362,7 @@ class Result(ResultPart):
     good_enough: float | None
     monthly_requests: int
     candidates: list[CandidateResult]
+    names: dict[str, str] = {}
     pairs: list[PairResult]
     minimum_detectable_effect: float
     opening: Opening

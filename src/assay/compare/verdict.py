@@ -196,6 +196,6 @@ def _warnings(findings: Findings) -> list[str]:
     elif findings.complete and findings.units < FEW_UNITS:
         lines.append(f"{seen}: below {FEW_UNITS} intervals and calls are rough.")
     if findings.not_judged:
-        names = ", ".join(entry.name for entry in findings.not_judged)
+        names = ", ".join(f"`{entry.name}`" for entry in findings.not_judged)
         lines.append(f"Incomplete, so no call is made for: {names}.")
     return lines

@@ -6,6 +6,7 @@ training.py   fine-tuning
 names.py      settings that name files, models and variables
 routes.py     cascade, router, rules
 providers.py  models elsewhere
+hosts.py      which hosts are this machine
 project.py    the whole, and reading it
 yaml_text.py  YAML that people edit: problems at their line, changes that keep comments
 """

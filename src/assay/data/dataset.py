@@ -314,10 +314,9 @@ def _check_holdout_whole(source: ExampleSource, found: GatheredExamples) -> list
         raise DataError(
             f"{said}: a verdict on the other rows would not represent the job.",
             where=str(source.config.data.holdout),
-            fix=f"`assay data check {source.config.data.holdout}` in the project lists the "
-            "reasons. If the rows are correct, extend `labels` or `output_schema` in "
-            "assay.yaml: their lists of allowed values were taken from the training "
-            "rows.",
+            fix=f"In the project, {Step.CHECK_FILE.of(str(source.config.data.holdout))} lists the "
+            "reasons. If the rows are correct, extend `labels` or `output_schema` in assay.yaml: "
+            "their lists of allowed values were taken from the training rows.",
         )
     return [f"{said}; the scores cover only the other rows."]
 

@@ -178,7 +178,7 @@ def read_manifest(folder: Path) -> SplitManifest:
         raise DataError(
             "the data has not been split yet.",
             where=str(folder),
-            fix="Create one with `assay data split`.",
+            fix=f"{Step.SPLIT} splits it.",
         ) from None
     except (ValueError, KeyError, TypeError):
         raise HoldoutError(
@@ -210,7 +210,7 @@ def verify_split(folder: Path) -> SplitManifest:
         raise HoldoutError(
             f"this part of the split {what}, so it may contain rows of the holdout.",
             where=str(path),
-            fix="Restore it, or delete the folder and run `assay data split`.",
+            fix=f"Restore it, or delete the folder; {Step.SPLIT} then splits the data again.",
         )
     return manifest
 

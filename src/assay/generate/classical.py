@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from assay.errors import DataError
+from assay.errors import DataError, Step
 from assay.example import Example
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.logistic import fit_logistic, log_softmax
@@ -145,7 +145,7 @@ def fit_tfidf(train: Sequence[Example], settings: TfidfSettings) -> ClassicalMod
     except ValueError:  # scikit-learn's "empty vocabulary"
         raise DataError(
             "the inputs of the training examples contain no words.",
-            fix="Look at them with `assay data show`.",
+            fix=f"{Step.SHOW_DATA} shows them.",
         ) from None
     coefficients, intercept = fit_labels(features, train, labels, settings.strength)
     return ClassicalModel(

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from assay import json_reader
+from assay.errors import Step
 from assay.knowledge.chunk import Page
 from assay.knowledge.parse import ParsedDocument
 from assay.knowledge.table import IndexBrokenError
@@ -41,8 +42,8 @@ class Texts:
             raise IndexBrokenError(
                 "the text of a document is missing or damaged.",
                 where=str(self._path(sha256, kind)),
-                fix="Run `assay knowledge check` to see which one, then remove the "
-                "document and add it again.",
+                fix=f"{Step.CHECK_KNOWLEDGE} to see which one, then remove the document and add "
+                "it again.",
             ) from None
         return ParsedDocument(
             tuple(Page(number, text) for number, text in body["pages"]),

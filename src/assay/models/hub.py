@@ -89,17 +89,24 @@ def _limit_silence() -> None:
     from huggingface_hub.utils import _http
 
     with _LIMITING:
-        if _limit in get_session().event_hooks["request"]:
+        client = get_session()
+        if _limit in client.event_hooks["request"]:
             return
-        make = _http._GLOBAL_CLIENT_FACTORY  # may be a user's own, with a proxy, say
+        # The library makes its client anew when a connection has failed, by a factory that may be a
+        # user's own (with a proxy, say). No public function says which it is, so its private name
+        # is read. Once that is gone, only the present client has a limit, and a hub that fails
+        # first and is silent then is waited for.
+        make = getattr(_http, "_GLOBAL_CLIENT_FACTORY", None)
+        if make is None:
+            _limited(client)
+        else:
+            set_client_factory(lambda: _limited(make()))
 
-        def make_limited() -> Any:
-            client = make()
-            hooks = client.event_hooks
-            client.event_hooks = {**hooks, "request": [*hooks["request"], _limit]}
-            return client
 
-        set_client_factory(make_limited)
+def _limited(client: Any) -> Any:
+    hooks = client.event_hooks
+    client.event_hooks = {**hooks, "request": [*hooks["request"], _limit]}
+    return client
 
 
 def _limit(request: Any) -> None:

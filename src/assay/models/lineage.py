@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from assay.example import Example
-from assay.models.versions import Version, list_versions
+from assay.models.versions import Version
 from assay.store.store import Store
 
 TEACHER = "teacher"
@@ -60,12 +60,12 @@ def rows_of(store: Store, data: str) -> list[str] | None:
     return [text[start : start + _HEX] for start in range(0, len(text), _HEX)]
 
 
-def find_uses(store: Store, rows: Iterable[str]) -> list[VersionUse]:
-    """The versions that saw any of these rows (by `Example.content_hash`), oldest first."""
+def find_uses(store: Store, versions: Iterable[Version], rows: Iterable[str]) -> list[VersionUse]:
+    """Those of the versions that saw any of these rows (by `Example.content_hash`)."""
     wanted = set(rows)
     known: dict[str, list[str] | None] = {}
     found = []
-    for version in list_versions(store.folder):
+    for version in versions:
         parts = {}
         for part, data in rows_seen(version).items():
             if data not in known:

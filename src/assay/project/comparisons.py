@@ -14,6 +14,7 @@ from markupsafe import Markup
 from sqlalchemy import select
 
 from assay.compare import records
+from assay.compare.naming import verdict_in_words
 from assay.compare.report import charts, second_look
 from assay.compare.report.html import disagreements, read_answers, write_report
 from assay.compare.result import AnswerRow, Curve, Result, Verdict
@@ -32,7 +33,7 @@ RIGHT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One line of the list."""
+    """One line of the list; the verdict is in words."""
 
     id: str
     at: datetime
@@ -84,6 +85,7 @@ def summaries(workspace: Workspace) -> list[Summary]:
             ComparisonRow.at,
             ComparisonRow.plan,
             ComparisonRow.result["verdict"],
+            ComparisonRow.result["names"],
         )
         .where(ComparisonRow.result.is_not(None))
         .order_by(ComparisonRow.at.desc(), ComparisonRow.id)
@@ -91,8 +93,14 @@ def summaries(workspace: Workspace) -> list[Summary]:
     with workspace.store.session() as session:
         rows = session.execute(query).all()
     return [
-        Summary(id, at, Verdict.model_validate(verdict), plan["opening"], len(plan["candidates"]))
-        for id, at, plan, verdict in rows
+        Summary(
+            id,
+            at,
+            verdict_in_words(Verdict.model_validate(verdict), names or {}),
+            plan["opening"],
+            len(plan["candidates"]),
+        )
+        for id, at, plan, verdict, names in rows
         if verdict is not None
     ]
 

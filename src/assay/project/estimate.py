@@ -253,8 +253,8 @@ def _answering(workload: Workload) -> Work:
 
 
 def _asked(workload: Workload, sizes: Sizes, scale: float, rows: int) -> float:
-    """Seconds of so many answers; a classifier's are counted as part of its building."""
-    if workload.answered_by == "classifier" or not rows:
+    """Seconds of so many answers; without a language model they are a part of the building."""
+    if workload.answered_by in ("classifier", "rows") or not rows:
         return 0.0
     if workload.answered_by == "provider":
         return rows * REMOTE_SECONDS
@@ -287,8 +287,10 @@ def _training(workload: Workload, config: Config, sizes: Sizes, scale: float) ->
 
 def _building(workload: Workload, config: Config, sizes: Sizes, scale: float) -> float:
     seconds = workload.embedded / EMBED_TEXTS_PER_S
+    if workload.answered_by == "rows":
+        return seconds
     if workload.answered_by == "classifier":
-        return seconds + (CLASSICAL_SECONDS if workload.fitted else 0.0)
+        return seconds + CLASSICAL_SECONDS
     if workload.answered_by == "provider":
         return sizes.validation * REMOTE_SECONDS
     seeds = 1

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.models.device import cores
-from assay.progress import AT_ONCE_S, Progress, Task, format_duration
+from assay.progress import Progress, Task, format_duration
 from assay.project.estimate import (
     Estimate,
     Pace,
@@ -44,7 +44,10 @@ work that comes and goes, says little."""
 TIMED_STEPS = 3
 """Steps of a training that say how long the rest of it takes; fewer differ too much."""
 KEPT_S = 0.05
-"""What a task reports sooner than this was done by an earlier run: no model answers so fast."""
+"""What a task reports sooner than this was done by an earlier run: no model answers so fast. A
+longer time would take a fast model's first answers for kept ones, and learn nothing from it."""
+KEPT_STAGE_S = 1.0
+"""A stage of a model's work that is over sooner than this was done by an earlier run."""
 MEASURED_S = 1.0
 MEASURED_STEPS = 4
 """Steps of a training that are made to be timed, the first of them untimed."""
@@ -170,7 +173,7 @@ class Forecast:
     def _was_kept(self, ended: Stage, took: float) -> bool:
         """Whether some of it was done by an earlier run, so that it says nothing of how fast this
         one is."""
-        return self._is_partly_kept or (ended.work != "other" and took < AT_ONCE_S)
+        return self._is_partly_kept or (ended.work != "other" and took < KEPT_STAGE_S)
 
     def now(self) -> float:
         """The clock's time in seconds."""

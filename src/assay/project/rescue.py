@@ -7,7 +7,8 @@ report = rescue(access, Path("from-openai"), progress)
 from __future__ import annotations
 
 import os
-from ipaddress import ip_address
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,12 +18,13 @@ from pydantic import ValidationError
 from assay.agent.consent import check_agreed
 from assay.agent.providers import provider_of
 from assay.config import Provider
-from assay.errors import OutageError, UsageError
+from assay.config.hosts import is_loopback
+from assay.errors import ConfigError, OutageError, UsageError
 from assay.generate.remote.outbound import read_key
 from assay.progress import SILENT, Progress
 from assay.project.workspace import Workspace
 from assay.rescue.account import Rescue
-from assay.rescue.client import Access, AccountClient
+from assay.rescue.client import BASE_URL, Access, AccountClient
 from assay.rescue.folder import opened
 from assay.rescue.manifest import Manifest
 from assay.rescue.report import write_report
@@ -75,26 +77,43 @@ def rescue(
         OutageError: the server cannot be asked any more for now; the same call goes on.
         AssayError: the address may not be spoken to, or the disk is full.
     """
-    owner = access.owner()
-    with opened(to) as folder:
-        manifest = Manifest(folder)
-        manifest.bind(owner, same_account=same_account)
-        client = AccountClient(access)
-        try:
-            Rescue(client, manifest, progress).run()
-        except OutageError as error:
-            write_report(manifest, ended_early=str(error))
+    with _naming_options(), closing(AccountClient(access)) as client:
+        owner = client.owner()  # before anything is written
+        with opened(to) as folder:
+            manifest = Manifest(folder)
+            manifest.bind(owner, same_account=same_account)
+            try:
+                Rescue(client, manifest, progress).run()
+            except OutageError as error:
+                write_report(manifest, ended_early=str(error))
+                raise
+            return write_report(manifest)
+
+
+@contextmanager
+def _naming_options() -> Iterator[None]:
+    """Let errors about the address of --base-url name that option: no settings describe it."""
+    try:
+        yield
+    except ConfigError as error:
+        place, _, setting = str(error.where).partition(".")
+        if place != BASE_URL:
             raise
-        finally:
-            client.close()
-        return write_report(manifest)
+        if setting != "base_url":
+            raise ConfigError(error.what, fix=error.fix) from None
+        raise ConfigError(
+            error.what,
+            where=BASE_URL,
+            fix="Use https, or loopback. An address of a private network needs a provider that "
+            "lists it (private_network), and --provider.",
+        ) from None
 
 
 def _described(base_url: str) -> Provider:
     headers = {name: f"${{{v}}}" for name, v in _HEADERS.items() if os.environ.get(v)}
     try:
         host = urlsplit(base_url).hostname or ""
-        networks: bool | list[str] = _LOOPBACK if _is_loopback(host) else False
+        networks: bool | list[str] = _LOOPBACK if is_loopback(host) else False
         return Provider(
             base_url=base_url, key_env=KEY_VARIABLE, headers=headers, private_network=networks
         )
@@ -104,13 +123,4 @@ def _described(base_url: str) -> Provider:
         reason = str(error)
     if reason.startswith("https is required"):
         reason = "https is required, except for loopback"
-    raise UsageError(f"{reason}.", where="--base-url")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    raise UsageError(f"{reason}.", where=BASE_URL)

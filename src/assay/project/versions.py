@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from assay.agent.agent import Agent
 from assay.agent.lineage import rows_held
-from assay.errors import AssayError, DataError
+from assay.errors import AssayError, DataError, Step
 from assay.example import Example
 from assay.models.lineage import differences, find_uses, rows_of, rows_seen, unknown_rows
 from assay.models.versions import Version, find_version, list_versions, load_version, version_id
@@ -120,11 +120,12 @@ def find_uses_of(store: Store, examples: Sequence[Example], id: str) -> dict[str
         DataError: neither an example nor the rows of a version go by that name.
     """
     named = [example.content_hash() for example in examples if example.id == id]
-    hashes = named or _by_hash(store, id)
+    there = list_versions(store.folder)
+    hashes = named or _by_hash(store, there, id)
     if not hashes:
         raise DataError(
             f"there is no example {id!r} in train or validation.",
-            fix="Give an id as `assay data show` prints it, or the hash of its content.",
+            fix=f"Give an id that {Step.SHOW_DATA} shows, or the hash of its content.",
         )
     used = _agents_by_version(store)
     return {
@@ -137,10 +138,10 @@ def find_uses_of(store: Store, examples: Sequence[Example], id: str) -> dict[str
                 "as": sorted(use.parts),
                 "agents": used.get(use.version.id, []),
             }
-            for use in find_uses(store, hashes)
+            for use in find_uses(store, there, hashes)
         ],
         "agents": _agents_made_of(store, set(hashes)),
-        "unknown": [version.id for version in unknown_rows(store, list_versions(store.folder))],
+        "unknown": [version.id for version in unknown_rows(store, there)],
     }
 
 
@@ -158,7 +159,7 @@ def describe_removed(
         return None
     versions = [
         f"version {use.version.id[:SHORT]} ({sum(use.parts.values())} rows)"
-        for use in find_uses(store, gone)
+        for use in find_uses(store, list_versions(store.folder), gone)
     ]
     users = versions + [f"agent {label}" for label in _agents_made_of(store, gone)]
     if not users:
@@ -170,10 +171,10 @@ def describe_removed(
     )
 
 
-def _by_hash(store: Store, digits: str) -> list[str]:
+def _by_hash(store: Store, there: Sequence[Version], digits: str) -> list[str]:
     if len(digits) < 8 or not set(digits) <= set("0123456789abcdef"):
         return []
-    data = {d for v in list_versions(store.folder) for d in rows_seen(v).values()}
+    data = {d for v in there for d in rows_seen(v).values()}
     known = [set(rows_of(store, d) or ()) for d in data]
     known += [_held(agent, store) for _, agent in _saved_agents(store)]
     found = {row for rows in known for row in rows if row.startswith(digits)}

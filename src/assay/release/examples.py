@@ -14,7 +14,7 @@ from assay.chat.template import Template
 from assay.config import Config
 from assay.data.checks import REJECTED_FILE, check
 from assay.data.problems import CODES
-from assay.errors import UsageError
+from assay.errors import Step, UsageError
 from assay.example import Example
 from assay.release.traces import Trace
 from assay.store.files import write_atomic_lines
@@ -74,7 +74,7 @@ def write_examples(
     if not traces:
         raise UsageError(
             "no trace has a corrected answer.",
-            fix="Give some with `assay traces feedback ID --answer TEXT`.",
+            fix=f"Give some {Step.CORRECT}.",
         )
     kept: list[Example] = []
     with tempfile.TemporaryDirectory(prefix="assay-traces-") as name:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from assay.errors import UsageError
+from assay.errors import Step, UsageError
 from assay.release.traces import Trace, as_trace, correction, prune, trace
 from assay.store.store import Store
 from assay.store.tables import TraceLabelRow, TraceRow
@@ -68,7 +68,7 @@ def label(
     if not found.sampled:
         raise UsageError(
             f"{id} is not in the random sample, so its label cannot be used for the test.",
-            fix="Label the trace of `assay traces next RELEASE`, or use `assay traces feedback`.",
+            fix=f"{Step.JUDGE_NEXT.of(found.release)}, or {Step.JUDGE}.",
         )
     first = next_to_label(store, project, found.release, found.agent)
     if first is None or first.id != id:

@@ -117,10 +117,6 @@ class Rescue:
         self._account_list(COMPLETIONS)
         self._lists("messages", map(messages_of, self._ids(COMPLETIONS, MESSAGES)))
 
-    def rows(self, wanted: AccountList) -> Iterator[Any]:
-        """The objects of a list, as far as they have come."""
-        return read_rows(self._manifest, wanted.kind, wanted.id)
-
     def _account_list(self, wanted: AccountList) -> None:
         self._patience.begin()
         with self._progress.task(f"list of {wanted.kind}", None, "objects") as task:
@@ -209,8 +205,8 @@ class Rescue:
             kind: of what is asked for by the id.
         """
         seen = set()
-        for row in self.rows(wanted):
-            id = row.get("id") if isinstance(row, dict) else None
+        for value in _values(self._manifest, wanted.kind, wanted.id):
+            id = value.get("id") if isinstance(value, dict) else None
             if is_usable(id):
                 if id not in seen:
                     seen.add(id)
@@ -291,9 +287,7 @@ class Rescue:
     def _wanted_files(self) -> Iterator[WantedFile]:
         """Files by purpose, and those that jobs and runs name."""
         named, seen = dict.fromkeys(self._named_files()), set()
-        for row in self.rows(FILES):
-            if not isinstance(row, dict):
-                continue
+        for row in self._rows(FILES):
             id = row.get("id")
             is_named = isinstance(id, str) and id in named
             if not is_named and row.get("purpose") not in PURPOSES:
@@ -306,15 +300,17 @@ class Rescue:
         yield from (WantedFile(id, {}) for id in named if id not in seen)
 
     def _named_files(self) -> Iterator[str]:
-        for row in self.rows(JOBS):
-            if isinstance(row, dict):
-                yield from self._usable(files_of_job(row))
+        for job in self._rows(JOBS):
+            yield from self._usable(files_of_job(job))
         for eval_id in self._ids(EVALS, RUNS):
-            for run in self.rows(runs_of(eval_id)):
-                source = run.get("data_source") if isinstance(run, dict) else None
+            for run in self._rows(runs_of(eval_id)):
+                source = run.get("data_source")
                 inner = source.get("source") if isinstance(source, dict) else None
                 if isinstance(inner, dict) and inner.get("type") == "file_id":
                     yield from self._usable([inner.get("id")])
+
+    def _rows(self, wanted: AccountList) -> Iterator[dict[str, Any]]:
+        return read_rows(self._manifest, wanted.kind, wanted.id)
 
     def _usable(self, ids: Sequence[Any]) -> Iterator[str]:
         for id in ids:
@@ -337,7 +333,11 @@ def files_of_job(job: dict[str, Any]) -> list[Any]:
     ]
 
 
-def read_rows(manifest: Manifest, kind: str, id: str) -> Iterator[Any]:
-    """The objects of a list of a folder, as far as they have come."""
+def read_rows(manifest: Manifest, kind: str, id: str) -> Iterator[dict[str, Any]]:
+    """The objects of a list of a folder, as far as they have come; other values are left out."""
+    return (value for value in _values(manifest, kind, id) if isinstance(value, dict))
+
+
+def _values(manifest: Manifest, kind: str, id: str) -> Iterator[Any]:
     found = manifest.list_file(kind, id)
     return rows(*found) if found else iter(())

@@ -22,10 +22,10 @@ from urllib.parse import urlencode
 
 from assay import json_reader
 from assay.config import Provider
-from assay.errors import ConfigError, OutageError
+from assay.errors import OutageError
 from assay.generate.remote import openai
-from assay.generate.remote.connection import ActiveRequest, Reply, WireError
-from assay.generate.remote.outbound import ProviderClient, fill_variables
+from assay.generate.remote.connection import ActiveRequest, OversizeError, Reply, WireError
+from assay.generate.remote.outbound import ProviderClient
 from assay.generate.remote.redaction import redact
 from assay.generate.remote.wire import error_fields, error_text, refusal
 from assay.log_lines import printable
@@ -34,6 +34,8 @@ from assay.version import VERSION
 
 T = TypeVar("T")
 
+BASE_URL = "--base-url"
+"""What names the address of an account that is no provider of a project."""
 MOST_JSON = 64 * 2**20
 """Bytes of a reply that is parsed."""
 MOST_ATTEMPTS = 7
@@ -63,20 +65,7 @@ class Access:
     name: str
     provider: Provider
     key: str | None = field(repr=False)
-    where: str = "--base-url"
-
-    def owner(self) -> Owner:
-        """Whose account it is, as far as the requests say it.
-
-        Raises:
-            ConfigError: a variable that a header names cannot be used.
-        """
-        given = {name.lower(): value for name, value in self.provider.headers.items()}
-        organization, project = (
-            fill_variables(given[name], f"the header {name}") if name in given else None
-            for name in ("openai-organization", "openai-project")
-        )
-        return Owner(self.provider.base_url, self.key, organization, project)
+    where: str = BASE_URL
 
 
 class RefusedError(Exception):
@@ -123,6 +112,20 @@ class AccountClient:
         self._lock, self._stopped = Lock(), Event()
         self._active: set[ActiveRequest] = set()
         self._not_before = 0.0
+
+    def owner(self) -> Owner:
+        """Whose account it is, as far as the requests say it.
+
+        Raises:
+            ConfigError: a variable that a header names cannot be used.
+        """
+        sent = {name.lower(): value for name, value in self._client.headers.items()}
+        return Owner(
+            self.access.provider.base_url,
+            self.access.key,
+            sent.get("openai-organization"),
+            sent.get("openai-project"),
+        )
 
     def json(self, path: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """The JSON of a reply.
@@ -187,10 +190,11 @@ class AccountClient:
                         return read(reply)
                     raw = _start_of(reply)
                 fault = self._fault(reply, raw)
+            except OversizeError as error:
+                self._check_stopped()
+                raise TooLargeError(f"{error.reason}.") from None
             except WireError as error:
                 self._check_stopped()
-                if "larger" in error.reason:
-                    raise TooLargeError(f"{error.reason}.") from None
                 fault = _Fault(RefusedError(f"{error.reason}."), reached=error.reached)
             attempt += 1
             if not fault.is_retryable:
@@ -206,19 +210,7 @@ class AccountClient:
             self._wait(pause)
 
     def _send(self, path: str, headers: Mapping[str, str], active: ActiveRequest) -> Reply:
-        try:
-            reply = self._client.send(
-                path, None, headers, within_s=REPLY_S, on_connection=active.use
-            )
-        except ConfigError as error:
-            if self.access.where != "--base-url" or not str(error.where).endswith(".base_url"):
-                raise
-            raise ConfigError(
-                error.what,
-                where="--base-url",
-                fix="Use https, or loopback. An address of a private network needs a provider that "
-                "lists it (private_network), and --provider.",
-            ) from None
+        reply = self._client.send(path, None, headers, within_s=REPLY_S, on_connection=active.use)
         active.receive(reply)
         reply.most_bytes = MOST_JSON
         if reply.status == 200:

@@ -83,16 +83,14 @@ def fetch_file(
                 note = None
                 if size is not None and got != size:
                     note = IN_BASE64 if _decoded_size(draft, got) == size else OF_ANOTHER_SIZE
-                if note == OF_ANOTHER_SIZE and digest != before:
-                    before = digest
-                    raise _AgainError
-                if note == OF_ANOTHER_SIZE and target.exists() and target.stat().st_size > got:
-                    raise _LessError
-        except _AgainError:
-            on_bytes(-got)
-            continue
-        except _LessError:
-            kept = target.stat().st_size
+                kept = target.stat().st_size if target.exists() else 0
+                if note == OF_ANOTHER_SIZE and (digest != before or kept > got):
+                    raise _DiscardError
+        except _DiscardError:
+            if digest != before:
+                before = digest
+                on_bytes(-got)
+                continue
             entry = Entry(FILE, wanted.id, wanted.path, "failed", kept, sha256_file(target))
             reason = f"{got} bytes came, where its record says {size}; {kept} of before are kept."
             manifest.put(replace(entry, reason=reason, note=OF_ANOTHER_SIZE))
@@ -107,12 +105,8 @@ def fetch_file(
     raise RefusedError(f"another size each time, and never the {size} bytes of its record.", 200)
 
 
-class _AgainError(Exception):
-    """What came is thrown away."""
-
-
-class _LessError(Exception):
-    """More of it is here already."""
+class _DiscardError(Exception):
+    """What came does not take the place of what is here."""
 
 
 def _download(

@@ -53,11 +53,10 @@ A name that ends with .part is a list that is not whole yet.
 
 VERSION = 1
 """Of what a folder looks like; the first line of its manifest says it."""
-_IGNORED = "*\n"
-_OWN = {".lock": "", ".gitignore": _IGNORED, "README.txt": _ABOUT}
+_LOCK = ".lock"
 _BELOW = ("files/", "fine-tuning-jobs/*/", "evals/*/", "chat-completions/")
 _DRAFT = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as `new_file` names them
-_FIRST_DRAFT = re.compile(r"\.(manifest\.jsonl|README\.txt|\.gitignore)\.[a-z0-9_]{8}\.part")
+_FIRST_DRAFT = re.compile(r"\.manifest\.jsonl\.[a-z0-9_]{8}\.part")
 _MOST_FIRST_LINE = 2**16
 
 
@@ -92,7 +91,7 @@ def opened(folder: Path) -> Iterator[Path]:
 
     with said_when_full(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with one_at_a_time(folder / ".lock", occupied):
+    with one_at_a_time(folder / _LOCK, occupied):
         _check_own(folder)  # once more: now no other process of ours changes it
         os.chmod(folder, 0o700)
         yield folder
@@ -104,7 +103,7 @@ def tidy(folder: Path) -> None:
         for left in folder.glob(f"{below}.*{PART}"):
             if _DRAFT.fullmatch(left.name) and left.is_file() and not left.is_symlink():
                 left.unlink()
-    write_atomic(folder / ".gitignore", _IGNORED, private=True)
+    write_atomic(folder / ".gitignore", "*\n", private=True)
     write_atomic(folder / "README.txt", _ABOUT, private=True)
 
 
@@ -152,10 +151,8 @@ def _is_before_manifest(file: Path) -> bool:
     """Whether it is what a process leaves that dies before the manifest has its first line."""
     if file.is_symlink() or not file.is_file():
         return False
-    if file.name in _OWN:
-        own = _OWN[file.name].encode()
-        return file.stat().st_size == len(own) and file.read_bytes() == own
-    return _FIRST_DRAFT.fullmatch(file.name) is not None
+    is_lock = file.name == _LOCK and file.stat().st_size == 0
+    return is_lock or _FIRST_DRAFT.fullmatch(file.name) is not None
 
 
 def rows(file: Path, most_bytes: int | None = None) -> Iterator[Any]:

@@ -15,7 +15,7 @@ from typing import Any
 from assay.rescue.client import AccountClient, RefusedError, TooLargeError
 from assay.rescue.folder import PART, as_json, rows
 from assay.rescue.manifest import Entry, Manifest
-from assay.store.files import replacing, said_when_full, sha256_file, write_atomic
+from assay.store.files import append_durable, replacing, sha256_file, write_atomic
 
 LIMIT = 100
 """Objects of a page; fewer where so many are too large for one reply."""
@@ -93,7 +93,7 @@ def fetch_list(
             write_atomic(file, data, private=True)
             _put_whole(manifest, entry, file, count)
             return
-        size = _append(part, entry.bytes, data)
+        size = append_durable(part, data, at=entry.bytes)
         entry = Entry(
             *(wanted.kind, wanted.id, wanted.path, "partial"),
             bytes=size,
@@ -219,17 +219,3 @@ def _ask(client: AccountClient, wanted: AccountList, after: str | None, limit: i
             return _Page([], None)
         return _Page(items, cursor)
     raise RefusedError("the list has more pages, but its last object has no id.", 200)
-
-
-def _append(part: Path, at: int, data: bytes) -> int:
-    """Write behind the bytes that count, and bring them to the disk; returns how many count now."""
-    with said_when_full(part):
-        part.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("rb+" if part.exists() else "xb") as file:
-            os.chmod(part, 0o600)
-            file.truncate(at)
-            file.seek(at)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    return at + len(data)

@@ -80,11 +80,11 @@ def _fine_tuned(manifest: Manifest) -> Iterator[dict[str, Any]]:
     listed = {
         row["id"]: row
         for row in read_rows(manifest, "models", "")
-        if isinstance(row, dict) and isinstance(row.get("id"), str)
+        if isinstance(row.get("id"), str)
     }
     seen = set()
     for job in read_rows(manifest, account.JOBS.kind, ""):
-        model = job.get("fine_tuned_model") if isinstance(job, dict) else None
+        model = job.get("fine_tuned_model")
         if not isinstance(model, str) or not model:
             continue
         seen.add(model)
@@ -94,7 +94,6 @@ def _fine_tuned(manifest: Manifest) -> Iterator[dict[str, Any]]:
         steps = [
             {"model": one.get("fine_tuned_model_checkpoint"), "step": one.get("step_number")}
             for one in read_rows(manifest, account.CHECKPOINTS, str(id))
-            if isinstance(one, dict)
         ]
         method = job.get("method")
         yield {
@@ -140,13 +139,13 @@ def _end_of(model: str, base: Any, listed: dict[str, Any]) -> dict[str, Any]:
 def _not_ended(manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Jobs and runs that were still at work when they were fetched."""
     for job in read_rows(manifest, account.JOBS.kind, ""):
-        if isinstance(job, dict) and job.get("status") not in ENDED:
+        if job.get("status") not in ENDED:
             yield {"kind": account.JOB, "id": job.get("id"), "status": job.get("status")}
     for entry in manifest:
         if entry.kind != account.RUNS:
             continue
         for run in read_rows(manifest, entry.kind, entry.id):
-            if isinstance(run, dict) and run.get("status") in ("queued", "in_progress"):
+            if run.get("status") in ("queued", "in_progress"):
                 yield {"kind": "eval run", "id": run.get("id"), "status": run.get("status")}
 
 
@@ -154,7 +153,7 @@ def _files_left(manifest: Manifest) -> Counter[str]:
     """Files of other purposes, which are listed and not fetched."""
     counts: Counter[str] = Counter()
     for row in read_rows(manifest, account.FILES.kind, ""):
-        if not isinstance(row, dict) or row.get("purpose") in account.PURPOSES:
+        if row.get("purpose") in account.PURPOSES:
             continue
         if manifest.get(FILE, str(row.get("id"))) is None:
             counts[str(row.get("purpose"))] += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import os
 import signal
@@ -21,6 +20,7 @@ from fastapi import FastAPI
 
 from assay import garbage
 from assay.accounts.keys import first_key
+from assay.config.hosts import is_loopback
 from assay.errors import AssayError, UsageError
 from assay.generate.stream import EnginePool
 from assay.jobs.service import WorkerSupervisor
@@ -201,16 +201,6 @@ class _Server(uvicorn.Server):
     def _let_go(self) -> None:
         self._last()
         os._exit(0)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_pair(cert: Path, key: Path | None) -> None:

@@ -110,6 +110,37 @@ def write_atomic_lines(path: Path, lines: Iterable[str]) -> int:
     return count
 
 
+def append_durable(path: Path, data: bytes, at: int | None = None) -> int:
+    """Append to a private file and bring it to the disk; returns how many bytes it has.
+
+    Where the disk is full, the file stays as long as it was, or as `at` says.
+
+    Args:
+        at: the bytes that count, behind which is written; others are dropped. None: all count.
+    """
+    with said_when_full(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            start = os.fstat(handle).st_size if at is None else at
+            os.ftruncate(handle, start)
+            os.lseek(handle, start, os.SEEK_SET)
+            left = memoryview(data)
+            try:
+                while left:
+                    left = left[os.write(handle, left) :]
+            except OSError:
+                os.ftruncate(handle, start)
+                raise
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if is_new:
+            _sync_folder(path.parent)
+    return start + len(data)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as indented JSON."""
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

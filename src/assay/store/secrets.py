@@ -32,7 +32,7 @@ from platformdirs import user_config_path
 from sqlalchemy import delete, false, select, text, update
 from sqlalchemy.orm import Session
 
-from assay.errors import AssayError
+from assay.errors import AssayError, Step
 from assay.store.audit import record
 from assay.store.files import one_at_a_time, write_atomic
 from assay.store.store import Store
@@ -102,7 +102,7 @@ def read(store: Store, project: str, provider: str, origin: str) -> str | None:
     if row.origin != origin:
         raise SecretError(
             f"the key of {provider} was given for {row.origin}, but its address is now {origin}.",
-            fix=f"If that is right, give the key again: `assay providers add {provider}`.",
+            fix=f"If that is right, give the key again {Step.GIVE_KEY.of(provider)}.",
         )
     return _opened(row, {master.id: master for master in read_masters()})
 
@@ -236,7 +236,7 @@ def _opened(row: SecretRow, masters: dict[str, MasterKey]) -> str:
     except (InvalidTag, ValueError):
         raise SecretError(
             f"the stored key of {row.provider} was changed, or belongs to another store.",
-            fix=f"Give it again: `assay providers add {row.provider}`.",
+            fix=f"Give it again {Step.GIVE_KEY.of(row.provider)}.",
         ) from None
 
 

@@ -140,7 +140,7 @@ def warnings_of(scores: Floats, strong: str) -> tuple[str, ...]:
     if best > cheap:
         return ()
     return (
-        f"On validation {strong} was no better than the cheap arm ({100 * best:.1f} against "
+        f"On validation `{strong}` was no better than the cheap arm ({100 * best:.1f} against "
         f"{100 * cheap:.1f} of 100), so nothing is gained by routing to it.",
     )
 

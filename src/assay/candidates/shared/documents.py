@@ -23,7 +23,7 @@ from assay.agent.passages import find_passages
 from assay.candidates.building import Context
 from assay.config import Config, KnowledgeSection, SearchMode
 from assay.config.names import file_of
-from assay.errors import AssayError, ConfigError, DataError
+from assay.errors import AssayError, ConfigError, DataError, Step
 from assay.evaluate.documents import best_threshold, same_document, scores_of_search
 from assay.evaluate.measure import Measurement
 from assay.evaluate.retrieval import NDCG_DEPTH
@@ -203,8 +203,7 @@ def index_documents(context: Context) -> list[tuple[str, KnowledgeBase]]:
     if not base.documents():
         raise DataError(
             f"the knowledge base {settings.name!r} has no documents.",
-            fix="Set their folder in knowledge.paths, or run `assay knowledge add "
-            f"{settings.name} FOLDER`.",
+            fix=f"Set their folder in knowledge.paths, or {Step.ADD_KNOWLEDGE.of(settings.name)}.",
         )
     if not settings.chunk_tokens:
         return [("", base)]

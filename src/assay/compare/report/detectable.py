@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from assay.compare.report.wording import score_meaning
 from assay.compare.result import Result
 from assay.evaluate.stats import UNKNOWN_DISCORDANCE
@@ -13,27 +11,24 @@ ASSUMPTION = (
     "they do is measured while they are built"
 )
 """Under which an effect is stated before anything is built."""
-_APART = 0.005
-"""Differences of an effect below half a point are none that a reader sees."""
 
 
 def why_not_as_stated(result: Result) -> str | None:
     """Why it differs from what was stated before any candidate was built; None where it does not,
-    and of results that are older than the statement."""
+    and of results whose plan does not tell what was assumed."""
     plan, effect = result.plan, result.minimum_detectable_effect
-    stated = plan.stated_effect
-    if stated is None or f"{100 * stated:.0f}" == f"{100 * effect:.0f}":
+    stated, assumed = plan.stated_effect, plan.stated_discordance
+    if stated is None or assumed is None or f"{100 * stated:.0f}" == f"{100 * effect:.0f}":
         return None
     causes = []
-    if plan.discordance != UNKNOWN_DISCORDANCE:
+    if plan.discordance != assumed:
         unit = "" if score_meaning(result).startswith("right") else " (mean squared difference)"
         causes.append(
-            f"two candidates were assumed to disagree on {100 * UNKNOWN_DISCORDANCE:.0f} in 100 "
+            f"two candidates were assumed to disagree on {100 * assumed:.0f} in 100 "
             f"examples{unit}, and the two best disagreed on {100 * plan.discordance:.0f} in 100 "
             "of validation"
         )
-    as_measured = stated * math.sqrt(plan.discordance / UNKNOWN_DISCORDANCE)
-    if stated < 1 and abs(min(1.0, as_measured) - effect) > _APART:
+    if plan.rivals != plan.stated_rivals:
         causes.append("the number of candidates is not the one that was assumed")
     if not causes:
         return None

@@ -19,7 +19,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import escape
 
-from assay.compare.naming import in_words, plain_names, rows_in_words
+from assay.compare.naming import in_words, rows_in_words
 from assay.compare.report import charts, powered, second_look, wording, worth
 from assay.compare.report.detectable import why_not_as_stated
 from assay.compare.result import AnswerRow, Confusion, Result
@@ -56,7 +56,7 @@ def read_answers(path: Path) -> Iterator[AnswerRow]:
 def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
     """The whole report as one HTML page."""
     style, script = _resource("report.css"), _resource("report.js")
-    rows = rows_in_words(rows, plain_names(result.candidates))
+    rows = rows_in_words(rows, result.names)
     result = in_words(result)
     ranked = wording.rank(result)
     shown = disagreements(rows)

@@ -35,6 +35,10 @@ class WireError(Exception):
         self.reason, self.reached = reason, reached
 
 
+class OversizeError(WireError):
+    """A reply with more bytes than are read of one; asked again, it is as large."""
+
+
 class Reply:
     """What came back. `close` it, or read it to its end: only then is its connection free again."""
 
@@ -55,14 +59,16 @@ class Reply:
         """The body as it comes.
 
         Raises:
-            WireError: it is cut, too large, or silent for too long.
+            OversizeError: it has more than `most_bytes`.
+            WireError: it is cut, or silent for too long.
         """
         size = 0
         try:
             while part := self._read():
                 size += len(part)
                 if size > self.most_bytes:
-                    raise WireError(f"the answer is larger than {self.most_bytes // 2**20} MiB")
+                    most = f"{self.most_bytes // 2**20} MiB"
+                    raise OversizeError(f"the answer is larger than {most}")
                 yield part
             if self._left:  # bytes that were announced and never came
                 raise WireError("the answer was cut")

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 from assay import json_reader
 from assay.example import Message, ToolCall
 from assay.generate.batch import AnswerToken
-from assay.generate.remote.connection import Reply, WireError
+from assay.generate.remote.connection import OversizeError, Reply, WireError
 from assay.generate.stream import End, Piece, Sampling
 
 _RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -311,10 +311,9 @@ def refusal(status: int, headers: Mapping[str, str], text: str) -> NoAnswerError
 
 
 def no_answer_from(error: WireError) -> NoAnswerError:
-    """A request without a reply may be tried again."""
-    return NoAnswerError(
-        error.reason, is_retryable="larger" not in error.reason, charged=error.reached
-    )
+    """A request without a whole reply may be tried again, unless the reply was too large."""
+    again = not isinstance(error, OversizeError)
+    return NoAnswerError(error.reason, is_retryable=again, charged=error.reached)
 
 
 def _retry_after(raw: str) -> float | None:

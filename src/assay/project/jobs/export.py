@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.config import CONFIG_FILE, STATE_FOLDER
-from assay.errors import NotFoundError, UsageError
+from assay.errors import NotFoundError, Step, UsageError
 from assay.jobs import queue
 from assay.jobs.queue import Job
 from assay.jobs.worker import Work
@@ -191,6 +191,5 @@ def _no_project(folder: Path) -> UsageError:
     return UsageError(
         "the folder is not a project, so it has no grader to check an export with.",
         where=str(folder),
-        fix="Create a project from examples of the same task (`assay init NAME --data FILE`), copy "
-        f"the version's folder to {STATE_FOLDER}/versions of the project, and export it there.",
+        fix=f"{Step.START_PROJECT}.",
     )

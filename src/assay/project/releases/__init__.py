@@ -11,7 +11,7 @@ from assay.agent.agent import Agent
 from assay.agent.routing import leaves
 from assay.compare.records import load_result
 from assay.config import is_remote
-from assay.errors import NotFoundError, StateError, UsageError
+from assay.errors import NotFoundError, StateError, Step, UsageError
 from assay.example import Example, Message
 from assay.generate.stream import EnginePool
 from assay.generate.transformers.batch import TransformersBatchEngine
@@ -278,7 +278,7 @@ def _graded(workspace: Workspace, trace: Trace, given: str, right: str) -> float
     if workspace.project is None:
         raise UsageError(
             "this folder is not a project, so there is no grader to score the answer.",
-            fix="Use `assay traces feedback`, or label the trace in a project's folder.",
+            fix=f"Label the trace in a project's folder, or {Step.JUDGE}.",
         )
     asked = [Message.from_dict(message) for message in trace.messages]
     example = Example(trace.id, (*asked, Message("assistant", right)))

@@ -1,5 +1,5 @@
-"""What agents and candidates are called on pages: what they are. The names that are typed in
-commands and files are one hover away.
+"""What agents and versions are called on pages: what they are. The names that are typed in commands
+and files are one hover away.
 """
 
 from __future__ import annotations
@@ -11,27 +11,24 @@ from datetime import datetime
 from nicegui import ui
 
 from assay.candidates import registry
-from assay.compare.report import wording
-from assay.compare.result import Verdict
 from assay.studio import widgets as w
 
 
 def plain_labels(labels: Iterable[str]) -> dict[str, str]:
     """What agent versions (`few-shot@2`) are called beside one another; the number is said where
     there are several versions of one."""
-    known = list(dict.fromkeys(labels))
-    bases = [label.partition("@")[0] for label in known]
-    found = {}
-    for label, base in zip(known, bases, strict=True):
-        plain = registry.plain_name(base) or base
-        version = label.partition("@")[2]
-        found[label] = f"{plain}, version {version}" if bases.count(base) > 1 else plain
-    return found
+    known = dict.fromkeys(labels)
+    times = Counter(label.partition("@")[0] for label in known)
+    return {
+        label: (exact_label if times[label.partition("@")[0]] > 1 else plain_label)(label)
+        for label in known
+    }
 
 
 def plain_label(label: str) -> str:
     """What one agent version is called by itself."""
-    return plain_labels([label])[label]
+    base = label.partition("@")[0]
+    return registry.plain_name(base) or base
 
 
 def exact_label(label: str) -> str:
@@ -58,40 +55,16 @@ def version_names(saved: Mapping[str, datetime]) -> dict[str, str]:
     }
 
 
-def agent_name(label: str, plain: str = "") -> None:
-    """An agent's plain name; a hover says the name that is typed.
-
-    Args:
-        plain: as it is called beside others.
-    """
-    typed_term(plain or plain_label(label), label)
-
-
 def typed_hint(label: str) -> None:
     """Let the button that is open say the name that is typed, on hover, touch or focus."""
-    ui.tooltip(_typed(label)).classes("meaning")
+    ui.tooltip(typed_text(label)).classes("meaning")
 
 
 def typed_term(words: str, label: str) -> None:
     """Words that say the name that is typed, on hover, touch or focus."""
-    w.term(words, _typed(label))
+    w.term(words, typed_text(label))
 
 
-def _typed(label: str) -> str:
+def typed_text(label: str) -> str:
+    """What a hover over a plain name says: the name that is typed."""
     return f"In commands and files: {label}"
-
-
-def headline(verdict: Verdict) -> str:
-    """The verdict in a few words, of a comparison whose candidates have not been read."""
-    names = ("recommend", "use_meanwhile")
-    called = {name: _called(getattr(verdict, name)) for name in names}
-    return wording.headline(verdict.model_copy(update=called))
-
-
-def _called(name: str | None) -> str | None:
-    if name is None:
-        return None
-    base, _, version = name.rpartition("-")
-    if base and version.isdecimal():  # a saved agent
-        return f"{registry.plain_name(base) or base}, version {version}"
-    return registry.plain_name(name) or name

@@ -39,7 +39,6 @@ def answers_card(context: PageContext, result: Result) -> None:
         result: in words.
     """
     names = [c.name for c in wording.rank(result)]
-    plain = {c.title: c.name for c in result.candidates}
     doubtful = set(result.second_look.ids) if result.second_look else set()
     first = result.verdict.recommend or names[0]
     second = next((name for name in names if name != first), first)
@@ -58,7 +57,7 @@ def answers_card(context: PageContext, result: Result) -> None:
 
             def read(context: PageContext) -> tuple[Sequence[AnswerRow], Sequence[AnswerRow]]:
                 answers = comparisons.answers(context.workspace, result.comparison)
-                everything = rows_in_words(answers, plain)
+                everything = rows_in_words(answers, result.names)
                 wanted = words.value or ""
                 fit = comparisons.select_rows(everything, chosen, one, other, wanted, doubtful)
                 return fit, everything

@@ -16,7 +16,6 @@ from assay.studio.frame import Page
 from assay.studio.pages.compare.answers import answers_card
 from assay.studio.session import PageContext
 from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
-from assay.studio.shared.names import headline
 from assay.studio.shared.promotion import promotion_chooser
 from assay.studio.shared.verdict import MEANINGS, candidates_table, verdict_card
 
@@ -96,7 +95,7 @@ def _show_chooser(found: list[Summary], result: Result) -> None:
         return
 
     def words(one: Summary) -> str:
-        said = headline(one.verdict)
+        said = wording.headline(one.verdict)
         return f"{w.format_time(one.at)} · {said} · {one.candidates} candidates"
 
     chosen = w.field(

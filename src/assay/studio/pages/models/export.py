@@ -22,7 +22,7 @@ from assay.studio.access import PREFIX
 from assay.studio.frame import request_context
 from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.job_progress import JobCard, job_error, state_badge
-from assay.studio.shared.names import plain_labels
+from assay.studio.shared.names import plain_labels, typed_term
 
 FORMS = {
     "adapter": "adapter: the trained weights only, for PEFT",
@@ -129,7 +129,7 @@ def _show_form(context: PageContext, names: dict[str, str], agents: Sequence[str
 def _show_line(context: PageContext, one: Export, called: str) -> None:
     with ui.element("tr"):
         with ui.element("td"):
-            w.term(called, f"In commands and files: {one.name}")
+            typed_term(called, one.name)
         w.text(one.to, tag="td")
         with ui.element("td"):
             state_badge(one.job)

@@ -16,7 +16,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import show_record
 from assay.studio.pages.models.export import export_card
 from assay.studio.session import LatestRequest, PageContext, action
-from assay.studio.shared.names import agent_name, plain_labels, version_names
+from assay.studio.shared.names import plain_labels, typed_term, version_names
 
 REMOVED = "one that was removed"
 
@@ -46,9 +46,9 @@ def compare_versions(context: PageContext, one: str, other: str) -> dict[str, An
 @action("viewer")
 def find_trained_on(context: PageContext, example: str) -> dict[str, Any]:
     """The versions of the folder's project that were trained on a row, and what all are called."""
-    found, workspace = context.workspace.find_uses(example), context.workspace
-    ours = [one for one in found["versions"] if owns(workspace, one["id"], workspace.name)]
-    return found | {"versions": ours, "names": _call(list_versions(context))}
+    found, names = context.workspace.find_uses(example), _call(list_versions(context))
+    ours = [one for one in found["versions"] if one["id"] in names]
+    return found | {"versions": ours, "names": names}
 
 
 def _call(found: Sequence[dict[str, Any]]) -> dict[str, str]:
@@ -106,7 +106,7 @@ def _show_version(context: PageContext, one: dict[str, Any], names: Mapping[str,
         with ui.element("td"):
             for label, plain in plain_labels(one["agents"]).items():
                 with ui.element("div"):
-                    agent_name(label, plain)
+                    typed_term(plain, label)
         with ui.element("td"):
             w.button(
                 "View",
@@ -117,7 +117,7 @@ def _show_version(context: PageContext, one: dict[str, Any], names: Mapping[str,
 
 
 def _show_name(id: str, names: Mapping[str, str]) -> None:
-    w.term(names.get(id, REMOVED), f"In commands and files: {id[:SHORT]}")
+    typed_term(names.get(id, REMOVED), id[:SHORT])
 
 
 async def _show_facts(context: PageContext, id: str, names: Mapping[str, str]) -> None:
@@ -202,7 +202,7 @@ def _show_trained_on(example: str, found: dict[str, Any]) -> None:
     for one in found["versions"]:
         users = ", ".join(plain_labels(one["agents"]).values())
         used = f", used by {users}" if users else ""
-        w.text(f"{found['names'].get(one['id'], REMOVED)}: {', '.join(one['as'])}{used}")
+        w.text(f"{found['names'][one['id']]}: {', '.join(one['as'])}{used}")
     if found["agents"]:
         held = ", ".join(plain_labels(found["agents"]).values())
         w.text(f"Agents that show it, look it up or learned from it: {held}.")

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup, escape
 from nicegui import ui
 
+from assay.compare.report import wording
 from assay.project import comparisons, releases
 from assay.project.answer import playground
 from assay.project.releases import traffic
@@ -22,7 +23,7 @@ from assay.studio.pages.releases.staleness import read_staleness, staleness_card
 from assay.studio.pages.releases.traces import traces_card
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.chat import snippets_card
-from assay.studio.shared.names import agent_name, exact_label, headline, plain_labels
+from assay.studio.shared.names import exact_label, plain_labels, typed_term, typed_text
 from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.promotion import promotion_chooser, with_consent
 
@@ -66,7 +67,7 @@ def read(context: PageContext, name: str) -> ReleaseView:
     now, stale = history[0], read_staleness(context, name)
     said = next(
         (
-            headline(one.verdict)
+            wording.headline(one.verdict)
             for one in comparisons.summaries(workspace)
             if one.id == now.comparison
         ),
@@ -119,11 +120,11 @@ def _show_releases(found: Sequence[dict[str, Any]], wanted: str, plain: Mapping[
                 with w.text("", tag="td"):
                     w.link(one["name"], f"/releases?name={one['name']}")
                 with ui.element("td"):
-                    agent_name(one["agent"], plain[one["agent"]])
+                    typed_term(plain[one["agent"]], one["agent"])
                 with ui.element("td"):
                     if one["canary"]:
                         share = f"{100 * one['share']:g}%"
-                        agent_name(one["canary"], f"{plain[one['canary']]}, {share}")
+                        typed_term(f"{plain[one['canary']]}, {share}", one["canary"])
                 w.text(one["at"][:10], tag="td")
 
 
@@ -139,13 +140,13 @@ def _show_current(context: PageContext, shown: ReleaseView, plain: Mapping[str, 
             if context.may("editor") and (now.canary or now.previous):
                 _show_rollback(context, shown)
         with w.row("figures"):
-            w.figure(plain[now.label], "agent", f"In commands and files: {now.label}")
+            w.figure(plain[now.label], "agent", typed_text(now.label))
             if now.canary:
                 trial = str(now.canary_label)
                 w.figure(
                     plain[trial],
                     f"canary, answers {100 * now.share:g}% of the callers",
-                    f"In commands and files: {trial}",
+                    typed_text(trial),
                 )
             w.figure(f"{now.at:%d %b %Y}", f"last changed, by {w.format_author(now.who)}")
             w.figure(
@@ -292,11 +293,11 @@ def _show_history(history: list[Release], plain: Mapping[str, str]) -> None:
         for one in history:
             with w.cells(f"{one.number}", ACTIONS.get(one.action, one.action)):
                 with ui.element("td"):
-                    agent_name(one.label, plain[one.label])
+                    typed_term(plain[one.label], one.label)
                     if one.canary_label:
-                        agent_name(
-                            one.canary_label,
+                        typed_term(
                             f"{plain[one.canary_label]}, canary {100 * one.share:g}%",
+                            one.canary_label,
                         )
                 with ui.element("td"):
                     if one.reason:
