@@ -20,6 +20,8 @@ from assay.errors import StateError, UsageError
 from assay.store.files import one_at_a_time, said_when_full, write_atomic
 
 MANIFEST = "manifest.jsonl"
+RECORDINGS = "recordings"
+"""Within it: answers of models that will end, one file a model (`rescue/recording.py`)."""
 PART = ".part"
 """What the name of a list ends with that is not whole yet."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}", re.ASCII)
@@ -45,8 +47,9 @@ evals/ID/                    runs.jsonl, and RUN.output-items.jsonl for each run
 chat-completions.jsonl       one stored completion a line
 chat-completions/ID.messages.jsonl
                              the messages that it answered
+recordings/MODEL.jsonl       answers that `assay rescue record` has kept of a model
 
-Every line is the JSON that the server sent, no field left out.
+Every line, those of recordings/ aside, is the JSON that the server sent, no field left out.
 A name that ends with .part is a list that is not whole yet.
 """
 
@@ -150,12 +153,35 @@ def _version_of(manifest: Path) -> int | None:
 
 def _is_before_manifest(file: Path) -> bool:
     """Whether it is what a process leaves that dies before the manifest has its first line."""
+    if file.name == RECORDINGS and file.is_dir() and not file.is_symlink():
+        return True
     if file.is_symlink() or not file.is_file():
         return False
     if file.name in _OWN:
         own = _OWN[file.name].encode()
         return file.stat().st_size == len(own) and file.read_bytes() == own
     return _FIRST_DRAFT.fullmatch(file.name) is not None
+
+
+def append(file: Path, data: bytes) -> None:
+    """Add whole lines to a file, all of them or none, and bring them to the disk.
+
+    Raises:
+        StoreError: the disk is full.
+    """
+    with said_when_full(file):
+        handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            end = os.fstat(handle).st_size
+            try:
+                if os.write(handle, data) != len(data):
+                    raise OSError(28, os.strerror(28))
+            except OSError:
+                os.ftruncate(handle, end)
+                raise
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def rows(file: Path, most_bytes: int | None = None) -> Iterator[Any]:

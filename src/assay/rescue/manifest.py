@@ -7,7 +7,6 @@ thing the last counts. A line that a killed process has cut is dropped.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -17,9 +16,9 @@ from typing import Any, Literal
 
 from assay import json_reader
 from assay.errors import StoreError, UsageError
-from assay.rescue.folder import MANIFEST, PART, VERSION, tidy
+from assay.rescue.folder import MANIFEST, PART, VERSION, append, tidy
 from assay.rescue.owner import Owner
-from assay.store.files import said_when_full, write_atomic
+from assay.store.files import write_atomic
 
 Status = Literal["complete", "partial", "failed"]
 
@@ -117,7 +116,7 @@ class Manifest:
         """Add a line; what it speaks of is on disk already."""
         entry = replace(entry, fetched_at=now())
         with self._lock:
-            self._append(asdict(entry))
+            append(self._file, _line(asdict(entry)).encode())
             self._entries[entry.kind, entry.id] = entry
 
     def list_file(self, kind: str, id: str) -> tuple[Path, int] | None:
@@ -129,22 +128,6 @@ class Manifest:
         if entry.status == "complete" or not (part := Path(f"{whole}{PART}")).exists():
             return whole, entry.bytes
         return part, entry.bytes
-
-    def _append(self, line: dict[str, Any]) -> None:
-        data = _line(line).encode()
-        with said_when_full(self._file):
-            handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                end = os.fstat(handle).st_size
-                try:
-                    if os.write(handle, data) != len(data):
-                        raise OSError(28, os.strerror(28))
-                except OSError:
-                    os.ftruncate(handle, end)
-                    raise
-                os.fsync(handle)
-            finally:
-                os.close(handle)
 
     def _load(self) -> None:
         known = {one.name for one in fields(Entry)}
