@@ -14,7 +14,7 @@ from rich.markup import escape
 from assay.cli.options import AsJson, Folder, InputColumns, ask_consent
 from assay.cli.output import as_json, console, print_table, shorten
 from assay.cli.progress import Terminal
-from assay.config import CONFIG_FILE, Columns, TokenPrice
+from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TokenPrice
 from assay.errors import UsageError
 from assay.log_lines import printable
 
@@ -162,6 +162,36 @@ def record(
         _print_recorded(report)
     if not report["complete"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    source: Annotated[
+        Path, typer.Option("--from", help="Folder that `assay rescue openai` has written.")
+    ],
+    to: Annotated[Path, typer.Option(help="Folder to make the projects in.")],
+    model: Annotated[
+        str, typer.Option(help="The language model that the projects specialise.")
+    ] = STARTER_MODEL,
+    json: AsJson = False,
+) -> None:
+    """Make a project of each fine-tuning job, and a page that says what to run and to change.
+
+    A project that is there already is left as it is.
+    """
+    from assay.project.rescue_plan import plan_rescue
+
+    made = plan_rescue(source, to, model=model, progress=Terminal())
+    if json:
+        as_json(made)
+        return
+    for one in made["models"]:
+        what = f"project {one['project']}" if one["project"] else f"no project: {one['reason']}"
+        line = f"{one['model']} (ends {one['ends'] or 'unknown'}): {what}"
+        console.print(escape(printable(line)), soft_wrap=True)
+    if not made["models"]:
+        print("There is no fine-tuned model in this account.")
+    console.print(f"Page: {escape(str(to / 'plan.md'))}", soft_wrap=True)
 
 
 def _choices(
