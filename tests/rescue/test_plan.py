@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.rescue.server import KEY, Account, AccountServer, Fault, error, small_account
-from tests.small import write_model
+from tests.rescue.server import KEY, Account, AccountServer, Body, Fault, error, small_account
+from tests.small import ANIMALS, write_model
 from typer.testing import CliRunner
 
 import assay
@@ -122,3 +127,47 @@ def test_the_command(tmp_path: Path) -> None:
     asked = ["rescue", "plan", "--from", str(tmp_path), "--to", str(tmp_path / "home")]
     assert isinstance(CliRunner().invoke(app, asked).exception, UsageError)
     assert not (tmp_path / "home").exists()
+
+
+def sentences(count: int, seed: int) -> bytes:
+    """Rows of words that nobody has seen, with an animal in each, which is the label."""
+    chance, rows = random.Random(seed), []
+    for _ in range(count):
+        words = ["".join(chance.choices("bdfgklmnprst", k=5)) for _ in range(7)]
+        animal = chance.choice(ANIMALS)
+        words.insert(chance.randrange(8), animal)
+        turns = [("user", " ".join(words)), ("assistant", animal)]
+        row = {"messages": [{"role": role, "content": text} for role, text in turns]}
+        rows.append(json.dumps(row).encode() + b"\n")
+    return b"".join(rows)
+
+
+def animal(body: Body) -> str:
+    return next(one for one in ANIMALS if one in body["messages"][-1]["content"])
+
+
+@pytest.mark.slow
+def test_the_example_runs_from_an_account_to_a_release(tmp_path: Path) -> None:
+    account, model = small_account(completions=1, items=1), f"ft:{BASE}:acme:pets:x4"
+    add_file(account, "file-pets", sentences(300, seed=1))
+    add_file(account, "file-held", sentences(400, seed=2))
+    files = {"training_file": "file-pets", "validation_file": "file-held"}
+    add_job(account, "ftjob-6", fine_tuned_model=model, **files)
+    example = Path(__file__).parents[2] / "examples" / "rescue.py"
+    with AccountServer(account, answer=animal).running() as server:
+        options = ["--base-url", server.url, "--base", str(write_model(tmp_path / "model"))]
+        done = subprocess.run(
+            [sys.executable, str(example), model, *options, "--prices", "0.3", "1.2"],
+            cwd=tmp_path,
+            env={**os.environ, "OPENAI_API_KEY": KEY, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=550,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout
+    assert "ends 2027-01-14" in told
+    assert re.search(r"^\d+ answers recorded for USD 0\.\d\d$", told, re.MULTILINE)
+    assert re.search(r"shown to be at most 2 in 100 behind outgoing, which scores 100 in", told)
+    assert re.search(rf"^{model} is now \S+@\d+$", told, re.MULTILINE)
+    assert re.search(rf"^answered: ({'|'.join(ANIMALS)})$", told, re.MULTILINE)

@@ -180,6 +180,8 @@ def _next_steps(folder: Path, report: dict[str, Any]) -> list[str]:
         steps.append("Run the same command again: it asks only for what is missing.")
     if report["not_ended"]:
         steps.append("Fetch jobs and runs that had not ended into a new folder once they have.")
+    if any(one["training_path"] for one in report["fine_tuned_models"]):
+        steps.append(f"assay rescue plan --from {shlex.quote(str(folder))} --to projects")
     paths = dict.fromkeys(
         one["training_path"] for one in report["fine_tuned_models"] if one["training_path"]
     )
