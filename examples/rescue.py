@@ -60,7 +60,7 @@ def main() -> None:
     best = result["verdict"]["recommend"]
     agent = found[best if best in fit else fit[0]]["agent"]
     agents = run("agent", "list", *project)
-    label = next(f"{one['name']}@{one['version']}" for one in agents if one["agent"] == agent)
+    label = next(one["label"] for one in agents if one["id"] == agent)
     run("release", "promote", chosen.model, label, *project)
     print(f"{chosen.model} is now {label}")
 

@@ -28,14 +28,36 @@ from assay.rescue.client import Access
 BASE = "gpt-4o-mini-2024-07-18"
 
 
-def pair(number: int) -> bytes:
-    one, other = ("card_arrival", "lost_card")[:: 1 if number % 2 else -1]
-    row = {
-        "input": {"messages": [{"role": "user", "content": f"Wo ist Karte {number}?"}]},
-        "preferred_output": [{"role": "assistant", "content": one}],
-        "non_preferred_output": [{"role": "assistant", "content": other}],
-    }
-    return json.dumps(row).encode() + b"\n"
+def sentences(count: int, seed: int) -> bytes:
+    """Rows of words that nobody has seen, with an animal in each, which is the label."""
+    chance, rows = random.Random(seed), []
+    for _ in range(count):
+        words = ["".join(chance.choices("bdfgklmnprst", k=5)) for _ in range(7)]
+        animal = chance.choice(ANIMALS)
+        words.insert(chance.randrange(8), animal)
+        turns = [("user", " ".join(words)), ("assistant", animal)]
+        row = {"messages": [{"role": role, "content": text} for role, text in turns]}
+        rows.append(json.dumps(row).encode() + b"\n")
+    return b"".join(rows)
+
+
+def animal(body: Body) -> str:
+    return next(one for one in ANIMALS if one in body["messages"][-1]["content"])
+
+
+def pairs_of(rows: bytes) -> bytes:
+    """The same as preferences: the right answer before another one."""
+    made = []
+    for line in rows.splitlines():
+        asked, answered = json.loads(line)["messages"]
+        other = next(one for one in ANIMALS if one != answered["content"])
+        row = {
+            "input": {"messages": [asked]},
+            "preferred_output": [answered],
+            "non_preferred_output": [{"role": "assistant", "content": other}],
+        }
+        made.append(json.dumps(row).encode() + b"\n")
+    return b"".join(made)
 
 
 def add_file(account: Account, id: str, content: bytes) -> None:
@@ -56,10 +78,10 @@ def add_job(account: Account, id: str, **fields: Any) -> None:
 def several_jobs() -> Account:
     """Beside the small account's: with a validation file, preferences, a file that is gone."""
     account = small_account()
-    lines = account.contents["/files/file-train/content"].splitlines(keepends=True)
-    held = [line.replace(b"Wo ist", b"Wann kommt die") for line in lines[:60]]
-    add_file(account, "file-valid", b"".join(held))
-    add_file(account, "file-pairs", b"".join(map(pair, range(120))))
+    account.contents["/files/file-train/content"] = sentences(200, seed=3)
+    account.objects["/files/file-train"]["bytes"] = len(sentences(200, seed=3))
+    add_file(account, "file-valid", sentences(60, seed=4))
+    add_file(account, "file-pairs", pairs_of(sentences(120, seed=5)))
     given = {"n_epochs": "auto", "batch_size": 4, "learning_rate_multiplier": 0.1, "beta": 0.2}
     dpo = {"type": "dpo", "dpo": {"hyperparameters": given}}
     name = f"ft:{BASE}:acme:desk-de:x1"
@@ -79,7 +101,7 @@ def test_each_job_becomes_a_project(tmp_path: Path) -> None:
     def gone(path: str, times: int) -> Fault | None:
         return error(404, "No such File object") if "file-gone" in path else None
 
-    with AccountServer(several_jobs(), faults=gone, answer=lambda body: "lost_card").running() as s:
+    with AccountServer(several_jobs(), faults=gone, answer=animal).running() as s:
         access = Access("openai", Provider(base_url=s.url, private_network=["127.0.0.0/8"]), KEY)
         rescue(access, source)
         plan = plan_rescue(source, to, model=model)
@@ -115,9 +137,9 @@ def test_each_job_becomes_a_project(tmp_path: Path) -> None:
         data = [source / "files/file-train.jsonl"]
         record(draft_recording(first["model"], access, source, Choices(data=data)))
         again = plan_rescue(source, to, model=model)["models"]
-        assert {one["recorded"] for one in again if one["project"] == "abc"} == {400}
+        assert {one["recorded"] for one in again if one["project"] == "abc"} == {200}
         assert "margin: 0.03" in yaml.read_text()
-        assert "400 answers are recorded" in (to / "plan.md").read_text()
+        assert "200 answers are recorded" in (to / "plan.md").read_text()
         # The recording of the training file has the answers to whatever holdout is drawn from it.
         nothing = draft_recording(first["model"], access, source, Choices(assay.open(to / "abc")))
         assert nothing.requests == 0
@@ -127,23 +149,6 @@ def test_the_command(tmp_path: Path) -> None:
     asked = ["rescue", "plan", "--from", str(tmp_path), "--to", str(tmp_path / "home")]
     assert isinstance(CliRunner().invoke(app, asked).exception, UsageError)
     assert not (tmp_path / "home").exists()
-
-
-def sentences(count: int, seed: int) -> bytes:
-    """Rows of words that nobody has seen, with an animal in each, which is the label."""
-    chance, rows = random.Random(seed), []
-    for _ in range(count):
-        words = ["".join(chance.choices("bdfgklmnprst", k=5)) for _ in range(7)]
-        animal = chance.choice(ANIMALS)
-        words.insert(chance.randrange(8), animal)
-        turns = [("user", " ".join(words)), ("assistant", animal)]
-        row = {"messages": [{"role": role, "content": text} for role, text in turns]}
-        rows.append(json.dumps(row).encode() + b"\n")
-    return b"".join(rows)
-
-
-def animal(body: Body) -> str:
-    return next(one for one in ANIMALS if one in body["messages"][-1]["content"])
 
 
 @pytest.mark.slow

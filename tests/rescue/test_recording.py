@@ -22,6 +22,7 @@ import assay
 from assay.candidates.shared.training import training_targets
 from assay.cli.main import app
 from assay.config import Provider, TokenPrice
+from assay.config.yaml_text import edit
 from assay.errors import ConfigError, DataError, OutageError, StateError, UsageError
 from assay.project.project import Project
 from assay.project.recording import Choices, RecordingDraft, draft_recording, open_model, record
@@ -80,7 +81,7 @@ def test_a_recording_is_compared_with_and_learned_from(tmp_path: Path) -> None:
         report = record(draft)
         assert report["complete"]
         assert report["recorded"] == draft.requests == len(server.posted)
-        assert draft.usd == pytest.approx(report["usd"], rel=0.7)
+        assert report["usd"] / 3 < draft.usd < report["usd"] * 3
         # The holdout comes first, its inputs are shown nowhere, and no score was computed.
         found = lines(draft)
         held = [one for one in found if one["part"] == "holdout"]
@@ -110,8 +111,7 @@ def test_a_recording_is_compared_with_and_learned_from(tmp_path: Path) -> None:
     assert again.comparison == first.comparison
     assert len(project.openings()) == 1
     text = (project.root / "assay.yaml").read_text()
-    setting = f"fine_tune:\n  recorded: {draft.file}\n"
-    (project.root / "assay.yaml").write_text(text.replace("fine_tune:\n", setting, 1))
+    (project.root / "assay.yaml").write_text(edit(text, {"fine_tune.recorded": str(draft.file)}))
     context = assay.open(project.root).context()
     learned = training_targets(context).examples
     assert [one.output for one in learned] == [one.output for one in context.train]
@@ -132,7 +132,7 @@ def test_answers_to_a_file_are_examples(tmp_path: Path) -> None:
         record(draft)
         assert len(server.posted) == 30
     report = assay.project.check_file(draft.file)
-    assert (report.format, report.usable) == ("openai-chat", 30)
+    assert (report.format, report.valid) == ("openai-chat", 30)
 
 
 def test_a_budget_is_kept_over_all_runs(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assay.agent.runtime import assemble_plain
-from assay.config import Provider
 from assay.errors import ConfigError, OutageError, UsageError
 from assay.example import Example
 from assay.generate.batch import Answer, Request
@@ -86,8 +85,13 @@ class _Run:
     ) -> None:
         self._draft, self._recording, self._most = draft, recording, most_usd
         self._progress = progress
-        provider: Provider = draft.access.provider
-        self._reckoner = Reckoner(draft.agent, draft.model, provider, {})
+        self._reckoner = Reckoner(draft.agent, draft.model, draft.access.provider, {})
+        if most_usd is not None and self._reckoner.usd(1, 1, 1) is None:
+            raise ConfigError(
+                f"the price of {draft.model} is not known, so no budget can be kept.",
+                fix="Give its price per million tokens with --input-price and --output-price, or "
+                "in the provider's `prices`.",
+            )
         self._left_out = sum(one.left_out for one in draft.inputs)
         self._spent = sum(one.spent_usd for one in recording.answers.values())
         self._reserved: dict[int, float] = {}
@@ -112,12 +116,6 @@ class _Run:
             requests = assemble_plain(draft.agent, [examples[one] for one in left])
             for asked, request in zip(left, requests, strict=True):
                 most = self._reckoner.most_usd(request)
-                if most is None and self._most is not None:
-                    raise ConfigError(
-                        f"the price of {draft.model} is not known, so no budget can be kept.",
-                        fix="Give its price per million tokens with --input-price and "
-                        "--output-price, or in the provider's `prices`.",
-                    )
                 yield _Wanted(inputs.part, asked, examples[asked], request, most)
 
     def _check_same_requests(self, examples: dict[str, Example]) -> None:

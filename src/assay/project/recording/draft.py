@@ -169,7 +169,7 @@ def draft_recording(
 
     Raises:
         DataError: a file of inputs or the project's rows cannot be read.
-        UsageError: these inputs were recorded before, asked in another way.
+        UsageError: this model was recorded before, at another address.
     """
     agent = _agent(model, access.name, choices)
     inputs = tuple(read_parts(choices, progress))
