@@ -28,6 +28,7 @@ from assay.evaluate.measure import Bench
 from assay.evaluate.run import run
 from assay.example import Example, Message, ToolCall
 from assay.generate.batch import Answer, Request
+from assay.generate.recorded import RecordedAnswer, input_sha256
 from assay.models.versions import load_version
 from assay.store.store import Store
 
@@ -148,6 +149,31 @@ def test_an_outage_stops_it_and_only_what_is_missing_is_asked_again(
     up, before = True, len(engine.calls)
     assert len(taught(context)) == 3
     assert engine.calls[before:] == [["two"]]
+
+
+def test_a_teacher_that_is_gone_has_left_its_answers(tmp_path: Path) -> None:
+    def line(example: Example, answer: Answer) -> str:
+        kept = RecordedAnswer(
+            *("r", "train", input_sha256(example), "asked", "ft:m", "https://x/v1"), answer, 1.0
+        )
+        return json.dumps(kept.to_dict()) + "\n"
+
+    sure = Answer("ONE", completion_tokens=2, logprob=2 * math.log(0.5))
+    cut = Answer("TW", finish="length")
+    (tmp_path / "gone.jsonl").write_text(line(TRAIN[0], sure) + line(TRAIN[1], cut))
+    context = context_of(tmp_path, {"recorded": "gone.jsonl"})
+    (learned,) = taught(context)
+    assert (learned.id, learned.output, learned.references) == ("one", "ONE", ())
+    assert learned.weight == pytest.approx(2.0 * 0.5)
+    assert context.progress.lines[0].endswith(  # type: ignore[attr-defined]
+        "3 answers: 1 cut at generate.max_new_tokens; 1 not recorded."
+    )
+    with pytest.raises(ConfigError, match=r"of gone\.jsonl cannot be learned"):
+        taught(context_of(tmp_path, {"recorded": "gone.jsonl", "distill": "logprobs"}))
+    with pytest.raises(ConfigError, match="remove recorded"):
+        taught(context_of(tmp_path, {"recorded": "gone.jsonl", "method": "dpo"}))
+    with pytest.raises(ValueError, match="cannot be used together"):
+        context_of(tmp_path, {"recorded": "gone.jsonl", "teacher": "large"})
 
 
 def test_a_teacher_and_a_preference_method_do_not_go_together(tmp_path: Path) -> None:

@@ -399,6 +399,28 @@ def test_eligible_means_no_worse_than_every_other(order: str) -> None:
     assert decision.verdict.recommend == "b"
 
 
+def test_who_may_replace_a_model_that_is_only_answers() -> None:
+    old = Entry("gone", right(900), outside=True)
+    near, far = Entry("near", right(895)), Entry("far", right(600, start=100))
+    unsure = Entry("unsure", right(900, start=100))
+    (found,) = decide(
+        [near, old, far, unsure, Entry("floor", right(100), floor=True)], None, Terms(margin=0.02)
+    ).replacements
+    assert (found.replaced, found.score) == ("gone", 0.9)
+    assert (found.no_worse, found.worse, found.not_shown) == (["near"], ["far"], ["unsure"])
+    assert found.sentence == (
+        "near is shown to be at most 2 in 100 behind gone, which scores 90 in 100; far is worse."
+    )
+    (none,) = decide([far, old], None, Terms()).replacements
+    assert none.sentence.startswith("No candidate is shown to be at most 2 in 100 behind gone")
+    # A later opening, and too few examples, ask for more.
+    (late,) = decide([near, old, unsure], None, Terms(margin=0.006, opening=9)).replacements
+    assert late.no_worse == []
+    few = [Entry("near", [1.0] * 8), Entry("gone", [1.0] * 8, outside=True)]
+    assert decide(few, None, Terms(margin=0.9)).replacements[0].no_worse == []
+    assert decide([near, far], None, Terms()).replacements == ()
+
+
 def test_planned_effect_needs_no_scores() -> None:
     settings = replace(SETTINGS, discordance=0.1)
     decision = decide([Entry("a", right(500)), Entry("b", right(500))], None, settings)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.generate.tiny import ask
 
 from assay.errors import DataError, UsageError
+from assay.example import Example
+from assay.generate.batch import Answer, AnswerToken
+from assay.generate.recorded import RecordedAnswer, input_sha256, read_recording
 from assay.generate.replay import ReplayEngine, conversation_key, read_predictions
 
 IDS = ["a", "b", "2"]
@@ -58,6 +62,31 @@ def test_faults_are_told_with_what_and_where(tmp_path: Path, rows: list[object],
         read_predictions(written(tmp_path, *rows), IDS)
     assert told in str(caught.value)
     assert "answers.jsonl" in str(caught.value)
+
+
+def test_a_recording_goes_by_what_was_asked(tmp_path: Path) -> None:
+    rows = [Example.of(text, "right", id=f"row-{i}") for i, text in enumerate("aba", start=1)]
+    inputs = [input_sha256(row) for row in rows]
+    told = Answer("A", tokens=(AnswerToken("41", -0.5, (("41", -0.5),)),), logprob=-0.5)
+    lines = [
+        RecordedAnswer("x-7", "data", inputs[0], "r", "ft:m", "https://x/v1", told, 1.0, usd=0.1),
+        RecordedAnswer("row-2", "train", "of another row", "r", "ft:m", "https://x/v1", told, 2.0),
+    ]
+    path = tmp_path / "recorded.jsonl"
+    path.write_text("".join(json.dumps(one.to_dict()) + "\n" for one in lines))
+    ids = [row.id for row in rows]
+    with pytest.raises(DataError, match="1 of the 3 rows have no answer: row-2") as missing:
+        read_predictions(path, ids, inputs)
+    assert "assay rescue record" in str(missing.value.fix)
+    with path.open("a") as file:
+        file.write(json.dumps({"id": "row-2", "output": "B"}) + "\n")
+    assert read_predictions(path, ids, inputs) == ["A", "B", "A"]
+    path.write_text("".join(json.dumps(one.to_dict()) + "\n" for one in lines))
+    assert read_recording(path, tokens_of=set(inputs))[inputs[0]] == lines[0]
+    assert read_recording(path)[inputs[0]].answer == replace(told, tokens=None)
+    path.write_text('{"id": "a", "output": "b"}\n')
+    with pytest.raises(DataError, match="not a line of recorded answers"):
+        read_recording(path)
 
 
 def test_only_the_first_five_are_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ from assay.agent.versions import AgentVersion, save_agent
 from assay.compare import holdout as room
 from assay.compare import records
 from assay.compare.holdout import (
+    holdout_inputs,
+    holdout_keys,
     keep_holdout,
     next_opening,
     open_holdout,
@@ -29,10 +32,12 @@ from assay.compare.saved import load_saved
 from assay.data.split import SplitManifest, write_split
 from assay.errors import HoldoutError
 from assay.example import Example, dump_examples
+from assay.generate.recorded import input_sha256
 from assay.models.embed import SentenceModel
 from assay.models.lineage import keep_rows
 from assay.models.tuned_encoder import keep_tuned
 from assay.project.versions import describe_removed, find_uses_of
+from assay.store import audit
 from assay.store.files import sha256_file
 from assay.store.store import Store
 
@@ -123,6 +128,29 @@ def test_one_changed_byte_is_noticed_before_anything_is_logged(
     path.unlink()
     with pytest.raises(HoldoutError, match="missing"):
         open_holdout(store, split, digest, comparison="c1", reason="r", alpha=0.05)
+
+
+def test_inputs_go_to_a_model_that_ends_on_record_and_without_their_answers(
+    locked: tuple[Store, Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, split, digest = locked
+    asked = {"project": "p", "who": "ann", "model": "ft:x", "origin": "https://x"}
+    rows = holdout_inputs(store, split, digest, **asked)
+    keys = holdout_keys(split, digest)
+    assert [(one.id, input_sha256(one)) for one in rows] == keys
+    said = json.dumps([one.to_dict() for one in rows] + [list(key) for key in keys])
+    assert "question 7" in said
+    assert "answer" not in said
+
+    def killed(path: Path) -> list[Example]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(room, "read_examples", killed)
+    with pytest.raises(KeyboardInterrupt):
+        holdout_inputs(store, split, digest, **asked)
+    logged = [(line.action, line.what, line.who) for line in audit.entries(store, "p")]
+    assert logged == [("holdout.record", "ft:x", "ann")] * 2
+    assert openings(store, digest) == []
 
 
 def divided(folder: Path, held: range) -> SplitManifest:

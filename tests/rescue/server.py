@@ -1,4 +1,5 @@
-"""A server on loopback that speaks the part of OpenAI's API that an account is fetched by.
+"""A server on loopback that speaks the part of OpenAI's API that an account is fetched by, and
+whose models answer by a rule.
 
 Lists are paged by `after` and `limit`; faults are told what to do with each request.
 """
@@ -41,6 +42,36 @@ def error(status: int, message: str, code: str | None = None, **headers: str) ->
 
 
 Faults = Callable[[str, int], Fault | None]
+Body = dict[str, Any]
+
+
+def completion(body: Body, text: str) -> Body:
+    """A chat completion as OpenAI words it; a token is a word with the space before it."""
+    words = [word if i == 0 else f" {word}" for i, word in enumerate(text.split(" "))]
+    told = None
+    if body.get("logprobs"):
+        each = [{"token": w, "bytes": list(w.encode()), "logprob": -0.25} for w in words]
+        told = {"content": [one | {"top_logprobs": [dict(one)]} for one in each]}
+    prompt = sum(len(message["content"].split()) for message in body["messages"])
+    return {
+        "id": "chatcmpl-new",
+        "object": "chat.completion",
+        "created": 1,
+        "model": body["model"],
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "stop",
+                "logprobs": told,
+                "message": {"role": "assistant", "content": text},
+            }
+        ],
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": len(words),
+            "total_tokens": prompt + len(words),
+        },
+    }
 
 
 @dataclass
@@ -242,6 +273,7 @@ class AccountServer:
         requests: path with query of each, in their order.
         faults: given the path with its query, and how often it was asked for before.
         methods: that were used.
+        answer: what every model says to the body of a request; `posted`: these bodies, in order.
     """
 
     account: Account
@@ -249,6 +281,8 @@ class AccountServer:
     requests: list[str] = field(default_factory=list)
     methods: set[str] = field(default_factory=set)
     faults: Faults = lambda path, times: None
+    answer: Callable[[Body], str] = lambda body: "card_arrival"
+    posted: list[Body] = field(default_factory=list)
 
     @contextmanager
     def running(self) -> Iterator[AccountServer]:
@@ -281,13 +315,18 @@ class AccountServer:
         ends = {"first_id": page[0]["id"], "last_id": page[-1]["id"]} if page else {}
         return {"object": "list", "data": page, "has_more": start + limit < len(items), **ends}
 
-    def _reply(self, target: str, authorization: str, times: int) -> Fault:
+    def _reply(
+        self, target: str, authorization: str, times: int, body: Body | None = None
+    ) -> Fault:
         if authorization not in (f"Bearer {KEY}", f"Bearer {OTHER_KEY}"):
             return error(401, f"Incorrect API key provided: {authorization}", "invalid_api_key")
         fault = self.faults(target, times)
         if fault is not None and fault.body is not None:
             return fault
         fault = fault or Fault()
+        if body is not None:
+            fault.body = json.dumps(completion(body, self.answer(body))).encode()
+            return fault
         parts = urlsplit(target)
         if parts.path in self.account.contents:
             fault.headers = {"Content-Type": "application/octet-stream", **fault.headers}
@@ -313,7 +352,12 @@ class AccountServer:
                     mine.methods.add(self.command)
                     times = counts[target]
                     counts[target] += 1
-                fault = mine._reply(target, self.headers.get("Authorization", ""), times)
+                asked = None
+                if self.command == "POST" and target == "/chat/completions":
+                    asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                    with lock:
+                        mine.posted.append(asked)
+                fault = mine._reply(target, self.headers.get("Authorization", ""), times, asked)
                 time.sleep(fault.wait)
                 body = fault.body or b""
                 with suppress(OSError):

@@ -43,6 +43,14 @@ def assemble(
     ]
 
 
+def assemble_plain(agent: Agent, examples: Sequence[Example]) -> list[Request]:
+    """As `assemble`, of an agent that looks nothing up: neither examples nor documents."""
+    assert agent.nearest is None
+    assert agent.knowledge is None
+    shown = tuple(messages_of(turns) for turns in agent.shown)
+    return [_request(agent, example, shown, ()) for example in examples]
+
+
 def _request(
     agent: Agent,
     example: Example,

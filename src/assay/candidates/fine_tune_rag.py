@@ -50,12 +50,13 @@ SPEC = CandidateSpec(
 
 def build(context: Context) -> Candidate:
     """Choose the search as `rag` does, train with its passages, measure with them."""
-    if context.config.fine_tune.teacher is not None or context.config.fine_tune.method != "sft":
+    tuning = context.config.fine_tune
+    if tuning.teacher or tuning.recorded or tuning.method != "sft":
         raise ConfigError(
             "it learns the answers in the rows, so it cannot use a teacher or a method other than "
             "sft.",
             where="assay.yaml, candidates: fine-tune-rag",
-            fix="Remove it from the candidates, or remove fine_tune.teacher and fine_tune.method.",
+            fix="Remove it from the candidates, or teacher, recorded and method from fine_tune.",
         )
 
     def searching(knowledge: Knowledge) -> Agent:

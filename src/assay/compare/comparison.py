@@ -18,7 +18,7 @@ from assay.candidates.building import Candidate, Context, Trial
 from assay.compare import reasons, records
 from assay.compare.account import Participant, answer_rows, build_result
 from assay.compare.data_section import DataSection, QuarantineCounts
-from assay.compare.holdout import holdout_ids, next_opening, open_holdout
+from assay.compare.holdout import holdout_keys, next_opening, open_holdout
 from assay.compare.partiality import partial_judges
 from assay.compare.performance import Performance, measure_performance
 from assay.compare.planning import ALPHA, write_plan
@@ -127,7 +127,10 @@ def compare(
     )
     annotator = _annotator(parts, bench)
     judges = measure_judges(bench)
-    built, warnings = build_all(parts, bench, predictions)
+    built, warnings = build_all(parts, bench)
+    built += [_outside(name, predictions[name], outside[name], bench) for name in outside]
+    if not built:
+        raise AssayError(" ".join(["no candidate could be built.", *warnings]))
     built += as_candidates(saved, built, parts.validation, bench)
     for one in built:
         if one.agent.route is not None:
@@ -201,9 +204,7 @@ def compare(
     return result, folder
 
 
-def build_all(
-    parts: ComparisonData, bench: Bench, predictions: Mapping[str, Path]
-) -> tuple[list[Candidate], list[str]]:
+def build_all(parts: ComparisonData, bench: Bench) -> tuple[list[Candidate], list[str]]:
     """Every candidate that can be built, and a sentence for each that cannot.
 
     Raises:
@@ -245,9 +246,6 @@ def build_all(
             fix="The holdout stays closed. Run the same command again to request only what "
             "is missing, or remove the candidate from `candidates` in assay.yaml.",
         )
-    built.extend(_outside(name, path, bench) for name, path in predictions.items())
-    if not built:
-        raise AssayError(" ".join(["no candidate could be built.", *warnings]))
     return built, warnings
 
 
@@ -264,8 +262,9 @@ def _read_outside(
             )
     if not predictions:
         return {}
-    ids = holdout_ids(parts.split, parts.holdout)
-    return {name: read_predictions(path, ids) for name, path in predictions.items()}
+    keys = holdout_keys(parts.split, parts.holdout)
+    ids, inputs = [id for id, _ in keys], [asked for _, asked in keys]
+    return {name: read_predictions(path, ids, inputs) for name, path in predictions.items()}
 
 
 def _shown_with_twins(
@@ -277,9 +276,13 @@ def _shown_with_twins(
     return replace(candidate, tried=(*candidate.tried, extra))
 
 
-def _outside(name: str, path: Path, bench: Bench) -> Candidate:
-    """The answers of an outside model, as a candidate; what they cost is not known."""
-    blob = bench.store.put(path.read_bytes())
+def _outside(name: str, path: Path, outputs: Sequence[str], bench: Bench) -> Candidate:
+    """The answers of an outside model, as a candidate; what they cost is not known.
+
+    It is known by its answers to the holdout, so that a recording may grow without becoming another
+    candidate, and another opening.
+    """
+    blob = bench.store.put(canonical_json(outputs).encode())
     agent = Agent(kind="outside", model=f"outside:{blob}")
     save_agent(bench.store, name, agent, message=f"answers of {path.name}")
     return Candidate(agent, (), (), name=name, kind="outside", title="answers from outside Assay")

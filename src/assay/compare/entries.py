@@ -23,6 +23,7 @@ class Entry:
         running_cost: a year of the stated requests: answering them, the machine kept on, upkeep.
         title: what it is called where nobody types its name; empty: by its name.
         answer_seconds: what one answer typically takes.
+        outside: only its answers are here.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Entry:
     running_cost: float | None = None
     title: str = ""
     answer_seconds: float | None = None
+    outside: bool = False
     values: Floats = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -25,7 +25,9 @@ from assay.compare.result import OpeningRecord
 from assay.data.split import LOCK, MANIFEST, read_manifest
 from assay.errors import HoldoutError, Step
 from assay.evaluate.stats import opening_alpha
-from assay.example import Example, read_examples
+from assay.example import Example, Message, read_examples
+from assay.generate.recorded import input_sha256
+from assay.store import audit
 from assay.store.files import one_at_a_time, sha256_file
 from assay.store.store import Store
 from assay.store.tables import ComparisonRow, OpeningRow
@@ -125,9 +127,37 @@ def remove_left_holdouts(split: Path) -> None:
                 kept.with_suffix(suffix).unlink(missing_ok=True)
 
 
-def holdout_ids(split: Path, holdout: str) -> list[str]:
-    """The ids of the holdout's rows, which tell nothing of what is in them; no opening."""
-    return [example.id for example in read_examples(_locked(split, holdout))]
+def holdout_keys(split: Path, holdout: str) -> list[tuple[str, str]]:
+    """Id and hash of the input (`input_sha256`) of each of the holdout's rows, in their order.
+
+    They tell nothing of what is in them; no opening.
+    """
+    return [(one.id, input_sha256(one)) for one in read_examples(_locked(split, holdout))]
+
+
+def holdout_inputs(
+    store: Store, split: Path, holdout: str, *, project: str, who: str, model: str, origin: str
+) -> list[Example]:
+    """The holdout's inputs, for a model elsewhere whose answers are kept until a comparison.
+
+    A row brings its id, the turns before its target and its tools, and nothing that an answer could
+    be scored by. So this is no opening: that is the comparison which scores the answers. It is
+    logged (`holdout.record` of the audit log) before a row is read.
+
+    Args:
+        model, origin: who is asked, and where.
+
+    Raises:
+        HoldoutError: the file is missing, or it is not the one locked.
+    """
+    with one_at_a_time(store.folder / LOCK, lambda: None):  # nobody divides anew at this moment
+        path = _locked(split, holdout)
+        told = {"holdout": holdout, "origin": origin}
+        audit.audit(store, project, who, "holdout.record", model, told)
+        return [
+            Example(one.id, (*one.prompt, Message("assistant", "")), one.tools)
+            for one in read_examples(path)
+        ]
 
 
 def rows_held_out(split: Path, holdout: str, rows: Collection[str]) -> int:

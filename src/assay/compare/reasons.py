@@ -120,6 +120,30 @@ def floor_suffices(name: str, score: float, margin: float, rivals: int) -> str:
     return f"{start}, and no other candidate is better by {margin_text(margin)} or more."
 
 
+def replaced(
+    name: str, score: float, margin: float, shown: Sequence[str], worse: Sequence[str]
+) -> str:
+    """Who may take the place of a model whose answers were brought, in one sentence.
+
+    Args:
+        name, score: of that model.
+        shown: those shown to be no worse by the margin, the best first; `worse`: to be worse.
+    """
+    behind = f"at most {margin_text(margin)} behind {name}, which scores {in_100(score)}"
+    verb = "is" if len(shown) == 1 else "are"
+    text = f"{_listed(shown)} {verb} shown to be {behind}" if shown else ""
+    if not shown:
+        text = f"No candidate is shown to be {behind}"
+    if worse:
+        verb = "is" if len(worse) == 1 else "are"
+        text += f"; {_listed(worse)} {verb} worse"
+    return f"{text}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
 def baselines_off(names: Sequence[str]) -> str:
     """What a comparison without its cheap rivals cannot say."""
     return (

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from assay.compare.data_section import DataSection
+from assay.compare.replacement_section import Replacement
 from assay.compare.sensitivity import Sensitivity
 from assay.evaluate.documents import Abstention, Retrieval, Support
 from assay.evaluate.factorial import Factorial
@@ -341,6 +342,7 @@ class Result(ResultPart):
             backquotes. Empty in results that are older than this field.
         additions: what two candidates add to one another, such as fine-tuning and retrieval; they
             explain and decide nothing.
+        replacements: one for each candidate of which only answers were brought.
         sensitivity: how far the choice of the cheapest rests on assumptions about costs; null where
             there was no choice between known costs.
         judges: what is known of grading models whose agreement with people was measured.
@@ -369,6 +371,7 @@ class Result(ResultPart):
     openings: list[OpeningRecord]
     plan: Plan
     verdict: Verdict
+    replacements: list[Replacement] = []
     sensitivity: Sensitivity | None = None
     curves: list[Curve] = []
     routing: list[Routing] = []

@@ -18,6 +18,8 @@ from assay.compare.costs import cost_to_own
 from assay.compare.entries import Entry, Terms, check
 from assay.compare.findings import LEAST_UNITS, Findings, eligibility
 from assay.compare.pairs import PairFigures, measure
+from assay.compare.replacement import find_replacements
+from assay.compare.replacement_section import Replacement
 from assay.compare.result import Call, PairResult, Verdict
 from assay.evaluate import stats
 from assay.evaluate.bounds import effective_groups
@@ -66,6 +68,7 @@ class Decision:
     level: float
     warnings: tuple[str, ...]
     verdict: Verdict
+    replacements: tuple[Replacement, ...] = ()
 
     def candidate(self, name: str) -> CandidateFigures:
         """The figures of one candidate; KeyError when there is none of that name."""
@@ -135,6 +138,7 @@ def decide(entries: Sequence[Entry], groups: Sequence[str] | None, terms: Terms)
         level=level,
         warnings=tuple(_warnings(findings)),
         verdict=conclude(findings),
+        replacements=find_replacements(findings),
     )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
+    model_validator,
 )
 
-from assay.config.names import ModelName
+from assay.config.names import FileName, ModelName
 from assay.config.strict import Strict
 
 Auto = Literal["auto"]
@@ -99,6 +100,11 @@ class TrainingSettings(Strict):
 class FineTuneSection(TrainingSettings):
     """How versions are trained, and how many of them a comparison chooses from."""
 
+    recorded: FileName | None = Field(
+        None,
+        description="Recorded answers of a teacher that is gone (`assay rescue record`); they are "
+        "learned in place of the rows' own.",
+    )
     seeds: int | None = Field(
         None,
         ge=1,
@@ -111,6 +117,12 @@ class FineTuneSection(TrainingSettings):
         ge=0,
         description="Minutes for trainings with further seeds, estimated from the first.",
     )
+
+    @model_validator(mode="after")
+    def _has_one_teacher(self) -> Self:
+        if self.teacher is not None and self.recorded is not None:
+            raise ValueError("teacher and recorded cannot be used together; leave one out")
+        return self
 
     def seed_count(self, seconds: float) -> int:
         """With how many seeds a version is trained, where one training takes so many seconds."""

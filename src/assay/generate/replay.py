@@ -10,20 +10,24 @@ from assay.data.formats.json_records import read_lines
 from assay.errors import DataError, ModelError, UsageError
 from assay.example import json_sha256
 from assay.generate.batch import Answer, BatchEngine, Request
+from assay.generate.recorded import INPUT
 from assay.generate.registry import EngineResources
 from assay.progress import SILENT, Progress
 
 _SHOWN = 5
 
 
-def read_predictions(path: Path, ids: Sequence[str]) -> list[str]:
+def read_predictions(path: Path, ids: Sequence[str], inputs: Sequence[str] = ()) -> list[str]:
     """The outputs of an outside model, in the order of `ids`.
 
     Args:
         path: JSON Lines of `{"id": ..., "output": ...}`; `id` is the id of an example, or its row
-            number counted from 1. An output that is not text is taken as JSON.
+            number counted from 1. An output that is not text is taken as JSON. A line of a
+            recording (`assay.generate.recorded`) goes by the hash of its input instead: it answers
+            every row that has this input, and is left out where none has.
         ids: of the examples to be answered. An id that equals one of them is always read as such;
             only the others are read as row numbers.
+        inputs: the hash of each example's input, in the same order.
 
     Raises:
         DataError: a line cannot be read, or a row is missing, unknown or there twice.
@@ -33,7 +37,11 @@ def read_predictions(path: Path, ids: Sequence[str]) -> list[str]:
     first_line: dict[int, int] = {}
     unknown: list[str] = []
     twice: list[str] = []
-    for line, key, output in _lines(path):
+    recorded: dict[str, str] = {}
+    for line, key, output, asked in _lines(path):
+        if asked is not None:
+            recorded[asked] = output
+            continue
         index = place.get(key)
         if index is None and key.isascii() and key.isdigit() and 1 <= int(key) <= len(ids):
             index = int(key) - 1
@@ -43,6 +51,9 @@ def read_predictions(path: Path, ids: Sequence[str]) -> list[str]:
             twice.append(f"{key} (lines {first_line[index]} and {line})")
         else:
             found[index], first_line[index] = output, line
+    for index, asked in enumerate(inputs):
+        if asked in recorded:
+            found.setdefault(index, recorded[asked])
     missing = [ids[i] for i in range(len(ids)) if i not in found]
     for what, names in (
         ("do not name a row of the holdout", unknown),
@@ -59,13 +70,15 @@ def read_predictions(path: Path, ids: Sequence[str]) -> list[str]:
         raise DataError(
             f"{len(missing)} of the {len(ids)} rows have no answer: {_first_few(missing)}.",
             where=str(path),
-            fix="Every row of the holdout needs an output; it may be an empty string.",
+            fix="Record the answers to the holdout with `assay rescue record`."
+            if recorded
+            else "Every row of the holdout needs an output; it may be an empty string.",
         )
     return [found[i] for i in range(len(ids))]
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Line number, id and output of each line."""
+def _lines(path: Path) -> Iterator[tuple[int, str, str, str | None]]:
+    """Line number, id and output of each line, and the hash of its input in a recording."""
     for raw in read_lines(path, str(path), "utf-8-sig"):
         where = f"{path}, line {raw.line}"
         if raw.problems:
@@ -77,7 +90,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
         if isinstance(key, bool) or not isinstance(key, str | int):
             raise DataError("`id` is neither a string nor a row number.", where=where)
         text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
-        yield raw.line, str(key), text
+        asked = raw.value.get(INPUT)
+        yield raw.line, str(key), text, asked if isinstance(asked, str) else None
 
 
 def _first_few(names: Sequence[str]) -> str:

@@ -23,9 +23,11 @@ from assay.release.evidence import Evidence, judge
 from assay.release.releases import Release, ReleaseError, current, history, newest
 from assay.store.audit import record
 from assay.store.store import Store
-from assay.store.tables import ReleaseRow
+from assay.store.tables import ReleaseRow, ServedNameRow
 
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*|ft:[A-Za-z0-9._-]+(:[A-Za-z0-9._-]*){2,4}")
+"""Also as OpenAI calls a model, `ft:BASE:ORGANISATION:SUFFIX:ID`, so that a release can answer in
+the place of one that is gone."""
 LONGEST_NAME = 100
 
 Parity = Callable[[Agent], None]
@@ -61,7 +63,7 @@ def promote(
         ReleaseError: it is served already, cannot be served, or the release was changed by
             somebody else meanwhile.
     """
-    before = newest(store, project, _checked(name))
+    before = newest(store, project, _checked(store, name))
     version = find_version(store, label)
     if before is not None and before.agent == version.agent and before.canary is None:
         raise ReleaseError(f"{name} already serves {version.label}; nothing was changed.")
@@ -201,12 +203,19 @@ def _back_to(store: Store, now: Release) -> Release:
     return next(r for r in history(store, now.project, now.name) if r.number == now.previous)
 
 
-def _checked(name: str) -> str:
+def _checked(store: Store, name: str) -> str:
     if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} is not a valid release name.",
-            fix=f"Use at most {LONGEST_NAME} lowercase letters, digits and single hyphens.",
+            fix=f"Use at most {LONGEST_NAME} lowercase letters, digits, single hyphens and dots, "
+            "or the name of a fine-tuned model at OpenAI (ft:BASE:ORGANISATION:SUFFIX:ID).",
         )
+    with store.session() as session:
+        if session.get(ServedNameRow, name) is not None:
+            raise UsageError(
+                f"{name} is the name of a model that was fine-tuned here.",
+                fix="Use another name for the release.",
+            )
     return name
 
 

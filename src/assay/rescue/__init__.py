@@ -8,5 +8,6 @@ patience.py   when a kind, and when everything, is given up
 manifest.py   what is there already: a killed run goes on
 owner.py      whose account it is, the key as a salted hash
 folder.py     names of files, and what makes the folder private
+recording.py  answers of a model that will end, a line each
 report.py     what was fetched, what was not, what to do next
 """

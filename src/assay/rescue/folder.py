@@ -20,6 +20,8 @@ from assay.errors import StateError, UsageError
 from assay.store.files import one_at_a_time, said_when_full, write_atomic
 
 MANIFEST = "manifest.jsonl"
+RECORDINGS = "recordings"
+"""Within it: answers of models that will end, one file a model (`rescue/recording.py`)."""
 PART = ".part"
 """What the name of a list ends with that is not whole yet."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}", re.ASCII)
@@ -45,8 +47,9 @@ evals/ID/                    runs.jsonl, and RUN.output-items.jsonl for each run
 chat-completions.jsonl       one stored completion a line
 chat-completions/ID.messages.jsonl
                              the messages that it answered
+recordings/MODEL.jsonl       answers that `assay rescue record` has kept of a model
 
-Every line is the JSON that the server sent, no field left out.
+Every line, those of recordings/ aside, is the JSON that the server sent, no field left out.
 A name that ends with .part is a list that is not whole yet.
 """
 
@@ -149,6 +152,8 @@ def _version_of(manifest: Path) -> int | None:
 
 def _is_before_manifest(file: Path) -> bool:
     """Whether it is what a process leaves that dies before the manifest has its first line."""
+    if file.name == RECORDINGS and file.is_dir() and not file.is_symlink():
+        return True
     if file.is_symlink() or not file.is_file():
         return False
     is_lock = file.name == _LOCK and file.stat().st_size == 0

@@ -19,6 +19,10 @@ from assay.store.files import write_atomic
 
 ENDED = ("succeeded", "failed", "cancelled")
 _ACCOUNT = ("base_url", "organization", "project", "begun_at")
+_OF_JOB = (
+    *("job", "status", "method", "trained_tokens"),
+    *("training_file", "training_path", "validation_file", "validation_path"),
+)
 _SHOWN = 200
 """Lines of a table; report.json has all."""
 
@@ -39,7 +43,7 @@ def write_report(manifest: Manifest, ended_early: str | None = None) -> dict[str
         counts["objects"] += entry.count or 0
         counts["bytes"] += entry.bytes
     missing = [_missing(entry) for entry in entries if entry.status != "complete"]
-    models = list(_fine_tuned(manifest))
+    models = list(fine_tuned_models(manifest))
     report = {
         "account": {name: manifest.account.get(name) for name in _ACCOUNT},
         "written_at": now(),
@@ -75,8 +79,11 @@ def _missing(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _fine_tuned(manifest: Manifest) -> Iterator[dict[str, Any]]:
-    """Each fine-tuned model: of the jobs, then those that only the list of models names."""
+def fine_tuned_models(manifest: Manifest) -> Iterator[dict[str, Any]]:
+    """Each fine-tuned model: of the jobs, then those that only the list of models names.
+
+    `training_path` and `validation_path` are from the folder; None where the file is not there.
+    """
     listed = {
         row["id"]: row
         for row in read_rows(manifest, "models", "")
@@ -89,8 +96,7 @@ def _fine_tuned(manifest: Manifest) -> Iterator[dict[str, Any]]:
             continue
         seen.add(model)
         id, training = job.get("id"), job.get("training_file")
-        known = manifest.get(FILE, training) if isinstance(training, str) else None
-        is_there = known is not None and known.status == "complete"
+        validation = job.get("validation_file")
         steps = [
             {"model": one.get("fine_tuned_model_checkpoint"), "step": one.get("step_number")}
             for one in read_rows(manifest, account.CHECKPOINTS, str(id))
@@ -103,7 +109,9 @@ def _fine_tuned(manifest: Manifest) -> Iterator[dict[str, Any]]:
             "method": method.get("type") if isinstance(method, dict) else None,
             "trained_tokens": job.get("trained_tokens"),
             "training_file": training,
-            "training_path": known.path if known is not None and is_there else None,
+            "training_path": _path_of(manifest, training),
+            "validation_file": validation,
+            "validation_path": _path_of(manifest, validation),
             "checkpoints": steps,
         }
     for model in sorted(listed):
@@ -111,10 +119,14 @@ def _fine_tuned(manifest: Manifest) -> Iterator[dict[str, Any]]:
         if parts[0] == "ft" and len(parts) > 1 and not seen & {model, _without_step(model)}:
             yield {
                 **_end_of(model, parts[1], listed),
-                **dict.fromkeys(("job", "status", "method", "trained_tokens", "training_file")),
-                "training_path": None,
+                **dict.fromkeys(_OF_JOB),
                 "checkpoints": [],
             }
+
+
+def _path_of(manifest: Manifest, file: Any) -> str | None:
+    known = manifest.get(FILE, file) if isinstance(file, str) else None
+    return known.path if known is not None and known.status == "complete" else None
 
 
 def _without_step(model: str) -> str:
@@ -167,6 +179,8 @@ def _next_steps(folder: Path, report: dict[str, Any]) -> list[str]:
         steps.append("Run the same command again: it asks only for what is missing.")
     if report["not_ended"]:
         steps.append("Fetch jobs and runs that had not ended into a new folder once they have.")
+    if any(one["training_path"] for one in report["fine_tuned_models"]):
+        steps.append(f"assay rescue plan --from {shlex.quote(str(folder))} --to projects")
     paths = dict.fromkeys(
         one["training_path"] for one in report["fine_tuned_models"] if one["training_path"]
     )
@@ -179,14 +193,14 @@ def _next_steps(folder: Path, report: dict[str, Any]) -> list[str]:
 
 def _markdown(report: dict[str, Any]) -> Iterator[str]:
     yield from ("# What was fetched", "")
-    at = _plain(report["account"].get("base_url"))
+    at = plain(report["account"].get("base_url"))
     yield f"From {at}, begun {report['account'].get('begun_at')}, as of {report['written_at']}."
     yield "This folder holds user data; see README.txt."
     yield ""
     if report["complete"]:
         yield "**All of it is here.**"
     elif report["ended_early"]:
-        yield f"**The run ended early**, and not all was asked for: {_plain(report['ended_early'])}"
+        yield f"**The run ended early**, and not all was asked for: {plain(report['ended_early'])}"
     else:
         yield f"**{len(report['missing'])} parts were not fetched**; they are listed below."
     rows = [
@@ -233,12 +247,12 @@ def _markdown(report: dict[str, Any]) -> Iterator[str]:
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Iterator[str]:
     yield from ("", "| " + " | ".join(head) + " |", "|" + "---|" * len(head))
     for row in rows[:_SHOWN]:
-        yield "| " + " | ".join(map(_plain, row)) + " |"
+        yield "| " + " | ".join(map(plain, row)) + " |"
     if len(rows) > _SHOWN:
         yield from ("", f"... and {len(rows) - _SHOWN} more; report.json has all of them.")
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """A value of a server's as text of a table, and never as markup."""
     if value is None:
         return ""

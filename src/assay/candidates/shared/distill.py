@@ -3,7 +3,8 @@
 The teacher is any model an engine answers for: a larger local model, a version, or a model at a
 provider. It is asked as the project asks every model, with the agent's own system prompt, greedily,
 constrained where that is possible. Its answers are kept like those of an evaluation, so a killed
-run asks only for what is missing.
+run asks only for what is missing. Of one that is gone those are read that were recorded while it
+was there (`fine_tune.recorded`).
 
 Learned is the teacher's distribution where it can be known (`fine_tune.distill`): of a local
 teacher with the student's tokenizer it is read off the model, of a provider's it is what it told,
@@ -18,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,14 +32,16 @@ from assay.agent.consent import check_consent
 from assay.agent.engines import BatchEngines
 from assay.agent.runtime import assemble
 from assay.candidates.building import Context
+from assay.candidates.shared.teacher_answers import NOT_RECORDED, usable_answers
 from assay.chat.template import Template
 from assay.config import is_remote
-from assay.data.json_schema import mismatches, schema_validator
-from assay.errors import ConfigError, DataError, OutageError
+from assay.config.names import file_of
+from assay.errors import ConfigError, OutageError
 from assay.evaluate.run import incomplete, run
 from assay.example import Example, Message, canonical_json
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.constrained import Grammars
+from assay.generate.recorded import input_sha256, read_recording
 from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.load import load_tokenizer
 from assay.progress import SILENT, Progress
@@ -100,13 +102,7 @@ def targets_of_teacher(context: Context, teacher: str) -> TrainingTargets:
         ModelError: the teacher cannot be loaded.
         OutageError: it did not answer everything.
     """
-    settings = context.config.fine_tune
-    if settings.method != "sft":
-        raise ConfigError(
-            f"a teacher provides answers, but the method {settings.method} learns from judgements.",
-            where="assay.yaml, fine_tune.teacher",
-            fix="Use method: sft, or remove the teacher.",
-        )
+    _check_method(context, "teacher")
     asked = _TeacherRun.of(context, teacher)
     answers = run(
         asked.requests,
@@ -121,13 +117,55 @@ def targets_of_teacher(context: Context, teacher: str) -> TrainingTargets:
             f"the teacher {teacher} left {failed} of {len(answers)} inputs unanswered ({reason}).",
             fix="Run the same command again to request only these.",
         )
-    kept = _usable_answers(context, asked.agent, answers)
-    known, seconds = _distributions(context, asked, kept, answers)
-    examples = tuple(
+    kept = usable_answers(context, asked.agent, answers)
+    known, seconds = _distributions(context, teacher, asked, kept, answers)
+    examples = _learned(context, kept, answers, known)
+    return TrainingTargets(examples, known, asked.engine.seconds + seconds)
+
+
+def targets_of_recording(context: Context, file: str) -> TrainingTargets:
+    """The answers that a teacher has given while it was there, of the training inputs it was asked.
+
+    Left out is what `targets_of_teacher` leaves out, and inputs that it was not asked.
+
+    Args:
+        file: of recorded answers (`assay.generate.recorded`).
+
+    Raises:
+        ConfigError: a method that learns from preferences; `distill: logprobs` where they were not
+            recorded, or of other tokens than the student's.
+        DataError: the file cannot be read, or has no answer that is fit to be learned.
+    """
+    _check_method(context, "recorded")
+    inputs = [input_sha256(example) for example in context.train]
+    recorded = read_recording(file_of(file, context.bench.root), tokens_of=frozenset(inputs))
+    missing = Answer(text="", finish="refused", error=NOT_RECORDED)
+    answers = [recorded[one].answer if one in recorded else missing for one in inputs]
+    kept = usable_answers(context, context.chat_agent(model=file), answers)
+    known, _ = _distributions(context, file, None, kept, answers)
+    return TrainingTargets(_learned(context, kept, answers, known), known)
+
+
+def _check_method(context: Context, setting: str) -> None:
+    method = context.config.fine_tune.method
+    if method != "sft":
+        raise ConfigError(
+            f"a teacher provides answers, but the method {method} learns from judgements.",
+            where=f"assay.yaml, fine_tune.{setting}",
+            fix=f"Use method: sft, or remove {setting}.",
+        )
+
+
+def _learned(
+    context: Context,
+    kept: Sequence[int],
+    answers: Sequence[Answer],
+    known: Sequence[tuple[TeacherDistribution, ...]],
+) -> tuple[Example, ...]:
+    return tuple(
         with_answer(context.train[place], answers[place], weighed=not taught)
         for place, taught in zip(kept, known, strict=True)
     )
-    return TrainingTargets(examples, known, asked.engine.seconds + seconds)
 
 
 def with_answer(example: Example, answer: Answer, *, weighed: bool = True) -> Example:
@@ -207,58 +245,19 @@ class _TeacherRun:
         )
 
 
-def _usable_answers(context: Context, agent: Agent, answers: Sequence[Answer]) -> list[int]:
-    """Indices of the answers that may be learned; others are counted by reason and reported."""
-    reasons: Counter[str] = Counter()
-    kept = []
-    for place, (example, answer) in enumerate(zip(context.train, answers, strict=True)):
-        reason = _reason_unusable(example, answer, agent)
-        if reason:
-            reasons[reason] += 1
-        else:
-            kept.append(place)
-    left_out = "; ".join(f"{count} {reason}" for reason, count in reasons.items())
-    if not kept:
-        raise DataError(
-            f"the teacher {agent.model} gave no answer that can be learned: {left_out}.",
-            fix="Raise generate.max_new_tokens, or choose another teacher.",
-        )
-    if left_out:
-        context.progress.say(f"Left out of the teacher's {len(answers)} answers: {left_out}.")
-    return kept
-
-
-def _reason_unusable(example: Example, answer: Answer, agent: Agent) -> str | None:
-    """Why an answer must not be learned; None where it may be."""
-    if example.target.tool_calls:
-        return "whose target calls tools"
-    if answer.finish == "refused":
-        return "refused"
-    if answer.finish == "length":
-        return "cut at generate.max_new_tokens"
-    if not answer.text.strip():
-        return "empty"
-    if agent.choices is not None and answer.text not in agent.choices:
-        return "that are not one of the labels"
-    if agent.output_schema is not None and not _follows(answer.text, agent.output_schema):
-        return "that do not follow the schema"
-    return None
-
-
-def _follows(text: str, schema: dict[str, Any]) -> bool:
-    try:
-        value = json_reader.read(text)
-    except ValueError:
-        return False
-    where = "output_schema"
-    return next(mismatches(schema_validator(schema, where), value, where), None) is None
-
-
 def _distributions(
-    context: Context, asked: _TeacherRun, kept: Sequence[int], answers: Sequence[Answer]
+    context: Context,
+    teacher: str,
+    asked: _TeacherRun | None,
+    kept: Sequence[int],
+    answers: Sequence[Answer],
 ) -> tuple[tuple[tuple[TeacherDistribution, ...], ...], float]:
-    """The teacher's distributions for each kept answer (empty where unknown), and seconds."""
-    settings, engine = context.config.fine_tune, asked.engine.inner
+    """The teacher's distributions for each kept answer (empty where unknown), and seconds.
+
+    Args:
+        asked: None where its answers were recorded.
+    """
+    settings, engine = context.config.fine_tune, None if asked is None else asked.engine.inner
     known: list[tuple[TeacherDistribution, ...]] = [() for _ in kept]
     seconds, why = 0.0, "fine_tune.distill is answers"
     if settings.distill != "answers":
@@ -271,7 +270,7 @@ def _distributions(
             template, prompt = Template.of(tokenizer), context.training_prompt
             learned = [with_answer(context.train[p], answers[p], weighed=False) for p in kept]
             rows = [sequences([example], template, prompt) for example in learned]
-            if not isinstance(engine, TransformersBatchEngine):
+            if asked is None or not isinstance(engine, TransformersBatchEngine):
                 known = _provider_distributions(
                     rows, [answers[p] for p in kept], spellings(tokenizer)
                 )
@@ -283,7 +282,7 @@ def _distributions(
     found = sum(map(bool, known))
     if settings.distill == "logprobs" and not found:
         raise ConfigError(
-            f"the distribution of {asked.teacher} cannot be learned: {why}.",
+            f"the distribution of {teacher} cannot be learned: {why}.",
             where="assay.yaml, fine_tune.distill",
             fix="Use auto or answers, or a teacher with the student's tokenizer.",
         )

@@ -19,7 +19,11 @@ from assay.candidates.building import (
     as_curve,
     as_trials,
 )
-from assay.candidates.shared.distill import TrainingTargets, targets_of_teacher
+from assay.candidates.shared.distill import (
+    TrainingTargets,
+    targets_of_recording,
+    targets_of_teacher,
+)
 from assay.chat.template import Template
 from assay.config import FineTune, FineTuneSection, TrainingSettings
 from assay.config.training import SEEDS
@@ -238,16 +242,18 @@ def training_targets(context: Context) -> TrainingTargets:
     """The training rows, or a teacher's answers to their inputs.
 
     Raises:
-        AssayError: as `distill.targets_of_teacher`.
+        AssayError: as `distill.targets_of_teacher` and `distill.targets_of_recording`.
     """
     settings = context.config.fine_tune
     if settings.teacher is not None:
         return targets_of_teacher(context, settings.teacher)
+    if settings.recorded is not None:
+        return targets_of_recording(context, settings.recorded)
     if settings.distill != "auto":
         raise ConfigError(
             f"distill: {settings.distill} needs a teacher, but none is set.",
             where="assay.yaml, fine_tune.distill",
-            fix="Set fine_tune.teacher, or remove distill.",
+            fix="Set fine_tune.teacher or fine_tune.recorded, or remove distill.",
         )
     return TrainingTargets(context.train, tuple(() for _ in context.train))
 

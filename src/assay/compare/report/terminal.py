@@ -43,6 +43,8 @@ def print_result(result: Result, console: Console | None = None) -> None:
         out.print(_pairs(result))
     if explained := wording.intervals(result):
         out.print(escape(explained))
+    for one in result.replacements:
+        out.print(escape(one.sentence))
     if result.prediction_powered is not None:
         if shown := powered.lines(result):
             out.print(_powered(shown))

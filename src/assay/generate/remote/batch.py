@@ -8,9 +8,10 @@ retries, a request that is too long or held back with `refused`; in a stream bot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import islice
 from threading import Event
 
 from assay.config import Provider
@@ -98,6 +99,34 @@ class RemoteBatchEngine:
                 workers.shutdown(wait=False, cancel_futures=True)
                 raise
         return answers
+
+    def answer_each(self, requests: Iterable[Request]) -> Generator[tuple[int, Answer]]:
+        """Answers as they come, each with the number of its request, counted from 0.
+
+        A request is drawn when it is sent, so whoever gives them may stop whenever enough is spent.
+
+        Raises:
+            ConfigError: as `answer`.
+        """
+        call = _BatchState(self._remote.key())
+        numbered, running = enumerate(requests), dict[Future[Answer], int]()
+        with ThreadPoolExecutor(self.provider.concurrency) as workers:
+            try:
+                while True:
+                    for number, request in islice(
+                        numbered, self.provider.concurrency - len(running)
+                    ):
+                        check_unconstrained(self._remote.reference, request.choices is not None)
+                        running[workers.submit(self._answer, request, call)] = number
+                    if not running:
+                        return
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for one in done:
+                        yield running.pop(one), one.result()
+            except BaseException:
+                call.stop.set()
+                workers.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def close(self) -> None:
         """Close the connections to the provider."""

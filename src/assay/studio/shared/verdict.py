@@ -70,6 +70,8 @@ def verdict_card(result: Result) -> None:
         w.text(worth.fine_tuning(result))
         if decided := worth.deciding(result):
             w.text(decided, "soft")
+        for one in result.replacements:
+            w.text(one.sentence)
         w.text(wording.next_action(result, second_look.ON_PAGE), "strong")
         for warning in result.warnings:
             w.text(on_page(warning), "warn note")

@@ -1,0 +1,22 @@
+"""The result's part on models of which only answers were brought."""
+
+from __future__ import annotations
+
+from assay.config.strict import ClosedModel
+
+
+class Replacement(ClosedModel):
+    """Who may take the place of a model of which only answers were brought.
+
+    Attributes:
+        replaced, score: that model, and what it scores.
+        no_worse: shown not to be worse by the margin, all of them together at the level of the
+            opening, the best first; `worse`: called worse; `not_shown`: neither.
+    """
+
+    replaced: str
+    score: float
+    no_worse: list[str]
+    worse: list[str]
+    not_shown: list[str]
+    sentence: str

@@ -1,0 +1,24 @@
+"""The answers of a model that will end, kept so that it can be compared with, and distilled from.
+
+draft = draft_recording("ft:gpt-4o-mini:acme::abc", access, Path("from-openai"), Choices(project))
+draft.usd, draft.seconds, draft.parts
+report = record(draft, most_usd=5.0, progress=progress)
+
+inputs.py    which inputs, in which order
+draft.py     what they will take: requests, tokens, money, time
+asking.py    the answers, each on disk before the next is relied on
+"""
+
+from assay.project.recording.asking import record
+from assay.project.recording.draft import RecordingDraft, draft_recording, open_model
+from assay.project.recording.inputs import BEST_FOR, PARTS, Choices
+
+__all__ = [
+    "BEST_FOR",
+    "PARTS",
+    "Choices",
+    "RecordingDraft",
+    "draft_recording",
+    "open_model",
+    "record",
+]

@@ -1,0 +1,124 @@
+"""`plan.md`: for each model that ends what to run, and what to change in the calling program."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from assay.log_lines import printable
+from assay.release.changes import LONGEST_NAME, NAME
+from assay.rescue import dates
+from assay.rescue.report import plain
+from assay.store.files import write_atomic
+
+OUTGOING = "outgoing"
+"""What the model that goes is called in a comparison."""
+
+
+def write_page(file: Path, plan: Mapping[str, Any]) -> None:
+    """Write what `plan_rescue` has found as a page."""
+    write_atomic(file, "\n".join(_page(plan)) + "\n", private=True)
+
+
+def commands(plan: Mapping[str, Any], one: Mapping[str, Any]) -> list[str]:
+    """What to run in the folder of a model's project, in this order."""
+    model = shlex.quote(one["model"])
+    there = "" if plan["base_url"] is None else f" --base-url {shlex.quote(plan['base_url'])}"
+    found = [
+        f"assay rescue record {model} --to {shlex.quote(plan['source'])}{there} --most-usd 5",
+        f"assay compare --predictions {OUTGOING}={shlex.quote(one['recording'])}",
+    ]
+    if _may_be_named(one["model"]):
+        found.append(f"assay release promote {model} AGENT@VERSION")
+    return [*found, "assay serve"]
+
+
+def _page(plan: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("# What replaces the models that end", "")
+    yield f"Made from {plain(plan['source'])}."
+    yield "The projects hold your users' data: keep this folder private."
+    yield f"Dates change: {dates.PAGE}."
+    ready = [one for one in plan["models"] if one["project"] is not None]
+    left = [one for one in plan["models"] if one["project"] is None]
+    for one in ready:
+        yield from ("", f"## {plain(one['model'])}", "")
+        yield from _project(plan, one)
+    if not ready:
+        yield from ("", "There is no model with a job whose files are here.")
+    if left or plan["no_model"]:
+        yield from ("", "## Without a project", "")
+        for one in left:
+            yield f"- {plain(one['model'])}, {_end(one)}: {plain(one['reason'])}"
+        for job in plan["no_model"]:
+            status = plain(job["status"])
+            yield f"- job {plain(job['job'])}: it has made no model (status {status})."
+    yield from ("", "## The calling program", "")
+    yield from (
+        "Only the address and the key change; the name of the model stays. `assay serve` prints a",
+        "key at its first start, and `assay keys create NAME` makes further ones.",
+        "",
+        "    from openai import OpenAI",
+        "",
+        '    client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="assay-...")',
+        "",
+        "or, without a change of the program, in its environment:",
+        "",
+        "    export OPENAI_BASE_URL=http://127.0.0.1:8000/v1",
+        "    export OPENAI_API_KEY=assay-...",
+    )
+
+
+def _project(plan: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[str]:
+    yield f"- {_end(one)}"
+    yield f"- base {plain(one['base'])}, job {plain(one['job'])}"
+    yield f"- project `{one['project']}/`, {_holdout(one)}"
+    yield ""
+    if one["settings"]:
+        yield "| setting of the job | value | here |"
+        yield "|---|---|---|"
+        for setting in one["settings"]:
+            here = setting["here"] or "no equal; decided by model and data"
+            yield f"| {plain(setting['name'])} | {plain(setting['value'])} | {here} |"
+        yield ""
+    if one["recorded"]:
+        yield f"{one['recorded']} answers are recorded; `record` asks for those that are missing."
+    else:
+        yield "No answer is recorded yet. Once the model is gone, nothing can be compared without."
+    yield ""
+    yield f"    cd {one['project']}"
+    for command in commands(plan, one):
+        yield f"    {printable(command)}"
+    yield ""
+    yield (
+        f"The comparison says in one sentence which candidates are shown to be no worse than "
+        f"`{OUTGOING}`; "
+    )
+    if _may_be_named(one["model"]):
+        yield "promote the one of these that it recommends (`assay agent list` shows its version)."
+    else:
+        yield (
+            "no release can have this model's name (too long, or other characters): promote the "
+            "recommended one under another name, and change the name in the program."
+        )
+
+
+def _holdout(one: Mapping[str, Any]) -> str:
+    if one["holdout"] == "validation file":
+        return "with the job's validation file as the holdout."
+    return (
+        "with a holdout drawn from the training file. The model was trained on these rows, so it "
+        "scores more there than on new ones: a candidate that is shown to be no worse is no worse "
+        "on new ones either, and one that is not shown to be may still be."
+    )
+
+
+def _end(one: Mapping[str, Any]) -> str:
+    return (
+        f"ends {one['ends']} ({plain(one['ends_according_to'])})" if one["ends"] else "end unknown"
+    )
+
+
+def _may_be_named(model: str) -> bool:
+    return len(model) <= LONGEST_NAME and NAME.fullmatch(model) is not None

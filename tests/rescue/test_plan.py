@@ -1,0 +1,178 @@
+"""A rescued account becomes projects, each with what is to be run until its model is replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.rescue.server import KEY, Account, AccountServer, Body, Fault, error, small_account
+from tests.small import ANIMALS, write_model
+from typer.testing import CliRunner
+
+import assay
+from assay.cli.main import app
+from assay.config import Provider
+from assay.errors import UsageError
+from assay.project.recording import Choices, draft_recording, record
+from assay.project.rescue import rescue
+from assay.project.rescue_plan import plan_rescue
+from assay.rescue.client import Access
+
+BASE = "gpt-4o-mini-2024-07-18"
+
+
+def sentences(count: int, seed: int) -> bytes:
+    """Rows of words that nobody has seen, with an animal in each, which is the label."""
+    chance, rows = random.Random(seed), []
+    for _ in range(count):
+        words = ["".join(chance.choices("bdfgklmnprst", k=5)) for _ in range(7)]
+        animal = chance.choice(ANIMALS)
+        words.insert(chance.randrange(8), animal)
+        turns = [("user", " ".join(words)), ("assistant", animal)]
+        row = {"messages": [{"role": role, "content": text} for role, text in turns]}
+        rows.append(json.dumps(row).encode() + b"\n")
+    return b"".join(rows)
+
+
+def animal(body: Body) -> str:
+    return next(one for one in ANIMALS if one in body["messages"][-1]["content"])
+
+
+def pairs_of(rows: bytes) -> bytes:
+    """The same as preferences: the right answer before another one."""
+    made = []
+    for line in rows.splitlines():
+        asked, answered = json.loads(line)["messages"]
+        other = next(one for one in ANIMALS if one != answered["content"])
+        row = {
+            "input": {"messages": [asked]},
+            "preferred_output": [answered],
+            "non_preferred_output": [{"role": "assistant", "content": other}],
+        }
+        made.append(json.dumps(row).encode() + b"\n")
+    return b"".join(made)
+
+
+def add_file(account: Account, id: str, content: bytes) -> None:
+    record = dict(account.lists["/files"][0], id=id, bytes=len(content), filename=f"{id}.jsonl")
+    account.lists["/files"].append(record)
+    account.objects[f"/files/{id}"] = record
+    account.contents[f"/files/{id}/content"] = content
+
+
+def add_job(account: Account, id: str, **fields: Any) -> None:
+    job = dict(account.lists["/fine_tuning/jobs"][-1], id=id, result_files=[], **fields)
+    account.lists["/fine_tuning/jobs"].append(job)
+    account.objects[f"/fine_tuning/jobs/{id}"] = job
+    for part in ("events", "checkpoints"):
+        account.lists[f"/fine_tuning/jobs/{id}/{part}"] = []
+
+
+def several_jobs() -> Account:
+    """Beside the small account's: with a validation file, preferences, a file that is gone."""
+    account = small_account()
+    account.contents["/files/file-train/content"] = sentences(200, seed=3)
+    account.objects["/files/file-train"]["bytes"] = len(sentences(200, seed=3))
+    add_file(account, "file-valid", sentences(60, seed=4))
+    add_file(account, "file-pairs", pairs_of(sentences(120, seed=5)))
+    given = {"n_epochs": "auto", "batch_size": 4, "learning_rate_multiplier": 0.1, "beta": 0.2}
+    dpo = {"type": "dpo", "dpo": {"hyperparameters": given}}
+    name = f"ft:{BASE}:acme:desk-de:x1"
+    add_job(account, "ftjob-3", fine_tuned_model=name, validation_file="file-valid")
+    pairs = {"training_file": "file-pairs", "method": dpo, "seed": 7}
+    add_job(account, "ftjob-4", fine_tuned_model=f"ft:{BASE}:acme:tone:x2", **pairs)
+    gone = f"ft:{BASE}:acme:{'long-' * 20}:x3"
+    add_job(account, "ftjob-5", fine_tuned_model=gone, training_file="file-gone")
+    return account
+
+
+@pytest.mark.slow
+def test_each_job_becomes_a_project(tmp_path: Path) -> None:
+    source, to = tmp_path / "from openai", tmp_path / "home"
+    model = str(write_model(tmp_path / "model"))
+
+    def gone(path: str, times: int) -> Fault | None:
+        return error(404, "No such File object") if "file-gone" in path else None
+
+    with AccountServer(several_jobs(), faults=gone, answer=animal).running() as s:
+        access = Access("openai", Provider(base_url=s.url, private_network=["127.0.0.0/8"]), KEY)
+        rescue(access, source)
+        plan = plan_rescue(source, to, model=model)
+        made = {one["model"]: one for one in plan["models"]}
+        first = made[f"ft:{BASE}:acme::abc"]
+        assert (first["project"], first["holdout"], first["recorded"]) == ("abc", "drawn", 0)
+        assert {one["name"]: one["here"] for one in first["settings"]} == {
+            "n_epochs": "fine_tune.epochs",
+            "seed": "fine_tune.seed",
+        }
+        config = assay.open(to / "abc").config
+        assert (config.task, config.fine_tune.epochs, config.fine_tune.seed) == ("label", 3, 1)
+        assert "classifier" in config.candidates
+        held = assay.open(to / "desk-de-x1").split()
+        assert (held.official_split, held.holdout) == (True, 60)
+        preferred = made[f"ft:{BASE}:acme:tone:x2"]
+        tuning = assay.open(to / "tone-x2").config.fine_tune
+        assert (tuning.method, tuning.beta, tuning.rows_per_step) == ("dpo", 0.2, 4)
+        assert (tuning.epochs, tuning.seed) == ("auto", 7)
+        here = {one["name"]: one["here"] for one in preferred["settings"]}
+        assert here["learning_rate_multiplier"] is None
+        without = {name: one["reason"] for name, one in made.items() if one["project"] is None}
+        assert "No such File object" in without[f"ft:{BASE}:acme:{'long-' * 20}:x3"]
+        assert "job" in without["ft:gpt-4.1-2025-04-14:acme::old"]
+        assert plan["no_model"] == [{"job": "ftjob-2", "status": "paused_by_moon"}]
+        page = (to / "plan.md").read_text()
+        for text in ("2027-01-14", "base_url=", "ftjob-2", "No such File object", "no equal"):
+            assert text in page
+        assert first["commands"][2] == f"assay release promote ft:{BASE}:acme::abc AGENT@VERSION"
+        # A project that is there is left as it is; what was recorded meanwhile is seen.
+        yaml = to / "abc" / "assay.yaml"
+        yaml.write_text(yaml.read_text().replace("margin: 0.02", "margin: 0.03"))
+        data = [source / "files/file-train.jsonl"]
+        record(draft_recording(first["model"], access, source, Choices(data=data)))
+        again = plan_rescue(source, to, model=model)["models"]
+        assert {one["recorded"] for one in again if one["project"] == "abc"} == {200}
+        assert "margin: 0.03" in yaml.read_text()
+        assert "200 answers are recorded" in (to / "plan.md").read_text()
+        # The recording of the training file has the answers to whatever holdout is drawn from it.
+        nothing = draft_recording(first["model"], access, source, Choices(assay.open(to / "abc")))
+        assert nothing.requests == 0
+
+
+def test_the_command(tmp_path: Path) -> None:
+    asked = ["rescue", "plan", "--from", str(tmp_path), "--to", str(tmp_path / "home")]
+    assert isinstance(CliRunner().invoke(app, asked).exception, UsageError)
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.slow
+def test_the_example_runs_from_an_account_to_a_release(tmp_path: Path) -> None:
+    account, model = small_account(completions=1, items=1), f"ft:{BASE}:acme:pets:x4"
+    add_file(account, "file-pets", sentences(300, seed=1))
+    add_file(account, "file-held", sentences(400, seed=2))
+    files = {"training_file": "file-pets", "validation_file": "file-held"}
+    add_job(account, "ftjob-6", fine_tuned_model=model, **files)
+    example = Path(__file__).parents[2] / "examples" / "rescue.py"
+    with AccountServer(account, answer=animal).running() as server:
+        options = ["--base-url", server.url, "--base", str(write_model(tmp_path / "model"))]
+        done = subprocess.run(
+            [sys.executable, str(example), model, *options, "--prices", "0.3", "1.2"],
+            cwd=tmp_path,
+            env={**os.environ, "OPENAI_API_KEY": KEY, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=550,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout
+    assert "ends 2027-01-14" in told
+    assert re.search(r"^\d+ answers recorded for USD 0\.\d\d$", told, re.MULTILINE)
+    assert re.search(r"shown to be at most 2 in 100 behind outgoing, which scores 100 in", told)
+    assert re.search(rf"^{model} is now \S+@\d+$", told, re.MULTILINE)
+    assert re.search(rf"^answered: ({'|'.join(ANIMALS)})$", told, re.MULTILINE)
