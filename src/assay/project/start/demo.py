@@ -32,8 +32,8 @@ DESKS, RECORDS, HANDBOOK = "desks", "records", "handbook"
 """Folders of the jobs, in that of the demo."""
 MESSAGES, JOURNEYS, QUESTIONS = "desks.csv", "records.jsonl", "handbook.jsonl"
 """Files of the jobs' examples, beside the folders: such as a user would bring."""
-DESKS_ROWS, DESKS_VALIDATION_ROWS = 160, 60
-"""Messages that the first verdict is on, and for validation."""
+DESKS_ROWS = 160
+"""Messages that the first verdict is on; half as many are for validation."""
 JOURNEY = ("route", "day", "people")
 """Keys of a record that the second job asks for; the desk is what the first job is about."""
 VALIDATION_ROWS, QUESTIONS_VALIDATION_ROWS = 24, 16
@@ -143,7 +143,7 @@ def open_desks(folder: Path, progress: Progress = SILENT) -> Project:
     settings = {
         "data.holdout_rows": DESKS_ROWS,
         "data.split.holdout": HOLDOUT,
-        "data.split.validation": DESKS_VALIDATION_ROWS / (len(rows) - DESKS_ROWS),
+        "data.split.validation": DESKS_ROWS / 2 / (len(rows) - DESKS_ROWS),
         "candidates": ["prompt"],  # what trains nothing takes part unasked
     }
     _change(made.root / CONFIG_FILE, settings)
