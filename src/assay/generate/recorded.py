@@ -110,8 +110,18 @@ class RecordedAnswer:
         usd, most = (
             None if line.get(name) is None else float(line[name]) for name in ("usd", "most_usd")
         )
-        texts = (line[name] for name in named[:6])
-        return cls(*texts, answer=answer, at=float(line["at"]), usd=usd, most_usd=most)
+        return cls(
+            id=line["id"],
+            part=line["part"],
+            input_sha256=line[INPUT],
+            request_sha256=line["request_sha256"],
+            model=line["model"],
+            base_url=line["base_url"],
+            answer=answer,
+            at=float(line["at"]),
+            usd=usd,
+            most_usd=most,
+        )
 
 
 def input_sha256(example: Example) -> str:
