@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path("rescued"), help="folder to write")
     parser.add_argument("--base-url", help="another address than OpenAI's, with /v1")
     parser.add_argument("--base", default="smollm2-135m-instruct", help="model to specialise")
+    parser.add_argument("--candidates", help="what is compared: a,b (default: as proposed)")
     parser.add_argument("--prices", nargs=2, help="USD per million tokens in and out, if unlisted")
     chosen = parser.parse_args()
     account, home = chosen.to / "account", chosen.to / "projects"
@@ -44,6 +45,10 @@ def main() -> None:
         raise SystemExit(f"no project for {chosen.model}: {ours['reason']}")
     print(f"ends {ours['ends']}; project {home / ours['project']}")
     project = ["--project", home / ours["project"]]
+    if chosen.candidates:
+        settings = home / ours["project"] / "assay.yaml"
+        text, listed = settings.read_text("utf-8"), f"candidates: [{chosen.candidates}]\n"
+        settings.write_text(re.sub(r"(?m)^candidates:.*\n(  - .*\n)*", listed, text), "utf-8")
 
     budget = ["--most-usd", chosen.most_usd, "--yes"]
     asked = [chosen.model, "--to", account, *project, *there, *prices, *budget]

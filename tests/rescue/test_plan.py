@@ -162,7 +162,10 @@ def test_the_example_runs_from_an_account_to_a_release(tmp_path: Path) -> None:
     with AccountServer(account, answer=animal).running() as server:
         options = ["--base-url", server.url, "--base", str(write_model(tmp_path / "model"))]
         done = subprocess.run(
-            [sys.executable, str(example), model, *options, "--prices", "0.3", "1.2"],
+            [
+                *(sys.executable, str(example), model, *options, "--prices", "0.3", "1.2"),
+                *("--candidates", "baseline-tfidf"),
+            ],
             cwd=tmp_path,
             env={**os.environ, "OPENAI_API_KEY": KEY, "OMP_NUM_THREADS": "1"},
             capture_output=True,
