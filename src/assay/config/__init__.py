@@ -6,6 +6,7 @@ training.py   fine-tuning
 names.py      settings that name files, models and variables
 routes.py     cascade, router, rules
 providers.py  models elsewhere
+state.py      the database
 project.py    the whole, and reading it
 yaml_text.py  YAML that people edit: problems at their line, changes that keep comments
 """
@@ -50,6 +51,7 @@ from assay.config.providers import (
     split_reference,
 )
 from assay.config.routes import RouteConditions, RouteRule, RouteSection
+from assay.config.state import State
 from assay.config.strict import Strict
 from assay.config.training import Auto, FineTune, FineTuneSection, TrainingSettings
 
@@ -79,6 +81,7 @@ __all__ = [
     "RouteSection",
     "SearchMode",
     "Split",
+    "State",
     "Strict",
     "TaskKind",
     "TokenPrice",
