@@ -26,7 +26,7 @@ from assay.data.split import LOCK, MANIFEST, read_manifest
 from assay.errors import HoldoutError, Step
 from assay.evaluate.stats import opening_alpha
 from assay.example import Example, read_examples
-from assay.store.files import one_at_a_time, sha256_file
+from assay.store.files import sha256_file
 from assay.store.store import Store
 from assay.store.tables import ComparisonRow, OpeningRow
 
@@ -80,7 +80,7 @@ def open_holdout(
     with store.session() as session:
         if session.get(ComparisonRow, comparison) is None:
             raise HoldoutError("a holdout can be opened only for a comparison with a written plan.")
-    with one_at_a_time(store.folder / LOCK, lambda: None):  # nobody divides anew at this moment
+    with store.lock(LOCK):  # nobody divides anew at this moment
         path = _locked(split, holdout)
         _log(store, holdout, comparison, reason, alpha)
         examples = list(read_examples(path))
