@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.databases import database, own_postgres, postgres
+from tests.databases import database, empty_postgres, own_postgres, postgres
 from tests.figures import Figure, recorder
 
-__all__ = ["database", "own_postgres", "postgres"]
+__all__ = ["database", "empty_postgres", "own_postgres", "postgres"]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 # Seeded: what fails here fails everywhere. No deadline: a machine that does other work is no fault.

@@ -50,7 +50,17 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """URL of an empty database: a test that takes it runs once on each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'assay.db'}"
-    folder: str = request.getfixturevalue("postgres")
+    return new_database(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+def empty_postgres(postgres: str) -> str:
+    """URL of an empty database of PostgreSQL, as a user would write it."""
+    return new_database(postgres).replace("+psycopg", "")
+
+
+def new_database(folder: str) -> str:
+    """Make a database of the server whose socket is in a folder; its URL."""
     name = f"test_{next(_numbers)}"
     server = create_engine(_url("postgres", folder), isolation_level="AUTOCOMMIT")
     with server.connect() as connection:

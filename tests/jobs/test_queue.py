@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
+from tests.databases import new_database
 
 from assay.errors import AssayError, StateError
 from assay.jobs import queue, recovery
@@ -48,6 +51,49 @@ def test_eight_workers_never_do_a_job_twice(database: str, tmp_path: Path) -> No
         for id in own:
             job = queue.read(store, id)
             assert (job.status, job.attempts, job.result) == ("succeeded", 1, {"by": name})
+
+
+def test_no_worker_waits_for_rows_that_another_is_taking(tmp_path: Path, postgres: str) -> None:
+    """As it would behind a worker whose machine has lost its network with a row in hand."""
+    store = Store(tmp_path, new_database(postgres))
+    first, second = (queue.enqueue(store, "p", "count", {}) for _ in range(2))
+    with store.session() as held:
+        assert held.get(JobRow, first, with_for_update=True)
+        with ThreadPoolExecutor(1) as pool:
+            job = pool.submit(queue.claim, store, "w", ["count"]).result(timeout=60)
+            assert job is not None
+            assert job.id == second
+            assert pool.submit(queue.claim, store, "w", ["count"]).result(timeout=60) is None
+    job = queue.claim(store, "w", ["count"])
+    assert job is not None
+    assert job.id == first
+
+
+@pytest.mark.parametrize("ahead", [-60, 60])
+def test_a_machine_whose_clock_is_wrong_revives_no_living_job_and_loses_none(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    store = Store(tmp_path, database)
+    id = queue.enqueue(store, "p", "count", {})
+
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(seconds=ahead)
+
+    with monkeypatch.context() as there:
+        there.setattr("assay.store.tables.base.datetime", Wrong)
+        job = queue.claim(store, "w", ["count"])
+        assert job is not None
+    assert recovery.revive(store) == []
+    with monkeypatch.context() as there:
+        there.setattr("assay.store.tables.base.datetime", Wrong)
+        queue.beat(store, job)
+        assert recovery.revive(store) == []
+    # To less than a second: nobody has to be silent for longer than is said.
+    assert recovery.revive(store, timedelta(seconds=30)) == []
+    time.sleep(0.3)
+    assert recovery.revive(store, timedelta(seconds=0.2)) == [id]
 
 
 def test_the_longest_waiting_of_the_known_kinds_comes_first(tmp_path: Path) -> None:

@@ -16,23 +16,49 @@ from assay.jobs.service import WorkerSupervisor, dead_workers, recover, worker_n
 from assay.store.store import Store
 
 
-def test_the_living_are_told_from_the_dead() -> None:
-    host, process, started = worker_name().rsplit(":", 2)
+def renamed(**parts: object) -> str:
+    """This process's name with some parts replaced."""
+    named = dict(zip(("host", "process", "started", "place", "random"), NAME, strict=True))
+    return ":".join(str(part) for part in {**named, **parts}.values())
+
+
+NAME = worker_name().split(":")
+
+
+def test_the_living_are_told_from_the_dead_and_from_those_that_nothing_is_known_of() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    gone, other = f"{host}:{ended.pid}:{started}", f"{host}:{process}:1"
-    elsewhere, odd = f"not-{host}:{ended.pid}:{started}", "w"
-    assert dead_workers({worker_name(), gone, other, elsewhere, odd}) in (
-        [gone, other],
-        [other, gone],
+    dead = {renamed(process=ended.pid), renamed(started=1)}
+    # A container has a namespace of its own, another machine another kernel.
+    unknown = {
+        renamed(process=ended.pid, place="0" * 12),
+        renamed(process=ended.pid, place="unknown"),
+        f"{NAME[0]}:{ended.pid}:1",  # of an older version
+        "w",
+    }
+    assert set(dead_workers({worker_name(), *dead, *unknown})) == dead
+
+
+def test_two_containers_of_one_host_name_and_equal_process_numbers_have_two_names() -> None:
+    """In namespaces of their own, where the system lets us make any."""
+    code = (
+        "import os; from assay.jobs.identity import worker_name; print(os.getpid(), worker_name())"
     )
+    apart = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code]
+    told = [subprocess.run(apart, capture_output=True, text=True) for _ in range(2)]
+    if any(one.returncode for one in told):
+        pytest.skip(f"no namespaces here: {told[0].stderr.strip()}")
+    (first, name), (second, other) = (one.stdout.split() for one in told)
+    assert (first, second) == ("1", "1")
+    assert name != other
+    # Process 1 is there in each, and in neither is it the other's; from outside nothing is known.
+    assert dead_workers({name, other}) == []
 
 
 def test_a_worker_that_starts_takes_over_from_the_dead(tmp_path: Path) -> None:
     store = Store(tmp_path)
     id = queue.enqueue(store, "p", CHECK, {})
-    host = worker_name().rsplit(":", 2)[0]
-    assert queue.claim(store, f"{host}:{2**22 + 1}:1", [CHECK])
+    assert queue.claim(store, renamed(process=2**22 + 1), [CHECK])
     left = tmp_path / "work" / "ftjob-over"
     left.mkdir(parents=True)
     recover(store)

@@ -181,13 +181,13 @@ def test_a_split_replaced_while_it_is_read_is_read_again(
 
 def test_another_database_is_told_where_to_go(state: Store, tmp_path: Path) -> None:
     class Elsewhere:
-        folder = state.folder
+        folder, schema, address = state.folder, "assay_pets", "postgresql://db/assay"
 
         class engine:  # noqa: N801
             class dialect:  # noqa: N801
                 name = "postgresql"
 
-    with pytest.raises(BackupError, match="pg_dump"):
+    with pytest.raises(BackupError, match="pg_dump --schema=assay_pets"):
         backup(Elsewhere(), tmp_path / "a.tar")  # type: ignore[arg-type]
     assert not (tmp_path / "a.tar").exists()
 
@@ -213,6 +213,7 @@ EVIL: dict[str, Callable[[], tuple[tarfile.TarInfo, bytes]]] = {
     "empty part": lambda: _plain("blobs//x"),
     "log of the database": lambda: _plain("assay.db-wal"),
     "cache": lambda: _plain("cache/vectors/x.npy"),
+    "another database": lambda: _plain("database.json", b'{"folder": "x", "database": null}'),
     "symbolic link": lambda: _special("blobs/x", tarfile.SYMTYPE, "/etc/passwd"),
     "hard link": lambda: _special("blobs/x", tarfile.LNKTYPE, "assay.db"),
     "folder": lambda: _special("blobs/x", tarfile.DIRTYPE),

@@ -48,9 +48,17 @@ def restore(
     Sessions and sign-in links end. API keys, people and consents are restored as they were at the
     time of the backup, including those revoked or removed since; they are listed for confirmation.
     """
+    from assay.project.state import database_of
     from assay.store.audit import audit
     from assay.store.backup import restore as read
 
+    if database_of(folder) is not None:
+        raise UsageError(
+            "the state of this folder is in PostgreSQL, into which an archive is not restored.",
+            where=str(folder),
+            fix="Restore a dump with psql. To restore the archive, into SQLite, take the database "
+            "out of the settings (state.database in assay.yaml, ASSAY_DATABASE).",
+        )
     told: dict[str, Any] = {}
 
     def agree(access: RestoredAccess) -> None:

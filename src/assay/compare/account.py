@@ -148,7 +148,8 @@ def build_result(
         environment=environment(),
         # What is sent along to providers may be a secret.
         config=config.model_dump(
-            mode="json", exclude={"providers": {"__all__": {"headers", "query", "proxy"}}}
+            mode="json",
+            exclude={"providers": {"__all__": {"headers", "query", "proxy"}}, "state": True},
         ),
         warnings=[*warnings, *decision.warnings],
     )

@@ -28,7 +28,7 @@ from assay.evaluate.stats import opening_alpha
 from assay.example import Example, Message, read_examples
 from assay.generate.recorded import input_sha256
 from assay.store import audit
-from assay.store.files import one_at_a_time, sha256_file
+from assay.store.files import sha256_file
 from assay.store.store import Store
 from assay.store.tables import ComparisonRow, OpeningRow
 
@@ -82,7 +82,7 @@ def open_holdout(
     with store.session() as session:
         if session.get(ComparisonRow, comparison) is None:
             raise HoldoutError("a holdout can be opened only for a comparison with a written plan.")
-    with one_at_a_time(store.folder / LOCK, lambda: None):  # nobody divides anew at this moment
+    with store.lock(LOCK):  # nobody divides anew at this moment
         path = _locked(split, holdout)
         _log(store, holdout, comparison, reason, alpha)
         examples = list(read_examples(path))
@@ -150,7 +150,7 @@ def holdout_inputs(
     Raises:
         HoldoutError: the file is missing, or it is not the one locked.
     """
-    with one_at_a_time(store.folder / LOCK, lambda: None):  # nobody divides anew at this moment
+    with store.lock(LOCK):  # nobody divides anew at this moment
         path = _locked(split, holdout)
         told = {"holdout": holdout, "origin": origin}
         audit.audit(store, project, who, "holdout.record", model, told)

@@ -7,6 +7,7 @@ names.py      settings that name files, models and variables
 routes.py     cascade, router, rules
 providers.py  models elsewhere
 hosts.py      which hosts are this machine
+state.py      the database
 project.py    the whole, and reading it
 yaml_text.py  YAML that people edit: problems at their line, changes that keep comments
 """
@@ -51,6 +52,7 @@ from assay.config.providers import (
     split_reference,
 )
 from assay.config.routes import RouteConditions, RouteRule, RouteSection
+from assay.config.state import State
 from assay.config.strict import Strict
 from assay.config.training import Auto, FineTune, FineTuneSection, TrainingSettings
 
@@ -80,6 +82,7 @@ __all__ = [
     "RouteSection",
     "SearchMode",
     "Split",
+    "State",
     "Strict",
     "TaskKind",
     "TokenPrice",

@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field
 
+SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+"""A name of a project or a provider."""
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """A variable of the environment, where a text is filled with its value."""
 

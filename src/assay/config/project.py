@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,9 +10,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from assay.config import yaml_text
 from assay.config.candidates import Classifier, FewShot, Generate, KnowledgeSection, PromptSearch
 from assay.config.examples import Data, GraderSpec, TaskKind, Unlabelled
-from assay.config.names import ModelName
+from assay.config.names import SLUG, ModelName
 from assay.config.providers import Provider, RemoteModel, Vllm, is_remote
 from assay.config.routes import RouteSection
+from assay.config.state import State
 from assay.config.strict import Strict
 from assay.config.training import FineTuneSection
 from assay.config.yaml_text import UNREADABLE, Problem, locate, sentence, unreadable
@@ -127,11 +127,12 @@ class Config(Strict):
         None, description="The model of the candidate `remote`: remote:PROVIDER/MODEL."
     )
     costs: Costs = Field(Costs(), description="Prices and hours for the cost to own.")
+    state: State = Field(State(), description="Where the state is kept; SQLite unless set.")
 
     @field_validator("name")
     @classmethod
     def _name_is_a_slug(cls, value: str) -> str:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", value):
+        if not SLUG.fullmatch(value):
             raise ValueError("use lowercase letters, digits and hyphens, at most 63 characters")
         return value
 
@@ -139,7 +140,7 @@ class Config(Strict):
     @classmethod
     def _names_are_slugs(cls, value: dict[str, Provider]) -> dict[str, Provider]:
         for name in value:
-            if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
+            if not SLUG.fullmatch(name):
                 raise ValueError(
                     f"{name!r}: use lowercase letters, digits and hyphens, at most 63 characters"
                 )

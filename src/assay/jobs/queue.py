@@ -6,8 +6,9 @@
     finish(store, job, result={"version": "..."})     # or hand_on(store, job, "release")
 
 A job is `queued`, `running`, `paused`, or over: `succeeded`, `failed`, `cancelled`. A worker proves
-that it lives by its beats. The job of a dead one is queued again (`recovery.py`) and goes on from
-its checkpoint; the dead one, should it wake, finds that the job is no longer its own.
+that it lives by its beats, which are timed by the database's clock, for those of machines differ.
+The job of a dead one is queued again (`recovery.py`) and goes on from its checkpoint; the dead one,
+should it wake, finds that the job is no longer its own.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from sqlalchemy.orm import Session
 from assay.errors import AssayError, NotFoundError, StateError, Step
 from assay.store.store import Store
 from assay.store.tables import JobEventRow, JobRow, Table, now
+from assay.store.tables.clock import database_time
 
 OVER = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -106,37 +108,38 @@ def enqueue(
 def claim(store: Store, worker: str, kinds: Collection[str]) -> Job | None:
     """Take the job that has waited longest; None when nothing waits.
 
-    SQLite knows no SKIP LOCKED, so the statement names the job and asks again that it be queued:
-    of several workers that have seen the same one, the first gets it and the others look again.
+    One statement: of several workers that look at the same moment, SQLite lets one write after the
+    other, and PostgreSQL lets each skip the rows that others are taking.
     """
-    while True:
-        with store.session() as session:
-            first = session.scalar(
-                select(JobRow.id)
-                .where(JobRow.status == "queued", JobRow.kind.in_(kinds))
-                .order_by(JobRow.created, JobRow.id)
-                .limit(1)
-            )
-        if first is None:
-            return None
-        taken = (
-            update(JobRow)
-            .where(JobRow.id == first, JobRow.status == "queued")
-            .values(
-                status="running",
-                worker=worker,
-                beat=now(),
-                wish=None,
-                attempts=JobRow.attempts + 1,
-                started=func.coalesce(JobRow.started, now()),
-            )
-            .returning(JobRow)
+    if not kinds or not is_waiting(store, kinds):  # on SQLite a statement that writes holds others
+        return None
+    first = (
+        select(JobRow.id)
+        .where(JobRow.status == "queued", JobRow.kind.in_(kinds))
+        .order_by(JobRow.created, JobRow.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    taken = (
+        update(JobRow)
+        .where(JobRow.id == first, JobRow.status == "queued")
+        .values(
+            status="running",
+            worker=worker,
+            beat=database_time(),
+            wish=None,
+            attempts=JobRow.attempts + 1,
+            started=func.coalesce(JobRow.started, now()),
         )
-        with store.session() as session:
-            row = session.scalar(taken)
-            if row is not None:
-                add_event(session, row.id, "Started." if row.attempts == 1 else "Taken up again.")
-                return row.convert(Job)
+        .returning(JobRow)
+    )
+    with store.session() as session:
+        row = session.scalar(taken)
+        if row is None:
+            return None
+        add_event(session, row.id, "Started." if row.attempts == 1 else "Taken up again.")
+        return row.convert(Job)
 
 
 def beat(store: Store, job: Job, progress: dict[str, Any] | None = None) -> str | None:
@@ -148,7 +151,7 @@ def beat(store: Store, job: Job, progress: dict[str, Any] | None = None) -> str 
     Raises:
         JobLostError: the job is no longer this worker's.
     """
-    values: dict[str, Any] = {"beat": now()}
+    values: dict[str, Any] = {"beat": database_time()}
     if progress is not None:
         values["progress"] = progress
     mine = _mine(job).values(**values).returning(JobRow.wish, JobRow.id)
@@ -168,7 +171,7 @@ def as_owner(store: Store, job: Job) -> Iterator[Session]:
         JobLostError: it is another's by now; nothing is kept.
     """
     with store.session() as session:
-        if not _changed(session.execute(_mine(job).values(beat=now()))):
+        if not _changed(session.execute(_mine(job).values(beat=database_time()))):
             raise JobLostError(f"job {job.id} was given to another worker.")
         yield session
 

@@ -10,9 +10,10 @@ from sqlalchemy import or_, select, update
 from assay.jobs.queue import add_event
 from assay.store.store import Store
 from assay.store.tables import JobRow, now
+from assay.store.tables.clock import database_time
 
 SILENCE = timedelta(seconds=30)
-"""A worker that was not heard of for so long is taken for dead."""
+"""A worker that was not heard of for so long, by the database's clock, is taken for dead."""
 MOST_ATTEMPTS = 5
 """A job that has cost so many workers their life is not given to one more."""
 
@@ -36,7 +37,8 @@ def revive(
     Returns:
         ids of the jobs that can be claimed now.
     """
-    gone = or_(JobRow.beat < now() - silence, JobRow.worker.in_(dead_workers))
+    last = database_time(-silence.total_seconds())
+    gone = or_(JobRow.beat < last, JobRow.worker.in_(dead_workers))
     dead = JobRow.status == "running", gone
     with store.session() as session:
         for wish, status, ended in (("cancel", "cancelled", now()), ("pause", "paused", None)):

@@ -13,7 +13,6 @@ import logging
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,11 +23,10 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-import psutil
-
 from assay.interpreter import python
 from assay.jobs import fine_tuning, indexing, pulling, recovery
 from assay.jobs.fine_tuning import CHECK, TRAIN
+from assay.jobs.identity import dead_workers, worker_name
 from assay.jobs.indexing import INDEX
 from assay.jobs.pulling import PULL
 from assay.jobs.worker import Handler, JobResult, NextJob, Work, Worker
@@ -44,7 +42,6 @@ REST_SECONDS = 60.0
 STOP_SECONDS = 20.0
 """A worker that has not put its job back by then is killed; the job is put back all the same."""
 TIDY_SECONDS = 600.0
-_CLOCK_SECONDS = 5.0  # a process's start is told by a clock that may be set
 QUICK = (CHECK, INDEX, PULL)
 """Kinds of jobs that take seconds, or wait for others; a process of its own does them beside long
 ones."""
@@ -125,29 +122,6 @@ _HANDLERS: dict[str, Handler] = {
 }
 KINDS = tuple(_HANDLERS)
 """Of jobs that a worker can do."""
-
-
-def worker_name() -> str:
-    """Host, process and when it started: no later process has the same name."""
-    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.0f}"
-
-
-def dead_workers(names: set[str]) -> list[str]:
-    """Those of this host whose process is no more."""
-    dead = []
-    for name in names:
-        host, _, rest = name.rpartition(":")[0].rpartition(":")
-        if host == socket.gethostname() and rest.isdecimal() and not _lives(name, int(rest)):
-            dead.append(name)
-    return dead
-
-
-def _lives(name: str, process: int) -> bool:
-    try:
-        started = psutil.Process(process).create_time()
-    except psutil.Error:
-        return False
-    return abs(float(name.rpartition(":")[2]) - started) < _CLOCK_SECONDS
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> None:

@@ -19,6 +19,7 @@ from assay.errors import AssayError
 from assay.jobs import queue, recovery, service
 from assay.jobs.worker import IDLE_SECONDS, REVIVE_SECONDS
 from assay.log_lines import printable
+from assay.store.database import open_again
 from assay.store.store import Store
 
 
@@ -43,7 +44,7 @@ def wait(store: Store, kinds: Collection[str]) -> bool:
 def main(state: Path, kinds: Collection[str]) -> None:
     """Wait, and work then; a database that is out of reach ends it with a sentence."""
     try:
-        is_there = wait(Store(state), kinds)
+        is_there = wait(open_again(state), kinds)
     except AssayError as error:
         sys.exit(f"assay: {printable(str(error))}")
     if is_there:

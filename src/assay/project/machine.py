@@ -160,12 +160,11 @@ def _state_of(folder: Path | None) -> _State:
     try:
         workspace = Workspace(folder)
         workspace.store.setting("")  # of no name: only to be answered
-        url = workspace.store.engine.url.render_as_string(hide_password=True)
         rows = list_providers(workspace.providers)
     except AssayError as error:
         return _State(problems=(f"The project in {folder} cannot be used: {error}",))
     found = {row["name"]: _describe(row, workspace.providers[row["name"]]) for row in rows}
-    return _State(f"{url} answers", found)
+    return _State(f"{workspace.store.address} answers", found)
 
 
 def _describe(row: dict[str, Any], provider: Provider) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,9 +40,10 @@ from assay.progress import DEFAULT, SILENT, Progress
 from assay.project.estimate import Estimate, Pace, curve_seconds, estimate, sizes_of
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable, drafted_note
+from assay.project.state import open_state
 from assay.project.unlabelled import read_unlabelled
 from assay.project.versions import describe_removed, find_uses_of
-from assay.store.files import one_at_a_time, recover_folder
+from assay.store.files import recover_folder
 from assay.store.store import Store, owner_of
 from assay.train.trials import TRIALS
 
@@ -88,13 +89,16 @@ class Project:
 
     Args:
         text: taken for assay.yaml; None: the file's own.
+        state: opens it; None: as the settings say.
 
     Raises:
         ConfigError: assay.yaml is missing or cannot be used.
     """
 
-    def __init__(self, root: Path, text: str | None = None) -> None:
-        self.root = root
+    def __init__(
+        self, root: Path, text: str | None = None, state: Callable[[], Store] | None = None
+    ) -> None:
+        self.root, self._state = root, state
         path = root / CONFIG_FILE
         self.text = config_text(path) if text is None else text
         self.config: Config = read_config(self.text, str(path))
@@ -103,8 +107,8 @@ class Project:
 
     @cached_property
     def store(self) -> Store:
-        """The project's state, in `.assay/`."""
-        store = Store(self.root / STATE_FOLDER)
+        """The project's state, see `assay.project.state`."""
+        store = self._state() if self._state else open_state(self.root, self.text)
         keep(store, self.text)
         return store
 
@@ -161,7 +165,7 @@ class Project:
     def _dividing(self, progress: Progress) -> Iterator[None]:
         """One at a time, of all threads and processes; what one that died has left is mended."""
         said = "Another process is splitting the examples; waiting for it to end."
-        with one_at_a_time(self.store.folder / LOCK, lambda: progress.say(said)), _DIVIDING:
+        with self.store.lock(LOCK, lambda: progress.say(said)), _DIVIDING:
             recover_folder(self.split_folder)
             remove_left_holdouts(self.split_folder)
             yield
@@ -380,19 +384,10 @@ class Project:
     def _bench(self, progress: Progress, trust_code: bool) -> Bench:
         from assay.agent.engines import BatchEngines
 
-        return Bench(
-            self.config,
-            self.root,
-            self.store,
-            BatchEngines(
-                self.store,
-                dtype=self.config.generate.dtype,
-                providers=self.providers,
-                owner=self.owner,
-            ),
-            progress,
-            trust_code,
+        engines = BatchEngines(
+            self.store, dtype=self.config.generate.dtype, providers=self.providers, owner=self.owner
         )
+        return Bench(self.config, self.root, self.store, engines, progress, trust_code)
 
 
 def open(path: str | Path) -> Project:

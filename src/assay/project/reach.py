@@ -82,11 +82,12 @@ def of_provider(workspace: Workspace, name: str, provider: Provider) -> Iterator
 
 
 def _of_project(config: Config | None) -> Iterator[Name]:
-    """Names that are looked up here; those that go to an address are `_transfers`."""
+    """Names that are looked up here; those that go to an address are `_transfers`, and those of
+    the database are not written over the web at all."""
     if config is None:
         return
     for name in names_in(config):
-        if not name.setting.startswith(("providers.", "vllm.")):
+        if not name.setting.startswith(("providers.", "vllm.", "state.")):
             yield name
     for number, spec in enumerate(config.graders):
         yield from _of_grader(spec, f"graders.{number}.settings")

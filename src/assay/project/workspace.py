@@ -30,6 +30,7 @@ from assay.models.embed import Embedder
 from assay.models.tuned_encoder import open_embedder
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
+from assay.project.state import open_state
 from assay.project.versions import find_uses_of
 from assay.release import traces
 from assay.store.store import Store, owner_of
@@ -126,7 +127,7 @@ class Workspace:
             stamp = self._stamp()
             if stamp is not None and stamp not in self._opened:
                 try:
-                    opened = Project(self.root, self._text)
+                    opened = Project(self.root, self._text, lambda: self.store)
                 except AssayError:
                     if not self._opened:
                         raise
@@ -157,8 +158,8 @@ class Workspace:
 
     @cached_property
     def store(self) -> Store:
-        """State of the folder, in `.assay/`; made at first use."""
-        return Store(self.root / STATE_FOLDER)
+        """State of the folder, see `assay.project.state`; made at first use."""
+        return open_state(self.root, self._text)
 
     @cached_property
     def quota(self) -> Quota:

@@ -33,13 +33,14 @@ from typing import IO, Any
 
 from assay import json_reader
 from assay.errors import AssayError, UsageError
+from assay.store.database import KEPT
 from assay.store.files import new_folder, one_at_a_time, recover_folder
 from assay.store.restored_access import RestoredAccess, end_sessions
 from assay.store.store import Store
 
 MANIFEST = "manifest.json"
 DATABASE = "assay.db"
-LEFT_OUT = frozenset({"cache", "exports", "work"})
+LEFT_OUT = frozenset({"cache", "exports", "work", KEPT})
 FORMAT = 1
 MOST_FILES = 2_000_000
 MOST_MANIFEST = 512 * 2**20
@@ -76,9 +77,11 @@ def backup(store: Store, to: Path) -> Backup:
             changes too fast.
     """
     if store.engine.dialect.name != "sqlite":
+        schema = f" --schema={store.schema}" if store.schema else ""
         raise BackupError(
             f"the database is {store.engine.dialect.name}, which `assay backup` does not cover.",
-            fix=f"Use pg_dump for the database, then copy the folder {store.folder}.",
+            where=store.address,
+            fix=f"Use pg_dump{schema} for the database, then copy the folder {store.folder}.",
         )
     if to.exists():
         raise UsageError(f"{to} already exists.", fix="Choose another name.")

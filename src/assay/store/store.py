@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make_url, select, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    ExceptionContext,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import (
     DatabaseError,
     IntegrityError,
@@ -17,13 +29,15 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 from sqlalchemy.orm import Session
+from sqlalchemy.schema import CreateSchema
 
 from assay.errors import AssayError, StoreError
-from assay.store.files import is_full, write_atomic
+from assay.store.files import is_full, one_at_a_time, write_atomic
 from assay.store.tables import SettingRow
 
 CONNECT_S = 10
 """Most that a connection to a database server may take to come about."""
+_LIMITS = ("idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout")
 HEAD = "0014"
 """The newest migration; a store at it is opened without loading Alembic."""
 
@@ -31,22 +45,37 @@ HEAD = "0014"
 class Store:
     """The state of one project.
 
+    Attributes:
+        schema: of a PostgreSQL database, that holds the tables; None: the connection's own.
+
     Args:
         folder: usually `.assay/` of the project; made when missing, for its owner alone: there are
             uploads, traces and holdouts in it. Who opens it to a group keeps it open.
         url: SQLAlchemy URL of the database; None is SQLite in `folder`.
+        schema: made when missing.
+        password: that is not in the URL.
 
     Raises:
         AssayError: the database is damaged, newer than this version of Assay, or out of reach.
     """
 
-    def __init__(self, folder: Path, url: str | None = None) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        url: str | URL | None = None,
+        *,
+        schema: str | None = None,
+        password: str | None = None,
+    ) -> None:
+        self.folder, self.schema = folder, schema
+        # Threads that wait for a lock wait here first: they hold no connections meanwhile, which
+        # its holder needs.
+        self._mine: dict[str, Lock] = {}
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         # Not as a text: in a path `?` and `%` are letters like others.
         here = URL.create("sqlite", database=str(folder / "assay.db"))
-        self.engine = _engine(url or here)
+        self.engine = _engine(url or here, schema, password)
         try:
             self._migrate()
         except (DatabaseError, StoreError) as error:
@@ -72,20 +101,69 @@ class Store:
                     # Python's driver begins a transaction before rows are changed, not before
                     # tables are: a process that died half-way would leave half of the tables.
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
+                else:  # one at a time
+                    connection.execute(select(func.pg_advisory_xact_lock(self._key("migrate"))))
+                    _make_schema(connection, self.schema)
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except CommandError:
             raise AssayError(
                 "the database was written by a newer version of Assay.",
-                where=self.engine.url.render_as_string(hide_password=True),
+                where=self.address,
                 fix="Upgrade Assay.",
             ) from None
+
+    @property
+    def address(self) -> str:
+        """Where the database is, for people: without a password."""
+        found = _address(self.engine)
+        return found if self.schema is None else f"{found}, schema {self.schema}"
 
     @contextmanager
     def session(self) -> Iterator[Session]:
         """One transaction: committed when the block ends, rolled back when it raises."""
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    @contextmanager
+    def lock(self, name: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold a lock of all that use this state, on whichever machine.
+
+        On SQLite it is the file `name`. On PostgreSQL it is an advisory lock of a transaction,
+        which ends with its holder's connection.
+
+        Args:
+            waiting: called once where somebody else has it: says so.
+
+        Raises:
+            StoreError: the database was away in the meantime; somebody else may have had the lock.
+        """
+        if self.engine.dialect.name == "sqlite":
+            with one_at_a_time(self.folder / name, waiting):
+                yield
+            return
+        mine = self._mine.setdefault(name, Lock())
+        waited = not mine.acquire(blocking=False)
+        if waited:
+            waiting()
+            mine.acquire()
+        key = self._key(name)
+        try:
+            with self.engine.begin() as connection:
+                # It is idle while the block is busy, and waits for long, as a server may forbid.
+                connection.execute(select(*(func.set_config(name, "0", True) for name in _LIMITS)))
+                if not connection.scalar(select(func.pg_try_advisory_xact_lock(key))):
+                    if not waited:
+                        waiting()
+                    connection.execute(select(func.pg_advisory_xact_lock(key)))
+                yield
+        finally:
+            mine.release()
+
+    def _key(self, name: str) -> int:
+        """What an advisory lock of this schema is known by; locks are of a whole database."""
+        named = f"assay {self.schema or ''} {name}".encode()
+        return int.from_bytes(hashlib.sha256(named).digest()[:8], signed=True)
 
     def put(self, data: bytes) -> str:
         """Keep bytes by their content; returns their sha256 (hex)."""
@@ -140,15 +218,25 @@ class Store:
                     raise
 
 
-def _engine(url: str | URL) -> Engine:
+def _engine(url: str | URL, schema: str | None = None, password: str | None = None) -> Engine:
     url = make_url(url)
     settings: dict[str, Any] = {}
     if url.get_backend_name() == "postgresql":
+        if url.drivername == "postgresql":
+            url = url.set(drivername="postgresql+psycopg")
         # A server that was started again has closed what the pool holds.
         settings["pool_pre_ping"] = True
+        arguments: dict[str, Any] = {} if password is None else {"password": password}
         if "connect_timeout" not in url.query:
-            settings["connect_args"] = {"connect_timeout": CONNECT_S}
-    engine = create_engine(url, **settings)
+            arguments["connect_timeout"] = CONNECT_S
+        settings["connect_args"] = arguments
+    try:
+        engine = create_engine(url, **settings)
+    except ImportError as error:
+        raise StoreError(
+            f"PostgreSQL needs psycopg, which cannot be imported ({error}).",
+            fix="pip install 'assay[postgres]'",
+        ) from None
 
     @event.listens_for(engine, "handle_error")
     def _as_sentence(context: ExceptionContext) -> None:
@@ -159,6 +247,14 @@ def _engine(url: str | URL) -> Engine:
         of_the_place = isinstance(error, (OperationalError, InterfaceError, InternalError))
         if of_the_place or type(error) is DatabaseError:  # which SQLite says of a broken file
             raise _unusable(engine, context.original_exception) from None
+
+    if schema is not None:
+
+        @event.listens_for(engine, "connect", insert=True)
+        def _search_path(connection: Any, _: Any) -> None:
+            connection.autocommit = True
+            connection.execute("SELECT set_config('search_path', %s, false)", (schema,))
+            connection.autocommit = False
 
     if engine.dialect.name == "sqlite":
 
@@ -182,13 +278,31 @@ def _unusable(engine: Engine, reason: BaseException | None) -> StoreError:
         fix = "The disk is full: free some space and try again."
     elif "is locked" in words:
         fix = "Another process is writing to it; try again in a moment."
+    elif "password" in words:
+        fix = "Name the variable that holds it (state.password_env), or use PGPASSWORD."
+    elif engine.dialect.name == "postgresql" and "does not exist" in words:
+        fix = "Create it (createdb, createuser)."
+    elif "permission denied" in words:
+        fix = "Let the database's owner give that right, or create the schema for this user."
     elif engine.dialect.name == "sqlite":
         fix = "Restore it from a backup, or move the file away to start with an empty one."
     return StoreError(
         f"the database cannot be used: {words.rstrip('.')}.",
-        where=engine.url.render_as_string(hide_password=True),
+        where=_address(engine),
         fix=fix,
     )
+
+
+def _address(engine: Engine) -> str:
+    url = engine.url.set(drivername=engine.dialect.name)
+    return url.render_as_string(hide_password=True)
+
+
+def _make_schema(connection: Connection, schema: str | None) -> None:
+    """If it is not there; only then the right to make one is needed."""
+    known = text("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = :name")
+    if schema is not None and connection.scalar(known, {"name": schema}) is None:
+        connection.execute(CreateSchema(schema))
 
 
 def _revision(engine: Engine) -> str | None:
@@ -204,6 +318,24 @@ def _revision_or_none(engine: Engine) -> str | None:
         return _revision(engine)
     except (DatabaseError, StoreError):
         return None
+
+
+def stored_setting(url: str, schema: str, password: str | None, name: str) -> str | None:
+    """A setting of a schema whose tables may not be there; nothing is made.
+
+    Raises:
+        StoreError: the database is out of reach.
+    """
+    engine = _engine(url, schema, password)
+    try:
+        with engine.connect() as connection:
+            if not engine.dialect.has_table(connection, SettingRow.__tablename__):
+                return None
+            query = select(SettingRow.value).where(SettingRow.name == name)
+            found: str | None = connection.scalar(query)
+            return found
+    finally:
+        engine.dispose()
 
 
 OWNER = "owner"

@@ -18,7 +18,6 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from filelock import FileLock
 from sqlalchemy import select
 
 from assay.candidates.registry import specs
@@ -26,6 +25,7 @@ from assay.config import (
     CONFIG_FILE,
     Config,
     GraderSpec,
+    State,
     config_schema,
     config_text,
     parsed_config,
@@ -154,7 +154,7 @@ def save(
     """
     if found := validate(workspace, text, admin=admin).problems:
         raise InvalidSettingsError(list(found))
-    with FileLock(workspace.store.folder / "settings.lock"):
+    with workspace.store.lock("settings.lock"):
         before = _text(workspace)
         digest = text_hash(before)
         if digest != based_on:
@@ -309,6 +309,10 @@ def _refused(
         for section in ADMINS
         if not admin and any(path.split(".")[0] == section for path in changed)
     ]
+    if after.state != (before.state if before is not None else State()):
+        # Who names the database names the people and the keys in it.
+        why = "this can only be set in the file itself, not over the web."
+        problems.append(problem_at(text, "state", why))
     found = reach.of_config(workspace, before, after)
     return problems + [problem_at(text, setting, why) for setting, why in found]
 

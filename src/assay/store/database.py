@@ -1,0 +1,241 @@
+"""The PostgreSQL database that a folder's state is in, and that it is that folder's and no other's.
+
+    store = open_store(folder, Database("postgresql://assay@db/assay", "assay_support"))
+    store = open_again(folder)          # wherever the folder's state was last time
+
+A folder and its schema hold the same random name: rows point at files of that folder, so rows of
+one folder beside the files of another would be worth nothing. The folder has it in `database.json`,
+with the database that it was last opened in; so state is never begun anew because a setting was
+changed or lost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from sqlalchemy import URL, make_url, select
+
+from assay import json_reader
+from assay.errors import StateError
+from assay.store.files import one_at_a_time, write_atomic
+from assay.store.store import OWNER, Store, stored_setting
+from assay.store.tables import SettingRow, Table
+
+KEPT = "database.json"
+_LOCK = "database.lock"
+_FOLDER = "folder"
+"""The setting of a store with the random name of its folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A PostgreSQL database.
+
+    Attributes:
+        url: without a password.
+        schema: that holds the tables; None: the one of last time, else the folder's own.
+        password_env: variable with the password, or with a URL that holds it.
+    """
+
+    url: str
+    schema: str | None = None
+    password_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What `database.json` says; `database` is None until it was opened once."""
+
+    folder: str
+    database: Database | None
+
+
+def in_variable(variable: str, value: str) -> Database:
+    """The database whose URL, with its password, is the value of a variable."""
+    url = make_url(value)
+    # `set(password=None)` leaves it as it is.
+    plain = URL.create(
+        url.drivername, url.username, None, url.host, url.port, url.database, url.query
+    )
+    without = plain.render_as_string(hide_password=False)
+    return Database(without, password_env=None if url.password is None else variable)
+
+
+def open_store(folder: Path, database: Database | None, schema: str | None = None) -> Store:
+    """The state of a folder, in the database that its settings name.
+
+    Args:
+        folder: `.assay/` of it.
+        database: None: SQLite in the folder.
+        schema: for state that is begun; None: one named after the folder's random name.
+
+    Raises:
+        StateError: the folder has state in another database, or the database that of another
+            folder.
+        StoreError: the database is out of reach.
+    """
+    if database is None:
+        before = _kept(folder)
+        if before is not None and before.database is not None:
+            raise StateError(
+                f"the state of this folder is in {_named(before.database)}, and no setting names "
+                "it any more.",
+                where=str(folder),
+                fix="Name it in assay.yaml (state.database) or in ASSAY_DATABASE. To go on without "
+                f"that state, in SQLite, delete {folder / KEPT}.",
+            )
+        return Store(folder)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = _kept(folder)
+    if kept is None or kept.database is None or _same(database, kept.database) != kept.database:
+        with one_at_a_time(folder / _LOCK, lambda: None):
+            kept = _begin(folder, database, schema)
+    else:
+        _check(folder, kept.database, kept)
+    assert kept.database is not None
+    return _opened(folder, kept.database)
+
+
+def open_again(folder: Path) -> Store:
+    """The state of a folder where it was opened last.
+
+    Raises:
+        StoreError: the database is out of reach.
+    """
+    kept = _kept(folder)
+    return open_store(folder, None if kept is None else kept.database)
+
+
+def is_elsewhere(folder: Path) -> bool:
+    """Whether the state of a folder was in a PostgreSQL database when it was last opened."""
+    kept = _kept(folder)
+    return kept is not None and kept.database is not None
+
+
+def _same(database: Database, before: Database) -> Database:
+    """With the schema of before, unless another one is named."""
+    return replace(database, schema=database.schema or before.schema)
+
+
+def _begin(folder: Path, database: Database, schema: str | None) -> _Kept:
+    """Let a folder be known to a database that it has not been in, or was moved to."""
+    kept = _kept(folder)
+    if kept is None or kept.database is None:
+        _check_sqlite(folder, database)
+    if kept is None:
+        kept = _Kept(secrets.token_hex(16), None)
+        _keep(folder, kept)  # first: whoever dies from here on can begin again
+    if kept.database is not None:
+        database = _same(database, kept.database)
+    elif database.schema is None:
+        database = replace(database, schema=schema or f"assay_folder_{kept.folder[:12]}")
+    if _check(folder, database, kept) is None:
+        store = _opened(folder, database)
+        try:
+            with store.lock("folder"):
+                if store.setting(_FOLDER) is None:
+                    # The same name, wherever the folder is mounted.
+                    store.set(OWNER, folder.resolve().parent.name)
+                    store.set(_FOLDER, kept.folder)
+        finally:
+            store.engine.dispose()
+        _check(folder, database, kept)  # of two folders the first has it
+    kept = _Kept(kept.folder, database)
+    _keep(folder, kept)
+    return kept
+
+
+def _check(folder: Path, database: Database, kept: _Kept) -> str | None:
+    """That a schema is this folder's own, whose name it has then, or nobody's (None).
+
+    Nothing is made there: a dump of the state may still be read into it.
+    """
+    assert database.schema is not None
+    found = stored_setting(database.url, database.schema, _password(database), _FOLDER)
+    if found is None and kept.database is not None:
+        raise StateError(
+            f"the state of this folder is in {_named(kept.database)}, and there is none in "
+            f"{_named(database)}.",
+            where=str(folder),
+            fix="Copy it there (pg_dump, psql), or name the database that has it. To begin empty, "
+            f"delete {folder / KEPT}.",
+        )
+    if found not in (None, kept.folder):
+        raise StateError(
+            "this schema has the state of another folder.",
+            where=_named(database),
+            fix="Choose another schema (state.schema_name in assay.yaml) or database. If it is the "
+            f"state of this folder, copy {KEPT} out of that folder's .assay here, with its files.",
+        )
+    return found
+
+
+def _opened(folder: Path, database: Database) -> Store:
+    return Store(folder, database.url, schema=database.schema, password=_password(database))
+
+
+def _password(database: Database) -> str | None:
+    if database.password_env is None:
+        return None
+    given = os.environ.get(database.password_env)
+    if not given:
+        raise StateError(
+            f"the variable {database.password_env} with the database's password is not set.",
+            where=_named(database),
+            fix="Set it for the server, its workers and every command.",
+        )
+    if given.startswith(("postgresql://", "postgresql+psycopg://")):
+        password = make_url(given).password
+        return None if password is None else str(password)
+    return given
+
+
+def _named(database: Database) -> str:
+    schema = "" if database.schema is None else f", schema {database.schema}"
+    return f"{database.url}{schema}"
+
+
+def _check_sqlite(folder: Path, database: Database) -> None:
+    """No rows are left behind unsaid."""
+    file = folder / "assay.db"
+    if not file.exists():
+        return
+    store = Store(folder)
+    try:
+        if not _has_rows(store):
+            return
+    finally:
+        store.engine.dispose()
+    raise StateError(
+        f"this folder has state in SQLite ({file.name}), which {_named(database)} has not.",
+        where=str(folder),
+        fix="Assay does not copy it there. To go on with it, take the database out of the settings "
+        "(state.database in assay.yaml, ASSAY_DATABASE). To begin empty in PostgreSQL, move it "
+        f"away: mv {file} {file}.old",
+    )
+
+
+def _has_rows(store: Store) -> bool:
+    with store.engine.connect() as connection:
+        return any(
+            connection.execute(select(table).limit(1)).first() is not None
+            for table in Table.metadata.sorted_tables
+            if table is not SettingRow.__table__  # the settings alone are no loss
+        )
+
+
+def _kept(folder: Path) -> _Kept | None:
+    try:
+        raw = json_reader.read((folder / KEPT).read_bytes())
+    except FileNotFoundError:
+        return None
+    found = raw.get("database")
+    return _Kept(raw["folder"], None if found is None else Database(**found))
+
+
+def _keep(folder: Path, kept: _Kept) -> None:
+    write_atomic(folder / KEPT, json.dumps(asdict(kept), indent=2) + "\n", private=True)

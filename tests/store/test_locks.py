@@ -1,0 +1,83 @@
+"""Locks of all that use one state: of one process at a time, and gone with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from assay.errors import StoreError
+from assay.store.store import Store
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from assay.store.store import Store
+with Store(Path(sys.argv[1]), sys.argv[2]).lock("x.lock"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_one_process_has_a_lock_and_who_waits_has_it_when_that_is_killed(
+    database: str, tmp_path: Path
+) -> None:
+    # On PostgreSQL each may see a folder of its own.
+    there = tmp_path / ("there" if database.startswith("postgresql") else "here")
+    store, waits = Store(tmp_path / "here", database), []
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(there), database], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+
+    def take() -> bool:
+        with store.lock("x.lock", lambda: waits.append(True)):
+            return True
+
+    with ThreadPoolExecutor(2) as pool:
+        taken = pool.submit(take)
+        while not waits:
+            assert not taken.done()
+            time.sleep(0.01)
+        with store.lock("y.lock", lambda: waits.append(False)):
+            pass
+        time.sleep(0.2)
+        assert not taken.done()
+        holder.kill()
+        assert taken.result(timeout=60)
+        holder.wait()
+        # Threads of one process, too; and it comes back from a block that raises.
+        with pytest.raises(ZeroDivisionError), store.lock("x.lock"):
+            _ = 1 // 0
+        with store.lock("x.lock"):
+            again = pool.submit(take)
+            while len(waits) < 2:
+                time.sleep(0.01)
+        assert again.result(timeout=60)
+    assert waits == [True, True]
+
+
+def test_locks_of_two_schemas_are_two(tmp_path: Path, empty_postgres: str) -> None:
+    first, second = (Store(tmp_path / name, empty_postgres, schema=name) for name in ("a", "b"))
+    waits: list[str] = []
+    with first.lock("x", lambda: waits.append("a")), second.lock("x", lambda: waits.append("b")):
+        assert waits == []
+
+
+def test_a_lock_that_the_server_has_taken_away_is_told(tmp_path: Path, empty_postgres: str) -> None:
+    store = Store(tmp_path, empty_postgres, schema="a")
+    with pytest.raises(StoreError), store.lock("x"), store.engine.begin() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            )
+        )
+    with store.lock("x"):
+        pass
