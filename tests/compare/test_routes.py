@@ -12,7 +12,8 @@ import pytest
 from assay.candidates import registry
 from assay.compare.report import charts, wording
 from assay.compare.report.html import render
-from assay.compare.result import Result, RoutedArm, Routing
+from assay.compare.result import Result
+from assay.compare.routing_section import RoutedArm, Routing
 from assay.evaluate.routing import curve, reached, worth
 from tests.small import small_project
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from assay.compare.data_section import DataSection
 from assay.compare.replacement_section import Replacement
+from assay.compare.routing_section import Routing
 from assay.compare.sensitivity import Sensitivity
 from assay.evaluate.documents import Abstention, Retrieval, Support
 from assay.evaluate.factorial import Factorial
@@ -19,7 +20,6 @@ from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.judging import JudgeAgreement
 from assay.evaluate.label_noise import SecondLook
 from assay.evaluate.prediction_powered import PredictionPowered
-from assay.evaluate.routing import RouteFigures, RoutingCurve, ScoreDifference
 
 Call = Literal["better", "worse", "equivalent", "cannot_tell"]
 Outcome = Literal["recommend", "none", "cannot_tell"]
@@ -143,45 +143,6 @@ class CandidateResult(ResultPart):
     support: Support | None = None
     abstention: Abstention | None = None
     warnings: list[str] = []
-
-
-class RoutedArm(ResultPart):
-    """One agent that a route asks, measured on the whole holdout by itself.
-
-    Attributes:
-        answers: share of the holdout whose answer it gave.
-        asked: share of the holdout it was asked; in a cascade the cheap arm is asked all.
-        cost_per_1000: of 1000 more answers; a machine that is there anyway is not counted.
-    """
-
-    name: str
-    agent: str
-    score: float
-    answers: float
-    asked: float
-    cost_per_1000: float | None = None
-
-
-class Routing(ResultPart):
-    """What a route was worth on the holdout.
-
-    Attributes:
-        kind: `rules`, `cascade` or `learned`.
-        arms: the cheapest first.
-        target: share of the strong arm's quality that its threshold was chosen for on validation;
-            null where something else was asked for.
-        against_target: how far the route is above that share of the strong arm's quality.
-        worth: at the threshold that was chosen.
-        curve: over all thresholds; null of a route by rules.
-    """
-
-    candidate: str
-    kind: str
-    arms: list[RoutedArm]
-    target: float | None = None
-    against_target: ScoreDifference | None = None
-    worth: RouteFigures
-    curve: RoutingCurve | None = None
 
 
 class PairResult(ResultPart):

@@ -10,7 +10,7 @@ import numpy as np
 from assay.agent.route import Cascade
 from assay.agent.routing import arm, first_arms, needs
 from assay.candidates.building import Candidate
-from assay.compare.result import RoutedArm, Routing
+from assay.compare.routing_section import RoutedArm, Routing
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.routing import ArmCosts, curve, reached, worth
 from assay.example import Example

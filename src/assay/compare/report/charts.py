@@ -12,7 +12,8 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from assay.compare.report.wording import in_100, is_puzzling, perplexity, usd
-from assay.compare.result import CandidateResult, Curve, PairResult, Result, Routing
+from assay.compare.result import CandidateResult, Curve, PairResult, Result
+from assay.compare.routing_section import Routing
 from assay.evaluate.forgetting import Ability, Forgetting
 
 WIDTH = 860

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from assay.compare.report.second_look import AT_TERMINAL
-from assay.compare.result import CandidateResult, PairResult, Result, Routing, Verdict
+from assay.compare.result import CandidateResult, PairResult, Result, Verdict
+from assay.compare.routing_section import Routing
 from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.forgetting import SMALL, Ability, Forgetting
