@@ -72,6 +72,16 @@ def test_a_link_signs_in_once(workspace: Workspace) -> None:
         assert sum(one is not None for one in found) == 1
 
 
+def test_servers_that_begin_at_once_make_one_key_and_one_owner(workspace: Workspace) -> None:
+    name = workspace.name
+    found = at_once(*[lambda: keys.first_key(workspace.store, name)] * 4)
+    assert sum(isinstance(one, str) for one in found) == 1
+    assert found.count(None) == 3
+    links = at_once(*[lambda: people.owner_secret(workspace)] * 4)
+    assert len({one for one in links if isinstance(one, str)}) == 4
+    assert [person.name for person in people.people(workspace)] == [people.OWNER]
+
+
 def test_two_names_alike_become_one_person(workspace: Workspace) -> None:
     for number in range(ROUNDS):
         name = f"carl{number}"

@@ -122,10 +122,11 @@ def create_key(
 
 def first_key(store: Store, project: str) -> str | None:
     """The secret of a new admin key where there has never been any key, else None."""
-    with store.session() as session:
-        if session.scalar(select(func.count()).where(ApiKeyRow.id != STUDIO)):
-            return None
-    return create_key(store, project, "first", ["admin"])[1]
+    with store.lock("first.lock"):  # several servers may begin at once
+        with store.session() as session:
+            if session.scalar(select(func.count()).where(ApiKeyRow.id != STUDIO)):
+                return None
+        return create_key(store, project, "first", ["admin"])[1]
 
 
 def find_key(store: Store, secret: str) -> ApiKey | None:

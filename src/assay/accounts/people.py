@@ -176,13 +176,14 @@ def sign_in_secret(realm: Realm, id: str) -> str:
 
 def owner_secret(realm: Realm) -> str:
     """A link's secret for the owner, an admin, who is made where there is none."""
-    with realm.store.session() as session:
-        row = session.scalar(
-            select(UserRow)
-            .where(UserRow.role == "admin")
-            .order_by(UserRow.name != OWNER, UserRow.created, UserRow.id)
-        )
-    id = row.id if row else add(realm, OWNER, "admin").id
+    with realm.store.lock("first.lock"):  # several servers may begin at once
+        with realm.store.session() as session:
+            row = session.scalar(
+                select(UserRow)
+                .where(UserRow.role == "admin")
+                .order_by(UserRow.name != OWNER, UserRow.created, UserRow.id)
+            )
+        id = row.id if row else add(realm, OWNER, "admin").id
     return sign_in_secret(realm, id)
 
 

@@ -1,0 +1,174 @@
+"""Two servers on one PostgreSQL and one folder: what one does holds at the other, and when one is
+killed the other goes on."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.figures import Figure
+from tests.generate.remote.provider import ProviderServer, delta, serving, streamed
+from tests.many_rows import project
+from tests.serve.process import Server, server
+
+from assay.accounts.costs import budgets, set_budget
+from assay.accounts.keys import create_key, list_keys, revoke_key
+from assay.agent.agent import Agent
+from assay.agent.versions import save_agent
+from assay.config.yaml_text import edit
+from assay.jobs import queue
+from assay.jobs.pulling import PULL
+from assay.project.workspace import Workspace
+from assay.release import changes
+
+pytestmark = pytest.mark.slow
+TOKENS, USD = 1000, 0.003
+"""Of each answer, prompt and completion alike; what it costs."""
+BUDGET = 0.05
+FAR = "remote:far/big-1"
+
+
+@dataclass
+class Pair:
+    """The two, and a third process beside them: the test's own."""
+
+    workspace: Workspace
+    servers: list[Server]
+    far: ProviderServer
+
+    def post(self, number: int, key: str, **body: Any) -> httpx.Response:
+        asked = {"model": "support", "messages": [{"role": "user", "content": "hi"}]}
+        headers = {"Authorization": f"Bearer {key}"}
+        url = f"{self.servers[number].url}/v1/chat/completions"
+        return httpx.post(url, json={**asked, **body}, headers=headers, timeout=90)
+
+
+def answer(body: dict[str, Any], number: int) -> Any:
+    usage = {"prompt_tokens": TOKENS, "completion_tokens": TOKENS}
+    slow = [0.2] * 300 if body["messages"][-1]["content"] == "slowly" else []
+    parts = [part for pause in slow for part in (delta("word "), pause)]
+    return streamed(*parts, delta("hello"), delta(finish="stop"), {"choices": [], "usage": usage})
+
+
+@pytest.fixture
+def pair(tmp_path: Path, empty_postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    """Both begin at the same moment, in a database that is empty."""
+    monkeypatch.setenv("ASSAY_DATABASE", empty_postgres)
+    with ExitStack() as stack:
+        far = stack.enter_context(serving(answer))
+        root, places = tmp_path / "root", [tmp_path / "a", tmp_path / "b"]
+        for folder in (root, *places):
+            folder.mkdir()
+        workspace = project(root, 3)
+        provider = {
+            "base_url": f"http://127.0.0.1:{far.port}/v1",
+            "consent": True,
+            "private_network": True,
+            "retries": 0,
+            "prices": {"big-1": {"input": 1.0, "output": 2.0}},
+        }
+        file = root / "assay.yaml"
+        file.write_text(edit(file.read_text(), {"providers": {"far": provider}}))
+        begun = [server(folder, "--folder", str(root)) for folder in places]
+        with ThreadPoolExecutor(2) as pool:
+            servers = list(pool.map(stack.enter_context, begun))
+        yield Pair(workspace, servers, far)
+
+
+def stream_and_kill(one: Server, key: str) -> None:
+    """Ask for a long answer, and kill the server after the first words."""
+    body = {
+        "model": "support",
+        "messages": [{"role": "user", "content": "slowly"}],
+        "stream": True,
+    }
+    headers, url = {"Authorization": f"Bearer {key}"}, f"{one.url}/v1/chat/completions"
+    with httpx.stream("POST", url, json=body, headers=headers, timeout=90) as stream:
+        for number, _ in enumerate(stream.iter_lines()):
+            if number == 4:
+                one.process.kill()
+
+
+def soon(holds: Callable[[], bool]) -> None:
+    """On a machine that does other work as well: a worker that wakes up loads all it may need."""
+    deadline = time.monotonic() + 300
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_two_servers_share_their_state_and_one_goes_on_alone(pair: Pair, figure: Figure) -> None:
+    store, name = pair.workspace.store, pair.workspace.name
+    first, second = pair.servers
+    assert not (pair.workspace.root / ".assay" / "assay.db").exists()
+
+    # One has made the first key and said so; it is good at both.
+    [admin] = [one.key for one in pair.servers if one.key]
+    assert len(list_keys(store)) == 1
+    save_agent(store, "echo", Agent(model=FAR, system_prompt="Say hello."), message="test")
+    changes.promote(store, name, "support", "echo@1", who="test", force="a test")
+    for number in (0, 1):
+        told = pair.post(number, admin)
+        assert told.status_code == 200, told.text
+        assert told.json()["choices"][0]["message"]["content"] == "hello"
+
+    # A link of the first signs in at the second, once; the session is one of both.
+    [secret] = re.findall(r"once=(\S+)", first.output.read_text())
+    entered = httpx.get(f"{second.url}/studio/enter", params={"once": secret}, timeout=90)
+    assert entered.status_code == 303, entered.text
+    [session] = entered.cookies.values()
+    for one in pair.servers:
+        assert httpx.get(f"{one.url}/studio/enter", params={"once": secret}).status_code == 403
+        cookies = {f"assay_session_{httpx.URL(one.url).port}": session}
+        assert httpx.get(f"{one.url}/studio/", cookies=cookies, timeout=90).status_code == 200
+
+    # Releases: the next request at either is answered by what was promoted.
+    save_agent(store, "echo", Agent(model=FAR, system_prompt="Say it again."), message="test")
+    changes.promote(store, name, "support", "echo@2", who="test", force="a test")
+    for number in (0, 1):
+        assert pair.post(number, admin).status_code == 200
+        assert pair.far.asked[-1]["messages"][0]["content"] == "Say it again."
+
+    # A key that is revoked is so at both, after the second for which it is remembered.
+    key, secret = create_key(store, name, "short", ["chat"])
+    assert [pair.post(number, secret).status_code for number in (0, 1)] == [200, 200]
+    revoke_key(store, key.id)
+    soon(lambda: [pair.post(number, secret).status_code for number in (0, 1)] == [401, 401])
+
+    # A budget is one for both, however they are asked at once.
+    key, secret = create_key(store, name, "budgeted", ["chat"])
+    set_budget(store, key.id, BUDGET)
+    before = len(pair.far.asked)
+
+    def spend(number: int) -> int:
+        """Until it is refused; how many were answered."""
+        count = 0
+        while (told := pair.post(number % 2, secret, max_tokens=TOKENS)).status_code == 200:
+            count += 1
+        assert told.status_code == 429, told.text
+        assert "budget" in told.text
+        return count
+
+    with ThreadPoolExecutor(4) as pool:
+        answered = sum(pool.map(spend, range(4)))
+    assert len(pair.far.asked) - before == answered
+    assert 0 < answered * USD <= BUDGET
+    figure("budget of USD 0.05 at two servers, spent", f"USD {answered * USD:.3f}")
+
+    # One is killed while it answers. The other goes on, and so does the work.
+    with pytest.raises(httpx.TransportError):
+        stream_and_kill(first, admin)
+    first.process.wait(30)
+    assert pair.post(1, admin).status_code == 200
+    id = queue.enqueue(store, name, PULL, {"model": "no-such/model"})
+    soon(lambda: queue.read(store, id).status == "failed")  # somebody has looked for the model
+    [budget] = [one for named, one in budgets(store).items() if named == key.id]
+    assert budget.spent + budget.reserved <= budget.most + 1e-9
