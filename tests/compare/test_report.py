@@ -224,7 +224,7 @@ def test_fine_tuning_is_judged_in_words_that_agree_with_the_headline() -> None:
     assert said(others) == "No fine-tuned candidate took part."
     # Beside "Use fine-tune" stands what it gains and costs, not that nobody can say.
     gained = said([one, *others])
-    assert "baseline-tfidf, the best without it, does not reach (+" in gained
+    assert "baseline-tfidf, the best without fine-tuning, does not reach (+" in gained
     assert "for $3.33 a month more" in gained
     near = [pair.model_copy(update={"call": "cannot_tell"}) for pair in result.pairs]
     result = result.model_copy(update={"pairs": near})
@@ -245,7 +245,7 @@ def test_fine_tuning_is_judged_in_words_that_agree_with_the_headline() -> None:
     assert "3 trainings of fine-tune" in luck
     assert luck.endswith("79.0 to 81.0 of 100 on validation; the best took part.")
     once = one.model_copy(update={"seeds": seeds[:1]})
-    assert said([once, *others]).endswith("how much another seed would change it was not measured.")
+    assert said([once, *others]).endswith("less, by how much was not measured.")
 
 
 def test_an_interval_without_0_beside_cannot_tell_is_explained_where_it_is_shown(
@@ -256,7 +256,7 @@ def test_an_interval_without_0_beside_cannot_tell_is_explained_where_it_is_shown
     assert wording.intervals(result) is None
     odd = result.pairs[0].model_copy(update={"call": "cannot_tell", "low": 0.01, "high": 0.2})
     result = result.model_copy(update={"pairs": [odd, *result.pairs[1:]]})
-    explained = "The interval speaks of that pair by itself"
+    explained = "The interval is that of one pair by itself."
     print_result(result, Console(width=160))
     said = capsys.readouterr().out
     assert "cannot tell *" in said
@@ -352,10 +352,12 @@ def test_few_timed_answers_are_no_share_of_a_hundred() -> None:
     def said(timed: int | None) -> str:
         return wording.slow_answers(one.model_copy(update={"latency_requests": timed}))
 
-    assert said(6) == "(the slowest of 6: 600 ms)"
+    assert said(6) == "(the slowest of 6 that were timed: 600 ms)"
     assert said(20) == "(19 of 20 within 600 ms)"
     assert said(None) == ""
-    assert "(the slowest of 6: 600 ms)" in html.render(sample_result(), [], redacted=True)
+    assert "(the slowest of 6 that were timed: 600 ms)" in html.render(
+        sample_result(), [], redacted=True
+    )
 
 
 @pytest.mark.parametrize(

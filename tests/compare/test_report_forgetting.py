@@ -67,7 +67,7 @@ def test_a_loss_is_said_in_words_and_drawn() -> None:
     assert "What the tuned model forgot" in page
     assert "It follows 10 of 40 simple instructions, 30 before training (-50.0 points" in page
     assert page.count("That is a loss.") == 2
-    assert "is to do more than this job.</p>" in page
+    assert "This matters only if the model is to do more than this job" in page
     assert "general ability by kind" in page
     assert "Name &lt;b&gt;two&lt;/b&gt;" in page
     assert "<i>" not in page

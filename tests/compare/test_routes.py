@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assay.candidates import registry
 from assay.compare.report import charts, wording
 from assay.compare.report.html import render
 from assay.compare.result import Result
@@ -57,12 +56,16 @@ def test_a_tie_with_random_is_reported_as_one() -> None:
 
 
 def test_the_page_draws_the_curve_and_escapes_names() -> None:
-    result = sample_result().model_copy(
-        update={"routing": [routing_of(1.0), routing_of(1.0, kind="rules")]}
+    sample = sample_result()
+    result = sample.model_copy(
+        update={
+            "routing": [routing_of(1.0), routing_of(1.0, kind="rules")],
+            "names": sample.names | {"router": "Learned route"},
+        }
     )
     page = render(result, [], redacted=False)
     assert "What routing is worth" in page
-    assert page.count(f"quality of {registry.plain_name('router')} by the share") == 1
+    assert page.count("quality of Learned route by the share") == 1
     assert "<big>" not in page
     assert "&lt;big&gt;" in page
     assert charts.routing(routing_of(1.0, kind="rules")) == ""

@@ -18,7 +18,7 @@ def test_what_using_one_for_now_may_cost_is_said() -> None:
     verdict, pair = decision.verdict, decision.pairs[0]
     assert verdict.use_meanwhile == "a"
     assert verdict.may_lose == pytest.approx(-pair.low)
-    assert f"likely costs you at most {100 * -pair.low:.0f} in 100" in verdict.reason
+    assert f"you likely give up at most {100 * -pair.low:.0f} in 100" in verdict.reason
     assert decide([Entry("a", right(5, 9))], None, SETTINGS).verdict.may_lose is None
 
 

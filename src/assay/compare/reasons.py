@@ -107,8 +107,8 @@ def not_good_enough(name: str, score: float, high: float, good_enough: float) ->
         high: the largest upper limit, which is that of `name`.
     """
     return (
-        f"None is good enough: {in_100(good_enough)} are needed; {name} scores {in_100(score)} and "
-        f"hardly more than {in_100(high)} in truth."
+        f"None is good enough: {in_100(good_enough)} are needed. {name} scores {in_100(score)} "
+        f"and would hardly reach more than {in_100(high)}, even if it had bad luck here."
     )
 
 
@@ -231,4 +231,4 @@ def next_step(meanwhile: str | None, why: str | None, may_lose: float | None, ne
         return f"{use}.{settle}"
     if may_lose <= 0:
         return f"{use}; no other is likely to be better.{settle}"
-    return f"{use}: if another is better, that likely costs you at most {in_100(may_lose)}.{settle}"
+    return f"{use}: if another is better, you likely give up at most {in_100(may_lose)}.{settle}"

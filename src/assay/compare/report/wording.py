@@ -55,6 +55,15 @@ def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
             "enough, which it may be: measuring on more examples would show it, and more or "
             "cleaner examples to learn from, or a stronger model, may raise it."
         )
+    if verdict.outcome == "recommend" and result.good_enough is None and used is not None:
+        wrong = ""
+        if used.score is not None and score_meaning(result) == RIGHT:
+            wrong = f": about {100 - 100 * used.score:.0f} of 100 answers are wrong"
+        return (
+            f"Put {used.name} to work if that is enough for the job, which you have not said "
+            f"(`good_enough` in assay.yaml){wrong}. Measure again when the job or the prices "
+            "change."
+        )
     if verdict.outcome == "recommend":
         return (
             f"Put {verdict.recommend} to work, and measure again when the job or the prices change."
@@ -99,9 +108,10 @@ def intervals(result: Result) -> str | None:
         return None
     number = result.opening.number
     return (
-        "* Probably a difference, but not proven. The interval speaks of that pair by itself; the "
-        "call is stricter, so that luck is not taken for a difference among "
-        f"{len(result.pairs)} pairs in opening {number} of the holdout."
+        "* Probably a difference, but not proven. The interval is that of one pair by itself. "
+        f"Among {len(result.pairs)} pairs one can differ by luck, so a difference is called proven "
+        "only if there is more to it; and more each time the holdout is opened (this was time "
+        f"{number})."
     )
 
 
@@ -306,14 +316,17 @@ def slow_answers(candidate: CandidateResult) -> str:
     return (
         f"({within} of {timed} within {slow})"
         if within < timed
-        else f"(the slowest of {timed}: {slow})"
+        else f"(the slowest of {timed} that were timed: {slow})"
     )
+
+
+RIGHT = "right answers in 100"
 
 
 def score_meaning(result: Result) -> str:
     """What a score is, in words."""
     binary = result.primary in ("label-accuracy", "record-exact", "exact", "contains", "json-valid")
-    return "right answers in 100" if binary else f"mean {result.primary}, of 100"
+    return RIGHT if binary else f"mean {result.primary}, of 100"
 
 
 def forgetting(found: Forgetting) -> str:

@@ -28,7 +28,8 @@ def _luck(one: CandidateResult) -> str:
     scores = [seed.score for seed in one.seeds]
     if len(scores) == 1:
         return (
-            f" {one.name} was trained once: how much another seed would change it was not measured."
+            f" {one.name} was trained once. Training involves chance: another one may score more "
+            "or less, by how much was not measured."
         )
     return (
         f" {len(scores)} trainings of {one.name} that differ in their seed alone score "
@@ -52,8 +53,8 @@ def _worth(result: Result) -> str:
         if pair is not None and pair.call == "better":
             return (
                 f"Fine-tuning gains most here, but not enough: {best.name} is ahead of "
-                f"{other.name}, the best without it ({_points(pair)}), and still below what is "
-                "needed."
+                f"{other.name}, the best without fine-tuning ({_points(pair)}), and still below "
+                "what is needed."
             )
     return "Fine-tuning is not worth it here."
 
@@ -89,17 +90,16 @@ def _open(result: Result) -> str:
     if pair is not None and pair.difference < 0:
         return (
             f"It is not shown that fine-tuning gains anything: {used.name} scored less than "
-            f"{best.name}, the best without it{gained}, which may be chance."
+            f"{best.name}, the best without fine-tuning{gained}, which may be chance."
         )
     if pair is None or pair.call != "better":
         return (
             f"It is not shown that fine-tuning gains anything: what {used.name} is ahead of "
-            f"{best.name}, the best without it, may be chance{gained}."
+            f"{best.name}, the best without fine-tuning, may be chance{gained}."
         )
     return (
-        f"Fine-tuning gains what {best.name}, the best without it, does not reach{gained}"
-        f"{_dearer(used, best)}. What the gain is worth is yours to say: `good_enough` in "
-        "assay.yaml says what the job needs."
+        f"Fine-tuning gains what {best.name}, the best without fine-tuning, does not reach{gained}"
+        f"{_dearer(used, best)}. Whether the gain is worth that is yours to judge."
     )
 
 
