@@ -176,9 +176,12 @@ def judged_by_contents(
 
 
 FEWER_SHOWN = {"ks: [1, 3, 8]": "ks: [1]"}  # dialogues are long
+ENCODER = {"  - classifier\n": "  - classifier\n  - encoder\n"}
+FEWER_BITS = {"  - fine-tune\n": "  - fine-tune\n  - fine-tune-8bit\n  - fine-tune-4bit\n"}
+FEWER_QUESTIONS = 200  # to train on, with passages, which are long
 
 JOBS: dict[str, Job] = {
-    "banking77": Job(banking77, 2000),
+    "banking77": Job(banking77, 2000, ENCODER),
     "snips": Job(snips, 1000),
     "snips-intent": Job(snips_intent, 2000),
     "mts-header": Job(mts_header, 240, FEWER_SHOWN),
@@ -195,7 +198,7 @@ JOBS: dict[str, Job] = {
     "e2e-fields": Job(
         e2e_fields,
         400,
-        FEWER_SHOWN | {"  split:": "  holdout_rows: 200\n  split:"},
+        FEWER_SHOWN | FEWER_BITS | {"  split:": "  holdout_rows: 200\n  split:"},
         is_divided=True,
     ),
     "e2e-style": Job(
@@ -208,14 +211,14 @@ JOBS: dict[str, Job] = {
     ),
     "xquad": Job(
         xquad,
-        600,
+        FEWER_QUESTIONS,
         judged_by_contents(30, 200),
         is_divided=True,
         documents=partial(documents_of, "xquad_en"),
     ),
     "medquad": Job(
         medquad,
-        600,
+        FEWER_QUESTIONS,
         judged_by_contents(2 * MOST_EXPECTED, 200),
         is_divided=True,
         documents=partial(documents_of, "medquad"),

@@ -39,6 +39,19 @@ CURVES = {
 """The candidate whose learning curve is drawn, and the training rows of its largest size."""
 
 DEMO = "ferry"
+
+EARLIER: dict[str, tuple[str | None, float]] = {
+    DEMO: ("fine-tune", 48.3),
+    "banking77": ("fine-tune", 86.1),
+    "snips": ("fine-tune", 68.4),
+    "mts-header": (None, 65.0),
+    "mts-terms": (None, 23.3),
+    "e2e-fields": ("fine-tune", 58.5),
+    "e2e-style": ("fine-tune", 46.6),
+}
+"""What the page said while a prompt, shown examples, TF-IDF and fine-tuning were all that took
+part: the candidate that was recommended (None: none of them) and the best score, fine-tune's."""
+
 ABOUT_DEMO = "The built-in messages: a passenger's message, its whole record."
 
 
@@ -103,7 +116,7 @@ def section(name: str, result: Result) -> str:
         f"{worth.fine_tuning(result)}",
         "",
         f"Score: {wording.score_meaning(result)}, with its 95 % interval. Good enough: "
-        f"{wording.in_100(result.good_enough)}.",
+        f"{wording.in_100(result.good_enough)}. {earlier(name, result)}".rstrip(),
         "",
     ]
     others = list(dict.fromkeys(m for c in result.candidates for m in c.metrics))
@@ -136,6 +149,20 @@ def section(name: str, result: Result) -> str:
         "",
     ]
     return "\n".join(out)
+
+
+def earlier(name: str, result: Result) -> str:
+    """Whether the verdict from before the cheap rivals stands; "" for a job that had none."""
+    if name not in EARLIER:
+        return ""
+    used, score = EARLIER[name]
+    said = f"Use {used}" if used else "None of these"
+    now = {"recommend": result.verdict.recommend, "none": None}
+    stands = now.get(result.verdict.outcome, "") == used
+    return (
+        f"Before the cheap rivals took part, the verdict was “{said}” (fine-tune: {score} in 100): "
+        f"it {'stands' if stands else '**has fallen**'}."
+    )
 
 
 def draw_curve(name: str, folder: Path, terminal: Terminal) -> None:

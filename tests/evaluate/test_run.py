@@ -165,6 +165,16 @@ def test_latency_is_measured_one_by_one_after_a_warm_up() -> None:
     assert many == Latency(9.5, 18, 20)  # 19 of 20 took no longer
 
 
+@pytest.mark.parametrize(("each", "timed"), [(0.5, 6), (1.5, 4), (2.0, 3), (60.0, 3)])
+def test_slow_answers_are_timed_a_few_times_only(each: float, timed: int) -> None:
+    """Until they have taken five seconds together, but three at least."""
+    engine = ScriptedEngine()
+    ticks = iter(each * (i // 2 + i % 2) for i in range(99))
+    measured = measure_latency(REQUESTS[:1] * 20, engine, 6, seconds=5.0, clock=lambda: next(ticks))
+    assert measured == Latency(each, each, timed)
+    assert len(engine.calls) == 1 + timed
+
+
 def test_latency_without_an_answer_is_unknown() -> None:
     assert measure_latency([], ScriptedEngine()) is None
     assert measure_latency(REQUESTS, failing(lambda text, call: True), 3) is None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,10 +25,18 @@ WEIGHTS = "model-00001-of-00002.safetensors"
 
 
 class Listener(Silent):
-    """Keeps what is said."""
+    """Keeps what is said, and how far each task came, in its unit."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.tasks: dict[str, float] = {}
+
+    @contextmanager
+    def task(self, label: str, total: float | None, unit: str) -> Iterator[Any]:
+        def advance(amount: float = 1, **_: object) -> None:
+            self.tasks[label] = self.tasks.get(label, 0) + amount
+
+        yield SimpleNamespace(advance=advance)
 
     def say(self, line: str) -> None:
         self.lines.append(line)
@@ -76,6 +85,7 @@ def test_model_is_fetched_at_its_newest_commit_checked_and_kept(hub: LocalHub, c
     folder = pull("org/tiny", listener)
     [said] = listener.lines
     assert f"licence apache-2.0, revision {tiny.commit}" in said
+    assert listener.tasks == {"Downloading org/tiny": pytest.approx(fetched / 1e6)}
     assert folder == cache / "models" / "org--tiny"
     assert is_whole(folder, tiny)
     assert {asked.name for asked in hub.asked}.isdisjoint(

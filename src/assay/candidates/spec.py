@@ -185,7 +185,8 @@ def unshown_answer_tokens(config: Config, sizes: Sizes) -> float:
 
     Where no constraint holds it to a form it explains itself, mostly until its tokens end.
     """
-    return config.generate.max_new_tokens if config.task == "text" else sizes.output_tokens + 1
+    held = config.task == "label"  # free texts of a record run on as well
+    return sizes.output_tokens + 1 if held else config.generate.max_new_tokens
 
 
 @dataclass(frozen=True, slots=True)

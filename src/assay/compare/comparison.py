@@ -146,6 +146,7 @@ def compare(
             )
             return ended, folder
         bench.progress.say(f"Asking for the answers that are missing: {', '.join(missing)}.")
+    bench.progress.say("Measuring how fast each candidate answers")
     performances = {c.name: _performance(c, parts, bench, folder) for c in built}
     arms = {
         c.name: {

@@ -21,8 +21,9 @@ from assay.example import Example
 from assay.generate.batch import Answer
 from assay.store.files import write_json
 
-LATENCY_PROMPTS = 6
-ROUTED_LATENCY_PROMPTS = 20
+LATENCY_PROMPTS, LATENCY_SECONDS = 6, 5.0
+ROUTED_LATENCY_PROMPTS, ROUTED_LATENCY_SECONDS = 20, 15.0
+"""Prompts that are asked one by one; fewer, once they have taken so long."""
 THROUGHPUT_PROMPTS = 24
 
 
@@ -85,7 +86,9 @@ def _timed(
     requests = assemble(agent, prompts, bench.store, bench.owner)
     answers = engine.answer(requests)
     each = (time.perf_counter() - start) / len(prompts)
-    latency = measure_latency(requests, engine, LATENCY_PROMPTS, progress=bench.progress)
+    latency = measure_latency(
+        requests, engine, LATENCY_PROMPTS, seconds=LATENCY_SECONDS, progress=bench.progress
+    )
     whole = latency is not None and not incomplete(answers)
     answers = [answer for answer in answers if answer.has_answered]
     performance = Performance(
@@ -123,6 +126,7 @@ def _timed_route(
         assemble(agent, validation, bench.store, bench.owner),
         bench.engines.for_agent(agent),
         ROUTED_LATENCY_PROMPTS,
+        seconds=ROUTED_LATENCY_SECONDS,
         progress=bench.progress,
     )
 

@@ -28,6 +28,8 @@ FORMAT = 2
 BATCH_SIZE = 64
 SILENT_BATCHES = 2  # after so many without one answer the engine is taken to be down
 OUTAGES = (ConnectionError, TimeoutError)
+FEWEST_TIMED = 3
+"""Requests whose latency is measured, however long they take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,31 +176,38 @@ def measure_latency(
     engine: BatchEngine,
     n: int = 20,
     *,
+    seconds: float = math.inf,
     clock: Callable[[], float] = time.perf_counter,
     progress: Progress = SILENT,
 ) -> Latency | None:
     """Times answers, one request at a time.
 
     `n` requests spread evenly over the list are timed, after one that is not (it loads what is
-    loaded lazily). Failed requests are left out; None when nothing was answered.
+    loaded lazily). Once they have taken `seconds`, no further one is asked, if `FEWEST_TIMED` were.
+    Failed requests are left out; None when nothing was answered.
     """
     if not requests:
         return None
     n = min(n, len(requests))
     chosen = [requests[i * len(requests) // n] for i in range(n)]
     engine.answer([requests[-1]])
-    seconds = []
+    each: list[float] = []
+    spent = 0.0
     with progress.task("measuring latency", n, "requests") as bar:
-        for request in chosen:
+        for place, request in enumerate(chosen):
+            if place >= FEWEST_TIMED and spent >= seconds:
+                break
             start = clock()
             (answer,) = engine.answer([request])
+            took = clock() - start
+            spent += took
             if answer.has_answered:
-                seconds.append(clock() - start)
+                each.append(took)
             bar.advance()
-    if not seconds:
+    if not each:
         return None
-    within = math.ceil(0.95 * len(seconds))
-    return Latency(statistics.median(seconds), sorted(seconds)[within - 1], len(seconds))
+    within = math.ceil(0.95 * len(each))
+    return Latency(statistics.median(each), sorted(each)[within - 1], len(each))
 
 
 def _ask(

@@ -11,7 +11,9 @@ from threading import Lock
 from typing import Any
 
 from assay.errors import ModelError, first_line
+from assay.models.growth import show_growth
 from assay.models.quiet import silent_libraries
+from assay.progress import Progress
 
 _WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
 _UNWANTED = ["*/*", "consolidated*", "*.onnx"]
@@ -115,7 +117,7 @@ def _limit(request: Any) -> None:
     }
 
 
-def fetch(ref: str, folder: Path, revision: str | None) -> None:
+def fetch(ref: str, folder: Path, model: HubModel, progress: Progress) -> None:
     """Download the files of `ref` into `folder`; whole files that are there already are kept.
 
     The client compares sizes alone, so every file is compared with its hash here: a large one
@@ -131,14 +133,15 @@ def fetch(ref: str, folder: Path, revision: str | None) -> None:
     for remains in (folder / ".cache").rglob(_REMAINS):
         remains.unlink()
     with silent_libraries(), _explained(ref):
-        snapshot_download(
-            ref,
-            revision=revision,
-            local_dir=folder,
-            allow_patterns=_WANTED,
-            ignore_patterns=_UNWANTED,
-        )
-        found = HfApi().verify_repo_checksums(ref, revision=revision, local_dir=folder)
+        with show_growth(folder, f"Downloading {ref}", model.download_bytes, progress):
+            snapshot_download(
+                ref,
+                revision=model.revision,
+                local_dir=folder,
+                allow_patterns=_WANTED,
+                ignore_patterns=_UNWANTED,
+            )
+        found = HfApi().verify_repo_checksums(ref, revision=model.revision, local_dir=folder)
     wrong = [mismatch["path"] for mismatch in found.mismatches]
     for name in wrong:
         (folder / name).unlink()

@@ -201,7 +201,7 @@ def _pull_hub(ref: str, progress: Progress) -> Path:
             f"{model.licence or 'not stated on its card'}, revision {model.revision or 'unknown'}."
         )
         part = _unfinished(ref, model.revision)
-        hub.fetch(ref, part, model.revision)
+        hub.fetch(ref, part, model, progress)
         shutil.rmtree(part / ".cache", ignore_errors=True)  # the client's notes for going on
         for file in part.iterdir():
             os.replace(file, draft / file.name)

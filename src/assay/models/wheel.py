@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from pathlib import Path
 
 from assay.errors import ModelError
 from assay.interpreter import python
 from assay.models.catalogue import CatalogueEntry
+from assay.models.growth import show_growth
 from assay.progress import Progress
 
 _CHUNK = 1 << 20
@@ -44,20 +44,14 @@ def fetch(entry: CatalogueEntry, folder: Path, progress: Progress) -> Path:
     label = f"Downloading {entry.name}"
     with (
         tempfile.TemporaryFile(dir=folder) as log,
-        progress.task(label, entry.download_bytes, "bytes") as task,
+        show_growth(folder, label, entry.download_bytes, progress),
         subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process,
     ):
-        done = 0
         try:
-            while process.poll() is None:
-                time.sleep(0.1)
-                now = min(_size(folder), entry.download_bytes)
-                task.advance(max(0, now - done))
-                done = max(done, now)
+            process.wait()
         except BaseException:
             _end(process)
             raise
-        task.advance(max(0, entry.download_bytes - done))
         log.seek(0)
         said = log.read().decode(errors="replace").strip()
     wheels = sorted(folder.glob("*.whl"))
@@ -74,17 +68,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    for root, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(root, name)).st_size
-            except FileNotFoundError:  # pip moved it in the meantime
-                continue
-    return total
 
 
 def _pip_failed(requirement: str, name: str, said: str) -> ModelError:

@@ -45,8 +45,10 @@ CLASSICAL_SECONDS = 5.0
 REMOTE_SECONDS = 0.5  # of an answer of a provider, a few at once
 EMBED_TEXTS_PER_S = 250.0
 THROUGHPUT_PROMPTS = 24
-LATENCY_PROMPTS = 7
-"""`compare.performance` answers so many together, then so many one by one (one to warm up)."""
+LATENCY_PROMPTS, LATENCY_SECONDS = 7, 5.0
+FEWEST_LATENCY_PROMPTS = 4
+"""`compare.performance` answers so many together, then one to warm up and others one by one, until
+there are so many or they have taken so long; a few at least."""
 STEP_SECONDS = 0.05
 """Of a token, however few answers are in the making: one alone, or a set that fills no batch."""
 START_SECONDS = 6.0
@@ -261,9 +263,11 @@ def _asked(workload: Workload, sizes: Sizes, scale: float, rows: int) -> float:
 
 def _speed(workload: Workload, sizes: Sizes, scale: float) -> float:
     """Seconds of measuring throughput and latency."""
-    return _asked(workload, sizes, scale, THROUGHPUT_PROMPTS) + LATENCY_PROMPTS * _asked(
-        workload, sizes, scale, 1
+    alone = _asked(workload, sizes, scale, 1)
+    one_by_one = max(
+        FEWEST_LATENCY_PROMPTS * alone, min(LATENCY_PROMPTS * alone, LATENCY_SECONDS + 2 * alone)
     )
+    return _asked(workload, sizes, scale, THROUGHPUT_PROMPTS) + one_by_one
 
 
 def _annotating(model: str, config: Config, sizes: Sizes, scale: float) -> float:

@@ -19,7 +19,9 @@ from assay.project.start.demo import (
     ASKED,
     EFFORTS,
     JOURNEY,
+    RECORD_TOKENS,
     RECORDS_S,
+    VALIDATION_ROWS,
     affordable_effort,
     fit_records,
     open_desks,
@@ -35,13 +37,13 @@ CONFIG = Config.model_validate(
         "graders": [{"name": "exact-record"}],
         "primary": "exact-record",
         "candidates": ["prompt", "fine-tune"],
-        "generate": {"constrained": "on"},
+        "generate": {"constrained": "on", "max_new_tokens": RECORD_TOKENS},
         "fine_tune": {"system_prompt": "Write the record.", "epochs": 1, "seeds": 1},
     }
 )
 SIZES = Sizes(
     train=520,
-    validation=32,
+    validation=VALIDATION_ROWS,
     holdout=120,
     system_tokens=90,
     input_tokens=34,

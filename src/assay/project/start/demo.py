@@ -36,8 +36,10 @@ DESKS_ROWS = 160
 """Messages that the first verdict is on; half as many are for validation."""
 JOURNEY = ("route", "day", "people")
 """Keys of a record that the second job asks for; the desk is what the first job is about."""
-VALIDATION_ROWS = 32
-"""Of the second job and the third: speed is measured on 24, and little is chosen."""
+VALIDATION_ROWS, QUESTIONS_VALIDATION_ROWS = 24, 16
+"""Of the second job and the third, where little is chosen; speed is measured on them, too."""
+RECORD_TOKENS = 28
+"""Of a record, at most: the longest that is right has 24."""
 QUESTION_PROMPT = (
     "Answer the question in one short sentence, with the number, name or time that is asked for."
 )
@@ -58,9 +60,9 @@ class Effort:
     holdout_rows: int
 
 
-EFFORTS = (Effort(520, 120), Effort(400, 120), Effort(320, 100))
+EFFORTS = (Effort(520, 120), Effort(400, 120), Effort(280, 100))
 """The best first; a slow machine, or a busy one, gets a later one."""
-ASKED = (120, 90, 60)
+ASKED = (120, 80, 40)
 """Questions that the third verdict is on, likewise."""
 
 
@@ -236,7 +238,7 @@ def open_handbook(folder: Path, progress: Progress = SILENT, pace: Pace | None =
         "primary": "contains",
         "data.holdout_rows": ASKED[0],
         "data.split.holdout": QUESTIONS_HOLDOUT,
-        "data.split.validation": VALIDATION_ROWS / (1 - QUESTIONS_HOLDOUT) / len(rows),
+        "data.split.validation": QUESTIONS_VALIDATION_ROWS / (1 - QUESTIONS_HOLDOUT) / len(rows),
         "candidates": ["prompt", "rag"],
         "knowledge.ks": [1],
         "knowledge.modes": ["hybrid"],
@@ -292,6 +294,7 @@ def _settings(effort: Effort) -> dict[str, Any]:
         "data.split.validation": VALIDATION_ROWS / (1 - HOLDOUT) / len(_tickets()),
         "candidates": ["prompt", "fine-tune"],  # what is made in seconds takes part unasked
         "generate.constrained": "on",
+        "generate.max_new_tokens": RECORD_TOKENS,
         "fine_tune.epochs": 1,
         "fine_tune.seeds": 1,
     }
