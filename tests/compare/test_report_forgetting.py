@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from assay.compare.report import wording
+from assay.compare.report import general_ability
 from assay.compare.report.html import render
 from assay.compare.report.terminal import print_result
 from assay.compare.result import Result
@@ -121,5 +121,5 @@ def test_a_small_loss_is_called_small() -> None:
 
 def test_a_ruined_model_keeps_the_page_whole() -> None:
     ruined = found(2000.0, 0)
-    assert wording.perplexity(ruined.text.tuned) == wording.perplexity(700.0)
+    assert general_ability.perplexity(ruined.text.tuned) == general_ability.perplexity(700.0)
     assert "That is a loss." in render(result_with(ruined), [], redacted=False)

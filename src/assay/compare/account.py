@@ -33,12 +33,12 @@ from assay.compare.result import (
     PairResult,
     Plan,
     Result,
-    Routing,
     SeedResult,
     ValidationFigure,
     Verdict,
 )
 from assay.compare.routes import arm_names, routing_of
+from assay.compare.routing_section import Routing
 from assay.compare.second_look import find_second_look
 from assay.compare.sensitivity import Sensitivity, find_sensitivity
 from assay.compare.verdict import CandidateFigures, decide

@@ -20,7 +20,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import escape
 
 from assay.compare.naming import in_words, rows_in_words
-from assay.compare.report import charts, powered, second_look, wording, worth
+from assay.compare.report import charts, general_ability, powered, second_look, wording, worth
 from assay.compare.report.detectable import why_not_as_stated
 from assay.compare.result import AnswerRow, Confusion, Result
 from assay.store.files import write_atomic
@@ -84,6 +84,7 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         names=[c.name for c in ranked],
         redacted=redacted,
         say=wording,
+        ability=general_ability,
         worth=worth,
         stated_otherwise=why_not_as_stated(result),
         style=style,

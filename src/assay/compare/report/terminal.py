@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from assay.compare.report import powered, second_look, wording, worth
+from assay.compare.report import general_ability, powered, second_look, wording, worth
 from assay.compare.report.detectable import why_not_as_stated
 from assay.compare.result import Result
 
@@ -51,7 +51,9 @@ def print_result(result: Result, console: Console | None = None) -> None:
         out.print(escape(powered.summary(result.prediction_powered)))
     for candidate in result.candidates:
         if candidate.forgetting is not None:
-            out.print(f"{escape(candidate.name)}: {wording.forgetting(candidate.forgetting)}")
+            out.print(
+                f"{escape(candidate.name)}: {general_ability.in_a_line(candidate.forgetting)}"
+            )
             if kept := worth.remedy(result, candidate.forgetting):
                 out.print(escape(kept))
     for candidate in result.candidates:
