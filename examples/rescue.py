@@ -9,7 +9,6 @@ its answers are kept. What is shown to be no worse than it on the holdout is ser
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from openai import OpenAI
+from typer.testing import CliRunner
 
-ASSAY = [sys.executable, "-m", "assay.cli.main"]
+from assay.cli.main import app
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def main() -> None:
 
     folder = ["--folder", home / ours["project"]]
     key = run("keys", "create", "old-program", *folder)["key"]
-    command = [*ASSAY, "serve", "--port", "0", *map(str, folder)]
+    command = [sys.executable, "-m", "assay.cli.main", "serve", "--port", "0", *map(str, folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             print(f"answered: {old_program(chosen.model, listening(server), key)}")
@@ -99,15 +99,16 @@ def listening(server: "subprocess.Popen[str]") -> str:
 
 
 def run(*command: object, may_miss: bool = False) -> Any:
-    """The JSON that an assay command prints.
+    """The JSON that an assay command prints; it runs in this process, which loads libraries once.
 
     Args:
         may_miss: exit code 1 says only that not everything was had.
     """
-    words = [*ASSAY, *map(str, command), "--json"]
-    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, env=os.environ)
-    if done.returncode and not (may_miss and done.returncode == 1 and done.stdout.strip()):
-        raise SystemExit(f"assay {command[0]} has failed")
+    print(f"$ assay {' '.join(map(str, command))}", flush=True)
+    done = CliRunner().invoke(app, [*map(str, command), "--json"])
+    is_known = done.exit_code == 0 or (may_miss and done.exit_code == 1 and done.stdout.strip())
+    if not is_known:
+        raise SystemExit(f"it has failed: {done.exception}\n{done.stderr}")
     return json.loads(done.stdout)
 
 
