@@ -54,7 +54,7 @@ def test_a_judge_that_is_candidate_base_or_teacher_is_named(tmp_path: Path) -> N
         bench = replace(bench, config=bench.config.model_copy(update={"fine_tune": learning}))
         judges = measure_judges(bench)
     decides, own = partial_judges([one, other, tuned], judges, bench)
-    assert "remote, fine-tune answer with" in own
+    assert "`remote`, `fine-tune` answer with" in own
     assert "60 pairs" in decides
     assert judges[0].error == 0.0
     assert judges[0].error_high is not None
