@@ -237,7 +237,7 @@ def print_curve(curve: Any) -> None:
 
 def print_trained(trained: Any) -> None:
     """The version, its curve epoch by epoch, and what training took."""
-    from assay.compare.report.wording import forgetting
+    from assay.compare.report.general_ability import in_a_line
 
     result = trained.result
     rows = []
@@ -258,7 +258,7 @@ def print_trained(trained: Any) -> None:
         f"effective tokens/s in {result.compute}, at most {result.peak_bytes / 2**30:.1f} GiB of "
         "memory."
     )
-    console.print(forgetting(trained.forgetting))
+    console.print(in_a_line(trained.forgetting))
     console.print(f"\nVersion: {trained.version}", soft_wrap=True)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from assay.compare.report.wording import in_100, is_puzzling, perplexity, usd
+from assay.compare.report.general_ability import perplexity
+from assay.compare.report.wording import in_100, is_puzzling, usd
 from assay.compare.result import CandidateResult, Curve, PairResult, Result
 from assay.compare.routing_section import Routing
 from assay.evaluate.forgetting import Ability, Forgetting
