@@ -55,7 +55,8 @@ def test_eight_workers_never_do_a_job_twice(database: str, tmp_path: Path) -> No
 
 def test_no_worker_waits_for_rows_that_another_is_taking(tmp_path: Path, postgres: str) -> None:
     """As it would behind a worker whose machine has lost its network with a row in hand."""
-    store = Store(tmp_path, new_database(postgres))
+    impatient = f"{new_database(postgres)}&options=-c%20lock_timeout%3D10s"
+    store = Store(tmp_path, impatient)
     first, second = (queue.enqueue(store, "p", "count", {}) for _ in range(2))
     with store.session() as held:
         assert held.get(JobRow, first, with_for_update=True)

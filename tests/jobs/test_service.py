@@ -51,6 +51,9 @@ def test_two_containers_of_one_host_name_and_equal_process_numbers_have_two_name
     (first, name), (second, other) = (one.stdout.split() for one in told)
     assert (first, second) == ("1", "1")
     assert name != other
+    # Also where neither the start nor the namespace can be told, or one had the other's number.
+    parts = [one.rsplit(":", 1)[1] for one in (name, other)]
+    assert parts[0] != parts[1]
     # Process 1 is there in each, and in neither is it the other's; from outside nothing is known.
     assert dead_workers({name, other}) == []
 
