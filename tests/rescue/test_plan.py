@@ -170,7 +170,7 @@ def test_the_example_runs_from_an_account_to_a_release(tmp_path: Path) -> None:
             env={**os.environ, "OPENAI_API_KEY": KEY, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
-            timeout=550,
+            timeout=900,
         )
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout
