@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from assay.project.recording import Choices, RecordingDraft
     from assay.rescue.client import Access
 
-app = typer.Typer(help="Fetch what an account holds before it is lost.", no_args_is_help=True)
+app = typer.Typer(
+    help="Fetch what an account holds, and replace its models, before they are lost.",
+    no_args_is_help=True,
+)
 _SHOWN = 20
 
 
 @app.callback()
 def top() -> None:
-    """Fetch what an account holds before it is lost."""
+    """Fetch what an account holds, and replace its models, before they are lost."""
 
 
 @app.command()

@@ -99,7 +99,7 @@ class RecordingDraft:
 
     @property
     def requests(self) -> int:
-        """Requests of all parts that are still to be sent."""
+        """How many requests are to be sent."""
         return sum(part.requests for part in self.parts)
 
     @property
@@ -109,7 +109,7 @@ class RecordingDraft:
         return sum(known) if len(known) == len(self.parts) else None
 
     def to_dict(self) -> dict[str, Any]:
-        """The estimate as one JSON object; what is sent is no part of it."""
+        """The estimate as it is printed by `--json`."""
         return {
             "model": self.model,
             "base_url": self.access.provider.base_url,
