@@ -29,7 +29,7 @@ from assay import project
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.builtin import folder as builtin_folder
-from assay.candidates.registry import plain_name
+from assay.candidates.registry import plain_name, specs
 from assay.compare import records
 from assay.compare.data_section import DataSection
 from assay.compare.entries import Entry, Terms
@@ -199,7 +199,8 @@ def _result(id: str, run: int, answers: list[AnswerRow], agents: dict[str, str])
     return Result(
         comparison=id, project="tickets", created_at=at, assay_version=project.__name__,
         task="json", primary="record-exact", margin=settings.margin, good_enough=0.6,
-        monthly_requests=10_000, candidates=candidates, pairs=list(decision.pairs),
+        monthly_requests=10_000, candidates=candidates,
+        names={name: plain_name(name) or name for name in specs()}, pairs=list(decision.pairs),
         minimum_detectable_effect=decision.minimum_detectable_effect,
         opening=Opening(number=run + 1, alpha=decision.level), openings=openings, plan=plan,
         verdict=decision.verdict, environment={}, config={},
