@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from assay.candidates.registry import need_of, plain_name
+from assay.candidates.registry import need_of, plain_name, specs
 from assay.compare.data_section import DataSection, QuarantineCounts
 from assay.compare.entries import Entry, Terms
 from assay.compare.result import (
@@ -168,7 +168,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
         good_enough=good_enough,
         monthly_requests=10_000,
         candidates=candidates,
-        names={name: plain_name(name) or name for name in TRUE_SCORES},
+        names={name: plain_name(name) or name for name in specs()},
         pairs=list(decision.pairs),
         minimum_detectable_effect=decision.minimum_detectable_effect,
         opening=Opening(number=1, alpha=decision.level),
