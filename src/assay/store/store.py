@@ -287,7 +287,7 @@ def _unusable(engine: Engine, reason: BaseException | None) -> StoreError:
     elif engine.dialect.name == "sqlite":
         fix = "Restore it from a backup, or move the file away to start with an empty one."
     return StoreError(
-        f"the database cannot be used: {words.rstrip('.')}.",
+        f"the database cannot be used: {words.rstrip('.?')}.",
         where=_address(engine),
         fix=fix,
     )
