@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from assay.cli import output
-from assay.compare.report import wording
+from assay.compare.report import general_ability
 
 SETTINGS = {"learning_rate": 0.001, "rank": 16, "epochs": 3, "rows_per_step": 8}
 RESULT = SimpleNamespace(
@@ -26,7 +26,7 @@ RESULT = SimpleNamespace(
 def test_a_training_of_all_weights_has_no_rank(
     adapter: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(wording, "forgetting", lambda _: "")
+    monkeypatch.setattr(general_ability, "in_a_line", lambda _: "")
     trained = SimpleNamespace(
         result=RESULT, settings=SETTINGS | {"adapter": adapter}, forgetting=None, version="v"
     )
