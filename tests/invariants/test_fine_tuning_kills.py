@@ -156,7 +156,7 @@ def _worker_of(store: Store, id: str) -> int:
     from assay.jobs import queue
 
     job = queue.read(store, id)
-    return int(job.worker.split(":")[-2]) if job.worker and job.status == "running" else 0
+    return int(job.worker.rsplit(":", 4)[1]) if job.worker and job.status == "running" else 0
 
 
 @pytest.mark.slow
