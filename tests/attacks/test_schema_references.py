@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from assay.candidates.shared.distill import _follows
+from assay.candidates.shared.teacher_answers import _follows
 from assay.data.contents import Rules
 from assay.data.json_schema import mismatches, schema_validator
 from assay.errors import ConfigError
