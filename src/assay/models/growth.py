@@ -25,9 +25,10 @@ def show_growth(folder: Path, label: str, total_bytes: int, progress: Progress) 
     with progress.task(label, total_bytes / _MB, "MB") as task:
 
         def follow() -> None:
-            shown = 0
+            shown, pause = 0, 0.0  # the first look is at once
             while True:
-                is_last = ended.wait(_EVERY_S if shown else 0)
+                is_last = ended.wait(pause)
+                pause = _EVERY_S
                 has_all = is_last and not failed.is_set()
                 now = total_bytes if has_all else min(_size(folder), total_bytes)
                 if now > shown:

