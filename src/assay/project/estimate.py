@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Literal
 from assay.candidates.registry import specs
 from assay.candidates.spec import Sizes, Workload, constraints, unshown_answer_tokens
 from assay.compare.curve import REPEATS, curve_sizes
+from assay.compare.performance import LATENCY_PROMPTS, LATENCY_SECONDS, THROUGHPUT_PROMPTS
 from assay.config import Config, is_remote
+from assay.evaluate.run import FEWEST_TIMED
 from assay.example import Example, Message
 from assay.models.device import native_bfloat16
 from assay.models.products import Products, products
@@ -44,11 +46,6 @@ TRAIN_STEP_SECONDS = 0.35
 CLASSICAL_SECONDS = 5.0
 REMOTE_SECONDS = 0.5  # of an answer of a provider, a few at once
 EMBED_TEXTS_PER_S = 250.0
-THROUGHPUT_PROMPTS = 24
-LATENCY_PROMPTS, LATENCY_SECONDS = 7, 5.0
-FEWEST_LATENCY_PROMPTS = 4
-"""`compare.performance` answers so many together, then one to warm up and others one by one, until
-there are so many or they have taken so long; a few at least."""
 STEP_SECONDS = 0.05
 """Of a token, however few answers are in the making: one alone, or a set that fills no batch."""
 START_SECONDS = 6.0
@@ -262,12 +259,12 @@ def _asked(workload: Workload, sizes: Sizes, scale: float, rows: int) -> float:
 
 
 def _speed(workload: Workload, sizes: Sizes, scale: float) -> float:
-    """Seconds of measuring throughput and latency."""
+    """Seconds of `compare.performance`: some answers together, then one to warm up and a few one by
+    one, fewer where they are slow."""
     alone = _asked(workload, sizes, scale, 1)
-    one_by_one = max(
-        FEWEST_LATENCY_PROMPTS * alone, min(LATENCY_PROMPTS * alone, LATENCY_SECONDS + 2 * alone)
-    )
-    return _asked(workload, sizes, scale, THROUGHPUT_PROMPTS) + one_by_one
+    timed = max(FEWEST_TIMED * alone, min(LATENCY_PROMPTS * alone, LATENCY_SECONDS + alone))
+    together = min(THROUGHPUT_PROMPTS, sizes.validation)
+    return _asked(workload, sizes, scale, together) + alone + timed
 
 
 def _annotating(model: str, config: Config, sizes: Sizes, scale: float) -> float:

@@ -53,7 +53,7 @@ ANSWER_TOKENS = 24
 class Effort:
     """How much of the second job a machine has the time for: rows of one epoch, and holdout rows.
 
-    With any of them fine-tuning is shown to be worth it (docs/tutorial.md#the-demo).
+    With the least of them fine-tuning is still shown to be the best (docs/benchmarks.md#the-demo).
     """
 
     train_rows: int
@@ -73,7 +73,8 @@ class DemoJobs:
         measure: the pace of this machine now, by what share of it this process is given.
 
     Attributes:
-        pace: what is told of the present job with: as measured before it, and as `learn` says.
+        pace: what is told of the present job with; whoever does a job sets it to the pace that
+            the job had.
 
     Raises:
         UsageError: something else is at `folder`.
