@@ -167,6 +167,11 @@ def earlier(name: str, result: Result) -> str:
     if name not in EARLIER:
         return ""
     used, score = EARLIER[name]
+    if used is None and result.good_enough is None:
+        return (
+            "Before the cheap rivals took part, none reached what was asked for then (fine-tune: "
+            f"{score} in 100); nothing is asked for now, so the two verdicts cannot be compared."
+        )
     said = f"Use {used}" if used else "None of these"
     now = {"recommend": result.verdict.recommend, "none": None}
     stands = now.get(result.verdict.outcome, "") == used
