@@ -17,6 +17,7 @@ from assay.candidates import registry
 from assay.candidates.building import Candidate
 from assay.compare.naming import in_words
 from assay.compare.plain_names import plain_names
+from assay.compare.replacement_section import Replacement
 from assay.compare.report import html, second_look, wording, worth
 from assay.compare.report.html import MOST_ROWS, disagreements, write_report
 from assay.compare.report.terminal import print_result
@@ -102,6 +103,15 @@ def test_a_candidate_has_one_name_in_the_page_and_the_typed_one_stands_beside_it
     assert told.warnings == [
         "Fixed examples and Found documents were left out: see `route` and `assay data check`."
     ]
+    brought = Replacement(
+        replaced="outgoing", score=0.9, no_worse=["fine-tune"], worse=["prompt"], not_shown=[],
+        sentence="",
+    )  # fmt: skip
+    [replaced] = in_words(result.model_copy(update={"replacements": [brought]})).replacements
+    assert replaced.sentence.startswith("Fine-tuned model is shown to be at most ")
+    assert replaced.sentence.endswith(
+        "behind outgoing, which scores 90 in 100; System prompt alone is worse."
+    )
     old = in_words(result.model_copy(update={"names": {}}))
     assert old.verdict == result.verdict
     assert [c.name for c in old.candidates] == [c.name for c in result.candidates]
@@ -290,6 +300,19 @@ def test_a_page_names_no_command() -> None:
     doubtful = look.model_copy(update={"ids": ["row-1"]})
     assert "`assay" in str(second_look.advice(doubtful))
     assert "`assay" not in str(second_look.advice(doubtful, second_look.ON_PAGE))
+
+
+def test_who_has_not_said_what_is_enough_is_asked_before_anything_is_put_to_work() -> None:
+    result = sample_result(good_enough=None)
+    used = next(c for c in result.candidates if c.name == result.verdict.recommend)
+    assert used.score is not None
+    said = wording.next_action(result)
+    assert "which you have not said (`good_enough`" in said
+    assert f"about {100 - 100 * used.score:.0f} in 100 answers are wrong" in said
+    other = wording.next_action(result.model_copy(update={"primary": "rouge-l"}))
+    assert "which you have not said" in other
+    assert "wrong" not in other
+    assert "you have not said" not in wording.next_action(sample_result())
 
 
 def test_nobody_is_told_to_serve_a_file_of_answers() -> None:

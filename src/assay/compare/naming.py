@@ -7,9 +7,11 @@ each is called; one that is older than that keeps the names that are typed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from assay.compare import reasons
+from assay.compare.replacement_section import Replacement
 from assay.compare.result import AnswerRow, Result, Verdict
 
 _TYPED = re.compile(r"`([^`]+)`")
@@ -47,6 +49,9 @@ def in_words(result: Result) -> Result:
             "warnings": reword(result.warnings),
             "pairs": [rename(pair, "a", "b") for pair in result.pairs],
             "verdict": verdict_in_words(result.verdict, names),
+            "replacements": [
+                _replacement_in_words(one, result.margin, called) for one in result.replacements
+            ],
             "curves": [rename(curve, "candidate") for curve in result.curves],
             "confusions": [rename(one, "candidate") for one in result.confusions],
             "routing": [
@@ -72,6 +77,23 @@ def in_words(result: Result) -> Result:
                 }
             ),
         }
+    )
+
+
+def _replacement_in_words(
+    one: Replacement, margin: float, called: Callable[[str], str]
+) -> Replacement:
+    no_worse, worse, not_shown = (
+        [called(name) for name in names] for names in (one.no_worse, one.worse, one.not_shown)
+    )
+    name = called(one.replaced)
+    return Replacement(
+        replaced=name,
+        score=one.score,
+        no_worse=no_worse,
+        worse=worse,
+        not_shown=not_shown,
+        sentence=reasons.replaced(name, one.score, margin, no_worse, worse),
     )
 
 

@@ -160,10 +160,9 @@ def undecided(shortlist: Sequence[str], examples: int, margin: float) -> str:
     """
     if len(shortlist) == 1:
         return f"{examples} examples do not show that {shortlist[0]} is the best."
-    names = f"{', '.join(shortlist[:-1])} and {shortlist[-1]}"
     return (
-        f"Too close to call: {examples} examples do not show whether {names} differ by "
-        f"{margin_text(margin)} or more."
+        f"Too close to call: {examples} examples do not show whether {_listed(shortlist)} differ "
+        f"by {margin_text(margin)} or more."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.compare.report.wording import score_meaning
+from assay.compare.report.wording import RIGHT_ANSWERS, score_meaning
 from assay.compare.result import Result
 from assay.evaluate.stats import UNKNOWN_DISCORDANCE
 
@@ -22,7 +22,7 @@ def why_not_as_stated(result: Result) -> str | None:
         return None
     causes = []
     if plan.discordance != assumed:
-        unit = "" if score_meaning(result).startswith("right") else " (mean squared difference)"
+        unit = "" if score_meaning(result) == RIGHT_ANSWERS else " (mean squared difference)"
         causes.append(
             f"two candidates were assumed to disagree on {100 * assumed:.0f} in 100 "
             f"examples{unit}, and the two best disagreed on {100 * plan.discordance:.0f} in 100 "

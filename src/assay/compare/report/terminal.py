@@ -68,8 +68,8 @@ def print_result(result: Result, console: Console | None = None) -> None:
     for warning in [*result.warnings, *result.data.quarantine.warnings]:
         out.print(f"[yellow]![/] {escape(warning)}")
     out.print(
-        f"Score: {wording.score_meaning(result)}. Unread: answers that could not be read. "
-        "A month: a twelfth of the first year's cost to own, the machine kept on included."
+        f"Score: {wording.score_meaning(result)}. Unread: answers whose form the grader could not "
+        "read. A month: a twelfth of the first year's cost to own, the machine kept on included."
     )
     out.print(
         f"{result.data.holdout} holdout examples, opening {result.opening.number}; the smallest "

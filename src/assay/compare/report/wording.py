@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from assay.compare import reasons
 from assay.compare.report.second_look import AT_TERMINAL
 from assay.compare.result import CandidateResult, PairResult, Result, Verdict
 from assay.compare.routing_section import Routing
@@ -56,8 +57,8 @@ def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
         )
     if verdict.outcome == "recommend" and result.good_enough is None and used is not None:
         wrong = ""
-        if used.score is not None and score_meaning(result) == RIGHT:
-            wrong = f": about {100 - 100 * used.score:.0f} of 100 answers are wrong"
+        if used.score is not None and score_meaning(result) == RIGHT_ANSWERS:
+            wrong = f": about {reasons.in_100(1 - used.score)} answers are wrong"
         return (
             f"Put {used.name} to work if that is enough for the job, which you have not said "
             f"(`good_enough` in assay.yaml){wrong}. Measure again when the job or the prices "
@@ -319,13 +320,14 @@ def slow_answers(candidate: CandidateResult) -> str:
     )
 
 
-RIGHT = "right answers in 100"
+RIGHT_ANSWERS = "right answers in 100"
+"""What a score is where each answer is right or wrong."""
 
 
 def score_meaning(result: Result) -> str:
     """What a score is, in words."""
     binary = result.primary in ("label-accuracy", "record-exact", "exact", "contains", "json-valid")
-    return RIGHT if binary else f"mean {result.primary}, of 100"
+    return RIGHT_ANSWERS if binary else f"mean {result.primary}, of 100"
 
 
 def routing(found: Routing) -> str:
