@@ -27,7 +27,7 @@ from assay.errors import ConfigError, DataError, OutageError, StateError, UsageE
 from assay.project.project import Project
 from assay.project.recording import Choices, RecordingDraft, draft_recording, open_model, record
 from assay.rescue.client import Access
-from assay.rescue.recording import opened_recording
+from assay.rescue.recording import opened_recording, recording_file
 from assay.store.tables import AuditRow
 
 MODEL = "ft:gpt-4o-mini-2024-07-18:acme::abc"
@@ -207,9 +207,9 @@ def test_killed_it_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
                 os.kill(process.pid, signal.SIGKILL)
                 killed += 1
             process.wait()
-        draft = drafted(server, to, data=[data])
-        with draft.file.open("a") as file:
+        with recording_file(to, MODEL).open("a") as file:
             file.write('{"id": "cut')  # a line that a death has cut
+        draft = drafted(server, to, data=[data])
         assert record(draft)["complete"]
         assert killed == 2
         assert len({one["input_sha256"] for one in lines(draft)}) == len(lines(draft)) == 60

@@ -14,8 +14,9 @@ is an example in OpenAI's form, too.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -153,26 +154,37 @@ def read_recording(path: Path, tokens_of: Collection[str] = ()) -> dict[str, Rec
         tokens_of: inputs whose answers bring their log-probabilities, which take the most room.
 
     Raises:
-        DataError: it cannot be read, or a line is none of a recording.
+        DataError: it cannot be read, or a line is none of a recording. (A last line without its
+            end, which a killed process has left, is passed over.)
     """
-    found = {}
-    for one in _answers(path):
-        if one.input_sha256 not in tokens_of:
-            one = replace(one, answer=replace(one.answer, tokens=None))
-        found[one.input_sha256] = one
-    return found
+    return {one.input_sha256: one for one in _answers(path, tokens_of)}
 
 
-def _answers(path: Path) -> Iterator[RecordedAnswer]:
+def _answers(path: Path, tokens_of: Collection[str]) -> Iterator[RecordedAnswer]:
+    """The answers in their order; a last line that a killed process has cut is none."""
+    damaged: DataError | None = None
     for raw in read_lines(path, str(path), "utf-8-sig"):
+        if damaged is not None:
+            raise damaged
         where = f"{path}, line {raw.line}"
         if raw.problems:
-            raise DataError(raw.problems[0].message, where=where, fix=raw.problems[0].fix)
+            damaged = DataError(raw.problems[0].message, where=where, fix=raw.problems[0].fix)
+            continue
         try:
+            if raw.value.get(INPUT) not in tokens_of:
+                raw.value.pop("logprobs", None)  # most of a line, and many objects
             yield RecordedAnswer.from_dict(raw.value)
         except (KeyError, TypeError, ValueError):
-            raise DataError(
+            damaged = DataError(
                 "this is not a line of recorded answers.",
                 where=where,
                 fix="`assay rescue record` writes such a file. Delete the line to do without it.",
-            ) from None
+            )
+    if damaged is not None and _ends_with_newline(path):
+        raise damaged
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as lines:
+        lines.seek(-1, os.SEEK_END)
+        return lines.read(1) == b"\n"
