@@ -131,6 +131,11 @@ def test_answers_to_a_file_are_examples(tmp_path: Path) -> None:
         assert [(one.rows, one.requests) for one in draft.parts] == [(60, 30)]
         record(draft)
         assert len(server.posted) == 30
+        # Beside a project that was never divided: its rows tell how long answers are.
+        project = small_project(tmp_path)
+        beside = drafted(server, tmp_path / "beside", project, parts=["data"], data=[data])
+        assert [(one.part, one.requests) for one in beside.parts] == [("data", 30)]
+        assert not beside.is_most
     report = assay.project.check_file(draft.file, folder=tmp_path)
     assert (report.format, report.valid) == ("openai-chat", 30)
 
@@ -158,6 +163,15 @@ def test_a_budget_is_kept_over_all_runs(tmp_path: Path) -> None:
         assert len(server.posted) == 40
         with pytest.raises(UsageError, match="another system prompt"):
             record(drafted(server, tmp_path / "kept", data=[data], max_new_tokens=9))
+        # Answers that came without a price have one as soon as it is known.
+        few, to = inputs(tmp_path / "few.jsonl", 5), tmp_path / "unpriced"
+        free = drafted(server, to, data=[few], max_new_tokens=8, settings={"prices": {}})
+        assert record(free)["unpriced"] == 5
+        assert all("usd" not in line and "most_usd" not in line for line in lines(free))
+        draft = drafted(server, to, data=[data], max_new_tokens=8)
+        assert draft.spent_usd == pytest.approx(5 * 0.0014)
+        assert record(draft, most_usd=5 * 0.0014)["recorded"] == 0
+        assert len(server.posted) == 45
     with AccountServer(small_account()).running() as other, pytest.raises(UsageError):
         drafted(other, tmp_path / "kept", data=[data])  # another address
 

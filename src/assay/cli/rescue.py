@@ -114,7 +114,10 @@ def record(
     ] = False,
     most_usd: Annotated[
         float | None,
-        typer.Option(min=0, help="What all answers in the folder may cost, in USD."),
+        typer.Option(
+            min=0,
+            help="What all answers of this model may cost, earlier runs included, in USD.",
+        ),
     ] = None,
     input_price: Annotated[
         float | None,
@@ -255,6 +258,11 @@ def _terms(draft: RecordingDraft, most_usd: float | None) -> Iterator[str]:
         yield f"Spent so far: USD {draft.spent_usd:.2f}{most}."
     private = ", ".join(f"{what}: {count}" for what, count in sorted(draft.private.items()))
     yield f"Secrets and personal data found in these inputs: {private or 'none'}."
+    if any(one.left_out for one in draft.inputs):
+        yield (
+            "Rows that offer tools are left out; a holdout that has such rows cannot be compared "
+            "with."
+        )
     if any(one.part == "holdout" and one.requests for one in draft.parts):
         yield (
             "The holdout is not looked at here. Its inputs are sent without their outputs; that is "

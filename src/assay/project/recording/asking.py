@@ -93,7 +93,7 @@ class _Run:
                 "in the provider's `prices`.",
             )
         self._left_out = sum(one.left_out for one in draft.inputs)
-        self._spent = sum(one.spent_usd for one in recording.answers.values())
+        self._spent = self._reckoner.spent_usd(recording.answers.values())
         self._reserved: dict[int, float] = {}
         self._failures, self._reason, self._is_spent = 0, "", False
         self._refused: list[RecordedAnswer] = []
@@ -204,7 +204,7 @@ class _Run:
             turns=() if one.part == "holdout" else one.example.prompt,
         )
         usd = self._reckoner.cost(line)
-        line = replace(line, usd=usd, most_usd=most if usd is None else None)
+        line = replace(line, usd=usd, most_usd=one.most_usd if usd is None else None)
         self._failures = 0
         self._spent += line.spent_usd
         if answer.finish == "refused" and not self._recording.answers:

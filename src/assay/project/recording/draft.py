@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -180,8 +180,7 @@ def draft_recording(
     parts = tuple(_part(one, recording, reckoner) for one in inputs)
     rate, answers = recording.seconds_per_answer(), recording.answers.values()
     sent = [e for one in inputs for h, e in one.examples.items() if not recording.has(h)]
-    offered = {json.dumps(tool): tool for example in sent for tool in example.tools}
-    private = count_private([m for one in sent for m in one.prompt], list(offered.values()))
+    private = count_private([m for one in sent for m in one.prompt], ())
     return RecordingDraft(
         model=model,
         access=access,
@@ -194,7 +193,7 @@ def draft_recording(
         seconds=sum(part.requests for part in parts) * (rate or REMOTE_SECONDS),
         rate_is_observed=rate is not None,
         private=private,
-        spent_usd=sum(one.spent_usd for one in answers),
+        spent_usd=reckoner.spent_usd(answers),
     )
 
 
@@ -254,7 +253,7 @@ class Reckoner:
 
     def most_usd(self, request: Request) -> float | None:
         """What a request cannot exceed: no token is shorter than a byte."""
-        said = json.dumps([[m.to_dict() for m in request.messages], list(request.tools)])
+        said = json.dumps([message.to_dict() for message in request.messages])
         return cost_usd(self._provider, self._model, len(said), request.max_new_tokens)
 
     def cost(self, answer: RecordedAnswer) -> float | None:
@@ -267,6 +266,10 @@ class Reckoner:
             told.completion_tokens,
             told.cached_tokens,
         )
+
+    def spent_usd(self, answers: Iterable[RecordedAnswer]) -> float:
+        """What a budget counts for answers; one that came without a price has today's."""
+        return sum(one.spent_usd or self.cost(one) or 0.0 for one in answers)
 
 
 def _part(inputs: PartInputs, recording: Recording, reckoner: Reckoner) -> PartEstimate:
@@ -302,7 +305,5 @@ def _guess(request: Request) -> float:
     characters = sum(len(message.content) for message in request.messages)
     for message in request.messages:
         characters += sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
-    if request.tools:
-        characters += len(json.dumps(list(request.tools)))
     turns = len(request.messages) + 1
     return characters / CHARACTERS_PER_TOKEN + TOKENS_PER_TURN * turns

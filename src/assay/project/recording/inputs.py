@@ -111,7 +111,7 @@ def read_parts(choices: Choices, progress: Progress = SILENT) -> list[PartInputs
         found.append(PartInputs(part, len(examples), hashes, shown, left_out))
 
     project = choices.project
-    if project is not None and set(choices.parts) - {"data"}:
+    if project is not None:  # whose rows tell of a file's answers, too
         manifest = project.split(progress)
         folder = project.split_folder
         if "holdout" in choices.parts:
@@ -133,7 +133,8 @@ def read_parts(choices: Choices, progress: Progress = SILENT) -> list[PartInputs
 def typical_rows(choices: Choices, parts: Sequence[PartInputs]) -> list[Example]:
     """Rows that may be looked at, to tell how long those are that may not."""
     if choices.project is not None:
-        return load_validation(choices.project.split_folder)[:_SAMPLE]
+        rows = load_validation(choices.project.split_folder)
+        return [example for example in rows if not example.tools][:_SAMPLE]
     return [example for part in parts for example in part.examples.values()][:_SAMPLE]
 
 
