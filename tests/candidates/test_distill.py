@@ -168,6 +168,11 @@ def test_a_teacher_that_is_gone_has_left_its_answers(tmp_path: Path) -> None:
     assert context.progress.lines[0].endswith(  # type: ignore[attr-defined]
         "3 answers: 1 cut at generate.max_new_tokens; 1 not recorded."
     )
+    (tmp_path / "other.jsonl").write_text(line(Example.of("four", "4", id="four"), sure))
+    with pytest.raises(DataError, match="3 not recorded") as nothing:
+        taught(context_of(tmp_path, {"recorded": "other.jsonl"}))
+    assert nothing.value.fix is not None
+    assert "assay rescue record" in nothing.value.fix
     with pytest.raises(ConfigError, match=r"of gone\.jsonl cannot be learned"):
         taught(context_of(tmp_path, {"recorded": "gone.jsonl", "distill": "logprobs"}))
     with pytest.raises(ConfigError, match="remove recorded"):

@@ -20,7 +20,7 @@ import assay
 from assay.cli.main import app
 from assay.config import Provider
 from assay.errors import UsageError
-from assay.project.recording import Choices, draft_recording, record
+from assay.project.recording import RecordingChoices, draft_recording, record
 from assay.project.rescue import rescue
 from assay.project.rescue_plan import plan_rescue
 from assay.rescue.client import Access
@@ -135,13 +135,15 @@ def test_each_job_becomes_a_project(tmp_path: Path) -> None:
         yaml = to / "abc" / "assay.yaml"
         yaml.write_text(yaml.read_text().replace("margin: 0.02", "margin: 0.03"))
         data = [source / "files/file-train.jsonl"]
-        record(draft_recording(first["model"], access, source, Choices(data=data)))
+        record(draft_recording(first["model"], access, source, RecordingChoices(data=data)))
         again = plan_rescue(source, to, model=model)["models"]
         assert {one["recorded"] for one in again if one["project"] == "abc"} == {200}
         assert "margin: 0.03" in yaml.read_text()
         assert "200 answers are recorded" in (to / "plan.md").read_text()
         # The recording of the training file has the answers to whatever holdout is drawn from it.
-        nothing = draft_recording(first["model"], access, source, Choices(assay.open(to / "abc")))
+        nothing = draft_recording(
+            first["model"], access, source, RecordingChoices(assay.open(to / "abc"))
+        )
         assert nothing.requests == 0
 
 

@@ -25,7 +25,13 @@ from assay.config import Provider, TokenPrice
 from assay.config.yaml_text import edit
 from assay.errors import ConfigError, DataError, OutageError, StateError, UsageError
 from assay.project.project import Project
-from assay.project.recording import Choices, RecordingDraft, draft_recording, open_model, record
+from assay.project.recording import (
+    RecordingChoices,
+    RecordingDraft,
+    draft_recording,
+    open_model,
+    record,
+)
 from assay.rescue.client import Access
 from assay.rescue.recording import opened_recording, recording_file
 from assay.store.tables import AuditRow
@@ -52,7 +58,9 @@ def drafted(
 ) -> RecordingDraft:
     """A draft; `settings` are the provider's."""
     settings = choices.pop("settings", {})
-    return draft_recording(MODEL, access(server, **settings), to, Choices(project, **choices))
+    return draft_recording(
+        MODEL, access(server, **settings), to, RecordingChoices(project, **choices)
+    )
 
 
 def inputs(file: Path, count: int) -> Path:
@@ -270,6 +278,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError):
         open_model("remote:mine/other", tmp_path, provider="another")
     with pytest.raises(UsageError):
-        Choices(data=[tmp_path], parts=["test"])
+        RecordingChoices(data=[tmp_path], parts=["test"])
     with pytest.raises(DataError):
-        draft_recording("m", access(server), tmp_path, Choices(data=[tmp_path / "none.jsonl"]))
+        draft_recording(
+            "m", access(server), tmp_path, RecordingChoices(data=[tmp_path / "none.jsonl"])
+        )

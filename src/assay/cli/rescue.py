@@ -19,7 +19,7 @@ from assay.errors import UsageError
 from assay.log_lines import printable
 
 if TYPE_CHECKING:
-    from assay.project.recording import Choices, RecordingDraft
+    from assay.project.recording import RecordingChoices, RecordingDraft
     from assay.rescue.client import Access
 
 app = typer.Typer(
@@ -208,7 +208,7 @@ def _choices(
     prompt: Path | None,
     max_new_tokens: int | None,
     logprobs: bool,
-) -> Choices:
+) -> RecordingChoices:
     from assay import project
     from assay.project import recording
 
@@ -218,7 +218,7 @@ def _choices(
     columns = None
     if input is not None:  # an output is needed by the form, and not read
         columns = Columns(input=input.split(","), output=input.split(","))
-    return recording.Choices(
+    return recording.RecordingChoices(
         project=opened,
         data=data or (),
         parts=part or recording.PARTS,

@@ -30,9 +30,11 @@ def usable_answers(context: Context, agent: Agent, answers: Sequence[Answer]) ->
             kept.append(place)
     left_out = "; ".join(f"{count} {reason}" for reason, count in reasons.items())
     if not kept:
+        fix = "Raise generate.max_new_tokens, or use another teacher."
+        if set(reasons) == {NOT_RECORDED}:
+            fix = "Record its answers to the training rows with `assay rescue record --part train`."
         raise DataError(
-            f"the teacher {agent.model} gave no answer that can be learned: {left_out}.",
-            fix="Raise generate.max_new_tokens, or use another teacher.",
+            f"the teacher {agent.model} gave no answer that can be learned: {left_out}.", fix=fix
         )
     if left_out:
         context.progress.say(f"Left out of the teacher's {len(answers)} answers: {left_out}.")

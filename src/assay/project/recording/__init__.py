@@ -1,6 +1,7 @@
 """The answers of a model that will end, kept so that it can be compared with, and distilled from.
 
-draft = draft_recording("ft:gpt-4o-mini:acme::abc", access, Path("from-openai"), Choices(project))
+choices = RecordingChoices(project)
+draft = draft_recording("ft:gpt-4o-mini:acme::abc", access, Path("from-openai"), choices)
 draft.usd, draft.seconds, draft.parts
 report = record(draft, most_usd=5.0, progress=progress)
 
@@ -11,12 +12,12 @@ asking.py    the answers, each on disk before the next is relied on
 
 from assay.project.recording.asking import record
 from assay.project.recording.draft import RecordingDraft, draft_recording, open_model
-from assay.project.recording.inputs import BEST_FOR, PARTS, Choices
+from assay.project.recording.inputs import BEST_FOR, PARTS, RecordingChoices
 
 __all__ = [
     "BEST_FOR",
     "PARTS",
-    "Choices",
+    "RecordingChoices",
     "RecordingDraft",
     "draft_recording",
     "open_model",

@@ -31,7 +31,7 @@ MOST_REFUSED = 10
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _PendingAnswer:
     """An answer that is to be had; `most_usd` is what it cannot exceed, None where no price is."""
 
     part: Part
@@ -100,7 +100,7 @@ class _Run:
         self._new: Counter[str] = Counter()
         self._began, self._told = time.monotonic(), False
 
-    def wanted(self) -> Iterator[_Wanted]:
+    def wanted(self) -> Iterator[_PendingAnswer]:
         """What is not there yet, in the order of its worth; the holdout is read if it is asked."""
         draft = self._draft
         for inputs in draft.inputs:
@@ -116,7 +116,7 @@ class _Run:
             requests = assemble_plain(draft.agent, [examples[one] for one in left])
             for asked, request in zip(left, requests, strict=True):
                 most = self._reckoner.most_usd(request)
-                yield _Wanted(inputs.part, asked, examples[asked], request, most)
+                yield _PendingAnswer(inputs.part, asked, examples[asked], request, most)
 
     def _check_same_requests(self, examples: dict[str, Example]) -> None:
         """What is there must have been asked as it would be asked now."""
@@ -135,17 +135,17 @@ class _Run:
                 fix="Ask as before, or name another folder.",
             )
 
-    def ask(self, engine: RemoteBatchEngine, wanted: list[_Wanted], task: Task) -> None:
+    def ask(self, engine: RemoteBatchEngine, wanted: list[_PendingAnswer], task: Task) -> None:
         """Ask for answers until all are there, the budget is used up or the provider is down."""
         waiting = iter(wanted)
-        ahead: list[_Wanted] = []
+        ahead: list[_PendingAnswer] = []
         logprobs = None
         if self._draft.choices.logprobs:
             from assay.train.teacher import TOP  # loads torch
 
             logprobs = TOP
         while True:
-            sent: list[_Wanted] = []
+            sent: list[_PendingAnswer] = []
             requests = self._affordable(waiting, ahead, sent, logprobs)
             with closing(engine.answer_each(requests)) as answers:
                 for number, answer in answers:
@@ -157,9 +157,9 @@ class _Run:
 
     def _affordable(
         self,
-        waiting: Iterator[_Wanted],
-        ahead: list[_Wanted],
-        sent: list[_Wanted],
+        waiting: Iterator[_PendingAnswer],
+        ahead: list[_PendingAnswer],
+        sent: list[_PendingAnswer],
         logprobs: int | None,
     ) -> Iterator[Request]:
         """Requests as long as the budget bears the most that those under way may cost.
@@ -184,7 +184,7 @@ class _Run:
             sent.append(one)
             yield replace(one.request, logprobs=logprobs)
 
-    def _take(self, one: _Wanted, number: int, answer: Answer, task: Task) -> None:
+    def _take(self, one: _PendingAnswer, number: int, answer: Answer, task: Task) -> None:
         most = self._reserved.pop(number)
         if answer.finish == "error":
             self._failures += 1

@@ -22,9 +22,9 @@ from assay.progress import SILENT, Progress
 from assay.project.estimate import REMOTE_SECONDS
 from assay.project.recording.inputs import (
     BEST_FOR,
-    Choices,
     Part,
     PartInputs,
+    RecordingChoices,
     read_parts,
     typical_rows,
 )
@@ -82,7 +82,7 @@ class RecordingDraft:
     model: str
     access: Access
     to: Path
-    choices: Choices
+    choices: RecordingChoices
     agent: Agent
     inputs: tuple[PartInputs, ...]
     parts: tuple[PartEstimate, ...]
@@ -163,7 +163,7 @@ def open_model(
 
 
 def draft_recording(
-    model: str, access: Access, to: Path, choices: Choices, progress: Progress = SILENT
+    model: str, access: Access, to: Path, choices: RecordingChoices, progress: Progress = SILENT
 ) -> RecordingDraft:
     """Read the inputs and reckon what their answers take; the holdout stays closed.
 
@@ -289,7 +289,7 @@ def _part(inputs: PartInputs, recording: Recording, reckoner: Reckoner) -> PartE
     )
 
 
-def _agent(model: str, provider: str, choices: Choices) -> Agent:
+def _agent(model: str, provider: str, choices: RecordingChoices) -> Agent:
     config = None if choices.project is None else choices.project.config
     prompt = choices.prompt
     if prompt is None:

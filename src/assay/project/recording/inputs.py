@@ -33,7 +33,7 @@ BEST_FOR: dict[Part, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
+class RecordingChoices:
     """What is to be recorded, and how the model is asked.
 
     Attributes:
@@ -88,7 +88,7 @@ class PartInputs:
     left_out: int = 0
 
 
-def read_parts(choices: Choices, progress: Progress = SILENT) -> list[PartInputs]:
+def read_parts(choices: RecordingChoices, progress: Progress = SILENT) -> list[PartInputs]:
     """The inputs of each chosen part that has any; the holdout stays closed.
 
     Raises:
@@ -130,7 +130,7 @@ def read_parts(choices: Choices, progress: Progress = SILENT) -> list[PartInputs
     return found
 
 
-def typical_rows(choices: Choices, parts: Sequence[PartInputs]) -> list[Example]:
+def typical_rows(choices: RecordingChoices, parts: Sequence[PartInputs]) -> list[Example]:
     """Rows that may be looked at, to tell how long those are that may not."""
     if choices.project is not None:
         rows = load_validation(choices.project.split_folder)
