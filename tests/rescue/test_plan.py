@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 import assay
 from assay.cli.main import app
 from assay.config import Provider
+from assay.config.yaml_text import edit
 from assay.errors import UsageError
 from assay.project.recording import RecordingChoices, draft_recording, record
 from assay.project.rescue import rescue
@@ -26,6 +28,7 @@ from assay.project.rescue_plan import plan_rescue
 from assay.rescue.client import Access
 
 BASE = "gpt-4o-mini-2024-07-18"
+OCCUPIED = f"ft:{BASE}:acme:{'long-' * 20}:x4"
 
 
 def sentences(count: int, seed: int) -> bytes:
@@ -90,6 +93,7 @@ def several_jobs() -> Account:
     add_job(account, "ftjob-4", fine_tuned_model=f"ft:{BASE}:acme:tone:x2", **pairs)
     gone = f"ft:{BASE}:acme:{'long-' * 20}:x3"
     add_job(account, "ftjob-5", fine_tuned_model=gone, training_file="file-gone")
+    add_job(account, "ftjob-6", fine_tuned_model=OCCUPIED, training_file="file-pairs")
     return account
 
 
@@ -104,6 +108,11 @@ def test_each_job_becomes_a_project(tmp_path: Path) -> None:
     with AccountServer(several_jobs(), faults=gone, answer=animal).running() as s:
         access = Access("openai", Provider(base_url=s.url, private_network=["127.0.0.0/8"]), KEY)
         rescue(access, source)
+        # A name that is cut depends on no other model; a folder of that name is not written to.
+        digest = hashlib.sha256(OCCUPIED.encode()).hexdigest()[:8]
+        foreign = to / f"{'long-' * 6}l-{digest}" / "notes.txt"
+        foreign.parent.mkdir(parents=True)
+        foreign.write_text("mine")
         plan = plan_rescue(source, to, model=model)
         made = {one["model"]: one for one in plan["models"]}
         first = made[f"ft:{BASE}:acme::abc"]
@@ -125,6 +134,8 @@ def test_each_job_becomes_a_project(tmp_path: Path) -> None:
         assert here["learning_rate_multiplier"] is None
         without = {name: one["reason"] for name, one in made.items() if one["project"] is None}
         assert "No such File object" in without[f"ft:{BASE}:acme:{'long-' * 20}:x3"]
+        assert f"{foreign.parent} is there and is no project" in without[OCCUPIED]
+        assert [one.name for one in foreign.parent.iterdir()] == ["notes.txt"]
         assert "job" in without["ft:gpt-4.1-2025-04-14:acme::old"]
         assert plan["no_model"] == [{"job": "ftjob-2", "status": "paused_by_moon"}]
         page = (to / "plan.md").read_text()
@@ -132,11 +143,13 @@ def test_each_job_becomes_a_project(tmp_path: Path) -> None:
             assert text in page
         assert first["commands"][2] == f"assay release promote ft:{BASE}:acme::abc AGENT@VERSION"
         # A project that is there is left as it is; what was recorded meanwhile is seen.
-        yaml = to / "abc" / "assay.yaml"
+        yaml, other = to / "abc" / "assay.yaml", to / "desk-de-x1" / "assay.yaml"
+        other.write_text(edit(other.read_text(), {"data.holdout": None}))
         yaml.write_text(yaml.read_text().replace("margin: 0.02", "margin: 0.03"))
         data = [source / "files/file-train.jsonl"]
         record(draft_recording(first["model"], access, source, RecordingChoices(data=data)))
         again = plan_rescue(source, to, model=model)["models"]
+        assert {one["holdout"] for one in again if one["project"] == "desk-de-x1"} == {"drawn"}
         assert {one["recorded"] for one in again if one["project"] == "abc"} == {200}
         assert "margin: 0.03" in yaml.read_text()
         assert "200 answers are recorded" in (to / "plan.md").read_text()

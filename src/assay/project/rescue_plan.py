@@ -10,7 +10,6 @@ already is left as it is, so the same call may be made again, after a further fi
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -30,12 +29,11 @@ from assay.rescue.account import read_rows
 from assay.rescue.downloads import FILE
 from assay.rescue.folder import MANIFEST
 from assay.rescue.manifest import Entry, Manifest
-from assay.rescue.recording import Recording, recording_file
+from assay.rescue.recording import Recording, recording_file, short_digest, spell
 from assay.rescue.report import fine_tuned_models
 
 LEAST_HELD = 50
 """Rows of a validation file that is worth being the holdout."""
-_UNSPELLED = re.compile(r"[^a-z0-9]+")
 _LONGEST = 40
 _EQUALS = {"n_epochs": "epochs", "batch_size": "rows_per_step", "beta": "beta", "seed": "seed"}
 """Settings of a job at OpenAI that `fine_tune` has, too."""
@@ -153,10 +151,14 @@ def _make(
     progress: Progress,
 ) -> None:
     """The project of a job, in a folder of that name, unless it is there."""
-    held = _held(manifest, found)
-    one.holdout = "drawn" if held is None else "validation file"
     folder = to / name
     if not (folder / CONFIG_FILE).exists():
+        if os.path.lexists(folder):
+            raise UsageError(
+                f"{folder} is there and is no project.",
+                fix="Move it away, or name another folder with --to.",
+            )
+        held = _held(manifest, found)
         data = manifest.folder / str(found["training_path"])
         drafted = draft(name, Choices(data=data, holdout=held, model=model), progress=progress)
         # Under a name of its own first: what dies before its settings are in is made anew.
@@ -167,6 +169,8 @@ def _make(
         path.write_text(edit(made.text, _translated(job, drafted.proposal.method)), "utf-8")
         Project(made.root)  # which checks it
         os.replace(draft_folder, folder)
+    is_drawn = Project(folder).config.data.holdout is None
+    one.holdout = "drawn" if is_drawn else "validation file"
     one.project = name
 
 
@@ -263,9 +267,15 @@ def _recorded(file: Path) -> int:
 
 
 def _name(model: str, taken: set[str]) -> str:
-    """A folder's name for a model: its suffix and id, or all of it, and a number if need be."""
+    """A folder's name for a model: its suffix and id, or all of it, and a number if need be.
+
+    A name that is cut ends with a digest, so that it is the same whatever other models there are.
+    """
     parts = [part for part in model.split(":")[3:] if part] or [model]
-    name = _UNSPELLED.sub("-", "-".join(parts).lower()).strip("-")[:_LONGEST].strip("-") or "model"
+    name = spell("-".join(parts))
+    if len(name) > _LONGEST:
+        digest = short_digest(model)
+        name = f"{name[: _LONGEST - len(digest) - 1].strip('-')}-{digest}"
     number, chosen = 1, name
     while chosen in taken:
         number += 1

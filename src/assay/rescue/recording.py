@@ -82,9 +82,18 @@ class Recording:
 
 def recording_file(folder: Path, model: str) -> Path:
     """Where the answers of a model are kept in a folder."""
-    spelled = _UNSPELLED.sub("-", model.lower()).strip("-")[:_LONGEST].strip("-")
-    digest = hashlib.sha256(model.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return folder / RECORDINGS / f"{spelled or 'model'}-{digest}.jsonl"
+    spelled = spell(model)[:_LONGEST].strip("-")
+    return folder / RECORDINGS / f"{spelled}-{short_digest(model)}.jsonl"
+
+
+def spell(text: str) -> str:
+    """A text as part of a file's name: lower-case letters, digits, single hyphens; never empty."""
+    return _UNSPELLED.sub("-", text.lower()).strip("-") or "model"
+
+
+def short_digest(text: str) -> str:
+    """Eight hex digits that tell apart texts which are spelled, or cut, alike."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 @contextmanager
