@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -91,9 +92,16 @@ class PostgresServer:
         """Of the database that is always there."""
         return _url("postgres", self.socket)
 
-    def start(self) -> None:
-        options = f"-k {self.socket} -h '' -c fsync=off"
+    def start(self, more: str = "") -> None:
+        options = f"-k {self.socket} -h '' -c fsync=off {more}"
         self._control("-l", f"{self.socket}/log", "-o", options, "start")
+
+    def start_on_tcp(self) -> str:
+        """Start it with a port, too; the URL there."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.start(f"-h 127.0.0.1 -p {port}")
+        return f"postgresql+psycopg://assay@127.0.0.1:{port}/postgres"
 
     def stop(self) -> None:
         """At once, as if it had been killed."""

@@ -27,6 +27,9 @@ state:
         ("database: postgresql://a@b", "state.database", "name of the database is missing"),
         ("database: postgresql://a@b:x/c", "state.database", "not a URL"),
         ("database: postgresql://a:hunter2@b/c", "state.database", "password_env"),
+        ("database: postgresql://a:12/hunter2@b/c", "state.database", "%2F for /"),
+        ("database: postgresql://a:12/c?hunter2@b/c", "state.database", "%2F for /"),
+        ("database: postgresql://a:p@hunter2@b/c", "state.database", "%40 for @"),
         ("database: postgresql://b/c?password=hunter2", "state.database", "password_env"),
         ("schema_name: pg_mine", "state.schema_name", "belong to PostgreSQL"),
         ("schema_name: My schema", "state.schema_name", "pattern"),
@@ -60,7 +63,8 @@ def test_the_variable_may_hold_a_password(monkeypatch: pytest.MonkeyPatch) -> No
     assert database_variable() is None
     monkeypatch.setenv("ASSAY_DATABASE", "postgresql://a:hunter2@b/c")
     assert database_variable() == "postgresql://a:hunter2@b/c"
-    monkeypatch.setenv("ASSAY_DATABASE", "mysql://a:hunter2@b/c")
-    with pytest.raises(ConfigError, match="the variable ASSAY_DATABASE") as error:
-        database_variable()
-    assert "hunter2" not in str(error.value)
+    for wrong in ("mysql://a:hunter2@b/c", "postgresql://a:p@hunter2@b/c"):
+        monkeypatch.setenv("ASSAY_DATABASE", wrong)
+        with pytest.raises(ConfigError, match="the variable ASSAY_DATABASE") as error:
+            database_variable()
+        assert "hunter2" not in str(error.value)

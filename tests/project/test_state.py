@@ -15,7 +15,7 @@ from tests.databases import PostgresServer
 from tests.many_rows import project as make_project
 
 from assay.config.yaml_text import edit
-from assay.errors import StateError, StoreError
+from assay.errors import ConfigError, StateError, StoreError
 from assay.jobs import queue
 from assay.jobs.waiting import wait
 from assay.project import settings
@@ -91,7 +91,7 @@ def test_projects_in_one_database_do_not_mix(
     make_project(first, 3)
     Workspace(first).store.set("which", "first")
     make_project(second, 3)  # of the same name
-    with pytest.raises(StateError, match="another folder"):
+    with pytest.raises(StateError, match=r"another folder.*DROP SCHEMA assay_tickets CASCADE"):
         _ = Workspace(second).store
     file = second / "assay.yaml"
     file.write_text(edit(file.read_text(), {"state": {"schema_name": "elsewhere"}}))
@@ -230,12 +230,85 @@ def test_a_password_comes_from_the_environment_or_from_libpqs_file(
 
 def test_nobody_names_a_database_over_the_web(tmp_path: Path) -> None:
     workspace = make_project(tmp_path, 3)
+
+    def is_refused(text: str) -> None:
+        draft = settings.read(workspace)
+        [problem] = settings.validate(workspace, text, admin=True).problems
+        assert problem.field == "state"
+        assert "not over the web" in problem.message
+        with pytest.raises(InvalidSettingsError):
+            settings.save(workspace, text, based_on=draft.hash)
+        assert settings.read(workspace).text == draft.text
+
+    file = tmp_path / "assay.yaml"
+    without = file.read_text()
+    is_refused(edit(without, {"state": {"database": "postgresql://far.example/mine"}}))
+    # What stands there already stays, and is neither changed nor taken away.
+    file.write_text(edit(without, {"state": {"schema_name": "mine"}}))
+    is_refused(edit(without, {"state": {"schema_name": "theirs"}}))
+    is_refused(without)
     draft = settings.read(workspace)
-    text = edit(draft.text, {"state": {"database": "postgresql://far.example/mine"}})
-    [problem] = settings.validate(workspace, text, admin=True).problems
-    assert problem.field == "state"
-    with pytest.raises(InvalidSettingsError):
-        settings.save(workspace, text, based_on=draft.hash)
+    text = edit(draft.text, {"margin": 0.03})
+    assert not settings.validate(workspace, text, admin=True).problems
+    settings.save(workspace, text, based_on=draft.hash)
+    assert "mine" in file.read_text()
+
+
+def test_a_variable_that_is_wrong_is_told_only_where_it_is_used(
+    tmp_path: Path, empty_postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSAY_DATABASE", "mysql://a@b/c")
+    root = on(tmp_path / "a", empty_postgres)
+    Workspace(root).store.set("word", "kept")
+    assert Project(root).store.setting("word") == "kept"
+    (tmp_path / "b").mkdir()
+    for use in (Workspace, Project):
+        with pytest.raises(ConfigError, match="the variable ASSAY_DATABASE"):
+            _ = use(make_project(tmp_path / "b", 3).root).store
+
+
+@pytest.mark.parametrize("found", ["", "[]", "{}", '{"folder": 1}', '{"folder": "a", "data'])
+def test_a_record_of_the_database_that_is_damaged_is_a_sentence(tmp_path: Path, found: str) -> None:
+    (tmp_path / ".assay").mkdir()
+    (tmp_path / ".assay" / KEPT).write_text(found)
+    with pytest.raises(StateError, match="does not say where the state is"):
+        _ = Workspace(tmp_path).store
+
+
+def test_what_a_user_of_the_database_may_not_do_is_a_sentence(
+    tmp_path: Path, empty_postgres: str
+) -> None:
+    on(tmp_path / "a", empty_postgres)
+    engine = Workspace(tmp_path / "a").store.engine
+    url = empty_postgres.replace("assay@", "guest@")
+
+    def is_told() -> None:
+        with pytest.raises(StoreError, match="Let the database's owner give that right"):
+            _ = Workspace(root).store
+
+    def let(*commands: str) -> None:
+        with engine.begin() as connection:
+            for command in commands:
+                connection.execute(text(command))
+
+    let("CREATE ROLE guest LOGIN")
+    try:
+        root = on(tmp_path / "b", url, schema_name="assay_theirs")
+        is_told()  # no right to make the schema
+        let("CREATE SCHEMA assay_theirs")
+        is_told()  # nor to use it
+        let("GRANT ALL ON SCHEMA assay_theirs TO guest")
+        store = Workspace(root).store
+        let(
+            "REVOKE ALL ON assay_theirs.settings FROM guest",
+            "ALTER TABLE assay_theirs.settings OWNER TO assay",
+        )
+        with pytest.raises(StoreError, match="Let the database's owner give that right"):
+            store.setting("word")
+        is_told()
+        store.engine.dispose()
+    finally:
+        let("DROP OWNED BY guest CASCADE", "DROP ROLE guest")
 
 
 def test_without_psycopg_it_is_said_what_to_install(

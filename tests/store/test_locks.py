@@ -7,9 +7,11 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
+from tests.databases import PostgresServer
 
 from assay.errors import StoreError
 from assay.store.store import Store
@@ -68,6 +70,30 @@ def test_locks_of_two_schemas_are_two(tmp_path: Path, empty_postgres: str) -> No
     waits: list[str] = []
     with first.lock("x", lambda: waits.append("a")), second.lock("x", lambda: waits.append("b")):
         assert waits == []
+
+
+def test_the_lock_of_a_machine_that_vanished_ends_in_minutes(
+    tmp_path: Path, own_postgres: PostgresServer
+) -> None:
+    own_postgres.stop()
+    store = Store(tmp_path, own_postgres.start_on_tcp())  # a Unix socket has no such limits
+    found: list[dict[str, Any]] = []
+
+    def look(connection: Connection) -> None:
+        query = "SELECT name, setting FROM pg_settings WHERE name LIKE 'tcp_keepalives_%'"
+        found.append({row.name: row.setting for row in connection.execute(text(query))})
+
+    event.listen(store.engine, "commit", look)
+    with store.lock("x"):
+        pass
+    store.set("word", "kept")  # over the same connection
+    held, after = found
+    assert held == {
+        "tcp_keepalives_idle": "60",
+        "tcp_keepalives_interval": "10",
+        "tcp_keepalives_count": "6",
+    }
+    assert not set(after.items()) & set(held.items())
 
 
 def test_a_lock_that_the_server_has_taken_away_is_told(tmp_path: Path, empty_postgres: str) -> None:

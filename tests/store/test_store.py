@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -38,6 +40,41 @@ def test_a_server_that_is_away_is_no_full_disk(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         Store(tmp_path, f"postgresql+psycopg://a@/b?host={tmp_path / 'workspace' / 'locked'}")
     assert "reached" in (caught.value.fix or "")
+
+
+def test_a_server_that_goes_silent_counts_as_away_after_a_while(
+    tmp_path: Path, empty_postgres: str
+) -> None:
+    limits = {
+        "connect_timeout": "10",
+        "keepalives_idle": "30",
+        "keepalives_interval": "10",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "30000",
+    }
+    named = {"connect_timeout": "2", "keepalives_idle": "5", "tcp_user_timeout": "9000"}
+    for given in ({}, named):
+        more = "".join(f"&{name}={value}" for name, value in given.items())
+        store = Store(tmp_path, f"{empty_postgres}{more}")
+        with store.engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            assert driver.info.get_parameters().items() >= {**limits, **given}.items()
+
+
+def test_more_requests_than_connections_are_a_sentence(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path, database)
+    monkeypatch.setattr(store.engine.pool, "_timeout", 0.01)
+    with ExitStack() as stack:
+        for _ in range(15):
+            stack.enter_context(store.engine.connect())
+        with pytest.raises(StoreError, match="in use"):
+            store.setting("word")
+        if database.startswith("postgresql"):  # elsewhere a lock is a file
+            with pytest.raises(StoreError, match="in use"), store.lock("x"):
+                pass
+    assert store.setting("word") is None
 
 
 def test_a_store_at_the_newest_migration_is_opened_without_alembic(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from assay.config.strict import Strict
 from assay.config.yaml_text import UNREADABLE, locate, sentence
 from assay.errors import ConfigError
 
-VARIABLE = "ASSAY_DATABASE"
+DATABASE_VARIABLE = "ASSAY_DATABASE"
 """URL of the database of folders whose assay.yaml names none; it may hold a password."""
 _SCHEMES = ("postgresql", "postgresql+psycopg")
-EXAMPLE = "postgresql://USER@HOST/NAME"
+_EXAMPLE = "postgresql://USER@HOST/NAME"
 
 
 class State(Strict):
@@ -77,16 +77,26 @@ def check_database(value: str, *, password: bool = False) -> None:
         raise ValueError("write postgresql:// instead of postgres://")
     if parts.scheme not in _SCHEMES:
         raise ValueError(
-            f"use a PostgreSQL database, as {EXAMPLE}; SQLite needs no setting, it is used without"
+            f"use a PostgreSQL database, as {_EXAMPLE}; SQLite needs no setting, it is used without"
+        )
+    # Where a password holds one of these, SQLAlchemy divides the URL in another place: part of
+    # the password would be taken for a name, and shown.
+    if (
+        "@" in parts.path
+        or parts.netloc.count("@") > 1
+        or ("@" in parts.query and ":" in parts.netloc and "@" not in parts.netloc)
+    ):
+        raise ValueError(
+            f"this is not a URL such as {_EXAMPLE}; in a password write %40 for @ and %2F for /"
         )
     try:
         _ = parts.port
     except ValueError:
-        raise ValueError(f"this is not a URL such as {EXAMPLE}") from None
+        raise ValueError(f"this is not a URL such as {_EXAMPLE}") from None
     if parts.fragment or not value.isprintable() or " " in value:
-        raise ValueError(f"this is not a URL such as {EXAMPLE}")
+        raise ValueError(f"this is not a URL such as {_EXAMPLE}")
     if not parts.path.strip("/"):
-        raise ValueError(f"the name of the database is missing: {EXAMPLE}")
+        raise ValueError(f"the name of the database is missing: {_EXAMPLE}")
     secrets = {name for name, _ in parse_qsl(parts.query)} & {"password", "sslpassword"}
     if secrets or (parts.password is not None and not password):
         raise ValueError(
@@ -128,11 +138,11 @@ def database_variable() -> str | None:
     Raises:
         ConfigError: it is no URL of a PostgreSQL database.
     """
-    value = os.environ.get(VARIABLE, "").strip()
+    value = os.environ.get(DATABASE_VARIABLE, "").strip()
     if not value:
         return None
     try:
         check_database(value, password=True)
     except ValueError as error:
-        raise ConfigError(f"{error}.", where=f"the variable {VARIABLE}") from None
+        raise ConfigError(f"{error}.", where=f"the variable {DATABASE_VARIABLE}") from None
     return value

@@ -108,7 +108,7 @@ class Project:
     @cached_property
     def store(self) -> Store:
         """The project's state, see `assay.project.state`."""
-        store = self._state() if self._state else open_state(self.root, self.text)
+        store = self._state() if self._state else open_state(self.root, config=self.config)
         keep(store, self.text)
         return store
 

@@ -17,6 +17,7 @@ import secrets
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from pydantic import TypeAdapter
 from sqlalchemy import URL, make_url, select
 
 from assay import json_reader
@@ -47,11 +48,14 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _FolderRecord:
     """What `database.json` says; `database` is None until it was opened once."""
 
     folder: str
     database: Database | None
+
+
+_RECORD = TypeAdapter(_FolderRecord)
 
 
 def in_variable(variable: str, value: str) -> Database:
@@ -79,10 +83,10 @@ def open_store(folder: Path, database: Database | None, schema: str | None = Non
         StoreError: the database is out of reach.
     """
     if database is None:
-        before = _kept(folder)
+        before = _read_record(folder)
         if before is not None and before.database is not None:
             raise StateError(
-                f"the state of this folder is in {_named(before.database)}, and no setting names "
+                f"the state of this folder is in {_address(before.database)}, and no setting names "
                 "it any more.",
                 where=str(folder),
                 fix="Name it in assay.yaml (state.database) or in ASSAY_DATABASE. To go on without "
@@ -90,14 +94,18 @@ def open_store(folder: Path, database: Database | None, schema: str | None = Non
             )
         return Store(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    kept = _kept(folder)
-    if kept is None or kept.database is None or _same(database, kept.database) != kept.database:
+    record = _read_record(folder)
+    if (
+        record is None
+        or record.database is None
+        or _same(database, record.database) != record.database
+    ):
         with one_at_a_time(folder / _LOCK, lambda: None):
-            kept = _begin(folder, database, schema)
+            record = _begin(folder, database, schema)
     else:
-        _check(folder, kept.database, kept)
-    assert kept.database is not None
-    return _opened(folder, kept.database)
+        _check(folder, record.database, record)
+    assert record.database is not None
+    return _opened(folder, record.database)
 
 
 def open_again(folder: Path) -> Store:
@@ -106,14 +114,14 @@ def open_again(folder: Path) -> Store:
     Raises:
         StoreError: the database is out of reach.
     """
-    kept = _kept(folder)
-    return open_store(folder, None if kept is None else kept.database)
+    record = _read_record(folder)
+    return open_store(folder, None if record is None else record.database)
 
 
 def is_elsewhere(folder: Path) -> bool:
     """Whether the state of a folder was in a PostgreSQL database when it was last opened."""
-    kept = _kept(folder)
-    return kept is not None and kept.database is not None
+    record = _read_record(folder)
+    return record is not None and record.database is not None
 
 
 def _same(database: Database, before: Database) -> Database:
@@ -121,55 +129,56 @@ def _same(database: Database, before: Database) -> Database:
     return replace(database, schema=database.schema or before.schema)
 
 
-def _begin(folder: Path, database: Database, schema: str | None) -> _Kept:
+def _begin(folder: Path, database: Database, schema: str | None) -> _FolderRecord:
     """Let a folder be known to a database that it has not been in, or was moved to."""
-    kept = _kept(folder)
-    if kept is None or kept.database is None:
+    record = _read_record(folder)
+    if record is None or record.database is None:
         _check_sqlite(folder, database)
-    if kept is None:
-        kept = _Kept(secrets.token_hex(16), None)
-        _keep(folder, kept)  # first: whoever dies from here on can begin again
-    if kept.database is not None:
-        database = _same(database, kept.database)
+    if record is None:
+        record = _FolderRecord(secrets.token_hex(16), None)
+        _write_record(folder, record)  # first: whoever dies from here on can begin again
+    if record.database is not None:
+        database = _same(database, record.database)
     elif database.schema is None:
-        database = replace(database, schema=schema or f"assay_folder_{kept.folder[:12]}")
-    if _check(folder, database, kept) is None:
+        database = replace(database, schema=schema or f"assay_folder_{record.folder[:12]}")
+    if _check(folder, database, record) is None:
         store = _opened(folder, database)
         try:
             with store.lock("folder"):
                 if store.setting(_FOLDER) is None:
                     # The same name, wherever the folder is mounted.
                     store.set(OWNER, folder.resolve().parent.name)
-                    store.set(_FOLDER, kept.folder)
+                    store.set(_FOLDER, record.folder)
         finally:
             store.engine.dispose()
-        _check(folder, database, kept)  # of two folders the first has it
-    kept = _Kept(kept.folder, database)
-    _keep(folder, kept)
-    return kept
+        _check(folder, database, record)  # of two folders the first has it
+    record = _FolderRecord(record.folder, database)
+    _write_record(folder, record)
+    return record
 
 
-def _check(folder: Path, database: Database, kept: _Kept) -> str | None:
+def _check(folder: Path, database: Database, record: _FolderRecord) -> str | None:
     """That a schema is this folder's own, whose name it has then, or nobody's (None).
 
     Nothing is made there: a dump of the state may still be read into it.
     """
     assert database.schema is not None
     found = stored_setting(database.url, database.schema, _password(database), _FOLDER)
-    if found is None and kept.database is not None:
+    if found is None and record.database is not None:
         raise StateError(
-            f"the state of this folder is in {_named(kept.database)}, and there is none in "
-            f"{_named(database)}.",
+            f"the state of this folder is in {_address(record.database)}, and there is none in "
+            f"{_address(database)}.",
             where=str(folder),
             fix="Copy it there (pg_dump, psql), or name the database that has it. To begin empty, "
             f"delete {folder / KEPT}.",
         )
-    if found not in (None, kept.folder):
+    if found not in (None, record.folder):
         raise StateError(
             "this schema has the state of another folder.",
-            where=_named(database),
+            where=_address(database),
             fix="Choose another schema (state.schema_name in assay.yaml) or database. If it is the "
-            f"state of this folder, copy {KEPT} out of that folder's .assay here, with its files.",
+            f"state of this folder, copy {KEPT} out of that folder's .assay here, with its files. "
+            f"If that folder is gone for good: DROP SCHEMA {database.schema} CASCADE.",
         )
     return found
 
@@ -185,7 +194,7 @@ def _password(database: Database) -> str | None:
     if not given:
         raise StateError(
             f"the variable {database.password_env} with the database's password is not set.",
-            where=_named(database),
+            where=_address(database),
             fix="Set it for the server, its workers and every command.",
         )
     if given.startswith(("postgresql://", "postgresql+psycopg://")):
@@ -194,7 +203,7 @@ def _password(database: Database) -> str | None:
     return given
 
 
-def _named(database: Database) -> str:
+def _address(database: Database) -> str:
     schema = "" if database.schema is None else f", schema {database.schema}"
     return f"{database.url}{schema}"
 
@@ -211,7 +220,7 @@ def _check_sqlite(folder: Path, database: Database) -> None:
     finally:
         store.engine.dispose()
     raise StateError(
-        f"this folder has state in SQLite ({file.name}), which {_named(database)} has not.",
+        f"this folder has state in SQLite ({file.name}), which {_address(database)} has not.",
         where=str(folder),
         fix="Assay does not copy it there. To go on with it, take the database out of the settings "
         "(state.database in assay.yaml, ASSAY_DATABASE). To begin empty in PostgreSQL, move it "
@@ -228,14 +237,19 @@ def _has_rows(store: Store) -> bool:
         )
 
 
-def _kept(folder: Path) -> _Kept | None:
+def _read_record(folder: Path) -> _FolderRecord | None:
+    file = folder / KEPT
     try:
-        raw = json_reader.read((folder / KEPT).read_bytes())
+        return _RECORD.validate_python(json_reader.read(file.read_bytes()))
     except FileNotFoundError:
         return None
-    found = raw.get("database")
-    return _Kept(raw["folder"], None if found is None else Database(**found))
+    except ValueError:
+        raise StateError(
+            "this file does not say where the state is.",
+            where=str(file),
+            fix="Restore it from a copy of the folder.",
+        ) from None
 
 
-def _keep(folder: Path, kept: _Kept) -> None:
-    write_atomic(folder / KEPT, json.dumps(asdict(kept), indent=2) + "\n", private=True)
+def _write_record(folder: Path, record: _FolderRecord) -> None:
+    write_atomic(folder / KEPT, json.dumps(asdict(record), indent=2) + "\n", private=True)

@@ -27,8 +27,10 @@ from sqlalchemy.exc import (
     InterfaceError,
     InternalError,
     OperationalError,
+    TimeoutError,
 )
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.schema import CreateSchema
 
 from assay.errors import AssayError, StoreError
@@ -37,7 +39,27 @@ from assay.store.tables import SettingRow
 
 CONNECT_S = 10
 """Most that a connection to a database server may take to come about."""
-_LIMITS = ("idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout")
+_REACH = {
+    "connect_timeout": CONNECT_S,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""After how long a server that has gone silent counts as away, as libpq names it: the system's own
+limits are many minutes. A Unix socket ignores it."""
+_LOCK_LIMITS = {
+    # It is idle while its block is busy, and waits for long, as a server may forbid.
+    "idle_in_transaction_session_timeout": "0",
+    "lock_timeout": "0",
+    "statement_timeout": "0",
+    # The lock of a machine that vanished ends after two minutes instead of two hours.
+    "tcp_keepalives_idle": "60",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "6",
+}
+_NO_RIGHT = ("42501", "3F000")
+"""SQLSTATE: not allowed; no schema that may be used. DB-API counts both as errors of a program."""
 HEAD = "0014"
 """The newest migration; a store at it is opened without loading Alembic."""
 
@@ -150,8 +172,8 @@ class Store:
         key = self._key(name)
         try:
             with self.engine.begin() as connection:
-                # It is idle while the block is busy, and waits for long, as a server may forbid.
-                connection.execute(select(*(func.set_config(name, "0", True) for name in _LIMITS)))
+                limits = (func.set_config(*limit, True) for limit in _LOCK_LIMITS.items())
+                connection.execute(select(*limits))
                 if not connection.scalar(select(func.pg_try_advisory_xact_lock(key))):
                     if not waited:
                         waiting()
@@ -218,17 +240,31 @@ class Store:
                     raise
 
 
+class _Pool(QueuePool):
+    """Says that it is exhausted as one more way in which the database cannot be used."""
+
+    def connect(self) -> PoolProxiedConnection:
+        try:
+            return super().connect()
+        except TimeoutError:
+            raise StoreError(
+                "all connections of this process to the database are in use.",
+                fix="Try again in a moment.",
+            ) from None
+
+
 def _engine(url: str | URL, schema: str | None = None, password: str | None = None) -> Engine:
     url = make_url(url)
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {"poolclass": _Pool}
     if url.get_backend_name() == "postgresql":
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
         # A server that was started again has closed what the pool holds.
         settings["pool_pre_ping"] = True
         arguments: dict[str, Any] = {} if password is None else {"password": password}
-        if "connect_timeout" not in url.query:
-            arguments["connect_timeout"] = CONNECT_S
+        for name, value in _REACH.items():
+            if name not in url.query:
+                arguments[name] = value
         settings["connect_args"] = arguments
     try:
         engine = create_engine(url, **settings)
@@ -245,6 +281,7 @@ def _engine(url: str | URL, schema: str | None = None, password: str | None = No
             return
         error = context.sqlalchemy_exception
         of_the_place = isinstance(error, (OperationalError, InterfaceError, InternalError))
+        of_the_place |= getattr(context.original_exception, "sqlstate", None) in _NO_RIGHT
         if of_the_place or type(error) is DatabaseError:  # which SQLite says of a broken file
             raise _unusable(engine, context.original_exception) from None
 
@@ -278,12 +315,12 @@ def _unusable(engine: Engine, reason: BaseException | None) -> StoreError:
         fix = "The disk is full: free some space and try again."
     elif "is locked" in words:
         fix = "Another process is writing to it; try again in a moment."
+    elif "permission denied" in words or "no schema has been selected" in words:
+        fix = "Let the database's owner give that right, or create the schema for this user."
     elif "password" in words:
         fix = "Name the variable that holds it (state.password_env), or use PGPASSWORD."
     elif engine.dialect.name == "postgresql" and "does not exist" in words:
         fix = "Create it (createdb, createuser)."
-    elif "permission denied" in words:
-        fix = "Let the database's owner give that right, or create the schema for this user."
     elif engine.dialect.name == "sqlite":
         fix = "Restore it from a backup, or move the file away to start with an empty one."
     return StoreError(
