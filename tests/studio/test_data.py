@@ -56,6 +56,10 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text("the output is empty.")
         dialog.get_by_label("text", exact=True).fill("A row still without an answer")
+        page.keyboard.press("Escape")  # nothing that was typed is lost by it
+        expect(dialog.get_by_label("text", exact=True)).to_have_value(
+            "A row still without an answer"
+        )
         dialog.get_by_role("button", name="Save").click()
         refused = page.get_by_text("The row was saved, but it is not used: the output is empty.")
         expect(refused).to_be_visible(timeout=300_000)

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from assay.accounts import costs, keys, people
 from assay.project.workspace import Workspace
-from assay.store.secrets import VARIABLE
+from assay.store.secrets import VARIABLE, list_origins
 from tests.studio.browsing import Studio, studio
 from tests.studio.signing_in import signed_in
 
@@ -83,6 +83,9 @@ def test_a_key_for_some_documents_is_made_and_renamed(browser: Browser, up: Stud
         secret = page.get_by_role("region", name="New API key").inner_text().strip()
         expect(page.get_by_text("only labels desk, public")).to_be_visible()
         page.get_by_role("button", name="Rename the desk").click()
+        page.get_by_label("New name of the key").fill("")
+        page.get_by_role("button", name="Save", exact=True).click()
+        expect(page.get_by_text("Give the key a name")).to_be_visible()
         page.get_by_label("New name of the key").fill("the front desk")
         visitor.axe("color-contrast")  # of what lies behind the dialog
         page.get_by_role("button", name="Save", exact=True).click()
@@ -109,10 +112,19 @@ def test_a_providers_key_goes_in_and_never_out(
     secret = "sk-nobody-reads-this-again"
     with signed_in(browser, up, "admin") as visitor:
         page = visitor.open("/people?part=providers")
+        add = page.get_by_role("button", name="Add provider")
+        add.click()
+        expect(page.get_by_text("OpenAI needs a key.")).to_be_visible()
         page.get_by_label("Key of the provider").fill(secret)
-        page.get_by_role("button", name="Add provider").click()
+        add.click()
         expect(page.get_by_role("cell", name="openai", exact=True)).to_be_visible()
         expect(page.get_by_role("cell", name="kept", exact=True)).to_be_visible()
+        # Another of its name, as one that needs no key, does not erase the key.
+        page.get_by_label("Address of the provider").fill("https://elsewhere.example/v1")
+        add.click()
+        expect(page.get_by_text("There is a provider openai already.")).to_be_visible()
+        kept = list_origins(Workspace(up.folder).store, Workspace(up.folder).name)
+        assert kept == {"openai": "https://api.openai.com:443"}
         expect(page.get_by_label("Key of the provider")).to_have_value("")
         page = visitor.open("/people?part=providers")
         expect(page.get_by_role("cell", name="openai", exact=True)).to_be_visible()
@@ -127,6 +139,8 @@ def test_a_providers_key_goes_in_and_never_out(
 def test_people_come_by_a_link_and_are_demoted_at_once(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "admin") as visitor:
         page = visitor.open("/people?part=people")
+        page.get_by_role("button", name="Add person").click()
+        expect(page.get_by_text("A name must have 1 to 80 characters.")).to_be_visible()
         page.get_by_label("Name of the person").fill("cleo")
         page.get_by_label("Role of the person").click()
         page.get_by_role("option", name="editor").click()
@@ -141,6 +155,7 @@ def test_people_come_by_a_link_and_are_demoted_at_once(browser: Browser, up: Stu
         page.get_by_role("option", name="viewer").click()
         expect(page.get_by_text("cleo now has the role viewer.")).to_be_visible()
         expect(theirs.get_by_text("You are not signed in.")).to_be_visible()
+        expect(theirs.get_by_text("Ask an administrator")).to_be_visible()
         other.close()
     assert people.find(Workspace(up.folder), "cleo").role == "viewer"
 

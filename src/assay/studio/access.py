@@ -194,6 +194,7 @@ display: grid; place-items: center; min-height: 100vh; }}
 main {{ max-width: 32rem; padding: 2rem; }}
 h1 {{ font-size: 1.6rem; line-height: 1.25; }}</style></head><body><main>
 <p><strong>Assay</strong></p><h1>{why}</h1>
-<p>The server prints a link when it starts. On its machine, <code>assay people link NAME</code>
-prints a new one; NAME is <code>owner</code> unless you were given another.</p>
+<p>Ask an administrator of this server for a new sign-in link.</p>
+<p>If you run the server: it prints a link when it starts, and
+<code>assay people link owner</code> prints a new one on its machine.</p>
 </main></body></html>"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
@@ -61,6 +61,18 @@ def open_dialog(title: str, under: str = "", style: str = "") -> Iterator[ui.dia
         dialog.on("hide", dialog.delete)
         w.heading(title, under)
         yield dialog
+
+
+def keep_open_once_changed(dialog: ui.dialog, inputs: Iterable[ValueElement[Any]]) -> None:
+    """From the first change of an input on, only buttons close a dialog: Escape would lose it."""
+    for made in inputs:
+        made.on_value_change(lambda: dialog.props("persistent"))
+
+
+def tell_at(field: ValidationElement[Any], error: AssayError) -> None:
+    """Say at a field what is wrong with its value."""
+    text = str(error)
+    field.error = text[:1].upper() + text[1:]
 
 
 def add_choices(

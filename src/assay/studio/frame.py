@@ -150,7 +150,8 @@ def _show_frame(
     ui.context.client.layout.classes("studio")
     with ui.element("a").props('href="#main"').classes("skip"):
         ui.label("Skip to content")
-    with ui.element("header").classes("top"):
+    with ui.element("header").classes("top") as header:
+        header.on("keydown.escape", js_handler=_CLOSE_MENU)
         with (
             ui.element("button")
             .props('type=button aria-label="Menu" aria-expanded=false aria-controls=navigation')
@@ -159,7 +160,8 @@ def _show_frame(
             ui.icon("menu")
         menu.on("click", js_handler=_TOGGLE)
         _show_brand()
-    with ui.element("nav").props('id=navigation aria-label="Pages"').classes("side"):
+    with ui.element("nav").props('id=navigation aria-label="Pages"').classes("side") as navigation:
+        navigation.on("keydown.escape", js_handler=_CLOSE_MENU)
         _show_brand()
         for group in GROUPS:
             entries = [p for p in pages if p.group == group and context.may(p.role)]
@@ -217,6 +219,10 @@ def _show_account(context: PageContext) -> None:
 _TOGGLE = """(event) => {
   const open = document.body.classList.toggle("menu-open");
   event.currentTarget.setAttribute("aria-expanded", open);
+}"""
+_CLOSE_MENU = """() => {
+  const menu = document.querySelector(".menu");
+  if (document.body.classList.contains("menu-open")) { menu.click(); menu.focus(); }
 }"""
 _THEME = f"""() => {{
   const dark = !Quasar.Dark.isActive;

@@ -25,6 +25,10 @@ from assay.store import secrets
 _MESSAGES, _TOKENS = (Message("user", "Say: ready"),), 16
 
 
+class ProviderExistsError(UsageError):
+    """A provider of this name would be replaced, with its key."""
+
+
 def add_provider(
     providers: Providers,
     name: str,
@@ -54,12 +58,18 @@ def add_provider_over_web(
     settings: Mapping[str, Any] | None,
     key: Callable[[], str] | None,
 ) -> Provider:
-    """The same for somebody in the studio.
+    """The same for somebody in the studio, where nothing that is there is replaced.
 
     Raises:
+        ProviderExistsError: there is a provider of this name.
         UsageError: the settings name a variable or file that the web may not (`reach`).
         AssayError: as `add_provider`.
     """
+    if name in workspace.providers:
+        raise ProviderExistsError(
+            f"there is a provider {name} already.",
+            fix="Replace its key or remove it in the table above, or use another name.",
+        )
     provider = workspace.providers.check(name, settings)
     for _, why in reach.of_provider(workspace, name, provider):
         raise UsageError(why, fix="Add it at the command line.")

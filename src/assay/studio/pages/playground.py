@@ -138,16 +138,16 @@ class _Column:
         except asyncio.CancelledError:
             self._tell({"Ended": "stopped"})
             raise
-        rate = (reply.completion_tokens or 0) / reply.seconds if reply.seconds else 0.0
+        tokens = format_tokens(reply)
+        took = wording.seconds(reply.seconds)
+        if reply.completion_tokens and reply.seconds:
+            took += f" ({reply.completion_tokens / reply.seconds:.0f} tokens/s)"
         self._tell(
             {
                 "Cost without other load": wording.usd(reply.usd),
                 "Time to first token": wording.seconds(reply.first_s),
-                "Total time": f"{wording.seconds(reply.seconds)} ({rate:.0f} tokens/s)",
-                "Input, output tokens": ", ".join(
-                    format_tokens(tokens)
-                    for tokens in (reply.prompt_tokens, reply.completion_tokens)
-                ),
+                "Total time": took,
+                **({"Input + output tokens": tokens} if tokens else {}),
                 **({"Route": called_in_turn(reply.asked)} if reply.asked else {}),
                 "Ended": "normally" if reply.finish == "stop" else "cut off at the limit",
             }

@@ -26,8 +26,9 @@ def make_key(context: PageContext, name: str) -> str:
 
 def describe_reply(reply: Reply) -> str:
     """The tokens, seconds and price of an answer, in a line."""
+    tokens = format_tokens(reply)
     parts = [
-        f"{format_tokens(reply.prompt_tokens)} + {format_tokens(reply.completion_tokens)} tokens",
+        *([f"{tokens} tokens"] if tokens else []),
         f"{wording.seconds(reply.first_s)} to first token",
         f"{wording.seconds(reply.seconds)} total",
         f"{wording.usd(reply.usd)}" if reply.usd is not None else "cost unknown",

@@ -119,6 +119,8 @@ async def read_answer(
     )
 
 
-def format_tokens(tokens: int | None) -> str:
-    """A number of tokens as it is shown."""
-    return "?" if tokens is None else f"{tokens:,}"
+def format_tokens(reply: Reply) -> str:
+    """The tokens of question and answer, as "12 + 3"; "" where the engine does not count them."""
+    if reply.prompt_tokens is None or reply.completion_tokens is None:
+        return ""
+    return f"{reply.prompt_tokens:,} + {reply.completion_tokens:,}"

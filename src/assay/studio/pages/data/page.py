@@ -22,7 +22,14 @@ from assay.project import rows
 from assay.project.rows import PARTS, HoldoutSummary, RowFilter, Rows
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
-from assay.studio.dialogs import advise, confirm, notify, open_dialog, read_choice
+from assay.studio.dialogs import (
+    advise,
+    confirm,
+    keep_open_once_changed,
+    notify,
+    open_dialog,
+    read_choice,
+)
 from assay.studio.frame import Page, request_context
 from assay.studio.pages.data.other_files import OtherFiles
 from assay.studio.pages.data.questions import QuestionsCard, read_standing
@@ -268,6 +275,7 @@ class RowTable:
             if fixed is not None:
                 w.text(f"{fixed.what} {fixed.fix or ''}", "soft note")
             inputs = _make_inputs(record, may, _read_labels(self._context))
+            keep_open_once_changed(dialog, inputs.values())
             with w.row():
                 if may:
                     if inputs:

@@ -126,9 +126,7 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
         async def click() -> None:
             scopes = [scope for scope, box in boxes.items() if box.value]
             called = (name.value or "").strip()
-            name.error = (
-                None if called else "Give the key a name, such as the program that uses it."
-            )
+            name.error = _without_name(called)
             if not called or not are_valid(budget):
                 return
             only = [one.strip() for one in (labels.value or "").split(",") if one.strip()]
@@ -142,6 +140,13 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
         with w.row():
             w.button("Create key", click, kind="primary", icon="key")
         made.move(target_index=-1)
+
+
+def _without_name(name: str | None) -> str | None:
+    """What is wrong with the name of a key; None: nothing."""
+    if (name or "").strip():
+        return None
+    return "Give the key a name, such as the program that uses it."
 
 
 def _show_table(
@@ -196,7 +201,7 @@ def _show_actions(
         name = await ask_value(
             f"Rename {key.name}",
             "New name",
-            lambda: ui.input(value=key.name),
+            lambda: ui.input(value=key.name, validation=_without_name),
             "Save",
             under="The key itself does not change.",
             name="New name of the key",

@@ -8,9 +8,10 @@ from nicegui import ui
 
 from assay.accounts import people
 from assay.accounts.people import ROLES, Person
+from assay.errors import UsageError
 from assay.studio import widgets as w
 from assay.studio.access import ENTER
-from assay.studio.dialogs import confirm, notify
+from assay.studio.dialogs import confirm, notify, tell_at
 from assay.studio.session import PageContext, Refresh, action, workspace_action
 
 MEANINGS = {
@@ -100,7 +101,12 @@ def _show_form(
             )
 
         async def click() -> None:
-            person, secret = await context.do(add_person, name.value or "", role.value)
+            name.error = None
+            try:
+                person, secret = await context.do(add_person, name.value or "", role.value)
+            except UsageError as error:
+                tell_at(name, error)
+                return
             show_link(person.name, secret)
             name.value = ""
             await refresh()

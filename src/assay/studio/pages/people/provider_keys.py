@@ -7,8 +7,9 @@ from typing import Any
 from nicegui import ui
 
 from assay.project.settings import providers
+from assay.project.settings.providers import ProviderExistsError
 from assay.studio import widgets as w
-from assay.studio.dialogs import ask_value, confirm, notify
+from assay.studio.dialogs import ask_value, confirm, notify, tell_at
 from assay.studio.session import PageContext, Refresh, action, workspace_action
 from assay.studio.shared.promotion import allow_provider
 
@@ -34,7 +35,7 @@ def list_providers(context: PageContext) -> list[dict[str, Any]]:
 def add_provider(
     context: PageContext, name: str, settings: dict[str, Any], key: str | None
 ) -> None:
-    """Keep a provider and its key."""
+    """Keep a provider that is not there yet, and its key."""
     given = None if key is None else lambda: key
     providers.add_provider_over_web(context.workspace, name, settings, given)
 
@@ -174,7 +175,15 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
             if inside.value:
                 settings["private_network"] = True
             secret = (key.value or "").strip() or None
-            await context.do(add_provider, (name.value or "").strip(), settings, secret)
+            name.error = key.error = None
+            if secret is None and settings["base_url"] == KNOWN[which.value][1]:
+                key.error = f"{which.value} needs a key."
+                return
+            try:
+                await context.do(add_provider, (name.value or "").strip(), settings, secret)
+            except ProviderExistsError as error:
+                tell_at(name, error)
+                return
             key.value = ""
             notify(f"{name.value} was added.")
             await refresh()

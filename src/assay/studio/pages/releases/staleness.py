@@ -45,7 +45,7 @@ def staleness_card(context: PageContext, name: str, known: tuple[str, str]) -> N
             trace = await context.read(releases.next_to_label, name)
             with w.refill(shown):
                 if trace is None:
-                    w.text("All answers in the sample have been judged.", "soft")
+                    w.text("There is nothing to judge now; kept requests appear here.", "soft")
                 else:
                     _show_trace(context, trace, judged)
 
