@@ -10,8 +10,9 @@ from hypothesis import settings
 
 from tests.databases import database, empty_postgres, own_postgres, postgres
 from tests.figures import Figure, recorder
+from tests.s3 import bucket, s3
 
-__all__ = ["database", "empty_postgres", "own_postgres", "postgres"]
+__all__ = ["bucket", "database", "empty_postgres", "own_postgres", "postgres", "s3"]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 # Seeded: what fails here fails everywhere. No deadline: a machine that does other work is no fault.

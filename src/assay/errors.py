@@ -157,6 +157,14 @@ class StoreError(AssayError):
     """The state cannot be used now: its database is out of reach or broken, or the disk is full."""
 
 
+class ObjectsError(StoreError):
+    """Stored files cannot be used now: their object storage is away, unfit or another folder's."""
+
+
+class ObjectsAwayError(ObjectsError):
+    """The object storage does not answer, or answers that it cannot now."""
+
+
 class HoldoutError(AssayError):
     """The locked holdout was changed, or somebody asked for what must stay locked."""
 

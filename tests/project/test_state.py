@@ -243,6 +243,7 @@ def test_nobody_names_a_database_over_the_web(tmp_path: Path) -> None:
     file = tmp_path / "assay.yaml"
     without = file.read_text()
     is_refused(edit(without, {"state": {"database": "postgresql://far.example/mine"}}))
+    is_refused(edit(without, {"state": {"objects": "s3://mine"}}))
     # What stands there already stays, and is neither changed nor taken away.
     file.write_text(edit(without, {"state": {"schema_name": "mine"}}))
     is_refused(edit(without, {"state": {"schema_name": "theirs"}}))

@@ -17,7 +17,10 @@ from assay.store.restored_access import RestoredAccess
 
 
 def _describe_backup(made: dict[str, Any]) -> str:
-    return f"{made['files']} files ({made['bytes'] / 2**20:.1f} MiB) written to {made['file']}."
+    said = f"{made['files']} files ({made['bytes'] / 2**20:.1f} MiB) written to {made['file']}."
+    if made["objects"] is not None:
+        said += f" Files of /v1/files are not in it: they stay in {made['objects']}."
+    return said
 
 
 @with_json(_describe_backup)
@@ -27,12 +30,19 @@ def backup(
 ) -> Any:
     """Write the state (.assay/) to one archive. The server may keep running.
 
-    assay.yaml, data/ and knowledge/ are not included.
+    assay.yaml, data/ and knowledge/ are not included, nor are files in a bucket (state.objects).
     """
     from assay.store.backup import backup as write
 
-    made = write(open_workspace(folder).store, file)
-    return {"file": file, "files": made.files, "bytes": made.bytes, "at": made.made_at}
+    store = open_workspace(folder).store
+    made = write(store, file)
+    return {
+        "file": file,
+        "files": made.files,
+        "bytes": made.bytes,
+        "at": made.made_at,
+        "objects": store.bucket,
+    }
 
 
 def restore(

@@ -72,6 +72,7 @@ def doctor(
             "cache folder": f"{found.cache_folder}, {decimal(found.disk_bytes)} free",
             "model hub": found.hub,
             "database": found.database,
+            "stored files": found.objects,
             **{f"provider {name}": said for name, said in found.providers.items()},
         }
         for name, value in rows.items():

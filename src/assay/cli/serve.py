@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -38,11 +39,13 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the OpenAI-compatible API and the studio in the browser."""
+    from assay.project.state import check_bucket
     from assay.project.workspace import open_to_serve
     from assay.serve.server import serve as run
     from assay.studio.app import Studio
 
     workspace = open_to_serve(folder, _vllm(vllm_url, vllm_key_env), project_quota)
+    check_bucket(workspace.store, lambda line: print(f"assay: {line}", file=sys.stderr))
     engines = workspace.engines()
     run(
         workspace,

@@ -1,12 +1,14 @@
-"""Where a project's state is kept: SQLite in its folder, or a PostgreSQL database.
+"""Where a project's state is kept: SQLite in its folder or a PostgreSQL database, and its files.
 
 state, name = state_in(text)    # of assay.yaml, whatever else is wrong with it
 database_variable()             # for folders whose assay.yaml names no database
+objects_variable()              # for those whose assay.yaml names no bucket
 """
 
 from __future__ import annotations
 
 import os
+import re
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -19,12 +21,17 @@ from assay.errors import ConfigError
 
 DATABASE_VARIABLE = "ASSAY_DATABASE"
 """URL of the database of folders whose assay.yaml names none; it may hold a password."""
+OBJECTS_VARIABLE = "ASSAY_OBJECTS"
+"""Bucket of folders whose assay.yaml names none."""
+_BUCKET = re.compile(
+    r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,8}"
+)
 _SCHEMES = ("postgresql", "postgresql+psycopg")
 _EXAMPLE = "postgresql://USER@HOST/NAME"
 
 
 class State(Strict):
-    """Where agents, releases, keys, jobs and traces are kept (docs/database.md)."""
+    """Where agents, releases, keys, jobs and traces are kept (docs/database.md), and files."""
 
     database: str | None = Field(
         None,
@@ -41,6 +48,18 @@ class State(Strict):
         None,
         description="Environment variable with the password; null: PGPASSWORD or ~/.pgpass.",
     )
+    objects: str | None = Field(
+        None,
+        description="Bucket for files of /v1/files (docs/objects.md), as s3://NAME or "
+        "s3://NAME/PREFIX; null: the variable ASSAY_OBJECTS, else .assay.",
+    )
+
+    @field_validator("objects")
+    @classmethod
+    def _is_a_bucket(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_objects(value)
+        return value
 
     @field_validator("database")
     @classmethod
@@ -105,6 +124,19 @@ def check_database(value: str, *, password: bool = False) -> None:
         )
 
 
+def check_objects(value: str) -> None:
+    """Hold a text against what names a bucket; ValueError, without any part of it, if it is wrong.
+
+    Credentials and the server's address are found in the environment.
+    """
+    if not _BUCKET.fullmatch(value):
+        raise ValueError(
+            "use a bucket such as s3://NAME or s3://NAME/PREFIX; the server's address and the "
+            "credentials belong into AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY"
+        )
+
+
 def state_in(text: str) -> tuple[State, str | None] | None:
     """The section `state` and the name of a project, whatever else is wrong with its assay.yaml.
 
@@ -145,4 +177,20 @@ def database_variable() -> str | None:
         check_database(value, password=True)
     except ValueError as error:
         raise ConfigError(f"{error}.", where=f"the variable {DATABASE_VARIABLE}") from None
+    return value
+
+
+def objects_variable() -> str | None:
+    """What `ASSAY_OBJECTS` says.
+
+    Raises:
+        ConfigError: it names no bucket.
+    """
+    value = os.environ.get(OBJECTS_VARIABLE, "").strip()
+    if not value:
+        return None
+    try:
+        check_objects(value)
+    except ValueError as error:
+        raise ConfigError(f"{error}.", where=f"the variable {OBJECTS_VARIABLE}") from None
     return value

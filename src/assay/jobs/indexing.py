@@ -7,7 +7,7 @@ file's id as its label, by which a search can be held to some files before anyth
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -66,18 +66,20 @@ def index(work: Work) -> dict[str, Any]:
     base = KnowledgeBase(store, project, name)
     failed: dict[str, str] = {}
     sources: dict[str, SourceFile] = {}
-    for id in work.payload["files"]:
-        try:
-            file = stored_files.find(store, project, id)
-        except NotFoundError:
-            failed[id] = "the file was deleted before it was read."
-        else:
-            if _wanted(store, project, name, id):
-                path = stored_files.path_of(store, id)
+    with ExitStack() as held:
+        for id in work.payload["files"]:
+            try:
+                file = stored_files.find(store, project, id)
+                if not _wanted(store, project, name, id):
+                    continue
+                path = held.enter_context(stored_files.on_disk(store, file))
+            except NotFoundError:
+                failed[id] = "the file was deleted before it was read."
+            else:
                 sources[id] = SourceFile(document_name(file), path, labels=(id,))
-    if not sources:
-        return {"failed": failed, "passages": 0}
-    added = base.add(sources.values(), progress=work)
+        if not sources:
+            return {"failed": failed, "passages": 0}
+        added = base.add(sources.values(), progress=work)
     reasons = {one.file: one.reason for one in added.failed}
     for id, source in sources.items():
         if source.document in reasons:

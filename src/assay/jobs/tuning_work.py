@@ -285,8 +285,9 @@ def _take(work: Work, files: dict[str, str]) -> None:
         if target.exists():
             continue
         try:
-            stored_files.find(work.store, work.job.project, id)
-            _link(stored_files.path_of(work.store, id), target)
+            file = stored_files.find(work.store, work.job.project, id)
+            with stored_files.on_disk(work.store, file) as path:
+                _link(path, target)
         except (NotFoundError, FileNotFoundError):
             raise _refused(
                 work, kind, f"The {kind} file {id} was deleted.", "file_not_found"

@@ -36,6 +36,7 @@ from assay.project.estimate import (
 from assay.project.models import largest_tuned
 from assay.project.settings.providers import list_providers
 from assay.project.workspace import Workspace
+from assay.store.object_place import objects_of
 
 LIBRARIES = ("torch", "transformers", "peft", "xllamacpp", "sentence-transformers", "lancedb")
 LEAST_DISK = 2_000_000_000
@@ -65,6 +66,7 @@ class Machine:
         memory_bytes, disk_bytes: free.
         hub: whether it answers, see `assay.models.hub.state`; None: it was not asked.
         database: of the folder, if there is state in it, and that it answers.
+        objects: the bucket of the folder's files, if there is one, and that it can be used.
         providers: of the folder: where each is, and where its key comes from.
         problems: what would stop work or slow it, each a sentence with what to do.
     """
@@ -94,6 +96,7 @@ class Machine:
     disk_bytes: int
     hub: str | None
     database: str | None
+    objects: str | None
     providers: dict[str, str]
     problems: tuple[str, ...]
 
@@ -140,6 +143,7 @@ def examine(folder: Path | None = None, *, again: bool = False, ask_hub: bool = 
         disk_bytes=disk,
         hub=hub.state() if ask_hub else None,
         database=found.database,
+        objects=found.objects,
         providers=found.providers,
         problems=(*_problems(cache, memory, disk), *found.problems),
     )
@@ -150,6 +154,7 @@ class _State:
     """Of a folder, see `Machine`."""
 
     database: str | None = None
+    objects: str | None = None
     providers: dict[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
@@ -164,7 +169,14 @@ def _state_of(folder: Path | None) -> _State:
     except AssayError as error:
         return _State(problems=(f"The project in {folder} cannot be used: {error}",))
     found = {row["name"]: _describe(row, workspace.providers[row["name"]]) for row in rows}
-    return _State(f"{workspace.store.address} answers", found)
+    database, bucket = f"{workspace.store.address} answers", workspace.store.bucket
+    try:
+        objects_of(workspace.store)
+    except AssayError as error:
+        return _State(database, bucket, found, (f"Stored files cannot be used: {error}",))
+    if bucket is not None:
+        bucket += " answers and honours conditional writes"
+    return _State(database, bucket, found)
 
 
 def _describe(row: dict[str, Any], provider: Provider) -> str:

@@ -1,14 +1,23 @@
-"""Which database holds a folder's state: its assay.yaml says, else the environment, else SQLite."""
+"""Which database holds a folder's state, and which bucket its files: its assay.yaml says, else the
+environment, else SQLite and the folder."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config
-from assay.config.state import DATABASE_VARIABLE, State, database_variable, state_in
-from assay.errors import ConfigError
+from assay.config.state import (
+    DATABASE_VARIABLE,
+    State,
+    database_variable,
+    objects_variable,
+    state_in,
+)
+from assay.errors import ConfigError, ObjectsAwayError
 from assay.store.database import Database, in_variable, is_elsewhere, open_again, open_store
+from assay.store.object_place import last_bucket, objects_of
 from assay.store.store import Store
 
 
@@ -34,8 +43,28 @@ def open_state(root: Path, text: str | None = None, config: Config | None = None
             raise
         settings = None
     if settings is None:  # a server goes on with what it served, see `last_good`
-        return open_again(folder)
-    return open_store(folder, settings.database, settings.schema)
+        store = open_again(folder)
+        is_named = text is not None or (root / CONFIG_FILE).exists()
+        store.bucket = (None if is_named else objects_variable()) or last_bucket(store)
+        return store
+    store = open_store(folder, settings.database, settings.schema)
+    store.bucket = settings.bucket
+    return store
+
+
+def check_bucket(store: Store, warn: Callable[[str], None]) -> None:
+    """See, before a folder is served, that its files can be used.
+
+    Args:
+        warn: told where they cannot be reached now: what needs no files is served all the same.
+
+    Raises:
+        ObjectsError: the bucket loses files, has those of another folder, or access is refused.
+    """
+    try:
+        objects_of(store)
+    except ObjectsAwayError as error:
+        warn(str(error))
 
 
 def database_of(root: Path) -> Database | None:
@@ -50,10 +79,16 @@ def database_of(root: Path) -> Database | None:
 
 @dataclass(frozen=True, slots=True)
 class _StateSettings:
-    """The database that settings name, and the schema for state that is begun in it."""
+    """What settings name.
+
+    Attributes:
+        schema: for state that is begun in the database.
+        bucket: for files; None: the folder.
+    """
 
     database: Database | None
     schema: str | None = None
+    bucket: str | None = None
 
 
 def _read_settings(root: Path, text: str | None) -> _StateSettings | None:
@@ -66,7 +101,9 @@ def _read_settings(root: Path, text: str | None) -> _StateSettings | None:
         return None
     if text is None:
         given = database_variable()
-        return None if given is None else _StateSettings(in_variable(DATABASE_VARIABLE, given))
+        if given is None:
+            return None
+        return _StateSettings(in_variable(DATABASE_VARIABLE, given), bucket=objects_variable())
     found = state_in(text)
     return None if found is None else _settings_of(*found)
 
@@ -74,10 +111,11 @@ def _read_settings(root: Path, text: str | None) -> _StateSettings | None:
 def _settings_of(state: State, name: str | None) -> _StateSettings:
     """What the section `state` says, else the variable; the latter is not read without need."""
     schema = None if name is None else f"assay_{name.replace('-', '_')}"[:63]
+    bucket = state.objects or objects_variable()
     if state.database is not None:
         database = Database(state.database, state.schema_name, state.password_env)
-        return _StateSettings(database, schema)
+        return _StateSettings(database, schema, bucket)
     if (given := database_variable()) is None:
-        return _StateSettings(None)
+        return _StateSettings(None, bucket=bucket)
     database = replace(in_variable(DATABASE_VARIABLE, given), schema=state.schema_name)
-    return _StateSettings(database, schema)
+    return _StateSettings(database, schema, bucket)

@@ -23,6 +23,7 @@ from assay.errors import (
     DataError,
     ModelError,
     NotFoundError,
+    ObjectsError,
     StateError,
     StoreError,
     UsageError,
@@ -130,6 +131,9 @@ def of_assay(error: AssayError) -> ApiError:
     if isinstance(error, (ConfigError, DataError, UsageError)):
         return ApiError(400, message, code="invalid_value")
     log.error("%s", error)
+    if isinstance(error, ObjectsError):
+        what = "Stored files cannot be used at the moment."
+        return ApiError(503, what, "server_error", "files_unavailable")
     if isinstance(error, StoreError):  # where it is, is for whoever runs the server
         return ApiError(503, "The database cannot be reached.", "server_error", "state_unavailable")
     return ApiError(503, error.what, "server_error", "server_error")

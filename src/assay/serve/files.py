@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
+from starlette.types import Receive, Scope, Send
 
 from assay.accounts.keys import Caller
 from assay.accounts.quota import Quota
 from assay.project.knowledge import vector_stores
 from assay.serve.auth import RequiredScope, ServedWorkspace
-from assay.serve.errors import ApiError, invalid, not_found
+from assay.serve.errors import ApiError, invalid
 from assay.serve.forms import (
     check_filename,
     describe_form,
@@ -114,14 +117,22 @@ def content(workspace: ServedWorkspace, id: str, caller: _Owner) -> FileResponse
     """Download the content of a file."""
     store = workspace.store
     file = stored_files.find(store, caller.project, id)
-    path = stored_files.path_of(store, file.id)
-    if not path.is_file():  # restored from a backup that was made while it was deleted
-        raise not_found("file", id)
-    return FileResponse(
-        path,
-        media_type="application/octet-stream",
-        filename=file.filename,
-    )
+    held = ExitStack()
+    path = held.enter_context(stored_files.on_disk(store, file))
+    return _HeldFile(held, path, file.filename)
+
+
+class _HeldFile(FileResponse):
+    """A file that is kept on disk until it was sent, or whoever asked for it has gone."""
+
+    def __init__(self, held: ExitStack, path: Path, filename: str) -> None:
+        super().__init__(path, media_type="application/octet-stream", filename=filename)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As a response."""
+        with self._held:
+            await super().__call__(scope, receive, send)
 
 
 @router.delete("/v1/files/{id}")

@@ -141,6 +141,42 @@ def append_durable(path: Path, data: bytes, at: int | None = None) -> int:
     return start + len(data)
 
 
+@contextmanager
+def draft_in(folder: Path) -> Iterator[Path]:
+    """An empty file of its own to write, gone when the block ends unless it was moved away."""
+    with said_when_full(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".draft-", suffix=".part")
+        os.close(handle)
+        draft = Path(name)
+        try:
+            yield draft
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def publish(draft: Path, path: Path) -> bool:
+    """Let a draft of the same disk appear at `path`, whole and on disk.
+
+    Returns:
+        False: there is something already, which stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with draft.open("rb") as written:
+        os.fsync(written.fileno())
+    os.chmod(draft, 0o666 & ~_UMASK)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if path.exists():
+            return False
+        os.replace(draft, path)
+    _sync_folder(path.parent)
+    return True
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as indented JSON."""
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

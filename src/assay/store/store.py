@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     URL,
@@ -37,6 +37,9 @@ from assay.errors import AssayError, StoreError
 from assay.store.files import is_full, one_at_a_time, write_atomic
 from assay.store.tables import SettingRow
 
+if TYPE_CHECKING:
+    from assay.store.objects import Objects
+
 CONNECT_S = 10
 """Most that a connection to a database server may take to come about."""
 _REACH = {
@@ -60,7 +63,7 @@ _LOCK_LIMITS = {
 }
 _NO_RIGHT = ("42501", "3F000")
 """SQLSTATE: not allowed; no schema that may be used. DB-API counts both as errors of a program."""
-HEAD = "0014"
+HEAD = "0015"
 """The newest migration; a store at it is opened without loading Alembic."""
 
 
@@ -69,6 +72,8 @@ class Store:
 
     Attributes:
         schema: of a PostgreSQL database, that holds the tables; None: the connection's own.
+        bucket: where files of clients are kept, as s3://NAME/PREFIX; None: in the folder.
+        objects: that place once it was used, see `assay.store.object_place`.
 
     Args:
         folder: usually `.assay/` of the project; made when missing, for its owner alone: there are
@@ -90,6 +95,8 @@ class Store:
         password: str | None = None,
     ) -> None:
         self.folder, self.schema = folder, schema
+        self.bucket: str | None = None
+        self.objects: Objects | None = None
         # Threads that wait for a lock wait here first: they hold no connections meanwhile, which
         # its holder needs.
         self._mine: dict[str, Lock] = {}

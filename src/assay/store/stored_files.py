@@ -1,9 +1,10 @@
 """Files that clients upload and jobs make, each of one project.
 
-    <state>/files/<id>      the bytes; a row of `files` says what they are
+    files/<id>      the object with the bytes; a row of `files` says what they are
 
-A file is there when its row is: bytes are written first, and removed last. `sweep` removes what a
-kill has left between the two.
+A file is there when its row is: its object is created first, and removed last. `sweep` removes what
+a kill has left between the two (`assay.store.unnamed_objects`). Where objects are in a bucket, who
+needs a file on disk gets a copy (`on_disk`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +22,10 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, delete, or_, select
 
 from assay.errors import NotFoundError, UsageError
-from assay.store.files import replacing
+from assay.store import local_copies, unnamed_objects
+from assay.store.files import draft_in
+from assay.store.object_place import objects_of
+from assay.store.objects import FolderObjects
 from assay.store.store import Store
 from assay.store.tables import FileRow, now
 
@@ -54,7 +59,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class StoredBytes:
-    """Bytes that are on disk and have no row yet."""
+    """Bytes that are written and have no row yet."""
 
     id: str
     bytes: int
@@ -67,32 +72,76 @@ def new_id() -> str:
     return f"file-{secrets.token_hex(12)}"
 
 
+def object_name(id: str) -> str:
+    """What the object with the bytes of a file is called."""
+    return f"files/{id}"
+
+
+unnamed_objects.register(FileRow, lambda row: object_name(row.id))
+
+
 def path_of(store: Store, id: str) -> Path:
-    """Where the bytes of a file are."""
+    """Where the bytes of a file are while files are in the folder; see `on_disk`."""
     return store.folder / "files" / id
 
 
+@contextmanager
+def on_disk(store: Store, file: StoredFile) -> Iterator[Path]:
+    """A file with the bytes, to be read until the block ends.
+
+    Raises:
+        NotFoundError: the bytes are gone.
+        ObjectsError: they are damaged, or in a bucket that is out of reach.
+    """
+    path, objects = path_of(store, file.id), objects_of(store)
+    if path.is_file():  # also one that was kept before there was a bucket
+        yield path
+    elif isinstance(objects, FolderObjects):
+        raise NotFoundError(f"no such file: {file.id}")  # restored from a backup without it
+    else:
+        name = object_name(file.id)
+        with local_copies.held_copy(store, objects, name, file.id, file.bytes, file.sha256) as copy:
+            yield copy
+
+
 def write(store: Store, chunks: Iterable[bytes], limit: int, id: str | None = None) -> StoredBytes:
-    """Put bytes on disk as they come.
+    """Write bytes as they come; whoever gives them no row calls `discard`.
 
     Args:
         limit: at most so many.
-        id: of the file; None makes one.
+        id: of the file; None makes one. Bytes that were written for it and got no row are replaced.
 
     Raises:
         UsageError: more than that.
+        ObjectsError: the bucket is out of reach.
     """
+    is_new = id is None
     id = id or new_id()
+    name, objects = object_name(id), objects_of(store)
     size, sha256, md5 = 0, hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    with replacing(path_of(store, id)) as file:
-        for chunk in chunks:
-            size += len(chunk)
-            if size > limit:
-                raise UsageError(f"the file is larger than {limit} bytes.", fix="Divide it.")
-            sha256.update(chunk)
-            md5.update(chunk)
-            file.write(chunk)
+    with draft_in(store.folder / "files") as draft:
+        with draft.open("wb") as file:
+            for chunk in chunks:
+                size += len(chunk)
+                if size > limit:
+                    raise UsageError(f"the file is larger than {limit} bytes.", fix="Divide it.")
+                sha256.update(chunk)
+                md5.update(chunk)
+                file.write(chunk)
+        if is_new:
+            unnamed_objects.announce(store, name)
+        else:
+            unnamed_objects.announce_again(store, name)
+        objects.create(name, draft)
+        if not isinstance(objects, FolderObjects):
+            local_copies.keep(store, id, draft)
     return StoredBytes(id, size, sha256.hexdigest(), md5.hexdigest())
+
+
+def discard(store: Store, id: str) -> None:
+    """Remove written bytes that get no row."""
+    unnamed_objects.discard(store, object_name(id))
+    local_copies.drop(store, id)
 
 
 def row_of(
@@ -194,11 +243,14 @@ def remove(store: Store, project: str, id: str) -> None:
     with store.session() as session:
         if session.scalar(gone) is None:
             raise NotFoundError(f"no such file: {id}")
-    path_of(store, id).unlink(missing_ok=True)
+        unnamed_objects.doom(session, [object_name(id)])
+    _remove_bytes(store, id)
 
 
 def sweep(store: Store, forget: Callable[[str, str], None]) -> None:
     """Remove files that have expired, and bytes that a kill has left without a row.
+
+    Files that were kept in the folder move to the bucket, where there is one now.
 
     Args:
         forget: called with project and id of each that has expired, before it is removed: removes
@@ -213,14 +265,60 @@ def sweep(store: Store, forget: Callable[[str, str], None]) -> None:
         except Exception as error:  # of this one file; the others go, and it is tried again
             log.warning("%s has expired but could not be removed: %s", id, error)
             continue
+        gone = delete(FileRow).where(FileRow.id == id).returning(FileRow.id)
         with store.session() as session:
-            session.execute(delete(FileRow).where(FileRow.id == id))
+            if session.scalar(gone) is not None:
+                unnamed_objects.doom(session, [object_name(id)])
+        _remove_bytes(store, id)
+    unnamed_objects.collect(store)
+    local_copies.sweep_held(store)
+    _sweep_disk(store)
+
+
+def _sweep_disk(store: Store) -> None:
+    """Bytes on this disk whose row is gone, also where another server has deleted it."""
+    paths = [
+        path
+        for folder in (store.folder / "files", local_copies.folder_of(store))
+        for path in (folder.iterdir() if folder.exists() else ())
+    ]
     with store.session() as session:
         known = set(session.scalars(select(FileRow.id)))
-    folder = store.folder / "files"
-    for path in folder.iterdir() if folder.exists() else ():
-        if path.name not in known and time.time() - path.stat().st_mtime > _ORPHANED_S:
-            path.unlink(missing_ok=True)
+    is_bucket = store.bucket is not None
+    for path in paths:
+        if path.name in known:
+            if is_bucket and path == path_of(store, path.name):
+                _move(store, path)
+            continue
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ORPHANED_S:
+                path.unlink()
+
+
+def _move(store: Store, path: Path) -> None:
+    """Put the bytes of a file into the bucket that were kept in the folder before."""
+    id, name, objects = path.name, object_name(path.name), objects_of(store)
+    with store.lock("objects.move.lock"):
+        if not path.is_file():  # another process has moved it
+            return
+        unnamed_objects.announce_again(store, name)
+        objects.create(name, path)
+        with store.session() as session:
+            query = select(FileRow.id).where(FileRow.id == id).with_for_update()
+            is_known = session.scalar(query) is not None
+            if is_known:
+                unnamed_objects.take(session, name)
+        if is_known:
+            local_copies.keep(store, id, path)
+    if not is_known:  # deleted meanwhile
+        path.unlink(missing_ok=True)
+        discard(store, id)
+
+
+def _remove_bytes(store: Store, id: str) -> None:
+    path_of(store, id).unlink(missing_ok=True)
+    local_copies.drop(store, id)
+    unnamed_objects.remove_doomed(store, [object_name(id)])
 
 
 def _alive() -> ColumnElement[bool]:

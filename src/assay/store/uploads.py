@@ -1,6 +1,6 @@
 """Files that come in parts: made, given parts in any order, completed or cancelled.
 
-    <state>/uploads/<upload>/<part>      bytes, until the upload is over
+    uploads/<upload>/<part>      objects with the bytes, until the upload is over
 
 The order of the parts is told when it is completed. Of two completions one wins; the file is there
 in the same transaction that ends the upload, so a kill leaves a pending upload or a whole file.
@@ -8,18 +8,20 @@ in the same transaction that ends the upload, so a kill leaves a pending upload 
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from sqlalchemy import func, select, update
 
 from assay.errors import AssayError, NotFoundError, StateError, UsageError
-from assay.store import stored_files
-from assay.store.files import replacing
+from assay.store import stored_files, unnamed_objects
+from assay.store.files import draft_in
+from assay.store.object_place import objects_of
+from assay.store.objects import damaged
 from assay.store.store import Store
 from assay.store.stored_files import StoredBytes, StoredFile
 from assay.store.tables import FileRow, UploadPartRow, UploadRow, now
@@ -29,7 +31,6 @@ UPLOAD_BYTES = 8 * 2**30
 PART_BYTES = 64 * 2**20
 LIFETIME = timedelta(hours=1)
 """An upload that is not completed by then has expired."""
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +121,28 @@ def add_part(store: Store, project: str, id: str, chunks: Iterable[bytes]) -> Up
     """
     upload = _pending(store, project, id)
     row = UploadPartRow(id=f"part_{secrets.token_hex(12)}", upload=id, bytes=0, created=now())
-    path = _folder(store, id) / row.id
-    with replacing(path) as file:
-        for chunk in chunks:
-            row.bytes += len(chunk)
-            if row.bytes > PART_BYTES:
-                raise UsageError(f"a part has at most {PART_BYTES} bytes.")
-            file.write(chunk)
+    name, digest = _part_name(id, row.id), hashlib.sha256()
+    with draft_in(store.folder / "files") as draft:
+        with draft.open("wb") as file:
+            for chunk in chunks:
+                row.bytes += len(chunk)
+                if row.bytes > PART_BYTES:
+                    raise UsageError(f"a part has at most {PART_BYTES} bytes.")
+                digest.update(chunk)
+                file.write(chunk)
         if not row.bytes:
             raise UsageError("the part is empty.")
+        row.sha256 = digest.hexdigest()
+        unnamed_objects.announce(store, name)
+        objects_of(store).create(name, draft)
     try:
         with store.session() as session:
             session.add(row)
             session.flush()
+            # Against the end of the upload: it removes what it finds, or is found here.
+            status = select(UploadRow.status).where(UploadRow.id == id).with_for_update()
+            if session.scalar(status) != "pending":
+                raise StateError("the upload is over.")
             given = session.scalar(
                 select(func.sum(UploadPartRow.bytes)).where(UploadPartRow.upload == id)
             )
@@ -141,12 +151,9 @@ def add_part(store: Store, project: str, id: str, chunks: Iterable[bytes]) -> Up
                 raise UsageError(
                     f"the parts have {given} bytes, but the upload was created for {upload.bytes}."
                 )
-    except UsageError:
-        path.unlink(missing_ok=True)
+    except AssayError:
+        unnamed_objects.discard(store, name)
         raise
-    if find(store, project, id).status != "pending":  # it was ended meanwhile, and swept
-        shutil.rmtree(_folder(store, id), ignore_errors=True)
-        raise StateError("the upload is over.")
     return UploadPart(row.id, id, row.created)
 
 
@@ -165,30 +172,31 @@ def complete(
     """
     upload = _pending(store, project, id)
     with store.session() as session:
-        query = select(UploadPartRow.id, UploadPartRow.bytes).where(UploadPartRow.upload == id)
-        sizes = {row.id: row.bytes for row in session.execute(query)}
+        query = select(UploadPartRow).where(UploadPartRow.upload == id)
+        given = {row.id: row for row in session.scalars(query)}
     for part in parts:
-        if part not in sizes:
+        if part not in given:
             raise UsageError(f"the upload has no part {part}.")
     if len(set(parts)) < len(parts):
         raise UsageError("a part is named twice.")
-    size = sum(sizes[part] for part in parts)
+    size = sum(given[part].bytes for part in parts)
     if size != upload.bytes:
         raise UsageError(
             f"the parts have {size} bytes, but the upload was created for {upload.bytes}."
         )
     try:
-        written = stored_files.write(store, _joined(_folder(store, id), parts), UPLOAD_BYTES)
-    except FileNotFoundError:  # ended meanwhile
+        joined = _joined(store, [given[part] for part in parts])
+        written = stored_files.write(store, joined, UPLOAD_BYTES)
+    except NotFoundError:  # ended meanwhile
         raise StateError("the upload is over.") from None
     try:
         if md5 is not None and written.md5 != md5.lower():
             raise UsageError(f"the file has the md5 {written.md5}, not {md5}.")
         _completed(store, upload, written)
     except AssayError:
-        stored_files.path_of(store, written.id).unlink(missing_ok=True)
+        stored_files.discard(store, written.id)
         raise
-    shutil.rmtree(_folder(store, id), ignore_errors=True)
+    _remove_parts(store, id)
     return find(store, project, id)
 
 
@@ -209,7 +217,8 @@ def cancel(store: Store, project: str, id: str) -> Upload:
     with store.session() as session:
         if session.scalar(ended) is None:
             raise StateError("the upload is over.")
-    shutil.rmtree(_folder(store, id), ignore_errors=True)
+        unnamed_objects.doom(session, [_parts_name(id)])
+    _remove_parts(store, id)
     return find(store, project, id)
 
 
@@ -220,11 +229,14 @@ def sweep(store: Store) -> None:
     # Looked at first: an upload that begins meanwhile has its row before its folder.
     folders = list(root.iterdir()) if root.exists() else []
     with store.session() as session:
-        session.execute(update(UploadRow).where(*late).values(status="expired"))
+        ended = update(UploadRow).where(*late).values(status="expired").returning(UploadRow.id)
+        over = list(session.scalars(ended))
+        unnamed_objects.doom(session, [_parts_name(id) for id in over])
         pending = set(session.scalars(select(UploadRow.id).where(UploadRow.status == "pending")))
-    for folder in folders:
+    for folder in folders:  # also parts that were kept here before there was a bucket
         if folder.name not in pending:
             shutil.rmtree(folder, ignore_errors=True)
+    unnamed_objects.remove_doomed(store, [_parts_name(id) for id in over])
 
 
 def _pending(store: Store, project: str, id: str) -> Upload:
@@ -234,11 +246,16 @@ def _pending(store: Store, project: str, id: str) -> Upload:
     return upload
 
 
-def _joined(folder: Path, parts: Sequence[str]) -> Iterator[bytes]:
+def _joined(store: Store, parts: Sequence[UploadPartRow]) -> Iterator[bytes]:
+    objects = objects_of(store)
     for part in parts:
-        with (folder / part).open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
+        digest = hashlib.sha256()
+        name = _part_name(part.upload, part.id)
+        for chunk in objects.read(name, part.bytes):
+            digest.update(chunk)
+            yield chunk
+        if part.sha256 not in (None, digest.hexdigest()):
+            raise damaged(name, objects.address)
 
 
 def _completed(store: Store, upload: Upload, written: StoredBytes) -> None:
@@ -256,10 +273,22 @@ def _completed(store: Store, upload: Upload, written: StoredBytes) -> None:
         if session.scalar(won) is None:
             raise StateError("the upload is over.")
         session.add(row)
+        unnamed_objects.doom(session, [_parts_name(upload.id)])
 
 
-def _folder(store: Store, id: str) -> Path:
-    return store.folder / "uploads" / id
+def _parts_name(id: str) -> str:
+    return f"uploads/{id}"
+
+
+def _part_name(id: str, part: str) -> str:
+    return f"{_parts_name(id)}/{part}"
+
+
+unnamed_objects.register(UploadPartRow, lambda row: _part_name(row.upload, row.id))
+
+
+def _remove_parts(store: Store, id: str) -> None:
+    unnamed_objects.remove_doomed(store, [_parts_name(id)])
 
 
 def _upload(row: UploadRow, file: FileRow | None) -> Upload:

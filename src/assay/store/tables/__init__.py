@@ -38,6 +38,7 @@ from assay.store.tables.jobs import (
     JobEventRow,
     JobRow,
     ServedNameRow,
+    UnnamedObjectRow,
     UploadPartRow,
     UploadRow,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "TraceLabelRow",
     "TracePolicyRow",
     "TraceRow",
+    "UnnamedObjectRow",
     "UploadPartRow",
     "UploadRow",
     "UsageRow",

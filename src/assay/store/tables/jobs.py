@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     ForeignKey,
     Integer,
     String,
@@ -55,7 +56,7 @@ class JobEventRow(Table):
 
 
 class FileRow(Table):
-    """A file that a client has uploaded or a job has made; its bytes are `files/<id>`.
+    """A file that a client has uploaded or a job has made; its bytes are the object `files/<id>`.
 
     `key` is the order in which files came.
     """
@@ -91,14 +92,28 @@ class UploadRow(Table):
 
 
 class UploadPartRow(Table):
-    """One part of an upload; its bytes are `uploads/<upload>/<id>`."""
+    """One part of an upload; its bytes are the object `uploads/<upload>/<id>`.
+
+    `sha256` is theirs; parts from before it was kept have none.
+    """
 
     __tablename__ = "upload_parts"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     upload: Mapped[str] = mapped_column(ForeignKey("uploads.id"), index=True)
     bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str | None] = mapped_column(String(64), nullable=True)
     created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class UnnamedObjectRow(Table):
+    """An object that no other row names: not yet, or not any more (`doomed`)."""
+
+    __tablename__ = "unnamed_objects"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    doomed: Mapped[bool] = mapped_column(Boolean)
+    since: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class FineTuningRow(Table):

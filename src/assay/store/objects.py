@@ -1,0 +1,105 @@
+"""Objects: bytes of a name that are written once, appear whole or not at all, and never change.
+
+    objects.create("files/file-1", draft)
+    for chunk in objects.read("files/file-1", size): ...
+    objects.remove(["files/file-1"])
+
+They are in a folder (here) or in a bucket (`assay.store.bucket`); `assay.store.object_place` says
+where those of a project are.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from assay.errors import NotFoundError, ObjectsError
+from assay.store.files import publish, sha256_file
+
+CHUNK = 1 << 20
+
+
+class Objects(Protocol):
+    """A place for objects.
+
+    Attributes:
+        address: where it is, for people.
+    """
+
+    address: str
+
+    def create(self, name: str, draft: Path) -> None:
+        """Keep what is in a draft of the same disk, which may be moved away.
+
+        Raises:
+            ObjectsError: something else of that name is there, which stays.
+        """
+
+    def read(self, name: str, size: int) -> Iterator[bytes]:
+        """The bytes as they come, no more than `size`.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            ObjectsError: it has fewer bytes; or more, where that is seen: a hash decides.
+        """
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove objects, whatever is below their names, and what was begun of them."""
+
+
+class FolderObjects:
+    """Objects as files below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.address = folder, str(folder)
+
+    def path(self, name: str) -> Path:
+        """Where an object is, or would be."""
+        return self.folder / name
+
+    def create(self, name: str, draft: Path) -> None:
+        """As `Objects` says: only where nothing is."""
+        path = self.path(name)
+        if not publish(draft, path) and sha256_file(path) != sha256_file(draft):
+            raise taken(name, self.address)
+
+    def read(self, name: str, size: int) -> Iterator[bytes]:
+        """As `Objects` says, in chunks of 1 MiB."""
+        try:
+            file = self.path(name).open("rb")
+        except FileNotFoundError:
+            raise NotFoundError(f"there is no object {name}.", where=self.address) from None
+        with file:
+            left = size
+            while chunk := file.read(CHUNK):
+                left -= len(chunk)
+                if left < 0:
+                    break
+                yield chunk
+        if left:
+            raise damaged(name, self.address)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """As `Objects` says, with all that is below."""
+        for name in names:
+            path = self.path(name)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def taken(name: str, address: str) -> ObjectsError:
+    """That another object of a name is there."""
+    return ObjectsError(f"there is another object {name} already.", where=address)
+
+
+def damaged(name: str, address: str) -> ObjectsError:
+    """That an object is not what was written."""
+    return ObjectsError(
+        f"the object {name} was changed or damaged.",
+        where=address,
+        fix="Restore it from an earlier version of the bucket or from a backup.",
+    )
