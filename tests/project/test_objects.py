@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -56,6 +57,25 @@ def test_everybody_who_works_in_a_folder_uses_its_bucket(
     monkeypatch.setenv("ASSAY_OBJECTS", "https://b")
     with pytest.raises(ConfigError, match="the variable ASSAY_OBJECTS"):
         _ = Workspace(tmp_path / "none").store
+
+
+def test_servers_with_folders_of_their_own_serve_each_others_files(
+    tmp_path: Path, s3: S3Server, empty_postgres: str
+) -> None:
+    roots = [on(tmp_path / name, "s3://bkt") for name in ("one", "two")]
+    for root in roots:
+        file = root / "assay.yaml"
+        file.write_text(
+            edit(file.read_text(), {"state": {"database": empty_postgres, "objects": "s3://bkt"}})
+        )
+    one = Workspace(roots[0]).store
+    kept = stored_files.keep(one, "p", [b"of one"], "a.txt", "user_data")
+    (roots[1] / ".assay").mkdir(exist_ok=True)
+    shutil.copy(roots[0] / ".assay" / "database.json", roots[1] / ".assay")
+    two = Workspace(roots[1]).store
+    with stored_files.on_disk(two, stored_files.find(two, "p", kept.id)) as path:
+        assert path.read_bytes() == b"of one"
+        assert path.is_relative_to(roots[1])
 
 
 @pytest.mark.parametrize(
