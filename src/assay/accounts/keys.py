@@ -141,6 +141,22 @@ def find_key(store: Store, secret: str) -> ApiKey | None:
         return replace(_key(row), budgeted=session.get(BudgetRow, row.id) is not None)
 
 
+def caller_of(key: ApiKey) -> Caller:
+    """Whoever asks with a key."""
+    labels = None if key.labels is None else frozenset(key.labels)
+    return Caller(key.id, key.project, key.scopes, key.budgeted, labels)
+
+
+def read_caller(store: Store, id: str) -> Caller | None:
+    """Whoever asks with the key of this id; None where it was revoked."""
+    with store.session() as session:
+        row = session.get(ApiKeyRow, id)
+        if row is None or row.revoked is not None:
+            return None
+        budgeted = session.get(BudgetRow, row.id) is not None
+        return caller_of(replace(_key(row), budgeted=budgeted))
+
+
 def select_keys(store: Store, ids: Collection[str]) -> set[str]:
     """Those of some keys that are there and not revoked."""
     query = select(ApiKeyRow.id).where(ApiKeyRow.id.in_(list(ids)), ApiKeyRow.revoked.is_(None))

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from assay.accounts.quota import QUOTA_GB
 from assay.config import Vllm
 from assay.errors import UsageError
+from assay.jobs.batches import AT_ONCE
 
 
 def serve(
@@ -30,6 +31,10 @@ def serve(
     project_quota: Annotated[
         float, typer.Option(min=0.001, help="Disk space that each project may use, in GB.")
     ] = QUOTA_GB,
+    batch_requests: Annotated[
+        int,
+        typer.Option(min=1, max=1024, help="Requests of batches answered at the same time."),
+    ] = AT_ONCE,
     vllm_url: Annotated[
         str | None,
         typer.Option(help="URL of a vLLM server that answers. In a project, set it in assay.yaml."),
@@ -57,6 +62,7 @@ def serve(
         tls_key=tls_key,
         insecure_http=insecure_http,
         pages=Studio(workspace, engines),
+        batch_requests=batch_requests,
     )
 
 

@@ -270,15 +270,20 @@ def is_running(store: Store, kinds: Collection[str]) -> bool:
     return _is_there(store, "running", kinds)
 
 
-def is_waiting(store: Store, kinds: Collection[str]) -> bool:
-    """Whether a job of one of these kinds can be taken; of any, where none are named."""
-    return _is_there(store, "queued", kinds)
+def is_waiting(store: Store, kinds: Collection[str], others: Collection[str] = ()) -> bool:
+    """Whether a job of one of these kinds can be taken; of any but `others`, where none are
+    named."""
+    return _is_there(store, "queued", kinds, others)
 
 
-def _is_there(store: Store, status: str, kinds: Collection[str]) -> bool:
+def _is_there(
+    store: Store, status: str, kinds: Collection[str], others: Collection[str] = ()
+) -> bool:
     query = select(JobRow.id).where(JobRow.status == status).limit(1)
     if kinds:
         query = query.where(JobRow.kind.in_(kinds))
+    elif others:
+        query = query.where(JobRow.kind.not_in(others))
     with store.session() as session:
         return session.scalar(query) is not None
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from assay.errors import AssayError
 from assay.jobs import queue, recovery, service
+from assay.jobs.batches import SERVED
 from assay.jobs.worker import IDLE_SECONDS, REVIVE_SECONDS
 from assay.log_lines import printable
 from assay.store.database import open_again
@@ -24,7 +25,8 @@ from assay.store.store import Store
 
 
 def wait(store: Store, kinds: Collection[str]) -> bool:
-    """Until a job of these kinds waits (of any, where none are named), or standard input ends.
+    """Until a job of these kinds waits (of any that a worker does, where none are named), or
+    standard input ends.
 
     Returns:
         Whether there is a job.
@@ -35,7 +37,7 @@ def wait(store: Store, kinds: Collection[str]) -> bool:
         if time.monotonic() - looked >= REVIVE_SECONDS:
             looked = time.monotonic()
             recovery.revive(store)
-        if queue.is_waiting(store, kinds):
+        if queue.is_waiting(store, kinds, SERVED):
             return True
         if select.select([sys.stdin], [], [], IDLE_SECONDS)[0]:  # nothing is ever written there
             return False

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from importlib.util import find_spec
 
 from fastapi import FastAPI
 
 from assay.generate.stream import EnginePool
+from assay.jobs.batches import AT_ONCE
 from assay.project.answer.gateway import Gateway
 from assay.project.workspace import Workspace
 from assay.serve import (
+    batches,
     chat,
     completions,
     embeddings,
@@ -30,6 +34,8 @@ from assay.serve import (
     vector_stores,
 )
 from assay.serve.auth import REQUESTS_AT_ONCE, AccessMiddleware
+from assay.serve.batch_requests import create_line_app
+from assay.serve.batch_runner import BatchRunner
 from assay.version import VERSION
 
 log = logging.getLogger("assay.serve")
@@ -40,6 +46,7 @@ def create_app(
     engines: EnginePool,
     *,
     at_once: int = REQUESTS_AT_ONCE,
+    batch_requests: int = AT_ONCE,
     beside: Callable[[str], bool] = lambda path: False,
 ) -> FastAPI:
     """The API over a folder.
@@ -48,13 +55,30 @@ def create_app(
 
     Args:
         at_once: requests of one key; one more is told to wait.
+        batch_requests: of all batches together, at the same time; they are answered from the app's
+            startup to its shutdown.
         beside: whether a path is that of something else in this app, which guards itself.
     """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        lines = create_line_app(app.state, *(part.router for part in answering))
+        counted: metrics.Metrics = app.state.metrics
+        runner = BatchRunner(workspace, lines, lambda: counted.running, batch_requests)
+        running = asyncio.create_task(runner.run(), name="batches")
+        try:
+            yield
+        finally:
+            await runner.stop()
+            await running
+
+    answering = (chat, completions, responses, embeddings)
     app = FastAPI(
         title="Assay",
         version=VERSION,
         docs_url=None,
         redoc_url=None,
+        lifespan=lifespan,
         # Spans and metrics of requests; not the logs, in which texts of clients may stand.
         telemetry={"auto_configure": telemetry_wanted(), "logs": False},
     )
@@ -62,11 +86,10 @@ def create_app(
     app.state.gateway = Gateway(workspace, engines)
     errors.install(app)
     app.state.metrics = metrics.Metrics()
-    answering = (chat, completions, responses, embeddings)
     stored = (files, uploads, vector_stores)
     ruling = (releases, traces, keys)
     # Routes are tried in this order, and most requests are to be answered.
-    for part in (*answering, metrics, models, *stored, fine_tuning, graders, *ruling):
+    for part in (*answering, metrics, models, *stored, fine_tuning, batches, graders, *ruling):
         app.include_router(part.router)
     app.add_middleware(AccessMiddleware, workspace=workspace, at_once=at_once, beside=beside)
     app.add_middleware(metrics.MetricsMiddleware, metrics=app.state.metrics, beside=beside)

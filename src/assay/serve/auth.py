@@ -19,7 +19,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assay.accounts.keys import Caller, find_key, select_keys
+from assay.accounts.keys import Caller, caller_of, find_key, select_keys
 from assay.errors import StoreError
 from assay.project.workspace import Workspace
 from assay.serve.errors import ApiError, forbidden, of_assay
@@ -126,8 +126,7 @@ class AccessMiddleware:
         key = await anyio.to_thread.run_sync(find_key, self.workspace.store, secret)
         if key is None:
             raise _unknown(secret)
-        labels = None if key.labels is None else frozenset(key.labels)
-        caller = Caller(key.id, key.project, key.scopes, key.budgeted, labels)
+        caller = caller_of(key)
         self._good[secret] = (caller, time.monotonic() + REMEMBERED_S)
         return caller
 

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from assay.accounts.keys import Caller
 from assay.accounts.quota import Quota
+from assay.project.jobs import batches
 from assay.project.knowledge import vector_stores
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.errors import ApiError, invalid
@@ -137,9 +138,11 @@ class _HeldFile(FileResponse):
 
 @router.delete("/v1/files/{id}")
 def delete(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
-    """Delete a file, also from vector stores. Models trained on it are kept."""
+    """Delete a file, also from vector stores. Models trained on it are kept; a batch that is not
+    over keeps it from being deleted."""
     store = workspace.store
     stored_files.find(store, caller.project, id)
+    batches.check_unread(workspace, caller.project, id)
     vector_stores.forget_file(workspace, caller.project, id, caller.key_id)
     stored_files.remove(store, caller.project, id)
     audit(store, caller.project, caller.key_id, "file.delete", id)

@@ -26,10 +26,15 @@ _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
 
 class Metrics:
-    """Counters of one server."""
+    """Counters of one server.
+
+    Attributes:
+        running: requests under way; lines of batches are none.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.running = 0
         self._requests = Counter(
             "assay_requests", "Requests by route and status.", ["route", "status"],
             registry=self.registry,
@@ -53,10 +58,12 @@ class Metrics:
 
     def count_begin(self) -> None:
         """Count a request that has begun."""
+        self.running += 1
         self._running.inc()
 
     def count_end(self, route: str, status: int, seconds: float) -> None:
         """Count a request that has ended, and its seconds."""
+        self.running -= 1
         self._running.dec()
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)

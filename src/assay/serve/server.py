@@ -23,6 +23,7 @@ from assay.accounts.keys import first_key
 from assay.config.hosts import is_loopback
 from assay.errors import AssayError, UsageError
 from assay.generate.stream import EnginePool
+from assay.jobs.batches import AT_ONCE
 from assay.jobs.service import WorkerSupervisor
 from assay.log_lines import RateFilter, print_logs_as_lines
 from assay.project.knowledge import vector_stores
@@ -68,6 +69,7 @@ def serve(
     tls_key: Path | None = None,
     insecure_http: bool = False,
     pages: Pages | None = None,
+    batch_requests: int = AT_ONCE,
 ) -> None:
     """Serve a folder, and do its jobs in processes beside, until SIGINT or SIGTERM.
 
@@ -77,6 +79,7 @@ def serve(
         tls_cert, tls_key: PEM files.
         insecure_http: listen beyond this machine without TLS.
         pages: served too.
+        batch_requests: of all batches together, that are answered at the same time.
 
     Raises:
         UsageError: half a pair of TLS files, or plain HTTP to other machines.
@@ -106,7 +109,8 @@ def serve(
     if key := first_key(workspace.store, workspace.name):
         say(f"Admin key (shown only once): {key}")
     address = f"{scheme}://{shown}:{listening.getsockname()[1]}"
-    app = create_app(workspace, engines, beside=pages.owns if pages else lambda path: False)
+    beside = pages.owns if pages else lambda path: False
+    app = create_app(workspace, engines, batch_requests=batch_requests, beside=beside)
     if pages:
         pages.mount(app)
 

@@ -28,7 +28,7 @@ PAUSE_SECONDS = 10.0
 
 
 class RefusedError(UsageError):
-    """A fine-tuning that cannot be done here.
+    """Work that cannot be done here as it was asked for.
 
     Attributes:
         param: the field of the request that is to blame.

@@ -32,6 +32,7 @@ from assay.store.tables.agents import (
 )
 from assay.store.tables.base import Table, UtcDateTime, exactly_now, now
 from assay.store.tables.jobs import (
+    BatchRow,
     FileRow,
     FineTuningCheckpointRow,
     FineTuningRow,
@@ -58,6 +59,7 @@ __all__ = [
     "AgentVersionRow",
     "ApiKeyRow",
     "AuditRow",
+    "BatchRow",
     "BudgetLeaseRow",
     "BudgetRow",
     "ComparisonRow",

@@ -134,6 +134,40 @@ class FineTuningRow(Table):
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
 
 
+class BatchRow(Table):
+    """What is known of a batch of requests beside its job (`id`), which says who works on it.
+
+    `key_id` is the API key that it was created with and is answered for. `outcome` is None until it
+    is over, then a status in OpenAI's words; `usage` has the tokens of its answers.
+    """
+
+    __tablename__ = "batches"
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    project: Mapped[str] = mapped_column(String(200), index=True)
+    key_id: Mapped[str] = mapped_column(String(40))
+    endpoint: Mapped[str] = mapped_column(String(60))
+    input_file: Mapped[str] = mapped_column(String(40))
+    client_metadata: Mapped[dict[str, str] | None] = mapped_column(JSON, nullable=True)
+    lifetime_s: Mapped[int | None] = mapped_column(Integer, nullable=True)
+    model: Mapped[str | None] = mapped_column(String(300), nullable=True)
+    total: Mapped[int] = mapped_column(Integer, default=0)
+    completed: Mapped[int] = mapped_column(Integer, default=0)
+    failed: Mapped[int] = mapped_column(Integer, default=0)
+    usage: Mapped[dict[str, int] | None] = mapped_column(JSON, nullable=True)
+    outcome: Mapped[str | None] = mapped_column(String(20), nullable=True, index=True)
+    errors: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON, nullable=True)
+    output_file: Mapped[str | None] = mapped_column(String(40), nullable=True)
+    error_file: Mapped[str | None] = mapped_column(String(40), nullable=True)
+    created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    expires: Mapped[datetime] = mapped_column(UtcDateTime)
+    begun: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
+    finalizing: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
+    cancelling: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
+    ended: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
+
+
 class FineTuningCheckpointRow(Table):
     """The weights after an epoch of a fine-tuning, kept as a version and served under `name`."""
 

@@ -37,6 +37,7 @@ KINDS = {
     "curve": "Learning curve",
     "export": "Export",
     "pull": "Fetching a model",
+    "batch": "Batch of requests",
 }
 
 start_comparison = workspace_action("editor", jobs.compare)

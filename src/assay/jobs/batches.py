@@ -1,0 +1,382 @@
+"""Batches of requests as they are kept: created, looked at, cancelled, ended.
+
+    id = create(store, "support", request, key_id="key_1f2e")
+    batch = find(store, "support", id)
+    batch.status                   # as OpenAI names it
+
+A batch is one job of the queue, which a server takes up itself and no worker: its requests go the
+way of all others, to engines that are loaded there (`assay.serve.batch_runner`).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from assay.config.strict import ClosedModel
+from assay.errors import NotFoundError, StateError
+from assay.jobs import batch_answers, queue
+from assay.jobs.queue import OVER, Job
+from assay.store import stored_files
+from assay.store.files import replacing
+from assay.store.store import Store
+from assay.store.stored_files import StoredBytes
+from assay.store.tables import BatchRow, JobRow, now
+
+BATCH = "batch"
+SERVED = frozenset({BATCH})
+"""Kinds of jobs that servers do themselves."""
+AT_ONCE = 4
+"""Requests of all batches that are answered at the same time: half of what an engine answers here
+(`generate.llamacpp`), so that whoever asks directly finds a free slot."""
+WINDOW = timedelta(hours=24)
+"""What is not answered by then has expired."""
+PURPOSE = "batch"
+"""Of files with requests."""
+OUTPUT = "batch_output"
+"""Of files with answers."""
+Endpoint = Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"]
+Outcome = Literal["completed", "failed", "expired", "cancelled"]
+"""How a batch ends, in OpenAI's words."""
+_Key = Annotated[str, StringConstraints(max_length=64)]
+_Value = Annotated[str, StringConstraints(max_length=512)]
+
+
+class BatchRequest(ClosedModel):
+    """What a client asks for."""
+
+    input_file_id: Annotated[str, StringConstraints(max_length=100)]
+    endpoint: Endpoint
+    completion_window: Literal["24h"]
+    metadata: Annotated[dict[_Key, _Value], Field(max_length=16, fail_fast=True)] | None = None
+    output_expires_after: Annotated[dict[str, Any], Field(max_length=4)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch.
+
+    Attributes:
+        key_id: of the API key that it was created with.
+        client_metadata: what the client has written beside it.
+        lifetime_s: of the files with its answers; None: for ever.
+        model: the one that all requests name; None: several, or not known yet.
+        total, completed, failed: requests.
+        usage: tokens of its answers, by `batch_answers.TOKENS`.
+        errors: why it has failed: `code`, `line`, `message` and `param`.
+        begun: when its file had been found good; None: it was not yet.
+        outcome: None until it is over.
+    """
+
+    id: str
+    project: str
+    key_id: str
+    endpoint: str
+    input_file: str
+    client_metadata: dict[str, str] | None
+    lifetime_s: int | None
+    model: str | None
+    total: int
+    completed: int
+    failed: int
+    usage: dict[str, int] | None
+    errors: list[dict[str, Any]] | None
+    output_file: str | None
+    error_file: str | None
+    created: datetime
+    expires: datetime
+    begun: datetime | None
+    finalizing: datetime | None
+    cancelling: datetime | None
+    ended: datetime | None
+    outcome: Outcome | None
+
+    @property
+    def status(self) -> str:
+        """Where it stands, as OpenAI names it."""
+        if self.outcome is not None:
+            return self.outcome
+        if self.cancelling is not None:
+            return "cancelling"
+        if self.finalizing is not None:
+            return "finalizing"
+        return "validating" if self.begun is None else "in_progress"
+
+    def is_late(self) -> bool:
+        """Whether its window has ended."""
+        return self.expires <= now()
+
+
+def create(
+    store: Store, project: str, request: BatchRequest, key_id: str, lifetime_s: int | None
+) -> str:
+    """Queue a batch; returns its id.
+
+    Args:
+        key_id: of the API key that it is answered for.
+        lifetime_s: of the files with its answers; None: for ever.
+    """
+    id = f"batch_{secrets.token_hex(12)}"
+    at = now()
+    row = BatchRow(
+        id=id,
+        project=project,
+        key_id=key_id,
+        endpoint=request.endpoint,
+        input_file=request.input_file_id,
+        client_metadata=request.metadata,
+        lifetime_s=lifetime_s,
+        created=at,
+        expires=at + WINDOW,
+    )
+    return queue.enqueue(store, project, BATCH, {"endpoint": request.endpoint}, id=id, rows=[row])
+
+
+def find(store: Store, project: str, id: str) -> Batch:
+    """A batch of a project.
+
+    Raises:
+        NotFoundError: there is none of that id in it.
+    """
+    query = select(BatchRow).where(BatchRow.id == id, BatchRow.project == project)
+    with store.session() as session:
+        row = session.scalar(query)
+        if row is None:
+            raise NotFoundError(f"no such batch: {id}")
+        return row.convert(Batch)
+
+
+def read(store: Store, id: str) -> Batch:
+    """A batch, whosever it is."""
+    with store.session() as session:
+        return session.scalars(select(BatchRow).where(BatchRow.id == id)).one().convert(Batch)
+
+
+def batches(
+    store: Store, project: str, *, after: str | None = None, limit: int = 20
+) -> tuple[list[Batch], bool]:
+    """Batches of a project, the newest first, and whether there are more.
+
+    Args:
+        after: id of one; those behind it (older ones) are listed.
+
+    Raises:
+        NotFoundError: there is no batch `after`.
+    """
+    query = select(BatchRow).where(BatchRow.project == project).order_by(BatchRow.key.desc())
+    with store.session() as session:
+        if after is not None:
+            mark = session.scalar(
+                select(BatchRow.key).where(BatchRow.id == after, BatchRow.project == project)
+            )
+            if mark is None:
+                raise NotFoundError(f"no such batch: {after}")
+            query = query.where(BatchRow.key < mark)
+        rows = session.scalars(query.limit(limit + 1)).all()
+        return [row.convert(Batch) for row in rows[:limit]], len(rows) > limit
+
+
+def count_open(store: Store, project: str, file: str | None = None) -> int:
+    """Batches of a project that are not over; those of one input file, where it is named."""
+    query = select(func.count(BatchRow.key)).where(
+        BatchRow.project == project, BatchRow.outcome.is_(None)
+    )
+    if file is not None:
+        query = query.where(BatchRow.input_file == file)
+    with store.session() as session:
+        return session.scalar(query) or 0
+
+
+def cancel(store: Store, project: str, id: str) -> Batch:
+    """Cancel a batch; what was answered is kept. One that a server works on is `cancelling` until
+    that has heard of it.
+
+    Raises:
+        NotFoundError: there is none of that id in the project.
+        StateError: it is over.
+    """
+    batch = find(store, project, id)
+    if batch.outcome is not None:
+        raise StateError(f"Cannot cancel a batch with status '{batch.status}'.")
+    asked = update(BatchRow).where(BatchRow.id == id, BatchRow.cancelling.is_(None))
+    with store.session() as session:
+        session.execute(asked.values(cancelling=now()))
+    try:
+        is_stopped = queue.ask(store, id, "cancel").status == "cancelled"
+    except StateError:  # its job has just ended
+        is_stopped = False
+    if is_stopped:  # nobody works on it
+        settle(store, id, "cancelled", unanswered=CANCELLED)
+    return find(store, project, id)
+
+
+CANCELLED = {
+    "code": "batch_cancelled",
+    "message": "The batch was cancelled before this request was executed.",
+}
+EXPIRED = {
+    "code": "batch_expired",
+    "message": "This request could not be executed before the completion window expired.",
+}
+"""Why lines have no answer."""
+
+
+def link_input(store: Store, batch: Batch) -> None:
+    """Give the input another name, under which it stays as long as the batch works.
+
+    Raises:
+        NotFoundError: the file is not there.
+    """
+    path = batch_answers.input_of(store, batch.id)
+    if path.exists():
+        return
+    source = stored_files.path_of(
+        store, stored_files.find(store, batch.project, batch.input_file).id
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, path)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        raise NotFoundError(f"no such file: {batch.input_file}") from None
+    except OSError:  # a file system without links
+        with source.open("rb") as read_from, replacing(path) as copy:
+            shutil.copyfileobj(read_from, copy)
+
+
+def begin(store: Store, job: Job, total: int, model: str | None) -> None:
+    """Its file was found good.
+
+    Raises:
+        JobLostError: the job is no longer this server's; so do `report` and `settle`.
+    """
+    _change(store, job, total=total, model=model, begun=now())
+
+
+def report(store: Store, job: Job, completed: int, failed: int, usage: Mapping[str, int]) -> None:
+    """Say how far it is."""
+    _change(store, job, completed=completed, failed=failed, usage=dict(usage))
+
+
+def finalize(store: Store, job: Job) -> None:
+    """Its answers are being put together."""
+    _change(store, job, finalizing=now())
+
+
+def _change(store: Store, job: Job, **values: Any) -> None:
+    with queue.as_owner(store, job) as session:
+        session.execute(update(BatchRow).where(BatchRow.id == job.id).values(**values))
+
+
+def settle(
+    store: Store,
+    id: str,
+    outcome: Outcome,
+    *,
+    errors: Sequence[Mapping[str, Any]] = (),
+    unanswered: Mapping[str, str] | None = None,
+    job: Job | None = None,
+) -> None:
+    """End a batch: the files with its answers are there and it is over, both or neither. Of several
+    that would end it, one does.
+
+    Args:
+        unanswered: why lines without an answer have none: `code` and `message`; None: all have.
+        job: of the server that works on it; None: nobody does.
+    """
+    batch = read(store, id)
+    if batch.outcome is None:
+        found = batch_answers.collect(store, id)
+        output = batch_answers.write_output(store, found)
+        untried = unanswered if batch.begun is not None else None  # its lines may be anything
+        failures = batch_answers.write_errors(store, id, found, untried)
+        values = {
+            "completed": len(found.good),
+            "failed": found.failed,
+            "usage": dict(found.usage),
+            "errors": [dict(one) for one in errors] or None,
+            "outcome": outcome,
+            "ended": now(),
+        }
+        is_kept = False
+        try:
+            with store.session() if job is None else queue.as_owner(store, job) as session:
+                is_kept = _end(session, batch, values, output, failures)
+        finally:
+            if not is_kept:
+                for written in (output, failures):
+                    if written is not None:
+                        stored_files.path_of(store, written.id).unlink(missing_ok=True)
+    shutil.rmtree(batch_answers.folder_of(store, id), ignore_errors=True)
+
+
+def _end(
+    session: Session,
+    batch: Batch,
+    values: dict[str, Any],
+    output: StoredBytes | None,
+    failures: StoredBytes | None,
+) -> bool:
+    ended = (
+        update(BatchRow)
+        .where(BatchRow.id == batch.id, BatchRow.outcome.is_(None))
+        .values(
+            output_file=output.id if output else None,
+            error_file=failures.id if failures else None,
+            **values,
+        )
+        .returning(BatchRow.id)
+    )
+    if session.scalar(ended) is None:
+        return False
+    for written, name in ((output, "output"), (failures, "error")):
+        if written is not None:
+            filename = f"{batch.id}_{name}.jsonl"
+            session.add(
+                stored_files.row_of(written, batch.project, filename, OUTPUT, batch.lifetime_s)
+            )
+    return True
+
+
+def settle_left(store: Store) -> None:
+    """End the batches that nobody will work on any more: their job is over without them, or they
+    wait beyond their window; and remove what those have left that are over."""
+    query = (
+        select(BatchRow, JobRow)
+        .join(JobRow, JobRow.id == BatchRow.id)
+        .where(BatchRow.outcome.is_(None))
+    )
+    with store.session() as session:
+        left = [(row.convert(Batch), job.convert(Job)) for row, job in session.execute(query)]
+    for batch, job in left:
+        if job.status in ("queued", "paused") and batch.is_late():
+            job = queue.ask(store, batch.id, "cancel")
+        if job.status not in OVER:
+            continue
+        if job.status == "failed":
+            error = {"code": "server_error", "message": job.error or ""}
+            settle(store, batch.id, "failed", errors=[error], unanswered=error)
+        elif batch.is_late() and batch.cancelling is None:
+            settle(store, batch.id, "expired", unanswered=EXPIRED)
+        else:
+            settle(store, batch.id, "cancelled", unanswered=CANCELLED)
+    waiting = {batch.id for batch, _ in left}
+    for folder in (store.folder / "work").glob("batch_*"):
+        if folder.name not in waiting and _is_over(store, folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_over(store: Store, id: str) -> bool:
+    query = select(BatchRow.id).where(BatchRow.id == id, BatchRow.outcome.is_(None))
+    with store.session() as session:
+        return session.scalar(query) is None

@@ -1,0 +1,135 @@
+"""Requests of batches, asked of the same routes as those that come over HTTP.
+
+    app = create_line_app(served)
+    reply = await ask(app, caller, "/v1/chat/completions", b'{"model": ...}')
+
+The app has the routes that answer, with their checks, scopes, budgets, traces and errors, and no
+gate: whom a request is from is known before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.datastructures import State
+from starlette.types import ASGIApp, Message, Scope
+
+from assay.accounts.keys import Caller
+from assay.serve import errors
+
+_LOOK_S = 0.1
+"""How soon it is seen that other requests have ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineReply:
+    """What a route has answered.
+
+    Attributes:
+        retry_after_s: what it says of that; None: nothing.
+    """
+
+    status: int
+    body: bytes
+    retry_after_s: float | None
+
+
+def create_line_app(state: State, *routers: APIRouter) -> FastAPI:
+    """An app of some routes.
+
+    Args:
+        state: of the app that is served.
+    """
+    app = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        telemetry={"auto_configure": False, "logs": False},
+    )
+    app.state = state
+    errors.install(app)
+    for router in routers:
+        app.include_router(router)
+    return app
+
+
+async def ask(app: ASGIApp, caller: Caller, path: str, body: bytes) -> LineReply:
+    """What a route answers to a JSON body, asked by `caller`. Cancelling it ends the answer."""
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+        ],
+        "client": None,
+        "server": None,
+        "assay.caller": caller,
+    }
+    unread = [body]
+    status, wait, parts = 500, None, list[bytes]()
+
+    async def receive() -> MutableMapping[str, Any]:
+        if unread:
+            return {"type": "http.request", "body": unread.pop(), "more_body": False}
+        await asyncio.Event().wait()  # nobody hangs up
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        nonlocal status, wait
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            told = dict(message.get("headers", [])).get(b"retry-after")
+            with suppress(ValueError):
+                wait = float(told) if told is not None else None
+        else:
+            parts.append(message.get("body", b""))
+
+    await app(scope, receive, send)
+    return LineReply(status, b"".join(parts), wait)
+
+
+class Places:
+    """Places for requests of batches, given in the order of asking: fewer, the more other requests
+    are under way, and always one.
+
+    Args:
+        most: of all batches together.
+        others: how many other requests are under way.
+    """
+
+    def __init__(self, most: int, others: Callable[[], int]) -> None:
+        self.most, self._others = most, others
+        self._taken = 0
+        self._turn, self._freed = asyncio.Lock(), asyncio.Event()
+
+    async def __aenter__(self) -> None:
+        async with self._turn:
+            while self._taken >= max(1, self.most - self._others()):
+                self._freed.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_S):
+                        await self._freed.wait()
+            self._taken += 1
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._taken -= 1
+        self._freed.set()

@@ -1,0 +1,384 @@
+"""One batch: checked, answered line by line, and put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.types import ASGIApp
+
+from assay import json_reader
+from assay.accounts.keys import Caller, read_caller
+from assay.accounts.quota import QuotaError
+from assay.errors import NotFoundError, StoreError
+from assay.jobs import batch_answers, batches, queue
+from assay.jobs.batch_answers import Answers, format_answer, usage_of
+from assay.jobs.batches import CANCELLED, EXPIRED, Batch, Outcome
+from assay.jobs.queue import Job, JobLostError
+from assay.project.jobs.batches import is_known
+from assay.project.workspace import Workspace
+from assay.serve.batch_input import BatchLine, CheckedInput, check_input, requests_of
+from assay.serve.batch_requests import LineReply, Places, ask
+from assay.store.files import append_durable
+
+BEAT_S = 1.0
+ROOM_BEATS = 10
+"""Beats between two looks whether the project may have more of the disk."""
+GRACE_S = 60.0
+"""What a cancelled batch has begun may take so long to end: it is paid for."""
+LONGEST_PAUSE_S = 30.0
+TRIES = 3
+"""Of a line whose model cannot be asked; where one has used them up, those behind have one, until
+the model answers again."""
+
+log = logging.getLogger("assay.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a batch ends before all is answered.
+
+    Attributes:
+        why: what is told of lines without an answer: `code` and `message`; None: it goes on later.
+        grace_s: what is under way may take so long to end.
+    """
+
+    outcome: Outcome | str
+    why: dict[str, str] | None = None
+    grace_s: float = 0.0
+
+
+REVOKED = Ending(
+    "failed",
+    {
+        "code": "invalid_api_key",
+        "message": "The API key that the batch was created with was revoked.",
+    },
+)
+_PAUSED, _LOST = Ending("paused"), Ending("lost")
+_STOPPED = Ending("stopped", grace_s=GRACE_S)  # whoever stops the server waits for less
+
+
+class BatchRun:
+    """A batch under way, which is this server's by `job`.
+
+    Args:
+        app: that answers its requests.
+        places: for them, which all batches share.
+        in_thread: calls a function beside the event loop.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        job: Job,
+        app: ASGIApp,
+        places: Places,
+        in_thread: Callable[..., Awaitable[Any]],
+    ) -> None:
+        self._workspace, self._store, self._job = workspace, workspace.store, job
+        self._app, self._places, self._in_thread = app, places, in_thread
+        self._ending: Ending | None = None
+        self._ended = asyncio.Event()
+        self._caller: Caller | None = None
+        self._found = Answers()
+        self._completed = self._failed = self._bytes = 0
+        self._usage: Counter[str] = Counter()
+        self._is_reported = True
+        self._tries = TRIES
+
+    def stop(self) -> None:
+        """End soon; the batch goes on elsewhere, or when the server is there again."""
+        self._end(_STOPPED)
+
+    async def run(self) -> None:
+        """Do the batch; whatever happens, the queue knows what to do with it next."""
+        heart = asyncio.create_task(self._beat())
+        try:
+            await self._work()
+        except JobLostError:
+            log.warning("%s was given to another server", self._job.id)
+        except asyncio.CancelledError:
+            self._tell(queue.release)
+            raise
+        except StoreError as error:  # away for a moment: the queue gives it out again
+            log.warning("%s stops: %s", self._job.id, error)
+        except Exception as error:
+            log.exception("%s failed", self._job.id)
+            why = {"code": "server_error", "message": "The server had an error; see its log."}
+            await self._settle("failed", [why], why)
+            self._tell(queue.fail, f"an unexpected error: {type(error).__name__}: {error}")
+        finally:
+            heart.cancel()
+
+    async def _work(self) -> None:
+        batch = await self._in_thread(batches.read, self._store, self._job.id)
+        if batch.outcome is None:
+            outcome, errors, why = await self._answer(batch)
+            if outcome in ("stopped", "paused", "lost"):
+                self._leave(outcome)
+                return
+            await self._in_thread(batches.finalize, self._store, self._job)
+            await self._settle(outcome, errors, why)
+            batch = await self._in_thread(batches.read, self._store, self._job.id)
+        if batch.outcome == "completed":
+            counts = {"completed": batch.completed, "failed": batch.failed}
+            self._tell(queue.finish, counts)
+        elif batch.outcome == "cancelled":
+            self._tell(queue.stop, "cancel")
+        else:
+            said = batch.errors[0]["message"] if batch.errors else EXPIRED["message"]
+            self._tell(queue.fail, said)
+
+    async def _answer(
+        self, batch: Batch
+    ) -> tuple[str, list[dict[str, Any]], dict[str, str] | None]:
+        """How it ends: its outcome, errors, and why lines have no answer."""
+        await self._look_around(batch)
+        if self._ending is None:
+            try:
+                await self._in_thread(batches.link_input, self._store, batch)
+            except NotFoundError as error:
+                return "failed", [{"code": "file_not_found", "message": str(error)}], None
+            path = batch_answers.input_of(self._store, batch.id)
+            if batch.begun is None:
+                checked = await self._in_thread(self._check, batch, path)
+                if checked.problems:
+                    return "failed", checked.problems, None
+                await self._in_thread(
+                    batches.begin, self._store, self._job, checked.total, checked.model
+                )
+            await self._go_on(batch, path)
+        if self._ending is None:
+            return "completed", [], None
+        ending, why = self._ending, self._ending.why
+        return ending.outcome, [why] if ending.outcome == "failed" and why else [], why
+
+    def _check(self, batch: Batch, path: Path) -> CheckedInput:
+        def knows(model: str) -> bool:
+            return is_known(self._workspace, self._known_caller(), batch.endpoint, model)
+
+        return check_input(path, batch.endpoint, knows)
+
+    def _known_caller(self) -> Caller:
+        assert self._caller is not None
+        return self._caller
+
+    async def _go_on(self, batch: Batch, path: Path) -> None:
+        """Answer the lines that have no answer yet."""
+        self._found = found = await self._in_thread(batch_answers.collect, self._store, batch.id)
+        self._completed, self._failed = len(found.good), found.failed
+        self._usage, self._bytes = Counter(found.usage), found.bytes
+        lines = requests_of(path, found.places)
+        kept = AnswerLog(batch_answers.new_log(self._store, batch.id), self._in_thread)
+        turn = asyncio.Lock()
+        several = [
+            asyncio.create_task(self._answer_lines(batch, lines, turn, kept))
+            for _ in range(self._places.most)
+        ]
+        everything = asyncio.gather(*several)
+        ended = asyncio.create_task(self._ended.wait())
+        first: set[asyncio.Future[Any]] = {everything, ended}
+        try:
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            if self._ending is not None and self._ending.grace_s and not everything.done():
+                await asyncio.wait({everything}, timeout=self._ending.grace_s)
+            if everything.done():
+                everything.result()
+        finally:
+            ended.cancel()
+            everything.cancel()
+            await asyncio.gather(*several, return_exceptions=True)
+            await kept.close()
+
+    async def _answer_lines(
+        self, batch: Batch, lines: Iterator[BatchLine], turn: asyncio.Lock, kept: AnswerLog
+    ) -> None:
+        """One line after the other."""
+        while self._ending is None:
+            async with turn:
+                line = await self._in_thread(next, lines, None)
+            if line is None:
+                return
+            reply = await self._reply(batch, line)
+            if reply is None:
+                return
+            good, usage = reply.status == 200, Counter[str]()
+            if good:
+                usage = usage_of(await self._in_thread(json_reader.read, reply.body))
+            request = f"req_{batch.id[6:]}_{line.number}"
+            answer = format_answer(
+                line.number, line.custom_id, request, reply.status, reply.body, good
+            )
+            await kept.keep(answer)
+            self._completed += good
+            self._failed += not good
+            self._usage += usage
+            self._bytes += len(answer)
+            self._is_reported = False
+
+    async def _reply(self, batch: Batch, line: BatchLine) -> LineReply | None:
+        """What the line's route answers, asked again while it is busy; None: the batch ends."""
+        tries = 0
+        while True:
+            async with self._places:
+                if self._ending is not None:
+                    return None
+                reply = await ask(self._app, self._known_caller(), batch.endpoint, line.body)
+            tries += 1
+            pause = _pause(reply, tries, self._tries)
+            if pause is None:
+                if _code(reply) == "model_unavailable":
+                    self._tries = 1
+                elif reply.status == 200:
+                    self._tries = TRIES
+                return reply
+            try:
+                async with asyncio.timeout(pause):
+                    await self._ended.wait()
+            except TimeoutError:
+                continue
+            return None
+
+    async def _beat(self) -> None:
+        beats = 0
+        while True:
+            await asyncio.sleep(BEAT_S)
+            beats += 1
+            try:
+                batch = await self._in_thread(batches.read, self._store, self._job.id)
+                await self._tell_progress(batch)
+                await self._look_around(batch, with_room=beats % ROOM_BEATS == 0)
+            except JobLostError:
+                self._end(_LOST)
+                return
+            except Exception as error:  # a database that is away for a moment
+                log.warning("the heartbeat of %s failed: %s", self._job.id, error)
+
+    async def _tell_progress(self, batch: Batch) -> None:
+        done = self._completed + self._failed
+        bar = {"label": "requests", "done": done, "total": batch.total, "unit": "request"}
+        wish = await self._in_thread(
+            queue.beat, self._store, self._job, bar if batch.begun else None
+        )
+        if wish == "cancel":
+            self._end(Ending("cancelled", CANCELLED, GRACE_S))
+        elif wish:
+            self._end(_PAUSED)
+        if not self._is_reported and batch.finalizing is None:
+            self._is_reported = True
+            await self._in_thread(
+                batches.report, self._store, self._job, self._completed, self._failed, self._usage
+            )
+
+    async def _look_around(self, batch: Batch, *, with_room: bool = False) -> None:
+        """See whether the batch may go on."""
+        caller = await self._in_thread(read_caller, self._store, batch.key_id)
+        if caller is None:
+            self._end(REVOKED)
+            return
+        self._caller = caller
+        if batch.is_late():
+            self._end(Ending("expired", EXPIRED))
+        if with_room:
+            try:
+                await self._in_thread(self._workspace.quota.check, batch.project, self._bytes)
+            except QuotaError as error:
+                why = {"code": "storage_quota_exceeded", "message": str(error)}
+                self._end(Ending("failed", why))
+
+    def _end(self, ending: Ending) -> None:
+        """End before all is answered; the first reason counts, unless the batch is another's."""
+        if self._ending is None or ending is _LOST:
+            self._ending = ending
+            self._ended.set()
+
+    async def _settle(
+        self, outcome: Any, errors: list[dict[str, Any]], why: dict[str, str] | None
+    ) -> None:
+        await self._in_thread(
+            batches.settle,
+            self._store,
+            self._job.id,
+            outcome,
+            errors=errors,
+            unanswered=why,
+            job=self._job,
+        )
+
+    def _leave(self, how: str) -> None:
+        if how == "stopped":
+            self._tell(queue.release)
+        elif how == "paused":
+            self._tell(queue.stop, "pause")
+        else:
+            log.warning("%s was given to another server", self._job.id)
+
+    def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
+        try:
+            what(self._store, self._job, *arguments)
+        except JobLostError as error:
+            log.warning("%s", error)
+
+
+class AnswerLog:
+    """Appends answers to a file; those that come close together go to the disk together."""
+
+    def __init__(self, path: Path, in_thread: Callable[..., Awaitable[Any]]) -> None:
+        self._path, self._in_thread = path, in_thread
+        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def keep(self, answer: bytes) -> None:
+        """Returns when it is on disk."""
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((answer, done))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+        await done
+
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        if self._writer is not None:
+            await asyncio.wait({self._writer})
+
+    async def _write(self) -> None:
+        while self._waiting:
+            some, self._waiting = self._waiting, []
+            error: Exception | None = None
+            try:
+                data = b"".join(answer for answer, _ in some)
+                await self._in_thread(append_durable, self._path, data)
+            except Exception as problem:
+                error = problem
+            for _, done in some:
+                if done.done():  # nobody waits for it any more
+                    continue
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+
+
+def _code(reply: LineReply) -> str | None:
+    if reply.status < 400:
+        return None
+    try:
+        code = json_reader.read(reply.body)["error"]["code"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return str(code)
+
+
+def _pause(reply: LineReply, tries: int, most: int) -> float | None:
+    """Seconds after which the line is asked again; None: this is its answer."""
+    code = _code(reply)
+    wait = min(2.0 ** min(tries, 5), LONGEST_PAUSE_S)
+    if code in ("rate_limit_exceeded", "state_unavailable"):
+        return min(reply.retry_after_s or wait, LONGEST_PAUSE_S)
+    return wait if code == "model_unavailable" and tries < most else None

@@ -1,0 +1,104 @@
+"""Batches are answered here, in the server: by engines that are loaded once, and in the same way as
+requests that come over HTTP.
+
+    runner = BatchRunner(workspace, app, others, at_once=4)
+    task = asyncio.create_task(runner.run())
+    ...
+    await runner.stop()
+
+The queue says which server has a batch; one that dies is followed by another, which goes on behind
+the answers that are on disk (`assay.jobs.batch_answers`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from starlette.types import ASGIApp
+
+from assay.jobs import batches, queue
+from assay.jobs.batches import AT_ONCE, SERVED
+from assay.jobs.identity import worker_name
+from assay.project.workspace import Workspace
+from assay.serve.batch_requests import Places
+from assay.serve.batch_run import BatchRun
+
+MOST_BATCHES = 16
+"""Of one server, whose requests take turns."""
+LOOK_S = 1.0
+SETTLE_S = 10.0
+STOP_S = 5.0
+"""After a signal to stop, answers under way may take so long to end."""
+_THREADS = 4
+
+log = logging.getLogger("assay.serve")
+_T = TypeVar("_T")
+
+
+class BatchRunner:
+    """Does the batches of a folder.
+
+    Args:
+        app: that answers their requests, see `batch_requests.create_line_app`.
+        others: how many other requests are under way.
+        at_once: requests of all batches that are answered at the same time.
+    """
+
+    def __init__(
+        self, workspace: Workspace, app: ASGIApp, others: Callable[[], int], at_once: int = AT_ONCE
+    ) -> None:
+        self._workspace, self._app = workspace, app
+        self._places = Places(at_once, others)
+        self._threads: anyio.CapacityLimiter | None = None
+        self._running: dict[asyncio.Task[None], BatchRun] = {}
+        self._is_stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        """Look for batches until `stop` is called."""
+        settled = -SETTLE_S
+        while not self._is_stopped.is_set():
+            try:
+                if time.monotonic() - settled >= SETTLE_S:
+                    settled = time.monotonic()
+                    await self.in_thread(batches.settle_left, self._workspace.store)
+                await self._take()
+            except Exception as error:  # a database that is away for a moment
+                log.warning("batches could not be looked for: %s", error)
+            with anyio.move_on_after(LOOK_S):
+                await self._is_stopped.wait()
+
+    async def stop(self) -> None:
+        """Let what is under way end for a moment, and put the batches back."""
+        self._is_stopped.set()
+        for one in self._running.values():
+            one.stop()
+        if self._running:
+            await asyncio.wait(self._running, timeout=STOP_S)
+        left = list(self._running)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def in_thread(self, work: Callable[..., _T], *arguments: Any, **named: Any) -> _T:
+        """What a function returns, called beside the event loop."""
+        if self._threads is None:
+            self._threads = anyio.CapacityLimiter(_THREADS)
+        call = partial(work, *arguments, **named)
+        return await anyio.to_thread.run_sync(call, limiter=self._threads)
+
+    async def _take(self) -> None:
+        while len(self._running) < MOST_BATCHES and not self._is_stopped.is_set():
+            job = await self.in_thread(queue.claim, self._workspace.store, worker_name(), SERVED)
+            if job is None:
+                return
+            one = BatchRun(self._workspace, job, self._app, self._places, self.in_thread)
+            task = asyncio.create_task(one.run(), name=job.id)
+            self._running[task] = one
+            task.add_done_callback(lambda task: self._running.pop(task, None))

@@ -1,0 +1,139 @@
+"""A batch whose server is killed in the middle, and one whose key has a budget."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import openai
+import psutil
+import pytest
+
+from assay.accounts.costs import budgets, set_budget
+from assay.accounts.keys import create_key
+from assay.config.yaml_text import edit
+from assay.project.workspace import Workspace
+from tests.generate.remote.provider import delta, serving, streamed
+from tests.many_rows import project
+from tests.serve.process import server
+from tests.serve.test_batches import created, line, read, waited
+
+pytestmark = pytest.mark.slow
+FAR = "remote:far/big-1"
+TOKENS, USD = 1000, 0.003
+"""Of each answer, prompt and completion alike; what it costs."""
+
+
+def served(folder: Path, port: int) -> Workspace:
+    """A project whose models are far away."""
+    folder.mkdir()
+    workspace = project(folder, 3)
+    provider = {
+        "base_url": f"http://127.0.0.1:{port}/v1",
+        "consent": True,
+        "private_network": True,
+        "retries": 0,
+        "prices": {"big-1": {"input": 1.0, "output": 2.0}},
+    }
+    file = folder / "assay.yaml"
+    file.write_text(edit(file.read_text(), {"providers": {"far": provider}}))
+    return workspace
+
+
+def client_of(url: str, key: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
+
+
+def kill(process: Any) -> None:
+    """The server and its workers, at once."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    for one in (process.pid, *(child.pid for child in family)):
+        os.kill(one, signal.SIGKILL)
+    process.wait()
+
+
+def test_no_answer_is_lost_or_given_twice_when_the_server_is_killed(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not database.startswith("sqlite"):
+        monkeypatch.setenv("ASSAY_DATABASE", database.replace("+psycopg", ""))
+    asked: Counter[str] = Counter()
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        said = body["messages"][-1]["content"]
+        asked[said] += 1
+        usage = {"prompt_tokens": 3, "completion_tokens": 2}
+        return streamed(
+            0.1, delta(f"{said}!"), delta(finish="stop"), {"choices": [], "usage": usage}
+        )
+
+    count, at_once, kills = 60, 4, 2
+    with serving(answer) as far:
+        folder = tmp_path / "served"
+        workspace = served(folder, far.port)
+        _, key = create_key(workspace.store, workspace.name, "test", ["chat", "files"])
+        lines = [line(f"id-{n}", f"text {n}", model=FAR) for n in range(count)]
+        id, done = "", 0
+        for kill_at in (10, 25):
+            with server(folder, "--batch-requests", str(at_once)) as one:
+                client = client_of(one.url, key)
+                id = id or created(client, lines).id
+                while (
+                    batch := waited(client, id, "in_progress")
+                ).request_counts.completed < kill_at:
+                    time.sleep(0.05)
+                assert batch.request_counts.completed >= done
+                done = batch.request_counts.completed
+                kill(one.process)
+        with server(folder) as one:
+            client = client_of(one.url, key)
+            batch = waited(client, id)
+            assert batch.status == "completed", batch
+            good = read(client, batch.output_file_id)
+            assert one.stop() == 0
+    assert list(good) == [f"id-{n}" for n in range(count)]
+    for n, told in enumerate(good.values()):
+        assert told["response"]["body"]["choices"][0]["message"]["content"] == f"text {n}!"
+    counts = batch.request_counts
+    assert (counts.total, counts.completed, counts.failed) == (count, count, 0)
+    assert batch.usage.total_tokens == 5 * count
+    assert set(asked) == {f"text {n}" for n in range(count)}
+    # What was on its way, or answered and not yet on disk.
+    assert sum(asked.values()) <= count + kills * 2 * at_once
+
+
+def test_a_budget_stops_a_batch_and_a_stopped_server_goes_on(tmp_path: Path) -> None:
+    def answer(body: dict[str, Any], number: int) -> Any:
+        usage = {"prompt_tokens": TOKENS, "completion_tokens": TOKENS}
+        return streamed(0.05, delta("yes"), delta(finish="stop"), {"choices": [], "usage": usage})
+
+    with serving(answer) as far:
+        folder = tmp_path / "served"
+        workspace = served(folder, far.port)
+        store = workspace.store
+        made, key = create_key(store, workspace.name, "test", ["chat", "files"])
+        set_budget(store, made.id, 10 * USD)
+        lines = [line(f"id-{n}", model=FAR, max_tokens=TOKENS) for n in range(40)]
+        with server(folder) as one:
+            client = client_of(one.url, key)
+            id = created(client, lines).id
+            while not waited(client, id, "in_progress").request_counts.completed:
+                time.sleep(0.02)
+            assert one.stop() == 0  # in good order: what is under way is written
+        with server(folder) as one:
+            client = client_of(one.url, key)
+            batch = waited(client, id)
+            good, bad = read(client, batch.output_file_id), read(client, batch.error_file_id)
+    assert batch.status == "completed"
+    assert len(good) + len(bad) == 40
+    assert 1 <= len(good) <= 10
+    for told in bad.values():
+        assert told["response"]["status_code"] == 429
+        assert told["response"]["body"]["error"]["code"] == "insufficient_quota"
+    assert budgets(store)[made.id].spent == pytest.approx(len(good) * USD)
+    assert json.dumps(key) not in json.dumps([good, bad])
