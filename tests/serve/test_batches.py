@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,8 +13,10 @@ import openai
 import pytest
 
 from assay.accounts.keys import find_key, revoke_key
+from assay.errors import ModelError
+from assay.generate.stream import BusyError
 from assay.jobs import batch_answers, batches, queue
-from assay.serve import batch_input, batch_run
+from assay.serve import batch_input, batch_requests, batch_run
 from assay.store.audit import entries
 from assay.store.stored_files import path_of
 from assay.store.tables import BatchRow, now
@@ -86,6 +90,8 @@ def read(client: openai.OpenAI, file: str | None) -> dict[str, Any]:
 def test_a_batch_from_its_file_to_its_answers(server: Running, client: openai.OpenAI) -> None:
     lines = [line(f"id-{n}", f"question {n}") for n in range(30)]
     lines[7]["body"]["temperature"] = "hot"
+    traced: list[Any] = []
+    server.workspace.watchers.append(traced.append)
     made = created(
         client,
         lines,
@@ -102,6 +108,7 @@ def test_a_batch_from_its_file_to_its_answers(server: Running, client: openai.Op
     assert (batch.model, batch.errors) == (STARTER, None)
     assert batch.in_progress_at <= batch.finalizing_at <= batch.completed_at
     assert batch.usage.output_tokens == 29 * 2
+    assert len(traced) == 29
     good = read(client, batch.output_file_id)
     assert list(good) == [f"id-{n}" for n in range(30) if n != 7]
     for id, one in good.items():
@@ -249,6 +256,73 @@ def test_listing(client: openai.OpenAI) -> None:
     assert [one.id for one in client.batches.list(limit=1)][:3] == made[::-1]
     for id in made:
         waited(client, id)
+
+
+def test_a_busy_model_is_waited_for_and_a_missing_one_is_not(
+    server: Running, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_requests, "LONGEST_PAUSE_S", 0.01)
+    asked: Counter[str] = Counter()
+
+    def answer(messages: Any, tools: Any, sampling: Any) -> str:
+        text: str = messages[-1].content
+        asked[text] += 1
+        if text.startswith("busy") and asked[text] < 6:
+            raise BusyError("too many wait.", 10)
+        if text.startswith("gone"):
+            raise ModelError("it is away.")
+        return text
+
+    server.engine.script = answer
+    batch = waited(client, created(client, [line("busy 1"), line("busy 2")]).id)
+    assert (batch.status, batch.request_counts.completed) == ("completed", 2)
+    batch = waited(client, created(client, [line(f"gone {n}") for n in range(30)]).id)
+    assert (batch.status, batch.request_counts.failed) == ("completed", 30)
+    assert batch.output_file_id is None
+    bad = read(client, batch.error_file_id)
+    assert {one["response"]["status_code"] for one in bad.values()} == {503}
+    tries = [asked[f"gone {n}"] for n in range(30)]
+    assert max(tries) == batch_run.TRIES
+    assert tries[-10:] == [1] * 10
+
+
+def test_a_batch_leaves_room_for_direct_requests() -> None:
+    async def most(others: int) -> int:
+        places, together, highest = batch_requests.Places(4, lambda: others), 0, 0
+
+        async def one() -> None:
+            nonlocal together, highest
+            async with places:
+                together += 1
+                highest = max(highest, together)
+                await asyncio.sleep(0.01)
+                together -= 1
+
+        await asyncio.gather(*(one() for _ in range(12)))
+        return highest
+
+    assert [asyncio.run(most(others)) for others in (0, 1, 3, 100)] == [4, 3, 1, 1]
+
+
+def test_a_project_without_room_keeps_what_was_answered(
+    server: Running, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_run, "ROOM_BEATS", 1)
+    server.engine.pause_s = 0.1
+    made = created(client, [line(f"id-{n}") for n in range(200)])
+    while waited(client, made.id, "in_progress").request_counts.completed < 2:
+        time.sleep(0.02)
+    monkeypatch.setattr(server.workspace.quota, "most", 1)
+    batch = waited(client, made.id)
+    assert batch.status == "failed"
+    assert [one.code for one in batch.errors.data] == ["storage_quota_exceeded"]
+    good, left = read(client, batch.output_file_id), read(client, batch.error_file_id)
+    assert 2 <= len(good) == 200 - len(left)
+    with pytest.raises(openai.APIStatusError) as refused:
+        client.batches.create(
+            input_file_id=made.input_file_id, endpoint=CHAT, completion_window="24h"
+        )
+    assert refused.value.code == "storage_quota_exceeded"
 
 
 def test_cancelling_keeps_what_was_answered(server: Running, client: openai.OpenAI) -> None:

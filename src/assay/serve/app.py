@@ -64,7 +64,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         lines = create_line_app(app.state, *(part.router for part in answering))
         counted: metrics.Metrics = app.state.metrics
-        runner = BatchRunner(workspace, lines, lambda: counted.running, batch_requests)
+        runner = BatchRunner(workspace, lines, lambda: counted.answering, batch_requests)
         running = asyncio.create_task(runner.run(), name="batches")
         try:
             yield

@@ -20,9 +20,13 @@ from fastapi import APIRouter, FastAPI
 from starlette.datastructures import State
 from starlette.types import ASGIApp, Message, Scope
 
+from assay import json_reader
 from assay.accounts.keys import Caller
 from assay.serve import errors
 
+UNAVAILABLE = "model_unavailable"
+_BUSY = ("rate_limit_exceeded", "state_unavailable")
+LONGEST_PAUSE_S = 30.0
 _LOOK_S = 0.1
 """How soon it is seen that other requests have ended."""
 
@@ -38,6 +42,29 @@ class LineReply:
     status: int
     body: bytes
     retry_after_s: float | None
+
+    @property
+    def code(self) -> str | None:
+        """Of the error; None where there is none."""
+        if self.status < 400:
+            return None
+        try:
+            return str(json_reader.read(self.body)["error"]["code"])
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def pause_s(self, tries: int, most: int) -> float | None:
+        """Seconds after which the request is asked again; None: this is its answer.
+
+        Args:
+            tries: that were made.
+            most: of them, where the model cannot be asked; while it is busy there is no limit.
+        """
+        code = self.code
+        wait = min(2.0 ** min(tries, 5), LONGEST_PAUSE_S)
+        if code in _BUSY:
+            return min(self.retry_after_s or wait, LONGEST_PAUSE_S)
+        return wait if code == UNAVAILABLE and tries < most else None
 
 
 def create_line_app(state: State, *routers: APIRouter) -> FastAPI:

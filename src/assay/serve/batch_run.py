@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from assay.jobs.queue import Job, JobLostError
 from assay.project.jobs.batches import is_known
 from assay.project.workspace import Workspace
 from assay.serve.batch_input import BatchLine, CheckedInput, check_input, requests_of
-from assay.serve.batch_requests import LineReply, Places, ask
+from assay.serve.batch_requests import UNAVAILABLE, LineReply, Places, ask
 from assay.store.files import append_durable
 
 BEAT_S = 1.0
@@ -31,7 +32,6 @@ ROOM_BEATS = 10
 """Beats between two looks whether the project may have more of the disk."""
 GRACE_S = 60.0
 """What a cancelled batch has begun may take so long to end: it is paid for."""
-LONGEST_PAUSE_S = 30.0
 TRIES = 3
 """Of a line whose model cannot be asked; where one has used them up, those behind have one, until
 the model answers again."""
@@ -104,15 +104,20 @@ class BatchRun:
         except JobLostError:
             log.warning("%s was given to another server", self._job.id)
         except asyncio.CancelledError:
-            self._tell(queue.release)
+            await self._tell(queue.release)
             raise
         except StoreError as error:  # away for a moment: the queue gives it out again
             log.warning("%s stops: %s", self._job.id, error)
         except Exception as error:
             log.exception("%s failed", self._job.id)
             why = {"code": "server_error", "message": "The server had an error; see its log."}
-            await self._settle("failed", [why], why)
-            self._tell(queue.fail, f"an unexpected error: {type(error).__name__}: {error}")
+            try:
+                await self._settle("failed", [why], why)
+                await self._tell(
+                    queue.fail, f"an unexpected error: {type(error).__name__}: {error}"
+                )
+            except Exception:  # the queue gives it out again
+                log.exception("%s could not be ended", self._job.id)
         finally:
             heart.cancel()
 
@@ -121,19 +126,19 @@ class BatchRun:
         if batch.outcome is None:
             outcome, errors, why = await self._answer(batch)
             if outcome in ("stopped", "paused", "lost"):
-                self._leave(outcome)
+                await self._leave(outcome)
                 return
             await self._in_thread(batches.finalize, self._store, self._job)
             await self._settle(outcome, errors, why)
             batch = await self._in_thread(batches.read, self._store, self._job.id)
         if batch.outcome == "completed":
             counts = {"completed": batch.completed, "failed": batch.failed}
-            self._tell(queue.finish, counts)
+            await self._tell(queue.finish, counts)
         elif batch.outcome == "cancelled":
-            self._tell(queue.stop, "cancel")
+            await self._tell(queue.stop, "cancel")
         else:
             said = batch.errors[0]["message"] if batch.errors else EXPIRED["message"]
-            self._tell(queue.fail, said)
+            await self._tell(queue.fail, said)
 
     async def _answer(
         self, batch: Batch
@@ -200,50 +205,43 @@ class BatchRun:
         self, batch: Batch, lines: Iterator[BatchLine], turn: asyncio.Lock, kept: AnswerLog
     ) -> None:
         """One line after the other."""
-        while self._ending is None:
-            async with turn:
-                line = await self._in_thread(next, lines, None)
-            if line is None:
-                return
-            reply = await self._reply(batch, line)
-            if reply is None:
-                return
-            good, usage = reply.status == 200, Counter[str]()
-            if good:
-                usage = usage_of(await self._in_thread(json_reader.read, reply.body))
-            request = f"req_{batch.id[6:]}_{line.number}"
-            answer = format_answer(
-                line.number, line.custom_id, request, reply.status, reply.body, good
-            )
-            await kept.keep(answer)
-            self._completed += good
-            self._failed += not good
-            self._usage += usage
-            self._bytes += len(answer)
-            self._is_reported = False
+        while not self._ended.is_set():
+            async with self._places:  # so no more lines are in memory than may be asked
+                async with turn:
+                    line = await self._in_thread(next, lines, None)
+                if line is None or self._ended.is_set():
+                    return
+                reply = await self._ask(batch, line)
+            tries = 1
+            while (pause := reply.pause_s(tries, self._tries)) is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._ended.wait()
+                async with self._places:
+                    if self._ended.is_set():
+                        return
+                    reply = await self._ask(batch, line)
+                tries += 1
+            await self._keep(batch, line, reply, kept)
 
-    async def _reply(self, batch: Batch, line: BatchLine) -> LineReply | None:
-        """What the line's route answers, asked again while it is busy; None: the batch ends."""
-        tries = 0
-        while True:
-            async with self._places:
-                if self._ending is not None:
-                    return None
-                reply = await ask(self._app, self._known_caller(), batch.endpoint, line.body)
-            tries += 1
-            pause = _pause(reply, tries, self._tries)
-            if pause is None:
-                if _code(reply) == "model_unavailable":
-                    self._tries = 1
-                elif reply.status == 200:
-                    self._tries = TRIES
-                return reply
-            try:
-                async with asyncio.timeout(pause):
-                    await self._ended.wait()
-            except TimeoutError:
-                continue
-            return None
+    async def _ask(self, batch: Batch, line: BatchLine) -> LineReply:
+        return await ask(self._app, self._known_caller(), batch.endpoint, line.body)
+
+    async def _keep(self, batch: Batch, line: BatchLine, reply: LineReply, kept: AnswerLog) -> None:
+        good, usage = reply.status == 200, Counter[str]()
+        if good:
+            usage = usage_of(await self._in_thread(json_reader.read, reply.body))
+            self._tries = TRIES
+        elif reply.code == UNAVAILABLE:
+            self._tries = 1
+        request = f"req_{batch.id[6:]}_{line.number}"
+        answer = format_answer(line.number, line.custom_id, request, reply.status, reply.body, good)
+        await kept.keep(answer)
+        self._completed += good
+        self._failed += not good
+        self._usage += usage
+        self._bytes += len(answer)
+        self._is_reported = False
 
     async def _beat(self) -> None:
         beats = 0
@@ -311,17 +309,17 @@ class BatchRun:
             job=self._job,
         )
 
-    def _leave(self, how: str) -> None:
+    async def _leave(self, how: str) -> None:
         if how == "stopped":
-            self._tell(queue.release)
+            await self._tell(queue.release)
         elif how == "paused":
-            self._tell(queue.stop, "pause")
+            await self._tell(queue.stop, "pause")
         else:
             log.warning("%s was given to another server", self._job.id)
 
-    def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
+    async def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
         try:
-            what(self._store, self._job, *arguments)
+            await self._in_thread(what, self._store, self._job, *arguments)
         except JobLostError as error:
             log.warning("%s", error)
 
@@ -363,22 +361,3 @@ class AnswerLog:
                     done.set_result(None)
                 else:
                     done.set_exception(error)
-
-
-def _code(reply: LineReply) -> str | None:
-    if reply.status < 400:
-        return None
-    try:
-        code = json_reader.read(reply.body)["error"]["code"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return str(code)
-
-
-def _pause(reply: LineReply, tries: int, most: int) -> float | None:
-    """Seconds after which the line is asked again; None: this is its answer."""
-    code = _code(reply)
-    wait = min(2.0 ** min(tries, 5), LONGEST_PAUSE_S)
-    if code in ("rate_limit_exceeded", "state_unavailable"):
-        return min(reply.retry_after_s or wait, LONGEST_PAUSE_S)
-    return wait if code == "model_unavailable" and tries < most else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -15,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assay.accounts.keys import Caller
+from assay.jobs.batches import Endpoint
 from assay.project.answer.answering import Receipt
 from assay.project.workspace import Workspace
 from assay.serve.auth import RequiredScope
@@ -25,16 +26,19 @@ router = APIRouter(tags=["health"])
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
 
+_ANSWERED = frozenset(get_args(Endpoint))
+
+
 class Metrics:
     """Counters of one server.
 
     Attributes:
-        running: requests under way; lines of batches are none.
+        answering: requests under way that ask a model; those of batches are none.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.running = 0
+        self.answering = 0
         self._requests = Counter(
             "assay_requests", "Requests by route and status.", ["route", "status"],
             registry=self.registry,
@@ -58,12 +62,10 @@ class Metrics:
 
     def count_begin(self) -> None:
         """Count a request that has begun."""
-        self.running += 1
         self._running.inc()
 
     def count_end(self, route: str, status: int, seconds: float) -> None:
         """Count a request that has ended, and its seconds."""
-        self.running -= 1
         self._running.dec()
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
@@ -100,12 +102,15 @@ class MetricsMiddleware:
                 status = message["status"]
             await send(message)
 
+        asks_model = scope["path"] in _ANSWERED
+        self.metrics.answering += asks_model
         self.metrics.count_begin()
         try:
             await self.app(scope, receive, note)
         finally:
             # The route as it is declared: ids in paths must not make a series each.
             route = getattr(scope.get("route"), "path", "other")
+            self.metrics.answering -= asks_model
             self.metrics.count_end(route, status, time.perf_counter() - started)
 
 

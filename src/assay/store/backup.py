@@ -7,8 +7,8 @@ The database is copied by SQLite's online backup, first of all: what its rows po
 versions, results) was written before them and never changes, so it is there when it is read
 later, unless it was deleted meanwhile: its row is then of something that is not there. Files that
 are replaced are replaced whole, so each is read as it was or as it is. Left out
-are caches, exports (a version is exported again) and the work of unfinished trainings and batches, which begin
-again after a restore.
+are caches, exports (a version is exported again) and the work of unfinished trainings and
+batches, which begin again after a restore.
 
 The archive is a plain tar whose last member, `manifest.json`, names every other with its size and
 sha256. What came from elsewhere is somebody else's file: nothing of it is unpacked by its own

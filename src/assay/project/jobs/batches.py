@@ -8,6 +8,8 @@ They are looked at with `assay.jobs.batches`; `assay.serve.batch_runner` answers
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from assay.accounts.keys import Caller
 from assay.errors import NotFoundError, StateError
 from assay.jobs import batches
@@ -60,6 +62,8 @@ def create(
         )
     workspace.quota.check(project, 1)  # what will be answered has no size yet
     id = batches.create(store, project, request, caller.key_id, lifetime_s)
+    with suppress(NotFoundError):  # deleted just now; whoever takes the batch up says so
+        batches.link_input(store, batches.find(store, project, id))
     audit(store, project, caller.key_id, "batch.create", id, {"file": file.id})
     return batches.find(store, project, id)
 
