@@ -130,8 +130,8 @@ async def ask(app: ASGIApp, caller: Caller, path: str, body: bytes) -> LineReply
 
 
 class Places:
-    """Places for requests of batches, given in the order of asking: fewer, the more other requests
-    are under way, and always one.
+    """Places for requests of batches, given in the order of asking: half as many while one other
+    request is under way, a third beside two, and always one.
 
     Args:
         most: of all batches together.
@@ -145,7 +145,7 @@ class Places:
 
     async def __aenter__(self) -> None:
         async with self._turn:
-            while self._taken >= max(1, self.most - self._others()):
+            while self._taken >= max(1, self.most // (1 + self._others())):
                 self._freed.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_S):
