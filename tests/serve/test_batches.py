@@ -7,6 +7,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -18,6 +19,7 @@ from assay.generate.stream import BusyError
 from assay.jobs import batch_answers, batches, queue
 from assay.serve import batch_input, batch_requests, batch_run
 from assay.store.audit import entries
+from assay.store.store import Store
 from assay.store.stored_files import path_of
 from assay.store.tables import BatchRow, now
 from tests.serve.running import PATIENCE_S, STARTER, Running
@@ -376,6 +378,33 @@ def test_a_revoked_key_and_a_window_that_ends_stop_it(
     good, left = read(client, expired.output_file_id), read(client, expired.error_file_id)
     assert len(good) + len(left) == 200
     assert {one["error"]["code"] for one in left.values()} == {"batch_expired"}
+
+
+def test_an_answer_that_is_deep_or_looks_like_its_frame_is_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    usage = b'{"usage": {"prompt_tokens": 2, "completion_tokens": 1}'
+    log = batch_answers.new_log(store, "batch_x")
+    log.parent.mkdir(parents=True)
+    bodies = [
+        usage + b', "deep": ' + b"[" * 200 + b"]" * 200 + b"}",
+        usage + b', "text": ", \\"body\\": {}}, \\"error\\": null}"}',
+    ]
+    odd = '", "body": {"usage": 1}, "error": null}'
+    log.write_bytes(
+        b"".join(
+            batch_answers.format_answer(n, odd, "req", 200, body, True)
+            for n, body in enumerate(bodies, 1)
+        )
+    )
+    found = batch_answers.collect(store, "batch_x")
+    assert found.good == {1, 2}
+    assert found.usage["total_tokens"] == 3
+    written = batch_answers.write_output(store, found)
+    assert written is not None
+    lines = path_of(store, written.id).read_bytes().splitlines()
+    assert len(lines) == 2
+    assert json.loads(lines[1])["custom_id"] == odd
+    assert json.loads(lines[1])["response"]["body"] == json.loads(bodies[1])
 
 
 def test_batches_that_nobody_works_on_end_too(server: Running, client: openai.OpenAI) -> None:

@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from assay import json_reader
 from assay.store import stored_files
@@ -27,6 +26,7 @@ from assay.store.stored_files import StoredBytes
 LINE_BYTES = 4 * 2**20
 """The longest line: what a request's body may have that comes alone."""
 _NO_LIMIT = 2**62
+_BODY, _END = b', "body": ', b'}, "error": null}'
 TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "total_tokens")
 
 
@@ -94,14 +94,19 @@ def format_answer(
     """
     head = {"id": f"batch_req_{secrets.token_hex(12)}", "custom_id": custom_id}
     told = json.dumps({"status_code": status, "request_id": request})
-    whole = b'%s, "response": %s, "body": %s}, "error": null}'
-    line = whole % (json.dumps(head)[:-1].encode(), told[:-1].encode(), body)
+    line = b"".join(
+        (json.dumps(head)[:-1].encode(), b', "response": ', told[:-1].encode(), _BODY, body, _END)
+    )
     return b"%d %d %s\n" % (number, good, line)
 
 
-def usage_of(body: Mapping[str, Any]) -> Counter[str]:
-    """The tokens of an answer, whichever endpoint gave it."""
-    usage = body.get("usage") or {}
+def usage_of(body: bytes) -> Counter[str]:
+    """The tokens of an answer, whichever endpoint gave it; none where it cannot be read again, as
+    one that repeats what was asked and is too deep by that."""
+    try:
+        usage = json_reader.read(body).get("usage") or {}
+    except ValueError:
+        return Counter()
     read = usage.get("prompt_tokens", usage.get("input_tokens")) or 0
     written = usage.get("completion_tokens", usage.get("output_tokens")) or 0
     before = usage.get("prompt_tokens_details", usage.get("input_tokens_details")) or {}
@@ -125,14 +130,20 @@ def collect(store: Store, batch: str) -> Answers:
                     found.bytes += len(line)
                     if good:
                         found.good.add(number)
-                        found.usage += usage_of(json_reader.read(line)["response"]["body"])
+                        found.usage += usage_of(_body(line))
                 offset += len(kept)
     return found
 
 
+def _body(line: bytes) -> bytes:
+    """Of the response, cut out: a line as a whole is deeper. Before it stand an id, a custom_id and
+    a status, in which quotes are escaped."""
+    return line[line.index(_BODY) + len(_BODY) : line.rindex(_END)]
+
+
 def _divide(kept: bytes) -> tuple[int, bool, bytes | None]:
     parts = kept.split(b" ", 2)
-    if len(parts) < 3 or not kept.endswith(b"\n"):
+    if len(parts) < 3 or not (parts[0].isdigit() and kept.endswith(b"\n")):
         return 0, False, None
     return int(parts[0]), parts[1] == b"1", parts[2]
 

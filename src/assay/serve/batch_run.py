@@ -13,12 +13,11 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from assay import json_reader
 from assay.accounts.keys import Caller, read_caller
 from assay.accounts.quota import QuotaError
 from assay.errors import NotFoundError, StoreError
 from assay.jobs import batch_answers, batches, queue
-from assay.jobs.batch_answers import Answers, format_answer, usage_of
+from assay.jobs.batch_answers import format_answer, usage_of
 from assay.jobs.batches import CANCELLED, EXPIRED, Batch, Outcome
 from assay.jobs.queue import Job, JobLostError
 from assay.project.jobs.batches import is_known
@@ -86,7 +85,6 @@ class BatchRun:
         self._ending: Ending | None = None
         self._ended = asyncio.Event()
         self._caller: Caller | None = None
-        self._found = Answers()
         self._completed = self._failed = self._bytes = 0
         self._usage: Counter[str] = Counter()
         self._is_reported = True
@@ -176,7 +174,7 @@ class BatchRun:
 
     async def _go_on(self, batch: Batch, path: Path) -> None:
         """Answer the lines that have no answer yet."""
-        self._found = found = await self._in_thread(batch_answers.collect, self._store, batch.id)
+        found = await self._in_thread(batch_answers.collect, self._store, batch.id)
         self._completed, self._failed = len(found.good), found.failed
         self._usage, self._bytes = Counter(found.usage), found.bytes
         lines = requests_of(path, found.places)
@@ -230,7 +228,7 @@ class BatchRun:
     async def _keep(self, batch: Batch, line: BatchLine, reply: LineReply, kept: AnswerLog) -> None:
         good, usage = reply.status == 200, Counter[str]()
         if good:
-            usage = usage_of(await self._in_thread(json_reader.read, reply.body))
+            usage = await self._in_thread(usage_of, reply.body)
             self._tries = TRIES
         elif reply.code == UNAVAILABLE:
             self._tries = 1
@@ -281,6 +279,8 @@ class BatchRun:
             self._end(REVOKED)
             return
         self._caller = caller
+        if batch.cancelling is not None:
+            self._end(Ending("cancelled", CANCELLED, GRACE_S))
         if batch.is_late():
             self._end(Ending("expired", EXPIRED))
         if with_room:
