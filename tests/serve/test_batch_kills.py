@@ -21,7 +21,7 @@ from assay.project.workspace import Workspace
 from tests.generate.remote.provider import delta, serving, streamed
 from tests.many_rows import project
 from tests.serve.process import server
-from tests.serve.test_batches import created, line, read, waited
+from tests.serve.test_batches import OVER, created, line, read, waited
 
 pytestmark = pytest.mark.slow
 FAR = "remote:far/big-1"
@@ -110,7 +110,7 @@ def test_no_answer_is_lost_or_given_twice_when_the_server_is_killed(
 def test_a_budget_stops_a_batch_and_a_stopped_server_goes_on(tmp_path: Path) -> None:
     def answer(body: dict[str, Any], number: int) -> Any:
         usage = {"prompt_tokens": TOKENS, "completion_tokens": TOKENS}
-        return streamed(0.05, delta("yes"), delta(finish="stop"), {"choices": [], "usage": usage})
+        return streamed(0.8, delta("yes"), delta(finish="stop"), {"choices": [], "usage": usage})
 
     with serving(answer) as far:
         folder = tmp_path / "served"
@@ -122,18 +122,20 @@ def test_a_budget_stops_a_batch_and_a_stopped_server_goes_on(tmp_path: Path) -> 
         with server(folder) as one:
             client = client_of(one.url, key)
             id = created(client, lines).id
-            while not waited(client, id, "in_progress").request_counts.completed:
+            while not waited(client, id, "in_progress", *OVER).request_counts.completed:
                 time.sleep(0.02)
             assert one.stop() == 0  # in good order: what is under way is written
         with server(folder) as one:
             client = client_of(one.url, key)
             batch = waited(client, id)
             good, bad = read(client, batch.output_file_id), read(client, batch.error_file_id)
+            assert one.stop() == 0  # what was spent is written
     assert batch.status == "completed"
     assert len(good) + len(bad) == 40
     assert 1 <= len(good) <= 10
     for told in bad.values():
         assert told["response"]["status_code"] == 429
         assert told["response"]["body"]["error"]["code"] == "insufficient_quota"
-    assert budgets(store)[made.id].spent == pytest.approx(len(good) * USD)
+    # What was under way when the server stopped may have been asked twice.
+    assert len(good) * USD - 1e-9 <= budgets(store)[made.id].spent <= 10 * USD + 1e-9
     assert json.dumps(key) not in json.dumps([good, bad])
