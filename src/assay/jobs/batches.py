@@ -239,19 +239,18 @@ def link_input(store: Store, batch: Batch) -> None:
     path = batch_answers.input_of(store, batch.id)
     if path.exists():
         return
-    source = stored_files.path_of(
-        store, stored_files.find(store, batch.project, batch.input_file).id
-    )
+    file = stored_files.find(store, batch.project, batch.input_file)
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, path)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        raise NotFoundError(f"no such file: {batch.input_file}") from None
-    except OSError:  # a file system without links
-        with source.open("rb") as read_from, replacing(path) as copy:
-            shutil.copyfileobj(read_from, copy)
+    with stored_files.on_disk(store, file) as source:
+        try:
+            os.link(source, path)
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            raise NotFoundError(f"no such file: {batch.input_file}") from None
+        except OSError:  # a file system without links
+            with source.open("rb") as read_from, replacing(path) as copy:
+                shutil.copyfileobj(read_from, copy)
 
 
 def begin(store: Store, job: Job, total: int, model: str | None) -> None:
@@ -316,7 +315,7 @@ def settle(
             if not is_kept:
                 for written in (output, failures):
                     if written is not None:
-                        stored_files.path_of(store, written.id).unlink(missing_ok=True)
+                        stored_files.discard(store, written.id)
     shutil.rmtree(batch_answers.folder_of(store, id), ignore_errors=True)
 
 

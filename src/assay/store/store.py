@@ -63,7 +63,7 @@ _LOCK_LIMITS = {
 }
 _NO_RIGHT = ("42501", "3F000")
 """SQLSTATE: not allowed; no schema that may be used. DB-API counts both as errors of a program."""
-HEAD = "0015"
+HEAD = "0016"
 """The newest migration; a store at it is opened without loading Alembic."""
 
 

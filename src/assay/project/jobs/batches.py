@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from assay.accounts.keys import Caller
-from assay.errors import NotFoundError, StateError
+from assay.errors import NotFoundError, ObjectsError, StateError
 from assay.jobs import batches
 from assay.jobs.batches import Batch, BatchRequest
 from assay.project.answer.names import UnknownModelError, embedders, resolve
@@ -62,7 +62,7 @@ def create(
         )
     workspace.quota.check(project, 1)  # what will be answered has no size yet
     id = batches.create(store, project, request, caller.key_id, lifetime_s)
-    with suppress(NotFoundError):  # deleted just now; whoever takes the batch up says so
+    with suppress(NotFoundError, ObjectsError):  # whoever takes the batch up tries it again
         batches.link_input(store, batches.find(store, project, id))
     audit(store, project, caller.key_id, "batch.create", id, {"file": file.id})
     return batches.find(store, project, id)
