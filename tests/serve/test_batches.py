@@ -130,6 +130,19 @@ def test_a_batch_from_its_file_to_its_answers(server: Running, client: openai.Op
     assert_job(server, batch.id, "succeeded")
 
 
+def test_its_files_may_be_in_a_bucket(
+    server: Running, client: openai.OpenAI, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = server.workspace.store
+    monkeypatch.setattr(store, "bucket", bucket)
+    monkeypatch.setattr(store, "objects", None)
+    batch = waited(client, created(client, [line(f"id-{n}") for n in range(3)]).id)
+    assert batch.status == "completed", batch
+    assert len(read(client, batch.output_file_id)) == 3
+    assert not path_of(store, batch.input_file_id).exists()
+    assert not path_of(store, batch.output_file_id).exists()
+
+
 def test_all_endpoints(
     server: Running, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
