@@ -342,19 +342,31 @@ def test_the_assumption_that_decided_is_in_page_and_terminal(
     assert "<td>Fine-tuned model</td>" in page
 
 
-def test_the_range_of_the_one_that_is_named_is_corrected_for_the_choice() -> None:
+def test_the_one_that_is_named_has_one_range_corrected_for_the_choice(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     result = sample_result()
     named = next(c for c in result.candidates if c.name == result.verdict.recommend)
     low, high = result.verdict.score_low, result.verdict.score_high
     assert low is not None
     assert high is not None
     assert low < (named.low or 0.0)
-    assert wording.named_interval(result, named) == f"{100 * low:.1f} – {100 * high:.1f}"
-    assert f"(between {100 * low:.1f} – {100 * high:.1f})" in html.render(result, [], redacted=True)
+    corrected, alone = f"{100 * low:.1f} – {100 * high:.1f}", wording.interval(named)
+    page = html.render(result, [], redacted=True)
+    assert f"(between {corrected})" in page
+    assert page.count(corrected) == 3, "at the top, among the candidates, by its grader"
+    assert alone not in page
+    assert "allows for its having been chosen among" in page
+    print_result(result, Console(width=200))
+    out = " ".join(capsys.readouterr().out.split())
+    assert corrected in out
+    assert alone not in out
+    assert "allows for its having been chosen among" in out
     old = result.verdict.model_copy(update={"score_low": None})
     result = result.model_copy(update={"verdict": old})
-    assert wording.named_interval(result, named) == wording.interval(named)
-    assert "has a wider one" not in html.render(result, [], redacted=True)
+    page = html.render(result, [], redacted=True)
+    assert alone in page
+    assert "allows for" not in page
 
 
 def test_a_narrow_terminal_cuts_no_number(capsys: pytest.CaptureFixture[str]) -> None:

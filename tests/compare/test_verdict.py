@@ -300,7 +300,9 @@ def test_uneven_groups_count_for_what_they_say_and_more_are_asked_for() -> None:
     assert verdict.more_groups_needed is not None
     assert verdict.more_examples_needed is not None
     assert verdict.more_groups_needed == pytest.approx(verdict.more_examples_needed / 25, abs=1)
-    assert f"about {verdict.more_groups_needed:,} if there is none" in verdict.reason
+    assert (
+        f"if there is none, about {verdict.more_groups_needed:,} would show that" in verdict.reason
+    )
     assert "new groups of examples" in verdict.reason
     alone = decide([Entry("a", right(5)), Entry("b", right(5))], None, SETTINGS).verdict
     assert alone.more_groups_needed is None

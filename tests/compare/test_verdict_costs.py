@@ -78,6 +78,11 @@ def test_cheapest_ranks_known_costs_first_then_score_then_name() -> None:
     unknown, other = Entry("unknown", []), Entry("other", [])
     assert cheapest([unknown, a, b], {"a": 0.5, "b": 0.6, "unknown": 0.9}) is b
     assert cheapest([b, a], {"a": 0.5, "b": 0.5}) is a
+    cents = replace(b, setup_cost=5.04)
+    assert cheapest([a, cents], {"a": 0.5, "b": 0.6}) is cents, "nobody gives up a score for cents"
+    assert cheapest([a, replace(b, setup_cost=5.06)], {"a": 0.5, "b": 0.6}) is a
+    faster = replace(cents, answer_seconds=0.1)
+    assert cheapest([a, faster], {"a": 0.5, "b": 0.5}) is faster
     assert cheapest([unknown, other], {"unknown": 0.9, "other": 0.5}) is unknown
     assert cheapest([], {}) is None
 

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from assay.compare import reasons
-from assay.compare.costs import break_even_requests, cheapest, cost_to_own, least_demanding
+from assay.compare.costs import (
+    about_as_cheap,
+    break_even_requests,
+    cheapest,
+    cost_to_own,
+    least_demanding,
+)
 from assay.compare.entries import Entry
 from assay.compare.findings import LEAST_UNITS, Findings, eligibility
 from assay.compare.result import Verdict
@@ -94,6 +100,7 @@ def _recommend(findings: Findings, choice: Sequence[Entry]) -> Verdict:
         best=all(findings.call(chosen, other) == "better" for other in others),
         fitting=[findings.label(entry) for entry in choice],
         cost=cost_to_own(chosen),
+        alike=len(about_as_cheap(choice)),
         unpriced=[name for name, cost in costs.items() if cost is None],
         passed_over=None if best is chosen else (findings.label(best), findings.scores[best.name]),
     )
@@ -185,16 +192,20 @@ def _for_now(findings: Findings, shortlist: Sequence[Entry]) -> tuple[Entry, str
     useful = [e for e in near if not e.floor and findings.scores[e.name] > 0]
     used = least_demanding(useful, findings.scores)
     if used is not None:
-        return used, None if used is best else _advantage(used, useful)
+        return used, None if used is best else _advantage(used, useful, findings.scores)
     # Where all that may be good enough are shown to be worse than one that is not.
     beaten = any(findings.call(best, o) == "worse" for o in findings.complete if o is not best)
     return findings.best_first(findings.complete)[0] if beaten else best, None
 
 
-def _advantage(used: Entry, near: Sequence[Entry]) -> str | None:
+def _advantage(used: Entry, near: Sequence[Entry], scores: dict[str, float]) -> str | None:
     """What the least demanding of those near the best has before them, as far as it is known."""
     costs = [cost_to_own(entry) for entry in near]
     if cost_to_own(used) is not None:
+        alike = about_as_cheap(near)
+        if len(alike) > 1:
+            level = sum(scores[entry.name] == scores[used.name] for entry in alike)
+            return reasons.advantage_of_equal_cost(len(alike), level)
         return reasons.advantage("cheapest to own", is_known=None not in costs)
     if used.answer_seconds is not None:
         seconds = [entry.answer_seconds for entry in near]

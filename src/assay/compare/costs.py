@@ -13,6 +13,9 @@ from assay.compare.entries import Entry
 from assay.config import Costs
 
 MONTHS = 12
+SAME_COST = 0.01
+"""Share of a cost to own by which two may differ and are called equal: tables round it away, and
+nobody takes a worse score for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,38 +141,56 @@ def cost_to_own(entry: Entry) -> float | None:
     return _sum(entry.setup_cost, entry.running_cost)
 
 
+def about_as_cheap(entries: Sequence[Entry]) -> list[Entry]:
+    """The cheapest to own and those that cost practically the same, at most `SAME_COST` more; all,
+    where no cost is known."""
+    costs = {entry.name: cost_to_own(entry) for entry in entries}
+    known = [cost for cost in costs.values() if cost is not None]
+    most = min(known, default=0.0) * (1 + SAME_COST)
+    return [e for e in entries if not known or ((c := costs[e.name]) is not None and c <= most)]
+
+
 def cheapest(entries: Sequence[Entry], scores: dict[str, float]) -> Entry | None:
-    """The one that is cheapest to own; equal costs go to the better score, then the first name.
+    """The one that is cheapest to own; of those that cost practically the same (`SAME_COST`) the
+    one with the best score, then one that was not trained, then the fastest.
 
     Those whose cost is not known come after all whose cost is: one of them is only taken when no
-    cost is known at all, and then it is the one with the best score. Of equal ones those that were
-    not trained go first. None of an empty sequence.
+    cost is known at all, and then it is the one with the best score. None of an empty sequence.
     """
 
-    def rank(entry: Entry) -> tuple[bool, float, float, bool, str]:
+    def rank(entry: Entry) -> tuple[float, bool, float, float, str]:
         cost = cost_to_own(entry)
-        return cost is None, cost or 0.0, -scores[entry.name], entry.fine_tuned, entry.name
-
-    return min(entries, key=rank, default=None)
-
-
-def least_demanding(entries: Sequence[Entry], scores: dict[str, float]) -> Entry | None:
-    """The one to use where nothing is proven: the cheapest to own, then the fastest; what is
-    not known comes after all that is. None of an empty sequence.
-
-    Unlike in `cheapest`, the score comes last: it is what cannot be told apart.
-    """
-
-    def rank(entry: Entry) -> tuple[float, float, float, str]:
-        cost, seconds = cost_to_own(entry), entry.answer_seconds
         return (
-            math.inf if cost is None else cost,
-            math.inf if seconds is None else seconds,
             -scores[entry.name],
+            entry.fine_tuned,
+            _or_last(entry.answer_seconds),
+            _or_last(cost),
             entry.name,
         )
 
-    return min(entries, key=rank, default=None)
+    return min(about_as_cheap(entries), key=rank, default=None)
+
+
+def least_demanding(entries: Sequence[Entry], scores: dict[str, float]) -> Entry | None:
+    """The one to use where nothing is proven: the cheapest to own; of those that cost practically
+    the same (`SAME_COST`) the one with the best score, then the fastest. None of an empty sequence.
+
+    What is not known comes after all that is. Unlike in `cheapest`, where no cost is known the
+    fastest is taken before the best score, which is what cannot be told apart.
+    """
+
+    def rank(entry: Entry) -> tuple[float, float, float, str]:
+        cost, seconds = _or_last(cost_to_own(entry)), _or_last(entry.answer_seconds)
+        score = -scores[entry.name]
+        if cost == math.inf:
+            return seconds, score, cost, entry.name
+        return score, seconds, cost, entry.name
+
+    return min(about_as_cheap(entries), key=rank, default=None)
+
+
+def _or_last(value: float | None) -> float:
+    return math.inf if value is None else value
 
 
 def break_even_requests(tuned: Entry, other: Entry, monthly_requests: int) -> float | None:

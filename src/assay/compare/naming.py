@@ -12,17 +12,39 @@ from typing import Any
 
 from assay.compare import reasons
 from assay.compare.replacement_section import Replacement
-from assay.compare.result import AnswerRow, Result, Verdict
+from assay.compare.result import AnswerRow, CandidateResult, Result, Verdict
 
 _TYPED = re.compile(r"`([^`]+)`")
 """A candidate's name in a warning."""
 
 
+def with_named_range(result: Result) -> Result:
+    """The result with one range for the candidate that the verdict names, wherever it stands: the
+    one that is corrected for its having been chosen. Unchanged where the verdict has none."""
+    verdict = result.verdict
+    low, high = verdict.score_low, verdict.score_high
+    if low is None or high is None:
+        return result
+    named = verdict.recommend or verdict.use_meanwhile
+    range_ = {"low": low, "high": high}
+
+    def shown(one: CandidateResult) -> CandidateResult:
+        if one.name != named:
+            return one
+        metrics = dict(one.metrics)
+        if result.primary in metrics:
+            metrics[result.primary] = metrics[result.primary].model_copy(update=range_)
+        return one.model_copy(update={**range_, "metrics": metrics})
+
+    return result.model_copy(update={"candidates": [shown(one) for one in result.candidates]})
+
+
 def in_words(result: Result) -> Result:
     """The result with candidates called by what they are, wherever figures, warnings or the verdict
     speak of them; the `title` of each is then the name that is typed. The plan stays as it was
-    written, with the names that are typed."""
-    names = result.names
+    written, with the names that are typed. The one that is named has the range of
+    `with_named_range`."""
+    result, names = with_named_range(result), result.names
 
     def called(name: str) -> str:
         return names.get(name, name)

@@ -30,6 +30,7 @@ def recommended(
     best: bool,
     fitting: Sequence[str],
     cost: float | None,
+    alike: int,
     unpriced: Sequence[str],
     passed_over: tuple[str, float] | None,
 ) -> str:
@@ -43,6 +44,7 @@ def recommended(
         best: it is shown to be better than every other.
         fitting: all candidates that were as good, itself included.
         cost: USD in the first year.
+        alike: so many of `fitting`, itself included, cost practically as much.
         unpriced: those of `fitting` whose cost is not known.
         passed_over: name and score of one that scored higher.
     """
@@ -71,6 +73,11 @@ def recommended(
         return f"{start}. {tied}; no cost is known, so the score decided."
     them = "those whose cost is known" if unpriced else "them"
     text = f"{start}. {tied}, and {name} is the cheapest of {them} to own{money}"
+    if alike > 1:
+        text = (
+            f"{start}. {tied}; {alike} of {them} cost practically the same to own, the least, and "
+            f"{name} scores highest of these{money}"
+        )
     if passed_over is not None:
         other, reached = passed_over
         text += f"; {other} scores {in_100(reached)}"
@@ -210,6 +217,21 @@ def advantage(what: str, *, is_known: bool) -> str:
     """
     known = "" if is_known else ", as far as that is known,"
     return f"the {what}{known} of those that score about as high as the best"
+
+
+def advantage_of_equal_cost(alike: int, level: int) -> str:
+    """What one has before the others that score about as high as the best and are as cheap to own.
+
+    Args:
+        alike: so many, itself included, cost practically the same.
+        level: of these so many, itself included, have its score.
+    """
+    if level > 1:
+        return f"the fastest of {level} that cost practically the same to own and score the same"
+    return (
+        f"the best of {alike} that cost practically the same to own, the least of those that score "
+        "about as high as the best"
+    )
 
 
 def next_step(meanwhile: str | None, why: str | None, may_lose: float | None, needed: str) -> str:

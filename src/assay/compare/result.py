@@ -174,10 +174,10 @@ class Verdict(ResultPart):
     Attributes:
         recommend: the candidate to use, when outcome is `recommend`.
         as_good: those shown to be as good as the recommended one, itself among them; of these the
-            cheapest to own was taken.
+            cheapest to own was taken, of several that cost practically the same the best score.
         shortlist: those that cannot be told apart, best first, when `cannot_tell`.
         use_meanwhile: what to use until more is known: the cheapest of those whose score is within
-            one standard error of the best.
+            one standard error of the best; costs within 1 % are equal, and the best score decides.
         break_even_requests: requests after which fine-tuning's set-up has paid for itself against
             the cheapest eligible alternative; null when unknown or never.
         score_low, score_high: interval of the score of the one that is named, corrected for its

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from assay.compare.costs import CostDrivers, price
+from assay.compare.costs import SAME_COST, CostDrivers, price
 from assay.config import Costs
 from assay.config.strict import ClosedModel
 
@@ -18,8 +18,6 @@ MOST = 1000.0
 """Factor up to which an assumption is changed; further away it decides nothing."""
 _STEP = 1.05
 _NARROWINGS = 40
-_SAME = 1e-9
-"""Share of a cost below which two of them are equal."""
 VOLUME = "monthly_requests"
 ASSUMPTIONS = (
     VOLUME,
@@ -131,9 +129,9 @@ def _turn(
 def _cheaper(
     known: Mapping[str, CostDrivers], cheapest: str, costs: Costs, monthly_requests: float
 ) -> str | None:
-    """The one of all that costs least, where that is less than `cheapest` costs."""
+    """The one of all that costs least, where `cheapest` costs more than practically the same."""
     amounts = {
         name: price(one, costs, monthly_requests).yearly or 0.0 for name, one in known.items()
     }
     least = min(amounts, key=lambda name: (amounts[name], name))
-    return least if amounts[least] < amounts[cheapest] * (1 - _SAME) else None
+    return least if amounts[least] * (1 + SAME_COST) < amounts[cheapest] else None

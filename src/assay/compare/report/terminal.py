@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
+from assay.compare.naming import with_named_range
 from assay.compare.report import general_ability, powered, second_look, wording, worth
 from assay.compare.report.detectable import why_not_as_stated
 from assay.compare.result import Result
@@ -19,7 +20,7 @@ BAR = 14
 
 def print_result(result: Result, console: Console | None = None) -> None:
     """Print what a person needs to decide; the report has the rest."""
-    out = console or Console(highlight=False)
+    out, result = console or Console(highlight=False), with_named_range(result)
     colour = COLOURS[result.verdict.outcome]
     text = "\n".join(
         [
@@ -68,9 +69,11 @@ def print_result(result: Result, console: Console | None = None) -> None:
     for warning in [*result.warnings, *result.data.quarantine.warnings]:
         out.print(f"[yellow]![/] {escape(warning)}")
     out.print(
-        f"Score: {wording.score_meaning(result)}. Unread: answers whose form the grader could not "
-        "read. A month: a twelfth of the first year's cost to own, the machine kept on included."
+        f"Score: {wording.score_meaning(result)}. {wording.unread_meaning(result)} A month: a "
+        "twelfth of the first year's cost to own, the machine kept on included."
     )
+    if chosen := wording.chosen_range(result):
+        out.print(escape(chosen))
     out.print(
         f"{result.data.holdout} holdout examples, opening {result.opening.number}; the smallest "
         f"difference that could be shown was {100 * result.minimum_detectable_effect:.1f} points."

@@ -106,13 +106,21 @@ def intervals(result: Result) -> str | None:
     """Why an interval without 0 can stand beside "cannot tell"; None where none does."""
     if not any(map(is_puzzling, result.pairs)):
         return None
-    number = result.opening.number
     return (
         "* Probably a difference, but not proven. The interval is that of one pair by itself. "
-        f"Among {len(result.pairs)} pairs one can differ by luck, so a difference is called proven "
-        "only if there is more to it; and more each time the holdout is opened (this was time "
-        f"{number})."
+        f"{stricter(result)}"
     )
+
+
+def stricter(result: Result) -> str:
+    """Why a difference takes more than an interval without 0 to be called one."""
+    number, pairs = result.opening.number, len(result.pairs)
+    among = "" if pairs == 1 else f"With {pairs} pairs, one can look different by luck, so "
+    proof = "stronger proof is asked for" if among else "Stronger proof is asked for"
+    time = "the first time" if number == 1 else f"time {number}"
+    if not among:
+        return f"{proof} each time the holdout is used (this was {time})."
+    return f"{among}{proof}, and stronger still each time the holdout is used (this was {time})."
 
 
 def unread(candidate: CandidateResult) -> str:
@@ -144,13 +152,26 @@ def interval(candidate: CandidateResult) -> str:
     return f"{100 * candidate.low:.1f} – {100 * candidate.high:.1f}"
 
 
-def named_interval(result: Result, candidate: CandidateResult) -> str:
-    """Both ends of the score of the one that the verdict names, of a hundred; corrected for its
-    having been chosen, where the result has that."""
-    low, high = result.verdict.score_low, result.verdict.score_high
-    if low is None or high is None:
-        return interval(candidate)
-    return f"{100 * low:.1f} – {100 * high:.1f}"
+def chosen_range(result: Result) -> str | None:
+    """Why the range of the one that is named reaches lower than the others' would; None where it
+    is not corrected."""
+    rivals = sum(c.score is not None and not c.floor for c in result.candidates)
+    if result.verdict.score_low is None or rivals < 2:
+        return None
+    named = result.verdict.recommend or result.verdict.use_meanwhile
+    return (
+        f"The range of {named} allows for its having been chosen among {rivals}: a winner is often "
+        "partly lucky, so it starts lower than one measured by itself."
+    )
+
+
+def unread_meaning(result: Result) -> str:
+    """What the column of unread answers counts."""
+    what = {
+        "label": "that are not one of the labels",
+        "json": "that are not a record of the form that was asked for",
+    }.get(result.task, "whose form the grader could not read")
+    return f"Unread: answers {what}."
 
 
 def effect(found: Effect) -> str:

@@ -61,7 +61,10 @@ def verdict_card(result: Result) -> None:
             if best is not None:
                 meaning = wording.score_meaning(result)
                 w.figure(wording.in_100(best.score), meaning, MEANINGS["right"])
-                w.figure(wording.named_interval(result, best), "likely range", MEANINGS["interval"])
+                range_ = " ".join(
+                    filter(None, (MEANINGS["interval"], wording.chosen_range(result)))
+                )
+                w.figure(wording.interval(best), "likely range", range_)
                 w.figure(wording.monthly(best), "cost to own per month", MEANINGS["month"])
                 w.figure(
                     wording.seconds(best.latency_p50_s), "typical answer time", MEANINGS["latency"]
@@ -87,6 +90,8 @@ def candidates_table(result: Result) -> None:
                 w.text(need.capitalize(), "", "th").props("colspan=6 scope=colgroup")
             for one in group:
                 _show_candidate(one, "chosen" if one.name == result.verdict.recommend else "")
+    explained = (wording.chosen_range(result), wording.unread_meaning(result))
+    w.text(" ".join(filter(None, explained)), "soft note")
 
 
 def _show_candidate(one: CandidateResult, style: str) -> None:

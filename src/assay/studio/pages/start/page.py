@@ -139,7 +139,7 @@ async def _show_estimate(context: PageContext, placeholder: ui.element) -> None:
             (f"about {minutes:.0f} min" if minutes >= 1 else "under 1 min", "on this machine", ""),
             (
                 f"{effect:.0f} in 100",
-                "smallest difference it can detect",
+                "answers must differ to tell candidates apart",
                 f"{MEANINGS['effect']} This holds {ASSUMPTION}.",
             ),
         ]
@@ -165,7 +165,7 @@ async def _show_verdict(context: PageContext, now: Stage, refresh: Refresh) -> N
     with w.section("Create a release", "Programs can then call it with any OpenAI client."):
         config = context.workspace.config
         name = config.name if config is not None else best.name
-        promotion_form(context, labels[best.agent], name, lambda _: refresh())
+        await promotion_form(context, labels[best.agent], name, lambda _: refresh())
 
 
 async def _show_release(context: PageContext, now: Stage, refresh: Refresh) -> None:
