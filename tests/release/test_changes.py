@@ -42,14 +42,21 @@ def test_promoted_on_a_comparison_and_logged(saved: tuple[Store, list[str]]) -> 
     with pytest.raises(UnprovenError, match="candidate-0 is worse than candidate-1"):
         changes.promote(store, PROJECT, NAME, "tuned@1", who="ann")
     forced = changes.promote(store, PROJECT, NAME, "tuned@1", who="bob", force="an outage")
-    assert (forced.agent, forced.reason, forced.comparison) == (a, "an outage", None)
+    assert (forced.agent, forced.reason, forced.comparison) == (a, "an outage", "c" * 64)
     with store.session() as session:
         log = session.scalars(select(AuditRow).order_by(AuditRow.key)).all()
     assert [(row.who, row.action, row.what) for row in log] == [
         ("ann", "release.promote", NAME),
         ("bob", "release.promote", NAME),
     ]
-    assert log[1].details == {"to": "tuned@1", "from": "tuned@2", "forced": "an outage"}
+    said = log[1].details.pop("shown")
+    assert "candidate-0 is worse than candidate-1" in said
+    assert log[1].details == {
+        "to": "tuned@1",
+        "from": "tuned@2",
+        "forced": "an outage",
+        "comparison": "c" * 64,
+    }
     assert log[0].details["comparison"] == "c" * 64
 
 

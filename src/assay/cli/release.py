@@ -115,7 +115,8 @@ def _print_history(found: Any) -> None:
     for change in found:
         running = f"{change.canary_label} {100 * change.share:g}%" if change.canary else ""
         word = f"comparison {change.comparison[:16]}" if change.comparison else ""
-        word = f"forced: {change.reason}" if change.reason else word
+        if change.reason:
+            word = f"forced: {change.reason}" + (f" ({word})" if word else "")
         at = change.at.isoformat()
         rows.append((change.number, change.action, change.label, running, word, change.who, at))
     print_table(("", "change", "agent", "canary", "evidence", "by", "at"), rows)

@@ -21,6 +21,7 @@ from assay.compare.environment import environment
 from assay.compare.holdout import openings
 from assay.compare.performance import Performance
 from assay.compare.plain_names import plain_names
+from assay.compare.planning import dump_settings
 from assay.compare.result import (
     AnswerRow,
     CandidateResult,
@@ -146,11 +147,7 @@ def build_result(
         ),
         data=data,
         environment=environment(),
-        # What is sent along to providers may be a secret.
-        config=config.model_dump(
-            mode="json",
-            exclude={"providers": {"__all__": {"headers", "query", "proxy"}}, "state": True},
-        ),
+        config=dump_settings(config),
         warnings=[*warnings, *decision.warnings],
     )
 

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from statistics import fmean
+from typing import Any
 
 from assay.candidates import registry
 from assay.candidates.building import Candidate
@@ -79,6 +80,13 @@ def write_plan(
     }
     digest = hashlib.sha256(canonical_json(fields).encode()).hexdigest()
     return Plan.model_validate(fields | {"sha256": digest})
+
+
+def dump_settings(config: Config) -> dict[str, Any]:
+    """The settings as a result keeps them: without what is sent along to providers, which may be a
+    secret."""
+    secret = {"providers": {"__all__": {"headers", "query", "proxy"}}, "state": True}
+    return config.model_dump(mode="json", exclude=secret)
 
 
 def detectable_effect(config: Config, rows: int, groups: int | None, opening: int) -> float:

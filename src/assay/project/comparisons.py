@@ -13,15 +13,19 @@ from typing import Any, Literal
 from markupsafe import Markup
 from sqlalchemy import select
 
+from assay.agent.versions import find_version
 from assay.compare import records
 from assay.compare.naming import verdict_in_words
+from assay.compare.planning import ALPHA, dump_settings
 from assay.compare.report import charts, second_look
 from assay.compare.report.html import disagreements, read_answers, write_report
 from assay.compare.result import AnswerRow, Curve, Result, Verdict
 from assay.errors import NotFoundError, Step
 from assay.evaluate.label_noise import SecondLook
-from assay.project.workspace import Workspace
+from assay.evaluate.stats import opening_alpha
+from assay.project.workspace import Workspace, project_of
 from assay.store.tables import AgentVersionRow, ComparisonRow
+from assay.version import VERSION
 
 Which = Literal["differ", "a-wins", "b-wins", "all-fail", "doubtful", "all"]
 """`differ`: a and b answer differently, and not both right; of all candidates, where a and b are
@@ -120,6 +124,72 @@ def result(workspace: Workspace, id: str) -> Result:
 def newest(workspace: Workspace) -> Result | None:
     """The result of the comparison begun last, of those that ended."""
     return next(records.load_results(workspace.store), None)
+
+
+def scores(workspace: Workspace, agents: Collection[str]) -> dict[str, float]:
+    """Each agent's score in the newest comparison that measured it, by `NAME@VERSION`.
+
+    Args:
+        agents: as `NAME@VERSION`.
+    """
+    wanted: dict[str, list[str]] = {}
+    for label in agents:
+        wanted.setdefault(find_version(workspace.store, label).agent, []).append(label)
+    query = (
+        select(ComparisonRow.result["candidates"])
+        .where(ComparisonRow.result.is_not(None))
+        .order_by(ComparisonRow.at.desc(), ComparisonRow.id)
+    )
+    found: dict[str, float] = {}
+    with workspace.store.session() as session:
+        for candidates in session.scalars(query):
+            for one in candidates or ():
+                for label in wanted.get(one["agent"], ()):
+                    if one["score"] is not None:
+                        found.setdefault(label, one["score"])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class NextOpening:
+    """The opening of the holdout that another comparison would need.
+
+    Attributes:
+        changed: what differs from the newest comparison, such as "settings".
+        number: of the opening, from 1.
+        level: at which its verdict would be reached; the first has `first_level`.
+    """
+
+    changed: list[str]
+    number: int
+    level: float
+    first_level: float
+
+
+def next_opening(workspace: Workspace) -> NextOpening | None:
+    """The opening that comparing again would need; None: examples and settings are as the newest
+    comparison had them. Examples that changed are divided anew for it.
+
+    Raises:
+        DataError, HoldoutError: the examples cannot be divided.
+    """
+    project, before = project_of(workspace), newest(workspace)
+    manifest, changed = project.split(), []
+    if before is not None:
+        if manifest.holdout_sha256 != before.data.holdout_sha256:
+            changed.append("the holdout")
+        if manifest.train_sha256 != before.data.train_sha256:
+            changed.append("examples")
+        now = dump_settings(project.config)  # of an older result some settings are not known
+        if any(now[name] != value for name, value in before.config.items() if name in now):
+            changed.append("settings")
+        if before.assay_version != VERSION:
+            changed.append("the version of Assay")
+        if not changed:
+            return None
+    number = len(project.openings()) + 1
+    level, first = (opening_alpha(ALPHA, one) for one in (number, 1))
+    return NextOpening(changed, number, level, first)
 
 
 def report(workspace: Workspace, id: str, *, redact: bool = False) -> Path:

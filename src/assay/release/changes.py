@@ -19,7 +19,7 @@ from assay.agent.agent import Agent
 from assay.agent.versions import AgentVersion, find_version, load_agent
 from assay.compare.records import load_results
 from assay.errors import Step, UsageError
-from assay.release.evidence import Evidence, judge
+from assay.release.evidence import Evidence, judge, judge_forced
 from assay.release.releases import Release, ReleaseError, current, history, newest
 from assay.store.audit import record
 from assay.store.store import Store
@@ -54,7 +54,8 @@ def promote(
 
     Args:
         label: the agent, `NAME@VERSION`.
-        force: why it is promoted although no comparison shows that it is fit; kept.
+        force: why it is promoted although no comparison shows that it is fit; kept, with the
+            comparison that measured it where there is one.
         leaving: see `Leaving`; asked first, and kept in the audit log.
         parity: see `Parity`; asked last before the change, whether forced or not.
 
@@ -226,18 +227,21 @@ def _fit(
     force: str | None,
     parity: Parity | None,
 ) -> Evidence | None:
-    """Refuse an agent that cannot or should not serve; what speaks for it, None where forced."""
+    """Refuse an agent that cannot or should not serve; what is known of it, None where it is forced
+    and no comparison measured it."""
     agent = load_agent(store, version.agent)
     if agent.kind == "outside":
         raise ReleaseError(
             f"{version.label} contains stored answers and cannot answer new questions.",
             fix="Promote another agent.",
         )
-    shown = None
+    replaced = before.agent if before else None
     if force is None:
-        shown = judge(load_results(store), version.agent, before.agent if before else None)
+        shown: Evidence | None = judge(load_results(store), version.agent, replaced)
     elif not force.strip():
         raise UsageError("--force needs a reason.", fix="Give the reason; it is logged.")
+    else:
+        shown = judge_forced(lambda: load_results(store), version.agent, replaced)
     if parity is not None:
         parity(agent)
     return shown

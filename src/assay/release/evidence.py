@@ -7,7 +7,7 @@ picked over a newer failure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from assay.compare.result import CandidateResult, PairResult, Result
@@ -17,22 +17,32 @@ FORCE = f"To promote it anyway, {Step.FORCE}, which is logged."
 
 
 class UnprovenError(AssayError):
-    """No stored comparison shows that the agent is fit for the release."""
+    """No stored comparison shows that the agent is fit for the release.
+
+    Attributes:
+        in_words: why, in a short sentence that names candidates by what they are and no comparison.
+    """
+
+    def __init__(self, what: str, *, fix: str, in_words: str) -> None:
+        super().__init__(what, fix=fix)
+        self.in_words = in_words
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What speaks for an agent.
+    """What a comparison says of an agent.
 
     Attributes:
         comparison: id of the comparison that was read.
         candidate: the agent's name in it.
         sentence: what it shows, in words.
+        is_proven: it shows that the agent is fit; else it only measured it.
     """
 
     comparison: str
     candidate: str
     sentence: str
+    is_proven: bool = True
 
 
 def judge(results: Iterable[Result], agent: str, replaced: str | None) -> Evidence:
@@ -60,13 +70,36 @@ def judge(results: Iterable[Result], agent: str, replaced: str | None) -> Eviden
                 f"in comparison {result.comparison[:16]} answers are missing after an outage, "
                 "so it gives no evidence about the agent.",
                 fix=f"Run {Step.COMPARE} again. {FORCE}",
+                in_words="Answers are missing in its comparison.",
             )
         return _first(result, new) if old is None else _against(result, new, old)
     both = "the agent" if replaced is None else "both the agent and the one it would replace"
     raise UnprovenError(
         f"no stored comparison includes {both}.",
         fix=f"Run {Step.COMPARE if replaced is None else Step.WITH_SERVED}. {FORCE}",
+        in_words="Not measured in a comparison."
+        if replaced is None
+        else "Not compared with the one that is served now.",
     )
+
+
+def judge_forced(
+    results: Callable[[], Iterable[Result]], agent: str, replaced: str | None
+) -> Evidence | None:
+    """What is known of an agent that is promoted for a reason that somebody gives: as `judge`, or
+    the newest comparison that measured it, so that its score stays known; None without any.
+
+    Args:
+        results: of finished comparisons, newest first; called again for a second look.
+    """
+    try:
+        return judge(results(), agent, replaced)
+    except UnprovenError as error:
+        for result in results():
+            found = _candidate(result, agent)
+            if found is not None and found.score is not None and found.status == "complete":
+                return Evidence(result.comparison, found.name, error.what, is_proven=False)
+    return None
 
 
 def _candidate(result: Result, agent: str) -> CandidateResult | None:
@@ -80,11 +113,13 @@ def _first(result: Result, new: CandidateResult) -> Evidence:
             f"comparison {id[:16]} is not final: answers of {', '.join(verdict.not_judged)} are "
             "missing.",
             fix=f"Run {Step.COMPARE} again. {FORCE}",
+            in_words="The comparison is not final: answers are missing.",
         )
     if verdict.outcome == "none":
         raise UnprovenError(
             f"comparison {id[:16]} recommends nothing: {verdict.reason}",
             fix=f"Improve a candidate and compare again. {FORCE}",
+            in_words="The comparison recommends none of its candidates.",
         )
     if new.name == verdict.recommend:
         return _recommended(id, new)
@@ -97,14 +132,22 @@ def _first(result: Result, new: CandidateResult) -> Evidence:
             f"comparison {id[:16]} does not show {new.name} to be no worse than the best: "
             f"{verdict.reason}",
             fix=f"Compare on more examples. {FORCE}",
+            in_words="Not proven to be as good as the best.",
         )
     pair = _pair(result, new.name, verdict.recommend)
     how = "is worse" if pair.call == "worse" else "is not shown to be no worse"
+    said = "Shown to be worse than" if pair.call == "worse" else "Not proven to be as good as"
     raise UnprovenError(
         f"comparison {id[:16]} recommends {verdict.recommend}, and {new.name} {how}: "
         f"{_figures(pair)}.",
         fix=f"Promote {verdict.recommend}. {FORCE}",
+        in_words=f"{said} {_plain(result, verdict.recommend)}, which the comparison recommends.",
     )
+
+
+def _plain(result: Result, name: str) -> str:
+    """What a candidate is called on pages."""
+    return result.names.get(name, name)
 
 
 def _recommended(id: str, new: CandidateResult, over: str = "") -> Evidence:
@@ -121,12 +164,14 @@ def _against(result: Result, new: CandidateResult, old: CandidateResult) -> Evid
             if pair.call == "worse"
             else f"is not shown to be no worse (by {_points(margin)}) than"
         )
+        said = "Shown to be worse than" if pair.call == "worse" else "Not proven to be as good as"
         opening = result.opening.number
         again = f", and this was opening {opening} of the holdout" if opening > 1 else ""
         raise UnprovenError(
             f"in comparison {id[:16]} {new.name} {why} {old.name}, which is served: "
             f"{_figures(pair)}{again}.",
             fix=f"Keep what is served, or compare on more examples. {FORCE}",
+            in_words=f"{said} {_plain(result, old.name)}, which is served now.",
         )
     return Evidence(
         id,
@@ -166,6 +211,7 @@ def _pair(result: Result, a: str, b: str) -> PairResult:
     raise UnprovenError(
         f"comparison {result.comparison[:16]} does not compare {a} with {b}.",
         fix=f"Run {Step.COMPARE} again. {FORCE}",
+        in_words=f"Not compared with {_plain(result, b)}.",
     )
 
 

@@ -9,6 +9,7 @@ One row says all that holds: a request that reads it is answered by one agent. R
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -45,8 +46,9 @@ class Release:
         agent: id of the agent that answers; `label` is its `NAME@VERSION`.
         canary: id of the agent that answers `share` (0 to 1) of the keys; None without one.
         previous: number of the change that a rollback brings back; None: there is none.
-        comparison: in which `agent` was shown to be fit; None where it was forced.
-        reason: what was said when it was forced.
+        comparison: that `agent` was promoted on; with a `reason` it measured the agent and need not
+            show that it is fit. None where there was none, and of older changes with a reason.
+        reason: what was said when the check of comparisons was skipped.
     """
 
     project: str
@@ -170,3 +172,18 @@ def history(store: Store, project: str, name: str) -> list[Release]:
             .order_by(ReleaseRow.number.desc())
         ).all()
     return [Release.of(row) for row in rows]
+
+
+def find_promotion(changes: Sequence[Release]) -> Release:
+    """The change that made the agent of now answer, whose reason and comparison still count.
+
+    Args:
+        changes: of one release, newest first, at least one.
+    """
+    now = changes[0]
+    for number, one in enumerate(changes):
+        before = changes[number + 1] if number + 1 < len(changes) else None
+        arrived = before is None or before.agent != one.agent
+        if one.action == "promote" and one.agent == now.agent and arrived:
+            return one
+    return now

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests.release.shelf import compared, right, shelf
 from tests.small import small_project
 
 from assay import project
@@ -17,7 +18,7 @@ from assay.candidates.registry import build
 from assay.errors import HoldoutError, ModelError, UsageError
 from assay.evaluate.parity import Parity
 from assay.example import Message
-from assay.project import releases, versions
+from assay.project import comparisons, releases, versions
 from assay.release import traces
 from assay.release.evidence import UnprovenError
 from assay.release.releases import resolve
@@ -40,6 +41,30 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> project.Workspace:
     return workspace
 
 
+def test_a_reason_does_not_make_the_comparison_forgotten(tmp_path: Path) -> None:
+    workspace = project.Workspace(tmp_path)
+    _, (a, b, _) = shelf(tmp_path, store=workspace.store)
+    assert releases.find_doubt(workspace, "desk", "tuned@2") == "Not measured in a comparison."
+    compared(workspace.store, {a: right(0.7, 60), b: right(0.75, 60)[::-1]})
+    doubt = "Not proven to be as good as the best."
+    assert releases.find_doubt(workspace, "desk", "tuned@2") == doubt
+    releases.promote(workspace, "desk", "tuned@2", force="a trial")
+    assert releases.find_doubt(workspace, "desk", "tuned@2") is None
+
+    def described() -> str:
+        return releases.describe_promotion(workspace, releases.history(workspace, "desk"))
+
+    kept = "Promoted on a verdict that was too close to call (75.0 in 100): a trial"
+    assert described() == kept
+    assert releases.watch_release(workspace, "desk").score == pytest.approx(0.75)
+    releases.canary(workspace, "desk", 0.1, "tuned@1", force="another reason")
+    assert described() == kept
+    releases.promote(workspace, "desk", "tuned@3", force="never measured")
+    assert described() == "Promoted without a comparison: never measured"
+    releases.rollback(workspace, "desk")
+    assert described() == kept
+
+
 def test_promotion_opens_no_holdout_and_refuses_the_worse(released: project.Workspace) -> None:
     opened = released.project.openings()
     with pytest.raises(UnprovenError, match="is worse than baseline-tfidf"):
@@ -49,6 +74,21 @@ def test_promotion_opens_no_holdout_and_refuses_the_worse(released: project.Work
     assert released.project.openings() == opened
     (listed,) = releases.list_releases(released)
     assert (listed["agent"], listed["traces"]) == (BASELINE, False)
+
+
+def test_another_opening_is_foreseen_before_it_is_needed(released: project.Workspace) -> None:
+    assert comparisons.next_opening(released) is None
+    settings, opened = released.root / "assay.yaml", released.project.openings()
+    text = settings.read_text()
+    settings.write_text(text.replace("monthly_requests: 10000", "monthly_requests: 77"))
+    try:
+        coming = comparisons.next_opening(project.open_workspace(released.root))
+    finally:
+        settings.write_text(text)
+    assert coming is not None
+    assert (coming.changed, coming.number) == (["settings"], 2)
+    assert coming.level == pytest.approx(coming.first_level / 4)
+    assert released.project.openings() == opened
 
 
 def test_promotion_asks_the_engine_that_will_serve(

@@ -9,7 +9,10 @@ from typing import Any
 
 from assay.agent.agent import Agent
 from assay.agent.routing import leaves
-from assay.compare.records import load_result
+from assay.agent.versions import find_version
+from assay.compare.naming import verdict_in_words
+from assay.compare.records import load_result, load_results
+from assay.compare.report import wording
 from assay.config import is_remote
 from assay.errors import NotFoundError, StateError, Step, UsageError
 from assay.example import Example, Message
@@ -21,6 +24,7 @@ from assay.project.releases.consent import require_consent
 from assay.project.workspace import Workspace
 from assay.release import changes, examples, labels, policies, releases, traces, watch
 from assay.release.changes import Parity
+from assay.release.evidence import UnprovenError, judge
 from assay.release.releases import Release
 from assay.release.traces import Thumb, Trace
 from assay.release.watch import WatchReport
@@ -103,6 +107,45 @@ def canary(
         force=force,
         leaving=require_consent(workspace, name, consent, by.who),
         parity=_gate(workspace, engines, progress),
+    )
+
+
+def find_doubt(workspace: Workspace, name: str, label: str) -> str | None:
+    """Why promoting an agent takes a reason, in a short sentence for people; None: a stored
+    comparison shows that it is fit, or it is served already."""
+    store = workspace.store
+    agent, before = find_version(store, label).agent, releases.newest(store, workspace.name, name)
+    if before is not None and before.agent == agent:
+        return None
+    try:
+        judge(load_results(store), agent, before.agent if before else None)
+    except UnprovenError as error:
+        return error.in_words
+    return None
+
+
+def describe_promotion(workspace: Workspace, changes: Sequence[Release]) -> str:
+    """What the agent that a release serves now was promoted on, in a sentence.
+
+    Args:
+        changes: of the release, newest first.
+    """
+    made = releases.find_promotion(changes)
+    reason = f": {made.reason}" if made.reason else "."
+    found = load_result(workspace.store, made.comparison) if made.comparison else None
+    if found is None:
+        gone = " that is no longer stored" if made.comparison else ""
+        return f"Promoted {'after' if gone else 'without'} a comparison{gone}{reason}"
+    verdict = verdict_in_words(found.verdict, found.names)
+    if not made.reason:
+        return f"Promoted after a comparison, which says: {wording.headline(verdict)}."
+    score = next((c.score for c in found.candidates if c.agent == made.agent), None)
+    scored = "" if score is None else f" ({wording.in_100(score)} in 100)"
+    if verdict.outcome == "cannot_tell" and not verdict.not_judged:
+        return f"Promoted on a verdict that was too close to call{scored}{reason}"
+    return (
+        f"Promoted for a reason{scored}, after a comparison that says: "
+        f"{wording.headline(verdict)}. The reason{reason}"
     )
 
 

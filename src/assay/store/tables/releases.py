@@ -30,7 +30,8 @@ class ReleaseRow(Table):
         label, canary_label: the agents as `NAME@VERSION`.
         share: of the keys that the canary answers, 0 to 1.
         previous: number of the change that a rollback brings back.
-        comparison: in which the agent was shown to be fit; null where that was not asked for.
+        comparison: that the agent was promoted on; with a reason it only measured the agent. Null
+            where none did, and of older rows with a reason.
     """
 
     __tablename__ = "releases"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from nicegui import ui
 
@@ -49,7 +49,7 @@ async def with_consent(
             await context.do(allow_provider, error.provider)
 
 
-def promotion_form(
+async def promotion_form(
     context: PageContext,
     label: str,
     name: str,
@@ -58,7 +58,7 @@ def promotion_form(
     fixed: bool = False,
     plain: str = "",
 ) -> None:
-    """A form that promotes `label`; where no comparison speaks for it, it asks for a reason.
+    """A form that promotes `label`; where no comparison speaks for it, it asks for a reason first.
 
     Args:
         plain: what it is called beside others that can be chosen.
@@ -75,23 +75,34 @@ def promotion_form(
         refused = w.text("", "warn")
         reason = w.field(
             "Reason to promote it anyway",
-            ui.input(),
+            ui.input().props("hide-bottom-space"),
             "Your reason is recorded in the history.",
             name="Reason",
         )
+
+    def ask_reason(doubt: str | None) -> None:
+        refused.text = f"{doubt} Say why you use it anyway." if doubt else ""
+        why.set_visibility(doubt is not None)
+
+    def forget_error() -> None:
+        reason.error = None
 
     async def click() -> None:
         go.props("loading")
         try:
             force = (reason.value or "").strip() or None
+            if why.visible and force is None:
+                ask_reason(await context.read(releases.find_doubt, name_input.value.strip(), label))
+                if why.visible:
+                    reason.error = "A reason is missing."
+                    return
             try:
                 release = await with_consent(
                     context,
                     lambda: context.do(promote, name_input.value.strip(), label, force=force),
                 )
             except UnprovenError as error:
-                refused.text = error.what
-                why.set_visibility(True)
+                ask_reason(error.in_words)
                 return
             if release is None:
                 return
@@ -109,31 +120,37 @@ def promotion_form(
             typed_hint(label)
         w.text("Before the change, the serving engine must pass a check that it answers as "
              "measured.", "soft note")  # fmt: skip
+    reason.on_value_change(forget_error)
+    ask_reason(await context.read(releases.find_doubt, name, label))
 
 
-def promotion_chooser(
+async def promotion_chooser(
     context: PageContext,
     chosen: ui.select,
     name: str,
     done: Callable[[Release], None],
     *,
+    plain: Mapping[str, str],
     more: Callable[[str], None] | None = None,
 ) -> None:
-    """A form that promotes the agent that is chosen.
+    """A form that promotes the agent that is chosen, once one is.
 
     Args:
-        chosen: has the agents' labels as values, by what they are called.
+        chosen: has the agents' labels as values.
+        plain: what the agents are called beside one another, by their labels.
         more: adds to the form for a label; the release is there then, and keeps its name.
     """
     form = ui.element("div").classes("stack gap")
 
-    def show() -> None:
+    async def show() -> None:
+        label = chosen.value
         with w.refill(form):
-            plain = chosen.options[chosen.value]
+            if label is None:
+                return
             fixed = more is not None
-            promotion_form(context, chosen.value, name, done, fixed=fixed, plain=plain)
-            if more is not None:
-                more(chosen.value)
+            await promotion_form(context, label, name, done, fixed=fixed, plain=plain[label])
+            if more is not None and chosen.value == label:
+                more(label)
 
     chosen.on_value_change(show)
-    show()
+    await show()

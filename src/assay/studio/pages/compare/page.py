@@ -12,6 +12,7 @@ from assay.jobs.queue import OVER
 from assay.project import comparisons, jobs
 from assay.project.comparisons import Summary
 from assay.studio import widgets as w
+from assay.studio.dialogs import confirm
 from assay.studio.frame import Page
 from assay.studio.pages.compare.answers import answers_card
 from assay.studio.session import PageContext
@@ -80,14 +81,42 @@ async def _show_start(context: PageContext, before: bool) -> None:
         return
 
     async def click() -> None:
-        await context.do(start_comparison, reason="the studio")
+        start.props("loading")
+        try:
+            if before and not await _agree_to_open(context):
+                return
+            await context.do(start_comparison, reason="the studio")
+        finally:
+            start.props(remove="loading")
         ui.navigate.to("/compare")
 
     with w.row():
         label = "Compare again" if before else "Start a comparison"
-        w.button(label, click, kind="" if before else "primary", icon="play_arrow")
+        start = w.button(label, click, kind="" if before else "primary", icon="play_arrow")
         if before:
-            w.text("If nothing has changed, the holdout is not opened again.", "soft note")
+            w.text("If nothing has changed, the holdout is not opened again; else you are asked "
+                   "first.", "soft note")  # fmt: skip
+
+
+async def _agree_to_open(context: PageContext) -> bool:
+    """Whether the holdout may be opened once more, where comparing again would need that."""
+    coming = await context.read(comparisons.next_opening)
+    if coming is None:
+        return True
+    changed = " and ".join(filter(None, (", ".join(coming.changed[:-1]), coming.changed[-1])))
+    what = f"Changed since the last comparison: {changed}."
+    if coming.number == 1:
+        return await confirm(
+            "Compare on the new holdout?", f"{what} It is opened for the first time.", "Compare"
+        )
+    return await confirm(
+        f"Open the holdout for time {coming.number}?",
+        f"{what} If that makes a candidate different, its holdout rows are used once more, and so "
+        f"that luck is not mistaken for progress the verdict asks for stronger proof: a chance of "
+        f"error of {100 * coming.level:.2g} % instead of the {100 * coming.first_level:.2g} % of "
+        "the first time. New examples for the holdout (on the page Data) start anew.",
+        "Compare again",
+    )
 
 
 def _show_chooser(found: list[Summary], result: Result) -> None:
@@ -105,10 +134,9 @@ def _show_chooser(found: list[Summary], result: Result) -> None:
 
 
 def _show_candidates(result: Result) -> None:
-    with w.section(
-        "Candidates",
-        "Bars show the likely range of the score; the dashed line marks “good enough”.",
-    ):
+    needed = result.good_enough
+    line = "" if needed is None else f"; the dashed line marks “good enough” ({100 * needed:g})"
+    with w.section("Candidates", f"Bars show the likely range of the score{line}."):
         w.picture(charts.scores(result))
         candidates_table(result)
 
@@ -230,7 +258,9 @@ async def _show_promotion(context: PageContext, result: Result) -> None:
             "Candidate",
             ui.select(labels, value=first),
         )
-        promotion_chooser(context, chosen, name, lambda _: ui.navigate.to("/releases"))
+        await promotion_chooser(
+            context, chosen, name, lambda _: ui.navigate.to("/releases"), plain=labels
+        )
 
 
 def _show_openings(result: Result) -> None:

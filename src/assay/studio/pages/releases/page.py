@@ -15,7 +15,7 @@ from assay.project.answer import playground
 from assay.project.releases import traffic
 from assay.project.releases.traffic import Day
 from assay.release.evidence import UnprovenError
-from assay.release.releases import Release
+from assay.release.releases import Release, find_promotion
 from assay.studio import widgets as w
 from assay.studio.dialogs import advise, confirm, notify
 from assay.studio.frame import Page
@@ -26,6 +26,7 @@ from assay.studio.shared.chat import snippets_card
 from assay.studio.shared.names import exact_label, plain_labels, typed_term, typed_text
 from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.promotion import promotion_chooser, with_consent
+from assay.studio.shared.verdict import find_recommended
 
 ACTIONS = {"promote": "promoted", "rollback": "rolled back", "canary": "canary set"}
 
@@ -41,15 +42,19 @@ class ReleaseView:
     """What the page needs of one release.
 
     Attributes:
-        said: the headline of the comparison that it was promoted on; None where it was forced.
+        said: what its agent was promoted on, in a sentence.
+        scores: of agents that were measured.
+        recommended: the agent that the newest comparison says to use, where it is one of `agents`.
     """
 
     now: Release
     history: list[Release]
     days: list[Day]
     agents: list[str]
-    said: str | None
+    said: str
     stale: tuple[str, str]
+    scores: dict[str, float]
+    recommended: str | None
 
     @property
     def labels(self) -> list[str]:
@@ -65,15 +70,19 @@ def read(context: PageContext, name: str) -> ReleaseView:
     agents = [one.name for one in playground.answerable_models(workspace) if one.kind == "agent"]
     days = traffic.traffic(workspace, name)
     now, stale = history[0], read_staleness(context, name)
-    said = next(
-        (
-            wording.headline(one.verdict)
-            for one in comparisons.summaries(workspace)
-            if one.id == now.comparison
-        ),
-        None,
+    said = releases.describe_promotion(workspace, history)
+    scores, recommended = comparisons.scores(workspace, agents), _find_recommended(context)
+    return ReleaseView(now, history, days, agents[::-1], said, stale, scores, recommended)
+
+
+def _find_recommended(context: PageContext) -> str | None:
+    result = comparisons.newest(context.workspace)
+    best = None if result is None else find_recommended(result)
+    return (
+        None
+        if best is None
+        else comparisons.labels(context.workspace, [best.agent]).get(best.agent)
     )
-    return ReleaseView(now, history, days, agents[::-1], said, stale)
 
 
 async def build(context: PageContext) -> None:
@@ -101,7 +110,7 @@ async def build(context: PageContext) -> None:
     )
     staleness_card(context, wanted, shown.stale)
     if context.may("editor"):
-        _show_change(context, shown, plain)
+        await _show_change(context, shown, plain)
     _show_history(shown.history, plain)
     snippets_card(context, wanted)
 
@@ -153,12 +162,11 @@ def _show_current(context: PageContext, shown: ReleaseView, plain: Mapping[str, 
                 f"{sum(day.requests for day in shown.days):,}",
                 f"kept requests in {len(shown.days)} days",
             )
-        if now.comparison:
-            with w.row():
-                w.text(f"Promoted after a comparison, which says: {shown.said}.", "soft")
-                w.link("View the comparison", f"/compare?id={now.comparison[:16]}")
-        else:
-            w.text(f"Promoted without a comparison: {now.reason}", "warn")
+        promoted = find_promotion(shown.history)
+        with w.row():
+            w.text(shown.said, "warn" if promoted.reason or not promoted.comparison else "soft")
+            if promoted.comparison:
+                w.link("View the comparison", f"/compare?id={promoted.comparison[:16]}")
 
 
 def _show_rollback(context: PageContext, shown: ReleaseView) -> None:
@@ -230,23 +238,32 @@ def _draw_columns(
     )
 
 
-def _show_change(context: PageContext, shown: ReleaseView, plain: Mapping[str, str]) -> None:
+async def _show_change(context: PageContext, shown: ReleaseView, plain: Mapping[str, str]) -> None:
     now = shown.now
     others = [label for label in shown.agents if label != now.label]
     if not others:
         return
+    others.sort(key=lambda label: -shown.scores.get(label, -1.0))
     with w.section("Change the agent"):
-        promotion_chooser(
+        await promotion_chooser(
             context,
             w.field(
                 "Agent",
-                ui.select({label: plain[label] for label in others}, value=others[0]),
-                "Newest last for each name. Comparisons create agents.",
+                ui.select(
+                    {label: _with_score(plain[label], shown.scores.get(label)) for label in others},
+                    value=shown.recommended if shown.recommended in others else None,
+                ),
+                "The best score first, each of its newest comparison. Comparisons create agents.",
             ),
             now.name,
             lambda _: ui.navigate.reload(),
+            plain=plain,
             more=lambda label: _show_canary(context, now, label),
         )
+
+
+def _with_score(plain: str, score: float | None) -> str:
+    return f"{plain}: {'not measured' if score is None else f'{wording.in_100(score)} of 100'}"
 
 
 def _show_canary(context: PageContext, now: Release, label: str) -> None:
@@ -274,7 +291,7 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
                     context, lambda: context.do(start_canary, now.name, part, label, force=force)
                 )
             except UnprovenError as error:
-                advise(f"{error.what} To start the canary anyway, give a reason.")
+                advise(f"{error.in_words} To start the canary anyway, give a reason.")
                 return
             if done is None:
                 return
@@ -302,7 +319,7 @@ def _show_history(history: list[Release], plain: Mapping[str, str]) -> None:
                 with ui.element("td"):
                     if one.reason:
                         w.text(f"“{one.reason}”", tag="span")
-                    elif one.comparison:
+                    if one.comparison:
                         w.link("comparison", f"/compare?id={one.comparison[:16]}")
                 w.text(w.format_author(one.who), tag="td")
                 w.text(w.format_time(one.at), tag="td")
