@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.studio.shared.names import called_in_turn, exact_label, plain_labels
+from assay.studio.shared.names import called_in_turn, exact_label, plain_labels, plain_line
 
 
 def test_versions_of_one_agent_are_told_apart() -> None:
@@ -12,3 +12,18 @@ def test_versions_of_one_agent_are_told_apart() -> None:
     assert called_in_turn(["classifier@1", "classifier@2"]) == f"{one} → {other}"
     assert called_in_turn(["classifier@1", "few-shot@1"]).count("version") == 0
     assert exact_label("mine") == "mine"
+
+
+def test_a_job_speaks_of_candidates_as_the_pages_do() -> None:
+    plain = plain_labels(["baseline-tfidf@1"])["baseline-tfidf@1"]
+    for line, said in {
+        "Candidate baseline-tfidf": f"Candidate: {plain}",
+        "Holdout: baseline-tfidf": f"Holdout: {plain}",
+        "Candidate baseline-tfidf-3": f"Candidate: {plain}, version 3",
+        "baseline-tfidf": plain,
+        "baseline-tfidf: the model did not answer": f"{plain}: the model did not answer",
+        "`baseline-tfidf` was left out: too few rows": f"{plain} was left out: too few rows",
+        "Holdout: labels of remote:far/big": "Holdout: labels of remote:far/big",
+        "answering": "answering",
+    }.items():
+        assert plain_line(line) == said

@@ -73,9 +73,9 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
         start.click()
         clicks += 2
         log = page.get_by_role("log", name="Job log")
-        expect(log).to_contain_text("Candidate prompt", timeout=240_000)
+        expect(log).to_contain_text("Candidate: System prompt alone", timeout=240_000)
         page.reload()  # the work does not mind
-        expect(log).to_contain_text("Candidate prompt")
+        expect(log).to_contain_text("Candidate: System prompt alone")
         expect(page.get_by_role("button", name=re.compile("^Promote "))).to_be_visible(
             timeout=240_000
         )

@@ -17,6 +17,7 @@ from assay.jobs.queue import OVER, Job
 from assay.project import jobs
 from assay.studio import widgets as w
 from assay.studio.session import PageContext, workspace_action
+from assay.studio.shared.names import plain_line
 
 LOOK_EVERY_S = 0.7
 SHOWN_EVENTS = 8
@@ -148,7 +149,9 @@ class JobCard:
         if events:
             self._last = events[-1].key
             messages = [event for event in events if event.kind != "metrics"]
-            self._events += [f"{event.at:%H:%M:%S}  {on_page(event.message)}" for event in messages]
+            self._events += [
+                f"{event.at:%H:%M:%S}  {plain_line(event.message)}" for event in messages
+            ]
             self._log.show(self._events)
         if job.status in OVER:
             self._timer.cancel()
@@ -193,7 +196,8 @@ def describe_job(job: Job) -> str:
         return f"{format_duration(job)}."
     done, total = progress.get("done") or 0, progress.get("total")
     count = f"{done:,.0f} of {total:,.0f}" if total else f"{done:,.0f}"
-    label = str(progress["label"]).capitalize()
+    said = plain_line(str(progress["label"]))
+    label = said[:1].upper() + said[1:]
     return f"{label}: {count} {progress['unit']} · {format_duration(job)}"
 
 

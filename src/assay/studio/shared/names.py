@@ -4,6 +4,7 @@ and files are one hover away.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -11,7 +12,15 @@ from datetime import datetime
 from nicegui import ui
 
 from assay.candidates import registry
+from assay.errors import on_page
 from assay.studio import widgets as w
+
+_CANDIDATE = re.compile(
+    r"^(?P<start>Candidate |Holdout: |Unlabelled inputs: )(?P<named>[\w-]+)$"
+    r"|^(?P<bare>[\w-]+)(?P<end>: |$)"
+    r"|`(?P<quoted>[\w-]+)`"
+)
+"""A candidate's typed name where a job speaks of it."""
 
 
 def plain_labels(labels: Iterable[str]) -> dict[str, str]:
@@ -35,6 +44,24 @@ def exact_label(label: str) -> str:
     """What one agent version is called where it has to be told from all others, with its number."""
     plain, version = plain_label(label), label.partition("@")[2]
     return f"{plain}, version {version}" if version else plain
+
+
+def plain_line(line: str) -> str:
+    """A line that a job says, with the candidate it speaks of called as everywhere on pages; where
+    it advises a command, the page that does it."""
+
+    def turn(found: re.Match[str]) -> str:
+        name = found["bare"] or found["named"] or found["quoted"]
+        base, _, version = name.rpartition("-")
+        if registry.plain_name(base) and version.isdecimal():  # a saved agent
+            plain = exact_label(f"{base}@{version}")
+        else:
+            plain = registry.plain_name(name) or name
+        if found["named"]:
+            return f"{found['start'].rstrip(': ')}: {plain}"
+        return plain + ("" if found["bare"] is None else found["end"])
+
+    return on_page(_CANDIDATE.sub(turn, line))
 
 
 def called_in_turn(labels: Iterable[str]) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi.responses import RedirectResponse
 from nicegui import app as pages_app
 from nicegui import ui
 
 from assay.compare.naming import in_words
+from assay.compare.report import wording
 from assay.compare.report.detectable import ASSUMPTION
 from assay.compare.result import Result
 from assay.jobs.queue import OVER, Job
@@ -27,6 +28,7 @@ from assay.studio.pages.start.new_project import ProposalStep, file_step
 from assay.studio.session import PageContext, Refresh
 from assay.studio.shared.chat import chat_card, snippets_card
 from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
+from assay.studio.shared.names import exact_label
 from assay.studio.shared.promotion import promotion_form
 from assay.studio.shared.verdict import MEANINGS, candidates_table, find_recommended, verdict_card
 
@@ -42,12 +44,18 @@ STEPS: dict[Step, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How far the folder is."""
+    """How far the folder is.
+
+    Attributes:
+        older: the agent that the release serves and its score, where the verdict says to use
+            another.
+    """
 
     step: Step
     job: Job | None = None
     result: Result | None = None
     release: str | None = None
+    older: tuple[str, float | None] | None = None
 
 
 def read_stage(context: PageContext) -> Stage:
@@ -64,8 +72,18 @@ def read_stage(context: PageContext) -> Stage:
         return Stage("comparison", job)
     served = releases.list_releases(workspace)
     if served:
-        return Stage("work", job, in_words(result), served[0]["name"])
+        older = _find_older(context, result, served[0])
+        return Stage("work", job, in_words(result), served[0]["name"], older)
     return Stage("verdict", job, in_words(result))
+
+
+def _find_older(
+    context: PageContext, result: Result, served: dict[str, Any]
+) -> tuple[str, float | None] | None:
+    best, label = find_recommended(result), str(served["agent"])
+    if best is None or best.agent == served["agent_id"]:
+        return None
+    return label, comparisons.scores(context.workspace, [label]).get(label)
 
 
 async def build(context: PageContext) -> None:
@@ -172,11 +190,23 @@ async def _show_release(context: PageContext, now: Stage, refresh: Refresh) -> N
     assert now.result is not None
     assert now.release is not None
     verdict_card(now.result)
+    if now.older is not None:
+        _show_older(now.release, *now.older)
     chat_card(context, now.release)
     snippets_card(context, now.release)
     with w.row():
         w.link("Releases and their history", "/releases")
         w.link("Try several side by side", "/playground")
+
+
+def _show_older(release: str, label: str, score: float | None) -> None:
+    scored = "" if score is None else f", which scored {wording.in_100(score)} of 100"
+    with w.card("open"), w.row("spread"):
+        w.text(
+            f"{release} still runs {exact_label(label)}{scored}. The verdict above names "
+            "another agent, which answers once somebody promotes it."
+        )
+        w.link("Change the agent", f"/releases?name={release}")
 
 
 _BUILD: dict[Step, Callable[[PageContext, Stage, Refresh], Awaitable[None]]] = {

@@ -27,6 +27,7 @@ from assay.studio.shared.job_progress import (
     job_error,
     state_badge,
 )
+from assay.studio.shared.names import plain_line
 
 SHOWN = 50
 MEANINGS = {
@@ -97,7 +98,7 @@ class JobView:
             _show_numbers(job, figures, tuning)
         if len(figures.said) != self._lines:
             self._lines = len(figures.said)
-            self._log.show(figures.said)
+            self._log.show([plain_line(line) for line in figures.said])
         if len(figures.points) != self._points:
             self._points = len(figures.points)
             self._curve.clear()
