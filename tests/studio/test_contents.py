@@ -61,6 +61,11 @@ def test_compare_has_its_evidence(here: Tab) -> None:
         re.compile("cost", re.IGNORECASE),
     ):
         expect(page.get_by_role("img", name=chart)).to_be_visible()
+    page.set_viewport_size({"width": 390, "height": 844})
+    for place in page.locator(".picture.for-phone").all():  # a phone need not scroll to see it
+        assert place.is_visible()
+        assert place.evaluate("at => at.scrollWidth <= at.clientWidth")
+    page.set_viewport_size({"width": 1320, "height": 900})
     square = page.get_by_role("region", name="Fine-tuned model and Document passages")
     expect(square.get_by_role("row")).to_have_count(3)
     expect(page.get_by_text("Fine-tuned model adds")).to_contain_text("on top of Document passages")

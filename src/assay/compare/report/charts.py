@@ -17,16 +17,23 @@ from assay.compare.result import CandidateResult, Curve, PairResult, Result
 from assay.compare.routing_section import Routing
 from assay.evaluate.forgetting import Ability, Forgetting
 
-WIDTH = 860
-ROW = 26
+WIDTH, PHONE = 860, 340
+ROW, PHONE_ROW = 26, 42
+"""Of a row with its name beside it, and of one with its name above, for a phone."""
 
 
-def _svg(height: float, label: str, body: Sequence[str]) -> Markup:
+def _svg(height: float, label: str, body: Sequence[str], width: float = WIDTH) -> Markup:
     return Markup(
-        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(label)}">'
+        f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-label="{escape(label)}">'
         + "".join(body)
         + "</svg>"
     )
+
+
+def _name(left: float, y: float, name: str, *, phone: bool) -> str:
+    if phone:
+        return _text(0, y - 13, name, "start", "name")
+    return _text(left - 10, y + 4, name, "end", "name")
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start", style: str = "") -> str:
@@ -50,16 +57,21 @@ def _ticks(low: float, high: float, count: int = 6) -> list[float]:
     return [step * i for i in range(first, last + 1)]
 
 
-def scores(result: Result) -> Markup:
-    """Every candidate's score with its interval, best first, on one scale from 0 to 100."""
+def scores(result: Result, *, phone: bool = False) -> Markup:
+    """Every candidate's score with its interval, best first, on one scale from 0 to 100.
+
+    Args:
+        phone: narrow, with names above their rows.
+    """
     rows = sorted(
         (c for c in result.candidates if c.score is not None), key=lambda c: -(c.score or 0)
     )
-    left, right, top = 190.0, 70.0, 8.0
-    height = top + ROW * len(rows) + 30
+    left, right, top = (8.0, 48.0, 8.0) if phone else (190.0, 70.0, 8.0)
+    width, row = (PHONE, PHONE_ROW) if phone else (WIDTH, ROW)
+    height = top + row * len(rows) + 30
 
     def x(score: float) -> float:
-        return left + (WIDTH - left - right) * score
+        return left + (width - left - right) * score
 
     body = [_line(x(t / 100), top, x(t / 100), height - 24, "grid") for t in range(0, 101, 20)]
     body += [_text(x(t / 100), height - 8, str(t), "middle", "tick") for t in range(0, 101, 20)]
@@ -67,17 +79,17 @@ def scores(result: Result) -> Markup:
         place = x(result.good_enough)
         body.append(_line(place, top, place, height - 24, "bar-line"))
     for i, candidate in enumerate(rows):
-        y = top + ROW * i + ROW / 2
+        y = top + row * (i + 1) - ROW / 2
         style = _style(candidate, result)
         low, high = candidate.low or 0.0, candidate.high or 0.0
-        body.append(_text(left - 10, y + 4, candidate.name, "end", "name"))
+        body.append(_name(left, y, candidate.name, phone=phone))
         body.append(_line(x(low), y, x(high), y, f"whisker {style}"))
         body.append(
             f'<circle cx="{x(candidate.score or 0):.1f}" cy="{y:.1f}" r="5" class="dot {style}">'
             f"<title>{escape(candidate.name)}: {in_100(candidate.score)}</title></circle>"
         )
-        body.append(_text(WIDTH - right + 12, y + 4, in_100(candidate.score), "start", "value"))
-    return _svg(height, "score of every candidate with its interval", body)
+        body.append(_text(width - right + 12, y + 4, in_100(candidate.score), "start", "value"))
+    return _svg(height, "score of every candidate with its interval", body, width)
 
 
 def _style(candidate: CandidateResult, result: Result) -> str:
@@ -86,45 +98,51 @@ def _style(candidate: CandidateResult, result: Result) -> str:
     return "base" if candidate.baseline else "plain"
 
 
-def forest(pairs: Sequence[PairResult], margin: float) -> Markup:
-    """Paired differences with their intervals; the band is the margin that does not matter."""
-    left, right, top = 330.0, 165.0, 8.0
-    height = top + ROW * len(pairs) + 30
+def forest(pairs: Sequence[PairResult], margin: float, *, phone: bool = False) -> Markup:
+    """Paired differences with their intervals; the band is the margin that does not matter. `phone`
+    as of `scores`."""
+    left, right, top = (4.0, 120.0, 8.0) if phone else (330.0, 165.0, 8.0)
+    width, row = (PHONE, PHONE_ROW) if phone else (WIDTH, ROW)
+    height = top + row * len(pairs) + 30
     reach = max([margin, *(max(abs(p.low), abs(p.high)) for p in pairs)]) * 1.08
 
     def x(value: float) -> float:
-        return left + (WIDTH - left - right) * (value + reach) / (2 * reach)
+        return left + (width - left - right) * (value + reach) / (2 * reach)
 
     band = x(margin) - x(-margin)
     body = [
         f'<rect x="{x(-margin):.1f}" y="{top}" width="{band:.1f}" height="{height - 24 - top:.1f}"'
         ' class="band"/>'
     ]
-    for tick in _ticks(-reach, reach):
+    for tick in _ticks(-reach, reach, 4 if phone else 6):
         body.append(_line(x(tick), top, x(tick), height - 24, "zero" if tick == 0 else "grid"))
         body.append(
             _text(x(tick), height - 8, f"{100 * tick:+g}" if tick else "0", "middle", "tick")
         )
     for i, pair in enumerate(pairs):
-        y = top + ROW * i + ROW / 2
+        y = top + row * (i + 1) - ROW / 2
         style = {"better": "chosen", "worse": "lost"}.get(pair.call, "plain")
-        body.append(_text(left - 10, y + 4, f"{pair.a} − {pair.b}", "end", "name"))
+        body.append(_name(left, y, f"{pair.a} − {pair.b}", phone=phone))
         body.append(_line(x(pair.low), y, x(pair.high), y, f"whisker {style}"))
         body.append(
             f'<circle cx="{x(pair.difference):.1f}" cy="{y:.1f}" r="5" class="dot {style}"/>'
         )
         said = f"{100 * pair.difference:+.1f}  {pair.call.replace('_', ' ')}"
         said += " *" if is_puzzling(pair) else ""
-        body.append(_text(WIDTH - right + 12, y + 4, said, "start", "value"))
-    return _svg(height, "differences between candidates with their intervals", body)
+        body.append(_text(width - right + 12, y + 4, said, "start", "value"))
+    return _svg(height, "differences between candidates with their intervals", body, width)
 
 
-def cost_against_quality(candidates: Sequence[CandidateResult], recommended: str | None) -> Markup:
-    """First year's cost to own (log scale) against score; unknown costs are not drawn."""
+def cost_against_quality(
+    candidates: Sequence[CandidateResult], recommended: str | None, *, phone: bool = False
+) -> Markup:
+    """First year's cost to own (log scale) against score; unknown costs are not drawn. `phone`:
+    narrow, with names on the side of their dots that has room."""
     known = [c for c in candidates if c.yearly_cost is not None and c.score is not None]
     if not known:
         return Markup("")
-    left, right, top, height = 60.0, 150.0, 14.0, 320.0
+    left, right, top, height = (34.0, 26.0, 14.0, 320.0) if phone else (60.0, 150.0, 14.0, 320.0)
+    width = PHONE if phone else WIDTH
     floor = 1.0
     costs = [max(floor, c.yearly_cost or 0.0) for c in known]
     low, high = math.log10(min(costs)) - 0.15, math.log10(max(costs)) + 0.15
@@ -132,17 +150,17 @@ def cost_against_quality(candidates: Sequence[CandidateResult], recommended: str
         low, high = low - 0.3, high + 0.3
 
     def x(cost: float) -> float:
-        return left + (WIDTH - left - right) * (math.log10(max(floor, cost)) - low) / (high - low)
+        return left + (width - left - right) * (math.log10(max(floor, cost)) - low) / (high - low)
 
     def y(score: float) -> float:
         return top + (height - top - 44) * (1 - score)
 
     body = []
     for tick in range(0, 101, 20):
-        body.append(_line(left, y(tick / 100), WIDTH - right, y(tick / 100), "grid"))
+        body.append(_line(left, y(tick / 100), width - right, y(tick / 100), "grid"))
         body.append(_text(left - 8, y(tick / 100) + 4, str(tick), "end", "tick"))
     for power in range(math.floor(low), math.ceil(high) + 1):
-        for digit in (1, 2, 5):
+        for digit in (1,) if phone and high - low > 1 else (1, 2, 5):
             cost = digit * 10.0**power
             if low <= math.log10(cost) <= high:
                 body.append(_line(x(cost), top, x(cost), height - 40, "grid"))
@@ -150,8 +168,9 @@ def cost_against_quality(candidates: Sequence[CandidateResult], recommended: str
                     _text(x(cost), height - 24, usd(cost).removesuffix(".00"), "middle", "tick")
                 )
     body.append(
-        _text((left + WIDTH - right) / 2, height - 6, "cost to own, first year", "middle", "tick")
+        _text((left + width - right) / 2, height - 6, "cost to own, first year", "middle", "tick")
     )
+    reach = width if phone else 130  # of a name to the side
     taken: list[tuple[float, float]] = []
     for candidate, cost in sorted(
         zip(known, costs, strict=True), key=lambda row: -(row[0].score or 0)
@@ -165,11 +184,13 @@ def cost_against_quality(candidates: Sequence[CandidateResult], recommended: str
         )
         body.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="6" class="dot {style}"/>')
         label_y = py + 4
-        while any(abs(label_y - other) < 14 and abs(px - ox) < 130 for ox, other in taken):
+        while any(abs(label_y - other) < 14 and abs(px - ox) < reach for ox, other in taken):
             label_y += 14
         taken.append((px, label_y))
-        body.append(_text(px + 11, label_y, candidate.name, "start", "name"))
-    return _svg(height, "cost to own against score", body)
+        before = phone and px > width / 2
+        place, anchor = (px - 11, "end") if before else (px + 11, "start")
+        body.append(_text(place, label_y, candidate.name, anchor, "name"))
+    return _svg(height, "cost to own against score", body, width)
 
 
 def training(curve: Curve) -> Markup:

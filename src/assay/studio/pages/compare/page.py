@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from nicegui import ui
 
 from assay.compare.naming import in_words
@@ -137,7 +139,7 @@ def _show_candidates(result: Result) -> None:
     needed = result.good_enough
     line = "" if needed is None else f"; the dashed line marks “good enough” ({100 * needed:g})"
     with w.section("Candidates", f"Bars show the likely range of the score{line}."):
-        w.picture(charts.scores(result))
+        w.picture_for_widths(partial(charts.scores, result))
         candidates_table(result)
 
 
@@ -150,7 +152,7 @@ def _show_pairs(result: Result) -> None:
         f"Points of 100 by which the first candidate is ahead. Differences within the band "
         f"(±{points}) do not matter to you.",
     ):
-        w.picture(charts.forest(result.pairs, result.margin))
+        w.picture_for_widths(partial(charts.forest, result.pairs, result.margin))
         columns = (
             "Pair",
             "#Difference",
@@ -201,11 +203,11 @@ def _show_additions(result: Result) -> None:
 
 
 def _show_costs(result: Result) -> None:
-    chart = charts.cost_against_quality(result.candidates, result.verdict.recommend)
-    if not chart:
+    draw = partial(charts.cost_against_quality, result.candidates, result.verdict.recommend)
+    if not draw():
         return
     with w.section("Cost against quality", f"At {result.monthly_requests:,} requests per month."):
-        w.picture(chart)
+        w.picture_for_widths(draw)
         parts = ("#Curation", "#Training", "#Requests", "#Idle machine", "#Upkeep")
         columns = ("Candidate", *parts, "#First year")
         with w.details("Cost by part"), w.table(*columns, label="Cost by part"):
