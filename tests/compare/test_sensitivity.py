@@ -86,6 +86,19 @@ def test_the_deciding_assumption_is_said_with_the_value_at_which_it_turns() -> N
         "At 5,000 requests a month remote is the cheapest of those that are as good; from 13,000 "
         "on tuned would be."
     )
+    sample = sample_result(20)
+    first, other = sample.candidates[:2]
+    tied = sample.model_copy(
+        update={
+            "sensitivity": cheap.model_copy(update={"turns": volume}),
+            "verdict": sample.verdict.model_copy(update={"as_good": ["remote", "twin"]}),
+            "candidates": [
+                first.model_copy(update={"name": "remote", "yearly_cost": 206.46}),
+                other.model_copy(update={"name": "twin", "yearly_cost": 206.0}),
+            ],
+        }
+    )
+    assert "remote is, to within 1 %, among the cheapest" in str(worth.deciding(tied))
     dear = find_sensitivity(known, "tuned", COSTS, 20_000)
     assert dear is not None
     volume = [turn for turn in dear.turns if turn.assumption == VOLUME]

@@ -85,7 +85,10 @@ def write_plan(
 def dump_settings(config: Config) -> dict[str, Any]:
     """The settings as a result keeps them: without what is sent along to providers, which may be a
     secret."""
-    secret = {"providers": {"__all__": {"headers", "query", "proxy"}}, "state": True}
+    secret: dict[str, Any] = {
+        "providers": {"__all__": {"headers", "query", "proxy"}},
+        "state": True,
+    }
     return config.model_dump(mode="json", exclude=secret)
 
 

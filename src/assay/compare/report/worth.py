@@ -159,10 +159,22 @@ def deciding(result: Result) -> str | None:
             f"assumption about costs is wrong by a factor of up to {MOST:,.0f}."
         )
     turn = found.turns[0]
+    if _costs_as_little(result, found.cheapest):
+        return (
+            f"{_assumed(turn)} {found.cheapest} is, to within 1 %, among the cheapest of those "
+            f"that are as good; {_from(turn)} {turn.instead} would be the cheapest."
+        )
     return (
         f"{_assumed(turn)} {found.cheapest} is the cheapest of those that are as good; "
         f"{_from(turn)} {turn.instead} would be."
     )
+
+
+def _costs_as_little(result: Result, name: str) -> bool:
+    """Whether another that is as good costs less, though practically the same."""
+    costs = {c.name: c.yearly_cost for c in result.candidates if c.name in result.verdict.as_good}
+    own = costs.get(name)
+    return own is not None and any(cost is not None and cost < own for cost in costs.values())
 
 
 def _assumed(turn: Turn) -> str:
