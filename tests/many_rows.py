@@ -52,3 +52,14 @@ def held(workspace: Workspace) -> set[str]:
     assert workspace.project is not None
     file = workspace.project.split_folder / "holdout.jsonl"
     return {json.loads(line)["messages"][-2]["content"] for line in file.read_text().splitlines()}
+
+
+def misspell(folder: Path) -> Workspace:
+    """A folder with a label task that cannot be divided: one row has a label of its own."""
+    project(folder, 90)
+    file, settings = folder / "tickets.csv", folder / "assay.yaml"
+    with file.open("a", encoding="utf-8", newline="") as out:
+        out.write("The odd one out,label 0 \r\n")
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(text.replace("label 2]", 'label 2, "label 0 "]'), encoding="utf-8")
+    return Workspace(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.many_rows import held, project
+from tests.many_rows import held, misspell, project
 
 from assay.data import dataset
 from assay.errors import DataError, HoldoutError, UsageError
@@ -79,3 +79,31 @@ def test_what_cannot_be_divided_any_more_is_as_it_was(
     with pytest.raises(HoldoutError, match="different one"):
         rows.change(workspace, wrong["line"], {**record, "label": "label 1"}, record)
     assert file.read_bytes() == before
+
+
+def test_rows_that_cannot_be_divided_are_seen_and_mended(tmp_path: Path) -> None:
+    workspace = misspell(tmp_path)
+    with pytest.raises(DataError, match="'label 0 '"):
+        rows.open_rows(workspace)
+    found = rows.open_visible_rows(workspace)
+    assert not found.is_divided
+    assert (found.counts["undivided"], found.counts["rejected"]) == (94, 1)
+    [left_out], _ = found.page(RowFilter(part="rejected"), 0, 9)
+    assert (left_out["input"], left_out["output"]) == ("A row whose answer was never written", "")
+    [odd], _ = found.page(RowFilter(text="odd one"), 0, 9)
+    record = rows.record(workspace, odd["line"])
+    first = rows.record(workspace, 2)
+    rows.change(workspace, 2, {**first, "text": "Another text of the first row"}, first)
+    assert not rows.open_visible_rows(workspace).is_divided  # one change of several is kept
+    rows.change(workspace, odd["line"], {**record, "label": "label 0"}, record)
+    assert rows.open_visible_rows(workspace).is_divided
+    # Once there is a holdout, its rows stay hidden whatever becomes of the file.
+    locked = held(workspace)
+    file = tmp_path / "tickets.csv"
+    file.write_bytes(file.read_bytes() + b"One more that is odd,label 0 \r\n")
+    found = rows.open_visible_rows(workspace)
+    assert not found.is_divided
+    seen = {row["input"] for row in found.page(RowFilter(), 0, 999)[0]}
+    assert locked
+    assert not locked & seen
+    assert "One more that is odd" in seen

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from assay.project import rows
 from assay.project.workspace import Workspace
-from tests.many_rows import held, project
+from tests.many_rows import held, misspell, project
 from tests.studio.browsing import Studio, studio
 from tests.studio.signing_in import signed_in
 
@@ -49,7 +50,7 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
         assert first["count"] + len(locked) <= ROWS + 4
         assert not locked & {row["input"] for row in (*first["rows"], *shown["rows"])}
         page.get_by_label("With problem").click()
-        page.get_by_role("option", name="empty-output").click()
+        page.get_by_role("option", name="There is no answer to learn").click()
         wrong = page.get_by_role("gridcell", name="A row whose answer was never written")
         expect(wrong).to_be_visible()
         wrong.click()
@@ -65,7 +66,7 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
         expect(refused).to_be_visible(timeout=300_000)
         page.get_by_role("button", name="Close").click()
         page.get_by_label("With problem").click()
-        page.get_by_role("option", name="empty-output").click()
+        page.get_by_role("option", name="There is no answer to learn").click()
         page.get_by_role("gridcell", name="A row still without an answer").click()
         dialog.get_by_label("text", exact=True).fill("A row whose answer was never written")
         dialog.get_by_role("combobox", name="label").click()  # the labels are those of the settings
@@ -78,3 +79,26 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
     text = (up.folder / "tickets.csv").read_text()
     assert "A row whose answer was never written,label 1" in text
     assert rows.open_rows(Workspace(up.folder)).counts["rejected"] == 0
+
+
+def test_what_cannot_be_split_is_not_compared_and_can_be_mended(
+    browser: Browser, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tickets"
+    folder.mkdir()
+    misspell(folder)
+    with studio(folder, "--idle") as up, signed_in(browser, up, "editor") as visitor:
+        page = visitor.open("/")
+        expect(page.get_by_role("alert")).to_contain_text("'label 0 '", timeout=300_000)
+        expect(page.locator(".waiting")).to_have_count(0)
+        expect(page.get_by_role("button", name="Start the comparison")).to_be_disabled()
+        page.get_by_role("link", name="Correct the examples").click()
+        expect(page.get_by_role("alert")).to_contain_text("cannot be split", timeout=300_000)
+        page.get_by_label("Containing").fill("odd one out")
+        page.get_by_role("gridcell", name="The odd one out").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("combobox", name="label").click()
+        page.get_by_role("option", name="label 0", exact=True).click()
+        dialog.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("for training")).to_be_visible(timeout=300_000)
+    assert rows.open_rows(Workspace(folder)).is_divided

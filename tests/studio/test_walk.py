@@ -45,7 +45,7 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
         clicks += 1
         expect(page.get_by_role("heading", name="What is in pets.csv")).to_be_visible()
         problems = page.get_by_role("region", name="Problems in the file")
-        expect(problems).to_contain_text("row 203")  # the row without an input
+        expect(problems).to_contain_text("line 203")  # the row without an input
         expect(problems).to_contain_text("An e-mail address.")
         here.axe()
         page.get_by_role("button", name="Mask secrets and personal data").click()
@@ -123,6 +123,22 @@ def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: 
         page.set_input_files("input[type=file]", data)
         expect(page.get_by_role("heading", name="What is in each column?")).to_be_visible()
         here.axe()
+        go = page.get_by_role("button", name="Continue")
+        go.click()
+        expect(page.get_by_text("Choose a column.")).to_have_count(2)
+        for column in ("Input columns", "Output columns"):
+            page.get_by_role("combobox", name=column).click()
+            page.get_by_role("option", name="gamma").click()
+            page.keyboard.press("Escape")
+        expect(page.get_by_text("gamma is an input column.")).to_be_visible()
+        page.get_by_role("combobox", name="Input columns").click()
+        page.get_by_role("option", name="beta").click()
+        page.get_by_role("option", name="gamma").click()
+        page.keyboard.press("Escape")
+        go.click()
+        expect(page.get_by_role("heading", name="What is in odd.csv")).to_be_visible()
+        page.get_by_role("button", name="Choose other columns").click()
+        expect(page.get_by_role("heading", name="What is in each column?")).to_be_visible()
         page.get_by_role("button", name="Use another file").click()
         expect(page.get_by_role("heading", name="Drop a file of examples here")).to_be_visible()
         for content, said in (

@@ -23,7 +23,7 @@ import numpy as np
 from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Columns, TaskKind
-from assay.data.contents import Rules, quote
+from assay.data.contents import Rules, quote, quote_label
 from assay.data.duplicates import DuplicateIndex, Groups
 from assay.data.formats.record import RecordProblems
 from assay.data.normal import key64, normalise
@@ -338,14 +338,15 @@ def _label_findings(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:
     if len(outputs) == 1:
         yield (
             "one-class",
-            f"every output is {quote(next(iter(outputs)))}, so there is nothing to classify.",
+            f"every output is {quote_label(next(iter(outputs)))}, so there is nothing to classify.",
             "Add rows with the other labels, or use another column as the output.",
         )
     rare = sorted(label for label, count in outputs.items() if count < RARE_ROWS)
     if rare and len(outputs) > 1:
+        have = "has" if len(rare) == 1 else "have"
         yield (
             "rare-class",
-            f"{len(rare)} of {len(outputs)} labels have fewer than {RARE_ROWS} rows: "
+            f"{len(rare)} of {len(outputs)} labels {have} fewer than {RARE_ROWS} rows: "
             f"{_listed(rare)}.",
             "Collect more rows for them, or merge them into other labels.",
         )
@@ -363,7 +364,7 @@ def _label_findings(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:
 
 def _listed(labels: list[str]) -> str:
     more = f" and {len(labels) - 10} more" if len(labels) > 10 else ""
-    return ", ".join(quote(label) for label in labels[:10]) + more
+    return ", ".join(map(quote_label, labels[:10])) + more
 
 
 def _said(example: Example) -> str:

@@ -214,5 +214,11 @@ def quote(text: str, length: int = 60) -> str:
     return repr(shorten(mask(text), length))
 
 
+def quote_label(label: str, length: int = 60) -> str:
+    """As `quote`, with every white space kept, which may be all that tells two labels apart."""
+    shown = mask(label)
+    return repr(shown if len(shown) <= length else f"{shown[: length - 1]}…")
+
+
 def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")

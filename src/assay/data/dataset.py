@@ -17,7 +17,7 @@ from pathlib import Path
 from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Config
-from assay.data.contents import quote
+from assay.data.contents import quote_label
 from assay.data.gather import ExampleSource, GatheredExamples
 from assay.data.overlap import overlap
 from assay.data.partition import (
@@ -284,24 +284,27 @@ def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
     labels = Counter(e.output for e in found.pool)
     if len(labels) == 1:
         raise DataError(
-            f"every output is {quote(next(iter(labels)))}, so there is nothing to classify.",
+            f"every output is {quote_label(next(iter(labels)))}, so there is nothing to classify.",
             where=where,
             fix="Add rows with other labels, or use another column as the output.",
         )
     single = sorted(label for label, count in labels.items() if count == 1)
     if single and found.holdout is None:
-        named = ", ".join(map(quote, single[:10])) + (", ..." if len(single) > 10 else "")
+        named = ", ".join(map(quote_label, single[:10])) + (", ..." if len(single) > 10 else "")
+        have = f"{len(single)} labels have" if len(single) > 1 else "1 label has"
+        each = " each" if len(single) > 1 else ""
         raise DataError(
-            f"{len(single)} labels have only one row each, which cannot be used both to train and "
-            f"to measure: {named}.",
+            f"{have} only one row{each}, which cannot be used both to train and to measure: "
+            f"{named}.",
             where=where,
             fix="Add a row for each, correct the label if it is a typo, or remove the row.",
         )
     unknown = sorted({e.output for e in found.holdout or ()} - set(labels))
     if not unknown:
         return warnings
-    named = ", ".join(map(quote, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
-    return [*warnings, f"{len(unknown)} labels in the holdout have no training row: {named}."]
+    named = ", ".join(map(quote_label, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
+    labels_have = "label in the holdout has" if len(unknown) == 1 else "labels in the holdout have"
+    return [*warnings, f"{len(unknown)} {labels_have} no training row: {named}."]
 
 
 def _check_holdout_whole(source: ExampleSource, found: GatheredExamples) -> list[str]:

@@ -92,6 +92,11 @@ CODES: dict[str, tuple[Severity, str]] = {
     "label-variants": ("warning", "labels that differ only in case, punctuation or white space"),
 }
 
+OF_THE_FILE = frozenset(
+    ("no-rows", "few-rows", "one-class", "rare-class", "label-variants", "near-search-limited")
+)
+"""Codes of what is true of all rows together: the line of such a problem says nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,16 @@ def check_file(
     task: TaskKind | None = None,
     model: str | None = None,
     out: Path | None = None,
+    keep: Callable[[Example], None] | None = None,
     progress: Progress = SILENT,
 ) -> CheckReport:
     """Find every problem of a file; None is the data of the project in `folder`.
 
     A file that is the project's own is checked by the project's columns, task, labels, schema
     and model.
+
+    Args:
+        out, keep: see `assay.data.checks.check`.
 
     Raises:
         UsageError: no file was named and there is no project.
@@ -65,6 +69,7 @@ def check_file(
         template=template,
         context_length=context,
         out=out,
+        keep=keep,
         progress=progress,
     )
 

@@ -10,7 +10,6 @@ are in no page; only how many they are is told.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from array import array
@@ -19,25 +18,32 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any, BinaryIO, Literal
 
 from assay import json_reader
+from assay.config import Config
 from assay.config.names import file_of
 from assay.data.checks import PROBLEMS_FILE, REJECTED_FILE, earlier_line
 from assay.data.formats.hub import PREFIX
+from assay.data.formats.record import text_of
 from assay.data.problems import CODES
 from assay.data.rewrite import record_at, rewrite
-from assay.data.split import SplitManifest, visible_files
+from assay.data.split import SplitManifest, visible_files, without_locked
 from assay.errors import AssayError, DataError, UsageError
+from assay.example import Example, dump_examples
 from assay.progress import SILENT, Progress
 from assay.project.files import check_file
 from assay.project.workspace import Workspace, project_of
 from assay.store.audit import audit
-from assay.store.files import new_folder, write_atomic
+from assay.store.files import new_folder, write_atomic, write_atomic_lines
 
-Part = Literal["train", "validation", "rejected"]
-PARTS: tuple[Part, ...] = ("train", "validation", "rejected")
+Part = Literal["train", "validation", "undivided", "rejected"]
+PARTS: tuple[Part, ...] = ("train", "validation", "undivided", "rejected")
+"""`undivided` are the rows of a file that cannot be divided yet."""
+InputOutput = tuple[tuple[str, ...], tuple[str, ...]]
+"""Columns of the input and of the output."""
 SHORT = 240
 """Characters of a text in a page of rows."""
 _CHECKED = "rows"
@@ -70,12 +76,15 @@ class Rows:
         clusters: first line -> how many rows are alike, itself included, the largest first.
     """
 
-    def __init__(self, files: dict[Part, Path], problems: Path) -> None:
+    def __init__(
+        self, files: dict[Part, Path], problems: Path, columns: InputOutput | None = None
+    ) -> None:
+        self._columns = columns
         # Kept open: whatever takes their place meanwhile, these rows stay what they were.
-        self._files = [files[part].open("rb") for part in PARTS]
+        self._files = {PARTS.index(part): file.open("rb") for part, file in files.items()}
         found = sorted(
             (line, place, offset, size)
-            for place, file in enumerate(self._files)
+            for place, file in self._files.items()
             for line, offset, size in _places(file)
         )
         self._lines = array("Q", (line for line, _, _, _ in found))
@@ -95,10 +104,16 @@ class Rows:
     def __len__(self) -> int:
         return len(self._lines)
 
+    @property
+    def is_divided(self) -> bool:
+        """Whether the examples could be divided."""
+        return PARTS.index("undivided") not in self._files
+
     def page(self, where: RowFilter, start: int, end: int) -> tuple[list[dict[str, Any]], int]:
         """Rows START to END (from 0, END not included) of those wished for, and how many there are.
 
-        Each is `{line, part, input, output, problems, cluster}`, texts cut at `SHORT`.
+        Each is `{line, part, input, output, problems, cluster}`, texts cut at `SHORT`; `problems`
+        are codes.
         """
         chosen = self._chosen(where)
         return [self._row(row) for row in chosen[max(0, start) : max(0, end)]], len(chosen)
@@ -134,18 +149,20 @@ class Rows:
         return self._holding(where.text.lower(), rows) if where.text else rows
 
     def _holding(self, text: str, rows: list[int]) -> list[int]:
-        return [row for row in rows if text in " ".join(_texts(self._read(row))).lower()]
+        return [
+            row for row in rows if text in " ".join(_texts(self._read(row), self._columns)).lower()
+        ]
 
     def _row(self, row: int) -> dict[str, Any]:
         line = self._lines[row]
-        given, target = _texts(self._read(row))
+        given, target = _texts(self._read(row), self._columns)
         codes = dict.fromkeys(one["code"] for one in self._found.get(line, ()))
         return {
             "line": line,
             "part": PARTS[self._parts[row]],
             "input": given[:SHORT],
             "output": target[:SHORT],
-            "problems": ", ".join(codes),
+            "problems": list(codes),
             "cluster": self._first.get(line),
         }
 
@@ -196,25 +213,61 @@ def open_rows(workspace: Workspace, progress: Progress = SILENT) -> Rows:
         for old in folder.parent.iterdir():
             if old != folder:
                 shutil.rmtree(old, ignore_errors=True)
-        rows = _loaded(project.split_folder, folder, manifest.train_sha256)
+        columns = _columns(project.config)
+        rows = _loaded(project.split_folder, folder, manifest.train_sha256, columns)
         _latest[workspace.root] = rows
         return rows
 
 
 def latest_rows(workspace: Workspace) -> Rows:
     """The rows as they were opened last; opened now where they never were."""
-    return _latest.get(workspace.root) or open_rows(workspace)
+    return _latest.get(workspace.root) or open_visible_rows(workspace)
+
+
+def open_visible_rows(workspace: Workspace, progress: Progress = SILENT) -> Rows:
+    """As `open_rows`; all rows of the file where they cannot be divided yet, but those that say the
+    same as what a holdout locks.
+
+    Raises:
+        AssayError: the examples cannot be read.
+    """
+    try:
+        return open_rows(workspace, progress)
+    except DataError:
+        return open_undivided(workspace, progress)
+
+
+def open_undivided(workspace: Workspace, progress: Progress = SILENT) -> Rows:
+    """The rows of a file that cannot be divided yet, to be mended.
+
+    Raises:
+        AssayError: the examples cannot be read.
+    """
+    project = project_of(workspace)
+    with _opening, TemporaryDirectory() as name:
+        folder = Path(name)
+        read: list[Example] = []
+        check_file(None, folder=workspace.root, out=folder, keep=read.append, progress=progress)
+        kept = without_locked(project.split_folder, read)
+        write_atomic_lines(folder / "undivided.jsonl", dump_examples(kept))
+        files: dict[Part, Path] = {
+            "undivided": folder / "undivided.jsonl",
+            "rejected": folder / REJECTED_FILE,
+        }
+        rows = Rows(files, folder / PROBLEMS_FILE, _columns(project.config))
+        _latest[workspace.root] = rows
+        return rows
 
 
 @lru_cache(maxsize=1)
-def _loaded(split: Path, checked: Path, train_sha256: str) -> Rows:
+def _loaded(split: Path, checked: Path, train_sha256: str, columns: InputOutput | None) -> Rows:
     train, validation = visible_files(split)
     files: dict[Part, Path] = {
         "train": train,
         "validation": validation,
         "rejected": checked / REJECTED_FILE,
     }
-    return Rows(files, checked / PROBLEMS_FILE)
+    return Rows(files, checked / PROBLEMS_FILE, columns)
 
 
 def record(workspace: Workspace, line: int) -> Any:
@@ -224,7 +277,7 @@ def record(workspace: Workspace, line: int) -> Any:
         DataError: there is no such row among those that may be seen.
         UsageError: rows of this kind of file cannot be changed here.
     """
-    open_rows(workspace).problems_of(line)
+    open_visible_rows(workspace).problems_of(line)
     return record_at(data_file(workspace), line)
 
 
@@ -238,21 +291,23 @@ def change(
     """Mend a row in the file, or take it out (None), and divide the examples again.
 
     Where that cannot be done (the holdout was opened and would become another one), the file is as
-    it was before.
+    it was before; examples that could not be divided before may need more rows to be mended.
 
     Raises:
         DataError: there is no such row, or it has changed since.
         HoldoutError: see above.
     """
-    open_rows(workspace, progress).problems_of(line)
+    visible = open_visible_rows(workspace, progress)
+    visible.problems_of(line)
     file = data_file(workspace)
     kept = file.read_bytes()
     rewrite(file, line, record, before)
     try:
         project_of(workspace).split(progress)
-    except AssayError:
-        write_atomic(file, kept)
-        raise
+    except AssayError as error:
+        if visible.is_divided or not isinstance(error, DataError):
+            write_atomic(file, kept)
+            raise
     what = "data.remove" if record is None else "data.change"
     audit(workspace.store, workspace.name, workspace.who, what, f"line {line}")
 
@@ -267,6 +322,11 @@ def data_file(workspace: Workspace) -> Path:
     if name.startswith(PREFIX):
         raise UsageError("these examples are on a hub and cannot be changed here.", where=name)
     return file_of(name, workspace.root)
+
+
+def _columns(config: Config) -> InputOutput | None:
+    found = config.data.columns
+    return None if found is None else (tuple(found.input), tuple(found.output))
 
 
 def _places(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
@@ -300,11 +360,22 @@ def _alike(found: dict[int, list[dict[str, Any]]], visible: frozenset[int]) -> d
     return first
 
 
-def _texts(read: dict[str, Any]) -> tuple[str, str]:
-    """Input and output of a row of a split, or of a rejected one as far as it can be shown."""
+def _texts(read: dict[str, Any], columns: InputOutput | None) -> tuple[str, str]:
+    """Input and output of a row of a split, or of a rejected one as far as it can be shown.
+
+    Args:
+        columns: that a rejected row has them in, where it is one of a table.
+    """
     if "messages" in read:
         turns = [turn for turn in read["messages"] if turn["role"] not in ("system", "developer")]
         *given, target = [str(turn.get("content") or "") for turn in turns] or [""]
         return "\n".join(given), target
     raw = read.get("raw")
-    return (raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False, default=str)), ""
+    if isinstance(raw, dict) and columns is not None:
+        filled = [[text_of(raw[name]) for name in names if name in raw] for names in columns]
+        return "\n".join(filled[0]), "\n".join(filled[1])
+    if isinstance(raw, dict):
+        return "\n".join(f"{name}: {text_of(value)}" for name, value in raw.items()), ""
+    if isinstance(raw, list):
+        return " | ".join(map(text_of, raw)), ""
+    return text_of(raw), ""

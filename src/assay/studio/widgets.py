@@ -237,11 +237,11 @@ def empty(icon: str, what: str, why: str, *, act: tuple[str, str] | None = None)
             link_button(*act)
 
 
-def failure(error: AssayError) -> None:
+def failure(error: AssayError, title: str = "This could not be shown") -> None:
     """A page or part that could not be made: what was wrong, where, what to do."""
     with ui.element("div").classes("empty failure").props("role=alert"):
         ui.icon("error_outline").props("aria-hidden=true")
-        text("This could not be shown", tag="h2")
+        text(title, tag="h2")
         text(f"{error.where}: {error.what}" if error.where else error.what)
         if error.fix:
             text(error.fix, "soft")
@@ -255,18 +255,21 @@ def waiting(what: str) -> Element:
     return made
 
 
-async def load(what: str, reading: Awaitable[T]) -> T | None:
+async def load(
+    what: str, reading: Awaitable[T], *, failed: str = "This could not be shown"
+) -> T | None:
     """Say that something is being read until it is. None: it could not be; why is shown.
 
     Args:
         what: is being done, as "Reading the agent".
+        failed: the heading of why.
     """
     loading = waiting(what)
     try:
         return await reading
     except AssayError as error:
         if not loading.is_deleted:
-            failure(error)
+            failure(error, failed)
         return None
     finally:
         if not loading.is_deleted:

@@ -182,6 +182,30 @@ def test_labels_are_renamed_and_joined_in_the_uploaded_copy(
         from_file.rename_labels(workspace, asked, {"parrot": " "})
 
 
+def test_labels_that_differ_in_case_or_white_space_are_told_and_joined(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    source = write_csv(tmp_path / "pets.csv", 60)
+    source.write_text(source.read_text().replace(",parrot\n", ",Parrot \n", 1))
+    file = from_file.keep_file(workspace, "pets.csv", source)
+    asked = FileProjectOptions()
+    report = from_file.look(workspace, file, asked).report
+    assert report is not None
+    told = [one.message for one in report.problems if one.code == "label-variants"]
+    assert len(told) == 1
+    assert "'Parrot '" in told[0]
+    joins = from_file.find_joins(report.statistics.outputs or {})
+    assert joins == {"Parrot ": "parrot"}
+    assert from_file.rename_labels(workspace, asked, joins) == 1
+    report = from_file.look(workspace, file, asked).report
+    assert report is not None
+    assert "label-variants" not in report.counts
+    assert from_file.find_joins({"a  b ": 9, "A b": 1, "c#": 1, "c": 1}) == {
+        "a  b ": "a b",
+        "A b": "a b",
+    }
+
+
 def test_nothing_in_the_folder_is_overwritten(workspace: Workspace, tmp_path: Path) -> None:
     found = from_file.look(workspace, brought(workspace, tmp_path), FileProjectOptions())
     assert found.draft is not None

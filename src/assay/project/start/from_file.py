@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -147,7 +148,8 @@ def rename_labels(
     """Give labels of the uploaded file other names, as it takes to join two; in how many rows.
 
     Args:
-        names: the new name by the old one.
+        names: the new name by the old one, which is taken as it stands in the file: white space
+            may be all that it differs by from another.
 
     Raises:
         UsageError: a name is empty, or the file has no column of its own for the label.
@@ -162,10 +164,28 @@ def rename_labels(
 
     def renamed(_: int, record: dict[str, Any]) -> dict[str, Any]:
         label = record.get(column)
-        new = names.get(label.strip()) if isinstance(label, str) else None
+        new = names.get(label) if isinstance(label, str) else None
         return record if new is None else {**record, column: new.strip()}
 
     return rewrite_all(file, renamed)
+
+
+def find_joins(labels: Mapping[str, int]) -> dict[str, str]:
+    """The labels that differ from a more frequent one in case or white space alone, each with the
+    name that joins them.
+
+    Args:
+        labels: with how many rows each has.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        alike[" ".join(label.casefold().split())].append(label)
+    names: dict[str, str] = {}
+    for several in alike.values():
+        if len(several) > 1:
+            kept = " ".join(max(several, key=lambda label: (labels[label], label)).split())
+            names |= {label: kept for label in several if label != kept}
+    return names
 
 
 def _uploaded(workspace: Workspace) -> Path:
@@ -200,21 +220,25 @@ def look(
     detected = detect(file, columns)
     fields = tuple(detected.fields)
     if (columns or detected.columns) is None and detected.format in TABULAR:
-        question = DataError("it is not clear which columns are input and output.", where=file.name)
-        return FileFindings(file, fields, None, question, None)
+        unclear = DataError("it is not clear which columns are input and output.", where=file.name)
+        return FileFindings(file, fields, None, unclear, None)
+    drafted: Draft | None = None
+    question: DataError | None = None
+    try:
+        drafted = draft(_slug(file), _choices(workspace, file, options), progress)
+    except DataError as error:
+        question = error
     report = check_file(
         file,
         folder=file.parent,
         format=detected.format,
         columns=columns or detected.columns,
-        task=options.task,
+        task=options.task if drafted is None else drafted.proposal.task,
         progress=progress,
     )
-    try:
-        drafted = draft(_slug(file), _choices(workspace, file, options), progress)
-    except DataError as error:
-        return FileFindings(file, fields, None, error, report)
-    return FileFindings(file, fields, _as_wanted(drafted, options), None, report)
+    if drafted is not None:
+        drafted = _as_wanted(drafted, options)
+    return FileFindings(file, fields, drafted, question, report)
 
 
 def create_here(workspace: Workspace, drafted: Draft, progress: Progress = SILENT) -> Project:

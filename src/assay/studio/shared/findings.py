@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
 from assay.data.checks import CheckReport, earlier_line
-from assay.data.problems import CODES, Problem
+from assay.data.problems import CODES, OF_THE_FILE, Problem
 from assay.project.start.from_file import FileFindings
 from assay.studio import widgets as w
 
@@ -25,11 +26,15 @@ TASKS = {
     "text": "answer in free text",
 }
 PERSONAL = ("secret", "card-number", "iban", "email", "phone")
-REPEATED = (
-    "Identical or nearly identical to an earlier row. They are kept in the same part of the split, "
-    "so that no holdout answer leaks."
+REPEATED = "Identical to an earlier row: each would count twice in training."
+SIMILAR = (
+    "Nearly identical to an earlier row. They are kept in the same part of the split, so that no "
+    "holdout answer leaks; nothing has to be done."
 )
 SHOWN_PLACES = 6
+SPACE = "␣"
+_OVERLOOKED = re.compile(r"^\s+|\s+$|(?<=\s)\s+")
+"""White space that a browser does not show."""
 KINDS = {"error": ("Left out", "bad"), "warning": ("Check", "warn"), "notice": ("Note", "")}
 
 
@@ -39,7 +44,7 @@ def found_card(found: FileFindings) -> None:
     assert report is not None
     with w.section(f"What is in {found.file.name}"):
         with w.row("figures"):
-            row_figures(report, "These rows have errors, listed below.", REPEATED)
+            row_figures(report)
             personal = sum(report.counts.get(code, 0) for code in PERSONAL)
             w.figure(
                 f"{personal:,}",
@@ -57,11 +62,13 @@ def found_card(found: FileFindings) -> None:
                 w.text(f"{reason[:1].upper()}{reason[1:]}.", "soft note")
 
 
-def row_figures(report: CheckReport, rejected: str = "", repeated: str = "") -> None:
-    """How many rows of a file can be used, cannot, or are repeated; with what that means."""
-    w.figure(f"{report.valid:,}", "usable examples")
-    w.figure(f"{report.rejected:,}", "rows left out", rejected)
-    w.figure(f"{report.exact + report.near:,}", "duplicate examples", repeated)
+def row_figures(report: CheckReport) -> None:
+    """How many rows of a file can be used, cannot, or are like others; with what that means."""
+    w.figure(f"{report.valid:,}", "usable " + ("example" if report.valid == 1 else "examples"))
+    left_out = "row left out" if report.rejected == 1 else "rows left out"
+    w.figure(f"{report.rejected:,}", left_out, "These rows have errors, listed below.")
+    w.figure(f"{report.exact:,}", "repeated", REPEATED)
+    w.figure(f"{report.near:,}", "similar", SIMILAR)
 
 
 def problems_card(report: CheckReport) -> None:
@@ -101,12 +108,18 @@ def _problem(code: str, count: int, places: list[Problem]) -> None:
 
 
 def list_places(code: str, count: int, places: Sequence[Problem]) -> str:
-    """The rows that a problem stands in, the first of them; of repeated ones each with the row that
-    it repeats."""
-    if not places:
+    """The lines that a problem stands in, the first of them; of repeated rows each with the line
+    that it repeats."""
+    if not places or code in OF_THE_FILE:
         return "the whole file"
     named = []
     for problem in places[:SHOWN_PLACES]:
         original = earlier_line(code, problem.message)
         named.append(f"{problem.line}" + (f" (like {original})" if original else ""))
-    return f"row {', '.join(named)}{' …' if count > SHOWN_PLACES else ''}"
+    noun = "line" if count == 1 else "lines"
+    return f"{noun} {', '.join(named)}{' …' if count > SHOWN_PLACES else ''}"
+
+
+def show_spaces(label: str) -> str:
+    """A label with a sign for white space that would not be seen."""
+    return _OVERLOOKED.sub(lambda found: SPACE * len(found[0]), label)

@@ -78,3 +78,12 @@ def in_units(message: str, value: Any, *, percent: bool = False) -> str:
     limit = float(found[3]) * (100 if percent else 1)
     side = "much" if found[1] == "less" else "little"
     return f"{number:g} is too {side}: {edge} {limit:g}{' %' if percent else ''}."
+
+
+def say_count(count: int, one: str, several: str = "") -> str:
+    """How many there are, with the noun that fits, as "1 row" or "3 rows".
+
+    Args:
+        several: of the noun; with an s, if empty.
+    """
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,12 +12,11 @@ from nicegui import app as pages_app
 from nicegui import events, ui
 from nicegui.element import Element
 
-from assay import json_reader
 from assay.data.problems import CODES
-from assay.errors import AssayError, UsageError
+from assay.errors import AssayError, DataError, UsageError
 from assay.progress import Progress
 from assay.project import rows
-from assay.project.rows import PARTS, HoldoutSummary, RowFilter, Rows
+from assay.project.rows import PARTS, HoldoutSummary, Part, RowFilter, Rows
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
 from assay.studio.dialogs import (
@@ -33,6 +30,7 @@ from assay.studio.dialogs import (
 from assay.studio.frame import Page, request_context
 from assay.studio.pages.data.other_files import OtherFiles
 from assay.studio.pages.data.questions import QuestionsCard, read_standing
+from assay.studio.pages.data.record_form import make_inputs, parse_record, read_labels
 from assay.studio.pages.data.renewal import renewal_form, split_details
 from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.job_progress import ProgressState, show_frozen_copy
@@ -50,22 +48,39 @@ MEANINGS = {
     "validation. Not shown either.",
     "rejected": "Rows with errors, not used until they are corrected.",
 }
-SHOW: dict[str, str] = {"": "All rows", **{str(part): part.capitalize() for part in PARTS}}
+PART_NAMES: dict[Part, str] = {
+    "train": "train",
+    "validation": "validation",
+    "undivided": "not split",
+    "rejected": "left out",
+}
 _division_lock = asyncio.Lock()
 """Threads are few, and the division is the same for all: who waits for it waits without one."""
 
 
 @action("viewer")
-def open_division(context: PageContext, progress: Progress) -> tuple[HoldoutSummary, Rows]:
-    """How the rows are divided, and those that may be seen."""
-    found = rows.open_rows(context.workspace, progress)
-    return rows.describe_holdout(context.workspace), found
+def open_division(
+    context: PageContext, progress: Progress
+) -> tuple[HoldoutSummary | DataError, Rows]:
+    """How the rows are divided, or why they cannot be; and those that may be seen."""
+    try:
+        found = rows.open_rows(context.workspace, progress)
+        return rows.describe_holdout(context.workspace), found
+    except DataError as error:
+        found = rows.open_undivided(context.workspace, progress)
+        # What `PageContext.do` does with an error that is raised.
+        error.advise_page()
+        error.calling(f"{context.workspace.root}/", "")
+        return error, found
 
 
 @action("viewer")
 def read_page(context: PageContext, where: RowFilter, start: int, end: int) -> dict[str, Any]:
-    """The rows of the table between two places, and how many fit."""
+    """The rows of the table between two places, in words, and how many fit."""
     found, count = rows.latest_rows(context.workspace).page(where, start, end)
+    for row in found:
+        row["shown"] = PART_NAMES[row["part"]]
+        row["problems"] = "; ".join(_describe(code) for code in row["problems"])
     return {"rows": found, "count": count}
 
 
@@ -81,7 +96,7 @@ def change_row(
 ) -> list[dict[str, Any]]:
     """Change a row of the file, or take it out; the problems that it has now."""
     rows.change(context.workspace, line, record, before, progress)
-    found = rows.open_rows(context.workspace, progress)
+    found = rows.open_visible_rows(context.workspace, progress)
     return found.errors_of(line) if record is not None else []
 
 
@@ -158,8 +173,13 @@ async def build(context: PageContext) -> None:
             if shown.is_deleted:
                 return
             shown.clear()
-            _show_division(context, found[0], found[1], refresh)
-            RowTable(context, found[1], refresh)
+            division, of = found
+            if isinstance(division, DataError):
+                w.failure(division, "The examples cannot be split yet")
+                w.text("All rows are listed below and can be corrected there.", "soft note")
+            else:
+                _show_division(context, division, of, refresh)
+            RowTable(context, of, refresh)
 
     ui.timer(0.05, refresh, once=True)  # the page is there before it
 
@@ -189,7 +209,7 @@ def _show_division(context: PageContext, found: HoldoutSummary, of: Rows, refres
             if kept_out:
                 w.figure(f"{kept_out:,}", "in quarantine", MEANINGS["quarantine"])
             if of.counts["rejected"]:
-                w.figure(f"{of.counts['rejected']:,}", "rejected", MEANINGS["rejected"])
+                w.figure(f"{of.counts['rejected']:,}", "left out", MEANINGS["rejected"])
         for warning in (*manifest.warnings, *manifest.quarantine.warnings):
             w.text(warning, "warn note")
         split_details(found)
@@ -205,8 +225,13 @@ class RowTable:
             "Rows", "Click a row, or press Enter on it, to see all of it or correct it."
         ):
             with w.row("top-aligned"):
-                self._part = w.field("Show", ui.select(SHOW, value=""))
-                codes = {code: f"{code} ({count:,})" for code, count in of.problems.items()}
+                there = {
+                    str(part): name.capitalize()
+                    for part, name in PART_NAMES.items()
+                    if of.counts[part]
+                }
+                self._part = w.field("Show", ui.select({"": "All rows"} | there, value=""))
+                codes = {code: f"{_describe(code)} ({n:,})" for code, n in of.problems.items()}
                 options = {"": "No filter", **codes}
                 self._problem = w.field("With problem", ui.select(options, value=""))
                 largest = list(of.clusters.items())[:CLUSTERS]
@@ -215,7 +240,6 @@ class RowTable:
                     "Similar rows", ui.select({0: "No filter", **alike}, value=0)
                 )
                 self._holding = w.field("Containing", ui.input().props("debounce=400 clearable"))
-            self._meaning = w.text("", "soft note")
             self._grid = ui.aggrid(
                 {
                     "columnDefs": _COLUMNS,
@@ -248,17 +272,15 @@ class RowTable:
         return f"{PREFIX}{ROWS}?{query}"
 
     def _filter(self) -> None:
-        code = self._problem.value
-        self._meaning.text = f"{code}: {CODES[code][1]}." if code else ""
         source = {":datasource": w.call_expression(_SOURCE, self._address())}
         self._grid.run_grid_method("updateGridOptions", source)
 
     async def _open_clicked(self, event: events.GenericEventArguments) -> None:
         data = event.args.get("data") if isinstance(event.args, dict) else None
         if isinstance(data, dict) and isinstance(data.get("line"), int):
-            await self._open(int(data["line"]), str(data["part"]))
+            await self._open(int(data["line"]), data["part"])
 
-    async def _open(self, line: int, part: str) -> None:
+    async def _open(self, line: int, part: Part) -> None:
         problems = await self._context.do(list_problems, line)
         fixed: AssayError | None = None
         record: Any = None
@@ -269,12 +291,13 @@ class RowTable:
         may = self._context.may("editor") and fixed is None
         with open_dialog(f"Line {line:,}", style="wide-dialog") as dialog:
             with w.row():
-                w.badge(part, "bad" if part == "rejected" else "good")
+                kind = {"rejected": "bad", "undivided": "warn"}.get(part, "good")
+                w.badge(PART_NAMES[part], kind)
             for one in problems:
                 w.text(f"{one['message']} {one['fix']}", "warn note pre")
             if fixed is not None:
                 w.text(f"{fixed.what} {fixed.fix or ''}", "soft note")
-            inputs = _make_inputs(record, may, _read_labels(self._context))
+            inputs = make_inputs(record, may, read_labels(self._context))
             keep_open_once_changed(dialog, inputs.values())
             with w.row():
                 if may:
@@ -285,7 +308,7 @@ class RowTable:
         chosen = await read_choice(dialog)
         values = {name: made.value or "" for name, made in inputs.items()}
         if chosen == "save":
-            await self._change(line, _parse_record(record, values), record)
+            await self._change(line, parse_record(record, values), record)
         elif chosen == "out" and await confirm(
             f"Remove line {line:,} from the file?",
             "It is removed from the file itself, and the examples are split again.",
@@ -305,71 +328,18 @@ class RowTable:
         await self._refresh()
 
 
-def _read_labels(context: PageContext) -> dict[str, Sequence[str]]:
-    """The labels that can be chosen, by the column that holds one."""
-    config = context.workspace.config
-    if config is None or not config.labels or config.data.columns is None:
-        return {}
-    outputs = config.data.columns.output
-    return {outputs[0]: config.labels} if len(outputs) == 1 else {}
-
-
-def _make_inputs(
-    record: Any, may: bool, labels: Mapping[str, Sequence[str]]
-) -> dict[str, ui.textarea | ui.select]:
-    """One input a field; what is no text is shown as JSON. A line that is no record: as it is.
-
-    Args:
-        labels: to choose from, by field.
-    """
-    if record is None:
-        return {}
-    fields = record if isinstance(record, dict) else {"The whole line": record}
-    made: dict[str, ui.textarea | ui.select] = {}
-    for name, value in fields.items():
-        plain = isinstance(value, str)
-        if may and plain and name in labels:
-            offered = {label: label for label in labels[name]}
-            choice = ui.select({value: value or "(empty)", **offered}, value=value)
-            made[name] = w.field(name, choice)
-            continue
-        shown = value if plain else json.dumps(value, indent=2, ensure_ascii=False)
-        area = ui.textarea(value=shown).props("autogrow").classes("" if plain else "mono")
-        area.set_enabled(may)
-        made[str(name)] = w.field(str(name), area, "" if plain else "JSON")
-    return made
-
-
-def _parse_record(record: Any, values: dict[str, str]) -> dict[str, Any]:
-    """What was filled in, as a record; fields that were JSON are read as JSON.
-
-    Raises:
-        UsageError: they are none.
-    """
-    kinds = record if isinstance(record, dict) else {}
-    try:
-        if not isinstance(record, dict):
-            [whole] = values.values()
-            read = json_reader.read(whole)
-            if not isinstance(read, dict):
-                raise UsageError("the line must be one JSON object.")
-            return read
-        return {
-            name: value if isinstance(kinds[name], str) else json_reader.read(value)
-            for name, value in values.items()
-        }
-    except ValueError as error:
-        raise UsageError(
-            f"this is not valid JSON ({error}).", fix="Nothing was changed; open the row again."
-        ) from None
+def _describe(code: str) -> str:
+    """What a problem is, in a few words that begin with a capital."""
+    meaning = CODES[code][1]
+    return f"{meaning[:1].upper()}{meaning[1:]}"
 
 
 _COLUMNS = [
     {"field": "line", "headerName": "Line", "width": 90, "cellClass": "number"},
-    {"field": "part", "headerName": "Part", "width": 110},
+    {"field": "shown", "headerName": "Part", "width": 110},
     {"field": "input", "headerName": "Input", "flex": 3, "minWidth": 240},
     {"field": "output", "headerName": "Expected output", "flex": 2, "minWidth": 200},
-    {"field": "problems", "headerName": "Problems", "width": 170},
+    {"field": "problems", "headerName": "Problems", "width": 240},
 ]
 _ENTERED = "data_row_entered"
 _ENTER = f"""(pressed) => {{

@@ -22,8 +22,15 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import advise, notify
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.candidates import CandidateBoxes
-from assay.studio.shared.findings import PERSONAL, TASKS, found_card, problems_card
-from assay.studio.shared.numbers import are_valid, number_input
+from assay.studio.shared.findings import (
+    PERSONAL,
+    SPACE,
+    TASKS,
+    found_card,
+    problems_card,
+    show_spaces,
+)
+from assay.studio.shared.numbers import are_valid, number_input, say_count
 from assay.studio.shared.upload import DocumentUpload, file_picker, save_files
 
 NOT_CHANGED = (".xlsx", ".parquet", ".json", ".gz")
@@ -107,13 +114,15 @@ class ProposalStep:
             if found is None:
                 with w.row("centred"):
                     self._show_restart()
+                    if self._wanted.input is not None:
+                        w.button("Choose other columns", self._forget_columns, icon="view_column")
                 return
             if found.report is None:
                 self._show_columns(found)
                 return
             found_card(found)
-            self._show_repairs(found.report)
-            if found.draft is not None and found.draft.proposal.labels is not None:
+            self._show_repairs(found, found.report)
+            if found.draft is not None and self._may_rename(found):
                 self._show_labels(found.draft)
         with self._proposed:
             if found.draft is not None:
@@ -141,41 +150,60 @@ class ProposalStep:
         what = (
             "Should answers be based on documents?",
             "Upload manuals, policies or price lists, and candidates that search them take part. "
-            "Without documents, continue below.",
+            "You can skip this.",
         )
         DocumentUpload(self._context, from_file.KNOWLEDGE, update, what)
         if self._documents:
             w.text(f"Already uploaded: {', '.join(self._documents)}.", "soft note")
 
-    def _show_repairs(self, report: CheckReport) -> None:
-        """What can be put right at once, in the copy that was uploaded."""
+    def _show_repairs(self, found: FileFindings, report: CheckReport) -> None:
+        """What can be put right at once: in the copy that was uploaded, or the choice of columns.
+
+        Args:
+            report: of the findings.
+        """
         personal = sum(report.counts.get(code, 0) for code in PERSONAL)
-        if not self._may_change():
-            return
+        may_change = self._may_change()
+        joins: dict[str, str] = {}
+        if self._may_rename(found):
+            joins = from_file.find_joins(report.statistics.outputs or {})
 
         async def remove() -> None:
             count = await self._context.do(remove_repeats, self._wanted)
-            notify(f"{count:,} repeated rows are removed.")
+            notify(f"{say_count(count, 'repeated row')} removed.")
             await self._inspect()
 
         async def hide() -> None:
             count = await self._context.do(mask_personal_data)
-            notify(f"Personal data is replaced in {count:,} rows.")
+            notify(f"Personal data is replaced in {say_count(count, 'row')}.")
             await self._inspect()
 
         with w.row():
-            if report.exact:
-                w.button(f"Remove {report.exact:,} repeated rows", remove, icon="filter_list")
-            if personal:
+            if may_change and report.exact:
+                what = say_count(report.exact, "repeated row")
+                w.button(f"Remove {what}", remove, icon="filter_list")
+            if may_change and personal:
                 w.button("Mask secrets and personal data", hide, icon="visibility_off")
+            if joins:
+                w.button(_describe_joins(joins), lambda: self._rename(joins), icon="merge")
+            self._show_other_columns(found)
+
+    def _may_rename(self, found: FileFindings) -> bool:
+        """Whether the labels stand in one column of a file that can be changed."""
+        drafted = found.draft
+        if drafted is None or drafted.proposal.labels is None or drafted.columns is None:
+            return False
+        return self._may_change() and len(drafted.columns.output) == 1
 
     def _show_labels(self, drafted: Draft) -> None:
         """All labels with how many rows they have; one that gets another's name is joined to it."""
         counts = Counter(example.output for example in drafted.examples)
-        if not self._may_change() or drafted.columns is None or len(counts) > MOST_RENAMED:
+        if len(counts) > MOST_RENAMED:
             return
         with w.details(f"Labels ({len(counts):,})"), ui.element("div").classes("stack gap"):
             w.text("Rename a label, or give it the name of another to join the two.", "soft note")
+            if any(show_spaces(label) != label for label in counts):
+                w.text(f"{SPACE} stands for a space that is easily overlooked.", "soft note")
             with w.table("Label", "#Rows", "New name", label="Labels"):
                 made = {
                     label: self._label_row(label, count) for label, count in sorted(counts.items())
@@ -183,17 +211,23 @@ class ProposalStep:
 
             async def rename() -> None:
                 names = {label: str(new.value or "") for label, new in made.items()}
-                changed = {label: name for label, name in names.items() if name.strip() != label}
-                count = await self._context.do(rename_labels, self._wanted, changed)
-                notify(f"{count:,} rows have another label now.")
-                await self._inspect()
+                await self._rename({old: new for old, new in names.items() if new != old})
 
             with w.row():
                 w.button("Rename", rename, icon="edit")
 
+    async def _rename(self, names: dict[str, str]) -> None:
+        count = await self._context.do(rename_labels, self._wanted, names) if names else 0
+        if not count:
+            advise("No label was changed. Type another name beside the one to be renamed.")
+            return
+        notify(f"{say_count(count, 'row has', 'rows have')} another label now.")
+        await self._inspect()
+
     def _label_row(self, label: str, count: int) -> ui.input:
-        with w.cells(label, f"#{count:,}"), ui.element("td"):
-            return w.label_input(ui.input(value=label), f"New name of {label}")
+        shown = show_spaces(label)
+        with w.cells(shown, f"#{count:,}"), ui.element("td"):
+            return w.label_input(ui.input(value=label), f"New name of {shown}")
 
     def _may_change(self) -> bool:
         editor = self._context.may("editor")
@@ -207,30 +241,58 @@ class ProposalStep:
         if self._context.may("editor"):
             w.button("Use another file", click, icon="undo")
 
+    async def _forget_columns(self) -> None:
+        await self._inspect(input=None, output=None, group=None)
+
+    def _show_other_columns(self, found: FileFindings) -> None:
+        """A button that leads back to the choice of columns, where there is one."""
+        if found.report is None or found.report.columns is None or not found.fields:
+            return
+
+        def choose() -> None:
+            self._proposed.clear()
+            with w.refill(self._shown):
+                self._show_columns(found)
+
+        if self._context.may("editor"):
+            w.button("Choose other columns", choose, icon="view_column")
+
     def _show_columns(self, found: FileFindings) -> None:
         names = list(found.fields)
+        now = None if found.report is None else found.report.columns
         with w.section("What is in each column?", f"{found.file.name} has {len(names)} columns."):
             with w.row("top-aligned"):
                 inputs = w.field(
                     "Input columns",
-                    ui.select(names, multiple=True, value=[]),
+                    ui.select(names, multiple=True, value=list(now.input) if now else []),
                     "One column or several.",
                 )
                 outputs = w.field(
                     "Output columns",
-                    ui.select(names, multiple=True, value=[]),
+                    ui.select(names, multiple=True, value=list(now.output) if now else []),
                     "One column, or several that become one record.",
                 )
                 group = w.field(
                     "Group column",
-                    ui.select(names, clearable=True),
+                    ui.select(names, clearable=True, value=now.group if now else None),
                     "Optional: groups rows that belong together, such as one customer's.",
                 )
 
+            def check() -> bool:
+                both = [name for name in outputs.value if name in inputs.value]
+                inputs.error = None if inputs.value else "Choose a column."
+                outputs.error = None if outputs.value else "Choose a column."
+                if both:
+                    outputs.error = f"{both[0]} is an input column. The answer needs another one."
+                return not (inputs.error or outputs.error)
+
             async def click() -> None:
-                if inputs.value and outputs.value:
+                if check():
                     columns = {"input": tuple(inputs.value), "output": tuple(outputs.value)}
                     await self._inspect(**columns, group=group.value)
+                    return
+                for field in (inputs, outputs):
+                    field.on_value_change(check)
 
             with w.row():
                 w.button("Continue", click, kind="primary")
@@ -311,3 +373,10 @@ class ProposalStep:
         self._show_documents = show
         show()
         return made.boxes
+
+
+def _describe_joins(names: dict[str, str]) -> str:
+    if len(names) > 1:
+        return f"Join {len(names):,} labels that differ only in case or spaces"
+    [(old, new)] = names.items()
+    return f"Join “{show_spaces(old)}” to “{new}”"

@@ -129,21 +129,31 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
     ):
         if now.job is not None and now.job.status == "failed":
             w.text(f"The last comparison failed. {job_error(now.job)}", "bad")
-        estimated = w.waiting("Counting examples and estimating how long it will take")
-        ui.timer(0.05, lambda: _show_estimate(context, estimated), once=True)
+        estimated = ui.element("div").classes("stack gap")
+
+        async def click() -> None:
+            await context.do(start_comparison, reason="the studio")
+            await refresh()
+
+        async def show() -> None:
+            with estimated:
+                is_known = await _show_estimate(context)
+            if start is not None and not start.is_deleted:
+                start.set_enabled(is_known)  # what has no estimate would end in the same error
+
+        start = None
         if context.may("editor"):
-
-            async def click() -> None:
-                await context.do(start_comparison, reason="the studio")
-                await refresh()
-
             with w.row():
-                w.button("Start the comparison", click, kind="primary", icon="play_arrow")
+                start = w.button("Start the comparison", click, kind="primary", icon="play_arrow")
+                start.disable()
         else:
             w.text("An editor can start it.", "soft")
+        ui.timer(0.05, show, once=True)
 
 
-async def _show_estimate(context: PageContext, placeholder: ui.element) -> None:
+async def _show_estimate(context: PageContext) -> bool:
+    """What a comparison will take and can show; False: why there is none is shown instead."""
+
     def estimate(context: PageContext) -> list[tuple[str, str, str]]:
         project = context.workspace.project
         assert project is not None
@@ -162,12 +172,18 @@ async def _show_estimate(context: PageContext, placeholder: ui.element) -> None:
             ),
         ]
 
-    figures = await context.do(estimate)
-    placeholder.clear()
-    placeholder.classes("flow figures", remove="waiting")
-    with placeholder:
+    figures = await w.load(
+        "Counting examples and estimating how long it will take",
+        context.do(estimate),
+        failed="The comparison cannot be started yet",
+    )
+    if figures is None:
+        w.link_button("Correct the examples", "/data", kind="")
+        return False
+    with w.row("figures"):
         for one in figures:
             w.figure(*one)
+    return True
 
 
 async def _show_verdict(context: PageContext, now: Stage, refresh: Refresh) -> None:

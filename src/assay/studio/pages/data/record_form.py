@@ -1,0 +1,74 @@
+"""The inputs of one row of the file, and the record that they say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nicegui import ui
+
+from assay import json_reader
+from assay.errors import UsageError
+from assay.studio import widgets as w
+from assay.studio.session import PageContext
+from assay.studio.shared.findings import show_spaces
+
+
+def read_labels(context: PageContext) -> dict[str, Sequence[str]]:
+    """The labels that can be chosen, by the column that holds one."""
+    config = context.workspace.config
+    if config is None or not config.labels or config.data.columns is None:
+        return {}
+    outputs = config.data.columns.output
+    return {outputs[0]: config.labels} if len(outputs) == 1 else {}
+
+
+def make_inputs(
+    record: Any, may: bool, labels: Mapping[str, Sequence[str]]
+) -> dict[str, ui.textarea | ui.select]:
+    """One input a field; what is no text is shown as JSON. A line that is no record: as it is.
+
+    Args:
+        labels: to choose from, by field.
+    """
+    if record is None:
+        return {}
+    fields = record if isinstance(record, dict) else {"The whole line": record}
+    made: dict[str, ui.textarea | ui.select] = {}
+    for name, value in fields.items():
+        plain = isinstance(value, str)
+        if may and plain and name in labels:
+            offered = {label: show_spaces(label) or "(empty)" for label in (value, *labels[name])}
+            choice = ui.select(offered, value=value)
+            made[name] = w.field(name, choice)
+            continue
+        shown = value if plain else json.dumps(value, indent=2, ensure_ascii=False)
+        area = ui.textarea(value=shown).props("autogrow").classes("" if plain else "mono")
+        area.set_enabled(may)
+        made[str(name)] = w.field(str(name), area, "" if plain else "JSON")
+    return made
+
+
+def parse_record(record: Any, values: dict[str, str]) -> dict[str, Any]:
+    """What was filled in, as a record; fields that were JSON are read as JSON.
+
+    Raises:
+        UsageError: they are none.
+    """
+    kinds = record if isinstance(record, dict) else {}
+    try:
+        if not isinstance(record, dict):
+            [whole] = values.values()
+            read = json_reader.read(whole)
+            if not isinstance(read, dict):
+                raise UsageError("the line must be one JSON object.")
+            return read
+        return {
+            name: value if isinstance(kinds[name], str) else json_reader.read(value)
+            for name, value in values.items()
+        }
+    except ValueError as error:
+        raise UsageError(
+            f"this is not valid JSON ({error}).", fix="Nothing was changed; open the row again."
+        ) from None
