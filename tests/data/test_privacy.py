@@ -31,6 +31,18 @@ FOUND = [
     ("phone", "+49 30 901820"),
     ("phone", "0044 20 7031 3000"),
     ("phone", "(212) 736-5000"),
+    ("phone", "+44 1632 960 821"),  # of a possible length, in no plan
+]
+NATIONAL = [
+    ("My phone is {}.", "01483 812 406"),
+    ("Mobile {}", "07911 123456"),
+    ("My number is {}", "0161 496 0345"),
+    ("Tel.: {}, after five", "(01483) 812406"),
+    ("Rufen Sie mich unter {} an", "030 901820"),
+    ("Meine Handynummer: {}", "0171-2345678"),
+    ("Appelez-moi au {}", "06.12.34.56.78"),
+    ("mi teléfono es {}", "612 345 678"),
+    ("il mio cellulare: {}", "347 123 4567"),
 ]
 
 
@@ -44,6 +56,16 @@ def test_found_and_never_repeated(kind: str, value: str, sentence: str) -> None:
     assert value[-4:] not in mask(text)
     for finding in findings:
         assert value not in repr(finding)
+
+
+@pytest.mark.parametrize(("sentence", "number"), NATIONAL)
+def test_a_number_without_a_country_is_found_where_a_word_announces_it(
+    sentence: str, number: str
+) -> None:
+    text = sentence.format(number)
+    [found] = find_private(text)
+    assert (found.kind, text[found.start : found.end]) == ("phone", number)
+    assert find_private(f"Parcel {number} is late") == []
 
 
 @pytest.mark.parametrize(
@@ -75,6 +97,12 @@ def test_assigned_passwords(assignment: str) -> None:
         "@jane said hello",
         "my order number is 20240517998",
         "call 112",
+        "my order number is 0123456789",
+        "please call me about invoice 0456 123 789",
+        "My phone was in parcel 01483 812 406",
+        "policy number 0161 496 0345",
+        "call me on 01.02.2024 at 10:30",
+        "my phone cost 350 000 000 dong",
         "the ratio is 3.14159265358979",
         "version 10.20.30.40 of 2024-05-17",
         "risk-free task-oriented disk-space-and-more-things-here",

@@ -100,5 +100,5 @@ def test_what_cannot_be_split_is_not_compared_and_can_be_mended(
         dialog.get_by_role("combobox", name="label").click()
         page.get_by_role("option", name="label 0", exact=True).click()
         dialog.get_by_role("button", name="Save").click()
-        expect(page.get_by_text("for training")).to_be_visible(timeout=300_000)
+        expect(page.get_by_text("for training", exact=True)).to_be_visible(timeout=300_000)
     assert rows.open_rows(Workspace(folder)).is_divided

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from assay.data.phones import find_phones
+
 Kind = Literal["secret", "card-number", "iban", "email", "phone"]
 
 
@@ -85,12 +87,6 @@ _EMAIL = re.compile(r"[A-Za-z0-9._%+\-]{1,64}@(?:[A-Za-z0-9\-]{1,63}\.){1,8}[A-Z
 _RESERVED = re.compile(
     r"(?:^|[.@])(?:example\.(?:com|org|net)|example|test|invalid|localhost)$", re.I
 )
-_INTERNATIONAL = re.compile(r"(?:\+|\b00)[1-9]")
-_INTERNATIONAL_SHAPE = re.compile(r"(?:\+|\b00)[1-9](?:[ \-().]{0,2}\d){6,14}")
-_LONGEST_LOOKED_UP = 20_000
-"""Characters of a text whose telephone numbers are looked up in their countries' plans, which takes
-up to 10 µs for each; in a longer one the shape is enough."""
-_NORTH_AMERICAN = re.compile(r"(?<![\w\-.])(?:\(\d{3}\) ?|\d{3}[\-. ])\d{3}[\-. ]\d{4}(?![\w\-])")
 
 
 def find_private(text: str) -> list[Finding]:
@@ -181,7 +177,8 @@ def _numbers(text: str) -> Iterator[Finding]:
         digits = re.sub(r"\D", "", match[0])
         if _SCHEMES.fullmatch(digits) and _luhn(digits):
             yield Finding("card-number", "card number", *match.span())
-    yield from _phones(text)
+    for start, end in find_phones(text):
+        yield Finding("phone", "phone number", start, end)
 
 
 def _luhn(digits: str) -> bool:
@@ -198,23 +195,3 @@ def _iban_end(text: str) -> int | None:
         if text[end - 1].isalnum() and iban.is_valid(text[:end]):
             return end
     return None
-
-
-def _phones(text: str) -> Iterator[Finding]:
-    """Numbers that exist in their country's plan; without a country code only North American
-    ones in their usual spelling, since any other run of digits may be an order number."""
-    if not (_INTERNATIONAL.search(text) or _NORTH_AMERICAN.search(text)):
-        return
-    if len(text) > _LONGEST_LOOKED_UP:
-        for shape in (_INTERNATIONAL_SHAPE, _NORTH_AMERICAN):
-            for found in shape.finditer(text):
-                yield Finding("phone", "phone number", *found.span())
-        return
-    import phonenumbers
-
-    shown = re.sub(r"\b00(?=[1-9])", " +", text)
-    for match in phonenumbers.PhoneNumberMatcher(shown, None):
-        yield Finding("phone", "phone number", match.start, match.end)
-    for found in _NORTH_AMERICAN.finditer(text):
-        if phonenumbers.is_valid_number(phonenumbers.parse(found[0], "US")):
-            yield Finding("phone", "phone number", *found.span())

@@ -148,13 +148,18 @@ def guess_task(outputs: Sequence[str]) -> tuple[TaskKind, str]:
     """The kind of task that outputs look like, and why."""
     records = sum(_is_json(text) for text in outputs)
     if records >= 0.95 * len(outputs):
-        return "json", f"{records} of {len(outputs)} outputs are JSON records: the task is json"
+        found = (
+            f"{records} of {len(outputs)} answers are records: this looks like filling in records"
+        )
+        return "json", found
     distinct = set(outputs)
     short = all(map(_could_be_label, distinct))
     few = len(distinct) <= min(MAX_LABELS, max(2, len(outputs) // 4))
     if few and short:
-        return "label", f"{len(outputs)} outputs, {len(distinct)} distinct: the task is label"
-    return "text", f"{len(distinct)} distinct outputs of {len(outputs)}: the task is text"
+        found = f"{len(outputs)} answers, {len(distinct)} different ones: this looks like sorting "
+        return "label", f"{found}into labels"
+    found = f"{len(outputs)} answers, {len(distinct)} different ones: this looks like answering in "
+    return "text", f"{found}free text"
 
 
 def _label_set(values: Sequence[Any], held: Sequence[Any]) -> list[str] | None:

@@ -31,6 +31,10 @@ SIMILAR = (
     "Nearly identical to an earlier row. They are kept in the same part of the split, so that no "
     "holdout answer leaks; nothing has to be done."
 )
+NOT_SEARCHED = (
+    "Not searched for: names, postal addresses and dates of birth. Phone numbers without a country "
+    "code are found only behind a word such as “phone” or “call”."
+)
 SHOWN_PLACES = 6
 SPACE = "␣"
 _OVERLOOKED = re.compile(r"^\s+|\s+$|(?<=\s)\s+")
@@ -52,6 +56,7 @@ def found_card(found: FileFindings) -> None:
                 "Keys, card and bank numbers, e-mail addresses, phone numbers. They stay on this "
                 "machine, but a model trained on them may repeat them.",
             )
+        w.text(NOT_SEARCHED, "soft note")
         read = FORMATS.get(report.format, report.format)
         line = f"The file was read as {read}."
         if found.draft is not None:
