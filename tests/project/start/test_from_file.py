@@ -91,7 +91,9 @@ def test_documents_and_providers_brought_before_are_there_for_a_comparison(
 ) -> None:
     (tmp_path / "parrots.md").write_text("# Parrots\n\nA parrot is fed at noon.\n")
     source = documents.keep(workspace, from_file.KNOWLEDGE, "parrots.md", tmp_path / "parrots.md")
+    assert documents.count_unread(workspace, from_file.KNOWLEDGE) == 1
     documents.add(workspace, from_file.KNOWLEDGE, [source])
+    assert documents.count_unread(workspace, from_file.KNOWLEDGE) == 0
     workspace.providers.add("acme", Provider(base_url="https://acme.test/v1"), None)
     assert from_file.list_documents(workspace) == ["parrots.md"]
     found = from_file.look(workspace, brought(workspace, tmp_path), FileProjectOptions())

@@ -35,6 +35,8 @@ from assay.store.files import replacing
 FOLDER = "knowledge"
 MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
 _NAME = re.compile(r"[^\w .,()+&-]+")
+_unread: dict[tuple[Path, str], set[str]] = {}
+"""Documents that are kept and not yet read, by folder and knowledge base; of this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,13 @@ def keep(workspace: Workspace, name: str, file: str, content: Path) -> SourceFil
     folder = _folder(workspace, name)
     with replacing(folder / clean) as fresh, content.open("rb") as brought:
         shutil.copyfileobj(brought, fresh)
+    _unread.setdefault((workspace.root, name), set()).add(clean)
     return SourceFile(clean, folder / clean)
+
+
+def count_unread(workspace: Workspace, name: str) -> int:
+    """How many documents are kept and being read, or wait to be: nothing of them is found yet."""
+    return len(_unread.get((workspace.root, name), ()))
 
 
 def add(
@@ -101,7 +109,11 @@ def add(
         AssayError: as `KnowledgeBase.add`.
     """
     of = base(workspace, name)
-    added = of.add(sources, progress=progress)
+    try:
+        added = of.add(sources, progress=progress)
+    finally:
+        waiting = _unread.get((workspace.root, name), set())
+        waiting.difference_update(source.document for source in sources)
     searched = {document.path for document in of.documents()}
     for source in sources:  # of which nothing is searched, nothing is kept
         if source.document not in searched:

@@ -20,10 +20,12 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import advise, show_error
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.job_progress import ProgressState
+from assay.studio.shared.numbers import say_count
 
 QUIET_S = 0.8
 """Files that come within so long of each other are taken in together: one build for all."""
 SHOWN_EVERY_S = 0.3
+UNREAD_EVERY_S = 1.0
 
 keep_document = workspace_action("editor", documents.keep)
 index_documents = workspace_action("editor", documents.add)
@@ -84,6 +86,35 @@ async def save_files(files: Sequence[FileUpload]) -> AsyncIterator[list[Path]]:
             raise
 
 
+async def show_unread(
+    context: PageContext, base: str, changed: Callable[[], Awaitable[None]]
+) -> None:
+    """Say how many documents are being read that were brought before the page was opened.
+
+    Args:
+        changed: called when they have been read.
+    """
+    count = await context.read(documents.count_unread, base)
+    if not count:
+        return
+    line = w.text(say_unread(count), "soft note").props("role=status")
+
+    async def show() -> None:
+        left = await context.read(documents.count_unread, base)
+        line.text = say_unread(left)
+        if not left:
+            timer.cancel()
+            line.delete()
+            await changed()
+
+    timer = ui.timer(UNREAD_EVERY_S, show)
+
+
+def say_unread(count: int) -> str:
+    """That documents are being read, in a sentence."""
+    return f"{say_count(count, 'document is', 'documents are')} being read."
+
+
 class DocumentUpload:
     """The place to drop files on, and a line for each that was brought.
 
@@ -138,6 +169,7 @@ class DocumentUpload:
         if not self._working:
             self._working = True
             background_tasks.create(self._work(), name="index documents", context=self._card.client)
+            await self._changed()  # which shows how many are being read
 
     async def _work(self) -> None:
         """Index what waits, until nothing does; also when the person has left meanwhile."""

@@ -18,7 +18,7 @@ from assay.studio.dialogs import confirm, notify, show_record
 from assay.studio.frame import Page
 from assay.studio.pages.knowledge.upkeep import UpkeepCard
 from assay.studio.session import LatestRequest, PageContext, Refresh, action, workspace_action
-from assay.studio.shared.upload import DocumentUpload
+from assay.studio.shared.upload import DocumentUpload, say_unread, show_unread
 
 PATH = "/knowledge"
 FIRST = "documents"
@@ -43,18 +43,24 @@ WAYS: dict[Mode, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The content of a knowledge base."""
+    """The content of a knowledge base.
+
+    Attributes:
+        unread: documents that are being read.
+    """
 
     about: dict[str, Any]
     documents: list[Document]
     failed: list[FailedDocument]
+    unread: int
 
 
 @action("viewer")
 def read_contents(context: PageContext, base: str) -> Contents:
     """The documents of a knowledge base, and what could not be read."""
     of = documents.base(context.workspace, base)
-    return Contents(of.describe(), of.documents(), of.failures())
+    unread = documents.count_unread(context.workspace, base)
+    return Contents(of.describe(), of.documents(), of.failures(), unread)
 
 
 create_base = workspace_action("editor", documents.create)
@@ -97,6 +103,7 @@ async def build(context: PageContext) -> None:
 
     if context.may("editor"):
         DocumentUpload(context, name, refresh)
+    await show_unread(context, name, refresh)
     listed = ui.element("div").classes("stack gap")
     await refresh()
     if context.may("editor"):
@@ -169,7 +176,8 @@ def _show_documents(context: PageContext, base: str, found: Contents, refresh: R
                 "paragraphs.",
             )
         if not found.documents and not found.failed:
-            w.text("This knowledge base has no documents yet.", "soft")
+            none = "This knowledge base has no documents yet."
+            w.text(say_unread(found.unread) if found.unread else none, "soft")
             return
         if found.documents:
             shown = ui.element("div")

@@ -31,7 +31,7 @@ from assay.studio.shared.findings import (
     show_spaces,
 )
 from assay.studio.shared.numbers import are_valid, number_input, say_count
-from assay.studio.shared.upload import DocumentUpload, file_picker, save_files
+from assay.studio.shared.upload import DocumentUpload, file_picker, save_files, show_unread
 
 NOT_CHANGED = (".xlsx", ".parquet", ".json", ".gz")
 """Endings of files whose rows are better changed in the program that wrote them."""
@@ -101,7 +101,7 @@ class ProposalStep:
         self._documents = await self._context.read(from_file.list_documents)
         self._shown = ui.element("div").classes("stack gap")
         if self._context.may("editor"):
-            self._show_upload()
+            await self._show_upload()
         self._proposed = ui.element("div").classes("stack gap")
         ui.timer(0.05, self._inspect, once=True)
 
@@ -142,7 +142,7 @@ class ProposalStep:
     async def _read(self, wanted: FileProjectOptions) -> FileFindings:
         return await self._context.read(from_file.look, self._file, wanted, SILENT)
 
-    def _show_upload(self) -> None:
+    async def _show_upload(self) -> None:
         async def update() -> None:
             self._documents = await self._context.read(from_file.list_documents)
             self._show_documents()
@@ -155,6 +155,7 @@ class ProposalStep:
         DocumentUpload(self._context, from_file.KNOWLEDGE, update, what)
         if self._documents:
             w.text(f"Already uploaded: {', '.join(self._documents)}.", "soft note")
+        await show_unread(self._context, from_file.KNOWLEDGE, update)
 
     def _show_repairs(self, found: FileFindings, report: CheckReport) -> None:
         """What can be put right at once: in the copy that was uploaded, or the choice of columns.
