@@ -129,7 +129,9 @@ def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: 
         for column in ("Input columns", "Output columns"):
             page.get_by_role("combobox", name=column).click()
             page.get_by_role("option", name="gamma").click()
+            expect(page.get_by_role("option", name="gamma", selected=True)).to_be_visible()
             page.keyboard.press("Escape")
+            expect(page.get_by_role("option")).to_have_count(0)
         expect(page.get_by_text("gamma is an input column.")).to_be_visible()
         page.get_by_role("combobox", name="Input columns").click()
         page.get_by_role("option", name="beta").click()

@@ -37,6 +37,7 @@ NOT_CHANGED = (".xlsx", ".parquet", ".json", ".gz")
 """Endings of files whose rows are better changed in the program that wrote them."""
 MOST_RENAMED = 60
 """Labels that are listed to be renamed."""
+NO_COLUMN = "Choose a column."
 
 keep_file = workspace_action("editor", from_file.keep_file)
 keep_example_file = workspace_action("editor", from_file.keep_example_file)
@@ -265,12 +266,22 @@ class ProposalStep:
             with w.row("top-aligned"):
                 inputs = w.field(
                     "Input columns",
-                    ui.select(names, multiple=True, value=list(now.input) if now else []),
+                    ui.select(
+                        names,
+                        multiple=True,
+                        value=list(now.input) if now else [],
+                        validation=lambda chosen: None if chosen else NO_COLUMN,
+                    ),
                     "One column or several.",
                 )
                 outputs = w.field(
                     "Output columns",
-                    ui.select(names, multiple=True, value=list(now.output) if now else []),
+                    ui.select(
+                        names,
+                        multiple=True,
+                        value=list(now.output) if now else [],
+                        validation=lambda chosen: _refuse_output(chosen, inputs.value),
+                    ),
                     "One column, or several that become one record.",
                 )
                 group = w.field(
@@ -279,22 +290,12 @@ class ProposalStep:
                     "Optional: groups rows that belong together, such as one customer's.",
                 )
 
-            def check() -> bool:
-                both = [name for name in outputs.value if name in inputs.value]
-                inputs.error = None if inputs.value else "Choose a column."
-                outputs.error = None if outputs.value else "Choose a column."
-                if both:
-                    outputs.error = f"{both[0]} is an input column. The answer needs another one."
-                return not (inputs.error or outputs.error)
-
             async def click() -> None:
-                if check():
+                if inputs.validate() & outputs.validate():
                     columns = {"input": tuple(inputs.value), "output": tuple(outputs.value)}
                     await self._inspect(**columns, group=group.value)
-                    return
-                for field in (inputs, outputs):
-                    field.on_value_change(check)
 
+            inputs.on_value_change(lambda: outputs.value and outputs.validate())
             with w.row():
                 w.button("Continue", click, kind="primary")
                 self._show_restart()
@@ -374,6 +375,14 @@ class ProposalStep:
         self._show_documents = show
         show()
         return made.boxes
+
+
+def _refuse_output(chosen: list[str], inputs: list[str]) -> str | None:
+    """Why columns cannot be the output beside those of the input; None: they can."""
+    both = [name for name in chosen if name in inputs]
+    if both:
+        return f"{both[0]} is an input column. The answer needs another one."
+    return None if chosen else NO_COLUMN
 
 
 def _describe_joins(names: dict[str, str]) -> str:
