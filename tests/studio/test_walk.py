@@ -50,7 +50,7 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
         here.axe()
         page.get_by_role("button", name="Mask secrets and personal data").click()
         clicks += 1
-        expect(page.get_by_text("Personal data is replaced in 1 rows.")).to_be_visible()
+        expect(page.get_by_text("Personal data is replaced in 1 row.")).to_be_visible()
         expect(problems).not_to_contain_text("An e-mail address.")
         looking = page.get_by_role("checkbox", name="Document passages")
         expect(looking).to_be_hidden()
