@@ -302,17 +302,6 @@ def picture(markup: Markup) -> ui.html:
     return made.props("tabindex=0")  # on a phone it scrolls, which the keyboard must reach
 
 
-def picture_for_widths(draw: Callable[..., Markup]) -> None:
-    """A chart that has a drawing of its own for a phone, where the other would be cut off.
-
-    Args:
-        draw: makes it; takes `phone`.
-    """
-    picture(draw(phone=False)).classes("for-wide")
-    # Drawn to fit, so that it has nothing to scroll to.
-    picture(draw(phone=True)).classes("for-phone").props(remove="tabindex")
-
-
 def badge(content: str, kind: str = "") -> None:
     """A short word about a state; `kind` is `good`, `warn`, `bad` or nothing."""
     text(content, f"badge {kind}", "span")

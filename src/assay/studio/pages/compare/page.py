@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
+from markupsafe import Markup
 from nicegui import ui
 
 from assay.compare.naming import in_words
@@ -139,7 +141,7 @@ def _show_candidates(result: Result) -> None:
     needed = result.good_enough
     line = "" if needed is None else f"; the dashed line marks “good enough” ({100 * needed:g})"
     with w.section("Candidates", f"Bars show the likely range of the score{line}."):
-        w.picture_for_widths(partial(charts.scores, result))
+        _show_chart(partial(charts.scores, result))
         candidates_table(result)
 
 
@@ -152,7 +154,7 @@ def _show_pairs(result: Result) -> None:
         f"Points of 100 by which the first candidate is ahead. Differences within the band "
         f"(±{points}) do not matter to you.",
     ):
-        w.picture_for_widths(partial(charts.forest, result.pairs, result.margin))
+        _show_chart(partial(charts.forest, result.pairs, result.margin))
         columns = (
             "Pair",
             "#Difference",
@@ -207,7 +209,7 @@ def _show_costs(result: Result) -> None:
     if not draw():
         return
     with w.section("Cost against quality", f"At {result.monthly_requests:,} requests per month."):
-        w.picture_for_widths(draw)
+        _show_chart(draw)
         parts = ("#Curation", "#Training", "#Requests", "#Idle machine", "#Upkeep")
         columns = ("Candidate", *parts, "#First year")
         with w.details("Cost by part"), w.table(*columns, label="Cost by part"):
@@ -291,6 +293,17 @@ def _show_export(context: PageContext, result: Result) -> None:
 
         with w.row():
             w.button("Download the report", click, icon="download")
+
+
+def _show_chart(draw: Callable[..., Markup]) -> None:
+    """A chart that has a drawing of its own for a phone, where the other would be cut off.
+
+    Args:
+        draw: makes it; takes `phone`.
+    """
+    w.picture(draw(phone=False)).classes("for-wide")
+    # Drawn to fit, so that it has nothing to scroll to.
+    w.picture(draw(phone=True)).classes("for-phone").props(remove="tabindex")
 
 
 PAGE = Page("/compare", "Compare", "balance", "Prove", "viewer", build)
