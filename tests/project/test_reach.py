@@ -44,7 +44,8 @@ PLAIN = {
     *("RouteRule.labels", "RouteRule.languages", "RouteRule.pattern"),
     *("Rule.labels", "Rule.languages", "Rule.pattern", "Rule.to"),
     *("Rules.classifier", "Rules.kind", "Rules.otherwise"),
-    *("State.database", "State.schema_name"),  # not written over the web, see test_state.py
+    # Not written over the web, see test_state.py.
+    *("State.database", "State.objects", "State.schema_name"),
 }
 """Texts that are read by nothing that opens files, loads models or asks the environment."""
 PLAIN_OF_GRADERS = {
