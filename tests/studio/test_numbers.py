@@ -17,12 +17,14 @@ from assay.studio.shared.numbers import in_units, outside
         (150, 0, 100, "150 is too much: at most 100 %."),
         (-5, 0, None, "-5 is too little: at least 0 %."),
         (7, None, None, None),
+        (2.0, 0, None, None),
+        (1.5, 0, None, "1.5 is not a whole number."),
     ],
 )
 def test_a_number_is_held_against_its_limits(
     value: float | None, least: float | None, most: float | None, said: str | None
 ) -> None:
-    assert outside(value, least, most, " %") == said
+    assert outside(value, least, most, " %", whole=True) == said
 
 
 @pytest.mark.parametrize(

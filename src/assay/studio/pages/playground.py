@@ -58,7 +58,7 @@ async def build(context: PageContext) -> None:
                 made = number_input(least=0, most=2, step=0.1, placeholder="default")
                 temperature = w.field("Temperature", made, "0: always the same answer.")
             with ui.element("div").classes("narrow"):
-                made = number_input(least=1, most=4096, precision=0, placeholder="default")
+                made = number_input(least=1, most=4096, whole=True, placeholder="default")
                 label = "Longest answer"
                 most = w.field(label, made, "In tokens.", name="Longest answer, in tokens")
         with w.details("Custom instructions"):

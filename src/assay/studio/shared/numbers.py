@@ -1,6 +1,7 @@
 """Numbers that a person types: one outside of its limits is told at its field, and stays as typed.
 
-`min` and `max` of `ui.number` would make 100 of 150 when the field is left, without a word.
+`min`, `max` and `precision` of `ui.number` would make 100 of 150, and 2 of 1.5, when the field is
+left, without a word.
 """
 
 from __future__ import annotations
@@ -25,25 +26,36 @@ def number_input(
     least: float | None = None,
     most: float | None = None,
     unit: str = "",
+    whole: bool = False,
     **options: Any,
 ) -> ui.number:
     """An input for a number, which says when it lies outside of its limits.
 
     Args:
         unit: behind a limit, as " %".
+        whole: it has no fraction.
         options: of `ui.number`.
     """
     made = ui.number(
-        value=value, validation=lambda given: outside(given, least, most, unit), **options
+        value=value,
+        validation=lambda given: outside(given, least, most, unit, whole=whole),
+        **options,
     )
     made.props("hide-bottom-space")  # which a message takes when there is one
     return made
 
 
 def outside(
-    value: float | None, least: float | None, most: float | None, unit: str = ""
+    value: float | None,
+    least: float | None,
+    most: float | None,
+    unit: str = "",
+    *,
+    whole: bool = False,
 ) -> str | None:
     """What is wrong with a number; None: nothing, or there is none."""
+    if whole and value is not None and value != int(value):
+        return f"{value:g} is not a whole number."
     if value is not None and least is not None and value < least:
         return f"{value:g} is too little: at least {least:g}{unit}."
     if value is not None and most is not None and value > most:

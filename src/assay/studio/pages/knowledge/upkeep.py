@@ -125,7 +125,7 @@ async def _ask_settings(base: str, now: KnowledgeSettings) -> KnowledgeSettings 
         with w.row("top-aligned"):
             tokens = w.field(
                 "Longest passage",
-                number_input(now.chunk_tokens, least=16, most=100_000, precision=0),
+                number_input(now.chunk_tokens, least=16, most=100_000, whole=True),
                 "In tokens.",
                 name="Longest passage, in tokens",
             )

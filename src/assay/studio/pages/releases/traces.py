@@ -101,7 +101,7 @@ def _show_switch(context: PageContext, name: str, kept: bool) -> None:
             "They are kept on this machine, so that answers can be judged and corrected. Keys, "
             "card and bank numbers, e-mail addresses and phone numbers are masked first.",
         ) as dialog:
-            days = w.field("Days to keep them", number_input(DAYS, least=1, most=3650, precision=0))
+            days = w.field("Days to keep them", number_input(DAYS, least=1, most=3650, whole=True))
             sample = w.field(
                 "Share sampled for judging (%)",
                 number_input(100 * SAMPLE, least=0, most=100, unit=" %"),

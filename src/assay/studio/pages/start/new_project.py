@@ -317,7 +317,7 @@ class ProposalStep:
                 )
                 monthly = w.field(
                     "Requests per month",
-                    number_input(self._wanted.monthly_requests, least=0, precision=0),
+                    number_input(self._wanted.monthly_requests, least=0, whole=True),
                     "How often it will be called. Determines which candidate is cheapest.",
                 )
             task.on_value_change(lambda: self._inspect(task=task.value))

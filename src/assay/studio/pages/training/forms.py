@@ -141,7 +141,7 @@ async def _ask_version(context: PageContext) -> None:
 
 async def _ask_search(context: PageContext) -> None:
     def ask(changed: Callable[[], None]) -> Callable[[], JobOptions]:
-        made = number_input(TRIALS, least=1, most=MOST_TRIALS, step=1, precision=0)
+        made = number_input(TRIALS, least=1, most=MOST_TRIALS, step=1, whole=True)
         made.props("debounce=400").on_value_change(changed)
         trials = w.field("Settings to try", made, "Includes those of earlier searches.")
         return lambda: SweepOptions(int(trials.value or 0))
