@@ -73,7 +73,7 @@ def sign_flip_p(differences: Floats, resamples: int, rng: np.random.Generator) -
     """
     p = np.ones(differences.shape[1])
     informative = np.count_nonzero(differences, axis=0)
-    exact = (informative > 0) & (2.0**informative <= resamples)
+    exact = (informative > 0) & (informative <= np.log2(resamples))
     for pair in np.flatnonzero(exact):
         column = differences[:, pair]
         p[pair] = _all_flips_p(column[column != 0])
