@@ -19,6 +19,7 @@ from typing import Any
 
 from assay import project
 from assay.cli.progress import Terminal
+from assay.compare.naming import with_named_range
 from assay.compare.report import wording, worth
 from assay.compare.result import Result
 from assay.config import CONFIG_FILE
@@ -113,6 +114,7 @@ def make(
 
 def section(name: str, result: Result) -> str:
     """What came out, as Markdown."""
+    result = with_named_range(result)
     doc = ABOUT_DEMO if name == DEMO else JOBS[name].explanation
     kept_out = result.data.quarantine
     enough = result.good_enough
