@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+from assay.config.yaml_text import edit
 from assay.project.workspace import Workspace
 
 CONFIG = """version: 1
@@ -63,3 +64,18 @@ def misspell(folder: Path) -> Workspace:
     text = settings.read_text(encoding="utf-8")
     settings.write_text(text.replace("label 2]", 'label 2, "label 0 "]'), encoding="utf-8")
     return Workspace(folder)
+
+
+def remote_project(folder: Path, port: int) -> Workspace:
+    """A project whose provider `far`, of the model `big-1`, is a local server."""
+    workspace = project(folder, 3)
+    provider = {
+        "base_url": f"http://127.0.0.1:{port}/v1",
+        "consent": True,
+        "private_network": True,
+        "retries": 0,
+        "prices": {"big-1": {"input": 1.0, "output": 2.0}},
+    }
+    file = folder / "assay.yaml"
+    file.write_text(edit(file.read_text(), {"providers": {"far": provider}}))
+    return workspace

@@ -16,14 +16,13 @@ import httpx
 import pytest
 from tests.figures import Figure
 from tests.generate.remote.provider import ProviderServer, delta, serving, streamed
-from tests.many_rows import project
+from tests.many_rows import remote_project
 from tests.serve.process import Server, server
 
 from assay.accounts.costs import budgets, set_budget
 from assay.accounts.keys import create_key, list_keys, revoke_key
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
-from assay.config.yaml_text import edit
 from assay.jobs import queue
 from assay.jobs.pulling import PULL
 from assay.project.workspace import Workspace
@@ -67,16 +66,7 @@ def pair(tmp_path: Path, empty_postgres: str, monkeypatch: pytest.MonkeyPatch) -
         root, places = tmp_path / "root", [tmp_path / "a", tmp_path / "b"]
         for folder in (root, *places):
             folder.mkdir()
-        workspace = project(root, 3)
-        provider = {
-            "base_url": f"http://127.0.0.1:{far.port}/v1",
-            "consent": True,
-            "private_network": True,
-            "retries": 0,
-            "prices": {"big-1": {"input": 1.0, "output": 2.0}},
-        }
-        file = root / "assay.yaml"
-        file.write_text(edit(file.read_text(), {"providers": {"far": provider}}))
+        workspace = remote_project(root, far.port)
         begun = [server(folder, "--folder", str(root)) for folder in places]
         with ThreadPoolExecutor(2) as pool:
             servers = list(pool.map(stack.enter_context, begun))

@@ -16,10 +16,9 @@ import pytest
 
 from assay.accounts.costs import budgets, set_budget
 from assay.accounts.keys import create_key
-from assay.config.yaml_text import edit
 from assay.project.workspace import Workspace
 from tests.generate.remote.provider import delta, serving, streamed
-from tests.many_rows import project
+from tests.many_rows import remote_project
 from tests.serve.process import server
 from tests.serve.test_batches import OVER, created, line, read, waited
 
@@ -32,17 +31,7 @@ TOKENS, USD = 1000, 0.003
 def served(folder: Path, port: int) -> Workspace:
     """A project whose models are far away."""
     folder.mkdir()
-    workspace = project(folder, 3)
-    provider = {
-        "base_url": f"http://127.0.0.1:{port}/v1",
-        "consent": True,
-        "private_network": True,
-        "retries": 0,
-        "prices": {"big-1": {"input": 1.0, "output": 2.0}},
-    }
-    file = folder / "assay.yaml"
-    file.write_text(edit(file.read_text(), {"providers": {"far": provider}}))
-    return workspace
+    return remote_project(folder, port)
 
 
 def client_of(url: str, key: str) -> openai.OpenAI:

@@ -10,7 +10,6 @@ way of all others, to engines that are loaded there (`assay.serve.batch_runner`)
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ from assay.errors import NotFoundError, StateError
 from assay.jobs import batch_answers, queue
 from assay.jobs.queue import OVER, Job
 from assay.store import stored_files
-from assay.store.files import replacing
+from assay.store.files import link_or_copy
 from assay.store.store import Store
 from assay.store.stored_files import StoredBytes
 from assay.store.tables import BatchRow, JobRow, now
@@ -243,14 +242,9 @@ def link_input(store: Store, batch: Batch) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with stored_files.on_disk(store, file) as source:
         try:
-            os.link(source, path)
-        except FileExistsError:
-            return
+            link_or_copy(source, path)
         except FileNotFoundError:
             raise NotFoundError(f"no such file: {batch.input_file}") from None
-        except OSError:  # a file system without links
-            with source.open("rb") as read_from, replacing(path) as copy:
-                shutil.copyfileobj(read_from, copy)
 
 
 def begin(store: Store, job: Job, total: int, model: str | None) -> None:

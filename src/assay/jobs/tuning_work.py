@@ -12,7 +12,6 @@ nothing, and what is done again is not told again.
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import shutil
 import tempfile
@@ -38,7 +37,7 @@ from assay.models.load import load
 from assay.models.show import describe
 from assay.models.versions import VersionRecord, save_version, versions_folder
 from assay.store import stored_files
-from assay.store.files import one_at_a_time, replacing
+from assay.store.files import link_or_copy, one_at_a_time
 from assay.store.store import Store
 from assay.store.tables import (
     AgentRow,
@@ -287,21 +286,11 @@ def _take(work: Work, files: dict[str, str]) -> None:
         try:
             file = stored_files.find(work.store, work.job.project, id)
             with stored_files.on_disk(work.store, file) as path:
-                _link(path, target)
+                link_or_copy(path, target)
         except (NotFoundError, FileNotFoundError):
             raise _refused(
                 work, kind, f"The {kind} file {id} was deleted.", "file_not_found"
             ) from None
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:  # a file system without hard links
-        with replacing(target) as file, source.open("rb") as bytes:
-            shutil.copyfileobj(bytes, file)
 
 
 def _refused(work: Work, kind: str, message: str, code: str) -> DataError:

@@ -177,6 +177,24 @@ def publish(draft: Path, path: Path) -> bool:
     return True
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or a copy on a disk without hard links; a target that is there
+    stays.
+
+    Raises:
+        FileNotFoundError: there is no source.
+    """
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except FileExistsError:
+        return
+    except OSError:
+        with source.open("rb") as read_from, replacing(target) as copy:
+            shutil.copyfileobj(read_from, copy)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as indented JSON."""
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

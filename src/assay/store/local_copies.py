@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from assay.store.files import draft_in
+from assay.store.files import draft_in, link_or_copy
 from assay.store.objects import Objects, damaged
 from assay.store.store import Store
 
@@ -56,7 +56,7 @@ def held_copy(
         while not mine.exists():
             if copy.exists():
                 with suppress(FileNotFoundError):  # dropped since: fetched again
-                    _link(copy, mine)
+                    link_or_copy(copy, mine)
                     os.utime(copy)
             else:
                 _fetch(store, objects, name, id, size, sha256)
@@ -87,15 +87,6 @@ def _fetch(store: Store, objects: Objects, name: str, id: str, size: int, sha256
         if digest.hexdigest() != sha256:
             raise damaged(name, objects.address)
         keep(store, id, draft)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, target)
 
 
 def _drop_oldest(folder: Path, spare: str) -> None:
