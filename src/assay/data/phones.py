@@ -40,7 +40,8 @@ _ANNOUNCING = re.compile(
 """In English, German, French, Spanish, Italian, Portuguese and Dutch."""
 _OTHER = re.compile(
     r"\b(?:order|invoice|contract|policy|reference|ref|account|customer|case|ticket|claim|parcel"
-    r"|tracking|serial|booking|costs?|price|paid|kostet\w*|co[uû]te|cuesta|costa|bestell\w*|auftrag\w*|rechnung\w*|vertrag\w*|kunden\w*|konto\w*"
+    r"|tracking|serial|booking|costs?|price|paid|kostet\w*|co[uû]te|cuesta|costa"
+    r"|bestell\w*|auftrag\w*|rechnung\w*|vertrag\w*|kunden\w*|konto\w*"
     r"|commande|facture|contrat|dossier|compte|pedido|factura|contrato|cuenta|ordine|fattura"
     r"|contratto|encomenda|fatura|conta|bestelling|factuur|klantnummer)\b",
     re.IGNORECASE,
