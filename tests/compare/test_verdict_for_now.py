@@ -38,11 +38,14 @@ def test_for_now_the_cheapest_of_those_that_may_be_the_best_is_named() -> None:
     alike = replace(near, name="twin", answer_seconds=1.0, setup_cost=2.01)
     tied = decide([best, near, alike], None, SETTINGS).verdict
     assert tied.use_meanwhile == "twin", "as cheap and as good, and its speed is known"
-    fastest = "the fastest of 2 that cost practically the same to own and score the same"
-    assert f"Use twin for now, {fastest}" in tied.reason
+    level = "2 that score the same and are the cheapest to own"
+    assert f"Use twin for now, one of {level}" in tied.reason
+    slow = replace(near, answer_seconds=2.0)
+    tied = decide([best, slow, alike], None, SETTINGS).verdict
+    assert f"Use twin for now, the fastest of {level}" in tied.reason
     less = replace(near, name="less", scores=right(59, 120, start=30))
     tied = decide([best, near, less], None, SETTINGS).verdict
-    assert "Use near for now, the best of 2 that cost practically the same" in tied.reason
+    assert "Use near for now, the best of the 2 that are cheapest to own" in tied.reason
 
     def named(*entries: Entry) -> str | None:
         return decide(entries, None, SETTINGS).verdict.use_meanwhile

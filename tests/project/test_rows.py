@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.many_rows import held, misspell, project
 
+from assay.config.yaml_text import edit
 from assay.data import dataset
 from assay.errors import DataError, HoldoutError, UsageError
 from assay.project import rows
@@ -97,13 +98,16 @@ def test_rows_that_cannot_be_divided_are_seen_and_mended(tmp_path: Path) -> None
     assert not rows.open_visible_rows(workspace).is_divided  # one change of several is kept
     rows.change(workspace, odd["line"], {**record, "label": "label 0"}, record)
     assert rows.open_visible_rows(workspace).is_divided
-    # Once there is a holdout, its rows stay hidden whatever becomes of the file.
-    locked = held(workspace)
+    # Once there is a holdout, no row is shown, good or rejected, that could be one of its.
+    settings = tmp_path / "assay.yaml"
+    good = settings.read_text()
+    only = {"labels": ["label 0"]}
+    for broken in (only, {**only, "data.columns.input": ["label", "text"]}):
+        settings.write_text(edit(good, broken))
+        with pytest.raises(DataError):
+            rows.open_visible_rows(workspace)
+    settings.write_text(good)
     file = tmp_path / "tickets.csv"
     file.write_bytes(file.read_bytes() + b"One more that is odd,label 0 \r\n")
-    found = rows.open_visible_rows(workspace)
-    assert not found.is_divided
-    seen = {row["input"] for row in found.page(RowFilter(), 0, 999)[0]}
-    assert locked
-    assert not locked & seen
-    assert "One more that is odd" in seen
+    with pytest.raises(DataError, match="'label 0 '"):
+        rows.open_visible_rows(workspace)

@@ -49,7 +49,7 @@ def test_promoted_on_a_comparison_and_logged(saved: tuple[Store, list[str]]) -> 
         ("ann", "release.promote", NAME),
         ("bob", "release.promote", NAME),
     ]
-    said = log[1].details.pop("shown")
+    said = log[1].details.pop("not_shown")
     assert "candidate-0 is worse than candidate-1" in said
     assert log[1].details == {
         "to": "tuned@1",

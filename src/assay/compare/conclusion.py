@@ -204,8 +204,15 @@ def _advantage(used: Entry, near: Sequence[Entry], scores: dict[str, float]) -> 
     if cost_to_own(used) is not None:
         alike = about_as_cheap(near)
         if len(alike) > 1:
-            level = sum(scores[entry.name] == scores[used.name] for entry in alike)
-            return reasons.advantage_of_equal_cost(len(alike), level)
+            level = [entry for entry in alike if scores[entry.name] == scores[used.name]]
+            slower = [entry.answer_seconds for entry in level if entry is not used]
+            mine = used.answer_seconds
+            return reasons.advantage_of_equal_cost(
+                len(alike),
+                len(level),
+                is_known=None not in costs,
+                is_fastest=mine is not None and all(s is not None and s > mine for s in slower),
+            )
         return reasons.advantage("cheapest to own", is_known=None not in costs)
     if used.answer_seconds is not None:
         seconds = [entry.answer_seconds for entry in near]

@@ -76,7 +76,7 @@ def recommended(
     if alike > 1:
         text = (
             f"{start}. {tied}; {alike} of {them} cost practically the same to own, the least, and "
-            f"{name} scores highest of these{money}"
+            f"none of these scores higher than {name}{money}"
         )
     if passed_over is not None:
         other, reached = passed_over
@@ -219,19 +219,20 @@ def advantage(what: str, *, is_known: bool) -> str:
     return f"the {what}{known} of those that score about as high as the best"
 
 
-def advantage_of_equal_cost(alike: int, level: int) -> str:
+def advantage_of_equal_cost(alike: int, level: int, *, is_known: bool, is_fastest: bool) -> str:
     """What one has before the others that score about as high as the best and are as cheap to own.
 
     Args:
         alike: so many, itself included, cost practically the same.
         level: of these so many, itself included, have its score.
+        is_known: the cost of all that score about as high as the best.
+        is_fastest: of those of its score.
     """
-    if level > 1:
-        return f"the fastest of {level} that cost practically the same to own and score the same"
-    return (
-        f"the best of {alike} that cost practically the same to own, the least of those that score "
-        "about as high as the best"
-    )
+    known = "" if is_known else " (as far as that is known)"
+    if level == 1:
+        return f"the best of the {alike} that are cheapest to own{known}, for practically the same"
+    first = "the fastest" if is_fastest else "one"
+    return f"{first} of {level} that score the same and are the cheapest to own{known}"
 
 
 def next_step(meanwhile: str | None, why: str | None, may_lose: float | None, needed: str) -> str:

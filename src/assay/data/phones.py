@@ -17,7 +17,7 @@ _LONGEST_LOOKED_UP = 20_000
 up to 10 µs for each; in a longer one the shape is enough."""
 _NORTH_AMERICAN = re.compile(r"(?<![\w\-.])(?:\(\d{3}\) ?|\d{3}[\-. ])\d{3}[\-. ]\d{4}(?![\w\-])")
 _NATIONAL = re.compile(
-    r"(?<![\w.,/\-+(])(?!\d\d?[./\-]\d\d?[./\-]\d{4})"  # no date
+    r"(?<![\w.,/\-+(])(?!\d\d?[./\-]\d\d?[./\-]\d{4}|\d{4}[./\-]\d\d?[./\-]\d\d?)"  # no date
     r"(?:\(?0\d(?:[ \-./()]{0,2}\d){7,10}|[2-9]\d{2}(?:[ \-.]?\d){6,7})(?![\w\-])"
 )
 """With a leading zero, or nine or ten digits as where no zero is dialled."""
@@ -40,7 +40,8 @@ _ANNOUNCING = re.compile(
 """In English, German, French, Spanish, Italian, Portuguese and Dutch."""
 _OTHER = re.compile(
     r"\b(?:order|invoice|contract|policy|reference|ref|account|customer|case|ticket|claim|parcel"
-    r"|tracking|serial|booking|costs?|price|paid|kostet\w*|co[uû]te|cuesta|costa"
+    r"|tracking|serial|booking|refund\w*|amount\w*|sum|total|betrag|montant|importe"
+    r"|importo|costs?|price|paid|kostet\w*|co[uû]te|cuesta|costa"
     r"|bestell\w*|auftrag\w*|rechnung\w*|vertrag\w*|kunden\w*|konto\w*"
     r"|commande|facture|contrat|dossier|compte|pedido|factura|contrato|cuenta|ordine|fattura"
     r"|contratto|encomenda|fatura|conta|bestelling|factuur|klantnummer)\b",
@@ -62,7 +63,9 @@ def find_phones(text: str) -> Iterator[tuple[int, int]]:
             yield found.span()
     for found in _NATIONAL.finditer(text):
         if _is_announced(text, found.start()) and (
-            "0" in found[0][:2] or any(_is_valid(found[0], region) for region in _WITHOUT_ZERO)
+            found[0].lstrip("(").startswith("0")
+            or not looked_up
+            or any(_is_valid(found[0], region) for region in _WITHOUT_ZERO)
         ):
             yield found.span()
 
@@ -73,7 +76,7 @@ def _international(text: str) -> Iterator[tuple[int, int]]:
 
     shown = re.sub(r"\b00(?=[1-9])", " +", text)
     for match in PhoneNumberMatcher(shown, None):
-        yield match.start, match.end
+        yield match.start - (text[match.start] == "0"), match.end  # with both zeros
     for match in PhoneNumberMatcher(text, None, leniency=Leniency.POSSIBLE):
         if not text[max(0, match.start - 1) : match.start].isalnum():
             yield match.start, match.end

@@ -22,7 +22,6 @@ from typing import Any
 from assay import json_reader
 from assay.config import TaskKind
 from assay.data.normal import normalise
-from assay.data.overlap import overlap
 from assay.data.quarantine import Quarantine, RemovedRow
 from assay.errors import DataError, HoldoutError, Step
 from assay.example import Example, canonical_json, dump_examples, read_examples
@@ -166,17 +165,9 @@ def visible_files(folder: Path) -> tuple[Path, Path]:
     return folder / TRAIN, folder / VALIDATION
 
 
-def without_locked(folder: Path, examples: Sequence[Example]) -> list[Example]:
-    """Examples that are no row of the holdout in a folder nor a twin of one; all without a split.
-
-    What is locked is used for comparing, never handed out.
-    """
-    if not (folder / MANIFEST).exists():
-        return list(examples)
-    locked = [example.input for example in read_examples(folder / HOLDOUT)]
-    gate = overlap(enumerate(locked), enumerate(example.input for example in examples))
-    hidden = {twin.holdout_row for twin in gate.rows}
-    return [example for row, example in enumerate(examples) if row not in hidden]
+def has_split(folder: Path) -> bool:
+    """Whether rows were ever locked away in a folder."""
+    return (folder / MANIFEST).exists()
 
 
 def read_manifest(folder: Path) -> SplitManifest:

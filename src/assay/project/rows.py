@@ -30,7 +30,7 @@ from assay.data.formats.hub import PREFIX
 from assay.data.formats.record import text_of
 from assay.data.problems import CODES
 from assay.data.rewrite import record_at, rewrite
-from assay.data.split import SplitManifest, visible_files, without_locked
+from assay.data.split import SplitManifest, has_split, visible_files
 from assay.errors import AssayError, DataError, UsageError
 from assay.example import Example, dump_examples
 from assay.progress import SILENT, Progress
@@ -49,6 +49,8 @@ SHORT = 240
 _CHECKED = "rows"
 _opening = Lock()
 _latest: dict[Path, Rows] = {}
+_undivided: dict[tuple[Path, int, int, str], Rows] = {}
+"""The rows that could not be divided last, by folder, time and size of the file, and settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,37 +227,49 @@ def latest_rows(workspace: Workspace) -> Rows:
 
 
 def open_visible_rows(workspace: Workspace, progress: Progress = SILENT) -> Rows:
-    """As `open_rows`; all rows of the file where they cannot be divided yet, but those that say the
-    same as what a holdout locks.
+    """As `open_rows`; all rows of the file where it could never be divided.
 
     Raises:
-        AssayError: the examples cannot be read.
+        AssayError: the examples cannot be read, or divided where they once were.
     """
     try:
         return open_rows(workspace, progress)
-    except DataError:
-        return open_undivided(workspace, progress)
+    except DataError as error:
+        return open_undivided(workspace, error, progress)
 
 
-def open_undivided(workspace: Workspace, progress: Progress = SILENT) -> Rows:
-    """The rows of a file that cannot be divided yet, to be mended.
+def open_undivided(workspace: Workspace, why: DataError, progress: Progress = SILENT) -> Rows:
+    """The rows of a file that could never be divided, to be mended.
+
+    Once rows are locked away, which they are cannot be told from a file, or settings, that have
+    changed: then none are shown.
+
+    Args:
+        why: it cannot be divided; raised where it once was.
 
     Raises:
-        AssayError: the examples cannot be read.
+        AssayError: see above, or the examples cannot be read.
     """
     project = project_of(workspace)
+    if has_split(project.split_folder):
+        raise why
+    at = data_file(workspace).stat()
+    key = (workspace.root, at.st_mtime_ns, at.st_size, project.text)
     with _opening, TemporaryDirectory() as name:
+        if (known := _undivided.get(key)) is not None:
+            return known
         folder = Path(name)
         read: list[Example] = []
         check_file(None, folder=workspace.root, out=folder, keep=read.append, progress=progress)
-        kept = without_locked(project.split_folder, read)
-        write_atomic_lines(folder / "undivided.jsonl", dump_examples(kept))
+        write_atomic_lines(folder / "undivided.jsonl", dump_examples(read))
         files: dict[Part, Path] = {
             "undivided": folder / "undivided.jsonl",
             "rejected": folder / REJECTED_FILE,
         }
         rows = Rows(files, folder / PROBLEMS_FILE, _columns(project.config))
         _latest[workspace.root] = rows
+        _undivided.clear()
+        _undivided[key] = rows
         return rows
 
 

@@ -255,7 +255,10 @@ def _away(leaving: Leaving | None, label: str) -> dict[str, Any] | None:
 
 def _said(shown: Evidence | None) -> dict[str, str]:
     """What the audit log says of the evidence."""
-    return {"comparison": shown.comparison, "shown": shown.sentence} if shown else {}
+    if shown is None:
+        return {}
+    said = "shown" if shown.is_proven else "not_shown"
+    return {"comparison": shown.comparison, said: shown.sentence}
 
 
 def _came_from(before: Release | None, agent: str) -> int | None:

@@ -139,9 +139,12 @@ def describe_promotion(workspace: Workspace, changes: Sequence[Release]) -> str:
     verdict = verdict_in_words(found.verdict, found.names)
     if not made.reason:
         return f"Promoted after a comparison, which says: {wording.headline(verdict)}."
-    score = next((c.score for c in found.candidates if c.agent == made.agent), None)
-    scored = "" if score is None else f" ({wording.in_100(score)} in 100)"
-    if verdict.outcome == "cannot_tell" and not verdict.not_judged:
+    measured = next((c for c in found.candidates if c.agent == made.agent), None)
+    scored = ""
+    if measured is not None and measured.score is not None:
+        scored = f" ({wording.in_100(measured.score)} in 100)"
+    is_close = measured is not None and measured.name in found.verdict.shortlist
+    if verdict.outcome == "cannot_tell" and not verdict.not_judged and is_close:
         return f"Promoted on a verdict that was too close to call{scored}{reason}"
     return (
         f"Promoted for a reason{scored}, after a comparison that says: "

@@ -67,7 +67,7 @@ def open_division(
         found = rows.open_rows(context.workspace, progress)
         return rows.describe_holdout(context.workspace), found
     except DataError as error:
-        found = rows.open_undivided(context.workspace, progress)
+        found = rows.open_undivided(context.workspace, error, progress)
         # What `PageContext.do` does with an error that is raised.
         error.advise_page()
         error.calling(f"{context.workspace.root}/", "")
