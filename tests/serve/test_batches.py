@@ -17,6 +17,7 @@ from assay.accounts.keys import find_key, revoke_key
 from assay.errors import ModelError
 from assay.generate.stream import BusyError
 from assay.jobs import batch_answers, batches, queue
+from assay.project.jobs import batches as project_batches
 from assay.serve import batch_input, batch_requests, batch_run
 from assay.store.audit import entries
 from assay.store.store import Store
@@ -207,8 +208,10 @@ def test_a_bad_line_fails_the_batch_before_anything_is_answered(
     assert only_error(b"\n") == "empty_file"
     monkeypatch.setattr(batch_input, "MOST_LINES", 3)
     assert only_error(jsonl([line(str(n)) for n in range(4)])) == "too_many_tasks"
-    monkeypatch.setattr(batch_input, "MOST_BYTES", 100)
-    assert only_error(jsonl([line("a")])) == "file_too_large"
+    monkeypatch.setattr(project_batches, "MOST_BYTES", 100)
+    with pytest.raises(openai.BadRequestError) as refused:
+        created(client, [line("a")])
+    assert refused.value.code == "file_too_large"
     assert server.engine.asked == []
 
 

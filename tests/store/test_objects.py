@@ -216,17 +216,6 @@ class TestBoth:
         assert bytes_of(store, kept.id) == b"kept"
         assert uploads.complete(store, "p", upload, [part]).status == "completed"
 
-    def test_what_an_attempt_left_is_replaced_by_the_next(self, store: Store) -> None:
-        first = stored_files.write(store, [b"first"], 100, "file-1")
-        again = stored_files.write(store, [b"again"], 100, "file-1")
-        assert first.sha256 != again.sha256
-        with store.session() as session:
-            session.add(stored_files.row_of(again, "p", "a", "user_data"))
-        assert bytes_of(store, "file-1") == b"again"
-        with pytest.raises(ObjectsError):  # never what a row names
-            stored_files.write(store, [b"third"], 100, "file-1")
-        assert bytes_of(store, "file-1") == b"again"
-
     @pytest.mark.parametrize("when", ["announced", "created", "named", "doomed"])
     def test_a_kill_leaves_no_row_without_an_object(
         self, store: Store, place: str | None, when: str

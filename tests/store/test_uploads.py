@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,15 @@ def test_a_part_that_is_refused_leaves_no_bytes(
     assert kept(store) == 3
     assert uploads.complete(store, "p", id, [part.id]).status == "completed"
     assert kept(store) == 0
+
+
+def test_parts_come_at_the_same_time(tmp_path: Path, database: str) -> None:
+    store = Store(tmp_path, database)
+    id = uploads.create(store, "p", "a.jsonl", "fine-tune", 16).id
+    with ThreadPoolExecutor(8) as pool:
+        parts = list(pool.map(lambda n: uploads.add_part(store, "p", id, [b"%02d" % n]), range(8)))
+    done = uploads.complete(store, "p", id, [part.id for part in parts])
+    assert done.status == "completed"
 
 
 def test_what_is_over_takes_no_part(tmp_path: Path) -> None:

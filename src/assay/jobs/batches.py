@@ -13,6 +13,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -292,6 +293,9 @@ def settle(
         found = batch_answers.collect(store, id)
         output = batch_answers.write_output(store, found)
         untried = unanswered if batch.begun is not None else None  # its lines may be anything
+        if untried is not None:
+            with suppress(NotFoundError):  # another server may have worked on it
+                link_input(store, batch)
         failures = batch_answers.write_errors(store, id, found, untried)
         values = {
             "completed": len(found.good),

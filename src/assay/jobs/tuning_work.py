@@ -11,7 +11,6 @@ nothing, and what is done again is not told again.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import shutil
 import tempfile
@@ -211,10 +210,8 @@ class _Run:
         """The model, its name and the result file, to appear together with the job's end."""
         version = self._save(made, validation_loss)
         name = fine_tuning.served_name(self.tuning, version)
-        id = "file-" + hashlib.sha256(self.tuning.id.encode()).hexdigest()[:24]
-        written = stored_files.write(
-            self.store, [self.metrics.csv().encode()], stored_files.FILE_BYTES, id
-        )
+        csv = self.metrics.csv().encode()
+        written = stored_files.write(self.store, [csv], stored_files.FILE_BYTES)
         file = stored_files.row_of(written, self.tuning.project, "step_metrics.csv", RESULTS)
         events = [
             _event(self.work, f"New fine-tuned model created: {name.name}"),
@@ -223,7 +220,7 @@ class _Run:
         result = {
             "model": name.name,
             "version": version,
-            "result_file": id,
+            "result_file": written.id,
             "trained_tokens": tokens,
         }
         return JobResult(result, [name, file, *events])

@@ -18,8 +18,7 @@ from assay.serve.body import check_shape
 from assay.serve.errors import ApiError
 
 MOST_LINES = 50_000
-MOST_BYTES = 200 * 10**6
-"""OpenAI's limits."""
+"""OpenAI's limit."""
 MOST_PROBLEMS = 100
 """So many are told of one file."""
 LONGEST_ID = 512
@@ -69,9 +68,6 @@ def check_input(path: Path, endpoint: str, is_known: Callable[[str], bool]) -> C
         is_known: whether a model of this name answers requests of the endpoint.
     """
     found, ids = CheckedInput(), set[str]()
-    if path.stat().st_size > MOST_BYTES:
-        _tell(found, None, "file_too_large", f"The file is larger than {MOST_BYTES // 10**6} MB.")
-        return found
     for number, line in read_lines(path):
         found.total += 1
         if found.total > MOST_LINES:

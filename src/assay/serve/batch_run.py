@@ -29,6 +29,8 @@ from assay.store.files import append_durable
 BEAT_S = 1.0
 ROOM_BEATS = 10
 """Beats between two looks whether the project may have more of the disk."""
+AWAY_S = 5.0
+"""Before a batch is given back whose files or answers cannot be kept now."""
 GRACE_S = 60.0
 """What a cancelled batch has begun may take so long to end: it is paid for."""
 TRIES = 3
@@ -70,6 +72,7 @@ class BatchRun:
         app: that answers its requests.
         places: for them, which all batches share.
         in_thread: calls a function beside the event loop.
+        at_length: the same, of one that may take minutes.
     """
 
     def __init__(
@@ -79,7 +82,9 @@ class BatchRun:
         app: ASGIApp,
         places: Places,
         in_thread: Callable[..., Awaitable[Any]],
+        at_length: Callable[..., Awaitable[Any]],
     ) -> None:
+        self._at_length = at_length
         self._workspace, self._store, self._job = workspace, workspace.store, job
         self._app, self._places, self._in_thread = app, places, in_thread
         self._ending: Ending | None = None
@@ -104,8 +109,11 @@ class BatchRun:
         except asyncio.CancelledError:
             await self._tell(queue.release)
             raise
-        except StoreError as error:  # away for a moment: the queue gives it out again
-            log.warning("%s stops: %s", self._job.id, error)
+        except StoreError as error:  # away for a moment: given out again, as often as it takes
+            log.warning("%s waits: %s", self._job.id, error)
+            await asyncio.sleep(AWAY_S)
+            with suppress(StoreError):  # else the queue sees that nobody has it
+                await self._tell(queue.release)
         except Exception as error:
             log.exception("%s failed", self._job.id)
             why = {"code": "server_error", "message": "The server had an error; see its log."}
@@ -145,12 +153,12 @@ class BatchRun:
         await self._look_around(batch)
         if self._ending is None:
             try:
-                await self._in_thread(batches.link_input, self._store, batch)
+                await self._at_length(batches.link_input, self._store, batch)
             except NotFoundError as error:
                 return "failed", [{"code": "file_not_found", "message": str(error)}], None
             path = batch_answers.input_of(self._store, batch.id)
             if batch.begun is None:
-                checked = await self._in_thread(self._check, batch, path)
+                checked = await self._at_length(self._check, batch, path)
                 if checked.problems:
                     return "failed", checked.problems, None
                 await self._in_thread(
@@ -174,7 +182,7 @@ class BatchRun:
 
     async def _go_on(self, batch: Batch, path: Path) -> None:
         """Answer the lines that have no answer yet."""
-        found = await self._in_thread(batch_answers.collect, self._store, batch.id)
+        found = await self._at_length(batch_answers.collect, self._store, batch.id)
         self._completed, self._failed = len(found.good), found.failed
         self._usage, self._bytes = Counter(found.usage), found.bytes
         lines = requests_of(path, found.places)
@@ -299,7 +307,7 @@ class BatchRun:
     async def _settle(
         self, outcome: Any, errors: list[dict[str, Any]], why: dict[str, str] | None
     ) -> None:
-        await self._in_thread(
+        await self._at_length(
             batches.settle,
             self._store,
             self._job.id,

@@ -57,6 +57,7 @@ class BatchRunner:
         self._workspace, self._app = workspace, app
         self._places = Places(at_once, others)
         self._threads: anyio.CapacityLimiter | None = None
+        self._long: anyio.CapacityLimiter | None = None
         self._running: dict[asyncio.Task[None], BatchRun] = {}
         self._is_stopped = asyncio.Event()
 
@@ -67,7 +68,7 @@ class BatchRunner:
             try:
                 if time.monotonic() - settled >= SETTLE_S:
                     settled = time.monotonic()
-                    await self.in_thread(batches.settle_left, self._workspace.store)
+                    await self.at_length(batches.settle_left, self._workspace.store)
                 await self._take()
             except Exception as error:  # a database that is away for a moment
                 log.warning("batches could not be looked for: %s", error)
@@ -93,12 +94,25 @@ class BatchRunner:
         call = partial(work, *arguments, **named)
         return await anyio.to_thread.run_sync(call, limiter=self._threads)
 
+    async def at_length(self, work: Callable[..., _T], *arguments: Any, **named: Any) -> _T:
+        """As `in_thread`, of what may take minutes: the beats of other batches do not wait for it,
+        or they would be taken for dead."""
+        if self._long is None:
+            self._long = anyio.CapacityLimiter(_THREADS)
+        call = partial(work, *arguments, **named)
+        return await anyio.to_thread.run_sync(call, limiter=self._long)
+
     async def _take(self) -> None:
         while len(self._running) < MOST_BATCHES and not self._is_stopped.is_set():
             job = await self.in_thread(queue.claim, self._workspace.store, worker_name(), SERVED)
             if job is None:
                 return
-            one = BatchRun(self._workspace, job, self._app, self._places, self.in_thread)
+            if self._is_stopped.is_set():  # while it was claimed
+                await self.in_thread(queue.release, self._workspace.store, job)
+                return
+            one = BatchRun(
+                self._workspace, job, self._app, self._places, self.in_thread, self.at_length
+            )
             task = asyncio.create_task(one.run(), name=job.id)
             self._running[task] = one
             task.add_done_callback(lambda task: self._running.pop(task, None))

@@ -63,6 +63,7 @@ class Bucket:
             self._store: S3Store = S3Store(
                 parts.netloc,
                 prefix=parts.path.strip("/") or None,
+                endpoint=None if variable is None else os.environ[variable],
                 client_options={
                     "allow_http": is_plain,
                     "connect_timeout": timedelta(seconds=CONNECT_S),

@@ -40,9 +40,12 @@ def keep(store: Store, id: str, draft: Path) -> None:
 
 @contextmanager
 def held_copy(
-    store: Store, objects: Objects, name: str, id: str, size: int, sha256: str
+    store: Store, objects: Objects, name: str, id: str, size: int, sha256: str, before: Path
 ) -> Iterator[Path]:
-    """A copy of an object that stays until the block ends, whatever is dropped meanwhile.
+    """A copy of an object that stays until the block ends, whatever is dropped or moved meanwhile.
+
+    Args:
+        before: where the bytes are that were kept before there was a bucket, until they are moved.
 
     Raises:
         NotFoundError: there is no such object.
@@ -54,12 +57,16 @@ def held_copy(
     with tempfile.TemporaryDirectory(dir=held) as folder:
         mine = Path(folder) / id
         while not mine.exists():
-            if copy.exists():
-                with suppress(FileNotFoundError):  # dropped since: fetched again
-                    link_or_copy(copy, mine)
-                    os.utime(copy)
-            else:
-                _fetch(store, objects, name, id, size, sha256)
+            place = before if before.exists() else copy
+            try:
+                link_or_copy(place, mine)
+                os.utime(place)
+                if place is copy and mine.stat().st_size != size:  # a power cut has left it
+                    mine.unlink()
+                    raise FileNotFoundError
+            except FileNotFoundError:
+                if not mine.exists() and not before.exists():
+                    _fetch(store, objects, name, id, size, sha256)
         yield mine
 
 

@@ -94,29 +94,29 @@ def on_disk(store: Store, file: StoredFile) -> Iterator[Path]:
         ObjectsError: they are damaged, or in a bucket that is out of reach.
     """
     path, objects = path_of(store, file.id), objects_of(store)
-    if path.is_file():  # also one that was kept before there was a bucket
+    if isinstance(objects, FolderObjects):
+        if not path.is_file():
+            raise NotFoundError(f"no such file: {file.id}")  # restored from a backup without it
         yield path
-    elif isinstance(objects, FolderObjects):
-        raise NotFoundError(f"no such file: {file.id}")  # restored from a backup without it
     else:
         name = object_name(file.id)
-        with local_copies.held_copy(store, objects, name, file.id, file.bytes, file.sha256) as copy:
+        with local_copies.held_copy(
+            store, objects, name, file.id, file.bytes, file.sha256, before=path
+        ) as copy:
             yield copy
 
 
-def write(store: Store, chunks: Iterable[bytes], limit: int, id: str | None = None) -> StoredBytes:
+def write(store: Store, chunks: Iterable[bytes], limit: int) -> StoredBytes:
     """Write bytes as they come; whoever gives them no row calls `discard`.
 
     Args:
         limit: at most so many.
-        id: of the file; None makes one. Bytes that were written for it and got no row are replaced.
 
     Raises:
         UsageError: more than that.
         ObjectsError: the bucket is out of reach.
     """
-    is_new = id is None
-    id = id or new_id()
+    id = new_id()
     name, objects = object_name(id), objects_of(store)
     size, sha256, md5 = 0, hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     with draft_in(store.folder / "files") as draft:
@@ -128,10 +128,7 @@ def write(store: Store, chunks: Iterable[bytes], limit: int, id: str | None = No
                 sha256.update(chunk)
                 md5.update(chunk)
                 file.write(chunk)
-        if is_new:
-            unnamed_objects.announce(store, name)
-        else:
-            unnamed_objects.announce_again(store, name)
+        unnamed_objects.announce(store, name)
         objects.create(name, draft)
         if not isinstance(objects, FolderObjects):
             local_copies.keep(store, id, draft)

@@ -28,7 +28,7 @@ log = logging.getLogger("assay.store")
 
 CREATION_S = 24 * 3600.0
 """A creation that is not over by then is taken for one whose process has died."""
-_BATCH = 500
+_BATCH, _REMOVED = 500, 20
 _LOCK = "objects.remove.lock"
 """Held while objects are removed, so that nobody creates one of a name that is being removed."""
 _Row = UnnamedObjectRow
@@ -115,11 +115,11 @@ def _remove(store: Store, query: Select[Any]) -> None:
             return
     try:
         objects = objects_of(store)
-        with store.lock(_LOCK):
-            with store.session() as session:
-                names = list(session.scalars(query))
-            for start in range(0, len(names), _BATCH):
-                part = names[start : start + _BATCH]
+        part = [""]
+        while part:
+            with store.lock(_LOCK):  # not for all: a request that deletes a file waits for it
+                with store.session() as session:
+                    part = list(session.scalars(query.limit(_REMOVED)))
                 objects.remove(part)
                 with store.session() as session:
                     session.execute(delete(_Row).where(_Row.name.in_(part)))

@@ -137,12 +137,14 @@ def add_part(store: Store, project: str, id: str, chunks: Iterable[bytes]) -> Up
         objects_of(store).create(name, draft)
     try:
         with store.session() as session:
-            session.add(row)
-            session.flush()
-            # Against the end of the upload: it removes what it finds, or is found here.
+            # Against the end of the upload: it removes what it finds, or is found here. Before the
+            # part is added, whose foreign key locks the same row less: two parts would wait for
+            # each other.
             status = select(UploadRow.status).where(UploadRow.id == id).with_for_update()
             if session.scalar(status) != "pending":
                 raise StateError("the upload is over.")
+            session.add(row)
+            session.flush()
             given = session.scalar(
                 select(func.sum(UploadPartRow.bytes)).where(UploadPartRow.upload == id)
             )

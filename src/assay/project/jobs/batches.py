@@ -20,6 +20,8 @@ from assay.project.workspace import Workspace
 from assay.store import stored_files
 from assay.store.audit import audit
 
+MOST_BYTES = 200 * 10**6
+"""Of a file of requests: OpenAI's limit."""
 MOST_OPEN = 100
 """Batches of a project that are not over."""
 
@@ -52,6 +54,13 @@ def create(
             "input_file_id",
             "invalid_file_purpose",
             f"Upload it with the purpose {batches.PURPOSE}.",
+        )
+    if file.bytes > MOST_BYTES:  # before it is fetched
+        raise RefusedError(
+            f"the file {file.id} has {file.bytes:,} bytes, and a batch at most {MOST_BYTES:,}.",
+            "input_file_id",
+            "file_too_large",
+            "Divide it.",
         )
     if batches.count_open(store, project) >= MOST_OPEN:
         raise RefusedError(
