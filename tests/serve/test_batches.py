@@ -14,9 +14,10 @@ import openai
 import pytest
 
 from assay.accounts.keys import find_key, revoke_key
-from assay.errors import ModelError
+from assay.errors import ModelError, ObjectsAwayError
 from assay.generate.stream import BusyError
 from assay.jobs import batch_answers, batches, queue
+from assay.jobs.recovery import MOST_ATTEMPTS
 from assay.project.jobs import batches as project_batches
 from assay.serve import batch_input, batch_requests, batch_run
 from assay.store.audit import entries
@@ -142,6 +143,26 @@ def test_its_files_may_be_in_a_bucket(
     assert len(read(client, batch.output_file_id)) == 3
     assert not path_of(store, batch.input_file_id).exists()
     assert not path_of(store, batch.output_file_id).exists()
+
+
+def test_it_outlives_a_place_for_files_that_is_away(
+    server: Running, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_run, "AWAY_S", 0.0)
+    away = iter(range(MOST_ATTEMPTS + 2))
+    write = batch_answers.write_output
+
+    def written(*arguments: Any) -> Any:
+        if next(away, None) is not None:
+            raise ObjectsAwayError("the object storage cannot be used.")
+        return write(*arguments)
+
+    monkeypatch.setattr(batch_answers, "write_output", written)
+    batch = waited(client, created(client, [line("a"), line("b")]).id)
+    assert next(away, None) is None
+    assert batch.status == "completed", batch
+    assert len(read(client, batch.output_file_id)) == 2
+    assert len(server.engine.asked) == 2  # nothing is asked again
 
 
 def test_all_endpoints(
