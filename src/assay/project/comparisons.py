@@ -13,7 +13,7 @@ from typing import Any, Literal
 from markupsafe import Markup
 from sqlalchemy import select
 
-from assay.agent.versions import find_version
+from assay.agent.versions import find_version, load_agent
 from assay.compare import records
 from assay.compare.naming import verdict_in_words
 from assay.compare.planning import ALPHA, dump_settings
@@ -21,8 +21,10 @@ from assay.compare.report import charts, second_look
 from assay.compare.report.html import disagreements, read_answers, write_report
 from assay.compare.result import AnswerRow, Curve, Result, Verdict
 from assay.errors import NotFoundError, Step
+from assay.evaluate.graders.registry import grader_files
 from assay.evaluate.label_noise import SecondLook
 from assay.evaluate.stats import opening_alpha
+from assay.project.knowledge import documents
 from assay.project.workspace import Workspace, project_of
 from assay.store.tables import AgentVersionRow, ComparisonRow
 from assay.version import VERSION
@@ -142,11 +144,13 @@ def scores(workspace: Workspace, agents: Collection[str]) -> dict[str, float]:
     )
     found: dict[str, float] = {}
     with workspace.store.session() as session:
-        for candidates in session.scalars(query):
+        for candidates in session.scalars(query.execution_options(yield_per=10)):
             for one in candidates or ():
                 for label in wanted.get(one["agent"], ()):
                     if one["score"] is not None:
                         found.setdefault(label, one["score"])
+            if len(found) == len(set(agents)):
+                break
     return found
 
 
@@ -167,8 +171,9 @@ class NextOpening:
 
 
 def next_opening(workspace: Workspace) -> NextOpening | None:
-    """The opening that comparing again would need; None: examples and settings are as the newest
-    comparison had them. Examples that changed are divided anew for it.
+    """The opening that comparing again would need; None: examples, settings and documents are as
+    the newest comparison had them. Examples that changed are divided anew for it. A result does not
+    say what files graders read, nor which unlabelled inputs there were: these count as changed.
 
     Raises:
         DataError, HoldoutError: the examples cannot be divided.
@@ -183,6 +188,12 @@ def next_opening(workspace: Workspace) -> NextOpening | None:
         now = dump_settings(project.config)  # of an older result some settings are not known
         if any(now[name] != value for name, value in before.config.items() if name in now):
             changed.append("settings")
+        if _has_other_documents(workspace, before):
+            changed.append("documents")
+        if grader_files(project.config, project.root):
+            changed.append("perhaps files of graders")
+        if project.config.unlabelled is not None:
+            changed.append("perhaps unlabelled inputs")
         if before.assay_version != VERSION:
             changed.append("the version of Assay")
         if not changed:
@@ -190,6 +201,17 @@ def next_opening(workspace: Workspace) -> NextOpening | None:
     number = len(project.openings()) + 1
     level, first = (opening_alpha(ALPHA, one) for one in (number, 1))
     return NextOpening(changed, number, level, first)
+
+
+def _has_other_documents(workspace: Workspace, before: Result) -> bool:
+    """Whether candidates of a comparison searched another state of a knowledge base."""
+    for candidate in before.candidates:
+        searched = load_agent(workspace.store, candidate.agent).knowledge
+        if searched is None or searched.snapshot is None or searched.embedder is not None:
+            continue
+        if documents.base(workspace, searched.name).snapshot != searched.snapshot:
+            return True
+    return False
 
 
 def report(workspace: Workspace, id: str, *, redact: bool = False) -> Path:

@@ -108,8 +108,8 @@ def add(
     Raises:
         AssayError: as `KnowledgeBase.add`.
     """
-    of = base(workspace, name)
     try:
+        of = base(workspace, name)
         added = of.add(sources, progress=progress)
     finally:
         waiting = _unread.get((workspace.root, name), set())
