@@ -88,9 +88,10 @@ class BatchRun:
         self._workspace, self._store, self._job = workspace, workspace.store, job
         self._app, self._places, self._in_thread = app, places, in_thread
         self._ending: Ending | None = None
-        self._ended = asyncio.Event()
+        self._ended, self._is_over = asyncio.Event(), asyncio.Event()
         self._caller: Caller | None = None
         self._completed = self._failed = self._bytes = 0
+        self._claimed = 0  # of its bytes, in the project's quota
         self._usage: Counter[str] = Counter()
         self._is_reported = True
         self._tries = TRIES
@@ -125,7 +126,10 @@ class BatchRun:
             except Exception:  # the queue gives it out again
                 log.exception("%s could not be ended", self._job.id)
         finally:
-            heart.cancel()
+            self._is_over.set()
+            await heart  # not cut off, or nobody knew what it has claimed
+            if self._claimed:  # the files with the answers count now
+                self._workspace.quota.give_back(self._job.project, self._claimed)
 
     async def _work(self) -> None:
         batch = await self._in_thread(batches.read, self._store, self._job.id)
@@ -212,7 +216,7 @@ class BatchRun:
     ) -> None:
         """One line after the other."""
         while not self._ended.is_set():
-            async with self._places:  # so no more lines are in memory than may be asked
+            async with self._places:  # a line is read when it may be asked
                 async with turn:
                     line = await self._in_thread(next, lines, None)
                 if line is None or self._ended.is_set():
@@ -252,7 +256,10 @@ class BatchRun:
     async def _beat(self) -> None:
         beats = 0
         while True:
-            await asyncio.sleep(BEAT_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_S):
+                    await self._is_over.wait()
+                    return
             beats += 1
             try:
                 batch = await self._in_thread(batches.read, self._store, self._job.id)
@@ -293,7 +300,9 @@ class BatchRun:
             self._end(Ending("expired", EXPIRED))
         if with_room:
             try:
-                await self._in_thread(self._workspace.quota.check, batch.project, self._bytes)
+                grown = self._bytes - self._claimed  # beats are one after the other
+                await self._in_thread(self._workspace.quota.take, batch.project, grown)
+                self._claimed += grown
             except QuotaError as error:
                 why = {"code": "storage_quota_exceeded", "message": str(error)}
                 self._end(Ending("failed", why))
