@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from starlette.types import ASGIApp
 
@@ -45,12 +45,25 @@ class Ending:
     """Why a batch ends before all is answered.
 
     Attributes:
-        why: what is told of lines without an answer: `code` and `message`; None: it goes on later.
+        why: what is told of lines without an answer: `code` and `message`.
         grace_s: what is under way may take so long to end.
     """
 
-    outcome: Outcome | str
-    why: dict[str, str] | None = None
+    outcome: Outcome
+    why: dict[str, str]
+    grace_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """Why this server leaves a batch that goes on later or elsewhere.
+
+    Attributes:
+        how: the server stops, a person pauses the batch, or another server has it.
+        grace_s: what is under way may take so long to end.
+    """
+
+    how: Literal["stopped", "paused", "lost"]
     grace_s: float = 0.0
 
 
@@ -61,8 +74,8 @@ REVOKED = Ending(
         "message": "The API key that the batch was created with was revoked.",
     },
 )
-_PAUSED, _LOST = Ending("paused"), Ending("lost")
-_STOPPED = Ending("stopped", grace_s=GRACE_S)  # whoever stops the server waits for less
+_PAUSED, _LOST = Departure("paused"), Departure("lost")
+_STOPPED = Departure("stopped", GRACE_S)  # whoever stops the server waits for less
 
 
 class BatchRun:
@@ -87,7 +100,7 @@ class BatchRun:
         self._at_length = at_length
         self._workspace, self._store, self._job = workspace, workspace.store, job
         self._app, self._places, self._in_thread = app, places, in_thread
-        self._ending: Ending | None = None
+        self._ending: Ending | Departure | None = None
         self._ended, self._is_over = asyncio.Event(), asyncio.Event()
         self._caller: Caller | None = None
         self._completed = self._failed = self._bytes = 0
@@ -134,10 +147,11 @@ class BatchRun:
     async def _work(self) -> None:
         batch = await self._in_thread(batches.read, self._store, self._job.id)
         if batch.outcome is None:
-            outcome, errors, why = await self._answer(batch)
-            if outcome in ("stopped", "paused", "lost"):
-                await self._leave(outcome)
+            found = await self._answer(batch)
+            if isinstance(found, Departure):
+                await self._leave(found)
                 return
+            outcome, errors, why = found
             await self._in_thread(batches.finalize, self._store, self._job)
             await self._settle(outcome, errors, why)
             batch = await self._in_thread(batches.read, self._store, self._job.id)
@@ -152,7 +166,7 @@ class BatchRun:
 
     async def _answer(
         self, batch: Batch
-    ) -> tuple[str, list[dict[str, Any]], dict[str, str] | None]:
+    ) -> Departure | tuple[Outcome, list[dict[str, Any]], dict[str, str] | None]:
         """How it ends: its outcome, errors, and why lines have no answer."""
         await self._look_around(batch)
         if self._ending is None:
@@ -169,10 +183,12 @@ class BatchRun:
                     batches.begin, self._store, self._job, checked.total, checked.model
                 )
             await self._go_on(batch, path)
-        if self._ending is None:
+        ending = self._ending
+        if ending is None:
             return "completed", [], None
-        ending, why = self._ending, self._ending.why
-        return ending.outcome, [why] if ending.outcome == "failed" and why else [], why
+        if isinstance(ending, Departure):
+            return ending
+        return ending.outcome, [ending.why] if ending.outcome == "failed" else [], ending.why
 
     def _check(self, batch: Batch, path: Path) -> CheckedInput:
         def knows(model: str) -> bool:
@@ -307,14 +323,14 @@ class BatchRun:
                 why = {"code": "storage_quota_exceeded", "message": str(error)}
                 self._end(Ending("failed", why))
 
-    def _end(self, ending: Ending) -> None:
+    def _end(self, ending: Ending | Departure) -> None:
         """End before all is answered; the first reason counts, unless the batch is another's."""
         if self._ending is None or ending is _LOST:
             self._ending = ending
             self._ended.set()
 
     async def _settle(
-        self, outcome: Any, errors: list[dict[str, Any]], why: dict[str, str] | None
+        self, outcome: Outcome, errors: list[dict[str, Any]], why: dict[str, str] | None
     ) -> None:
         await self._at_length(
             batches.settle,
@@ -326,10 +342,10 @@ class BatchRun:
             job=self._job,
         )
 
-    async def _leave(self, how: str) -> None:
-        if how == "stopped":
+    async def _leave(self, departure: Departure) -> None:
+        if departure.how == "stopped":
             await self._tell(queue.release)
-        elif how == "paused":
+        elif departure.how == "paused":
             await self._tell(queue.stop, "pause")
         else:
             log.warning("%s was given to another server", self._job.id)
