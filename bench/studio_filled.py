@@ -295,7 +295,7 @@ def _versions(workspace: Workspace) -> None:
                 seed=0, code="0.1.0", template={}, template_sha256="3" * 64,
                 metrics={"validation_loss": loss, "seconds": 412.0}, parent=parent,
             )  # fmt: skip
-            parent = save_version(workspace.store.folder, made, record)
+            parent = save_version(workspace.store, made, record)
 
 
 def _traces(workspace: Workspace, count: int) -> None:

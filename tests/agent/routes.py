@@ -8,6 +8,7 @@ from assay.agent.agent import Agent, make_routed
 from assay.agent.learned import Floats, RouterModel, RouterSettings, dump_router
 from assay.agent.route import Cascade, LearnedRoute, Route, Rule, Rules
 from assay.agent.versions import save_agent
+from assay.store import blobs
 from assay.store.store import Store
 from assay.store.tables import AgentRow
 
@@ -51,7 +52,7 @@ def cascade(store: Store, cheap: str, strong: str, threshold: float = 0.5) -> Ag
 
 def learned(store: Store, cheap: str, strong: str, threshold: float = 0.1) -> Agent:
     """A learned router that knows what is hard."""
-    model = store.put(dump_router(hard_goes_to_strong()))
+    model = blobs.put(store, dump_router(hard_goes_to_strong()))
     return make_routed(
         LearnedRoute(
             cheap=saved(store, cheap),

@@ -13,6 +13,7 @@ from assay.agent.runtime import assemble
 from assay.agent.versions import history, load_agent, save_agent
 from assay.errors import AssayError
 from assay.example import Example, Message, dump_examples, read_examples
+from assay.store import blobs
 from assay.store.store import Store
 
 SCHEMA = {"type": "object", "properties": {"b": {"type": "string"}, "a": {"type": "string"}}}
@@ -74,7 +75,7 @@ def test_the_nearest_are_shown_most_similar_last_and_never_the_question_itself(
     store = Store(tmp_path)
     texts = ["my card was stolen", "the weather is nice", "somebody took my card", "a blue boat"]
     pool = [Example.of(text, f"label {i}", id=f"p{i}") for i, text in enumerate(texts)]
-    blob = store.put("".join(dump_examples(pool)).encode())
+    blob = blobs.put(store, "".join(dump_examples(pool)).encode())
     agent = Agent(model="m", nearest=Nearest(k=2, pool=blob, embedder="all-minilm-l6-v2"))
     (request,) = assemble(agent, [Example.of("my card was stolen!", "?")], store)
     users = [m.content for m in request.messages if m.role == "user"]

@@ -12,6 +12,7 @@ from assay.agent.lineage import HANDFUL, is_made_of_many_rows, is_retrained, is_
 from assay.agent.route import Rule
 from assay.example import Example, dump_examples
 from assay.generate.classical import dump_classical, fit_constant
+from assay.store import blobs
 from assay.store.store import Store
 
 
@@ -21,7 +22,7 @@ def test_rows_count_from_more_than_a_handful_on_shown_looked_up_or_behind_a_rout
 ) -> None:
     store = Store(tmp_path)
     rows = [Example.of(f"question {n}", f"answer {n}", id=str(n)) for n in range(count)]
-    pool = store.put("".join(dump_examples([*rows, rows[0]])).encode())
+    pool = blobs.put(store, "".join(dump_examples([*rows, rows[0]])).encode())
     nearest = Agent(model="small", nearest=Nearest(k=1, pool=pool, embedder="e"))
     shown = Agent(model="small", shown=tuple(as_shown(row) for row in rows))
     id = saved(store, "near", nearest)
@@ -39,7 +40,7 @@ def test_what_a_version_answers_for_is_made_again_also_behind_two_routes(tmp_pat
     for agent in (Agent(model=f"version:{'a' * 64}"), inner, outer):
         assert is_tuned(agent, store)
         assert is_retrained(agent, store)
-    constant = store.put(dump_classical(fit_constant(["yes"], "yes")))
+    constant = blobs.put(store, dump_classical(fit_constant(["yes"], "yes")))
     for agent in (Agent(model="small"), Agent(kind="classical", model=f"classical:{constant}")):
         assert not is_tuned(agent, store)
         assert not is_retrained(agent, store)

@@ -35,6 +35,7 @@ from assay.errors import ConfigError, ModelError
 from assay.example import Example
 from assay.generate.batch import Answer
 from assay.generate.classical import TfidfSettings, dump_classical, fit_tfidf
+from assay.store import blobs
 from assay.store.store import Store
 
 
@@ -91,7 +92,7 @@ def test_rules_go_by_what_stands_in_the_input(store: Store) -> None:
 def test_rules_go_by_a_classifiers_label(store: Store) -> None:
     rows = [Example.of(f"lost card {i}", "card") for i in range(4)]
     rows += [Example.of(f"late parcel {i}", "post") for i in range(4)]
-    model = store.put(dump_classical(fit_tfidf(rows, TfidfSettings())))
+    model = blobs.put(store, dump_classical(fit_tfidf(rows, TfidfSettings())))
     a, b = saved(store, "a"), saved(store, "b")
     agent = by_rules(b, Rule(labels=("card",), to=a), classifier=model)
     assert _to(agent, store, "my card is lost", "my parcel is late") == [["a"], ["b"]]

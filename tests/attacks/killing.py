@@ -39,6 +39,7 @@ from assay.knowledge import build, table
 from assay.knowledge.base import KnowledgeBase
 from assay.release import changes, releases
 from assay.store import backup as backups
+from assay.store import blobs
 from assay.store.store import Store
 from assay.store.tables import AuditRow, ReleaseRow, Table
 
@@ -227,7 +228,7 @@ def _backup(place: Place) -> None:
     store = place.store()
     store.set("word", "kept")
     for number in range(3):
-        store.put(b"blob %d" % number)
+        blobs.put(store, b"blob %d" % number)
     backups.backup(store, place.folder / "monday.tar")
     store.engine.dispose()
     shutil.rmtree(place.state)
@@ -245,9 +246,9 @@ def _restored(place: Place) -> bool:
         return False
     store = place.store()
     assert store.setting("word") == "kept"
-    blobs = [path.name for path in (place.state / "blobs").rglob("*") if path.is_file()]
-    assert len(blobs) == 3
-    assert all(store.get(name) for name in blobs)
+    names = [path.name for path in (place.state / "blobs").rglob("*") if path.is_file()]
+    assert len(names) == 3
+    assert all(blobs.get(store, name) for name in names)
     return True
 
 

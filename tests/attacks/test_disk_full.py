@@ -27,7 +27,7 @@ from assay.accounts.keys import create_key
 from assay.errors import AssayError, StateError
 from assay.evaluate.run import run
 from assay.project.start.init import Choices
-from assay.store import uploads
+from assay.store import blobs, uploads
 from assay.store.store import Store
 
 MIB = 2**20
@@ -97,13 +97,13 @@ BLOB = b"blob " * 60_000
 
 
 def _put(place: Place) -> None:
-    place.store().put(BLOB)
+    blobs.put(place.store(), BLOB)
 
 
 def _has(place: Place) -> bool:
-    blobs = [path for path in (place.state / "blobs").rglob("*") if path.is_file()]
-    assert len(blobs) <= 1
-    return bool(blobs) and place.store().get(blobs[0].name) == BLOB
+    kept = [path for path in (place.state / "blobs").rglob("*") if path.is_file()]
+    assert len(kept) <= 1
+    return bool(kept) and blobs.get(place.store(), kept[0].name) == BLOB
 
 
 def _upload(place: Place) -> None:

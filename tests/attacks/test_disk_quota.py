@@ -16,7 +16,7 @@ from tests.serve.running import Running, running
 from tests.serve.scripted import ScriptedEngines
 
 from assay.accounts.quota import Quota
-from assay.models.versions import versions_folder
+from assay.models.stored_versions import versions_folder
 from assay.project.workspace import Workspace
 from assay.store.tables import ServedNameRow
 

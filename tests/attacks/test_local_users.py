@@ -12,7 +12,7 @@ from tests.figures import Figure
 
 from assay.accounts.keys import create_key
 from assay.project.workspace import Workspace
-from assay.store import backup, stored_files, uploads
+from assay.store import backup, blobs, stored_files, uploads
 from assay.store import files as writing
 from assay.store.store import Store
 
@@ -42,7 +42,7 @@ def fill(store: Store) -> None:
     stored_files.keep(store, "p", [b"secret rows"], "a.jsonl", "fine-tune")
     upload = uploads.create(store, "p", "a", "user_data", 5)
     uploads.add_part(store, "p", upload.id, [b"12345"])
-    store.put(b"a trace")
+    blobs.put(store, b"a trace")
 
 
 def test_nobody_else_reads_the_state(tmp_path: Path, figure: Figure) -> None:

@@ -254,7 +254,7 @@ def test_a_student_is_trained_on_what_a_provider_says(tmp_path: Path, distill: s
         version, result = train_version(context)
         assert len(served.asked) == 3
     assert [e.output for e in lesson.examples] == ["ok"] * 3
-    record = load_version(context.store.folder, version).record
+    record = load_version(context.store, version).record
     assert result.preparation_seconds == pytest.approx(lesson.seconds)
     assert lesson.seconds > 0
     lines = context.progress.lines  # type: ignore[attr-defined]
@@ -324,7 +324,7 @@ def test_a_student_is_trained_on_what_a_local_teacher_says(tmp_path: Path) -> No
     version, result = train_version(context)
     assert result.steps == 2
     plain = train_version(context_of(tmp_path, fine_tune, **fields))[0]
-    records = [load_version(context.store.folder, name).record for name in (version, plain)]
+    records = [load_version(context.store, name).record for name in (version, plain)]
     assert records[0].data["train"] != records[1].data["train"]
     assert records[0].data["validation"] == records[1].data["validation"]
     assert records[0].settings["teacher"] == str(teacher)

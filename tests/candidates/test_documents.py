@@ -262,7 +262,7 @@ def test_a_version_trained_with_passages_knows_the_rows_it_was_made_of(
     made = fine_tune_rag.build(context)
     assert made.fine_tuned
     assert made.agent.knowledge is not None
-    version = load_version(context.store.folder, made.agent.model.removeprefix("version:"))
+    version = load_version(context.store, made.agent.model.removeprefix("version:"))
     asked = rows_of(context.store, version.record.data["asked"])
     assert asked == [example.content_hash() for example in context.train]
     assert version.record.data["train"] != version.record.data["asked"]

@@ -18,6 +18,7 @@ from assay.generate.stream import End, Piece, Sampling
 from assay.models import embed
 from assay.models.tensor_blob import dump_tensors
 from assay.models.tuned_encoder import SCHEME, open_embedder
+from assay.store import blobs
 from assay.store.store import Store
 
 
@@ -29,7 +30,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Context, Candidate]
 
 def tuned_name(context: Context, made: Candidate) -> str:
     """Of the embedder behind a candidate's classifier."""
-    blob = context.store.get(made.agent.model.partition(":")[2])
+    blob = blobs.get(context.store, made.agent.model.partition(":")[2])
     return load_embedding_classifier(blob).embedder
 
 
@@ -65,7 +66,7 @@ def test_an_embedder_that_is_another_or_damaged_is_refused(
         (wrong, strange, "damaged"),
         ({**wrong, "identity": "0" * 64}, {}, "not the one that was trained"),
     ):
-        name = f"{SCHEME}{other.put(dump_tensors('assay-tuned-embedder-1', document, tensors))}"
+        name = f"{SCHEME}{blobs.put(other, dump_tensors('assay-tuned-embedder-1', document, tensors))}"
         with pytest.raises(ModelError, match=said):
             open_embedder(name, other)
 

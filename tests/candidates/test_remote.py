@@ -20,6 +20,7 @@ from assay.compare.drivers import cost_drivers, tokens_per_second
 from assay.compare.performance import Performance, measure_performance
 from assay.errors import ConfigError
 from assay.generate.classical import dump_classical, fit_constant
+from assay.store import blobs
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 10}
 
@@ -73,7 +74,7 @@ def test_a_route_to_a_provider_and_to_this_machine_costs_both(tmp_path: Path) ->
     with serving(answer) as far:
         providers = provider(far.port, consent=True, prices=prices)
         context = context_of(tmp_path, {}, providers=providers)
-        blob = context.store.put(dump_classical(fit_constant(["the old target"], "a")))
+        blob = blobs.put(context.store, dump_classical(fit_constant(["the old target"], "a")))
         here = Agent(kind="classical", model=f"classical:{blob}")
         there = Agent(model="remote:far/big")
         ids = [save_agent(context.store, "arm", one, message="x").agent for one in (here, there)]

@@ -25,6 +25,7 @@ from assay.errors import AssayError, ConfigError, DataError
 from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.batch import Answer, BatchEngine, Request
+from assay.store import blobs
 from assay.store.store import Store
 
 ROWS = tuple(
@@ -125,7 +126,7 @@ def test_a_router_learns_where_the_strong_one_gains(tmp_path: Path) -> None:
     assert isinstance(route, LearnedRoute)
     measured = context.measure(made.agent)
     assert measured.score == pytest.approx(1.0)
-    kept = load_router(context.store.get(route.model))
+    kept = load_router(blobs.get(context.store, route.model))
     assert set(kept.rows) == {example.content_hash() for example in ROWS}
     assert (made.curated, made.retrained) == (True, True)
     again = build("router", context)
@@ -141,7 +142,7 @@ def test_a_router_learns_from_train_only_what_no_arm_was_made_of(tmp_path: Path)
     def rows(context: Context) -> int:
         route = build("router", context).agent.route
         assert isinstance(route, LearnedRoute)
-        return len(load_router(context.store.get(route.model)).rows)
+        return len(load_router(blobs.get(context.store, route.model)).rows)
 
     assert rows(context) == 120
     turns = ({"role": "user", "content": "q"}, {"role": "assistant", "content": "a"})

@@ -208,7 +208,7 @@ def test_an_annotator_that_knows_the_holdout_is_refused(replay: Replay, tmp_path
     save_file({"lora_A": torch.arange(6.0)}, adapter / "adapter_model.safetensors")
     (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2}))
     data = {"train": keep_rows(made.store, holdout_of(made)[:1])}
-    version = save_version(made.store.folder, adapter, RECORD.model_copy(update={"data": data}))
+    version = save_version(made.store, adapter, RECORD.model_copy(update={"data": data}))
     settings = {"file": "inputs.jsonl", "model": f"version:{version}"}
     with pytest.raises(HoldoutError, match="1 rows"):
         write(tmp_path, ["prompt", "rag"], 100, unlabelled=settings).compare()

@@ -186,7 +186,7 @@ def version_of(base: Path, store: Store, folder: Path, *, strength: float) -> st
         template=template.to_dict(),
         template_sha256=template.sha256,
     )
-    return save_version(store.folder, folder, record)
+    return save_version(store, folder, record)
 
 
 def test_a_version_is_compared_with_its_base_which_is_probed_once(

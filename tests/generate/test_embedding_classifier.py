@@ -29,6 +29,7 @@ from assay.generate.embedding_classifier import (
 from assay.generate.registry import EngineResources, open_batch, open_stream
 from assay.generate.stream import End, Piece, Sampling
 from assay.models.embed import Embedder, load_embedder
+from assay.store import blobs
 from assay.store.store import Store
 
 SETTINGS = (
@@ -132,7 +133,7 @@ def test_another_embedder_is_refused(embedder: Embedder, tmp_path: Path) -> None
         EmbeddingEngine(learned(embedder), other)
     store = Store(tmp_path / "state")
     strange = replace(learned(embedder), embedder=other.name)
-    blob = store.put(dump_embedding_classifier(strange))
+    blob = blobs.put(store, dump_embedding_classifier(strange))
     with pytest.raises(ModelError, match="not the one"):
         open_batch(f"embedded:{blob}", EngineResources(store))
 
@@ -141,7 +142,7 @@ def test_its_label_is_streamed_as_one_piece_with_its_probability(
     embedder: Embedder, tmp_path: Path
 ) -> None:
     store = Store(tmp_path / "state")
-    model = f"embedded:{store.put(dump_embedding_classifier(learned(embedder)))}"
+    model = f"embedded:{blobs.put(store, dump_embedding_classifier(learned(embedder)))}"
     request = asked("bank card lost")
     sampling = Sampling(confidence=True)
     pieces = list(open_stream(model, EngineResources(store)).chat(request.messages, (), sampling))

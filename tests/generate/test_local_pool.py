@@ -32,6 +32,7 @@ from assay.generate.transformers.stream import TransformersStreamEngine
 from assay.models.load import load
 from assay.models.tuned import load_tuned
 from assay.models.versions import VersionRecord, load_version, save_version
+from assay.store.store import Store
 from assay.train import adapters
 
 pytestmark = pytest.mark.slow
@@ -76,7 +77,7 @@ def _version(state: Path, ref: str, kind: str, made: Path, seed: int = 0) -> str
         template=template.to_dict(),
         template_sha256=template.sha256,
     )
-    return save_version(state, made, record)
+    return save_version(Store(state), made, record)
 
 
 def _text(engine: StreamEngine, sampling: Sampling | None = None) -> str:
@@ -93,7 +94,7 @@ def _evaluated(loaded: Any) -> str:
 
 def test_every_kind_of_version_answers_as_it_was_evaluated(tmp_path: Path) -> None:
     state, ref = tmp_path / "state", _write_base(tmp_path / "base")
-    engines = LocalPool(state, settings=SERVER)
+    engines = LocalPool(Store(state), settings=SERVER)
     texts = [_text(engines.engine(ref))]
     assert texts == [_evaluated(load(ref))]
     for kind in KINDS:
@@ -101,7 +102,7 @@ def test_every_kind_of_version_answers_as_it_was_evaluated(tmp_path: Path) -> No
         engine = engines.engine(f"version:{id[:12]}")
         assert isinstance(engine, LlamaCppEngine)
         texts.append(_text(engine))
-        assert texts[-1] == _evaluated(load_tuned(load_version(state, id))), kind
+        assert texts[-1] == _evaluated(load_tuned(load_version(Store(state), id))), kind
     assert len(set(texts)) == len(texts)
     assert len(list((state / "cache" / "gguf").glob("*.gguf"))) == 4
     engines.close()
@@ -110,7 +111,7 @@ def test_every_kind_of_version_answers_as_it_was_evaluated(tmp_path: Path) -> No
 
 def test_what_llama_cpp_cannot_hold_is_answered_by_transformers(tmp_path: Path) -> None:
     state, ref = tmp_path / "state", _write_base(tmp_path / "base", "phi3")
-    engines = LocalPool(state, settings=SERVER)
+    engines = LocalPool(Store(state), settings=SERVER)
     base = engines.engine(ref)
     assert isinstance(base, TransformersStreamEngine)
     tuned = engines.engine(f"version:{_version(state, ref, 'lora', tmp_path / 'made')}")
@@ -272,7 +273,7 @@ def test_the_context_is_what_memory_allows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["nothing-of-the-kind", "version:abcdef0123"])
 def test_an_unknown_model_is_an_error(name: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no starter, folder or file|no version"):
-        LocalPool(tmp_path).engine(name)
+        LocalPool(Store(tmp_path)).engine(name)
     with pytest.raises(ModelError):
         LocalPool().engine(name)
 

@@ -27,6 +27,7 @@ from assay.generate.nearest import (
 )
 from assay.generate.registry import EngineResources, open_batch
 from assay.models.embed import STARTER, Embedder, load_embedder
+from assay.store import blobs
 from assay.store.store import Store
 
 ROWS = {
@@ -125,7 +126,7 @@ def test_parts_that_do_not_fit_together_are_refused() -> None:
 def test_another_process_answers_alike(tmp_path: Path) -> None:
     store = Store(tmp_path / ".assay")
     made = model(load_embedder(STARTER), 0.3)
-    name = f"nearest:{store.put(dump_nearest(made))}"
+    name = f"nearest:{blobs.put(store, dump_nearest(made))}"
     texts = ["my parcel is not here", "which cards do you take?", "sing me a song", ""]
     here = open_batch(name, EngineResources(store)).answer(asked(*texts))
     done = subprocess.run(

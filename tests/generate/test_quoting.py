@@ -18,6 +18,7 @@ from assay.generate.quoting import QuoteModel, dump_quote, load_quote
 from assay.generate.registry import EngineResources, open_batch
 from assay.knowledge.passage_block import block, passages_in, question_in, texts_in
 from assay.knowledge.search import Passage
+from assay.store import blobs
 from assay.store.store import Store
 
 TEXTS = (
@@ -45,7 +46,7 @@ def embedder(monkeypatch: pytest.MonkeyPatch) -> Wordy:
 
 
 def answer(store: Store, model: QuoteModel, *requests: Request) -> list[tuple[str, float | None]]:
-    engine = open_batch(f"quote:{store.put(dump_quote(model))}", EngineResources(store))
+    engine = open_batch(f"quote:{blobs.put(store, dump_quote(model))}", EngineResources(store))
     return [(one.text, one.logprob) for one in engine.answer(requests)]
 
 

@@ -128,7 +128,7 @@ def _kill_served(folder: Path, chance: random.Random, kills: tuple[str, ...]) ->
         _wait(lambda: not list((state / "work").glob("ftjob-*")), 10, "its folder is left")
     found = left_behind(state, id)
     assert found["version"] is not None, found["error"]
-    settings = load_version(state, found["version"]).record.settings
+    settings = load_version(Store(state), found["version"]).record.settings
 
     plain = Store(folder / "plain")
     other = queued(plain, hyperparameters={"n_epochs": EVALUATIONS, "batch_size": 3})

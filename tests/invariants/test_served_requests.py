@@ -14,6 +14,7 @@ from assay.agent.agent import Agent, Nearest
 from assay.agent.answering import GenerationOptions, Target, prepare
 from assay.agent.runtime import assemble
 from assay.example import Example, Message, dump_examples
+from assay.store import blobs
 from assay.store.store import Store
 
 TEXT = st.text(min_size=1, max_size=20)
@@ -63,7 +64,7 @@ def test_a_request_is_made_as_it_was_measured(
     constrained: bool,
     temperature: float,
 ) -> None:
-    pool = store.put("".join(dump_examples(POOL)).encode())
+    pool = blobs.put(store, "".join(dump_examples(POOL)).encode())
     agent = Agent(
         model="m",
         system_prompt=prompt,

@@ -93,7 +93,7 @@ def left_behind(folder: Path, id: str) -> dict[str, Any]:
     figures = [e.data for e in queue.events(store, id) if e.kind == "metrics" and e.data]
     table = stored_files.path_of(store, result["result_file"]).read_bytes() if result else b""
     checkpoints, _ = fine_tuning.checkpoints(store, PROJECT, id)
-    versions = list_versions(store.folder)
+    versions = list_versions(store)
     left = {
         "status": tuning.status,
         "error": tuning.error,

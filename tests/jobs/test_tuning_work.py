@@ -49,9 +49,9 @@ def test_a_file_becomes_a_model_with_a_name(tmp_path: Path) -> None:
         row = session.get(ServedNameRow, name)
     assert row is not None
     assert (row.project, row.target) == (PROJECT, f"version:{tuning.result['version']}")
-    version = load_version(store.folder, tuning.result["version"])
+    version = load_version(store, tuning.result["version"])
     assert version.record.base == MODEL
-    assert {one.owner for one in list_versions(store.folder)} == {PROJECT}
+    assert {one.owner for one in list_versions(store)} == {PROJECT}
     assert version.record.settings["compute"] in ("float32", "bfloat16")
     assert tuning.chosen is not None
     assert (tuning.chosen["n_epochs"], tuning.chosen["batch_size"]) == (4, 3)
@@ -72,9 +72,9 @@ def test_a_file_becomes_a_model_with_a_name(tmp_path: Path) -> None:
     }
     assert 0 <= listed[0].metrics["full_valid_mean_token_accuracy"] <= 1
     for checkpoint in listed:
-        assert load_version(store.folder, checkpoint.version)
+        assert load_version(store, checkpoint.version)
     kept = {checkpoint.version for checkpoint in listed} | {version.id}
-    assert {v.id for v in list_versions(store.folder)} == kept  # the first epoch's is gone
+    assert {v.id for v in list_versions(store)} == kept  # the first epoch's is gone
 
     file = stored_files.find(store, PROJECT, tuning.result["result_file"])
     assert file.purpose == "fine-tune-results"
@@ -100,7 +100,7 @@ def test_its_versions_know_their_rows(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_bytes(lines())
     rows = [row.example.content_hash() for row in read(file) if row.example]
-    saved = list_versions(store.folder)
+    saved = list_versions(store)
     assert len(rows) == 14
     for version in saved:
         kept = {part: rows_of(store, data) for part, data in version.record.data.items()}

@@ -46,9 +46,7 @@ def test_an_example_finds_its_versions(tmp_path: Path, adapter: Path) -> None:
     store = Store(tmp_path)
 
     def save(seed: int, **data: str) -> str:
-        return save_version(
-            tmp_path, adapter, RECORD.model_copy(update={"seed": seed, "data": data})
-        )
+        return save_version(store, adapter, RECORD.model_copy(update={"seed": seed, "data": data}))
 
     # A teacher's distributions are no rows, and nothing of the version is unknown for them.
     first = save(
@@ -60,7 +58,7 @@ def test_an_example_finds_its_versions(tmp_path: Path, adapter: Path) -> None:
     second = save(2, train=keep_rows(store, rows(2, 3)), validation=keep_rows(store, rows(1)))
     old = save(3, train="0" * 64)
     one, two, four = (rows(n)[0].content_hash() for n in (1, 2, 4))
-    everything = [load_version(tmp_path, id) for id in (first, second, old)]
+    everything = [load_version(store, id) for id in (first, second, old)]
     found = {use.version.id: use.parts for use in find_uses(store, everything, [one])}
     assert found == {first: {"train": 1}, second: {"validation": 1}}
     both = {use.version.id: use.parts for use in find_uses(store, everything, [one, two])}
@@ -70,10 +68,11 @@ def test_an_example_finds_its_versions(tmp_path: Path, adapter: Path) -> None:
 
 
 def test_what_two_records_say_differently(tmp_path: Path, adapter: Path) -> None:
+    store = Store(tmp_path)
     other = RECORD.model_copy(
         update={"seed": 1, "settings": {"rank": 8, "learning_rate": 1e-3}, "parent": "p"}
     )
-    a, b = (find_version(tmp_path, save_version(tmp_path, adapter, r)) for r in (RECORD, other))
+    a, b = (find_version(store, save_version(store, adapter, r)) for r in (RECORD, other))
     assert differences(a, b) == {
         "parent": (None, "p"),
         "seed": (0, 1),
@@ -85,7 +84,8 @@ def test_what_two_records_say_differently(tmp_path: Path, adapter: Path) -> None
 def test_versions_from_before_the_split_was_kept_have_their_old_id(
     tmp_path: Path, adapter: Path
 ) -> None:
-    id = save_version(tmp_path, adapter, RECORD)
+    store = Store(tmp_path)
+    id = save_version(store, adapter, RECORD)
     files = json.loads((tmp_path / "versions" / id / "version.json").read_text())["files"]
     before = RECORD.model_dump(mode="json")
     del before["split"]
@@ -96,5 +96,5 @@ def test_versions_from_before_the_split_was_kept_have_their_old_id(
     del text["record"]["split"]  # as it was written then
     file.unlink()
     file.write_text(json.dumps(text))
-    assert load_version(tmp_path, id).record == VersionRecord(**before)
-    assert save_version(tmp_path, adapter, RECORD.model_copy(update={"split": "5" * 64})) != id
+    assert load_version(store, id).record == VersionRecord(**before)
+    assert save_version(store, adapter, RECORD.model_copy(update={"split": "5" * 64})) != id

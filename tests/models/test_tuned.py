@@ -15,6 +15,7 @@ from assay.errors import ModelError
 from assay.models.load import load
 from assay.models.tuned import load_tuned, merge
 from assay.models.versions import VersionRecord, load_version, save_version
+from assay.store.store import Store
 from assay.train import adapters
 
 IDS = [5, 6, 7, 8, 9, 10]
@@ -41,7 +42,7 @@ def _tuned(folder: Path, state: Path, adapter: str) -> tuple[str, torch.Tensor]:
             template={},
             template_sha256="",
         )
-        return save_version(state, made, record), _logits(model)
+        return save_version(Store(state), made, record), _logits(model)
 
 
 def _logits(model: Any) -> torch.Tensor:
@@ -55,7 +56,7 @@ def test_a_version_of_every_kind_answers_as_it_was_trained(
     model_folder: Path, tmp_path: Path, adapter: str
 ) -> None:
     id, wanted = _tuned(model_folder, tmp_path / "state", adapter)
-    version = load_version(tmp_path / "state", id)
+    version = load_version(Store(tmp_path / "state"), id)
     assert version.whole == (adapter == "full")
     assert len(list(version.folder.iterdir())) == 3
     loaded = load_tuned(version)
@@ -70,7 +71,7 @@ def test_a_version_of_every_kind_answers_as_it_was_trained(
 
 def test_rounding_happens_once_after_the_sum(model_folder: Path, tmp_path: Path) -> None:
     id, _ = _tuned(model_folder, tmp_path / "state", "lora")
-    version = load_version(tmp_path / "state", id)
+    version = load_version(Store(tmp_path / "state"), id)
     exact = merge(load_tuned(version), [IDS], "float32").model.state_dict()
     rounded = merge(load_tuned(version), [IDS], "bfloat16").model.state_dict()
     assert all(torch.equal(exact[name].bfloat16(), rounded[name]) for name in exact)
@@ -80,7 +81,7 @@ def test_an_adapter_on_other_weights_than_it_was_trained_on_is_refused(
     model_folder: Path, tmp_path: Path
 ) -> None:
     id, _ = _tuned(model_folder, tmp_path / "state", "lora")
-    version = load_version(tmp_path / "state", id)
+    version = load_version(Store(tmp_path / "state"), id)
     other = replace(version, record=version.record.model_copy(update={"base_sha256": "0" * 64}))
     with pytest.raises(ModelError, match="base weights are not the ones"):
         load_tuned(other)
@@ -107,4 +108,4 @@ def test_a_fully_tuned_model_that_was_changed_is_noticed(
     with pytest.raises(
         ModelError, match=r"model\.safetensors: this file has changed since it was saved"
     ):
-        load_version(tmp_path / "state", id)
+        load_version(Store(tmp_path / "state"), id)

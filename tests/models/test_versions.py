@@ -10,6 +10,7 @@ import pytest
 
 from assay.errors import ModelError
 from assay.models.versions import VersionRecord, list_versions, load_version, save_version
+from assay.store.store import Store
 
 RECORD = VersionRecord(
     base="smollm2-135m-instruct",
@@ -22,6 +23,11 @@ RECORD = VersionRecord(
     template_sha256="3" * 64,
     metrics={"validation_loss": 0.25},
 )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
 
 
 @pytest.fixture
@@ -38,41 +44,43 @@ def adapter(tmp_path: Path) -> Path:
     return folder
 
 
-def test_saved_and_loaded(tmp_path: Path, adapter: Path) -> None:
-    id = save_version(tmp_path, adapter, RECORD)
-    version = load_version(tmp_path, id)
+def test_saved_and_loaded(store: Store, tmp_path: Path, adapter: Path) -> None:
+    id = save_version(store, adapter, RECORD)
+    version = load_version(store, id)
     assert version.folder == tmp_path / "versions" / id
     assert (version.id, version.record) == (id, RECORD)
-    assert load_version(tmp_path, id[:8]) == version
+    assert load_version(store, id[:8]) == version
     names = {file.name for file in version.folder.iterdir()}
     assert names == {"adapter_model.safetensors", "adapter_config.json", "version.json"}
     assert "/home/someone" not in (version.folder / "adapter_config.json").read_text()
 
 
-def test_equal_training_is_one_version_on_every_machine(tmp_path: Path, adapter: Path) -> None:
-    first = save_version(tmp_path, adapter, RECORD)
+def test_equal_training_is_one_version_on_every_machine(store: Store, adapter: Path) -> None:
+    first = save_version(store, adapter, RECORD)
     config = json.loads((adapter / "adapter_config.json").read_text())
     config["base_model_name_or_path"] = "/elsewhere"
     (adapter / "adapter_config.json").write_text(json.dumps(config, indent=3))
-    assert save_version(tmp_path, adapter, RECORD) == first
-    assert len(list_versions(tmp_path)) == 1
+    assert save_version(store, adapter, RECORD) == first
+    assert len(list_versions(store)) == 1
 
 
 @pytest.mark.parametrize(
     "change", [{"seed": 1}, {"parent": "x"}, {"data": {}}, {"metrics": {}}, {"settings": {"r": 1}}]
 )
 def test_any_other_record_is_another_version(
-    tmp_path: Path, adapter: Path, change: dict[str, Any]
+    store: Store, adapter: Path, change: dict[str, Any]
 ) -> None:
-    first = save_version(tmp_path, adapter, RECORD)
-    assert save_version(tmp_path, adapter, RECORD.model_copy(update=change)) != first
-    assert len(list_versions(tmp_path)) == 2
+    first = save_version(store, adapter, RECORD)
+    assert save_version(store, adapter, RECORD.model_copy(update=change)) != first
+    assert len(list_versions(store)) == 2
 
 
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])
 @pytest.mark.parametrize("what", ["bit", "cut", "gone"])
-def test_changed_files_are_noticed(tmp_path: Path, adapter: Path, name: str, what: str) -> None:
-    id = save_version(tmp_path, adapter, RECORD)
+def test_changed_files_are_noticed(
+    store: Store, tmp_path: Path, adapter: Path, name: str, what: str
+) -> None:
+    id = save_version(store, adapter, RECORD)
     file = tmp_path / "versions" / id / name
     raw = bytearray(file.read_bytes())
     file.unlink()
@@ -81,56 +89,58 @@ def test_changed_files_are_noticed(tmp_path: Path, adapter: Path, name: str, wha
     if what != "gone":
         file.write_bytes(raw[: 10 if what == "cut" else None])
     with pytest.raises(ModelError, match=f"{name}: this file has changed since it was saved"):
-        load_version(tmp_path, id)
+        load_version(store, id)
 
 
 @pytest.mark.parametrize("edit", [("seed", 1), ("base", "other"), ("nonsense", 1)])
-def test_changed_record_is_noticed(tmp_path: Path, adapter: Path, edit: tuple[str, Any]) -> None:
-    id = save_version(tmp_path, adapter, RECORD)
+def test_changed_record_is_noticed(
+    store: Store, tmp_path: Path, adapter: Path, edit: tuple[str, Any]
+) -> None:
+    id = save_version(store, adapter, RECORD)
     file = tmp_path / "versions" / id / "version.json"
     raw = json.loads(file.read_text())
     raw["record"][edit[0]] = edit[1]
     file.unlink()
     file.write_text(json.dumps(raw))
     with pytest.raises(ModelError, match=r"version.json: this file has changed since it was saved"):
-        load_version(tmp_path, id)
+        load_version(store, id)
 
 
-def test_files_of_a_version_cannot_be_written_to(tmp_path: Path, adapter: Path) -> None:
-    version = load_version(tmp_path, save_version(tmp_path, adapter, RECORD))
+def test_files_of_a_version_cannot_be_written_to(store: Store, adapter: Path) -> None:
+    version = load_version(store, save_version(store, adapter, RECORD))
     assert all(file.stat().st_mode & 0o222 == 0 for file in version.folder.iterdir())
 
 
-def test_pickled_or_missing_adapter_is_refused(tmp_path: Path, adapter: Path) -> None:
+def test_pickled_or_missing_adapter_is_refused(store: Store, tmp_path: Path, adapter: Path) -> None:
     (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
     with pytest.raises(ModelError, match="pickles"):
-        save_version(tmp_path, adapter, RECORD)
+        save_version(store, adapter, RECORD)
     with pytest.raises(ModelError, match=r"no adapter_config\.json"):
-        save_version(tmp_path, tmp_path, RECORD)
-    assert list_versions(tmp_path) == []
+        save_version(store, tmp_path, RECORD)
+    assert list_versions(store) == []
 
 
 def test_interrupted_save_leaves_nothing(
-    tmp_path: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("assay.models.versions.write_json", interrupted)
+    monkeypatch.setattr("assay.models.stored_versions.write_json", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        save_version(tmp_path, adapter, RECORD)
+        save_version(store, adapter, RECORD)
     assert list((tmp_path / "versions").iterdir()) == []
 
 
 @pytest.mark.parametrize("id", ["abc", "0" * 64, "../versions", "zzzzzz", ""])
-def test_unknown_version(tmp_path: Path, adapter: Path, id: str) -> None:
-    save_version(tmp_path, adapter, RECORD)
+def test_unknown_version(store: Store, adapter: Path, id: str) -> None:
+    save_version(store, adapter, RECORD)
     with pytest.raises(ModelError, match="there is no version"):
-        load_version(tmp_path, id)
+        load_version(store, id)
 
 
 def test_list_is_in_the_order_of_saving(
-    tmp_path: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from datetime import UTC, datetime
 
@@ -144,5 +154,5 @@ def test_list_is_in_the_order_of_saving(
                 return now  # noqa: B023
 
         monkeypatch.setattr("assay.models.versions.datetime", Clock)
-        ids.append(save_version(tmp_path, adapter, RECORD.model_copy(update={"seed": minute})))
-    assert [version.id for version in list_versions(tmp_path)] == ids
+        ids.append(save_version(store, adapter, RECORD.model_copy(update={"seed": minute})))
+    assert [version.id for version in list_versions(store)] == ids

@@ -42,6 +42,7 @@ from assay.project.jobs import export
 from assay.project.workspace import Workspace
 from assay.release import classifier_export
 from assay.release.classifier_export import export_classifier
+from assay.store import blobs
 
 DOCS = Path(__file__).parents[2] / "docs" / "releases.md"
 PLAIN = HeadSettings(10.0)
@@ -67,7 +68,7 @@ def saved(
     vectors = settings.embed(embedder, [e.input for e in context.train])
     model = fit_head(context.train, vectors, settings, embedder)
     model = replace(model, temperature=0.3, doubt=Doubt("parrot", 0.5))
-    blob = project.store.put(dump_embedding_classifier(model))
+    blob = blobs.put(project.store, dump_embedding_classifier(model))
     agent = Agent(kind="classical", model=f"{SCHEME}{blob}")
     save_agent(project.store, name, agent, message="made")
     return model
@@ -168,7 +169,7 @@ def test_several_labels_leave_as_a_list(
     train = [*rows, *both, *[Example.of("", "[]")] * without]
     vectors = embedder.encode([e.input for e in train])
     model = fit_head(train, vectors, PLAIN, embedder, lists=True)
-    blob = project.store.put(dump_embedding_classifier(model))
+    blob = blobs.put(project.store, dump_embedding_classifier(model))
     agent = Agent(kind="classical", model=f"{SCHEME}{blob}")
     out = tmp_path / "out"
     bench = context.bench

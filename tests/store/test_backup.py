@@ -22,18 +22,20 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from assay.errors import StoreError, UsageError
+from assay.store import blobs
 from assay.store.backup import MANIFEST, BackupError, backup, restore
 from assay.store.store import Store
 
 BUSY = """
 import sys
 from pathlib import Path
+from assay.store import blobs
 from assay.store.store import Store
 store = Store(Path(sys.argv[1]))
 n = 0
 while True:
     n += 1
-    store.set("newest", store.put(f"blob {n}".encode()))
+    store.set("newest", blobs.put(store, f"blob {n}".encode()))
     print(n, flush=True)
 """
 
@@ -41,7 +43,7 @@ while True:
 @pytest.fixture
 def state(tmp_path: Path) -> Store:
     store = Store(tmp_path / "project" / ".assay")
-    store.set("name", store.put(b"a blob"))
+    store.set("name", blobs.put(store, b"a blob"))
     version = store.folder / "versions" / ("a" * 64)
     version.mkdir(parents=True)
     (version / "adapter_model.safetensors").write_bytes(bytes(range(256)) * 1000)
@@ -70,7 +72,7 @@ def test_there_and_back(state: Store, tmp_path: Path) -> None:
     target = tmp_path / "elsewhere" / ".assay"
     assert restore(file, target) == made
     back = Store(target)
-    assert back.get(back.setting("name") or "") == b"a blob"
+    assert blobs.get(back, back.setting("name") or "") == b"a blob"
     weights = target / "versions" / ("a" * 64) / "adapter_model.safetensors"
     assert weights.read_bytes() == bytes(range(256)) * 1000
     assert weights.stat().st_mode & 0o222 == 0
@@ -151,7 +153,7 @@ def test_taken_while_others_write(state: Store, tmp_path: Path) -> None:
     for n in range(5):
         restore(tmp_path / f"{n}.tar", tmp_path / str(n))
         back = Store(tmp_path / str(n))
-        seen.add(back.get(back.setting("newest") or ""))
+        seen.add(blobs.get(back, back.setting("newest") or ""))
     assert len(seen) == 5
 
 
@@ -311,7 +313,7 @@ def _archive(file: Path, database: bytes) -> None:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("whole")
     store = Store(folder / ".assay")
-    store.put(b"a blob")
+    blobs.put(store, b"a blob")
     backup(store, folder / "a.tar")
     return (folder / "a.tar").read_bytes()
 
@@ -335,4 +337,4 @@ def test_damage_anywhere_is_noticed(whole: bytes, tmp_path: Path, data: st.DataO
         assert not target.exists()
         return
     found = Store(target)
-    assert found.get(hashlib.sha256(b"a blob").hexdigest()) == b"a blob"
+    assert blobs.get(found, hashlib.sha256(b"a blob").hexdigest()) == b"a blob"

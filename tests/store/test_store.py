@@ -17,6 +17,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from assay.errors import AssayError, StoreError
+from assay.store import blobs
 from assay.store.files import (
     append_durable,
     new_folder,
@@ -91,21 +92,21 @@ def test_settings_and_blobs_survive_reopening(tmp_path: Path) -> None:
     first = Store(tmp_path)
     first.set("split", "a")
     first.set("split", "b")
-    name = first.put(b"bytes")
+    name = blobs.put(first, b"bytes")
     second = Store(tmp_path)
     assert second.setting("split") == "b"
     assert second.setting("none") is None
-    assert second.get(name) == b"bytes"
+    assert blobs.get(second, name) == b"bytes"
 
 
 def test_a_changed_blob_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    name = store.put(b"bytes")
+    name = blobs.put(store, b"bytes")
     (tmp_path / "blobs" / name[:2] / name).write_bytes(b"other")
     with pytest.raises(AssayError, match="changed or damaged"):
-        store.get(name)
+        blobs.get(store, name)
     with pytest.raises(AssayError, match="no blob"):
-        store.get("0" * 64)
+        blobs.get(store, "0" * 64)
 
 
 def test_a_damaged_or_newer_database_is_a_sentence(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from assay.jobs import queue
-from assay.models.versions import find_version, save_version
+from assay.models.versions import load_version, save_version
 from assay.project.workspace import Workspace
 from tests.small import small_project
 from tests.studio.browsing import Studio, studio
@@ -26,10 +26,10 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """A project with two versions, and a cache in which nothing is."""
     folder = tmp_path_factory.mktemp("versions")
     made = small_project(folder, rows=60)
-    trained = find_version(made.store.folder, made.train().version)
+    trained = load_version(made.store, made.train().version)
     settings = {**trained.record.settings, "rank": 4}
     other = trained.record.model_copy(update={"settings": settings})
-    save_version(made.store.folder, trained.folder, other)
+    save_version(made.store, trained.folder, other)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASSAY_CACHE", str(folder / "cache"))
         with studio(made.root) as running:

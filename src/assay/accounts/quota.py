@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -20,7 +19,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from assay.errors import AssayError
-from assay.models.versions import version_id, versions_folder
+from assay.models.versions import version_bytes, version_id
 from assay.store.store import Store
 from assay.store.tables import (
     FileRow,
@@ -97,13 +96,8 @@ class Quota:
             targets = session.scalars(
                 select(ServedNameRow.target).where(ServedNameRow.project == project).distinct()
             ).all()
-        root = versions_folder(self._store.folder)
-        models = sum(
-            _bytes(file)
-            for target in targets
-            if (id := version_id(target)) is not None
-            for file in (root / id).glob("*")
-        )
+        ids = [id for target in targets if (id := version_id(target)) is not None]
+        models = version_bytes(self._store, ids)
         return Storage(int(files or 0), int(parts or 0), int((ours or 0) + (theirs or 0)), models)
 
     def check(self, project: str, more: int) -> None:
@@ -148,14 +142,6 @@ class Quota:
             self._under_way[project] -= more
             if not self._under_way[project]:
                 del self._under_way[project]
-
-
-def _bytes(file: Path) -> int:
-    """0 where it was removed meanwhile."""
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _sum(column: InstrumentedAttribute[int]) -> Select[Any]:

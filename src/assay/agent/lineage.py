@@ -17,6 +17,7 @@ from assay.models.embed import Embedder, Reranker
 from assay.models.lineage import rows_of, rows_seen
 from assay.models.tuned_encoder import SCHEME, rows_behind_tuned
 from assay.models.versions import find_version, version_id
+from assay.store import blobs
 from assay.store.store import Store
 
 HANDFUL = 16
@@ -39,7 +40,7 @@ def rows_behind(agent: Agent, store: Store) -> Iterator[str]:
         for id in agent.route.arms:
             yield from rows_behind(arm(store, id), store)
     elif (named := version_id(agent.model)) is not None:
-        version = find_version(store.folder, named)
+        version = find_version(store, named)
         for data in rows_seen(version).values():
             yield from rows_of(store, data) or ()
 
@@ -75,7 +76,7 @@ def rows_held(agent: Agent, store: Store) -> Iterator[str]:
     """Hashes of the rows that an agent itself shows, looks up or has learned from."""
     route = agent.route
     if isinstance(route, LearnedRoute):
-        yield from load_router(store.get(route.model)).rows
+        yield from load_router(blobs.get(store, route.model)).rows
     if isinstance(route, Rules) and route.classifier is not None:
         yield from _rows_of("classical", route.classifier, store)
     scheme, _, blob = agent.model.partition(":")
@@ -85,7 +86,7 @@ def rows_held(agent: Agent, store: Store) -> Iterator[str]:
         rows = rows_behind_tuned(name, store, kind)
         yield from (rows_of(store, rows) if rows is not None else None) or []
     if agent.nearest is not None:
-        for example in load_examples(store.get(agent.nearest.pool)):
+        for example in load_examples(blobs.get(store, agent.nearest.pool)):
             yield example.content_hash()
     for shown in agent.shown:
         yield Example("shown", messages_of(shown)).content_hash()
@@ -104,5 +105,5 @@ def _tuned_models(
 
 
 def _rows_of(scheme: str, blob: str, store: Store) -> list[str]:
-    rows = _MADE_OF_ROWS[scheme](store.get(blob)).rows
+    rows = _MADE_OF_ROWS[scheme](blobs.get(store, blob)).rows
     return [] if rows is None else rows_of(store, rows) or []

@@ -27,6 +27,7 @@ from assay.generate.batch import Answer, Request
 from assay.generate.classical import ClassicalModel, load_classical
 from assay.generate.stream import End
 from assay.models.embed import get_embedder
+from assay.store import blobs
 from assay.store.store import Store
 
 log = logging.getLogger("assay.agent")
@@ -258,7 +259,7 @@ def _gains(route: LearnedRoute, examples: Sequence[Example], store: Store) -> Fl
 
 @lru_cache(maxsize=8)
 def _router(store: Store, blob: str) -> RouterModel:
-    return load_router(store.get(blob))
+    return load_router(blobs.get(store, blob))
 
 
 def _by_rules(route: Rules, examples: Sequence[Example], store: Store) -> list[str]:
@@ -315,7 +316,7 @@ def _found(pattern: str, text: str) -> bool:
 
 @lru_cache(maxsize=8)
 def _classifier(store: Store, blob: str) -> ClassicalModel:
-    return load_classical(store.get(blob))
+    return load_classical(blobs.get(store, blob))
 
 
 def follow(

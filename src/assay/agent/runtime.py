@@ -15,6 +15,7 @@ from assay.example import Example, Message, dump_examples, load_examples
 from assay.generate.batch import Request
 from assay.knowledge.search import Passage
 from assay.models.embed import Vectors, get_embedder
+from assay.store import blobs
 from assay.store.files import write_atomic
 from assay.store.store import Store
 
@@ -98,7 +99,7 @@ def _nearest(
 # A server asks for one example at a time: what stays the same is read once.
 @lru_cache(maxsize=8)
 def _pool(store: Store, name: str) -> tuple[Example, ...]:
-    return tuple(load_examples(store.get(name)))
+    return tuple(load_examples(blobs.get(store, name)))
 
 
 def vectors_of(store: Store, examples: Sequence[Example], embedder: str) -> Vectors:

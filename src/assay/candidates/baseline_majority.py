@@ -9,6 +9,7 @@ from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context, Trial
 from assay.candidates.spec import CandidateSpec, prompted
 from assay.generate.classical import dump_classical, fit_constant
+from assay.store import blobs
 
 SPEC = CandidateSpec(
     title="most frequent answer",
@@ -29,7 +30,7 @@ def build(context: Context) -> Candidate:
     liked = [example.output for example in context.train if example.liked]
     results = []
     for words, answer in _constants(liked).items():
-        blob = context.store.put(dump_classical(fit_constant(liked, answer)))
+        blob = blobs.put(context.store, dump_classical(fit_constant(liked, answer)))
         agent = Agent(kind="classical", model=f"classical:{blob}")
         results.append((words, agent, context.measure(agent)))
     best = max(results, key=lambda row: row[2].score)

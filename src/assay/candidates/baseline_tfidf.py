@@ -9,6 +9,7 @@ from assay.candidates.building import Candidate, Context, Stopwatch, Trial
 from assay.candidates.spec import LABELS, CandidateSpec, prompted
 from assay.generate.classical import TFIDF_GRID, dump_classical, fit_tfidf
 from assay.models.lineage import keep_rows
+from assay.store import blobs
 
 SPEC = CandidateSpec(
     title="word-count classifier",
@@ -28,7 +29,7 @@ def build(context: Context) -> Candidate:
     with context.progress.task("baseline-tfidf", len(TFIDF_GRID), "settings") as task:
         for settings in TFIDF_GRID:
             model = replace(fit_tfidf(context.answered, settings), rows=rows)
-            blob = context.store.put(dump_classical(model))
+            blob = blobs.put(context.store, dump_classical(model))
             agent = Agent(kind="classical", model=f"classical:{blob}")
             results.append((settings, agent, context.measure(agent)))
             task.advance()

@@ -33,6 +33,7 @@ from assay.generate.nearest import distinct
 from assay.generate.tagger import find, fit_tagger
 from assay.models.embed import STARTER, Vectors, get_embedder
 from assay.models.lineage import keep_rows
+from assay.store import blobs
 
 MOST_FIELDS = 200
 """Fields that are learned, the most frequent ones."""
@@ -123,7 +124,7 @@ def build(context: Context) -> Candidate:
     schema = context.config.output_schema
     agent = Agent(
         kind="classical",
-        model=f"extract:{context.store.put(dump_extract(model))}",
+        model=f"extract:{blobs.put(context.store, dump_extract(model))}",
         output_schema=schema,
         constrained=schema is not None,
     )

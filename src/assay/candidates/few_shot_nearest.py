@@ -11,6 +11,7 @@ from assay.candidates.spec import CandidateSpec, Sizes, Workload, constraints, p
 from assay.config import Config
 from assay.example import dump_examples
 from assay.models.embed import STARTER
+from assay.store import blobs
 
 
 def estimate(config: Config, sizes: Sizes) -> Workload:
@@ -31,7 +32,7 @@ SPEC = CandidateSpec(
 
 def build(context: Context) -> Candidate:
     """Choose k of `few_shot.ks` on validation; the starter embedder finds the examples in train."""
-    pool = context.store.put("".join(dump_examples(context.answered)).encode())
+    pool = blobs.put(context.store, "".join(dump_examples(context.answered)).encode())
 
     def agent_with(k: int) -> Agent:
         return context.chat_agent(nearest=Nearest(k=k, pool=pool, embedder=STARTER))

@@ -20,6 +20,7 @@ from assay.generate.calibration import calibrate
 from assay.generate.nearest import NearestModel, distinct, dump_nearest, nearest_rows
 from assay.models.embed import STARTER, get_embedder
 from assay.models.lineage import keep_rows
+from assay.store import blobs
 
 LEAST_BELOW = 10
 """Validation rows that lie below a threshold that is tried: of fewer it would be a guess."""
@@ -85,7 +86,7 @@ def build(context: Context) -> Candidate:
         calibration=calibrate(likeness, right.tolist()),
         rows=keep_rows(context.store, rows),
     )
-    blob = context.store.put(dump_nearest(model))
+    blob = blobs.put(context.store, dump_nearest(model))
     return Candidate(
         agent=Agent(kind="classical", model=f"nearest:{blob}"),
         tried=tuple(

@@ -14,6 +14,7 @@ from assay.evaluate.measure import Measurement
 from assay.generate.calibration import Calibration, calibrate
 from assay.generate.quoting import NO_PASSAGE, QuoteModel, dump_quote
 from assay.knowledge.base import KnowledgeBase
+from assay.store import blobs
 
 MOST_SENTENCES = 3
 _CHARACTERS = 100_000
@@ -50,7 +51,7 @@ def build(context: Context) -> Candidate:
     settings = knowledge_section(context)
 
     def agent_with(knowledge: Knowledge, model: QuoteModel) -> Agent:
-        blob = context.store.put(dump_quote(model))
+        blob = blobs.put(context.store, dump_quote(model))
         told = knowledge.model_copy(update={"abstain": None})  # there is no model to be told
         return Agent(kind="classical", model=f"quote:{blob}", knowledge=told)
 

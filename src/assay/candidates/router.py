@@ -26,6 +26,7 @@ from assay.evaluate.stats import Floats
 from assay.example import Example
 from assay.models.embed import STARTER, get_embedder
 from assay.models.versions import version_id
+from assay.store import blobs
 
 FOLDS = 5
 LEAST = 4 * FOLDS
@@ -81,7 +82,7 @@ def build(context: Context) -> Candidate:
     cut = threshold_for(scores, need, target=route.target, most_strong=route.most_strong)
     rows = tuple(example.content_hash() for example in [*examples, *more])
     router = fit_router(vectors, learned, settings, rows=rows)
-    blob = context.store.put(dump_router(router))
+    blob = blobs.put(context.store, dump_router(router))
     return route_candidate(
         context,
         LearnedRoute(cheap=cheap.id, strong=strong.id, model=blob, threshold=cut),

@@ -13,6 +13,7 @@ from assay.config import Config, RouteSection
 from assay.errors import ConfigError
 from assay.generate.classical import TFIDF_GRID, dump_classical, fit_tfidf
 from assay.models.lineage import keep_rows
+from assay.store import blobs
 
 SPEC = CandidateSpec(
     title="routing by rules",
@@ -70,4 +71,4 @@ def _classifier(context: Context, route: RouteSection) -> str | None:
         )
     model = fit_tfidf(context.answered, TFIDF_GRID[0])
     rows = keep_rows(context.store, context.answered)
-    return context.store.put(dump_classical(replace(model, rows=rows)))
+    return blobs.put(context.store, dump_classical(replace(model, rows=rows)))

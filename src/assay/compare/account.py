@@ -234,7 +234,7 @@ def _above_floor(pairs: Sequence[PairResult], entries: Sequence[Entry]) -> set[s
 def _weight_bytes(agent: Agent, bench: Bench) -> int | None:
     if agent.kind != "chat":
         return None
-    return weight_bytes(agent.model, bench.store.folder)
+    return weight_bytes(agent.model, bench.store)
 
 
 def _entry(one: Participant, cost: Price, names: Mapping[str, str]) -> Entry:

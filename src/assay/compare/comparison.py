@@ -45,6 +45,7 @@ from assay.generate.replay import read_predictions
 from assay.models.embed import remember
 from assay.models.versions import version_id
 from assay.progress import begin_stage
+from assay.store import blobs
 from assay.version import VERSION
 
 
@@ -282,7 +283,7 @@ def _outside(name: str, path: Path, outputs: Sequence[str], bench: Bench) -> Can
     It is known by its answers to the holdout, so that a recording may grow without becoming another
     candidate, and another opening.
     """
-    blob = bench.store.put(canonical_json(outputs).encode())
+    blob = blobs.put(bench.store, canonical_json(outputs).encode())
     agent = Agent(kind="outside", model=f"outside:{blob}")
     save_agent(bench.store, name, agent, message=f"answers of {path.name}")
     return Candidate(agent, (), (), name=name, kind="outside", title="answers from outside Assay")

@@ -54,6 +54,6 @@ def _models(candidate: Candidate, bench: Bench) -> set[str]:
     if candidate.agent.kind == "outside":
         return set()
     models = {leaf.model for leaf in leaves(candidate.agent, bench.store).values()}
-    models |= {base_of(bench.store.folder, model) for model in models}
+    models |= {base_of(bench.store, model) for model in models}
     teacher = bench.config.fine_tune.teacher
     return models | ({teacher} if candidate.fine_tuned and teacher else set())

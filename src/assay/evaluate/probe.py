@@ -106,7 +106,7 @@ def forgetting_of(version: str, engines: BatchEngines, progress: Progress = SILE
     Raises:
         ModelError: the version or its base cannot be loaded, or a loss is not a number.
     """
-    found = load_version(engines.store.folder, version)
+    found = load_version(engines.store, version)
     progress.say("Looking for what the tuned model forgot")
     tuned = _kept_account(f"version:{found.id}", found.id, engines, progress)
     base = _kept_account(found.record.base, found.record.base_sha256, engines, progress)

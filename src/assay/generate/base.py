@@ -12,7 +12,7 @@ from assay.models.gguf_export import refusal
 from assay.models.load import LoadedModel, load_tokenizer, weights_sha256
 from assay.models.pull import pull
 from assay.models.tuned import PROBES, check_base, load_tuned, merge
-from assay.models.versions import Version
+from assay.models.versions import LocalVersion, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def describe_base(ref: str) -> BaseDescription:
     )
 
 
-def load_merged(version: Version, template: Template, dtype: str) -> LoadedModel:
+def load_merged(version: LocalVersion, template: Template, dtype: str) -> LoadedModel:
     """The version without an adapter beside it, its merge measured; see `models.tuned.merge`."""
     rows = [template.prompt([Message("user", text)]) for text in PROBES]
     return merge(load_tuned(version), rows, dtype)

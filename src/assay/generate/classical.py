@@ -29,6 +29,7 @@ from assay.models.tensor_blob import (
     read_texts,
 )
 from assay.progress import SILENT, Progress
+from assay.store import blobs
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -299,4 +300,6 @@ class ClassicalEngine:
 
 def open_batch(model: str, resources: EngineResources) -> BatchEngine:
     """The engine of a stored classical model; see `assay.generate.registry`."""
-    return ClassicalEngine(load_classical(resources.store.get(model.removeprefix("classical:"))))
+    return ClassicalEngine(
+        load_classical(blobs.get(resources.store, model.removeprefix("classical:")))
+    )

@@ -41,6 +41,7 @@ from assay.models.tensor_blob import (
 )
 from assay.models.tuned_encoder import open_embedder
 from assay.progress import SILENT, Progress
+from assay.store import blobs
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -388,5 +389,5 @@ class EmbeddingEngine:
 
 def open_batch(model: str, resources: EngineResources) -> BatchEngine:
     """The engine of a stored classifier; see `assay.generate.registry`."""
-    classifier = load_embedding_classifier(resources.store.get(model.removeprefix(SCHEME)))
+    classifier = load_embedding_classifier(blobs.get(resources.store, model.removeprefix(SCHEME)))
     return EmbeddingEngine(classifier, open_embedder(classifier.embedder, resources.store))

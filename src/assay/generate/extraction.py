@@ -35,6 +35,7 @@ from assay.models.tensor_blob import (
     read_texts,
 )
 from assay.progress import SILENT, Progress
+from assay.store import blobs
 
 FORMAT = "assay-extract-1"
 Method = Literal["words", "embedding", "spans", "nearest"]
@@ -358,6 +359,6 @@ def _check(model: ExtractModel, tensors: Mapping[str, Array]) -> None:
 
 def open_batch(model: str, resources: EngineResources) -> BatchEngine:
     """The engine of what was learned of records; see `assay.generate.registry`."""
-    blob = resources.store.get(model.partition(":")[2])
+    blob = blobs.get(resources.store, model.partition(":")[2])
     found = load_extract(blob)
     return ExtractEngine(found, get_embedder(found.embedder), hashlib.sha256(blob).hexdigest())

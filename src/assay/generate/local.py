@@ -12,6 +12,7 @@ from assay.config import Vllm
 from assay.generate.batch import BatchEngine
 from assay.generate.registry import LOCAL, EngineResources, scheme_of
 from assay.generate.stream import EnginePool, StreamEngine
+from assay.store.store import Store
 
 
 def open_batch(model: str, resources: EngineResources) -> BatchEngine:
@@ -26,22 +27,22 @@ def open_batch(model: str, resources: EngineResources) -> BatchEngine:
         loaded = load(model, dtype=resources.dtype())
         return TransformersBatchEngine(loaded, Template.of(loaded.tokenizer))
     if version_bits(model) < 16:
-        return _open_coarse(model, resources.store.folder)
-    version = load_version(resources.store.folder, id)
+        return _open_coarse(model, resources.store)
+    version = load_version(resources.store, id)
     tokenizer, _ = load_tokenizer(version.record.base)
     template = Template.from_dict(tokenizer, version.record.template)
     loaded = load_merged(version, template, resources.dtype())
     return TransformersBatchEngine(loaded, template)
 
 
-def _open_coarse(model: str, state: Path) -> BatchEngine:
+def _open_coarse(model: str, store: Store) -> BatchEngine:
     """A version in fewer bits: llama.cpp answers in evaluation as it does when it is served."""
     from assay.generate.llamacpp.files import FORM
     from assay.generate.local_pool import LocalPool
     from assay.generate.server_engine import ServerEngine
     from assay.generate.stream_batch import StreamBatchEngine
 
-    pool = LocalPool(state)
+    pool = LocalPool(store)
     engine = pool.engine(model)
     assert isinstance(engine, ServerEngine)
     identity = {
@@ -58,12 +59,12 @@ def _open_coarse(model: str, state: Path) -> BatchEngine:
     return made
 
 
-def weight_bytes(model: str, state: Path) -> int | None:
+def weight_bytes(model: str, store: Store) -> int | None:
     """What a model's weights take in memory as it is served, in bytes: two for each, or as many as
     its file has where it is held in fewer bits; None of a model that is not of this machine.
 
     Args:
-        state: the project's state folder, where its versions are.
+        store: of the project, where its versions are.
     """
     if scheme_of(model) not in LOCAL:
         return None
@@ -79,11 +80,11 @@ def weight_bytes(model: str, state: Path) -> int | None:
 
     if (id := version_id(model)) is None:
         return 2 * count(pull(model))
-    version = load_version(state, id)
+    version = load_version(store, id)
     if (bits := version_bits(model)) < 16:
         tokenizer, _ = load_tokenizer(version.record.base)
         template = Template.from_dict(tokenizer, version.record.template)
-        return merged_file(version, template, state, bits).stat().st_size
+        return merged_file(version, template, store.folder, bits).stat().st_size
     own = 0 if version.whole else count(pull(version.record.base))
     return 2 * (own + count(version.folder))
 
@@ -95,19 +96,19 @@ def open_stream(model: str, resources: EngineResources) -> StreamEngine:
 
 
 def open_pool(
-    state: Path, vllm: Vllm | None = None, crowded: Callable[[], bool] = lambda: False
+    store: Store, vllm: Vllm | None = None, crowded: Callable[[], bool] = lambda: False
 ) -> EnginePool:
     """What serves the language models of a project.
 
     Args:
-        state: the project's state folder, where its versions are.
+        store: of the project, where its versions are.
         vllm: a vLLM server that holds them; None: this process does.
         crowded: whether other work keeps the processor busy, such as a training.
     """
     if vllm is not None:
         from assay.generate.vllm.pool import VllmPool
 
-        return VllmPool(state, vllm)
+        return VllmPool(store, vllm)
     from assay.generate.local_pool import LocalPool
 
-    return LocalPool(state, crowded=crowded)
+    return LocalPool(store, crowded=crowded)

@@ -1,6 +1,6 @@
 """Finds the engine of a model on this machine, and keeps within a stated amount of memory.
 
-    engines = LocalPool(state_folder)
+    engines = LocalPool(store)
     for piece in engines.engine("version:3f9a01").chat(messages, (), Sampling()):
         ...
 
@@ -30,7 +30,8 @@ from assay.models.device import cores, fast_dtype, free_bytes
 from assay.models.gguf_adapter import adapter_refusal
 from assay.models.gguf_export import folder_tensors
 from assay.models.load import key_width, load
-from assay.models.versions import Version, load_version, version_bits, version_id
+from assay.models.versions import LocalVersion, load_version, version_bits, version_id
+from assay.store.store import Store
 
 SHARE_OF_MEMORY = 0.5
 """Of what is free at the start, where nobody states an amount."""
@@ -60,7 +61,7 @@ class LocalPool:
     """See `EnginePool`.
 
     Args:
-        state: the project's state folder, where its versions are; None: base models only.
+        store: of the project, where its versions are; None: base models only.
         memory_bytes: that all models in memory may take together. While one server takes over
             from another, both have their buffers.
         settings: of llama.cpp's servers; `context` is lowered to the model's and to what memory
@@ -71,7 +72,7 @@ class LocalPool:
 
     def __init__(
         self,
-        state: Path | None = None,
+        store: Store | None = None,
         *,
         memory_bytes: int | None = None,
         settings: ServerSettings | None = None,
@@ -81,7 +82,7 @@ class LocalPool:
             int(free_bytes() * SHARE_OF_MEMORY) if memory_bytes is None else memory_bytes
         )
         self.settings = settings or ServerSettings()
-        self._state, self._crowded = state, crowded
+        self._store, self._crowded = store, crowded
         self._bases: dict[str, BaseDescription] = {}
         self._servers: dict[str, AdapterServer] = {}
         self._engines: dict[str, StreamEngine] = {}
@@ -100,9 +101,9 @@ class LocalPool:
                 return known
         if (id := version_id(model)) is None:
             return self._engine(model, lambda: self._open_base(model))
-        if self._state is None:
+        if self._store is None:
             raise ModelError("there are no versions here.", fix="Open a project.")
-        version, bits = load_version(self._state, id), version_bits(model)
+        version, bits = load_version(self._store, id), version_bits(model)
         if bits == 16:
             return self._engine(f"version:{version.id}", lambda: self._open_version(version))
         name = f"version:{version.id}/{bits}"
@@ -135,8 +136,8 @@ class LocalPool:
             ref, base.template, base, lambda: load(ref, dtype=fast_dtype())
         )
 
-    def _open_version(self, version: Version) -> StreamEngine:
-        assert self._state is not None
+    def _open_version(self, version: LocalVersion) -> StreamEngine:
+        assert self._store is not None
         base = self._base(version.record.base)
         template = load_version_template(version, base)
         if base.refusal is not None or template.stop_ids != base.template.stop_ids:
@@ -147,19 +148,21 @@ class LocalPool:
                 lambda: load_merged(version, template, fast_dtype()),
             )
         if version.whole or adapter_refusal(version.folder) is not None:
-            server = self._server(version.id, merged_file(version, template, self._state), base)
+            server = self._server(
+                version.id, merged_file(version, template, self._store.folder), base
+            )
             return LlamaCppEngine(server, template, base.tokenizer)
-        file = adapter_file(version, base, self._state)
+        file = adapter_file(version, base, self._store.folder)
         server = self._server(base.weights_sha256, base_file(base), base)
         server.add(version.id, file)
         return LlamaCppEngine(server, template, base.tokenizer, adapter=version.id)
 
-    def _open_coarse(self, version: Version, bits: int) -> StreamEngine:
+    def _open_coarse(self, version: LocalVersion, bits: int) -> StreamEngine:
         """A version in fewer bits than it was trained in, as a whole model of its own."""
-        assert self._state is not None
+        assert self._store is not None
         base = self._base(version.record.base)
         template = load_version_template(version, base)
-        file = merged_file(version, template, self._state, bits)
+        file = merged_file(version, template, self._store.folder, bits)
         server = self._server(f"{version.id}/{bits}", file, base)
         return LlamaCppEngine(server, template, base.tokenizer)
 

@@ -20,6 +20,7 @@ from assay.generate.registry import EngineResources
 from assay.models.embed import Embedder, Vectors, get_embedder
 from assay.models.tensor_blob import Array, check_arrays, dump_tensors, load_tensors, read_texts
 from assay.progress import SILENT, Progress
+from assay.store import blobs
 
 FORMAT = "assay-nearest-1"
 _TOGETHER = 256
@@ -201,6 +202,6 @@ class NearestEngine:
 
 def open_batch(model: str, resources: EngineResources) -> BatchEngine:
     """The engine of stored answers; see `assay.generate.registry`."""
-    blob = resources.store.get(model.partition(":")[2])
+    blob = blobs.get(resources.store, model.partition(":")[2])
     rows = load_nearest(blob)
     return NearestEngine(rows, get_embedder(rows.embedder), hashlib.sha256(blob).hexdigest())

@@ -24,6 +24,7 @@ from assay.knowledge.sentences import spans
 from assay.models.embed import get_embedder, get_reranker
 from assay.models.tensor_blob import dump_tensors, load_tensors
 from assay.progress import SILENT, Progress
+from assay.store import blobs
 
 FORMAT = "assay-quote-1"
 NO_PASSAGE = math.log(1e-6)
@@ -161,7 +162,7 @@ class _Reading:
 
 def open_batch(model: str, resources: EngineResources) -> BatchEngine:
     """The engine of settings that are kept; see `assay.generate.registry`."""
-    blob = resources.store.get(model.partition(":")[2])
+    blob = blobs.get(resources.store, model.partition(":")[2])
     found = load_quote(blob)
     judge = _Reading(found.judge) if found.kind == "cross-encoder" else _Embedding(found.judge)
     return QuoteEngine(found, judge, hashlib.sha256(blob).hexdigest())

@@ -12,7 +12,6 @@ nothing, and what is done again is not told again.
 from __future__ import annotations
 
 import secrets
-import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -34,7 +33,7 @@ from assay.models.device import best_device
 from assay.models.lineage import keep_rows
 from assay.models.load import load
 from assay.models.show import describe
-from assay.models.versions import VersionRecord, save_version, versions_folder
+from assay.models.versions import VersionRecord, remove_version, save_version
 from assay.store import stored_files
 from assay.store.files import link_or_copy, one_at_a_time
 from assay.store.store import Store
@@ -201,8 +200,7 @@ class _Run:
             with queue.as_owner(self.store, self.work.job) as session:
                 # Its weights first: a kill between the two leaves it to be forgotten once more.
                 if not _used_elsewhere(session, row):
-                    folder = versions_folder(self.store.folder) / row.version
-                    shutil.rmtree(folder, ignore_errors=True)
+                    remove_version(self.store, row.version)
                 session.execute(delete(ServedNameRow).where(ServedNameRow.name == row.name))
                 session.execute(delete(kept).where(kept.id == row.id))
 
@@ -239,7 +237,7 @@ class _Run:
             template_sha256=self.template.sha256,
             metrics={"validation_loss": validation_loss},
         )
-        return save_version(self.store.folder, made, record, self.tuning.project)
+        return save_version(self.store, made, record, self.tuning.project)
 
 
 def _used_elsewhere(session: Session, checkpoint: FineTuningCheckpointRow) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from assay.example import Example
 from assay.models.versions import Version
+from assay.store import blobs
 from assay.store.store import Store
 
 TEACHER = "teacher"
@@ -40,7 +41,7 @@ def rows_seen(version: Version) -> dict[str, str]:
 
 def keep_rows(store: Store, examples: Iterable[Example]) -> str:
     """Remember which rows these are; returns their `rows_sha256`."""
-    return store.put(_joined(examples))
+    return blobs.put(store, _joined(examples))
 
 
 def rows_sha256(examples: Iterable[Example]) -> str:
@@ -54,9 +55,9 @@ def _joined(examples: Iterable[Example]) -> bytes:
 
 def rows_of(store: Store, data: str) -> list[str] | None:
     """`Example.content_hash` of each row behind a data hash, in order; None: not kept."""
-    if not store.has(data):
+    if not blobs.has(store, data):
         return None
-    text = store.get(data).decode()
+    text = blobs.get(store, data).decode()
     return [text[start : start + _HEX] for start in range(0, len(text), _HEX)]
 
 
@@ -79,7 +80,9 @@ def find_uses(store: Store, versions: Iterable[Version], rows: Iterable[str]) ->
 
 def unknown_rows(store: Store, versions: Iterable[Version]) -> list[Version]:
     """Versions of which it is not known which rows they saw: made before rows were kept."""
-    return [v for v in versions if any(not store.has(data) for data in rows_seen(v).values())]
+    return [
+        v for v in versions if any(not blobs.has(store, data) for data in rows_seen(v).values())
+    ]
 
 
 def differences(one: Version, other: Version) -> dict[str, tuple[object, object]]:

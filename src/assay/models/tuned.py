@@ -12,7 +12,7 @@ from typing import Any
 
 from assay.errors import ModelError
 from assay.models.load import LoadedModel, load
-from assay.models.versions import Version
+from assay.models.versions import LocalVersion, Version
 
 MERGE_KL = 1e-5
 """Most that a merged model may differ: KL in nats at any token. Measured: below 1e-9."""
@@ -25,7 +25,7 @@ PROBES = (
 """What a merge is measured on: letters, digits, punctuation and scripts of several kinds."""
 
 
-def load_tuned(version: Version) -> LoadedModel:
+def load_tuned(version: LocalVersion) -> LoadedModel:
     """The version in float32, its adapter (if it is one) beside the base weights.
 
     Raises:

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from assay.errors import ModelError, Step
 from assay.models.embed import Embedder, Reranker, SentenceModel, get_embedder, get_reranker
 from assay.models.tensor_blob import Array, dump_tensors, load_tensors, read_texts
+from assay.store import blobs
 from assay.store.store import Store
 
 SCHEME = "tuned:"
@@ -34,7 +35,7 @@ def keep_tuned(
         rows: that it was trained on (`models.lineage.keep_rows`); None: its user knows them.
     """
     document = {base.kind: base.name, "identity": base.identity, "rows": rows}
-    return f"{SCHEME}{store.put(dump_tensors(_format(base.kind), document, weights))}"
+    return f"{SCHEME}{blobs.put(store, dump_tensors(_format(base.kind), document, weights))}"
 
 
 def open_embedder(name: str, store: Store) -> Embedder:
@@ -62,7 +63,7 @@ def rows_behind_tuned(name: str, store: Store, kind: type[SentenceModel]) -> str
         rows = document.get("rows")
         return None if rows is None else str(rows)
 
-    return _read(store.get(name.removeprefix(SCHEME)), kind, parse)
+    return _read(blobs.get(store, name.removeprefix(SCHEME)), kind, parse)
 
 
 def _open(name: str, store: Store, kind: type[Model], get: Callable[[str], Model]) -> Model:
@@ -70,9 +71,9 @@ def _open(name: str, store: Store, kind: type[Model], get: Callable[[str], Model
         return get(name)
     blob = name.removeprefix(SCHEME)
     with _opening:
-        known: Model | None = _in_use.get((kind.kind, blob)) if store.has(blob) else None
+        known: Model | None = _in_use.get((kind.kind, blob)) if blobs.has(store, blob) else None
         if known is None:
-            known = _in_use[kind.kind, blob] = _load(name, store.get(blob), kind, get)
+            known = _in_use[kind.kind, blob] = _load(name, blobs.get(store, blob), kind, get)
         return known
 
 

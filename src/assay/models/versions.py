@@ -1,9 +1,9 @@
 """Fine-tuned versions of a model and where they come from.
 
-A version is a folder `<state>/versions/<id>/` that never changes: an adapter (PEFT's two files) or,
-after full fine-tuning, a whole model (transformers' two files), and a record of all that made it.
-Its id is the hash of both, so a version cannot be altered without being noticed, and the same
-training saved twice is one version.
+A version never changes: an adapter (PEFT's two files) or, after full fine-tuning, a whole model
+(transformers' two files), and a record of all that made it. Its id is the hash of both, so a
+version cannot be altered without being noticed, and the same training saved twice is one version.
+Where versions are kept: `assay.models.stored_versions`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
+import weakref
+from collections.abc import Collection
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +23,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from assay.errors import ModelError
 from assay.example import json_sha256
+from assay.models.stored_versions import StoredVersion, VersionPlace, altered, place_of
 from assay.models.trust import read_json, weight_files
-from assay.store.files import new_folder, sha256_file, write_atomic, write_json
+from assay.store.files import sha256_file
+from assay.store.store import Store
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -33,7 +37,6 @@ REFERENCE = "version:"
 its weights are held in fewer bits than 16."""
 COARSE_BITS = (8, 4)
 """Bits of a weight that a version can be held in, beside 16."""
-_RECORD = "version.json"
 _SHORTEST_PREFIX = 6
 
 
@@ -72,20 +75,29 @@ class VersionRecord(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version on disk.
+    """What is known of a version.
 
     Attributes:
         id: sha256 (hex) of its record and its files.
-        folder: for `load(record.base, adapter=folder)`, or `weights=folder` when it is whole.
         saved_at: UTC, ISO 8601; no part of the id, as little as the owner.
         owner: the project whose job trained it; None: the project that the folder is.
     """
 
     id: str
-    folder: Path
     record: VersionRecord
     saved_at: str
-    owner: str | None = None
+    owner: str | None
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class LocalVersion(Version):
+    """A version with its files on this disk, which stay there as long as this value is in use.
+
+    Attributes:
+        folder: for `load(record.base, adapter=folder)`, or `weights=folder` when it is whole.
+    """
+
+    folder: Path
 
     @property
     def whole(self) -> bool:
@@ -117,14 +129,14 @@ def version_bits(model: str) -> int:
     return int(bits)
 
 
-def base_of(state_folder: Path, model: str) -> str:
+def base_of(store: Store, model: str) -> str:
     """The base model of a reference: of a version the one it was trained from, else itself.
 
     Raises:
         ModelError: there is no such version.
     """
     id = version_id(model)
-    return model if id is None else find_version(state_folder, id).record.base
+    return model if id is None else find_version(store, id).record.base
 
 
 def is_whole(folder: Path) -> bool:
@@ -132,14 +144,7 @@ def is_whole(folder: Path) -> bool:
     return (folder / MODEL_CONFIG).is_file()
 
 
-def versions_folder(state_folder: Path) -> Path:
-    """Where the versions of a project are."""
-    return state_folder / "versions"
-
-
-def save_version(
-    state_folder: Path, made: Path, record: VersionRecord, owner: str | None = None
-) -> str:
+def save_version(store: Store, made: Path, record: VersionRecord, owner: str | None = None) -> str:
     """Keep what a training has made in the folder `made` with its record; returns its id.
 
     Args:
@@ -147,6 +152,7 @@ def save_version(
 
     Raises:
         ModelError: the folder holds no whole safetensors adapter or model.
+        ObjectsError: versions are in a bucket, which is out of reach.
     """
     weights, config_name = (MODEL, MODEL_CONFIG) if is_whole(made) else (ADAPTER, ADAPTER_CONFIG)
     config = read_json(made / config_name)
@@ -160,73 +166,71 @@ def save_version(
         weights: sha256_file(made / weights),
         config_name: hashlib.sha256(config_text.encode()).hexdigest(),
     }
-    identity = _identity(record, files)
-    target = versions_folder(state_folder) / identity
-    if target.exists():
-        return identity
-    with new_folder(target) as draft:
-        shutil.copyfile(made / weights, draft / weights)
-        write_atomic(draft / config_name, config_text)
-        write_json(
-            draft / _RECORD,
-            {
-                "id": identity,
-                "saved_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "owner": owner,
-                "files": files,
-                "record": record.model_dump(mode="json"),
-            },
-        )
-        for file in draft.iterdir():
-            file.chmod(0o444)
+    identity, place = _identity(record, files), place_of(store)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    body = record.model_dump(mode="json")
+    version = StoredVersion(identity, at, owner, files, body, place.address)
+    place.keep(version, {weights: made / weights, config_name: config_text})
     return identity
 
 
-def load_version(state_folder: Path, id: str) -> Version:
+def load_version(store: Store, id: str) -> LocalVersion:
     """The version `id` (or the one that starts with it), every file checked against its hash.
 
     Raises:
         ModelError: no such version, several that start so, or a file that is not as it was saved.
+        ObjectsError: versions are in a bucket, which is out of reach, and there is no copy here.
     """
-    folder = _find(versions_folder(state_folder), id)
-    version, files = _read(folder)
-    for name, digest in files.items():
-        file = folder / name
-        if not file.is_file() or sha256_file(file) != digest:
-            raise _altered(file)
+    place = place_of(store)
+    stored = place.read(_find(place, id))
+    version, files = _parse(stored), stored.files
     whole = set(files) in ({ADAPTER, ADAPTER_CONFIG}, {MODEL, MODEL_CONFIG})
-    if not whole or _identity(version.record, files) != folder.name:
-        raise _altered(folder / _RECORD)
-    return version
+    if not whole or _identity(version.record, files) != version.id:
+        raise altered(stored.where)
+    held = ExitStack()
+    folder = held.enter_context(place.hold(stored))
+    found = LocalVersion(version.id, version.record, version.saved_at, version.owner, folder)
+    weakref.finalize(found, held.close)
+    return found
 
 
-def find_version(state_folder: Path, id: str) -> Version:
+def find_version(store: Store, id: str) -> Version:
     """The version `id` (or the one that starts with it) as its record says; nothing is hashed.
 
     Raises:
         ModelError: no such version, several that start so, or a record that cannot be read.
     """
-    return _read(_find(versions_folder(state_folder), id))[0]
+    place = place_of(store)
+    return _parse(place.read(_find(place, id)))
 
 
-def full_id(state_folder: Path, id: str) -> str:
+def full_id(store: Store, id: str) -> str:
     """The whole id of the version that starts with `id`; its record is not read.
 
     Raises:
         ModelError: no such version, or several that start so.
     """
-    return _find(versions_folder(state_folder), id).name
+    return _find(place_of(store), id)
 
 
-def list_versions(state_folder: Path) -> list[Version]:
+def list_versions(store: Store) -> list[Version]:
     """All versions, oldest first. Files are not hashed here; `load_version` does that.
 
     Raises:
         ModelError: a record that cannot be read.
     """
-    root = versions_folder(state_folder)
-    folders = [f for f in root.glob("*") if f.is_dir() and not f.name.startswith(".")]
-    return sorted((_read(folder)[0] for folder in folders), key=lambda v: (v.saved_at, v.id))
+    found = (_parse(stored) for stored in place_of(store).read_all())
+    return sorted(found, key=lambda v: (v.saved_at, v.id))
+
+
+def remove_version(store: Store, id: str) -> None:
+    """Remove a version, by its whole id, that nobody needs."""
+    place_of(store).remove(id)
+
+
+def version_bytes(store: Store, ids: Collection[str]) -> int:
+    """What versions take together, by their whole ids; one that is not there takes nothing."""
+    return place_of(store).count_bytes(ids)
 
 
 def _identity(record: VersionRecord, files: dict[str, str]) -> str:
@@ -237,36 +241,26 @@ def _identity(record: VersionRecord, files: dict[str, str]) -> str:
     return json_sha256(whole)
 
 
-def _find(root: Path, id: str) -> Path:
-    found = []
+def _find(place: VersionPlace, id: str) -> str:
+    found: Collection[str] = ()
     if re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_PREFIX},64}}", id):
-        found = sorted(root.glob(f"{id}*"))
+        found = place.ids(id)
     if len(found) == 1:
-        return found[0]
+        return next(iter(found))
     if found:
         raise ModelError(
             f"{len(found)} versions start with {id}.", fix="Give more digits of the id."
         )
     raise ModelError(
         f"there is no version {id!r}.",
-        where=str(root),
+        where=place.address,
         fix=f"Give an id of this project's versions, at least its first {_SHORTEST_PREFIX} digits.",
     )
 
 
-def _read(folder: Path) -> tuple[Version, dict[str, str]]:
-    raw = read_json(folder / _RECORD)
+def _parse(stored: StoredVersion) -> Version:
     try:
-        record = VersionRecord.model_validate(raw["record"])
-        version = Version(folder.name, folder, record, str(raw["saved_at"]), raw.get("owner"))
-        return version, dict(raw["files"])
-    except (KeyError, ValueError, TypeError, ValidationError):
-        raise _altered(folder / _RECORD) from None
-
-
-def _altered(file: Path) -> ModelError:
-    return ModelError(
-        "this file has changed since it was saved.",
-        where=str(file),
-        fix="Restore it from a backup, or train the version again.",
-    )
+        record = VersionRecord.model_validate(stored.record)
+    except ValidationError:
+        raise altered(stored.where) from None
+    return Version(stored.id, record, stored.saved_at, stored.owner)

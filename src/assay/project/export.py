@@ -34,7 +34,7 @@ def export(
     from assay.models.versions import load_version
     from assay.release.export import export
 
-    found, context = load_version(project.store.folder, name), project.context(progress)
+    found, context = load_version(project.store, name), project.context(progress)
     model, prompt = f"version:{found.id}", context.training_prompt
     return export(
         found,

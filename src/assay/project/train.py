@@ -80,7 +80,7 @@ class SearchResult:
 def train(context: Context, on_point: OnPoint | None = None) -> TrainingResult:
     """Train with the project's settings, keep the version, see what it forgot."""
     id, result = train_version(context, on_point=on_point)
-    version = load_version(context.store.folder, id)
+    version = load_version(context.store, id)
     return TrainingResult(
         version=version.id,
         folder=version.folder,

@@ -33,7 +33,7 @@ def versions(store: Store) -> list[dict[str, Any]]:
             "parent": version.record.parent,
             "agents": used.get(version.id, []),
         }
-        for version in list_versions(store.folder)
+        for version in list_versions(store)
     ]
 
 
@@ -43,7 +43,7 @@ def version(store: Store, id: str) -> dict[str, Any]:
     Raises:
         ModelError: there is no such version, or a file is not as it was saved.
     """
-    found = load_version(store.folder, id)
+    found = load_version(store, id)
     return {
         "id": found.id,
         "folder": str(found.folder),
@@ -94,7 +94,7 @@ def diff(store: Store, one: str, other: str) -> dict[str, Any]:
     Raises:
         ModelError: there is no such version.
     """
-    a, b = find_version(store.folder, one), find_version(store.folder, other)
+    a, b = find_version(store, one), find_version(store, other)
     rows = {}
     for part in sorted(rows_seen(a).keys() | rows_seen(b).keys()):
         before, after = _rows(store, a, part), _rows(store, b, part)
@@ -120,7 +120,7 @@ def find_uses_of(store: Store, examples: Sequence[Example], id: str) -> dict[str
         DataError: neither an example nor the rows of a version go by that name.
     """
     named = [example.content_hash() for example in examples if example.id == id]
-    there = list_versions(store.folder)
+    there = list_versions(store)
     hashes = named or _by_hash(store, there, id)
     if not hashes:
         raise DataError(
@@ -159,7 +159,7 @@ def describe_removed(
         return None
     versions = [
         f"version {use.version.id[:SHORT]} ({sum(use.parts.values())} rows)"
-        for use in find_uses(store, list_versions(store.folder), gone)
+        for use in find_uses(store, list_versions(store), gone)
     ]
     users = versions + [f"agent {label}" for label in _agents_made_of(store, gone)]
     if not users:

@@ -199,7 +199,7 @@ class Workspace:
             from assay.agent.key_origins import check_origin
 
             check_origin(self.store, self.name, self.who, "vllm", vllm.provider())
-        return open_pool(self.store.folder, vllm, self._trains)
+        return open_pool(self.store, vllm, self._trains)
 
     def _trains(self) -> bool:
         """Whether a worker trains here; asked of the database every few seconds at most."""

@@ -35,7 +35,7 @@ from assay.models.load import LoadedModel, load, load_tokenizer
 from assay.models.pull import pull
 from assay.models.quiet import exclusive_loading
 from assay.models.trust import read_json
-from assay.models.versions import ADAPTER, ADAPTER_CONFIG, Version
+from assay.models.versions import ADAPTER, ADAPTER_CONFIG, LocalVersion
 from assay.release.forms import VersionForm
 from assay.release.ollama import Turns, turns_of
 from assay.store.files import new_folder, write_atomic
@@ -65,7 +65,7 @@ class ModelExport:
 
 
 def export(
-    version: Version,
+    version: LocalVersion,
     form: VersionForm,
     folder: Path,
     *,
@@ -131,7 +131,7 @@ def check_free(folder: Path) -> None:
 
 
 def _write(
-    version: Version,
+    version: LocalVersion,
     form: VersionForm,
     draft: Path,
     template: Template,
@@ -153,13 +153,13 @@ def _write(
     return FolderTarget(loaded, Template.of(read))
 
 
-def _write_adapter(version: Version, draft: Path) -> LoadedModel:
+def _write_adapter(version: LocalVersion, draft: Path) -> LoadedModel:
     for name in (ADAPTER, ADAPTER_CONFIG):
         shutil.copyfile(version.folder / name, draft / name)
     return load(version.record.base, dtype="float32", adapter=draft)
 
 
-def _write_merged(version: Version, draft: Path, template: Template) -> LoadedModel:
+def _write_merged(version: LocalVersion, draft: Path, template: Template) -> LoadedModel:
     base = read_json(pull(version.record.base) / "config.json")
     dtype = base.get("dtype") or base.get("torch_dtype") or "float32"
     whole = load_merged(version, template, dtype)
@@ -200,7 +200,7 @@ def _check_turns(
             )
 
 
-def _serves_adapter(version: Version) -> bool:
+def _serves_adapter(version: LocalVersion) -> bool:
     """Whether vLLM can put the adapter beside a base that it can fetch or read itself."""
     base = version.record.base
     if version.whole or base in CATALOGUE or base.endswith(".gguf"):
@@ -209,7 +209,7 @@ def _serves_adapter(version: Version) -> bool:
     return not config.get("use_dora") and int(config["r"]) <= _RANKS[-1]
 
 
-def _vllm(version: Version, draft: Path) -> str:
+def _vllm(version: LocalVersion, draft: Path) -> str:
     name = f"assay-{version.id[:12]}"
     if not (draft / ADAPTER).exists():
         return f"vllm serve . --served-model-name {name}"

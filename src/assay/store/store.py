@@ -1,4 +1,4 @@
-"""Where a project's state lives: a database, blobs by content, and folders for large things."""
+"""Where a project's state lives: a database, and a folder for what is large."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.schema import CreateSchema
 
 from assay.errors import AssayError, StoreError
-from assay.store.files import is_full, one_at_a_time, write_atomic
+from assay.store.files import is_full, one_at_a_time
 from assay.store.tables import SettingRow
 
 if TYPE_CHECKING:
@@ -193,39 +193,6 @@ class Store:
         """What an advisory lock of this schema is known by; locks are of a whole database."""
         named = f"assay {self.schema or ''} {name}".encode()
         return int.from_bytes(hashlib.sha256(named).digest()[:8], signed=True)
-
-    def put(self, data: bytes) -> str:
-        """Keep bytes by their content; returns their sha256 (hex)."""
-        name = hashlib.sha256(data).hexdigest()
-        path = self._blob(name)
-        if not path.exists():
-            write_atomic(path, data)
-        return name
-
-    def get(self, name: str) -> bytes:
-        """The bytes kept under a sha256.
-
-        Raises:
-            AssayError: there are none, or they have been changed on disk.
-        """
-        path = self._blob(name)
-        if not path.exists():
-            raise AssayError(f"there is no blob {name[:12]}.", where=str(self.folder))
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != name:
-            raise AssayError(
-                "a stored file was changed or damaged.",
-                where=str(path),
-                fix="Restore it from a backup.",
-            )
-        return data
-
-    def has(self, name: str) -> bool:
-        """Whether something is kept under a sha256."""
-        return self._blob(name).exists()
-
-    def _blob(self, name: str) -> Path:
-        return self.folder / "blobs" / name[:2] / name
 
     def setting(self, name: str) -> str | None:
         """A lasting choice, or None."""

@@ -37,6 +37,7 @@ from assay.generate.vllm.pool import VllmPool
 from assay.models.load import load
 from assay.models.tuned import load_tuned
 from assay.models.versions import load_version
+from assay.store.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +61,7 @@ def _well(fake: FakeVllm) -> None:
 
 @pytest.fixture
 def engines(fake: FakeVllm, tmp_path: Path) -> Iterator[VllmPool]:
-    serving = VllmPool(tmp_path / "state", fake.settings)
+    serving = VllmPool(Store(tmp_path / "state"), fake.settings)
     yield serving
     serving.close()
 
@@ -80,16 +81,16 @@ def test_a_version_is_put_beside_the_base_and_again_after_a_restart(
     id = _version(state, fake.base, "rslora", tmp_path / "made")
     engine = engines.engine(f"version:{id[:12]}")
     assert list(fake.loaded) == [f"assay-{id}"]
-    wanted = _evaluated(load_tuned(load_version(state, id)))
+    wanted = _evaluated(load_tuned(load_version(Store(state), id)))
     assert _text(engine) == wanted
     assert wanted != _evaluated(load(fake.base))
     fake.restart()
     assert _text(engine) == wanted
-    other = VllmPool(state, fake.settings)  # another process finds it there already
+    other = VllmPool(Store(state), fake.settings)  # another process finds it there already
     assert _text(other.engine(f"version:{id}")) == wanted
     fake.restart()
     fake.loaded[f"assay-{id[:12]}"] = str(state / "versions" / id)  # as it is exported
-    assert _text(VllmPool(state, fake.settings).engine(f"version:{id}")) == wanted
+    assert _text(VllmPool(Store(state), fake.settings).engine(f"version:{id}")) == wanted
     fake.restart()
 
 

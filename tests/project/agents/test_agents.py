@@ -13,6 +13,7 @@ from assay.agent.versions import save_agent
 from assay.errors import AssayError, NotFoundError, StateError, UsageError
 from assay.project import agents
 from assay.project.workspace import Workspace
+from assay.store import blobs
 
 MODEL = "smollm2-135m-instruct"
 TEXT = f"""\
@@ -149,7 +150,7 @@ def test_a_new_agent_has_a_proper_name(workspace: Workspace, name: str) -> None:
 def test_two_agents_are_set_side_by_side(workspace: Workspace) -> None:
     agents.save(workspace, "desk", TEXT, based_on=None, message="first")
     one = agents.read(workspace, "desk")
-    pool = workspace.store.put(b"")
+    pool = blobs.put(workspace.store, b"")
     text = f"{TEXT}nearest: {{k: 2, pool: {pool}, embedder: e}}\n".replace("short", "kind")
     agents.save(workspace, "desk", text, based_on=one.hash, message="second")
     found = agents.diff(workspace, "desk@1", "desk")
@@ -188,6 +189,8 @@ def test_an_agent_that_is_not_there_is_told(
 
 
 def test_a_nearest_pool_is_text_of_its_blob(workspace: Workspace) -> None:
-    agent = Agent(model=MODEL, nearest=Nearest(k=1, pool=workspace.store.put(b""), embedder="e"))
+    agent = Agent(
+        model=MODEL, nearest=Nearest(k=1, pool=blobs.put(workspace.store, b""), embedder="e")
+    )
     save_agent(workspace.store, "near", agent, message="m")
     assert agents.check(workspace, agents.read(workspace, "near").text) == []

@@ -80,10 +80,10 @@ def test_a_version_that_has_no_name_yet_belongs_to_the_project_whose_job_made_it
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = "ab" * 32
-    made = Version(id, workspace.store.folder, None, "2026-01-01T00:00:00+00:00", "other")  # type: ignore[arg-type]
+    made = Version(id, None, "2026-01-01T00:00:00+00:00", "other")  # type: ignore[arg-type]
     (workspace.store.folder / "versions" / id).mkdir(parents=True)
-    monkeypatch.setattr("assay.project.answer.names.find_version", lambda folder, id: made)
-    monkeypatch.setattr("assay.project.answer.names.list_versions", lambda folder: [made])
+    monkeypatch.setattr("assay.project.answer.names.find_version", lambda store, id: made)
+    monkeypatch.setattr("assay.project.answer.names.list_versions", lambda store: [made])
     assert resolve(workspace, f"version:{id}", "default", "k")  # copied here: nobody else trains
     assert f"version:{id}" in {line.name for line in model_entries(workspace, "default")}
     queue.enqueue(workspace.store, "other", TRAIN, {}, id="ftjob-1")

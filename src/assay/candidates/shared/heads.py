@@ -22,6 +22,7 @@ from assay.generate.embedding_classifier import (
 from assay.generate.label_lists import choose_threshold
 from assay.models.embed import Embedder
 from assay.models.lineage import keep_rows
+from assay.store import blobs
 
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
 WITH_WORDS = (0.5, 1.0)
@@ -126,5 +127,5 @@ def none_label(config: Config, labels: tuple[str, ...]) -> str | None:
 
 
 def _agent(context: Context, model: EmbeddingClassifier) -> Agent:
-    blob = context.store.put(dump_embedding_classifier(model))
+    blob = blobs.put(context.store, dump_embedding_classifier(model))
     return Agent(kind="classical", model=f"{SCHEME}{blob}")

@@ -77,7 +77,7 @@ def train_version(
         seed=prepared.settings.seed,
         code=VERSION,
     )
-    return save_version(context.store.folder, result.adapter, record), result
+    return save_version(context.store, result.adapter, record), result
 
 
 def tune(

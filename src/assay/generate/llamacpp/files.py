@@ -15,7 +15,7 @@ from assay.generate.base import BaseDescription, load_merged
 from assay.models.gguf_adapter import write_adapter
 from assay.models.gguf_export import folder_tensors, model_tensors, write_model
 from assay.models.pull import cache_folder
-from assay.models.versions import Version
+from assay.models.versions import LocalVersion
 
 FORM = 1
 """Raised when what is written changes, so that older files are not used."""
@@ -45,7 +45,7 @@ def base_file(base: BaseDescription) -> Path:
     return _once(cache_folder() / "llamacpp" / f"{name}.f16.gguf", write)
 
 
-def adapter_file(version: Version, base: BaseDescription, state: Path) -> Path:
+def adapter_file(version: LocalVersion, base: BaseDescription, state: Path) -> Path:
     """The version's adapter as a GGUF file.
 
     Raises:
@@ -57,7 +57,7 @@ def adapter_file(version: Version, base: BaseDescription, state: Path) -> Path:
     )
 
 
-def merged_file(version: Version, template: Template, state: Path, bits: int = 16) -> Path:
+def merged_file(version: LocalVersion, template: Template, state: Path, bits: int = 16) -> Path:
     """The version as a whole GGUF file; `bits` as of `write_model`.
 
     Raises:
@@ -71,7 +71,7 @@ def merged_file(version: Version, template: Template, state: Path, bits: int = 1
     return _once(_folder(state) / f"{version.id}-{FORM}.{kind}.gguf", write)
 
 
-def write_merged(path: Path, version: Version, template: Template, bits: int = 16) -> None:
+def write_merged(path: Path, version: LocalVersion, template: Template, bits: int = 16) -> None:
     """Write the version as a whole GGUF file; see `merged_file`."""
     loaded = load_merged(version, template, "float32")
     write_model(

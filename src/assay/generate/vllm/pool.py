@@ -2,7 +2,7 @@
 
     VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve Qwen/Qwen3-0.6B --enable-lora
 
-    engines = VllmPool(state_folder, Vllm(base_url="http://127.0.0.1:8001/v1"))
+    engines = VllmPool(store, Vllm(base_url="http://127.0.0.1:8001/v1"))
     engines.engine("version:3f9a01").chat(messages, (), Sampling())
 
 Somebody else starts the server (a systemd unit, say); it holds one base. Tuned versions of it are
@@ -11,7 +11,6 @@ put beside the base while it runs, when they are first asked for.
 
 from __future__ import annotations
 
-from pathlib import Path
 from threading import Lock
 
 from assay.config import Vllm
@@ -20,19 +19,20 @@ from assay.generate.base import BaseDescription, describe_base, load_version_tem
 from assay.generate.vllm.engine import VllmEngine
 from assay.generate.vllm.server import ServedModel, VllmServer
 from assay.models.versions import load_version, version_bits, version_id
+from assay.store.store import Store
 
 
 class VllmPool:
     """See `EnginePool`.
 
     Args:
-        state: the project's state folder, which the server must see under the same path; None:
-            base models only.
+        store: of the project, whose folder the server must see under the same path; None: base
+            models only.
         settings: where the server is.
     """
 
-    def __init__(self, state: Path | None, settings: Vllm) -> None:
-        self._state = state
+    def __init__(self, store: Store | None, settings: Vllm) -> None:
+        self._store = store
         self._server = VllmServer(settings)
         self._engines: dict[str, VllmEngine] = {}
         self._bases: dict[str, BaseDescription] = {}
@@ -68,9 +68,9 @@ class VllmPool:
         return VllmEngine(self._server, listed.id, base.template, base.tokenizer, _context(listed))
 
     def _open_version(self, id: str) -> VllmEngine:
-        if self._state is None:
+        if self._store is None:
             raise ModelError("there are no versions here.", fix="Open a project.")
-        version = load_version(self._state, id)
+        version = load_version(self._store, id)
         base = self._base(version.record.base)
         template = load_version_template(version, base)
         # As `assay export --to vllm` names it, whether as an adapter or merged.
@@ -88,10 +88,9 @@ class VllmPool:
                 "server that it prepares.",
             )
         listed, name = self._find_model(base), f"assay-{version.id}"
-        folder = version.folder.resolve()
 
-        def load() -> None:
-            self._server.load_adapter(name, folder)
+        def load() -> None:  # the server reads the files whenever it likes: they are kept by this
+            self._server.load_adapter(name, version.folder.resolve())
 
         load()
         return VllmEngine(

@@ -32,6 +32,7 @@ from assay.models.pull import check_name
 from assay.models.tuned_encoder import SCHEME, rows_behind_tuned
 from assay.project import reach
 from assay.project.workspace import Workspace
+from assay.store import blobs
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 LONGEST_NAME = 100
@@ -218,7 +219,7 @@ def _check_model(workspace: Workspace, agent: Agent) -> None:
         _check_blob(workspace, name, "model")
     elif (id := version_id(agent.model)) is not None:
         version_bits(agent.model)  # refuses what no file has
-        find_version(workspace.store.folder, id)
+        find_version(workspace.store, id)
     elif is_remote(agent.model):
         provider_of(workspace.providers, split_reference(agent.model)[0])
     elif not scheme_of(agent.model):  # else another package's engine judges it when it is opened
@@ -226,7 +227,7 @@ def _check_model(workspace: Workspace, agent: Agent) -> None:
 
 
 def _check_blob(workspace: Workspace, name: str, what: str) -> None:
-    if not re.fullmatch(r"[0-9a-f]{64}", name) or not workspace.store.has(name):
+    if not re.fullmatch(r"[0-9a-f]{64}", name) or not blobs.has(workspace.store, name):
         raise ModelError(f"there is no stored {what} of that name.")
 
 

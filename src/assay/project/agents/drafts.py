@@ -99,7 +99,7 @@ def settings() -> dict[str, str]:
 def models(workspace: Workspace) -> list[str]:
     """What an agent's `model` can be: models of this machine, fine-tuned versions, providers'."""
     names = base_models(workspace, workspace.name)
-    found = (version.id for version in list_versions(workspace.store.folder))
+    found = (version.id for version in list_versions(workspace.store))
     names += [f"version:{id}" for id in found if owns(workspace, id, workspace.name)]
     config = workspace.config
     if config is not None and config.remote is not None:
@@ -134,7 +134,7 @@ def tokens(workspace: Workspace, agent: Agent) -> int | None:
     turns = [Message("system", agent.prompt)] if agent.prompt else []
     turns += [Message.from_dict(turn) for shown in agent.shown for turn in shown]
     try:
-        model = base_of(workspace.store.folder, agent.model)
+        model = base_of(workspace.store, agent.model)
         if model not in {line.ref for line in list_models() if line.ready}:
             return None  # counting tokens fetches nothing
         with _LOADING:

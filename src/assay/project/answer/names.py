@@ -117,7 +117,7 @@ def model_entries(workspace: Workspace, project: str) -> list[ModelEntry]:
     if project == workspace.name:
         lines += [ModelEntry(f"{row.name}@{row.version}", "agent", row.at) for row in agents]
         taken, trainers = {row.target for row in named}, _trainers(workspace) - {project}
-        for version in list_versions(workspace.store.folder):
+        for version in list_versions(workspace.store):
             reference = f"version:{version.id}"
             if reference not in taken and version.owner not in trainers:
                 saved = datetime.fromisoformat(version.saved_at)
@@ -166,7 +166,7 @@ def _agent(workspace: Workspace, name: str) -> Agent | None:
 
 def _version(workspace: Workspace, name: str, project: str) -> str | None:
     try:
-        id = full_id(workspace.store.folder, name.removeprefix("version:"))
+        id = full_id(workspace.store, name.removeprefix("version:"))
     except ModelError:
         return None
     return id if owns(workspace, id, project) else None
@@ -181,7 +181,7 @@ def owns(workspace: Workspace, version: str, project: str) -> bool:
     if owners:
         return project in owners
     try:  # its job has kept it and not named it yet, or nobody will
-        owner = find_version(workspace.store.folder, version).owner
+        owner = find_version(workspace.store, version).owner
     except ModelError:  # a damaged one, which cannot be loaded either
         owner = None
     return project == (owner if owner in _trainers(workspace) else workspace.name)
@@ -193,7 +193,7 @@ def own(workspace: Workspace, id: str) -> str:
     Raises:
         ModelError: there is none; another project's is not there.
     """
-    found = full_id(workspace.store.folder, id)
+    found = full_id(workspace.store, id)
     if not owns(workspace, found, workspace.name):
         raise ModelError(f"there is no version {id!r}.", fix=f"{Step.LIST_VERSIONS} shows them.")
     return found

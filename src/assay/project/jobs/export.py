@@ -20,7 +20,7 @@ from assay.errors import NotFoundError, Step, UsageError
 from assay.jobs import queue
 from assay.jobs.queue import Job
 from assay.jobs.worker import Work
-from assay.models.versions import versions_folder
+from assay.models.stored_versions import versions_folder
 from assay.progress import Progress
 from assay.project.answer.names import own
 from assay.project.export import file_name, find_classifier

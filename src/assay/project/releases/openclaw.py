@@ -78,4 +78,4 @@ def _context(workspace: Workspace, agent: Agent) -> int | None:
     from assay.models.load import load_tokenizer
     from assay.models.versions import base_of
 
-    return load_tokenizer(base_of(workspace.store.folder, agent.model))[1]
+    return load_tokenizer(base_of(workspace.store, agent.model))[1]

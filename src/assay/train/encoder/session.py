@@ -8,6 +8,7 @@ from pathlib import Path
 from assay.models.device import ran_out
 from assay.models.tuned_encoder import SCHEME, keep_tuned
 from assay.progress import Progress
+from assay.store import blobs
 from assay.store.store import Store
 from assay.train import checkpoints, sealed
 from assay.train.checkpoints import Point
@@ -71,7 +72,7 @@ def train_encoder(job: EncoderJob, store: Store) -> EncoderResult:
 
 def _finished(path: Path, key: str, store: Store, progress: Progress) -> EncoderResult | None:
     body = sealed.read(path, key, progress)
-    if body is None or not store.has(body["result"]["name"].removeprefix(SCHEME)):
+    if body is None or not blobs.has(store, body["result"]["name"].removeprefix(SCHEME)):
         return None
     return EncoderResult(
         **{**body["result"], "points": tuple(Point(**point) for point in body["result"]["points"])}
