@@ -66,7 +66,9 @@ def test_an_embedder_that_is_another_or_damaged_is_refused(
         (wrong, strange, "damaged"),
         ({**wrong, "identity": "0" * 64}, {}, "not the one that was trained"),
     ):
-        name = f"{SCHEME}{blobs.put(other, dump_tensors('assay-tuned-embedder-1', document, tensors))}"
+        name = (
+            f"{SCHEME}{blobs.put(other, dump_tensors('assay-tuned-embedder-1', document, tensors))}"
+        )
         with pytest.raises(ModelError, match=said):
             open_embedder(name, other)
 

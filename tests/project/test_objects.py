@@ -48,7 +48,7 @@ def test_everybody_who_works_in_a_folder_uses_its_bucket(
     for broken in ("name: [", good.replace("task:", "tsk:"), good):
         (root / "assay.yaml").write_text(broken)
         store = open_to_serve(root).store
-        local_copies.drop(store, kept.id)
+        local_copies.drop(store, "files", kept.id)
         with stored_files.on_disk(store, kept) as path:
             assert path.read_bytes() == b"x"
     (tmp_path / "none").mkdir()
@@ -113,7 +113,7 @@ def test_files_in_a_bucket_are_served(tmp_path: Path, s3: S3Server) -> None:
         store = server.workspace.store
         for cached in (True, False):
             if not cached:
-                local_copies.drop(store, made.id)
+                local_copies.drop(store, "files", made.id)
             assert client.files.content(made.id).read() == data
         with server.http() as http:
             path = f"/v1/files/{made.id}/content"
@@ -132,7 +132,7 @@ def test_files_in_a_bucket_are_served(tmp_path: Path, s3: S3Server) -> None:
         assert client.files.content(done.file.id).read() == b"abcd"
         assert s3.keys("bkt/uploads/") == []
 
-        local_copies.drop(store, made.id)
+        local_copies.drop(store, "files", made.id)
         [key] = s3.keys(f"bkt/files/{made.id}")
         s3.objects[key] = b"?" * len(data)
         with pytest.raises(openai.InternalServerError) as damaged:

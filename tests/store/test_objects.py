@@ -270,10 +270,10 @@ def test_two_servers_see_each_others_files(
     stored_files.remove(one, "p", kept.id)
     with pytest.raises(NotFoundError):
         stored_files.find(two, "p", kept.id)
-    for path in local_copies.folder_of(two).iterdir():
+    for path in local_copies.folder_of(two, "files").iterdir():
         os.utime(path, (0, 0))
     sweep(two)
-    left = [path.name for path in local_copies.folder_of(two).iterdir()]
+    left = [path.name for path in local_copies.folder_of(two, "files").iterdir()]
     assert left == [done.file.id]
 
 
@@ -294,7 +294,7 @@ def test_a_damaged_object_is_not_given_out(s3: S3Server, tmp_path: Path) -> None
     kept = stored_files.keep(one, "p", [b"right"], "a.txt", "user_data")
     upload = uploads.create(one, "p", "a.txt", "user_data", 5).id
     part = uploads.add_part(one, "p", upload, [b"right"])
-    local_copies.drop(one, kept.id)
+    local_copies.drop(one, "files", kept.id)
     [key] = s3.keys("b/files/")
     for damage in (b"wrong", b"rig", b"right and more"):
         s3.objects[key] = damage
@@ -323,7 +323,7 @@ def test_a_bucket_belongs_to_one_folder_and_is_not_lost_unsaid(
         s3.objects[key.replace("/x/", "/y/")] = s3.objects[key]
     moved = opened(tmp_path / "a", "s3://b/y")
     kept_there = stored_files.files(moved, "p")[0][0]
-    local_copies.drop(moved, kept_there.id)
+    local_copies.drop(moved, "files", kept_there.id)
     assert bytes_of(moved, kept_there.id) == b"x"
 
 
@@ -335,7 +335,7 @@ def test_files_of_before_move_to_the_bucket(s3: S3Server, tmp_path: Path) -> Non
     sweep(store)
     assert [s3.objects[key] for key in s3.keys("b/files/")] == [b"before"]
     assert not stored_files.path_of(store, kept.id).exists()
-    local_copies.drop(store, kept.id)
+    local_copies.drop(store, "files", kept.id)
     assert bytes_of(store, kept.id) == b"before"
     grow_old(store)
     sweep(store)
@@ -348,7 +348,7 @@ def test_copies_on_disk_are_bounded_and_stay_while_they_are_read(
     monkeypatch.setattr(local_copies, "CACHE_BYTES", 10)
     store = opened(tmp_path, "s3://b")
     files = [stored_files.keep(store, "p", [b"%d234" % n], "a", "user_data") for n in range(4)]
-    folder = local_copies.folder_of(store)
+    folder = local_copies.folder_of(store, "files")
     assert len(list(folder.iterdir())) == 2
     with stored_files.on_disk(store, files[0]) as first:
         for file in files[1:]:
@@ -364,7 +364,7 @@ def test_away_or_refused_is_a_sentence_without_secrets(
     store = opened(tmp_path, "s3://b")
     kept = stored_files.keep(store, "p", [b"x"], "a.txt", "user_data")
     s3.before = lambda method, path: 400
-    local_copies.drop(store, kept.id)
+    local_copies.drop(store, "files", kept.id)
     errors: list[Any] = []
     for call in (
         lambda: bytes_of(store, kept.id),

@@ -19,7 +19,7 @@ from assay.store.restored_access import RestoredAccess
 def _describe_backup(made: dict[str, Any]) -> str:
     said = f"{made['files']} files ({made['bytes'] / 2**20:.1f} MiB) written to {made['file']}."
     if made["objects"] is not None:
-        said += f" Files of /v1/files are not in it: they stay in {made['objects']}."
+        said += f" Files and trained versions are not in it: they stay in {made['objects']}."
     return said
 
 
@@ -30,7 +30,7 @@ def backup(
 ) -> Any:
     """Write the state (.assay/) to one archive. The server may keep running.
 
-    assay.yaml, data/ and knowledge/ are not included, nor are files in a bucket (state.objects).
+    assay.yaml, data/ and knowledge/ are not included, nor is what is in a bucket (state.objects).
     """
     from assay.store.backup import backup as write
 

@@ -50,7 +50,7 @@ class State(Strict):
     )
     objects: str | None = Field(
         None,
-        description="Bucket for files of /v1/files (docs/objects.md), as s3://NAME or "
+        description="Bucket for files and trained versions (docs/objects.md), as s3://NAME or "
         "s3://NAME/PREFIX; null: the variable ASSAY_OBJECTS, else .assay.",
     )
 

@@ -31,8 +31,9 @@ from assay.jobs.indexing import INDEX
 from assay.jobs.pulling import PULL
 from assay.jobs.worker import Handler, JobResult, NextJob, Work, Worker
 from assay.log_lines import print_logs_as_lines
+from assay.models.versions import sweep_versions
 from assay.release import traces
-from assay.store import stored_files, uploads
+from assay.store import blobs, stored_files, uploads
 from assay.store.store import Store
 
 BEAT_SECONDS = 1.0
@@ -186,12 +187,15 @@ class WorkerSupervisor:
             for sweep in (
                 uploads.sweep,
                 traces.prune,
-                partial(stored_files.sweep, forget=self._forget),  # last: it may have to wait
+                # Last: they may have to wait, and move what was in the folder into a bucket.
+                partial(stored_files.sweep, forget=self._forget),
+                blobs.sweep,
+                sweep_versions,
             ):
                 try:
                     sweep(self._store)
                 except Exception as error:  # a database that is away for a moment
-                    log.warning("expired files could not be removed: %s", error)
+                    log.warning("files could not be removed, or moved, yet: %s", error)
             if self._over.wait(TIDY_SECONDS):
                 return
 

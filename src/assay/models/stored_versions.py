@@ -1,6 +1,6 @@
-"""Where versions are kept, and their files.
+"""A place where versions are kept, and the one that is a folder.
 
-    place = place_of(store)
+    place = FolderVersions(store.folder)
     place.keep(stored, {"adapter_model.safetensors": made / "adapter_model.safetensors", ...})
     with place.hold(stored) as folder: ...
 
@@ -20,7 +20,6 @@ from typing import Any, Protocol
 from assay.errors import ModelError
 from assay.models.trust import read_json
 from assay.store.files import new_folder, sha256_file, write_atomic, write_json
-from assay.store.store import Store
 
 RECORD = "version.json"
 
@@ -104,7 +103,7 @@ class FolderVersions:
         file = self.path(id) / RECORD
         raw = read_json(file)
         try:
-            if any(Path(name).name != name for name in raw["files"]):
+            if any("/" in name for name in raw["files"]):
                 raise ValueError("a file of another folder")
             return StoredVersion(
                 id,
@@ -158,11 +157,6 @@ class FolderVersions:
     def count_bytes(self, ids: Collection[str]) -> int:
         """As `VersionPlace` says, with `version.json`."""
         return sum(_bytes(file) for id in ids for file in self.path(id).glob("*"))
-
-
-def place_of(store: Store) -> VersionPlace:
-    """Where the versions of a project are."""
-    return FolderVersions(store.folder)
 
 
 def versions_folder(state: Path) -> Path:

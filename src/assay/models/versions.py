@@ -3,7 +3,7 @@
 A version never changes: an adapter (PEFT's two files) or, after full fine-tuning, a whole model
 (transformers' two files), and a record of all that made it. Its id is the hash of both, so a
 version cannot be altered without being noticed, and the same training saved twice is one version.
-Where versions are kept: `assay.models.stored_versions`.
+They are kept in `<state>/versions`, or in a bucket where there is one.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from assay.errors import ModelError
 from assay.example import json_sha256
-from assay.models.stored_versions import StoredVersion, VersionPlace, altered, place_of
+from assay.models.stored_versions import FolderVersions, StoredVersion, VersionPlace, altered
 from assay.models.trust import read_json, weight_files
 from assay.store.files import sha256_file
+from assay.store.object_place import objects_of
 from assay.store.store import Store
+
+if TYPE_CHECKING:
+    from assay.models.bucket_versions import BucketVersions
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -166,7 +170,7 @@ def save_version(store: Store, made: Path, record: VersionRecord, owner: str | N
         weights: sha256_file(made / weights),
         config_name: hashlib.sha256(config_text.encode()).hexdigest(),
     }
-    identity, place = _identity(record, files), place_of(store)
+    identity, place = _identity(record, files), _place_of(store)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     body = record.model_dump(mode="json")
     version = StoredVersion(identity, at, owner, files, body, place.address)
@@ -181,7 +185,7 @@ def load_version(store: Store, id: str) -> LocalVersion:
         ModelError: no such version, several that start so, or a file that is not as it was saved.
         ObjectsError: versions are in a bucket, which is out of reach, and there is no copy here.
     """
-    place = place_of(store)
+    place = _place_of(store)
     stored = place.read(_find(place, id))
     version, files = _parse(stored), stored.files
     whole = set(files) in ({ADAPTER, ADAPTER_CONFIG}, {MODEL, MODEL_CONFIG})
@@ -200,7 +204,7 @@ def find_version(store: Store, id: str) -> Version:
     Raises:
         ModelError: no such version, several that start so, or a record that cannot be read.
     """
-    place = place_of(store)
+    place = _place_of(store)
     return _parse(place.read(_find(place, id)))
 
 
@@ -210,7 +214,7 @@ def full_id(store: Store, id: str) -> str:
     Raises:
         ModelError: no such version, or several that start so.
     """
-    return _find(place_of(store), id)
+    return _find(_place_of(store), id)
 
 
 def list_versions(store: Store) -> list[Version]:
@@ -219,18 +223,41 @@ def list_versions(store: Store) -> list[Version]:
     Raises:
         ModelError: a record that cannot be read.
     """
-    found = (_parse(stored) for stored in place_of(store).read_all())
+    found = (_parse(stored) for stored in _place_of(store).read_all())
     return sorted(found, key=lambda v: (v.saved_at, v.id))
 
 
 def remove_version(store: Store, id: str) -> None:
     """Remove a version, by its whole id, that nobody needs."""
-    place_of(store).remove(id)
+    _place_of(store).remove(id)
 
 
 def version_bytes(store: Store, ids: Collection[str]) -> int:
     """What versions take together, by their whole ids; one that is not there takes nothing."""
-    return place_of(store).count_bytes(ids)
+    return _place_of(store).count_bytes(ids)
+
+
+def sweep_versions(store: Store) -> None:
+    """Move the versions of the folder into the bucket, where there is one now.
+
+    Raises:
+        ObjectsError: it is out of reach.
+    """
+    if store.bucket is not None:
+        _bucket_versions(store).sweep()
+
+
+def _place_of(store: Store) -> VersionPlace:
+    if store.bucket is not None:
+        return _bucket_versions(store)
+    objects_of(store)  # refuses to begin anew where a setting was lost
+    return FolderVersions(store.folder)
+
+
+def _bucket_versions(store: Store) -> BucketVersions:
+    from assay.models.bucket_versions import BucketVersions  # not needed without a bucket
+
+    return BucketVersions(store, FolderVersions(store.folder))
 
 
 def _identity(record: VersionRecord, files: dict[str, str]) -> str:

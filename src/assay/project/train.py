@@ -29,12 +29,13 @@ class TrainingResult:
 
     Attributes:
         version: its id; `version:<id>` names it as a model.
+        folder: where it is kept; None: in a bucket.
         settings: it was trained with, all of them numbers.
         forgetting: what it lost of its base's general ability.
     """
 
     version: str
-    folder: Path
+    folder: Path | None
     settings: dict[str, Any]
     result: TrainResult
     forgetting: Forgetting
@@ -45,7 +46,7 @@ class TrainingResult:
         del account["adapter"]
         return {
             "version": self.version,
-            "folder": str(self.folder),
+            "folder": None if self.folder is None else str(self.folder),
             "settings": self.settings,
             **account,
             "forgetting": self.forgetting.model_dump(mode="json"),
@@ -83,7 +84,7 @@ def train(context: Context, on_point: OnPoint | None = None) -> TrainingResult:
     version = load_version(context.store, id)
     return TrainingResult(
         version=version.id,
-        folder=version.folder,
+        folder=version.folder if context.store.bucket is None else None,
         settings=version.record.settings,
         result=result,
         forgetting=forgetting_of(version.id, context.bench.engines, context.progress),

@@ -46,7 +46,8 @@ def version(store: Store, id: str) -> dict[str, Any]:
     found = load_version(store, id)
     return {
         "id": found.id,
-        "folder": str(found.folder),
+        "folder": str(found.folder) if store.bucket is None else None,
+        "bucket": store.bucket,
         "saved_at": found.saved_at,
         "whole": found.whole,
         "bytes": sum(file.stat().st_size for file in found.folder.iterdir()),
@@ -61,7 +62,7 @@ def facts(found: dict[str, Any]) -> dict[str, Any]:
     record = found["record"]
     return {
         "version": found["id"],
-        "folder": found["folder"],
+        "folder": found["folder"] or found["bucket"],
         "saved": found["saved_at"],
         "holds": "all weights" if found["whole"] else "an adapter",
         "bytes": found["bytes"],

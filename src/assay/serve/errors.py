@@ -132,7 +132,7 @@ def of_assay(error: AssayError) -> ApiError:
         return ApiError(400, message, code="invalid_value")
     log.error("%s", error)
     if isinstance(error, ObjectsError):
-        what = "Stored files cannot be used at the moment."
+        what = "Stored files and models cannot be fetched or written at the moment."
         return ApiError(503, what, "server_error", "files_unavailable")
     if isinstance(error, StoreError):  # where it is, is for whoever runs the server
         return ApiError(503, "The database cannot be reached.", "server_error", "state_unavailable")

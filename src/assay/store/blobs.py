@@ -3,75 +3,29 @@
     name = blobs.put(store, data)
     data = blobs.get(store, name)
 
-They are files `<state>/blobs/<2 digits>/<sha256>`.
+They are files in `<state>/blobs`, or in a bucket where there is one.
 """
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from assay.errors import AssayError
-from assay.store.files import write_atomic
+from assay.store.folder_blobs import Blobs, FolderBlobs
+from assay.store.object_place import objects_of
 from assay.store.store import Store
 
-
-class Blobs(Protocol):
-    """A place for blobs."""
-
-    def put(self, name: str, data: bytes) -> None:
-        """Keep bytes under their sha256 (hex), unless they are kept."""
-
-    def get(self, name: str) -> bytes | None:
-        """The bytes that are kept under a sha256, which they have; None: there are none.
-
-        Raises:
-            AssayError: they have been changed.
-        """
-
-    def has(self, name: str) -> bool:
-        """Whether something is kept under a sha256."""
-
-
-class FolderBlobs:
-    """Blobs as files below a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def path(self, name: str) -> Path:
-        """Where a blob is, or would be."""
-        return self.folder / name[:2] / name
-
-    def put(self, name: str, data: bytes) -> None:
-        """As `Blobs` says, flushed to the disk."""
-        path = self.path(name)
-        if not path.exists():
-            write_atomic(path, data)
-
-    def get(self, name: str) -> bytes | None:
-        """As `Blobs` says; the file is read whole."""
-        path = self.path(name)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        if hashlib.sha256(data).hexdigest() != name:
-            raise AssayError(
-                "a stored file was changed or damaged.",
-                where=str(path),
-                fix="Restore it from a backup.",
-            )
-        return data
-
-    def has(self, name: str) -> bool:
-        """As `Blobs` says; nothing is read."""
-        return self.path(name).exists()
+if TYPE_CHECKING:
+    from assay.store.bucket_blobs import BucketBlobs
 
 
 def put(store: Store, data: bytes) -> str:
-    """Keep bytes by their content; returns their sha256 (hex)."""
+    """Keep bytes by their content; returns their sha256 (hex).
+
+    Raises:
+        ObjectsError: blobs are in a bucket, which is out of reach.
+    """
     name = hashlib.sha256(data).hexdigest()
     _blobs_of(store).put(name, data)
     return name
@@ -82,6 +36,7 @@ def get(store: Store, name: str) -> bytes:
 
     Raises:
         AssayError: there are none, or they have been changed.
+        ObjectsError: they are in a bucket, which is out of reach, and there is no copy here.
     """
     data = _blobs_of(store).get(name)
     if data is None:
@@ -94,5 +49,28 @@ def has(store: Store, name: str) -> bool:
     return _blobs_of(store).has(name)
 
 
+def sweep(store: Store) -> None:
+    """Move the blobs of the folder into the bucket, where there is one now.
+
+    Raises:
+        ObjectsError: it is out of reach.
+    """
+    if store.bucket is not None:
+        _bucket_blobs(store).sweep()
+
+
 def _blobs_of(store: Store) -> Blobs:
+    if store.bucket is not None:
+        return _bucket_blobs(store)
+    objects_of(store)  # refuses to begin anew where a setting was lost
+    return _folder_blobs(store)
+
+
+def _folder_blobs(store: Store) -> FolderBlobs:
     return FolderBlobs(store.folder / "blobs")
+
+
+def _bucket_blobs(store: Store) -> BucketBlobs:
+    from assay.store.bucket_blobs import BucketBlobs  # not needed without a bucket
+
+    return BucketBlobs(store, _folder_blobs(store))

@@ -17,6 +17,8 @@ from assay.store.store import Store
 
 FOLDER = "objects_folder"
 """The setting of a store with the random name that its bucket holds, too."""
+MOVE_LOCK = "objects.move.lock"
+"""Held while something of the folder is moved into the bucket."""
 BEGUN = "objects_address"
 """The setting with the bucket that was used last; None: none ever was."""
 

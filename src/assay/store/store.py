@@ -63,7 +63,7 @@ _LOCK_LIMITS = {
 }
 _NO_RIGHT = ("42501", "3F000")
 """SQLSTATE: not allowed; no schema that may be used. DB-API counts both as errors of a program."""
-HEAD = "0016"
+HEAD = "0017"
 """The newest migration; a store at it is opened without loading Alembic."""
 
 
@@ -72,7 +72,7 @@ class Store:
 
     Attributes:
         schema: of a PostgreSQL database, that holds the tables; None: the connection's own.
-        bucket: where files of clients are kept, as s3://NAME/PREFIX; None: in the folder.
+        bucket: where files, versions and blobs are kept, as s3://NAME/PREFIX; None: in the folder.
         objects: that place once it was used, see `assay.store.object_place`.
 
     Args:

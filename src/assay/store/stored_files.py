@@ -12,9 +12,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,7 +23,8 @@ from sqlalchemy import ColumnElement, delete, or_, select
 from assay.errors import NotFoundError, UsageError
 from assay.store import local_copies, unnamed_objects
 from assay.store.files import draft_in
-from assay.store.object_place import objects_of
+from assay.store.local_copies import Original
+from assay.store.object_place import MOVE_LOCK, objects_of
 from assay.store.objects import FolderObjects
 from assay.store.store import Store
 from assay.store.tables import FileRow, now
@@ -34,7 +34,8 @@ log = logging.getLogger("assay.store")
 FILE_BYTES = 512 * 2**20
 """The largest file that comes in one request."""
 MOST_LISTED = 10_000
-_ORPHANED_S = 3600.0  # bytes without a row that are older belong to nobody
+KIND = "files"
+"""Of copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +100,9 @@ def on_disk(store: Store, file: StoredFile) -> Iterator[Path]:
             raise NotFoundError(f"no such file: {file.id}")  # restored from a backup without it
         yield path
     else:
-        name = object_name(file.id)
-        with local_copies.held_copy(
-            store, objects, name, file.id, file.bytes, file.sha256, before=path
-        ) as copy:
-            yield copy
+        original = Original(file.id, object_name(file.id), file.bytes, file.sha256, path)
+        with local_copies.held_copies(store, KIND, {file.id: original}) as folder:
+            yield folder / file.id
 
 
 def write(store: Store, chunks: Iterable[bytes], limit: int) -> StoredBytes:
@@ -131,14 +130,14 @@ def write(store: Store, chunks: Iterable[bytes], limit: int) -> StoredBytes:
         unnamed_objects.announce(store, name)
         objects.create(name, draft)
         if not isinstance(objects, FolderObjects):
-            local_copies.keep(store, id, draft)
+            local_copies.keep(store, KIND, id, draft)
     return StoredBytes(id, size, sha256.hexdigest(), md5.hexdigest())
 
 
 def discard(store: Store, id: str) -> None:
     """Remove written bytes that get no row."""
     unnamed_objects.discard(store, object_name(id))
-    local_copies.drop(store, id)
+    local_copies.drop(store, KIND, id)
 
 
 def row_of(
@@ -274,28 +273,21 @@ def sweep(store: Store, forget: Callable[[str, str], None]) -> None:
 
 def _sweep_disk(store: Store) -> None:
     """Bytes on this disk whose row is gone, also where another server has deleted it."""
-    paths = [
-        path
-        for folder in (store.folder / "files", local_copies.folder_of(store))
-        for path in (folder.iterdir() if folder.exists() else ())
-    ]
+    folder = store.folder / "files"
+    paths = list(folder.iterdir()) if folder.exists() else []
     with store.session() as session:
         known = set(session.scalars(select(FileRow.id)))
-    is_bucket = store.bucket is not None
-    for path in paths:
+    for path in paths if store.bucket is not None else ():
         if path.name in known:
-            if is_bucket and path == path_of(store, path.name):
-                _move(store, path)
-            continue
-        with suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > _ORPHANED_S:
-                path.unlink()
+            _move(store, path)
+    for place in (folder, local_copies.folder_of(store, KIND)):
+        local_copies.sweep(place, known)
 
 
 def _move(store: Store, path: Path) -> None:
     """Put the bytes of a file into the bucket that were kept in the folder before."""
     id, name, objects = path.name, object_name(path.name), objects_of(store)
-    with store.lock("objects.move.lock"):
+    with store.lock(MOVE_LOCK):
         if not path.is_file():  # another process has moved it
             return
         unnamed_objects.announce_again(store, name)
@@ -306,7 +298,7 @@ def _move(store: Store, path: Path) -> None:
             if is_known:
                 unnamed_objects.take(session, name)
         if is_known:
-            local_copies.keep(store, id, path)
+            local_copies.keep(store, KIND, id, path)
     if not is_known:  # deleted meanwhile
         path.unlink(missing_ok=True)
         discard(store, id)
@@ -314,7 +306,7 @@ def _move(store: Store, path: Path) -> None:
 
 def _remove_bytes(store: Store, id: str) -> None:
     path_of(store, id).unlink(missing_ok=True)
-    local_copies.drop(store, id)
+    local_copies.drop(store, KIND, id)
     unnamed_objects.remove_doomed(store, [object_name(id)])
 
 

@@ -4,6 +4,7 @@ base.py       what every table has in common
 agents.py     agents, what they were measured on, and what a folder remembers
 jobs.py       long work, fine-tunings, and the files that clients bring
 releases.py   releases and their traces
+contents.py   trained versions and blobs whose bytes are in a bucket
 knowledge.py  documents and their index
 access.py     keys, people, providers, and what they spend
 """
@@ -31,6 +32,7 @@ from assay.store.tables.agents import (
     SettingRow,
 )
 from assay.store.tables.base import Table, UtcDateTime, exactly_now, now
+from assay.store.tables.contents import BlobRow, TrainedVersionRow
 from assay.store.tables.jobs import (
     BatchRow,
     FileRow,
@@ -60,6 +62,7 @@ __all__ = [
     "ApiKeyRow",
     "AuditRow",
     "BatchRow",
+    "BlobRow",
     "BudgetLeaseRow",
     "BudgetRow",
     "ComparisonRow",
@@ -86,6 +89,7 @@ __all__ = [
     "TraceLabelRow",
     "TracePolicyRow",
     "TraceRow",
+    "TrainedVersionRow",
     "UnnamedObjectRow",
     "UploadPartRow",
     "UploadRow",

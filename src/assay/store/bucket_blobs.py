@@ -1,0 +1,110 @@
+"""Blobs in a bucket, with copies on this disk of those that were read here.
+
+Each is an object of a name of its own, which a row of `blobs` names: so two servers that keep the
+same bytes at the same time do not write to one object, and none is removed that is read.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from assay.store import local_copies, unnamed_objects
+from assay.store.files import draft_in, sha256_file
+from assay.store.folder_blobs import FolderBlobs
+from assay.store.local_copies import Original
+from assay.store.object_place import MOVE_LOCK, objects_of
+from assay.store.store import Store
+from assay.store.tables import BlobRow
+
+log = logging.getLogger("assay.store")
+
+KIND = "blobs"
+"""Of copies."""
+unnamed_objects.register(BlobRow, lambda row: row.object)
+
+
+class BucketBlobs:
+    """See `Blobs`.
+
+    Args:
+        before: those that were kept in the folder before there was a bucket, until they are moved.
+    """
+
+    def __init__(self, store: Store, before: FolderBlobs) -> None:
+        self._store, self._before = store, before
+
+    def put(self, name: str, data: bytes) -> None:
+        """As `Blobs` says.
+
+        Raises:
+            ObjectsError: the bucket is out of reach.
+        """
+        if not self.has(name):
+            with draft_in(local_copies.folder_of(self._store, KIND)) as draft:
+                draft.write_bytes(data)
+                self._add(name, draft)
+
+    def get(self, name: str) -> bytes | None:
+        """As `Blobs` says.
+
+        Raises:
+            ObjectsError: the bucket is out of reach, or has other bytes.
+        """
+        if (data := self._before.get(name)) is not None:
+            return data
+        with self._store.session() as session:
+            row = session.get(BlobRow, name)
+        if row is None:
+            return None
+        original = Original(
+            name, row.object, row.bytes, name, self._before.path(name), is_hashed=True
+        )
+        with local_copies.held_copies(self._store, KIND, {name: original}) as folder:
+            return (folder / name).read_bytes()
+
+    def has(self, name: str) -> bool:
+        """As `Blobs` says; no object is looked at."""
+        return self._is_in_bucket(name) or self._before.has(name)
+
+    def sweep(self) -> None:
+        """Move those of the folder into the bucket; drop what a kill has left of copies."""
+        for path in sorted(self._before.folder.glob("??/*")):
+            if re.fullmatch(r"[0-9a-f]{64}", path.name):
+                self._move(path)
+        with self._store.session() as session:
+            known = set(session.scalars(select(BlobRow.sha256)))
+        local_copies.sweep(local_copies.folder_of(self._store, KIND), known)
+
+    def _move(self, path: Path) -> None:
+        with self._store.lock(MOVE_LOCK):
+            if not path.is_file():  # another process has moved it
+                return
+            if sha256_file(path) != path.name:
+                log.warning("%s was changed or damaged and stays where it is", path)
+                return
+            if self._is_in_bucket(path.name):
+                local_copies.keep(self._store, KIND, path.name, path)
+            else:
+                self._add(path.name, path)
+
+    def _add(self, name: str, draft: Path) -> None:
+        """Create the object, then its row; the draft becomes the copy."""
+        store, object = self._store, f"blobs/{secrets.token_hex(16)}"
+        unnamed_objects.announce(store, object)
+        objects_of(store).create(object, draft)
+        try:
+            with store.session() as session:
+                session.add(BlobRow(sha256=name, object=object, bytes=draft.stat().st_size))
+        except IntegrityError:  # another server has kept the same bytes since it was looked for
+            unnamed_objects.discard(store, object)
+        local_copies.keep(store, KIND, name, draft)
+
+    def _is_in_bucket(self, name: str) -> bool:
+        with self._store.session() as session:
+            return session.get(BlobRow, name) is not None
