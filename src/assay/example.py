@@ -25,6 +25,23 @@ class ToolCall:
     arguments: str
 
 
+CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
+"""What a call stands between where it is written as text."""
+
+
+def call_text(call: ToolCall) -> str:
+    """A call as text in the form of Hermes and Qwen.
+
+    Arguments that are not JSON are written as they are: whoever reads the text finds no call.
+    """
+    try:
+        arguments = json.dumps(json_reader.read(call.arguments or "{}"), ensure_ascii=False)
+    except ValueError:
+        arguments = call.arguments
+    name = json.dumps(call.name, ensure_ascii=False)
+    return f'{CALL_OPEN}\n{{"name": {name}, "arguments": {arguments}}}\n{CALL_CLOSE}'
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn. `trained` is False for assistant turns that OpenAI's format gives weight 0."""
@@ -55,6 +72,13 @@ class Message:
         if not self.trained:
             out["weight"] = 0
         return out
+
+    @property
+    def text(self) -> str:
+        """What the turn says, then the functions it calls, each written in `<tool_call>` marks."""
+        return "\n".join(
+            [*([self.content] if self.content else []), *map(call_text, self.tool_calls)]
+        )
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Message:
@@ -88,6 +112,8 @@ class Example:
         weight: weight of the example in the training loss.
         group: examples with one group never straddle a split (document, customer, table).
         references: further outputs that are as right as the target.
+        possible: for each call of the target, in its order, what is as right as what it says; see
+            `docs/tools.md`.
         rejected: the turns of the answer that was not preferred (preference data), else empty.
         desirable: the thumb of unpaired preference data (KTO), else None.
         document: name of the document that answers the input; "" when none does, None when nothing
@@ -101,6 +127,7 @@ class Example:
     weight: float = 1.0
     group: str | None = None
     references: tuple[str, ...] = ()
+    possible: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     rejected: tuple[Message, ...] = ()
     desirable: bool | None = None
     document: str | None = None
@@ -124,8 +151,8 @@ class Example:
 
     @property
     def output(self) -> str:
-        """The text of the target."""
-        return self.target.content
+        """The text of the target, the functions that it calls included."""
+        return self.target.text
 
     @property
     def liked(self) -> bool:
@@ -155,6 +182,8 @@ class Example:
             out["group"] = self.group
         if self.references:
             out["references"] = list(self.references)
+        if self.possible:
+            out["possible"] = list(self.possible)
         if self.rejected:
             out["rejected"] = [m.to_dict() for m in self.rejected]
         if self.desirable is not None:
@@ -175,6 +204,7 @@ class Example:
             weight=raw.get("weight", 1.0),
             group=raw.get("group"),
             references=tuple(raw.get("references", ())),
+            possible=tuple(raw.get("possible", ())),
             rejected=tuple(Message.from_dict(m) for m in raw.get("rejected", ())),
             desirable=raw.get("desirable"),
             document=raw.get("document"),

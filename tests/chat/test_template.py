@@ -11,7 +11,7 @@ from tests.chat.families import FAMILIES, tokenizer_of
 
 from assay.chat.template import PINNED_DATE, Template
 from assay.errors import DataError, ModelError
-from assay.example import Message, ToolCall
+from assay.example import Message, ToolCall, json_sha256
 
 QUESTION, ANSWER = Message("user", "Where is my card?"), Message("assistant", "card_arrival")
 SYSTEM = Message("system", "Name the label.")
@@ -152,12 +152,72 @@ def test_tools_and_calls_are_written_by_the_template_and_calls_are_trained() -> 
     assert tokenizer.convert_tokens_to_ids("<tool_call>") in generated
 
 
-def test_tools_and_calls_without_a_place_are_refused() -> None:
-    template = Template.of(tokenizer_of("chatml"))
-    with pytest.raises(DataError, match="no place for tools"):
-        template.prompt([QUESTION], [TOOL])
-    with pytest.raises(DataError, match="no place for tool calls"):
-        template.render([QUESTION, CALL])
+RESULT = Message("tool", "cloudy<|im_end|>", tool_call_id="abcdefghi")
+WITHOUT_PLACE = [
+    name for name in FAMILIES if Template.of(tokenizer_of(name)).to_dict()["tool_form"]
+]
+
+
+def test_most_families_here_have_no_place_for_tools() -> None:
+    assert set(FAMILIES) - set(WITHOUT_PLACE) == {"qwen3"}
+
+
+@pytest.mark.parametrize("name", WITHOUT_PLACE)
+def test_a_template_without_a_place_for_tools_writes_them_in_the_known_form(name: str) -> None:
+    template, tokenizer = Template.of(tokenizer_of(name)), tokenizer_of(name)
+    text = tokenizer.decode(template.prompt([SYSTEM, QUESTION, CALL, RESULT], [TOOL]))
+    places = [
+        text.find(part)
+        for part in (
+            '<tools>\n{"type": "function", "function": {"name": "weather"',
+            QUESTION.content,
+            CALL.text,
+            "<tool_response>\ncloudy<|im_end|>\n</tool_response>",
+        )
+    ]
+    assert -1 not in places
+    assert SYSTEM.content in text
+    if name != "mistral":  # it moves the system prompt to the last question
+        assert places == sorted(places)
+    rendered = template.render([SYSTEM, QUESTION, CALL], [TOOL])
+    start = rendered.trained.index(True)
+    assert rendered.ids[:start] == template.prompt([SYSTEM, QUESTION], [TOOL])
+    prompt, whole = tokenizer.decode(rendered.ids[:start]), tokenizer.decode(rendered.ids)
+    assert whole.removeprefix(prompt).lstrip() == CALL.text + FAMILIES[name].stop
+
+
+@pytest.mark.parametrize("name", ["chatml", "gemma", "phi3", "llama3"])
+def test_the_form_goes_where_the_text_of_the_template_goes(name: str) -> None:
+    """As an export does: another program reads the text and has never heard of the form."""
+    template, messages = Template.of(tokenizer_of(name)), [QUESTION, CALL, RESULT]
+    raw = [message.to_dict() for message in messages]
+    for turn in raw:
+        for call in turn.get("tool_calls", ()):
+            call["function"]["arguments"] = {"city": "Oslo"}
+    other = with_template(name, template.text)
+    theirs = other.apply_chat_template(raw, [TOOL], tokenize=False, add_generation_prompt=True)
+    assert theirs == template.prompt_text(messages, [TOOL])
+    assert Template.of(other).to_dict()["tool_form"] == "", "it has a place for tools now"
+
+
+def test_several_calls_and_their_results_share_a_turn() -> None:
+    calls = Message("assistant", "Let me see.", tool_calls=(*CALL.tool_calls, *CALL.tool_calls))
+    text = Template.of(tokenizer_of("chatml")).prompt_text([QUESTION, calls, RESULT, RESULT])
+    assert calls.text in text
+    assert text.count("<tool_response>") == 2
+    assert text.count("<|im_start|>user") == 2
+
+
+def test_a_template_frozen_before_there_was_a_form_is_the_same_and_writes_tools() -> None:
+    tokenizer = tokenizer_of("chatml")
+    template = Template.of(tokenizer)
+    frozen = {key: value for key, value in template.to_dict().items() if key != "tool_form"}
+    assert template.sha256 == json_sha256(frozen)
+    thawed = Template.from_dict(tokenizer, frozen)
+    assert thawed.sha256 == template.sha256
+    assert thawed.prompt([QUESTION], [TOOL]) == template.prompt([QUESTION], [TOOL])
+    changed = Template.from_dict(tokenizer, {**frozen, "tool_form": "{# another #}"})
+    assert changed.sha256 != template.sha256
 
 
 def test_call_whose_arguments_are_no_json_is_refused() -> None:

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.chat.tool_text import Reader, call_schema, find_calls, in_words
-from assay.example import Message, ToolCall
+from assay.chat.tool_text import Reader, call_schema, find_calls
 
 WEATHER: dict[str, Any] = {
     "type": "function",
@@ -157,22 +156,3 @@ def test_the_schema_of_a_forced_call() -> None:
     defs = {"$defs": {"c": {"type": "string"}}, "properties": {"c": {"$ref": "#/$defs/c"}}}
     tool = {"type": "function", "function": {"name": "f", "parameters": defs}}
     assert call_schema([tool])["$defs"] == {"c": {"type": "string"}}
-
-
-def test_tools_in_words() -> None:
-    call = ToolCall("1", "weather", '{"city": "Oslo"}')
-    turns = in_words(
-        [
-            Message("system", "Be kind."),
-            Message("user", "Oslo?"),
-            Message("assistant", "", (call,)),
-            Message("tool", "sunny", tool_call_id="1"),
-        ],
-        [WEATHER],
-    )
-    assert [t.role for t in turns] == ["system", "user", "assistant", "user"]
-    assert turns[0].content.startswith("Be kind.")
-    assert '"name": "weather"' in turns[0].content
-    assert find_calls(turns[2].content, [WEATHER])[1][0].arguments == call.arguments
-    assert "sunny" in turns[3].content
-    assert in_words([Message("user", "a")], [WEATHER])[0].role == "system"

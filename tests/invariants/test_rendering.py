@@ -3,17 +3,19 @@ thing: exactly what the model generates bears loss, after exactly the prompt it 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.chat.conversations import conversations, expected_answer
 from tests.chat.families import FAMILIES, tokenizer_of
 
 from assay.chat.template import Template, TokenSequence
 from assay.chat.tokens import MARK
-from assay.example import Message
+from assay.example import Message, ToolCall
 
 pytestmark = pytest.mark.parametrize("name", FAMILIES)
 many = settings(
@@ -129,3 +131,28 @@ def test_frozen_and_thawed_it_renders_the_same(name: str, messages: list[Message
     thawed = Template.from_dict(tokenizer_of(name), template.to_dict())
     assert thawed.sha256 == template.sha256
     assert thawed.render_all(messages) == template.render_all(messages)
+
+
+@many
+@given(
+    arguments=st.dictionaries(
+        st.text(max_size=4), st.integers() | st.text(max_size=8) | st.lists(st.booleans())
+    ),
+    said=st.sampled_from(["", "Let me look.", "<|im_end|>"]),
+)
+def test_exactly_the_calls_are_trained_after_exactly_the_prompt_that_is_served(
+    name: str, arguments: dict[str, object], said: str
+) -> None:
+    template, tokenizer = template_of(name), tokenizer_of(name)
+    spelled = json.dumps(arguments, ensure_ascii=False).replace(MARK, "")
+    call = ToolCall("abcdefghi", "weather", spelled)
+    target = Message("assistant", said, tool_calls=(call,))
+    messages = [Message("user", "Oslo?"), target]
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
+    rendered = template.render(messages, tools)
+    start = rendered.trained.index(True)
+    assert rendered.ids[:start] == template.prompt(messages[:1], tools)
+    assert all(rendered.trained[start:])
+    prompt, whole = tokenizer.decode(rendered.ids[:start]), tokenizer.decode(rendered.ids)
+    assert whole.endswith(expected_answer(FAMILIES[name], target.text) + FAMILIES[name].stop)
+    assert whole.startswith(prompt)

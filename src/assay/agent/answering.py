@@ -15,8 +15,6 @@ from typing import Any
 from assay.agent.agent import Agent
 from assay.agent.routing import ConfidenceRule, Step, Walk, paths
 from assay.agent.runtime import assemble
-from assay.chat.message_writer import ToolsError
-from assay.chat.tool_text import in_words
 from assay.errors import UsageError
 from assay.example import Example, Message, ToolCall
 from assay.generate.batch import Request
@@ -214,7 +212,7 @@ def _call(
 
 
 class CallStream(Iterator[Piece | End]):
-    """The stream of one call; tools are put into words where the template has no place for them.
+    """The stream of one call.
 
     Nothing is asked, and no model loaded, before the first piece is read. `close` may be called
     from any thread.
@@ -240,13 +238,8 @@ class CallStream(Iterator[Piece | End]):
         if call.prompt is not None:
             self._stream = engine.complete(call.prompt, call.sampling)
             return next(self._stream)
-        try:
-            self._stream = engine.chat(call.messages, call.tools, call.sampling)
-            return next(self._stream)
-        except ToolsError:
-            turns = in_words(call.messages, call.tools)
-            self._stream = engine.chat(turns, (), call.sampling)
-            return next(self._stream)
+        self._stream = engine.chat(call.messages, call.tools, call.sampling)
+        return next(self._stream)
 
     def close(self) -> None:
         """End the stream and free the engine's slot."""

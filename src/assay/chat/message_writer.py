@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from jinja2.exceptions import TemplateError
 
 from assay import json_reader
 from assay.chat.tokens import Encoder
+from assay.chat.tool_form import tool_form as write_tool_form
 from assay.errors import DataError, ModelError
 from assay.example import ROLES, Message, ToolCall
 
@@ -32,10 +33,6 @@ NONCE = "zqxjkv"
 """Stands for a content when the template is tried out."""
 
 
-class ToolsError(DataError):
-    """The template has no place for tools, or for calls of them."""
-
-
 class MessageWriter:
     """Writes messages by one template.
 
@@ -43,8 +40,12 @@ class MessageWriter:
         tokenizer: whose special tokens the template may name.
         text: the template, in Jinja.
         arguments: its variables.
-        encoder: marks what people wrote.
         folds_system: whether system prompts open the first user turn; None: found by trial.
+        tool_form: Jinja that stands in front of the template and writes tools for it; "" where it
+            has a place for them; None: found by trial.
+
+    Attributes:
+        encoder: spells what is written; it marks what people wrote.
     """
 
     def __init__(
@@ -52,12 +53,15 @@ class MessageWriter:
         tokenizer: Any,
         text: str,
         arguments: Mapping[str, Any],
-        encoder: Encoder,
         folds_system: bool | None,
+        tool_form: str | None,
     ) -> None:
         self._tokenizer, self._text, self._arguments = tokenizer, text, dict(arguments)
-        self._encoder = encoder
+        self.tool_form = tool_form or ""
         self.folds_system = self._refuses_system() if folds_system is None else folds_system
+        if tool_form is None and not (self._knows_tools() and self._knows_tool_calls()):
+            self.tool_form = write_tool_form(has_system=not self.folds_system)
+        self.encoder = Encoder(tokenizer, self.tool_form + text)
 
     def write(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, generate: bool
@@ -68,20 +72,15 @@ class MessageWriter:
             generate: whether it ends with the generation prompt.
 
         Raises:
-            DataError: the template refuses these messages or has no place for the tools.
+            DataError: the template refuses these messages.
         """
         if not messages:
             raise DataError("there are no messages to render.")
-        if tools and not self._knows_tools:
-            raise ToolsError(
-                "the chat template of this model has no place for tools.",
-                fix="Use a model whose template supports tools, or leave `tools` out.",
-            )
         turns = [self._turn_dict(m) for m in messages]
         if self.folds_system:
             turns = _fold_system(turns)
         try:
-            return self.apply(turns, self._encoder.inert_deep(tools), generate)
+            return self.apply(turns, self.encoder.inert_deep(tools), generate)
         except REFUSALS as error:
             roles = ", ".join(m.role for m in messages)
             raise DataError(
@@ -92,7 +91,9 @@ class MessageWriter:
 
     def apply(self, turns: list[dict[str, Any]], tools: Any, generate: bool) -> str:
         """The template's text for turns in OpenAI's form; it raises one of `REFUSALS`."""
-        return timed_template(self._text)(
+        # Without tools nothing of the form is seen, not even the white space that it trims.
+        wants_form = bool(tools) or any("tool_calls" in t or t["role"] == "tool" for t in turns)
+        return timed_template((self.tool_form if wants_form else "") + self._text)(
             messages=turns,
             tools=list(tools) or None,
             documents=None,
@@ -107,15 +108,10 @@ class MessageWriter:
             raise DataError(f"unknown role {role!r}.", fix=f"Use one of: {', '.join(ROLES)}.")
         if role == "developer" and "developer" not in self._text:
             role = "system"
-        mark = self._encoder.inert
+        mark = self.encoder.inert
         content = mark(message.content, assistant=role == "assistant")
         turn: dict[str, Any] = {"role": role, "content": content}
         if message.tool_calls:
-            if not self._knows_tool_calls:
-                raise ToolsError(
-                    "the chat template of this model has no place for tool calls.",
-                    fix="Use a model whose template supports tools.",
-                )
             turn["tool_calls"] = [
                 {
                     "id": mark(call.id),
@@ -132,7 +128,7 @@ class MessageWriter:
 
     def _arguments_of(self, call: ToolCall) -> Any:
         try:
-            return self._encoder.inert_deep(json_reader.read(call.arguments or "{}"))
+            return self.encoder.inert_deep(json_reader.read(call.arguments or "{}"))
         except ValueError as error:
             raise DataError(
                 f"the arguments of the call of {call.name!r} are not JSON ({error}).",
@@ -146,13 +142,11 @@ class MessageWriter:
         except REFUSALS:
             return False
 
-    @cached_property
     def _knows_tools(self) -> bool:
         tool = {"name": NONCE, "description": "", "parameters": {"type": "object"}}
         user = {"role": "user", "content": "a"}
         return self._shows([user], [{"type": "function", "function": tool}])
 
-    @cached_property
     def _knows_tool_calls(self) -> bool:
         function = {"name": NONCE, "arguments": {}}
         call = {"id": "abcdefghi", "type": "function", "function": function}

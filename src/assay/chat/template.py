@@ -9,6 +9,9 @@ found from its own chat template:
 - what is *trained* is the rest of the template's text with that turn added, up to and including
   the token that ends the turn: exactly the tokens the model has to generate, no others.
 
+Tools are written by the template's own rules; one that has none for them gets `tool_form`, which is
+frozen with it.
+
 See docs/models.md for what follows from that.
 """
 
@@ -22,7 +25,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.chat.message_writer import NONCE, REFUSALS, MessageWriter
-from assay.chat.tokens import MARK, Encoder
+from assay.chat.tokens import MARK
+from assay.chat.tool_form import FIRST
 from assay.errors import DataError, ModelError
 from assay.example import Message, json_sha256
 from assay.models.load import load_tokenizer
@@ -81,14 +85,18 @@ class Template:
         text: str,
         arguments: Mapping[str, Any],
         fold_system: bool | None = None,
+        tool_form: str | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._text = text
         self._arguments = dict(arguments)
-        self._encoder = Encoder(tokenizer, text)
-        self._writer = MessageWriter(tokenizer, text, arguments, self._encoder, fold_system)
+        self._writer = MessageWriter(tokenizer, text, arguments, fold_system, tool_form)
+        self._encoder = self._writer.encoder
         self.stop_ids, self._open_end = self._find_end()
-        self.sha256 = json_sha256(self.to_dict())
+        deciding = self.to_dict()
+        if deciding["tool_form"] in FIRST:  # came later; hashes stay what they were
+            del deciding["tool_form"]
+        self.sha256 = json_sha256(deciding)
 
     @classmethod
     def of(cls, tokenizer: Any, arguments: Mapping[str, Any] | None = None) -> Template:
@@ -133,7 +141,7 @@ class Template:
             f"{{% set {name} = {json.dumps(v) if v is not None else 'none'} %}}"
             for name, v in self._arguments.items()
         )
-        return "".join(given) + self._text
+        return "".join(given) + self._writer.tool_form + self._text
 
     def to_dict(self) -> dict[str, Any]:
         """All that decides what is rendered, JSON-ready, to be kept with a version."""
@@ -142,6 +150,7 @@ class Template:
             "arguments": self._arguments,
             "special_tokens": {k: str(v) for k, v in self._tokenizer.special_tokens_map.items()},
             "fold_system": self._writer.folds_system,
+            "tool_form": self._writer.tool_form,
         }
 
     @classmethod
@@ -161,7 +170,8 @@ class Template:
         Raises:
             ModelError: the tokenizer's special tokens are not those it was frozen with.
         """
-        template = cls(tokenizer, raw["text"], raw["arguments"], raw["fold_system"])
+        form = raw.get("tool_form")  # None: frozen before there was one
+        template = cls(tokenizer, raw["text"], raw["arguments"], raw["fold_system"], form)
         if template.to_dict()["special_tokens"] != raw["special_tokens"]:
             raise ModelError(
                 "the special tokens of this tokenizer are not those the template was frozen with.",
@@ -178,7 +188,7 @@ class Template:
             owner: whose texts these are; what was spelled for another is spelled anew.
 
         Raises:
-            DataError: the template refuses these messages or has no place for the tools.
+            DataError: the template refuses these messages.
         """
         return self._encode(self._writer.write(messages, tools, generate=True), owner)
 
@@ -262,6 +272,8 @@ class Template:
         v0.3 drops the system prompt unless the last turn is the user's). The server's prompt is
         what counts; the answer after it is taken from a conversation that has no such turns.
         """
+        if self._writer.tool_form:  # which writes definitions into the system turn
+            tools = ()
         question = [Message("user", "a")]
         before = self._writer.write(question, tools, generate=True)
         whole = self._writer.write([*question, answer], tools, generate=False)

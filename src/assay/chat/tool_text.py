@@ -1,4 +1,4 @@
-"""Tool calls as models write them, and tools in plain words for models whose template has none.
+"""Tool calls as models write them.
 
 A model says that it wants a function called by writing text. Which text depends on what it was
 trained on: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>` (Hermes, Qwen), a bare JSON
@@ -14,7 +14,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import replace
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -23,11 +22,10 @@ from jsonschema.validators import extend
 from referencing import Registry
 
 from assay import json_reader, patterns
-from assay.example import Message, ToolCall
+from assay.example import CALL_CLOSE, CALL_OPEN, ToolCall
 
-OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _BARE = ("{", "[", "<|python_tag|>")
-_BLOCK = re.compile(rf"{re.escape(OPEN)}(.*?)(?:{re.escape(CLOSE)}|\Z)", re.DOTALL)
+_BLOCK = re.compile(rf"{re.escape(CALL_OPEN)}(.*?)(?:{re.escape(CALL_CLOSE)}|\Z)", re.DOTALL)
 _SCHEMA_S = 0.25
 """Longest that clients' schemas may take on all calls of an answer, their patterns and all."""
 _LONGEST_CHECKED = 256 * 1024
@@ -53,7 +51,7 @@ def find_calls(text: str, tools: Sequence[dict[str, Any]]) -> tuple[str, tuple[T
     too_long = len(text) > _LONGEST_CHECKED
     _deadline.set(0.0 if too_long else time.monotonic() + _SCHEMA_S)
     offered = {name_of(tool): tool["function"] for tool in tools}
-    if OPEN in text:
+    if CALL_OPEN in text:
         said = beside_calls(text)
         found = [_calls(match[1].strip(), offered) for match in _BLOCK.finditer(text)]
     else:
@@ -65,7 +63,7 @@ def find_calls(text: str, tools: Sequence[dict[str, Any]]) -> tuple[str, tuple[T
 
 def beside_calls(text: str) -> str:
     """What an answer that makes calls says beside them."""
-    return _BLOCK.sub("", text).strip() if OPEN in text else ""
+    return _BLOCK.sub("", text).strip() if CALL_OPEN in text else ""
 
 
 def _calls(text: str, offered: dict[str, dict[str, Any]]) -> list[ToolCall]:
@@ -204,7 +202,7 @@ class Reader:
             if start.startswith(_BARE) or start.startswith("[TOOL_CALLS]"):
                 self._calling = True
                 return ""
-        place = self._held.find(OPEN)
+        place = self._held.find(CALL_OPEN)
         if place >= 0:
             self._calling = True
         else:
@@ -223,38 +221,4 @@ class Reader:
 
 def _overlap(text: str) -> int:
     """Length of the longest end of the text that begins the opening mark."""
-    return next((n for n in range(len(OPEN) - 1, 0, -1) if text.endswith(OPEN[:n])), 0)
-
-
-def in_words(messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> tuple[Message, ...]:
-    """The same conversation for a template that knows no tools, in the words of Hermes.
-
-    The tools stand in the system prompt, calls in the assistant's text, results in user turns.
-    """
-    turns = []
-    for message in messages:
-        if message.tool_calls:
-            calls = [
-                f'{OPEN}\n{{"name": {json.dumps(c.name)}, "arguments": {c.arguments or "{}"}}}\n'
-                f"{CLOSE}"
-                for c in message.tool_calls
-            ]
-            text = "\n".join([*([message.content] if message.content else []), *calls])
-            turns.append(replace(message, content=text, tool_calls=()))
-        elif message.role == "tool":
-            result = f"<tool_response>\n{message.content}\n</tool_response>"
-            turns.append(Message("user", result))
-        else:
-            turns.append(message)
-    if not tools:
-        return tuple(turns)
-    words = (
-        "You may call functions to help with the user's request. Their signatures:\n<tools>\n"
-        + "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
-        + "\n</tools>\nTo call one, write its name and arguments as JSON between these marks:\n"
-        + f'{OPEN}\n{{"name": "...", "arguments": {{...}}}}\n{CLOSE}'
-    )
-    if turns and turns[0].role in ("system", "developer"):
-        turns[0] = replace(turns[0], content=f"{turns[0].content}\n\n{words}")
-        return tuple(turns)
-    return (Message("system", words), *turns)
+    return next((n for n in range(len(CALL_OPEN) - 1, 0, -1) if text.endswith(CALL_OPEN[:n])), 0)

@@ -31,7 +31,7 @@ def chat_ids(
 
     Raises:
         PromptTooLongError: it is too long for the context, however it is spelled.
-        DataError: the template refuses these messages or has no place for the tools.
+        DataError: the template refuses these messages.
     """
     length = sum(map(_characters, messages))
     if tools:

@@ -46,7 +46,7 @@ class ServerEngine(ABC):
         """Continue a conversation, rendered by the model's chat template.
 
         Raises:
-            DataError: the template refuses these messages or has no place for the tools.
+            DataError: the template refuses these messages.
         """
         ids = chat_ids(self.template, messages, tools, self.context_length, sampling.owner)
         answer = self.stream(ids, sampling)
