@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from assay.config.project import parsed_config
 from assay.data.propose import ENUM_COUNT, infer_schema, open_sets, propose, propose_method
+from assay.evaluate.graders import check_graders
 from assay.example import Example, Message
 from assay.project.start.init import Choices, draft, yaml_text
 
@@ -126,3 +127,28 @@ def test_init_looks_at_the_holdout_file_for_closed_sets_only(tmp_path: Path) -> 
     schema = draft("sizes", choices).proposal.schema
     assert schema is not None
     assert schema["properties"]["size"] == {"type": "string"}
+
+
+def test_targets_that_call_functions_are_a_task_of_their_own(tmp_path: Path) -> None:
+    tool = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
+    path = tmp_path / "calls.jsonl"
+    with path.open("w") as file:
+        for number in range(40):
+            call = {"function": {"name": "find", "arguments": json.dumps({"n": number})}}
+            target = {"role": "assistant", "content": "What?"}
+            if number % 2:
+                target = {"role": "assistant", "content": None, "tool_calls": [call]}
+            asked = {"role": "user", "content": f"I am looking for number {number}, please"}
+            file.write(json.dumps({"messages": [asked, target], "tools": [tool]}) + "\n")
+    drafted = draft("calls", Choices(data=path))
+    assert drafted.rejected == 0
+    assert drafted.proposal.task == "tools"
+    assert drafted.proposal.primary == "call-exact"
+    assert "20 of 40 answers call a function" in drafted.proposal.reasons[0]
+    names = drafted.proposal.candidates
+    assert {"prompt", "few-shot", "nearest-answer", "baseline-majority", "fine-tune"} <= set(names)
+    assert not {"extract", "classifier"} & set(names)
+    written, problems = parsed_config(yaml_text(drafted, max_new_tokens=32, max_tokens=64))
+    assert written is not None
+    assert not problems
+    check_graders(written)

@@ -207,6 +207,26 @@ def test_user_groups_stay_together(place: Place) -> None:
     assert abs(manifest.holdout - 60) <= 12
 
 
+def test_rows_of_a_dialogue_stay_together_in_a_tools_task(place: Place) -> None:
+    tool = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
+    records = []
+    for number in range(60):
+        asked = {"role": "user", "content": f"Please find me {sentence(number)}"}
+        call = {"function": {"name": "find", "arguments": json.dumps({"n": number})}}
+        called = {"role": "assistant", "content": None, "tool_calls": [call]}
+        result = {"role": "tool", "content": "none"}
+        said = {"role": "assistant", "content": f"There is no {number}."}
+        records.append({"messages": [asked, called], "tools": [tool]})
+        records.append({"messages": [asked, called, result, said], "tools": [tool]})
+    place.put("data.jsonl", records)
+    manifest = place.prepare(config("tools", columns=None))
+    assert manifest.groups == manifest.holdout / 2
+    parts = [place.part(name) for name in ("train", "validation", "holdout")]
+    groups = [{example.group for example in part} for part in parts]
+    assert sum(map(len, groups)) == len(set().union(*groups)) == 60
+    assert sum(map(len, parts)) == 120
+
+
 def test_a_validation_file_loses_what_stands_in_train(place: Place) -> None:
     train, validation = rows(100), rows(40, start=1000)
     place.put("data.jsonl", train)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,10 @@ CASES: dict[str, tuple[dict[str, Any], st.SearchStrategy[str]]] = {
     "chrf": ({}, WILD),
     "terms": ({"glossary": {"yes": ["yeah"], "0": []}, "penalty": 0.3}, st.just("yes, 0")),
     "style": ({"max_chars": 10_000, "min_words": 0, "max_sentences": 99}, SAYING),
+    "call-exact": ({}, SAYING),
+    "call-name": ({}, SAYING),
+    "argument-f1": ({}, SAYING),
+    "no-call": ({}, SAYING),
     "consistency": ({"compare": "token-f1"}, SAYING),
 }
 RUNS_CODE = {"python"}  # its scores are checked by the worker, see tests/evaluate/test_trusted.py
@@ -62,7 +67,8 @@ def score(name: str, answers: list[str], references: list[str], settings: Any) -
     rows = [
         Example.of("q", text, id=str(n), group="paraphrases") for n, text in enumerate(references)
     ]
-    return grade(GraderSpec(name=name, settings=settings), answers, rows, CONTEXT).scores
+    context = replace(CONTEXT, task="tools") if "tools" in GRADERS[name].needs else CONTEXT
+    return grade(GraderSpec(name=name, settings=settings), answers, rows, context).scores
 
 
 def test_every_grader_has_a_case() -> None:

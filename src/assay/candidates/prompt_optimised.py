@@ -170,6 +170,13 @@ def _forms(config: Config, rows: Sequence[Example]) -> list[str]:
             f"Answer with one JSON object and nothing else.{named}",
             f"Answer with one JSON object.{named} Copy values as they stand in the message.",
         ]
+    if config.task == "tools":
+        return [
+            "",
+            "Call a function as soon as all arguments that it needs are known.",
+            "Call a function only if all arguments that it needs are known; if one is missing, ask "
+            "for it.",
+        ]
     words = sorted(len(example.output.split()) for example in rows) or [0]
     typical = words[len(words) // 2]
     return [

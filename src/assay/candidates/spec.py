@@ -163,7 +163,7 @@ def prompted(config: Config, sizes: Sizes) -> Workload:
 
 def constraints(config: Config) -> int:
     """How many kinds of constraint are tried on validation: answers are free, held to a form."""
-    return 2 if config.generate.constrained == "auto" and config.task != "text" else 1
+    return 2 if config.generate.constrained == "auto" and config.task in ("label", "json") else 1
 
 
 def passage_runs(config: Config, sizes: Sizes, further: int = 0) -> tuple[float, ...]:

@@ -45,8 +45,10 @@ def parse_columns(
 
 def parse_task(task: str | None) -> TaskKind | None:
     """The kind of task that `--task` names; None when it was not given."""
-    if task not in (None, "label", "json", "text"):
-        raise UsageError(f"--task {task!r} is not a kind of task.", fix="Use label, json or text.")
+    if task not in (None, "label", "json", "text", "tools"):
+        raise UsageError(
+            f"--task {task!r} is not a kind of task.", fix="Use label, json, text or tools."
+        )
     return cast("TaskKind | None", task)
 
 

@@ -36,7 +36,7 @@ OutputColumns = Annotated[
     str | None, typer.Option("--output", help="Output column, or several: a,b.")
 ]
 IdColumn = Annotated[str | None, typer.Option("--id", help="Column with a unique id.")]
-TaskOption = Annotated[str | None, typer.Option("--task", help="label, json or text.")]
+TaskOption = Annotated[str | None, typer.Option("--task", help="label, json, text or tools.")]
 
 
 def with_json(show: Callable[[Any], object]) -> Callable[[Callable[..., Any]], Callable[..., None]]:

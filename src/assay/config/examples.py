@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from assay.config.names import DataName, ModelName
 from assay.config.strict import Strict
 
-TaskKind = Literal["label", "json", "text"]
+TaskKind = Literal["label", "json", "text", "tools"]
 
 
 def labels_in(schema: dict[str, Any] | None) -> list[str] | None:

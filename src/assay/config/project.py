@@ -58,7 +58,8 @@ class Config(Strict):
     version: Literal[1] = Field(1, description="Version of the format of this file.")
     name: str = Field(description="Name of the project: a-z, 0-9 and hyphens.")
     task: TaskKind = Field(
-        description="What the outputs are: labels of a closed set, JSON records or free text."
+        description="What the outputs are: labels of a closed set, JSON records, free text, or "
+        "calls of functions (tools)."
     )
     model: ModelName = Field(
         STARTER_MODEL,

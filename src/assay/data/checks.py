@@ -226,7 +226,7 @@ class _Pass:
         self.statistics.add(example, tokens)
         self.index.add(normalise(example.input))
         self._lines.append(row.line)
-        self._outputs.append(key64(_said(example)))
+        self._outputs.append(key64(example.output.strip()))
         return example
 
     def _check_id(self, example: Example, found: RecordProblems) -> None:
@@ -365,12 +365,6 @@ def _label_findings(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:
 def _listed(labels: list[str]) -> str:
     more = f" and {len(labels) - 10} more" if len(labels) > 10 else ""
     return ", ".join(map(quote_label, labels[:10])) + more
-
-
-def _said(example: Example) -> str:
-    """What the target says, its calls included."""
-    calls = [f"{call.name}({call.arguments})" for call in example.target.tool_calls]
-    return "\n".join([example.output.strip(), *calls])
 
 
 def _parsed(file: IO[str]) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Columns, TaskKind
+from assay.data.calls import find_call_problems
 from assay.data.formats.record import RecordProblems, closest, shorten
 from assay.data.json_schema import mismatches, schema_validator
 from assay.data.privacy import find_private, mask
@@ -63,6 +64,7 @@ class Rules:
         """Add the problems of an example to `found`; returns its tokens where they are counted."""
         self._emptiness(example, found)
         self._output(example, found)
+        self._calls(example, found)
         self._left_in(example, found)
         return None if found.failed else self._length(example, found)
 
@@ -71,7 +73,7 @@ class Rules:
             found.add(
                 "empty-input", "the input is empty.", "Fill it in or remove the row.", self._input
             )
-        if not example.output.strip() and not example.target.tool_calls:
+        if not example.output.strip():
             found.add(
                 "empty-output",
                 "the output is empty.",
@@ -94,6 +96,12 @@ class Rules:
         if self.task == "json":
             for code, message, fix in self._json(output):
                 found.add(code, message, fix, self._target)
+
+    def _calls(self, example: Example, found: RecordProblems) -> None:
+        """The calls of a tools task; where no task is known, of a row whose target calls."""
+        if self.task == "tools" or (self.task is None and example.target.tool_calls):
+            for code, message, fix, where in find_call_problems(example):
+                found.add(code, message, fix, where)
 
     def _json(self, output: str) -> Iterator[tuple[str, str, str]]:
         try:

@@ -18,6 +18,7 @@ from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Config
 from assay.data.contents import quote_label
+from assay.data.dialogues import group_dialogues
 from assay.data.gather import ExampleSource, GatheredExamples
 from assay.data.overlap import overlap
 from assay.data.partition import (
@@ -151,6 +152,8 @@ def _divide(
     config, progress = source.config, source.progress
     data, task, seed = config.data, config.task, config.data.split.seed
     stratum = stratum_of(task)
+    if task == "tools":
+        _keep_dialogues_whole(found)
     warnings = _check_enough(source, found)
     component = components(found.pool, progress)
     pool = with_groups(found.pool, component)
@@ -241,6 +244,15 @@ def _divide(
         with_twins=with_twins,
         recycled=found.recycled,
     )
+
+
+def _keep_dialogues_whole(found: GatheredExamples) -> None:
+    """Put the rows of a dialogue into one group, whatever file they come from."""
+    found.pool, validation, holdout = group_dialogues(
+        found.pool, found.validation or (), found.holdout or ()
+    )
+    found.validation = None if found.validation is None else validation
+    found.holdout = None if found.holdout is None else holdout
 
 
 def _measurable(holdout: list[Example]) -> tuple[list[Example], list[str]]:

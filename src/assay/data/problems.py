@@ -55,8 +55,12 @@ CODES: dict[str, tuple[Severity, str]] = {
         "the arguments of a tool call are not a string with a JSON object",
     ),
     "unmatched-tool-turn": ("error", "a tool turn that does not answer an earlier call"),
-    "unanswered-tool-call": ("warning", "a tool call with no tool turn after it"),
+    "unanswered-tool-call": ("warning", "a tool call without a tool turn that answers it"),
     "undeclared-tool": ("warning", "a call of a tool that is not defined"),
+    "no-tools": ("error", "a row of a tools task that offers no tools"),
+    "unknown-function": ("error", "a call of a function that is not in the row's tools"),
+    "arguments-mismatch": ("error", "the arguments of a call do not fit the function's schema"),
+    "bad-possible": ("error", "`possible` does not fit the calls of the target"),
     # Preferences
     "same-answers": ("warning", "the preferred and the other answer are the same"),
     # Contents

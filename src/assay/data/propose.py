@@ -76,6 +76,12 @@ def propose(
     reasons: list[str] = []
     if task is None:
         task, why = guess_task(outputs)
+        if calling := sum(bool(example.target.tool_calls) for example in examples):
+            task = "tools"
+            why = (
+                f"{calling} of {len(examples)} answers call a function: this looks like calling "
+                "tools; an answer in words means that no call is right"
+            )
         reasons.append(why)
     else:
         reasons.append(f"the task is {task}, as you said")
@@ -198,6 +204,9 @@ def graders_for(task: TaskKind) -> tuple[list[GraderSpec], str]:
     """Graders, and the one that decides; what is good enough is for the user to say."""
     if task == "label":
         return [GraderSpec(name="label-accuracy")], "label-accuracy"
+    if task == "tools":
+        names = ["call-exact", "call-name", "argument-f1", "no-call", "schema-valid"]
+        return [GraderSpec(name=name) for name in names], "call-exact"
     if task == "json":
         names = ["record-exact", "field-f1", "schema-valid", "json-valid"]
         return [GraderSpec(name=name) for name in names], "record-exact"
@@ -314,6 +323,12 @@ def first_prompt(
             "Read the message and answer with one JSON record and nothing else.\n"
             f"{_describe(schema)}"
         ).rstrip()
+    if task == "tools":
+        return (
+            "Call the functions that the user's request needs, with arguments as the conversation "
+            "gives them. If a function lacks an argument that it needs, ask for it; if none fits, "
+            "answer in words."
+        )
     words = sorted(len(example.output.split()) for example in examples)
     typical = words[len(words) // 2] if words else 0
     return (

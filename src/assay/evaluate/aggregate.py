@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from assay.config import TaskKind
+from assay.evaluate.graders.calls import is_exact, read_calls
 from assay.evaluate.graders.parse import parse_json, parse_label, spelling
 from assay.evaluate.graders.text import chrf_metric, rouge_l_f1
 from assay.example import Example
@@ -26,7 +27,8 @@ def corpus_scores(
 ) -> dict[str, float]:
     """The corpus scores that suit a task, 0 to 1, by name; empty without examples.
 
-    label: accuracy, macro-f1; text: corpus-chrf, rouge-l; json: none.
+    label: accuracy, macro-f1; text: corpus-chrf, rouge-l; tools: precision and recall of making no
+    call; json: none.
     """
     if not examples:
         return {}
@@ -38,7 +40,23 @@ def corpus_scores(
             "corpus-chrf": corpus_chrf(answers, examples),
             "rouge-l": mean_rouge_l(answers, examples),
         }
-    return {}
+    return silence(answers, examples) if task == "tools" else {}
+
+
+def silence(answers: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
+    """How well an agent knows when to call nothing.
+
+    Precision: of the answers without a call, the share where none is right. Recall: of the examples
+    where none is right, the share without a call. Left out where there is nothing to divide by.
+    """
+    silent = [
+        read_calls(text, example.tools) == ()
+        for text, example in zip(answers, examples, strict=True)
+    ]
+    wanted = [not example.target.tool_calls for example in examples]
+    both = sum(a and b for a, b in zip(silent, wanted, strict=True))
+    parts = {"no-call-precision": sum(silent), "no-call-recall": sum(wanted)}
+    return {name: both / count for name, count in parts.items() if count}
 
 
 def scores_by_class(
@@ -47,11 +65,27 @@ def scores_by_class(
     examples: Sequence[Example],
     labels: Sequence[str] | None = None,
 ) -> dict[str, float]:
-    """label: recall by label; json: accuracy by field; text: empty."""
+    """label: recall by label; json: accuracy by field; tools: right calls by function."""
     if task == "label":
         names = labels or seen_labels(examples)
         return recall_by_class(names, confusion_counts(answers, examples, names))
+    if task == "tools":
+        return exact_by_function(answers, examples)
     return field_accuracy(answers, examples) if task == "json" else {}
+
+
+def exact_by_function(answers: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
+    """By function that should be called: share of examples with exactly the right calls.
+
+    An example that should call several functions counts for each. Most frequent functions first.
+    """
+    expected, right = Counter[str](), Counter[str]()
+    for answer, example in zip(answers, examples, strict=True):
+        names = {call.name for call in example.target.tool_calls}
+        expected.update(names)
+        if names and is_exact(answer, example):
+            right.update(names)
+    return {name: right[name] / count for name, count in expected.most_common()}
 
 
 def seen_labels(examples: Sequence[Example]) -> list[str]:

@@ -108,6 +108,7 @@ class Bench:
         return GradingContext(
             labels=self.config.labels,
             output_schema=self.config.output_schema,
+            task=self.config.task,
             root=self.root,
             trust_code=self.trust_code,
             ask=self._ask,

@@ -117,7 +117,7 @@ def _render(
     line: int,
     checked: CheckedFile,
 ) -> None:
-    if not example.output.strip() and not example.target.tool_calls:
+    if not example.output.strip():
         checked.errors.append(
             (line, "there is no answer to learn from: the last message is empty.")
         )

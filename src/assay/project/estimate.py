@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
@@ -348,6 +349,7 @@ def sizes_of(
 
 
 def token_lengths(example: Example, template: Template, prompt: str) -> tuple[int, int]:
-    """(tokens of the whole, tokens that are trained) of one example."""
+    """(tokens of the whole, tokens of the answer) of one example; earlier answers are no part."""
     rendered = template.render(example.with_system(prompt).messages, example.tools)
-    return len(rendered.ids), sum(rendered.trained)
+    answer = takewhile(bool, reversed(rendered.trained))
+    return len(rendered.ids), sum(answer)

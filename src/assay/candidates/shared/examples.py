@@ -56,8 +56,9 @@ def choose_count(context: Context, agent_with: Callable[[int], Agent]) -> Candid
 def spread(examples: Sequence[Example], *, seed: int) -> list[Example]:
     """Examples ordered so that the first k have as many different outputs as possible.
 
-    Round-robin over the distinct outputs, most frequent first, each in seeded order; very long
-    inputs (above the 90th percentile) come last, since every shown token is paid on each request.
+    Round-robin over the distinct outputs (where tools are offered, over the functions that are
+    called), most frequent first, each in seeded order; very long inputs (above the 90th percentile)
+    come last, since every shown token is paid on each request.
     """
     shuffled = list(examples)
     random.Random(seed).shuffle(shuffled)
@@ -66,7 +67,7 @@ def spread(examples: Sequence[Example], *, seed: int) -> list[Example]:
     by_output: dict[str, list[Example]] = defaultdict(list)
     for example in shuffled:
         if len(example.input) <= limit:
-            by_output[example.output].append(example)
+            by_output[_kind(example)].append(example)
     piles = sorted(by_output.values(), key=len, reverse=True)
     ordered: list[Example] = []
     depth = 0
@@ -74,3 +75,10 @@ def spread(examples: Sequence[Example], *, seed: int) -> list[Example]:
         ordered.extend(pile[depth] for pile in piles if len(pile) > depth)
         depth += 1
     return ordered + [example for example in shuffled if len(example.input) > limit]
+
+
+def _kind(example: Example) -> str:
+    """What an example's output is told from others by."""
+    if example.tools:
+        return "\n".join(sorted(call.name for call in example.target.tool_calls))
+    return example.output

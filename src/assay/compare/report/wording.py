@@ -170,6 +170,7 @@ def unread_meaning(result: Result) -> str:
     what = {
         "label": "that are not one of the labels",
         "json": "that are not a record of the form that was asked for",
+        "tools": "that begin a call which cannot be read",
     }.get(result.task, "whose form the grader could not read")
     return f"Unread: answers {what}."
 

@@ -1,7 +1,7 @@
 """`openai-chat`: {"messages": [...], "tools": [...]}, as OpenAI's fine-tuning takes it.
 
-Read beside it: `id`, `group`, `document`, `weight` (of the whole example) and `references`, which
-Assay writes itself. https://platform.openai.com/docs/guides/supervised-fine-tuning
+Read beside it: `id`, `group`, `document`, `weight` (of the whole example), `references` and
+`possible` (what is as right as the target's calls), which Assay writes itself. https://platform.openai.com/docs/guides/supervised-fine-tuning
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def example(record: Record, default_id: str, found: RecordProblems) -> Example |
         declared,
         weight=_weight(record, found),
         references=_references(record, found),
+        possible=_possible(record, found),
         document=document_of(record),
     )
 
@@ -98,6 +99,32 @@ def _references(record: Record, found: RecordProblems) -> tuple[str, ...]:
         "references",
     )
     return ()
+
+
+def _possible(record: Record, found: RecordProblems) -> tuple[dict[str, Any], ...]:
+    possible = record.get("possible")
+    if possible is None:
+        return ()
+    if isinstance(possible, list) and all(map(_is_possible, possible)):
+        return tuple(possible)
+    found.add(
+        "bad-possible",
+        f"possible is {shorten(possible)}, not a list of objects with `values` and `optional`.",
+        'Write one for each call: {"values": {"city": ["Bern", "Berne"]}, "optional": ["unit"]}.',
+        "possible",
+    )
+    return ()
+
+
+def _is_possible(entry: Any) -> bool:
+    """Whether it is {"values": {name: [value, ...]}, "optional": [name, ...]}, either left out."""
+    if not isinstance(entry, dict) or not entry.keys() <= {"values", "optional"}:
+        return False
+    values, optional = entry.get("values", {}), entry.get("optional", [])
+    if not isinstance(values, dict) or not isinstance(optional, list):
+        return False
+    lists = all(isinstance(one, list) and one for one in values.values())
+    return lists and all(isinstance(name, str) for name in optional)
 
 
 SHAPE = Shape("openai-chat", "messages", matches, example)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 from assay.data.formats.record import Record, RecordProblems, group_of, identity
@@ -105,11 +106,13 @@ def _check_calls(
                     "Define it, or correct the name.",
                     f"{path}[{index}].tool_calls",
                 )
-        is_last = index == len(messages) - 1
-        if message.tool_calls and not is_last and messages[index + 1].role != "tool":
+        results = takewhile(lambda one: one.role == "tool", messages[index + 1 :])
+        answered = {result.tool_call_id for result in results}
+        open_calls = [call.name for call in message.tool_calls if call.id not in answered]
+        if open_calls and index < len(messages) - 1:
             found.add(
                 "unanswered-tool-call",
-                f"the call of {message.tool_calls[0].name} gets no tool turn.",
+                f"the call of {open_calls[0]} gets no tool turn.",
                 "Add a tool turn with what the tool returned.",
                 f"{path}[{index}]",
             )

@@ -8,7 +8,9 @@ from typing import Any
 
 from pydantic import Field
 
+from assay.data.calls import find_misfit, functions_of
 from assay.data.json_schema import mismatches
+from assay.evaluate.graders.calls import UNREAD_CALL, read_calls
 from assay.evaluate.graders.parse import fold, parse_json, spelling
 from assay.evaluate.graders.registry import (
     SCHEMA,
@@ -47,7 +49,8 @@ def json_valid(
 
 @of_answer(
     "schema-valid",
-    "1 when the answer is JSON that fits the project's output_schema.",
+    "1 when the answer is JSON that fits the project's output_schema; of a tools task, when the "
+    "arguments of every call fit the parameters of its function.",
     settings=JsonSettings,
     needs=("output_schema",),
 )
@@ -55,6 +58,8 @@ def schema_valid(
     answer: str, example: Example, settings: JsonSettings, context: GradingContext
 ) -> Score:
     """JSON Schema validation; the note says the first thing that does not fit."""
+    if context.task == "tools":
+        return _calls_valid(answer, example)
     parsed = parse_json(answer)
     if parsed is None:
         return UNPARSED_JSON
@@ -62,6 +67,18 @@ def schema_valid(
     if error is None:
         return Score(1.0)
     return Score(0.0, note=f"{error.json_path}: {error.message}"[:200])
+
+
+def _calls_valid(answer: str, example: Example) -> Score:
+    calls = read_calls(answer, example.tools)
+    if calls is None:
+        return UNREAD_CALL
+    functions = functions_of(example.tools)
+    for call in calls:
+        misfit = find_misfit(call.arguments, functions[call.name])
+        if misfit is not None:
+            return Score(0.0, note=f"{call.name}, {misfit}"[:200])
+    return Score(1.0)
 
 
 @against_reference(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from assay.config import CONFIG_FILE, Config, GraderSpec
+from assay.config import CONFIG_FILE, Config, GraderSpec, TaskKind
 from assay.config.names import file_of, names_in
 from assay.data.json_schema import schema_validator
 from assay.errors import ConfigError, DataError, UsageError
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from assay.generate.batch import Answer, Request
 
 SCHEMA = f"{CONFIG_FILE}, output_schema"
-Need = Literal["labels", "output_schema", "trust"]
+Need = Literal["labels", "output_schema", "tools", "trust"]
+"""`output_schema`: one, or the tools of each row."""
 
 
 class GraderSettings(BaseModel):
@@ -76,6 +77,7 @@ class GradingContext:
     Attributes:
         labels: the closed set of a label task.
         output_schema: JSON Schema of a json task.
+        task: kind of task; None where it makes no difference.
         root: the project's folder; files in settings are relative to it.
         trust_code: the user said `--trust-code`. No API sets it.
         ask: puts requests to a model by its reference, for graders that are models; it checks that
@@ -84,6 +86,7 @@ class GradingContext:
 
     labels: Sequence[str] | None = None
     output_schema: dict[str, Any] | None = None
+    task: TaskKind | None = None
     root: Path = field(default_factory=Path)
     trust_code: bool = False
     ask: Callable[[str, Sequence[Request]], Sequence[Answer]] | None = None
@@ -270,7 +273,10 @@ def check_graders(config: Config, root: Path | None = None) -> None:
         ConfigError: the first mistake, with its place in assay.yaml.
     """
     context = GradingContext(
-        labels=config.labels, output_schema=config.output_schema, root=root or Path()
+        labels=config.labels,
+        output_schema=config.output_schema,
+        task=config.task,
+        root=root or Path(),
     )
     seen: set[str] = set()
     for number, spec in enumerate(config.graders):
@@ -320,7 +326,13 @@ def _require(grader: Grader, context: GradingContext, where: str) -> None:
             where=where,
             fix=f"List them under `labels` in {CONFIG_FILE}.",
         )
-    if "output_schema" in grader.needs:
+    if "tools" in grader.needs and context.task != "tools":
+        raise ConfigError(
+            f"{grader.name} scores calls of functions, which only a tools task has.",
+            where=where,
+            fix=f"Set `task: tools` in {CONFIG_FILE}, or choose another grader.",
+        )
+    if "output_schema" in grader.needs and context.task != "tools":
         if context.output_schema is None:
             raise ConfigError(
                 f"{grader.name} needs a JSON Schema of the output.",

@@ -23,6 +23,7 @@ from assay.generate.remote import anthropic, openai
 from assay.generate.remote.connection import Connection, Reply, WireError
 from assay.generate.remote.outbound import ProviderClient, read_key
 from assay.generate.remote.redaction import redact
+from assay.generate.remote.turns import complete_calls
 from assay.generate.remote.wire import (
     Completion,
     CompletionRequest,
@@ -118,7 +119,8 @@ class RemoteModel:
     ) -> CompletionRequest:
         """What this model is asked."""
         limit, left_out = self.provider.limit_name, frozenset(self.provider.leave_out)
-        return CompletionRequest(self.model, messages, tools, sampling, limit, left_out)
+        told = complete_calls(messages)
+        return CompletionRequest(self.model, told, tools, sampling, limit, left_out)
 
     def send(
         self,

@@ -268,7 +268,7 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "# What each setting means: docs/reference/config.md of Assay.",
         "version: 1",
         f"name: {drafted.name}",
-        f"task: {proposal.task}  # label (few distinct outputs), json (records) or text",
+        f"task: {proposal.task}  # label (few distinct outputs), json (records), text or tools",
         f"model: {flow(choices.model)}  # the language model to be specialised",
         "",
         "data:",

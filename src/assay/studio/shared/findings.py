@@ -24,6 +24,7 @@ TASKS = {
     "label": "sort messages into labels",
     "json": "turn messages into records (JSON)",
     "text": "answer in free text",
+    "tools": "call functions",
 }
 PERSONAL = ("secret", "card-number", "iban", "email", "phone")
 REPEATED = "Identical to an earlier row: each would count twice in training."
