@@ -1,0 +1,91 @@
+"""Candidates in a project whose answers are calls of functions, and what is served of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.candidates.test_distill import context_of
+from tests.generate.tiny import byte_tokenizer, tiny_model
+from tests.knowledge.wordy import Wordy
+
+from assay.agent import runtime
+from assay.agent.runtime import assemble
+from assay.candidates import nearest_answer, registry
+from assay.candidates.building import Context
+from assay.chat.tool_text import find_calls
+from assay.example import Example, Message, ToolCall
+from assay.generate import nearest
+
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "find",
+        "parameters": {"type": "object", "properties": {"thing": {"type": "string"}}},
+    },
+}
+THINGS = ("anchor", "bottle", "candle", "drawer")
+GRADERS = [{"name": "call-exact"}, {"name": "no-call"}]
+
+
+def row(question: str, thing: str | None, id: str) -> Example:
+    calls = () if thing is None else (ToolCall("c", "find", f'{{"thing": "{thing}"}}'),)
+    target = Message("assistant", "" if calls else "Find what?", calls)
+    return Example(id, (Message("user", question), target), (TOOL,))
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    for module in (runtime, nearest, nearest_answer):
+        monkeypatch.setattr(module, "get_embedder", lambda name: Wordy())
+    folder = tmp_path / "model"
+    tiny_model(max_position_embeddings=2048).save_pretrained(folder)  # a byte is a token
+    byte_tokenizer().save_pretrained(folder)
+    made = context_of(
+        tmp_path,
+        {"epochs": 1, "rank": 2, "seeds": 1, "max_tokens": 1024},
+        task="tools",
+        graders=GRADERS,
+        primary="call-exact",
+        model=str(folder),
+        few_shot={"ks": [1]},
+        generate={"max_new_tokens": 4},
+    )
+    train = [row(f"where is the {thing}", thing, thing) for thing in THINGS]
+    held = [row(f"so where is the {thing}", thing, f"so {thing}") for thing in THINGS]
+    silent = [row(f"find {word} please", None, word) for word in ("it", "that", "something")]
+    return replace(made, train=(*train, *silent[:2]), validation=(*held, silent[2]))
+
+
+def test_the_nearest_answer_is_a_call_that_is_served_as_one(context: Context) -> None:
+    built = registry.build("nearest-answer", context)
+    assert built.scores == (1.0,) * 5
+    answers = [answer.text for answer in context.measure(built.agent).answers]
+    [call] = find_calls(answers[0], [TOOL])[1]
+    assert (call.name, call.arguments) == ("find", '{"thing": "anchor"}')
+    assert find_calls(answers[4], [TOOL])[1] == ()
+
+
+def test_the_floor_tries_to_call_nothing(context: Context) -> None:
+    again = row("where is the anchor again", "anchor", "again")
+    train = (*context.train, again)
+    held = (context.validation[0], context.validation[4], *context.train[4:])
+    built = registry.build("baseline-majority", replace(context, train=train, validation=held))
+    tried = [(trial.setting, trial.score) for trial in built.tried]
+    assert tried == [("most frequent answer", 0.25), ("empty answer", 0.75)]
+    assert built.scores == (0.0, 1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["prompt", "few-shot", "few-shot-nearest", "fine-tune"])
+def test_candidates_of_a_model_without_a_place_for_tools_take_part(
+    context: Context, name: str
+) -> None:
+    built = registry.build(name, context)
+    assert len(built.scores) == 5
+    [request] = assemble(built.agent, context.validation[:1], context.store)
+    assert request.tools == (TOOL,)
+    assert built.agent.constrained is False
+    shown = [m for m in request.messages if m.tool_calls]
+    assert bool(shown) == name.startswith("few-shot")
