@@ -153,6 +153,10 @@ def test_reasoning_is_left_out_and_told(tmp_path: Path) -> None:
         ([USER, ANSWER], {"tools": "weather"}, [("bad-tools", "tools")]),
         ([USER, ANSWER], {"tools": [{"type": "function"}]}, [("bad-tools", "tools[0]")]),
         ([USER, ANSWER], {"references": "b"}, [("wrong-type", "references")]),
+        ([USER, CALLS], {"possible": {"values": {}}}, [("bad-possible", "possible")]),
+        ([USER, CALLS], {"possible": [{"city": ["B"]}]}, [("bad-possible", "possible")]),
+        ([USER, CALLS], {"possible": [{"values": {"city": []}}]}, [("bad-possible", "possible")]),
+        ([USER, CALLS], {"possible": [{"optional": "city"}]}, [("bad-possible", "possible")]),
         (
             [USER, call_with("{city: Bern}")],
             {},
@@ -201,6 +205,11 @@ def test_what_rejects_a_conversation(
         ([ANSWER, USER, ANSWER], {}, "roles-not-alternating"),
         ([USER, ANSWER, USER, {**ANSWER, "weight": 0}], {}, "target-not-trained"),
         ([USER, CALLS, USER, ANSWER], {}, "unanswered-tool-call"),
+        (
+            [USER, {**CALLS, "tool_calls": [CALL, {**CALL, "id": "c2"}]}, RESULT, ANSWER],
+            {},
+            "unanswered-tool-call",
+        ),
         ([USER, call_with("{}", "clock")], {"tools": [TOOL]}, "undeclared-tool"),
     ],
 )
@@ -210,6 +219,16 @@ def test_what_only_warns(
     row = chat(tmp_path, *turns, **fields)
     assert [(p.code, p.severity) for p in row.problems] == [(code, "warning")]
     assert row.example is not None
+
+
+def test_what_else_is_right_in_a_call_is_kept(tmp_path: Path) -> None:
+    possible = [{"values": {"city": ["Berne", None]}, "optional": ["days"]}]
+    [row] = read(
+        lines(tmp_path, {"messages": [USER, CALLS], "tools": [TOOL], "possible": possible})
+    )
+    assert row.example is not None
+    assert row.example.possible == tuple(possible)
+    assert Example.from_dict(row.example.to_dict()) == row.example
 
 
 def test_messages_that_are_no_list_or_missing(tmp_path: Path) -> None:

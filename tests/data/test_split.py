@@ -214,7 +214,7 @@ def test_rows_of_a_dialogue_stay_together_in_a_tools_task(place: Place) -> None:
         asked = {"role": "user", "content": f"Please find me {sentence(number)}"}
         call = {"function": {"name": "find", "arguments": json.dumps({"n": number})}}
         called = {"role": "assistant", "content": None, "tool_calls": [call]}
-        result = {"role": "tool", "content": "none"}
+        result = {"role": "tool", "content": sentence(number + 1000)}
         said = {"role": "assistant", "content": f"There is no {number}."}
         records.append({"messages": [asked, called], "tools": [tool]})
         records.append({"messages": [asked, called, result, said], "tools": [tool]})
