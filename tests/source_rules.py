@@ -213,7 +213,7 @@ def that_the_database_is_away_is_one_error(node: ast.AST, source: Source) -> str
     """`store/store.py` raises a StoreError in its place: nobody else would ever catch it."""
     if not isinstance(node, ast.ImportFrom) or node.module != "sqlalchemy.exc":
         return None
-    others = {alias.name for alias in node.names} - {"IntegrityError"}
+    others = {alias.name for alias in node.names} - {"IntegrityError", "DataError"}
     if others and source.path != STORE:
         return f"{', '.join(sorted(others))}: catch assay.errors.StoreError"
     return None

@@ -21,6 +21,7 @@ from assay.cli import (
     providers,
     release,
     rescue,
+    state,
     traces,
     versions,
 )
@@ -57,7 +58,7 @@ app = typer.Typer(
 )
 for group in (
     *(data, knowledge, models, versions, agent, release),
-    *(traces, keys, providers, people, jobs, rescue),
+    *(traces, keys, providers, people, jobs, rescue, state),
 ):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 for command in (

@@ -25,6 +25,14 @@ def running_workers(store: Store) -> set[str]:
         return {str(name) for name in session.scalars(query)}
 
 
+def heard_workers(store: Store) -> set[str]:
+    """Names of the workers that have a job and were heard of lately."""
+    lately = JobRow.beat >= database_time(-SILENCE.total_seconds())
+    query = select(JobRow.worker).where(JobRow.status == "running", lately)
+    with store.session() as session:
+        return {str(name) for name in session.scalars(query)}
+
+
 def revive(
     store: Store, silence: timedelta = SILENCE, *, dead_workers: Collection[str] = ()
 ) -> list[str]:

@@ -25,6 +25,7 @@ from assay.errors import ModelError
 from assay.example import json_sha256
 from assay.models.stored_versions import FolderVersions, StoredVersion, VersionPlace, altered
 from assay.models.trust import read_json, weight_files
+from assay.progress import Progress
 from assay.store.files import sha256_file
 from assay.store.object_place import objects_of
 from assay.store.store import Store
@@ -245,6 +246,22 @@ def sweep_versions(store: Store) -> None:
     """
     if store.bucket is not None:
         _bucket_versions(store).sweep()
+
+
+def copy_to_folder(store: Store, progress: Progress) -> None:
+    """Put every version that is in the bucket into the folder as well, checked.
+
+    Raises:
+        ModelError: one is damaged, here or there.
+        ObjectsError: the bucket is out of reach.
+    """
+    place, folder = _bucket_versions(store), FolderVersions(store.folder)
+    with progress.task("Copying versions", len(place.ids("")), "versions") as task:
+        for version in place.read_all():
+            with place.hold(version) as files:
+                folder.keep(version, {name: files / name for name in version.files})
+            with folder.hold(version):  # as its hashes say
+                task.advance()
 
 
 def _place_of(store: Store) -> VersionPlace:

@@ -77,8 +77,24 @@ def database_of(root: Path) -> Database | None:
     return None if settings is None else settings.database
 
 
+def settings_of(root: Path) -> StateSettings:
+    """What is named for a folder: by its assay.yaml, else by the environment.
+
+    Raises:
+        ConfigError: assay.yaml or its section `state` cannot be read.
+    """
+    found = _read_settings(root, None)
+    if found is None and (root / CONFIG_FILE).exists():
+        raise ConfigError(
+            "it cannot be read, so it is not known where the state should be.",
+            where=str(root / CONFIG_FILE),
+            fix="Correct it and try again.",
+        )
+    return found or StateSettings(None, bucket=objects_variable())
+
+
 @dataclass(frozen=True, slots=True)
-class _StateSettings:
+class StateSettings:
     """What settings name.
 
     Attributes:
@@ -91,7 +107,7 @@ class _StateSettings:
     bucket: str | None = None
 
 
-def _read_settings(root: Path, text: str | None) -> _StateSettings | None:
+def _read_settings(root: Path, text: str | None) -> StateSettings | None:
     """None: nothing can be read that could name a database."""
     file = root / CONFIG_FILE
     try:
@@ -103,19 +119,19 @@ def _read_settings(root: Path, text: str | None) -> _StateSettings | None:
         given = database_variable()
         if given is None:
             return None
-        return _StateSettings(in_variable(DATABASE_VARIABLE, given), bucket=objects_variable())
+        return StateSettings(in_variable(DATABASE_VARIABLE, given), bucket=objects_variable())
     found = state_in(text)
     return None if found is None else _settings_of(*found)
 
 
-def _settings_of(state: State, name: str | None) -> _StateSettings:
+def _settings_of(state: State, name: str | None) -> StateSettings:
     """What the section `state` says, else the variable; the latter is not read without need."""
     schema = None if name is None else f"assay_{name.replace('-', '_')}"[:63]
     bucket = state.objects or objects_variable()
     if state.database is not None:
         database = Database(state.database, state.schema_name, state.password_env)
-        return _StateSettings(database, schema, bucket)
+        return StateSettings(database, schema, bucket)
     if (given := database_variable()) is None:
-        return _StateSettings(None, bucket=bucket)
+        return StateSettings(None, bucket=bucket)
     database = replace(in_variable(DATABASE_VARIABLE, given), schema=state.schema_name)
-    return _StateSettings(database, schema, bucket)
+    return StateSettings(database, schema, bucket)

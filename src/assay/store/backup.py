@@ -34,7 +34,7 @@ from typing import IO, Any
 from assay import json_reader
 from assay.errors import AssayError, UsageError
 from assay.store.database import KEPT
-from assay.store.files import new_folder, one_at_a_time, recover_folder
+from assay.store.files import MOVED, new_folder, one_at_a_time, recover_folder
 from assay.store.restored_access import RestoredAccess, end_sessions
 from assay.store.store import Store
 
@@ -219,6 +219,7 @@ def _files(state: Path) -> Iterator[Path]:
     """What belongs into a backup beside the database: no caches, no drafts, no locks, no links."""
     for path in sorted(state.iterdir()):
         left_out = path.name in LEFT_OUT or path.name.startswith(DATABASE) or _passing(path.name)
+        left_out |= MOVED in path.name
         if left_out or path.is_symlink():
             continue
         if path.is_file():

@@ -16,20 +16,24 @@ import os
 import secrets
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter
-from sqlalchemy import URL, make_url, select
+from sqlalchemy import URL, Connection, make_url, select
 
 from assay import json_reader
 from assay.errors import StateError
 from assay.store.files import one_at_a_time, write_atomic
-from assay.store.store import OWNER, Store, stored_setting
+from assay.store.store import OWNER, Store, make_engine
 from assay.store.tables import SettingRow, Table
 
 KEPT = "database.json"
-_LOCK = "database.lock"
-_FOLDER = "folder"
-"""The setting of a store with the random name of its folder."""
+LOCK = "database.lock"
+"""Held while a folder changes its database."""
+FOLDER = "folder"
+"""The setting of a store with the random name of its folder, see `copy_of` and `MOVED`."""
+MOVED = "moved to "
+"""What the setting begins with where the state has left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +52,20 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True)
-class _FolderRecord:
-    """What `database.json` says; `database` is None until it was opened once."""
+class FolderRecord:
+    """What `database.json` says: where the state is.
+
+    Attributes:
+        database: None: SQLite in the folder.
+        left: where it was before, which is not marked yet: "sqlite", or a database.
+    """
 
     folder: str
     database: Database | None
+    left: Database | Literal["sqlite"] | None = None
 
 
-_RECORD = TypeAdapter(_FolderRecord)
+_RECORD = TypeAdapter(FolderRecord)
 
 
 def in_variable(variable: str, value: str) -> Database:
@@ -83,29 +93,48 @@ def open_store(folder: Path, database: Database | None, schema: str | None = Non
         StoreError: the database is out of reach.
     """
     if database is None:
-        before = _read_record(folder)
+        before = read_record(folder)
         if before is not None and before.database is not None:
             raise StateError(
-                f"the state of this folder is in {_address(before.database)}, and no setting names "
-                "it any more.",
+                f"the state of this folder is in {address_of(before.database)}, and no setting "
+                "names it any more.",
                 where=str(folder),
-                fix="Name it in assay.yaml (state.database) or in ASSAY_DATABASE. To go on without "
-                f"that state, in SQLite, delete {folder / KEPT}.",
+                fix="Name it in assay.yaml (state.database) or in ASSAY_DATABASE. To move it to "
+                "SQLite, stop all servers and workers and run `assay state move`. To go on "
+                f"without it, in SQLite, delete {folder / KEPT}.",
             )
-        return Store(folder)
+        store = Store(folder)
+        if read_record(folder) != before:  # it was waited for: it is there that the state went
+            store.engine.dispose()
+            return open_store(folder, None)
+        return store
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    record = _read_record(folder)
+    record = read_record(folder)
     if (
         record is None
         or record.database is None
         or _same(database, record.database) != record.database
     ):
-        with one_at_a_time(folder / _LOCK, lambda: None):
+        with one_at_a_time(folder / LOCK, lambda: None):
             record = _begin(folder, database, schema)
     else:
-        _check(folder, record.database, record)
+        check_owner(folder, record.database, record)
     assert record.database is not None
-    return _opened(folder, record.database)
+    store = open_database(folder, record.database)
+    # From here on, while it is open, the state cannot be moved away.
+    found = store.setting(FOLDER)
+    if found == copy_of(record.folder):  # whoever moved it has died after the last step
+        store.set(FOLDER, record.folder)
+    elif found != record.folder:
+        store.engine.dispose()
+        check_owner(folder, record.database, record)
+    return store
+
+
+def copy_of(folder: str) -> str:
+    """What a database says that has a copy of a folder's state: `database.json` decides whether it
+    is the state."""
+    return f"copy for {folder}"
 
 
 def open_again(folder: Path) -> Store:
@@ -114,13 +143,13 @@ def open_again(folder: Path) -> Store:
     Raises:
         StoreError: the database is out of reach.
     """
-    record = _read_record(folder)
+    record = read_record(folder)
     return open_store(folder, None if record is None else record.database)
 
 
 def is_elsewhere(folder: Path) -> bool:
     """Whether the state of a folder was in a PostgreSQL database when it was last opened."""
-    record = _read_record(folder)
+    record = read_record(folder)
     return record is not None and record.database is not None
 
 
@@ -129,53 +158,62 @@ def _same(database: Database, before: Database) -> Database:
     return replace(database, schema=database.schema or before.schema)
 
 
-def _begin(folder: Path, database: Database, schema: str | None) -> _FolderRecord:
+def _begin(folder: Path, database: Database, schema: str | None) -> FolderRecord:
     """Let a folder be known to a database that it has not been in, or was moved to."""
-    record = _read_record(folder)
+    record = read_record(folder)
     if record is None or record.database is None:
         _check_sqlite(folder, database)
     if record is None:
-        record = _FolderRecord(secrets.token_hex(16), None)
-        _write_record(folder, record)  # first: whoever dies from here on can begin again
+        record = FolderRecord(secrets.token_hex(16), None)
+        write_record(folder, record)  # first: whoever dies from here on can begin again
     if record.database is not None:
         database = _same(database, record.database)
     elif database.schema is None:
         database = replace(database, schema=schema or f"assay_folder_{record.folder[:12]}")
-    if _check(folder, database, record) is None:
-        store = _opened(folder, database)
+    if check_owner(folder, database, record) is None:
+        store = open_database(folder, database)
         try:
             with store.lock("folder"):
-                if store.setting(_FOLDER) is None:
+                if store.setting(FOLDER) is None:
                     # The same name, wherever the folder is mounted.
                     store.set(OWNER, folder.resolve().parent.name)
-                    store.set(_FOLDER, record.folder)
+                    store.set(FOLDER, record.folder)
         finally:
             store.engine.dispose()
-        _check(folder, database, record)  # of two folders the first has it
-    record = _FolderRecord(record.folder, database)
-    _write_record(folder, record)
+        check_owner(folder, database, record)  # of two folders the first has it
+    record = FolderRecord(record.folder, database)
+    write_record(folder, record)
     return record
 
 
-def _check(folder: Path, database: Database, record: _FolderRecord) -> str | None:
+def check_owner(folder: Path, database: Database, record: FolderRecord) -> str | None:
     """That a schema is this folder's own, whose name it has then, or nobody's (None).
 
     Nothing is made there: a dump of the state may still be read into it.
     """
     assert database.schema is not None
-    found = stored_setting(database.url, database.schema, _password(database), _FOLDER)
+    found = stored_setting(database.url, database.schema, password_of(database), FOLDER)
+    if found == copy_of(record.folder):
+        found = record.folder if record.database in (None, database) else None
+    if found is not None and found.startswith(MOVED):
+        raise StateError(
+            f"the state that was here was {found}.",
+            where=address_of(database),
+            fix="Name that place in assay.yaml (state.database) or in ASSAY_DATABASE. What is left "
+            f"here can be deleted: DROP SCHEMA {database.schema} CASCADE.",
+        )
     if found is None and record.database is not None:
         raise StateError(
-            f"the state of this folder is in {_address(record.database)}, and there is none in "
-            f"{_address(database)}.",
+            f"the state of this folder is in {address_of(record.database)}, and there is none in "
+            f"{address_of(database)}.",
             where=str(folder),
-            fix="Copy it there (pg_dump, psql), or name the database that has it. To begin empty, "
-            f"delete {folder / KEPT}.",
+            fix="To move it there, stop all servers and workers and run `assay state move`; or "
+            f"name the database that has it. To begin empty, delete {folder / KEPT}.",
         )
     if found not in (None, record.folder):
         raise StateError(
             "this schema has the state of another folder.",
-            where=_address(database),
+            where=address_of(database),
             fix="Choose another schema (state.schema_name in assay.yaml) or database. If it is the "
             f"state of this folder, copy {KEPT} out of that folder's .assay here, with its files. "
             f"If that folder is gone for good: DROP SCHEMA {database.schema} CASCADE.",
@@ -183,18 +221,18 @@ def _check(folder: Path, database: Database, record: _FolderRecord) -> str | Non
     return found
 
 
-def _opened(folder: Path, database: Database) -> Store:
-    return Store(folder, database.url, schema=database.schema, password=_password(database))
+def open_database(folder: Path, database: Database) -> Store:
+    return Store(folder, database.url, schema=database.schema, password=password_of(database))
 
 
-def _password(database: Database) -> str | None:
+def password_of(database: Database) -> str | None:
     if database.password_env is None:
         return None
     given = os.environ.get(database.password_env)
     if not given:
         raise StateError(
             f"the variable {database.password_env} with the database's password is not set.",
-            where=_address(database),
+            where=address_of(database),
             fix="Set it for the server, its workers and every command.",
         )
     if given.startswith(("postgresql://", "postgresql+psycopg://")):
@@ -203,9 +241,27 @@ def _password(database: Database) -> str | None:
     return given
 
 
-def _address(database: Database) -> str:
+def address_of(database: Database) -> str:
     schema = "" if database.schema is None else f", schema {database.schema}"
     return f"{database.url}{schema}"
+
+
+def stored_setting(url: str, schema: str, password: str | None, name: str) -> str | None:
+    """A setting of a schema whose tables may not be there; nothing is made.
+
+    Raises:
+        StoreError: the database is out of reach.
+    """
+    engine = make_engine(url, schema, password)
+    try:
+        with engine.connect() as connection:
+            if not engine.dialect.has_table(connection, SettingRow.__tablename__):
+                return None
+            query = select(SettingRow.value).where(SettingRow.name == name)
+            found: str | None = connection.scalar(query)
+            return found
+    finally:
+        engine.dispose()
 
 
 def _check_sqlite(folder: Path, database: Database) -> None:
@@ -215,29 +271,30 @@ def _check_sqlite(folder: Path, database: Database) -> None:
         return
     store = Store(folder)
     try:
-        if not _has_rows(store):
-            return
+        with store.engine.connect() as connection:
+            if not has_rows(connection):
+                return
     finally:
         store.engine.dispose()
     raise StateError(
-        f"this folder has state in SQLite ({file.name}), which {_address(database)} has not.",
+        f"this folder has state in SQLite ({file.name}), which {address_of(database)} has not.",
         where=str(folder),
-        fix="Assay does not copy it there. To go on with it, take the database out of the settings "
-        "(state.database in assay.yaml, ASSAY_DATABASE). To begin empty in PostgreSQL, move it "
-        f"away: mv {file} {file}.old",
+        fix="To move it there, stop all servers and workers and run `assay state move`. To go on "
+        "in SQLite, take the database out of the settings (state.database in assay.yaml, "
+        f"ASSAY_DATABASE). To begin empty in PostgreSQL, move it away: mv {file} {file}.old",
     )
 
 
-def _has_rows(store: Store) -> bool:
-    with store.engine.connect() as connection:
-        return any(
-            connection.execute(select(table).limit(1)).first() is not None
-            for table in Table.metadata.sorted_tables
-            if table is not SettingRow.__table__  # the settings alone are no loss
-        )
+def has_rows(connection: Connection) -> bool:
+    """Whether a database holds more than settings, which alone are no loss."""
+    return any(
+        connection.execute(select(table).limit(1)).first() is not None
+        for table in Table.metadata.sorted_tables
+        if table is not SettingRow.__table__
+    )
 
 
-def _read_record(folder: Path) -> _FolderRecord | None:
+def read_record(folder: Path) -> FolderRecord | None:
     file = folder / KEPT
     try:
         return _RECORD.validate_python(json_reader.read(file.read_bytes()))
@@ -251,5 +308,5 @@ def _read_record(folder: Path) -> _FolderRecord | None:
         ) from None
 
 
-def _write_record(folder: Path, record: _FolderRecord) -> None:
+def write_record(folder: Path, record: FolderRecord) -> None:
     write_atomic(folder / KEPT, json.dumps(asdict(record), indent=2) + "\n", private=True)

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from filelock import FileLock, Timeout
 
 from assay.errors import NotFoundError, StoreError
 
+MOVED = ".moved-"
+"""In the names of what an earlier place of the state has left: nobody looks there."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SAID_WHEN_FULL = tuple(os.strerror(code) for code in _FULL)
 """As libraries repeat it that are not written in Python."""
@@ -63,7 +66,7 @@ def new_file(path: Path, *, private: bool = False) -> Iterator[Path]:
                 os.fsync(written.fileno())
             os.chmod(draft, 0o600 if private else 0o666 & ~_UMASK)
             os.replace(draft, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         finally:
             draft.unlink(missing_ok=True)
 
@@ -85,7 +88,7 @@ _UMASK = _read_umask()
 """Read once, before there are threads: it can only be read by setting it, for all of them."""
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """A rename is on disk only when its folder is."""
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -137,7 +140,7 @@ def append_durable(path: Path, data: bytes, at: int | None = None) -> int:
         finally:
             os.close(handle)
         if is_new:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     return start + len(data)
 
 
@@ -173,7 +176,7 @@ def publish(draft: Path, path: Path) -> bool:
         if path.exists():
             return False
         os.replace(draft, path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return True
 
 
@@ -193,6 +196,11 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError:
         with source.open("rb") as read_from, replacing(target) as copy:
             shutil.copyfileobj(read_from, copy)
+
+
+def name_of_left(path: Path) -> Path:
+    """Where something is put that has moved elsewhere, beside its place; see `MOVED`."""
+    return path.with_name(f"{path.name}{MOVED}{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -225,7 +233,7 @@ def new_folder(path: Path, *, private: bool = False) -> Iterator[Path]:
             if path.exists():
                 os.replace(path, outdated)
             os.replace(draft, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
             if not path.exists() and outdated.exists():

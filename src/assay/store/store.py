@@ -51,7 +51,7 @@ _REACH = {
 }
 """After how long a server that has gone silent counts as away, as libpq names it: the system's own
 limits are many minutes. A Unix socket ignores it."""
-_LOCK_LIMITS = {
+NO_LIMITS = {
     # It is idle while its block is busy, and waits for long, as a server may forbid.
     "idle_in_transaction_session_timeout": "0",
     "lock_timeout": "0",
@@ -63,6 +63,8 @@ _LOCK_LIMITS = {
 }
 _NO_RIGHT = ("42501", "3F000")
 """SQLSTATE: not allowed; no schema that may be used. DB-API counts both as errors of a program."""
+IN_USE = "in use"
+"""The lock of a schema that every connection shares, see `assay.store.exclusive_use`."""
 HEAD = "0017"
 """The newest migration; a store at it is opened without loading Alembic."""
 
@@ -104,7 +106,7 @@ class Store:
         folder.mkdir(mode=0o700, exist_ok=True)
         # Not as a text: in a path `?` and `%` are letters like others.
         here = URL.create("sqlite", database=str(folder / "assay.db"))
-        self.engine = _engine(url or here, schema, password)
+        self.engine = make_engine(url or here, schema, password)
         try:
             self._migrate()
         except (DatabaseError, StoreError) as error:
@@ -112,7 +114,7 @@ class Store:
                 return  # another process migrated it at the same moment
             if isinstance(error, StoreError):
                 raise
-            raise _unusable(self.engine, error.orig) from None
+            raise unusable(self.engine, error.orig) from None
 
     def _migrate(self) -> None:
         if _revision(self.engine) == HEAD:
@@ -131,7 +133,8 @@ class Store:
                     # tables are: a process that died half-way would leave half of the tables.
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
                 else:  # one at a time
-                    connection.execute(select(func.pg_advisory_xact_lock(self._key("migrate"))))
+                    key = lock_key(self.schema, "migrate")
+                    connection.execute(select(func.pg_advisory_xact_lock(key)))
                     _make_schema(connection, self.schema)
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
@@ -176,10 +179,10 @@ class Store:
         if waited:
             waiting()
             mine.acquire()
-        key = self._key(name)
+        key = lock_key(self.schema, name)
         try:
             with self.engine.begin() as connection:
-                limits = (func.set_config(*limit, True) for limit in _LOCK_LIMITS.items())
+                limits = (func.set_config(*limit, True) for limit in NO_LIMITS.items())
                 connection.execute(select(*limits))
                 if not connection.scalar(select(func.pg_try_advisory_xact_lock(key))):
                     if not waited:
@@ -188,11 +191,6 @@ class Store:
                 yield
         finally:
             mine.release()
-
-    def _key(self, name: str) -> int:
-        """What an advisory lock of this schema is known by; locks are of a whole database."""
-        named = f"assay {self.schema or ''} {name}".encode()
-        return int.from_bytes(hashlib.sha256(named).digest()[:8], signed=True)
 
     def setting(self, name: str) -> str | None:
         """A lasting choice, or None."""
@@ -227,7 +225,8 @@ class _Pool(QueuePool):
             ) from None
 
 
-def _engine(url: str | URL, schema: str | None = None, password: str | None = None) -> Engine:
+def make_engine(url: str | URL, schema: str | None = None, password: str | None = None) -> Engine:
+    """What connects to a database; where that cannot be used, its errors are `StoreError`s."""
     url = make_url(url)
     settings: dict[str, Any] = {"poolclass": _Pool}
     if url.get_backend_name() == "postgresql":
@@ -257,15 +256,23 @@ def _engine(url: str | URL, schema: str | None = None, password: str | None = No
         of_the_place = isinstance(error, (OperationalError, InterfaceError, InternalError))
         of_the_place |= getattr(context.original_exception, "sqlstate", None) in _NO_RIGHT
         if of_the_place or type(error) is DatabaseError:  # which SQLite says of a broken file
-            raise _unusable(engine, context.original_exception) from None
+            raise unusable(engine, context.original_exception) from None
 
     if schema is not None:
 
         @event.listens_for(engine, "connect", insert=True)
         def _search_path(connection: Any, _: Any) -> None:
             connection.autocommit = True
-            connection.execute("SELECT set_config('search_path', %s, false)", (schema,))
+            query = "SELECT set_config('search_path', %s, false), pg_try_advisory_lock_shared(%s)"
+            _, is_free = connection.execute(query, (schema, lock_key(schema, IN_USE))).fetchone()
             connection.autocommit = False
+            if not is_free:
+                connection.close()
+                raise StoreError(
+                    "the state is being moved to another place.",
+                    where=f"{_address(engine)}, schema {schema}",
+                    fix="Try again when `assay state move` has ended.",
+                )
 
     if engine.dialect.name == "sqlite":
 
@@ -282,7 +289,14 @@ def _engine(url: str | URL, schema: str | None = None, password: str | None = No
     return engine
 
 
-def _unusable(engine: Engine, reason: BaseException | None) -> StoreError:
+def lock_key(schema: str | None, name: str) -> int:
+    """What an advisory lock of a schema is known by; locks are of a whole database."""
+    named = f"assay {schema or ''} {name}".encode()
+    return int.from_bytes(hashlib.sha256(named).digest()[:8], signed=True)
+
+
+def unusable(engine: Engine, reason: BaseException | None) -> StoreError:
+    """What a driver has said of a database, as an error for people."""
     words = " ".join(str(reason).split()) or type(reason).__name__
     fix = "Check that the database server runs and can be reached, then try again."
     if "disk is full" in words or (reason is not None and is_full(reason)):
@@ -329,24 +343,6 @@ def _revision_or_none(engine: Engine) -> str | None:
         return _revision(engine)
     except (DatabaseError, StoreError):
         return None
-
-
-def stored_setting(url: str, schema: str, password: str | None, name: str) -> str | None:
-    """A setting of a schema whose tables may not be there; nothing is made.
-
-    Raises:
-        StoreError: the database is out of reach.
-    """
-    engine = _engine(url, schema, password)
-    try:
-        with engine.connect() as connection:
-            if not engine.dialect.has_table(connection, SettingRow.__tablename__):
-                return None
-            query = select(SettingRow.value).where(SettingRow.name == name)
-            found: str | None = connection.scalar(query)
-            return found
-    finally:
-        engine.dispose()
 
 
 OWNER = "owner"

@@ -121,7 +121,7 @@ def add_part(store: Store, project: str, id: str, chunks: Iterable[bytes]) -> Up
     """
     upload = _pending(store, project, id)
     row = UploadPartRow(id=f"part_{secrets.token_hex(12)}", upload=id, bytes=0, created=now())
-    name, digest = _part_name(id, row.id), hashlib.sha256()
+    name, digest = part_name(id, row.id), hashlib.sha256()
     with draft_in(store.folder / "files") as draft:
         with draft.open("wb") as file:
             for chunk in chunks:
@@ -252,7 +252,7 @@ def _joined(store: Store, parts: Sequence[UploadPartRow]) -> Iterator[bytes]:
     objects = objects_of(store)
     for part in parts:
         digest = hashlib.sha256()
-        name = _part_name(part.upload, part.id)
+        name = part_name(part.upload, part.id)
         for chunk in objects.read(name, part.bytes):
             digest.update(chunk)
             yield chunk
@@ -282,11 +282,12 @@ def _parts_name(id: str) -> str:
     return f"uploads/{id}"
 
 
-def _part_name(id: str, part: str) -> str:
+def part_name(id: str, part: str) -> str:
+    """What the object with the bytes of a part is called."""
     return f"{_parts_name(id)}/{part}"
 
 
-unnamed_objects.register(UploadPartRow, lambda row: _part_name(row.upload, row.id))
+unnamed_objects.register(UploadPartRow, lambda row: part_name(row.upload, row.id))
 
 
 def _remove_parts(store: Store, id: str) -> None:
