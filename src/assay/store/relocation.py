@@ -104,9 +104,9 @@ def place_named(
     folder: Path, record: FolderRecord | None, database: Database | None, schema: str | None
 ) -> str:
     """Where the state would be that settings name, for people; see `relocate`."""
-    if record is None:
-        record = FolderRecord("0" * 12, None)
-    return _name(folder, _with_schema(database, record, schema))
+    if record is None and database is not None:  # without a random name for its schema
+        return _name(folder, replace(database, schema=database.schema or schema))
+    return _name(folder, database if record is None else _with_schema(database, record, schema))
 
 
 def place_now(folder: Path, record: FolderRecord | None) -> str:
