@@ -140,8 +140,11 @@ def test_a_running_comparison_is_told_beside_what_is_edited(browser: Browser, up
         expect(visitor.open("/settings").get_by_role("heading", level=1)).to_be_visible()
         expect(visitor.page.get_by_text(note)).to_have_count(0)
         queue.enqueue(workspace.store, workspace.name, jobs.COMPARE, {})
+        for path in ("/compare", "/data", "/settings"):
+            waits = visitor.open(path).get_by_text("A comparison waits.")
+            expect(waits).to_contain_text("if they change before it runs, it ends")
         job = queue.claim(workspace.store, "test", [jobs.COMPARE])
         assert job is not None
-        for path in ("/data", "/settings"):
+        for path in ("/compare", "/data", "/settings"):
             expect(visitor.open(path).get_by_text(note)).to_be_visible()
         queue.finish(workspace.store, job, {})

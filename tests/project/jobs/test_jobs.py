@@ -11,6 +11,7 @@ from assay.errors import StateError, UsageError
 from assay.jobs import queue
 from assay.jobs.service import work_on
 from assay.project import jobs
+from assay.project.fingerprint import fingerprint
 from assay.project.jobs import curves
 from assay.project.jobs.curves import MOST_POINTS, Figures
 from assay.project.workspace import Workspace
@@ -29,7 +30,8 @@ def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(tmp_path: Path) ->
     with pytest.raises(StateError, match="already queued"):
         jobs.compare(workspace)
     assert jobs.ask(workspace, first.id, "cancel").status == "cancelled"
-    second = jobs.compare(workspace)
+    agreed = fingerprint(workspace)
+    second = jobs.compare(workspace, agreed=agreed)
     worker = work_on(workspace.store, [jobs.COMPARE], jobs.handlers(workspace))
     done = worker.once()
     assert done is not None
@@ -39,6 +41,16 @@ def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(tmp_path: Path) ->
     assert any(event.message == "Candidate prompt" for event in events)
     assert [one.id for one in jobs.list_jobs(workspace, jobs.COMPARE)] == [second.id, first.id]
     assert jobs.look(workspace, job.id, events[-1].key)[1] == []
+    assert fingerprint(workspace) == agreed  # what a comparison makes is no change
+    third = jobs.compare(workspace, agreed=agreed)
+    path = made.root / "assay.yaml"
+    path.write_text(path.read_text().replace("monthly_requests: 10000", "monthly_requests: 77"))
+    ended = worker.once()
+    assert ended is not None
+    assert (ended.id, ended.status) == (third.id, "failed")
+    assert ended.error is not None
+    assert "settings or documents were changed after" in ended.error
+    assert len(made.openings()) == 1
 
 
 def test_figures_grow_and_the_best_step_is_found(tmp_path: Path) -> None:

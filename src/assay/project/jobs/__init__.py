@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from assay.data.split import SplitManifest
-from assay.errors import DataError, UsageError
+from assay.errors import DataError, StateError, UsageError
 from assay.jobs import queue, service
 from assay.jobs.fine_tuning import Wish
 from assay.jobs.queue import Job, JobEvent
 from assay.jobs.worker import Handler, Work
 from assay.progress import SILENT, Progress
+from assay.project.fingerprint import fingerprint
 from assay.project.jobs import export, training
 from assay.project.jobs.queueing import enqueue_once, refuse_second
 from assay.project.workspace import Workspace, project_of
@@ -34,18 +35,29 @@ _ON_A_SPLIT = {
 """Kinds of jobs that work on a split, and what they are."""
 
 
-def compare(workspace: Workspace, *, agents: Sequence[str] = (), reason: str = "compare") -> Job:
+def compare(
+    workspace: Workspace,
+    *,
+    agents: Sequence[str] = (),
+    reason: str = "compare",
+    agreed: str | None = None,
+) -> Job:
     """Queue a comparison of the folder's project.
 
     Args:
         agents, reason: as of `Project.compare`.
+        agreed: `assay.project.fingerprint` of what somebody was asked about; where it is another by
+            the time a worker takes the job, the job fails and the holdout is not opened. None:
+            whatever is there then is compared.
 
     Raises:
         UsageError: the folder is no project.
         StateError: one waits or runs already.
     """
     project_of(workspace)
-    payload = {"agents": list(agents), "reason": reason}
+    payload: dict[str, Any] = {"agents": list(agents), "reason": reason}
+    if agreed is not None:
+        payload["agreed"] = agreed
     return enqueue_once(workspace, COMPARE, "a comparison", payload, action="job.compare")
 
 
@@ -99,6 +111,16 @@ def handlers(workspace: Workspace) -> dict[str, Handler]:
 
 def _compare(workspace: Workspace, work: Work) -> dict[str, Any]:
     payload = work.payload
+    agreed = payload.get("agreed")
+    if agreed is not None and fingerprint(workspace) != agreed:
+        # Also of a job that another worker takes up again: with other settings its opening would
+        # be one more.
+        raise StateError(
+            "examples, settings or documents were changed after this comparison was requested, so "
+            "it has ended and the holdout was not opened for the changes.",
+            fix="Compare again to compare as it is now; you are asked first if the holdout must be "
+            "opened.",
+        )
     done = project_of(workspace).compare(
         agents=payload["agents"], reason=payload["reason"], progress=work
     )

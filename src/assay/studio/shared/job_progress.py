@@ -41,6 +41,15 @@ KINDS = {
     "batch": "Batch of requests",
 }
 
+_EDITS_BEFORE = (
+    "A comparison waits. It is made on examples, settings and documents as they were when it was "
+    "requested: if they change before it runs, it ends without opening the holdout."
+)
+_EDITS_WHILE_RUNNING = (
+    "A comparison is running on its own copy of examples and settings. Your edits count from the "
+    "next run."
+)
+
 start_comparison = workspace_action("editor", jobs.compare)
 ask = workspace_action("editor", jobs.ask)
 
@@ -140,12 +149,18 @@ class JobCard:
         self._events: list[str] = []
         with w.card():
             self._status, self._log = JobStatus(context, what), EventLog()
-        self._status.show(job, what)
+            self._edits = w.text("", "soft note")
+        self._show(job)
         self._timer = ui.timer(LOOK_EVERY_S, self._update)
+
+    def _show(self, job: Job) -> None:
+        self._status.show(job, self._what)
+        is_compared = job.kind == jobs.COMPARE and job.status not in OVER
+        self._edits.text = _describe_edits(job.status) if is_compared else ""
 
     async def _update(self) -> None:
         job, events = await self._context.read(jobs.look, self._id, self._last)
-        self._status.show(job, self._what)
+        self._show(job)
         if events:
             self._last = events[-1].key
             messages = [event for event in events if event.kind != "metrics"]
@@ -158,16 +173,18 @@ class JobCard:
             self._over(job)
 
 
-async def show_frozen_copy(context: PageContext) -> None:
-    """Where examples and settings are edited: what that means for a comparison that is running."""
+async def show_edits_meanwhile(context: PageContext) -> None:
+    """Say what edits mean for a comparison that waits or is running, if there is one."""
     found = await context.read(jobs.list_jobs, jobs.COMPARE)
-    if any(job.status == "running" for job in found):
+    status = next((job.status for job in found if job.status not in OVER), None)
+    if status is not None:
         with w.card("tight"):
-            w.text(
-                "A comparison is running on its own copy of examples and settings. Your edits "
-                "count from the next run.",
-                "soft",
-            )
+            w.text(_describe_edits(status), "soft")
+
+
+def _describe_edits(status: str) -> str:
+    """What edits mean for a comparison that is not over."""
+    return _EDITS_WHILE_RUNNING if status == "running" else _EDITS_BEFORE
 
 
 def job_share(job: Job) -> float | None:

@@ -15,6 +15,7 @@ from assay.compare.result import Result
 from assay.jobs.queue import OVER
 from assay.project import comparisons, jobs
 from assay.project.comparisons import Summary
+from assay.project.fingerprint import fingerprint
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm
 from assay.studio.frame import Page
@@ -87,9 +88,10 @@ async def _show_start(context: PageContext, before: bool) -> None:
     async def click() -> None:
         start.props("loading")
         try:
+            agreed = await context.read(fingerprint)  # first, then what it is asked about
             if before and not await _agree_to_open(context):
                 return
-            await context.do(start_comparison, reason="the studio")
+            await context.do(start_comparison, reason="the studio", agreed=agreed)
         finally:
             start.props(remove="loading")
         ui.navigate.to("/compare")

@@ -33,7 +33,7 @@ from assay.studio.pages.data.questions import QuestionsCard, read_standing
 from assay.studio.pages.data.record_form import make_inputs, parse_record, read_labels
 from assay.studio.pages.data.renewal import renewal_form, split_details
 from assay.studio.session import PageContext, Refresh, action
-from assay.studio.shared.job_progress import ProgressState, show_frozen_copy
+from assay.studio.shared.job_progress import ProgressState, show_edits_meanwhile
 
 ROWS = "/data/rows"
 AT_ONCE = 100
@@ -141,7 +141,7 @@ async def build(context: PageContext) -> None:
             act=("Go to Start", "/"),
         )
         return
-    await show_frozen_copy(context)
+    await show_edits_meanwhile(context)
     query = ui.element("div").classes("stack gap")
     shown = ui.element("div").classes("stack gap")
     if context.may("editor"):

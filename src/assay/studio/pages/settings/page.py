@@ -19,7 +19,7 @@ from assay.studio.frame import Page
 from assay.studio.pages.settings.form import SettingsForm
 from assay.studio.session import PageContext, Refresh, action, is_admin
 from assay.studio.shared.form_and_text import FormAndText, ParsedText, open_editor
-from assay.studio.shared.job_progress import show_frozen_copy
+from assay.studio.shared.job_progress import show_edits_meanwhile
 
 
 @action("viewer")
@@ -129,7 +129,7 @@ async def build(context: PageContext) -> None:
             act=("Add examples", "/"),
         )
         return
-    await show_frozen_copy(context)
+    await show_edits_meanwhile(context)
     followed: list[str] = []
     open_editor("Reading the settings", lambda reopen: _show_editor(context, followed, reopen))
 

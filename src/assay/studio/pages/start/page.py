@@ -20,6 +20,7 @@ from assay.compare.report.detectable import ASSUMPTION
 from assay.compare.result import Result
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
+from assay.project.fingerprint import fingerprint
 from assay.project.start.from_file import find_file
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
@@ -132,7 +133,8 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
         estimated = ui.element("div").classes("stack gap")
 
         async def click() -> None:
-            await context.do(start_comparison, reason="the studio")
+            agreed = await context.read(fingerprint)
+            await context.do(start_comparison, reason="the studio", agreed=agreed)
             await refresh()
 
         async def show() -> None:

@@ -1,0 +1,31 @@
+"""What a person agrees to who starts a comparison."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.small import small_project
+
+from assay.knowledge.sources import SourceFile, sources
+from assay.project.fingerprint import fingerprint
+from assay.project.knowledge import documents
+from assay.project.workspace import Workspace
+
+
+def test_documents_count_but_not_that_a_comparison_reads_them(tmp_path: Path) -> None:
+    root = small_project(tmp_path).root
+    (root / "docs").mkdir()
+    paper, settings = root / "docs" / "cats.md", root / "assay.yaml"
+    paper.write_text("# Cats\n\nEvery cat is fed at noon.\n")
+    settings.write_text(settings.read_text() + "\nknowledge:\n  paths: [docs]\n")
+    workspace = Workspace(root)
+    agreed = fingerprint(workspace)  # there is no knowledge base yet
+    base = documents.base(workspace, "documents")
+    base.create()
+    found, _ = sources([root / "docs"])
+    base.add([SourceFile(os.path.relpath(one.document, root), one.file) for one in found])
+    assert [one.path for one in base.documents()] == ["docs/cats.md"]
+    assert fingerprint(workspace) == agreed
+    paper.write_text("# Cats\n\nEvery cat is fed at midnight.\n")
+    assert fingerprint(workspace) != agreed
