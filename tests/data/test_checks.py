@@ -251,6 +251,22 @@ def test_all_problems_go_to_a_file_and_the_first_thousand_to_the_report(tmp_path
     assert rejected[0]["problems"][0]["code"] == "empty-output"
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_a_rejected_row_that_is_not_utf_8_is_kept_as_it_was(tmp_path: Path, name: str) -> None:
+    good = "".join(f"Grüße {i},a\n" for i in range(3)).encode()
+    body = b"q,a\n" + good + b"K\xf6ln,b\n"
+    if name == "a.jsonl":  # an escape that is half of a character
+        body = good.replace(b"Gr", b'{"q": "Gr').replace(b",a\n", b'", "a": "a"}\n')
+        body += b'{"q": "K\\udcf6ln", "a": "b"}\n'
+    (tmp_path / name).write_bytes(body)
+    report = check(tmp_path / name, columns=COLUMNS, out=tmp_path / "out")
+    assert (report.valid, report.rejected) == (3, 1)
+    kept = (tmp_path / "out" / "rejected.jsonl").read_bytes().decode()  # UTF-8 as a whole
+    row = json.loads(kept)
+    assert "K\udcf6ln" in (row["raw"] if isinstance(row["raw"], list) else row["raw"].values())
+    assert row["problems"][0]["code"] in ("invalid-byte", "lone-surrogate")
+
+
 def test_valid_examples_are_handed_on_in_order(tmp_path: Path) -> None:
     kept: list[Example] = []
     checked(tmp_path, [GOOD[0], {"q": "", "a": "x"}, *GOOD[1:]], keep=kept.append)

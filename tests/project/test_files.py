@@ -40,3 +40,12 @@ def test_an_existing_file_is_not_written_over(tmp_path: Path) -> None:
     file.write_text(json.dumps(ROWS["openai-chat"]) + "\n")
     with pytest.raises(UsageError, match="already exists"):
         project.import_file(file, file)
+
+
+def test_a_row_that_is_not_utf_8_is_left_beside_what_is_imported(tmp_path: Path) -> None:
+    file, to = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    file.write_bytes("input,output\nGrüße,a\nÄpfel,b\n".encode() + b"K\xf6ln,b\n")
+    done = project.import_file(file, to)
+    assert (done["written"], done["rejected"]) == (2, 1)
+    (row,) = Path(done["rejected_file"]).read_bytes().decode().splitlines()
+    assert (json.loads(row)["line"], json.loads(row)["raw"]) == (4, ["K\udcf6ln", "b"])

@@ -49,6 +49,16 @@ def test_rows_are_found_by_problem_likeness_and_text(tmp_path: Path) -> None:
     assert found.page(RowFilter(text="never WRITTEN"), 0, 9)[1] == 1
 
 
+def test_a_rejected_row_that_is_not_utf_8_can_be_shown(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 600)
+    with (tmp_path / "tickets.csv").open("ab") as file:
+        file.write("Über das Gepäck nach Österreich,label 1\r\n".encode())
+        file.write(b"K\xf6ln is late,label 1\r\n")
+    [found], _ = rows.open_rows(workspace).page(RowFilter(text="ln is late"), 0, 9)
+    assert (found["part"], found["input"]) == ("rejected", r"K\udcf6ln is late | label 1")
+    assert found["input"].encode()  # as it is sent to a browser
+
+
 def test_a_row_is_mended_and_every_other_byte_stays(tmp_path: Path) -> None:
     workspace = project(tmp_path, 600)
     file = tmp_path / "tickets.csv"

@@ -113,9 +113,10 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
 
 
 def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: Path) -> None:
-    rows = [f"x{i},note {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
+    rows = [f"x{i},né {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
     data = folder.parent / "odd.csv"
-    data.write_text("\n".join(["alpha,beta,gamma", *rows]) + "\n")
+    body = "\n".join(["alpha,beta,gamma", *rows]) + "\n"
+    data.write_bytes(body.encode() + b"x,K\xf6ln,yes\n")
     with studio(folder) as running:
         here = tab(browser.new_context(), running.url)
         page = here.page
@@ -139,6 +140,8 @@ def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: 
         page.keyboard.press("Escape")
         go.click()
         expect(page.get_by_role("heading", name="What is in odd.csv")).to_be_visible()
+        problems = page.get_by_role("region", name="Problems in the file")
+        expect(problems).to_contain_text("the byte 0xF6 after")
         page.get_by_role("button", name="Choose other columns").click()
         expect(page.get_by_role("heading", name="What is in each column?")).to_be_visible()
         page.get_by_role("button", name="Use another file").click()

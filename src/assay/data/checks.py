@@ -7,7 +7,6 @@ contradictions) works on hashes and an index on disk, so that the size of a file
 from __future__ import annotations
 
 import heapq
-import json
 import re
 import tempfile
 from array import array
@@ -28,7 +27,7 @@ from assay.data.duplicates import DuplicateIndex, Groups
 from assay.data.formats.record import RecordProblems
 from assay.data.normal import key64, normalise
 from assay.data.privacy import mask
-from assay.data.problems import CODES, Problem, problem
+from assay.data.problems import CODES, Problem, json_line, problem
 from assay.data.read import Row, detect, read
 from assay.data.statistics import Statistics
 from assay.example import Example
@@ -170,7 +169,7 @@ def _tallied(
         counts[one.code] += 1
         if len(shown) < PROBLEMS_SHOWN:
             shown.append(one)
-        yield json.dumps(one.to_dict(), ensure_ascii=False) + "\n"
+        yield json_line(one.to_dict())
 
 
 def _write(out: Path | None, name: str, lines: Iterable[str]) -> None:
@@ -218,7 +217,7 @@ class _Pass:
         quoting = (replace(one, message=mask(one.message)) for one in row.problems)
         problems = [*quoting, *found.problems]
         for one in problems:
-            self._problems.write(json.dumps(one.to_dict(), ensure_ascii=False) + "\n")
+            self._problems.write(json_line(one.to_dict()))
         if example is None or found.failed:
             self._reject(row, problems)
             return None
@@ -246,7 +245,7 @@ class _Pass:
             "raw": row.raw,
             "problems": [one.to_dict() for one in problems],
         }
-        self._rejected.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+        self._rejected.write(json_line(record))
 
     def rejected_lines(self) -> Iterator[str]:
         """The lines of `rejected.jsonl`."""

@@ -6,6 +6,7 @@ codes; docs/data.md and docs/reference are checked against it.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -133,3 +134,14 @@ def problem(
 ) -> Problem:
     """A problem with the severity that `CODES` gives its code (KeyError: the code is not there)."""
     return Problem(file, line, field, code, CODES[code][0], message, fix)
+
+
+def escape_surrogates(text: str) -> str:
+    """The text with `\\udcf6` and the like for broken bytes and halves of characters, which a
+    rejected row may hold and UTF-8 cannot."""
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
+def json_line(value: Any) -> str:
+    """A value as a line of JSON in UTF-8, which read again gives the same value."""
+    return escape_surrogates(json.dumps(value, ensure_ascii=False, default=str)) + "\n"

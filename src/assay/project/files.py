@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from assay.config import CONFIG_FILE, Columns, Config, TaskKind, load_config
 from assay.config.names import file_of
 from assay.data.checks import CheckReport, check
 from assay.data.overlap import OverlapReport, overlap
+from assay.data.problems import json_line
 from assay.data.read import detect, read
 from assay.errors import DataError, UsageError
 from assay.example import Example
@@ -100,13 +100,12 @@ def import_file(
                 problems = [problem.to_dict() for problem in row.problems]
                 rejected.append({"line": row.line, "raw": row.raw, "problems": problems})
             else:
-                yield json.dumps(_wire(row.example), ensure_ascii=False) + "\n"
+                yield json_line(_wire(row.example))
 
     written = write_atomic_lines(to, lines())
     beside = to.with_suffix(".rejected.jsonl")
     if rejected:
-        texts = (json.dumps(item, ensure_ascii=False, default=str) + "\n" for item in rejected)
-        write_atomic_lines(beside, texts)
+        write_atomic_lines(beside, map(json_line, rejected))
     return {
         "format": name,
         "written": written,

@@ -28,7 +28,7 @@ from assay.config.names import file_of
 from assay.data.checks import PROBLEMS_FILE, REJECTED_FILE, earlier_line
 from assay.data.formats.hub import PREFIX
 from assay.data.formats.record import text_of
-from assay.data.problems import CODES
+from assay.data.problems import CODES, escape_surrogates
 from assay.data.rewrite import record_at, rewrite
 from assay.data.split import SplitManifest, has_split, visible_files
 from assay.errors import AssayError, DataError, UsageError
@@ -387,9 +387,11 @@ def _texts(read: dict[str, Any], columns: InputOutput | None) -> tuple[str, str]
     raw = read.get("raw")
     if isinstance(raw, dict) and columns is not None:
         filled = [[text_of(raw[name]) for name in names if name in raw] for names in columns]
-        return "\n".join(filled[0]), "\n".join(filled[1])
-    if isinstance(raw, dict):
-        return "\n".join(f"{name}: {text_of(value)}" for name, value in raw.items()), ""
-    if isinstance(raw, list):
-        return " | ".join(map(text_of, raw)), ""
-    return text_of(raw), ""
+        left, right = ("\n".join(texts) for texts in filled)
+    elif isinstance(raw, dict):
+        left, right = "\n".join(f"{name}: {text_of(value)}" for name, value in raw.items()), ""
+    elif isinstance(raw, list):
+        left, right = " | ".join(map(text_of, raw)), ""
+    else:
+        left, right = text_of(raw), ""
+    return escape_surrogates(left), escape_surrogates(right)

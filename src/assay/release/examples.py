@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Config
 from assay.data.checks import REJECTED_FILE, check
-from assay.data.problems import CODES
+from assay.data.problems import CODES, json_line
 from assay.errors import Step, UsageError
 from assay.example import Example
 from assay.release.traces import Trace
@@ -65,7 +64,7 @@ def write_examples(
     """
     if to.exists():
         raise UsageError(f"{to} already exists.", fix="Choose another name.")
-    beside = to.with_suffix(".rejected.jsonl")
+    beside = rejected_file(to)
     if beside.exists():
         raise UsageError(
             f"{beside}, where rejected traces would go, already exists.",
@@ -80,7 +79,7 @@ def write_examples(
     with tempfile.TemporaryDirectory(prefix="assay-traces-") as name:
         scratch = Path(name)
         draft = scratch / "traces.jsonl"
-        write_atomic_lines(draft, (_line(_conversation(trace)) for trace in traces))
+        write_atomic_lines(draft, (json_line(_conversation(trace)) for trace in traces))
         report = check(
             draft,
             format="openai-chat",
@@ -94,14 +93,14 @@ def write_examples(
             keep=kept.append,
         )
         rejected = [
-            _line(_rejection(traces[row["line"] - 1], row))
+            json_line(_rejection(traces[row["line"] - 1], row))
             for row in _rows(scratch / "found" / REJECTED_FILE)
         ]
     if rejected:
         write_atomic_lines(beside, rejected)
     used = [traces[example.line - 1] for example in kept]
     if used:
-        write_atomic_lines(to, (_line(_conversation(trace)) for trace in used))
+        write_atomic_lines(to, (json_line(_conversation(trace)) for trace in used))
     counts = {code: n for code, n in report.counts.items() if code not in _OF_A_DATASET}
     return ExportedExamples(
         file=str(to) if used else None,
@@ -111,6 +110,11 @@ def write_examples(
         counts={code: n for code, n in counts.items() if CODES[code][0] != "notice"},
         masked=sum(trace.masked > 0 for trace in used),
     )
+
+
+def rejected_file(to: Path) -> Path:
+    """Where traces go that are rejected when examples are written to `to`."""
+    return to.with_suffix(".rejected.jsonl")
 
 
 def _conversation(trace: Trace) -> dict[str, Any]:
@@ -126,7 +130,3 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             yield json_reader.read(line)
-
-
-def _line(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False) + "\n"

@@ -9,6 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from assay import json_reader
+from assay.data.problems import escape_surrogates
 from assay.errors import UsageError
 from assay.studio import widgets as w
 from assay.studio.session import PageContext
@@ -44,7 +45,11 @@ def make_inputs(
             made[name] = w.field(name, choice)
             continue
         shown = value if plain else json.dumps(value, indent=2, ensure_ascii=False)
-        area = ui.textarea(value=shown).props("autogrow").classes("" if plain else "mono")
+        area = (
+            ui.textarea(value=escape_surrogates(shown))
+            .props("autogrow")
+            .classes("" if plain else "mono")
+        )
         area.set_enabled(may)
         made[str(name)] = w.field(str(name), area, "" if plain else "JSON")
     return made
