@@ -14,7 +14,7 @@ from assay.studio import session
 from assay.studio.session import PageContext
 
 
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: AssayError) -> AssayError:
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> AssayError:
     """What is raised where a page does something that ends in an error."""
     workspace = type("Workspace", (), {"root": tmp_path})()
     context = PageContext(cast("Any", workspace), cast("Any", None), cast("Any", None), "", "")
@@ -41,6 +41,15 @@ def test_a_command_is_told_as_the_page_that_does_it(
     assert found.fix == "Restore the file, or start afresh with new examples on the page Data."
     assert str(found).endswith("new examples on the page Data.")
     assert found.where == ".assay/split"
+
+
+def test_a_bug_ends_a_step_in_a_sentence_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = told(tmp_path, monkeypatch, KeyError("a secret"))
+    assert "an error in Assay (KeyError)" in str(found)
+    assert "secret" not in str(found)
+    assert "a secret" in caplog.text  # whoever runs the server finds out where
 
 
 def test_every_step_is_advised() -> None:

@@ -13,6 +13,7 @@ from nicegui.elements.mixins.value_element import ValueElement
 from assay.accounts.people import SignedOutError
 from assay.errors import AssayError
 from assay.studio import widgets as w
+from assay.studio.session import as_sentence
 
 T = TypeVar("T")
 ERROR_MS = 20_000
@@ -30,12 +31,12 @@ def advise(text: str) -> None:
 
 
 def show_error(error: Exception) -> None:
-    """Show an error that a person can mend as a notice, which leaves when it was read. Others are
-    bugs, and logged as such. Whoever is signed out is led to the page that says so."""
+    """Show an error as a notice, which leaves when it was read: what a person can mend, or that it
+    is a bug, which is logged as well. Whoever is signed out is led to the page that says so."""
     if isinstance(error, SignedOutError):
         ui.navigate.reload()
-    elif isinstance(error, AssayError):
-        _notify_at_length(str(error), "negative")
+    else:
+        _notify_at_length(str(as_sentence(error)), "negative")
 
 
 def _notify_at_length(text: str, kind: Literal["warning", "negative"]) -> None:

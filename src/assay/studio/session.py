@@ -9,6 +9,7 @@ The role is asked of the store when the action is taken, not when the page was b
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -20,6 +21,7 @@ from assay.errors import AssayError
 from assay.generate.stream import EnginePool
 from assay.project.workspace import Workspace
 
+log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 Refresh = Callable[[], Awaitable[None]]
@@ -56,7 +58,8 @@ class PageContext:
         Raises:
             SignedOutError, NotAllowedError: the person may not, now.
             AssayError: what the function raises; files of the folder are named from there on, since
-                where it lies on the server is nobody's business.
+                where it lies on the server is nobody's business. A bug, too: every step of a page
+                ends in a sentence, wherever the page shows it.
         """
 
         def allowed() -> R:
@@ -71,12 +74,25 @@ class PageContext:
             error.calling(f"{self.workspace.root}/", "")
             error.calling(str(self.workspace.root), "the folder")
             raise
+        except Exception as error:
+            log.exception("a step of a page has failed")
+            raise as_sentence(error) from error
 
     async def read(
         self, reading: Callable[Concatenate[Workspace, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Call a function of the workspace in a thread, for whom the page is open. See `do`."""
         return await self.do(lambda context: reading(context.workspace, *args, **kwargs))
+
+
+def as_sentence(error: Exception) -> AssayError:
+    """What a page says of an error: of a bug, that it is one."""
+    if isinstance(error, AssayError):
+        return error
+    return AssayError(
+        f"this was stopped by an error in Assay ({type(error).__name__}).",
+        fix="Reload the page and try again. The server's log has the details for a bug report.",
+    )
 
 
 class LatestRequest:
