@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from contextlib import suppress
+from datetime import date
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, TimeoutError, expect
@@ -169,7 +170,21 @@ def test_promote_trial_and_roll_back(here: Tab) -> None:
     expect(page.locator(".figure .value").first).to_have_text("Fine-tuned model")
 
 
+def test_a_release_name_that_cannot_be_used_is_told_at_its_field(here: Tab) -> None:
+    page = here.open("/compare")
+    page.get_by_label("Release name").fill("My Desk")
+    reason = page.get_by_role("textbox", name="Reason", exact=True)
+    if reason.is_visible():
+        reason.fill("a test")
+    page.get_by_role("button", name=re.compile("^Promote ")).click()
+    expect(page.get_by_text("'My Desk' is not a valid release name.")).to_be_visible()
+    expect(page.locator(".notice")).to_have_count(0)
+
+
 def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Studio) -> None:
+    left = filled.folder / "data" / f"traces-{date.today():%Y-%m-%d}.rejected.jsonl"
+    left.parent.mkdir(exist_ok=True)
+    left.touch()  # of an earlier try on the same day
     page = here.open("/releases")
     trace = page.locator("details.trace").first
     trace.locator("summary").click()
@@ -181,7 +196,22 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
     expect(page.get_by_text(re.compile(r"examples were saved in data/traces-"))).to_be_visible(
         timeout=60_000
     )
-    assert list((filled.folder / "data").glob("traces-*.jsonl"))
+    assert list((filled.folder / "data").glob("traces-*-2.jsonl"))
+    trace.get_by_role("textbox", name="Correct answer", exact=True).fill("not JSON")
+    trace.get_by_role("button", name="Save correction").click()
+    page.get_by_role("button", name="Save corrections as training data").click()
+    why = "could not be used: 1 × a json task's output is not JSON. They are in data/traces-"
+    expect(page.get_by_text(why)).to_be_visible(timeout=60_000)
+
+
+def test_a_new_key_is_put_into_the_snippet_that_is_looked_at(here: Tab) -> None:
+    page = here.open("/releases")
+    page.get_by_role("tab", name="Python", exact=True).click()
+    shown = page.get_by_role("region", name="Python snippet")
+    expect(shown).to_contain_text("YOUR-KEY")
+    page.get_by_role("button", name="Create key").click()
+    expect(shown).to_contain_text("assay-")
+    expect(page.get_by_role("region", name="curl snippet")).to_have_count(0)
 
 
 def test_two_runs_are_compared(here: Tab) -> None:

@@ -19,6 +19,7 @@ from assay.errors import HoldoutError, ModelError, UsageError
 from assay.evaluate.parity import Parity
 from assay.example import Message
 from assay.project import comparisons, releases, versions
+from assay.project.releases import UnknownLabelError
 from assay.release import traces
 from assay.release.evidence import UnprovenError
 from assay.release.releases import resolve
@@ -148,6 +149,9 @@ def test_traces_are_labelled_watched_and_turned_into_data(
         releases.label_trace(released, "trace-3", right=True, skip=True)
     seen = releases.watch_release(released, "pets")
     assert (seen.labels, seen.skipped, seen.waiting, seen.mean) == (2, 1, 1, 0.5)
+    with pytest.raises(UnknownLabelError, match=r"one of the 3 labels\. Did you mean 'parrot'"):
+        releases.check_correction(released, "Parot")
+    releases.check_correction(released, "parrot")
     releases.give_feedback(released, "trace-3", thumb="down", corrected="unicorn")
     done = releases.traces_to_data(released, tmp_path / "new.jsonl", "pets")
     assert (done.written, done.rejected) == (1, 1)

@@ -14,6 +14,8 @@ from assay.compare.naming import verdict_in_words
 from assay.compare.records import load_result, load_results
 from assay.compare.report import wording
 from assay.config import is_remote
+from assay.data.contents import quote
+from assay.data.formats.record import closest
 from assay.errors import NotFoundError, StateError, Step, UsageError
 from assay.example import Example, Message
 from assay.generate.stream import EnginePool
@@ -43,6 +45,10 @@ class Author:
 
     project: str
     who: str
+
+
+class UnknownLabelError(UsageError):
+    """A corrected answer is none of the project's labels."""
 
 
 def _by(workspace: Workspace, by: Author | None) -> Author:
@@ -280,6 +286,22 @@ def give_feedback(
     """Attach a thumb or the right answer to a trace."""
     owner = project or workspace.name
     return traces.feedback(workspace.store, owner, id, thumb=thumb, corrected=corrected)
+
+
+def check_correction(workspace: Workspace, answer: str) -> None:
+    """See that a corrected answer can become an example of the folder's project.
+
+    Raises:
+        UnknownLabelError: the project has labels, and it is none of them.
+    """
+    config = workspace.config
+    if config is None or config.labels is None or answer in config.labels:
+        return
+    close = closest(answer, config.labels)
+    raise UnknownLabelError(
+        f"{quote(answer)} is not one of the {len(config.labels)} labels.",
+        fix=f"Did you mean {close!r}?" if close else "Use one of the labels in Settings.",
+    )
 
 
 def next_to_label(workspace: Workspace, name: str) -> Trace | None:

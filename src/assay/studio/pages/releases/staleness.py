@@ -9,8 +9,10 @@ from nicegui import ui
 
 from assay.errors import AssayError
 from assay.project import releases
+from assay.project.releases import UnknownLabelError
 from assay.release.traces import Trace
 from assay.studio import widgets as w
+from assay.studio.dialogs import tell_at
 from assay.studio.session import PageContext, action, workspace_action
 
 CARDS = {"stale": "lost", "holds": "accent"}
@@ -73,6 +75,13 @@ def _show_trace(context: PageContext, trace: Trace, judged: Callable[[], Awaitab
         words = str(right.value or "")
         is_right = not skip and words == content
         answer = None if skip or is_right else words
+        right.error = None
+        try:
+            if answer is not None:
+                await context.read(releases.check_correction, answer)
+        except UnknownLabelError as error:
+            tell_at(right, error)
+            return
         await context.do(judge_trace, trace.id, right=is_right, answer=answer, skip=skip)
         await judged()
 

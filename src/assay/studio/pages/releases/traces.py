@@ -7,14 +7,16 @@ from pathlib import Path
 
 from nicegui import ui
 
+from assay.data.problems import CODES
 from assay.project import releases
-from assay.release.examples import ExportedExamples
+from assay.project.releases import UnknownLabelError
+from assay.release.examples import ExportedExamples, rejected_file
 from assay.release.policies import DAYS, MOST, SAMPLE
 from assay.release.traces import Thumb, Trace
 from assay.studio import widgets as w
-from assay.studio.dialogs import add_choices, advise, notify, open_dialog, read_choice
+from assay.studio.dialogs import add_choices, advise, notify, open_dialog, read_choice, tell_at
 from assay.studio.session import LatestRequest, PageContext, action, workspace_action
-from assay.studio.shared.numbers import are_valid, number_input
+from assay.studio.shared.numbers import are_valid, number_input, say_count
 
 SHOWN = 20
 
@@ -28,10 +30,20 @@ def write_examples(context: PageContext, name: str) -> ExportedExamples:
     """Write corrected requests as examples."""
     folder = context.workspace.root / "data"
     target, number = folder / f"traces-{date.today():%Y-%m-%d}.jsonl", 1
-    while target.exists():
+    while target.exists() or rejected_file(target).exists():
         number += 1
         target = folder / f"traces-{date.today():%Y-%m-%d}-{number}.jsonl"
     return releases.traces_to_data(context.workspace, target, name)
+
+
+def describe_rejected(written: ExportedExamples) -> str:
+    """Why corrections could not be used, as far as errors are counted, and where they are."""
+    whys = "; ".join(
+        f"{count:,} × {CODES[code][1]}"
+        for code, count in written.counts.items()
+        if CODES[code][0] == "error"
+    )
+    return f"{whys}. They are in data/{Path(written.rejected_file or '').name}."
 
 
 def traces_card(context: PageContext, name: str, *, kept: bool) -> None:
@@ -74,12 +86,17 @@ def traces_card(context: PageContext, name: str, *, kept: bool) -> None:
         async def write() -> None:
             written = await context.do(write_examples, name)
             if written.file is None:
-                advise("No request has a usable correction yet.")
+                advise(f"No correction could be used: {describe_rejected(written)}")
                 return
-            left = f"; {written.rejected} could not be used" if written.rejected else ""
-            notify(
-                f"{written.written} examples were saved in data/{Path(written.file).name}{left}."
+            saved = (
+                f"{say_count(written.written, 'example was', 'examples were')} saved in "
+                f"data/{Path(written.file).name}."
             )
+            if not written.rejected:
+                notify(saved)
+                return
+            left = say_count(written.rejected, "correction")
+            advise(f"{saved} {left} could not be used: {describe_rejected(written)}")
 
         with shown:
             w.waiting("Reading requests")
@@ -147,6 +164,13 @@ def _show_feedback(context: PageContext, trace: Trace, content: str) -> None:
     right = w.field("Correct answer", ui.textarea(value=shown).props("autogrow"))
 
     async def judge(thumb: Thumb | None, corrected: str | None, words: str) -> None:
+        right.error = None
+        try:
+            if corrected is not None:
+                await context.read(releases.check_correction, corrected)
+        except UnknownLabelError as error:
+            tell_at(right, error)
+            return
         await context.do(give_feedback, trace.id, thumb=thumb, corrected=corrected)
         notify(words)
 
