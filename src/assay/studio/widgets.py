@@ -205,18 +205,24 @@ def details(summary: str) -> Iterator[None]:
         yield
 
 
-def tab_panels(labels: Mapping[str, str], first: str) -> dict[str, Element]:
+def tab_panels(
+    labels: Mapping[str, str], first: str, shown: Callable[[str], None] | None = None
+) -> dict[str, Element]:
     """Tabs; the panel of each, by its key, to be filled.
 
     Args:
         first: the key of the panel that is shown; another text means the first one.
+        shown: called with the key of another panel once that is shown.
     """
     with ui.tabs().props("no-caps dense align=left") as tabs:
         for key, label in labels.items():
             ui.tab(key, label)
     chosen = first if first in labels else next(iter(labels))
     panels: dict[str, Element] = {}
-    with ui.tab_panels(tabs, value=chosen, animated=False):
+    made = ui.tab_panels(tabs, value=chosen, animated=False)
+    if shown is not None:
+        made.on_value_change(lambda event: shown(event.value))
+    with made:
         for key in labels:
             with ui.tab_panel(key), ui.element("div").classes("stack gap") as panels[key]:
                 pass

@@ -94,10 +94,16 @@ def snippets_card(context: PageContext, name: str) -> None:
     ):
         shown = ui.element("div").classes("stack")
 
+        chosen = "curl"
+
+        def choose(tool: str) -> None:
+            nonlocal chosen
+            chosen = tool
+
         def show(key: str) -> None:
             with w.refill(shown):
                 texts = snippets(context.address, name, key)
-                panels = w.tab_panels({tool: tool for tool in texts}, "curl")
+                panels = w.tab_panels({tool: tool for tool in texts}, chosen, choose)
                 for tool, content in texts.items():
                     with panels[tool]:
                         w.code(content, f"{tool} snippet")

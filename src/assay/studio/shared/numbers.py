@@ -27,6 +27,7 @@ def number_input(
     most: float | None = None,
     unit: str = "",
     whole: bool = False,
+    missing: str | None = None,
     **options: Any,
 ) -> ui.number:
     """An input for a number, which says when it lies outside of its limits.
@@ -34,11 +35,14 @@ def number_input(
     Args:
         unit: behind a limit, as " %".
         whole: it has no fraction.
+        missing: said of an empty field; None: it may be empty.
         options: of `ui.number`.
     """
     made = ui.number(
         value=value,
-        validation=lambda given: outside(given, least, most, unit, whole=whole),
+        validation=lambda given: (
+            missing if given is None else outside(given, least, most, unit, whole=whole)
+        ),
         **options,
     )
     made.props("hide-bottom-space")  # which a message takes when there is one

@@ -28,6 +28,11 @@ SCOPES = {
 }
 """What a key may be good for, with what that means."""
 
+_WITHOUT_AMOUNT = (
+    "Enter an amount; 0: no providers. A budget can be changed, but not removed: for a key without "
+    "a limit, create another one."
+)
+
 
 @action("admin")
 def list_keys(context: PageContext) -> tuple[list[ApiKey], dict[str, Budget], list[dict[str, Any]]]:
@@ -134,6 +139,8 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
             with w.refill(made):
                 w.text("Copy it now: it is shown only once and stored nowhere.", "strong")
                 w.code(secret, "New API key")
+            made.run_method("scrollIntoView", {"block": "center"})
+            notify("The key was created. Copy it now: it is shown only once.")
             name.value, budget.value, labels.value = "", None, ""
             await refresh()
 
@@ -188,7 +195,7 @@ def _show_actions(
         usd = await ask_value(
             f"Budget of {key.name}",
             "USD in total",
-            lambda: number_input(budget.most if budget else None, least=0),
+            lambda: number_input(budget.most if budget else None, least=0, missing=_WITHOUT_AMOUNT),
             "Save",
             under="What it has spent so far still counts.",
             name="Total budget in USD",
