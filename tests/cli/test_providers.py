@@ -72,7 +72,10 @@ def test_from_adding_to_removing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ("args", "told"),
     [
         (("add", "far"), "no provider 'far' yet"),
-        (("add", "Far!", "--url", "https://x.example/v1", "--no-key"), "is not a provider name"),
+        (
+            ("add", "Far!", "--url", "https://x.example/v1", "--no-key"),
+            "is not a valid name for a provider",
+        ),
         (("add", "far", "--url", "http://10.0.0.1/v1", "--no-key"), "https is required"),
         (("add", "far", "--url", "https://x.example/v1", "--query", "x", "--no-key"), "NAME=VALUE"),
         (

@@ -36,6 +36,8 @@ def test_an_api_key_is_shown_once(browser: Browser, up: Studio) -> None:
         page.get_by_role("button", name="Create key").click()
         shown = page.get_by_role("region", name="New API key")
         expect(shown).to_contain_text("assay-")
+        expect(shown).to_be_in_viewport()
+        expect(page.get_by_text("The key was created.")).to_be_visible()
         secret = shown.inner_text().strip()
         found = keys.find_key(store, secret)
         assert found is not None
@@ -95,6 +97,9 @@ def test_a_key_for_some_documents_is_made_and_renamed(browser: Browser, up: Stud
             page.get_by_label("Total budget in USD"),
             page.get_by_role("button", name="Save", exact=True),
         )
+        budget.fill("")
+        keep.click()
+        expect(page.get_by_text("Enter an amount; 0: no providers.")).to_be_visible()
         budget.fill("-5")
         keep.click()
         expect(page.get_by_text("-5 is too little: at least 0.")).to_be_visible()
@@ -126,6 +131,22 @@ def test_a_providers_key_goes_in_and_never_out(
         kept = list_origins(Workspace(up.folder).store, Workspace(up.folder).name)
         assert kept == {"openai": "https://api.openai.com:443"}
         expect(page.get_by_label("Key of the provider")).to_have_value("")
+        name, address = (page.get_by_label(f"{n} of the provider") for n in ("Name", "Address"))
+        for at, typed, said in (
+            (name, "", "The name is missing."),
+            (name, "Open AI", "'Open AI' is not a valid name for a provider."),
+            (address, "elsewhere.example", "Use an address such as https://"),
+            (address, "http://elsewhere.example/v1", "Use https://, or check “It runs on this"),
+        ):
+            name.fill("another")
+            address.fill("https://elsewhere.example/v1")
+            at.fill(typed)
+            add.click()
+            expect(page.get_by_text(said)).to_be_visible()
+            expect(page.locator(".notice")).to_have_count(0)
+        page.get_by_role("button", name="Test: openai").click()
+        page.get_by_role("button", name="Send").click()
+        expect(page.get_by_text("Enter a model name")).to_be_visible()
         page = visitor.open("/people?part=providers")
         expect(page.get_by_role("cell", name="openai", exact=True)).to_be_visible()
         assert secret not in page.content()

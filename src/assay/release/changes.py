@@ -39,6 +39,10 @@ Leaving = Callable[[str], dict[str, str]]
 raises an `AssayError` where nobody has agreed to one of them."""
 
 
+class ReleaseNameError(UsageError):
+    """No release can be called so."""
+
+
 def promote(
     store: Store,
     project: str,
@@ -206,14 +210,14 @@ def _back_to(store: Store, now: Release) -> Release:
 
 def _checked(store: Store, name: str) -> str:
     if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} is not a valid release name.",
+        raise ReleaseNameError(
+            f"{name!r} is not a valid release name." if name else "the release name is missing.",
             fix=f"Use at most {LONGEST_NAME} lowercase letters, digits, single hyphens and dots, "
             "or the name of a fine-tuned model at OpenAI (ft:BASE:ORGANISATION:SUFFIX:ID).",
         )
     with store.session() as session:
         if session.get(ServedNameRow, name) is not None:
-            raise UsageError(
+            raise ReleaseNameError(
                 f"{name} is the name of a model that was fine-tuned here.",
                 fix="Use another name for the release.",
             )

@@ -22,10 +22,15 @@ from assay.project.answer.gateway import Gateway, studio_caller
 from assay.project.workspace import Workspace
 from assay.store import secrets
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _MESSAGES, _TOKENS = (Message("user", "Say: ready"),), 16
 
 
-class ProviderExistsError(UsageError):
+class ProviderNameError(UsageError):
+    """No provider can be called so."""
+
+
+class ProviderExistsError(ProviderNameError):
     """A provider of this name would be replaced, with its key."""
 
 
@@ -41,15 +46,21 @@ def add_provider(
         key: asked only when all else is well; None where it needs none.
 
     Raises:
+        ProviderNameError: it cannot be called so.
         AssayError: as `Providers.add` says.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
-        raise UsageError(
-            f"{name!r} is not a provider name.", fix="Use lowercase letters, digits and hyphens."
-        )
+    _check_name(name)
     providers.check(name, settings)
     given = None if key is None else key()
     return providers.add(name, settings, given, keyless=given is None)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ProviderNameError(
+            f"{name!r} is not a valid name for a provider." if name else "the name is missing.",
+            fix="Use up to 63 lowercase letters, digits and hyphens, such as openai.",
+        )
 
 
 def add_provider_over_web(
@@ -61,7 +72,7 @@ def add_provider_over_web(
     """The same for somebody in the studio, where nothing that is there is replaced.
 
     Raises:
-        ProviderExistsError: there is a provider of this name.
+        ProviderNameError: it cannot be called so, or (`ProviderExistsError`) there is one.
         UsageError: the settings name a variable or file that the web may not (`reach`).
         AssayError: as `add_provider`.
     """
@@ -70,6 +81,7 @@ def add_provider_over_web(
             f"there is a provider {name} already.",
             fix="Replace its key or remove it in the table above, or use another name.",
         )
+    _check_name(name)
     provider = workspace.providers.check(name, settings)
     for _, why in reach.of_provider(workspace, name, provider):
         raise UsageError(why, fix="Add it at the command line.")

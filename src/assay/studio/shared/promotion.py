@@ -9,10 +9,11 @@ from nicegui import ui
 from assay.agent.consent import ConsentError
 from assay.errors import UsageError
 from assay.project import releases
+from assay.release.changes import ReleaseNameError
 from assay.release.evidence import UnprovenError
 from assay.release.releases import Release
 from assay.studio import widgets as w
-from assay.studio.dialogs import confirm, notify
+from assay.studio.dialogs import confirm, notify, tell_at
 from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.names import exact_label, plain_label, typed_hint
 
@@ -89,6 +90,7 @@ async def promotion_form(
 
     async def click() -> None:
         go.props("loading")
+        name_input.error = None
         try:
             force = (reason.value or "").strip() or None
             if why.visible and force is None:
@@ -103,6 +105,9 @@ async def promotion_form(
                 )
             except UnprovenError as error:
                 ask_reason(error.in_words)
+                return
+            except ReleaseNameError as error:
+                tell_at(name_input, error)
                 return
             if release is None:
                 return

@@ -6,8 +6,10 @@ from typing import Any
 
 from nicegui import ui
 
+from assay.errors import ConfigError
 from assay.project.settings import providers
-from assay.project.settings.providers import ProviderExistsError
+from assay.project.settings.providers import ProviderNameError
+from assay.store.secrets import SecretError
 from assay.studio import widgets as w
 from assay.studio.dialogs import ask_value, confirm, notify, tell_at
 from assay.studio.session import PageContext, Refresh, action, workspace_action
@@ -22,6 +24,8 @@ KNOWN: dict[str, tuple[str, str, str]] = {
     OTHER: ("", "", "openai"),
 }
 """Name, address and protocol of endpoints that many have."""
+PRIVATE = "It runs on this machine or in our own network"
+"""What allows addresses of private networks, and http."""
 PROTOCOLS = {"openai": "OpenAI Chat Completions", "anthropic": "Anthropic Messages"}
 
 
@@ -87,14 +91,21 @@ def _show_provider(context: PageContext, line: dict[str, Any], refresh: Refresh)
 
 def _show_actions(context: PageContext, name: str, line: dict[str, Any], refresh: Refresh) -> None:
     async def replace() -> None:
-        key = await _ask_text(f"Replace the key of {name}", "New key", "Save", secret=True)
+        key = await _ask_text(
+            f"Replace the key of {name}", "New key", "Save", "Enter the new key.", True
+        )
         if key:
             await context.do(replace_provider_key, name, key)
             notify(f"The key of {name} was saved, encrypted.")
             await refresh()
 
     async def test() -> None:
-        model = await _ask_text(f"Ask {name} for one word", "Model name at the provider", "Send")
+        model = await _ask_text(
+            f"Ask {name} for one word",
+            "Model name at the provider",
+            "Send",
+            "Enter a model name as the provider's own list has it.",
+        )
         if model:
             answer = await context.do(test_provider, name, model)
             notify(f"{name} answered in {answer['seconds']:.2f} s: {answer['text']}")
@@ -123,13 +134,28 @@ def _show_actions(context: PageContext, name: str, line: dict[str, Any], refresh
         w.button(label, act, kind="link", name=f"{label}: {name}")
 
 
-async def _ask_text(title: str, label: str, yes: str, *, secret: bool = False) -> str:
-    """A text without spaces around it; empty where the dialog was closed."""
+async def _ask_text(title: str, label: str, yes: str, missing: str, secret: bool = False) -> str:
+    """A text without spaces around it; empty where the dialog was closed.
+
+    Args:
+        missing: said of an empty field.
+    """
 
     def make() -> ui.input:
-        return ui.input(password=secret).props('autocomplete="off"')
+        made = ui.input(
+            password=secret, validation=lambda text: None if (text or "").strip() else missing
+        )
+        return made.props('autocomplete="off"')
 
     return str(await ask_value(title, label, make, yes) or "").strip()
+
+
+def in_words_of_form(error: ConfigError) -> ConfigError:
+    """What is wrong with an address, in the words of the form instead of those of the settings."""
+    said = error.what.removeprefix("base_url: ")
+    if "private_network" in said:
+        said = f"use https://, or check “{PRIVATE}”."
+    return ConfigError(said.replace("is stored with `assay providers add`", "has its own field"))
 
 
 def _show_form(context: PageContext, refresh: Refresh) -> None:
@@ -160,7 +186,7 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
             key = w.field(
                 "Key", secret_input, "Leave empty if it needs none.", name="Key of the provider"
             )
-        inside = ui.checkbox("It runs on this machine or in our own network")
+        inside = ui.checkbox(PRIVATE)
 
         def chosen() -> None:
             name.value, address.value, protocol.value = KNOWN[which.value]
@@ -175,14 +201,20 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
             if inside.value:
                 settings["private_network"] = True
             secret = (key.value or "").strip() or None
-            name.error = key.error = None
+            name.error = address.error = key.error = None
             if secret is None and settings["base_url"] == KNOWN[which.value][1]:
                 key.error = f"{which.value} needs a key."
                 return
             try:
                 await context.do(add_provider, (name.value or "").strip(), settings, secret)
-            except ProviderExistsError as error:
+            except ProviderNameError as error:
                 tell_at(name, error)
+                return
+            except ConfigError as error:
+                tell_at(address, in_words_of_form(error))
+                return
+            except SecretError as error:
+                tell_at(key, error)
                 return
             key.value = ""
             notify(f"{name.value} was added.")
