@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assay.studio.pages.people.api_keys import format_count
-from assay.studio.shared.numbers import in_units, outside
+from assay.studio.shared.numbers import NO_NUMBER, in_units, outside
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,10 @@ def test_what_a_text_says_of_a_setting_is_said_in_the_units_of_the_field(
     message: str, value: object, percent: bool, said: str
 ) -> None:
     assert in_units(message, value, percent=percent) == said
+
+
+def test_an_empty_field_is_told_where_a_number_is_needed() -> None:
+    assert outside(None, 0, 100, missing=NO_NUMBER) == NO_NUMBER
 
 
 def test_tokens_that_nobody_has_counted_are_not_0() -> None:

@@ -84,7 +84,9 @@ def test_what_is_wrong_is_told_at_its_line_and_not_saved(browser: Browser, up: S
         page = _open(visitor)
         page.get_by_label("Holdout", exact=True).fill("95")
         expect(page.locator(".wrong-line")).to_contain_text("holdout: 0.95")
-        expect(page.get_by_role("button", name="data.split.holdout")).to_be_visible()
+        expect(page.get_by_text("95 is too much")).to_be_visible()
+        # In the field's words alone: not again in those of the text.
+        expect(page.get_by_role("button", name="data.split.holdout")).to_have_count(0)
         save = page.get_by_role("button", name="Save", exact=True)
         expect(save).to_be_disabled()
         visitor.axe()
@@ -127,6 +129,25 @@ def test_what_is_wrong_in_the_form_is_told_at_its_field(browser: Browser, up: St
         expect(save).to_be_disabled()
         page.get_by_label("Learning rate").fill("auto")
         expect(page.get_by_text("neither a number")).to_have_count(0)
+        expect(save).to_be_enabled()
+
+
+def test_an_empty_field_is_null_or_is_told(browser: Browser, up: Studio) -> None:
+    with signed_in(browser, up, "editor") as visitor:
+        page = _open(visitor)
+        requests, save = (
+            page.get_by_label("Requests per month"),
+            page.get_by_role("button", name="Save", exact=True),
+        )
+        requests.fill("")
+        expect(page.get_by_text("This cannot be empty. Enter a number.")).to_be_visible()
+        expect(page.get_by_text("This cannot be saved yet")).to_be_visible()
+        page.get_by_role("button", name="Discard").click()
+        expect(requests).to_have_value("10000")
+        page.get_by_label("Minimum score").fill("90")
+        expect(page.locator(".cm-content")).to_contain_text("good_enough: 0.9")
+        page.get_by_label("Minimum score").fill("")
+        expect(page.locator(".cm-content")).to_contain_text("good_enough: null")
         expect(save).to_be_enabled()
 
 

@@ -13,7 +13,7 @@ from nicegui.elements.mixins.value_element import ValueElement
 from assay.config.yaml_text import Problem
 from assay.errors import UsageError
 from assay.studio import widgets as w
-from assay.studio.shared.numbers import in_units
+from assay.studio.shared.numbers import NO_NUMBER, in_units
 
 S = TypeVar("S")
 """What the text says: an agent, the settings of a project."""
@@ -88,18 +88,22 @@ class Controls(Generic[S]):
             control.tell(None)
         self._written.clear()
 
-    def freeze(self, frozen: bool, problems: Sequence[Problem] = ()) -> None:
+    def freeze(self, frozen: bool, problems: Sequence[Problem] = ()) -> list[Problem]:
         """Whether the text says nothing that a form could show at the moment.
 
         Args:
             problems: of the text; what was typed into the form is told there, and can be changed
                 there.
+
+        Returns:
+            The problems that no input tells.
         """
         self._current = not frozen
         for control in self._written:
             control.tell(None)
-        told = [problem for problem in problems if self._tell(problem)]
-        self._freeze(frozen and len(told) < len(problems))
+        untold = [problem for problem in problems if not self._tell(problem)]
+        self._freeze(frozen and bool(untold))
+        return untold
 
     def _tell(self, problem: Problem) -> bool:
         """Tell a problem at the input that has put it into the text; whether there is one."""
@@ -148,7 +152,7 @@ class Controls(Generic[S]):
 
         Args:
             path: of the setting, with dots.
-            optional: empty stands as null; else an empty input writes nothing.
+            optional: empty stands as null; else an empty input is refused at its field.
             percent: a share is shown in percent.
         """
         read, whole = read_path(path), step == 1 and not percent
@@ -158,8 +162,10 @@ class Controls(Generic[S]):
             return round(100 * value, 6) if percent and value is not None else value
 
         def write(value: float | None) -> dict[str, Any] | None:
+            if value is None and not optional:
+                raise UsageError(NO_NUMBER)
             if value is None:
-                return {path: None} if optional else None
+                return {path: None}
             if whole and value == int(value):
                 return {path: int(value)}
             return {path: round(value / 100 if percent else value, 8)}

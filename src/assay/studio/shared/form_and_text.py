@@ -206,14 +206,15 @@ class FormAndText(ABC, Generic[S, D]):
         if turn != self._turn or self._is_gone:  # typed on meanwhile, or left
             return
         self._valid = not found.problems
-        self._controls.freeze(found.value is None, found.problems)
+        untold = self._controls.freeze(found.value is None, found.problems)
         if found.value is not None and show:
             self._controls.show(found.value)
-        self._show_problems(found.problems)
+        self._show_problems(found.problems, untold)
         self._show_state()
         await self._show_more(found)
 
-    def _show_problems(self, problems: Sequence[Problem]) -> None:
+    def _show_problems(self, problems: Sequence[Problem], listed: Sequence[Problem]) -> None:
+        """Mark the lines of all problems, and list those that no field of the form tells."""
         placed = {p.line: p.message for p in problems if p.line is not None}
         lines = self._text.count("\n") + 1
         marks = [
@@ -225,7 +226,7 @@ class FormAndText(ABC, Generic[S, D]):
         # would replace what has been typed since.
         self._run_editor("mark", marks, placed)
         with w.refill(self._problems):
-            for problem in problems:
+            for problem in listed:
                 if problem.line is None:
                     w.text(str(problem), "bad note")
                     continue
@@ -257,7 +258,7 @@ class FormAndText(ABC, Generic[S, D]):
         self._state.text = busy or words
         if self._open:
             self._keep.set_enabled(self._can_save and not busy)
-            self._undo.set_enabled(self.is_changed)
+            self._undo.set_enabled(self.is_changed or self._controls.is_refused)
             ui.run_javascript(_ASK_FIRST if self.is_changed else _ASK_NOTHING)
 
     @property

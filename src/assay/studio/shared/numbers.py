@@ -11,6 +11,7 @@ from typing import Any
 
 from nicegui import ui
 
+NO_NUMBER = "This cannot be empty. Enter a number."
 _LIMIT = re.compile(r"(greater|less) than (or equal to )?(-?\d+(?:\.\d+)?(?:e-?\d+)?)")
 _WORDS = {
     ("less", True): "at most",
@@ -35,14 +36,12 @@ def number_input(
     Args:
         unit: behind a limit, as " %".
         whole: it has no fraction.
-        missing: said of an empty field; None: it may be empty.
+        missing: said of an empty field, as `NO_NUMBER`; None: it may be empty.
         options: of `ui.number`.
     """
     made = ui.number(
         value=value,
-        validation=lambda given: (
-            missing if given is None else outside(given, least, most, unit, whole=whole)
-        ),
+        validation=lambda given: outside(given, least, most, unit, whole=whole, missing=missing),
         **options,
     )
     made.props("hide-bottom-space")  # which a message takes when there is one
@@ -56,13 +55,16 @@ def outside(
     unit: str = "",
     *,
     whole: bool = False,
+    missing: str | None = None,
 ) -> str | None:
-    """What is wrong with a number; None: nothing, or there is none."""
-    if whole and value is not None and value != int(value):
+    """What is wrong with a number; None: nothing. `missing` is said where there is none."""
+    if value is None:
+        return missing
+    if whole and value != int(value):
         return f"{value:g} is not a whole number."
-    if value is not None and least is not None and value < least:
+    if least is not None and value < least:
         return f"{value:g} is too little: at least {least:g}{unit}."
-    if value is not None and most is not None and value > most:
+    if most is not None and value > most:
         return f"{value:g} is too much: at most {most:g}{unit}."
     return None
 

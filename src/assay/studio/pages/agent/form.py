@@ -18,6 +18,7 @@ from assay.studio import widgets as w
 from assay.studio.pages.agent.route_form import RouteForm
 from assay.studio.pages.agent.variables_form import VariablesForm
 from assay.studio.shared.controls import TYPING, Controls, Put, split_lines
+from assay.studio.shared.numbers import NO_NUMBER
 
 FORMS = {"text": "Free text", "choices": "One of a fixed set", "schema": "JSON record"}
 FIRST_SCHEMA = {
@@ -154,10 +155,17 @@ class AgentForm(Controls[Agent]):
                         "Maximum number of passages, best first.",
                     ),
                     lambda a: a.knowledge.k if a.knowledge else PASSAGES,
-                    lambda v: {"knowledge.k": int(v)} if v and self._base.value else None,
+                    self._write_passages,
                     "knowledge.k",
                 )
             self._state = w.text("", "soft note")
+
+    def _write_passages(self, value: float | None) -> dict[str, Any] | None:
+        if not self._base.value:
+            return None
+        if value is None:
+            raise UsageError(NO_NUMBER)
+        return {"knowledge.k": int(value)}
 
     def _write_base(self, name: str) -> dict[str, Any]:
         if not name:

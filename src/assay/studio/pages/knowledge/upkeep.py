@@ -14,7 +14,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import add_choices, notify, open_dialog, read_choice
 from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.job_progress import ProgressState
-from assay.studio.shared.numbers import are_valid, number_input
+from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
 from assay.studio.shared.upload import SHOWN_EVERY_S
 
 check_base = workspace_action("editor", documents.check)
@@ -125,7 +125,9 @@ async def _ask_settings(base: str, now: KnowledgeSettings) -> KnowledgeSettings 
         with w.row("top-aligned"):
             tokens = w.field(
                 "Longest passage",
-                number_input(now.chunk_tokens, least=16, most=100_000, whole=True),
+                number_input(
+                    now.chunk_tokens, least=16, most=100_000, whole=True, missing=NO_NUMBER
+                ),
                 "In tokens.",
                 name="Longest passage, in tokens",
             )
@@ -139,7 +141,7 @@ async def _ask_settings(base: str, now: KnowledgeSettings) -> KnowledgeSettings 
         return None
     return KnowledgeSettings(
         (embedder.value or "").strip() or now.embedder,
-        int(tokens.value or now.chunk_tokens),
+        int(tokens.value),
         str(language.value),
     )
 

@@ -24,7 +24,7 @@ from assay.studio.pages.releases.traces import traces_card
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.chat import snippets_card
 from assay.studio.shared.names import exact_label, plain_labels, typed_term, typed_text
-from assay.studio.shared.numbers import are_valid, number_input
+from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
 from assay.studio.shared.promotion import promotion_chooser, with_consent
 from assay.studio.shared.verdict import find_recommended
 
@@ -271,7 +271,7 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
         with w.row("top-aligned"):
             share = w.field(
                 "Share of the callers (%)",
-                number_input(10, least=0, most=99, unit=" %"),
+                number_input(10, least=0, most=99, unit=" %", missing=NO_NUMBER),
                 "Each caller is always answered by the same agent.",
             )
             reason = w.field(
@@ -286,7 +286,7 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
                 return
             try:
                 force = (reason.value or "").strip() or None
-                part = float(share.value or 0) / 100
+                part = float(share.value) / 100
                 done = await with_consent(
                     context, lambda: context.do(start_canary, now.name, part, label, force=force)
                 )

@@ -16,7 +16,7 @@ from assay.release.traces import Thumb, Trace
 from assay.studio import widgets as w
 from assay.studio.dialogs import add_choices, advise, notify, open_dialog, read_choice, tell_at
 from assay.studio.session import LatestRequest, PageContext, action, workspace_action
-from assay.studio.shared.numbers import are_valid, number_input, say_count
+from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count
 
 SHOWN = 20
 
@@ -118,16 +118,19 @@ def _show_switch(context: PageContext, name: str, kept: bool) -> None:
             "They are kept on this machine, so that answers can be judged and corrected. Keys, "
             "card and bank numbers, e-mail addresses and phone numbers are masked first.",
         ) as dialog:
-            days = w.field("Days to keep them", number_input(DAYS, least=1, most=3650, whole=True))
+            days = w.field(
+                "Days to keep them",
+                number_input(DAYS, least=1, most=3650, whole=True, missing=NO_NUMBER),
+            )
             sample = w.field(
                 "Share sampled for judging (%)",
-                number_input(100 * SAMPLE, least=0, most=100, unit=" %"),
+                number_input(100 * SAMPLE, least=0, most=100, unit=" %", missing=NO_NUMBER),
                 "A random sample shows whether the release is still as good.",
             )
             add_choices(dialog, "Start keeping", is_ready=lambda: are_valid(days, sample))
         if await read_choice(dialog):
-            share = float(sample.value or 0) / 100
-            kept_days = int(days.value or DAYS)
+            share = float(sample.value) / 100
+            kept_days = int(days.value)
             await context.do(start_keeping, name, sample=share, days=kept_days, most=MOST)
             ui.navigate.reload()
 

@@ -294,10 +294,12 @@ def _read_columns(name: str) -> Callable[[Config], str]:
     return lambda c: ", ".join(getattr(c.data.columns, name)) if c.data.columns else ""
 
 
-def _write_columns(name: str) -> Callable[[str], dict[str, Any] | None]:
-    def write(value: str) -> dict[str, Any] | None:
+def _write_columns(name: str) -> Callable[[str], dict[str, Any]]:
+    def write(value: str) -> dict[str, Any]:
         columns = split_lines((value or "").replace(",", "\n"))
-        return {f"data.columns.{name}": columns} if columns else None
+        if not columns:
+            raise UsageError("this cannot be empty. Name a column.")
+        return {f"data.columns.{name}": columns}
 
     return write
 

@@ -30,7 +30,7 @@ from assay.studio.shared.findings import (
     problems_card,
     show_spaces,
 )
-from assay.studio.shared.numbers import are_valid, number_input, say_count
+from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count
 from assay.studio.shared.upload import DocumentUpload, file_picker, save_files, show_unread
 
 NOT_CHANGED = (".xlsx", ".parquet", ".json", ".gz")
@@ -317,7 +317,9 @@ class ProposalStep:
                 )
                 monthly = w.field(
                     "Requests per month",
-                    number_input(self._wanted.monthly_requests, least=0, whole=True),
+                    number_input(
+                        self._wanted.monthly_requests, least=0, whole=True, missing=NO_NUMBER
+                    ),
                     "How often it will be called. Determines which candidate is cheapest.",
                 )
             task.on_value_change(lambda: self._inspect(task=task.value))
@@ -341,7 +343,7 @@ class ProposalStep:
                     candidates=chosen,
                     system_prompt=prompt.value,
                     good_enough=None if enough.value is None else float(enough.value) / 100,
-                    monthly_requests=int(monthly.value or 0),
+                    monthly_requests=int(monthly.value),
                 )
                 try:
                     found = await self._read(wanted)
