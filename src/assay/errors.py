@@ -13,7 +13,7 @@ class Step(Enum):
     with what stands in it for NAME, FILE or RELEASE (`of`).
     """
 
-    RENEW_HOLDOUT = "`assay data renew-holdout FILE`", "new examples on the page Data"
+    RENEW_HOLDOUT = "`assay data renew-holdout FILE`", "“Replace the holdout” on the page Data"
     APPROVE = "`assay data approve`", "the page Data"
     CHECK_DATA = "`assay data check`", "the page Data"
     CHECK_FILE = "`assay data check FILE`", "“Check or convert other files” on the page Data"

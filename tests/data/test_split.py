@@ -363,10 +363,68 @@ def test_after_an_opening_only_train_and_validation_may_change(place: Place) -> 
     second = place.prepare(config(train_rows=50), opened=True)
     assert second.train == 50
     assert second.holdout_sha256 == first.holdout_sha256
-    place.put("data.jsonl", rows(260))
-    with pytest.raises(HoldoutError, match="renew-holdout"):
-        place.prepare(config(), opened=True)
+    with pytest.raises(HoldoutError, match=r"`data.split.holdout` is 0.3 and was 0.2") as refused:
+        place.prepare(config(split={"holdout": 0.3}), opened=True)
+    assert "renew-holdout" in str(refused.value)
     assert verify_split(place.split) == second
+
+
+def test_after_an_opening_rows_outside_of_the_holdout_may_change(place: Place) -> None:
+    place.put("data.jsonl", [*rows(200), {"q": sentence(900), "a": ""}])
+    first = place.prepare(config())
+    held = place.inputs("holdout")
+    taken_out = next(row["q"] for row in rows(200) if row["q"] not in held)
+    mended = {"q": sentence(900), "a": "label1"}
+    twin = {"q": sorted(held)[0], "a": "label2"}
+    changed = [row for row in rows(260) if row["q"] != taken_out]
+    place.put("data.jsonl", [*changed, mended, twin])
+    second = place.prepare(config(), opened=True)
+    assert second.holdout_sha256 == first.holdout_sha256
+    assert not second.official_split
+    seen = place.inputs("train") | place.inputs("validation")
+    assert seen == {row["q"] for row in [*changed, mended]} - held
+    assert second.quarantine.train_removed + second.quarantine.validation_removed == 1
+    third = place.prepare(config(train_rows=50), opened=True)
+    assert (third.holdout_sha256, third.train) == (first.holdout_sha256, 50)
+
+
+@pytest.mark.parametrize("change", ["remove", "relabel"])
+def test_after_an_opening_no_row_of_the_holdout_may_change(place: Place, change: str) -> None:
+    place.put("data.jsonl", rows(200))
+    first = place.prepare(config())
+    asked = place.part("holdout")[0].input
+    changed = [
+        {**row, "a": "label9"} if row["q"] == asked else row
+        for row in rows(200)
+        if change == "relabel" or row["q"] != asked
+    ]
+    place.put("data.jsonl", changed)
+    with pytest.raises(HoldoutError, match="1 of its rows was changed or removed"):
+        place.prepare(config(), opened=True)
+    assert verify_split(place.split) == first
+
+
+def test_a_label_that_a_holdout_needs_is_named_where_it_is_missing(place: Place) -> None:
+    place.put("data.jsonl", rows(200))
+    labels = {"labels": ["label0", "label1", "label2"]}
+    settings = config().model_copy(update=labels)
+    place.prepare(settings)
+    without = settings.model_copy(update={"labels": ["label0", "label1", "other"]})
+    said = "the label 'label2' is not among the labels, but 66 rows have it, 13 of them"
+    with pytest.raises(HoldoutError, match=said):
+        place.prepare(without, opened=True)
+
+
+def test_text_rows_outside_of_an_opened_holdout_may_change(place: Place) -> None:
+    several = [*rows(200), *({**row, "a": "another"} for row in rows(200))]
+    place.put("data.jsonl", several)
+    first = place.prepare(config("text"))
+    held = place.inputs("holdout")
+    left = next(row for row in rows(200) if row["q"] not in held)
+    place.put("data.jsonl", [row for row in several if row["q"] != left["q"]])
+    second = place.prepare(config("text"), opened=True)
+    assert second.holdout_sha256 == first.holdout_sha256
+    assert left["q"] not in place.inputs("train") | place.inputs("validation")
 
 
 def test_an_opened_official_holdout_allows_other_training_rows(place: Place) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
+from assay.compare.holdout import _log
 from assay.project import rows
 from assay.project.workspace import Workspace
 from tests.many_rows import held, misspell, project
@@ -79,6 +80,41 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
     text = (up.folder / "tickets.csv").read_text()
     assert "A row whose answer was never written,label 1" in text
     assert rows.open_rows(Workspace(up.folder)).counts["rejected"] == 0
+
+
+def test_after_an_opening_rows_are_mended_and_what_does_not_fit_is_named(
+    browser: Browser, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tickets"
+    folder.mkdir()
+    workspace = project(folder, 90)
+    assert workspace.project is not None
+    locked = workspace.project.split().holdout_sha256
+    _log(workspace.store, locked, "first", "", 0.05)
+    settings = folder / "assay.yaml"
+    good = settings.read_text()
+    with studio(folder, "--idle") as up, signed_in(browser, up, "editor") as visitor:
+        page = visitor.open("/data")
+        page.get_by_label("Containing").fill("answer was NEVER")
+        page.get_by_role("gridcell", name="A row whose answer was never").click(timeout=300_000)
+        page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+        page.get_by_role("dialog").get_by_role("button", name="Remove").last.click()
+        expect(page.get_by_text("The row was removed.")).to_be_visible(timeout=300_000)
+        expect(page.get_by_text("Changing the file and splitting it")).to_have_count(0)
+        expect(page.get_by_text("in the holdout, opened once")).to_be_visible(timeout=300_000)
+        settings.write_text(good.replace("label 2]", "helpdesk]"))
+        page = visitor.open("/data")
+        told = page.get_by_role("alert")
+        expect(told).to_contain_text("the label 'label 2' is not among the labels", timeout=300_000)
+        expect(page.get_by_text("could not be shown")).to_have_count(0)
+        page.get_by_text("Replace the holdout", exact=True).click()
+        expect(page.get_by_text("Choose a file of new examples")).to_be_visible()
+        visitor.axe()
+    settings.write_text(good)
+    after = Workspace(folder).project
+    assert after is not None
+    assert after.split().holdout_sha256 == locked
+    assert "never written" not in (folder / "tickets.csv").read_text()
 
 
 def test_what_cannot_be_split_is_not_compared_and_can_be_mended(

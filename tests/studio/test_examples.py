@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, FilePayload, expect
 
 from assay.project import questions, rows
+from assay.project.holdout_summary import describe_holdout
 from assay.project.workspace import Workspace
 from assay.store.audit import entries
 from assay.store.tables import DraftedQuestionRow
@@ -72,7 +73,7 @@ def test_rows_that_are_alike_are_shown_together(browser: Browser, up: Studio) ->
 
 def test_new_examples_are_locked_after_a_question(browser: Browser, up: Studio) -> None:
     workspace = Workspace(up.folder)
-    before = rows.describe_holdout(workspace).manifest
+    before = describe_holdout(workspace).manifest
     fresh = [[f"A new ticket about {chr(97 + n) * 12} and {n * 7919}", f"label {n % 3}"]
              for n in range(40)]  # fmt: skip
     with signed_in(browser, up, "editor") as visitor:
@@ -86,13 +87,13 @@ def test_new_examples_are_locked_after_a_question(browser: Browser, up: Studio) 
         field.nth(0).set_input_files([few])
         page.get_by_role("button", name="Replace", exact=True).click()
         expect(page.get_by_text("few.csv: 3 usable new examples")).to_be_visible()
-        assert rows.describe_holdout(workspace).manifest.holdout_sha256 == before.holdout_sha256
+        assert describe_holdout(workspace).manifest.holdout_sha256 == before.holdout_sha256
         page.get_by_role("button", name="Close").click()
         field.nth(0).set_input_files([_file("new.csv", fresh)])
         page.get_by_role("button", name="Replace", exact=True).click()
         expect(page.get_by_text("It was never opened.")).to_be_visible()
         expect(page.get_by_text("in the holdout, never opened")).to_be_visible()
-    after = rows.describe_holdout(workspace).manifest
+    after = describe_holdout(workspace).manifest
     assert after.generation == before.generation + 1
     assert after.holdout_sha256 != before.holdout_sha256
     assert entries(workspace.store, workspace.name, 1)[0].action == "data.renew-holdout"

@@ -38,8 +38,11 @@ def test_a_command_is_told_as_the_page_that_does_it(
     )
     assert str(error).endswith("start afresh with `assay data renew-holdout FILE`.")
     found = told(tmp_path, monkeypatch, error)
-    assert found.fix == "Restore the file, or start afresh with new examples on the page Data."
-    assert str(found).endswith("new examples on the page Data.")
+    assert (
+        found.fix
+        == "Restore the file, or start afresh with “Replace the holdout” on the page Data."
+    )
+    assert str(found).endswith("“Replace the holdout” on the page Data.")
     assert found.where == ".assay/split"
 
 

@@ -1,9 +1,9 @@
 """From the files a project names to a split with a locked holdout, in one call.
 
 Read, check, reject, divide, keep twins apart, write. What was made from the same files and
-settings is used again. What is locked is the *content* of the holdout: as long as a new split
-would have the very same holdout, train and validation are made anew at any time; a split whose
-holdout was opened is never replaced by one with another holdout (see `renew`).
+settings is used again. What is locked is the *content* of the holdout: as long as all its rows
+are in the file (`locked`), train and validation are made anew at any time; a split whose holdout
+was opened is never replaced by one with another holdout (see `renew`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from assay.config import Config
 from assay.data.contents import quote_label
 from assay.data.dialogues import group_dialogues
 from assay.data.gather import ExampleSource, GatheredExamples
+from assay.data.locked import changes_of_holdout, drawing_settings, refusal, take_out
 from assay.data.overlap import overlap
 from assay.data.partition import (
     components,
@@ -43,7 +44,7 @@ from assay.data.split import (
     verify_split,
     write_split,
 )
-from assay.errors import DataError, HoldoutError, Step
+from assay.errors import DataError, Step
 from assay.example import Example, dump_examples, read_examples
 from assay.progress import SILENT, Progress
 
@@ -93,8 +94,31 @@ def prepare(
     if renewed:
         found.holdout = list(read_examples(folder / HOLDOUT))
         found.recycle(_recycled(folder))
-    locked = present.holdout_sha256 if opened else None
+    elif opened and config.data.holdout is None and present.drawn_by:
+        _keep_holdout(source, folder, found, present)
+    locked = present if opened else None
     return _divide(source, folder, found, key, generation=present.generation, locked=locked)
+
+
+def _keep_holdout(
+    source: ExampleSource, folder: Path, found: GatheredExamples, present: SplitManifest
+) -> None:
+    """Let the rows of an opened holdout stay in it, whatever else of the file has changed.
+
+    Raises:
+        HoldoutError: some are no longer there, or settings would draw others.
+    """
+    config = source.config
+    why = changes_of_holdout(present.drawn_by, present.classes, config)
+    if not why:
+        holdout = list(read_examples(folder / HOLDOUT))
+        found.pool, missing = take_out(found.pool, holdout, text=config.task == "text")
+        found.holdout, found.is_kept = holdout, True
+        if missing:
+            lost = "1 of its rows was" if missing == 1 else f"{missing} of its rows were"
+            why = [f"{lost} changed or removed in the data, or cannot be used any more"]
+    if why:
+        raise refusal(str(folder), why)
 
 
 def renew(
@@ -146,9 +170,9 @@ def _divide(
     key: str,
     *,
     generation: int,
-    locked: str | None = None,
+    locked: SplitManifest | None = None,
 ) -> SplitManifest:
-    """Divide what was found, keep twins apart, and write it; `locked` is a holdout to be kept."""
+    """Divide what was found, keep twins apart, and write it; the holdout of `locked` is kept."""
     config, progress = source.config, source.progress
     data, task, seed = config.data, config.task, config.data.split.seed
     stratum = stratum_of(task)
@@ -211,23 +235,18 @@ def _divide(
             "not in any score."
         )
     _check_parts(source, train, validation, holdout)
-    if locked is not None and _sha256(holdout) != locked:
-        raise HoldoutError(
-            "the holdout was already opened, and the current data or settings would create a "
-            "different one; rows that were measured could then be used for training.",
-            where=str(folder),
-            fix="Undo the change, or collect new examples and start afresh with "
-            f"{Step.RENEW_HOLDOUT}.",
-        )
+    if locked is not None and _sha256(holdout) != locked.holdout_sha256:
+        raise refusal(str(folder), changes_of_holdout(locked.drawn_by, locked.classes, config))
     about = SplitManifest(
         key=key,
         task=task,
         file=data.file,
         format=data.format or detect(source.file, data.columns).format,
-        official_split=found.holdout is not None,
+        official_split=found.holdout is not None and not found.is_kept,
         rows=found.rows,
         rejected=found.rejected,
         seed=seed,
+        drawn_by=drawing_settings(config),
         generation=generation,
         problems=dict(sorted(found.problems.items())),
         duplicates={"exact": found.exact, "near": found.near},

@@ -28,6 +28,7 @@ class GatheredExamples:
     Attributes:
         pool: rows that are to be divided; all rows that are not holdout, with an official one.
         validation, holdout: of files of their own; None when they are to be taken from the pool.
+        is_kept: the holdout is that of the present split, of rows of the project's file.
         recycled: rows of former holdouts that came from files of their own.
         rows, rejected: of all files; holdout_rows, holdout_rejected: of the holdout's own.
     """
@@ -35,6 +36,7 @@ class GatheredExamples:
     pool: list[Example] = field(default_factory=list)
     validation: list[Example] | None = None
     holdout: list[Example] | None = None
+    is_kept: bool = False
     recycled: list[Example] = field(default_factory=list)
     rows: int = 0
     rejected: int = 0

@@ -19,6 +19,9 @@ from assay.data.normal import normalise
 from assay.example import Example, canonical_json
 from assay.progress import SILENT, Progress
 
+CLUSTER = "cluster-"
+"""Begins the name of a group that no user has named: rows with nearly the same input."""
+
 
 def components(examples: Sequence[Example], progress: Progress = SILENT) -> list[int]:
     """For each example the first row of its component.
@@ -68,7 +71,7 @@ def with_groups(examples: Sequence[Example], component: Sequence[int]) -> list[E
         names = sorted({examples[r].group or "" for r in rows} - {""})
         if not names and len(rows) == 1:
             continue
-        name = names[0] if names else f"cluster-{_name_of(examples, rows)[:12]}"
+        name = names[0] if names else f"{CLUSTER}{_name_of(examples, rows)[:12]}"
         for row in rows:
             named[row] = replace(examples[row], group=name)
     return named

@@ -46,6 +46,8 @@ class SplitManifest:
         key: hash of all that the split was made from; the same key, the same split.
         generation: 1, and one more each time the holdout was renewed.
         file, format: of the examples.
+        drawn_by: settings that decide which rows are in the holdout, by their paths (`locked`);
+            empty in splits that were made before they were written down.
         official_split: the holdout is a file of its own, kept as it was (or a renewed one).
         rows, rejected: records read from all files; those that could not be used.
         train, validation, holdout: examples in each part.
@@ -66,6 +68,7 @@ class SplitManifest:
     rows: int
     rejected: int
     seed: int
+    drawn_by: dict[str, Any] = field(default_factory=dict)
     generation: int = 1
     train: int = 0
     validation: int = 0

@@ -30,7 +30,7 @@ from assay.data.formats.hub import PREFIX
 from assay.data.formats.record import text_of
 from assay.data.problems import CODES, escape_surrogates
 from assay.data.rewrite import record_at, rewrite
-from assay.data.split import SplitManifest, has_split, visible_files
+from assay.data.split import has_split, visible_files
 from assay.errors import AssayError, DataError, UsageError
 from assay.example import Example, dump_examples
 from assay.progress import SILENT, Progress
@@ -174,28 +174,6 @@ class Rows:
             os.pread(handle, self._sizes[row], self._offsets[row])
         )
         return read
-
-
-@dataclass(frozen=True, slots=True)
-class HoldoutSummary:
-    """How the examples are divided, without a word of the holdout.
-
-    Attributes:
-        openings: how often the present holdout was opened.
-    """
-
-    manifest: SplitManifest
-    openings: int
-
-
-def describe_holdout(workspace: Workspace, progress: Progress = SILENT) -> HoldoutSummary:
-    """The division, made first if need be.
-
-    Raises:
-        AssayError: as `Project.split`.
-    """
-    project = project_of(workspace)
-    return HoldoutSummary(project.split(progress), len(project.openings()))
 
 
 def open_rows(workspace: Workspace, progress: Progress = SILENT) -> Rows:

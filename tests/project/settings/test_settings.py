@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.many_rows import project
 
+from assay.compare.holdout import _log
 from assay.config.yaml_text import edit
 from assay.errors import AssayError
 from assay.project import settings
@@ -99,6 +100,29 @@ def test_what_follows_is_said_of_what_was_compared(workspace: Workspace) -> None
     assert "exact" in said
     assert "3rd time" in said
     assert follows(config, config, 2) == []
+
+
+def test_a_change_that_an_opened_holdout_does_not_allow_is_told_before_it_is_saved(
+    tmp_path: Path,
+) -> None:
+    workspace = project(tmp_path, 90)
+    assert workspace.project is not None
+    manifest = workspace.project.split()
+    text = settings.read(workspace).text
+    fewer = edit(text, {"labels": ["label 0", "label 1", "helpdesk"]})
+    said = "The label 'label 2' is not among the labels, but 32 rows have it"
+    unopened = settings.validate(workspace, fewer, admin=True)
+    assert unopened.stops == ()
+    assert unopened.follows[0] == f"{said}: they will be rejected."
+    _log(workspace.store, manifest.holdout_sha256, "first", "", 0.05)
+    held = manifest.classes["label 2"][2]
+    stopped = settings.validate(workspace, fewer, admin=True)
+    assert stopped.stops[0] == f"{said}, {held} of them in the holdout."
+    assert stopped.follows[:2] == stopped.stops
+    larger = settings.validate(workspace, edit(text, {"data.split.holdout": 0.3}), admin=True)
+    assert larger.stops[0] == "`data.split.holdout` is 0.3 and was 0.2."
+    kept = settings.validate(workspace, edit(text, {"data.split.validation": 0.2}), admin=True)
+    assert kept.stops == ()
 
 
 def test_a_broken_file_can_be_mended(workspace: Workspace) -> None:

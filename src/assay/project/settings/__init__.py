@@ -33,12 +33,13 @@ from assay.config import (
 from assay.config.names import file_of, split_sheet
 from assay.config.yaml_text import Problem, edit, problem_at, tree_of
 from assay.data.formats.hub import PREFIX
+from assay.data.split import has_split, read_manifest
 from assay.errors import AssayError, ConfigError, StateError
 from assay.evaluate.graders import GRADERS, check_graders
 from assay.project import reach
 from assay.project.last_good import keep
 from assay.project.project import Project
-from assay.project.settings.effects import follows, set_differently
+from assay.project.settings.effects import follows, set_differently, stops
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 from assay.store.files import write_atomic
@@ -99,12 +100,14 @@ class Validation:
         problems: what keeps it from being saved; empty: nothing does.
         follows: what a save would change of what was measured, in sentences.
         notes: what is odd about it and does no harm yet.
+        stops: of what follows, why nothing could be compared or trained any more.
     """
 
     config: Config | None
     problems: tuple[Problem, ...]
     follows: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    stops: tuple[str, ...] = ()
 
 
 def read(workspace: Workspace) -> SettingsDraft:
@@ -134,9 +137,13 @@ def validate(workspace: Workspace, text: str, *, admin: bool) -> Validation:
     except AssayError as error:
         problems = [_placed(text, error)]
     project = workspace.project
-    openings = len(project.openings()) if project is not None else 0
-    effects = follows(before, config, openings) if before is not None else []
-    return Validation(config, tuple(problems), tuple(effects), tuple(_notes(workspace, config)))
+    openings, split = 0, None
+    if project is not None and has_split(project.split_folder):
+        openings, split = len(project.openings()), read_manifest(project.split_folder)
+    effects = follows(before, config, openings, split) if before is not None else []
+    notes = _notes(workspace, config)
+    stopped = stops(config, openings, split)
+    return Validation(config, tuple(problems), tuple(effects), tuple(notes), tuple(stopped))
 
 
 def save(

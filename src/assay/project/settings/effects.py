@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from assay.config import Config
+from assay.data.locked import MOST_NAMED, changes_of_holdout, describe_lost, lost_labels
+from assay.data.split import SplitManifest
 
 DIVIDES = ("data", "task", "labels", "output_schema", "model", "system_prompt")
 """Settings that decide which rows can be used and how they are divided (`data.gather`)."""
@@ -24,17 +26,40 @@ def set_differently(before: Config, after: Config) -> list[str]:
     return _differing(before.model_dump(mode="json"), after.model_dump(mode="json"))
 
 
-def follows(before: Config, after: Config, openings: int) -> list[str]:
+def stops(after: Config, openings: int, split: SplitManifest | None) -> list[str]:
+    """Why nothing could be compared or trained any more after a save, in sentences.
+
+    Args:
+        openings: of the present holdout.
+        split: the present one.
+    """
+    if split is None or not openings or split.generation > 1:
+        return []
+    clauses = changes_of_holdout(split.drawn_by, split.classes, after)
+    if not clauses:
+        return []
+    return [
+        *(f"{clause[:1].upper()}{clause[1:]}." for clause in clauses),
+        f"The holdout, which was opened {_times(openings)}, would change: comparison and training "
+        "would fail until you undo this or replace the holdout (Data).",
+    ]
+
+
+def follows(
+    before: Config, after: Config, openings: int, split: SplitManifest | None = None
+) -> list[str]:
     """What a save of `after` means for what was measured under `before`; most weighty first.
 
     Args:
         openings: of the present holdout.
+        split: the present one.
     """
     changed = set_differently(before, after)
     sections = {path.split(".")[0] for path in changed}
     sentences = []
     if sections & set(DIVIDES):
-        sentences.append(_divided(openings))
+        stopped = stops(after, openings, split)
+        sentences += stopped or [*_rejected(after, split), _divided(openings)]
     if sections & set(MEASURES):
         sentences.append(
             "Answers will be scored differently: scores of earlier comparisons "
@@ -54,17 +79,28 @@ def follows(before: Config, after: Config, openings: int) -> list[str]:
     return sentences
 
 
+def _rejected(after: Config, split: SplitManifest | None) -> list[str]:
+    """The labels that rows have and settings do not."""
+    if split is None:
+        return []
+    lost = [describe_lost(label, split.classes) for label in lost_labels(split.classes, after)]
+    return [f"{one[:1].upper()}{one[1:]}: they will be rejected." for one in lost[:MOST_NAMED]]
+
+
+def _times(openings: int) -> str:
+    return "once" if openings == 1 else f"{openings} times"
+
+
 def _divided(openings: int) -> str:
     if not openings:
         return (
             "The examples will be checked and split again, which takes a while with many rows. "
             "The holdout was not opened yet, so nothing is lost."
         )
-    times = "once" if openings == 1 else f"{openings} times"
     return (
-        f"The examples will be checked and split again. The holdout was opened {times}: if its "
-        "rows would change, comparison and training fail until you undo this or renew the holdout "
-        "(Data)."
+        "The examples will be checked and split again. The holdout was opened "
+        f"{_times(openings)}: if its rows would change, comparison and training fail until you "
+        "undo this or replace the holdout (Data)."
     )
 
 

@@ -13,10 +13,15 @@ from nicegui import events, ui
 from nicegui.element import Element
 
 from assay.data.problems import CODES
-from assay.errors import AssayError, DataError, UsageError
+from assay.errors import AssayError, DataError, HoldoutError, UsageError
 from assay.progress import Progress
 from assay.project import rows
-from assay.project.rows import PARTS, HoldoutSummary, Part, RowFilter, Rows
+from assay.project.holdout_summary import (
+    HoldoutSummary,
+    describe_holdout,
+    describe_present_holdout,
+)
+from assay.project.rows import PARTS, Part, RowFilter, Rows
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
 from assay.studio.dialogs import (
@@ -65,7 +70,7 @@ def open_division(
     """How the rows are divided, or why they cannot be; and those that may be seen."""
     try:
         found = rows.open_rows(context.workspace, progress)
-        return rows.describe_holdout(context.workspace), found
+        return describe_holdout(context.workspace), found
     except DataError as error:
         found = rows.open_undivided(context.workspace, error, progress)
         # What `PageContext.do` does with an error that is raised.
@@ -166,7 +171,7 @@ async def build(context: PageContext) -> None:
             except AssayError as error:
                 if not shown.is_deleted:
                     shown.clear()
-                    w.failure(error)
+                    await _show_refusal(context, error, refresh)
                 return
             finally:
                 timer.cancel()
@@ -193,6 +198,26 @@ async def _show_questions(context: PageContext, query: Element, start: Refresh) 
         with query:
             QuestionsCard(context, now, start)
     return now.is_measured
+
+
+async def _show_refusal(context: PageContext, error: AssayError, refresh: Refresh) -> None:
+    """Why the examples are not divided anew, and the ways out; no row is shown."""
+    present = await context.read(describe_present_holdout)
+    if not isinstance(error, HoldoutError) or present is None:
+        w.failure(error)
+        return
+    w.failure(error, "The examples and the settings no longer fit the holdout")
+    with w.card():
+        if context.may("editor"):
+            w.text("Two ways lead on: undo the change, or replace the holdout.", "strong")
+            w.text(
+                "Settings are changed back on the page Settings; a row that was changed or removed "
+                "outside of the studio is restored in the file itself. The rows are listed here "
+                "again afterwards.",
+                "soft",
+            )
+            w.link("Settings", "/settings")
+        renewal_form(context, present, refresh)
 
 
 def _show_division(context: PageContext, found: HoldoutSummary, of: Rows, refresh: Refresh) -> None:
@@ -319,8 +344,17 @@ class RowTable:
     async def _change(self, line: int, record: dict[str, Any] | None, before: Any) -> None:
         if record == before:
             return
-        ui.notify("Changing the file and splitting it again. With many rows this takes a while.")
-        errors = await self._context.do(change_row, line, record, before, ProgressState())
+        told = ui.notification(
+            "Changing the file and splitting it again. With many rows this takes a while.",
+            timeout=None,
+        )
+        try:
+            errors = await self._context.do(change_row, line, record, before, ProgressState())
+        except HoldoutError as error:
+            advise(f"The file was left as it was: {error}")
+            return
+        finally:
+            told.dismiss()
         if errors:
             advise(f"The row was saved, but it is not used: {errors[0]['message']}")
         else:

@@ -6,7 +6,7 @@ from nicegui import events, ui
 
 from assay.data.dataset import LEAST_NEW_EXAMPLES
 from assay.project import jobs
-from assay.project.rows import HoldoutSummary
+from assay.project.holdout_summary import HoldoutSummary
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, notify
 from assay.studio.session import PageContext, Refresh, workspace_action

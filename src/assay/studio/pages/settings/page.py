@@ -15,6 +15,7 @@ from assay.project.answer import names as served
 from assay.project.settings import SettingsDraft, StaleSettingsError, Validation
 from assay.project.settings.redaction import without_secrets
 from assay.studio import widgets as w
+from assay.studio.dialogs import confirm
 from assay.studio.frame import Page
 from assay.studio.pages.settings.form import SettingsForm
 from assay.studio.session import PageContext, Refresh, action, is_admin
@@ -90,7 +91,7 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
         self._effects.set_visibility(self.is_changed and bool(found.follows))
         with w.refill(self._sentences):
             for sentence in found.follows:
-                w.text(sentence, "note")
+                w.text(sentence, "warn note" if sentence in found.stops else "note")
         with w.refill(self._notes):
             for note in found.notes:
                 w.text(note, "warn note")
@@ -100,6 +101,16 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
 
     async def _read(self) -> SettingsDraft:
         return await self._context.do(read_settings)
+
+    async def _save(self) -> None:
+        if not self._can_save:
+            return
+        found = await self._context.do(validate_settings, self._text)
+        if found.stops and not await confirm(
+            "Save settings that the examples do not fit?", " ".join(found.stops), "Save anyway"
+        ):
+            return
+        await super()._save()
 
     async def _store(self, content: str, based_on: str, message: str) -> str:
         self._followed[:] = await self._context.do(save_settings, content, based_on, message)

@@ -1,0 +1,115 @@
+"""Whether a holdout that was opened may stay, though files or settings have changed, and if not,
+why.
+
+It stays as it is while all its rows are usable rows of the file, and the settings that drew it are
+what they were: whatever else was added, mended or taken out is for training and validation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from assay.config import Config
+from assay.data.contents import quote_label
+from assay.data.normal import normalise
+from assay.data.partition import merge_references
+from assay.errors import HoldoutError, Step
+from assay.example import Example
+
+MOST_NAMED = 5
+
+
+def drawing_settings(config: Config) -> dict[str, Any]:
+    """Settings that decide which rows of a file are in the holdout, by their paths."""
+    data = config.data
+    return {
+        "task": config.task,
+        "data.holdout": data.holdout,
+        "data.holdout_rows": data.holdout_rows,
+        "data.split.holdout": None if data.holdout else data.split.holdout,
+        "data.split.seed": data.split.seed,
+        "data.columns.group": None if data.columns is None else data.columns.group,
+    }
+
+
+def changes_of_holdout(
+    drawn_by: Mapping[str, Any], classes: Mapping[str, Sequence[int]], config: Config
+) -> list[str]:
+    """Why settings would make another holdout, each the clause of a sentence.
+
+    Args:
+        drawn_by: `drawing_settings` of the holdout; empty where nobody has written them down.
+        classes: rows of each label in train, validation and holdout.
+    """
+    now = drawing_settings(config)
+    found = [
+        f"`{path}` is {_shown(now[path])} and was {_shown(before)}"
+        for path, before in drawn_by.items()
+        if path in now and now[path] != before
+    ]
+    held = [label for label in lost_labels(classes, config) if classes[label][2]]
+    return found + [
+        f"{describe_lost(label, classes)}, {classes[label][2]} of them in the holdout"
+        for label in held[:MOST_NAMED]
+    ]
+
+
+def lost_labels(classes: Mapping[str, Sequence[int]], config: Config) -> list[str]:
+    """The labels of rows that settings do not have: these rows cannot be used."""
+    if config.task != "label" or config.labels is None:
+        return []
+    return [label for label, rows in classes.items() if any(rows) and label not in config.labels]
+
+
+def describe_lost(label: str, classes: Mapping[str, Sequence[int]]) -> str:
+    """A label that settings do not have, and how many rows have it; the clause of a sentence."""
+    rows = sum(classes[label])
+    have = "1 row has it" if rows == 1 else f"{rows:,} rows have it"
+    return f"the label {quote_label(label)} is not among the labels, but {have}"
+
+
+def take_out(
+    pool: Sequence[Example], holdout: Sequence[Example], *, text: bool
+) -> tuple[list[Example], int]:
+    """The rows of a file without those of a holdout, and how many of the holdout are not there.
+
+    Args:
+        text: outputs of one input were made one row (`merge_references`).
+    """
+    asked = {normalise(example.input) for example in holdout}
+    same = [example for example in pool if normalise(example.input) in asked]
+    if text:
+        same = merge_references(example for example in same if example.liked)
+    wanted = Counter(example.content_hash() for example in holdout)
+    missing = wanted - Counter(example.content_hash() for example in same)
+    rest = []
+    for example in pool:
+        if normalise(example.input) not in asked:
+            rest.append(example)
+        elif not text and wanted[content := example.content_hash()]:
+            wanted[content] -= 1
+        elif not text:
+            rest.append(example)  # the same input once more: it comes into quarantine
+    return rest, missing.total()
+
+
+def refusal(where: str, why: Sequence[str]) -> HoldoutError:
+    """The error of a split that would have another holdout than the one that was opened.
+
+    Args:
+        why: clauses of `changes_of_holdout`, or of what else is known; empty: nothing is.
+    """
+    reason = "; ".join(why) or "the current data or settings would create a different one"
+    return HoldoutError(
+        f"the holdout was already opened and cannot change, but {reason}. Rows that were measured "
+        "could otherwise be used for training.",
+        where=where,
+        fix=f"Undo this change, or collect new examples and start afresh with "
+        f"{Step.RENEW_HOLDOUT}.",
+    )
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
