@@ -45,7 +45,7 @@ def test_the_reference_is_what_the_comparison_measured(tmp_path: Path, release: 
     assert found.chosen_low == result.verdict.score_low
     assert found.chosen_low < found.low
     said = watch(release, Labels((), 0, 0), found).sentence
-    assert f"likely {100 * found.chosen_low:.3g} to {100 * found.high:.3g}" in said
+    assert f"likely {100 * found.chosen_low:.3g} to {100 * found.high:.3g}, as the" in said
     assert found.width == pytest.approx(1.0, abs=0.05)
     assert reference(None, release, 0.7) == Reference(0.7, 0.7, 0.7)
     with pytest.raises(AssayError, match="--against"):
@@ -92,10 +92,11 @@ def test_what_takes_too_many_labels_is_said_with_what_would_help(
     found = watch(release, Labels((), 0, 0), at, drop=drop)
     assert (found.outcome, found.needed) == ("open", None)
     assert f"more than {MOST_LABELS:,} labels" in found.sentence
-    larger = float(re.search(r"--drop ([\d.]+)", found.sentence)[1])
+    larger = float(re.search(r"a fall of ([\d.]+) points can", found.sentence)[1]) / 100
     few = watch(release, Labels((), 0, 0), at, drop=larger).needed
-    assert f"takes about {few:,} (`assay watch {NAME} --drop" in found.sentence
+    assert f"With about {few:,} labels, a fall" in found.sentence
+    assert "`" not in found.sentence  # a page shows it, too
     assert "times as many examples" in found.sentence
     stated = watch(release, Labels((), 0, 0), Reference(0.8, 0.8, 0.8), drop=0.02)
-    assert "known only" not in stated.sentence
+    assert "itself uncertain" not in stated.sentence
     assert "as many examples" not in stated.sentence

@@ -152,6 +152,8 @@ def list_(folder: Folder = Path(".")) -> Any:
 
 def _print_watched(found: Any) -> None:
     print(f"{found.release} ({found.agent}): {found.sentence}")
+    if found.outcome == "open" and found.needed is None:
+        print("`--drop` sets the fall that is tested: 0.2 is 20 points.")
     if found.skipped:
         print(f"{found.skipped} traces of the sample were skipped; many skips bias the figures.")
     if found.waiting:

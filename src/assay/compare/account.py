@@ -190,6 +190,7 @@ def answer_rows(
     for i, example in enumerate(examples):
         yield AnswerRow(
             id=example.id,
+            line=example.line,
             input=example.input,
             reference=example.output,
             group=example.group,

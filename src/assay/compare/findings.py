@@ -27,6 +27,7 @@ class Findings:
 
     Attributes:
         units: effective groups; examples where there are no groups.
+        has_named_groups: groups are more than near-duplicates, so that new ones can be asked for.
         not_judged: the candidates that answers are missing of.
         in_words: candidates are called by their titles, see `label`.
     """
@@ -41,6 +42,7 @@ class Findings:
     calls: dict[tuple[str, str], Call]
     scores: dict[str, float]
     p_eligible: dict[str, float]
+    has_named_groups: bool = True
     not_judged: tuple[Entry, ...] = ()
     in_words: bool = False
 

@@ -351,10 +351,13 @@ class AnswerRow(ResultPart):
     """One line of `answers.jsonl.gz`: one holdout example and every candidate's answer to it.
 
     Attributes:
+        line: first line of the example in its file, counted from 1, as when it was locked; 0 where
+            that is not known.
         arms: of candidates that route, which of their arms answered.
     """
 
     id: str
+    line: int = 0
     input: str
     reference: str
     group: str | None = None

@@ -105,8 +105,9 @@ def two_digits(size: int) -> int:
 
 
 def _in_groups(findings: Findings, examples: int) -> int | None:
-    """As many groups of the mean size as hold so many examples; None without groups."""
+    """As many groups of the mean size as hold so many examples; None without groups that a user has
+    named: of near-duplicates nobody brings new groups, but examples."""
     count = findings.group_count
-    if not count or not findings.examples:
+    if not count or not findings.examples or not findings.has_named_groups:
         return None
     return math.ceil(examples * count / findings.examples)

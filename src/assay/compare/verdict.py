@@ -9,6 +9,7 @@ often they are wrong: docs/statistics.md.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from assay.compare.pairs import PairFigures, measure
 from assay.compare.replacement import find_replacements
 from assay.compare.replacement_section import Replacement
 from assay.compare.result import Call, PairResult, Verdict
+from assay.data.partition import CLUSTER
 from assay.evaluate import stats
 from assay.evaluate.bounds import effective_groups
 from assay.evaluate.multiplicity import holm, shaffer
@@ -97,6 +99,12 @@ def planned_effect(
     )
 
 
+def _has_named(groups: Sequence[str]) -> bool:
+    """Whether a user's group holds several examples; near-duplicates are groups, too."""
+    sizes = Counter(groups)
+    return any(count > 1 and not name.startswith(CLUSTER) for name, count in sizes.items())
+
+
 def decide(entries: Sequence[Entry], groups: Sequence[str] | None, terms: Terms) -> Decision:
     """Apply the rules of a verdict.
 
@@ -127,6 +135,7 @@ def decide(entries: Sequence[Entry], groups: Sequence[str] | None, terms: Terms)
         calls={(pair.a, pair.b): pair.call for pair in pairs},
         scores=scores,
         p_eligible=eligibility(complete, figures, terms),
+        has_named_groups=groups is not None and _has_named(groups),
         not_judged=tuple(entry for entry in entries if entry.incomplete),
     )
     return Decision(

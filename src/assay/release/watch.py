@@ -182,7 +182,7 @@ def watch(
         mean_low=low if len(scores) else None,
         mean_high=high if len(scores) else None,
         needed=needed,
-        sentence=_sentence(release.name, outcome, scores, held_against, drop, (low, high), needed),
+        sentence=_sentence(outcome, scores, held_against, drop, (low, high), needed),
     )
 
 
@@ -204,7 +204,6 @@ def _needed(scores: Floats, at: Reference, drop: float) -> int | None:
 
 
 def _sentence(
-    release: str,
     outcome: Outcome,
     scores: Floats,
     at: Reference,
@@ -215,7 +214,9 @@ def _sentence(
     promoted = f"{_of(at.score)} at promotion"
     if at.error:
         low = at.low if at.chosen_low is None else at.chosen_low
-        promoted += f" (likely {_of(low)} to {_of(at.high)})"
+        picked = at.chosen_low is not None and at.chosen_among > 1
+        chosen = f", as the choice among {at.chosen_among} candidates" if picked else ""
+        promoted += f" (likely {_of(low)} to {_of(at.high)}{chosen})"
     seen = "No answer has been labelled yet"
     if len(scores):
         low, high = interval
@@ -232,31 +233,23 @@ def _sentence(
     if needed is not None and needed <= MANY_LABELS:
         return f"{start} About {needed:,} more labels will show whether {fall}."
     many = f"more than {MOST_LABELS:,}" if needed is None else f"about {needed:,} more"
-    known = (
-        f", as the score at promotion is itself known only to within {100 * Z_95 * at.error:.2g}"
-    )
-    return (
-        f"{start} It takes {many} labels to show whether {fall}"
-        f"{f'{known} points' if at.error else ''}.{_fewer(release, at, drop)}"
-    )
+    known = ", because the score at promotion is itself uncertain" if at.error else ""
+    return f"{start} It takes {many} labels to show whether {fall}{known}.{_fewer(at, drop)}"
 
 
-def _fewer(release: str, at: Reference, drop: float) -> str:
+def _fewer(at: Reference, drop: float) -> str:
     """What would take fewer labels: a larger drop, or a score that is known from more examples."""
     said = ""
     for larger in (1.5 * drop, 2 * drop, 3 * drop, 5 * drop):
         if larger < at.score and (needed := _few_needed(at, larger)):
-            said += (
-                f" A fall of {_of(larger)} points takes about {needed:,} "
-                f"(`assay watch {release} --drop {larger:.2g}`)."
-            )
+            said += f" With about {needed:,} labels, a fall of {_of(larger)} points can be shown."
             break
     for times in (2, 4, 10, 25):
         low, high = (at.score + (end - at.score) / math.sqrt(times) for end in (at.low, at.high))
         if at.error and (needed := _few_needed(replace(at, low=low, high=high), drop)):
             said += (
-                f" After a comparison on {times} times as many examples, {_of(drop)} points take "
-                f"about {needed:,}."
+                f" To notice {_of(drop)} points, compare on {times} times as many examples first: "
+                f"then about {needed:,} labels are enough."
             )
             break
     return said

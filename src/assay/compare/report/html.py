@@ -153,7 +153,7 @@ def _doubtful(result: Result, rows: Sequence[AnswerRow]) -> list[dict[str, Any]]
     doubtful = set(look.ids)
     return [
         {
-            "id": _cut(row.id),
+            "place": wording.place(_cut(row.id), row.line),
             "input": _cut(row.input),
             "reference": _cut(row.reference),
             "said": {_cut(answer): names for answer, names in second_look.said(row, look).items()},
@@ -165,7 +165,7 @@ def _doubtful(result: Result, rows: Sequence[AnswerRow]) -> list[dict[str, Any]]
 
 def _shortened(row: AnswerRow) -> dict[str, Any]:
     return {
-        "id": _cut(row.id),
+        "place": wording.place(_cut(row.id), row.line),
         "input": _cut(row.input),
         "reference": _cut(row.reference),
         "answers": {name: _cut(text) for name, text in row.answers.items()},

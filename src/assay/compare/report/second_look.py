@@ -8,7 +8,7 @@ from assay.compare.result import AnswerRow
 from assay.evaluate.label_noise import SecondLook
 
 AT_TERMINAL = "with `assay data renew-holdout FILE`"
-ON_PAGE = "on the page Data"
+ON_PAGE = "with “Replace the holdout” on the page Data"
 """How new examples are brought: for readers of a terminal or a report, and in the studio."""
 NOBODY = (
     "Nobody can doubt a label here: it takes two candidates that are right on more than half of "

@@ -92,6 +92,11 @@ def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
     )
 
 
+def place(id: str, line: int) -> str:
+    """What a holdout example is called: by its line, as on the page Data and in an editor."""
+    return f"Line {line:,} ({id})" if line else f"Example {id}"
+
+
 def call(pair: PairResult) -> str:
     """What was concluded from a pair; a star where `intervals` has to explain it."""
     return CALLS[pair.call] + (" *" if is_puzzling(pair) else "")

@@ -100,7 +100,7 @@ def _show_counts(rows: Sequence[AnswerRow], a: str, b: str) -> None:
 def _show_row(answer: AnswerRow, a: str, b: str, names: Sequence[str]) -> None:
     with w.card("tight answer-row"):
         with w.row("spread"):
-            w.text(f"Example {answer.id}", "soft note")
+            w.text(wording.place(answer.id, answer.line), "soft note")
             with w.row():
                 for name in names:
                     if name in answer.scores:
