@@ -151,6 +151,20 @@ def test_an_empty_field_is_null_or_is_told(browser: Browser, up: Studio) -> None
         expect(save).to_be_enabled()
 
 
+def test_candidates_that_always_take_part_are_ticked_and_fixed(
+    browser: Browser, up: Studio
+) -> None:
+    with signed_in(browser, up, "editor") as visitor:
+        page = _open(visitor)
+        always = page.get_by_role("checkbox", name="Word-count classifier")
+        expect(always).to_be_checked()
+        expect(always).to_be_disabled()
+        expect(page.get_by_text("always take part")).to_be_visible()
+        page.get_by_role("checkbox", name="Fixed examples").click()
+        expect(page.locator(".cm-content")).to_contain_text("candidates: [prompt, few-shot]")
+        visitor.axe()
+
+
 def test_the_text_offers_settings_where_they_belong(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor)

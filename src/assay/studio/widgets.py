@@ -323,6 +323,8 @@ def format_size(bytes: int) -> str:
     for unit, factor in (("GB", 1e9), ("MB", 1e6)):
         if bytes >= factor:
             return f"{bytes / factor:.1f} {unit}"
+    if bytes < 1000:
+        return "1 byte" if bytes == 1 else f"{bytes} bytes"
     return f"{bytes / 1e3:.0f} kB"
 
 

@@ -39,6 +39,8 @@ def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(tmp_path: Path) ->
     assert done.result is not None
     job, events = jobs.look(workspace, second.id)
     assert any(event.message == "Candidate prompt" for event in events)
+    # Measured here and now, and corrected while it runs, as at the command line.
+    assert any("as fast as this machine is now" in event.message for event in events)
     assert [one.id for one in jobs.list_jobs(workspace, jobs.COMPARE)] == [second.id, first.id]
     assert jobs.look(workspace, job.id, events[-1].key)[1] == []
     assert fingerprint(workspace) == agreed  # what a comparison makes is no change

@@ -17,8 +17,9 @@ from assay.jobs import queue, service
 from assay.jobs.fine_tuning import Wish
 from assay.jobs.queue import Job, JobEvent
 from assay.jobs.worker import Handler, Work
-from assay.progress import SILENT, Progress
+from assay.progress import SILENT, Progress, format_duration
 from assay.project.fingerprint import fingerprint
+from assay.project.forecast import Forecast, measure_pace
 from assay.project.jobs import export, training
 from assay.project.jobs.queueing import enqueue_once, refuse_second
 from assay.project.workspace import Workspace, project_of
@@ -121,8 +122,11 @@ def _compare(workspace: Workspace, work: Work) -> dict[str, Any]:
             fix="Compare again to compare as it is now; you are asked first if the holdout must be "
             "opened.",
         )
-    done = project_of(workspace).compare(
-        agents=payload["agents"], reason=payload["reason"], progress=work
+    project = project_of(workspace)
+    told = project.estimate(pace=measure_pace())
+    work.say(f"About {format_duration(told.seconds)}, as fast as this machine is now.")
+    done = project.compare(
+        agents=payload["agents"], reason=payload["reason"], progress=Forecast(work, told)
     )
     return {"comparison": done.result.comparison, "outcome": done.verdict.outcome}
 

@@ -10,6 +10,11 @@ from nicegui.element import Element
 from assay.candidates import registry
 from assay.studio import widgets as w
 
+ALWAYS = (
+    "Those that are ticked and cannot be changed always take part: they cost next to nothing, and "
+    "what is recommended has to be worth more."
+)
+
 
 class CandidateBoxes:
     """A box for each candidate and what it is, grouped by what they need, cheapest first.
@@ -36,6 +41,12 @@ class CandidateBoxes:
         with w.row() as self._lines[name]:
             self.boxes[name] = w.label_input(ui.checkbox(title, value=chosen), title)
             w.term("What is this?", spec.explanation)
+
+    def include_always(self, names: Collection[str]) -> None:
+        """Tick the boxes of candidates that take part whatever is chosen, and let them be."""
+        for name in names:
+            self.boxes[name].set_value(True)
+            self.boxes[name].disable()
 
     def is_shown(self, name: str) -> bool:
         """Whether a candidate's box can be seen."""

@@ -34,6 +34,15 @@ NUMBERS = (
     ("Longest answer", "max_new_tokens", "In tokens, about ¾ of a word each.", 1),
     ("Seed", "seed", "The same seed gives the same answer.", 1),
 )
+MADE_HERE = {
+    "classical": "a classifier of word counts, made from the examples",
+    "embedded": "a classifier of embeddings, made from the examples",
+    "nearest": "the answer of the most similar example",
+    "quote": "sentences of the documents, word for word",
+    "extract": "a record found field by field, learned from the examples",
+    "outside": "answers that were brought in a file",
+}
+"""What models are that nobody can choose by name: a blob is behind each."""
 _HERE = {
     *("kind", "model", "system_prompt", "shown", "nearest", "knowledge"),
     *("output_schema", "choices"),
@@ -114,6 +123,10 @@ class AgentForm(Controls[Agent]):
                 "The model that answers. Choose one or type its name.",
             )
         self._control(model, lambda a: a.model, lambda v: {"model": v} if v else None)
+        with ui.element("div") as self._made_box:
+            self._made = w.text("", tag="div")
+            with w.details("Its full name"):
+                self._made_name = w.text("", "soft note breaks")
 
     def _build_prompt(self) -> None:
         area = w.field(
@@ -217,7 +230,10 @@ class AgentForm(Controls[Agent]):
 
     def _show_blocks(self, agent: Agent) -> None:
         self._language.set_visibility(agent.kind == "chat")
-        self._model_box.set_visibility(agent.route is None)
+        made = MADE_HERE.get(agent.model.partition(":")[0])
+        self._model_box.set_visibility(agent.route is None and made is None)
+        self._made_box.set_visibility(agent.route is None and made is not None)
+        self._made.text, self._made_name.text = f"Model: {made}.", agent.model
         nearest = agent.nearest
         self._nearest.text = (
             f"Plus the {nearest.k} examples from a pool that are most similar to the input."

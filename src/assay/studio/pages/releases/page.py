@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,9 +197,9 @@ def _show_traffic(days: list[Day]) -> None:
         ui.element("div").classes("split thirds"),
     ):
         for label, values, words in (
-            ("Requests per day", [float(day.requests) for day in days], "{:,.0f}"),
-            ("Seconds per answer", [day.seconds for day in days], "{:.2f} s"),
-            ("Cost per 1,000 answers", thousands, "${:,.3f}"),
+            ("Requests per day", [float(day.requests) for day in days], "{:,.0f}".format),
+            ("Seconds per answer", [day.seconds for day in days], "{:.2f} s".format),
+            ("Cost per 1,000 answers", thousands, wording.usd),
         ):
             with ui.element("div"):
                 w.text(label, "soft note")
@@ -207,31 +207,34 @@ def _show_traffic(days: list[Day]) -> None:
 
 
 def _draw_columns(
-    label: str, names: Sequence[str], values: Sequence[float | None], words: str
+    label: str,
+    names: Sequence[str],
+    values: Sequence[float | None],
+    say: Callable[[float], str],
 ) -> Markup:
     """One column a value; None leaves its place empty.
 
     Args:
-        words: how a value is written, a format string.
+        say: writes a value.
     """
-    most = max((value for value in values if value is not None), default=0.0) or 1.0
+    most = max((value for value in values if value is not None), default=0.0)
     step = WIDTH / max(1, len(values))
     body = []
     for i, (name, value) in enumerate(zip(names, values, strict=True)):
         if value is None:
             continue
-        height = max(1.5 if value else 0.0, (HEIGHT - BASE - 16) * value / most)
+        height = max(1.5 if value else 0.0, (HEIGHT - BASE - 16) * value / (most or 1.0))
         body.append(
             f'<rect x="{i * step + step * 0.14:.1f}" y="{HEIGHT - BASE - height:.1f}" '
             f'width="{step * 0.72:.1f}" height="{height:.1f}" rx="2" class="column">'
-            f"<title>{escape(name)}: {escape(words.format(value))}</title></rect>"
+            f"<title>{escape(name)}: {escape(say(value))}</title></rect>"
         )
     edge = HEIGHT - 4
     body.append(f'<text x="0" y="{edge}" class="tick">{escape(names[0])}</text>')
     body.append(
         f'<text x="{WIDTH}" y="{edge}" text-anchor="end" class="tick">{escape(names[-1])}</text>'
     )
-    body.append(f'<text x="0" y="11" class="value">max. {escape(words.format(most))}</text>')
+    body.append(f'<text x="0" y="11" class="value">max. {escape(say(most))}</text>')
     return Markup(
         f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" role="img" class="small" '
         f'aria-label="{escape(label)} over {len(values)} days">' + "".join(body) + "</svg>"

@@ -16,7 +16,7 @@ from assay.config import Config
 from assay.errors import UsageError
 from assay.project import settings
 from assay.studio import widgets as w
-from assay.studio.shared.candidates import CandidateBoxes
+from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
 from assay.studio.shared.controls import TYPING, Controls, Put, read_path, split_lines
 from assay.studio.shared.findings import TASKS
 
@@ -263,9 +263,10 @@ class SettingsForm(Controls[Config]):
         """All candidates that are ticked, those of before in their order."""
         ticked = [name for name, box in self._candidates.boxes.items() if box.value]
         before = [] if self._parsed is None else self._parsed.candidates
+        always = [] if self._parsed is None else _always(self._parsed)
         return {
             "candidates": [name for name in before if name in ticked]
-            + [name for name in ticked if name not in before]
+            + [name for name in ticked if name not in before and name not in always]
         }
 
     def _show_blocks(self, parsed: Config) -> None:
@@ -274,20 +275,29 @@ class SettingsForm(Controls[Config]):
         self._columns.set_visibility(parsed.data.columns is not None)
         if (slot := self._rank.parent_slot) is not None:  # with its label
             slot.parent.set_visibility(parsed.fine_tune.adapter != "full")
+        always = _always(parsed)
         offered = {
             name for name, spec in specs().items() if spec.is_possible(parsed) and not spec.baseline
         }
-        self._candidates.show(offered.union(parsed.candidates))
-        unasked = registry.baselines(parsed) if parsed.baselines else []
-        always = f"Always included: {', '.join(unasked)}. " if unasked else ""
+        self._candidates.show(offered.union(parsed.candidates, always))
+        for name, spec in specs().items():
+            if spec.baseline:  # what it says is set by others, such as the task
+                self._candidates.boxes[name].set_value(_read_candidate(name)(parsed))
+                self._candidates.boxes[name].set_enabled(self._open and name not in always)
+        fixed = f"{ALWAYS} `baselines: false` in the text leaves them out. " if always else ""
         self._further.text = (
-            f"{always}Candidates that search documents need `knowledge`, routes need `route`; set "
+            f"{fixed}Candidates that search documents need `knowledge`, routes need `route`; set "
             "both in the text."
         )
 
 
 def _read_candidate(name: str) -> Callable[[Config], bool]:
-    return lambda config: name in config.candidates
+    return lambda config: name in config.candidates or name in _always(config)
+
+
+def _always(config: Config) -> list[str]:
+    """Candidates that take part though nobody has chosen them."""
+    return registry.baselines(config) if config.baselines else []
 
 
 def _read_columns(name: str) -> Callable[[Config], str]:

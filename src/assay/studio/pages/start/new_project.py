@@ -21,7 +21,7 @@ from assay.project.start.init import Draft
 from assay.studio import widgets as w
 from assay.studio.dialogs import advise, notify
 from assay.studio.session import PageContext, Refresh, workspace_action
-from assay.studio.shared.candidates import CandidateBoxes
+from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
 from assay.studio.shared.findings import (
     PERSONAL,
     SPACE,
@@ -271,7 +271,7 @@ class ProposalStep:
                         multiple=True,
                         value=list(now.input) if now else [],
                         validation=lambda chosen: None if chosen else NO_COLUMN,
-                    ),
+                    ).props("hide-bottom-space"),
                     "One column or several.",
                 )
                 outputs = w.field(
@@ -281,7 +281,7 @@ class ProposalStep:
                         multiple=True,
                         value=list(now.output) if now else [],
                         validation=lambda chosen: _refuse_output(chosen, inputs.value),
-                    ),
+                    ).props("hide-bottom-space"),
                     "One column, or several that become one record.",
                 )
                 group = w.field(
@@ -370,12 +370,14 @@ class ProposalStep:
 
         def show() -> None:
             for name in searching:
-                if made.is_shown(name) != bool(self._documents):
+                if made.is_shown(name) != bool(self._documents) and not offered[name].baseline:
                     made.boxes[name].value = bool(self._documents) and name in usual
             made.show(offered if self._documents else offered.keys() - searching)
 
         self._show_documents = show
         show()
+        made.include_always([name for name, spec in offered.items() if spec.baseline])
+        w.text(ALWAYS, "soft note")
         return made.boxes
 
 

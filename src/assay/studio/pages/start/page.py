@@ -48,15 +48,15 @@ class Stage:
     """How far the folder is.
 
     Attributes:
-        older: the agent that the release serves and its score, where the verdict says to use
-            another.
+        older: the agent that the release serves, the one that the verdict says to use in its
+            place, and the score of the former.
     """
 
     step: Step
     job: Job | None = None
     result: Result | None = None
     release: str | None = None
-    older: tuple[str, float | None] | None = None
+    older: tuple[str, str, float | None] | None = None
 
 
 def read_stage(context: PageContext) -> Stage:
@@ -80,11 +80,12 @@ def read_stage(context: PageContext) -> Stage:
 
 def _find_older(
     context: PageContext, result: Result, served: dict[str, Any]
-) -> tuple[str, float | None] | None:
+) -> tuple[str, str, float | None] | None:
     best, label = find_recommended(result), str(served["agent"])
     if best is None or best.agent == served["agent_id"]:
         return None
-    return label, comparisons.scores(context.workspace, [label]).get(label)
+    named = comparisons.labels(context.workspace, [best.agent])[best.agent]
+    return label, named, comparisons.scores(context.workspace, [label]).get(label)
 
 
 async def build(context: PageContext) -> None:
@@ -185,6 +186,8 @@ async def _show_estimate(context: PageContext) -> bool:
     with w.row("figures"):
         for one in figures:
             w.figure(*one)
+    if context.may("editor"):
+        w.link("Leave candidates out, or change other settings", "/settings")
     return True
 
 
@@ -217,12 +220,18 @@ async def _show_release(context: PageContext, now: Stage, refresh: Refresh) -> N
         w.link("Try several side by side", "/playground")
 
 
-def _show_older(release: str, label: str, score: float | None) -> None:
+def _show_older(release: str, label: str, named: str, score: float | None) -> None:
+    if label == named:
+        return
+    if label.partition("@")[0] == named.partition("@")[0]:
+        other = f"The verdict above is about {exact_label(named)}, which the newer comparison built"
+    else:
+        other = f"The verdict above names another agent, {exact_label(named)}"
     scored = "" if score is None else f", which scored {wording.in_100(score)} of 100"
     with w.card("open"), w.row("spread"):
         w.text(
-            f"{release} still runs {exact_label(label)}{scored}. The verdict above names "
-            "another agent, which answers once somebody promotes it."
+            f"{release} still runs {exact_label(label)}{scored}. {other}; it answers once "
+            "somebody promotes it."
         )
         w.link("Change the agent", f"/releases?name={release}")
 
