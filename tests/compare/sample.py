@@ -51,6 +51,7 @@ def sample_rows(n: int = 300, seed: int = 0) -> list[AnswerRow]:
         rows.append(
             AnswerRow(
                 id=f"row-{i}",
+                line=i + 2,
                 input=f"Message {i}: <script>alert(1)</script> where is my card?",
                 reference=target,
                 answers={name: target if ok else wrong for name, ok in right.items()},
