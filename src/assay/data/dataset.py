@@ -20,7 +20,7 @@ from assay.config import Config
 from assay.data.contents import quote_label
 from assay.data.dialogues import group_dialogues
 from assay.data.gather import ExampleSource, GatheredExamples
-from assay.data.locked import changes_of_holdout, drawing_settings, refusal, take_out
+from assay.data.locked import changes_of_holdout, drawing_settings, pin_holdout, refusal
 from assay.data.overlap import overlap
 from assay.data.partition import (
     components,
@@ -95,30 +95,9 @@ def prepare(
         found.holdout = list(read_examples(folder / HOLDOUT))
         found.recycle(_recycled(folder))
     elif opened and config.data.holdout is None and present.drawn_by:
-        _keep_holdout(source, folder, found, present)
+        pin_holdout(source, folder, found, present)
     locked = present if opened else None
     return _divide(source, folder, found, key, generation=present.generation, locked=locked)
-
-
-def _keep_holdout(
-    source: ExampleSource, folder: Path, found: GatheredExamples, present: SplitManifest
-) -> None:
-    """Let the rows of an opened holdout stay in it, whatever else of the file has changed.
-
-    Raises:
-        HoldoutError: some are no longer there, or settings would draw others.
-    """
-    config = source.config
-    why = changes_of_holdout(present.drawn_by, present.classes, config)
-    if not why:
-        holdout = list(read_examples(folder / HOLDOUT))
-        found.pool, missing = take_out(found.pool, holdout, text=config.task == "text")
-        found.holdout, found.is_kept = holdout, True
-        if missing:
-            lost = "1 of its rows was" if missing == 1 else f"{missing} of its rows were"
-            why = [f"{lost} changed or removed in the data, or cannot be used any more"]
-    if why:
-        raise refusal(str(folder), why)
 
 
 def renew(

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from assay.config import Config
 from assay.data.contents import quote_label
+from assay.data.gather import ExampleSource, GatheredExamples
 from assay.data.normal import normalise
 from assay.data.partition import merge_references
+from assay.data.split import HOLDOUT, SplitManifest
 from assay.errors import HoldoutError, Step
-from assay.example import Example
+from assay.example import Example, read_examples
 
 MOST_NAMED = 5
 
@@ -93,6 +96,27 @@ def take_out(
         elif not text:
             rest.append(example)  # the same input once more: it comes into quarantine
     return rest, missing.total()
+
+
+def pin_holdout(
+    source: ExampleSource, folder: Path, found: GatheredExamples, present: SplitManifest
+) -> None:
+    """Let the rows of an opened holdout stay in it, whatever else of the file has changed.
+
+    Raises:
+        HoldoutError: some are no longer there, or settings would draw others.
+    """
+    config = source.config
+    why = changes_of_holdout(present.drawn_by, present.classes, config)
+    if not why:
+        holdout = list(read_examples(folder / HOLDOUT))
+        found.pool, missing = take_out(found.pool, holdout, text=config.task == "text")
+        found.holdout, found.is_kept = holdout, True
+        if missing:
+            lost = "1 of its rows was" if missing == 1 else f"{missing} of its rows were"
+            why = [f"{lost} changed or removed in the data, or cannot be used any more"]
+    if why:
+        raise refusal(str(folder), why)
 
 
 def refusal(where: str, why: Sequence[str]) -> HoldoutError:
