@@ -18,7 +18,7 @@ from assay.knowledge.search import Mode
 from assay.knowledge.settings import KnowledgeSettings
 from assay.knowledge.sources import SourceFile
 from assay.store.store import Store
-from assay.store.tables import KnowledgeBuildRow, now
+from assay.store.tables import KnowledgeBuildRow, KnowledgeDocumentRow, now
 
 
 def names(base: KnowledgeBase) -> list[str]:
@@ -72,6 +72,23 @@ def test_the_same_documents_are_the_same_snapshot_again(base: KnowledgeBase, doc
     base.remove([str(docs / "new.txt")])
     assert base.snapshot == first
     assert base.search(["tea"], k=1)[0]
+
+
+def test_a_document_with_its_first_text_again_was_added_last(
+    base: KnowledgeBase, docs: Path, tmp_path: Path
+) -> None:
+    hours = docs / "hours.txt"
+    first, long_ago = hours.read_text(), now() - timedelta(hours=1)
+    for text in (first, "The shop never closes."):
+        hours.write_text(text)
+        base.add([docs])
+    with Store(tmp_path / ".assay").session() as session:
+        session.execute(update(KnowledgeDocumentRow).values(added=long_ago))
+    hours.write_text(first)
+    base.add([docs])
+    added = {Path(d.path).name: d.added_at for d in base.documents()}
+    assert added["tea.txt"] == long_ago.replace(microsecond=added["tea.txt"].microsecond)
+    assert added["hours.txt"] > long_ago + timedelta(minutes=30)
 
 
 def test_a_file_added_by_another_path_is_no_second_document(

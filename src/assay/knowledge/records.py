@@ -237,11 +237,12 @@ def swap(
         else:
             again = session.get_one(KnowledgeBuildRow, build.key)
             again.superseded, again.table, again.dimension = None, build.table, build.dimension
-            locations = {document.path: document.location for document in documents}
+            given = {document.path: document for document in documents}
             for kept_row in session.scalars(
                 select(KnowledgeDocumentRow).where(KnowledgeDocumentRow.build == build.key)
             ):
-                kept_row.location = locations.get(kept_row.path, kept_row.location)
+                if document := given.get(kept_row.path):
+                    kept_row.location, kept_row.added = document.location, document.added_at
         before, row.build = row.build, build.key
         if before is not None and before != build.key:
             session.get_one(KnowledgeBuildRow, before).superseded = moment
