@@ -57,3 +57,27 @@ def depth(outside: bytes) -> int:
     """Objects and lists in each other, of the signs outside of strings."""
     steps = memoryview(outside.translate(_STEPS, b",:")).cast("b")
     return max(accumulate(steps), default=0)
+
+
+_SAID = {
+    "Invalid control character at": "a line break or another control character in a text (a line "
+    "break is written \\n)",
+    "Unterminated string starting at": "a text without its closing quotation mark",
+    "Expecting property name enclosed in double quotes": "a name in double quotation marks is "
+    "missing",
+    "Expecting ',' delimiter": "a comma or a closing bracket is missing",
+    "Expecting ':' delimiter": "a colon is missing after a name",
+    "Expecting value": "a value is missing",
+    "Illegal trailing comma before end of object": "a comma that nothing follows",
+    "Illegal trailing comma before end of array": "a comma that nothing follows",
+    "Extra data": "something stands after the end of the value",
+    "Invalid \\escape": "a backslash that begins no escape: a backslash itself is written \\\\",
+    "Invalid \\uXXXX escape": "\\u without four hexadecimal digits",
+}
+"""What Python's reader says, for people who write no programs."""
+
+
+def describe(error: ValueError) -> str:
+    """What is wrong with a text that `read` refused, without the place."""
+    message = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+    return _SAID.get(message, _SAID.get(message.partition(": ")[0], message))

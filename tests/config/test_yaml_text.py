@@ -8,9 +8,11 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 
 from assay.config import yaml_text
+from assay.config.yaml_text import sentence, tree_of
 from assay.errors import ConfigError
 
 PROJECT = """\
@@ -144,3 +146,15 @@ def test_the_settings_are_what_was_asked_for(
 def test_a_number_that_is_there_already_stays_as_it_is_written() -> None:
     text = "fine_tune: {learning_rate: 1e-3, rank: 16}  # fine\n"
     assert edit(text, "fine_tune", {"learning_rate": 0.001, "rank": 16}) == text
+
+
+def test_a_quote_that_is_left_open_is_told_where_it_begins() -> None:
+    _, [problem] = tree_of('a: 1\nb: "open\nc: 2\nd: 3\n', None)
+    assert (problem.line, problem.column) == (2, 4)
+    assert "never closed" in problem.message
+
+
+def test_a_word_where_a_number_belongs_is_told_plainly() -> None:
+    with pytest.raises(ValidationError) as found:
+        TypeAdapter(int).validate_python("many")
+    assert sentence(found.value.errors()[0]) == "it should be a whole number, not 'many'."

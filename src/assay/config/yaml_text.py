@@ -46,6 +46,7 @@ MOST_MERGED = 4000
 
 UNREADABLE = (YAMLError, RecursionError, ValueError)
 """What reading a text raises: 2024-13-45 looks like a date and is none, a ValueError."""
+_PARSED = {"int_parsing": "a whole number", "float_parsing": "a number"}
 _LITERAL = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]*")
 
 
@@ -218,8 +219,10 @@ def unreadable(error: Exception) -> Problem:
     if isinstance(error, RecursionError):
         return Problem("values are nested too deep.")
     mark = getattr(error, "problem_mark", None)
-    line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
     what = getattr(error, "problem", None) or str(error).partition("\n")[0]
+    if getattr(error, "context", None) == "while scanning a quoted scalar":  # told where it ends
+        mark, what = getattr(error, "context_mark", None), "this quotation mark is never closed"
+    line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
     message = f"{what}." if isinstance(error, LimitError) else f"the text is not YAML: {what}."
     return Problem(message, None, line, column)
 
@@ -298,6 +301,8 @@ def sentence(raw: Any) -> str:
         message = "there is no such setting"
     elif kind == "missing":
         message = "this setting is missing"
+    elif kind in _PARSED:  # a text that should have been something else
+        message = f"it should be {_PARSED[kind]}, not {raw['input']!r:.60}"
     return message.rstrip(".") + "."
 
 

@@ -110,7 +110,7 @@ class Rules:
             where = (
                 f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
             )
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            reason = json_reader.describe(error)
             yield (
                 "output-not-json",
                 f"the output is not JSON: {mask(reason)}{where}: {quote(output)}.",

@@ -71,7 +71,12 @@ def _read(reader: Reader, kind: str, data: bytes) -> dict[str, Any]:
     except (MemoryError, RecursionError):
         return {"error": "it is nested too deeply, or needs too much memory."}
     except Exception as error:  # any parser may raise anything on a broken file
+        if "password" in str(error).lower():
+            return {"error": NEEDS_PASSWORD.format(kind=kind.upper())}
         return {"error": f"it is damaged, encrypted, or no {kind} ({_said(error)})."}
+
+
+NEEDS_PASSWORD = "this {kind} needs a password. Save it without one, and add it again."
 
 
 def _said(error: Exception) -> str:
@@ -161,7 +166,7 @@ def check_archive(data: bytes, limits: dict[str, int]) -> None:
         total, most = 0, min(limits["unpacked"], max(limits["free"], limits["ratio"] * len(data)))
         for member in members:
             if member.flag_bits & 1:
-                raise UnreadableError("it is protected by a password.")
+                raise UnreadableError(NEEDS_PASSWORD.format(kind="file"))
             with archive.open(member) as file:
                 before = b""
                 while piece := file.read(_PIECE):

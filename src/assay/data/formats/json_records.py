@@ -81,7 +81,8 @@ def _not_json(file: str, number: int, error: Exception, text: str) -> Problem:
         what, fix = "the record is nested too deeply", "Flatten it."
     elif isinstance(error, json.JSONDecodeError):
         around = shorten(text[max(0, error.pos - 15) : error.pos + 25], 40)
-        what = f"the record is not JSON: {error.msg} at column {error.colno}, near `{around}`"
+        said = json_reader.describe(error)
+        what = f"the record is not JSON: {said}, at column {error.colno}, near `{around}`"
         fix = "Correct the record; a JSON library writes quotes and commas correctly."
     else:
         what, fix = f"the record is not JSON: {error}", "Use a number, a string or null."
@@ -210,7 +211,7 @@ def _rest_unread(window: _Window, error: ValueError) -> Problem:
     if isinstance(error, json.JSONDecodeError):
         passed = window.buffer[window.at : error.pos]
         line += passed.count("\n") + passed.count("\r") - passed.count("\r\n")
-        what = error.msg
+        what = json_reader.describe(error)
     return problem(
         "invalid-json",
         window.file,

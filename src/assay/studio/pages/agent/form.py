@@ -284,7 +284,7 @@ class AgentForm(Controls[Agent]):
             schema = json_reader.read(value)
         except ValueError as error:
             raise UsageError(
-                f"the JSON Schema is not JSON ({error}).",
+                f"the JSON Schema is not JSON ({json_reader.describe(error)}).",
                 fix="Correct it; the YAML was not changed.",
             ) from None
         if not isinstance(schema, dict):
