@@ -132,6 +132,10 @@ class Rows:
             )
         return list(self._found.get(line, []))
 
+    def texts_of(self, line: int) -> tuple[str, str]:
+        """Input and expected output of a row that may be seen, whole."""
+        return _texts(self._read(self._lines.index(line)), self._columns)
+
     def errors_of(self, line: int) -> list[dict[str, Any]]:
         """What keeps a row from being used; nothing of a row that may not be seen."""
         return [one for one in self._found.get(line, []) if CODES[one["code"]][0] == "error"]

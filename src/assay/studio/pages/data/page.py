@@ -31,11 +31,17 @@ from assay.studio.dialogs import (
     notify,
     open_dialog,
     read_choice,
+    tell_at,
 )
 from assay.studio.frame import Page, request_context
 from assay.studio.pages.data.other_files import OtherFiles
 from assay.studio.pages.data.questions import QuestionsCard, read_standing
-from assay.studio.pages.data.record_form import make_inputs, parse_record, read_labels
+from assay.studio.pages.data.record_form import (
+    InvalidFieldError,
+    make_inputs,
+    parse_record,
+    read_labels,
+)
 from assay.studio.pages.data.renewal import renewal_form, split_details
 from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.job_progress import ProgressState, show_edits_meanwhile
@@ -93,6 +99,12 @@ def read_page(context: PageContext, where: RowFilter, start: int, end: int) -> d
 def list_problems(context: PageContext, line: int) -> list[dict[str, Any]]:
     """The problems that were found in a row."""
     return rows.latest_rows(context.workspace).problems_of(line)
+
+
+@action("viewer")
+def read_texts(context: PageContext, line: int) -> tuple[str, str]:
+    """Input and expected output of a row whose record cannot be shown."""
+    return rows.latest_rows(context.workspace).texts_of(line)
 
 
 @action("editor")
@@ -308,11 +320,13 @@ class RowTable:
     async def _open(self, line: int, part: Part) -> None:
         problems = await self._context.do(list_problems, line)
         fixed: AssayError | None = None
+        texts: tuple[str, ...] = ()
         record: Any = None
         try:
             record = await self._context.read(rows.record, line)
         except UsageError as error:
             fixed = error
+            texts = await self._context.do(read_texts, line)
         may = self._context.may("editor") and fixed is None
         with open_dialog(f"Line {line:,}", style="wide-dialog") as dialog:
             with w.row():
@@ -321,29 +335,44 @@ class RowTable:
             for one in problems:
                 w.text(f"{one['message']} {one['fix']}", "warn note pre")
             if fixed is not None:
+                for label, text in zip(("Input", "Expected output"), texts, strict=True):
+                    w.field(label, ui.textarea(value=text).props("autogrow readonly"))
                 w.text(f"{fixed.what} {fixed.fix or ''}", "soft note")
             inputs = make_inputs(record, may, read_labels(self._context))
             keep_open_once_changed(dialog, inputs.values())
+
+            async def save() -> None:
+                try:
+                    values = {name: made.value or "" for name, made in inputs.items()}
+                    changed = parse_record(record, values)
+                except InvalidFieldError as error:
+                    tell_at(inputs[error.field], error)
+                    return
+                # Where it fails, the dialog stays, with all that was typed.
+                if changed == record:
+                    dialog.close()
+                elif await self._write(line, changed, record):
+                    dialog.submit("save")
+
             with w.row():
                 if may:
                     if inputs:
-                        w.button("Save", lambda: dialog.submit("save"), kind="primary", icon="save")
+                        w.button("Save", save, kind="primary", icon="save")
                     w.button("Remove", lambda: dialog.submit("out"), kind="danger")
                 w.button("Close", dialog.close)
         chosen = await read_choice(dialog)
-        values = {name: made.value or "" for name, made in inputs.items()}
         if chosen == "save":
-            await self._change(line, parse_record(record, values), record)
+            await self._refresh()
         elif chosen == "out" and await confirm(
             f"Remove line {line:,} from the file?",
             "It is removed from the file itself, and the examples are split again.",
             "Remove",
         ):
-            await self._change(line, None, record)
+            if await self._write(line, None, record):
+                await self._refresh()
 
-    async def _change(self, line: int, record: dict[str, Any] | None, before: Any) -> None:
-        if record == before:
-            return
+    async def _write(self, line: int, record: dict[str, Any] | None, before: Any) -> bool:
+        """Whether the file was changed; where the holdout forbids it, that is told."""
         told = ui.notification(
             "Changing the file and splitting it again. With many rows this takes a while.",
             timeout=None,
@@ -352,14 +381,14 @@ class RowTable:
             errors = await self._context.do(change_row, line, record, before, ProgressState())
         except HoldoutError as error:
             advise(f"The file was left as it was: {error}")
-            return
+            return False
         finally:
             told.dismiss()
         if errors:
             advise(f"The row was saved, but it is not used: {errors[0]['message']}")
         else:
             notify("The row was saved." if record is not None else "The row was removed.")
-        await self._refresh()
+        return True
 
 
 def _describe(code: str) -> str:

@@ -55,25 +55,45 @@ def make_inputs(
     return made
 
 
+class InvalidFieldError(UsageError):
+    """What was filled into a field cannot be saved.
+
+    Attributes:
+        field: its name.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message, fix="Correct it here and save again; nothing was changed.")
+        self.field = field
+
+
 def parse_record(record: Any, values: dict[str, str]) -> dict[str, Any]:
     """What was filled in, as a record; fields that were JSON are read as JSON.
 
     Raises:
-        UsageError: they are none.
+        InvalidFieldError: one is none.
     """
-    kinds = record if isinstance(record, dict) else {}
-    try:
-        if not isinstance(record, dict):
-            [whole] = values.values()
-            read = json_reader.read(whole)
-            if not isinstance(read, dict):
-                raise UsageError("the line must be one JSON object.")
-            return read
+    if isinstance(record, dict):
         return {
-            name: value if isinstance(kinds[name], str) else json_reader.read(value)
+            name: value if isinstance(record[name], str) else _parse(name, value)
             for name, value in values.items()
         }
+    [(name, whole)] = values.items()
+    read = _parse(name, whole)
+    if not isinstance(read, dict):
+        raise InvalidFieldError(name, "the line must be one JSON object.")
+    return read
+
+
+def _parse(name: str, value: str) -> Any:
+    try:
+        return json_reader.read(value)
     except ValueError as error:
-        raise UsageError(
-            f"this is not valid JSON ({error}).", fix="Nothing was changed; open the row again."
-        ) from None
+        said = f"this is not valid JSON: {json_reader.describe(error)}{_place(error)}."
+        raise InvalidFieldError(name, said) from None
+
+
+def _place(error: ValueError) -> str:
+    if not isinstance(error, json.JSONDecodeError):
+        return ""
+    return f" (line {error.lineno}, column {error.colno})"
