@@ -152,3 +152,19 @@ def test_targets_that_call_functions_are_a_task_of_their_own(tmp_path: Path) -> 
     assert written is not None
     assert not problems
     check_graders(written)
+
+
+def test_a_field_that_few_records_lack_is_named_with_their_lines() -> None:
+    said = [{"goods": "lamp", "count": n} | ({"note": "x"} if n % 2 else {}) for n in range(100)]
+    for n in (11, 40):
+        del said[n]["goods"]
+    examples = [
+        Example(
+            f"row-{n}",
+            (Message("user", f"order {n}"), Message("assistant", json.dumps(record))),
+            line=n + 1,
+        )
+        for n, record in enumerate(said)
+    ]
+    [warning] = propose(examples).warnings
+    assert warning.startswith("2 of 100 records have no goods: lines 12, 41.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.data.rewrite import record_at, rewrite, rewrite_all
+from assay.data.rewrite import record_at, rewrite, rewrite_all, write_as_csv
 from assay.errors import DataError, UsageError
 
 TABLE = 'text;label\r\n"two\r\nlines";a\r\n\r\nplain;b\r\nshort\r\nlast;c'
@@ -75,3 +75,20 @@ def test_a_line_that_is_no_record_stays_when_all_are_changed(tmp_path: Path) -> 
     file.write_text('{"a": "1"}\n{"a": \n\n{"a":  "3"}\n')
     assert rewrite_all(file, lambda line, record: {"a": "2"} if line == 1 else record) == 1
     assert file.read_text() == '{"a": "2"}\n{"a": \n\n{"a":  "3"}\n'
+
+
+def test_the_first_sheet_of_a_workbook_becomes_csv_that_can_be_changed(tmp_path: Path) -> None:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in (["text", "n", "label"], ["a, b", 5.0, "x"], [None, None, None], ["c", 7, "#REF!"]):
+        sheet.append(row)
+    sheet["C4"].data_type = "e"
+    book.create_sheet("other").append(["not read"])
+    book.save(tmp_path / "book.xlsx")
+    write_as_csv(tmp_path / "book.xlsx", made := tmp_path / "book.csv")
+    assert made.read_text() == 'text,n,label\n"a, b",5,x\nc,7,\n'
+    rewrite(made, 3, {"text": "c", "n": "7", "label": "y"}, record_at(made, 3))
+    assert made.read_text().endswith("c,7,y\n")

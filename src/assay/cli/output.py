@@ -84,6 +84,8 @@ def print_draft(draft: Any) -> None:
     console.print(f"  {len(draft.examples)} examples checked{rejected}")
     for reason in proposal.reasons:
         console.print(f"  {escape(reason)}")
+    for warning in proposal.warnings:
+        console.print(f"  Check: {escape(warning)}")
     console.print(
         f"Proposal: task {proposal.task}, primary grader {proposal.primary}, "
         f"candidates {', '.join(proposal.candidates)}."

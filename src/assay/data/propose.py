@@ -22,6 +22,10 @@ ENUM_COUNT = 5
 """A text field becomes a closed set only when each of its values was seen this often."""
 
 
+RARELY_MISSING = 0.05
+"""A field that at most this share of the records lacks may have been forgotten there."""
+MOST_NAMED = 10
+"""Lines that a warning names."""
 TRAINING_PROMPTS: dict[TaskKind, str] = {
     "label": "Classify the message.",
     "json": "Write the record of the message.",
@@ -40,6 +44,7 @@ class Proposal:
     Attributes:
         training_prompt: the system prompt of the fine-tuned model; None is `system_prompt`.
         candidates: names of those that are compared, which are chosen above this floor.
+        warnings: what in the file may be a mistake that the proposal has followed, as sentences.
         method: of training, `fine_tune.method`.
     """
 
@@ -54,6 +59,7 @@ class Proposal:
     candidates: Sequence[str] = ()
     good_enough: float | None = None
     method: str = "sft"
+    warnings: Sequence[str] = ()
 
 
 def propose(
@@ -87,6 +93,7 @@ def propose(
         reasons.append(f"the task is {task}, as you said")
     own_prompts = sum(any(m.role in _INSTRUCTIONS for m in e.prompt) for e in examples)
     labels, schema = None, None
+    warnings: list[str] = []
     if task == "label":
         labels = sorted({*outputs, *held_outputs})
         top, count = Counter(outputs).most_common(1)[0]
@@ -104,6 +111,7 @@ def propose(
             schema = open_sets(infer_schema(values), held)
             if fields := schema.get("properties"):
                 reasons.append(f"the records have {len(fields)} fields")
+                warnings = _rarely_missing(examples, schema)
     if own_prompts:
         prompt = ""
         reasons.append(
@@ -119,7 +127,39 @@ def propose(
     method, reason = propose_method(examples, documents=documents)
     if reason is not None:
         reasons.append(reason)
-    return Proposal(task, labels, schema, prompt, short, graders, primary, reasons, method=method)
+    return Proposal(
+        task,
+        labels,
+        schema,
+        prompt,
+        short,
+        graders,
+        primary,
+        reasons,
+        method=method,
+        warnings=warnings,
+    )
+
+
+def _rarely_missing(examples: Sequence[Example], schema: dict[str, Any]) -> list[str]:
+    """A sentence for each field of the records that only a few of them lack."""
+    records = [
+        (example.line, value)
+        for example in examples
+        if _is_json(example.output) and isinstance(value := json_reader.read(example.output), dict)
+    ]
+    found = []
+    for name in schema["properties"].keys() - set(schema.get("required", ())):
+        lines = [line for line, record in records if name not in record]
+        if len(lines) <= RARELY_MISSING * len(records):
+            several = len(lines) != 1
+            named = ", ".join(map(str, lines[:MOST_NAMED])) + (" …" if lines[MOST_NAMED:] else "")
+            found.append(
+                f"{len(lines)} of {len(records)} records {'have' if several else 'has'} no {name}: "
+                f"line{'s' if several else ''} {named}. It is taken as optional; if every record "
+                "should have it, add it there and bring the file again."
+            )
+    return sorted(found)
 
 
 def propose_method(

@@ -103,6 +103,33 @@ def rewrite_all(path: Path, change: Callable[[int, dict[str, Any]], dict[str, An
     return count
 
 
+def write_as_csv(workbook: Path, to: Path) -> None:
+    """Write the first sheet of a workbook as CSV in UTF-8, whose rows can be changed.
+
+    Formulas are their results, and a cell that holds an error such as #REF! is empty. Empty rows
+    are left out.
+
+    Raises:
+        DataError: the workbook cannot be read.
+    """
+    content = inspect_file(workbook)
+    with to.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        names: list[str] | None = None
+        for raw in content.records():
+            if isinstance(raw.value, dict):
+                if names is None:
+                    names = list(raw.value)
+                    writer.writerow(names)
+                wrong = {one.field for one in raw.problems if one.code == "formula-error"}
+                writer.writerow("" if name in wrong else raw.value[name] for name in names)
+            else:
+                if names is None:
+                    names = list(content.fields)
+                    writer.writerow(names)
+                writer.writerow(raw.value)  # more cells than columns
+
+
 def _look(path: Path) -> FileInspection:
     if path.suffix == ".gz" or not path.is_file():
         raise _other(path)
@@ -143,5 +170,5 @@ def _other(path: Path) -> UsageError:
     return UsageError(
         "only rows of JSONL, CSV and TSV files can be edited here.",
         where=str(path),
-        fix="Edit it in the program that created it, and add the file again.",
+        fix="Edit the file in the program that created it, and put it in the place of this one.",
     )

@@ -92,6 +92,11 @@ def test_documents_and_providers_brought_before_are_there_for_a_comparison(
     (tmp_path / "parrots.md").write_text("# Parrots\n\nA parrot is fed at noon.\n")
     source = documents.keep(workspace, from_file.KNOWLEDGE, "parrots.md", tmp_path / "parrots.md")
     assert documents.count_unread(workspace, from_file.KNOWLEDGE) == 1
+    early = from_file.look(workspace, brought(workspace, tmp_path), FileProjectOptions()).draft
+    assert early is not None
+    with pytest.raises(StateError, match="is still being read"):
+        from_file.create_here(workspace, early)
+    assert workspace.project is None
     documents.add(workspace, from_file.KNOWLEDGE, [source])
     assert documents.count_unread(workspace, from_file.KNOWLEDGE) == 0
     workspace.providers.add("acme", Provider(base_url="https://acme.test/v1"), None)
@@ -106,6 +111,28 @@ def test_documents_and_providers_brought_before_are_there_for_a_comparison(
     assert [document.path for document in base.documents()] == ["parrots.md"]
     assert "acme" in made.providers
     assert (workspace.root / "knowledge" / "documents" / "parrots.md").exists()
+
+
+def test_the_column_of_documents_and_what_follows_from_it_are_proposed(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    kept = [f"A perch of size {i} costs {i + 100} EUR." for i in range(40)]
+    (tmp_path / "prices.md").write_text("\n\n".join(kept))
+    source = documents.keep(workspace, from_file.KNOWLEDGE, "prices.md", tmp_path / "prices.md")
+    documents.add(workspace, from_file.KNOWLEDGE, [source])
+    rows = [f"What does size {i} cost?,{i + 100} EUR,prices.md" for i in range(40)]
+    rows += [f"Who made size {i}?,Not known.," for i in range(5)]
+    (tmp_path / "q.csv").write_text("\n".join(["question,answer,source", *rows]))
+    file = from_file.keep_file(workspace, "q.csv", tmp_path / "q.csv")
+    drafted = from_file.look(workspace, file, FileProjectOptions()).draft
+    assert drafted is not None
+    assert drafted.columns is not None
+    assert (drafted.columns.document, drafted.choices.abstain) == ("source", "Not known.")
+    assert drafted.proposal.primary == "contains"
+    none = from_file.look(workspace, file, FileProjectOptions(document="")).draft
+    assert none is not None
+    assert none.columns is not None
+    assert (none.columns.document, none.choices.abstain) == (None, None)
 
 
 def test_columns_that_cannot_be_guessed_are_a_question(

@@ -29,11 +29,10 @@ from assay.project.start.init import (
     COST_LINES,
     KNOWLEDGE,
     SCHEMA_FILE,
-    block,
-    flow,
     knowledge_lines,
     project_folder,
 )
+from assay.project.start.yaml_lines import block, flow
 from assay.project.workspace import Workspace
 from assay.release import changes, releases
 

@@ -15,8 +15,9 @@ import re
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,23 @@ from assay import builtin, json_reader
 from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind
 from assay.data.checks import PROBLEMS_FILE, CheckReport
 from assay.data.privacy import mask_within
-from assay.data.read import check_answers, detect
-from assay.data.rewrite import rewrite_all
+from assay.data.read import DetectedFormat, check_answers, detect, read
+from assay.data.rewrite import rewrite_all, write_as_csv
 from assay.errors import DataError, StateError, UsageError
 from assay.progress import SILENT, Progress
 from assay.project.files import check_file
 from assay.project.knowledge import documents
 from assay.project.project import Project
-from assay.project.start.init import MONTHLY_REQUESTS, TABULAR, Choices, Draft, create, draft
+from assay.project.start.document_rows import find_document_column
+from assay.project.start.init import (
+    MONTHLY_REQUESTS,
+    SAMPLE,
+    TABULAR,
+    Choices,
+    Draft,
+    create,
+    draft,
+)
 from assay.project.workspace import Workspace
 from assay.store.files import replacing
 from assay.store.store import OWNER
@@ -46,17 +56,21 @@ class FileProjectOptions:
     """What a person has said; None means: as it is proposed.
 
     Attributes:
+        document: the column that names the document which answers a row; "" is none.
         candidates: names of those that are compared.
+        abstain: the answer of rows that no document answers; "" is none.
     """
 
     input: tuple[str, ...] | None = None
     output: tuple[str, ...] | None = None
     group: str | None = None
+    document: str | None = None
     task: TaskKind | None = None
     candidates: tuple[str, ...] | None = None
     system_prompt: str | None = None
     good_enough: float | None = None
     monthly_requests: int = MONTHLY_REQUESTS
+    abstain: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +99,8 @@ def find_file(workspace: Workspace) -> Path | None:
 def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
     """Keep a copy of a file that was brought, in the place of an earlier one.
 
+    The first sheet of a workbook is kept as CSV, so that its rows can be corrected.
+
     Args:
         name: what its owner calls it.
 
@@ -98,9 +114,14 @@ def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
     if not clean:
         raise UsageError("the file has no valid name.")
     check_answers(detect(source), str(source))
-    path = _inbox(workspace) / clean
-    with replacing(path) as kept, source.open("rb") as brought:
-        shutil.copyfileobj(brought, kept)
+    is_workbook = detect(source).format == "xlsx"
+    path = _inbox(workspace) / (f"{Path(clean).stem}.csv" if is_workbook else clean)
+    with replacing(path) as kept, tempfile.TemporaryDirectory() as folder:
+        if is_workbook:
+            source, workbook = Path(folder) / "sheet.csv", source
+            write_as_csv(workbook, source)
+        with source.open("rb") as brought:
+            shutil.copyfileobj(brought, kept)
     for earlier in path.parent.iterdir():
         if earlier != path:
             earlier.unlink()
@@ -197,7 +218,12 @@ def _uploaded(workspace: Workspace) -> Path:
 
 def _columns(options: FileProjectOptions) -> Columns | None:
     if options.input and options.output:
-        return Columns(input=[*options.input], output=[*options.output], group=options.group)
+        return Columns(
+            input=[*options.input],
+            output=[*options.output],
+            group=options.group,
+            document=options.document or None,
+        )
     return None
 
 
@@ -218,6 +244,8 @@ def look(
     """
     columns = _columns(options)
     detected = detect(file, columns)
+    if options.document is None and (known := columns or detected.columns) is not None:
+        options = replace(options, document=_find_document_column(workspace, file, detected, known))
     fields = tuple(detected.fields)
     if (columns or detected.columns) is None and detected.format in TABULAR:
         unclear = DataError("it is not clear which columns are input and output.", where=file.name)
@@ -225,7 +253,9 @@ def look(
     drafted: Draft | None = None
     question: DataError | None = None
     try:
-        drafted = draft(_slug(file), _choices(workspace, file, options), progress)
+        choices = _choices(workspace, file, options)
+        texts = _texts(workspace) if choices.documents else ()
+        drafted = draft(_slug(file), choices, progress, texts=texts)
     except DataError as error:
         question = error
     report = check_file(
@@ -241,13 +271,36 @@ def look(
     return FileFindings(file, fields, drafted, question, report)
 
 
+def _find_document_column(
+    workspace: Workspace, file: Path, detected: DetectedFormat, columns: Columns
+) -> str | None:
+    """The column that names documents which were brought."""
+    names = set(list_documents(workspace))
+    if not names:
+        return None
+    rows = islice(read(file, detected.format, columns), SAMPLE)
+    records = (row.raw for row in rows if isinstance(row.raw, dict))
+    return find_document_column(records, {*columns.input, *columns.output}, names)
+
+
+def _texts(workspace: Workspace) -> Iterator[str]:
+    return map("\n".join, documents.base(workspace, KNOWLEDGE).texts())
+
+
 def create_here(workspace: Workspace, drafted: Draft, progress: Progress = SILENT) -> Project:
     """Write the drafted project into the folder that is served; all of it, or nothing.
 
     Raises:
-        StateError: the folder is a project already, or something is in the way.
+        StateError: the folder is a project already, something is in the way, or documents are still
+            being read, which the project would not know of.
     """
     _check_empty(workspace)
+    if unread := documents.count_unread(workspace, KNOWLEDGE):
+        raise StateError(
+            f"{unread} of the documents that were brought "
+            f"{'is' if unread == 1 else 'are'} still being read.",
+            fix="Wait until all of them are read, then create the project.",
+        )
     root, state = workspace.root, workspace.store.folder
     for name in ("data", "assay.schema.json", ".gitignore"):
         if (root / name).exists():
@@ -283,6 +336,8 @@ def _choices(workspace: Workspace, file: Path, options: FileProjectOptions) -> C
         input=list(options.input) if options.input else None,
         output=list(options.output) if options.output else None,
         group=options.group,
+        document=options.document or None,
+        abstain=options.abstain,
         task=options.task,
         model=STARTER_MODEL,
         knowledge=KNOWLEDGE if list_documents(workspace) else None,

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import json
-import re
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from textwrap import wrap
 
 from assay.candidates.registry import propose_candidates
 from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind, config_schema, labels_in
-from assay.config.yaml_text import UNREADABLE
-from assay.config.yaml_text import read as read_yaml
 from assay.data.dataset import LEAST_ROWS
 from assay.data.propose import Proposal, propose
 from assay.data.read import DetectedFormat, check_answers, detect, read
@@ -26,6 +22,8 @@ from assay.models.pull import check_available
 from assay.progress import SILENT, Progress
 from assay.project.estimate import token_lengths
 from assay.project.project import Project
+from assay.project.start.document_rows import find_abstention, propose_contains, read_texts
+from assay.project.start.yaml_lines import block, flow
 from assay.store.files import new_folder, write_json
 
 SAMPLE = 20_000
@@ -53,7 +51,7 @@ class Choices:
         docs: a file or folder of documents that candidates look into; copied into the project.
         knowledge: name of a knowledge base that holds such documents already.
         document: the column that names the document which answers a row.
-        abstain: the answer of rows that no document answers.
+        abstain: the answer of rows that no document answers; "" is none, and None: propose.
     """
 
     data: Path
@@ -90,8 +88,17 @@ class Draft:
     rejected: int
 
 
-def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
+def draft(
+    name: str,
+    choices: Choices,
+    progress: Progress = SILENT,
+    *,
+    texts: Iterable[str] | None = None,
+) -> Draft:
     """Look at the file and propose.
+
+    Args:
+        texts: of the documents that candidates look into; None: they are read from `choices.docs`.
 
     Raises:
         DataError: nothing usable is in the file, or columns have to be named.
@@ -150,6 +157,12 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
     lists = labels_in(proposal.schema) is not None
     names = propose_candidates(task=proposal.task, documents=bool(choices.documents), lists=lists)
     proposal = replace(proposal, candidates=names)
+    if choices.documents:
+        if choices.abstain is None:
+            choices = replace(choices, abstain=find_abstention(examples))
+        if texts is None:
+            texts = read_texts(choices.docs) if choices.docs is not None else ()
+        proposal = propose_contains(proposal, examples, texts, choices.abstain)
     return Draft(name, choices, detected, columns, proposal, tuple(examples), rejected)
 
 
@@ -294,7 +307,7 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
     lines += [
         "# How an answer is scored, 0 to 1; `primary` decides.",
         "graders:",
-        *(f"  - name: {grader.name}" for grader in proposal.graders),
+        *_grader_lines(proposal),
         f"primary: {proposal.primary}",
         "# good_enough: 0.8  # below this score no candidate is worth having; yours to say"
         if proposal.good_enough is None
@@ -306,7 +319,7 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "candidates:  # what is compared",
         *(f"  - {name}" for name in proposal.candidates),
         "",
-        *(knowledge_lines(choices.abstain, choices.knowledge) if choices.documents else []),
+        *(knowledge_lines(choices.abstain or None, choices.knowledge) if choices.documents else []),
         "few_shot: {ks: [1, 3, 8]}  # numbers of shown examples, chosen on validation",
         f"generate: {{max_new_tokens: {max_new_tokens}, constrained: auto}}",
         "fine_tune:  # the rest: docs/training.md",
@@ -320,6 +333,18 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "  hours_per_retraining: 2",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _grader_lines(proposal: Proposal) -> list[str]:
+    lines = []
+    for grader in proposal.graders:
+        lines.append(f"  - name: {grader.name}")
+        if grader.settings:
+            lines.append(f"    settings: {flow(grader.settings)}")
+    if proposal.primary == "contains":
+        why = proposal.reasons[-1]
+        lines += [f"# {line}" for line in wrap(f"{why[:1].upper()}{why[1:]}.", 96)]
+    return lines
 
 
 def knowledge_lines(abstain: str | None, base: str | None = None) -> list[str]:
@@ -343,32 +368,6 @@ def _column_lines(columns: Columns | None) -> list[str]:
         f"    group: {flow(columns.group)}  # rows with one value here stay together",
         *([f"    document: {flow(columns.document)}"] if columns.document else []),
     ]
-
-
-def flow(value: Any) -> str:
-    """A value on one line; JSON is YAML, save for bare words, which read better."""
-    if isinstance(value, str) and _WORD.fullmatch(value) and value.lower() not in _YAML_WORDS:
-        with suppress(*UNREADABLE):
-            if read_yaml(value, simple=True) == value:  # 1e5, 0x1F and 1_0 are numbers
-                return value
-    text = json.dumps(value, ensure_ascii=False)
-    return _UNPRINTABLE.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
-
-
-_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
-_YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"}
-"""Of YAML 1.1, too, which other readers follow."""
-_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
-"""What does not stand for itself between YAML's quotation marks, beside what JSON escapes."""
-
-
-def block(key: str, text: str) -> list[str]:
-    """Lines that give a text of many lines, as it is where YAML lets it be."""
-    lines = [f"{key}: |-", *(f"  {line}" if line else "" for line in text.split("\n"))]
-    with suppress(*UNREADABLE):  # a sign that cannot stand for itself
-        if text and read_yaml("\n".join(lines), simple=True) == {key: text}:
-            return lines
-    return [f"{key}: {flow(text)}" if text else f'{key}: ""']
 
 
 def token_limits(lengths: Sequence[tuple[int, int]], context: int) -> tuple[int, int]:

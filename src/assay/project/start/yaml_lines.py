@@ -1,0 +1,37 @@
+"""Values as lines of assay.yaml, which a person reads and changes."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from typing import Any
+
+from assay.config.yaml_text import UNREADABLE
+from assay.config.yaml_text import read as read_yaml
+
+
+def flow(value: Any) -> str:
+    """A value on one line; JSON is YAML, save for bare words, which read better."""
+    if isinstance(value, str) and _WORD.fullmatch(value) and value.lower() not in _YAML_WORDS:
+        with suppress(*UNREADABLE):
+            if read_yaml(value, simple=True) == value:  # 1e5, 0x1F and 1_0 are numbers
+                return value
+    text = json.dumps(value, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
+
+
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+_YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"}
+"""Of YAML 1.1, too, which other readers follow."""
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+"""What does not stand for itself between YAML's quotation marks, beside what JSON escapes."""
+
+
+def block(key: str, text: str) -> list[str]:
+    """Lines that give a text of many lines, as it is where YAML lets it be."""
+    lines = [f"{key}: |-", *(f"  {line}" if line else "" for line in text.split("\n"))]
+    with suppress(*UNREADABLE):  # a sign that cannot stand for itself
+        if text and read_yaml("\n".join(lines), simple=True) == {key: text}:
+            return lines
+    return [f"{key}: {flow(text)}" if text else f'{key}: ""']

@@ -1,0 +1,110 @@
+"""Short facts of documents are judged by `contains`; rows without a document say what they say."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.small import write_model
+
+from assay import project
+from assay.config.project import parsed_config
+from assay.data.propose import propose
+from assay.evaluate.graders.plain import ContainsSettings, contains
+from assay.evaluate.graders.registry import GradingContext
+from assay.example import Example, Message
+from assay.project.start.document_rows import (
+    find_abstention,
+    find_document_column,
+    propose_contains,
+)
+from assay.project.start.init import Choices, yaml_text
+
+NONE = "We do not say that."
+PRICES = [f"A chair of model {i} costs {i + 100} EUR." for i in range(40)]
+
+
+def rows(count: int = 40, unanswered: int = 8) -> list[tuple[str, str, str]]:
+    """(question, answer, document)."""
+    asked = [(f"What does chair {i} cost?", f"{i + 100} EUR", "prices.md") for i in range(count)]
+    return asked + [(f"Who painted chair {i}?", NONE, "") for i in range(unanswered)]
+
+
+def examples(found: list[tuple[str, str, str]]) -> list[Example]:
+    return [
+        Example(
+            id=str(number),
+            messages=(Message("user", question), Message("assistant", answer)),
+            document=document,
+        )
+        for number, (question, answer, document) in enumerate(found)
+    ]
+
+
+def test_short_facts_of_documents_are_judged_by_contains_and_long_answers_are_not() -> None:
+    given = examples(rows())
+    proposal = propose(given)
+    made = propose_contains(proposal, given, PRICES, NONE)
+    assert made.primary == "contains"
+    settings = ContainsSettings(**made.graders[0].settings)
+    nothing = GradingContext()
+    for answer in (PRICES[3], "103 EUR"):
+        assert contains(answer, "103 EUR", settings, nothing).value == 1
+    assert contains(" ".join(PRICES), "103 EUR", settings, nothing).value == 0
+    assert contains(NONE, NONE, settings, nothing).value == 1
+    # One in nine does not stand there: still a fact. One in four: no longer.
+    assert propose_contains(proposal, given, PRICES[:37], NONE).primary == "contains"
+    assert propose_contains(proposal, given, PRICES[:30], NONE) == proposal
+    long = [
+        replace(one, messages=(one.messages[0], Message("assistant", PRICES[0]))) for one in given
+    ]
+    assert propose_contains(proposal, long, PRICES, None) == proposal
+
+
+def test_the_column_of_documents_and_the_answer_without_one_are_found() -> None:
+    found = [{"q": q, "a": a, "source": d} for q, a, d in rows()]
+    assert find_document_column(found, {"q", "a"}, {"prices.md", "other.md"}) == "source"
+    assert find_document_column(found, {"q", "a"}, {"other.md"}) is None
+    assert find_document_column(found, {"q", "source"}, {"prices.md"}) is None
+    assert find_abstention(examples(rows())) == NONE
+    assert find_abstention(examples(rows(unanswered=2))) is None
+    different = [(q, f"{a} {q}", d) for q, a, d in rows()]
+    assert find_abstention(examples(different)) is None
+
+
+def test_init_reads_the_documents_and_says_why_in_the_file(tmp_path: Path) -> None:
+    with (tmp_path / "asked.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("question", "answer", "source"), *rows()])
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "prices.md").write_text("\n\n".join(PRICES))
+    (tmp_path / "docs" / "broken.pdf").write_bytes(b"%PDF-1.4 and nothing more")
+    model = str(write_model(tmp_path / "model"))
+    choices = Choices(
+        data=tmp_path / "asked.csv", docs=tmp_path / "docs", document="source", model=model
+    )
+    drafted = project.draft("chairs", choices)
+    text = yaml_text(drafted, max_new_tokens=16, max_tokens=64)
+    config, _ = parsed_config(text)
+    assert config.primary == "contains"
+    assert config.graders[0].settings == {"max_words": 30}
+    assert config.knowledge is not None
+    assert config.knowledge.abstain == NONE
+    assert "# Answers are short (2 words) and 100% of them stand in the documents" in text
+    without = project.draft("chairs", replace(choices, docs=None))
+    assert without.proposal.primary == "rouge-l"
+
+
+@pytest.mark.parametrize("said", ["", "Ask us."])
+def test_what_a_person_says_of_rows_without_a_document_holds(tmp_path: Path, said: str) -> None:
+    with (tmp_path / "asked.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("question", "answer", "source"), *rows()])
+    model = str(write_model(tmp_path / "model"))
+    choices = Choices(
+        data=tmp_path / "asked.csv", knowledge="docs", document="source", model=model, abstain=said
+    )
+    drafted = project.draft("chairs", choices, texts=PRICES)
+    config, _ = parsed_config(yaml_text(drafted, max_new_tokens=16, max_tokens=64))
+    assert config.knowledge is not None
+    assert config.knowledge.abstain == (said or None)
