@@ -139,6 +139,22 @@ def remove(workspace: Workspace, name: str, document: str) -> None:
     audit(workspace.store, workspace.name, workspace.who, "knowledge.remove", name)
 
 
+def list_hashes(workspace: Workspace, name: str) -> dict[str, str]:
+    """The hash of each document's content, by its name; none where there is no such knowledge
+    base."""
+    if name not in names(workspace):
+        return {}
+    return {document.path: document.sha256 for document in base(workspace, name).documents()}
+
+
+def dismiss_failure(workspace: Workspace, name: str, file: str) -> None:
+    """Forget that a file could not be read, or only in part; what was read of it stays."""
+    if name in names(workspace):
+        of = records.base_id(workspace.store, workspace.name, name)
+        records.note_failures(workspace.store, of, (), [file])
+        audit(workspace.store, workspace.name, workspace.who, "knowledge.dismiss", name)
+
+
 def check(workspace: Workspace, name: str, progress: Progress = SILENT) -> Check:
     """Compare a knowledge base with its files, and read its whole index.
 

@@ -66,6 +66,8 @@ def found_card(found: FileFindings) -> None:
         if found.draft is not None:
             for reason in found.draft.proposal.reasons:
                 w.text(f"{reason[:1].upper()}{reason[1:]}.", "soft note")
+            for warning in found.draft.proposal.warnings:
+                w.text(warning, "warn note")
 
 
 def row_figures(report: CheckReport) -> None:

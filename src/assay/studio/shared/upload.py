@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nicegui import background_tasks, events, ui
+from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 from nicegui.elements.upload_files import FileUpload
 
@@ -29,6 +31,7 @@ UNREAD_EVERY_S = 1.0
 
 keep_document = workspace_action("editor", documents.keep)
 index_documents = workspace_action("editor", documents.add)
+dismiss_failure = workspace_action("editor", documents.dismiss_failure)
 
 
 def file_picker(
@@ -42,16 +45,19 @@ def file_picker(
     accept: str = "",
     multiple: bool = False,
     most: int | None = None,
-    refusal: str = "This file is too large.",
+    refusal: str = "This file cannot be added.",
 ) -> ui.upload:
     """A button that opens the browser's dialog for files, and a place to drop them on.
+
+    A file that has come in, or could not, leaves the browser's queue: the queue refuses a file that
+    is in it, and the same file may be brought again, changed or after a removal.
 
     Args:
         on_files: takes several files at once.
         style: `drop-target` where files can be dropped; else only the button is seen.
         accept: endings that may be chosen, with commas between them; empty: any.
         most: files at a time.
-        refusal: shown where a file is not accepted.
+        refusal: shown where a file is not accepted, which is not because it is being sent already.
     """
     upload = ui.upload(
         on_upload=on_file,
@@ -62,10 +68,26 @@ def file_picker(
     ).classes(style)
     if accept:
         upload.props["accept"] = accept
-    upload.on("rejected", lambda: advise(refusal))
+    upload.on(
+        "rejected", lambda event: advise(_say_refusal(event.args, refusal)), js_handler=_REJECTED
+    )
+    upload.on("uploaded", lambda: upload.run_method("removeUploadedFiles"), args=[])
+    upload.on("failed", lambda: upload.run_method("removeQueuedFiles"), args=[])
     with w.row():
         w.button(label, lambda: upload.run_method("pickFiles"), kind=kind, icon=icon)
     return upload
+
+
+def _say_refusal(reasons: Any, refusal: str) -> str:
+    """Why the browser did not take a file.
+
+    Args:
+        reasons: names of the limits that files do not keep to, as Quasar's uploader names them.
+    """
+    return "This file is being uploaded already." if reasons == ["duplicate"] else refusal
+
+
+_REJECTED = """(files) => emit([...new Set(files.map((one) => one.failedPropValidation))])"""
 
 
 @asynccontextmanager
@@ -115,12 +137,27 @@ def say_unread(count: int) -> str:
     return f"{say_count(count, 'document is', 'documents are')} being read."
 
 
+@dataclass(slots=True)
+class _Line:
+    """What became of a file that was brought: an item of the list, and the text in it.
+
+    Attributes:
+        is_added: it says that the document can be searched.
+    """
+
+    item: Element
+    text: TextElement
+    is_added: bool = False
+
+
 class DocumentUpload:
     """The place to drop files on, and a line for each that was brought.
 
     Args:
         changed: called when documents have come in.
         what: the heading, and what they are for.
+        on_reading: called with what is being done, again and again while documents are being read,
+            and with "" when all of them have been.
     """
 
     def __init__(
@@ -129,11 +166,15 @@ class DocumentUpload:
         base: str,
         changed: Callable[[], Awaitable[None]],
         what: tuple[str, str] = ("Drop documents here", ""),
+        on_reading: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._context, self._base, self._changed = context, base, changed
+        self._on_reading = on_reading
         self._waiting: list[SourceFile] = []
-        self._lines: dict[str, TextElement] = {}
-        self._working = False
+        self._lines: dict[str, _Line] = {}
+        self._working = self._is_sending = False
+        self._brought = self._done = self._failed = 0
+        """Files since there was nothing to read."""
         self._progress = ProgressState()
         with w.card("drop"):
             ui.icon("upload_file").props("aria-hidden=true").classes("drop-icon")
@@ -143,9 +184,11 @@ class DocumentUpload:
                 "stay on this machine.",
                 "soft",
             )
-            file_picker(
+            upload = file_picker(
                 "Choose files", self._receive, style="drop-target", kind="primary", multiple=True
             )
+        upload.on("start", lambda: self._set_sending(True), args=[])
+        upload.on("finish", lambda: self._set_sending(False), args=[])
         self._card = ui.element("section").classes("card")
         self._card.set_visibility(False)
         with self._card:
@@ -154,16 +197,59 @@ class DocumentUpload:
             self._list = ui.element("ul").classes("brought")
         self._timer = ui.timer(SHOWN_EVERY_S, self._show, active=False)
 
+    def forget_removed(self, left: Collection[str]) -> None:
+        """Take away the lines of documents that were removed since they were brought.
+
+        Args:
+            left: the names of those that are there.
+        """
+        for name, line in list(self._lines.items()):
+            if line.is_added and name not in left:
+                self._delete(line, name)
+
+    def _delete(self, line: _Line, name: str) -> None:
+        if self._lines.get(name) is line:
+            del self._lines[name]
+        line.item.delete()
+        self._card.set_visibility(bool(self._list.default_slot.children))
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._is_sending or self._done < self._brought
+
+    def _set_sending(self, is_sending: bool) -> None:
+        self._is_sending = is_sending
+        self._say_reading()
+
+    def _say_reading(self) -> None:
+        if self._done < self._brought:
+            count = say_count(self._brought, "document")
+            self._on_reading(f"Reading {self._done + 1:,} of {count}")
+        else:
+            self._on_reading("Receiving documents" if self._is_sending else "")
+
     async def _receive(self, event: events.UploadEventArguments) -> None:
+        if self._done == self._brought:
+            self._brought = self._done = self._failed = 0
+        self._brought += 1
+        self._say_reading()
         self._card.set_visibility(True)
         name = event.file.name
         line = self._line(name, "uploaded")
+        source = None
         try:
             async with save_files([event.file]) as [path]:
                 source = await self._context.do(keep_document, self._base, name, path)
         except AssayError as error:
             self._mark(line, name, str(error), "bad")
             return
+        finally:
+            if source is None:
+                self._done += 1
+                self._failed += 1
+                self._show()
+        if (earlier := self._lines.pop(source.document, None)) and not self._is_gone:
+            earlier.item.delete()
         self._lines[source.document] = line
         self._waiting.append(source)
         if not self._working:
@@ -181,9 +267,12 @@ class DocumentUpload:
                     count = len(self._waiting)
                     await asyncio.sleep(QUIET_S)
                 sources, self._waiting = self._waiting, []
-                await self._index(sources)
-                if not self._is_gone:
-                    await self._changed()
+                try:
+                    await self._index(sources)
+                    if not self._is_gone:
+                        await self._changed()
+                finally:
+                    self._done += len(sources)
         finally:
             self._working = False
             if not self._is_gone:
@@ -198,8 +287,11 @@ class DocumentUpload:
         for source in sources:
             self._mark(self._lines[source.document], source.document, "reading", "")
         try:
+            before = await self._context.read(documents.list_hashes, self._base)
             added = await self._context.do(index_documents, self._base, sources, self._progress)
+            after = await self._context.read(documents.list_hashes, self._base)
         except AssayError as error:
+            self._failed += len(sources)
             if not self._is_gone:
                 show_error(error)
             for source in sources:
@@ -208,25 +300,58 @@ class DocumentUpload:
         failed = {one.file: one.reason for one in added.failed}
         for source in sources:
             name = source.document
-            why = failed.get(name)
-            state = ("can be searched", "good") if why is None else (why, "bad")
-            self._mark(self._lines[name], name, *state)
+            if line := self._lines.get(name):  # not removed meanwhile
+                if why := failed.get(name):
+                    self._failed += name not in after
+                    self._mark(line, name, why, "bad")
+                else:
+                    self._mark(line, name, _say_added(before.get(name), after.get(name)), "good")
 
-    def _line(self, name: str, state: str) -> TextElement:
-        with self._list:
-            line = w.text("", tag="li")
+    def _line(self, name: str, state: str) -> _Line:
+        with self._list, ui.element("li") as item:
+            line = _Line(item, w.text("", tag="span"))
         self._mark(line, name, state, "")
         return line
 
-    def _mark(self, line: TextElement, name: str, state: str, kind: str) -> None:
-        if not self._is_gone:
-            line.text = f"{name}: {state}"
-            line.classes(replace=kind)
+    def _mark(self, line: _Line, name: str, state: str, kind: str) -> None:
+        if self._is_gone or line.item.is_deleted:
+            return
+        line.text.text = f"{name}: {state}"
+        line.text.classes(replace=kind)
+        line.is_added = kind == "good"
+        if kind == "bad":
+
+            async def dismiss() -> None:
+                await self._context.do(dismiss_failure, self._base, name)
+                self._delete(line, name)
+                await self._changed()
+
+            with line.item:
+                w.button("Dismiss", dismiss, kind="link", name=f"Dismiss {name}")
 
     def _show(self) -> None:
-        if not self._working:
-            self._head.text = "All files processed."
+        if self._is_gone:
+            return
+        self._say_reading()
+        if not self._is_busy:
+            self._head.text = _say_processed(self._failed, self._brought)
             self._bar.set_visibility(False)
             return
         self._bar.set_visibility(True)
         self._progress.show_on(self._bar, self._head)
+
+
+def _say_added(before: str | None, after: str | None) -> str:
+    """What became of a document, by the hashes of what was found of it and of what is now."""
+    if before is None:
+        return "can be searched"
+    if before == after:
+        return "is already here, unchanged; it can be searched"
+    return "replaces the earlier one; it can be searched"
+
+
+def _say_processed(failed: int, brought: int) -> str:
+    """What all files came to."""
+    if not failed:
+        return "All files processed."
+    return f"{failed:,} of {say_count(brought, 'file')} could not be read."

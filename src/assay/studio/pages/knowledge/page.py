@@ -18,7 +18,12 @@ from assay.studio.dialogs import confirm, notify, show_record
 from assay.studio.frame import Page
 from assay.studio.pages.knowledge.upkeep import UpkeepCard
 from assay.studio.session import LatestRequest, PageContext, Refresh, action, workspace_action
-from assay.studio.shared.upload import DocumentUpload, say_unread, show_unread
+from assay.studio.shared.upload import (
+    DocumentUpload,
+    dismiss_failure,
+    say_unread,
+    show_unread,
+)
 
 PATH = "/knowledge"
 FIRST = "documents"
@@ -100,9 +105,10 @@ async def build(context: PageContext) -> None:
         found = await context.do(read_contents, name)
         with w.refill(listed):
             _show_documents(context, name, found, refresh)
+        if upload is not None:
+            upload.forget_removed({document.path for document in found.documents})
 
-    if context.may("editor"):
-        DocumentUpload(context, name, refresh)
+    upload = DocumentUpload(context, name, refresh) if context.may("editor") else None
     await show_unread(context, name, refresh)
     listed = ui.element("div").classes("stack gap")
     await refresh()
@@ -204,7 +210,21 @@ def _show_documents(context: PageContext, base: str, found: Contents, refresh: R
             style="lost",
         ):
             for failed in found.failed:
-                w.text(f"{failed.file}: {failed.reason}", "pre note")
+                _show_failure(context, base, failed, refresh)
+
+
+def _show_failure(
+    context: PageContext, base: str, failed: FailedDocument, refresh: Refresh
+) -> None:
+    async def dismiss() -> None:
+        await context.do(dismiss_failure, base, failed.file)
+        await refresh()
+
+    with w.row("spread"):
+        w.text(f"{failed.file}: {failed.reason}", "pre note")
+        if context.may("editor"):
+            name = f"Dismiss the failure of {failed.file}"
+            w.button("Dismiss", dismiss, kind="link", name=name)
 
 
 def _show_table(context: PageContext, base: str, found: list[Document], refresh: Refresh) -> None:

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from nicegui import events, ui
+from nicegui import ui
 
-from assay.candidates import registry
-from assay.candidates.spec import DOCUMENTS
-from assay.config import labels_in
 from assay.data.checks import CheckReport
-from assay.data.propose import Proposal
 from assay.progress import SILENT
 from assay.project.start import from_file
 from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.project.start.init import Draft
 from assay.studio import widgets as w
 from assay.studio.dialogs import advise, notify
+from assay.studio.pages.start.proposal_form import FormEntries, ProposalForm
 from assay.studio.session import PageContext, Refresh, workspace_action
-from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
 from assay.studio.shared.findings import (
     PERSONAL,
     SPACE,
-    TASKS,
     found_card,
     problems_card,
     show_spaces,
 )
-from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count
-from assay.studio.shared.upload import DocumentUpload, file_picker, save_files, show_unread
+from assay.studio.shared.numbers import say_count
+from assay.studio.shared.upload import DocumentUpload, show_unread
 
 NOT_CHANGED = (".xlsx", ".parquet", ".json", ".gz")
 """Endings of files whose rows are better changed in the program that wrote them."""
@@ -39,50 +33,11 @@ MOST_RENAMED = 60
 """Labels that are listed to be renamed."""
 NO_COLUMN = "Choose a column."
 
-keep_file = workspace_action("editor", from_file.keep_file)
-keep_example_file = workspace_action("editor", from_file.keep_example_file)
 forget_file = workspace_action("editor", from_file.forget_file)
 remove_repeats = workspace_action("editor", from_file.remove_repeats)
 mask_personal_data = workspace_action("editor", from_file.mask_personal_data)
 rename_labels = workspace_action("editor", from_file.rename_labels)
 create_project = workspace_action("editor", from_file.create_here)
-
-
-async def file_step(context: PageContext, refresh: Refresh) -> None:
-    """Takes a file of examples, or the built-in ones."""
-    if not context.may("editor"):
-        with w.card():
-            w.heading("No examples yet", "An editor can upload examples.")
-        return
-
-    async def receive(event: events.UploadEventArguments) -> None:
-        upload.reset()  # so that it can be chosen again, mended
-        async with save_files([event.file]) as [path]:
-            await context.do(keep_file, event.file.name, path)
-        await refresh()
-
-    async def example() -> None:
-        await context.do(keep_example_file)
-        await refresh()
-
-    with w.card("drop"):
-        ui.icon("upload_file").props("aria-hidden=true").classes("drop-icon")
-        w.heading("Drop a file of examples here")
-        w.text(
-            "CSV, Excel, JSON or JSONL, one example per row or record. A few hundred are enough "
-            "for a verdict. Documents come next, if you have any. All files stay on this machine.",
-            "soft",
-        )
-        upload = file_picker(
-            "Choose a file",
-            receive,
-            style="drop-target",
-            kind="primary",
-            accept=".csv,.tsv,.xlsx,.json,.jsonl,.parquet,.txt",
-            refusal="This file type cannot be read. Use CSV, Excel, JSON, JSONL, Parquet or text.",
-        )
-        with w.row():
-            w.button("Use built-in examples", example)
 
 
 class ProposalStep:
@@ -92,7 +47,9 @@ class ProposalStep:
         self._context, self._refresh = context, refresh
         self._wanted = FileProjectOptions()
         self._documents: list[str] = []
-        self._show_documents: Callable[[], None] = lambda: None
+        self._entries = FormEntries()
+        self._form: ProposalForm | None = None
+        self._doing = ""
         file = from_file.find_file(context.workspace)
         assert file is not None
         self._file = file
@@ -107,6 +64,7 @@ class ProposalStep:
         ui.timer(0.05, self._inspect, once=True)
 
     async def _inspect(self, **answers: Any) -> None:
+        self._keep_entries()
         self._wanted = replace(self._wanted, **answers)
         self._shown.clear()
         self._proposed.clear()
@@ -121,13 +79,10 @@ class ProposalStep:
             if found.report is None:
                 self._show_columns(found)
                 return
-            found_card(found)
-            self._show_repairs(found, found.report)
-            if found.draft is not None and self._may_rename(found):
-                self._show_labels(found.draft)
+            self._show_findings(found, found.report)
         with self._proposed:
             if found.draft is not None:
-                self._show_proposal(found.draft.proposal)
+                self._show_proposal(found.draft)
             elif found.question is not None:
                 with w.section(
                     "A project cannot be created from this file yet",
@@ -138,7 +93,19 @@ class ProposalStep:
                         w.text(found.question.fix, "soft")
                     with w.row():
                         self._show_restart()
-            problems_card(found.report)
+
+    def _show_findings(self, found: FileFindings, report: CheckReport) -> None:
+        """What is in the file, what to look at first, and how it can be mended here."""
+        found_card(found)
+        problems_card(report)
+        self._show_repairs(found, report)
+        if found.draft is not None and self._may_rename(found):
+            self._show_labels(found.draft)
+
+    def _keep_entries(self) -> None:
+        """Remember what is in the form, which is about to be made anew."""
+        if self._form is not None:
+            self._entries, self._form = self._form.entries(), None
 
     async def _read(self, wanted: FileProjectOptions) -> FileFindings:
         return await self._context.read(from_file.look, self._file, wanted, SILENT)
@@ -146,14 +113,26 @@ class ProposalStep:
     async def _show_upload(self) -> None:
         async def update() -> None:
             self._documents = await self._context.read(from_file.list_documents)
-            self._show_documents()
+            if self._form is None:
+                return
+            found = await self._read(self._wanted)
+            if self._form is None or found.draft is None or found.report is None:
+                return  # another proposal is being made
+            with w.refill(self._shown):
+                self._show_findings(found, found.report)
+            self._form.show_documents(bool(self._documents), found.draft.choices.abstain)
+
+        def set_reading(doing: str) -> None:
+            self._doing = doing
+            if self._form is not None:
+                self._form.set_reading(doing)
 
         what = (
             "Should answers be based on documents?",
             "Upload manuals, policies or price lists, and candidates that search them take part. "
             "You can skip this.",
         )
-        DocumentUpload(self._context, from_file.KNOWLEDGE, update, what)
+        DocumentUpload(self._context, from_file.KNOWLEDGE, update, what, set_reading)
         if self._documents:
             w.text(f"Already uploaded: {', '.join(self._documents)}.", "soft note")
         await show_unread(self._context, from_file.KNOWLEDGE, update)
@@ -180,6 +159,12 @@ class ProposalStep:
             notify(f"Personal data is replaced in {say_count(count, 'row')}.")
             await self._inspect()
 
+        if self._context.may("editor") and not may_change and (report.exact or personal):
+            w.text(
+                f"Rows of {self._file.suffix} files cannot be changed here. Change the file in the "
+                "program that wrote it, then choose “Use another file” and bring it again.",
+                "soft note",
+            )
         with w.row():
             if may_change and report.exact:
                 what = say_count(report.exact, "repeated row")
@@ -244,7 +229,7 @@ class ProposalStep:
             w.button("Use another file", click, icon="undo")
 
     async def _forget_columns(self) -> None:
-        await self._inspect(input=None, output=None, group=None)
+        await self._inspect(input=None, output=None, group=None, document=None)
 
     def _show_other_columns(self, found: FileFindings) -> None:
         """A button that leads back to the choice of columns, where there is one."""
@@ -252,12 +237,19 @@ class ProposalStep:
             return
 
         def choose() -> None:
+            self._keep_entries()
             self._proposed.clear()
             with w.refill(self._shown):
                 self._show_columns(found)
 
         if self._context.may("editor"):
             w.button("Choose other columns", choose, icon="view_column")
+
+    def _document_of(self, found: FileFindings) -> str | None:
+        """The column that names documents, as it was chosen or is proposed."""
+        if found.draft is not None and found.draft.columns is not None:
+            return found.draft.columns.document
+        return self._wanted.document or None
 
     def _show_columns(self, found: FileFindings) -> None:
         names = list(found.fields)
@@ -289,96 +281,53 @@ class ProposalStep:
                     ui.select(names, clearable=True, value=now.group if now else None),
                     "Optional: groups rows that belong together, such as one customer's.",
                 )
+                document = w.field(
+                    "Document column",
+                    ui.select(names, clearable=True, value=self._document_of(found)),
+                    "Optional: names the document that answers the row; empty where none does.",
+                )
 
             async def click() -> None:
                 if inputs.validate() & outputs.validate():
                     columns = {"input": tuple(inputs.value), "output": tuple(outputs.value)}
-                    await self._inspect(**columns, group=group.value)
+                    await self._inspect(**columns, group=group.value, document=document.value or "")
 
             inputs.on_value_change(lambda: outputs.value and outputs.validate())
             with w.row():
                 w.button("Continue", click, kind="primary")
                 self._show_restart()
 
-    def _show_proposal(self, proposal: Proposal) -> None:
+    def _show_proposal(self, drafted: Draft) -> None:
         with w.card("accent"):
             under = "Keep it as it is or change it. You can change everything later."
             w.heading("Proposed project", under)
             if not self._context.may("editor"):
                 w.text("An editor can continue from here.", "soft")
                 return
-            with w.row("top-aligned"):
-                task = w.field("Task", ui.select(dict(TASKS), value=proposal.task))
-                enough = w.field(
-                    "Minimum score (%)",
-                    number_input(least=0, most=100, unit=" %"),
-                    "The lowest score at which a candidate is worth using. Empty: no minimum.",
-                    name="Minimum score",
-                )
-                monthly = w.field(
-                    "Requests per month",
-                    number_input(
-                        self._wanted.monthly_requests, least=0, whole=True, missing=NO_NUMBER
-                    ),
-                    "How often it will be called. Determines which candidate is cheapest.",
-                )
-            task.on_value_change(lambda: self._inspect(task=task.value))
-            w.text("Candidates", "field-label", "div")
-            boxes = self._show_candidates(proposal)
-            label = "System prompt"
-            with w.details(label):
-                area = ui.textarea(value=proposal.system_prompt).props("autogrow")
-                prompt = w.label_input(area, label)
+            self._form = ProposalForm(
+                drafted.proposal,
+                self._entries,
+                drafted.choices.abstain,
+                has_documents=bool(self._documents),
+                change_task=lambda task: self._inspect(task=task),
+                create=self._create,
+                show_restart=self._show_restart,
+            )
+            self._form.set_reading(self._doing)
 
-            async def click() -> None:
-                chosen = tuple(name for name, box in boxes.items() if box.value)
-                if not chosen:
-                    advise("Select at least one candidate.")
-                    return
-                if not are_valid(enough, monthly):
-                    return
-                go.props("loading")
-                wanted = replace(
-                    self._wanted,
-                    candidates=chosen,
-                    system_prompt=prompt.value,
-                    good_enough=None if enough.value is None else float(enough.value) / 100,
-                    monthly_requests=int(monthly.value),
-                )
-                try:
-                    found = await self._read(wanted)
-                    assert found.draft is not None
-                    await self._context.do(create_project, found.draft)
-                    await self._refresh()
-                finally:
-                    if not go.is_deleted:
-                        go.props(remove="loading")
-
-            with w.row():
-                go = w.button("Create project", click, kind="primary", icon="check")
-                self._show_restart()
-
-    def _show_candidates(self, proposal: Proposal) -> dict[str, ui.checkbox]:
-        """A box for each candidate; those that need documents are there when documents are."""
-        lists = labels_in(proposal.schema) is not None
-        offered = registry.offer(task=proposal.task, documents=True, lists=lists)
-        usual = registry.propose_candidates(task=proposal.task, documents=True, lists=lists)
-        made = CandidateBoxes(offered, proposal.candidates)
-        searching = {name for name, spec in offered.items() if DOCUMENTS in spec.needs}
-        hidden = searching.difference(proposal.candidates)
-        made.show(offered.keys() - hidden)
-
-        def show() -> None:
-            for name in searching:
-                if made.is_shown(name) != bool(self._documents) and not offered[name].baseline:
-                    made.boxes[name].value = bool(self._documents) and name in usual
-            made.show(offered if self._documents else offered.keys() - searching)
-
-        self._show_documents = show
-        show()
-        made.include_always([name for name, spec in offered.items() if spec.baseline])
-        w.text(ALWAYS, "soft note")
-        return made.boxes
+    async def _create(self, chosen: FileProjectOptions) -> None:
+        wanted = replace(
+            self._wanted,
+            candidates=chosen.candidates,
+            system_prompt=chosen.system_prompt,
+            good_enough=chosen.good_enough,
+            monthly_requests=chosen.monthly_requests,
+            abstain=chosen.abstain,
+        )
+        found = await self._read(wanted)
+        assert found.draft is not None
+        await self._context.do(create_project, found.draft)
+        await self._refresh()
 
 
 def _refuse_output(chosen: list[str], inputs: list[str]) -> str | None:

@@ -25,7 +25,8 @@ from assay.project.start.from_file import find_file
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
 from assay.studio.frame import Page
-from assay.studio.pages.start.new_project import ProposalStep, file_step
+from assay.studio.pages.start.example_file import file_step
+from assay.studio.pages.start.new_project import ProposalStep
 from assay.studio.session import PageContext, Refresh
 from assay.studio.shared.chat import chat_card, snippets_card
 from assay.studio.shared.job_progress import JobCard, job_error, start_comparison

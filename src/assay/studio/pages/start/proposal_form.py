@@ -1,0 +1,209 @@
+"""The form of a proposed project. What a person has put into it outlives a new proposal."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+
+from nicegui import ui
+
+from assay.candidates import registry
+from assay.candidates.spec import DOCUMENTS
+from assay.config import TaskKind, labels_in
+from assay.data.propose import Proposal
+from assay.project.start.from_file import FileProjectOptions
+from assay.studio import widgets as w
+from assay.studio.dialogs import advise
+from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
+from assay.studio.shared.findings import TASKS
+from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
+
+
+@dataclass(frozen=True, slots=True)
+class FormEntries:
+    """What a person has typed or ticked, where it differs from what is proposed.
+
+    Attributes:
+        system_prompt: None: as it is proposed.
+        proposed_prompt: the proposal that the person has changed.
+        good_enough: in percent; None: no minimum.
+        ticks: by the candidate's name.
+        abstain: None: as it is proposed.
+    """
+
+    system_prompt: str | None = None
+    proposed_prompt: str = ""
+    good_enough: float | None = None
+    monthly_requests: float | None = FileProjectOptions().monthly_requests
+    ticks: dict[str, bool] = field(default_factory=dict)
+    abstain: str | None = None
+
+
+class ProposalForm:
+    """The fields, and the button that creates the project.
+
+    Args:
+        entries: of an earlier form, which are put into this one.
+        abstain: what is proposed to be said where no document has the answer.
+        change_task: called with the task that was chosen.
+        create: called with what was chosen.
+        show_restart: makes a button that begins with another file.
+    """
+
+    def __init__(
+        self,
+        proposal: Proposal,
+        entries: FormEntries,
+        abstain: str | None,
+        *,
+        has_documents: bool,
+        change_task: Callable[[TaskKind], Awaitable[None]],
+        create: Callable[[FileProjectOptions], Awaitable[None]],
+        show_restart: Callable[[], None],
+    ) -> None:
+        self._proposal, self._entries, self._create = proposal, entries, create
+        self._proposed_abstain = abstain
+        with w.row("top-aligned"):
+            task = w.field("Task", ui.select(dict(TASKS), value=proposal.task))
+            self._enough = w.field(
+                "Minimum score (%)",
+                number_input(entries.good_enough, least=0, most=100, unit=" %"),
+                "The lowest score at which a candidate is worth using. Empty: no minimum.",
+                name="Minimum score",
+            )
+            self._monthly = w.field(
+                "Requests per month",
+                number_input(entries.monthly_requests, least=0, whole=True, missing=NO_NUMBER),
+                "How often it will be called. Determines which candidate is cheapest.",
+            )
+        task.on_value_change(lambda: change_task(task.value))
+        self._of_documents = ui.element("div")
+        with self._of_documents:
+            kept = abstain if entries.abstain is None else entries.abstain
+            self._abstain = w.field(
+                "Answer where no document has one",
+                ui.input(value=kept or ""),
+                "Word for word as in your examples. Empty: every question has an answer.",
+            )
+        w.text("Candidates", "field-label", "div")
+        lists = labels_in(proposal.schema) is not None
+        offered = registry.offer(task=proposal.task, documents=True, lists=lists)
+        usual = registry.propose_candidates(task=proposal.task, documents=True, lists=lists)
+        self._usual = frozenset(usual)
+        self._searching = {name for name, spec in offered.items() if DOCUMENTS in spec.needs}
+        self._always = {name for name, spec in offered.items() if spec.baseline}
+        self._has_documents = False
+        chosen = {
+            name
+            for name in offered.keys() - self._searching
+            if entries.ticks.get(name, name in proposal.candidates)
+        }
+        self._boxes = CandidateBoxes(offered, chosen)
+        self._boxes.include_always(self._always)
+        w.text(ALWAYS, "soft note")
+        self.show_documents(has_documents, abstain)
+        self._tell_what_does_not_fit()
+        label = "System prompt"
+        with w.details(label):
+            text = proposal.system_prompt
+            if entries.system_prompt is not None:
+                text = entries.system_prompt
+            self._prompt = w.label_input(ui.textarea(value=text).props("autogrow"), label)
+        with w.row():
+            self._go = w.button("Create project", self._click, kind="primary", icon="check")
+            show_restart()
+        self._reading = w.text("", "soft note").props("role=status")
+        self.set_reading("")
+
+    def entries(self) -> FormEntries:
+        """What was typed and ticked so far."""
+        proposed, prompt = self._proposal.system_prompt, self._prompt.value or ""
+        abstain = self._abstain.value or ""
+        offered = self._boxes.boxes
+        free = {name: box for name, box in offered.items() if name not in self._always}
+        # Of candidates of another task: it may be chosen again.
+        ticks = {name: on for name, on in self._entries.ticks.items() if name not in offered}
+        ticks |= {
+            name: box.value for name, box in free.items() if box.value != self._is_proposed(name)
+        }
+        return FormEntries(
+            system_prompt=None if prompt == proposed else prompt,
+            proposed_prompt=proposed,
+            good_enough=self._enough.value,
+            monthly_requests=self._monthly.value,
+            ticks=ticks,
+            abstain=None if abstain == (self._proposed_abstain or "") else abstain,
+        )
+
+    def show_documents(self, has_documents: bool, abstain: str | None) -> None:
+        """Offer what documents make possible, or not.
+
+        Args:
+            abstain: what is proposed to be said where none has the answer.
+        """
+        had, self._has_documents = self._has_documents, has_documents
+        if had != has_documents:  # which are hidden, and so not taken, without documents
+            for name in self._searching - self._always:
+                chosen = self._entries.ticks.get(name, self._is_proposed(name))
+                self._boxes.boxes[name].value = has_documents and chosen
+        if (self._abstain.value or "") == (self._proposed_abstain or ""):
+            self._abstain.value = abstain or ""
+        self._proposed_abstain = abstain
+        self._of_documents.set_visibility(has_documents)
+        offered = self._boxes.boxes.keys()
+        self._boxes.show(offered if has_documents else offered - self._searching)
+
+    def set_reading(self, doing: str) -> None:
+        """Wait with the project while documents are being read.
+
+        Args:
+            doing: what is being done; "" when nothing is.
+        """
+        self._go.set_enabled(not doing)
+        self._reading.text = f"{doing}. The project can be created when they are read."
+        self._reading.set_visibility(bool(doing))
+
+    def _is_proposed(self, name: str) -> bool:
+        if name in self._searching:
+            return self._has_documents and name in self._usual
+        return name in self._proposal.candidates
+
+    def _tell_what_does_not_fit(self) -> None:
+        entries, specs = self._entries, registry.specs()
+        changed = entries.proposed_prompt != self._proposal.system_prompt
+        if entries.system_prompt is not None and changed:
+            w.text(
+                "The system prompt that you wrote was kept. Check that it fits what has changed.",
+                "warn note",
+            )
+        lost = [
+            specs[name].title
+            for name, ticked in entries.ticks.items()
+            if ticked and name not in self._boxes.boxes
+        ]
+        if lost:
+            w.text(f"Not available for this task: {', '.join(lost)}.", "warn note")
+
+    async def _click(self) -> None:
+        shown = self._boxes.is_shown
+        chosen = tuple(name for name, box in self._boxes.boxes.items() if box.value and shown(name))
+        if not chosen:
+            advise("Select at least one candidate.")
+            return
+        if not are_valid(self._enough, self._monthly):
+            return
+        self._go.props("loading")
+        enough = self._enough.value
+        options = replace(
+            FileProjectOptions(),
+            candidates=chosen,
+            system_prompt=self._prompt.value,
+            good_enough=None if enough is None else float(enough) / 100,
+            monthly_requests=int(self._monthly.value),
+            abstain=(self._abstain.value or "").strip() if self._has_documents else None,
+        )
+        try:
+            await self._create(options)
+        finally:
+            if not self._go.is_deleted:
+                self._go.props(remove="loading")

@@ -1,0 +1,100 @@
+"""What was typed on Start outlives every other proposal, and no document is left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from assay.config import load_config
+from tests.small import write_model
+from tests.studio.browsing import studio, tab
+
+pytestmark = pytest.mark.slow
+PROMPT = "You answer customers of a shop for perches."
+
+
+def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, folder: Path) -> None:
+    home = folder.parent
+    rows = [f"What does size {i} cost?,{i + 100} EUR,prices.md" for i in range(60)]
+    rows += [f"Who made size {i}?,Not known.," for i in range(6)]
+    data = home / "asked.csv"
+    data.write_text("\n".join(["question,answer,source", *rows, rows[0]]) + "\n")
+    prices = home / "prices.md"
+    prices.write_text("\n\n".join(f"A perch of size {i} costs {i + 100} EUR." for i in range(60)))
+    (broken := home / "broken.pdf").write_bytes(b"%PDF-1.4 and nothing more")
+    model = write_model(home / "model")
+    with studio(folder, "--model", str(model)) as running:
+        here = tab(browser.new_context(), running.url)
+        page = here.page
+        page.goto(running.link)
+        page.set_input_files("input[type=file]", data)
+        problems = page.get_by_role("heading", name="What to look at")
+        form = page.get_by_role("heading", name="Proposed project")
+        expect(form).to_be_visible()
+        above, below = problems.bounding_box(), form.bounding_box()
+        assert above is not None
+        assert below is not None
+        assert above["y"] < below["y"]  # what is done first stands first
+        minimum = page.get_by_role("spinbutton", name="Minimum score")
+        often = page.get_by_role("spinbutton", name="Requests per month")
+        fixed = page.get_by_role("checkbox", name="Fixed examples", exact=True)
+        prompt = page.get_by_label("System prompt", exact=True)  # also while it is folded in
+        minimum.fill("70")
+        often.fill("3000")
+        fixed.click()
+        page.get_by_text("System prompt", exact=True).click()
+        prompt.fill(PROMPT)
+
+        def all_stay() -> None:
+            expect(minimum).to_have_value("70")
+            expect(often).to_have_value("3000")
+            expect(fixed).not_to_be_checked()
+            expect(prompt).to_have_value(PROMPT)
+
+        page.get_by_role("button", name="Remove 1 repeated row").click()
+        expect(page.get_by_text("1 repeated row removed.")).to_be_visible()
+        expect(page.get_by_role("button", name="Remove 1 repeated row")).to_have_count(0)
+        all_stay()
+        page.get_by_role("button", name="Choose other columns").click()
+        page.get_by_role("button", name="Continue").click()
+        expect(form).to_be_visible()
+        all_stay()
+        create = page.get_by_role("button", name="Create project")
+        brought = page.locator("input[type=file]")
+        brought.set_input_files([prices, broken])
+        expect(page.get_by_text("The project can be created when they are read.")).to_be_visible()
+        expect(create).to_be_disabled()
+        expect(page.get_by_text("1 of 2 files could not be read.")).to_be_visible()
+        expect(create).to_be_enabled()
+        page.get_by_role("button", name="Dismiss broken.pdf").click()
+        expect(page.get_by_text("broken.pdf")).to_have_count(0)
+        brought.set_input_files(prices)
+        expect(page.get_by_text("prices.md: is already here, unchanged")).to_be_visible()
+        expect(page.get_by_text("could not be read")).to_have_count(0)
+        all_stay()
+        expect(page.get_by_text("contains decides")).to_be_visible()
+        unanswered = page.get_by_role("textbox", name="Answer where no document has one")
+        here.axe()
+        # The column that names documents was left empty in the choice of columns, so nothing is
+        # proposed; chosen, it is.
+        expect(unanswered).to_have_value("")
+        page.get_by_role("button", name="Choose other columns").click()
+        page.get_by_role("combobox", name="Document column").click()
+        page.get_by_role("option", name="source").click()
+        page.get_by_role("button", name="Continue").click()
+        expect(unanswered).to_have_value("Not known.")
+        all_stay()
+        create.click()
+        expect(page.get_by_role("button", name="Start the comparison")).to_be_visible()
+        here.check()
+    config = load_config(folder / "assay.yaml")
+    assert config.knowledge is not None
+    assert config.knowledge.abstain == "Not known."
+    assert config.data.columns is not None
+    assert config.data.columns.document == "source"
+    assert (config.primary, config.system_prompt) == ("contains", PROMPT)
+    assert (config.good_enough, config.monthly_requests) == (0.7, 3000)
+    assert "rag" in config.candidates
+    assert "few-shot" not in config.candidates
