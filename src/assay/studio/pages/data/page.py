@@ -361,15 +361,15 @@ class RowTable:
                     w.button("Remove", lambda: dialog.submit("out"), kind="danger")
                 w.button("Close", dialog.close)
         chosen = await read_choice(dialog)
-        if chosen == "save":
-            await self._refresh()
-        elif chosen == "out" and await confirm(
+        is_changed = chosen == "save"
+        if chosen == "out" and await confirm(
             f"Remove line {line:,} from the file?",
             "It is removed from the file itself, and the examples are split again.",
             "Remove",
         ):
-            if await self._write(line, None, record):
-                await self._refresh()
+            is_changed = await self._write(line, None, record)
+        if is_changed:
+            await self._refresh()
 
     async def _write(self, line: int, record: dict[str, Any] | None, before: Any) -> bool:
         """Whether the file was changed; where the holdout forbids it, that is told."""
