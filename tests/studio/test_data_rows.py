@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assay.project.rows import RowFilter
-from assay.studio.pages.data import page
+from assay.studio.pages.data import row_table
 
 
 @pytest.mark.parametrize(("asked", "cluster"), [("12", 12), ("", None), ("x", None), ("²", None)])
@@ -33,7 +33,7 @@ def _read_filter(monkeypatch: pytest.MonkeyPatch, cluster: str) -> RowFilter:
         found.append(where)
         return []
 
-    monkeypatch.setattr(page, "read_page", read_page)
-    monkeypatch.setattr(page, "request_context", lambda _: SimpleNamespace())
-    page.serve_rows(None, 0, 10, cluster=cluster)  # type: ignore[arg-type]
+    monkeypatch.setattr(row_table, "read_page", read_page)
+    monkeypatch.setattr(row_table, "request_context", lambda _: SimpleNamespace())
+    row_table.serve_rows(None, 0, 10, cluster=cluster)  # type: ignore[arg-type]
     return found[0]

@@ -1,0 +1,272 @@
+"""The table of rows, a page at a time, and the dialog in which a row is corrected."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from nicegui import app as pages_app
+from nicegui import events, ui
+
+from assay.data.problems import CODES
+from assay.errors import AssayError, HoldoutError, UsageError
+from assay.progress import Progress
+from assay.project import rows
+from assay.project.rows import PARTS, Part, RowFilter, Rows
+from assay.studio import widgets as w
+from assay.studio.access import PREFIX
+from assay.studio.dialogs import (
+    advise,
+    confirm,
+    keep_open_once_changed,
+    notify,
+    open_dialog,
+    read_choice,
+    tell_at,
+)
+from assay.studio.frame import request_context
+from assay.studio.pages.data.record_form import (
+    InvalidFieldError,
+    make_inputs,
+    parse_record,
+    read_labels,
+)
+from assay.studio.session import PageContext, Refresh, action
+from assay.studio.shared.job_progress import ProgressState
+
+ROWS = "/data/rows"
+AT_ONCE = 100
+MOST_AT_ONCE = 500
+CLUSTERS = 50
+PART_NAMES: dict[Part, str] = {
+    "train": "train",
+    "validation": "validation",
+    "undivided": "not split",
+    "rejected": "left out",
+}
+
+
+@action("viewer")
+def read_page(context: PageContext, where: RowFilter, start: int, end: int) -> dict[str, Any]:
+    """The rows of the table between two places, in words, and how many fit."""
+    found, count = rows.latest_rows(context.workspace).page(where, start, end)
+    for row in found:
+        row["shown"] = PART_NAMES[row["part"]]
+        row["problems"] = "; ".join(_describe(code) for code in row["problems"])
+    return {"rows": found, "count": count}
+
+
+@action("viewer")
+def list_problems(context: PageContext, line: int) -> list[dict[str, Any]]:
+    """The problems that were found in a row."""
+    return rows.latest_rows(context.workspace).problems_of(line)
+
+
+@action("viewer")
+def read_texts(context: PageContext, line: int) -> tuple[str, str]:
+    """Input and expected output of a row whose record cannot be shown."""
+    return rows.latest_rows(context.workspace).texts_of(line)
+
+
+@action("editor")
+def change_row(
+    context: PageContext, line: int, record: dict[str, Any] | None, before: Any, progress: Progress
+) -> list[dict[str, Any]]:
+    """Change a row of the file, or take it out; the problems that it has now."""
+    rows.change(context.workspace, line, record, before, progress)
+    found = rows.open_visible_rows(context.workspace, progress)
+    return found.errors_of(line) if record is not None else []
+
+
+@pages_app.get(ROWS, include_in_schema=False)
+def serve_rows(
+    request: Request,
+    start: int,
+    end: int,
+    part: str = "",
+    problem: str = "",
+    cluster: str = "",
+    holding: str = "",
+) -> JSONResponse:
+    """The rows that the table asks for as it is scrolled; only for who is signed in, as all paths
+    of the studio."""
+    where = RowFilter(
+        part=next((one for one in PARTS if one == part), None),
+        problem=problem or None,
+        # Python reads no number of thousands of digits; such a line is that of no row.
+        cluster=int(cluster[:18]) if cluster.isdecimal() else None,
+        text=holding,
+    )
+    try:
+        found = read_page(request_context(request), where, start, min(end, start + MOST_AT_ONCE))
+    except AssayError as error:
+        return JSONResponse({"error": str(error)}, 409)
+    return JSONResponse(found)
+
+
+class RowTable:
+    """All rows that may be seen, a page at a time; a row is opened by a click or Enter."""
+
+    def __init__(self, context: PageContext, of: Rows, refresh: Refresh) -> None:
+        self._context, self._refresh = context, refresh
+        with w.section(
+            "Rows", "Click a row, or press Enter on it, to see all of it or correct it."
+        ):
+            with w.row("top-aligned"):
+                there = {
+                    str(part): name.capitalize()
+                    for part, name in PART_NAMES.items()
+                    if of.counts[part]
+                }
+                self._part = w.field("Show", ui.select({"": "All rows"} | there, value=""))
+                codes = {code: f"{_describe(code)} ({n:,})" for code, n in of.problems.items()}
+                options = {"": "No filter", **codes}
+                self._problem = w.field("With problem", ui.select(options, value=""))
+                largest = list(of.clusters.items())[:CLUSTERS]
+                alike = {line: f"Line {line:,}: {count:,} rows" for line, count in largest}
+                self._cluster = w.field(
+                    "Similar rows", ui.select({0: "No filter", **alike}, value=0)
+                )
+                self._holding = w.field("Containing", ui.input().props("debounce=400 clearable"))
+            self._grid = ui.aggrid(
+                {
+                    "columnDefs": _COLUMNS,
+                    "defaultColDef": {"sortable": False, "resizable": True},
+                    "rowModelType": "infinite",
+                    "cacheBlockSize": AT_ONCE,
+                    "maxBlocksInCache": 20,
+                    "infiniteInitialRowCount": min(len(of), AT_ONCE),
+                    "rowHeight": 40,
+                    "suppressFieldDotNotation": True,
+                    ":datasource": w.call_expression(_SOURCE, self._address()),
+                    ":onCellKeyDown": _ENTER,
+                    "overlayNoRowsTemplate": "No matching rows.",
+                },
+            ).classes("rows")
+            self._grid.on("cellClicked", self._open_clicked)
+            ui.on(_ENTERED, self._open_clicked)
+            for control in (self._part, self._problem, self._cluster, self._holding):
+                control.on_value_change(self._filter)
+
+    def _address(self) -> str:
+        query = urlencode(
+            {
+                "part": self._part.value or "",
+                "problem": self._problem.value or "",
+                "cluster": self._cluster.value or "",
+                "holding": self._holding.value or "",
+            }
+        )
+        return f"{PREFIX}{ROWS}?{query}"
+
+    def _filter(self) -> None:
+        source = {":datasource": w.call_expression(_SOURCE, self._address())}
+        self._grid.run_grid_method("updateGridOptions", source)
+
+    async def _open_clicked(self, event: events.GenericEventArguments) -> None:
+        data = event.args.get("data") if isinstance(event.args, dict) else None
+        if isinstance(data, dict) and isinstance(data.get("line"), int):
+            await self._open(int(data["line"]), data["part"])
+
+    async def _open(self, line: int, part: Part) -> None:
+        problems = await self._context.do(list_problems, line)
+        fixed: AssayError | None = None
+        texts: tuple[str, ...] = ()
+        record: Any = None
+        try:
+            record = await self._context.read(rows.record, line)
+        except UsageError as error:
+            fixed = error
+            texts = await self._context.do(read_texts, line)
+        may = self._context.may("editor") and fixed is None
+        with open_dialog(f"Line {line:,}", style="wide-dialog") as dialog:
+            with w.row():
+                kind = {"rejected": "bad", "undivided": "warn"}.get(part, "good")
+                w.badge(PART_NAMES[part], kind)
+            for one in problems:
+                w.text(f"{one['message']} {one['fix']}", "warn note pre")
+            if fixed is not None:
+                for label, text in zip(("Input", "Expected output"), texts, strict=True):
+                    w.field(label, ui.textarea(value=text).props("autogrow readonly"))
+                w.text(f"{fixed.what} {fixed.fix or ''}", "soft note")
+            inputs = make_inputs(record, may, read_labels(self._context))
+            keep_open_once_changed(dialog, inputs.values())
+
+            async def save() -> None:
+                try:
+                    values = {name: made.value or "" for name, made in inputs.items()}
+                    changed = parse_record(record, values)
+                except InvalidFieldError as error:
+                    tell_at(inputs[error.field], error)
+                    return
+                # Where it fails, the dialog stays, with all that was typed.
+                if changed == record:
+                    dialog.close()
+                elif await self._write(line, changed, record):
+                    dialog.submit("save")
+
+            with w.row():
+                if may:
+                    if inputs:
+                        w.button("Save", save, kind="primary", icon="save")
+                    w.button("Remove", lambda: dialog.submit("out"), kind="danger")
+                w.button("Close", dialog.close)
+        chosen = await read_choice(dialog)
+        is_changed = chosen == "save"
+        if chosen == "out" and await confirm(
+            f"Remove line {line:,} from the file?",
+            "It is removed from the file itself, and the examples are split again.",
+            "Remove",
+        ):
+            is_changed = await self._write(line, None, record)
+        if is_changed:
+            await self._refresh()
+
+    async def _write(self, line: int, record: dict[str, Any] | None, before: Any) -> bool:
+        """Whether the file was changed; where the holdout forbids it, that is told."""
+        told = ui.notification(
+            "Changing the file and splitting it again. With many rows this takes a while.",
+            timeout=None,
+        )
+        try:
+            errors = await self._context.do(change_row, line, record, before, ProgressState())
+        except HoldoutError as error:
+            advise(f"The file was left as it was: {error}")
+            return False
+        finally:
+            told.dismiss()
+        if errors:
+            advise(f"The row was saved, but it is not used: {errors[0]['message']}")
+        else:
+            notify("The row was saved." if record is not None else "The row was removed.")
+        return True
+
+
+def _describe(code: str) -> str:
+    """What a problem is, in a few words that begin with a capital."""
+    meaning = CODES[code][1]
+    return f"{meaning[:1].upper()}{meaning[1:]}"
+
+
+_COLUMNS = [
+    {"field": "line", "headerName": "Line", "width": 90, "cellClass": "number"},
+    {"field": "shown", "headerName": "Part", "width": 110},
+    {"field": "input", "headerName": "Input", "flex": 3, "minWidth": 240},
+    {"field": "output", "headerName": "Expected output", "flex": 2, "minWidth": 200},
+    {"field": "problems", "headerName": "Problems", "width": 240},
+]
+_ENTERED = "data_row_entered"
+_ENTER = f"""(pressed) => {{
+  if (pressed.event.key === "Enter") emitEvent("{_ENTERED}", {{ data: pressed.data }});
+}}"""
+_SOURCE = """(address) => ({ getRows: async (wanted) => {
+  try {
+    const asked = address + "&start=" + wanted.startRow + "&end=" + wanted.endRow;
+    const answer = await fetch(asked);
+    if (!answer.ok) return wanted.failCallback();
+    const found = await answer.json();
+    wanted.successCallback(found.rows, found.count);
+  } catch (error) { wanted.failCallback(); }
+} })"""
