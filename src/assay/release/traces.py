@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -70,6 +70,20 @@ class Trace:
     def to_dict(self) -> dict[str, Any]:
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {**fields, "at": self.at.isoformat()}
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCount:
+    """How many traces of a release there are.
+
+    Attributes:
+        sampled: of them, in the random sample.
+        newest: when the newest one came; None where there is none.
+    """
+
+    traces: int
+    sampled: int
+    newest: datetime | None
 
 
 def new_id() -> str:
@@ -152,6 +166,18 @@ def traces(
         wanted = wanted.where(TraceRow.corrected.is_not(None))
     with store.session() as session:
         return [as_trace(row) for row in session.scalars(wanted).all()]
+
+
+def count_kept(store: Store, project: str, release: str, agent: str | None = None) -> KeptCount:
+    """How many traces of a release there are; of one agent, where an id is given."""
+    prune(store, project)
+    wanted = select(
+        func.count(), func.count().filter(TraceRow.sampled), func.max(TraceRow.at)
+    ).where(TraceRow.project == project, TraceRow.release == release)
+    if agent is not None:
+        wanted = wanted.where(TraceRow.agent == agent)
+    with store.session() as session:
+        return KeptCount(*session.execute(wanted).one())
 
 
 def trace(store: Store, project: str, id: str) -> Trace:

@@ -217,19 +217,19 @@ def _sentence(
         picked = at.chosen_low is not None and at.chosen_among > 1
         chosen = f", as the choice among {at.chosen_among} candidates" if picked else ""
         promoted += f" (likely {_of(low)} to {_of(at.high)}{chosen})"
-    seen = "No answer has been labelled yet"
+    seen = f"no answer has been judged yet. The score was {promoted}"
     if len(scores):
         low, high = interval
         seen = (
             f"{len(scores)} fresh answers score {_of(fmean(scores))} in 100 (likely {_of(low)} to "
-            f"{_of(high)})"
+            f"{_of(high)}), against {promoted}"
         )
     fall = f"it has fallen by {_of(drop)} points"
     if outcome == "stale":
-        return f"Stale: {seen}, against {promoted}. Compare again on newer examples."
+        return f"Stale: {seen}. Compare again on newer examples."
     if outcome == "holds":
-        return f"Holds: {seen}, against {promoted}; it has not fallen by {_of(drop)} points."
-    start = f"Undecided: {seen}, against {promoted}."
+        return f"Holds: {seen}; it has not fallen by {_of(drop)} points."
+    start = f"Undecided: {seen}."
     if needed is not None and needed <= MANY_LABELS:
         return f"{start} About {needed:,} more labels will show whether {fall}."
     many = f"more than {MOST_LABELS:,}" if needed is None else f"about {needed:,} more"

@@ -13,6 +13,7 @@ from assay.compare.report import wording
 from assay.project import comparisons, releases
 from assay.project.answer import playground
 from assay.project.releases import traffic
+from assay.project.releases.kept import KeptRequests, kept_requests
 from assay.project.releases.traffic import Day
 from assay.release.evidence import UnprovenError
 from assay.release.releases import Release, find_promotion
@@ -55,6 +56,7 @@ class ReleaseView:
     stale: tuple[str, str]
     scores: dict[str, float]
     recommended: str | None
+    kept: KeptRequests
 
     @property
     def labels(self) -> list[str]:
@@ -72,7 +74,8 @@ def read(context: PageContext, name: str) -> ReleaseView:
     now, stale = history[0], read_staleness(context, name)
     said = releases.describe_promotion(workspace, history)
     scores, recommended = comparisons.scores(workspace, agents), _find_recommended(context)
-    return ReleaseView(now, history, days, agents[::-1], said, stale, scores, recommended)
+    kept = kept_requests(workspace, name)
+    return ReleaseView(now, history, days, agents[::-1], said, stale, scores, recommended, kept)
 
 
 def _find_recommended(context: PageContext) -> str | None:
@@ -105,9 +108,7 @@ async def build(context: PageContext) -> None:
         _show_releases(found, wanted, plain)
     _show_current(context, shown, plain)
     _show_traffic(shown.days)
-    traces_card(
-        context, wanted, kept=next((r["traces"] for r in found if r["name"] == wanted), False)
-    )
+    traces_card(context, wanted, shown.kept)
     staleness_card(context, wanted, shown.stale)
     if context.may("editor"):
         await _show_change(context, shown, plain)
@@ -193,13 +194,17 @@ def _show_traffic(days: list[Day]) -> None:
         return
     thousands = [None if day.usd is None else 1000 * day.usd for day in days]
     with (
-        w.section("Traffic", "Kept requests, by day."),
+        w.section(
+            "Traffic",
+            "Kept requests, by day. Cost: while answering alone, not of a machine that waits; the "
+            "report of a comparison includes that.",
+        ),
         ui.element("div").classes("split thirds"),
     ):
         for label, values, words in (
             ("Requests per day", [float(day.requests) for day in days], "{:,.0f}".format),
             ("Seconds per answer", [day.seconds for day in days], "{:.2f} s".format),
-            ("Cost per 1,000 answers", thousands, wording.usd),
+            ("Cost of answering, per 1,000", thousands, wording.usd),
         ):
             with ui.element("div"):
                 w.text(label, "soft note")
@@ -321,7 +326,7 @@ def _show_history(history: list[Release], plain: Mapping[str, str]) -> None:
                         )
                 with ui.element("td"):
                     if one.reason:
-                        w.text(f"“{one.reason}”", tag="span")
+                        w.text(f"“{one.reason}” ", tag="span")
                     if one.comparison:
                         w.link("comparison", f"/compare?id={one.comparison[:16]}")
                 w.text(w.format_author(one.who), tag="td")

@@ -10,6 +10,7 @@ from nicegui import ui
 from assay.errors import AssayError
 from assay.project import releases
 from assay.project.releases import UnknownLabelError
+from assay.project.releases.kept import KeptRequests, kept_requests
 from assay.release.traces import Trace
 from assay.studio import widgets as w
 from assay.studio.dialogs import tell_at
@@ -47,7 +48,8 @@ def staleness_card(context: PageContext, name: str, known: tuple[str, str]) -> N
             trace = await context.read(releases.next_to_label, name)
             with w.refill(shown):
                 if trace is None:
-                    w.text("There is nothing to judge now; kept requests appear here.", "soft")
+                    kept = await context.read(kept_requests, name)
+                    w.text(explain_nothing_to_judge(kept), "soft")
                 else:
                     _show_trace(context, trace, judged)
 
@@ -57,6 +59,24 @@ def staleness_card(context: PageContext, name: str, known: tuple[str, str]) -> N
 
         with shown, w.row():
             w.button("Judge the next answer", show_next, icon="rule")
+
+
+def explain_nothing_to_judge(kept: KeptRequests) -> str:
+    """Why no answer is to be judged: nothing is kept, the sample is empty, or it is judged."""
+    if not kept.of_agent:
+        return "There is nothing to judge now: no request that this agent answered is kept."
+    share = f"{100 * kept.share:g} % of the requests are drawn for it as they come"
+    if not kept.active:
+        share = "no new requests are kept"
+    if not kept.sampled:
+        return (
+            f"There is nothing to judge now: only a random sample is judged, and none of the "
+            f"{kept.of_agent:,} kept requests of this agent is in it; {share}."
+        )
+    return (
+        f"All {kept.sampled:,} of the random sample are judged, of {kept.of_agent:,} kept requests "
+        f"of this agent; {share}."
+    )
 
 
 def _show_trace(context: PageContext, trace: Trace, judged: Callable[[], Awaitable[None]]) -> None:

@@ -10,11 +10,20 @@ from nicegui import ui
 from assay.data.problems import CODES
 from assay.project import releases
 from assay.project.releases import UnknownLabelError
+from assay.project.releases.kept import KeptRequests
 from assay.release.examples import ExportedExamples, rejected_file
 from assay.release.policies import DAYS, MOST, SAMPLE
 from assay.release.traces import Thumb, Trace
 from assay.studio import widgets as w
-from assay.studio.dialogs import add_choices, advise, notify, open_dialog, read_choice, tell_at
+from assay.studio.dialogs import (
+    add_choices,
+    advise,
+    confirm,
+    notify,
+    open_dialog,
+    read_choice,
+    tell_at,
+)
 from assay.studio.session import LatestRequest, PageContext, action, workspace_action
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count
 
@@ -46,18 +55,17 @@ def describe_rejected(written: ExportedExamples) -> str:
     return f"{whys}. They are in data/{Path(written.rejected_file or '').name}."
 
 
-def traces_card(context: PageContext, name: str, *, kept: bool) -> None:
+def traces_card(context: PageContext, name: str, kept: KeptRequests) -> None:
     """A card that reads the requests once the page is there."""
     with w.card():
         with w.row("spread"):
-            w.heading(
-                "Requests",
-                "New requests are kept; secrets and personal data in them are masked first."
-                if kept
-                else "None are kept. They may contain anything callers write: decide with care.",
-            )
+            w.heading("Requests", describe_kept(kept))
             if context.may("editor"):
-                _show_switch(context, name, kept)
+                with w.row():
+                    if kept.count and not kept.active:
+                        _show_deletion(context, name, kept)
+                    _show_switch(context, name, kept.active)
+        told = ui.element("div").classes("stack").props("role=status")
         shown = ui.element("div").classes("stack")
         latest = LatestRequest()
 
@@ -70,7 +78,7 @@ def traces_card(context: PageContext, name: str, *, kept: bool) -> None:
                 return
             with w.refill(shown):
                 if not found and not corrected:
-                    if kept:
+                    if kept.active:
                         w.text("No requests have been kept yet.", "soft")
                     return
                 with w.row():
@@ -88,19 +96,71 @@ def traces_card(context: PageContext, name: str, *, kept: bool) -> None:
             if written.file is None:
                 advise(f"No correction could be used: {describe_rejected(written)}")
                 return
-            saved = (
-                f"{say_count(written.written, 'example was', 'examples were')} saved in "
-                f"data/{Path(written.file).name}."
-            )
-            if not written.rejected:
-                notify(saved)
-                return
-            left = say_count(written.rejected, "correction")
-            advise(f"{saved} {left} could not be used: {describe_rejected(written)}")
+            config = context.workspace.config
+            with w.refill(told):
+                w.text(
+                    describe_saved(
+                        f"data/{Path(written.file).name}",
+                        written.written,
+                        written.rejected,
+                        None if config is None else config.data.file,
+                    )
+                )
+                w.link("Check or convert the file on Data", "/data")
+                if written.rejected:
+                    w.text(f"Why: {describe_rejected(written)}", "warn note")
 
         with shown:
             w.waiting("Reading requests")
         ui.timer(0.1, show, once=True)
+
+
+def describe_kept(kept: KeptRequests) -> str:
+    """Whether new requests are kept, and what becomes of those that were kept before."""
+    if kept.active:
+        return "New requests are kept; secrets and personal data in them are masked first."
+    if not kept.count:
+        return "None are kept. They may contain anything callers write: decide with care."
+    end = "" if kept.last_day is None else f", the last of them on {kept.last_day:%d %b %Y}"
+    if kept.count == 1:
+        end = "" if kept.last_day is None else f", on {kept.last_day:%d %b %Y}"
+        return f"No new requests are kept. 1 kept before is deleted when its time is over{end}."
+    return (
+        f"No new requests are kept. {kept.count:,} kept before are deleted when their time is "
+        f"over{end}."
+    )
+
+
+def describe_saved(file: str, written: int, rejected: int, read: str | None) -> str:
+    """What was saved, and what makes training data of it.
+
+    Args:
+        file: the new one; `read`: the one that assay.yaml names, None where there is none.
+    """
+    were = "1 correction was" if written == 1 else f"{written:,} corrections were"
+    left = f"; {rejected:,} could not be used" if rejected else ""
+    adding = "add its examples to the data of your project"
+    if read is not None:
+        adding = f"add its examples to {read}, the file that assay.yaml reads"
+    return (
+        f"{were} saved in {file}{left}. The project does not read this file by itself: look it "
+        f"through, then {adding}."
+    )
+
+
+def _show_deletion(context: PageContext, name: str, kept: KeptRequests) -> None:
+    async def click() -> None:
+        question = f"Delete {kept.count:,} kept {'request' if kept.count == 1 else 'requests'}?"
+        lost = (
+            "They are deleted at once, with their corrections, and cannot be brought back. Labels "
+            "of the random sample, which hold no text, stay."
+        )
+        if await confirm(question, lost, "Delete them"):
+            gone = await context.do(stop_keeping, name, delete=True)
+            notify(f"{gone:,} kept {'request was' if gone == 1 else 'requests were'} deleted.")
+            ui.navigate.reload()
+
+    w.button("Delete kept requests", click, kind="danger", icon="delete")
 
 
 def _show_switch(context: PageContext, name: str, kept: bool) -> None:

@@ -1,0 +1,37 @@
+"""What Releases says of kept requests, and of the sample that is judged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+from assay.project.releases.kept import KeptRequests
+from assay.studio.pages.releases.staleness import explain_nothing_to_judge
+from assay.studio.pages.releases.traces import describe_kept, describe_saved
+
+KEPT = KeptRequests(6, False, date(2026, 12, 28), 4, 0, 0.1)
+NONE = KeptRequests(0, False, None, 0, 0, 0.1)
+
+
+def test_what_was_kept_before_is_not_denied() -> None:
+    said = describe_kept(KEPT)
+    assert said.startswith("No new requests are kept. 6 kept before are deleted")
+    assert "28 Dec 2026" in said
+    assert describe_kept(NONE).startswith("None are kept.")
+    assert describe_kept(replace(KEPT, active=True)).startswith("New requests are kept")
+
+
+def test_that_kept_requests_are_not_in_the_sample_is_said() -> None:
+    said = explain_nothing_to_judge(replace(KEPT, active=True))
+    assert "none of the 4 kept requests" in said
+    assert "10 %" in said
+    judged = explain_nothing_to_judge(replace(KEPT, sampled=2))
+    assert judged.startswith("All 2 of the random sample are judged, of 4 kept")
+    assert "4" not in explain_nothing_to_judge(NONE)
+
+
+def test_what_was_saved_is_said_with_what_makes_training_data_of_it() -> None:
+    said = describe_saved("data/traces-1.jsonl", 1, 0, "data/questions.xlsx")
+    assert said.startswith("1 correction was saved in data/traces-1.jsonl.")
+    assert "add its examples to data/questions.xlsx, the file that assay.yaml reads" in said
+    assert "3 corrections were saved in f; 2 could not" in describe_saved("f", 3, 2, None)
