@@ -7,6 +7,7 @@ import math
 import re
 import shutil
 from html import unescape
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from assay.candidates.building import Candidate
 from assay.compare.naming import in_words
 from assay.compare.plain_names import plain_names
 from assay.compare.replacement_section import Replacement
-from assay.compare.report import html, second_look, wording, worth
+from assay.compare.report import charts, detectable, html, second_look, wording, worth
 from assay.compare.report.html import MOST_ROWS, disagreements, write_report
 from assay.compare.report.terminal import print_result
 from assay.compare.result import CandidateResult, Result, SeedResult, Verdict
@@ -274,6 +275,46 @@ def test_an_interval_without_0_beside_cannot_tell_is_explained_where_it_is_shown
     page = html.render(result, [], redacted=True)
     assert "cannot tell *" in page
     assert explained in page
+
+
+def test_what_can_be_detected_is_said_of_the_pair_that_it_holds_for() -> None:
+    result = sample_result()
+    plan = result.plan.model_copy(update={"discordance": 0.04, "stated_discordance": 0.3})
+    planned = {"plan": plan, "minimum_detectable_effect": 0.139}
+    result = result.model_copy(update=planned)
+    said = detectable.effect(result)
+    assert said.startswith("Between the two that were best on validation")
+    assert "13.9 points" in said
+    wide = result.pairs[0].model_copy(update={"low": -0.48, "high": -0.09, "call": "cannot_tell"})
+    rivals = {c.name for c in result.candidates if not c.floor}
+    pairs = [p for p in result.pairs if {p.a, p.b} <= rivals]
+    wide = wide.model_copy(update={"a": pairs[0].a, "b": pairs[0].b})
+    result = result.model_copy(update={"pairs": [wide]})
+    needed = detectable.needed_of_pairs(result)
+    assert needed is not None
+    found = re.search(r"difference of about (\d+) points", needed)
+    assert found is not None
+    assert int(found[1]) > 30, "so that a pair 28 apart is not called"
+    assert detectable.needed_of_pairs(result.model_copy(update={"pairs": []})) is None
+    assert needed in html.render(result, [], redacted=True)
+
+
+@pytest.mark.parametrize("phone", [False, True])
+def test_names_beside_costs_lie_on_one_another_and_on_the_axis_nowhere(phone: bool) -> None:
+    one = sample_result().candidates[0]
+    near = [
+        one.model_copy(update={"name": f"Candidate {n}", "score": 0.01 * n, "yearly_cost": 1872.0})
+        for n in range(8)
+    ]
+    drawn = charts.cost_against_quality(near, None, phone=phone)
+    names = re.findall(r'<text x="([\d.]+)" y="([\d.]+)"[^>]*class="name">', drawn)
+    dots = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', drawn)]
+    ticks = [float(y) for y in re.findall(r'y="([\d.]+)"[^>]*class="tick">\$', drawn)]
+    places = sorted(float(y) for _, y in names)
+    assert len(places) == 8
+    assert min(b - a for a, b in pairwise(places)) > 14
+    assert places[-1] < min(ticks) - 10
+    assert min(float(x) for x, _ in names) > max(dots)
 
 
 def test_a_notebook_shows_the_report_without_answers() -> None:

@@ -89,6 +89,19 @@ def test_two_that_do_not_agree_are_those_that_were_chosen() -> None:
     assert len(comparisons.select_rows(rows, "differ", "a", "a")) == 4
 
 
+def test_only_one_of_two_is_right_as_often_as_the_table_counts() -> None:
+    def row(id: str, a: float, b: float) -> AnswerRow:
+        scores, answers = {"a": a, "b": b}, {"a": f"{a}", "b": f"{b}"}
+        return AnswerRow(id=id, input="?", reference="x", answers=answers, scores=scores)
+
+    rows = [row("both-wrong", 0.1, 0.4), row("one", 0.4, 0.5), row("both-right", 0.6, 1.0)]
+    _, only_a, only_b, _ = comparisons.two_by_two(rows, "a", "b")
+    found = comparisons.select_rows(rows, "one-right", "a", "b")
+    assert [one.id for one in found] == ["one"]
+    assert only_a + only_b == len(found)
+    assert len(comparisons.select_rows(rows, "differ", "a", "b")) == 3, "scores differ in all"
+
+
 def test_doubtful_labels_come_with_what_the_candidates_say(workspace: Workspace) -> None:
     review = comparisons.review_labels(workspace, "ccc")
     assert review.comparison == "c" * 64

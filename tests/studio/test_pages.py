@@ -91,7 +91,7 @@ def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
     found = page.get_by_text("worth a second look: both candidates").inner_text()
     expect(status).to_have_text(f"{found.split(' rows')[0]} holdout examples")
     page.get_by_role("combobox", name="Show", exact=True).click()
-    page.get_by_role("option", name="The two candidates disagree").click()
+    page.get_by_role("option", name="The two answers differ").click()
     expect(status).to_have_text(before)
     page.get_by_role("textbox", name="Containing").fill("thermos")
     expect(status).not_to_have_text(before)

@@ -300,7 +300,7 @@ def _candidate(
         completion_tokens=speed.completion_tokens,
         tokens_per_s=tokens_per_second(drivers, speed),
         model_bytes=weights,
-        metrics=_metrics(measurement, groups, judge_errors),
+        metrics=_metrics(measurement, figures, groups, judge_errors),
         corpus=corpus_scores(config.task, _texts(one), examples, config.labels),
         per_class=scores_by_class(config.task, _texts(one), examples, config.labels),
         validation=[
@@ -330,11 +330,15 @@ def _unanswered(measurement: Measurement) -> Iterator[str]:
 
 
 def _metrics(
-    measurement: Measurement, groups: Sequence[str] | None, judge_errors: Mapping[str, float]
+    measurement: Measurement,
+    decided: CandidateFigures,
+    groups: Sequence[str] | None,
+    judge_errors: Mapping[str, float],
 ) -> dict[str, Figure]:
     """Every grader's mean over the examples that count for it, with its own interval.
 
     Args:
+        decided: figures of the primary grader, whose interval is that of the verdict.
         judge_errors: by which the intervals of judges are wider, by the grader's label.
     """
     if measurement.incomplete:
@@ -342,18 +346,22 @@ def _metrics(
     figures = {}
     for label, scores in measurement.scores.items():
         counted = measurement.counted[label]
+        if label == measurement.primary and decided.score is not None:
+            low, high = decided.low or 0.0, decided.high or 0.0
+            figures[label] = Figure(score=decided.score, low=low, high=high)
+            continue
         if not any(counted):
             continue
         column = np.array([[score] for score in compress(scores, counted)])
         kept = None if groups is None else list(compress(groups, counted))
         rng = np.random.default_rng(0)
         mean = studentise(units(column, kept), METRIC_RESAMPLES, rng, least=0.0, most=1.0)
-        (low,), (high,) = mean.interval(0.05)
+        (least,), (most,) = mean.interval(0.05)
         error = judge_errors.get(label, 0.0)
         figures[label] = Figure(
             score=float(mean.mean[0]),
-            low=max(0.0, float(low) - error),
-            high=min(1.0, float(high) + error),
+            low=max(0.0, float(least) - error),
+            high=min(1.0, float(most) + error),
         )
     return figures
 

@@ -58,6 +58,7 @@ def _of_complete(findings: Findings) -> Verdict:
         reason = reasons.not_good_enough(
             findings.label(top),
             findings.scores[top.name],
+            findings.figures.intervals[top.name].high,
             findings.figures.intervals[top.name].most,
             good_enough,
         )

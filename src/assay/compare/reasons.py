@@ -107,15 +107,22 @@ def below_needed(
     return f" It is below {needed}, which {' or '.join(enough)} may reach."
 
 
-def not_good_enough(name: str, score: float, high: float, good_enough: float) -> str:
+def not_good_enough(name: str, score: float, likely: float, most: float, good_enough: float) -> str:
     """Why nothing is recommended: all are below what the user needs.
 
     Args:
-        high: the largest upper limit, which is that of `name`.
+        likely: end of the likely range of `name`.
+        most: the largest upper limit at the level of the opening, which is that of `name`.
     """
-    return (
+    said = (
         f"None is good enough: {in_100(good_enough)} are needed. {name} scores {in_100(score)} "
-        f"and would hardly reach more than {in_100(high)}, even if it had bad luck here."
+        f"and would hardly reach more than {in_100(most)}, even if it had bad luck here"
+    )
+    if in_100(most) == in_100(likely):
+        return f"{said}."
+    return (
+        f"{said} (its likely range ends at {in_100(likely)}; “none” is said only where a wider "
+        "range, with a smaller chance of error, does not reach what is needed either)."
     )
 
 

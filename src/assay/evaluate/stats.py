@@ -190,8 +190,13 @@ def minimum_detectable_effect(
     if n == 0:
         return 1.0
     psi = UNKNOWN_DISCORDANCE if discordance is None else discordance
-    z = _z(level / max(pairs, 1) / 2) + _z(1 - POWER)
-    return min(1.0, z * math.sqrt(psi * design_effect / n))
+    return detectable_difference(math.sqrt(psi * design_effect / n), pairs, level)
+
+
+def detectable_difference(error: float, pairs: int, level: float) -> float:
+    """Smallest true difference that is called with a power of 0.8 where its standard error is
+    `error`, at most 1; see `minimum_detectable_effect`."""
+    return min(1.0, (_z(level / max(pairs, 1) / 2) + _z(1 - POWER)) * error)
 
 
 def examples_needed(

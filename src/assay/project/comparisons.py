@@ -29,12 +29,13 @@ from assay.project.workspace import Workspace, project_of
 from assay.store.tables import AgentVersionRow, ComparisonRow
 from assay.version import VERSION
 
-Which = Literal["differ", "a-wins", "b-wins", "all-fail", "doubtful", "all"]
-"""`differ`: a and b answer differently, and not both right; of all candidates, where a and b are
-the same. `a-wins`: their scores differ, to a's favour; `doubtful`: the label deserves a second
+Which = Literal["differ", "one-right", "a-wins", "b-wins", "all-fail", "doubtful", "all"]
+"""`differ`: a and b answer differently, and not both wholly right; of all candidates, where a and b
+are the same. `one-right`: one of the two is right and the other is not, as `two_by_two` counts.
+`a-wins`: their scores differ, to a's favour; `doubtful`: the label deserves a second
 look."""
 RIGHT = 0.5
-"""An answer with a lower score counts as failed where that is asked."""
+"""An answer with a lower score counts as wrong where that is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +300,8 @@ def select_rows(
             return _is_disputed(row, a, b)
         if which == "differ":
             return len(set(scores.values())) > 1
+        if which == "one-right":
+            return {a, b} <= scores.keys() and (scores[a] >= RIGHT) != (scores[b] >= RIGHT)
         if which == "doubtful":
             return row.id in doubtful
         if which == "all-fail":

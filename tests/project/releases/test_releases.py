@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from assay.evaluate.parity import Parity
 from assay.example import Message
 from assay.project import comparisons, releases, versions
 from assay.project.releases import UnknownLabelError
+from assay.project.releases.kept import kept_requests
 from assay.release import traces
 from assay.release.evidence import UnprovenError
 from assay.release.releases import resolve
@@ -75,6 +77,14 @@ def test_promotion_opens_no_holdout_and_refuses_the_worse(released: project.Work
     assert released.project.openings() == opened
     (listed,) = releases.list_releases(released)
     assert (listed["agent"], listed["traces"]) == (BASELINE, False)
+
+
+def test_a_score_has_one_range_wherever_it_stands(released: project.Workspace) -> None:
+    result = comparisons.newest(released)
+    assert result is not None
+    for one in result.candidates:
+        decided = one.metrics[result.primary]
+        assert (decided.score, decided.low, decided.high) == (one.score, one.low, one.high)
 
 
 def test_another_opening_is_foreseen_before_it_is_needed(released: project.Workspace) -> None:
@@ -232,3 +242,28 @@ def test_a_version_knows_its_rows_and_a_deleted_example_its_versions(tmp_path: P
     difference = versions.diff(made.store, trained.version, again.version)
     assert "data.train" in difference["fields"]
     assert difference["rows"]["train"]["only_first"] >= 1
+
+
+def test_what_is_kept_is_counted_also_after_keeping_was_switched_off(tmp_path: Path) -> None:
+    workspace = project.Workspace(tmp_path)
+    _, (first, second, _) = shelf(tmp_path, store=workspace.store)
+    releases.promote(workspace, "desk", "tuned@1", force="a trial")
+    assert kept_requests(workspace, "desk").count == 0
+    releases.traces_on(workspace, "desk", sample=1.0, days=7, most=100)
+    for agent in (first, first, second):
+        traces.record(
+            workspace.store,
+            workspace.name,
+            "desk",
+            agent,
+            id=traces.new_id(),
+            messages=[Message("user", "Where is my card?")],
+            answer=Message("assistant", "card_arrival"),
+        )
+    releases.traces_off(workspace, "desk", delete=False)
+    kept = kept_requests(workspace, "desk")
+    newest = releases.list_traces(workspace, "desk", count=1, corrected=False)[0].at
+    assert kept.last_day == (newest + timedelta(days=7)).date()
+    assert (kept.count, kept.active, kept.of_agent, kept.sampled) == (3, False, 2, 2)
+    assert releases.traces_off(workspace, "desk", delete=True) == 3
+    assert kept_requests(workspace, "desk").last_day is None

@@ -20,6 +20,8 @@ from assay.evaluate.forgetting import Ability, Forgetting
 WIDTH, PHONE = 860, 340
 ROW, PHONE_ROW = 26, 42
 """Of a row with its name beside it, and of one with its name above, for a phone."""
+NAME, PHONE_NAME = 15, 22
+"""Height of a line of names, and the most characters of one on a phone."""
 
 
 def _svg(height: float, label: str, body: Sequence[str], width: float = WIDTH) -> Markup:
@@ -137,12 +139,14 @@ def cost_against_quality(
     candidates: Sequence[CandidateResult], recommended: str | None, *, phone: bool = False
 ) -> Markup:
     """First year's cost to own (log scale) against score; unknown costs are not drawn. `phone`:
-    narrow, with names on the side of their dots that has room."""
+    narrow. Names stand in a column beside the chart, each led to its dot by a line: beside the dots
+    they would lie on one another, on intervals and on the axis."""
     known = [c for c in candidates if c.yearly_cost is not None and c.score is not None]
     if not known:
         return Markup("")
-    left, right, top, height = (34.0, 26.0, 14.0, 320.0) if phone else (60.0, 150.0, 14.0, 320.0)
+    left, right, top, height = (34.0, 142.0, 14.0, 320.0) if phone else (60.0, 220.0, 14.0, 320.0)
     width = PHONE if phone else WIDTH
+    height = max(height, top + 44 + NAME * len(known))
     floor = 1.0
     costs = [max(floor, c.yearly_cost or 0.0) for c in known]
     low, high = math.log10(min(costs)) - 0.15, math.log10(max(costs)) + 0.15
@@ -170,27 +174,33 @@ def cost_against_quality(
     body.append(
         _text((left + width - right) / 2, height - 6, "cost to own, first year", "middle", "tick")
     )
-    reach = width if phone else 130  # of a name to the side
-    taken: list[tuple[float, float]] = []
-    for candidate, cost in sorted(
-        zip(known, costs, strict=True), key=lambda row: -(row[0].score or 0)
-    ):
+    ranked = sorted(zip(known, costs, strict=True), key=lambda row: -(row[0].score or 0))
+    places = _apart([y(candidate.score or 0) for candidate, _ in ranked], NAME, height - 44)
+    for (candidate, cost), place in zip(ranked, places, strict=True):
         px, py = x(cost), y(candidate.score or 0)
         style = (
             "chosen" if candidate.name == recommended else "base" if candidate.baseline else "plain"
         )
+        body.append(_line(px, py, width - right + 4, place, "grid"))
         body.append(
             _line(px, y(candidate.low or 0), px, y(candidate.high or 0), f"whisker {style}")
         )
         body.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="6" class="dot {style}"/>')
-        label_y = py + 4
-        while any(abs(label_y - other) < 14 and abs(px - ox) < reach for ox, other in taken):
-            label_y += 14
-        taken.append((px, label_y))
-        before = phone and px > width / 2
-        place, anchor = (px - 11, "end") if before else (px + 11, "start")
-        body.append(_text(place, label_y, candidate.name, anchor, "name"))
+        name = candidate.name
+        name = f"{name[: PHONE_NAME - 1]}…" if phone and len(name) > PHONE_NAME else name
+        body.append(_text(width - right + 8, place + 4, name, "start", "name"))
     return _svg(height, "cost to own against score", body, width)
+
+
+def _apart(places: Sequence[float], least: float, end: float) -> list[float]:
+    """Ascending places moved as little as keeps them `least` apart and up to `end`."""
+    found: list[float] = []
+    for place in places:
+        found.append(max(place, found[-1] + least) if found else place)
+    for i in range(len(found) - 1, -1, -1):
+        found[i] = min(found[i], end)
+        end = found[i] - least
+    return found
 
 
 def training(curve: Curve) -> Markup:

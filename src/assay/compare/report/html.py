@@ -20,8 +20,15 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import escape
 
 from assay.compare.naming import in_words, rows_in_words
-from assay.compare.report import charts, general_ability, powered, second_look, wording, worth
-from assay.compare.report.detectable import why_not_as_stated
+from assay.compare.report import (
+    charts,
+    detectable,
+    general_ability,
+    powered,
+    second_look,
+    wording,
+    worth,
+)
 from assay.compare.result import AnswerRow, Confusion, Result
 from assay.store.files import write_atomic
 
@@ -86,7 +93,8 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         say=wording,
         ability=general_ability,
         worth=worth,
-        stated_otherwise=why_not_as_stated(result),
+        detectable=detectable,
+        stated_otherwise=detectable.why_not_as_stated(result),
         style=style,
         script=script,
         style_hash=_hash(style),

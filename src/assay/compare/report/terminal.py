@@ -10,8 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from assay.compare.naming import with_named_range
-from assay.compare.report import general_ability, powered, second_look, wording, worth
-from assay.compare.report.detectable import why_not_as_stated
+from assay.compare.report import detectable, general_ability, powered, second_look, wording, worth
 from assay.compare.result import Result
 
 COLOURS = {"recommend": "green", "none": "red", "cannot_tell": "yellow"}
@@ -75,10 +74,10 @@ def print_result(result: Result, console: Console | None = None) -> None:
     if chosen := wording.chosen_range(result):
         out.print(escape(chosen))
     out.print(
-        f"{result.data.holdout} holdout examples, opening {result.opening.number}; the smallest "
-        f"difference that could be shown was {100 * result.minimum_detectable_effect:.1f} points."
+        f"{result.data.holdout} holdout examples, opening {result.opening.number}. "
+        f"{detectable.effect(result)} {detectable.needed_of_pairs(result) or ''}".rstrip()
     )
-    if stated := why_not_as_stated(result):
+    if stated := detectable.why_not_as_stated(result):
         out.print(escape(stated))
 
 

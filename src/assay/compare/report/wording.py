@@ -77,7 +77,7 @@ def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
             )
         return (
             "Do not put any of these to work. More or cleaner training examples, a better prompt "
-            "or a stronger model may change that; see the answers below for what goes wrong."
+            "or a stronger model may change that; the single answers show what goes wrong."
         )
     start = f"Use {verdict.use_meanwhile} for now. " if verdict.use_meanwhile else ""
     equal, seen = verdict.more_examples_needed, verdict.more_if_as_seen
@@ -122,10 +122,19 @@ def stricter(result: Result) -> str:
     number, pairs = result.opening.number, len(result.pairs)
     among = "" if pairs == 1 else f"With {pairs} pairs, one can look different by luck, so "
     proof = "stronger proof is asked for" if among else "Stronger proof is asked for"
-    time = "the first time" if number == 1 else f"time {number}"
+    time = f"the {ordinal(number)} time"
     if not among:
         return f"{proof} each time the holdout is used (this was {time})."
     return f"{among}{proof}, and stronger still each time the holdout is used (this was {time})."
+
+
+def ordinal(number: int) -> str:
+    """As "second", of numbers from 1 on."""
+    words = ("first", "second", "third", "fourth", "fifth")
+    if number <= len(words):
+        return words[number - 1]
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10)
+    return f"{number}{ending or 'th'}"
 
 
 def unread(candidate: CandidateResult) -> str:
@@ -354,7 +363,11 @@ RIGHT_ANSWERS = "right answers in 100"
 def score_meaning(result: Result) -> str:
     """What a score is, in words."""
     binary = result.primary in ("label-accuracy", "record-exact", "exact", "contains", "json-valid")
-    return RIGHT_ANSWERS if binary else f"mean {result.primary}, of 100"
+    if binary:
+        return RIGHT_ANSWERS
+    likeness = result.primary in ("rouge-l", "token-f1", "chrf")
+    what = "likeness to the expected answer" if likeness else "mean score"
+    return f"{what}, of 100 ({result.primary})"
 
 
 def routing(found: Routing) -> str:

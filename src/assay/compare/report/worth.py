@@ -147,6 +147,21 @@ def remedy(result: Result, found: Forgetting) -> str | None:
     )
 
 
+COST_OF_1000 = (
+    "1000 answers at {requests:,} requests a month. A machine is kept on whether it answers or "
+    "not, so its cost is divided by your volume; “alone” is what the answering itself takes."
+)
+"""How a cost of answers comes about, and what it is without idle hours."""
+
+
+def answering_alone(candidate: CandidateResult, monthly_requests: int) -> float | None:
+    """USD of 1000 answers without the hours in which a machine waits; None: not known."""
+    requests = candidate.cost.requests_usd
+    if requests is None or not monthly_requests:
+        return None
+    return 1000 * requests / (12 * monthly_requests)
+
+
 def deciding(result: Result) -> str | None:
     """The assumption about costs that the choice of the cheapest hangs on, and where it turns; None
     where there was no such choice."""

@@ -22,7 +22,8 @@ SHOWN = 6
 """Rows at a time; a page of thousands of answers is read by nobody."""
 LONGEST = 1500
 FILTERS: dict[str, str] = {
-    "differ": "The two candidates disagree",
+    "differ": "The two answers differ",
+    "one-right": "Only one of the two is right",
     "a-wins": "The first candidate scores higher",
     "b-wins": "The second candidate scores higher",
     "all-fail": "All candidates fail",
@@ -95,6 +96,12 @@ def _show_counts(rows: Sequence[AnswerRow], a: str, b: str) -> None:
     with w.table("", f"#{b} right", f"#{b} wrong", label=f"{a} against {b}"):
         w.line(f"{a} right", f"#{both:,}", f"#{only_a:,}")
         w.line(f"{a} wrong", f"#{only_b:,}", f"#{neither:,}")
+    if any(0 < score < 1 for row in rows for score in row.scores.values()):
+        w.text(
+            f"Right: a score of {100 * RIGHT:.0f} of 100 or more, also in the marks ✓ and ✗ below. "
+            "Answers that differ can both be right or both be wrong.",
+            "soft note",
+        )
 
 
 def _show_row(answer: AnswerRow, a: str, b: str, names: Sequence[str]) -> None:

@@ -9,8 +9,7 @@ from markupsafe import Markup
 from nicegui import ui
 
 from assay.compare.naming import in_words
-from assay.compare.report import charts, powered, second_look, wording
-from assay.compare.report.detectable import why_not_as_stated
+from assay.compare.report import charts, detectable, powered, second_look, wording
 from assay.compare.result import Result
 from assay.jobs.queue import OVER
 from assay.project import comparisons, jobs
@@ -43,7 +42,8 @@ async def build(context: PageContext) -> None:
         "All candidates measured on the same holdout: how good each one is, and whether the "
         "differences are real.",
     )
-    await _show_start(context, bool(found))
+    if await _show_start(context, bool(found)) and result is None:
+        return
     if result is None:
         none_yet = "No comparisons yet"
         if query.get("id"):
@@ -71,19 +71,28 @@ async def build(context: PageContext) -> None:
     _show_export(context, result)
 
 
-async def _show_start(context: PageContext, before: bool) -> None:
+async def _show_start(context: PageContext, before: bool) -> bool:
+    """How a comparison is started; True where it says what became of the last one."""
     if context.workspace.project is None:
-        return
+        return False
     found = await context.read(jobs.list_jobs, jobs.COMPARE)
     going = [job for job in found if job.status not in OVER]
     if going:
         JobCard(context, going[0], "Comparing", lambda _: ui.navigate.reload())
-        return
+        return False
+    last = found[0].status if found else ""
+    if last == "cancelled":
+        with w.card():
+            w.heading(
+                "The last comparison was cancelled",
+                "What had been built and answered is kept: another run with the same examples and "
+                "settings goes on from there.",
+            )
     if found and found[0].status == "failed":
         with w.card("lost"):
             w.heading("The last comparison failed", job_error(found[0]))
     if not context.may("editor"):
-        return
+        return last == "cancelled"
 
     async def click() -> None:
         start.props("loading")
@@ -91,17 +100,19 @@ async def _show_start(context: PageContext, before: bool) -> None:
             agreed = await context.read(fingerprint)  # first, then what it is asked about
             if before and not await _agree_to_open(context):
                 return
-            await context.do(start_comparison, reason="the studio", agreed=agreed)
+            await context.do(start_comparison, reason="started in the studio", agreed=agreed)
         finally:
             start.props(remove="loading")
         ui.navigate.to("/compare")
 
     with w.row():
         label = "Compare again" if before else "Start a comparison"
+        label = "Go on with the comparison" if last == "cancelled" else label
         start = w.button(label, click, kind="" if before else "primary", icon="play_arrow")
         if before:
             w.text("If nothing has changed, the holdout is not opened again; else you are asked "
                    "first.", "soft note")  # fmt: skip
+    return last == "cancelled"
 
 
 async def _agree_to_open(context: PageContext) -> bool:
@@ -116,7 +127,7 @@ async def _agree_to_open(context: PageContext) -> bool:
             "Compare on the new holdout?", f"{what} It is opened for the first time.", "Compare"
         )
     return await confirm(
-        f"Open the holdout for time {coming.number}?",
+        f"Open the holdout for the {wording.ordinal(coming.number)} time?",
         f"{what} If that makes a candidate different, its holdout rows are used once more, and so "
         f"that luck is not mistaken for progress the verdict asks for stronger proof: a chance of "
         f"error of {100 * coming.level:.2g} % instead of the {100 * coming.first_level:.2g} % of "
@@ -157,6 +168,8 @@ def _show_pairs(result: Result) -> None:
         f"(±{points}) do not matter to you.",
     ):
         _show_chart(partial(charts.forest, result.pairs, result.margin))
+        if explained := wording.intervals(result):
+            w.text(explained, "note soft")
         columns = (
             "Pair",
             "#Difference",
@@ -181,13 +194,11 @@ def _show_pairs(result: Result) -> None:
                         w.badge(wording.call(p), kind)
                     for count in (p.a_only, p.b_only):
                         w.text("–" if count is None else f"{count}", "number", "td")
-        if explained := wording.intervals(result):
-            w.text(explained, "note soft")
         with w.row():
-            effect = f"{100 * result.minimum_detectable_effect:.1f} points"
-            w.term(f"This comparison can detect differences of about {effect}.", MEANINGS["effect"])
-        if stated := why_not_as_stated(result):
-            w.text(stated, "note soft")
+            w.term(detectable.effect(result), MEANINGS["effect"])
+        for said in (detectable.needed_of_pairs(result), detectable.why_not_as_stated(result)):
+            if said:
+                w.text(said, "note soft")
 
 
 def _show_additions(result: Result) -> None:

@@ -25,7 +25,7 @@ from assay.studio.dialogs import (
     tell_at,
 )
 from assay.studio.session import LatestRequest, PageContext, action, workspace_action
-from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count
+from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
 
 SHOWN = 20
 
