@@ -76,6 +76,19 @@ def test_nothing_is_there_for_who_is_not_signed_in(client: httpx.AsyncClient, pa
     assert run(client.get(path, cookies=cookies)).status_code == 401
 
 
+def test_the_page_for_who_is_not_signed_in_has_the_command_for_this_server(
+    client: httpx.AsyncClient,
+) -> None:
+    command = "<code>assay people link owner{}</code>"
+
+    def shown(host: str) -> str:
+        return run(client.get("/studio/", headers={"host": host})).text
+
+    assert command.format(" --address http://127.0.0.1:9231") in shown("127.0.0.1:9231")
+    assert command.format("") in shown("127.0.0.1:8000")
+    assert command.format("") in shown("a.example;rm"), "what is no host is not pasted into a shell"
+
+
 def test_other_paths_are_nobodys_business_here(client: httpx.AsyncClient) -> None:
     assert run(client.get("/v1/models")).text == "nobody"
     assert run(client.get("/studios")).text == "nobody"

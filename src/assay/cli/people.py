@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from assay.cli.options import Served, open_served, with_json
+from assay.config.hosts import DEFAULT_ADDRESS
 
 app = typer.Typer(help="Manage the people who use the studio.", no_args_is_help=True)
 
@@ -20,7 +21,7 @@ Address = Annotated[str, typer.Option(help="Address of the server, as browsers r
 def add(
     name: Annotated[str, typer.Argument(help="Name of the person.")],
     role: Role = "viewer",
-    address: Address = "http://127.0.0.1:8000",
+    address: Address = DEFAULT_ADDRESS,
     folder: Served = Path("."),
 ) -> None:
     """Add a person and print a link that signs them in once."""
@@ -61,9 +62,7 @@ def set_role(
 
 
 @app.command()
-def link(
-    name: Name, address: Address = "http://127.0.0.1:8000", folder: Served = Path(".")
-) -> None:
+def link(name: Name, address: Address = DEFAULT_ADDRESS, folder: Served = Path(".")) -> None:
     """Print a new link that signs a person in once, within an hour."""
     from assay.accounts import people
 

@@ -7,6 +7,7 @@ where it comes from. What leaves carries a policy under which a browser asks nob
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from html import escape
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assay.accounts import people
 from assay.accounts.people import Person
+from assay.config.hosts import DEFAULT_ADDRESS
 from assay.errors import StoreError
 from assay.project.workspace import Workspace
 from assay.serve.auth import UPLOAD_BYTES, check_length, count_bytes
@@ -105,14 +107,16 @@ class AccessMiddleware:
     async def _enter(self, scope: Scope) -> Response:
         once = parse_qs(scope["query_string"].decode("latin-1")).get("once", [""])[0]
         if scope["method"] != "GET":
-            return _render_page("Open the link in your browser.", 405)
+            return _render_page(scope, "Open the link in your browser.", 405)
         if _from_elsewhere(scope):  # to whatever account: what is done then is done in its name
             return _render_page(
-                "The link was opened from another page. Copy it into the address bar.", 403
+                scope,
+                "The link was opened from another page. Copy it into the address bar.",
+                403,
             )
         found = await anyio.to_thread.run_sync(people.redeem, self.workspace, once)
         if found is None:
-            return _render_page("This link has already been used or has expired.", 403)
+            return _render_page(scope, "This link has already been used or has expired.", 403)
         response = RedirectResponse(f"{PREFIX}/", 303)
         response.set_cookie(
             cookie_name(scope),
@@ -128,7 +132,7 @@ class AccessMiddleware:
     async def _leave(self, scope: Scope, session: str) -> Response:
         self._good.pop(session, None)
         await anyio.to_thread.run_sync(people.sign_out, self.workspace, session)
-        response = _render_page("You are signed out.", 200)
+        response = _render_page(scope, "You are signed out.", 200)
         response.delete_cookie(cookie_name(scope), path=PREFIX)
         return response
 
@@ -178,14 +182,26 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, why: 
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": why})
         return
-    await _render_page(why, status)(scope, receive, send)
+    await _render_page(scope, why, status)(scope, receive, send)
 
 
-def _render_page(why: str, status: int) -> HTMLResponse:
+def _render_page(scope: Scope, why: str, status: int) -> HTMLResponse:
     """A page without scripts, for whom the studio itself is not there."""
-    return HTMLResponse(_TEXT.format(why=escape(why)), status)
+    command = f"assay people link owner{_address_option(scope)}"
+    return HTMLResponse(_TEXT.format(why=escape(why), command=escape(command)), status)
 
 
+def _address_option(scope: Scope) -> str:
+    """What makes the command print a link to this server; nothing where it does so by itself, or
+    where the browser names a host that is none, which is not to be pasted into a shell."""
+    host = Headers(scope=scope).get("host") or ""
+    scheme = scope.get("scheme", "http").replace("ws", "http")
+    if f"{scheme}://{host}" == DEFAULT_ADDRESS or not _HOST.fullmatch(host):
+        return ""
+    return f" --address {scheme}://{host}"
+
+
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?")
 _TEXT = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Assay</title>
 <link rel="icon" href="data:,">
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
@@ -196,5 +212,5 @@ h1 {{ font-size: 1.6rem; line-height: 1.25; }}</style></head><body><main>
 <p><strong>Assay</strong></p><h1>{why}</h1>
 <p>Ask an administrator of this server for a new sign-in link.</p>
 <p>If you run the server: it prints a link when it starts, and
-<code>assay people link owner</code> prints a new one on its machine.</p>
+<code>{command}</code> prints a new one on its machine, in its folder.</p>
 </main></body></html>"""

@@ -16,8 +16,8 @@ from importlib.resources import files
 from typing import Any, Literal, cast
 
 from fastapi import FastAPI, Request, Response
+from nicegui import Client, ui
 from nicegui import app as pages_app
-from nicegui import ui
 
 from assay.accounts.people import Person, Role
 from assay.errors import AssayError
@@ -70,6 +70,7 @@ def mount(app: FastAPI, workspace: Workspace, engines: EnginePool, pages: Sequen
     pages_app.state.serves = workspace, engines
     for page in pages:
         _register(page, pages, workspace, engines)
+    _register_missing(pages, workspace, engines)
     ui.run_with(
         app,
         mount_path=PREFIX,
@@ -122,6 +123,29 @@ def _register(page: Page, pages: Sequence[Page], workspace: Workspace, engines: 
                 w.failure(error)
 
 
+def _register_missing(pages: Sequence[Page], workspace: Workspace, engines: EnginePool) -> None:
+    """A page for addresses that have none, in the frame of all, so that it leads on."""
+    answer = pages_app.exception_handlers[404]
+
+    @pages_app.exception_handler(404)
+    async def missing(request: Request, error: Exception) -> Response:
+        looks = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+        if not looks or "assay.person" not in request.scope:
+            return cast("Response", await answer(request, error))  # type: ignore[misc]
+        context = _make_context(request, workspace, engines)
+        with Client(ui.page("", title="Not found · Assay"), request=request) as client:
+            with _show_frame(None, pages, context, request):
+                w.title("Not found")
+                w.empty(
+                    "search_off",
+                    "There is no page at this address",
+                    "It may be mistyped, or the page has another name now. The menu lists all "
+                    "pages.",
+                    act=("Go to Start", "/"),
+                )
+            return client.build_response(request, 404)
+
+
 def request_context(request: Request) -> PageContext:
     """Who asks, for a route of the studio that is no page."""
     return _make_context(request, *pages_app.state.serves)
@@ -143,8 +167,9 @@ def _make_context(
 
 @contextmanager
 def _show_frame(
-    page: Page, pages: Sequence[Page], context: PageContext, request: Request
+    page: Page | None, pages: Sequence[Page], context: PageContext, request: Request
 ) -> Iterator[None]:
+    """What stands around a page; None for one that is not among them."""
     theme = request.cookies.get(THEME_COOKIE)
     ui.dark_mode(value={"dark": True, "light": False}.get(theme or ""))
     ui.context.client.layout.classes("studio")
@@ -175,7 +200,9 @@ def _show_frame(
             _show_account(context)
     ui.on_exception(show_error)
     with (
-        ui.element("div").props("id=main tabindex=-1").classes("page wide" if page.wide else "page")
+        ui.element("div")
+        .props("id=main tabindex=-1")
+        .classes("page wide" if page and page.wide else "page")
     ):
         yield
 

@@ -192,7 +192,7 @@ def job_share(job: Job) -> float | None:
     if job.status == "succeeded":
         return 1.0
     progress = job.progress or {}
-    if job.status != "running" or not progress.get("total"):
+    if job.status != "running" or not progress.get("total") or not progress.get("done"):
         return 0.0 if job.status in ("queued", "paused") else None
     return float(progress.get("done") or 0.0) / float(progress["total"])
 
@@ -208,6 +208,8 @@ def describe_job(job: Job) -> str:
         return "Waiting for a worker."
     if job.status == "failed":
         return job_error(job)
+    if job.status == "paused":
+        return "Paused. What it has done so far is kept; Resume goes on from there."
     progress = job.progress or {}
     if job.status != "running" or not progress.get("label"):
         return f"{format_duration(job)}."
@@ -215,7 +217,10 @@ def describe_job(job: Job) -> str:
     count = f"{done:,.0f} of {total:,.0f}" if total else f"{done:,.0f}"
     said = plain_line(str(progress["label"]))
     label = said[:1].upper() + said[1:]
-    return f"{label}: {count} {progress['unit']} · {format_duration(job)}"
+    since = f"{count} {progress['unit']} · started {format_duration(job)} ago"
+    # Requests are answered in batches, the longest first, and counted when a batch is done.
+    slow = not done and progress["unit"] == "requests"
+    return f"{label}: {since}{'; the first answers take longest' if slow else ''}"
 
 
 class ProgressState:

@@ -167,7 +167,7 @@ def _show_table(
             w.text("No keys yet.", "soft")
             return
         with w.table(
-            "Name", "Ends in", "Scopes", "Created", "#Spent at providers", "", label="Keys"
+            "Name", "Ends in", "Scopes", "Created", "#Budget at providers", "", label="Keys"
         ):
             for key in keys:
                 style = "past" if key.revoked else ""

@@ -123,7 +123,7 @@ def _show_steps(now: Step) -> None:
 async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -> None:
     if now.job is not None and now.job.status not in OVER:
         JobCard(context, now.job, "Comparing", lambda _: ui.navigate.reload())
-        w.text("You can close this page; the job continues.", "soft note")
+        w.text("You can close this page: a running job continues, a paused one waits.", "soft note")
         return
     with w.section(
         "Compare the candidates",
@@ -136,7 +136,7 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
 
         async def click() -> None:
             agreed = await context.read(fingerprint)
-            await context.do(start_comparison, reason="the studio", agreed=agreed)
+            await context.do(start_comparison, reason="started in the studio", agreed=agreed)
             await refresh()
 
         async def show() -> None:
