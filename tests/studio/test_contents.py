@@ -84,7 +84,7 @@ def test_a_release_is_watched_over_time(here: Tab, filled: Studio) -> None:
     expect(page.get_by_label("Comparison")).to_have_value(re.compile(re.escape(said)))
     page = here.open("/releases")
     expect(page.get_by_text("Promoted after a comparison")).to_contain_text(f"says: {said}.")
-    for chart in ("Requests per day", "Seconds per answer", "Cost per 1,000 answers"):
+    for chart in ("Requests per day", "Seconds per answer", "Cost of answering, per 1,000"):
         drawn = page.get_by_role("img", name=f"{chart} over 30 days")
         expect(drawn).to_be_visible()
         assert drawn.locator(".column").count() > 20

@@ -144,7 +144,7 @@ def cost_against_quality(
     known = [c for c in candidates if c.yearly_cost is not None and c.score is not None]
     if not known:
         return Markup("")
-    left, right, top, height = (34.0, 142.0, 14.0, 320.0) if phone else (60.0, 220.0, 14.0, 320.0)
+    left, right, top, height = (34.0, 166.0, 14.0, 320.0) if phone else (60.0, 220.0, 14.0, 320.0)
     width = PHONE if phone else WIDTH
     height = max(height, top + 44 + NAME * len(known))
     floor = 1.0

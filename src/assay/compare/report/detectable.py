@@ -43,9 +43,11 @@ def needed_of_pairs(result: Result) -> str | None:
     if not found:
         return None
     least, most = (f"{100 * end:.0f}" for end in (min(found), max(found)))
-    between = f"about {least}" if least == most else f"{least} to {most}, depending on the pair,"
+    between = f"about {least} points"
+    if least != most:
+        between = f"{least} to {most} points, depending on the pair,"
     return (
-        f"As the scores differ on the holdout, a true difference of {between} points is detected 8 "
+        f"As the scores differ on the holdout, a true difference of {between} is detected 8 "
         "times in 10; a smaller one is called less often."
     )
 
