@@ -114,7 +114,7 @@ def test_what_was_asked_last_is_shown_although_an_earlier_reading_ends_or_fails_
         expect(status).to_have_text("0 of 240 holdout examples")
     before = status.inner_text()
     ended = slow_readings(filled.folder)
-    for name in ("All candidates fail", "The two candidates disagree"):
+    for name in ("All candidates fail", "The two answers differ"):
         page.get_by_role("combobox", name="Show", exact=True).click()
         page.get_by_role("option", name=name).click()
     deadline = time.monotonic() + PATIENCE_MS / 1000
