@@ -131,10 +131,8 @@ def stricter(result: Result) -> str:
 def ordinal(number: int) -> str:
     """As "second", of numbers from 1 on."""
     words = ("first", "second", "third", "fourth", "fifth")
-    if number <= len(words):
-        return words[number - 1]
     ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10)
-    return f"{number}{ending or 'th'}"
+    return words[number - 1] if number <= len(words) else f"{number}{ending or 'th'}"
 
 
 def unread(candidate: CandidateResult) -> str:
