@@ -193,9 +193,9 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
     expect(page.get_by_text("The correction was saved.")).to_be_visible()
     here.axe()  # the notice, too
     page.get_by_role("button", name="Save corrections as training data").click()
-    expect(page.get_by_text(re.compile(r"corrections? (was|were) saved in data/traces-"))).to_be_visible(
-        timeout=60_000
-    )
+    expect(
+        page.get_by_text(re.compile(r"corrections? (was|were) saved in data/traces-"))
+    ).to_be_visible(timeout=60_000)
     assert list((filled.folder / "data").glob("traces-*-2.jsonl"))
     trace.get_by_role("textbox", name="Correct answer", exact=True).fill("not JSON")
     trace.get_by_role("button", name="Save correction").click()
