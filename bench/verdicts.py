@@ -20,7 +20,7 @@ from typing import Any
 from assay import project
 from assay.cli.progress import Terminal
 from assay.compare.naming import with_named_range
-from assay.compare.report import wording, worth
+from assay.compare.report import learning_curve, wording, worth
 from assay.compare.result import Result
 from assay.config import CONFIG_FILE
 from assay.project.start.init import Choices
@@ -211,7 +211,8 @@ def curve_section(name: str, drawn: dict[str, Any]) -> str:
         f"Back-test: fitted up to half of the rows, the power law foresees "
         f"{100 * said['score']:.1f} ({100 * said['low']:.1f} – {100 * said['high']:.1f}) at "
         f"{said['size']} rows; {100 * test['observed']:.1f} was observed, "
-        f"{'inside' if test['covered'] else 'OUTSIDE'} the interval. {wording.doubled(drawn)}",
+        f"{'inside' if test['covered'] else 'OUTSIDE'} the interval. "
+        f"{learning_curve.doubled(drawn)}",
         "",
     ]
     return "\n".join(out)

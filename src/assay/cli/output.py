@@ -222,7 +222,7 @@ def print_split(manifest: Any) -> None:
 
 def print_curve(curve: Any) -> None:
     """Scores by size, and what twice the data would bring."""
-    from assay.compare.report.wording import doubled, foreseen
+    from assay.compare.report.learning_curve import doubled, foreseen
 
     rows = []
     for size, scores in zip(curve.sizes, curve.scores, strict=True):

@@ -23,7 +23,6 @@ from assay.compare.performance import Performance
 from assay.compare.plain_names import plain_names
 from assay.compare.planning import dump_settings
 from assay.compare.result import (
-    AnswerRow,
     CandidateResult,
     Confusion,
     Cost,
@@ -38,7 +37,7 @@ from assay.compare.result import (
     ValidationFigure,
     Verdict,
 )
-from assay.compare.routes import arm_names, routing_of
+from assay.compare.routes import routing_of
 from assay.compare.routing_section import Routing
 from assay.compare.second_look import find_second_look
 from assay.compare.sensitivity import Sensitivity, find_sensitivity
@@ -178,26 +177,6 @@ def _routing(
         }
         found.append(routing_of(one.candidate, one.measurement, examples, groups, costs, bench))
     return [routing for routing in found if routing is not None]
-
-
-def answer_rows(
-    examples: Sequence[Example],
-    candidates: Sequence[Candidate],
-    measured: Mapping[str, Measurement],
-) -> Iterator[AnswerRow]:
-    """One row for each holdout example: what every candidate answered, and its score."""
-    named = {c.name: arm_names(c, measured[c.name]) for c in candidates}
-    for i, example in enumerate(examples):
-        yield AnswerRow(
-            id=example.id,
-            line=example.line,
-            input=example.input,
-            reference=example.output,
-            group=example.group,
-            answers={name: m.answers[i].text for name, m in measured.items()},
-            scores={name: m.scores[m.primary][i] for name, m in measured.items()},
-            arms={name: arms[i] for name, arms in named.items() if arms is not None},
-        )
 
 
 def all_groups(examples: Sequence[Example]) -> list[str]:

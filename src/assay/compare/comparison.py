@@ -16,7 +16,8 @@ from assay.agent.versions import AgentVersion, save_agent
 from assay.candidates import registry
 from assay.candidates.building import Candidate, Context, Trial
 from assay.compare import reasons, records
-from assay.compare.account import Participant, answer_rows, build_result
+from assay.compare.account import Participant, build_result
+from assay.compare.answers import answer_rows
 from assay.compare.data_section import DataSection, QuarantineCounts
 from assay.compare.holdout import holdout_keys, next_opening, open_holdout
 from assay.compare.partiality import partial_judges

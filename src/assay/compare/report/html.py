@@ -24,6 +24,7 @@ from assay.compare.report import (
     charts,
     detectable,
     general_ability,
+    learning_curve,
     powered,
     second_look,
     wording,
@@ -116,9 +117,10 @@ def curve_frame(curve: Mapping[str, Any]) -> str:
         curve: as `LearningCurve.to_dict` has it.
     """
     style = _resource("report.css")
+    gain, checked = escape(learning_curve.doubled(curve)), escape(learning_curve.foreseen(curve))
     page = (
-        f"<!doctype html><style>{style}</style><main><p>{escape(wording.doubled(curve))}</p>"
-        f'{charts.learning(curve)}<p class="soft">{escape(wording.foreseen(curve))}</p></main>'
+        f"<!doctype html><style>{style}</style><main><p>{gain}</p>"
+        f'{charts.learning(curve)}<p class="soft">{checked}</p></main>'
     )
     return _frame(page, f"Learning curve of {curve['candidate']}", 560)
 

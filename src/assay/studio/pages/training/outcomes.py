@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay.compare.report import charts, wording
+from assay.compare.report import charts, learning_curve
 from assay.jobs.queue import Job
 from assay.project import settings
 from assay.project.jobs import training
@@ -111,11 +111,11 @@ def _show_search(context: PageContext, result: dict[str, Any]) -> None:
 
 def _show_curve(context: PageContext, result: dict[str, Any]) -> None:
     result = {**result, "candidate": plain_label(result["candidate"])}
-    w.heading("Would more examples help?", wording.doubled(result))
+    w.heading("Would more examples help?", learning_curve.doubled(result))
     w.picture(charts.learning(result))
     with w.row():
         w.term(
-            wording.foreseen(result),
+            learning_curve.foreseen(result),
             "The same forecast was made from half of the rows and compared with the score that all "
             "of them reached.",
         )
