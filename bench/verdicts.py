@@ -41,10 +41,14 @@ CURVES = {
 
 DEMO = "ferry"
 
+BESIDE_WORK = "Answers were timed beside much other work."
+
 NOTES = {
     "mts-header": "Many dialogues are longer than the embedder reads: `classifier` chooses on "
     "validation whether they are cut or embedded in pieces and averaged; cut, it was right on 73 "
     "of 100 there, in pieces on 71. `fine-tune` reads them whole.",
+    "snips": BESIDE_WORK,
+    "snips-intent": BESIDE_WORK,
     "e2e-fields": "At 8 bits the tuned model takes 145 MB; at 4 bits the parity check refused it: "
     "its next-token probabilities differed by 1.9 nats on average, where 0.1 is allowed. Answers "
     "were timed beside other work.",
@@ -121,6 +125,7 @@ def section(name: str, result: Result) -> str:
     bar = "what is good enough was not said"
     if enough is not None:
         bar = f"good enough: {wording.in_100(enough)}"
+    scored = f"Score: {wording.score_meaning(result)}, with its 95 % interval; {bar}."
     out = [
         f"## {name}",
         "",
@@ -131,8 +136,7 @@ def section(name: str, result: Result) -> str:
         f"**{wording.headline(result.verdict)}.** {result.verdict.reason} "
         f"{worth.fine_tuning(result)}",
         "",
-        f"Score: {wording.score_meaning(result)}, with its 95 % interval; {bar}. "
-        f"{earlier(name, result)} {NOTES.get(name, '')}".rstrip(),
+        " ".join(filter(None, (scored, earlier(name, result), NOTES.get(name)))),
         "",
     ]
     others = list(dict.fromkeys(m for c in result.candidates for m in c.metrics))
