@@ -74,10 +74,10 @@ def recommended(
     them = "those whose cost is known" if unpriced else "them"
     text = f"{start}. {tied}, and {name} is the cheapest of {them} to own{money}"
     if alike > 1:
-        text = (
-            f"{start}. {tied}; {alike} of {them} cost practically the same to own, the least, and "
-            f"none of these scores higher than {name}{money}"
-        )
+        cheapest = f"{tied}; {alike} of {them} are the cheapest to own, for practically the same"
+        if alike == len(fitting):
+            cheapest = f"{tied}, and cost practically the same to own"
+        text = f"{start}. {cheapest}; none of these scores higher than {name}{money}"
     if passed_over is not None:
         other, reached = passed_over
         text += f"; {other} scores {in_100(reached)}"
