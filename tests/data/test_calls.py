@@ -34,7 +34,17 @@ def calling(*calls: tuple[str, str], tools: tuple[dict[str, Any], ...] = (TOOL,)
 
 
 GOOD = calling(("forecast", '{"city": "Bern"}'))
-UNTYPED = {"type": "function", "function": {"name": "forecast", "parameters": {"type": "dict"}}}
+
+
+def taking(parameters: Any) -> dict[str, Any]:
+    """The tool with other parameters."""
+    return {"type": "function", "function": {"name": "forecast", "parameters": parameters}}
+
+
+UNTYPED = taking({"type": "dict"})
+OUT = {"properties": {"city": {"$ref": "elsewhere.json"}}}
+TWICE = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n - 1}"}] * 2} for n in range(1, 40)}
+BRANCHING = {"$ref": "#/$defs/a39", "$defs": {"a0": {}, **TWICE}}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +55,11 @@ UNTYPED = {"type": "function", "function": {"name": "forecast", "parameters": {"
         (calling(("forecast", "{}")), "arguments-mismatch", "'city' is a required property"),
         (calling(("forecast", '{"city": 3}')), "arguments-mismatch", "$.city"),
         (calling(("forecast", "{}"), tools=(UNTYPED,)), "bad-tools", "not a JSON Schema"),
+        (calling(("forecast", "{}"), tools=(taking(5),)), "bad-tools", "not an object"),
+        (calling(("forecast", "{}"), tools=(taking(True),)), "bad-tools", "not an object"),
+        (calling(("forecast", "{}"), tools=(taking({"$schema": 5}),)), "bad-tools", "`$schema`"),
+        (calling(("forecast", '{"city": 3}'), tools=(taking(OUT),)), "bad-tools", "be resolved"),
+        (calling(("forecast", "{}"), tools=(taking(BRANCHING),)), "bad-tools", "are followed more"),
         (calling(("forecast", '{"city": "B"}'), tools=(TOOL, TOOL)), "bad-tools", "same name"),
         (replace(GOOD, possible=({}, {})), "bad-possible", "2 entries for the 1 calls"),
         (replace(GOOD, possible=({"optional": ["town"]},)), "bad-possible", "'town'"),

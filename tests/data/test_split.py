@@ -227,6 +227,26 @@ def test_rows_of_a_dialogue_stay_together_in_a_tools_task(place: Place) -> None:
     assert sum(map(len, parts)) == 120
 
 
+def test_after_an_opening_a_dialogue_of_the_holdout_stays_out(place: Place) -> None:
+    tool = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
+    begun, later = [], []
+    for number in range(100):
+        asked = {"role": "user", "content": f"Please find me {sentence(number)}"}
+        call = {"function": {"name": "find", "arguments": json.dumps({"n": number})}}
+        called = {"role": "assistant", "content": None, "tool_calls": [call]}
+        result = {"role": "tool", "content": sentence(number + 1000)}
+        said = {"role": "assistant", "content": f"There is no {number}."}
+        begun.append({"messages": [asked, called], "tools": [tool]})
+        later.append({"messages": [asked, called, result, said], "tools": [tool]})
+    place.put("data.jsonl", begun)
+    first = place.prepare(config("tools", columns=None))
+    place.put("data.jsonl", [*begun, *later])
+    second = place.prepare(config("tools", columns=None), opened=True)
+    assert second.holdout_sha256 == first.holdout_sha256
+    assert second.train + second.validation == 200 - 2 * first.holdout
+    assert any("their dialogue is in the holdout" in line for line in second.warnings)
+
+
 def test_a_validation_file_loses_what_stands_in_train(place: Place) -> None:
     train, validation = rows(100), rows(40, start=1000)
     place.put("data.jsonl", train)
@@ -386,6 +406,30 @@ def test_after_an_opening_rows_outside_of_the_holdout_may_change(place: Place) -
     assert second.quarantine.train_removed + second.quarantine.validation_removed == 1
     third = place.prepare(config(train_rows=50), opened=True)
     assert (third.holdout_sha256, third.train) == (first.holdout_sha256, 50)
+
+
+def test_after_an_opening_no_group_of_the_holdout_comes_into_train(place: Place) -> None:
+    columns = {"input": ["q"], "output": ["a"], "group": "g"}
+    pairs = [{**row, "g": f"{who}{n}"} for n, row in enumerate(rows(100)) for who in "xy"]
+    place.put("data.jsonl", pairs)  # xN and yN asked the same: one group, called xN
+    first = place.prepare(config(columns=columns))
+    held = place.inputs("holdout")
+    more = [{**row, "g": f"y{n}"} for n, row in enumerate(rows(100, start=1000))]
+    place.put("data.jsonl", [*pairs, *more])
+    second = place.prepare(config(columns=columns), opened=True)
+    assert second.holdout_sha256 == first.holdout_sha256
+    others = {new["q"] for new, row in zip(more, rows(100), strict=True) if row["q"] not in held}
+    seen = place.inputs("train") | place.inputs("validation")
+    assert seen & {row["q"] for row in more} == others
+
+
+def test_after_an_opening_labels_without_a_holdout_row_are_told(place: Place) -> None:
+    place.put("data.jsonl", rows(200))
+    place.prepare(config())
+    refunds = [{**row, "a": "refund"} for row in rows(40, start=1000)]
+    place.put("data.jsonl", [*rows(200), *refunds])
+    manifest = place.prepare(config(), opened=True)
+    assert any("1 labels have no holdout row" in line for line in manifest.warnings)
 
 
 @pytest.mark.parametrize("change", ["remove", "relabel"])

@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.small import small_project
+from tests.small import small_project, write_csv
 
 from assay.knowledge.sources import SourceFile, sources
 from assay.project.fingerprint import fingerprint
 from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
+
+
+def test_validation_rows_count(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "validation.csv", 60, seed=1)
+    edit = {"  split:": f"  validation: {file}\n  split:"}
+    workspace = Workspace(small_project(tmp_path, edit=edit).root)
+    agreed = fingerprint(workspace)
+    write_csv(file, 59, seed=1)
+    assert fingerprint(workspace) != agreed
 
 
 def test_documents_count_but_not_that_a_comparison_reads_them(tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ def test_fields_are_read_as_what_they_were() -> None:
     filled = {"text": "{not JSON", "tags": "[1, 2]"}
     assert parse_record({"text": "a", "tags": [1]}, filled) == {"text": "{not JSON", "tags": [1, 2]}
     assert parse_record("broken", {"The whole line": '{"a": 1}'}) == {"a": 1}
+    broken = {"text": "Gr\udcfc\udcdfe", "label": "x"}  # shown as text of ASCII, and not changed
+    filled = {"text": r"Gr\udcfc\udcdfe", "label": "y"}
+    assert parse_record(broken, filled) == {"text": "Gr\udcfc\udcdfe", "label": "y"}
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from assay.compare.result import Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
 from assay.compare.verbatim import find_verbatim
 from assay.data.split import (
+    VALIDATION,
     SplitManifest,
     load_train,
     load_validation,
@@ -376,6 +377,7 @@ def _data_section(manifest: SplitManifest) -> DataSection:
         groups=manifest.groups,
         holdout_sha256=manifest.holdout_sha256,
         train_sha256=manifest.train_sha256,
+        validation_sha256=manifest.files[VALIDATION],
         problems=manifest.problems,
         duplicates=manifest.duplicates,
         quarantine=QuarantineCounts(**raw["quarantine"]),

@@ -46,6 +46,7 @@ class DataSection(ClosedModel):
     groups: int | None = None
     holdout_sha256: str
     train_sha256: str
+    validation_sha256: str | None = None
     problems: dict[str, int] = Field(default_factory=dict)
     duplicates: dict[str, int] = Field(default_factory=dict)
     quarantine: QuarantineCounts = QuarantineCounts()

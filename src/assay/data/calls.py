@@ -32,7 +32,10 @@ def find_misfit(arguments: Any, function: dict[str, Any]) -> str | None:
     Raises:
         ConfigError: the parameters are no JSON Schema that can be used.
     """
-    validator = _validator(canonical_json(function.get("parameters") or {}))
+    parameters = function.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise ConfigError("they are not an object.", where=WHERE)
+    validator = _validator(canonical_json(parameters))
     error = next(mismatches(validator, arguments, WHERE), None)
     return None if error is None else f"{error.json_path}: {error.message}"
 
@@ -64,12 +67,7 @@ def find_call_problems(example: Example) -> Iterator[tuple[str, str, str, str]]:
         try:
             find_misfit({}, function)
         except ConfigError as error:
-            yield (
-                "bad-tools",
-                f"the parameters of {name} cannot be used: {mask(error.what)}",
-                error.fix or "Write them as a JSON Schema of type object.",
-                "tools",
-            )
+            yield _unusable(name, error)
             return
     for place, message in enumerate(example.messages):
         if len({call.id for call in message.tool_calls}) < len(message.tool_calls):
@@ -82,6 +80,15 @@ def find_call_problems(example: Example) -> Iterator[tuple[str, str, str, str]]:
         for call in message.tool_calls:
             yield from _problems_of(call, functions, f"messages[{place}].tool_calls")
     yield from _possible_problems(example, functions)
+
+
+def _unusable(name: str, error: ConfigError) -> tuple[str, str, str, str]:
+    return (
+        "bad-tools",
+        f"the parameters of {name} cannot be used: {mask(error.what)}",
+        error.fix or "Write them as a JSON Schema of type object.",
+        "tools",
+    )
 
 
 def _problems_of(
@@ -99,7 +106,11 @@ def _problems_of(
         )
         return
     # Arguments that are no JSON object were refused where the row was read.
-    misfit = find_misfit(json_reader.read(call.arguments or "{}"), function)
+    try:
+        misfit = find_misfit(json_reader.read(call.arguments or "{}"), function)
+    except ConfigError as error:
+        yield _unusable(call.name, error)
+        return
     if misfit is not None:
         yield (
             "arguments-mismatch",

@@ -18,7 +18,7 @@ from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Config
 from assay.data.contents import quote_label
-from assay.data.dialogues import group_dialogues
+from assay.data.dialogues import keep_dialogues_whole
 from assay.data.gather import ExampleSource, GatheredExamples
 from assay.data.locked import changes_of_holdout, drawing_settings, pin_holdout, refusal
 from assay.data.overlap import overlap
@@ -155,9 +155,8 @@ def _divide(
     config, progress = source.config, source.progress
     data, task, seed = config.data, config.task, config.data.split.seed
     stratum = stratum_of(task)
-    if task == "tools":
-        _keep_dialogues_whole(found)
-    warnings = _check_enough(source, found)
+    told = keep_dialogues_whole(found) if task == "tools" else []
+    warnings = [*told, *_check_enough(source, found)]
     component = components(found.pool, progress)
     pool = with_groups(found.pool, component)
     official, given = found.holdout or [], found.validation or []
@@ -216,6 +215,13 @@ def _divide(
     _check_parts(source, train, validation, holdout)
     if locked is not None and _sha256(holdout) != locked.holdout_sha256:
         raise refusal(str(folder), changes_of_holdout(locked.drawn_by, locked.classes, config))
+    if found.is_kept and task == "label":
+        outputs = {example.output for example in holdout}
+        if new := {example.output for example in train} - outputs:
+            warnings.append(
+                f"{len(new)} labels have no holdout row, because their rows came after it was "
+                "opened: no score covers them."
+            )
     about = SplitManifest(
         key=key,
         task=task,
@@ -242,15 +248,6 @@ def _divide(
         with_twins=with_twins,
         recycled=found.recycled,
     )
-
-
-def _keep_dialogues_whole(found: GatheredExamples) -> None:
-    """Put the rows of a dialogue into one group, whatever file they come from."""
-    found.pool, validation, holdout = group_dialogues(
-        found.pool, found.validation or (), found.holdout or ()
-    )
-    found.validation = None if found.validation is None else validation
-    found.holdout = None if found.holdout is None else holdout
 
 
 def _measurable(holdout: list[Example]) -> tuple[list[Example], list[str]]:

@@ -20,10 +20,31 @@ import numpy as np
 
 from assay import json_reader
 from assay.data.duplicates import DisjointSets
+from assay.data.gather import GatheredExamples
 from assay.example import Example, Message, json_sha256
 
 LEAST_WORDS = 4
 """Of the user's in a beginning: "Hi" and "I need help" open many dialogues."""
+
+
+def keep_dialogues_whole(found: GatheredExamples) -> list[str]:
+    """Put the rows of a dialogue into one group, whatever file they come from; warnings."""
+    found.pool, validation, holdout = group_dialogues(
+        found.pool, found.validation or (), found.holdout or ()
+    )
+    found.validation = None if found.validation is None else validation
+    if not found.is_kept:
+        found.holdout = None if found.holdout is None else holdout
+        return []
+    # An opened holdout stays as it was locked, with the groups that it had then.
+    groups = {example.group for example in holdout} - {None}
+    rows = len(found.pool) + len(found.validation or ())
+    found.pool = [example for example in found.pool if example.group not in groups]
+    if found.validation is not None:
+        found.validation = [e for e in found.validation if e.group not in groups]
+    if not (out := rows - len(found.pool) - len(found.validation or ())):
+        return []
+    return [f"{out} rows were kept out because their dialogue is in the holdout, which was opened."]
 
 
 def group_dialogues(*parts: Sequence[Example]) -> list[list[Example]]:

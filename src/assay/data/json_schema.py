@@ -10,8 +10,10 @@ without end (`tests/source_rules.py` holds everybody to this module).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import lru_cache, partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from assay import patterns
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 PATTERN_S = 1.0
 """After which a text counts as one that does not match."""
+MOST_REFERENCES = 200_000
+"""That are followed for one value: some that name each other twice come to 2 ** n."""
 _compiled = lru_cache(16)(patterns.compile_pattern)
 
 
@@ -39,6 +43,8 @@ def schema_validator(schema: dict[str, Any], where: str) -> Validator:
     from jsonschema import SchemaError, validators
     from referencing import Registry
 
+    if not isinstance(schema.get("$schema", ""), str):
+        raise ConfigError("this is not a JSON Schema: `$schema` is not a text.", where=where)
     kind = validators.validator_for(schema, default=validators.Draft202012Validator)
     try:
         kind.check_schema(schema)
@@ -58,6 +64,9 @@ def schema_validator(schema: dict[str, Any], where: str) -> Validator:
             "pattern": _pattern,
             "patternProperties": _pattern_properties,
             "additionalProperties": _additional_properties,
+            **{
+                name: _counted(kind.VALIDATORS[name]) for name in _FOLLOWED & kind.VALIDATORS.keys()
+            },
         },
     )
     made: Validator = timed(schema, registry=Registry())
@@ -68,11 +77,13 @@ def mismatches(validator: Validator, value: Any, where: str) -> Iterator[Validat
     """What does not fit the schema.
 
     Raises:
-        ConfigError: a reference leads out of the schema, or a pattern comes to too much.
+        ConfigError: a reference leads out of the schema, references branch too often, or a pattern
+            comes to too much.
     """
     from jsonschema import ValidationError
     from referencing.exceptions import Unresolvable
 
+    _followed.set(count())
     try:
         yield from validator.iter_errors(value)
     except Unresolvable as unresolved:
@@ -82,10 +93,35 @@ def mismatches(validator: Validator, value: Any, where: str) -> Iterator[Validat
             fix="References to other files or addresses are not followed; copy what they "
             "define into $defs.",
         ) from None
+    except _BranchingError:
+        raise ConfigError(
+            f"references ($ref) are followed more than {MOST_REFERENCES:,} times for one value.",
+            where=where,
+            fix="Write out what they define, or name it less often.",
+        ) from None
     except RecursionError:
         yield ValidationError("it is nested too deeply to be checked")
     except ValueError as error:
         raise ConfigError(f"a pattern cannot be used: {error}.", where=where) from None
+
+
+class _BranchingError(Exception):
+    """References lead to too many others."""
+
+
+_FOLLOWED = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
+_followed: ContextVar[Iterator[int]] = ContextVar("followed")
+
+
+def _counted(follows: Callable[..., Iterator[ValidationError] | None]) -> Callable[..., Any]:
+    """A keyword that follows a reference, as long as that comes to an end."""
+
+    def follow(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
+        if next(_followed.get()) >= MOST_REFERENCES:
+            raise _BranchingError
+        return follows(validator, value, instance, schema)
+
+    return follow
 
 
 def _keys(schema: Any) -> set[str]:

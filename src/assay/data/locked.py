@@ -8,7 +8,8 @@ what they were: whatever else was added, mended or taken out is for training and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,24 @@ def take_out(
     return rest, missing.total()
 
 
+def groups_in_holdout(rows: Iterable[Example], holdout: Iterable[Example]) -> dict[str, str]:
+    """Groups that rows of the file name, and what they are called in the holdout.
+
+    Several groups of the file may be one there, under the first of their names (`with_groups`), and
+    a row may have been given another group since: all of them have to be kept out.
+    """
+    held = {normalise(example.input): example.group for example in holdout}
+    return {
+        row.group: group
+        for row in rows
+        if row.group is not None and (group := held.get(normalise(row.input))) is not None
+    }
+
+
+def _renamed(rows: Iterable[Example], names: Mapping[str, str]) -> list[Example]:
+    return [replace(row, group=names.get(row.group or "", row.group)) for row in rows]
+
+
 def pin_holdout(
     source: ExampleSource, folder: Path, found: GatheredExamples, present: SplitManifest
 ) -> None:
@@ -110,6 +129,10 @@ def pin_holdout(
     why = changes_of_holdout(present.drawn_by, present.classes, config)
     if not why:
         holdout = list(read_examples(folder / HOLDOUT))
+        names = groups_in_holdout([*found.pool, *(found.validation or ())], holdout)
+        found.pool = _renamed(found.pool, names)
+        if found.validation is not None:
+            found.validation = _renamed(found.validation, names)
         found.pool, missing = take_out(found.pool, holdout, text=config.task == "text")
         found.holdout, found.is_kept = holdout, True
         if missing:

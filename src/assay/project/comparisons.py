@@ -20,6 +20,7 @@ from assay.compare.planning import ALPHA, dump_settings
 from assay.compare.report import charts, second_look
 from assay.compare.report.html import disagreements, read_answers, write_report
 from assay.compare.result import AnswerRow, Curve, Result, Verdict
+from assay.data.split import VALIDATION
 from assay.errors import NotFoundError, Step
 from assay.evaluate.graders.registry import grader_files
 from assay.evaluate.label_noise import SecondLook
@@ -186,6 +187,9 @@ def next_opening(workspace: Workspace) -> NextOpening | None:
             changed.append("the holdout")
         if manifest.train_sha256 != before.data.train_sha256:
             changed.append("examples")
+        chosen_on = before.data.validation_sha256  # not in older results
+        if chosen_on is not None and manifest.files[VALIDATION] != chosen_on:
+            changed.append("validation rows")
         now = dump_settings(project.config)  # of an older result some settings are not known
         if any(now[name] != value for name, value in before.config.items() if name in now):
             changed.append("settings")

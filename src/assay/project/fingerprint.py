@@ -7,6 +7,7 @@ import os
 
 from assay.compare.planning import dump_settings
 from assay.config.names import file_of
+from assay.data.split import VALIDATION
 from assay.evaluate.graders.registry import grader_files
 from assay.example import canonical_json
 from assay.knowledge.sources import sources
@@ -30,6 +31,7 @@ def fingerprint(workspace: Workspace) -> str:
     value = {
         "holdout": manifest.holdout_sha256,
         "train": manifest.train_sha256,
+        "validation": manifest.files[VALIDATION],
         "settings": dump_settings(project.config),
         "documents": _documents(workspace, project),
         "grader_files": grader_files(project.config, project.root),

@@ -42,6 +42,7 @@ from assay.store.files import new_folder, write_atomic, write_atomic_lines
 Part = Literal["train", "validation", "undivided", "rejected"]
 PARTS: tuple[Part, ...] = ("train", "validation", "undivided", "rejected")
 """`undivided` are the rows of a file that cannot be divided yet."""
+CHANGE_LOCK = "rows.lock"
 InputOutput = tuple[tuple[str, ...], tuple[str, ...]]
 """Columns of the input and of the output."""
 SHORT = 240
@@ -293,17 +294,18 @@ def change(
         DataError: there is no such row, or it has changed since.
         HoldoutError: see above.
     """
-    visible = open_visible_rows(workspace, progress)
-    visible.problems_of(line)
-    file = data_file(workspace)
-    kept = file.read_bytes()
-    rewrite(file, line, record, before)
-    try:
-        project_of(workspace).split(progress)
-    except AssayError as error:
-        if visible.is_divided or not isinstance(error, DataError):
-            write_atomic(file, kept)
-            raise
+    with workspace.store.lock(CHANGE_LOCK):  # what is put back holds nobody else's change
+        visible = open_visible_rows(workspace, progress)
+        visible.problems_of(line)
+        file = data_file(workspace)
+        kept = file.read_bytes()
+        rewrite(file, line, record, before)
+        try:
+            project_of(workspace).split(progress)
+        except AssayError as error:
+            if visible.is_divided or not isinstance(error, DataError):
+                write_atomic(file, kept)
+                raise
     what = "data.remove" if record is None else "data.change"
     audit(workspace.store, workspace.name, workspace.who, what, f"line {line}")
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from assay.data.calls import find_misfit, functions_of
 from assay.data.json_schema import mismatches
+from assay.errors import ConfigError
 from assay.evaluate.graders.calls import UNREAD_CALL, read_calls
 from assay.evaluate.graders.parse import fold, parse_json, spelling
 from assay.evaluate.graders.registry import (
@@ -75,7 +76,10 @@ def _calls_valid(answer: str, example: Example) -> Score:
         return UNREAD_CALL
     functions = functions_of(example.tools)
     for call in calls:
-        misfit = find_misfit(call.arguments, functions[call.name])
+        try:
+            misfit = find_misfit(call.arguments, functions[call.name])
+        except ConfigError as error:  # in a part of the schema that only this answer reaches
+            misfit = error.what
         if misfit is not None:
             return Score(0.0, note=f"{call.name}, {misfit}"[:200])
     return Score(1.0)

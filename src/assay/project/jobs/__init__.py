@@ -111,7 +111,9 @@ def handlers(workspace: Workspace) -> dict[str, Handler]:
 
 
 def _compare(workspace: Workspace, work: Work) -> dict[str, Any]:
-    payload = work.payload
+    payload, project = work.payload, project_of(workspace)
+    told = project.estimate(pace=measure_pace())
+    work.say(f"About {format_duration(told.seconds)}, as fast as this machine is now.")
     agreed = payload.get("agreed")
     if agreed is not None and fingerprint(workspace) != agreed:
         # Also of a job that another worker takes up again: with other settings its opening would
@@ -122,9 +124,6 @@ def _compare(workspace: Workspace, work: Work) -> dict[str, Any]:
             fix="Compare again to compare as it is now; you are asked first if the holdout must be "
             "opened.",
         )
-    project = project_of(workspace)
-    told = project.estimate(pace=measure_pace())
-    work.say(f"About {format_duration(told.seconds)}, as fast as this machine is now.")
     done = project.compare(
         agents=payload["agents"], reason=payload["reason"], progress=Forecast(work, told)
     )

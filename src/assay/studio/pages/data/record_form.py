@@ -75,7 +75,9 @@ def parse_record(record: Any, values: dict[str, str]) -> dict[str, Any]:
     """
     if isinstance(record, dict):
         return {
-            name: value if isinstance(record[name], str) else _parse(name, value)
+            name: _text(record[name], value)
+            if isinstance(record[name], str)
+            else _parse(name, value)
             for name, value in values.items()
         }
     [(name, whole)] = values.items()
@@ -83,6 +85,12 @@ def parse_record(record: Any, values: dict[str, str]) -> dict[str, Any]:
     if not isinstance(read, dict):
         raise InvalidFieldError(name, "the line must be one JSON object.")
     return read
+
+
+def _text(before: str, value: str) -> str:
+    """What stands in a field: a text with broken bytes, which are shown escaped, stays as it was
+    where nobody has changed it."""
+    return before if value == escape_surrogates(before) else value
 
 
 def _parse(name: str, value: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from assay.data.checks import CheckReport
+from assay.errors import UsageError
 from assay.progress import SILENT
 from assay.project.start import from_file
 from assay.project.start.from_file import FileFindings, FileProjectOptions
@@ -325,7 +326,8 @@ class ProposalStep:
             abstain=chosen.abstain,
         )
         found = await self._read(wanted)
-        assert found.draft is not None
+        if found.draft is None:  # another tab has brought another file
+            raise found.question or UsageError("the file has changed.", fix="Reload the page.")
         await self._context.do(create_project, found.draft)
         await self._refresh()
 
