@@ -25,6 +25,7 @@ from assay.project.releases.kept import kept_requests
 from assay.release import traces
 from assay.release.evidence import UnprovenError
 from assay.release.releases import resolve
+from assay.store.store import Store
 
 BASELINE = "baseline-tfidf@1"
 
@@ -108,8 +109,8 @@ def test_promotion_asks_the_engine_that_will_serve(
     asked: list[int] = []
 
     class Serving:
-        def __init__(self, folder: Path, **_: object) -> None:
-            assert folder == released.store.folder
+        def __init__(self, store: Store, **_: object) -> None:
+            assert store.folder == released.store.folder
 
         def engine(self, model: str) -> str:
             return model
