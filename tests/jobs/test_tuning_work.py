@@ -10,20 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from tests.jobs.tiny_tuning import MODEL, PROJECT, done, lines, pairs, queued, upload
+from tests.models.test_versions import RECORD, adapter
+from tests.s3 import S3Server
+from tests.store.test_objects import opened
 
 from assay.data.read import read
 from assay.errors import NotFoundError, StateError
-from assay.jobs import fine_tuning, queue
+from assay.jobs import fine_tuning, queue, tuning_work
 from assay.jobs.fine_tuning import CHECK, work_folder
 from assay.jobs.service import work_on
+from assay.jobs.worker import Work
 from assay.models.lineage import rows_of
-from assay.models.versions import list_versions, load_version
+from assay.models.versions import list_versions, load_version, save_version
 from assay.project.versions import find_uses_of
 from assay.store import stored_files
 from assay.store.store import Store
 from assay.store.tables import AgentRow, FineTuningCheckpointRow, ServedNameRow
 
+__all__ = ["adapter"]
 pytestmark = pytest.mark.usefixtures("_tiny")
 
 
@@ -135,6 +141,35 @@ def test_a_version_that_has_another_name_is_not_forgotten(tmp_path: Path) -> Non
         session.add(AgentRow(id="a", body='{"model": "version:' + "1" * 64 + '"}'))
         session.flush()
         assert _used_elsewhere(session, row)
+
+
+def test_old_checkpoints_are_forgotten_where_versions_are_in_a_bucket(
+    s3: S3Server, tmp_path: Path, adapter: Path
+) -> None:
+    store = opened(tmp_path / "state", "s3://b")
+    id = queued(store)
+    job = queue.claim(store, "w", [CHECK])
+    assert job is not None
+    saved = []
+    for step in range(5):
+        version = save_version(store, adapter, RECORD.model_copy(update={"seed": step}))
+        saved.append(version)
+        name, target = f"ft:{step}", f"version:{version}"
+        with store.session() as session:
+            session.add(ServedNameRow(name=name, project=PROJECT, target=target))
+            session.add(
+                FineTuningCheckpointRow(
+                    id=name, job=id, step=step, name=name, version=version, metrics={}
+                )
+            )
+    with store.session() as session:  # the first has another name
+        session.add(ServedNameRow(name="other", project=PROJECT, target=f"version:{saved[0]}"))
+    tuning_work._forget_old_checkpoints(Work(store, job, 1.0), id)
+    assert {version.id for version in list_versions(store)} == {saved[0], *saved[2:]}
+    listed, _ = fine_tuning.checkpoints(store, PROJECT, id)
+    assert [checkpoint.step for checkpoint in listed] == [4, 3, 2]
+    with store.session() as session:
+        assert set(session.scalars(select(ServedNameRow.name))) == {"other", "ft:2", "ft:3", "ft:4"}
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 from tests.s3 import S3Server
 from tests.store.test_objects import grow_old, opened, unnamed
 
-from assay.errors import AssayError, ObjectsAwayError, ObjectsError
+from assay.errors import AssayError, NotFoundError, ObjectsAwayError, ObjectsError
 from assay.store import blobs, local_copies, stored_files, unnamed_objects
 from assay.store.bucket_blobs import KIND
 from assay.store.store import Store
@@ -89,6 +89,38 @@ def test_wrong_bytes_are_not_given_out(s3: S3Server, tmp_path: Path) -> None:
         with pytest.raises(ObjectsError, match="damaged"):
             blobs.get(store, name)
         assert copies(store) == []
+
+
+@pytest.mark.parametrize("damage", [None, b"wrong"])
+def test_an_object_that_is_gone_or_damaged_is_written_anew(
+    s3: S3Server, tmp_path: Path, damage: bytes | None
+) -> None:
+    store = opened(tmp_path, BUCKET)
+    name = blobs.put(store, b"right")
+    [key] = s3.keys("b/blobs/")
+    del s3.objects[key]
+    if damage is None:
+        local_copies.drop(store, KIND, name)
+        with pytest.raises(AssayError, match="there is no blob") as told:
+            blobs.get(store, name)
+        assert not isinstance(told.value, NotFoundError)  # nobody asked for a thing by its name
+    else:
+        s3.objects[key] = damage
+    assert blobs.put(store, b"right") == name
+    assert [s3.objects[key] for key in s3.keys("b/blobs/")] == [b"right"]
+    local_copies.drop(store, KIND, name)
+    assert blobs.get(store, name) == b"right"
+    assert unnamed(store) == {}
+
+
+def test_a_file_whose_object_is_gone_does_not_name_the_bucket(s3: S3Server, tmp_path: Path) -> None:
+    store = opened(tmp_path, BUCKET)
+    file = stored_files.keep(store, "p", [b"x"], "a", "user_data")
+    s3.objects.clear()
+    local_copies.drop(store, stored_files.KIND, file.id)
+    with pytest.raises(NotFoundError) as told, stored_files.on_disk(store, file):
+        pass
+    assert BUCKET not in str(told.value)
 
 
 @pytest.mark.parametrize("when", ["announced", "created", "named"])

@@ -189,20 +189,7 @@ class _Run:
             if session.scalar(known) is None:
                 session.add_all([row, name])
                 session.add(_event(self.work, f"Checkpoint created at step {row.step}: {row.name}"))
-        self._forget_old_checkpoints()
-
-    def _forget_old_checkpoints(self) -> None:
-        kept = FineTuningCheckpointRow
-        query = select(kept).where(kept.job == self.tuning.id).order_by(kept.step.desc())
-        with self.store.session() as session:
-            old = session.scalars(query.offset(KEPT_CHECKPOINTS)).all()
-        for row in old:
-            with queue.as_owner(self.store, self.work.job) as session:
-                # Its weights first: a kill between the two leaves it to be forgotten once more.
-                if not _used_elsewhere(session, row):
-                    remove_version(self.store, row.version)
-                session.execute(delete(ServedNameRow).where(ServedNameRow.name == row.name))
-                session.execute(delete(kept).where(kept.id == row.id))
+        _forget_old_checkpoints(self.work, self.tuning.id)
 
     def finish(self, made: Path, validation_loss: float, tokens: int) -> JobResult:
         """The model, its name and the result file, to appear together with the job's end."""
@@ -238,6 +225,23 @@ class _Run:
             metrics={"validation_loss": validation_loss},
         )
         return save_version(self.store, made, record, self.tuning.project)
+
+
+def _forget_old_checkpoints(work: Work, tuning: str) -> None:
+    kept, store = FineTuningCheckpointRow, work.store
+    query = select(kept).where(kept.job == tuning).order_by(kept.step.desc())
+    with store.session() as session:
+        old = session.scalars(query.offset(KEPT_CHECKPOINTS)).all()
+    for row in old:
+        with queue.as_owner(store, work.job) as session:
+            is_used = _used_elsewhere(session, row)
+        # Its weights first: a kill between the two leaves it to be forgotten once more. In no
+        # transaction: removal writes to the database itself, and waits for the bucket.
+        if not is_used:
+            remove_version(store, row.version)
+        with queue.as_owner(store, work.job) as session:
+            session.execute(delete(ServedNameRow).where(ServedNameRow.name == row.name))
+            session.execute(delete(kept).where(kept.id == row.id))
 
 
 def _used_elsewhere(session: Session, checkpoint: FineTuningCheckpointRow) -> bool:

@@ -91,7 +91,7 @@ class Bucket:
         while at < size or not at:
             data = self._get(f"{name}/{at}", min(size - at, LARGEST_PIECE))
             if data is None and not at:
-                raise NotFoundError(f"there is no object {name}.", where=self.address)
+                raise NotFoundError(f"there is no object {name}.")  # clients are told, too
             if data is None or (size and not data):
                 raise damaged(name, self.address)
             at += len(data)

@@ -6,14 +6,16 @@ same bytes at the same time do not write to one object, and none is removed that
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import secrets
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
+from assay.errors import NotFoundError, ObjectsAwayError, ObjectsError
 from assay.store import local_copies, unnamed_objects
 from assay.store.files import draft_in, sha256_file
 from assay.store.folder_blobs import FolderBlobs
@@ -40,15 +42,20 @@ class BucketBlobs:
         self._store, self._before = store, before
 
     def put(self, name: str, data: bytes) -> None:
-        """As `Blobs` says.
+        """As `Blobs` says; an object that is gone or damaged is written anew.
 
         Raises:
             ObjectsError: the bucket is out of reach.
         """
-        if not self.has(name):
-            with draft_in(local_copies.folder_of(self._store, KIND)) as draft:
-                draft.write_bytes(data)
-                self._add(name, draft)
+        if self._before.has(name):
+            return
+        if (row := self._row(name)) is not None:
+            if self._is_whole(row):
+                return
+            self._forget(row)
+        with draft_in(local_copies.folder_of(self._store, KIND)) as draft:
+            draft.write_bytes(data)
+            self._add(name, draft)
 
     def get(self, name: str) -> bytes | None:
         """As `Blobs` says.
@@ -58,19 +65,21 @@ class BucketBlobs:
         """
         if (data := self._before.get(name)) is not None:
             return data
-        with self._store.session() as session:
-            row = session.get(BlobRow, name)
-        if row is None:
+        if (row := self._row(name)) is None:
             return None
         original = Original(
             name, row.object, row.bytes, name, self._before.path(name), is_hashed=True
         )
-        with local_copies.held_copies(self._store, KIND, {name: original}) as folder:
-            return (folder / name).read_bytes()
+        try:
+            with local_copies.held_copies(self._store, KIND, {name: original}) as folder:
+                return (folder / name).read_bytes()
+        except NotFoundError:  # as where a file is gone from the folder
+            return None
 
     def has(self, name: str) -> bool:
         """As `Blobs` says; no object is looked at."""
-        return self._is_in_bucket(name) or self._before.has(name)
+        # The folder first: one that is moved in between has its row before its file goes.
+        return self._before.has(name) or self._row(name) is not None
 
     def sweep(self) -> None:
         """Move those of the folder into the bucket; drop what a kill has left of copies."""
@@ -88,7 +97,7 @@ class BucketBlobs:
             if sha256_file(path) != path.name:
                 log.warning("%s was changed or damaged and stays where it is", path)
                 return
-            if self._is_in_bucket(path.name):
+            if self._row(path.name) is not None:
                 local_copies.keep(self._store, KIND, path.name, path)
             else:
                 self._add(path.name, path)
@@ -105,6 +114,26 @@ class BucketBlobs:
             unnamed_objects.discard(store, object)
         local_copies.keep(store, KIND, name, draft)
 
-    def _is_in_bucket(self, name: str) -> bool:
+    def _forget(self, row: BlobRow) -> None:
+        """Let a row go whose object is of no use, unless somebody has replaced it."""
+        gone = delete(BlobRow).where(BlobRow.sha256 == row.sha256, BlobRow.object == row.object)
         with self._store.session() as session:
-            return session.get(BlobRow, name) is not None
+            if session.scalar(gone.returning(BlobRow.sha256)) is not None:
+                unnamed_objects.doom(session, [row.object])
+        unnamed_objects.remove_doomed(self._store, [row.object])
+
+    def _is_whole(self, row: BlobRow) -> bool:
+        """Whether the object of a row has its bytes, whatever copies there are here."""
+        digest = hashlib.sha256()
+        try:
+            for chunk in objects_of(self._store).read(row.object, row.bytes):
+                digest.update(chunk)
+        except ObjectsAwayError:
+            raise
+        except (NotFoundError, ObjectsError):
+            return False
+        return digest.hexdigest() == row.sha256
+
+    def _row(self, name: str) -> BlobRow | None:
+        with self._store.session() as session:
+            return session.get(BlobRow, name)

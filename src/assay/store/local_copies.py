@@ -165,7 +165,7 @@ def _is_right(original: Original, place: Path, mine: Path) -> bool:
 
 def _fetch(store: Store, folder: Path, original: Original) -> None:
     if original.object is None:
-        raise NotFoundError(f"there is no {original.id} any more.", where=str(original.before))
+        raise NotFoundError(f"there is no {original.id} any more.")
     objects, digest = objects_of(store), hashlib.sha256()
     with draft_in(folder) as draft:
         with draft.open("wb") as file:

@@ -70,7 +70,7 @@ class FolderObjects:
         try:
             file = self.path(name).open("rb")
         except FileNotFoundError:
-            raise NotFoundError(f"there is no object {name}.", where=self.address) from None
+            raise NotFoundError(f"there is no object {name}.") from None
         with file:
             left = size
             while chunk := file.read(CHUNK):
