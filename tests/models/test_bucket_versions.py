@@ -10,8 +10,10 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import update
 from tests.models.test_versions import RECORD, adapter
 from tests.s3 import S3Server
 from tests.store.test_objects import grow_old, opened, unnamed
@@ -21,6 +23,7 @@ from assay.errors import ModelError, ObjectsAwayError, ObjectsError
 from assay.models.bucket_versions import KIND
 from assay.models.versions import (
     LocalVersion,
+    copy_to_folder,
     find_version,
     full_id,
     list_versions,
@@ -29,6 +32,7 @@ from assay.models.versions import (
     save_version,
     sweep_versions,
 )
+from assay.progress import SILENT
 from assay.store import local_copies, unnamed_objects
 from assay.store.store import Store
 from assay.store.tables import ServedNameRow, TrainedVersionRow
@@ -193,6 +197,21 @@ def test_a_changed_record_is_refused(store: Store, adapter: Path) -> None:
         row.record = {**row.record, "seed": 1}
     with pytest.raises(ModelError, match="has changed since it was saved"):
         load_version(store, id)
+
+
+@pytest.mark.parametrize("change", [{"id": "../../out"}, {"files": {"../../out": {"sha256": ""}}}])
+def test_a_row_whose_names_lead_out_of_the_folder_is_refused(
+    store: Store, adapter: Path, change: dict[str, Any]
+) -> None:
+    id = save_version(store, adapter, RECORD)
+    with store.session() as session:
+        session.execute(update(TrainedVersionRow).values(**change))
+    with pytest.raises(ModelError, match="has changed since it was saved"):
+        copy_to_folder(store, SILENT)
+    if "files" in change:
+        with pytest.raises(ModelError, match="has changed since it was saved"):
+            find_version(store, id)
+    assert not (store.folder.parent / "out").exists()
 
 
 def test_what_was_copied_is_served_while_the_bucket_is_away(

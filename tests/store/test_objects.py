@@ -410,3 +410,12 @@ def test_rows_are_only_of_files_that_were_written(tmp_path: Path) -> None:
     row = FileRow(id="f", project="p", filename="", purpose="", bytes=0, sha256="")
     with pytest.raises(ObjectsError), store.session() as session:
         session.add(row)
+
+
+@pytest.mark.parametrize("name", ["", ".", "/tmp/x", "../x", "files/../../x", "files//x"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    objects = FolderObjects(tmp_path / "state")
+    (tmp_path / "x").write_bytes(b"x")
+    for use in (lambda: objects.remove([name]), lambda: list(objects.read(name, 1))):
+        with pytest.raises(ObjectsError, match="cannot be the name of an object"):
+            use()

@@ -9,6 +9,7 @@ nobody sees one of which an object is missing, whenever who writes it is killed.
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from assay.errors import ModelError, NotFoundError
-from assay.models.stored_versions import FolderVersions, StoredVersion, write_contents
+from assay.models.stored_versions import FolderVersions, StoredVersion, altered, write_contents
 from assay.store import local_copies, unnamed_objects
 from assay.store.local_copies import Original
 from assay.store.object_place import MOVE_LOCK, objects_of
@@ -186,13 +187,17 @@ class BucketVersions:
             return session.get(_Row, id)
 
     def _stored(self, row: TrainedVersionRow) -> StoredVersion:
+        where = f"{self.address}/{row.object}"
+        # They become paths, here and in the folder (`copy_to_folder`).
+        if not re.fullmatch(r"[0-9a-f]{64}", row.id) or any("/" in name for name in row.files):
+            raise altered(where)
         return StoredVersion(
             row.id,
             row.saved_at,
             row.owner,
             {name: file["sha256"] for name, file in row.files.items()},
             row.record,
-            f"{self.address}/{row.object}",
+            where,
         )
 
 

@@ -56,7 +56,18 @@ class FolderObjects:
         self.folder, self.address = folder, str(folder)
 
     def path(self, name: str) -> Path:
-        """Where an object is, or would be."""
+        """Where an object is, or would be.
+
+        Raises:
+            ObjectsError: the name, which may come from a row that somebody has changed, leads out
+                of the folder.
+        """
+        if not all(part.strip(".") for part in name.split("/")):  # empty, or dots alone
+            raise ObjectsError(
+                f"{name!r} cannot be the name of an object.",
+                where=self.address,
+                fix="Restore the database from a backup: one of its rows was changed.",
+            )
         return self.folder / name
 
     def create(self, name: str, draft: Path) -> None:
