@@ -10,6 +10,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,49 @@ def test_a_kill_at_any_step_leaves_one_state(
     else:
         assert not (folder / "assay.db").exists()
         assert len(settings(there)[FOLDER]) == 32
+
+
+def test_until_the_old_place_is_marked_it_is_not_opened(
+    folder: Path, there: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move(folder, there)
+    other = replace(there, schema="assay_other")
+    with monkeypatch.context() as patch:
+        patch.setattr(relocation, "_mark", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            move(folder, other)
+    with pytest.raises(StateError, match="a move of this state is not finished"):
+        open_store(folder, there)
+    assert openable(folder, there, other) == [other]
+    move(folder, other)
+    with pytest.raises(StateError, match="the state that was here was moved to"):
+        open_store(folder, there)
+
+
+def test_a_move_whose_connection_is_lost_leaves_it(
+    folder: Path, there: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move(folder, there)
+
+    def cut(*given: Any) -> None:
+        row_transfer.check_rows(*given)
+        engine = create_engine(make_url(there.url).set(drivername="postgresql+psycopg"))
+        with engine.connect() as connection:
+            others = "datname = current_database() AND pid <> pg_backend_pid()"
+            ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"
+            connection.execute(text(ended))
+        engine.dispose()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(relocation, "check_rows", cut)
+        with pytest.raises(StoreError):
+            move(folder, None)
+    assert openable(folder, None, there) == [there]
+    assert move(folder, None) is not None
+
+
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def settings(database: Database) -> dict[str, str]:

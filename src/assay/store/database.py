@@ -170,6 +170,13 @@ def _begin(folder: Path, database: Database, schema: str | None) -> FolderRecord
         database = _same(database, record.database)
     elif database.schema is None:
         database = replace(database, schema=schema or f"assay_folder_{record.folder[:12]}")
+    if record.left is not None and not _is_place(database, record.database):
+        # The old place is not marked yet, so it would be taken for the state.
+        raise StateError(
+            "a move of this state is not finished.",
+            where=str(folder),
+            fix="Run `assay state move` with the settings that it was begun with.",
+        )
     if check_owner(folder, database, record) is None:
         store = open_database(folder, database)
         try:
@@ -181,9 +188,14 @@ def _begin(folder: Path, database: Database, schema: str | None) -> FolderRecord
         finally:
             store.engine.dispose()
         check_owner(folder, database, record)  # of two folders the first has it
-    record = FolderRecord(record.folder, database)
+    record = replace(record, database=database)
     write_record(folder, record)
     return record
+
+
+def _is_place(database: Database, before: Database | None) -> bool:
+    """Whether they differ in no more than where the password is."""
+    return before == replace(database, password_env=before.password_env if before else None)
 
 
 def check_owner(folder: Path, database: Database, record: FolderRecord) -> str | None:

@@ -203,6 +203,7 @@ def _move(
             writing.commit()
         if database is None:
             _appear(folder, record)
+        reading.execute(select(1))  # nobody else may write there: the lock ends with its connection
         moved = FolderRecord(record.folder, database, record.database or "sqlite")
         write_record(folder, moved)
         told = _mark(folder, moved, source, reading)
