@@ -21,6 +21,7 @@ from tests.store.test_objects import grow_old, opened, unnamed
 from assay.accounts.quota import Quota
 from assay.errors import ModelError, ObjectsAwayError, ObjectsError
 from assay.models.bucket_versions import KIND
+from assay.models.stored_versions import FolderVersions
 from assay.models.versions import (
     LocalVersion,
     copy_to_folder,
@@ -384,6 +385,23 @@ versions.sweep_versions(store)
     assert len(s3.keys("b/versions/")) == 2
     drop_copies(store)
     assert set(contents(load_version(store, id))) == FILES
+
+
+@pytest.mark.parametrize("step", ["ids", "read"])
+def test_one_that_is_moved_while_it_is_looked_for_is_found(
+    s3: S3Server, tmp_path: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    id = save_version(opened(tmp_path, None), adapter, RECORD)
+    store, other = opened(tmp_path, BUCKET), opened(tmp_path, BUCKET)
+    done = getattr(FolderVersions, step)
+
+    def move(*given: Any) -> Any:
+        monkeypatch.setattr(FolderVersions, step, done)
+        sweep_versions(other)
+        return done(*given)
+
+    monkeypatch.setattr(FolderVersions, step, move)
+    assert find_version(store, id).id == id
 
 
 def test_what_a_project_takes_is_counted_wherever_it_is(

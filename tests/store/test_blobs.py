@@ -17,6 +17,7 @@ from tests.store.test_objects import grow_old, opened, unnamed
 from assay.errors import AssayError, NotFoundError, ObjectsAwayError, ObjectsError
 from assay.store import blobs, local_copies, stored_files, unnamed_objects
 from assay.store.bucket_blobs import KIND
+from assay.store.folder_blobs import FolderBlobs
 from assay.store.store import Store
 from assay.store.tables import BlobRow
 
@@ -179,6 +180,30 @@ def test_those_of_before_move_to_the_bucket(s3: S3Server, tmp_path: Path) -> Non
     assert [blobs.get(store, name) for name in names] == [b"0", b"1", b"2"]
     with pytest.raises(ObjectsError, match="no setting names it"):
         blobs.get(opened(tmp_path, None), names[0])
+
+
+def test_a_damaged_file_does_not_hide_the_object(s3: S3Server, tmp_path: Path) -> None:
+    store = opened(tmp_path, BUCKET)
+    name = blobs.put(store, b"right")
+    path = tmp_path / "blobs" / name[:2] / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"wrong")
+    blobs.sweep(store)
+    assert blobs.get(store, name) == b"right"
+
+
+def test_one_that_is_moved_while_it_is_looked_for_is_found(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, look = blobs.put(opened(tmp_path, None), b"x"), FolderBlobs.has
+    store, other = opened(tmp_path, BUCKET), opened(tmp_path, BUCKET)
+
+    def move(folder: FolderBlobs, name: str) -> bool:
+        blobs.sweep(other)
+        return look(folder, name)
+
+    monkeypatch.setattr(FolderBlobs, "has", move)
+    assert blobs.has(store, name)
 
 
 def test_copies_are_bounded_apart_from_those_of_files(

@@ -47,21 +47,22 @@ class BucketVersions:
 
     def ids(self, digits: str) -> set[str]:
         """As `VersionPlace` says, of rows and of the folder."""
+        # The folder first: one that is moved in between has its row before its files go.
+        here = self._before.ids(digits)
         with self._store.session() as session:
-            found = set(session.scalars(select(_Row.id).where(_Row.id.startswith(digits))))
-        return found.union(self._before.ids(digits))
+            return {*here, *session.scalars(select(_Row.id).where(_Row.id.startswith(digits)))}
 
     def read(self, id: str) -> StoredVersion:
         """As `VersionPlace` says: by its row, if there is one."""
         row = self._row(id)
-        return self._before.read(id) if row is None else self._stored(row)
+        return self._read_before(id) if row is None else self._stored(row)
 
     def read_all(self) -> list[StoredVersion]:
         """As `VersionPlace` says, of rows and of the folder."""
         here = self._before.ids()
         with self._store.session() as session:
             found = {row.id: self._stored(row) for row in session.scalars(select(_Row))}
-        return [*found.values(), *(self._before.read(id) for id in here if id not in found)]
+        return [*found.values(), *(self._read_before(id) for id in here if id not in found)]
 
     def keep(self, version: StoredVersion, contents: Mapping[str, Path | str]) -> None:
         """As `VersionPlace` says.
@@ -181,6 +182,15 @@ class BucketVersions:
         }
         with local_copies.held_copies(self._store, KIND, originals) as folder:
             yield folder
+
+    def _read_before(self, id: str) -> StoredVersion:
+        """One that had no row a moment ago."""
+        try:
+            return self._before.read(id)
+        except ModelError:
+            if (row := self._row(id)) is None:
+                raise
+            return self._stored(row)  # it was moved in between
 
     def _row(self, id: str) -> TrainedVersionRow | None:
         with self._store.session() as session:

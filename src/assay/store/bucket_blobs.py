@@ -94,10 +94,14 @@ class BucketBlobs:
         with self._store.lock(MOVE_LOCK):
             if not path.is_file():  # another process has moved it
                 return
+            is_named = self._row(path.name) is not None
             if sha256_file(path) != path.name:
+                if is_named:  # it would hide the object for ever
+                    path.unlink()
+                    return
                 log.warning("%s was changed or damaged and stays where it is", path)
                 return
-            if self._row(path.name) is not None:
+            if is_named:
                 local_copies.keep(self._store, KIND, path.name, path)
             else:
                 self._add(path.name, path)
