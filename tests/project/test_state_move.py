@@ -205,3 +205,20 @@ def test_a_version_that_is_damaged_keeps_all_in_the_bucket(
     store = Workspace(root).store
     assert load_version(store, id).record == RECORD
     store.engine.dispose()
+
+
+def test_a_version_that_is_gone_is_named_and_ends_no_move(
+    root: Path, s3: S3Server, adapter: Path
+) -> None:
+    name(root, objects="s3://bkt")
+    move_state(root, SILENT)
+    store = Workspace(root).store
+    id = save_version(store, adapter, RECORD)
+    store.engine.dispose()
+    shutil.rmtree(root / ".assay" / "cache")
+    for key in s3.keys("bkt/versions/"):
+        del s3.objects[key]
+    name(root)
+    moved = move_state(root, SILENT).objects
+    assert moved is not None
+    assert moved.missing == (f"versions/{id}",)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.s3 import S3Server
@@ -16,7 +17,7 @@ from tests.s3 import S3Server
 from assay.errors import ObjectsError, StateError
 from assay.progress import SILENT
 from assay.store import bucket as buckets
-from assay.store import stored_files, uploads
+from assay.store import object_transfer, stored_files, uploads
 from assay.store.backup import backup
 from assay.store.object_place import BEGUN, last_bucket, objects_of
 from assay.store.object_transfer import MOVING, ObjectsMove, move_objects
@@ -209,6 +210,30 @@ def test_a_damaged_file_ends_the_move_and_one_that_was_gone_does_not(
     assert move(state, None) is not None
 
 
+@pytest.mark.parametrize("change", ["kept", "removed"])
+def test_what_somebody_changes_meanwhile_ends_the_move(
+    s3: S3Server, state: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    copy = object_transfer._copy
+
+    def write(*given: Any) -> None:
+        monkeypatch.setattr(object_transfer, "_copy", copy)
+        store = opened(state, None)
+        if change == "kept":
+            stored_files.keep(store, "p", [b"late"], "late", "user_data")
+        else:
+            stored_files.remove(store, "p", stored_files.files(store, "p")[0][0].id)
+        copy(*given)
+
+    monkeypatch.setattr(object_transfer, "_copy", write)
+    with pytest.raises(StateError, match=r"meanwhile.*Stop all servers"):
+        move(state, "s3://b")
+    before = read(state, None)
+    assert len(before) == {"kept": 4, "removed": 2}[change]
+    assert move(state, "s3://b") is not None
+    assert read(state, "s3://b") == before
+
+
 def test_what_arrives_damaged_is_noticed(s3: S3Server, state: Path) -> None:
     def spoil(method: str, path: str) -> None:
         for key in s3.keys("b/files/"):
@@ -240,3 +265,9 @@ def test_a_place_of_no_use_is_told(
         move(state, None)
     shutil.rmtree(state / "cache", ignore_errors=True)
     assert read(state, "s3://b") == WHOLE
+    for file in stored_files.files(opened(state, "s3://b"), "p")[0]:
+        if file.filename == "large":  # an earlier try has copied it
+            (state / "files").mkdir(exist_ok=True)
+            (state / "files" / file.id).write_bytes(CONTENTS["large"])
+    assert move(state, None) is not None
+    assert read(state, None) == WHOLE

@@ -248,20 +248,29 @@ def sweep_versions(store: Store) -> None:
         _bucket_versions(store).sweep()
 
 
-def copy_to_folder(store: Store, progress: Progress) -> None:
+def copy_to_folder(store: Store, progress: Progress) -> list[str]:
     """Put every version that is in the bucket into the folder as well, checked.
+
+    Returns:
+        `versions/ID` of each whose objects are gone.
 
     Raises:
         ModelError: one is damaged, here or there.
         ObjectsError: the bucket is out of reach.
     """
-    place, folder = _bucket_versions(store), FolderVersions(store.folder)
+    place, folder, missing = _bucket_versions(store), FolderVersions(store.folder), []
     with progress.task("Copying versions", len(place.ids("")), "versions") as task:
         for version in place.read_all():
-            with place.hold(version) as files:
+            task.advance()
+            with ExitStack() as held:
+                try:
+                    files = held.enter_context(place.hold(version))
+                except ModelError:  # gone; of damage there are other errors
+                    missing.append(f"versions/{version.id}")
+                    continue
                 folder.keep(version, {name: files / name for name in version.files})
-            with folder.hold(version):  # as its hashes say
-                task.advance()
+                held.enter_context(folder.hold(version))  # as its hashes say
+    return missing
 
 
 def _place_of(store: Store) -> VersionPlace:

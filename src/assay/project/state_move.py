@@ -7,6 +7,7 @@ moved = move_state(root, progress)    # nobody may use it meanwhile
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from assay.config import STATE_FOLDER
@@ -141,11 +142,11 @@ def move_state(root: Path, progress: Progress) -> StateMove:
     return StateMove(moved, objects)
 
 
-def _copy_versions(folder: Path, settings: StateSettings, progress: Progress) -> None:
+def _copy_versions(folder: Path, settings: StateSettings, progress: Progress) -> list[str]:
     store = open_store(folder, settings.database, settings.schema)
     store.bucket = last_bucket(store)
     try:
-        copy_to_folder(store, progress)
+        return copy_to_folder(store, progress)
     finally:
         store.engine.dispose()
 
@@ -183,9 +184,8 @@ def _move_objects(folder: Path, settings: StateSettings, progress: Progress) -> 
             return None
         with exclusive_connection(store):
             pass  # a server that starts from here on finds no files where the settings say
-        if settings.bucket is None:
-            _copy_versions(folder, settings, progress)
-        moved = move_objects(store, progress)
+        copy_versions = partial(_copy_versions, folder, settings, progress)
+        moved = move_objects(store, progress, copy_versions)
         blobs.sweep(store)
         sweep_versions(store)
         return moved

@@ -14,12 +14,13 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.orm import Session
 
 from assay.errors import NotFoundError, ObjectsError, StateError
 from assay.progress import Progress
@@ -88,32 +89,40 @@ def count_objects(store: Store) -> tuple[int, int]:
         return int(count), int(size)
 
 
-def move_objects(store: Store, progress: Progress) -> ObjectsMove | None:
+def move_objects(
+    store: Store, progress: Progress, copy_versions: Callable[[], Sequence[str]] = tuple
+) -> ObjectsMove | None:
     """Let the objects of a folder be where `store.bucket` says.
 
-    Nobody else may use the state, see `assay.store.exclusive_use`. To the folder, versions have to
-    be there already (`assay.models.versions.copy_to_folder`): no row tells of them afterwards.
+    Nobody else may use the state, see `assay.store.exclusive_use`.
+
+    Args:
+        copy_versions: called where objects go to the folder: puts versions there, of which no row
+            tells afterwards, and returns the names of those that are gone.
 
     Returns:
         None where they are there already.
 
     Raises:
         ObjectsError: the new place cannot be used, or an object is damaged; all is as it was.
-        StateError: the disk has no room.
+        StateError: the disk has no room, or somebody has kept or removed something meanwhile.
     """
     begun = store.setting(BEGUN)
     if begun == store.bucket:
         return None
     with store.lock(MOVE_LOCK, _refuse_second):
+        with store.session() as session:
+            known = _digest_rows(session)
         source: Objects = FolderObjects(store.folder) if begun is None else _owned(store, begun)
         target: Objects
         if store.bucket is None:
             name, target = None, FolderObjects(store.folder)
-            _check_room(store)
+            _check_room(store, source, target)
+            missing = list(copy_versions())
         else:
             name, target = _claimed(store, store.bucket)
+            missing = []
         count, size = count_objects(store)
-        missing = []
         moved = moved_bytes = 0
         with progress.task("Copying files", size / 1e6, "MB") as task:
             for one in _objects(store, source, target):
@@ -123,7 +132,7 @@ def move_objects(store: Store, progress: Progress) -> ObjectsMove | None:
                 except NotFoundError:
                     missing.append(one.name)
                 task.advance(one.bytes / 1e6, files=f"{moved} of {count}")
-        _switch(store, name)
+        _switch(store, name, known)
         left = _leave(store, source)
     return ObjectsMove(source.address, target.address, moved, moved_bytes, tuple(missing), left)
 
@@ -252,11 +261,19 @@ def _claimed(store: Store, address: str) -> tuple[str, Bucket]:
     return name, bucket
 
 
-def _check_room(store: Store) -> None:
-    (_, needed), free = count_objects(store), shutil.disk_usage(store.folder).free
+def _check_room(store: Store, source: Objects, target: FolderObjects) -> None:
+    """That what is not there yet finds room in the folder, versions as well."""
+    places = [(one.place, one.bytes) for one in _objects(store, source, target)]
     with store.session() as session:
-        needed += int(session.scalar(select(func.sum(BlobRow.bytes))) or 0)
-    if needed > free:
+        versions = session.execute(select(TrainedVersionRow.id, TrainedVersionRow.files)).all()
+    for id, files in versions:
+        places += [(f"versions/{id}/{name}", file["bytes"]) for name, file in files.items()]
+    needed = 0
+    for place, size in places:
+        path = target.path(place)
+        if not path.is_file() or path.stat().st_size != size:
+            needed += size
+    if needed > (free := shutil.disk_usage(store.folder).free):
         raise StateError(
             f"the disk has no room for the files: they have {needed} bytes, {free} are free.",
             where=str(store.folder),
@@ -264,11 +281,44 @@ def _check_room(store: Store) -> None:
         )
 
 
-def _switch(store: Store, name: str | None) -> None:
-    """Say where the objects are, from one moment to the next."""
+def _digest_rows(session: Session) -> str:
+    """A hash of all rows that name objects."""
+    digest = hashlib.sha256()
+    part = UploadPartRow
+    for query in (
+        select(FileRow.id, FileRow.sha256).order_by(FileRow.id),
+        select(part.upload, part.id).order_by(part.upload, part.id),
+        select(BlobRow.sha256, BlobRow.object).order_by(BlobRow.sha256),
+        select(TrainedVersionRow.id, TrainedVersionRow.object).order_by(TrainedVersionRow.id),
+    ):
+        for row in session.execute(query.execution_options(yield_per=_BATCH)):
+            digest.update(f"{tuple(row)}\n".encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _switch(store: Store, name: str | None, known: str) -> None:
+    """Say where the objects are, from one moment to the next.
+
+    Args:
+        known: `_digest_rows` of the rows whose objects were copied.
+
+    Raises:
+        StateError: they are others by now.
+    """
     with store.session() as session:
+        if store.engine.dialect.name == "postgresql":  # SQLite has one writer
+            tables = (FileRow, UploadPartRow, BlobRow, TrainedVersionRow)
+            names = ", ".join(table.__tablename__ for table in tables)
+            session.execute(text(f"LOCK TABLE {names} IN SHARE MODE"))
         gone = SettingRow.name.in_((MOVING, BEGUN, FOLDER))
-        session.execute(delete(SettingRow).where(gone))
+        session.execute(delete(SettingRow).where(gone))  # from here on nobody else writes
+        if _digest_rows(session) != known:
+            raise StateError(
+                "files were written or removed meanwhile.",
+                where=store.address,
+                fix="Stop all servers and workers and run the command again.",
+            )
         if name is None:
             session.execute(delete(BlobRow))
             session.execute(delete(TrainedVersionRow))
