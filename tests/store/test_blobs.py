@@ -107,6 +107,11 @@ def test_an_object_that_is_gone_or_damaged_is_written_anew(
         assert not isinstance(told.value, NotFoundError)  # nobody asked for a thing by its name
     else:
         s3.objects[key] = damage
+    s3.before = lambda method, path: 403
+    with pytest.raises(ObjectsError, match="access was refused"):  # which tells nothing of it
+        blobs.put(store, b"right")
+    assert blobs.has(store, name)
+    s3.before = lambda method, path: None
     assert blobs.put(store, b"right") == name
     assert [s3.objects[key] for key in s3.keys("b/blobs/")] == [b"right"]
     local_copies.drop(store, KIND, name)

@@ -96,6 +96,20 @@ def test_files_go_from_one_bucket_to_another(s3: S3Server, state: Path) -> None:
         read(state, "s3://one")
 
 
+def test_files_of_a_state_in_postgresql_go_there(
+    s3: S3Server, tmp_path: Path, empty_postgres: str
+) -> None:
+    stored_files.keep(Store(tmp_path, empty_postgres), "p", [b"x"], "a", "user_data")
+    store = Store(tmp_path, empty_postgres)
+    store.bucket = "s3://b"
+    moved = move_objects(store, SILENT)
+    assert moved is not None
+    assert moved.objects == 1
+    [file] = stored_files.files(store, "p")[0]
+    with stored_files.on_disk(store, file) as path:
+        assert path.read_bytes() == b"x"
+
+
 def test_an_upload_that_is_not_complete_goes_on_there(bucket: str, state: Path) -> None:
     for source, target in ((None, bucket), (bucket, None)):
         store = opened(state, source)

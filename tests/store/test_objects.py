@@ -419,3 +419,29 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: st
     for use in (lambda: objects.remove([name]), lambda: list(objects.read(name, 1))):
         with pytest.raises(ObjectsError, match="cannot be the name of an object"):
             use()
+
+
+@pytest.mark.parametrize("bytes", [b"right", b"wrong"])
+def test_a_file_that_a_kill_has_left_in_the_folder_never_replaces_the_object(
+    s3: S3Server, tmp_path: Path, bytes: bytes
+) -> None:
+    store = opened(tmp_path, "s3://b")
+    file = stored_files.keep(store, "p", [b"right"], "a", "user_data")
+    unnamed_objects.announce(store, stored_files.object_name(file.id))
+    path = tmp_path / "files" / file.id
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(bytes)
+    stored_files.sweep(store, lambda *_: None)
+    assert not path.exists()
+    assert unnamed(store) == {}
+    local_copies.drop(store, "files", file.id)
+    assert bytes_of(store, file.id) == b"right"
+
+
+def test_a_damaged_file_of_the_folder_is_not_moved(s3: S3Server, tmp_path: Path) -> None:
+    file = stored_files.keep(opened(tmp_path, None), "p", [b"right"], "a", "user_data")
+    path = tmp_path / "files" / file.id
+    path.write_bytes(b"wrong")
+    stored_files.sweep(opened(tmp_path, "s3://b"), lambda *_: None)
+    assert path.exists()
+    assert s3.keys("b/files/") == []

@@ -6,7 +6,6 @@ same bytes at the same time do not write to one object, and none is removed that
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import secrets
@@ -15,12 +14,13 @@ from pathlib import Path
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
-from assay.errors import NotFoundError, ObjectsAwayError, ObjectsError
+from assay.errors import NotFoundError
 from assay.store import local_copies, unnamed_objects
 from assay.store.files import draft_in, sha256_file
 from assay.store.folder_blobs import FolderBlobs
 from assay.store.local_copies import Original
 from assay.store.object_place import MOVE_LOCK, objects_of
+from assay.store.objects import sha256_of
 from assay.store.store import Store
 from assay.store.tables import BlobRow
 
@@ -50,7 +50,7 @@ class BucketBlobs:
         if self._before.has(name):
             return
         if (row := self._row(name)) is not None:
-            if self._is_whole(row):
+            if sha256_of(objects_of(self._store), row.object, row.bytes) == name:
                 return
             self._forget(row)
         with draft_in(local_copies.folder_of(self._store, KIND)) as draft:
@@ -125,18 +125,6 @@ class BucketBlobs:
             if session.scalar(gone.returning(BlobRow.sha256)) is not None:
                 unnamed_objects.doom(session, [row.object])
         unnamed_objects.remove_doomed(self._store, [row.object])
-
-    def _is_whole(self, row: BlobRow) -> bool:
-        """Whether the object of a row has its bytes, whatever copies there are here."""
-        digest = hashlib.sha256()
-        try:
-            for chunk in objects_of(self._store).read(row.object, row.bytes):
-                digest.update(chunk)
-        except ObjectsAwayError:
-            raise
-        except (NotFoundError, ObjectsError):
-            return False
-        return digest.hexdigest() == row.sha256
 
     def _row(self, name: str) -> BlobRow | None:
         with self._store.session() as session:

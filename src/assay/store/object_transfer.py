@@ -28,7 +28,7 @@ from assay.store import local_copies
 from assay.store.bucket import Bucket
 from assay.store.files import draft_in, name_of_left, sha256_file
 from assay.store.object_place import BEGUN, FOLDER, MOVE_LOCK
-from assay.store.objects import FolderObjects, Objects, damaged
+from assay.store.objects import FolderObjects, Objects, damaged, sha256_of
 from assay.store.store import Store
 from assay.store.stored_files import object_name
 from assay.store.tables import (
@@ -184,30 +184,15 @@ def _versions(store: Store) -> Iterator[_Object]:
 
 
 def _copy(store: Store, source: Objects, target: Objects, one: _Object) -> None:
-    if one.sha256 is not None and _hash(target, one) == one.sha256:
+    if one.sha256 is not None and sha256_of(target, one.place, one.bytes) == one.sha256:
         return  # of an earlier try
     with _file_of(store, source, one) as file:
         digest = sha256_file(file)
         if one.sha256 not in (None, digest) or file.stat().st_size != one.bytes:
             raise damaged(one.name, source.address)
         target.create(one.place, file)
-    if _hash(target, one) != digest:
+    if sha256_of(target, one.place, one.bytes) != digest:
         raise damaged(one.place, target.address)
-
-
-def _hash(place: Objects, one: _Object) -> str | None:
-    """None: it is not there, or not whole."""
-    digest = hashlib.sha256()
-    try:
-        for chunk in place.read(one.place, one.bytes):
-            digest.update(chunk)
-    except NotFoundError:
-        return None
-    except ObjectsError as error:
-        if type(error) is not ObjectsError:  # out of reach
-            raise
-        return None
-    return digest.hexdigest()
 
 
 @contextmanager
@@ -308,9 +293,8 @@ def _switch(store: Store, name: str | None, known: str) -> None:
     """
     with store.session() as session:
         if store.engine.dialect.name == "postgresql":  # SQLite has one writer
-            tables = (FileRow, UploadPartRow, BlobRow, TrainedVersionRow)
-            names = ", ".join(table.__tablename__ for table in tables)
-            session.execute(text(f"LOCK TABLE {names} IN SHARE MODE"))
+            tables = "LOCK TABLE files, upload_parts, blobs, trained_versions IN SHARE MODE"
+            session.execute(text(tables))
         gone = SettingRow.name.in_((MOVING, BEGUN, FOLDER))
         session.execute(delete(SettingRow).where(gone))  # from here on nobody else writes
         if _digest_rows(session) != known:

@@ -10,6 +10,7 @@ where those of a project are.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,10 @@ from assay.errors import NotFoundError, ObjectsError
 from assay.store.files import publish, sha256_file
 
 CHUNK = 1 << 20
+
+
+class ObjectDamageError(ObjectsError):
+    """An object is not what was written."""
 
 
 class Objects(Protocol):
@@ -107,9 +112,24 @@ def taken(name: str, address: str) -> ObjectsError:
     return ObjectsError(f"there is another object {name} already.", where=address)
 
 
-def damaged(name: str, address: str) -> ObjectsError:
+def sha256_of(objects: Objects, name: str, size: int) -> str | None:
+    """SHA-256 (hex) of the bytes of an object; None: there is none, or not of that size.
+
+    Raises:
+        ObjectsError: it is out of reach.
+    """
+    digest = hashlib.sha256()
+    try:
+        for chunk in objects.read(name, size):
+            digest.update(chunk)
+    except (NotFoundError, ObjectDamageError):
+        return None
+    return digest.hexdigest()
+
+
+def damaged(name: str, address: str) -> ObjectDamageError:
     """That an object is not what was written."""
-    return ObjectsError(
+    return ObjectDamageError(
         f"the object {name} was changed or damaged.",
         where=address,
         fix="Restore it from an earlier version of the bucket or from a backup.",

@@ -22,10 +22,10 @@ from sqlalchemy import ColumnElement, delete, or_, select
 
 from assay.errors import NotFoundError, UsageError
 from assay.store import local_copies, unnamed_objects
-from assay.store.files import draft_in
+from assay.store.files import draft_in, sha256_file
 from assay.store.local_copies import Original
 from assay.store.object_place import MOVE_LOCK, objects_of
-from assay.store.objects import FolderObjects
+from assay.store.objects import FolderObjects, sha256_of
 from assay.store.store import Store
 from assay.store.tables import FileRow, now
 
@@ -287,14 +287,26 @@ def _sweep_disk(store: Store) -> None:
 def _move(store: Store, path: Path) -> None:
     """Put the bytes of a file into the bucket that were kept in the folder before."""
     id, name, objects = path.name, object_name(path.name), objects_of(store)
+    known = select(FileRow).where(FileRow.id == id)
     with store.lock(MOVE_LOCK):
         if not path.is_file():  # another process has moved it
+            return
+        with store.session() as session:
+            row = session.scalar(known)
+        if row is not None and sha256_of(objects, name, row.bytes) == row.sha256:
+            # A kill has left it here: the object is announced no more, which would remove it.
+            with store.session() as session:
+                if session.scalar(known.with_for_update()) is not None:
+                    unnamed_objects.forget(session, name)
+            path.unlink()
+            return
+        if row is not None and sha256_file(path) != row.sha256:
+            log.warning("%s was changed or damaged and stays where it is", path)
             return
         unnamed_objects.announce_again(store, name)
         objects.create(name, path)
         with store.session() as session:
-            query = select(FileRow.id).where(FileRow.id == id).with_for_update()
-            is_known = session.scalar(query) is not None
+            is_known = session.scalar(known.with_for_update()) is not None
             if is_known:
                 unnamed_objects.take(session, name)
         if is_known:

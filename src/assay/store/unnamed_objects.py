@@ -73,6 +73,11 @@ def take(connection: Connection | Session, name: str) -> None:
         raise ObjectsError(f"{name} was not written in time.", fix="Try again.")
 
 
+def forget(session: Session, name: str) -> None:
+    """Take back that an object was announced: a row names it already."""
+    session.execute(delete(_Row).where(_Row.name == name, _Row.doomed.is_(False)))
+
+
 def doom(session: Session, names: Sequence[str]) -> None:
     """Say, in a transaction, that objects are to be removed."""
     for start in range(0, len(names), _BATCH):
