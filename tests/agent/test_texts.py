@@ -141,7 +141,7 @@ def test_a_setting_within_a_setting_is_changed_and_a_prompt_of_lines_stays_one()
     ("text", "field", "line", "column", "said"),
     [
         ("model: m\ntemprature: 1\n", "temprature", 2, 1, "there is no such setting"),
-        ("model: m\n\nmax_new_tokens: many\n", "max_new_tokens", 3, 1, "valid integer"),
+        ("model: m\n\nmax_new_tokens: many\n", "max_new_tokens", 3, 1, "a whole number"),
         ("model: m\nmax_new_tokens: 0\n", "max_new_tokens", 2, 1, "greater than or equal to 1"),
         ("seed: 1\n", "model", None, None, "this setting is missing"),
         (

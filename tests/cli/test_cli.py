@@ -130,7 +130,7 @@ def test_import_writes_chat_and_keeps_the_rejected(tmp_path: Path) -> None:
         ("text,label\n" + "".join(f"row {i},same\n" for i in range(60)), (), 1, "same"),
         ("text,label\na,x\n", ("--input", "txt", "--output", "label"), 1, "text"),
         ("text,label\na,x\n", ("--input", "text"), 2, "must be given together"),
-        ("text,label\na,x\n", ("--task", "poem"), 2, "label, json or text"),
+        ("text,label\na,x\n", ("--task", "poem"), 2, "label, json, text or tools"),
     ],
 )
 def test_init_refuses_in_a_sentence(

@@ -56,6 +56,7 @@ def test_the_registry_has_every_grader_that_is_promised() -> None:
     assert set(GRADERS) == {
         *("exact", "contains", "label-accuracy", "numeric", "regex"),
         *("json-valid", "schema-valid"),
+        *("call-exact", "call-name", "argument-f1", "no-call"),
         *("record-exact", "field-precision", "field-recall", "field-f1", "token-f1", "rouge-l"),
         *("chrf", "terms", "style", "consistency", "judge", "python"),
     }

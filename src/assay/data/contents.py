@@ -98,8 +98,9 @@ class Rules:
                 found.add(code, message, fix, self._target)
 
     def _calls(self, example: Example, found: RecordProblems) -> None:
-        """The calls of a tools task; where no task is known, of a row whose target calls."""
-        if self.task == "tools" or (self.task is None and example.target.tool_calls):
+        """The calls of a tools task; where no task is known, of a row with tools that calls one."""
+        is_likely = self.task is None and example.tools and example.target.tool_calls
+        if self.task == "tools" or is_likely:
             for code, message, fix, where in find_call_problems(example):
                 found.add(code, message, fix, where)
 

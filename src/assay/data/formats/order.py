@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
 
+from assay import json_reader
 from assay.data.formats.record import Record, RecordProblems, group_of, identity
 from assay.example import Example, Message
 
@@ -106,8 +107,11 @@ def _check_calls(
                     "Define it, or correct the name.",
                     f"{path}[{index}].tool_calls",
                 )
-        results = takewhile(lambda one: one.role == "tool", messages[index + 1 :])
+        results = list(takewhile(lambda one: one.role == "tool", messages[index + 1 :]))
         answered = {result.tool_call_id for result in results}
+        calls = len(message.tool_calls)
+        if calls > 1 and any(_count_results(result) >= calls for result in results):
+            continue
         open_calls = [call.name for call in message.tool_calls if call.id not in answered]
         if open_calls and index < len(messages) - 1:
             found.add(
@@ -116,6 +120,15 @@ def _check_calls(
                 "Add a tool turn with what the tool returned.",
                 f"{path}[{index}]",
             )
+
+
+def _count_results(message: Message) -> int:
+    """Formats that name no calls may give the results of several as one list."""
+    try:
+        value = json_reader.read(message.content)
+    except ValueError:
+        return 0
+    return len(value) if isinstance(value, list) else 0
 
 
 def _check_trained(messages: Sequence[Message], found: RecordProblems, path: str) -> None:
