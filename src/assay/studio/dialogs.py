@@ -65,9 +65,16 @@ def open_dialog(title: str, under: str = "", style: str = "") -> Iterator[ui.dia
 
 
 def keep_open_once_changed(dialog: ui.dialog, inputs: Iterable[ValueElement[Any]]) -> None:
-    """From the first change of an input on, only buttons close a dialog: Escape would lose it."""
+    """From the first change of an input on, only buttons close a dialog: Escape would lose it.
+
+    It is persistent from the start, and what would have closed it (its "shake") is decided here:
+    behind the changes that were made before, however slow the connection is.
+    """
+    changed: list[ValueElement[Any]] = []
     for made in inputs:
-        made.on_value_change(lambda: dialog.props("persistent"))
+        made.on_value_change(lambda event: changed.append(event.sender))
+    dialog.props("persistent")
+    dialog.on("shake", lambda: None if changed else dialog.close())
 
 
 def tell_at(field: ValidationElement[Any], error: AssayError) -> None:
