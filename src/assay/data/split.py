@@ -173,6 +173,12 @@ def has_split(folder: Path) -> bool:
     return (folder / MANIFEST).exists()
 
 
+NOT_DELETED = (
+    "Restore it from a backup. Only where no comparison has opened the holdout yet, delete the "
+    f"folder instead; {Step.SPLIT} then splits the data again, and may draw another holdout."
+)
+
+
 def read_manifest(folder: Path) -> SplitManifest:
     """What is in the split of a folder.
 
@@ -192,7 +198,7 @@ def read_manifest(folder: Path) -> SplitManifest:
         raise HoldoutError(
             "the manifest of the split was changed and cannot be read.",
             where=str(path),
-            fix="Restore it from a backup, or delete the folder and split again.",
+            fix=NOT_DELETED,
         ) from None
 
 
@@ -218,7 +224,7 @@ def verify_split(folder: Path) -> SplitManifest:
         raise HoldoutError(
             f"this part of the split {what}, so it may contain rows of the holdout.",
             where=str(path),
-            fix=f"Restore it, or delete the folder; {Step.SPLIT} then splits the data again.",
+            fix=NOT_DELETED,
         )
     return manifest
 
