@@ -207,18 +207,24 @@ def test_user_groups_stay_together(place: Place) -> None:
     assert abs(manifest.holdout - 60) <= 12
 
 
-def test_rows_of_a_dialogue_stay_together_in_a_tools_task(place: Place) -> None:
+def dialogues(count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Dialogues as two rows each: one that ends with a call, and one that goes on from it."""
     tool = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
-    records = []
-    for number in range(60):
+    begun, later = [], []
+    for number in range(count):
         asked = {"role": "user", "content": f"Please find me {sentence(number)}"}
         call = {"function": {"name": "find", "arguments": json.dumps({"n": number})}}
         called = {"role": "assistant", "content": None, "tool_calls": [call]}
         result = {"role": "tool", "content": sentence(number + 1000)}
         said = {"role": "assistant", "content": f"There is no {number}."}
-        records.append({"messages": [asked, called], "tools": [tool]})
-        records.append({"messages": [asked, called, result, said], "tools": [tool]})
-    place.put("data.jsonl", records)
+        begun.append({"messages": [asked, called], "tools": [tool]})
+        later.append({"messages": [asked, called, result, said], "tools": [tool]})
+    return begun, later
+
+
+def test_rows_of_a_dialogue_stay_together_in_a_tools_task(place: Place) -> None:
+    begun, later = dialogues(60)
+    place.put("data.jsonl", [row for both in zip(begun, later, strict=True) for row in both])
     manifest = place.prepare(config("tools", columns=None))
     assert manifest.groups == manifest.holdout / 2
     parts = [place.part(name) for name in ("train", "validation", "holdout")]
@@ -228,16 +234,7 @@ def test_rows_of_a_dialogue_stay_together_in_a_tools_task(place: Place) -> None:
 
 
 def test_after_an_opening_a_dialogue_of_the_holdout_stays_out(place: Place) -> None:
-    tool = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
-    begun, later = [], []
-    for number in range(100):
-        asked = {"role": "user", "content": f"Please find me {sentence(number)}"}
-        call = {"function": {"name": "find", "arguments": json.dumps({"n": number})}}
-        called = {"role": "assistant", "content": None, "tool_calls": [call]}
-        result = {"role": "tool", "content": sentence(number + 1000)}
-        said = {"role": "assistant", "content": f"There is no {number}."}
-        begun.append({"messages": [asked, called], "tools": [tool]})
-        later.append({"messages": [asked, called, result, said], "tools": [tool]})
+    begun, later = dialogues(100)
     place.put("data.jsonl", begun)
     first = place.prepare(config("tools", columns=None))
     place.put("data.jsonl", [*begun, *later])

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from assay.cli.options import AsJson, Folder, open_workspace, with_json
+from assay.cli.options import AsJson, Folder, confirm, open_workspace, with_json
 from assay.cli.output import as_json
 from assay.config import STATE_FOLDER
 from assay.errors import UsageError
@@ -99,9 +99,8 @@ def _ask(access: RestoredAccess, yes: bool) -> None:
         print(f"  {line}", file=sys.stderr)
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "the backup restores keys, people or consents that may have been revoked since.",
-            fix="To restore them, give --yes; then revoke those that should have no access.",
-        )
-    typer.confirm("Restore them?", default=False, abort=True, err=True)
+    unasked = UsageError(
+        "the backup restores keys, people or consents that may have been revoked since.",
+        fix="To restore them, give --yes; then revoke those that should have no access.",
+    )
+    confirm("Restore them?", unasked)

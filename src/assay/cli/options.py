@@ -22,6 +22,7 @@ import typer
 
 from assay.agent.consent import ConsentError
 from assay.cli.output import as_json
+from assay.errors import UsageError
 
 if TYPE_CHECKING:
     from assay.project.workspace import Workspace
@@ -79,6 +80,17 @@ def open_served(folder: Path) -> Workspace:
     from assay.project.workspace import Workspace
 
     return Workspace(folder)
+
+
+def confirm(question: str, unasked: UsageError) -> None:
+    """Ask a person; the answer no ends the command.
+
+    Raises:
+        UsageError: `unasked`, where nobody is there to answer.
+    """
+    if not sys.stdin.isatty():
+        raise unasked
+    typer.confirm(question, default=False, abort=True, err=True)
 
 
 def ask_consent(act: Callable[[list[str]], T], given: Sequence[str] | None) -> T:

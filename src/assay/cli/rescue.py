@@ -11,7 +11,7 @@ import typer
 from rich.filesize import decimal
 from rich.markup import escape
 
-from assay.cli.options import AsJson, Folder, InputColumns, ask_consent
+from assay.cli.options import AsJson, Folder, InputColumns, ask_consent, confirm
 from assay.cli.output import as_json, console, print_table, shorten
 from assay.cli.progress import Terminal
 from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TokenPrice
@@ -278,10 +278,8 @@ def _agree(draft: RecordingDraft, most_usd: float | None, yes: bool) -> None:
             "there is no budget.",
             fix="Give --most-usd USD, or --yes to record everything without asking.",
         )
-    if not sys.stdin.isatty():
-        raise UsageError("nobody is there to agree.", fix="To record without asking, give --yes.")
-    question = f"Send them to {draft.access.provider.origin}?"
-    typer.confirm(question, default=False, abort=True, err=True)
+    unasked = UsageError("nobody is there to agree.", fix="To record without asking, give --yes.")
+    confirm(f"Send them to {draft.access.provider.origin}?", unasked)
 
 
 def _print_recorded(report: dict[str, Any]) -> None:
@@ -321,9 +319,8 @@ def _ask(access: Access, to: Path, provider: str | None, yes: bool) -> None:
         print(printable(line), file=sys.stderr)
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise UsageError("nobody is there to agree.", fix="To fetch without asking, give --yes.")
-    typer.confirm("Fetch it?", default=False, abort=True, err=True)
+    unasked = UsageError("nobody is there to agree.", fix="To fetch without asking, give --yes.")
+    confirm("Fetch it?", unasked)
 
 
 def _print_report(report: dict[str, Any], to: Path) -> None:

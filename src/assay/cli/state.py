@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.filesize import decimal
 
-from assay.cli.options import AsJson, Served, with_json
+from assay.cli.options import AsJson, Served, confirm, with_json
 from assay.cli.output import as_json
 from assay.errors import UsageError
 
@@ -95,12 +95,11 @@ def _ask(found: StateAccount, yes: bool) -> None:
         print(f"  {line}", file=sys.stderr)
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "nobody is there to say whether that is meant.",
-            fix="Give --yes, with the environment that the servers have.",
-        )
-    typer.confirm("Have all servers and workers been stopped?", default=False, abort=True, err=True)
+    unasked = UsageError(
+        "nobody is there to say whether that is meant.",
+        fix="Give --yes, with the environment that the servers have.",
+    )
+    confirm("Have all servers and workers been stopped?", unasked)
 
 
 def _print_move(found: StateAccount, moved: StateMove) -> None:
