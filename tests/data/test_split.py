@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -65,8 +66,10 @@ class Place:
         path.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
         return path
 
-    def prepare(self, settings: Config, **options: Any) -> SplitManifest:
-        return prepare(settings, self.root, self.split, **options)
+    def prepare(self, settings: Config, *, opened: bool = False, **options: Any) -> SplitManifest:
+        """The split; `opened`: the holdout that is there was opened."""
+        known = {read_manifest(self.split).holdout_sha256} if opened else set()
+        return prepare(settings, self.root, self.split, opened=known, **options)
 
     def renew(self, settings: Config, name: str) -> SplitManifest:
         return renew(settings, self.root, self.split, self.root / name)
@@ -420,13 +423,26 @@ def test_after_an_opening_no_group_of_the_holdout_comes_into_train(place: Place)
     assert seen & {row["q"] for row in more} == others
 
 
+def test_a_split_that_is_gone_comes_back_as_it_was_or_not_at_all(place: Place) -> None:
+    place.put("data.jsonl", rows(200))
+    first = place.prepare(config())
+    opened = {first.holdout_sha256}
+    shutil.rmtree(place.split)
+    assert prepare(config(), place.root, place.split, opened=opened) == first
+    shutil.rmtree(place.split)
+    place.put("data.jsonl", rows(260))
+    with pytest.raises(HoldoutError, match="the split is gone, and its holdout was opened"):
+        prepare(config(), place.root, place.split, opened=opened)
+    assert not place.split.exists()
+
+
 def test_after_an_opening_labels_without_a_holdout_row_are_told(place: Place) -> None:
     place.put("data.jsonl", rows(200))
     place.prepare(config())
     refunds = [{**row, "a": "refund"} for row in rows(40, start=1000)]
     place.put("data.jsonl", [*rows(200), *refunds])
     manifest = place.prepare(config(), opened=True)
-    assert any("1 labels have no holdout row" in line for line in manifest.warnings)
+    assert any("1 label has no holdout row" in line for line in manifest.warnings)
 
 
 @pytest.mark.parametrize("change", ["remove", "relabel"])

@@ -11,8 +11,8 @@ from assay.config.yaml_text import edit
 from assay.data import dataset
 from assay.errors import DataError, HoldoutError, UsageError
 from assay.project import rows
-from assay.project.project import Project
 from assay.project.rows import RowFilter
+from assay.project.workspace import project_of
 
 pytestmark = pytest.mark.slow
 
@@ -85,7 +85,8 @@ def test_what_cannot_be_divided_any_more_is_as_it_was(
     [wrong] = rows.open_rows(workspace).page(RowFilter(problem="empty-output"), 0, 9)[0]
     record = rows.record(workspace, wrong["line"])
     # As if it had been opened, and the mended row belonged into it.
-    monkeypatch.setattr(Project, "openings", lambda self: [object()])
+    present = {project_of(workspace).split().holdout_sha256}
+    monkeypatch.setattr("assay.project.project.opened_holdouts", lambda _: present)
     monkeypatch.setattr(dataset, "_sha256", lambda examples: "another")
     with pytest.raises(HoldoutError, match="different one"):
         rows.change(workspace, wrong["line"], {**record, "label": "label 1"}, record)

@@ -38,6 +38,12 @@ KEPT = Path("cache") / "holdouts"
 LOCKED, DRAFT = ".lock", ".draft"
 
 
+def opened_holdouts(store: Store) -> set[str]:
+    """The holdouts that were ever opened, by their sha256."""
+    with store.session() as session:
+        return set(session.scalars(select(OpeningRow.holdout).distinct()))
+
+
 def openings(store: Store, holdout: str) -> list[OpeningRecord]:
     """The log of a holdout (by its sha256), oldest first."""
     with store.session() as session:

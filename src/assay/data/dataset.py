@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,14 @@ from assay.config import Config
 from assay.data.contents import quote_label
 from assay.data.dialogues import keep_dialogues_whole
 from assay.data.gather import ExampleSource, GatheredExamples
-from assay.data.locked import changes_of_holdout, drawing_settings, pin_holdout, refusal
+from assay.data.locked import (
+    changes_of_holdout,
+    drawing_settings,
+    pin_holdout,
+    refusal,
+    refusal_without_split,
+    tell_unmeasured_labels,
+)
 from assay.data.overlap import overlap
 from assay.data.partition import (
     components,
@@ -62,7 +69,7 @@ def prepare(
     *,
     template: Template | None = None,
     context_length: int | None = None,
-    opened: bool = False,
+    opened: Collection[str] = (),
     replacing: Callable[[], None] | None = None,
     progress: Progress = SILENT,
 ) -> SplitManifest:
@@ -72,19 +79,21 @@ def prepare(
         root: folder that the configuration's file names are relative to.
         folder: where the split is kept.
         template, context_length: of the model; longer examples are rejected.
-        opened: whether the holdout in `folder` was ever opened (the log of openings says so).
+        opened: what the holdouts that were ever opened were locked with (the log of openings says).
         replacing: called while the old split is still there, if a new one will take its place.
 
     Raises:
         DataError: a file cannot be read, or its examples cannot be divided.
         HoldoutError: the split was tampered with, or a new one would have another holdout
-            although the present one was opened.
+            although the present one, or one of a split that is gone, was opened.
     """
     source = ExampleSource(config, root, template, context_length, progress)
     key = source.key()
     if not (folder / MANIFEST).exists():
-        return _divide(source, folder, source.gather(holdout=True), key, generation=1)
+        found = source.gather(holdout=True)
+        return _divide(source, folder, found, key, generation=1, among=opened)
     present = verify_split(folder)
+    is_opened = present.holdout_sha256 in opened
     if present.key == key:
         return present
     if replacing is not None:
@@ -94,9 +103,9 @@ def prepare(
     if renewed:
         found.holdout = list(read_examples(folder / HOLDOUT))
         found.recycle(_recycled(folder))
-    elif opened and config.data.holdout is None and present.drawn_by:
+    elif is_opened and config.data.holdout is None and present.drawn_by:
         pin_holdout(source, folder, found, present)
-    locked = present if opened else None
+    locked = present if is_opened else None
     return _divide(source, folder, found, key, generation=present.generation, locked=locked)
 
 
@@ -150,8 +159,14 @@ def _divide(
     *,
     generation: int,
     locked: SplitManifest | None = None,
+    among: Collection[str] = (),
 ) -> SplitManifest:
-    """Divide what was found, keep twins apart, and write it; the holdout of `locked` is kept."""
+    """Divide what was found, keep twins apart, and write it.
+
+    Args:
+        locked: whose holdout is kept.
+        among: what the holdout has to be locked with, one of several; empty: it may be any.
+    """
     config, progress = source.config, source.progress
     data, task, seed = config.data, config.task, config.data.split.seed
     stratum = stratum_of(task)
@@ -216,12 +231,9 @@ def _divide(
     if locked is not None and _sha256(holdout) != locked.holdout_sha256:
         raise refusal(str(folder), changes_of_holdout(locked.drawn_by, locked.classes, config))
     if found.is_kept and task == "label":
-        outputs = {example.output for example in holdout}
-        if new := {example.output for example in train} - outputs:
-            warnings.append(
-                f"{len(new)} labels have no holdout row, because their rows came after it was "
-                "opened: no score covers them."
-            )
+        warnings += tell_unmeasured_labels(train, holdout)
+    if among and _sha256(holdout) not in among:
+        raise refusal_without_split(str(folder))
     about = SplitManifest(
         key=key,
         task=task,

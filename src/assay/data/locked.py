@@ -142,6 +142,17 @@ def pin_holdout(
         raise refusal(str(folder), why)
 
 
+def tell_unmeasured_labels(train: Iterable[Example], holdout: Iterable[Example]) -> list[str]:
+    """A warning where rows of further labels were added behind an opening."""
+    new = {example.output for example in train} - {example.output for example in holdout}
+    if not new:
+        return []
+    have = "1 label has" if len(new) == 1 else f"{len(new)} labels have"
+    return [
+        f"{have} no holdout row, because their rows came after it was opened: no score covers them."
+    ]
+
+
 def refusal(where: str, why: Sequence[str]) -> HoldoutError:
     """The error of a split that would have another holdout than the one that was opened.
 
@@ -155,6 +166,17 @@ def refusal(where: str, why: Sequence[str]) -> HoldoutError:
         where=where,
         fix=f"Undo this change, or collect new examples and start afresh with "
         f"{Step.RENEW_HOLDOUT}.",
+    )
+
+
+def refusal_without_split(where: str) -> HoldoutError:
+    """The error of a split that is gone and would come back with another holdout."""
+    return HoldoutError(
+        "the split is gone, and its holdout was opened: a new one would have another holdout, "
+        "whose rows may have been trained on.",
+        where=where,
+        fix="Restore the folder from a backup. If there is none, start a new project with new "
+        "examples.",
     )
 
 

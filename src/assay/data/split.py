@@ -174,8 +174,8 @@ def has_split(folder: Path) -> bool:
 
 
 NOT_DELETED = (
-    "Restore it from a backup. Only where no comparison has opened the holdout yet, delete the "
-    f"folder instead; {Step.SPLIT} then splits the data again, and may draw another holdout."
+    "Restore it from a backup. If no comparison has opened the holdout yet, you can delete the "
+    f"folder instead; {Step.SPLIT} then splits the data again."
 )
 
 

@@ -18,7 +18,7 @@ from assay.candidates.spec import Sizes
 from assay.compare import comparison as comparing
 from assay.compare import planning
 from assay.compare.curve import LearningCurve, curve
-from assay.compare.holdout import keep_holdout, openings, remove_left_holdouts
+from assay.compare.holdout import keep_holdout, opened_holdouts, openings, remove_left_holdouts
 from assay.compare.report import notebook_frame, write_report
 from assay.compare.result import OpeningRecord, Result, Verdict
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Provider, config_text, read_config
@@ -151,7 +151,7 @@ class Project:
                 self.split_folder,
                 template=template,
                 context_length=context,
-                opened=bool(self.openings()),
+                opened=opened_holdouts(self.store),
                 replacing=remember,
                 progress=progress,
             )
