@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,18 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 settings.register_profile("seeded", deadline=None, derandomize=True)
 settings.register_profile("random", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "seeded"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def files_closed() -> Iterator[None]:
+    """Closes what stores and servers of earlier tests left open.
+
+    `assay.garbage` exempts what they hold from collections, and thousands of tests share a process.
+    """
+    yield
+    if len(os.listdir("/dev/fd")) > 200:
+        gc.unfreeze()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ def lived():
 
 def work():
     {work}
-    time.sleep(30)
+    time.sleep(100)
 
 {end}
 """
@@ -62,7 +62,7 @@ def ran(
 ) -> subprocess.CompletedProcess[str]:
     code = CODE.format(handler=handler, times=times, inside=inside, work=work, end=end)
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=25, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=90, check=False
     )
 
 

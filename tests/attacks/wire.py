@@ -6,7 +6,6 @@ It knows when the other side hangs up, and how many connections are open.
 from __future__ import annotations
 
 import json
-import select
 import socket
 import struct
 import threading
@@ -122,10 +121,15 @@ def _request(line: socket.socket) -> bool:
 def _left(line: socket.socket, seconds: float, over: threading.Event) -> bool:
     """Whether the other side hangs up within some seconds."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not over.is_set():
-        if select.select([line], [], [], 0.02)[0] and not line.recv(65536):
-            return True
-    return False
+    line.settimeout(0.02)
+    try:
+        while time.monotonic() < deadline and not over.is_set():
+            with suppress(TimeoutError):
+                if not line.recv(65536):
+                    return True
+        return False
+    finally:
+        line.settimeout(None)
 
 
 def events(*words: str, usage: dict[str, int] | None = None) -> list[bytes]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import subprocess
 import sys
+import weakref
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,16 @@ def test_settings_and_blobs_survive_reopening(tmp_path: Path) -> None:
     assert second.setting("split") == "b"
     assert second.setting("none") is None
     assert blobs.get(second, name) == b"bytes"
+
+
+def test_a_store_that_is_dropped_leaves_no_file_open(tmp_path: Path) -> None:
+    """Of its engine nothing stays behind, though statements that it compiled are kept."""
+    Store(tmp_path).set("name", "value")
+    engine = weakref.ref((store := Store(tmp_path)).engine)
+    store.set("name", "another")
+    del store
+    gc.collect()
+    assert engine() is None
 
 
 def test_a_changed_blob_is_refused(tmp_path: Path) -> None:

@@ -72,6 +72,6 @@ def _has_file(store: Store, driver: sqlite3.Connection) -> bool:
         driver.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise unusable(store.engine, error) from None
+            raise unusable(store.engine.url, error) from None
         return False
     return True

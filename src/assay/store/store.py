@@ -114,7 +114,7 @@ class Store:
                 return  # another process migrated it at the same moment
             if isinstance(error, StoreError):
                 raise
-            raise unusable(self.engine, error.orig) from None
+            raise unusable(self.engine.url, error.orig) from None
 
     def _migrate(self) -> None:
         if _revision(self.engine) == HEAD:
@@ -148,7 +148,7 @@ class Store:
     @property
     def address(self) -> str:
         """Where the database is, for people: without a password."""
-        found = _address(self.engine)
+        found = _address(self.engine.url)
         return found if self.schema is None else f"{found}, schema {self.schema}"
 
     @contextmanager
@@ -227,26 +227,28 @@ class _Pool(QueuePool):
 
 def make_engine(url: str | URL, schema: str | None = None, password: str | None = None) -> Engine:
     """What connects to a database; where that cannot be used, its errors are `StoreError`s."""
-    url = make_url(url)
+    place = make_url(url)
     settings: dict[str, Any] = {"poolclass": _Pool}
-    if url.get_backend_name() == "postgresql":
-        if url.drivername == "postgresql":
-            url = url.set(drivername="postgresql+psycopg")
+    if place.get_backend_name() == "postgresql":
+        if place.drivername == "postgresql":
+            place = place.set(drivername="postgresql+psycopg")
         # A server that was started again has closed what the pool holds.
         settings["pool_pre_ping"] = True
         arguments: dict[str, Any] = {} if password is None else {"password": password}
         for name, value in _REACH.items():
-            if name not in url.query:
+            if name not in place.query:
                 arguments[name] = value
         settings["connect_args"] = arguments
     try:
-        engine = create_engine(url, **settings)
+        engine = create_engine(place, **settings)
     except ImportError as error:
         raise StoreError(
             f"PostgreSQL needs psycopg, which cannot be imported ({error}).",
             fix="pip install 'assay[postgres]'",
         ) from None
 
+    # It must not refer to the engine. SQLAlchemy keeps this listener with the dialect, and mappers
+    # keep the dialects of statements they compiled: the engine would never be freed, nor its files.
     @event.listens_for(engine, "handle_error")
     def _as_sentence(context: ExceptionContext) -> None:
         """Whatever is asked of the database, that it is away is one kind of error."""
@@ -256,7 +258,7 @@ def make_engine(url: str | URL, schema: str | None = None, password: str | None 
         of_the_place = isinstance(error, (OperationalError, InterfaceError, InternalError))
         of_the_place |= getattr(context.original_exception, "sqlstate", None) in _NO_RIGHT
         if of_the_place or type(error) is DatabaseError:  # which SQLite says of a broken file
-            raise unusable(engine, context.original_exception) from None
+            raise unusable(place, context.original_exception) from None
 
     if schema is not None:
 
@@ -270,7 +272,7 @@ def make_engine(url: str | URL, schema: str | None = None, password: str | None 
                 connection.close()
                 raise StoreError(
                     "the state is being moved to another place.",
-                    where=f"{_address(engine)}, schema {schema}",
+                    where=f"{_address(place)}, schema {schema}",
                     fix="Try again when `assay state move` has ended.",
                 )
 
@@ -295,7 +297,7 @@ def lock_key(schema: str | None, name: str) -> int:
     return int.from_bytes(hashlib.sha256(named).digest()[:8], signed=True)
 
 
-def unusable(engine: Engine, reason: BaseException | None) -> StoreError:
+def unusable(url: URL, reason: BaseException | None) -> StoreError:
     """What a driver has said of a database, as an error for people."""
     words = " ".join(str(reason).split()) or type(reason).__name__
     fix = "Check that the database server runs and can be reached, then try again."
@@ -307,19 +309,19 @@ def unusable(engine: Engine, reason: BaseException | None) -> StoreError:
         fix = "Let the database's owner give that right, or create the schema for this user."
     elif "password" in words:
         fix = "Name the variable that holds it (state.password_env), or use PGPASSWORD."
-    elif engine.dialect.name == "postgresql" and "does not exist" in words:
+    elif url.get_backend_name() == "postgresql" and "does not exist" in words:
         fix = "Create it (createdb, createuser)."
-    elif engine.dialect.name == "sqlite":
+    elif url.get_backend_name() == "sqlite":
         fix = "Restore it from a backup, or move the file away to start with an empty one."
     return StoreError(
         f"the database cannot be used: {words.rstrip('.?')}.",
-        where=_address(engine),
+        where=_address(url),
         fix=fix,
     )
 
 
-def _address(engine: Engine) -> str:
-    url = engine.url.set(drivername=engine.dialect.name)
+def _address(url: URL) -> str:
+    url = url.set(drivername=url.get_backend_name())
     return url.render_as_string(hide_password=True)
 
 
