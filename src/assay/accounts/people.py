@@ -32,6 +32,8 @@ ROLES: tuple[Role, ...] = ("viewer", "editor", "admin")
 """Each may what those before it may."""
 OWNER = "owner"
 """The person whom the link is for that a server prints when it starts."""
+ADDRESS = "studio_address"
+"""The setting that holds where the server which was started last listens."""
 LINK_LASTS = timedelta(hours=1)
 SESSION_LASTS = timedelta(days=7)
 LONGEST_NAME = 80

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from assay.cli.options import Served, open_served, with_json
 from assay.config.hosts import DEFAULT_ADDRESS
 
+if TYPE_CHECKING:
+    from assay.accounts.people import Person
+    from assay.project.workspace import Workspace
+
 app = typer.Typer(help="Manage the people who use the studio.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of the person, as `assay people list` shows it.")]
 Role = Annotated[str, typer.Option(help="viewer, editor or admin.")]
-Address = Annotated[str, typer.Option(help="Address of the server, as browsers reach it.")]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Address of the server, as browsers reach it: by default where it listens."),
+]
 
 
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(help="Name of the person.")],
     role: Role = "viewer",
-    address: Address = DEFAULT_ADDRESS,
+    address: Address = None,
     folder: Served = Path("."),
 ) -> None:
     """Add a person and print a link that signs them in once."""
@@ -30,7 +37,7 @@ def add(
     workspace = open_served(folder)
     person = people.add(workspace, name, role)
     print(f"Added {person.name} as {person.role}. The link works once, within an hour:")
-    print(_link(address, people.sign_in_secret(workspace, person.id)))
+    print(_link(workspace, person, address))
 
 
 def _print_people(found: Any) -> None:
@@ -62,12 +69,12 @@ def set_role(
 
 
 @app.command()
-def link(name: Name, address: Address = DEFAULT_ADDRESS, folder: Served = Path(".")) -> None:
+def link(name: Name, address: Address = None, folder: Served = Path(".")) -> None:
     """Print a new link that signs a person in once, within an hour."""
     from assay.accounts import people
 
     workspace = open_served(folder)
-    print(_link(address, people.sign_in_secret(workspace, people.find(workspace, name).id)))
+    print(_link(workspace, people.find(workspace, name), address))
 
 
 @app.command()
@@ -80,7 +87,10 @@ def remove(name: Name, folder: Served = Path(".")) -> None:
     print(f"Removed: {name}.")
 
 
-def _link(address: str, secret: str) -> str:
+def _link(workspace: Workspace, person: Person, address: str | None) -> str:
+    from assay.accounts import people
     from assay.studio.access import ENTER
 
+    address = address or workspace.store.setting(people.ADDRESS) or DEFAULT_ADDRESS
+    secret = people.sign_in_secret(workspace, person.id)
     return f"{address.rstrip('/')}{ENTER}?once={secret}"

@@ -34,6 +34,7 @@ class Studio:
         app.add_middleware(AccessMiddleware, workspace=self.workspace, owns=self.owns)
 
     def welcome(self, address: str) -> str:
-        """The line with a link that signs the owner in, once."""
+        """The line with a link that signs the owner in, once; later links lead to this address."""
+        self.workspace.store.set(people.ADDRESS, address)
         secret = people.owner_secret(self.workspace)
         return f"Studio (this link works once, within an hour): {address}{ENTER}?once={secret}"
