@@ -24,6 +24,7 @@ from assay.config.project import parsed_config
 from assay.config.yaml_text import LONGEST, tree_of
 from assay.data.read import read
 from assay.errors import ModelError
+from assay.generate.call_extraction import load_calls
 from assay.generate.classical import load_classical
 from assay.generate.extraction import load_extract
 from assay.generate.nearest import load_nearest
@@ -138,7 +139,7 @@ def test_a_safetensors_header_has_limits(tmp_path: Path, header: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "load", [load_classical, load_router, load_nearest, load_quote, load_extract]
+    "load", [load_classical, load_router, load_nearest, load_quote, load_extract, load_calls]
 )
 def test_what_a_learned_models_metadata_says_has_limits(load: Callable[[bytes], Any]) -> None:
     from safetensors.numpy import save

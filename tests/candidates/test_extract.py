@@ -16,8 +16,9 @@ from tests.knowledge.wordy import Wordy
 
 from assay.agent import runtime
 from assay.agent.lineage import rows_held
-from assay.candidates import extract, registry
+from assay.candidates import registry
 from assay.candidates.building import Context
+from assay.candidates.shared import extraction as learning
 from assay.example import Example
 from assay.generate import extraction
 
@@ -51,7 +52,7 @@ def context(folder: Path, **fields: Any) -> Context:
 
 @pytest.fixture
 def by_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (runtime, extraction, extract):
+    for module in (runtime, extraction, learning):
         monkeypatch.setattr(module, "get_embedder", lambda name: Wordy())
 
 

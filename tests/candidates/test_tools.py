@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +14,31 @@ from tests.generate.tiny import byte_tokenizer, tiny_model
 from tests.knowledge.wordy import Wordy
 
 from assay.agent import runtime
+from assay.agent.lineage import rows_held
 from assay.agent.runtime import assemble
 from assay.candidates import nearest_answer, registry
 from assay.candidates.building import Context
+from assay.candidates.shared import extraction
 from assay.chat.tool_text import find_calls
 from assay.example import Example, Message, ToolCall
-from assay.generate import nearest
+from assay.generate import call_extraction, nearest
 
 TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "find",
         "parameters": {"type": "object", "properties": {"thing": {"type": "string"}}},
+    },
+}
+BOOK: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "book",
+        "parameters": {
+            "type": "object",
+            "properties": {"town": {"type": "string"}, "day": {"type": "string"}},
+            "required": ["town", "day"],
+        },
     },
 }
 THINGS = ("anchor", "bottle", "candle", "drawer")
@@ -38,7 +53,7 @@ def row(question: str, thing: str | None, id: str) -> Example:
 
 @pytest.fixture
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
-    for module in (runtime, nearest, nearest_answer):
+    for module in (runtime, nearest, nearest_answer, extraction, call_extraction):
         monkeypatch.setattr(module, "get_embedder", lambda name: Wordy())
     folder = tmp_path / "model"
     tiny_model(max_position_embeddings=2048).save_pretrained(folder)  # a byte is a token
@@ -66,6 +81,47 @@ def test_the_nearest_answer_is_a_call_that_is_served_as_one(context: Context) ->
     [call] = find_calls(answers[0], [TOOL])[1]
     assert (call.name, call.arguments) == ("find", '{"thing": "anchor"}')
     assert find_calls(answers[4], [TOOL])[1] == ()
+
+
+def asked(turns: int, town: str, day: str | None) -> Example:
+    """A dialogue in which a town is named, corrected at times, and then a day, or not yet."""
+    said = ["I have to get away", "Where to?", f"I go to {town} please thank you"]
+    if turns % 2:
+        said += ["Where to?", f"I go to {town[::-1]} please thank you"]
+        town = town[::-1]
+    said += ["When?", f"on {day}"] if day else []
+    messages = [Message(("user", "assistant")[n % 2], text) for n, text in enumerate(said)]
+    call = ToolCall("c", "book", json.dumps({"town": town, "day": day}))
+    target = Message("assistant", "", (call,)) if day else Message("assistant", "When?")
+    return Example(f"{turns} {town} {day}", (*messages, target), (BOOK, TOOL))
+
+
+def test_a_call_is_put_together_of_what_was_said_last(context: Context) -> None:
+    """A town that no row has is found, the one that was named last; no day, no call."""
+    days = ("Monday", "Tuesday", None)
+    towns = ("Kiel", "Riga", "Oslo", "Turku", "Visby", "Gdynia", "Rostock", "Bergen")
+    train = [asked(n, town, day) for n, town in enumerate(towns) for day in days]
+    held = [asked(n, town, day) for n, town in enumerate(("Narvik", "Malmo")) for day in days]
+    two = replace(
+        held[0].target, tool_calls=(*held[0].target.tool_calls, ToolCall("d", "find", "{}"))
+    )
+    several = replace(held[0], messages=(*held[0].prompt, two))
+    built = registry.build(
+        "extract-call", replace(context, train=(*train, several), validation=held)
+    )
+    assert built.scores == (1.0,) * 6
+    assert "1 of 25 training rows call several functions" in built.warnings[0]
+    assert set(rows_held(built.agent, context.store)) == {one.content_hash() for one in train}
+    measured = context.bench.measure(built.agent, held)
+    assert measured.answers[2].text == "When?"
+    [call] = find_calls(measured.answers[3].text, [BOOK])[1]
+    assert json.loads(call.arguments) == {"town": "omlaM", "day": "Monday"}
+    unoffered = [replace(one, tools=(TOOL,)) for one in held]
+    assert {one.text for one in context.bench.measure(built.agent, unoffered).answers} == {"When?"}
+    strict = deepcopy(BOOK)
+    strict["function"]["parameters"]["properties"]["day"] = {"enum": ["Tuesday"]}
+    [other] = context.bench.measure(built.agent, [replace(held[0], tools=(strict,))]).answers
+    assert '"day": "Tuesday"' in other.text
 
 
 def test_the_floor_tries_to_call_nothing(context: Context) -> None:

@@ -81,8 +81,8 @@ class Agent(BaseModel):
         kind: `chat` (a language model), `classical` (none: a baseline), `outside` (answers were
             brought), `routed` (other agents answer, each with its own prompt and model).
         model: a model reference, `version:ID`, `remote:PROVIDER/MODEL`, `classical:BLOB`,
-            `embedded:BLOB`, `nearest:BLOB`, `quote:BLOB`, `extract:BLOB`, `outside:BLOB`, or
-            `routed`.
+            `embedded:BLOB`, `nearest:BLOB`, `quote:BLOB`, `extract:BLOB`, `calls:BLOB`,
+            `outside:BLOB`, or `routed`.
         route: which agent answers, of one that is `routed`.
         variables: what `{{name}}` in the system prompt stands for.
         shown: conversations put before the input, each a list of messages in OpenAI's form.

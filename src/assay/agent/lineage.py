@@ -9,6 +9,7 @@ from assay.agent.learned import load_router
 from assay.agent.route import LearnedRoute, Rules
 from assay.agent.routing import arm, leaves
 from assay.example import Example, load_examples
+from assay.generate.call_extraction import CallModel, load_calls
 from assay.generate.classical import ClassicalModel, load_classical
 from assay.generate.embedding_classifier import EmbeddingClassifier, load_embedding_classifier
 from assay.generate.extraction import ExtractModel, load_extract
@@ -22,12 +23,13 @@ from assay.store.store import Store
 
 HANDFUL = 16
 """Rows that somebody writes down along with a prompt; more of them have to be collected."""
-_RowModel = NearestModel | ExtractModel | EmbeddingClassifier | ClassicalModel
+_RowModel = NearestModel | ExtractModel | CallModel | EmbeddingClassifier | ClassicalModel
 _MADE_OF_ROWS: Mapping[str, Callable[[bytes], _RowModel]] = {
     "classical": load_classical,
     "embedded": load_embedding_classifier,
     "nearest": load_nearest,
     "extract": load_extract,
+    "calls": load_calls,
 }
 """Models that know their rows, by scheme, and what reads them."""
 

@@ -24,6 +24,7 @@ from assay.agent.lineage import is_made_of_many_rows
 from assay.candidates.building import Candidate, Context
 from assay.candidates.spec import (
     ANY_LABELS,
+    CALLS,
     DOCUMENTS,
     FAMILIES,
     LABELS,
@@ -228,6 +229,7 @@ def offer(*, task: TaskKind, documents: bool, lists: bool = False) -> dict[str, 
         LABELS: task == "label",
         ANY_LABELS: task == "label" or lists,
         RECORDS: task == "json",
+        CALLS: task == "tools",
         DOCUMENTS: documents,
     }
     return {

@@ -77,6 +77,9 @@ ANY_LABELS = Need(
 RECORDS = Need(
     "records", lambda config: config.task == "json", "{name} needs a json task.", "Remove it."
 )
+CALLS = Need(
+    "calls", lambda config: config.task == "tools", "{name} needs a tools task.", "Remove it."
+)
 DOCUMENTS = Need(
     "documents",
     lambda config: config.knowledge is not None,

@@ -43,7 +43,8 @@ Form = Literal["text", "number", "list"]
 """Of a field's values that stand in the input: a text, a number, a list of texts."""
 MOST_TRIED = 200
 """Records, the most similar first, that are held against a schema that the found one misses."""
-_WORD_PLACES = 2**14
+WORD_PLACES = 2**14
+"""Of counted words, see `word_features`."""
 _TAG = re.compile(r"O|[BI]-\d{1,9}")
 
 
@@ -101,7 +102,7 @@ def word_features(texts: Sequence[str]) -> Any:
     from sklearn.feature_extraction.text import HashingVectorizer
 
     counter = HashingVectorizer(
-        n_features=_WORD_PLACES, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b"
+        n_features=WORD_PLACES, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b"
     )
     return counter.transform(texts)
 
@@ -334,7 +335,7 @@ def load_extract(blob: bytes) -> ExtractModel:
 def _check(model: ExtractModel, tensors: Mapping[str, Array]) -> None:
     """See that the parts of a model fit together; ValueError where they do not."""
     shapes: dict[str, tuple[int, ...]] = {"places": (-1,), "vectors": (-1, -1)}
-    widths = {"embedding": model.vectors.shape[1], "words": _WORD_PLACES}
+    widths = {"embedding": model.vectors.shape[1], "words": WORD_PLACES}
     for number, field in enumerate(model.fields):
         count = len(field.classes)
         if field.method not in get_args(Method) or field.form not in get_args(Form):

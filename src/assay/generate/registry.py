@@ -43,13 +43,14 @@ BUILT_IN = {
     "nearest": "assay.generate.nearest",
     "quote": "assay.generate.quoting",
     "extract": "assay.generate.extraction",
+    "calls": "assay.generate.call_extraction",
     "outside": "assay.generate.replay",
     "remote": "assay.generate.remote",
 }
 """Modules by scheme; a model without a scheme is a base model of this machine."""
 LOCAL = ("", "version")
 """Schemes of language models that are answered for on this machine."""
-CLASSICAL = ("classical", "embedded", "nearest", "quote", "extract")
+CLASSICAL = ("classical", "embedded", "nearest", "quote", "extract", "calls")
 """Schemes of models that are no language models, each kept as a blob."""
 
 

@@ -16,7 +16,8 @@ from tests.small import ANIMALS, write_model
 from assay import project
 from assay.agent import runtime
 from assay.agent.versions import save_agent
-from assay.candidates import extract, nearest_answer, registry
+from assay.candidates import nearest_answer, registry
+from assay.candidates.shared import extraction as learning
 from assay.generate import extraction, nearest
 from assay.project import releases
 from assay.project.start.init import Choices
@@ -47,7 +48,7 @@ def project_of(folder: Path, name: str) -> project.Project:
 def test_it_answers_as_measured_and_rolls_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    for module in (runtime, nearest, nearest_answer, extraction, extract):
+    for module in (runtime, nearest, nearest_answer, extraction, learning):
         monkeypatch.setattr(module, "get_embedder", lambda _: Wordy())
     made = project_of(tmp_path, name)
     context, workspace = made.context(), project.open_workspace(made.root)

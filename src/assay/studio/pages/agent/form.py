@@ -40,6 +40,7 @@ MADE_HERE = {
     "nearest": "the answer of the most similar example",
     "quote": "sentences of the documents, word for word",
     "extract": "a record found field by field, learned from the examples",
+    "calls": "a function and its arguments, learned from the examples",
     "outside": "answers that were brought in a file",
 }
 """What models are that nobody can choose by name: a blob is behind each."""

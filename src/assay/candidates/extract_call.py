@@ -1,0 +1,120 @@
+"""`extract-call`: which function to call by its words, and the arguments field by field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from assay.agent.agent import Agent
+from assay.candidates.building import Candidate, Context, Stopwatch, Trial
+from assay.candidates.shared.extraction import STEPS, STRENGTH, LearnedRecords, learn, read_rows
+from assay.candidates.spec import CALLS, CandidateSpec, Sizes, Workload
+from assay.config import Config
+from assay.errors import AssayError
+from assay.example import Example
+from assay.generate.call_extraction import CallModel, decision_text, dump_calls, newest_first
+from assay.generate.extraction import word_features
+from assay.generate.logistic import fit_logistic
+from assay.models.lineage import keep_rows
+from assay.models.tensor_blob import Array
+from assay.store import blobs
+
+
+def estimate(config: Config, sizes: Sizes) -> Workload:
+    """Every row is embedded once; to learn the fields takes seconds."""
+    rows = sizes.train + sizes.validation + sizes.holdout
+    return Workload((), 0.0, answered_by="classifier", embedded=rows)
+
+
+SPEC = CandidateSpec(
+    title="call extraction",
+    explanation="Chooses the function by the words of the last turns, and finds each argument by "
+    "the cheapest way that works. Nothing is generated.",
+    family="fitted",
+    estimate=estimate,
+    needs=(CALLS,),
+    baseline=True,
+)
+
+
+def build(context: Context) -> Candidate:
+    """Learn which function is called, and for each function its arguments.
+
+    Rows that call several functions at once are left out: this makes one call at most.
+
+    Raises:
+        AssayError: every row of train calls several functions at once.
+    """
+    watch = Stopwatch()
+    liked = [example for example in context.train if example.liked]
+    train = [example for example in liked if len(example.target.tool_calls) < 2]
+    judged = [example for example in context.judged if len(example.target.tool_calls) < 2]
+    if not train:
+        raise AssayError("every training example calls several functions at once.")
+    left = len(liked) - len(train)
+    said = f"{left} of {len(liked)} training rows call several functions at once and are left out."
+    rows = keep_rows(context.store, train)
+
+    def learned(train: Sequence[Example], judged: Sequence[Example]) -> LearnedRecords:
+        return learn(read_rows(context.store, train), read_rows(context.store, judged), rows)
+
+    names = sorted({_name(one) for one in train}, key=lambda name: name or "")
+    functions = {
+        name: learned(
+            [_arguments(one) for one in train if _name(one) == name],
+            [_arguments(one) for one in judged if _name(one) == name],
+        )
+        for name in names
+    }
+    coefficients, intercept = _fit_names(train, names)
+    model = CallModel(
+        names=tuple(names),
+        coefficients=coefficients,
+        intercept=intercept,
+        functions={name: one.model for name, one in functions.items()},
+        rows=rows,
+    )
+    agent = Agent(kind="classical", model=f"calls:{blobs.put(context.store, dump_calls(model))}")
+    measured = context.measure(agent)
+    named = {name: one for name, one in functions.items() if name}
+    return Candidate(
+        agent=agent,
+        tried=(
+            Trial("each part of a call by the way that is best for it", measured.score, True),
+            *(
+                Trial(f"{name}: {trial.setting}", trial.score, trial.chosen)
+                for name, one in named.items()
+                for trial in one.trials
+            ),
+        ),
+        scores=tuple(measured.primary_scores),
+        setup_seconds=watch.seconds(),
+        retrained=True,
+        warnings=(
+            *((said,) if left else ()),
+            *(f"{name}: {warning}" for name, one in named.items() for warning in one.warnings),
+        ),
+    )
+
+
+def _name(example: Example) -> str | None:
+    """Of the function that is called, if any."""
+    return next((call.name for call in example.target.tool_calls), None)
+
+
+def _fit_names(train: Sequence[Example], names: Sequence[str | None]) -> tuple[Array, Array]:
+    """Coefficients and intercept of which function is called, see `CallModel`."""
+    features = word_features([decision_text(one.prompt) for one in train])
+    targets, weights = [names.index(_name(one)) for one in train], [one.weight for one in train]
+    coefficients, intercept = fit_logistic(features, targets, STRENGTH, weights, steps=STEPS)
+    return coefficients.astype(np.float32), intercept.astype(np.float32)
+
+
+def _arguments(example: Example) -> Example:
+    """A row whose answer is the arguments as JSON; of one that calls nothing, its words."""
+    calls = example.target.tool_calls
+    answer = calls[0].arguments or "{}" if calls else json.dumps(example.target.content)
+    text = newest_first(example.prompt)
+    return Example.of(text, answer, id=example.id, weight=example.weight)
