@@ -111,7 +111,7 @@ def documents_of(name: str) -> dict[str, str]:
 
 
 def xquad(_part: str) -> Rows:
-    """A question about one of 240 paragraphs of an encyclopaedia; right is an answer of at most 30
+    """A question about one of 240 paragraphs of an encyclopaedia; right is an answer of at most 50
     words that contains the words of the paragraph that answer it."""
     for row in lines("xquad_en", "qa.jsonl"):
         yield {
@@ -155,18 +155,22 @@ def policy_documents() -> dict[str, str]:
     return {policy.file_name(where): text for where, text in policy.documents().items()}
 
 
-def judged_by_contents(
-    words: int, holdout_rows: int, group: str | None = "document"
-) -> dict[str, str]:
-    """Edits for a job whose answers are right where they contain the expected text.
-
-    Args:
-        words: of an answer, at most.
-        group: the column of what rows have in common; None where they have nothing.
-    """
+def judged_by_contents(words: int) -> dict[str, str]:
+    """Edits for a job whose answers are right where they contain the expected text, and have at
+    most so many words; where answers are short and stand in the documents, init proposes it."""
     return {
         "  - name: rouge-l\n": f"  - name: contains\n    settings: {{max_words: {words}}}\n",
         "primary: rouge-l": "primary: contains",
+    }
+
+
+def about_documents(holdout_rows: int, group: str | None = "document") -> dict[str, str]:
+    """Edits for a job whose answers stand in documents.
+
+    Args:
+        group: the column of what rows have in common; None where they have nothing.
+    """
+    return {
         "group: null": f"group: {group or 'null'}",
         "  split:": f"  holdout_rows: {holdout_rows}\n  split:",
         "  - rag-few-shot\n": "",
@@ -212,21 +216,21 @@ JOBS: dict[str, Job] = {
     "xquad": Job(
         xquad,
         FEWER_QUESTIONS,
-        judged_by_contents(30, 200),
+        about_documents(200),
         is_divided=True,
         documents=partial(documents_of, "xquad_en"),
     ),
     "medquad": Job(
         medquad,
         FEWER_QUESTIONS,
-        judged_by_contents(2 * MOST_EXPECTED, 200),
+        judged_by_contents(2 * MOST_EXPECTED) | about_documents(200),
         is_divided=True,
         documents=partial(documents_of, "medquad"),
     ),
     "policy": Job(
         policy_rows,
         None,
-        judged_by_contents(30, 107, group=None),  # a fifth has no document
+        about_documents(107, group=None),  # a fifth has no document
         is_divided=True,
         documents=policy_documents,
         abstain=policy.ABSTAIN,
