@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -108,7 +109,7 @@ print("at peace", sys.unraisablehook is sys.__unraisablehook__)
     ("handler", "times", "block"),
     [
         ("from assay.train.loop import interrupt_noted", f"{KILL}; {KILL}", "interrupt_noted()"),
-        ("from assay.jobs.worker import _interruptible", KILL, "_interruptible()"),
+        ("", KILL, "heard(between_imports=True)"),
     ],
     ids=["training", "worker"],
 )
@@ -117,6 +118,20 @@ def test_a_second_ctrl_c_of_a_training_and_a_workers_wish_too(
 ) -> None:
     done = ran("Destroyed()", BLOCK.format(block=block), handler=handler, times=times)
     assert (done.stdout, done.stderr) == ("heard\n", "")
+
+
+def test_a_module_is_imported_whole_before_a_worker_leaves_its_job(tmp_path: Path) -> None:
+    """One that is imported by half stays so, and breaks the next job of the process."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("from package import inner\nwhole = True\n")
+    (tmp_path / "package" / "inner.py").write_text("import time\ntime.sleep(0.6)\n")
+    work = (
+        f"sys.path.insert(0, {str(tmp_path)!r}); threading.Timer(0.2, now).start(); import package"
+    )
+    block = BLOCK.format(block="heard(between_imports=True)")
+    end = f"import threading\n{block}\nprint(sys.modules['package'].whole)\n"
+    done = ran(work, end)
+    assert (done.stdout, done.stderr) == ("heard\nTrue\n", "")
 
 
 @pytest.mark.slow

@@ -16,9 +16,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 AGAIN_S = 0.02
+_IMPORTLIB = "<frozen importlib._bootstrap>"
 
 
 def interrupt_main() -> None:
@@ -27,8 +29,13 @@ def interrupt_main() -> None:
 
 
 @contextmanager
-def heard() -> Iterator[None]:
+def heard(*, between_imports: bool = False) -> Iterator[None]:
     """Within, in the main thread, no KeyboardInterrupt is dropped: it comes again a moment later.
+
+    Args:
+        between_imports: SIGINT raises it even where it was ignored, and not before the import that
+            is under way has ended: a module that is imported by half stays so for as long as the
+            process lives. For a process that goes on afterwards.
 
     Raises:
         KeyboardInterrupt: one was dropped at the very end, and has not come again yet.
@@ -39,23 +46,45 @@ def heard() -> Iterator[None]:
         dropped.clear()
         interrupt_main()
 
-    def hook(unraisable: Any) -> None:
-        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
-            before(unraisable)
-            return
+    def postpone() -> None:
         dropped.set()
         timer = threading.Timer(AGAIN_S, again)
         timer.daemon = True
         timer.start()
         timers.append(timer)
 
+    def hook(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            postpone()
+        else:
+            before(unraisable)
+
+    def handle(_: int, frame: FrameType | None) -> None:
+        if _is_importing(frame):
+            postpone()
+        else:
+            raise KeyboardInterrupt
+
     sys.unraisablehook = hook
+    handler = signal.signal(signal.SIGINT, handle) if between_imports else None
     try:
         yield
     finally:
         sys.unraisablehook = before
-        for timer in timers:
-            timer.cancel()
-            timer.join()
+        try:
+            for timer in timers:
+                timer.cancel()
+                timer.join()
+        finally:
+            if between_imports:
+                signal.signal(signal.SIGINT, handler)
         if dropped.is_set():
             raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTLIB:
+            return True
+        frame = frame.f_back
+    return False

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -125,18 +124,6 @@ class _Bar:
         self.state.update({name: value for name, value in info.items() if value is not None})
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt. A shell starts what it puts into the background with SIGINT
-    ignored, and Python leaves it so: no wish would ever reach the handler."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with heard():
-            yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 class Worker:
     """Does jobs, one after the other.
 
@@ -180,7 +167,8 @@ class Worker:
             return None
         work = Work(self.store, job, self._beat_seconds)
         try:
-            with _interruptible(), work.beating():
+            # A shell starts what it puts into the background with SIGINT ignored.
+            with heard(between_imports=True), work.beating():
                 result = self.handlers[job.kind](work)
         except KeyboardInterrupt:
             self._interrupted(job, work.wish)
