@@ -22,6 +22,12 @@ def test_a_table_keeps_its_delimiter_quotes_and_line_ends(tmp_path: Path) -> Non
     ragged = record_at(file, 6)
     assert ragged == {"text": "short", "label": ""}
     rewrite(file, 6, {**ragged, "label": "b"}, ragged)
+    file.write_bytes(file.read_bytes() + b"\r\none; two;three;four")
+    surplus = record_at(file, 8)
+    assert surplus == {"text": "one", "label": " two;three;four"}
+    rewrite(file, 8, {"text": "one; two", "label": "three"}, surplus)
+    rewrite(file, 8, None, record_at(file, 8))
+    file.write_bytes(file.read_bytes().removesuffix(b"\r\n"))
     rewrite(file, 2, None, before)
     wanted = 'text;label\r\n"plain; or not";é\r\nshort;b\r\nlast;c'
     assert file.read_bytes().decode() == wanted

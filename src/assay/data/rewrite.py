@@ -154,10 +154,16 @@ def _line(path: Path, content: FileInspection, record: dict[str, Any]) -> str:
 
 
 def _named(path: Path, content: FileInspection, cells: list[str]) -> dict[str, str]:
-    """Cells of a row, too few or too many, by the columns that there are."""
-    header = read_header(path, content.file, content.encoding or "utf-8", content.delimiter or ",")
-    missing = [""] * max(0, len(header.names) - len(cells))
-    return header.record([*cells, *missing][: len(header.names)])
+    """Cells of a row, too few or too many, by the columns that there are.
+
+    Cells beyond the last column stand in it, so that whoever mends the row sees them all.
+    """
+    delimiter = content.delimiter or ","
+    header = read_header(path, content.file, content.encoding or "utf-8", delimiter)
+    last = len(header.names) - 1
+    missing = [""] * max(0, last + 1 - len(cells))
+    surplus = [delimiter.join(cells[last:])] if len(cells) > last else []
+    return header.record([*cells[:last], *surplus, *missing])
 
 
 def _gone(path: Path, line: int) -> DataError:
