@@ -41,11 +41,13 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         often = page.get_by_role("spinbutton", name="Requests per month")
         fixed = page.get_by_role("checkbox", name="Fixed examples", exact=True)
         prompt = page.get_by_label("System prompt", exact=True)  # also while it is folded in
+        assert not page.evaluate("window.isChanged")
         minimum.fill("70")
         often.fill("3000")
         fixed.click()
         page.get_by_text("System prompt", exact=True).click()
         prompt.fill(PROMPT)
+        page.wait_for_function("window.isChanged")  # leaving would lose it
 
         def all_stay() -> None:
             expect(minimum).to_have_value("70")
@@ -88,6 +90,7 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         all_stay()
         create.click()
         expect(page.get_by_role("button", name="Start the comparison")).to_be_visible()
+        page.wait_for_function("!window.isChanged")
         here.check()
     config = load_config(folder / "assay.yaml")
     assert config.knowledge is not None

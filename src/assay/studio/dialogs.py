@@ -16,6 +16,10 @@ from assay.studio import widgets as w
 from assay.studio.session import as_sentence
 
 T = TypeVar("T")
+_ASK = """
+window.askIfChanged ??= (event) => window.isChanged && event.preventDefault();
+window.addEventListener("beforeunload", window.askIfChanged);
+"""
 ERROR_MS = 20_000
 """So long can a notice be read that says what to do."""
 
@@ -75,6 +79,11 @@ def keep_open_once_changed(dialog: ui.dialog, inputs: Iterable[ValueElement[Any]
         made.on_value_change(lambda event: changed.append(event.sender))
     dialog.props("persistent")
     dialog.on("shake", lambda: None if changed else dialog.close())
+
+
+def ask_before_leaving(is_changed: bool) -> None:
+    """Have the browser ask before the page is left, where something would be lost, or not."""
+    ui.run_javascript(f"window.isChanged = {'true' if is_changed else 'false'}; {_ASK}")
 
 
 def tell_at(field: ValidationElement[Any], error: AssayError) -> None:

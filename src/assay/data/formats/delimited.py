@@ -155,7 +155,7 @@ def read_table(path: Path, file: str, encoding: str, delimiter: str) -> Iterator
 def ragged(file: str, line: int, cells: int, width: int) -> Problem:
     """The problem of a row with too many or too few cells."""
     fix = (
-        "Put quotes around a cell that contains the delimiter. The page Data shows what is too much "
+        "Put quotes around a cell that contains the delimiter. The page Data shows surplus cells "
         "in the last column, and quotes what you save."
         if cells > width
         else "Add the missing cells, and put quotes around a cell that spans several lines."

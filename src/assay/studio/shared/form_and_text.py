@@ -20,7 +20,7 @@ from nicegui import background_tasks, ui
 from assay.config.yaml_text import Problem
 from assay.errors import StateError
 from assay.studio import widgets as w
-from assay.studio.dialogs import notify, open_dialog, read_choice
+from assay.studio.dialogs import ask_before_leaving, notify, open_dialog, read_choice
 from assay.studio.session import PageContext, Refresh
 from assay.studio.shared.controls import Controls, S
 
@@ -259,7 +259,7 @@ class FormAndText(ABC, Generic[S, D]):
         if self._open:
             self._keep.set_enabled(self._can_save and not busy)
             self._undo.set_enabled(self.is_changed or self._controls.is_refused)
-            ui.run_javascript(_ASK_FIRST if self.is_changed else _ASK_NOTHING)
+            ask_before_leaving(self.is_changed)
 
     @property
     def _can_save(self) -> bool:
@@ -280,7 +280,7 @@ class FormAndText(ABC, Generic[S, D]):
         await self._leave()
 
     async def _leave(self) -> None:
-        ui.run_javascript(_ASK_NOTHING)
+        ask_before_leaving(False)
         await self._reopen()
 
     async def _watch_others(self) -> None:
@@ -346,6 +346,4 @@ def show_differences(before: str, after: str) -> None:
                 w.text(one or " ", {"+": "added", "-": "removed"}.get(one[:1], ""), "div")
 
 
-_ASK_FIRST = "window.onbeforeunload = (e) => e.preventDefault()"
-_ASK_NOTHING = "window.onbeforeunload = null"
 _EDITOR = files("assay.studio.shared").joinpath("editor.js").read_text(encoding="utf-8")

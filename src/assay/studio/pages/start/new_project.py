@@ -15,7 +15,7 @@ from assay.project.start import from_file
 from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.project.start.init import Draft
 from assay.studio import widgets as w
-from assay.studio.dialogs import advise, notify
+from assay.studio.dialogs import advise, ask_before_leaving, notify
 from assay.studio.pages.start.proposal_form import FormEntries, ProposalForm
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.findings import (
@@ -67,6 +67,8 @@ class ProposalStep:
     async def _inspect(self, **answers: Any) -> None:
         self._keep_entries()
         self._wanted = replace(self._wanted, **answers)
+        if answers:
+            ask_before_leaving(True)
         self._shown.clear()
         self._proposed.clear()
         with self._shown:
@@ -224,6 +226,7 @@ class ProposalStep:
     def _show_restart(self) -> None:
         async def click() -> None:
             await self._context.do(forget_file)
+            ask_before_leaving(False)
             await self._refresh()
 
         if self._context.may("editor"):
@@ -329,6 +332,7 @@ class ProposalStep:
         if found.draft is None:  # another tab has brought another file
             raise found.question or UsageError("the file has changed.", fix="Reload the page.")
         await self._context.do(create_project, found.draft)
+        ask_before_leaving(False)
         await self._refresh()
 
 

@@ -13,7 +13,7 @@ from assay.config import TaskKind, labels_in
 from assay.data.propose import Proposal
 from assay.project.start.from_file import FileProjectOptions
 from assay.studio import widgets as w
-from assay.studio.dialogs import advise
+from assay.studio.dialogs import advise, ask_before_leaving
 from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
 from assay.studio.shared.findings import TASKS
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
@@ -112,6 +112,15 @@ class ProposalForm:
         with w.row():
             self._go = w.button("Create project", self._click, kind="primary", icon="check")
             show_restart()
+        made = (
+            self._enough,
+            self._monthly,
+            self._abstain,
+            self._prompt,
+            *self._boxes.boxes.values(),
+        )
+        for one in made:
+            one.on_value_change(lambda: ask_before_leaving(True))
         self._reading = w.text("", "soft note").props("role=status")
         self.set_reading("")
 
