@@ -27,7 +27,7 @@ from assay.store.objects import FolderObjects, Objects
 from assay.store.store import Store
 from assay.store.tables import FileRow, UnnamedObjectRow, UploadRow, now
 
-OLD = timedelta(seconds=unnamed_objects.CREATION_S + 60)
+OLD = unnamed_objects.CREATION + timedelta(minutes=1)
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -95,10 +95,11 @@ def enqueue(
         rows: of other tables, kept in the same transaction as the job.
     """
     id = id or new_id()
+    job = JobRow(id=id, project=project, kind=kind, payload=payload, status="queued", attempts=0)
+    if store.engine.dialect.name == "postgresql":  # SQLite's clock counts in milliseconds only
+        job.created = database_time()
     with store.session() as session:
-        session.add(
-            JobRow(id=id, project=project, kind=kind, payload=payload, status="queued", attempts=0)
-        )
+        session.add(job)
         session.flush()
         session.add(JobEventRow(job=id, kind="message", message="Queued."))
         session.add_all(rows)

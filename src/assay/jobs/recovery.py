@@ -27,7 +27,7 @@ def running_workers(store: Store) -> set[str]:
 
 def heard_workers(store: Store) -> set[str]:
     """Names of the workers that have a job and were heard of lately."""
-    lately = JobRow.beat >= database_time(-SILENCE.total_seconds())
+    lately = JobRow.beat >= database_time(-SILENCE)
     query = select(JobRow.worker).where(JobRow.status == "running", lately)
     with store.session() as session:
         return {str(name) for name in session.scalars(query)}
@@ -45,7 +45,7 @@ def revive(
     Returns:
         ids of the jobs that can be claimed now.
     """
-    last = database_time(-silence.total_seconds())
+    last = database_time(-silence)
     gone = or_(JobRow.beat < last, JobRow.worker.in_(dead_workers))
     dead = JobRow.status == "running", gone
     with store.session() as session:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, event, select, update
@@ -26,7 +27,7 @@ from assay.store.tables.clock import database_time
 
 log = logging.getLogger("assay.store")
 
-CREATION_S = 24 * 3600.0
+CREATION = timedelta(hours=24)
 """A creation that is not over by then is taken for one whose process has died."""
 _BATCH, _REMOVED = 500, 20
 _LOCK = "objects.remove.lock"
@@ -108,7 +109,7 @@ def remove_doomed(store: Store, names: Sequence[str]) -> None:
 def collect(store: Store) -> None:
     """Remove the objects that are to be removed, and those whose creation has died."""
     with store.session() as session:
-        late = _Row.doomed.is_(False), _Row.since < database_time(-CREATION_S)
+        late = _Row.doomed.is_(False), _Row.since < database_time(-CREATION)
         session.execute(update(_Row).where(*late).values(doomed=True))
     _remove(store, select(_Row.name))
 

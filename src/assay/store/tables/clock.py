@@ -1,12 +1,15 @@
 """The database's own clock, for what several machines compare; theirs may differ.
 
 values(beat=database_time())
-where(JobRow.beat < database_time(-30.0))
+where(JobRow.beat < database_time(-SILENCE))
+
+It is a part of a statement that runs anyway. What is decided by a stored time is stored and
+compared by this clock; times that are only shown may come from `now()`, the machine's own.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Float, literal
@@ -23,16 +26,20 @@ class _DatabaseTime(FunctionElement[datetime]):
     inherit_cache = True
 
 
-def database_time(seconds: float = 0.0) -> FunctionElement[datetime]:
-    """When the statement runs, or so many seconds later, to a millisecond or better."""
-    return _DatabaseTime(literal(seconds, Float))
+def database_time(later: timedelta = timedelta()) -> FunctionElement[datetime]:
+    """When the statement begins, or later than that, to a millisecond or better.
+
+    Wherever it stands in a statement, it is the same moment.
+    """
+    return _DatabaseTime(literal(later.total_seconds(), Float))
 
 
 @compiles(_DatabaseTime, "postgresql")
 def _postgresql(element: _DatabaseTime, compiler: SQLCompiler, **given: Any) -> str:
     seconds = compiler.process(element.clauses, **given)
-    # Not `now()`, which is when the transaction began.
-    return f"(clock_timestamp() + make_interval(secs => {seconds}))"
+    # Not `now()`, which is when the transaction began, and may have waited for a lock since; nor
+    # `clock_timestamp()`, which is another one in each row and keeps an index from being used.
+    return f"(statement_timestamp() + make_interval(secs => {seconds}))"
 
 
 @compiles(_DatabaseTime, "sqlite")
