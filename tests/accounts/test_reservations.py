@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.accounts.passing_time import Clock
 
 from assay.accounts import leases
 from assay.accounts.costs import set_budget
 from assay.accounts.keys import create_key
-from assay.accounts.leases import GRACE, LASTS
-from assay.accounts.reservations import IDLE, Reservations
+from assay.accounts.leases import LASTS
+from assay.accounts.reservations import IDLE_S, Reservations
 from assay.store.store import Store
 from assay.store.tables import BudgetRow
 
 MOST = 1_000_000
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = datetime(2030, 1, 1, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def wait(self, time: timedelta) -> None:
-        self.now += time
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
+
+
+@pytest.fixture
+def clock(store: Store) -> Clock:
+    return Clock(store)
 
 
 @pytest.fixture
@@ -100,7 +90,7 @@ def test_what_nobody_takes_from_goes_back(store: Store, key: str, clock: Clock) 
     ended(mine, store, mine.end(held, 0))
     mine.look()
     assert budget(store, key)[1] == MOST // leases.SHARE
-    clock.wait(IDLE + timedelta(seconds=1))
+    clock.wait(timedelta(seconds=IDLE_S + 1))
     mine.look()
     assert budget(store, key) == (0, 0)
     assert key not in mine._leases
@@ -130,9 +120,9 @@ def test_of_a_killed_process_the_risk_is_spent_and_the_rest_comes_back(
 ) -> None:
     killed, other = Reservations(store, clock), Reservations(store, clock)
     assert killed.lease(key, 1000) is not None
-    clock.wait(LASTS + GRACE)
+    clock.wait(LASTS / 2)
     assert other.lease(key, 990_000) is None  # not yet
-    clock.wait(timedelta(seconds=1))
+    clock.wait(LASTS / 2)
     assert other.lease(key, 990_000) is not None
     spent, reserved = budget(store, key)
     assert (spent, reserved) == (leases.SPARE * 1000, 990_000)
@@ -142,7 +132,7 @@ def test_who_was_only_asleep_is_not_counted_twice(store: Store, key: str, clock:
     asleep, other = Reservations(store, clock), Reservations(store, clock)
     held = asleep.lease(key, 1000)
     assert held is not None
-    clock.wait(LASTS + GRACE + timedelta(seconds=1))
+    clock.wait(LASTS)
     assert other.lease(key, 1) is not None
     spent = budget(store, key)[0]
     ended(asleep, store, asleep.end(held, 900))
@@ -180,6 +170,6 @@ def test_a_transaction_that_failed_leaves_its_lease_to_expire(
     with pytest.raises(ConnectionError), mine.settling([mine.end(held, 5)]):
         raise ConnectionError
     assert key not in mine._leases
-    clock.wait(LASTS + GRACE + timedelta(seconds=1))
-    leases.reclaim(store, clock.now)
+    clock.wait(LASTS)
+    leases.reclaim(store)
     assert budget(store, key) == (leases.SPARE * 1000, 0)

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select
+from tests.accounts.passing_time import Clock
 
 from assay.accounts import leases
 from assay.accounts.costs import budgets, set_budget, units
@@ -47,13 +48,13 @@ class World:
         self.store, self.luck = store, random.Random(seed)
         self.key = create_key(store, "p", "k", ["chat"])[0].id
         set_budget(store, self.key, BUDGET / 1e9)
-        self.now = datetime(2030, 1, 1, tzinfo=UTC)
+        self.clock = Clock(store)
         self.processes = [self.process() for _ in range(3)]
         self.worst = self.told = self.logged = 0
         self.before = self.held()
 
     def process(self) -> Process:
-        return Process(Reservations(self.store, lambda: self.now))
+        return Process(Reservations(self.store, self.clock))
 
     def one(self) -> Process:
         return self.luck.choice(self.processes)
@@ -112,7 +113,7 @@ class World:
         self.processes[self.luck.randrange(3)] = self.process()
 
     def wait(self) -> None:
-        self.now += timedelta(seconds=self.luck.choice([0.1, 1, 5, 20, 100]))
+        self.clock.wait(timedelta(seconds=self.luck.choice([0.1, 1, 5, 20, 100])))
 
     def change(self) -> None:
         set_budget(self.store, self.key, self.luck.randint(0, 2 * BUDGET) / 1e9)
@@ -166,7 +167,8 @@ def test_random_schedules_with_kills_sleep_and_failures(
         assert connection.scalar(select(func.sum(UsageRow.cost))) == world.logged
     # All processes die. What they held comes back, but for what may have been under way.
     at_risk = sum(min(amount, risk) for _, amount, risk in world.held())
-    leases.reclaim(world.store, world.now + timedelta(seconds=1000))
+    world.clock.wait(timedelta(seconds=1000))
+    leases.reclaim(world.store)
     _, spent, reserved = world.budget()
     assert (spent, reserved) == (world.told + at_risk, 0)
     assert spent >= world.worst
@@ -184,8 +186,7 @@ from assay.accounts.costs import BudgetError
 from assay.store.store import Store
 
 folder, url, key, truth, threads, until = sys.argv[1:]
-leases.LASTS = reservations.LASTS = timedelta(seconds=2)
-reservations._RENEW, leases.GRACE = timedelta(seconds=0.5), timedelta(seconds=0.2)
+leases.LASTS, reservations._RENEW_S = timedelta(seconds=2), 0.5
 usage._PAUSE_S, usage.LOOK_S = 0.02, 0.1
 store = Store(Path(folder), url)
 price = {"m": TokenPrice(input=1.0, output=1.0)}
@@ -261,7 +262,7 @@ def test_three_processes_that_are_killed_at_any_time(database: str, tmp_path: Pa
     worst = total()
     assert 0 < worst < 5.0
     time.sleep(2.5)  # longer than their leases last
-    _reclaim(store)
+    leases.reclaim(store)
     [budget] = budgets(store).values()
     with store.engine.connect() as connection:
         logged = float(connection.scalar(select(func.sum(UsageRow.cost))) or 0) / 1e9
@@ -279,7 +280,3 @@ def test_three_processes_that_are_killed_at_any_time(database: str, tmp_path: Pa
     assert budget.most - budget.spent < 2 * MOST / 1e6
     assert total() <= budget.spent + 1e-9
     assert units(budget.spent) >= units(worst)
-
-
-def _reclaim(store: Store) -> None:
-    leases.reclaim(store, datetime.now(UTC) + leases.GRACE)

@@ -24,7 +24,7 @@ from assay.errors import AssayError, Step, UsageError
 from assay.generate.stream import End
 from assay.store.audit import record
 from assay.store.store import Store
-from assay.store.tables import ApiKeyRow, BudgetRow, UsageRow, exactly_now
+from assay.store.tables import ApiKeyRow, BudgetRow, UsageRow
 
 MAX_TOKENS = 4096
 """Of an answer for a key with a budget, where the request says nothing."""
@@ -87,7 +87,7 @@ def has_budget(store: Store, key: str) -> bool:
 
 def budgets(store: Store) -> dict[str, Budget]:
     """By key; what servers held that are gone comes back first."""
-    reclaim(store, exactly_now())
+    reclaim(store)
     with store.session() as session:
         rows = session.scalars(select(BudgetRow))
         return {

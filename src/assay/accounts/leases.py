@@ -5,6 +5,7 @@ budget is the sum of its leases, so what is spent and what is leased together ne
 lease's `risk` is what may be under way, or spent and not in the usage log; its process keeps to
 it. When the process is gone (the lease expires) the risk counts as spent and the rest comes back.
 That is right even if the process was only asleep: all that it may still spend is within the risk.
+Leases expire by the database's clock: those of the machines that share it may differ.
 """
 
 from __future__ import annotations
@@ -12,19 +13,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Update, bindparam, delete, insert, select, update
 
 from assay.store.store import Store
 from assay.store.tables import BudgetLeaseRow, BudgetRow
+from assay.store.tables.clock import database_time
 
 SHARE = 20
 """A process holds a twentieth of what is left at a time, or what one request takes."""
 LASTS = timedelta(seconds=60)
 """Without a sign of its process."""
-GRACE = timedelta(seconds=10)
-"""Clocks of machines that share a database may differ by so much before a lease is lost early."""
 SPARE = 2
 """Twice what is under way may be before the risk must be raised again."""
 
@@ -46,11 +46,6 @@ _MOVE = (
 )
 _FIND = select(BudgetLeaseRow.amount, BudgetLeaseRow.risk).where(
     BudgetLeaseRow.id == bindparam("one")
-)
-_WRITE = (
-    update(BudgetLeaseRow)
-    .where(BudgetLeaseRow.id == bindparam("one"))
-    .values(amount=bindparam("holds"), risk=bindparam("risks"), expires=bindparam("until"))
 )
 _TAKE = (
     update(BudgetLeaseRow)
@@ -81,9 +76,7 @@ class FreeBudget:
     usd: int
 
 
-def grow(
-    store: Store, key: str, lease: str, need: int, now: datetime, *, known: bool
-) -> LeaseGrowth | None:
+def grow(store: Store, key: str, lease: str, need: int, *, known: bool) -> LeaseGrowth | None:
     """Let a lease hold at least `need`, and risk as much; None: the budget does not allow it.
 
     Args:
@@ -93,7 +86,7 @@ def grow(
         LostError: it has expired.
     """
     with _locked(store, key) as (connection, free):
-        free += _reclaim(connection, key, now, but=lease)
+        free += _reclaim(connection, key, but=lease)
         held = connection.execute(_FIND, {"one": lease}).one_or_none()
         if held is None and known:
             raise LostError
@@ -106,9 +99,9 @@ def grow(
         risk = min(amount, max(risk, SPARE * need))
         if held is None:
             made = {"id": lease, "key": key, "amount": amount, "risk": risk}
-            connection.execute(insert(BudgetLeaseRow), made | {"expires": now + LASTS})
+            connection.execute(insert(BudgetLeaseRow).values(**made, expires=database_time(LASTS)))
         else:
-            connection.execute(_WRITE, _written(lease, amount, risk, now))
+            connection.execute(_write(lease, amount, risk))
         connection.execute(_MOVE, {"of": key, "cost": 0, "leased": more})
     return LeaseGrowth(more, risk)
 
@@ -130,7 +123,7 @@ def settle(connection: Connection, key: str, lease: str, covered: int, cost: int
     return free + covered - cost
 
 
-def keep(store: Store, key: str, lease: str, amount: int, risk: int, now: datetime) -> None:
+def keep(store: Store, key: str, lease: str, amount: int, risk: int) -> None:
     """Hold so much from now on, not more than before; a lease of nothing ends.
 
     Raises:
@@ -141,7 +134,7 @@ def keep(store: Store, key: str, lease: str, amount: int, risk: int, now: dateti
         if held is None:
             raise LostError
         if amount:
-            connection.execute(_WRITE, _written(lease, amount, risk, now))
+            connection.execute(_write(lease, amount, risk))
         else:
             connection.execute(_DROP, {"one": lease})
         connection.execute(_MOVE, {"of": key, "cost": 0, "leased": amount - held.amount})
@@ -158,14 +151,14 @@ def free(store: Store, leases: Collection[str]) -> list[FreeBudget]:
         return [FreeBudget(id, usd) for id, usd in connection.execute(query)]
 
 
-def reclaim(store: Store, now: datetime) -> None:
+def reclaim(store: Store) -> None:
     """Take back what processes held that are gone."""
-    query = select(BudgetLeaseRow.key).where(BudgetLeaseRow.expires < now - GRACE).distinct()
+    query = select(BudgetLeaseRow.key).where(BudgetLeaseRow.expires < database_time()).distinct()
     with store.engine.connect() as connection:
         keys = connection.scalars(query.order_by(BudgetLeaseRow.key)).all()
     for key in keys:
         with _locked(store, key) as (connection, _):
-            _reclaim(connection, key, now)
+            _reclaim(connection, key)
 
 
 @contextmanager
@@ -176,17 +169,19 @@ def _locked(store: Store, key: str) -> Iterator[tuple[Connection, int]]:
         yield connection, int(row.most - row.spent - row.reserved)
 
 
-def _written(lease: str, amount: int, risk: int, now: datetime) -> dict[str, object]:
-    return {"one": lease, "holds": amount, "risks": risk, "until": now + LASTS}
+def _write(lease: str, amount: int, risk: int) -> Update:
+    """What a lease holds from now on, which is a sign of its process, too."""
+    values = {"amount": amount, "risk": risk, "expires": database_time(LASTS)}
+    return update(BudgetLeaseRow).where(BudgetLeaseRow.id == lease).values(values)
 
 
-def _reclaim(connection: Connection, key: str, now: datetime, but: str = "") -> int:
+def _reclaim(connection: Connection, key: str, but: str = "") -> int:
     """Returns what came back to the budget."""
     query = (
         delete(BudgetLeaseRow)
         .where(
             BudgetLeaseRow.key == key,
-            BudgetLeaseRow.expires < now - GRACE,
+            BudgetLeaseRow.expires < database_time(),
             BudgetLeaseRow.id != but,
         )
         .returning(BudgetLeaseRow.amount, BudgetLeaseRow.risk)

@@ -6,7 +6,7 @@
     person = find_signed_in(realm, session)       # None when it is over
 
 There are no passwords. Of every secret only the hash is kept. Whoever is demoted or removed is
-signed out at once.
+signed out at once. Links and sessions end by the database's clock, the same at all servers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from assay.accounts.keys import secret_hash
 from assay.errors import AssayError, NotFoundError, StateError, Step, UsageError
 from assay.store.audit import record
 from assay.store.store import Store
-from assay.store.tables import SessionRow, SignInRow, UserRow, now
+from assay.store.tables import SessionRow, SignInRow, UserRow
+from assay.store.tables.clock import database_time
 
 Role = Literal["viewer", "editor", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "editor", "admin")
@@ -170,8 +171,9 @@ def sign_in_secret(realm: Realm, id: str) -> str:
     secret = secrets.token_urlsafe(32)
     with realm.store.session() as session:
         name = _found(session, id).name
-        session.execute(delete(SignInRow).where(SignInRow.expires < now()))
-        session.add(SignInRow(hash=secret_hash(secret), user=id, expires=now() + LINK_LASTS))
+        session.execute(delete(SignInRow).where(SignInRow.expires < database_time()))
+        until = database_time(LINK_LASTS)
+        session.add(SignInRow(hash=secret_hash(secret), user=id, expires=until))
         record(session, realm.name, realm.who, "person.link", name)
     return secret
 
@@ -194,14 +196,15 @@ def redeem(realm: Realm, secret: str) -> tuple[Person, str] | None:
     with realm.store.session() as session:
         id = session.scalar(
             delete(SignInRow)
-            .where(SignInRow.hash == secret_hash(secret), SignInRow.expires >= now())
+            .where(SignInRow.hash == secret_hash(secret), SignInRow.expires >= database_time())
             .returning(SignInRow.user)
         )
         if id is None:
             return None
         person, kept = _person(_found(session, id)), secrets.token_urlsafe(32)
-        session.execute(delete(SessionRow).where(SessionRow.expires < now()))
-        session.add(SessionRow(hash=secret_hash(kept), user=id, expires=now() + SESSION_LASTS))
+        session.execute(delete(SessionRow).where(SessionRow.expires < database_time()))
+        until = database_time(SESSION_LASTS)
+        session.add(SessionRow(hash=secret_hash(kept), user=id, expires=until))
         record(session, realm.name, f"user:{person.name}", "person.sign_in", person.name)
     return person, kept
 
@@ -211,7 +214,9 @@ def find_signed_in(realm: Realm, session_secret: str) -> Person | None:
     query = (
         select(UserRow)
         .join(SessionRow, SessionRow.user == UserRow.id)
-        .where(SessionRow.hash == secret_hash(session_secret), SessionRow.expires >= now())
+        .where(
+            SessionRow.hash == secret_hash(session_secret), SessionRow.expires >= database_time()
+        )
     )
     with realm.store.session() as session:
         row = session.scalar(query)
@@ -224,7 +229,7 @@ def select_sessions(realm: Realm, session_secrets: Collection[str]) -> set[str]:
     query = (
         select(SessionRow.hash)
         .join(UserRow, SessionRow.user == UserRow.id)
-        .where(SessionRow.hash.in_(list(of)), SessionRow.expires >= now())
+        .where(SessionRow.hash.in_(list(of)), SessionRow.expires >= database_time())
     )
     with realm.store.session() as session:
         return {of[found] for found in session.scalars(query)}

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from threading import Lock
 
 from sqlalchemy import Connection
@@ -22,11 +22,10 @@ from sqlalchemy import Connection
 from assay.accounts import leases
 from assay.accounts.leases import LASTS, SHARE, SPARE, LostError
 from assay.store.store import Store
-from assay.store.tables import exactly_now
 
-IDLE = timedelta(seconds=10)
+IDLE_S = 10.0
 """A lease that nobody takes from goes back after so long."""
-_RENEW = LASTS / 3
+_RENEW_S = LASTS.total_seconds() / 3
 log = logging.getLogger("assay.spending")
 
 
@@ -38,14 +37,16 @@ class Lease:
         amount, risk: as in the database, where they may be larger for a moment, never smaller.
         under_way: the most that requests under way can cost, and what others have cost that is not
             in the log yet; never more than `risk`.
+        used, renewed: when it was taken from, and when the database last heard of it, in seconds of
+            a clock that nobody sets.
         peak: the most of that since `Reservations.look` has looked.
         need: of the last request.
     """
 
     key: str
     id: str
-    used: datetime
-    renewed: datetime
+    used: float
+    renewed: float
     amount: int = 0
     risk: int = 0
     under_way: int = 0
@@ -73,7 +74,7 @@ class Settlement:
 class Reservations:
     """Of one process, for all keys."""
 
-    def __init__(self, store: Store, clock: Callable[[], datetime] = exactly_now) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._clock = store, clock
         self._leases: dict[str, Lease] = {}
         self._lock = Lock()  # of what is in memory; held for moments
@@ -102,7 +103,7 @@ class Reservations:
                 with self._abandoned(lease):
                     try:
                         id, there = lease.id, known is not None
-                        grown = leases.grow(self._store, key, id, need, now, known=there)
+                        grown = leases.grow(self._store, key, id, need, known=there)
                     except LostError:
                         self._drop(lease)
                         continue
@@ -178,7 +179,7 @@ class Reservations:
             now = self._clock()
             unused = lease.amount - lease.under_way
             share = (free + unused) // SHARE
-            idle = lease.under_way == 0 and now - lease.used > IDLE
+            idle = lease.under_way == 0 and now - lease.used > IDLE_S
             # Small change is not worth a transaction; what no request can use is.
             least = 0 if all or idle or share < lease.need else share
             back = unused - least if unused > 2 * least else 0
@@ -190,14 +191,14 @@ class Reservations:
                 lease.peak = lease.under_way
             amount = lease.amount - back
             risk = max(lease.under_way, min(risk, amount))
-            if not back and risk == lease.risk and now - lease.renewed < _RENEW:
+            if not back and risk == lease.risk and now - lease.renewed < _RENEW_S:
                 return
             lease.amount, lease.risk, lease.renewed = amount, risk, now
             if not amount:
                 del self._leases[lease.key]
         with self._abandoned(lease):
             try:
-                leases.keep(self._store, lease.key, lease.id, amount, risk, now)
+                leases.keep(self._store, lease.key, lease.id, amount, risk)
             except LostError:
                 self._drop(lease)
 
