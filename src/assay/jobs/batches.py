@@ -31,6 +31,7 @@ from assay.store.files import link_or_copy
 from assay.store.store import Store
 from assay.store.stored_files import StoredBytes
 from assay.store.tables import BatchRow, JobRow, now
+from assay.store.tables.clock import database_time
 
 BATCH = "batch"
 SERVED = frozenset({BATCH})
@@ -73,6 +74,7 @@ class Batch:
         total, completed, failed: requests.
         usage: tokens of its answers, by `batch_answers.TOKENS`.
         errors: why it has failed: `code`, `line`, `message` and `param`.
+        is_late: its window has ended.
         begun: when its file had been found good; None: it was not yet.
         outcome: None until it is over.
     """
@@ -94,6 +96,7 @@ class Batch:
     error_file: str | None
     created: datetime
     expires: datetime
+    is_late: bool
     begun: datetime | None
     finalizing: datetime | None
     cancelling: datetime | None
@@ -111,10 +114,6 @@ class Batch:
             return "finalizing"
         return "validating" if self.begun is None else "in_progress"
 
-    def is_late(self) -> bool:
-        """Whether its window has ended."""
-        return self.expires <= now()
-
 
 def create(
     store: Store, project: str, request: BatchRequest, key_id: str, lifetime_s: int | None
@@ -126,7 +125,6 @@ def create(
         lifetime_s: of the files with its answers; None: for ever.
     """
     id = f"batch_{secrets.token_hex(12)}"
-    at = now()
     row = BatchRow(
         id=id,
         project=project,
@@ -135,8 +133,8 @@ def create(
         input_file=request.input_file_id,
         client_metadata=request.metadata,
         lifetime_s=lifetime_s,
-        created=at,
-        expires=at + WINDOW,
+        created=database_time(),
+        expires=database_time(WINDOW),
     )
     return queue.enqueue(store, project, BATCH, {"endpoint": request.endpoint}, id=id, rows=[row])
 
@@ -356,14 +354,14 @@ def settle_left(store: Store) -> None:
     with store.session() as session:
         left = [(row.convert(Batch), job.convert(Job)) for row, job in session.execute(query)]
     for batch, job in left:
-        if job.status in ("queued", "paused") and batch.is_late():
+        if job.status in ("queued", "paused") and batch.is_late:
             job = queue.ask(store, batch.id, "cancel")
         if job.status not in OVER:
             continue
         if job.status == "failed":
             error = {"code": "server_error", "message": job.error or ""}
             settle(store, batch.id, "failed", errors=[error], unanswered=error)
-        elif batch.is_late() and batch.cancelling is None:
+        elif batch.is_late and batch.cancelling is None:
             settle(store, batch.id, "expired", unanswered=EXPIRED)
         else:
             settle(store, batch.id, "cancelled", unanswered=CANCELLED)

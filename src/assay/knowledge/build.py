@@ -32,7 +32,6 @@ from assay.knowledge.texts import Texts
 from assay.models.embed import Vectors
 from assay.progress import Progress
 from assay.store.store import Store
-from assay.store.tables import now
 
 RETENTION = timedelta(days=30)
 """So long a state that was replaced can still be searched by its snapshot."""
@@ -136,7 +135,7 @@ class Builder:
 
     def sweep(self) -> None:
         """Remove what no kept state needs: old states, and what killed builds left."""
-        records.forget_old(self._store, self._base, now() - RETENTION)
+        records.forget_old(self._store, self._base, RETENTION)
         for name in self._unneeded():
             self.tables.drop(name)
         self.texts.sweep(records.contents_of(self._store, self._base))

@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, select, text
@@ -27,8 +27,8 @@ from assay.store.tables import (
     KnowledgeBuildRow,
     KnowledgeDocumentRow,
     KnowledgeFailureRow,
-    now,
 )
+from assay.store.tables.clock import database_time
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 COPY = "@"
@@ -216,7 +216,6 @@ def swap(
         without: every other build that holds one of these documents, or had another content under
             its name or at its place, is given up at once.
     """
-    moment = now()
     with store.session() as session:
         if without:
             overwrite(session)
@@ -245,7 +244,7 @@ def swap(
                     kept_row.location, kept_row.added = document.location, document.added_at
         before, row.build = row.build, build.key
         if before is not None and before != build.key:
-            session.get_one(KnowledgeBuildRow, before).superseded = moment
+            session.get_one(KnowledgeBuildRow, before).superseded = database_time()
         if without:
             names, contents = {d.path for d in without}, {d.sha256 for d in without}
             places = {d.location for d in without}  # it may have had another name before
@@ -270,14 +269,14 @@ def swap(
     return build
 
 
-def forget_old(store: Store, base: str, before: datetime) -> None:
-    """Give up builds that were superseded before a moment."""
+def forget_old(store: Store, base: str, retention: timedelta) -> None:
+    """Give up builds that were superseded longer ago than this."""
     with store.session() as session:
         pointer = session.get_one(KnowledgeBaseRow, base).build
         gone = session.scalars(
             select(KnowledgeBuildRow.key).where(
                 KnowledgeBuildRow.base == base,
-                KnowledgeBuildRow.superseded < before,
+                KnowledgeBuildRow.superseded < database_time(-retention),
                 KnowledgeBuildRow.key.is_distinct_from(pointer),
             )
         ).all()

@@ -27,7 +27,8 @@ from assay.errors import NotFoundError, Step, UsageError
 from assay.example import Message, canonical_json
 from assay.release.policies import policy
 from assay.store.store import Store
-from assay.store.tables import TracePolicyRow, TraceRow, now
+from assay.store.tables import TracePolicyRow, TraceRow
+from assay.store.tables.clock import database_time
 
 MOST_BYTES = 256 * 1024
 """A request and answer that are longer, as JSON, are not kept."""
@@ -130,6 +131,7 @@ def record(
         usage=usage,
         masked=len(hidden),
         sampled=is_sampled(limits.seed, id, limits.sample),
+        at=database_time(),
     )
     try:
         with store.session() as session:
@@ -254,7 +256,8 @@ def prune(store: Store, project: str | None = None) -> None:
 
 def _prune(session: Session, limits: TracePolicyRow) -> None:
     mine = (TraceRow.project == limits.project) & (TraceRow.release == limits.release)
-    session.execute(delete(TraceRow).where(mine, TraceRow.at < now() - timedelta(days=limits.days)))
+    oldest = database_time(-timedelta(days=limits.days))
+    session.execute(delete(TraceRow).where(mine, TraceRow.at < oldest))
     last = session.scalar(
         select(TraceRow.key).where(mine).order_by(TraceRow.key.desc()).offset(limits.most).limit(1)
     )

@@ -312,7 +312,7 @@ class BatchRun:
         self._caller = caller
         if batch.cancelling is not None:
             self._end(Ending("cancelled", CANCELLED, GRACE_S))
-        if batch.is_late():
+        if batch.is_late:
             self._end(Ending("expired", EXPIRED))
         if with_room:
             try:

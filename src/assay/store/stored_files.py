@@ -27,7 +27,8 @@ from assay.store.local_copies import Original
 from assay.store.object_place import MOVE_LOCK, objects_of
 from assay.store.objects import FolderObjects, sha256_of
 from assay.store.store import Store
-from assay.store.tables import FileRow, now
+from assay.store.tables import FileRow
+from assay.store.tables.clock import database_time
 
 log = logging.getLogger("assay.store")
 
@@ -143,8 +144,10 @@ def discard(store: Store, id: str) -> None:
 def row_of(
     written: StoredBytes, project: str, filename: str, purpose: str, lifetime_s: int | None = None
 ) -> FileRow:
-    """The row that makes written bytes a file, once it is added."""
-    at = now()
+    """The row that makes written bytes a file, once it is added.
+
+    Its times are the database's: they are known when it has been read again.
+    """
     return FileRow(
         id=written.id,
         project=project,
@@ -152,8 +155,8 @@ def row_of(
         purpose=purpose,
         bytes=written.bytes,
         sha256=written.sha256,
-        created=at,
-        expires=at + timedelta(seconds=lifetime_s) if lifetime_s else None,
+        created=database_time(),
+        expires=database_time(timedelta(seconds=lifetime_s)) if lifetime_s else None,
     )
 
 
@@ -175,6 +178,8 @@ def keep(
     row = row_of(write(store, chunks, limit), project, filename, purpose, lifetime_s)
     with store.session() as session:
         session.add(row)
+        session.flush()
+        session.refresh(row)
     return row.convert(StoredFile)
 
 
@@ -252,7 +257,7 @@ def sweep(store: Store, forget: Callable[[str, str], None]) -> None:
         forget: called with project and id of each that has expired, before it is removed: removes
             what was made of it.
     """
-    late = FileRow.expires.is_not(None) & (FileRow.expires <= now())
+    late = FileRow.expires.is_not(None) & (FileRow.expires <= database_time())
     with store.session() as session:
         expired = session.execute(select(FileRow.project, FileRow.id).where(late)).all()
     for project, id in expired:
@@ -323,4 +328,4 @@ def _remove_bytes(store: Store, id: str) -> None:
 
 
 def _alive() -> ColumnElement[bool]:
-    return or_(FileRow.expires.is_(None), FileRow.expires > now())
+    return or_(FileRow.expires.is_(None), FileRow.expires > database_time())

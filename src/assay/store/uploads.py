@@ -25,6 +25,7 @@ from assay.store.objects import damaged
 from assay.store.store import Store
 from assay.store.stored_files import StoredBytes, StoredFile
 from assay.store.tables import FileRow, UploadPartRow, UploadRow, now
+from assay.store.tables.clock import database_time
 
 UPLOAD_BYTES = 8 * 2**30
 """The largest file that comes in parts."""
@@ -89,11 +90,13 @@ def create(
         bytes=bytes,
         status="pending",
         lifetime_s=lifetime_s,
-        created=now(),
-        expires=now() + LIFETIME,
+        created=database_time(),
+        expires=database_time(LIFETIME),
     )
     with store.session() as session:
         session.add(row)
+        session.flush()
+        session.refresh(row)
     return _upload(row, None)
 
 
@@ -226,7 +229,7 @@ def cancel(store: Store, project: str, id: str) -> Upload:
 
 def sweep(store: Store) -> None:
     """Remove the parts of uploads that have expired."""
-    late = UploadRow.status == "pending", UploadRow.expires <= now()
+    late = UploadRow.status == "pending", UploadRow.is_late
     root = store.folder / "uploads"
     # Looked at first: an upload that begins meanwhile has its row before its folder.
     folders = list(root.iterdir()) if root.exists() else []
@@ -295,14 +298,13 @@ def _remove_parts(store: Store, id: str) -> None:
 
 
 def _upload(row: UploadRow, file: FileRow | None) -> Upload:
-    late = row.status == "pending" and row.expires <= now()
     return Upload(
         row.id,
         row.project,
         row.filename,
         row.purpose,
         row.bytes,
-        "expired" if late else row.status,
+        "expired" if row.status == "pending" and row.is_late else row.status,
         row.created,
         row.expires,
         file.convert(StoredFile) if file else None,

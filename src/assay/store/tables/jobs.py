@@ -15,9 +15,10 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from assay.store.tables.base import Table, UtcDateTime, exactly_now, now
+from assay.store.tables.clock import database_time
 
 
 class JobRow(Table):
@@ -75,7 +76,8 @@ class FileRow(Table):
 
 
 class UploadRow(Table):
-    """A file that comes in parts; `file` is what it has become."""
+    """A file that comes in parts; `file` is what it has become. `is_late` is asked of the database
+    whenever a row is read."""
 
     __tablename__ = "uploads"
 
@@ -89,6 +91,7 @@ class UploadRow(Table):
     lifetime_s: Mapped[int | None] = mapped_column(Integer, nullable=True)
     created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     expires: Mapped[datetime] = mapped_column(UtcDateTime)
+    is_late: Mapped[bool] = column_property(expires <= database_time())
 
 
 class UploadPartRow(Table):
@@ -138,7 +141,8 @@ class BatchRow(Table):
     """What is known of a batch of requests beside its job (`id`), which says who works on it.
 
     `key_id` is the API key that it was created with and is answered for. `outcome` is None until it
-    is over, then a status in OpenAI's words; `usage` has the tokens of its answers.
+    is over, then a status in OpenAI's words; `usage` has the tokens of its answers. `is_late` is
+    asked of the database whenever a row is read.
     """
 
     __tablename__ = "batches"
@@ -162,6 +166,7 @@ class BatchRow(Table):
     error_file: Mapped[str | None] = mapped_column(String(40), nullable=True)
     created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     expires: Mapped[datetime] = mapped_column(UtcDateTime)
+    is_late: Mapped[bool] = column_property(expires <= database_time())
     begun: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
     finalizing: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
     cancelling: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
