@@ -4,20 +4,14 @@ killed the other goes on."""
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from tests.figures import Figure
-from tests.generate.remote.provider import ProviderServer, delta, serving, streamed
-from tests.many_rows import remote_project
-from tests.serve.process import Server, server
+from tests.serve.two_servers import TOKENS, USD, Pair, long_answer, soon, two_servers
 
 from assay.accounts.costs import budgets, set_budget
 from assay.accounts.keys import create_key, list_keys, revoke_key
@@ -25,74 +19,17 @@ from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.jobs import queue
 from assay.jobs.pulling import PULL
-from assay.project.workspace import Workspace
 from assay.release import changes
 
 pytestmark = pytest.mark.slow
-TOKENS, USD = 1000, 0.003
-"""Of each answer, prompt and completion alike; what it costs."""
 BUDGET = 0.05
 FAR = "remote:far/big-1"
 
 
-@dataclass
-class Pair:
-    """The two, and a third process beside them: the test's own."""
-
-    workspace: Workspace
-    servers: list[Server]
-    far: ProviderServer
-
-    def post(self, number: int, key: str, **body: Any) -> httpx.Response:
-        asked = {"model": "support", "messages": [{"role": "user", "content": "hi"}]}
-        headers = {"Authorization": f"Bearer {key}"}
-        url = f"{self.servers[number].url}/v1/chat/completions"
-        return httpx.post(url, json={**asked, **body}, headers=headers, timeout=90)
-
-
-def answer(body: dict[str, Any], number: int) -> Any:
-    usage = {"prompt_tokens": TOKENS, "completion_tokens": TOKENS}
-    slow = [0.2] * 300 if body["messages"][-1]["content"] == "slowly" else []
-    parts = [part for pause in slow for part in (delta("word "), pause)]
-    return streamed(*parts, delta("hello"), delta(finish="stop"), {"choices": [], "usage": usage})
-
-
 @pytest.fixture
 def pair(tmp_path: Path, empty_postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    """Both begin at the same moment, in a database that is empty."""
-    monkeypatch.setenv("ASSAY_DATABASE", empty_postgres)
-    with ExitStack() as stack:
-        far = stack.enter_context(serving(answer))
-        root, places = tmp_path / "root", [tmp_path / "a", tmp_path / "b"]
-        for folder in (root, *places):
-            folder.mkdir()
-        workspace = remote_project(root, far.port)
-        begun = [server(folder, "--folder", str(root)) for folder in places]
-        with ThreadPoolExecutor(2) as pool:
-            servers = list(pool.map(stack.enter_context, begun))
-        yield Pair(workspace, servers, far)
-
-
-def stream_and_kill(one: Server, key: str) -> None:
-    """Ask for a long answer, and kill the server after the first words."""
-    body = {
-        "model": "support",
-        "messages": [{"role": "user", "content": "slowly"}],
-        "stream": True,
-    }
-    headers, url = {"Authorization": f"Bearer {key}"}, f"{one.url}/v1/chat/completions"
-    with httpx.stream("POST", url, json=body, headers=headers, timeout=90) as stream:
-        for number, _ in enumerate(stream.iter_lines()):
-            if number == 4:
-                one.process.kill()
-
-
-def soon(holds: Callable[[], bool]) -> None:
-    """On a machine that does other work as well: a worker that wakes up loads all it may need."""
-    deadline = time.monotonic() + 300
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    with two_servers(tmp_path, url=empty_postgres, monkeypatch=monkeypatch) as servers:
+        yield servers
 
 
 def test_two_servers_share_their_state_and_one_goes_on_alone(pair: Pair, figure: Figure) -> None:
@@ -154,8 +91,8 @@ def test_two_servers_share_their_state_and_one_goes_on_alone(pair: Pair, figure:
     figure("budget of USD 0.05 at two servers, spent", f"USD {answered * USD:.3f}")
 
     # One is killed while it answers. The other goes on, and so does the work.
-    with pytest.raises(httpx.TransportError):
-        stream_and_kill(first, admin)
+    with long_answer(first, admin):
+        first.process.kill()
     first.process.wait(30)
     assert pair.post(1, admin).status_code == 200
     id = queue.enqueue(store, name, PULL, {"model": "no-such/model"})
