@@ -33,7 +33,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
 SPEC = CandidateSpec(
     title="quoted sentences",
     explanation="Quotes the sentences of your documents that fit the question best. Nothing is "
-    "generated.",
+    "generated. It says that it does not know only if some of your examples have no answer.",
     family="documents",
     estimate=estimate,
     needs=(DOCUMENTS,),
