@@ -32,20 +32,24 @@ def test_for_now_the_cheapest_of_those_that_may_be_the_best_is_named() -> None:
     assert calls(found)["best", "behind"] == "cannot_tell", "but its interval leaves out 0"
     assert found.verdict.use_meanwhile == "near"
     cheapest = "the cheapest to own of those that score about as high as the best"
-    assert f"Use near for now, {cheapest}" in found.verdict.reason
+    cheaper = "(behind costs less but scores lower)"
+    assert f"Use near for now, {cheapest} {cheaper}" in found.verdict.reason
     cents = replace(best, setup_cost=2.01), near
     assert decide(cents, None, SETTINGS).verdict.use_meanwhile == "best"
     alike = replace(near, name="twin", answer_seconds=1.0, setup_cost=2.01)
     tied = decide([best, near, alike], None, SETTINGS).verdict
     assert tied.use_meanwhile == "twin", "as cheap and as good, and its speed is known"
-    level = "2 that score the same and are the cheapest to own"
-    assert f"Use twin for now, one of {level}" in tied.reason
+    among = "among those that score about as high as the best"
+    level = f"2 with the same score, the cheapest to own {among}"
+    assert f"Use twin for now, one of {level}:" in tied.reason
     slow = replace(near, answer_seconds=2.0)
     tied = decide([best, slow, alike], None, SETTINGS).verdict
-    assert f"Use twin for now, the fastest of {level}" in tied.reason
+    assert f"Use twin for now, the fastest of {level}:" in tied.reason
+    tied = decide([best, slow, alike, behind], None, SETTINGS).verdict
+    assert f"the fastest of {level} {cheaper}: if" in tied.reason
     less = replace(near, name="less", scores=right(59, 120, start=30))
     tied = decide([best, near, less], None, SETTINGS).verdict
-    assert "Use near for now, the best of the 2 that are cheapest to own" in tied.reason
+    assert f"Use near for now, the best of the 2 cheapest to own {among}:" in tied.reason
 
     def named(*entries: Entry) -> str | None:
         return decide(entries, None, SETTINGS).verdict.use_meanwhile

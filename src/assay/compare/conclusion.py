@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from assay.compare import reasons
 from assay.compare.costs import (
+    SAME_COST,
     about_as_cheap,
     break_even_requests,
     cheapest,
@@ -193,7 +194,10 @@ def _for_now(findings: Findings, shortlist: Sequence[Entry]) -> tuple[Entry, str
     useful = [e for e in near if not e.floor and findings.scores[e.name] > 0]
     used = least_demanding(useful, findings.scores)
     if used is not None:
-        return used, None if used is best else _advantage(used, useful, findings.scores)
+        if used is best:
+            return used, None
+        why = _advantage(used, useful, findings.scores)
+        return used, why and why + _cheaper(findings, used, shortlist)
     # Where all that may be good enough are shown to be worse than one that is not.
     beaten = any(findings.call(best, o) == "worse" for o in findings.complete if o is not best)
     return findings.best_first(findings.complete)[0] if beaten else best, None
@@ -219,6 +223,24 @@ def _advantage(used: Entry, near: Sequence[Entry], scores: dict[str, float]) -> 
         seconds = [entry.answer_seconds for entry in near]
         return reasons.advantage("fastest", is_known=None not in seconds)
     return None
+
+
+def _cheaper(findings: Findings, used: Entry, shortlist: Sequence[Entry]) -> str:
+    """Who of the shortlist costs less than the one used, for a lower score; floors and those that
+    give nothing right are no alternatives."""
+    cost = cost_to_own(used)
+    if cost is None:
+        return ""
+    most, mine = cost / (1 + SAME_COST), findings.scores[used.name]
+    names = [
+        findings.label(entry)
+        for entry in shortlist
+        if not entry.floor
+        and 0 < findings.scores[entry.name] < mine
+        and (other := cost_to_own(entry)) is not None
+        and other < most
+    ]
+    return reasons.cheaper_but_lower(names)
 
 
 def _next_step(findings: Findings, used: Entry | None, why: str | None, need: Need) -> str:

@@ -215,6 +215,9 @@ def not_judged(names: Sequence[str]) -> str:
     )
 
 
+_NEAR = "those that score about as high as the best"
+
+
 def advantage(what: str, *, is_known: bool) -> str:
     """What one has before the others that score about as high as the best.
 
@@ -223,7 +226,7 @@ def advantage(what: str, *, is_known: bool) -> str:
         is_known: it is known of all of them.
     """
     known = "" if is_known else ", as far as that is known,"
-    return f"the {what}{known} of those that score about as high as the best"
+    return f"the {what}{known} of {_NEAR}"
 
 
 def advantage_of_equal_cost(alike: int, level: int, *, is_known: bool, is_fastest: bool) -> str:
@@ -237,9 +240,17 @@ def advantage_of_equal_cost(alike: int, level: int, *, is_known: bool, is_fastes
     """
     known = "" if is_known else " (as far as that is known)"
     if level == 1:
-        return f"the best of the {alike} that are cheapest to own{known}, for practically the same"
+        return f"the best of the {alike} cheapest to own{known} among {_NEAR}"
     first = "the fastest" if is_fastest else "one"
-    return f"{first} of {level} that score the same and are the cheapest to own{known}"
+    return f"{first} of {level} with the same score, the cheapest to own{known} among {_NEAR}"
+
+
+def cheaper_but_lower(names: Sequence[str]) -> str:
+    """An addition to an advantage in cost: who is cheaper still, but scores too low to be named."""
+    if not names:
+        return ""
+    verb = ("costs", "scores") if len(names) == 1 else ("cost", "score")
+    return f" ({_listed(names)} {verb[0]} less but {verb[1]} lower)"
 
 
 def next_step(meanwhile: str | None, why: str | None, may_lose: float | None, needed: str) -> str:
