@@ -13,7 +13,7 @@ from typing import Any, Literal
 from markupsafe import Markup
 from sqlalchemy import select
 
-from assay.agent.versions import find_version, load_agent
+from assay.agent.versions import find_version
 from assay.compare import records
 from assay.compare.naming import verdict_in_words
 from assay.compare.planning import ALPHA, dump_settings
@@ -25,7 +25,7 @@ from assay.errors import NotFoundError, Step
 from assay.evaluate.graders.registry import grader_files
 from assay.evaluate.label_noise import SecondLook
 from assay.evaluate.stats import opening_alpha
-from assay.project.knowledge import documents
+from assay.project.knowledge.searching import has_other_documents
 from assay.project.workspace import Workspace, project_of
 from assay.store.tables import AgentVersionRow, ComparisonRow
 from assay.version import VERSION
@@ -193,7 +193,7 @@ def next_opening(workspace: Workspace) -> NextOpening | None:
         now = dump_settings(project.config)  # of an older result some settings are not known
         if any(now[name] != value for name, value in before.config.items() if name in now):
             changed.append("settings")
-        if _has_other_documents(workspace, before):
+        if has_other_documents(workspace, (one.agent for one in before.candidates)):
             changed.append("documents")
         if grader_files(project.config, project.root):
             changed.append("perhaps files of graders")
@@ -206,17 +206,6 @@ def next_opening(workspace: Workspace) -> NextOpening | None:
     number = len(project.openings()) + 1
     level, first = (opening_alpha(ALPHA, one) for one in (number, 1))
     return NextOpening(changed, number, level, first)
-
-
-def _has_other_documents(workspace: Workspace, before: Result) -> bool:
-    """Whether candidates of a comparison searched another state of a knowledge base."""
-    for candidate in before.candidates:
-        searched = load_agent(workspace.store, candidate.agent).knowledge
-        if searched is None or searched.snapshot is None or searched.embedder is not None:
-            continue
-        if documents.base(workspace, searched.name).snapshot != searched.snapshot:
-            return True
-    return False
 
 
 def report(workspace: Workspace, id: str, *, redact: bool = False) -> Path:

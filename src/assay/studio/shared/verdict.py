@@ -80,6 +80,16 @@ def verdict_card(result: Result) -> None:
             w.text(on_page(warning), "warn note")
 
 
+def warn_of_other_documents() -> None:
+    """That a comparison does not tell how candidates answer from the present documents."""
+    w.text(
+        "The documents, or how they are divided into passages, have changed since this comparison. "
+        "Its scores were measured with the earlier ones; compare again to measure with the "
+        "present ones.",
+        "warn",
+    )
+
+
 def candidates_table(result: Result) -> None:
     """A table of all candidates by what they need, the best of each group first."""
     columns = [f"#{name.capitalize()}" for name in wording.figures(result.candidates[0])]

@@ -15,6 +15,7 @@ from assay.jobs.queue import OVER
 from assay.project import comparisons, jobs
 from assay.project.comparisons import Summary
 from assay.project.fingerprint import fingerprint
+from assay.project.knowledge.searching import has_other_documents
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm
 from assay.studio.frame import Page
@@ -22,21 +23,30 @@ from assay.studio.pages.compare.answers import answers_card
 from assay.studio.session import PageContext
 from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
 from assay.studio.shared.promotion import promotion_chooser
-from assay.studio.shared.verdict import MEANINGS, candidates_table, verdict_card
+from assay.studio.shared.verdict import (
+    MEANINGS,
+    candidates_table,
+    verdict_card,
+    warn_of_other_documents,
+)
 
 
 async def build(context: PageContext) -> None:
     """The comparison that `?id=` names, else the newest."""
     query = ui.context.client.request.query_params
 
-    def read(context: PageContext) -> tuple[list[Summary], Result | None]:
+    def read(context: PageContext) -> tuple[list[Summary], Result | None, bool]:
         found = comparisons.summaries(context.workspace)
         wanted = query.get("id", "")
         id = next((s.id for s in found if wanted and s.id.startswith(wanted)), None)
         id = id or (found[0].id if found and not wanted else None)
-        return found, in_words(comparisons.result(context.workspace, id)) if id else None
+        if id is None:
+            return found, None, False
+        result = comparisons.result(context.workspace, id)
+        agents = (one.agent for one in result.candidates)
+        return found, in_words(result), has_other_documents(context.workspace, agents)
 
-    found, result = await context.do(read)
+    found, result, other_documents = await context.do(read)
     w.title(
         "Compare",
         "All candidates measured on the same holdout: how good each one is, and whether the "
@@ -59,6 +69,8 @@ async def build(context: PageContext) -> None:
         return
     _show_chooser(found, result)
     verdict_card(result)
+    if other_documents:
+        warn_of_other_documents()
     _show_candidates(result)
     _show_pairs(result)
     _show_powered(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +12,7 @@ from nicegui.element import Element
 
 from assay.knowledge.records import Document, FailedDocument
 from assay.knowledge.search import Mode, Passage
-from assay.project.knowledge import documents
+from assay.project.knowledge import documents, searching
 from assay.project.knowledge.documents import DocumentContent
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, notify, show_record
@@ -240,10 +241,7 @@ def _show_table(context: PageContext, base: str, found: list[Document], refresh:
 
 def _show_actions(context: PageContext, base: str, document: str, refresh: Refresh) -> None:
     async def erase() -> None:
-        why = (
-            "Its text, its passages and, if it was uploaded, its file are deleted. Agents no "
-            "longer find it."
-        )
+        why = explain_removal(await context.read(searching.find_releases, base))
         if await confirm(f"Remove {document}?", why, "Remove"):
             await context.do(remove_document, base, document)
             notify(f"{document} was removed.")
@@ -256,6 +254,25 @@ def _show_actions(context: PageContext, base: str, document: str, refresh: Refre
     w.button("View", look, kind="link", name=f"View {document}")
     if context.may("editor"):
         w.button("Remove", erase, kind="link", name=f"Remove {document}")
+
+
+def explain_removal(releases: Sequence[str]) -> str:
+    """What removing a document does, to the releases too that search its knowledge base."""
+    why = (
+        "Its text, its passages and, if it was uploaded, its file are deleted. Agents no longer "
+        "find it."
+    )
+    if not releases:
+        return why
+    if len(releases) == 1:
+        return (
+            f"{why} The release {releases[0]} searches this knowledge base: it answers without the "
+            "document from then on. Compare again to measure how well."
+        )
+    return (
+        f"{why} These releases search this knowledge base: {', '.join(releases)}. They answer "
+        "without the document from then on. Compare again to measure how well."
+    )
 
 
 def _scroll_area(label: str) -> Element:

@@ -12,6 +12,7 @@ from nicegui import ui
 from assay.compare.report import wording
 from assay.project import comparisons, releases
 from assay.project.answer import playground
+from assay.project.knowledge.searching import has_other_documents
 from assay.project.releases import traffic
 from assay.project.releases.kept import KeptRequests, kept_requests
 from assay.project.releases.traffic import Day
@@ -27,7 +28,7 @@ from assay.studio.shared.chat import snippets_card
 from assay.studio.shared.names import exact_label, plain_labels, typed_term, typed_text
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
 from assay.studio.shared.promotion import promotion_chooser, with_consent
-from assay.studio.shared.verdict import find_recommended
+from assay.studio.shared.verdict import find_recommended, warn_of_other_documents
 
 ACTIONS = {"promote": "promoted", "rollback": "rolled back", "canary": "canary set"}
 
@@ -44,6 +45,7 @@ class ReleaseView:
 
     Attributes:
         said: what its agent was promoted on, in a sentence.
+        other_documents: its agent was built on other documents than the present ones.
         scores: of agents that were measured.
         recommended: the agent that the newest comparison says to use, where it is one of `agents`.
     """
@@ -53,6 +55,7 @@ class ReleaseView:
     days: list[Day]
     agents: list[str]
     said: str
+    other_documents: bool
     stale: tuple[str, str]
     scores: dict[str, float]
     recommended: str | None
@@ -74,8 +77,10 @@ def read(context: PageContext, name: str) -> ReleaseView:
     now, stale = history[0], read_staleness(context, name)
     said = releases.describe_promotion(workspace, history)
     scores, recommended = comparisons.scores(workspace, agents), _find_recommended(context)
-    kept = kept_requests(workspace, name)
-    return ReleaseView(now, history, days, agents[::-1], said, stale, scores, recommended, kept)
+    kept, other = kept_requests(workspace, name), has_other_documents(workspace, (now.agent,))
+    return ReleaseView(
+        now, history, days, agents[::-1], said, other, stale, scores, recommended, kept
+    )
 
 
 def _find_recommended(context: PageContext) -> str | None:
@@ -168,6 +173,8 @@ def _show_current(context: PageContext, shown: ReleaseView, plain: Mapping[str, 
             w.text(shown.said, "warn" if promoted.reason or not promoted.comparison else "soft")
             if promoted.comparison:
                 w.link("View the comparison", f"/compare?id={promoted.comparison[:16]}")
+        if shown.other_documents and promoted.comparison:
+            warn_of_other_documents()
 
 
 def _show_rollback(context: PageContext, shown: ReleaseView) -> None:

@@ -21,6 +21,7 @@ from assay.compare.result import Result
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
 from assay.project.fingerprint import fingerprint
+from assay.project.knowledge.searching import has_other_documents
 from assay.project.start.from_file import find_file
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
@@ -32,7 +33,13 @@ from assay.studio.shared.chat import chat_card, snippets_card
 from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
 from assay.studio.shared.names import exact_label
 from assay.studio.shared.promotion import promotion_form
-from assay.studio.shared.verdict import MEANINGS, candidates_table, find_recommended, verdict_card
+from assay.studio.shared.verdict import (
+    MEANINGS,
+    candidates_table,
+    find_recommended,
+    verdict_card,
+    warn_of_other_documents,
+)
 
 Step = Literal["file", "proposal", "comparison", "verdict", "work"]
 STEPS: dict[Step, str] = {
@@ -51,6 +58,7 @@ class Stage:
     Attributes:
         older: the agent that the release serves, the one that the verdict says to use in its
             place, and the score of the former.
+        other_documents: the comparison was made with other documents than the present ones.
     """
 
     step: Step
@@ -58,6 +66,7 @@ class Stage:
     result: Result | None = None
     release: str | None = None
     older: tuple[str, str, float | None] | None = None
+    other_documents: bool = False
 
 
 def read_stage(context: PageContext) -> Stage:
@@ -73,10 +82,11 @@ def read_stage(context: PageContext) -> Stage:
     if result is None:
         return Stage("comparison", job)
     served = releases.list_releases(workspace)
+    other = has_other_documents(workspace, (one.agent for one in result.candidates))
     if served:
         older = _find_older(context, result, served[0])
-        return Stage("work", job, in_words(result), served[0]["name"], older)
-    return Stage("verdict", job, in_words(result))
+        return Stage("work", job, in_words(result), served[0]["name"], older, other)
+    return Stage("verdict", job, in_words(result), other_documents=other)
 
 
 def _find_older(
@@ -192,9 +202,15 @@ async def _show_estimate(context: PageContext) -> bool:
     return True
 
 
+def _show_card(result: Result, *, other_documents: bool) -> None:
+    verdict_card(result)
+    if other_documents:
+        warn_of_other_documents()
+
+
 async def _show_verdict(context: PageContext, now: Stage, refresh: Refresh) -> None:
     assert now.result is not None
-    verdict_card(now.result)
+    _show_card(now.result, other_documents=now.other_documents)
     with w.section("All candidates"):
         candidates_table(now.result)
         w.link("View individual answers", f"/compare?id={now.result.comparison[:16]}")
@@ -211,7 +227,7 @@ async def _show_verdict(context: PageContext, now: Stage, refresh: Refresh) -> N
 async def _show_release(context: PageContext, now: Stage, refresh: Refresh) -> None:
     assert now.result is not None
     assert now.release is not None
-    verdict_card(now.result)
+    _show_card(now.result, other_documents=now.other_documents)
     if now.older is not None:
         _show_older(now.release, *now.older)
     chat_card(context, now.release)
