@@ -12,10 +12,12 @@ from nicegui import ui
 from assay.compare.naming import rows_in_words
 from assay.compare.report import wording
 from assay.compare.result import AnswerRow, Result
+from assay.config import GraderSpec
 from assay.errors import AssayError
 from assay.project import comparisons
 from assay.project.comparisons import RIGHT, Which
 from assay.studio import widgets as w
+from assay.studio.pages.compare.grading import explain_grading, explain_length, find_primary
 from assay.studio.session import LatestRequest, PageContext
 
 SHOWN = 6
@@ -43,7 +45,10 @@ def answers_card(context: PageContext, result: Result) -> None:
     doubtful = set(result.second_look.ids) if result.second_look else set()
     first = result.verdict.recommend or names[0]
     second = next((name for name in names if name != first), first)
+    spec = find_primary(result)
     with w.section("Individual answers", "Read some before you trust the figures."):
+        if spec is not None:
+            w.text(explain_grading(spec), "soft note")
         with w.row("top-aligned"):
             which = w.field("Show", ui.select(FILTERS, value="differ"))
             a = w.field("First candidate", ui.select(names, value=first))
@@ -77,7 +82,7 @@ def answers_card(context: PageContext, result: Result) -> None:
                 of = f"{len(fit):,} of {len(everything):,} holdout examples"
                 w.text(of, "soft note").props("role=status")
                 for answer in fit[:rows]:
-                    _show_row(answer, one, other, names)
+                    _show_row(answer, one, other, names, spec)
                 if len(fit) > rows:
                     w.button(f"Show {SHOWN} more", lambda: show(rows + SHOWN))
 
@@ -104,7 +109,9 @@ def _show_counts(rows: Sequence[AnswerRow], a: str, b: str) -> None:
         )
 
 
-def _show_row(answer: AnswerRow, a: str, b: str, names: Sequence[str]) -> None:
+def _show_row(
+    answer: AnswerRow, a: str, b: str, names: Sequence[str], spec: GraderSpec | None
+) -> None:
     with w.card("tight answer-row"):
         with w.row("spread"):
             w.text(wording.place(answer.id, answer.line), "soft note")
@@ -121,13 +128,16 @@ def _show_row(answer: AnswerRow, a: str, b: str, names: Sequence[str]) -> None:
                 if content is None:
                     _show_answer(name, "(no answer)", answer.reference, 0.0)
                 else:
-                    _show_answer(name, content, answer.reference, answer.scores.get(name))
+                    score, long = answer.scores.get(name), explain_length(spec, content)
+                    _show_answer(name, content, answer.reference, score, long)
 
 
-def _show_answer(name: str, content: str, reference: str, score: float | None) -> None:
+def _show_answer(
+    name: str, content: str, reference: str, score: float | None, why: str | None = None
+) -> None:
     with ui.element("div").classes("answer"):
         label = name if score is None else f"{name} · {100 * score:.0f}"
-        w.text(label, "soft note", "div")
+        w.text(label if why is None else f"{label} ({why})", "soft note", "div")
         with ui.element("div").classes("pre"):
             for part, same in mark_differences(_shorten(content), _shorten(reference)):
                 w.text(part, "" if same or score is None else "differs", "span")

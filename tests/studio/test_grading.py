@@ -1,0 +1,28 @@
+"""How a comparison says that its answers were judged."""
+
+from __future__ import annotations
+
+from assay.config import GraderSpec
+from assay.studio.pages.compare.grading import explain_grading, explain_length, find_primary
+from tests.compare.sample import sample_result
+
+SHORT = GraderSpec(name="contains", settings={"as": "fact", "max_words": 3})
+
+
+def test_the_primary_grader_is_explained_with_its_settings() -> None:
+    said = explain_grading(SHORT)
+    assert "by the grader contains: 1 when the expected text, a short fact, stands in the" in said
+    assert " max_words is 3: an answer of more words scores 0" in said
+    assert "fact:" not in said
+    assert explain_grading(GraderSpec(name="gone")).endswith("by the grader gone.")
+    graders = {"graders": [{"name": "exact"}, SHORT.model_dump()]}
+    result = sample_result(20).model_copy(update={"primary": "fact", "config": graders})
+    assert find_primary(result) == SHORT
+    assert find_primary(result.model_copy(update={"config": {}})) is None
+
+
+def test_an_answer_that_is_too_long_says_so() -> None:
+    assert explain_length(SHORT, "one two three") is None
+    assert explain_length(SHORT, "one two three four") == "4 words, more than 3 score 0"
+    assert explain_length(GraderSpec(name="exact"), "one two three four") is None
+    assert explain_length(None, "one two three four") is None
