@@ -620,6 +620,24 @@ def test_a_new_holdout_must_be_new_and_large_enough(
     assert verify_split(place.split) == first
 
 
+def test_rows_that_a_new_holdout_leaves_out_are_named(place: Place) -> None:
+    place.put("data.jsonl", rows(100))
+    place.prepare(config())
+    place.put("new.jsonl", rows(25, start=1000))
+    with pytest.raises(DataError) as refused:
+        place.renew(config(), "new.jsonl")
+    assert "cannot be used" not in str(refused.value), "no row was rejected"
+    broken = [{"q": sentence(2000 + n), "a": ""} for n in range(2)]
+    said = "2 of the 27 rows of the new holdout's file cannot be used: there is no answer"
+    place.put("new.jsonl", [*rows(25, start=1000), *broken])
+    with pytest.raises(DataError, match=said):
+        place.renew(config(), "new.jsonl")
+    place.put("new.jsonl", [*rows(36, start=1000), *broken])
+    manifest = place.renew(config(), "new.jsonl")
+    assert manifest.holdout == 36
+    assert manifest.warnings[0].startswith(said.replace("27", "38"))
+
+
 def test_renewing_needs_a_split(place: Place) -> None:
     place.put("data.jsonl", rows(100))
     place.put("new.jsonl", rows(40, start=1000))

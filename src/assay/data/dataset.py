@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from assay.data.partition import (
     components,
     draw,
     join_groups,
+    merge_liked,
     merge_references,
     stratum_of,
     take_share,
@@ -131,15 +132,13 @@ def renew(
     source = ExampleSource(config, root, template, context_length, progress)
     present = verify_split(folder)
     found = source.gather(holdout=False)
-    fresh = source.read(file, found)
-    if config.task == "text":
-        fresh = _merged(fresh)
+    fresh, left_out = source.read_new(file, found)
     if len(fresh) < LEAST_NEW_EXAMPLES:
         raise DataError(
             f"{len(fresh)} usable new examples are too few; a new holdout needs at least "
-            f"{LEAST_NEW_EXAMPLES}.",
+            f"{LEAST_NEW_EXAMPLES}. {' '.join(left_out)}".rstrip(),
             where=str(file),
-            fix=f"Collect more; {Step.CHECK_DATA} lists the rejected rows.",
+            fix="Collect more.",
         )
     former = _recycled(folder)
     if config.data.holdout is not None or present.generation > 1:
@@ -148,7 +147,8 @@ def renew(
     found.recycle(former)
     _refuse_seen(fresh, [*found.pool, *(found.validation or ()), *_seen(folder)], str(file))
     found.holdout = fresh
-    return _divide(source, folder, found, source.key(), generation=present.generation + 1)
+    generation = present.generation + 1
+    return _divide(source, folder, found, source.key(), generation=generation, told=left_out)
 
 
 def _divide(
@@ -160,18 +160,20 @@ def _divide(
     generation: int,
     locked: SplitManifest | None = None,
     among: Collection[str] = (),
+    told: Sequence[str] = (),
 ) -> SplitManifest:
     """Divide what was found, keep twins apart, and write it.
 
     Args:
         locked: whose holdout is kept.
         among: what the holdout has to be locked with, one of several; empty: it may be any.
+        told: warnings on what was read.
     """
     config, progress = source.config, source.progress
     data, task, seed = config.data, config.task, config.data.split.seed
     stratum = stratum_of(task)
-    told = keep_dialogues_whole(found) if task == "tools" else []
-    warnings = [*told, *_check_enough(source, found)]
+    whole = keep_dialogues_whole(found) if task == "tools" else []
+    warnings = [*told, *whole, *_check_enough(source, found)]
     component = components(found.pool, progress)
     pool = with_groups(found.pool, component)
     official, given = found.holdout or [], found.validation or []
@@ -202,8 +204,8 @@ def _divide(
         )
         validation = [e for row, e in enumerate(train) if row in taken]
         train = [e for row, e in enumerate(train) if row not in taken]
-    holdout, told = _measurable(holdout)
-    warnings += told
+    holdout, disliked_rows = _measurable(holdout)
+    warnings += disliked_rows
     if task == "text":
         holdout = merge_references(holdout)
     if generation == 1:
@@ -220,8 +222,8 @@ def _divide(
         validation = draw(validation, few, seed=seed, purpose="validation rows", stratum=stratum)
     with_twins = [*validation, *parted.validation_twins] if parted.alarm else None
     if task == "text":
-        validation = _merged(validation)
-        with_twins = _merged(with_twins) if with_twins is not None else None
+        validation = merge_liked(validation)
+        with_twins = merge_liked(with_twins) if with_twins is not None else None
     if disliked := sum(not example.liked for example in validation):
         warnings.append(
             f"{disliked} validation rows are rated thumbs down: they count in the kto loss, but "
@@ -277,12 +279,6 @@ def _measurable(holdout: list[Example]) -> tuple[list[Example], list[str]]:
         f"{len(holdout) - len(liked)} of the holdout's {len(holdout)} rows are rated thumbs down "
         "and were left out: their answers cannot be used to score others."
     ]
-
-
-def _merged(examples: list[Example]) -> list[Example]:
-    """Right answers to one input become one row; those that somebody disliked stay themselves."""
-    liked = merge_references([example for example in examples if example.liked])
-    return [*liked, *(example for example in examples if not example.liked)]
 
 
 def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:

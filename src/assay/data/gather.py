@@ -12,6 +12,8 @@ from assay.config.names import file_of, split_sheet
 from assay.data.checks import check
 from assay.data.formats.hub import PREFIX
 from assay.data.normal import normalise
+from assay.data.partition import merge_liked
+from assay.data.problems import CODES
 from assay.data.read import detect
 from assay.errors import DataError
 from assay.example import Example, json_sha256
@@ -120,6 +122,29 @@ class ExampleSource:
         found.exact += report.exact
         found.near += report.near
         return kept
+
+    def read_new(
+        self, address: Path | str, found: GatheredExamples
+    ) -> tuple[list[Example], list[str]]:
+        """The usable examples of a new holdout's file, added to `found` as `read` does, and a
+        sentence for each cause that leaves fewer of them than the file has rows."""
+        rows, rejected, problems = found.rows, found.rejected, found.problems.copy()
+        fresh, told = self.read(address, found), []
+        of = f"of the {found.rows - rows} rows of the new holdout's file"
+        if lost := found.rejected - rejected:
+            causes = [
+                f"{CODES[code][1]} ({count})"
+                for code, count in (found.problems - problems).most_common()
+                if CODES[code][0] == "error"
+            ]
+            told.append(f"{lost} {of} cannot be used: {'; '.join(causes[:3])}.")
+        if self.config.task == "text":
+            merged = merge_liked(fresh)
+            if repeated := len(fresh) - len(merged):
+                verb = "repeats" if repeated == 1 else "repeat"
+                told.append(f"{repeated} {of} {verb} the input of another row and count with it.")
+            fresh = merged
+        return fresh, told
 
     def gather(self, *, holdout: bool) -> GatheredExamples:
         """Read the project's files; the holdout's file only when it is asked for."""

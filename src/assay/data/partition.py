@@ -154,6 +154,12 @@ def merge_references(examples: Iterable[Example]) -> list[Example]:
     return list(merged.values())
 
 
+def merge_liked(examples: list[Example]) -> list[Example]:
+    """Right answers to one input become one row; those that somebody disliked stay themselves."""
+    liked = merge_references([example for example in examples if example.liked])
+    return [*liked, *(example for example in examples if not example.liked)]
+
+
 def _fill(groups: Sequence[list[int]], quota: int) -> list[list[int]]:
     """Whole groups, in order, that come close to `quota` rows; never all of them, never none."""
     taken: list[list[int]] = []

@@ -8,7 +8,7 @@ from assay.data.dataset import LEAST_NEW_EXAMPLES
 from assay.project import jobs
 from assay.project.holdout_summary import HoldoutSummary
 from assay.studio import widgets as w
-from assay.studio.dialogs import confirm, notify
+from assay.studio.dialogs import advise, confirm, notify
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.upload import file_picker, save_files
@@ -61,14 +61,20 @@ async def _renew_from(
     event.sender.reset()  # type: ignore[attr-defined]
     if not await confirm(
         f"Replace the holdout with the examples in {name}?",
-        "The current holdout may then be used for training. This cannot be undone.",
+        "The current holdout may then be used for training. This cannot be undone. Nothing changes "
+        f"if the file has fewer than {LEAST_NEW_EXAMPLES} usable examples or some that were seen "
+        "before.",
         "Replace",
     ):
         return
     ui.notify("Reading and splitting the examples. With many rows this takes a while.")
     async with save_files([event.file]) as [file]:
         manifest = await context.do(renew_holdout, name, file, ProgressState())
-    notify(f"The new holdout has {manifest.holdout:,} examples. It was never opened.")
+    said = f"The new holdout has {manifest.holdout:,} examples. It was never opened."
+    if manifest.warnings:
+        advise(" ".join([said, *manifest.warnings]))
+    else:
+        notify(said)
     await refresh()
 
 
