@@ -75,8 +75,9 @@ def test_refused_in_a_sentence(saved: tuple[Store, list[str]]) -> None:
     with pytest.raises(UsageError, match="needs a reason"):
         changes.promote(store, PROJECT, NAME, "tuned@1", who="ann", force=" ")
     for name in ("", "Tickets", "a/b", "-a", "a" * 101, "ft:x"):
-        with pytest.raises(UsageError, match="release name"):
+        with pytest.raises(UsageError, match="release name") as refused:
             changes.promote(store, PROJECT, name, "tuned@1", **FORCED)
+        assert ("OpenAI" in str(refused.value)) == name.startswith("ft:")
     with pytest.raises(ReleaseError, match="no release"):
         changes.rollback(store, PROJECT, NAME, who="ann")
     changes.promote(store, PROJECT, NAME, "tuned@1", **FORCED)

@@ -212,8 +212,10 @@ def _checked(store: Store, name: str) -> str:
     if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
         raise ReleaseNameError(
             f"{name!r} is not a valid release name." if name else "the release name is missing.",
-            fix=f"Use at most {LONGEST_NAME} lowercase letters, digits, single hyphens and dots, "
-            "or the name of a fine-tuned model at OpenAI (ft:BASE:ORGANISATION:SUFFIX:ID).",
+            fix="The name of a fine-tuned model at OpenAI is ft:BASE:ORGANISATION:SUFFIX:ID, with "
+            f"at most {LONGEST_NAME} characters."
+            if name.startswith("ft:")
+            else f"Use at most {LONGEST_NAME} lowercase letters, digits, single hyphens and dots.",
         )
     with store.session() as session:
         if session.get(ServedNameRow, name) is not None:
