@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from nicegui import ui
 
@@ -19,6 +21,24 @@ MEANINGS = {
     "editor": "can also change agents and data, run comparisons and promote releases",
     "admin": "can also create keys and add people",
 }
+
+
+ONLY_HERE = (
+    "This link works on this computer only. To be reached from others, start the server with "
+    "`assay serve --host` and a certificate, or put a proxy that ends TLS before it; a link that "
+    "is created at that address works there."
+)
+
+
+def is_of_this_computer(address: str) -> bool:
+    """Whether an address, such as http://127.0.0.1:8000, leads each computer to itself."""
+    host = urlsplit(address).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @action("admin")
@@ -48,6 +68,8 @@ async def people_tab(context: PageContext) -> None:
             ),
         ):
             w.code(f"{context.address}{ENTER}?once={secret}", f"Sign-in link for {name}")
+            if is_of_this_computer(context.address):
+                w.text(ONLY_HERE, "warn note")
 
     async def refresh() -> None:
         found = await context.read(people.people)
