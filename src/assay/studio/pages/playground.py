@@ -144,7 +144,7 @@ class _Column:
             took += f" ({reply.completion_tokens / reply.seconds:.0f} tokens/s)"
         self._tell(
             {
-                "Cost without other load": wording.usd(reply.usd),
+                "Cost at this speed": wording.usd(reply.usd),
                 "Time to first token": wording.seconds(reply.first_s),
                 "Total time": took,
                 **({"Input + output tokens": tokens} if tokens else {}),
