@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 from assay.project.releases.kept import KeptRequests
+from assay.project.releases.scores import find_scores
+from assay.project.workspace import Workspace
 from assay.studio.pages.releases.staleness import explain_nothing_to_judge
 from assay.studio.pages.releases.traces import describe_kept, describe_saved
+from tests.release.shelf import compared, right, shelf
 
 KEPT = KeptRequests(6, False, date(2026, 12, 28), 4, 0, 0.1)
 NONE = KeptRequests(0, False, None, 0, 0, 0.1)
@@ -35,3 +39,21 @@ def test_what_was_saved_is_said_with_what_makes_training_data_of_it() -> None:
     assert said.startswith("1 correction was saved in data/traces-1.jsonl.")
     assert "add its examples to data/questions.xlsx, the file that assay.yaml reads" in said
     assert "3 corrections were saved in f; 2 could not" in describe_saved("f", 3, 2, None)
+
+
+def test_what_an_agent_scored_then_and_scores_now_is_told_apart(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    store, (one, other) = shelf(tmp_path, 2, workspace.store)
+    first = compared(store, {one: right(1.0, 60), other: right(0.5, 60)}, id="a")
+
+    def said(agent: str, comparison: str | None) -> str:
+        return find_scores(workspace, agent, comparison).sentence_end
+
+    assert said(one, first.comparison) == "100.0 of 100"
+    compared(store, {one: right(0.75, 60), other: right(0.5, 60)}, id="b", minutes=5)
+    then_and_now = "100.0 of 100 when it was promoted, 75.0 in the newest comparison"
+    assert said(one, first.comparison) == then_and_now
+    assert said(one, None) == "75.0 of 100 in the newest comparison"
+    compared(store, {other: right(0.5, 60)}, id="c", minutes=9)
+    assert "the newest comparison did not measure it" in said(one, first.comparison)
+    assert said(one, None) == ""

@@ -15,6 +15,7 @@ from assay.project.answer import playground
 from assay.project.knowledge.searching import has_other_documents
 from assay.project.releases import traffic
 from assay.project.releases.kept import KeptRequests, kept_requests
+from assay.project.releases.scores import AgentScores, find_scores
 from assay.project.releases.traffic import Day
 from assay.release.evidence import UnprovenError
 from assay.release.releases import Release, find_promotion
@@ -45,6 +46,7 @@ class ReleaseView:
 
     Attributes:
         said: what its agent was promoted on, in a sentence.
+        measured: its scores when it was promoted and since.
         other_documents: its agent was built on other documents than the present ones.
         scores: of agents that were measured.
         recommended: the agent that the newest comparison says to use, where it is one of `agents`.
@@ -55,6 +57,7 @@ class ReleaseView:
     days: list[Day]
     agents: list[str]
     said: str
+    measured: AgentScores
     other_documents: bool
     stale: tuple[str, str]
     scores: dict[str, float]
@@ -78,8 +81,10 @@ def read(context: PageContext, name: str) -> ReleaseView:
     said = releases.describe_promotion(workspace, history)
     scores, recommended = comparisons.scores(workspace, agents), _find_recommended(context)
     kept, other = kept_requests(workspace, name), has_other_documents(workspace, (now.agent,))
+    measured = find_scores(workspace, now.agent, now.comparison)
     return ReleaseView(
-        now, history, days, agents[::-1], said, other, stale, scores, recommended, kept
+        *(now, history, days, agents[::-1], said, measured, other),
+        *(stale, scores, recommended, kept),
     )
 
 
@@ -102,9 +107,10 @@ async def build(context: PageContext) -> None:
         "share of the callers first, and rolled back.",
     )
     if not found:
+        is_compared = await context.read(comparisons.newest) is not None
         w.empty("rocket_launch", "No releases yet",
               "Once a comparison has a verdict, promote its winner under a name.",
-              act=("View the verdict", "/compare"))  # fmt: skip
+              act=("View the verdict", "/compare") if is_compared else None)  # fmt: skip
         return
     wanted = ui.context.client.request.query_params.get("name", found[0]["name"])
     shown = await context.do(read, wanted)
@@ -114,7 +120,7 @@ async def build(context: PageContext) -> None:
     _show_current(context, shown, plain)
     _show_traffic(shown.days)
     traces_card(context, wanted, shown.kept)
-    staleness_card(context, wanted, shown.stale)
+    staleness_card(context, wanted, shown.stale, shown.measured)
     if context.may("editor"):
         await _show_change(context, shown, plain)
     _show_history(shown.history, plain)

@@ -11,6 +11,7 @@ from assay.errors import AssayError
 from assay.project import releases
 from assay.project.releases import UnknownLabelError
 from assay.project.releases.kept import KeptRequests, kept_requests
+from assay.project.releases.scores import AgentScores
 from assay.release.traces import Trace
 from assay.studio import widgets as w
 from assay.studio.dialogs import tell_at
@@ -32,7 +33,9 @@ def read_staleness(context: PageContext, name: str) -> tuple[str, str]:
 judge_trace = workspace_action("editor", releases.label_trace)
 
 
-def staleness_card(context: PageContext, name: str, known: tuple[str, str]) -> None:
+def staleness_card(
+    context: PageContext, name: str, known: tuple[str, str], measured: AgentScores
+) -> None:
     """What is known of a release, and for editors the next answer to judge."""
     with w.section(
         "Is it still as good?",
@@ -40,6 +43,8 @@ def staleness_card(context: PageContext, name: str, known: tuple[str, str]) -> N
         style=CARDS.get(known[1], "open"),
     ):
         sentence = w.text(known[0]).props("role=status")
+        if measured.has_newer and measured.sentence_end:
+            w.text(f"On the holdout, its agent scored {measured.sentence_end}.")
         if not context.may("editor"):
             return
         shown = ui.element("div").classes("stack")

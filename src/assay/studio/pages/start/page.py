@@ -15,13 +15,13 @@ from nicegui import app as pages_app
 from nicegui import ui
 
 from assay.compare.naming import in_words
-from assay.compare.report import wording
 from assay.compare.report.detectable import ASSUMPTION
 from assay.compare.result import Result
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
 from assay.project.fingerprint import fingerprint
 from assay.project.knowledge.searching import has_other_documents
+from assay.project.releases.scores import find_scores
 from assay.project.start.from_file import find_file
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
@@ -57,7 +57,7 @@ class Stage:
 
     Attributes:
         older: the agent that the release serves, the one that the verdict says to use in its
-            place, and the score of the former.
+            place, and what the former scored ("" where it was not measured).
         other_documents: the comparison was made with other documents than the present ones.
     """
 
@@ -65,7 +65,7 @@ class Stage:
     job: Job | None = None
     result: Result | None = None
     release: str | None = None
-    older: tuple[str, str, float | None] | None = None
+    older: tuple[str, str, str] | None = None
     other_documents: bool = False
 
 
@@ -91,12 +91,13 @@ def read_stage(context: PageContext) -> Stage:
 
 def _find_older(
     context: PageContext, result: Result, served: dict[str, Any]
-) -> tuple[str, str, float | None] | None:
+) -> tuple[str, str, str] | None:
     best, label = find_recommended(result), str(served["agent"])
     if best is None or best.agent == served["agent_id"]:
         return None
     named = comparisons.labels(context.workspace, [best.agent])[best.agent]
-    return label, named, comparisons.scores(context.workspace, [label]).get(label)
+    found = find_scores(context.workspace, served["agent_id"], served["comparison"])
+    return label, named, found.sentence_end
 
 
 async def build(context: PageContext) -> None:
@@ -180,8 +181,8 @@ async def _show_estimate(context: PageContext) -> bool:
             (f"{sizes.holdout:,}", "in the holdout", "The verdict is based on these alone."),
             (f"about {minutes:.0f} min" if minutes >= 1 else "under 1 min", "on this machine", ""),
             (
-                f"{effect:.0f} in 100",
-                "answers must differ to tell candidates apart",
+                f"about {effect:.0f} points",
+                "must lie between two scores (of 100) to be told apart",
                 f"{MEANINGS['effect']} This holds {ASSUMPTION}.",
             ),
         ]
@@ -237,14 +238,14 @@ async def _show_release(context: PageContext, now: Stage, refresh: Refresh) -> N
         w.link("Try several side by side", "/playground")
 
 
-def _show_older(release: str, label: str, named: str, score: float | None) -> None:
+def _show_older(release: str, label: str, named: str, score: str) -> None:
     if label == named:
         return
     if label.partition("@")[0] == named.partition("@")[0]:
         other = f"The verdict above is about {exact_label(named)}, which the newer comparison built"
     else:
         other = f"The verdict above names another agent, {exact_label(named)}"
-    scored = "" if score is None else f", which scored {wording.in_100(score)} of 100"
+    scored = f", which scored {score}" if score else ""
     with w.card("open"), w.row("spread"):
         w.text(
             f"{release} still runs {exact_label(label)}{scored}. {other}; it answers once "
