@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from nicegui import ui
+from nicegui.elements.mixins.value_element import ValueElement
 
 from assay.candidates import registry
 from assay.candidates.spec import DOCUMENTS
@@ -112,7 +114,7 @@ class ProposalForm:
         with w.row():
             self._go = w.button("Create project", self._click, kind="primary", icon="check")
             show_restart()
-        made = (
+        made: tuple[ValueElement[Any], ...] = (
             self._enough,
             self._monthly,
             self._abstain,
