@@ -130,6 +130,9 @@ def test_what_is_wrong_in_the_form_is_told_at_its_field(browser: Browser, up: St
         page.get_by_label("Learning rate").fill("auto")
         expect(page.get_by_text("neither a number")).to_have_count(0)
         expect(save).to_be_enabled()
+        page.get_by_label("Input columns").fill("txt")
+        expect(page.get_by_text("There is no column 'txt' to take the input from.")).to_be_visible()
+        expect(save).to_be_disabled()
 
 
 def test_an_empty_field_is_null_or_is_told(browser: Browser, up: Studio) -> None:

@@ -33,6 +33,7 @@ class Costs(Strict):
     machine_hours_per_month: float = Field(
         730.0,
         ge=0,
+        le=744,  # a month of 31 days
         description="Hours per month for which that machine is kept on and paid, whether or not it "
         "answers. 730 is always, as an endpoint needs; 0 for a machine that you have anyway: then "
         "only the time of its answers counts.",

@@ -61,6 +61,37 @@ def test_what_the_command_line_refuses_is_told_at_its_line_and_not_saved(
     assert settings.read(workspace).text == draft.text
 
 
+def test_files_and_columns_that_are_not_there_are_refused(workspace: Workspace) -> None:
+    draft = settings.read(workspace)
+    for values, field, said in (
+        ({"data.file": "ticket.csv"}, "data.file", "no such file. Did you mean tickets.csv?"),
+        ({"data.holdout": "test.csv"}, "data.holdout", "no such file"),
+        ({"data.columns.input": ["txt"]}, "data.columns.input", "Did you mean 'text'?"),
+        ({"data.columns.group": "customer"}, "data.columns.group", "no column 'customer'"),
+        ({"data.format": "cvs"}, "data.format", "Did you mean 'csv'?"),
+        ({"costs.machine_hours_per_month": 10_000}, "costs.machine_hours_per_month", "744"),
+    ):
+        text = edit(draft.text, values)
+        [problem] = settings.validate(workspace, text, admin=True).problems
+        assert problem.field == field
+        assert said in problem.message
+        assert str(workspace.root) not in problem.message
+        with pytest.raises(InvalidSettingsError):
+            settings.save(workspace, text, based_on=draft.hash)
+
+
+def test_a_file_that_is_still_to_come_keeps_no_other_setting_from_being_saved(
+    workspace: Workspace,
+) -> None:
+    (workspace.root / "tickets.csv").unlink()
+    draft = settings.read(workspace)
+    text = edit(draft.text, {"margin": 0.05})
+    found = settings.validate(workspace, text, admin=True)
+    assert found.problems == ()
+    assert found.notes == ("The folder does not contain the file tickets.csv yet.",)
+    settings.save(workspace, text, based_on=draft.hash)
+
+
 def test_a_stale_edit_is_told_and_changes_nothing(workspace: Workspace) -> None:
     draft = settings.read(workspace)
     first = edit(draft.text, {"margin": 0.05})

@@ -47,11 +47,19 @@ def guess_columns(fields: Sequence[str]) -> Columns | None:
     return Columns(input=[input], output=[output], id=id, group=group)
 
 
+class MissingColumnError(DataError):
+    """A file lacks a column that is named; `role` is its setting, such as `input`."""
+
+    def __init__(self, role: str, what: str, *, where: str, fix: str) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.role = role
+
+
 def check_columns(columns: Columns, fields: Sequence[str], file: str, hint: str = "") -> None:
     """Refuse columns that the file does not have.
 
     Raises:
-        DataError: naming the columns that exist and the closest one.
+        MissingColumnError: naming the columns that exist and the closest one.
     """
     wanted = [
         *(("input", name) for name in columns.input),
@@ -63,7 +71,8 @@ def check_columns(columns: Columns, fields: Sequence[str], file: str, hint: str 
     for role, name in wanted:
         if name not in fields:
             close = closest(name, fields)
-            raise DataError(
+            raise MissingColumnError(
+                role,
                 f"there is no column {name!r} to take the {role} from. "
                 f"The columns are: {', '.join(fields) or 'none'}.{hint}",
                 where=file,

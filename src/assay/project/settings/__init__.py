@@ -40,6 +40,7 @@ from assay.project import reach
 from assay.project.last_good import keep
 from assay.project.project import Project
 from assay.project.settings.effects import follows, set_differently, stops
+from assay.project.settings.example_files import find_misnamed
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 from assay.store.files import write_atomic
@@ -136,12 +137,14 @@ def validate(workspace: Workspace, text: str, *, admin: bool) -> Validation:
         Project(workspace.root, text)
     except AssayError as error:
         problems = [_placed(text, error)]
+    misnamed = find_misnamed(workspace.root, before, config)
+    problems += [problem_at(text, setting, why) for setting, why in misnamed]
     project = workspace.project
     openings, split = 0, None
     if project is not None and has_split(project.split_folder):
         openings, split = len(project.openings()), read_manifest(project.split_folder)
     effects = follows(before, config, openings, split) if before is not None else []
-    notes = _notes(workspace, config)
+    notes = [] if problems else _notes(workspace, config)
     stopped = stops(config, openings, split)
     return Validation(config, tuple(problems), tuple(effects), tuple(notes), tuple(stopped))
 

@@ -110,7 +110,8 @@ class Controls(Generic[S]):
         for control in self._written:
             if control.path and problem.field == control.path:
                 value = control.made.value
-                control.tell(in_units(problem.message, value, percent=control.percent))
+                told = in_units(problem.message, value, percent=control.percent)
+                control.tell(f"{told[:1].upper()}{told[1:]}")
                 return True
         return False
 

@@ -118,7 +118,8 @@ class SettingsForm(Controls[Config]):
             ):
                 made = ui.input().props(TYPING)
                 w.field(label, made, meaning=meaning)
-                self._control(made, _read_columns(name), _write_columns(name))
+                read, write = _read_columns(name), _write_columns(name)
+                self._control(made, read, write, f"data.columns.{name}")
             self._optional(
                 "Group column",
                 "data.columns.group",

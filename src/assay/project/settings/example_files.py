@@ -1,0 +1,55 @@
+"""Whether the files of examples that settings name can be read, and have the columns they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from assay.config import Config
+from assay.config.examples import Data
+from assay.config.names import file_of
+from assay.data.formats.hub import PREFIX
+from assay.data.formats.objects import MissingColumnError
+from assay.data.inspection import inspect_file
+from assay.data.read import read
+from assay.errors import AssayError, UsageError
+
+
+def find_misnamed(root: Path, before: Config | None, after: Config) -> Iterator[tuple[str, str]]:
+    """Settings whose files or columns are not there, each with why; the start of a file is read.
+
+    What stands in assay.yaml already is not looked at: a project may name a file that is still to
+    come, and its other settings can be changed meanwhile. Data sets of the hub are not asked for.
+
+    Args:
+        root: the project's folder.
+        before: what assay.yaml says now; None: nothing that can be read.
+    """
+    data = after.data
+    if before is not None and _named(before.data) == _named(data):
+        return
+    for setting, name in (
+        ("data.file", data.file),
+        ("data.validation", data.validation),
+        ("data.holdout", data.holdout),
+    ):
+        if name is None or name.startswith(PREFIX):
+            continue
+        try:
+            if data.columns is None and setting != "data.file":
+                inspect_file(file_of(name, root), data.format)  # its columns are those of the file
+            else:
+                read(file_of(name, root), data.format, data.columns)
+        except AssayError as error:
+            error.calling(f"{root}/", "")
+            place = setting
+            if isinstance(error, UsageError):
+                place = "data.format"
+            elif isinstance(error, MissingColumnError) and setting == "data.file":
+                place = f"data.columns.{error.role}"
+            yield place, f"{error.what} {error.fix}" if error.fix else error.what
+
+
+def _named(data: Data) -> tuple[Any, ...]:
+    return data.file, data.validation, data.holdout, data.format, data.columns
