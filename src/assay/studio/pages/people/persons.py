@@ -10,7 +10,7 @@ from nicegui import ui
 
 from assay.accounts import people
 from assay.accounts.people import ROLES, Person
-from assay.errors import UsageError
+from assay.errors import AssayError, UsageError
 from assay.studio import widgets as w
 from assay.studio.access import ENTER
 from assay.studio.dialogs import confirm, notify, tell_at
@@ -98,7 +98,13 @@ def _show_person(
             await refresh()
 
     async def change(event: object) -> None:
-        await context.do(change_role, person.id, role.value)
+        if role.value == person.role:
+            return
+        try:
+            await context.do(change_role, person.id, role.value)
+        except AssayError:
+            role.value = person.role  # and no longer the one that was refused
+            raise
         notify(f"{person.name} now has the role {role.value}.")
         await refresh()
 
