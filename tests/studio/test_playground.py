@@ -46,7 +46,11 @@ def test_passages_and_route_are_shown(browser: Browser, up: Studio) -> None:
             if option.get_attribute("aria-selected") != "true":
                 option.click()
         page.keyboard.press("Escape")
+        page.get_by_role("button", name="Send", exact=True).click()
+        missing = page.get_by_text("Write a message first.")
+        expect(missing).to_be_visible()
         page.get_by_role("textbox", name="Message").fill("Is my money paid back?")
+        expect(missing).to_have_count(0)
         page.get_by_role("button", name="Send", exact=True).click()
 
         def column(name: str) -> Locator:

@@ -77,6 +77,8 @@ async def build(context: PageContext) -> None:
 
     async def ask_all() -> None:
         words, names = (entry.value or "").strip(), list(who.value or ())[:MOST]
+        entry.error = None if words else "Write a message first."
+        who.error = None if names else "Choose who is to answer first."
         if not words or not names or going or not are_valid(temperature, most):
             return
         turns = [Message("user", words)]
