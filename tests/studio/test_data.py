@@ -58,7 +58,9 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text("the output is empty.")
         dialog.get_by_label("text", exact=True).fill("A row still without an answer")
-        page.keyboard.press("Escape")  # nothing that was typed is lost by it
+        page.keyboard.press("Escape")  # nothing that was typed is lost by it, and that is said
+        expect(page.get_by_text("Your changes are not saved.")).to_be_visible()
+        expect(dialog.get_by_role("button", name="Discard changes")).to_be_visible()
         expect(dialog.get_by_label("text", exact=True)).to_have_value(
             "A row still without an answer"
         )

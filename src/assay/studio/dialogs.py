@@ -22,6 +22,7 @@ window.addEventListener("beforeunload", window.askIfChanged);
 """
 ERROR_MS = 20_000
 """So long can a notice be read that says what to do."""
+DISCARD = "Discard changes"
 
 
 def notify(text: str) -> None:
@@ -68,17 +69,40 @@ def open_dialog(title: str, under: str = "", style: str = "") -> Iterator[ui.dia
         yield dialog
 
 
-def keep_open_once_changed(dialog: ui.dialog, inputs: Iterable[ValueElement[Any]]) -> None:
-    """From the first change of an input on, only buttons close a dialog: Escape would lose it.
+def keep_open_once_changed(
+    dialog: ui.dialog, inputs: Iterable[ValueElement[Any]], close: ui.button
+) -> None:
+    """From the first change of an input on, only buttons close a dialog: Escape would lose it, and
+    says so.
 
     It is persistent from the start, and what would have closed it (its "shake") is decided here:
     behind the changes that were made before, however slow the connection is.
+
+    Args:
+        close: closes the dialog; from the first change on it is called by what it does then.
     """
-    changed: list[ValueElement[Any]] = []
+    changed = False
+
+    def change() -> None:
+        nonlocal changed
+        changed = True
+        close.text = DISCARD
+
+    def shake() -> None:
+        if changed:
+            ui.notify(
+                f"Your changes are not saved. Press “Save” or “{DISCARD}”.",
+                type="warning",
+                position="top",
+                classes="notice",
+            )
+        else:
+            dialog.close()
+
     for made in inputs:
-        made.on_value_change(lambda event: changed.append(event.sender))
+        made.on_value_change(change)
     dialog.props("persistent")
-    dialog.on("shake", lambda: None if changed else dialog.close())
+    dialog.on("shake", shake)
 
 
 def ask_before_leaving(is_changed: bool) -> None:

@@ -192,7 +192,6 @@ class RowTable:
                     w.field(label, ui.textarea(value=text).props("autogrow readonly"))
                 w.text(f"{fixed.what} {fixed.fix or ''}", "soft note")
             inputs = make_inputs(record, may, read_labels(self._context))
-            keep_open_once_changed(dialog, inputs.values())
 
             async def save() -> None:
                 try:
@@ -212,7 +211,8 @@ class RowTable:
                     if inputs:
                         w.button("Save", save, kind="primary", icon="save")
                     w.button("Remove", lambda: dialog.submit("out"), kind="danger")
-                w.button("Close", dialog.close)
+                close = w.button("Close", dialog.close)
+            keep_open_once_changed(dialog, inputs.values(), close)
         chosen = await read_choice(dialog)
         is_changed = chosen == "save"
         if chosen == "out" and await confirm(
