@@ -21,7 +21,7 @@ from assay.studio.frame import Page
 from assay.studio.pages.data.other_files import OtherFiles
 from assay.studio.pages.data.questions import QuestionsCard, read_standing
 from assay.studio.pages.data.renewal import renewal_form, split_details
-from assay.studio.pages.data.row_table import RowTable
+from assay.studio.pages.data.row_table import RowTable, TableView
 from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.job_progress import ProgressState, show_edits_meanwhile
 
@@ -76,6 +76,8 @@ async def build(context: PageContext) -> None:
         with w.card():
             OtherFiles(context)
 
+    view = TableView()
+
     async def refresh() -> None:
         shown.clear()
         progress = ProgressState()
@@ -107,7 +109,7 @@ async def build(context: PageContext) -> None:
                 w.text("All rows are listed below and can be corrected there.", "soft note")
             else:
                 _show_division(context, division, of, refresh)
-            RowTable(context, of, refresh)
+            RowTable(context, of, refresh, view)
 
     ui.timer(0.05, refresh, once=True)  # the page is there before it
 

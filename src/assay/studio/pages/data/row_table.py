@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Request
@@ -36,10 +38,16 @@ from assay.studio.pages.data.record_form import (
 from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.job_progress import ProgressState
 
+V = TypeVar("V", str, int)
 ROWS = "/data/rows"
 AT_ONCE = 100
 MOST_AT_ONCE = 500
 CLUSTERS = 50
+_UNLISTED = (
+    "Rows of the holdout and in quarantine are not listed: a row that has been seen no longer "
+    "measures anything. "
+)
+_OPENING = "Click a row, or press Enter on it, to see all of it or correct it."
 PART_NAMES: dict[Part, str] = {
     "train": "train",
     "validation": "validation",
@@ -106,30 +114,50 @@ def serve_rows(
     return JSONResponse(found)
 
 
+@dataclass
+class TableView:
+    """What a person has chosen to see of the rows; it outlives a table that is made anew.
+
+    Attributes:
+        place: of the row that was opened last, among those shown, from 0; None: none was.
+    """
+
+    part: str = ""
+    problem: str = ""
+    cluster: int = 0
+    holding: str = ""
+    place: int | None = None
+
+
 class RowTable:
     """All rows that may be seen, a page at a time; a row is opened by a click or Enter."""
 
-    def __init__(self, context: PageContext, of: Rows, refresh: Refresh) -> None:
-        self._context, self._refresh = context, refresh
-        with w.section(
-            "Rows", "Click a row, or press Enter on it, to see all of it or correct it."
-        ):
+    def __init__(self, context: PageContext, of: Rows, refresh: Refresh, view: TableView) -> None:
+        self._context, self._refresh, self._view = context, refresh, view
+        with w.section("Rows", f"{_UNLISTED if of.is_divided else ''}{_OPENING}"):
             with w.row("top-aligned"):
                 there = {
                     str(part): name.capitalize()
                     for part, name in PART_NAMES.items()
                     if of.counts[part]
                 }
-                self._part = w.field("Show", ui.select({"": "All rows"} | there, value=""))
+                parts = {"": "All rows"} | there
+                self._part = w.field("Show", ui.select(parts, value=_keep(view.part, parts)))
                 codes = {code: f"{_describe(code)} ({n:,})" for code, n in of.problems.items()}
                 options = {"": "No filter", **codes}
-                self._problem = w.field("With problem", ui.select(options, value=""))
+                self._problem = w.field(
+                    "With problem", ui.select(options, value=_keep(view.problem, options))
+                )
                 largest = list(of.clusters.items())[:CLUSTERS]
                 alike = {line: f"Line {line:,}: {count:,} rows" for line, count in largest}
+                alike = {0: "No filter", **alike}
                 self._cluster = w.field(
-                    "Similar rows", ui.select({0: "No filter", **alike}, value=0)
+                    "Similar rows", ui.select(alike, value=_keep(view.cluster, alike))
                 )
-                self._holding = w.field("Containing", ui.input().props("debounce=400 clearable"))
+                holding = ui.input(value=view.holding).props("debounce=400 clearable")
+                self._holding = w.field("Containing", holding)
+            place = max(0, min(view.place or 0, len(of) - 1))
+            scroll = {":onGridReady": w.call_expression(_SCROLL, place)}
             self._grid = ui.aggrid(
                 {
                     "columnDefs": _COLUMNS,
@@ -137,11 +165,12 @@ class RowTable:
                     "rowModelType": "infinite",
                     "cacheBlockSize": AT_ONCE,
                     "maxBlocksInCache": 20,
-                    "infiniteInitialRowCount": min(len(of), AT_ONCE),
+                    "infiniteInitialRowCount": min(len(of), max(place + 1, AT_ONCE)),
                     "rowHeight": 40,
                     "suppressFieldDotNotation": True,
                     ":datasource": w.call_expression(_SOURCE, self._address()),
                     ":onCellKeyDown": _ENTER,
+                    **({} if view.place is None else scroll),
                     "overlayNoRowsTemplate": "No matching rows.",
                 },
             ).classes("rows")
@@ -162,12 +191,18 @@ class RowTable:
         return f"{PREFIX}{ROWS}?{query}"
 
     def _filter(self) -> None:
+        view = self._view
+        view.part, view.problem = self._part.value or "", self._problem.value or ""
+        view.cluster, view.holding = self._cluster.value or 0, self._holding.value or ""
+        view.place = None
         source = {":datasource": w.call_expression(_SOURCE, self._address())}
         self._grid.run_grid_method("updateGridOptions", source)
 
     async def _open_clicked(self, event: events.GenericEventArguments) -> None:
         data = event.args.get("data") if isinstance(event.args, dict) else None
         if isinstance(data, dict) and isinstance(data.get("line"), int):
+            place = event.args.get("rowIndex")
+            self._view.place = place if isinstance(place, int) and 0 <= place < 2**31 else None
             await self._open(int(data["line"]), data["part"])
 
     async def _open(self, line: int, part: Part) -> None:
@@ -244,6 +279,11 @@ class RowTable:
         return True
 
 
+def _keep(value: V, options: Mapping[V, str]) -> V:
+    """What was chosen before, while it is offered; else the first option, which filters nothing."""
+    return value if value in options else next(iter(options))
+
+
 def _describe(code: str) -> str:
     """What a problem is, in a few words that begin with a capital."""
     meaning = CODES[code][1]
@@ -259,8 +299,14 @@ _COLUMNS = [
 ]
 _ENTERED = "data_row_entered"
 _ENTER = f"""(pressed) => {{
-  if (pressed.event.key === "Enter") emitEvent("{_ENTERED}", {{ data: pressed.data }});
+  if (pressed.event.key === "Enter") emitEvent(
+    "{_ENTERED}", {{ data: pressed.data, rowIndex: pressed.rowIndex }}
+  );
 }}"""
+_SCROLL = """(place) => (ready) => {
+  ready.api.ensureIndexVisible(place, "middle");
+  document.querySelector(".rows").scrollIntoView({ block: "nearest" });
+}"""
 _SOURCE = """(address) => ({ getRows: async (wanted) => {
   try {
     const asked = address + "&start=" + wanted.startRow + "&end=" + wanted.endRow;
