@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
+from assay.errors import UsageError
 from assay.studio.pages.people.api_keys import format_count
-from assay.studio.shared.numbers import NO_NUMBER, in_units, outside
+from assay.studio.shared.numbers import (
+    NO_NUMBER,
+    NOT_A_NUMBER,
+    in_units,
+    outside,
+    parse_number,
+    require_number,
+)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +78,18 @@ def test_what_a_text_says_of_a_setting_is_said_in_the_units_of_the_field(
 
 def test_an_empty_field_is_told_where_a_number_is_needed() -> None:
     assert outside(None, 0, 100, missing=NO_NUMBER) == NO_NUMBER
+
+
+def test_what_is_typed_is_read_as_it_stands_or_not_at_all() -> None:
+    for typed, number in (("0.2", 0.2), (" 12 ", 12), ("-.5", -0.5), ("1e3", 1000), ("  ", None)):
+        assert parse_number(typed) == number
+    for typed in ("0,2", "1,000", "1_000", "ten", "nan", "inf", "1e999", "1" * 41, "2 3"):
+        found = parse_number(typed)
+        assert found is not None
+        assert math.isnan(found)
+        assert outside(found, 0, 100) == NOT_A_NUMBER
+        with pytest.raises(UsageError, match="with a point"):
+            require_number(found)
 
 
 def test_tokens_that_nobody_has_counted_are_not_0() -> None:

@@ -147,6 +147,13 @@ def test_an_empty_field_is_null_or_is_told(browser: Browser, up: Studio) -> None
         expect(page.get_by_text("This cannot be saved yet")).to_be_visible()
         page.get_by_role("button", name="Discard").click()
         expect(requests).to_have_value("10000")
+        machine = page.get_by_label("Machine, per hour")
+        machine.fill("")
+        machine.press_sequentially("0,2")  # of which a browser's field for numbers makes 2
+        expect(page.get_by_text("This is not a number. Write 0.2 with a point")).to_be_visible()
+        expect(page.get_by_text("This cannot be saved yet")).to_be_visible()
+        machine.fill("0.25")
+        expect(page.locator(".cm-content")).to_contain_text("machine_hour_usd: 0.25")
         page.get_by_label("Minimum score").fill("90")
         expect(page.locator(".cm-content")).to_contain_text("good_enough: 0.9")
         page.get_by_label("Minimum score").fill("")

@@ -37,8 +37,8 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         assert above is not None
         assert below is not None
         assert above["y"] < below["y"]  # what is done first stands first
-        minimum = page.get_by_role("spinbutton", name="Minimum score")
-        often = page.get_by_role("spinbutton", name="Requests per month")
+        minimum = page.get_by_role("textbox", name="Minimum score")
+        often = page.get_by_role("textbox", name="Requests per month")
         fixed = page.get_by_role("checkbox", name="Fixed examples", exact=True)
         prompt = page.get_by_label("System prompt", exact=True)  # also while it is folded in
         assert not page.evaluate("window.isChanged")

@@ -55,7 +55,7 @@ async def build(context: PageContext) -> None:
             who = ui.select(names, multiple=True, value=_choose_first(offered)).props("use-chips")
             w.field("Send to", who, f"Up to {MOST}.")
             with ui.element("div").classes("narrow"):
-                made = number_input(least=0, most=2, step=0.1, placeholder="default")
+                made = number_input(least=0, most=2, placeholder="default")
                 temperature = w.field("Temperature", made, "0: always the same answer.")
             with ui.element("div").classes("narrow"):
                 made = number_input(least=1, most=4096, whole=True, placeholder="default")

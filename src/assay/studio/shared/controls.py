@@ -13,7 +13,7 @@ from nicegui.elements.mixins.value_element import ValueElement
 from assay.config.yaml_text import Problem
 from assay.errors import UsageError
 from assay.studio import widgets as w
-from assay.studio.shared.numbers import NO_NUMBER, in_units
+from assay.studio.shared.numbers import NumberInput, in_units, require_number
 
 S = TypeVar("S")
 """What the text says: an agent, the settings of a project."""
@@ -145,34 +145,29 @@ class Controls(Generic[S]):
         hint: str = "",
         *,
         meaning: str = "",
-        step: float = 1,
         optional: bool = False,
         percent: bool = False,
     ) -> None:
-        """A number under a label; a whole one where the step is 1.
+        """A number under a label.
 
         Args:
             path: of the setting, with dots.
             optional: empty stands as null; else an empty input is refused at its field.
             percent: a share is shown in percent.
         """
-        read, whole = read_path(path), step == 1 and not percent
+        read = read_path(path)
 
         def show(parsed: S) -> Any:
             value = read(parsed)
             return round(100 * value, 6) if percent and value is not None else value
 
-        def write(value: float | None) -> dict[str, Any] | None:
-            if value is None and not optional:
-                raise UsageError(NO_NUMBER)
-            if value is None:
+        def write(value: float | None) -> dict[str, Any]:
+            if value is None and optional:
                 return {path: None}
-            if whole and value == int(value):
-                return {path: int(value)}
-            return {path: round(value / 100 if percent else value, 8)}
+            number = round(require_number(value) / (100 if percent else 1), 8)
+            return {path: int(number) if number.is_integer() else number}
 
-        # Without `min` and `max`, to which it would set what a person has typed.
-        made = ui.number(step=step).props(TYPING)
+        made = NumberInput().props(TYPING)
         shown = f"{label} (%)" if percent else label
         field = w.field(shown, made, hint, meaning=meaning, name=label)
         self._control(field, show, write, path, percent=percent)

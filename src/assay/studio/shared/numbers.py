@@ -1,17 +1,26 @@
-"""Numbers that a person types: one outside of its limits is told at its field, and stays as typed.
+"""Numbers that a person types: what is no number, or outside of its limits, is told at its field,
+and stays as typed.
 
-`min`, `max` and `precision` of `ui.number` would make 100 of 150, and 2 of 1.5, when the field is
-left, without a word.
+A browser's own field for numbers takes the comma out of 0,2, and gives 2. `min`, `max` and
+`precision` of `ui.number` would make 100 of 150, and 2 of 1.5, when the field is left. Neither says
+a word.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
-from nicegui import ui
+from nicegui import events, ui
+
+from assay.errors import UsageError
 
 NO_NUMBER = "This cannot be empty. Enter a number."
+NOT_A_NUMBER = "This is not a number. Write 0.2 with a point, and 1000 without a comma."
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+_LONGEST = 40
+"""Characters of a number; what is longer is none."""
 _LIMIT = re.compile(r"(greater|less) than (or equal to )?(-?\d+(?:\.\d+)?(?:e-?\d+)?)")
 _WORDS = {
     ("less", True): "at most",
@@ -19,6 +28,55 @@ _WORDS = {
     ("greater", True): "at least",
     ("greater", False): "more than",
 }
+
+
+class NumberInput(ui.number):
+    """An input for a number, typed as text. `value` is None where it is empty, and NaN where what
+    stands there is no number."""
+
+    _typed = ""
+
+    def __init__(self, value: float | None = None, **options: Any) -> None:
+        super().__init__(value=value, **options)
+        self.props("type=text inputmode=decimal autocomplete=off")
+
+    def sanitize(self) -> None:
+        """Leave what was typed as it is when the field is left."""
+
+    def _event_args_to_value(self, e: events.GenericEventArguments) -> float | None:
+        self._typed = "" if e.args is None else str(e.args)
+        return parse_number(self._typed)
+
+    def _value_to_model_value(self, value: Any) -> Any:
+        if value is None:
+            return None
+        if math.isnan(value) or value == parse_number(self._typed):
+            return self._typed
+        return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def parse_number(typed: str) -> float | None:
+    """The number that was typed; None: nothing was; NaN: it is no number, or too large for one."""
+    words = typed.strip()
+    if not words:
+        return None
+    if len(words) > _LONGEST or not _NUMBER.fullmatch(words):
+        return math.nan
+    number = float(words)
+    return number if math.isfinite(number) else math.nan
+
+
+def require_number(value: float | None) -> float:
+    """The number of a field that may not be empty.
+
+    Raises:
+        UsageError: it is empty, or no number.
+    """
+    if value is None:
+        raise UsageError(NO_NUMBER)
+    if math.isnan(value):
+        raise UsageError(NOT_A_NUMBER)
+    return float(value)
 
 
 def number_input(
@@ -30,8 +88,8 @@ def number_input(
     whole: bool = False,
     missing: str | None = None,
     **options: Any,
-) -> ui.number:
-    """An input for a number, which says when it lies outside of its limits.
+) -> NumberInput:
+    """An input for a number, which says when it is none or lies outside of its limits.
 
     Args:
         unit: behind a limit, as " %".
@@ -39,8 +97,8 @@ def number_input(
         missing: said of an empty field, as `NO_NUMBER`; None: it may be empty.
         options: of `ui.number`.
     """
-    made = ui.number(
-        value=value,
+    made = NumberInput(
+        value,
         validation=lambda given: outside(given, least, most, unit, whole=whole, missing=missing),
         **options,
     )
@@ -60,6 +118,8 @@ def outside(
     """What is wrong with a number; None: nothing. `missing` is said where there is none."""
     if value is None:
         return missing
+    if math.isnan(value):
+        return NOT_A_NUMBER
     if whole and value != int(value):
         return f"{value:g} is not a whole number."
     if least is not None and value < least:
@@ -69,8 +129,8 @@ def outside(
     return None
 
 
-def are_valid(*inputs: ui.number) -> bool:
-    """Whether all numbers are within their limits; the others say so at their fields."""
+def are_valid(*inputs: NumberInput) -> bool:
+    """Whether all numbers are numbers within their limits; the others say so at their fields."""
     told = [made.validate() for made in inputs]  # every one, not up to the first
     return all(told)
 

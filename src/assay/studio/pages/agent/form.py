@@ -18,7 +18,7 @@ from assay.studio import widgets as w
 from assay.studio.pages.agent.route_form import RouteForm
 from assay.studio.pages.agent.variables_form import VariablesForm
 from assay.studio.shared.controls import TYPING, Controls, Put, split_lines
-from assay.studio.shared.numbers import NO_NUMBER
+from assay.studio.shared.numbers import NumberInput, require_number
 
 FORMS = {"text": "Free text", "choices": "One of a fixed set", "schema": "JSON record"}
 FIRST_SCHEMA = {
@@ -30,9 +30,9 @@ PASSAGES = 5
 CHARACTERS = 12_000
 """Of prompt, conversation and passages together: some 3,000 tokens."""
 NUMBERS = (
-    ("Temperature", "temperature", "0 always gives the most likely answer.", 0.1),
-    ("Longest answer", "max_new_tokens", "In tokens, about ¾ of a word each.", 1),
-    ("Seed", "seed", "The same seed gives the same answer.", 1),
+    ("Temperature", "temperature", "0 always gives the most likely answer."),
+    ("Longest answer", "max_new_tokens", "In tokens, about ¾ of a word each."),
+    ("Seed", "seed", "The same seed gives the same answer."),
 )
 MADE_HERE = {
     "classical": "a classifier of word counts, made from the examples",
@@ -165,7 +165,7 @@ class AgentForm(Controls[Agent]):
                 self._control(
                     w.field(
                         "Passages",
-                        ui.number(step=1).props(TYPING),
+                        NumberInput().props(TYPING),
                         "Maximum number of passages, best first.",
                     ),
                     lambda a: a.knowledge.k if a.knowledge else PASSAGES,
@@ -177,9 +177,8 @@ class AgentForm(Controls[Agent]):
     def _write_passages(self, value: float | None) -> dict[str, Any] | None:
         if not self._base.value:
             return None
-        if value is None:
-            raise UsageError(NO_NUMBER)
-        return {"knowledge.k": int(value)}
+        number = require_number(value)
+        return {"knowledge.k": int(number) if number.is_integer() else number}
 
     def _write_base(self, name: str) -> dict[str, Any]:
         if not name:
@@ -219,8 +218,8 @@ class AgentForm(Controls[Agent]):
 
     def _build_sampling(self) -> None:
         with ui.element("div").classes("split"):
-            for label, name, hint, step in NUMBERS:
-                self._number(label, name, hint, step=step)
+            for label, name, hint in NUMBERS:
+                self._number(label, name, hint)
 
     def accept(self, agent: Agent) -> None:
         """What the text says after a change of this form's own: no control is touched."""

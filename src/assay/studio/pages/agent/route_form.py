@@ -11,6 +11,7 @@ from nicegui.elements.mixins.value_element import ValueElement
 from assay.agent.route import Route, Rule, Rules
 from assay.studio import widgets as w
 from assay.studio.shared.controls import TYPING, Put
+from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
 
 MEANINGS = {
     "rules": "The first rule that matches decides which agent answers.",
@@ -55,11 +56,11 @@ class RouteForm:
                 self._arm("First agent", route.cheap, lambda id: {"route.cheap": id})
                 self._arm("Second agent", route.strong, lambda id: {"route.strong": id})
             often = "more" if route.kind == "cascade" else "less"
-            made = ui.number(value=route.threshold, step=0.05).props(TYPING)
+            made = number_input(route.threshold, missing=NO_NUMBER).props(TYPING)
             w.field(
                 "Threshold", made, f"The higher it is, the {often} often the second agent answers."
             )
-            self._connect(made, lambda v: None if v is None else {"route.threshold": float(v)})
+            self._connect(made, lambda v: {"route.threshold": v} if are_valid(made) else None)
 
     def accept(self, route: Route | None) -> None:
         """What the text says after a change of this form's own: no control is touched."""

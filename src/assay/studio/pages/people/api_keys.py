@@ -111,7 +111,7 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
             name = w.field("Name", ui.input(placeholder="Web shop"), name="Name of the key")
             budget = w.field(
                 "Budget in USD",
-                number_input(least=0, step=1),
+                number_input(least=0),
                 "The most it may spend at providers in total. Empty: no limit; 0: no providers.",
             )
         labels = w.field(

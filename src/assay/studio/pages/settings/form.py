@@ -235,19 +235,13 @@ class SettingsForm(Controls[Config]):
             person = "The cost of whoever collects and checks examples."
             collecting = "Time to collect and check training examples, once."
             kept_on = "Hours you pay for, busy or idle. Always on: 730. Yours anyway: 0."
-            for label, name, meaning, step, optional in (
-                (
-                    "Machine, per hour",
-                    "machine_hour_usd",
-                    "For a machine like this one.",
-                    0.1,
-                    True,
-                ),
-                ("Machine hours per month", "machine_hours_per_month", kept_on, 1, False),
-                ("Person, per hour", "person_hour_usd", person, 0.1, True),
-                ("Hours to collect examples", "curation_hours", collecting, 0.5, False),
+            for label, name, meaning, optional in (
+                ("Machine, per hour", "machine_hour_usd", "For a machine like this one.", True),
+                ("Machine hours per month", "machine_hours_per_month", kept_on, False),
+                ("Person, per hour", "person_hour_usd", person, True),
+                ("Hours to collect examples", "curation_hours", collecting, False),
             ):
-                self._number(label, f"costs.{name}", meaning=meaning, step=step, optional=optional)
+                self._number(label, f"costs.{name}", meaning=meaning, optional=optional)
 
     def _simple(self, label: str, made: Any, path: str, meaning: str, *, name: str = "") -> None:
         w.field(label, made, meaning=meaning, name=name)

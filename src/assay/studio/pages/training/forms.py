@@ -21,7 +21,7 @@ from assay.project.jobs.training import (
 from assay.studio import widgets as w
 from assay.studio.dialogs import open_dialog
 from assay.studio.session import LatestRequest, PageContext, workspace_action
-from assay.studio.shared.numbers import number_input
+from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
 from assay.train.trials import TRIALS
 
 EFFORT_WORDS: dict[Effort, str] = {
@@ -141,10 +141,10 @@ async def _ask_version(context: PageContext) -> None:
 
 async def _ask_search(context: PageContext) -> None:
     def ask(changed: Callable[[], None]) -> Callable[[], JobOptions]:
-        made = number_input(TRIALS, least=1, most=MOST_TRIALS, step=1, whole=True)
+        made = number_input(TRIALS, least=1, most=MOST_TRIALS, whole=True, missing=NO_NUMBER)
         made.props("debounce=400").on_value_change(changed)
         trials = w.field("Settings to try", made, "Includes those of earlier searches.")
-        return lambda: SweepOptions(int(trials.value or 0))
+        return lambda: SweepOptions(int(trials.value) if are_valid(trials) else 0)
 
     under = (
         "Tries settings around the project's. Weak ones are stopped early; assay.yaml stays "
