@@ -18,6 +18,7 @@ from assay.project.estimate import (
     Estimate,
     building_seconds,
     estimate,
+    token_limits,
 )
 
 CANDIDATES = ["prompt", "few-shot", "few-shot-nearest", "fine-tune"]
@@ -170,3 +171,10 @@ def test_unlabelled_inputs_are_answered_by_every_candidate_and_labelled_with_the
     answers = parts("base")["prompt"] - without["prompt"]
     assert parts("base")[labels] == pytest.approx(answers * rows / 2000)
     assert parts("remote:far/large")[labels] == pytest.approx(rows * REMOTE_SECONDS)
+
+
+def test_rows_may_be_as_long_as_they_are_with_the_passages_beside_them() -> None:
+    lengths = [(40, 9), (100, 10)]
+    assert token_limits(lengths, 2048) == (32, 128)
+    assert token_limits(lengths, 2048, passages=5) == (32, 1152)
+    assert token_limits(lengths, 1024, passages=5) == (32, 1024)

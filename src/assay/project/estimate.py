@@ -17,7 +17,13 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from assay.candidates.registry import specs
-from assay.candidates.spec import Sizes, Workload, constraints, unshown_answer_tokens
+from assay.candidates.spec import (
+    PASSAGE_TOKENS,
+    Sizes,
+    Workload,
+    constraints,
+    unshown_answer_tokens,
+)
 from assay.compare.curve import REPEATS, curve_sizes
 from assay.compare.performance import LATENCY_PROMPTS, LATENCY_SECONDS, THROUGHPUT_PROMPTS
 from assay.config import Config, is_remote
@@ -353,3 +359,20 @@ def token_lengths(example: Example, template: Template, prompt: str) -> tuple[in
     rendered = template.render(example.with_system(prompt).messages, example.tools)
     answer = takewhile(bool, reversed(rendered.trained))
     return len(rendered.ids), sum(answer)
+
+
+def token_limits(
+    lengths: Sequence[tuple[int, int]], context: int, passages: int = 0
+) -> tuple[int, int]:
+    """Limits on new tokens and on training tokens that the examples need, with room.
+
+    Args:
+        lengths: (tokens of the whole, tokens of the answer) of each example.
+        context: the model's context length.
+        passages: that may stand beside an example.
+    """
+    whole = max((total for total, _ in lengths), default=1024)
+    answer = max((trained for _, trained in lengths), default=128)
+    new = min(context // 2, -(-(answer + 8) // 16) * 16)
+    whole += 16 + passages * PASSAGE_TOKENS
+    return new, min(context, max(64, -(-whole // 64) * 64))

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import wrap
 
 from assay.candidates.registry import propose_candidates
-from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind, config_schema, labels_in
+from assay.config import (
+    CONFIG_FILE,
+    STARTER_MODEL,
+    Columns,
+    KnowledgeSection,
+    TaskKind,
+    config_schema,
+    labels_in,
+)
 from assay.data.dataset import LEAST_ROWS
 from assay.data.propose import Proposal, propose
 from assay.data.read import DetectedFormat, check_answers, detect, read
@@ -20,7 +28,7 @@ from assay.example import Example
 from assay.knowledge.sources import sources
 from assay.models.pull import check_available
 from assay.progress import SILENT, Progress
-from assay.project.estimate import token_lengths
+from assay.project.estimate import token_lengths, token_limits
 from assay.project.project import Project
 from assay.project.start.document_rows import find_abstention, propose_contains, read_texts
 from assay.project.start.yaml_lines import block, flow
@@ -370,19 +378,6 @@ def _column_lines(columns: Columns | None) -> list[str]:
     ]
 
 
-def token_limits(lengths: Sequence[tuple[int, int]], context: int) -> tuple[int, int]:
-    """Limits on new tokens and on training tokens that the examples need, with room.
-
-    Args:
-        lengths: (tokens of the whole, tokens of the answer) of each example.
-        context: the model's context length.
-    """
-    whole = max((total for total, _ in lengths), default=1024)
-    answer = max((trained for _, trained in lengths), default=128)
-    new = min(context // 2, -(-(answer + 8) // 16) * 16)
-    return new, min(context, max(64, -(-(whole + 16) // 64) * 64))
-
-
 def create(drafted: Draft, *, folder: Path | None = None, progress: Progress = SILENT) -> Project:
     """Write a drafted project (its folder is its name, in the current one) and open it."""
     from assay.chat.template import Template
@@ -391,7 +386,8 @@ def create(drafted: Draft, *, folder: Path | None = None, progress: Progress = S
     prompt = drafted.proposal.system_prompt
     sample = drafted.examples[:: max(1, len(drafted.examples) // 1000)]
     lengths = [token_lengths(example, template, prompt) for example in sample]
-    new, most = token_limits(lengths, context)
+    passages = max(KnowledgeSection(paths=[KNOWLEDGE]).ks) if drafted.choices.documents else 0
+    new, most = token_limits(lengths, context, passages)
     target = folder or Path(drafted.name)
     write_project(target, drafted, max_new_tokens=new, max_tokens=most)
     return Project(target)
