@@ -193,7 +193,7 @@ def test_what_the_command_line_has_named_may_stay(workspace: Workspace) -> None:
 def test_what_is_inside_may_be_named(workspace: Workspace) -> None:
     text = settings.read(workspace).text
     for values in (
-        {"data.holdout": "docs/more.csv"},
+        {"data.holdout": "data.csv"},
         {"data.holdout": "hf:org/name:test"},
         {"knowledge": {"paths": ["docs"], "rerank": "all-minilm-l6-v2"}},
         {"fine_tune": {"teacher": "smollm2-135m-instruct"}},

@@ -51,6 +51,7 @@ def test_escape_leads_back_to_the_button(here: Tab, path: str) -> None:
 
 def test_escape_leads_back_to_the_row(here: Tab) -> None:
     cell = here.open("/data").locator(".ag-row[row-index='0'] .ag-cell").first
+    expect(cell).to_have_text(re.compile("[0-9]"))  # its row has come
     cell.click()
     escape(here.page)
     expect_focus_in(cell)

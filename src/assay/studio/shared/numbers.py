@@ -18,7 +18,7 @@ from assay.errors import UsageError
 
 NO_NUMBER = "This cannot be empty. Enter a number."
 NOT_A_NUMBER = "This is not a number. Write 0.2 with a point, and 1000 without a comma."
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _LONGEST = 40
 """Characters of a number; what is longer is none."""
 _LIMIT = re.compile(r"(greater|less) than (or equal to )?(-?\d+(?:\.\d+)?(?:e-?\d+)?)")
