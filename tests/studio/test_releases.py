@@ -47,7 +47,7 @@ def test_what_an_agent_scored_then_and_scores_now_is_told_apart(tmp_path: Path) 
     first = compared(store, {one: right(1.0, 60), other: right(0.5, 60)}, id="a")
 
     def said(agent: str, comparison: str | None) -> str:
-        return find_scores(workspace, agent, comparison).sentence_end
+        return find_scores(workspace, agent, comparison).phrase
 
     assert said(one, first.comparison) == "100.0 of 100"
     compared(store, {one: right(0.75, 60), other: right(0.5, 60)}, id="b", minutes=5)

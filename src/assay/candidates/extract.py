@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context, Stopwatch, Trial
-from assay.candidates.shared.extraction import learn, read_rows
-from assay.candidates.spec import RECORDS, CandidateSpec, Sizes, Workload
-from assay.config import Config
+from assay.candidates.shared.extraction import estimate, learn, read_rows
+from assay.candidates.spec import RECORDS, CandidateSpec
 from assay.errors import AssayError
 from assay.generate.extraction import dump_extract
 from assay.models.lineage import keep_rows
 from assay.store import blobs
-
-
-def estimate(config: Config, sizes: Sizes) -> Workload:
-    """Every row is embedded once; to learn the fields takes seconds."""
-    rows = sizes.train + sizes.validation + sizes.holdout
-    return Workload((), 0.0, answered_by="classifier", embedded=rows)
-
 
 SPEC = CandidateSpec(
     title="field extraction",

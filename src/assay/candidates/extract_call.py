@@ -9,9 +9,15 @@ import numpy as np
 
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context, Stopwatch, Trial
-from assay.candidates.shared.extraction import STEPS, STRENGTH, LearnedRecords, learn, read_rows
-from assay.candidates.spec import CALLS, CandidateSpec, Sizes, Workload
-from assay.config import Config
+from assay.candidates.shared.extraction import (
+    STEPS,
+    STRENGTH,
+    RecordFit,
+    estimate,
+    learn,
+    read_rows,
+)
+from assay.candidates.spec import CALLS, CandidateSpec
 from assay.errors import AssayError
 from assay.example import Example
 from assay.generate.call_extraction import CallModel, decision_text, dump_calls, newest_first
@@ -20,13 +26,6 @@ from assay.generate.logistic import fit_logistic
 from assay.models.lineage import keep_rows
 from assay.models.tensor_blob import Array
 from assay.store import blobs
-
-
-def estimate(config: Config, sizes: Sizes) -> Workload:
-    """Every row is embedded once; to learn the fields takes seconds."""
-    rows = sizes.train + sizes.validation + sizes.holdout
-    return Workload((), 0.0, answered_by="classifier", embedded=rows)
-
 
 SPEC = CandidateSpec(
     title="call extraction",
@@ -57,7 +56,7 @@ def build(context: Context) -> Candidate:
     said = f"{left} of {len(liked)} training rows call several functions at once and are left out."
     rows = keep_rows(context.store, train)
 
-    def learned(train: Sequence[Example], judged: Sequence[Example]) -> LearnedRecords:
+    def learned(train: Sequence[Example], judged: Sequence[Example]) -> RecordFit:
         return learn(read_rows(context.store, train), read_rows(context.store, judged), rows)
 
     names = sorted({_name(one) for one in train}, key=lambda name: name or "")

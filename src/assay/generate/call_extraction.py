@@ -181,7 +181,8 @@ def load_calls(blob: bytes) -> CallModel:
 
     def parse(document: dict[str, Any], tensors: dict[str, Array]) -> CallModel:
         names = document["names"]
-        read_texts([name for name in names if name is not None])
+        if not read_texts([name or "" for name in names]):
+            raise ValueError("there is nothing to choose from")
         parts = {str(place): (-1,) for place in range(len(names))}
         shapes = {"coefficients": (len(names), WORD_PLACES), "intercept": (len(names),)}
         check_arrays(tensors, parts | shapes)

@@ -16,10 +16,11 @@ from assay.studio import widgets as w
 from assay.studio.session import as_sentence
 
 T = TypeVar("T")
-_ASK = """
-window.askIfChanged ??= (event) => window.isChanged && event.preventDefault();
-window.addEventListener("beforeunload", window.askIfChanged);
-"""
+_ASK = """(isChanged) => {
+  window.isChanged = isChanged;
+  window.askIfChanged ??= (event) => window.isChanged && event.preventDefault();
+  window.addEventListener("beforeunload", window.askIfChanged);
+}"""
 ERROR_MS = 20_000
 """So long can a notice be read that says what to do."""
 DISCARD = "Discard changes"
@@ -107,7 +108,7 @@ def keep_open_once_changed(
 
 def ask_before_leaving(is_changed: bool) -> None:
     """Have the browser ask before the page is left, where something would be lost, or not."""
-    ui.run_javascript(f"window.isChanged = {'true' if is_changed else 'false'}; {_ASK}")
+    ui.run_javascript(w.call_expression(_ASK, is_changed))
 
 
 def tell_at(field: ValidationElement[Any], error: AssayError) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 from assay import json_reader
 from assay.agent.runtime import vectors_of
 from assay.candidates.building import Trial
+from assay.candidates.spec import Sizes, Workload
+from assay.config import Config
 from assay.evaluate.graders import parse_json
 from assay.example import Example
 from assay.generate.extraction import (
@@ -41,6 +43,12 @@ STRENGTH, STEPS = 30.0, 300
 """Of the classifiers: inverse of the regularisation (scikit-learn's C), and most of the solver."""
 
 
+def estimate(config: Config, sizes: Sizes) -> Workload:
+    """Every row is embedded once; to learn the fields takes seconds."""
+    rows = sizes.train + sizes.validation + sizes.holdout
+    return Workload((), 0.0, answered_by="classifier", embedded=rows)
+
+
 @dataclass(frozen=True, slots=True)
 class RecordRows:
     """Examples with a record, their inputs' vectors, and their fields."""
@@ -56,8 +64,8 @@ class RecordRows:
 
 
 @dataclass(frozen=True, slots=True)
-class LearnedRecords:
-    """What was learned.
+class RecordFit:
+    """What was learned, and how.
 
     Attributes:
         trials: every way of every field, with the share of validation that it got right.
@@ -78,7 +86,7 @@ def read_rows(store: Store, examples: Sequence[Example]) -> RecordRows:
     return RecordRows(kept, vectors, values, tuple(fields_of(value) for value in values))
 
 
-def learn(train: RecordRows, validation: RecordRows, rows: str) -> LearnedRecords:
+def learn(train: RecordRows, validation: RecordRows, rows: str) -> RecordFit:
     """Learn every way that a field allows, and take the one that is best for it on validation.
 
     Ways that find a field equally often are taken in the order of `Method`.
@@ -117,7 +125,7 @@ def learn(train: RecordRows, validation: RecordRows, rows: str) -> LearnedRecord
                 share[method] = sum(right) / max(len(right), 1)
     best = [max(share, key=lambda method: share[method]) for share in shares]
     model = model_of([way[method] for way, method in zip(ways, best, strict=True)])
-    return LearnedRecords(model, tuple(_trials(paths, shares, best)), warnings)
+    return RecordFit(model, tuple(_trials(paths, shares, best)), warnings)
 
 
 def _paths(train: RecordRows) -> tuple[list[FieldPath], tuple[str, ...]]:

@@ -26,7 +26,7 @@ class AgentScores:
     has_newer: bool
 
     @property
-    def sentence_end(self) -> str:
+    def phrase(self) -> str:
         """Such as "100.0 of 100 when it was promoted, 77.8 in the newest comparison"; "" of an
         agent that was never measured."""
         if self.promoted is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from nicegui import ui
 
 from assay.accounts import people
 from assay.accounts.people import ROLES, Person
+from assay.config.hosts import is_loopback
 from assay.errors import AssayError, UsageError
 from assay.studio import widgets as w
 from assay.studio.access import ENTER
@@ -33,12 +33,7 @@ ONLY_HERE = (
 def is_of_this_computer(address: str) -> bool:
     """Whether an address, such as http://127.0.0.1:8000, leads each computer to itself."""
     host = urlsplit(address).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(host) or host.endswith(".localhost")
 
 
 @action("admin")

@@ -83,8 +83,17 @@ def read(context: PageContext, name: str) -> ReleaseView:
     kept, other = kept_requests(workspace, name), has_other_documents(workspace, (now.agent,))
     measured = find_scores(workspace, now.agent, now.comparison)
     return ReleaseView(
-        *(now, history, days, agents[::-1], said, measured, other),
-        *(stale, scores, recommended, kept),
+        now=now,
+        history=history,
+        days=days,
+        agents=agents[::-1],
+        said=said,
+        measured=measured,
+        other_documents=other,
+        stale=stale,
+        scores=scores,
+        recommended=recommended,
+        kept=kept,
     )
 
 

@@ -43,8 +43,8 @@ def staleness_card(
         style=CARDS.get(known[1], "open"),
     ):
         sentence = w.text(known[0]).props("role=status")
-        if measured.has_newer and measured.sentence_end:
-            w.text(f"On the holdout, its agent scored {measured.sentence_end}.")
+        if measured.has_newer and measured.phrase:
+            w.text(f"On the holdout, its agent scored {measured.phrase}.")
         if not context.may("editor"):
             return
         shown = ui.element("div").classes("stack")

@@ -97,7 +97,7 @@ def _find_older(
         return None
     named = comparisons.labels(context.workspace, [best.agent])[best.agent]
     found = find_scores(context.workspace, served["agent_id"], served["comparison"])
-    return label, named, found.sentence_end
+    return label, named, found.phrase
 
 
 async def build(context: PageContext) -> None:
