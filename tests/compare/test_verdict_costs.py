@@ -119,6 +119,37 @@ def test_not_worth_it_when_worse() -> None:
     assert verdict(scored(PROMPT, 1600), scored(TUNED, 1000)).fine_tuning_worth_it is False
 
 
+@pytest.mark.parametrize(("only_tuned", "outcome"), [(40, "cannot_tell"), (60, "recommend")])
+def test_training_is_recommended_only_for_a_gain_that_is_shown(
+    only_tuned: int, outcome: str
+) -> None:
+    """Here the tuned one is eligible and the prompt is not: by the margin alone it would win."""
+    only_prompt, n = 28, 400
+    tuned, prompt = np.zeros(n), np.zeros(n)
+    tuned[:only_tuned], prompt[only_tuned : only_tuned + only_prompt] = 1, 1
+    tuned[200:], prompt[200:] = 1, 1
+    entries = [replace(TUNED, scores=tuned), replace(PROMPT, scores=prompt)]
+    decision = decide(entries, None, Terms())
+    assert [one.eligible for one in decision.candidates] == [True, False]
+    found = decision.verdict
+    assert found.outcome == outcome
+    assert "tuned" in (found.recommend, found.use_meanwhile)
+    if outcome == "recommend":
+        return
+    assert decision.pairs[0].low < 0
+    assert found.fine_tuning_worth_it is None
+    # Examples that show a lead of 3 points, and those that show the prompt to be within 2 points.
+    disagreement = (only_tuned + only_prompt) / n
+    asked = (
+        (1.96 + 0.842) ** 2 * disagreement / 0.03**2,
+        (1.97 + 0.842) ** 2 * disagreement / 0.02**2,
+    )
+    given = found.more_if_as_seen, found.more_examples_needed
+    assert given == pytest.approx(asked, rel=0.05)
+    alone = [replace(e, fine_tuned=True, name=e.name + "-2") for e in entries]
+    assert decide(alone, None, Terms()).verdict.recommend == "tuned-2", "nothing else takes part"
+
+
 def test_as_good_and_cheaper_to_own_is_worth_it() -> None:
     entries = scored(PROMPT, 1600), scored(TUNED, 1600)
     assert verdict(*entries, monthly=100_000).fine_tuning_worth_it is True

@@ -98,15 +98,30 @@ def test_candidates_that_differ_are_told_apart() -> None:
     assert grouped.right >= 20
 
 
-@pytest.mark.parametrize(("truth", "n", "least"), [(LEAD_5, 200, 0.53), (LEAD_10, 100, 0.64)])
+@pytest.mark.parametrize(
+    ("truth", "n", "tuned", "least"),
+    [
+        (LEAD_5, 200, None, 0.53),
+        (LEAD_10, 100, None, 0.64),
+        (LEAD_5, 500, 3, 0.8),
+        (LEAD_10, 100, 3, 0.64),
+    ],
+)
 def test_a_clear_lead_is_shown_with_few_examples(
-    truth: tuple[float, ...], n: int, least: float
+    truth: tuple[float, ...], n: int, tuned: int | None, least: float
 ) -> None:
     """Six candidates, the floor among them; `least` is the power that is promised."""
     runs = 300
-    tally = simulate(Cell("binary", n, truth, shared=0.9, floor=True), runs, seed=7)
+    tally = simulate(Cell("binary", n, truth, shared=0.9, floor=True, tuned=tuned), runs, seed=7)
     assert tally.right >= runs * least
     assert tally.wrong <= allowed(FAMILY_WISE, runs)
+
+
+def test_nobody_is_told_to_train_for_nothing() -> None:
+    """The tuned one is as good as the best without training, and dearer."""
+    truth, runs = (0.7, 0.66, 0.62, 0.7, 0.55, 0.3), 300
+    tally = simulate(Cell("binary", 1000, truth, shared=0.9, floor=True, tuned=3), runs, seed=7)
+    assert tally.tuned <= allowed(FAMILY_WISE, runs)
 
 
 def test_the_allowance_is_the_monte_carlo_error() -> None:

@@ -47,6 +47,7 @@ class Cell:
         group_share: part of the latent variance that a group shares.
         largest: share of the examples that one group holds; None draws sizes at random.
         floor: the last candidate is the floor.
+        tuned: the position of the one that is fine-tuned, if any.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class Cell:
     opening: int = 1
     largest: float | None = None
     floor: bool = False
+    tuned: int | None = None
 
     @property
     def label(self) -> str:
@@ -93,6 +95,7 @@ class Tally:
     Attributes:
         wrong: recommended though truly worse than the best by the margin or more.
         right: recommended, and not that.
+        tuned: the fine-tuned one was recommended.
         named_covered: of the intervals of the one that is recommended or used meanwhile.
         loss_bounded: of the statements what using one meanwhile may cost.
     """
@@ -104,6 +107,7 @@ class Tally:
     false_eligible: int = 0
     wrong: int = 0
     right: int = 0
+    tuned: int = 0
     pairs_covered: int = 0
     pairs: int = 0
     singles_covered: int = 0
@@ -182,7 +186,13 @@ def judge(cell: Cell, rng: np.random.Generator, seed: int, resamples: int | None
     """One simulated comparison, decided."""
     scores, groups = draw(cell, cell.n, rng)
     entries = [
-        Entry(f"c{i}", row, floor=i >= len(cell.rivals), **yearly(100.0 * (i + 1)))
+        Entry(
+            f"c{i}",
+            row,
+            floor=i >= len(cell.rivals),
+            fine_tuned=i == cell.tuned,
+            **yearly(100.0 * (i + 1)),
+        )
         for i, row in enumerate(scores)
     ]
     terms = Terms(
@@ -201,7 +211,9 @@ def simulate(cell: Cell, runs: int, seed: int, resamples: int | None = None) -> 
     truth = {f"c{i}": mean for i, mean in enumerate(cell.truth)}
     tally = Tally()
     for run in range(runs):
-        count(tally, judge(cell, rng, run, resamples), truth, max(cell.rivals))
+        decision = judge(cell, rng, run, resamples)
+        count(tally, decision, truth, max(cell.rivals))
+        tally.tuned += decision.verdict.recommend == f"c{cell.tuned}"
     return tally
 
 

@@ -75,7 +75,8 @@ def _of_complete(findings: Findings) -> Verdict:
         reason += _below_needed(findings, floor)
         verdict = Verdict(outcome="none", use_meanwhile=floor.name, reason=reason)
         return _with_fine_tuning(findings, verdict)
-    choice = [e for e in ranked if findings.eligible(e) and not e.floor and findings.fits(e)]
+    shown = [e for e in ranked if findings.eligible(e) and not e.floor and findings.fits(e)]
+    choice = [entry for entry in shown if findings.is_gain_shown(entry)]
     if choice:
         return _with_fine_tuning(findings, _recommend(findings, choice))
     return _with_fine_tuning(findings, _cannot_tell(findings, ranked))
@@ -169,8 +170,8 @@ def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
     names = [findings.label(entry) for entry in shortlist]
     (used, why), need = _for_now(findings, shortlist), examples_needed(findings, shortlist)
     needed = findings.terms.good_enough
-    below = [e for e in ranked if findings.eligible(e) and not e.floor and not findings.fits(e)]
-    if below and needed is not None:
+    shown = [entry for entry in ranked if findings.eligible(entry) and not entry.floor]
+    if shown and needed is not None and not any(map(findings.fits, shown)):
         reason = reasons.only_below_needed(names, needed) + _next_step(findings, None, None, need)
     else:
         reason = reasons.undecided(names, findings.examples, findings.terms.margin)
@@ -310,7 +311,7 @@ def _worth_it(
     if not findings.eligible(ours):
         return False
     if not alternatives:
-        return True if call == "better" and _leaves_no_choice(findings, ours, others) else None
+        return True if _leaves_no_choice(findings, ours, others) else None
     known = [cost_to_own(entry) for entry in (ours, *alternatives)]
     if verdict.recommend == ours.name:
         return None if None in known else True

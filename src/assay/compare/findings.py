@@ -15,7 +15,7 @@ from assay.compare.entries import Entry, Terms
 from assay.compare.pairs import PairFigures, ScorePair
 from assay.compare.result import Call
 from assay.evaluate import stats
-from assay.evaluate.multiplicity import worse_than_best
+from assay.evaluate.multiplicity import holm, worse_than_best
 
 LEAST_UNITS = 10
 """Effective groups (examples, where there are no groups) below which no call is made."""
@@ -42,6 +42,7 @@ class Findings:
     calls: dict[tuple[str, str], Call]
     scores: dict[str, float]
     p_eligible: dict[str, float]
+    p_gain: dict[str, float]
     has_named_groups: bool = True
     not_judged: tuple[Entry, ...] = ()
     in_words: bool = False
@@ -63,6 +64,16 @@ class Findings:
     def eligible(self, entry: Entry) -> bool:
         """Whether a candidate is shown to be no worse than every other by the margin."""
         return self.judged and self.p_eligible[entry.name] <= self.level
+
+    def is_gain_shown(self, entry: Entry) -> bool:
+        """Whether nobody trains for what may be chance: the entry was not trained, or its lead over
+        every way without training is shown, or one of these is eligible (then the cost decides)."""
+        others = [other for other in self.complete if not other.fine_tuned]
+        if not entry.fine_tuned or not others or any(map(self.eligible, others)):
+            return True
+        # What is shown must not contradict the interval beside it, which is that of one pair.
+        ahead = all(self.pair(entry, other).low > 0 for other in others)
+        return self.judged and ahead and self.p_gain[entry.name] <= self.level
 
     def call(self, a: Entry, b: Entry) -> Call:
         """The call of a against b, whichever was entered first."""
@@ -108,6 +119,27 @@ def eligibility(complete: Sequence[Entry], figures: PairFigures, terms: Terms) -
         p[position[pair.a], position[pair.b]] = pair.a_acceptable if cheaper else pair.a_not_worse
     first = position.get(terms.tested_first) if terms.tested_first is not None else None
     return dict(zip(position, map(float, worse_than_best(p, first)), strict=True))
+
+
+def gain_from_training(complete: Sequence[Entry], figures: PairFigures) -> dict[str, float]:
+    """Adjusted p of "no better than the best way without training", by name of the fine-tuned ones.
+
+    To be better than the best is to be better than each, so that the largest one-sided p counts
+    without a correction (intersection-union; Berger 1982, Technometrics 24:295); then by Holm over
+    the fine-tuned ones. Empty where nothing, or everything, was trained.
+    """
+    turned = [pair for found in figures.pairs.values() for pair in (found, found.turned())]
+    others = {entry.name for entry in complete if not entry.fine_tuned}
+    tuned = [entry.name for entry in complete if entry.fine_tuned] if others else []
+    largest = [
+        max(
+            pair.p / 2 if pair.difference > 0 else 1 - pair.p / 2
+            for pair in turned
+            if pair.a == name and pair.b in others
+        )
+        for name in tuned
+    ]
+    return dict(zip(tuned, map(float, holm(largest)), strict=True)) if tuned else {}
 
 
 def _is_cheaper(cost: dict[str, float | None], one: str, other: str) -> bool:

@@ -53,39 +53,49 @@ class Need:
 
 def examples_needed(findings: Findings, shortlist: Sequence[Entry]) -> Need:
     """What would show the first of the shortlist to be no worse than each of the others; where it
-    is alone there, than every other candidate.
+    is alone there, than every other candidate. Where that is shown of a fine-tuned one already:
+    what would show its gain over every way without training, or that one of these is no worse.
 
     From how often they disagree, at the share of the level that the first one is tested at. Never
     fewer than there are: where the number was enough and chance was not kind, fewer would not do.
     """
-    first = shortlist[0]
+    first, margin = shortlist[0], findings.terms.margin
     others = shortlist[1:] or [e for e in findings.complete if e is not first]
-    equal = max((_size(findings, findings.pair(first, o), 0.0, others) for o in others), default=0)
-    seen = max(
-        (
-            _size(findings, pair, max(pair.difference, 0.0), others)
-            for pair in (findings.pair(first, other) for other in others)
-        ),
-        default=0,
-    )
+    level = stats.opening_alpha(findings.terms.alpha, 1)
+    share, offset = FIRST_SHARE * level, margin
+    if findings.eligible(first):
+        others = [e for e in findings.complete if not e.fine_tuned]
+        share, offset = min(level / len(findings.p_gain), findings.terms.alpha / 2), 0.0
+    pairs = [findings.pair(first, other) for other in others]
+
+    def most(effects: Sequence[float], level: float) -> int:
+        sizes = (
+            _size(findings, *one, level, len(others)) for one in zip(pairs, effects, strict=True)
+        )
+        return max(sizes, default=0)
+
+    equal = most([margin] * len(pairs), FIRST_SHARE * level)
+    ahead = [offset + max(pair.difference, 0.0) for pair in pairs]
+    seen = min(most(ahead, share), equal) if all(ahead) else equal
     per_unit = findings.examples / findings.units if findings.units else 1.0
     least = max(findings.examples, math.ceil(LEAST_UNITS * per_unit), _FEWEST)
     seen, equal = (two_digits(max(size, least)) for size in (seen, equal))
     return Need(seen, equal, _in_groups(findings, seen), _in_groups(findings, equal))
 
 
-def _size(findings: Findings, pair: ScorePair, lead: float, others: Sequence[Entry]) -> int:
-    """Examples for one pair; with several others each is missed with a part of the chance."""
+def _size(findings: Findings, pair: ScorePair, effect: float, level: float, others: int) -> int:
+    """Examples that show one pair's effect with a one-sided test at this level; with several others
+    each is missed with a part of the chance."""
     terms = findings.terms
     few = findings.examples < LEAST_UNITS
     unseen = stats.UNKNOWN_DISCORDANCE if terms.discordance is None else terms.discordance
     return stats.examples_needed(
-        terms.margin + lead,
-        FIRST_SHARE * stats.opening_alpha(terms.alpha, 1),
+        effect,
+        level,
         # Candidates that differ by the margin disagree at least that often.
         discordance=max(unseen if few else pair.squared, terms.margin),
         design_effect=1.0 if few else _design_effect(findings, pair),
-        power=1 - (1 - stats.POWER) / len(others),
+        power=1 - (1 - stats.POWER) / others,
     )
 
 

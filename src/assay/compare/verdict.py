@@ -17,7 +17,7 @@ from assay.compare import reasons
 from assay.compare.conclusion import conclude
 from assay.compare.costs import cost_to_own
 from assay.compare.entries import Entry, Terms, check
-from assay.compare.findings import LEAST_UNITS, Findings, eligibility
+from assay.compare.findings import LEAST_UNITS, Findings, eligibility, gain_from_training
 from assay.compare.pairs import PairFigures, measure
 from assay.compare.replacement import find_replacements
 from assay.compare.replacement_section import Replacement
@@ -135,6 +135,7 @@ def decide(entries: Sequence[Entry], groups: Sequence[str] | None, terms: Terms)
         calls={(pair.a, pair.b): pair.call for pair in pairs},
         scores=scores,
         p_eligible=eligibility(complete, figures, terms),
+        p_gain=gain_from_training(complete, figures),
         has_named_groups=groups is not None and _has_named(groups),
         not_judged=tuple(entry for entry in entries if entry.incomplete),
     )

@@ -92,7 +92,8 @@ def _open(result: Result) -> str:
             f"It is not shown that fine-tuning gains anything: {used.name} scored less than "
             f"{best.name}, the best without fine-tuning{gained}, which may be chance."
         )
-    if pair is None or pair.call != "better":
+    is_shown = pair is not None and pair.low > 0 and verdict.recommend is not None
+    if pair is None or not (is_shown or pair.call == "better"):
         return (
             f"It is not shown that fine-tuning gains anything: what {used.name} is ahead of "
             f"{best.name}, the best without fine-tuning, may be chance{gained}."
