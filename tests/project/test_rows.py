@@ -8,11 +8,9 @@ import pytest
 from tests.many_rows import held, misspell, project
 
 from assay.config.yaml_text import edit
-from assay.data import dataset
-from assay.errors import DataError, HoldoutError, UsageError
-from assay.project import rows
+from assay.errors import DataError
+from assay.project import row_edits, rows
 from assay.project.rows import RowFilter
-from assay.project.workspace import project_of
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +33,7 @@ def test_pages_hold_all_rows_but_the_locked_ones(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="may be seen"):
         found.problems_of(line)
     with pytest.raises(DataError, match="may be seen"):
-        rows.record(workspace, line)
+        row_edits.record(workspace, line)
 
 
 def test_rows_are_found_by_problem_likeness_and_text(tmp_path: Path) -> None:
@@ -59,40 +57,6 @@ def test_a_rejected_row_that_is_not_utf_8_can_be_shown(tmp_path: Path) -> None:
     assert found["input"].encode()  # as it is sent to a browser
 
 
-def test_a_row_is_mended_and_every_other_byte_stays(tmp_path: Path) -> None:
-    workspace = project(tmp_path, 600)
-    file = tmp_path / "tickets.csv"
-    before = file.read_bytes()
-    [wrong] = rows.open_rows(workspace).page(RowFilter(problem="empty-output"), 0, 9)[0]
-    line = wrong["line"]
-    record = rows.record(workspace, line)
-    with pytest.raises(DataError, match="has changed since"):
-        rows.change(workspace, line, record, {**record, "label": "label 2"})
-    with pytest.raises(UsageError, match="columns must be text, label"):
-        rows.change(workspace, line, {"text": "x"}, record)
-    assert file.read_bytes() == before
-    rows.change(workspace, line, {**record, "label": "label 1"}, record)
-    wanted = before.replace(b"never written,\r\n", b"never written,label 1\r\n")
-    assert file.read_bytes() == wanted
-
-
-def test_what_cannot_be_divided_any_more_is_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workspace = project(tmp_path, 600)
-    file = tmp_path / "tickets.csv"
-    before = file.read_bytes()
-    [wrong] = rows.open_rows(workspace).page(RowFilter(problem="empty-output"), 0, 9)[0]
-    record = rows.record(workspace, wrong["line"])
-    # As if it had been opened, and the mended row belonged into it.
-    present = {project_of(workspace).split().holdout_sha256}
-    monkeypatch.setattr("assay.project.project.opened_holdouts", lambda _: present)
-    monkeypatch.setattr(dataset, "_sha256", lambda examples: "another")
-    with pytest.raises(HoldoutError, match="different one"):
-        rows.change(workspace, wrong["line"], {**record, "label": "label 1"}, record)
-    assert file.read_bytes() == before
-
-
 def test_rows_that_cannot_be_divided_are_seen_and_mended(tmp_path: Path) -> None:
     workspace = misspell(tmp_path)
     with pytest.raises(DataError, match="'label 0 '"):
@@ -103,11 +67,11 @@ def test_rows_that_cannot_be_divided_are_seen_and_mended(tmp_path: Path) -> None
     [left_out], _ = found.page(RowFilter(part="rejected"), 0, 9)
     assert (left_out["input"], left_out["output"]) == ("A row whose answer was never written", "")
     [odd], _ = found.page(RowFilter(text="odd one"), 0, 9)
-    record = rows.record(workspace, odd["line"])
-    first = rows.record(workspace, 2)
-    rows.change(workspace, 2, {**first, "text": "Another text of the first row"}, first)
+    record = row_edits.record(workspace, odd["line"])
+    first = row_edits.record(workspace, 2)
+    row_edits.change(workspace, 2, {**first, "text": "Another text of the first row"}, first)
     assert not rows.open_visible_rows(workspace).is_divided  # one change of several is kept
-    rows.change(workspace, odd["line"], {**record, "label": "label 0"}, record)
+    row_edits.change(workspace, odd["line"], {**record, "label": "label 0"}, record)
     assert rows.open_visible_rows(workspace).is_divided
     # Once there is a holdout, no row is shown, good or rejected, that could be one of its.
     settings = tmp_path / "assay.yaml"

@@ -37,7 +37,7 @@ def test_that_kept_requests_are_not_in_the_sample_is_said() -> None:
 def test_what_was_saved_is_said_with_what_makes_training_data_of_it() -> None:
     said = describe_saved("data/traces-1.jsonl", 1, 0, "data/questions.xlsx")
     assert said.startswith("1 correction was saved in data/traces-1.jsonl.")
-    assert "add its examples to data/questions.xlsx, the file that assay.yaml reads" in said
+    assert said.endswith("added to data/questions.xlsx, the examples of this project.")
     assert "3 corrections were saved in f; 2 could not" in describe_saved("f", 3, 2, None)
 
 

@@ -1,4 +1,4 @@
-"""`assay data`: check, import, overlap, split, show, approve, second-look, renew-holdout."""
+"""`assay data`: check, import, add, overlap, split, show, approve, second-look, renew-holdout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from assay.cli.progress import Terminal
 from assay.config import Columns, TaskKind
 from assay.errors import UsageError
 
-app = typer.Typer(help="Check, import, split and show examples.", no_args_is_help=True)
+app = typer.Typer(help="Check, import, add, split and show examples.", no_args_is_help=True)
+
+ROWS_SHOWN = 10
+"""Rejected rows of a file that is added; `assay data check FILE` shows more."""
 
 GroupColumn = Annotated[str | None, typer.Option("--group", help="Column with the group of a row.")]
 Format = Annotated[
@@ -257,6 +260,35 @@ def second_look(
     from assay.project import comparisons
 
     return comparisons.review_labels(open_workspace(folder), comparison)
+
+
+def _print_addition(addition: Any) -> None:
+    print(addition.sentence)
+    for row in addition.rejected_rows[:ROWS_SHOWN]:
+        for found in row["problems"]:
+            print(f"  line {row['line']}: {found['message']}")
+
+
+@app.command()
+@with_json(_print_addition)
+def add(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Examples with the columns or in the format of the project's data, or "
+            "conversations."
+        ),
+    ],
+    folder: Folder = Path("."),
+) -> Any:
+    """Add the rows of a file to the project's examples, and split them again.
+
+    The holdout stays as it is once a comparison has opened it: new rows are for training and
+    validation.
+    """
+    from assay.project import row_edits
+
+    return row_edits.add(open_workspace(folder), file, progress=Terminal())
 
 
 @app.command("renew-holdout")

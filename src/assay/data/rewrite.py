@@ -1,7 +1,8 @@
-"""One record of a file changed or taken out, every other byte as it was.
+"""Records of a file changed, taken out or added, every other byte as it was.
 
     before = record_at(path, 12)
     rewrite(path, 12, {**before, "output": "card_lost"}, before)
+    append(path, [{"input": "Where is my card?", "output": "card_arrival"}])
 
 Files of lines only (JSONL, CSV, TSV): a workbook, a Parquet file or a JSON array is better changed
 in the program that wrote it.
@@ -12,12 +13,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from assay.data.encoding import open_text
 from assay.data.formats.delimited import read_header
+from assay.data.formats.record import text_of
 from assay.data.inspection import FileInspection, inspect_file
 from assay.errors import DataError, UsageError
 from assay.store.files import write_atomic
@@ -65,10 +67,39 @@ def rewrite(path: Path, line: int, record: dict[str, Any] | None, before: Any) -
     _write(path, content, "".join([*lines[: line - 1], *fresh, *lines[end:]]))
 
 
+def append(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Write records below the last one; of a table's columns those that a record lacks are empty,
+    and what it has beside them is left out.
+
+    Raises:
+        DataError: the file's encoding has no place for a character, or it cannot be read.
+        UsageError: files of this kind are not changed here.
+    """
+    content = _look(path)
+    with open_text(path, content.encoding or "utf-8") as text:
+        body = text.read()
+    end = content.newline or "\n"
+    if not body.endswith(("\n", "\r")):
+        body += end
+    if content.container == "table":
+        names = list(_named(path, content, []))
+        records = [{name: text_of(record.get(name)) for name in names} for record in records]
+    _write(path, content, body + "".join(_line(path, content, record) for record in records))
+
+
 def _write(path: Path, content: FileInspection, body: str) -> None:
-    wide = (content.encoding or "").startswith(("utf-16", "utf-32"))
-    errors = "strict" if wide else "surrogateescape"
-    write_atomic(path, body.encode(content.encoding or "utf-8", errors))
+    encoding = content.encoding or "utf-8"
+    errors = "strict" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
+    try:
+        written = body.encode(encoding, errors)
+    except UnicodeEncodeError as error:
+        character = body[error.start]
+        raise DataError(
+            f"the file is written in {encoding}, which has no {character!r}; nothing was written.",
+            where=str(path),
+            fix="Save the file as UTF-8, or leave this character out.",
+        ) from None
+    write_atomic(path, written)
 
 
 def rewrite_all(path: Path, change: Callable[[int, dict[str, Any]], dict[str, Any] | None]) -> int:

@@ -100,7 +100,7 @@ def import_file(
                 problems = [problem.to_dict() for problem in row.problems]
                 rejected.append({"line": row.line, "raw": row.raw, "problems": problems})
             else:
-                yield json_line(_wire(row.example))
+                yield json_line(conversation(row.example))
 
     written = write_atomic_lines(to, lines())
     beside = to.with_suffix(".rejected.jsonl")
@@ -114,7 +114,7 @@ def import_file(
     }
 
 
-def _wire(example: Example) -> dict[str, Any]:
+def conversation(example: Example) -> dict[str, Any]:
     """The example in OpenAI's format: chat, preference when there is an answer that lost, and
     chat with a `label` for a thumb. Id, group and line have no place there."""
     raw = example.to_dict()

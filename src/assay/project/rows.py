@@ -2,7 +2,7 @@
 
     rows = open_rows(workspace)                   # divides and checks the file first, if need be
     page, count = rows.page(RowFilter(problem="email"), 0, 100)
-    change(workspace, line, record, before)       # mends a row in the file itself
+    row_edits.change(workspace, line, record, before)  # mends a row in the file itself
 
 What is locked stays so: rows of the holdout, and those kept out because they are nearly the same,
 are in no page; only how many they are is told.
@@ -29,20 +29,17 @@ from assay.data.checks import PROBLEMS_FILE, REJECTED_FILE, earlier_line
 from assay.data.formats.hub import PREFIX
 from assay.data.formats.record import text_of
 from assay.data.problems import CODES, escape_surrogates
-from assay.data.rewrite import record_at, rewrite
 from assay.data.split import has_split, visible_files
-from assay.errors import AssayError, DataError, UsageError
+from assay.errors import DataError, UsageError
 from assay.example import Example, dump_examples
 from assay.progress import SILENT, Progress
 from assay.project.files import check_file
 from assay.project.workspace import Workspace, project_of
-from assay.store.audit import audit
-from assay.store.files import new_folder, write_atomic, write_atomic_lines
+from assay.store.files import new_folder, write_atomic_lines
 
 Part = Literal["train", "validation", "undivided", "rejected"]
 PARTS: tuple[Part, ...] = ("train", "validation", "undivided", "rejected")
 """`undivided` are the rows of a file that cannot be divided yet."""
-CHANGE_LOCK = "rows.lock"
 InputOutput = tuple[tuple[str, ...], tuple[str, ...]]
 """Columns of the input and of the output."""
 SHORT = 240
@@ -265,49 +262,6 @@ def _loaded(split: Path, checked: Path, train_sha256: str, columns: InputOutput 
         "rejected": checked / REJECTED_FILE,
     }
     return Rows(files, checked / PROBLEMS_FILE, columns)
-
-
-def record(workspace: Workspace, line: int) -> Any:
-    """A row as it stands in the file, see `assay.data.rewrite.record_at`.
-
-    Raises:
-        DataError: there is no such row among those that may be seen.
-        UsageError: rows of this kind of file cannot be changed here.
-    """
-    open_visible_rows(workspace).problems_of(line)
-    return record_at(data_file(workspace), line)
-
-
-def change(
-    workspace: Workspace,
-    line: int,
-    record: dict[str, Any] | None,
-    before: Any,
-    progress: Progress = SILENT,
-) -> None:
-    """Mend a row in the file, or take it out (None), and divide the examples again.
-
-    Where that cannot be done (the holdout was opened and would become another one), the file is as
-    it was before; examples that could not be divided before may need more rows to be mended.
-
-    Raises:
-        DataError: there is no such row, or it has changed since.
-        HoldoutError: see above.
-    """
-    with workspace.store.lock(CHANGE_LOCK):  # what is put back holds nobody else's change
-        visible = open_visible_rows(workspace, progress)
-        visible.problems_of(line)
-        file = data_file(workspace)
-        kept = file.read_bytes()
-        rewrite(file, line, record, before)
-        try:
-            project_of(workspace).split(progress)
-        except AssayError as error:
-            if visible.is_divided or not isinstance(error, DataError):
-                write_atomic(file, kept)
-                raise
-    what = "data.remove" if record is None else "data.change"
-    audit(workspace.store, workspace.name, workspace.who, what, f"line {line}")
 
 
 def data_file(workspace: Workspace) -> Path:

@@ -18,6 +18,7 @@ from assay.project.holdout_summary import (
 from assay.project.rows import Rows
 from assay.studio import widgets as w
 from assay.studio.frame import Page
+from assay.studio.pages.data.addition import addition_form
 from assay.studio.pages.data.other_files import OtherFiles
 from assay.studio.pages.data.questions import QuestionsCard, read_standing
 from assay.studio.pages.data.renewal import renewal_form, split_details
@@ -72,9 +73,7 @@ async def build(context: PageContext) -> None:
     await show_edits_meanwhile(context)
     query = ui.element("div").classes("stack gap")
     shown = ui.element("div").classes("stack gap")
-    if context.may("editor"):
-        with w.card():
-            OtherFiles(context)
+    files = ui.element("div").classes("stack gap")
 
     view = TableView()
 
@@ -111,6 +110,10 @@ async def build(context: PageContext) -> None:
                 _show_division(context, division, of, refresh)
             RowTable(context, of, refresh, view)
 
+    if context.may("editor"):
+        with files, w.card():
+            addition_form(context, refresh)
+            OtherFiles(context)
     ui.timer(0.05, refresh, once=True)  # the page is there before it
 
 

@@ -15,7 +15,7 @@ from nicegui import events, ui
 from assay.data.problems import CODES
 from assay.errors import AssayError, HoldoutError, UsageError
 from assay.progress import Progress
-from assay.project import rows
+from assay.project import row_edits, rows
 from assay.project.rows import PARTS, Part, RowFilter, Rows
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
@@ -83,7 +83,7 @@ def change_row(
     context: PageContext, line: int, record: dict[str, Any] | None, before: Any, progress: Progress
 ) -> list[dict[str, Any]]:
     """Change a row of the file, or take it out; the problems that it has now."""
-    rows.change(context.workspace, line, record, before, progress)
+    row_edits.change(context.workspace, line, record, before, progress)
     found = rows.open_visible_rows(context.workspace, progress)
     return found.errors_of(line) if record is not None else []
 
@@ -211,7 +211,7 @@ class RowTable:
         texts: tuple[str, ...] = ()
         record: Any = None
         try:
-            record = await self._context.read(rows.record, line)
+            record = await self._context.read(row_edits.record, line)
         except UsageError as error:
             fixed = error
             texts = await self._context.do(read_texts, line)

@@ -8,7 +8,7 @@ from pathlib import Path
 from nicegui import ui
 
 from assay.data.problems import CODES
-from assay.project import releases
+from assay.project import releases, row_edits
 from assay.project.releases import UnknownLabelError
 from assay.project.releases.kept import KeptRequests
 from assay.release.examples import ExportedExamples, rejected_file
@@ -25,6 +25,7 @@ from assay.studio.dialogs import (
     tell_at,
 )
 from assay.studio.session import LatestRequest, PageContext, action, workspace_action
+from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
 
 SHOWN = 20
@@ -32,6 +33,7 @@ SHOWN = 20
 start_keeping = workspace_action("editor", releases.traces_on)
 stop_keeping = workspace_action("editor", releases.traces_off)
 give_feedback = workspace_action("editor", releases.give_feedback)
+add_examples = workspace_action("editor", row_edits.add)
 
 
 @action("editor")
@@ -106,7 +108,8 @@ def traces_card(context: PageContext, name: str, kept: KeptRequests) -> None:
                         None if config is None else config.data.file,
                     )
                 )
-                w.link("Check or convert the file on Data", "/data")
+                if config is not None:
+                    _show_addition(context, Path(written.file))
                 if written.rejected:
                     w.text(f"Why: {describe_rejected(written)}", "warn note")
 
@@ -132,20 +135,33 @@ def describe_kept(kept: KeptRequests) -> str:
 
 
 def describe_saved(file: str, written: int, rejected: int, read: str | None) -> str:
-    """What was saved, and what makes training data of it.
+    """What was saved, and that it is no training data yet.
 
     Args:
         file: the new one; `read`: the one that assay.yaml names, None where there is none.
     """
     were = "1 correction was" if written == 1 else f"{written:,} corrections were"
     left = f"; {rejected:,} could not be used" if rejected else ""
-    adding = "add its examples to the data of your project"
-    if read is not None:
-        adding = f"add its examples to {read}, the file that assay.yaml reads"
+    if read is None:
+        return f"{were} saved in {file}{left}."
     return (
-        f"{were} saved in {file}{left}. The project does not read this file by itself: look it "
-        f"through, then {adding}."
+        f"{were} saved in {file}{left}. Nothing is trained on them before they are added to "
+        f"{read}, the examples of this project."
     )
+
+
+def _show_addition(context: PageContext, file: Path) -> None:
+    told = ui.element("div").props("role=status")
+
+    async def click() -> None:
+        added = await context.do(add_examples, file, f"data/{file.name}", ProgressState())
+        with w.refill(told):
+            w.text(added.sentence)
+            w.text("The next comparison or training uses them.", "soft note")
+            w.link("Look at the examples", "/data")
+
+    with told:
+        w.button("Add them to the examples", click, kind="primary", icon="playlist_add")
 
 
 def _show_deletion(context: PageContext, name: str, kept: KeptRequests) -> None:

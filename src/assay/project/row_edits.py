@@ -1,0 +1,284 @@
+"""The file of examples changed: a row mended or taken out, rows of another file added.
+
+    change(workspace, line, record, before)
+    addition = add(workspace, Path("corrected.jsonl"))
+
+After every change the examples are divided anew; where that cannot be done, the file is as it was.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from assay import json_reader
+from assay.data.checks import REJECTED_FILE, check
+from assay.data.formats.record import json_text
+from assay.data.inspection import inspect_file
+from assay.data.normal import key64
+from assay.data.problems import CODES
+from assay.data.read import DetectedFormat, detect, read
+from assay.data.rewrite import append, record_at, rewrite
+from assay.data.split import has_split
+from assay.errors import AssayError, DataError, Step, UsageError
+from assay.example import Example
+from assay.progress import SILENT, Progress
+from assay.project.files import conversation
+from assay.project.rows import data_file, open_visible_rows
+from assay.project.workspace import Workspace, project_of
+from assay.store.audit import audit
+from assay.store.files import write_atomic
+
+CHANGE_LOCK = "rows.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What became of the rows of a file that were to be added.
+
+    Attributes:
+        file: the project's, as assay.yaml names it.
+        added: rows that stand in it now.
+        repeated: rows left out because their input and output stand there, or stood above.
+        unfit: conversations left out because they are more than a question and its answer, which is
+            all that a row of the project's file has.
+        rejected: rows left out because of an error.
+        rejected_rows: the first `SHOWN` of these, with their line and problems.
+    """
+
+    file: str
+    added: int
+    repeated: int
+    unfit: int
+    rejected: int
+    rejected_rows: tuple[dict[str, Any], ...]
+
+    @property
+    def sentence(self) -> str:
+        """What was added and what was not, for a person."""
+        rows = "1 row" if self.added == 1 else f"{self.added:,} rows"
+        left_out = (
+            (self.repeated, "there already"),
+            (self.unfit, "more than a question and its answer"),
+            (self.rejected, "with errors"),
+        )
+        parts = ", ".join(f"{count:,} {why}" for count, why in left_out if count)
+        left = f" Left out: {parts}." if parts else ""
+        verb = "was" if self.added == 1 else "were"
+        return f"{rows} {verb} added to {self.file}.{left}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+SHOWN = 100
+"""Rejected rows that an addition tells; `assay data check FILE` tells all."""
+
+
+def record(workspace: Workspace, line: int) -> Any:
+    """A row as it stands in the file, see `assay.data.rewrite.record_at`.
+
+    Raises:
+        DataError: there is no such row among those that may be seen.
+        UsageError: rows of this kind of file cannot be changed here.
+    """
+    open_visible_rows(workspace).problems_of(line)
+    return record_at(data_file(workspace), line)
+
+
+def change(
+    workspace: Workspace,
+    line: int,
+    record: dict[str, Any] | None,
+    before: Any,
+    progress: Progress = SILENT,
+) -> None:
+    """Mend a row in the file, or take it out (None), and divide the examples again.
+
+    Where that cannot be done (the holdout was opened and would become another one), the file is as
+    it was before; examples that could not be divided before may need more rows to be mended.
+
+    Raises:
+        DataError: there is no such row, or it has changed since.
+        HoldoutError: see above.
+    """
+    with workspace.store.lock(CHANGE_LOCK):  # what is put back holds nobody else's change
+        visible = open_visible_rows(workspace, progress)
+        visible.problems_of(line)
+        file = data_file(workspace)
+        with _divided_anew(workspace, file, visible.is_divided, progress):
+            rewrite(file, line, record, before)
+    what = "data.remove" if record is None else "data.change"
+    audit(workspace.store, workspace.name, workspace.who, what, f"line {line}")
+
+
+def add(
+    workspace: Workspace, file: Path, name: str | None = None, progress: Progress = SILENT
+) -> Addition:
+    """Append the rows of a file to the project's, in the form that its rows have, and divide again.
+
+    The file may have the columns of the project's file, or its format; conversations also fit a
+    project with one column of inputs and one of outputs. What stands there already is left out, so
+    that a file that is added twice changes nothing the second time.
+
+    Args:
+        name: what the file's owner calls it.
+
+    Raises:
+        DataError: no row of the file can be used, or it cannot be read.
+        UsageError: its rows do not fit the project's file, or that is of a kind that is not changed
+            here.
+        HoldoutError: the holdout was opened and would become another one.
+    """
+    try:
+        addition = _add(workspace, file, progress)
+    except AssayError as error:
+        error.calling(str(file), name or str(file))
+        raise
+    details = {"rows": addition.added}
+    audit(
+        workspace.store,
+        workspace.name,
+        workspace.who,
+        "data.add",
+        (name or file.name)[:200],
+        details,
+    )
+    return addition
+
+
+def _add(workspace: Workspace, file: Path, progress: Progress) -> Addition:
+    project, target = project_of(workspace), data_file(workspace)
+    config = project.config
+    with workspace.store.lock(CHANGE_LOCK):
+        ours = detect(target, config.data.columns)
+        theirs, record = _matched(ours, file, config.system_prompt)
+        kept: list[Example] = []
+        with tempfile.TemporaryDirectory(prefix="assay-add-") as name:
+            report = check(
+                file,
+                format=theirs.format,
+                columns=theirs.columns,
+                task=config.task,
+                labels=config.labels,
+                schema=config.output_schema,
+                system_prompt=config.system_prompt,
+                out=Path(name),
+                keep=kept.append,
+                progress=progress,
+            )
+            with (Path(name) / REJECTED_FILE).open(encoding="utf-8") as lines:
+                rejected = tuple(
+                    json_reader.read(line) for line, _ in zip(lines, range(SHOWN), strict=False)
+                )
+        if not kept:
+            whys = [f"{n:,} × {CODES[c][1]}" for c, n in report.counts.items() if _rejects(c)]
+            raise DataError(
+                f"no row of this file can be added: {'; '.join(whys)}.",
+                where=str(file),
+                fix=f"Correct the rows; see {Step.CHECK_FILE}.",
+            )
+        seen = {_key(row.example) for row in read(target, ours.format, ours.columns) if row.example}
+        fresh: list[dict[str, Any]] = []
+        repeated = 0
+        for example in kept:
+            made = record(example)
+            if made is None or any(made is one for one in fresh[-1:]):  # a record of several
+                continue
+            key = _key(example)
+            repeated += key in seen
+            if key not in seen:
+                seen.add(key)
+                fresh.append(made)
+        is_divided = has_split(project.split_folder)
+        with _divided_anew(workspace, target, is_divided, progress):
+            append(target, fresh)
+    return Addition(
+        file=config.data.file,
+        added=len(fresh),
+        repeated=repeated,
+        unfit=len(kept) - repeated - len(fresh),
+        rejected=report.rejected,
+        rejected_rows=rejected,
+    )
+
+
+@contextmanager
+def _divided_anew(
+    workspace: Workspace, file: Path, is_divided: bool, progress: Progress
+) -> Iterator[None]:
+    """Divide the examples after a change of the file, or put it back.
+
+    Args:
+        is_divided: they were before; if not, more rows may have to be mended before they can be.
+    """
+    before = file.read_bytes()
+    yield
+    try:
+        project_of(workspace).split(progress)
+    except AssayError as error:
+        if is_divided or not isinstance(error, DataError):
+            write_atomic(file, before)
+            raise
+
+
+def _matched(
+    ours: DetectedFormat, file: Path, system_prompt: str | None
+) -> tuple[DetectedFormat, Callable[[Example], dict[str, Any] | None]]:
+    """How to read a file, and the record that one of its examples is in the project's file; None of
+    a conversation that does not fit a row."""
+    theirs, columns = detect(file), ours.columns
+    if columns is None:
+        if theirs.format == ours.format:
+            return theirs, _as_they_stand(file)
+        if ours.format == "openai-chat":
+            return theirs, conversation
+        raise UsageError(
+            f"this file is {theirs.format}, and the project's is {ours.format}.",
+            where=str(file),
+            fix=f"Bring a file in the format {ours.format}.",
+        )
+    if {*columns.input, *columns.output} <= set(theirs.fields):
+        present = {
+            name: at if at in theirs.fields else None
+            for name, at in columns.model_dump(include={"id", "group", "document"}).items()
+        }
+        theirs = detect(file, columns.model_copy(update=present))
+        return theirs, _as_they_stand(file)
+    if len(columns.input) > 1 or len(columns.output) > 1:
+        raise UsageError(
+            "the project's rows have several columns of input or output, which this file lacks.",
+            where=str(file),
+            fix=f"Bring a file with the columns {', '.join((*columns.input, *columns.output))}.",
+        )
+
+    def row(example: Example) -> dict[str, Any] | None:
+        turns = [turn for turn in example.messages if turn.role not in ("system", "developer")]
+        told = [turn.content for turn in example.messages if turn not in turns]
+        if [turn.role for turn in turns] != ["user", "assistant"] or told not in (
+            [],
+            [system_prompt],
+        ):
+            return None
+        named = {} if columns.id is None else {columns.id: f"added-{_key(example):016x}"}
+        return {**named, columns.input[0]: example.input, columns.output[0]: example.output}
+
+    return theirs, row
+
+
+def _as_they_stand(file: Path) -> Callable[[Example], dict[str, Any]]:
+    records = {raw.line: raw.value for raw in inspect_file(file).records()}
+    return lambda example: records[example.line]
+
+
+def _key(example: Example) -> int:
+    """What two examples have in common that say the same."""
+    return key64(json_text([example.input, example.output]))
+
+
+def _rejects(code: str) -> bool:
+    return CODES[code][0] == "error"

@@ -1,0 +1,46 @@
+"""Examples of another file, added to those of the project."""
+
+from __future__ import annotations
+
+from nicegui import events, ui
+
+from assay.project import row_edits
+from assay.studio import widgets as w
+from assay.studio.session import PageContext, Refresh, workspace_action
+from assay.studio.shared.job_progress import ProgressState
+from assay.studio.shared.upload import file_picker, save_files
+
+SHOWN = 10
+"""Rows with errors; "Check or convert other files" shows all of them."""
+
+add_examples = workspace_action("editor", row_edits.add)
+
+
+def addition_form(context: PageContext, refresh: Refresh) -> None:
+    """A file is chosen, its rows are added, and what became of them is told."""
+    with w.details("Add examples"), ui.element("div").classes("stack"):
+        w.text(
+            "Choose a file with the same columns as your examples, or with conversations, such as "
+            "saved corrections. Rows that are there already are left out."
+        )
+        told = ui.element("div").classes("stack").props("role=status")
+
+        async def receive(event: events.UploadEventArguments) -> None:
+            name = event.file.name
+            with w.refill(told):
+                waiting = w.waiting("Reading and splitting the examples")
+            try:
+                async with save_files([event.file]) as [file]:
+                    added = await context.do(add_examples, file, name, ProgressState())
+            finally:
+                if not waiting.is_deleted:
+                    waiting.delete()
+            with told:
+                w.text(added.sentence)
+                for row in added.rejected_rows[:SHOWN]:
+                    whys = " ".join(found["message"] for found in row["problems"])
+                    w.text(f"Line {row['line']}: {whys}", "note breaks")
+            if added.added:
+                await refresh()
+
+        file_picker("Choose a file of examples", receive, icon="playlist_add")

@@ -1,0 +1,189 @@
+"""The file of examples changed in place: rows mended, rows of other files added."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.many_rows import CONFIG, held, project
+
+from assay.config.yaml_text import edit
+from assay.data import dataset
+from assay.errors import DataError, HoldoutError, UsageError
+from assay.project import row_edits, rows
+from assay.project.rows import RowFilter
+from assay.project.workspace import Workspace, project_of
+
+pytestmark = pytest.mark.slow
+
+
+def conversation(*turns: str, system: str | None = None) -> dict[str, Any]:
+    roles = ("user", "assistant")
+    first = [] if system is None else [{"role": "system", "content": system}]
+    said = [{"role": roles[n % 2], "content": turn} for n, turn in enumerate(turns)]
+    return {"messages": first + said}
+
+
+def write_lines(file: Path, records: list[dict[str, Any]]) -> Path:
+    file.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records))
+    return file
+
+
+def test_a_row_is_mended_and_every_other_byte_stays(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 600)
+    file = tmp_path / "tickets.csv"
+    before = file.read_bytes()
+    [wrong] = rows.open_rows(workspace).page(RowFilter(problem="empty-output"), 0, 9)[0]
+    line = wrong["line"]
+    record = row_edits.record(workspace, line)
+    with pytest.raises(DataError, match="has changed since"):
+        row_edits.change(workspace, line, record, {**record, "label": "label 2"})
+    with pytest.raises(UsageError, match="columns must be text, label"):
+        row_edits.change(workspace, line, {"text": "x"}, record)
+    assert file.read_bytes() == before
+    row_edits.change(workspace, line, {**record, "label": "label 1"}, record)
+    wanted = before.replace(b"never written,\r\n", b"never written,label 1\r\n")
+    assert file.read_bytes() == wanted
+
+
+def test_what_cannot_be_divided_any_more_is_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = project(tmp_path, 600)
+    file = tmp_path / "tickets.csv"
+    before = file.read_bytes()
+    [wrong] = rows.open_rows(workspace).page(RowFilter(problem="empty-output"), 0, 9)[0]
+    record = row_edits.record(workspace, wrong["line"])
+    # As if it had been opened, and the mended row belonged into it.
+    present = {project_of(workspace).split().holdout_sha256}
+    monkeypatch.setattr("assay.project.project.opened_holdouts", lambda _: present)
+    monkeypatch.setattr(dataset, "_sha256", lambda examples: "another")
+    with pytest.raises(HoldoutError, match="different one"):
+        row_edits.change(workspace, wrong["line"], {**record, "label": "label 1"}, record)
+    assert file.read_bytes() == before
+
+
+def test_rows_of_another_file_are_added_once(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 300)
+    before = (tmp_path / "tickets.csv").read_bytes()
+    used = project_of(workspace).split()
+    more = tmp_path / "more.csv"
+    with more.open("w", newline="") as file:
+        out = csv.writer(file, delimiter=";")
+        out.writerow(["label", "desk", "text"])
+        out.writerow(["label 2", "7", "Where is my bag, please?"])
+        out.writerow(["label 1", "7", 'A "quoted" one, with\ntwo lines'])
+        out.writerow(["label 2", "8", "Where is my bag, please?"])
+        out.writerow(["label 1", "8", "Write to ann.example@mail.example.com about it"])
+        out.writerow(["label 9", "8", "Of a label that nobody knows"])
+        out.writerow(["", "8", "Without a label"])
+    found = row_edits.add(workspace, more)
+    assert (found.added, found.repeated, found.unfit, found.rejected) == (2, 2, 0, 2)
+    assert [row["line"] for row in found.rejected_rows] == [7, 8]
+    assert "label 9" in found.rejected_rows[0]["problems"][0]["message"]
+    assert found.sentence == (
+        "2 rows were added to tickets.csv. Left out: 2 there already, 2 with errors."
+    )
+    now = (tmp_path / "tickets.csv").read_bytes()
+    added = b'"Where is my bag, please?",label 2\r\n"A ""quoted"" one, with\ntwo lines",label 1\r\n'
+    assert now == before + added
+    assert project_of(workspace).split().rows == used.rows + 2
+    again = row_edits.add(workspace, more)
+    assert (again.added, again.repeated) == (0, 4)
+    assert (tmp_path / "tickets.csv").read_bytes() == now
+
+
+def test_conversations_become_rows_where_they_fit(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 300)
+    file = tmp_path / "tickets.csv"
+    file.write_bytes(file.read_bytes().rstrip())  # the last line has no end
+    settings = edit(CONFIG, {"system_prompt": "Sort it.", "data.columns.id": "key"})
+    (tmp_path / "assay.yaml").write_text(settings)
+    body = file.read_text().splitlines()
+    keyed = [f"k{number},{line}" for number, line in enumerate(body)]
+    file.write_text("\n".join(["key,text,label", *keyed[1:]]))
+    corrected = write_lines(
+        tmp_path / "corrected.jsonl",
+        [
+            conversation("My bag is not here", "label 0"),
+            conversation("My bag is not there", "label 0", system="Sort it."),
+            conversation("My bag is nowhere", "label 0", system="Sing."),
+            conversation("My bag", "Which?", "The red one", "label 0"),
+        ],
+    )
+    found = row_edits.add(Workspace(tmp_path), corrected)
+    assert (found.added, found.unfit) == (2, 2)
+    first, second = file.read_text().splitlines()[-2:]
+    assert (first[:6], first[22:]) == ("added-", ",My bag is not here,label 0")
+    assert second.endswith(",My bag is not there,label 0")
+    assert first.split(",")[0] != second.split(",")[0]
+    assert row_edits.add(workspace, corrected).repeated == 2
+
+
+def test_an_opened_holdout_stays_when_rows_are_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = project(tmp_path, 300)
+    present = project_of(workspace).split()
+    locked = held(workspace)
+    opened = {present.holdout_sha256}
+    monkeypatch.setattr("assay.project.project.opened_holdouts", lambda _: opened)
+    twin = next(iter(sorted(locked)))
+    more = [conversation("My bag is not here", "label 0"), conversation(f"{twin}!", "label 0")]
+    found = row_edits.add(workspace, write_lines(tmp_path / "more.jsonl", more))
+    assert found.added == 2
+    assert held(workspace) == locked
+    assert project_of(workspace).split().holdout_sha256 == present.holdout_sha256
+    visible, _ = rows.open_rows(workspace).page(RowFilter(text=twin), 0, 9)
+    assert not visible, "a twin of a locked row is in quarantine"
+    before = (tmp_path / "tickets.csv").read_bytes()
+    monkeypatch.setattr(dataset, "_sha256", lambda examples: "another")
+    other = write_lines(tmp_path / "other.jsonl", [conversation("It is torn", "label 1")])
+    with pytest.raises(HoldoutError):
+        row_edits.add(workspace, other)
+    assert (tmp_path / "tickets.csv").read_bytes() == before
+
+
+def test_what_does_not_fit_is_refused_and_the_file_stays(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 60)
+    file = tmp_path / "tickets.csv"
+    before = file.read_bytes()
+    wrong = write_lines(tmp_path / "wrong.jsonl", [conversation("Late", "label 9")])
+    with pytest.raises(DataError, match=r"no row of upload\.jsonl|no row of this file") as caught:
+        row_edits.add(workspace, wrong, "upload.jsonl")
+    assert caught.value.where == "upload.jsonl"
+    file.write_bytes(before.decode().replace("carrier", "carri\xe8re").encode("cp1252"))
+    kept = file.read_bytes()
+    arrow = write_lines(tmp_path / "arrow.jsonl", [conversation("A → B", "label 1")])
+    with pytest.raises(DataError, match="has no '→'; nothing was written"):
+        row_edits.add(workspace, arrow)
+    assert file.read_bytes() == kept
+    two = edit(CONFIG, {"data.columns.input": ["text", "label"]})
+    (tmp_path / "assay.yaml").write_text(two)
+    with pytest.raises(UsageError, match="several columns") as refused:
+        row_edits.add(Workspace(tmp_path), arrow)
+    assert refused.value.fix == "Bring a file with the columns text, label, label."
+
+
+def test_conversations_are_added_to_conversations_as_they_stand(tmp_path: Path) -> None:
+    chats = [conversation(f"How is number {n}?", f"It is {n % 7}", system="Hm.") for n in range(60)]
+    write_lines(tmp_path / "chats.jsonl", chats)
+    config = {
+        "name": "chats",
+        "task": "text",
+        "model": "smollm2-135m-instruct",
+        "data": {"file": "chats.jsonl"},
+        "candidates": ["prompt"],
+        "graders": [{"name": "exact"}],
+        "primary": "exact",
+    }
+    (tmp_path / "assay.yaml").write_text(json.dumps(config))
+    fresh = {**conversation("How is it?", "Good", "And you?", "So so"), "weight": 2.0}
+    found = row_edits.add(
+        Workspace(tmp_path), write_lines(tmp_path / "more.jsonl", [fresh, chats[3]])
+    )
+    assert (found.added, found.repeated) == (1, 1)
+    assert json.loads((tmp_path / "chats.jsonl").read_text().splitlines()[-1]) == fresh
