@@ -139,7 +139,7 @@ def gain_from_training(complete: Sequence[Entry], figures: PairFigures) -> dict[
         )
         for name in tuned
     ]
-    return dict(zip(tuned, map(float, holm(largest)), strict=True)) if tuned else {}
+    return dict(zip(tuned, map(float, holm(largest)), strict=True))
 
 
 def _is_cheaper(cost: dict[str, float | None], one: str, other: str) -> bool:
