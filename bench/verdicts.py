@@ -67,8 +67,8 @@ NOTES = {
     "validation whether they are cut or embedded in pieces and averaged; cut, it was right on 73 "
     "of 100 there, in pieces on 71. `fine-tune` reads them whole.",
     "mts-terms": "Nothing here is fit for use. By `terms`, the share of the clinical terms that "
-    "the note should hold, `nearest-answer` is ahead (35.6 against 8.9): likeness rewards the tuned "
-    "model for writing like a doctor, not for writing what matters.",
+    "the note should hold, `nearest-answer` is ahead (35.6 against 8.9): likeness rewards the "
+    "tuned model for writing like a doctor, not for writing what matters.",
     "e2e-fields": "At 8 bits the tuned model takes 145 MB; at 4 bits the parity check refused it: "
     "its next-token probabilities differed by 1.9 nats on average, where 0.1 is allowed.",
     "e2e-style": "Likeness to one sentence says little of whether all fields are told; the house "
