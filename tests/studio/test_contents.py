@@ -88,7 +88,9 @@ def test_a_release_is_watched_over_time(here: Tab, filled: Studio) -> None:
         drawn = page.get_by_role("img", name=f"{chart} over 30 days")
         expect(drawn).to_be_visible()
         assert drawn.locator(".column").count() > 20
-    expect(page.get_by_role("heading", name="Is it still as good?")).to_be_visible()
+    expect(
+        page.get_by_role("heading", name="Is it as good as when it was promoted?")
+    ).to_be_visible()
     expect(page.get_by_text("no answer has been judged yet")).to_be_visible()
     page.get_by_role("button", name="Judge the next answer").click()
     right = page.get_by_role("textbox", name="Correct answer of the sample")

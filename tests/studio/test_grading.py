@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.config import GraderSpec
-from assay.studio.pages.compare.grading import explain_grading, explain_length, find_primary
+from assay.studio.shared.grading import explain_grading, explain_length, find_primary
 from tests.compare.sample import sample_result
 
 SHORT = GraderSpec(name="contains", settings={"as": "fact", "max_words": 3})

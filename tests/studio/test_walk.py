@@ -65,6 +65,9 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
         here.axe()
         for way in OTHERS:  # only to be done sooner
             page.get_by_role("checkbox", name=way, exact=True).click()
+        expect(page.get_by_text("How an answer is judged, by the grader ")).to_be_visible()
+        price = page.get_by_role("textbox", name="Price of a machine hour in USD")
+        expect(price).to_have_value("0.2")
         page.get_by_role("button", name="Create project").click()
         start = page.get_by_role("button", name="Start the comparison")
         expect(start).to_be_visible(timeout=240_000)
@@ -93,6 +96,8 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
             reason.fill("the best so far")
             put.click()
             clicks += 1
+        box.press("Enter")
+        expect(page.get_by_text("Write a message first.")).to_be_visible()
         box.fill("Anna feeds the parrot near the river at 3")
         page.get_by_role("button", name="Send").click()
         clicks += 1
@@ -123,6 +128,7 @@ def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: 
         page.goto(running.link)
         page.set_input_files("input[type=file]", data)
         expect(page.get_by_role("heading", name="What is in each column?")).to_be_visible()
+        expect(page.get_by_role("region", name="First rows of the file")).to_contain_text("né 0")
         here.axe()
         go = page.get_by_role("button", name="Continue")
         go.click()

@@ -172,7 +172,8 @@ def label_input(made: E, label: str) -> E:
 def query_row(
     name: str, label: str, icon: str, act: Callable[[str], Awaitable[None]], placeholder: str
 ) -> None:
-    """An input with a button beside it; `act` is given what was typed, if it is not empty.
+    """An input with a button beside it; `act` is given what was typed. That nothing was is said at
+    the input.
 
     Args:
         name: of the input, for screen readers.
@@ -182,7 +183,9 @@ def query_row(
         entry = label_input(ui.input(placeholder=placeholder), name)
 
         async def submit() -> None:
-            if words := (entry.value or "").strip():
+            words = (entry.value or "").strip()
+            entry.error = None if words else "Type something here first."
+            if words:
                 await act(words)
 
         entry.on("keydown.enter", submit)

@@ -50,7 +50,12 @@ def test_a_file_is_kept_under_a_plain_name(workspace: Workspace, tmp_path: Path)
 def test_what_a_person_says_changes_what_is_written(workspace: Workspace, tmp_path: Path) -> None:
     file = brought(workspace, tmp_path)
     wanted = FileProjectOptions(
-        candidates=("prompt",), system_prompt="Name it.", good_enough=0.9, monthly_requests=5
+        candidates=("prompt",),
+        system_prompt="Name it.",
+        good_enough=0.9,
+        monthly_requests=5,
+        machine_hour_usd=None,
+        machine_hours_per_month=40.5,
     )
     found = from_file.look(workspace, file, wanted)
     assert found.question is None
@@ -63,6 +68,7 @@ def test_what_a_person_says_changes_what_is_written(workspace: Workspace, tmp_pa
     assert config.candidates == ["prompt"]
     assert config.system_prompt == "Name it."
     assert (config.good_enough, config.monthly_requests) == (0.9, 5)
+    assert (config.costs.machine_hour_usd, config.costs.machine_hours_per_month) == (None, 40.5)
     assert (workspace.root / "data" / file.name).exists()
     assert from_file.find_file(workspace) is None
 

@@ -26,13 +26,14 @@ from assay.progress import SILENT, Progress
 from assay.project.project import Project
 from assay.project.questions import ABSTAIN, FILE, ReviewState, draft_questions, review
 from assay.project.start.init import (
-    COST_LINES,
     KNOWLEDGE,
+    MACHINE_HOUR_USD,
+    MACHINE_HOURS,
     SCHEMA_FILE,
     knowledge_lines,
     project_folder,
 )
-from assay.project.start.yaml_lines import block, flow
+from assay.project.start.yaml_lines import block, cost_lines, flow
 from assay.project.workspace import Workspace
 from assay.release import changes, releases
 
@@ -203,6 +204,6 @@ def _yaml(name: str, model: str, prompt: str) -> str:
         "few_shot: {ks: [1, 3]}",
         "generate: {max_new_tokens: 64, constrained: auto}",
         "",
-        *COST_LINES,
+        *cost_lines(MACHINE_HOUR_USD, MACHINE_HOURS),
     ]
     return "\n".join(lines) + "\n"

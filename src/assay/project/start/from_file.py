@@ -24,6 +24,7 @@ from typing import Any
 from assay import builtin, json_reader
 from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind
 from assay.data.checks import PROBLEMS_FILE, CheckReport
+from assay.data.inspection import inspect_file
 from assay.data.privacy import mask_within
 from assay.data.read import DetectedFormat, check_answers, detect, read
 from assay.data.rewrite import rewrite_all, write_as_csv
@@ -34,6 +35,8 @@ from assay.project.knowledge import documents
 from assay.project.project import Project
 from assay.project.start.document_rows import find_document_column
 from assay.project.start.init import (
+    MACHINE_HOUR_USD,
+    MACHINE_HOURS,
     MONTHLY_REQUESTS,
     SAMPLE,
     TABULAR,
@@ -46,6 +49,8 @@ from assay.project.workspace import Workspace
 from assay.store.files import replacing
 from assay.store.store import OWNER
 
+SHOWN_ROWS = 3
+"""Of a file whose columns have to be chosen."""
 KNOWLEDGE = "documents"
 """The knowledge base of documents that were brought together with the examples."""
 _NAME = re.compile(r"[^\w.-]+")
@@ -70,6 +75,8 @@ class FileProjectOptions:
     system_prompt: str | None = None
     good_enough: float | None = None
     monthly_requests: int = MONTHLY_REQUESTS
+    machine_hour_usd: float | None = MACHINE_HOUR_USD
+    machine_hours_per_month: float = MACHINE_HOURS
     abstain: str | None = None
 
 
@@ -79,6 +86,7 @@ class FileFindings:
 
     Attributes:
         fields: its columns, where it has some.
+        sample: its first rows, cells by column, where the columns have to be chosen.
         question: why no project can be drafted yet (often: which columns are what); else None.
         report: None where the columns are not known yet.
     """
@@ -88,6 +96,7 @@ class FileFindings:
     draft: Draft | None
     question: DataError | None
     report: CheckReport | None
+    sample: tuple[dict[str, Any], ...] = ()
 
 
 def find_file(workspace: Workspace) -> Path | None:
@@ -247,9 +256,10 @@ def look(
     if options.document is None and (known := columns or detected.columns) is not None:
         options = replace(options, document=_find_document_column(workspace, file, detected, known))
     fields = tuple(detected.fields)
+    sample = inspect_file(file).sample[:SHOWN_ROWS] if fields else ()
     if (columns or detected.columns) is None and detected.format in TABULAR:
         unclear = DataError("it is not clear which columns are input and output.", where=file.name)
-        return FileFindings(file, fields, None, unclear, None)
+        return FileFindings(file, fields, None, unclear, None, sample)
     drafted: Draft | None = None
     question: DataError | None = None
     try:
@@ -268,7 +278,7 @@ def look(
     )
     if drafted is not None:
         drafted = _as_wanted(drafted, options)
-    return FileFindings(file, fields, drafted, question, report)
+    return FileFindings(file, fields, drafted, question, report, sample)
 
 
 def _find_document_column(
@@ -342,6 +352,8 @@ def _choices(workspace: Workspace, file: Path, options: FileProjectOptions) -> C
         model=STARTER_MODEL,
         knowledge=KNOWLEDGE if list_documents(workspace) else None,
         monthly_requests=options.monthly_requests,
+        machine_hour_usd=options.machine_hour_usd,
+        machine_hours_per_month=options.machine_hours_per_month,
     )
 
 

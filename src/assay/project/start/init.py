@@ -15,6 +15,7 @@ from assay.config import (
     CONFIG_FILE,
     STARTER_MODEL,
     Columns,
+    Costs,
     KnowledgeSection,
     TaskKind,
     config_schema,
@@ -31,7 +32,7 @@ from assay.progress import SILENT, Progress
 from assay.project.estimate import token_lengths, token_limits
 from assay.project.project import Project
 from assay.project.start.document_rows import find_abstention, propose_contains, read_texts
-from assay.project.start.yaml_lines import block, flow
+from assay.project.start.yaml_lines import block, cost_lines, flow
 from assay.store.files import new_folder, write_json
 
 SAMPLE = 20_000
@@ -39,14 +40,8 @@ MONTHLY_REQUESTS = 10_000
 HOLDOUT_ROWS = 300
 """Of a holdout that shows a lead of five points in most comparisons (docs/statistics.md)."""
 SCHEMA_FILE = "assay.schema.json"
-COST_LINES = (
-    "costs:  # null where you do not know; unknown is never counted as 0",
-    "  machine_hour_usd: 0.2  # a machine like the one that measures",
-    "  machine_hours_per_month: 730  # that it is kept on; 0 if it is there anyway",
-    "  person_hour_usd: 60",
-    "  prompt_hours: 2  # writing and trying a prompt, once",
-)
-"""Of assay.yaml, the first of those that every project has."""
+MACHINE_HOUR_USD: float = Costs.model_fields["machine_hour_usd"].default
+MACHINE_HOURS: float = Costs.model_fields["machine_hours_per_month"].default
 KNOWLEDGE = "knowledge"
 """Folder of a project's documents."""
 
@@ -76,6 +71,8 @@ class Choices:
     document: str | None = None
     abstain: str | None = None
     monthly_requests: int = MONTHLY_REQUESTS
+    machine_hour_usd: float | None = MACHINE_HOUR_USD
+    machine_hours_per_month: float = MACHINE_HOURS
 
     @property
     def documents(self) -> bool:
@@ -335,7 +332,7 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         f"  max_tokens: {max_tokens}",
         f"  system_prompt: {flow(proposal.training_prompt)}  # null: the one above",
         "",
-        *COST_LINES,
+        *cost_lines(choices.machine_hour_usd, choices.machine_hours_per_month),
         "  curation_hours: 8  # collecting and checking training examples, once",
         "  retrainings_per_year: 2",
         "  hours_per_retraining: 2",

@@ -61,6 +61,7 @@ def chat_card(context: PageContext, name: str) -> None:
 
             async def send() -> None:
                 question = (entry.value or "").strip()
+                entry.error = None if question else "Write a message first."
                 if not question:
                     return
                 entry.value = ""

@@ -17,8 +17,8 @@ from assay.errors import AssayError
 from assay.project import comparisons
 from assay.project.comparisons import RIGHT, Which
 from assay.studio import widgets as w
-from assay.studio.pages.compare.grading import explain_grading, explain_length, find_primary
 from assay.studio.session import LatestRequest, PageContext
+from assay.studio.shared.grading import explain_grading, explain_length, find_primary
 
 SHOWN = 6
 """Rows at a time; a page of thousands of answers is read by nobody."""

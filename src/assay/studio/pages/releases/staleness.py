@@ -38,7 +38,7 @@ def staleness_card(
 ) -> None:
     """What is known of a release, and for editors the next answer to judge."""
     with w.section(
-        "Is it still as good?",
+        "Is it as good as when it was promoted?",
         "A random sample of recent answers, judged by people.",
         style=CARDS.get(known[1], "open"),
     ):

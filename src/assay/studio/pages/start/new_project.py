@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from nicegui import ui
 
 from assay.data.checks import CheckReport
+from assay.data.formats.record import shorten, text_of
 from assay.errors import UsageError
 from assay.progress import SILENT
 from assay.project.start import from_file
@@ -33,6 +35,8 @@ NOT_CHANGED = (".xlsx", ".parquet", ".json", ".gz")
 MOST_RENAMED = 60
 """Labels that are listed to be renamed."""
 NO_COLUMN = "Choose a column."
+LONGEST_CELL = 80
+"""Characters shown of a cell."""
 
 forget_file = workspace_action("editor", from_file.forget_file)
 remove_repeats = workspace_action("editor", from_file.remove_repeats)
@@ -259,6 +263,7 @@ class ProposalStep:
         names = list(found.fields)
         now = None if found.report is None else found.report.columns
         with w.section("What is in each column?", f"{found.file.name} has {len(names)} columns."):
+            _show_sample(names, found.sample)
             with w.row("top-aligned"):
                 inputs = w.field(
                     "Input columns",
@@ -326,6 +331,8 @@ class ProposalStep:
             system_prompt=chosen.system_prompt,
             good_enough=chosen.good_enough,
             monthly_requests=chosen.monthly_requests,
+            machine_hour_usd=chosen.machine_hour_usd,
+            machine_hours_per_month=chosen.machine_hours_per_month,
             abstain=chosen.abstain,
         )
         found = await self._read(wanted)
@@ -334,6 +341,15 @@ class ProposalStep:
         await self._context.do(create_project, found.draft)
         ask_before_leaving(False)
         await self._refresh()
+
+
+def _show_sample(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """The first rows, so that nobody has to open the file to know what is in its columns."""
+    if not rows:
+        return
+    with w.table(*columns, label="First rows of the file"):
+        for row in rows:
+            w.line(*(shorten(text_of(row.get(name)), LONGEST_CELL) for name in columns))
 
 
 def _refuse_output(chosen: list[str], inputs: list[str]) -> str | None:

@@ -18,6 +18,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import advise, ask_before_leaving
 from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
 from assay.studio.shared.findings import TASKS
+from assay.studio.shared.grading import explain_grading
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
 
 
@@ -37,6 +38,8 @@ class FormEntries:
     proposed_prompt: str = ""
     good_enough: float | None = None
     monthly_requests: float | None = FileProjectOptions().monthly_requests
+    machine_hour_usd: float | None = FileProjectOptions().machine_hour_usd
+    machine_hours: float | None = FileProjectOptions().machine_hours_per_month
     ticks: dict[str, bool] = field(default_factory=dict)
     abstain: str | None = None
 
@@ -78,7 +81,21 @@ class ProposalForm:
                 number_input(entries.monthly_requests, least=0, whole=True, missing=NO_NUMBER),
                 "How often it will be called. Determines which candidate is cheapest.",
             )
+            self._machine = w.field(
+                "Price of a machine hour (USD)",
+                number_input(entries.machine_hour_usd, least=0),
+                "Of the machine that will answer. Empty: not known.",
+                name="Price of a machine hour in USD",
+            )
+            self._hours = w.field(
+                "Machine hours per month",
+                number_input(entries.machine_hours, least=0, most=744, missing=NO_NUMBER),
+                "That it is kept on for this. 0: it is there anyway.",
+            )
         task.on_value_change(lambda: change_task(task.value))
+        graders = {one.label: one for one in proposal.graders}
+        if proposal.primary in graders:
+            w.text(f"{explain_grading(graders[proposal.primary])}", "soft note")
         self._of_documents = ui.element("div")
         with self._of_documents:
             kept = abstain if entries.abstain is None else entries.abstain
@@ -117,6 +134,8 @@ class ProposalForm:
         made: tuple[ValueElement[Any], ...] = (
             self._enough,
             self._monthly,
+            self._machine,
+            self._hours,
             self._abstain,
             self._prompt,
             *self._boxes.boxes.values(),
@@ -142,6 +161,8 @@ class ProposalForm:
             proposed_prompt=proposed,
             good_enough=self._enough.value,
             monthly_requests=self._monthly.value,
+            machine_hour_usd=self._machine.value,
+            machine_hours=self._hours.value,
             ticks=ticks,
             abstain=None if abstain == (self._proposed_abstain or "") else abstain,
         )
@@ -201,7 +222,7 @@ class ProposalForm:
         if not chosen:
             advise("Select at least one candidate.")
             return
-        if not are_valid(self._enough, self._monthly):
+        if not are_valid(self._enough, self._monthly, self._machine, self._hours):
             return
         self._go.props("loading")
         enough = self._enough.value
@@ -211,6 +232,8 @@ class ProposalForm:
             system_prompt=self._prompt.value,
             good_enough=None if enough is None else float(enough) / 100,
             monthly_requests=int(self._monthly.value),
+            machine_hour_usd=None if self._machine.value is None else float(self._machine.value),
+            machine_hours_per_month=float(self._hours.value),
             abstain=(self._abstain.value or "").strip() if self._has_documents else None,
         )
         try:

@@ -1,4 +1,4 @@
-"""How the answers of a comparison were judged, in plain words."""
+"""How answers are judged, in plain words."""
 
 from __future__ import annotations
 
