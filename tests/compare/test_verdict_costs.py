@@ -150,6 +150,26 @@ def test_training_is_recommended_only_for_a_gain_that_is_shown(
     assert decide(alone, None, Terms()).verdict.recommend == "tuned-2", "nothing else takes part"
 
 
+def test_a_tuned_one_whose_own_gain_may_be_chance_is_told_beside_one_that_gains() -> None:
+    n = 2000
+    tuned, coarse, prompt = np.zeros(n), np.zeros(n), np.zeros(n)
+    tuned[:66], coarse[20:74], prompt[80:120] = 1, 1, 1
+    for scores in (tuned, coarse, prompt):
+        scores[1000:] = 1
+    entries = [
+        replace(TUNED, scores=tuned),
+        replace(TUNED, name="tuned-8bit", scores=coarse, running_cost=0.0),
+        replace(PROMPT, scores=prompt),
+    ]
+    decision = decide(entries, None, Terms())
+    assert [one.eligible for one in decision.candidates] == [True, True, False]
+    found = decision.verdict
+    assert (found.recommend, found.as_good) == ("tuned", ["tuned"])
+    assert found.reason.endswith(
+        "That is shown for tuned-8bit, too, but not that training gains anything there."
+    )
+
+
 def test_as_good_and_cheaper_to_own_is_worth_it() -> None:
     entries = scored(PROMPT, 1600), scored(TUNED, 1600)
     assert verdict(*entries, monthly=100_000).fine_tuning_worth_it is True

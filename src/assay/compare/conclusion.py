@@ -78,11 +78,17 @@ def _of_complete(findings: Findings) -> Verdict:
     shown = [e for e in ranked if findings.eligible(e) and not e.floor and findings.fits(e)]
     choice = [entry for entry in shown if findings.is_gain_shown(entry)]
     if choice:
-        return _with_fine_tuning(findings, _recommend(findings, choice))
+        unshown = [findings.label(entry) for entry in shown if entry not in choice]
+        return _with_fine_tuning(findings, _recommend(findings, choice, unshown))
     return _with_fine_tuning(findings, _cannot_tell(findings, ranked))
 
 
-def _recommend(findings: Findings, choice: Sequence[Entry]) -> Verdict:
+def _recommend(findings: Findings, choice: Sequence[Entry], unshown: Sequence[str]) -> Verdict:
+    """Recommend the cheapest of the choice.
+
+    Args:
+        unshown: labels of fine-tuned ones that are as good, but whose gain may be chance.
+    """
     chosen = cheapest(choice, findings.scores)
     assert chosen is not None
     terms, best = findings.terms, findings.best_first(findings.complete)[0]
@@ -105,6 +111,7 @@ def _recommend(findings: Findings, choice: Sequence[Entry]) -> Verdict:
         cost=cost_to_own(chosen),
         alike=len(about_as_cheap(choice)),
         unpriced=[name for name, cost in costs.items() if cost is None],
+        unshown=unshown,
         passed_over=None if best is chosen else (findings.label(best), findings.scores[best.name]),
     )
     reason += _below_needed(findings, chosen)

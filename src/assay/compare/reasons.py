@@ -32,6 +32,7 @@ def recommended(
     cost: float | None,
     alike: int,
     unpriced: Sequence[str],
+    unshown: Sequence[str],
     passed_over: tuple[str, float] | None,
 ) -> str:
     """Why a candidate is recommended.
@@ -46,6 +47,7 @@ def recommended(
         cost: USD in the first year.
         alike: so many of `fitting`, itself included, cost practically as much.
         unpriced: those of `fitting` whose cost is not known.
+        unshown: fine-tuned ones as good as these that may gain nothing by their training.
         passed_over: name and score of one that scored higher.
     """
     low, high = interval
@@ -60,6 +62,11 @@ def recommended(
         shown += " (what you give up for a cheaper one)"
     if len(fitting) == 1 and passed_over is None:
         most = margin_text(given_up or margin)
+        if unshown:
+            return (
+                f"{start}. If another is better, then by no more than {most}. That is shown for "
+                f"{_listed(unshown)}, too, but not that training gains anything there."
+            )
         return (
             f"{start}. If another is better, then by no more than {most}, which is shown for no "
             "other candidate."
@@ -67,7 +74,8 @@ def recommended(
     money = "" if cost is None else f" (USD {cost:,.0f} in the first year)"
     if len(fitting) == 1 and passed_over is not None:
         other, reached = passed_over
-        return f"{start}. {other} scores {in_100(reached)}, but {name} alone is {shown}."
+        alone_is = "alone is" if not unshown else "is"
+        return f"{start}. {other} scores {in_100(reached)}, but {name} {alone_is} {shown}."
     tied = f"{len(fitting)} candidates are {shown}"
     if cost is None:
         return f"{start}. {tied}; no cost is known, so the score decided."

@@ -75,7 +75,12 @@ def _open(result: Result) -> str:
     name = verdict.recommend or verdict.use_meanwhile
     used = next((c for c in result.candidates if c.name == name), None)
     rivals = _complete(result, fine_tuned=False)
-    if used is None or not used.fine_tuned or not rivals:
+    if used is not None and used.fine_tuned and not rivals:
+        return (
+            "Whether training gains anything was not measured: there is no candidate without it to "
+            "compare with."
+        )
+    if used is None or not used.fine_tuned:
         return "Whether fine-tuning is worth it cannot be said from this comparison."
     best = rivals[0]
     pair = _against(result, used, best)

@@ -39,11 +39,11 @@ def block(key: str, text: str) -> list[str]:
 
 def cost_lines(machine_hour_usd: float | None, hours: float) -> list[str]:
     """The section on costs, the first lines of it, which every project has."""
-    kept_on = int(hours) if hours == int(hours) else hours
+    kept_on = flow(int(hours) if hours == int(hours) else hours)
     return [
         "costs:  # null where you do not know; unknown is never counted as 0",
         f"  machine_hour_usd: {flow(machine_hour_usd)}  # a machine like the one that measures",
-        f"  machine_hours_per_month: {flow(kept_on)}  # that it is kept on; 0 if it is there anyway",
+        f"  machine_hours_per_month: {kept_on}  # that it is kept on; 0 if it is there anyway",
         "  person_hour_usd: 60",
         "  prompt_hours: 2  # writing and trying a prompt, once",
     ]

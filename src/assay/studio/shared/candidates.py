@@ -11,8 +11,8 @@ from assay.candidates import registry
 from assay.studio import widgets as w
 
 ALWAYS = (
-    "Those that are ticked and cannot be changed always take part: they cost next to nothing, and "
-    "what is recommended has to be worth more."
+    "Those that are ticked and cannot be changed always take part: they train no language model, "
+    "and what is recommended has to be worth more."
 )
 
 
