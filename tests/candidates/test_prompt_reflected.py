@@ -36,6 +36,7 @@ def context(folder: Path, **search: Any) -> Context:
         {},
         task="label",
         labels=["yes", "no"],
+        graders=[{"name": "exact"}, {"name": "label-accuracy"}],
         generate={"constrained": "off"},
         candidates=["prompt-reflected"],
         providers={"far": PRICED},
@@ -68,6 +69,8 @@ def by_steps(request: Request) -> str:
     system = request.messages[0].content
     if is_proposal(request):
         assert "Right would have been" in system
+        # What a grader says beside its score.
+        assert ("(not a label of the set)" in system) == ("maybe" in system)
         told = "Even cases are yes." if "Even cases are yes." not in system else "Odd ones are no."
         before = "Even cases are yes. " if told.startswith("Odd") else ""
         return f"So:\n```\n{before}{told}\n```"

@@ -25,7 +25,7 @@ from assay.candidates.building import Candidate, Context
 from assay.candidates.prompt_optimised import choose_prompt, variants
 from assay.candidates.shared.proposer import PROPOSAL_TOKENS, Proposer, search_spec
 from assay.config import Config
-from assay.evaluate.measure import RefusalError
+from assay.evaluate.measure import Measurement, RefusalError
 from assay.example import Example, Message
 from assay.generate.batch import Request
 
@@ -129,7 +129,7 @@ class _Search:
         except RefusalError:
             return EvaluationBatch([""] * len(batch), [0.0] * len(batch), [""] * len(batch))
         texts = [answer.text for answer in measured.answers]
-        says = [_feedback(measured.scores, place, e) for place, e in enumerate(batch)]
+        says = [_feedback(measured, place, e) for place, e in enumerate(batch)]
         reasons = [
             say if read else f"The answer could not be read. {say}"
             for say, read in zip(says, measured.parsed, strict=True)
@@ -190,8 +190,14 @@ class _Search:
         return answer.text
 
 
-def _feedback(scores: Mapping[str, Sequence[float]], place: int, example: Example) -> str:
-    told = ", ".join(f"{name} {values[place]:.2g}" for name, values in scores.items())
+def _feedback(measured: Measurement, place: int, example: Example) -> str:
+    """The right answer, every grader's score, and what the grader says of it, such as the rules
+    that were broken."""
+    says = []
+    for name, values in measured.scores.items():
+        note = measured.notes[name][place]
+        says.append(f"{name} {values[place]:.2g}" + (f" ({_shorten(note)})" if note else ""))
+    told = ", ".join(says)
     return f"Right would have been: {_shorten(example.output)}\nGraders (0 to 1): {told}."
 
 

@@ -7,7 +7,7 @@ curve all go through `measure`, so that they cannot differ.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
 from statistics import fmean
@@ -43,6 +43,8 @@ class Measurement:
         parsed: whether the primary grader could read the answer.
         asked: of an agent with a route, the ids of the agents each example was put to; the last
             one answered.
+        notes: by grader label, what it says of an example beside its score, such as the rules that
+            were broken; None where it says nothing.
     """
 
     answers: list[Answer]
@@ -51,6 +53,7 @@ class Measurement:
     parsed: list[bool]
     primary: str
     asked: tuple[tuple[str, ...], ...] | None = None
+    notes: dict[str, list[str | None]] = field(default_factory=dict)
 
     @property
     def primary_scores(self) -> list[float]:
@@ -181,10 +184,12 @@ class Bench:
         texts = [answer.text for answer in answers]
         scores: dict[str, list[float]] = {}
         counted: dict[str, list[bool]] = {}
+        notes: dict[str, list[str | None]] = {}
         parsed = [True] * len(texts)
         for spec in self.config.graders:
             graded = grade(spec, texts, examples, context)
             scores[spec.label], counted[spec.label] = graded.scores, graded.counted
+            notes[spec.label] = graded.notes
             if spec.label == self.config.primary:
                 parsed = graded.parsed
         for place, answer in enumerate(answers):
@@ -192,7 +197,7 @@ class Bench:
                 parsed[place] = False
                 for of_grader in scores.values():
                     of_grader[place] = 0.0
-        return Measurement(answers, scores, counted, parsed, self.config.primary)
+        return Measurement(answers, scores, counted, parsed, self.config.primary, notes=notes)
 
     def _ask(self, model: str, requests: Sequence[Request]) -> list[Answer]:
         """A grader's questions; answers are kept, so that the same ones are asked once."""
