@@ -15,8 +15,10 @@ from assay.agent import runtime
 from assay.agent.lineage import rows_held
 from assay.candidates import nearest_answer, registry
 from assay.candidates.building import Context
+from assay.candidates.shared import extraction
 from assay.errors import AssayError
 from assay.example import Example
+from assay.generate import extraction as fields
 from assay.generate import nearest
 
 THINGS = ("anchor", "bottle", "candle", "drawer", "engine", "funnel", "garden", "hammer")
@@ -48,6 +50,29 @@ def test_it_looks_answers_up_and_knows_its_rows(tmp_path: Path) -> None:
     assert [trial.setting for trial in built.tried if trial.chosen] == ["always"]
     assert list(rows_held(built.agent, made.store)) == [row.content_hash() for row in made.train]
     assert registry.build("nearest-answer", made).agent == built.agent
+
+
+@pytest.mark.parametrize("name", ["nearest-answer", "extract"])
+def test_rows_are_found_by_the_embedder_of_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    asked: list[str] = []
+
+    def get(named: str) -> Wordy:
+        asked.append(named)
+        return Wordy()
+
+    for module in (runtime, nearest, nearest_answer, extraction, fields):
+        monkeypatch.setattr(module, "get_embedder", get)
+    task = {"task": "json"} if name == "extract" else {}
+    made = context(tmp_path, 0, classifier={"embedder": "org/other"}, **task)
+    if name == "extract":
+        records = [
+            Example.of(one.input, f'{{"place": "{one.output}"}}', id=one.id) for one in made.train
+        ]
+        made = replace(made, train=tuple(records), validation=tuple(records))
+    registry.build(name, made)
+    assert set(asked) == {"org/other"}
 
 
 def test_it_abstains_where_validation_says_so(tmp_path: Path) -> None:

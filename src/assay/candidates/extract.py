@@ -29,10 +29,12 @@ def build(context: Context) -> Candidate:
         AssayError: no answer of train is JSON.
     """
     watch = Stopwatch()
-    train = read_rows(context.store, [example for example in context.train if example.liked])
+    embedder = context.config.classifier.embedder
+    liked = [example for example in context.train if example.liked]
+    train = read_rows(context.store, liked, embedder)
     if not train.examples:
         raise AssayError("no answer among the training examples is JSON.")
-    validation = read_rows(context.store, context.judged)
+    validation = read_rows(context.store, context.judged, embedder)
     learned = learn(train, validation, keep_rows(context.store, train.examples))
     schema = context.config.output_schema
     agent = Agent(

@@ -57,7 +57,9 @@ def build(context: Context) -> Candidate:
     rows = keep_rows(context.store, train)
 
     def learned(train: Sequence[Example], judged: Sequence[Example]) -> RecordFit:
-        return learn(read_rows(context.store, train), read_rows(context.store, judged), rows)
+        embedder = context.config.classifier.embedder
+        known, asked = (read_rows(context.store, part, embedder) for part in (train, judged))
+        return learn(known, asked, rows)
 
     names = sorted({_name(one) for one in train}, key=lambda name: name or "")
     functions = {

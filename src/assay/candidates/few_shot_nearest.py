@@ -10,7 +10,6 @@ from assay.candidates.shared.examples import choose_count
 from assay.candidates.spec import CandidateSpec, Sizes, Workload, constraints, prompted
 from assay.config import Config
 from assay.example import dump_examples
-from assay.models.embed import STARTER
 from assay.store import blobs
 
 
@@ -31,10 +30,11 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """Choose k of `few_shot.ks` on validation; the starter embedder finds the examples in train."""
+    """Choose k of `few_shot.ks` on validation; `classifier.embedder` finds the examples."""
     pool = blobs.put(context.store, "".join(dump_examples(context.answered)).encode())
+    embedder = context.config.classifier.embedder
 
     def agent_with(k: int) -> Agent:
-        return context.chat_agent(nearest=Nearest(k=k, pool=pool, embedder=STARTER))
+        return context.chat_agent(nearest=Nearest(k=k, pool=pool, embedder=embedder))
 
     return choose_count(context, agent_with)

@@ -18,7 +18,7 @@ from assay.example import Example
 from assay.generate.batch import Answer
 from assay.generate.calibration import calibrate
 from assay.generate.nearest import NearestModel, distinct, dump_nearest, nearest_rows
-from assay.models.embed import STARTER, get_embedder
+from assay.models.embed import get_embedder
 from assay.models.lineage import keep_rows
 from assay.store import blobs
 
@@ -60,8 +60,9 @@ def build(context: Context) -> Candidate:
     if not liked:
         raise AssayError("there are no training rows with an answer to look up.")
     rows, warnings = _kept(liked)
-    vectors = vectors_of(context.store, rows, STARTER)
-    asked = vectors_of(context.store, context.judged, STARTER)
+    embedder = context.config.classifier.embedder
+    vectors = vectors_of(context.store, rows, embedder)
+    asked = vectors_of(context.store, context.judged, embedder)
     places, cosines = nearest_rows(asked, vectors)
     knowledge = context.config.knowledge
     abstention = (knowledge.abstain if knowledge is not None else None) or ""
@@ -76,8 +77,8 @@ def build(context: Context) -> Candidate:
     best = max(range(len(cuts)), key=lambda i: (means[i], cuts[i]))
     answers, numbers = distinct([row.output for row in rows])
     model = NearestModel(
-        embedder=STARTER,
-        identity=get_embedder(STARTER).identity,
+        embedder=embedder,
+        identity=get_embedder(embedder).identity,
         answers=answers,
         places=numbers,
         vectors=vectors,

@@ -21,11 +21,13 @@ class FewShot(Strict):
 
 
 class Classifier(Strict):
-    """The candidate `classifier`: what turns texts into the vectors it learns from."""
+    """The candidate `classifier`, and what turns texts into vectors for it and for the others that
+    learn from rows or look them up."""
 
     embedder: ModelName = Field(
         STARTER_EMBEDDER,
-        description="Embedding model: a starter, a folder or a sentence-transformers hub id.",
+        description="Embedding model: a starter, a folder or a sentence-transformers hub id. Also "
+        "that of `encoder`, `nearest-answer`, `extract`, `extract-call` and `few-shot-nearest`.",
     )
 
 

@@ -28,7 +28,7 @@ from assay.generate.fields import ABSENT, FieldPath, fields_of, usual_objects
 from assay.generate.logistic import fit_logistic
 from assay.generate.nearest import distinct
 from assay.generate.tagger import find, fit_tagger
-from assay.models.embed import STARTER, Vectors, get_embedder
+from assay.models.embed import Vectors, get_embedder
 from assay.store.store import Store
 
 MOST_FIELDS = 200
@@ -51,8 +51,13 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
 
 @dataclass(frozen=True, slots=True)
 class RecordRows:
-    """Examples with a record, their inputs' vectors, and their fields."""
+    """Examples with a record, their inputs' vectors, and their fields.
 
+    Attributes:
+        embedder: that made the vectors.
+    """
+
+    embedder: str
     examples: tuple[Example, ...]
     vectors: Vectors
     values: tuple[Any, ...]
@@ -77,13 +82,14 @@ class RecordFit:
     warnings: tuple[str, ...]
 
 
-def read_rows(store: Store, examples: Sequence[Example]) -> RecordRows:
-    """The examples whose answer is JSON."""
+def read_rows(store: Store, examples: Sequence[Example], embedder: str) -> RecordRows:
+    """The examples whose answer is JSON, with the vectors of their inputs by an embedder."""
     read = [(example, parse_json(example.output)) for example in examples]
     found = [(example, parsed.value) for example, parsed in read if parsed is not None]
     kept, values = tuple(example for example, _ in found), tuple(value for _, value in found)
-    vectors = vectors_of(store, kept, STARTER)
-    return RecordRows(kept, vectors, values, tuple(fields_of(value) for value in values))
+    vectors = vectors_of(store, kept, embedder)
+    fields = tuple(fields_of(value) for value in values)
+    return RecordRows(embedder, kept, vectors, values, fields)
 
 
 def learn(train: RecordRows, validation: RecordRows, rows: str) -> RecordFit:
@@ -102,8 +108,8 @@ def learn(train: RecordRows, validation: RecordRows, rows: str) -> RecordFit:
 
     def model_of(fields: Sequence[Field]) -> ExtractModel:
         return ExtractModel(
-            embedder=STARTER,
-            identity=get_embedder(STARTER).identity,
+            embedder=train.embedder,
+            identity=get_embedder(train.embedder).identity,
             fields=tuple(fields),
             objects=tuple(usual_objects(train.values)),
             answers=answers,
@@ -116,7 +122,7 @@ def learn(train: RecordRows, validation: RecordRows, rows: str) -> RecordFit:
     shares: list[dict[Method, float]] = [{} for _ in paths]
     for method in get_args(Method):
         everywhere = model_of([way.get(method, way["nearest"]) for way in ways])
-        engine = ExtractEngine(everywhere, get_embedder(STARTER), "")
+        engine = ExtractEngine(everywhere, get_embedder(train.embedder), "")
         found = engine.values(validation.texts, validation.vectors)
         for path, way, share in zip(paths, ways, shares, strict=True):
             if method in way:
