@@ -33,6 +33,7 @@ from assay.candidates.registry import plain_name, specs
 from assay.compare import records
 from assay.compare.data_section import DataSection
 from assay.compare.entries import Entry, Terms
+from assay.compare.planning import planned_effect
 from assay.compare.result import (
     AnswerRow,
     CandidateResult,
@@ -171,12 +172,13 @@ def _result(id: str, run: int, answers: list[AnswerRow], agents: dict[str, str])
         for name, (_, setup, seconds) in WAYS.items()
     ]
     decision = decide(entries, None, settings)
+    effect = planned_effect(len(answers), None, settings)
     at = now().isoformat()
     plan = Plan(
         candidates=list(WAYS), primary="record-exact", margin=settings.margin, alpha=0.05,
         level=decision.level, opening=run + 1, good_enough=0.6, monthly_requests=10_000,
         holdout=len(answers), groups=None, discordance=0.3, written_at=at, sha256="b" * 64,
-        minimum_detectable_effect=decision.minimum_detectable_effect,
+        minimum_detectable_effect=effect,
     )  # fmt: skip
     candidates = [
         CandidateResult(
@@ -202,7 +204,7 @@ def _result(id: str, run: int, answers: list[AnswerRow], agents: dict[str, str])
         monthly_requests=10_000, candidates=candidates,
         names={name: plain_name(name) or name for name in specs()},
         pairs=list(decision.pairs),
-        minimum_detectable_effect=decision.minimum_detectable_effect,
+        minimum_detectable_effect=effect,
         opening=Opening(number=run + 1, alpha=decision.level), openings=openings, plan=plan,
         verdict=decision.verdict, environment={}, config={},
         curves=[Curve(candidate="fine-tune", points=_points(run), best_step=60)],

@@ -7,6 +7,7 @@ import random
 from assay.candidates.registry import need_of, plain_name, specs
 from assay.compare.data_section import DataSection, QuarantineCounts
 from assay.compare.entries import Entry, Terms
+from assay.compare.planning import planned_effect
 from assay.compare.result import (
     AnswerRow,
     CandidateResult,
@@ -115,7 +116,8 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
         )
         for name in TRUE_SCORES
     ]
-    decision = decide(entries, None, Terms(good_enough=good_enough))
+    terms = Terms(good_enough=good_enough)
+    decision, effect = decide(entries, None, terms), planned_effect(n, None, terms)
     candidates = [
         CandidateResult(
             name=figures.name,
@@ -153,7 +155,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
         monthly_requests=10_000,
         holdout=n,
         groups=None,
-        minimum_detectable_effect=decision.minimum_detectable_effect,
+        minimum_detectable_effect=effect,
         discordance=0.3,
         written_at="2026-01-01T00:00:00+00:00",
         sha256="b" * 64,
@@ -171,7 +173,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
         candidates=candidates,
         names={name: plain_name(name) or name for name in specs()},
         pairs=list(decision.pairs),
-        minimum_detectable_effect=decision.minimum_detectable_effect,
+        minimum_detectable_effect=effect,
         opening=Opening(number=1, alpha=decision.level),
         openings=[
             OpeningRecord(

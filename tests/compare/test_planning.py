@@ -8,7 +8,8 @@ import pytest
 
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate
-from assay.compare.planning import detectable_effect, discordance, write_plan
+from assay.compare.entries import Terms
+from assay.compare.planning import detectable_effect, discordance, planned_effect, write_plan
 from assay.compare.report.detectable import why_not_as_stated
 from assay.config import Config
 from tests.compare.sample import sample_result
@@ -61,6 +62,36 @@ def test_the_winner_on_validation_stands_in_the_plan() -> None:
     assert plan.minimum_detectable_effect == without_floor.minimum_detectable_effect
 
 
+def test_a_fine_tuned_best_needs_the_lead_that_shows_its_gain() -> None:
+    """Only the best on validation is asked: a fine-tuned one behind it changes nothing."""
+    best, behind = scored(*[1.0] * 16, *[0.0] * 4), scored(*[0.0] * 3, *[1.0] * 11, *[0.0] * 6)
+
+    def planned(*, best_tuned: bool, behind_tuned: bool) -> float:
+        built = [
+            replace(best, name="best", fine_tuned=best_tuned),
+            replace(behind, name="behind", fine_tuned=behind_tuned),
+        ]
+        plan = write_plan(built, CONFIG, rows=100, groups=None, opening=1)
+        return plan.minimum_detectable_effect
+
+    plain = planned(best_tuned=False, behind_tuned=False)
+    assert planned(best_tuned=False, behind_tuned=True) == plain
+    one, two = (
+        planned(best_tuned=True, behind_tuned=False),
+        planned(best_tuned=True, behind_tuned=True),
+    )
+    assert plain + 0.9 * CONFIG.margin < one < two
+
+
+def test_groups_and_a_later_opening_need_a_larger_lead_and_many_rows_none() -> None:
+    terms = Terms(discordance=0.13)
+    one = planned_effect(200, None, terms)
+    assert 0.05 < one < 0.055
+    assert planned_effect(200, 40, terms) > one
+    assert planned_effect(200, None, replace(terms, opening=2)) > one
+    assert planned_effect(5000, None, terms) == 0.0
+
+
 def test_why_it_can_show_less_than_was_stated_before_is_said_and_only_then() -> None:
     both = CONFIG.model_copy(update={"candidates": ["prompt", "few-shot"], "baselines": False})
     stated = detectable_effect(both, 100, None, 1)
@@ -70,7 +101,7 @@ def test_why_it_can_show_less_than_was_stated_before_is_said_and_only_then() -> 
         built, start = [], 0
         for name, count in zip(("prompt", "few-shot", "fine-tune"), wrong, strict=False):
             scores = [float(not start <= i < start + count) for i in range(100)]
-            built.append(replace(scored(*scores), name=name))
+            built.append(replace(scored(*scores), name=name, fine_tuned=name == "fine-tune"))
             start += count
         plan = write_plan(built, both, rows=100, groups=None, opening=1)
         assert plan.stated_effect == stated
@@ -85,7 +116,7 @@ def test_why_it_can_show_less_than_was_stated_before_is_said_and_only_then() -> 
     assert f"about {100 * stated:.0f} points" in more
     assert "disagree on 30 in 100" in more
     assert "disagreed on 45 in 100" in more
-    assert "number of candidates" not in more
-    third = said(25, 20, 26)
-    assert third is not None
-    assert "number of candidates" in third
+    assert "fine-tuned" not in more
+    tuned = said(25, 20, 19)
+    assert tuned is not None
+    assert "gain must be shown" in tuned

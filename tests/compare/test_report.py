@@ -289,7 +289,7 @@ def test_what_can_be_detected_is_said_of_the_pair_that_it_holds_for() -> None:
     planned = {"plan": plan, "minimum_detectable_effect": 0.139}
     result = result.model_copy(update=planned)
     said = detectable.effect(result)
-    assert said.startswith("Between the two that were best on validation")
+    assert said.startswith("As planned from how often the two best on validation disagreed")
     assert "13.9 points" in said
     wide = result.pairs[0].model_copy(update={"low": -0.48, "high": -0.09, "call": "cannot_tell"})
     rivals = {c.name for c in result.candidates if not c.floor}

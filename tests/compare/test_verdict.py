@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from assay.compare.verdict import Decision, Entry, Terms, decide, planned_effect
+from assay.compare.verdict import Decision, Entry, Terms, decide
 from tests.compare.yearly import yearly
 
 SETTINGS = Terms(resamples=1500)
@@ -336,7 +336,6 @@ def test_groups_widen_what_examples_alone_would_narrow() -> None:
         plain.pairs[0].high - plain.pairs[0].low
     )
     assert grouped.pairs[0].p > plain.pairs[0].p
-    assert grouped.minimum_detectable_effect > plain.minimum_detectable_effect
 
 
 def test_scores_between_zero_and_one_are_resampled() -> None:
@@ -427,13 +426,6 @@ def test_who_may_replace_a_model_that_is_only_answers() -> None:
     few = [Entry("near", [1.0] * 8), Entry("gone", [1.0] * 8, outside=True)]
     assert decide(few, None, Terms(margin=0.9)).replacements[0].no_worse == []
     assert decide([near, far], None, Terms()).replacements == ()
-
-
-def test_planned_effect_needs_no_scores() -> None:
-    settings = replace(SETTINGS, discordance=0.1)
-    decision = decide([Entry("a", right(500)), Entry("b", right(500))], None, settings)
-    assert decision.minimum_detectable_effect == planned_effect(2, 1000, None, settings)
-    assert planned_effect(6, 1000, None, settings) > planned_effect(2, 1000, None, settings)
 
 
 # Not what the collector finds here of another test.

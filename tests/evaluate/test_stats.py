@@ -173,22 +173,28 @@ def test_design_effect_of_groups() -> None:
     assert stats.design_effect([1, 9], 0.25) > stats.design_effect([5, 5], 0.25)
 
 
-def test_the_minimum_detectable_effect_is_detected_eight_times_in_ten() -> None:
-    n, pairs, level, discordance = 1000, 15, 0.0304, 0.3
-    effect = stats.minimum_detectable_effect(n, pairs, level, discordance=discordance)
+@pytest.mark.parametrize("margin", [0.0, 0.02])
+def test_the_minimum_detectable_effect_is_shown_eight_times_in_ten(margin: float) -> None:
+    n, level, discordance = 1000, 0.02, 0.3
+    effect = stats.minimum_detectable_effect(n, level, margin=margin, discordance=discordance)
     chances = [(discordance + effect) / 2, (discordance - effect) / 2]
     draws = np.random.default_rng(0).multinomial(n, [*chances, 1 - discordance], size=1500)
-    called = np.mean([stats.mcnemar(a, b) <= level / pairs for a, b, _ in draws])
-    assert 0.75 < called < 0.86
+    shown = np.mean([stats.tango_not_worse_p(a, b, n, margin) <= level for a, b, _ in draws])
+    assert 0.75 < shown < 0.86
 
 
 def test_effect_and_size_follow_what_they_should() -> None:
-    effect = stats.minimum_detectable_effect
-    assert effect(0, 1, 0.03) == 1.0
-    assert effect(100, 1, 0.03) == effect(100, 1, 0.03, discordance=0.3)
-    assert effect(400, 1, 0.03) == pytest.approx(effect(100, 1, 0.03) / 2)
-    assert effect(100, 15, 0.03) > effect(100, 1, 0.03)
-    assert effect(400, 1, 0.03, design_effect=4) == pytest.approx(effect(100, 1, 0.03))
+    def effect(n: int, margin: float = 0.0, **known: float) -> float:
+        return stats.minimum_detectable_effect(n, 0.03, margin=margin, **known)
+
+    assert effect(0) == 1.0
+    assert effect(100) == effect(100, discordance=0.3)
+    assert effect(400) == pytest.approx(effect(100) / 2)
+    assert effect(400, 0.02) == pytest.approx(effect(400) - 0.02)
+    assert effect(100_000, 0.02) == 0.0
+    assert effect(400, design_effect=4) == pytest.approx(effect(100))
+    size = stats.examples_needed(effect(400, 0.02) + 0.02, 0.03, discordance=0.3)
+    assert size in (400, 401), "one formula, solved for the lead and for the size"
 
 
 def test_examples_needed_suffice_eight_times_in_ten() -> None:

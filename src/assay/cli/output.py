@@ -17,7 +17,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from assay.compare.report.detectable import ASSUMPTION
+from assay.compare.report.detectable import ASSUMPTION, smallest_lead
 from assay.log_lines import printable
 from assay.progress import format_duration
 from assay.release.forms import ONNX
@@ -114,8 +114,8 @@ def print_estimate(estimate: Any) -> None:
             "a month to keep it on (costs.machine_hours_per_month)."
         )
     console.print(
-        f"The smallest difference that {estimate.holdout} holdout examples can show is "
-        f"about {100 * estimate.minimum_detectable_effect:.0f} points, {ASSUMPTION}."
+        f"With {estimate.holdout} holdout examples, "
+        f"{smallest_lead(estimate.minimum_detectable_effect, 0)}, {ASSUMPTION}."
     )
 
 

@@ -25,6 +25,7 @@ from assay.compare.performance import Performance, measure_performance
 from assay.compare.planning import ALPHA, write_plan
 from assay.compare.preconditions import check_sendings, measure_judges
 from assay.compare.prediction_powered import add_intervals, annotator_of, answer_inputs
+from assay.compare.report.detectable import smallest_lead
 from assay.compare.result import Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
 from assay.compare.verbatim import find_verbatim
@@ -181,8 +182,7 @@ def compare(
     records.save_plan(bench.store, id, parts.holdout, plan, folder)
     bench.progress.say(
         f"Plan written: {len(built)} candidates, {parts.holdout_rows} holdout examples, opening "
-        f"{plan.opening}. The smallest difference this can show is about "
-        f"{100 * plan.minimum_detectable_effect:.1f} points."
+        f"{plan.opening}. With these, {smallest_lead(plan.minimum_detectable_effect)}."
     )
     examples = open_holdout(
         bench.store,

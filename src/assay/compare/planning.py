@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from statistics import fmean
 from typing import Any
 
-from assay.candidates import registry
 from assay.candidates.building import Candidate
 from assay.compare.entries import Terms
 from assay.compare.findings import LEAST_UNITS
 from assay.compare.result import Plan
-from assay.compare.verdict import planned_effect
 from assay.config import Config
+from assay.evaluate import stats
+from assay.evaluate.multiplicity import FIRST_SHARE
 from assay.evaluate.stats import UNKNOWN_DISCORDANCE, opening_alpha
 from assay.example import canonical_json
 
@@ -42,8 +42,9 @@ def write_plan(
         judge_error: of the judge that decides; None where none does.
         unlabelled: inputs that a model labels; None where there are none.
     """
-    seen, rivals = discordance(built), sum(not one.floor for one in built)
-    ranked = ranked_on_validation(built)
+    seen, ranked = discordance(built), ranked_on_validation(built)
+    best = ranked[0] if ranked else None
+    tuned = sum(one.fine_tuned for one in built) if best is not None and best.fine_tuned else 0
     terms = Terms(
         margin=config.margin,
         margin_for_cheaper=config.margin_for_cheaper,
@@ -55,7 +56,7 @@ def write_plan(
     )
     fields = {
         "candidates": [candidate.name for candidate in built],
-        "tested_first": ranked[0].name if ranked else None,
+        "tested_first": None if best is None else best.name,
         "primary": config.primary,
         "margin": terms.margin,
         "margin_for_cheaper": terms.margin_for_cheaper,
@@ -68,12 +69,8 @@ def write_plan(
         "unlabelled": unlabelled,
         "holdout": rows,
         "groups": groups,
-        "minimum_detectable_effect": planned_effect(
-            rivals, rows, _even_groups(rows, groups), terms
-        ),
-        "rivals": rivals,
+        "minimum_detectable_effect": planned_effect(rows, groups, terms, tuned=tuned),
         "stated_effect": detectable_effect(config, rows, groups, terms.opening),
-        "stated_rivals": _expected_rivals(config),
         "stated_discordance": UNKNOWN_DISCORDANCE,
         "discordance": UNKNOWN_DISCORDANCE if seen is None else seen,
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -93,15 +90,41 @@ def dump_settings(config: Config) -> dict[str, Any]:
 
 
 def detectable_effect(config: Config, rows: int, groups: int | None, opening: int) -> float:
-    """The smallest difference a comparison could show, before anything is built: how often the
-    candidates disagree is not known yet."""
+    """`planned_effect` before anything is built: how often the candidates will disagree is not
+    known yet, nor whether the best of them will be fine-tuned."""
     terms = Terms(margin=config.margin, alpha=ALPHA, opening=opening)
-    return planned_effect(_expected_rivals(config), rows, _even_groups(rows, groups), terms)
+    return planned_effect(rows, groups, terms)
 
 
-def _expected_rivals(config: Config) -> int:
-    """Candidates that can be recommended, if each can be built and no others take part."""
-    return sum(not registry.is_floor(name) for name in registry.taking_part(config))
+def planned_effect(rows: int, groups: int | None, terms: Terms, *, tuned: int = 0) -> float:
+    """The smallest lead, 0 to 1, with which the best candidate, tested first, would be recommended
+    with a power of 0.8; 0 where candidates that are equal are shown to be within the margin.
+
+    Args:
+        rows, groups: of the holdout; groups are taken to be of like size, since before the opening
+            no more is known of them than how many there are. None where no two rows share one.
+        tuned: fine-tuned candidates, where the best is one of them, which must also show its gain
+            over every way without training (`Findings.is_gain_shown`); else 0.
+    """
+    seen = UNKNOWN_DISCORDANCE if terms.discordance is None else terms.discordance
+    sizes = [rows // groups + (i < rows % groups) for i in range(groups)] if groups else []
+
+    def find_least(level: float, margin: float) -> float:
+        return stats.minimum_detectable_effect(
+            rows,
+            level,
+            margin=margin,
+            # The test of "worse by the margin" reckons with as much disagreement as that would
+            # take, so that candidates which hardly disagree are not shown with fewer rows.
+            discordance=max(seen, 2 * terms.margin),
+            design_effect=stats.design_effect(sizes),
+        )
+
+    level = opening_alpha(terms.alpha, terms.opening)
+    lead = find_least(FIRST_SHARE * level, terms.margin)
+    if not tuned:
+        return lead
+    return max(lead, find_least(min(level / tuned, terms.alpha / 2), 0.0))
 
 
 def ranked_on_validation(built: Sequence[Candidate]) -> list[Candidate]:
@@ -125,8 +148,3 @@ def discordance(built: Sequence[Candidate]) -> float | None:
         return None
     pairs = zip(best[0].scores, best[1].scores, strict=True)
     return fmean((x - y) ** 2 for x, y in pairs) or None
-
-
-def _even_groups(rows: int, groups: int | None) -> list[str] | None:
-    """Groups of like size: before the opening no more is known of them than how many there are."""
-    return None if groups is None else [str(row % groups) for row in range(rows)]

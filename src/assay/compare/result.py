@@ -264,10 +264,11 @@ class Plan(ResultPart):
         judge_error: by so much every interval of a score is wider, since a judge decides, whose
             scores may be off people's by it; null where none does.
         unlabelled: inputs that a model labels; null where there are none.
-        rivals: candidates that can be recommended; null in plans older than this field.
-        stated_effect: the minimum detectable effect as stated before anything was built, for so
-            many `stated_rivals` that disagree as often as `stated_discordance` says; each null in
-            plans older than the field.
+        minimum_detectable_effect: the smallest lead with which the best candidate would be
+            recommended with a power of 0.8.
+        rivals, stated_rivals: numbers of candidates, on which that depended in older plans.
+        stated_effect: the same as stated before anything was built, of candidates that disagree as
+            often as `stated_discordance` says; each null in plans older than the field.
     """
 
     candidates: list[str]

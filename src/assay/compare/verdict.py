@@ -27,7 +27,7 @@ from assay.evaluate import stats
 from assay.evaluate.bounds import effective_groups
 from assay.evaluate.multiplicity import holm, shaffer
 
-__all__ = ["CandidateFigures", "Decision", "Entry", "Terms", "decide", "planned_effect"]
+__all__ = ["CandidateFigures", "Decision", "Entry", "Terms", "decide"]
 
 FEW_UNITS = 30
 """Effective groups below which the verdict carries a warning."""
@@ -60,13 +60,11 @@ class Decision:
     Attributes:
         candidates: in the order of the entries.
         pairs: every pair of complete candidates, in the order of the entries.
-        minimum_detectable_effect: from what was known before the holdout was opened.
         level: the family-wise level that this opening has.
     """
 
     candidates: tuple[CandidateFigures, ...]
     pairs: tuple[PairResult, ...]
-    minimum_detectable_effect: float
     level: float
     warnings: tuple[str, ...]
     verdict: Verdict
@@ -78,25 +76,6 @@ class Decision:
             if candidate.name == name:
                 return candidate
         raise KeyError(name)
-
-
-def planned_effect(
-    candidates: int, examples: int, groups: stats.Groups | None, terms: Terms
-) -> float:
-    """The minimum detectable effect, from what is known before the holdout is opened.
-
-    Args:
-        candidates: those that can be recommended. The floor costs nothing here: once it is shown
-            to be worse than one of them, Shaffer's divisor is their number of pairs.
-    """
-    sizes = [] if groups is None else stats.group_sizes(groups)
-    return stats.minimum_detectable_effect(
-        examples,
-        candidates * (candidates - 1) // 2,
-        stats.opening_alpha(terms.alpha, terms.opening),
-        discordance=terms.discordance,
-        design_effect=stats.design_effect(sizes),
-    )
 
 
 def _has_named(groups: Sequence[str]) -> bool:
@@ -142,9 +121,6 @@ def decide(entries: Sequence[Entry], groups: Sequence[str] | None, terms: Terms)
     return Decision(
         candidates=tuple(_figures(findings, entry) for entry in entries),
         pairs=tuple(pairs),
-        minimum_detectable_effect=planned_effect(
-            sum(not entry.floor for entry in entries), examples, members, terms
-        ),
         level=level,
         warnings=tuple(_warnings(findings)),
         verdict=conclude(findings),

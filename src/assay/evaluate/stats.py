@@ -171,17 +171,19 @@ def design_effect(sizes: Sequence[int], intraclass: float = UNKNOWN_INTRACLASS) 
 
 def minimum_detectable_effect(
     n: int,
-    pairs: int,
     level: float,
     *,
+    margin: float,
     discordance: float | None = None,
     design_effect: float = 1.0,
 ) -> float:
-    """Smallest true difference that `n` examples would call with a power of 0.8, at most 1.
+    """Smallest true lead, 0 to 1, with which `n` examples show with a power of 0.8 that a candidate
+    is no worse than another by `margin`, one-sided at `level`; with a margin of 0: that it is
+    better. 0 where that is shown even of candidates that are equal.
 
-    (z(1 − a/2) + z(power)) · sqrt(discordance · design effect / n) with a = level / pairs, the
-    strictest step of Holm (the sample size formula of McNemar's test, Connor 1987, Biometrics
-    43:207-211, with the variance not reduced by the effect itself, which is on the safe side).
+    (z(1 − level) + z(power)) · sqrt(discordance · design effect / n) − margin: `examples_needed`
+    solved for the lead (Connor 1987, Biometrics 43:207-211, with the variance not reduced by the
+    lead itself, which is on the safe side).
 
     Args:
         discordance: mean squared difference of scores; for binary scores the share of examples
@@ -190,13 +192,14 @@ def minimum_detectable_effect(
     if n == 0:
         return 1.0
     psi = UNKNOWN_DISCORDANCE if discordance is None else discordance
-    return detectable_difference(math.sqrt(psi * design_effect / n), pairs, level)
+    error = math.sqrt(psi * design_effect / n)
+    return max(0.0, detectable_difference(error, level) - margin)
 
 
-def detectable_difference(error: float, pairs: int, level: float) -> float:
-    """Smallest true difference that is called with a power of 0.8 where its standard error is
-    `error`, at most 1; see `minimum_detectable_effect`."""
-    return min(1.0, (_z(level / max(pairs, 1) / 2) + _z(1 - POWER)) * error)
+def detectable_difference(error: float, level: float) -> float:
+    """Smallest true difference, at most 1, that is shown with a power of 0.8, one-sided at `level`,
+    where its standard error is `error`."""
+    return min(1.0, (_z(level) + _z(1 - POWER)) * error)
 
 
 def examples_needed(

@@ -22,8 +22,9 @@ MEANINGS = {
     "latency": "Half of the answers come faster than this, with one request at a time.",
     "even": "The number of requests after which the cost of training is recovered.",
     "effect": (
-        "The smallest difference that this number of examples can detect. Smaller ones may exist "
-        "undetected."
+        "A candidate that truly leads by this much is recommended in 8 of 10 comparisons with so "
+        "many examples, and one with a smaller lead less often. With 0 points, even candidates "
+        "that are equally good are shown to be within the margin."
     ),
 }
 
