@@ -172,8 +172,7 @@ def label_input(made: E, label: str) -> E:
 def query_row(
     name: str, label: str, icon: str, act: Callable[[str], Awaitable[None]], placeholder: str
 ) -> None:
-    """An input with a button beside it; `act` is given what was typed. That nothing was is said at
-    the input.
+    """An input with a button beside it; `act` is given what was typed, if it is not empty.
 
     Args:
         name: of the input, for screen readers.
