@@ -114,8 +114,12 @@ class LocalHub:
         return f"http://127.0.0.1:{self.port}"
 
     def add(self, name: str, folder: Path, licence: str = "apache-2.0") -> Repository:
-        """Publish the files of a folder with a card."""
-        files = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+        """Publish the files of a folder, and of its subfolders, with a card."""
+        files = {
+            file.relative_to(folder).as_posix(): file.read_bytes()
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+        }
         files["README.md"] = f"---\nlicense: {licence}\n---\n# {name}\n".encode()
         files[".gitattributes"] = b"*.safetensors filter=lfs\n"
         self.repositories[name] = Repository(files, licence)

@@ -19,8 +19,8 @@ Model = Annotated[str, typer.Argument(help="Starter name, hub id, folder or GGUF
 
 @app.command()
 def pull(model: Model) -> None:
-    """Fetch a model into the user's cache and check it."""
-    from assay.models.pull import pull as fetch
+    """Fetch a language model, embedder or cross-encoder into the user's cache and check it."""
+    from assay.models.show import fetch
 
     print(fetch(model, progress=Terminal()))
 

@@ -26,8 +26,8 @@ class Classifier(Strict):
 
     embedder: ModelName = Field(
         STARTER_EMBEDDER,
-        description="Embedding model: a starter, a folder or a sentence-transformers hub id. Also "
-        "that of `encoder`, `nearest-answer`, `extract`, `extract-call` and `few-shot-nearest`.",
+        description="Embedding model: a starter, a folder or a hub id of a text encoder. Also that "
+        "of `encoder`, `nearest-answer`, `extract`, `extract-call` and `few-shot-nearest`.",
     )
 
 

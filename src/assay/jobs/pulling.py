@@ -10,8 +10,8 @@ PULL = "pull"
 
 
 def pull(work: Work) -> dict[str, Any]:
-    """Fetch, check and keep the model of a job, see `assay.models.pull.pull`."""
-    from assay.models.pull import pull as fetch
+    """Fetch, check and keep the model of a job, see `assay.models.show.fetch`."""
+    from assay.models.show import fetch
 
     model = work.payload["model"]
     return {"model": model, "folder": str(fetch(model, progress=work))}

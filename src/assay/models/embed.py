@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from assay import wait_policy
 from assay.config import STARTER_EMBEDDER
 from assay.errors import ModelError, first_line
+from assay.models.encoder_folder import kind_of
 from assay.models.pull import RECORD, cache_folder, folder_sha256, pull
 from assay.models.quiet import exclusive_loading
 
@@ -203,20 +204,32 @@ def _digest(text: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
+_SAFE: dict[str, Any] = {
+    "trust_remote_code": False,
+    "local_files_only": True,
+    "model_kwargs": {"use_safetensors": True},
+}
+_UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ImportError)
+"""What a library raises of settings that do not fit one another."""
+
+
 def load_embedder(ref: str = STARTER) -> Embedder:
     """The embedder of a catalogue name, a local folder or a hub id.
+
+    A folder without modules.json is an encoder alone: sentence-transformers gives it the mean of
+    its tokens' vectors (the last token's vector of a language model).
 
     Raises:
         ModelError: it cannot be found, fetched, trusted or loaded.
     """
     wait_policy.adapt()
-    folder = pull(ref)
+    folder = pull(ref, wanted="encoder")
     try:
         with exclusive_loading():
             from sentence_transformers import SentenceTransformer
 
-            model = SentenceTransformer(str(folder), trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+            model = SentenceTransformer(str(folder), **_SAFE)
+    except _UNLOADABLE as error:
         raise ModelError(
             f"this embedder cannot be loaded ({first_line(error)}).",
             where=str(folder),
@@ -262,15 +275,22 @@ def load_reranker(ref: str) -> Reranker:
     Raises:
         ModelError: it cannot be found, fetched, trusted or loaded, or does not give one score.
     """
-    folder = pull(ref)
+    folder = pull(ref, wanted="encoder")
+    if kind_of(folder) == "embedder":  # sentence-transformers would give it a head at random
+        raise ModelError(
+            "this is an embedder, which gives texts vectors: it has no weights that give a pair of "
+            "texts a score.",
+            where=ref,
+            fix="Use a sentence-transformers cross-encoder with one label.",
+        )
     try:
         with exclusive_loading():
             from sentence_transformers import CrossEncoder
 
-            model = CrossEncoder(str(folder), trust_remote_code=False, local_files_only=True)
+            model = CrossEncoder(str(folder), **_SAFE)
             if model.num_labels != 1:
                 raise ValueError(f"it gives {model.num_labels} scores, not one")
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except _UNLOADABLE as error:
         raise ModelError(
             f"this cross-encoder cannot be loaded ({first_line(error)}).",
             where=str(folder),

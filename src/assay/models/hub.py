@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from threading import Lock
 from typing import Any
 
 from assay.errors import ModelError, first_line
+from assay.models.encoder_folder import MODULES, MOST_MODULES_BYTES, missing_files, read_modules
 from assay.models.growth import show_growth
 from assay.models.quiet import silent_libraries
 from assay.progress import Progress
@@ -32,21 +35,27 @@ class HubModel:
 
     Attributes:
         revision: the commit that is its newest now, which is fetched whatever comes meanwhile.
-        download_bytes: of the files that are fetched.
+        files: that are fetched.
+        download_bytes: of them.
         licence: as its card states it; None: it does not.
     """
 
     revision: str | None
+    files: tuple[str, ...]
     download_bytes: int
     licence: str | None
 
 
-def check(ref: str) -> HubModel:
+def check(ref: str, *, with_modules: bool = False) -> HubModel:
     """Ask the hub about `ref` before anything is fetched.
+
+    Args:
+        with_modules: also fetch the subfolders of the modules that modules.json names, which is
+            read for it.
 
     Raises:
         ModelError: the hub cannot be reached, knows no such model, wants a login or consent to
-            terms, or has pickled weights only.
+            terms, or has pickled weights only; a module is not taken, or has no safetensors.
     """
     from huggingface_hub import HfApi, hf_hub_url
 
@@ -69,8 +78,30 @@ def check(ref: str) -> HubModel:
     if info.gated:  # all may list its files and read its card and terms, few may have its weights
         with _explained(ref):
             api.get_hf_file_metadata(url=hf_hub_url(ref, weights[0], revision=info.sha))
+    if with_modules and MODULES in files:
+        wanted += _module_files(ref, info.sha, files)
     licence = getattr(info.card_data, "license", None)
-    return HubModel(info.sha, sum(files[name] for name in wanted), licence)
+    return HubModel(info.sha, tuple(wanted), sum(files[name] for name in wanted), licence)
+
+
+def _module_files(ref: str, revision: str | None, files: dict[str, int]) -> list[str]:
+    """Files of the modules that modules.json names, which is fetched for it and not kept."""
+    from huggingface_hub import hf_hub_download
+
+    if files[MODULES] > MOST_MODULES_BYTES:
+        raise ModelError(f"its {MODULES} is too large ({files[MODULES]} bytes).", where=ref)
+    with tempfile.TemporaryDirectory() as scratch:
+        with silent_libraries(), _explained(ref):
+            path = hf_hub_download(ref, MODULES, revision=revision, local_dir=scratch)
+        modules = read_modules(Path(path), ref)
+    if missing := missing_files(modules, files):
+        raise ModelError(
+            f"the hub does not have {', '.join(missing)}, which its {MODULES} names (weights are "
+            "read from safetensors only).",
+            where=ref,
+            fix="Use a version of the model that is complete.",
+        )
+    return [name for module in modules for name in module.files if name in files]
 
 
 def _wanted(names: Iterable[str]) -> list[str]:
@@ -138,8 +169,7 @@ def fetch(ref: str, folder: Path, model: HubModel, progress: Progress) -> None:
                 ref,
                 revision=model.revision,
                 local_dir=folder,
-                allow_patterns=_WANTED,
-                ignore_patterns=_UNWANTED,
+                allow_patterns=[glob.escape(name) for name in model.files],
             )
         found = HfApi().verify_repo_checksums(ref, revision=model.revision, local_dir=folder)
     wrong = [mismatch["path"] for mismatch in found.mismatches]
@@ -154,7 +184,7 @@ def fetch(ref: str, folder: Path, model: HubModel, progress: Progress) -> None:
             "and the hub changes them: do not use this hub or mirror.",
         )
     # The client takes a folder with files in it for the model if it gets no list of what is in it.
-    missing = _wanted(found.missing_paths)
+    missing = [name for name in found.missing_paths if name in model.files]
     if missing:
         raise ModelError(
             f"the hub did not send all files of the model ({', '.join(missing)} missing).",

@@ -24,6 +24,7 @@ from assay import json_reader
 from assay.errors import ModelError, Step
 from assay.models import gguf_file, hub, wheel
 from assay.models.catalogue import CATALOGUE, CatalogueEntry
+from assay.models.encoder_folder import Wanted, check_wanted, kind_of, lacks_modules
 from assay.models.trust import check_folder, weight_files
 from assay.progress import SILENT, Progress
 from assay.store.files import new_folder, sha256_file, write_json
@@ -43,11 +44,12 @@ def cache_folder() -> Path:
     return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("assay"))
 
 
-def pull(ref: str, progress: Progress = SILENT) -> Path:
+def pull(ref: str, progress: Progress = SILENT, wanted: Wanted = "generator") -> Path:
     """Make the model `ref` ready on this machine and return its folder.
 
     Args:
         ref: a catalogue name, a local folder, a .gguf file, or a hub id (`org/name`).
+        wanted: what for, see `check_wanted`; starters are not asked.
 
     Raises:
         ModelError: the model cannot be found, fetched, trusted or used; the message says what to
@@ -60,7 +62,7 @@ def pull(ref: str, progress: Progress = SILENT) -> Path:
     if path.suffix == ".gguf":
         return _pull_gguf(path, progress)
     if _there(ref) and path.is_dir():
-        check_folder(path)
+        check_wanted(path, wanted)
         return path
     if _there(ref):
         raise ModelError(
@@ -69,7 +71,7 @@ def pull(ref: str, progress: Progress = SILENT) -> Path:
             fix="Pickled weights (.bin, .pt, .ckpt) are refused because they can run code.",
         )
     if _HUB_ID.fullmatch(ref):
-        return _pull_hub(ref, progress)
+        return _pull_hub(ref, progress, wanted)
     raise _unknown(ref)
 
 
@@ -186,12 +188,13 @@ def _pull_gguf(path: Path, progress: Progress) -> Path:
     return _once(cache_folder() / "gguf" / digest[:32], lambda: path.stat().st_size * 8, fill)
 
 
-def _pull_hub(ref: str, progress: Progress) -> Path:
+def _pull_hub(ref: str, progress: Progress, wanted: Wanted) -> Path:
     """Fetch a model of the hub; what a broken download has left is gone on with."""
     found: list[hub.HubModel] = []
+    with_modules = wanted != "generator"
 
     def ask() -> int:
-        found.append(hub.check(ref))
+        found.append(hub.check(ref, with_modules=with_modules))
         return found[0].download_bytes
 
     def fill(draft: Path) -> dict[str, Any]:
@@ -206,16 +209,22 @@ def _pull_hub(ref: str, progress: Progress) -> Path:
         for file in part.iterdir():
             os.replace(file, draft / file.name)
         part.rmdir()
-        check_folder(draft)
+        check_wanted(draft, wanted)
         return {
             "source": ref,
+            "kind": "chat" if wanted == "generator" else kind_of(draft),
             "sha256": None,
             "licence": hub.licence(draft) or model.licence,
             "hub": True,
             "revision": model.revision,
         }
 
-    return _once(_hub_folder(ref), ask, fill)
+    def is_whole(folder: Path) -> bool:
+        return is_ready(folder) and not (with_modules and lacks_modules(folder))
+
+    folder = _once(_hub_folder(ref), ask, fill, is_whole)
+    check_wanted(folder, wanted)  # it may have been fetched for something else
+    return folder
 
 
 def _unfinished(ref: str, revision: str | None) -> Path:
@@ -235,16 +244,19 @@ def _hub_folder(ref: str) -> Path:
 
 
 def _once(
-    target: Path, needed_bytes: Callable[[], int], fill: Callable[[Path], dict[str, Any]]
+    target: Path,
+    needed_bytes: Callable[[], int],
+    fill: Callable[[Path], dict[str, Any]],
+    is_whole: Callable[[Path], bool] = is_ready,
 ) -> Path:
     """The folder `target`, made by `fill` unless it is there already and whole.
 
     One process fills it while others wait; what a killed one left behind is removed.
     """
-    if is_ready(target):
+    if is_whole(target):
         return target
     with _alone(target):
-        if is_ready(target):  # another process was faster
+        if is_whole(target):  # another process was faster
             return target
         with _disk(target.parent, needed_bytes()), new_folder(target) as draft:
             record = fill(draft)

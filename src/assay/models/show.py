@@ -6,13 +6,19 @@ import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from assay.models.catalogue import CATALOGUE
+from assay.models.encoder_folder import Kind, kind_of
 from assay.models.load import context_length, weights_sha256
 from assay.models.pull import cache_folder, entry_folder, is_ready, pull, read_record
 from assay.models.trust import header, read_json, weight_files
 from assay.progress import SILENT, Progress
+
+_USES: dict[Kind, str] = {
+    "chat": "{} is a language model: name it in `model`.",
+    "embedder": "{} is an embedder: name it in `classifier.embedder` or `--embedder`.",
+    "cross-encoder": "{} is a cross-encoder: name it in `knowledge.rerank` if it gives one score.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +26,13 @@ class ModelListing:
     """One line of the list: a starter, or a model that was pulled.
 
     Attributes:
+        kind: what it was made for: answers, vectors of texts, or how well a text fits another.
         ready: whether it is on this machine and whole.
         disk_bytes: what it takes on disk, or would take.
     """
 
     ref: str
-    kind: Literal["chat", "embedder"]
+    kind: Kind
     ready: bool
     disk_bytes: int
     licence: str | None
@@ -38,6 +45,7 @@ class ModelInfo:
     """What `assay models show` prints.
 
     Attributes:
+        kind: see `ModelListing`.
         architecture: the class of transformers that runs it.
         parameters: numbers in its weights (tied ones counted once).
         context_length: in tokens.
@@ -48,6 +56,7 @@ class ModelInfo:
 
     ref: str
     folder: Path
+    kind: Kind
     architecture: str
     parameters: int
     context_length: int
@@ -75,10 +84,20 @@ def list_models() -> list[ModelListing]:
             continue
         record = read_record(folder)
         size, where = _disk_bytes(folder), "from the hub" if record.get("hub") else "from a file"
-        out.append(
-            ModelListing(record["source"], "chat", True, size, record.get("licence"), where, folder)
-        )
+        kind, licence = record.get("kind", "chat"), record.get("licence")
+        out.append(ModelListing(record["source"], kind, True, size, licence, where, folder))
     return out
+
+
+def fetch(ref: str, progress: Progress = SILENT) -> Path:
+    """Make a model ready that is wanted for whatever it was made for, and say what that is.
+
+    Raises:
+        ModelError: as `pull`.
+    """
+    folder = pull(ref, progress, "any")
+    progress.say(_USES[kind_of(folder)].format(ref))
+    return folder
 
 
 def describe(ref: str, progress: Progress = SILENT) -> ModelInfo:
@@ -87,7 +106,7 @@ def describe(ref: str, progress: Progress = SILENT) -> ModelInfo:
     Raises:
         ModelError: as `pull`.
     """
-    folder = pull(ref, progress)
+    folder = pull(ref, progress, "any")
     config = read_json(folder / "config.json")
     shapes = [t["shape"] for file in weight_files(folder) for t in header(file).values()]
     template = _template(folder)
@@ -95,6 +114,7 @@ def describe(ref: str, progress: Progress = SILENT) -> ModelInfo:
     return ModelInfo(
         ref=ref,
         folder=folder,
+        kind=kind_of(folder),
         architecture=(config.get("architectures") or [config.get("model_type")])[0],
         parameters=sum(math.prod(shape) for shape in shapes),
         context_length=context_length(config),

@@ -176,5 +176,6 @@ def _check_architecture(folder: Path, config: dict[str, Any]) -> None:
             f"the architecture {kind!r} is not a causal language model that transformers "
             f"{__version__} knows.",
             where=str(folder / "config.json"),
-            fix="Use a text-generating model, or a newer transformers if this one is very new.",
+            fix="Use a text-generating model, or a newer transformers if this one is very new. An "
+            "encoder is named in `classifier.embedder` or in the settings of `knowledge`.",
         )
