@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from tests.invariants.verdict_figures import CELLS, interval_coverage, soak
+from tests.invariants.verdict_figures import CELLS, interval_coverage, name, soak
 from tests.invariants.verdict_simulation import (
     AT_MARGIN,
     COLLAPSING,
@@ -35,6 +35,11 @@ from assay.evaluate.stats import opening_alpha
 
 FAMILY_WISE = 0.05
 LEAST_COVERAGE = 0.93
+POWER = {
+    LEAD_5: {50: 0.08, 100: 0.24, 200: 0.53, 500: 0.88, 1000: 0.995},
+    LEAD_10: {50: 0.27, 100: 0.64, 200: 0.93, 500: 0.995, 1000: 0.995},
+}
+"""Shares of right recommendations that are promised, by rows, where nothing is fine-tuned."""
 
 
 def check(cell: Cell, tally: Tally) -> None:
@@ -57,6 +62,8 @@ def check(cell: Cell, tally: Tally) -> None:
     slack = 3 * (LEAST_COVERAGE * (1 - LEAST_COVERAGE) / runs) ** 0.5 if runs < 1000 else 0
     assert tally.named_coverage >= LEAST_COVERAGE - slack, (cell, tally)
     assert tally.loss_coverage >= LEAST_COVERAGE - slack, (cell, tally)
+    if cell.tuned is None:
+        assert tally.right >= runs * POWER.get(cell.truth, {}).get(cell.n, 0), (cell, tally)
 
 
 SEEDED = (
@@ -161,6 +168,10 @@ def test_soak_and_write_its_figures() -> None:
     for cell, tally, _ in soak(2000, 2000, page):
         check(cell, tally)
     assert len(CELLS) >= 20
+
+
+def test_every_cell_of_the_page_has_a_name_of_its_own() -> None:
+    assert len({name(cell) for cell in CELLS}) == len(CELLS)
 
 
 @pytest.mark.soak

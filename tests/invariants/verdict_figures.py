@@ -85,6 +85,8 @@ default number of resamples. The truth of each is known. Margin 2 points, α = 0
 makes 2,000 of each row; the first column says how many these figures are from. How data are drawn:
 `tests/invariants/verdict_simulation.py`. The same figures for programs: `docs/statistics.json`.
 
+- **scores**: 60 % of the variance of each latent score, or the share that is named, is how hard the
+  example is for all candidates; the rest is each one's own.
 - **level**: what this opening of the holdout may spend, α·6/(π²j²).
 - **different**: comparisons with any `better` or `worse` that is false.
 - **equivalent**: comparisons with any `equivalent` of candidates that truly differ by the margin
@@ -117,6 +119,14 @@ def percent(value: float) -> str:
     return f"{100 * value:.2f} %"
 
 
+def name(cell: Cell) -> str:
+    """The first columns of a row. The seed of a cell hashes `label`, which therefore stays."""
+    kind, _, rest = cell.label.partition(" | ")
+    if cell.shared != Cell.shared:
+        kind += f", {100 * cell.shared:g} % shared"
+    return f"{kind} | {rest}"
+
+
 def table(results: Sequence[tuple[Cell, Tally, float]]) -> str:
     """The figures as a section of Markdown."""
     lines = []
@@ -134,7 +144,7 @@ def table(results: Sequence[tuple[Cell, Tally, float]]) -> str:
             percent(tally.named_coverage),
             percent(tally.loss_coverage),
         ]
-        lines.append(f"| {tally.runs} | {cell.label} | {' | '.join(figures)} |\n")
+        lines.append(f"| {tally.runs} | {name(cell)} | {' | '.join(figures)} |\n")
     seconds = sum(spent for _, _, spent in results)
     verdicts = sum(tally.runs for _, tally, _ in results)
     error = {count: f"{100 * (0.03 * 0.97 / count) ** 0.5:.2f}" for count in (1000, 2000)}
@@ -150,7 +160,7 @@ def record(cell: Cell, tally: Tally) -> dict[str, object]:
     """One cell of docs/statistics.json: the lead in points, rates as fractions."""
     coverage = min(tally.pair_coverage, tally.single_coverage, tally.named_coverage)
     return {
-        "name": cell.label.replace(" | ", ", "),
+        "name": name(cell).replace(" | ", ", "),
         "runs": tally.runs,
         "candidates": len(cell.truth),
         "rows": cell.n,
