@@ -199,8 +199,19 @@ def test_effect_and_size_follow_what_they_should() -> None:
 
 def test_examples_needed_suffice_eight_times_in_ten() -> None:
     margin, level, discordance = 0.05, 0.01, 0.2
-    n = stats.examples_needed(margin, level, discordance=discordance)
+    n = stats.examples_needed([margin], [level], [discordance])
     half = discordance / 2
     draws = np.random.default_rng(0).multinomial(n, [half, half, 1 - discordance], size=1500)
     shown = np.mean([stats.tango_not_worse_p(a, b, n, margin) <= level for a, b, _ in draws])
     assert 0.75 < shown < 0.86
+
+
+def test_several_effects_are_all_shown_eight_times_in_ten() -> None:
+    """One that is easily shown costs nothing; two that are alike have half of the chance each."""
+    one = stats.examples_needed([0.05], [0.01], [0.2])
+    assert stats.examples_needed([0.05, 0.5], [0.01, 0.01], [0.2, 0.2]) == one
+    twice = stats.examples_needed([0.05, 0.05], [0.01, 0.01], [0.2, 0.2])
+    misses = stats.special.ndtr(stats._z(0.01) - 0.05 * (twice / 0.2) ** 0.5)
+    assert one < twice
+    assert 2 * misses == pytest.approx(1 - stats.POWER, abs=0.001)
+    assert stats.examples_needed([], [], []) == 0

@@ -51,51 +51,78 @@ class Need:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What a new holdout has to show of a pair: that the first is ahead of the second, or no worse
+    by the margin.
+
+    Attributes:
+        effect: the lead, or the margin and the lead.
+        level: of its one-sided test.
+    """
+
+    pair: ScorePair
+    effect: float
+    level: float
+
+
 def examples_needed(findings: Findings, shortlist: Sequence[Entry]) -> Need:
     """What would show the first of the shortlist to be no worse than each of the others; where it
-    is alone there, than every other candidate. Where that is shown of a fine-tuned one already:
-    what would show its gain over every way without training, or that one of these is no worse.
+    is alone there, than every other candidate. Of a fine-tuned one: its gain over every way without
+    training, too, or that the best of these is no worse.
 
-    From how often they disagree, at the share of the level that the first one is tested at. Never
-    fewer than there are: where the number was enough and chance was not kind, fewer would not do.
+    From how often they disagree, at the share of the level that each is tested at. Never fewer than
+    there are: where the number was enough and chance was not kind, fewer would not do.
     """
     first, margin = shortlist[0], findings.terms.margin
     others = shortlist[1:] or [e for e in findings.complete if e is not first]
     level = stats.opening_alpha(findings.terms.alpha, 1)
-    share, offset = FIRST_SHARE * level, margin
-    if findings.eligible(first):
-        others = [e for e in findings.complete if not e.fine_tuned]
-        share, offset = min(level / len(findings.p_gain), findings.terms.alpha / 2), 0.0
-    pairs = [findings.pair(first, other) for other in others]
-
-    def most(effects: Sequence[float], level: float) -> int:
-        sizes = (
-            _size(findings, *one, level, len(others)) for one in zip(pairs, effects, strict=True)
-        )
-        return max(sizes, default=0)
-
-    equal = most([margin] * len(pairs), FIRST_SHARE * level)
-    ahead = [offset + max(pair.difference, 0.0) for pair in pairs]
-    seen = min(most(ahead, share), equal) if all(ahead) else equal
+    named = FIRST_SHARE * level
+    equal = _size(findings, [_Claim(findings.pair(first, o), margin, named) for o in others])
+    seen = _size(findings, _no_worse(findings, first, others, named))
+    untrained = [entry for entry in findings.complete if not entry.fine_tuned]
+    if first.fine_tuned and untrained and not any(map(findings.eligible, untrained)):
+        share = min(level / len(findings.p_gain), findings.terms.alpha / 2)
+        pairs = [findings.pair(first, other) for other in untrained]
+        trained = [other for other in others if other.fine_tuned]
+        gain = [_Claim(pair, pair.difference, share) for pair in pairs]
+        gain += _no_worse(findings, first, trained, named)
+        # Or the best of the untrained is no worse, which a small lead leaves to be shown.
+        best = findings.best_first(untrained)[0]
+        rivals = [first, *(other for other in others if other is not best)]
+        enough = _no_worse(findings, best, rivals, named)
+        seen = min(_size(findings, gain), _size(findings, enough))
     per_unit = findings.examples / findings.units if findings.units else 1.0
     least = max(findings.examples, math.ceil(LEAST_UNITS * per_unit), _FEWEST)
     seen, equal = (two_digits(max(size, least)) for size in (seen, equal))
     return Need(seen, equal, _in_groups(findings, seen), _in_groups(findings, equal))
 
 
-def _size(findings: Findings, pair: ScorePair, effect: float, level: float, others: int) -> int:
-    """Examples that show one pair's effect with a one-sided test at this level; with several others
-    each is missed with a part of the chance."""
-    terms = findings.terms
+def _no_worse(
+    findings: Findings, one: Entry, others: Sequence[Entry], level: float
+) -> list[_Claim]:
+    """That a candidate is no worse than each of the others, at differences as they look."""
+    pairs = [findings.pair(one, other) for other in others]
+    return [_Claim(pair, findings.terms.margin + pair.difference, level) for pair in pairs]
+
+
+def _size(findings: Findings, claims: Sequence[_Claim]) -> int:
+    """Examples that show all the claims with a power of 0.8; more than can be had where one of them
+    does not look true, and 0 without any."""
+    if any(claim.effect <= 0 for claim in claims):
+        return MOST_EXAMPLES
     few = findings.examples < LEAST_UNITS
-    unseen = stats.UNKNOWN_DISCORDANCE if terms.discordance is None else terms.discordance
+    known = findings.terms.discordance
+    unseen = stats.UNKNOWN_DISCORDANCE if known is None else known
     return stats.examples_needed(
-        effect,
-        level,
+        [claim.effect for claim in claims],
+        [claim.level for claim in claims],
         # Candidates that differ by the margin disagree at least that often.
-        discordance=max(unseen if few else pair.squared, terms.margin),
-        design_effect=1.0 if few else _design_effect(findings, pair),
-        power=1 - (1 - stats.POWER) / others,
+        [
+            max(unseen if few else claim.pair.squared, findings.terms.margin)
+            * (1.0 if few else _design_effect(findings, claim.pair))
+            for claim in claims
+        ],
     )
 
 

@@ -203,18 +203,31 @@ def detectable_difference(error: float, level: float) -> float:
 
 
 def examples_needed(
-    margin: float,
-    level: float,
-    *,
-    discordance: float,
-    design_effect: float = 1.0,
-    power: float = POWER,
+    effects: Sequence[float], levels: Sequence[float], variances: Sequence[float]
 ) -> int:
-    """Examples with which a candidate as good as another is shown, with a chance of `power`, to be
-    no worse than it by `margin`, one-sided at `level`.
+    """Examples with which every one of several effects is shown, each by a one-sided test at its
+    level, with a chance of 0.8 or more that none is missed; 0 without effects.
 
-    (z(1 − level) + z(power))² · discordance · design effect / margin² (Tango 1998, section 5, with
-    a true difference of zero). Of a candidate that is truly ahead, its lead adds to `margin`.
+    Of a single one it is (z(level) + z(power))² · variance / effect² (Tango 1998, section 5; to
+    show that a candidate is no worse by a margin, the margin and its true lead are the effect). Of
+    several, the fewest examples at which the chances to miss one add up to 0.2 (Bonferroni).
+
+    Args:
+        effects: above 0.
+        variances: of the difference on one example, times the design effect of groups.
     """
-    z = _z(level) + _z(1 - power)
-    return math.ceil(z * z * discordance * design_effect / margin**2)
+    if not effects:
+        return 0
+    z = np.array([_z(level) for level in levels])
+    # What a test exceeds its limit by, in standard errors, grows with the root of the examples.
+    per_root = np.asarray(effects) / np.sqrt(variances)
+
+    def excess(root: float) -> float:
+        return float(special.ndtr(z - per_root * root).sum()) - (1 - POWER)
+
+    fewest, most = (
+        float(((z + _z((1 - POWER) / parts)) / per_root).max()) for parts in (1, len(z))
+    )
+    if len(z) > 1:
+        fewest = float(optimize.brentq(excess, 0.999 * fewest, 1.001 * most, xtol=1e-9))
+    return math.ceil(fewest**2)
