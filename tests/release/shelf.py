@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 
 from tests.compare.sample import sample_result
@@ -13,7 +14,7 @@ from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.compare.entries import Entry, Terms
 from assay.compare.result import Opening, Result
-from assay.compare.verdict import decide
+from assay.compare.verdict import Decision, decide
 from assay.store.store import Store
 from assay.store.tables import ComparisonRow, now
 
@@ -47,7 +48,6 @@ def compared(
         minutes: after the other comparisons.
         cheap: the agent that is cheaper to own than all others; None: no cost is known.
     """
-    sample = sample_result(20)
     names = {agent: f"candidate-{n}" for n, agent in enumerate(scores)}
     entries = [
         Entry(
@@ -61,32 +61,10 @@ def compared(
     terms = Terms(good_enough=good_enough, opening=opening, margin_for_cheaper=margin_for_cheaper)
     decision = decide(entries, None, terms)
     by_name = {name: agent for agent, name in names.items()}
-    result = sample.model_copy(
-        update={
-            "comparison": id * 64,
-            "candidates": [
-                sample.candidates[0].model_copy(
-                    update={
-                        "name": f.name,
-                        "kind": "prompt",
-                        "agent": by_name[f.name],
-                        "baseline": False,
-                        "floor": False,
-                        "score": f.score,
-                        "low": f.low,
-                        "high": f.high,
-                        "eligible": f.eligible,
-                        "status": "incomplete" if by_name[f.name] == incomplete else "complete",
-                    }
-                )
-                for f in decision.candidates
-            ],
-            "pairs": list(decision.pairs),
-            "verdict": decision.verdict,
-            "opening": Opening(number=opening, alpha=decision.level),
-            "data": sample.data.model_copy(update={"holdout": len(next(iter(scores.values())))}),
-        }
-    )
+    result = as_result(decision, by_name, opening=opening, id=id, incomplete=incomplete)
+    holdout = len(next(iter(scores.values())))
+    data = result.data.model_copy(update={"holdout": holdout})
+    result = result.model_copy(update={"data": data})
     with store.session() as session:
         session.add(
             ComparisonRow(
@@ -98,6 +76,54 @@ def compared(
             )
         )
     return result
+
+
+def as_result(
+    decision: Decision,
+    agents: Mapping[str, str],
+    *,
+    opening: int = 1,
+    id: str = "c",
+    incomplete: str | None = None,
+) -> Result:
+    """The result of a comparison that came to this decision.
+
+    Args:
+        agents: the id of each candidate's agent, by the candidate's name.
+        incomplete: the agent that answers are missing of.
+    """
+    sample = _sample()
+    candidates = [
+        sample.candidates[0].model_copy(
+            update={
+                "name": f.name,
+                "kind": "prompt",
+                "agent": agents[f.name],
+                "baseline": False,
+                "floor": False,
+                "score": f.score,
+                "low": f.low,
+                "high": f.high,
+                "eligible": f.eligible,
+                "status": "incomplete" if agents[f.name] == incomplete else "complete",
+            }
+        )
+        for f in decision.candidates
+    ]
+    return sample.model_copy(
+        update={
+            "comparison": id * 64,
+            "candidates": candidates,
+            "pairs": list(decision.pairs),
+            "verdict": decision.verdict,
+            "opening": Opening(number=opening, alpha=decision.level),
+        }
+    )
+
+
+@lru_cache
+def _sample() -> Result:
+    return sample_result(20)
 
 
 def right(share: float, n: int = 1000, shift: int = 0) -> list[float]:

@@ -1,0 +1,114 @@
+"""A version that is worse does not take a release's place because it is compared again and again.
+
+Versions are drawn that are truly worse than the running one by exactly the margin. Whether one may
+take its place is asked of `release/evidence.py` itself, with the result of each comparison. The
+seeded part runs in `make test`; this prints the rows of docs/statistics.md:
+
+    python -m tests.invariants.test_promotion_simulation 2000
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.compare.yearly import yearly
+from tests.invariants.verdict_simulation import MARGIN, Cell, allowed, draw
+from tests.release.shelf import as_result
+
+from assay.compare.verdict import Entry, Terms, decide
+from assay.evaluate.stats import Floats
+from assay.release.evidence import UnprovenError, judge
+
+ALPHA = 0.05
+AFTER = (1, 3, 5, 10)
+"""Openings after which promotions are counted."""
+PAIR = Cell("binary", 1000, (0.68, 0.7), shared=0.9)
+"""A version, and the running one."""
+ALPHA_EACH_TIME = Terms(margin=MARGIN, alpha=ALPHA * math.pi**2 / 6)
+"""The whole of alpha is the level, as if there were no other opening."""
+
+
+def is_promoted(version: Floats, running: Floats, terms: Terms) -> bool:
+    """Whether a comparison of these scores lets the version take the running one's place."""
+    entries = [
+        Entry("version", version, **yearly(100.0)),
+        Entry("running", running, **yearly(200.0)),
+    ]
+    decision = decide(entries, None, terms)
+    agents = {"version": "v", "running": "r"}
+    try:
+        judge([as_result(decision, agents, opening=terms.opening)], "v", "r")
+    except UnprovenError:
+        return False
+    return True
+
+
+def draw_openings(
+    cell: Cell, rng: np.random.Generator, *, same_examples: bool
+) -> list[tuple[Floats, Floats]]:
+    """Scores of a version and of the running one at each opening.
+
+    Args:
+        same_examples: all openings have the same examples, which the running one answers alike each
+            time and every version anew; else each opening has examples of its own.
+    """
+    worse, better = cell.truth
+    if same_examples:
+        whole = replace(cell, truth=(*[worse] * AFTER[-1], better))
+        *versions, running = draw(whole, cell.n, rng)[0]
+        return [(version, running) for version in versions]
+    return [tuple(draw(cell, cell.n, rng)[0]) for _ in range(AFTER[-1])]
+
+
+def count_promotions(
+    cell: Cell, runs: int, seed: int, *, same_examples: bool = False
+) -> tuple[list[int], list[int]]:
+    """In how many of so many lives of a release a worse version was ever promoted, after each
+    number of openings in AFTER: at the levels of the openings, and at alpha each time."""
+    rng = np.random.default_rng([seed, *cell.label.encode()])
+    at_level, at_alpha = np.zeros((2, runs, AFTER[-1]), dtype=bool)
+    for run in range(runs):
+        drawn = draw_openings(cell, rng, same_examples=same_examples)
+        for i, (version, running) in enumerate(drawn):
+            terms = Terms(margin=MARGIN, alpha=ALPHA, opening=i + 1)
+            at_level[run, i] = is_promoted(version, running, terms)
+            at_alpha[run, i] = is_promoted(version, running, ALPHA_EACH_TIME)
+    levels, alphas = (
+        [int(found[:, :after].any(axis=1).sum()) for after in AFTER]
+        for found in (at_level, at_alpha)
+    )
+    return levels, alphas
+
+
+@pytest.mark.slow
+def test_comparing_again_and_again_promotes_no_worse_version() -> None:
+    """With examples of its own each opening is a new chance, which is the less favourable way."""
+    runs = 300
+    at_level, at_alpha = count_promotions(PAIR, runs, seed=7)
+    assert max(at_level) <= allowed(ALPHA, runs), at_level
+    assert at_alpha[-1] > allowed(ALPHA, runs), "the count would not see a level that is not spent"
+
+
+def test_a_better_version_is_promoted() -> None:
+    """The promise above would be kept by a rule that promotes nothing."""
+    rng = np.random.default_rng(7)
+    cell = replace(PAIR, truth=(0.75, 0.7))
+    drawn = draw_openings(cell, rng, same_examples=False)
+    third = Terms(margin=MARGIN, alpha=ALPHA, opening=3)
+    assert all(is_promoted(version, running, third) for version, running in drawn)
+
+
+if __name__ == "__main__":
+    runs = int(sys.argv[1])
+    for title, same in (("fresh examples", False), ("the same examples", True)):
+        for rule, found in zip(
+            ("level of the opening", "α each time"),
+            count_promotions(PAIR, runs, seed=1, same_examples=same),
+            strict=True,
+        ):
+            shares = " | ".join(f"{100 * count / runs:.1f} %" for count in found)
+            print(f"| {title} | {rule} | {shares} |", flush=True)
