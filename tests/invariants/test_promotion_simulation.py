@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +22,7 @@ from tests.invariants.verdict_simulation import MARGIN, Cell, allowed, draw
 from tests.release.shelf import as_result
 
 from assay.compare.verdict import Entry, Terms, decide
-from assay.evaluate.stats import Floats
+from assay.evaluate.stats import Floats, opening_alpha
 from assay.release.evidence import UnprovenError, judge
 
 ALPHA = 0.05
@@ -32,19 +34,20 @@ ALPHA_EACH_TIME = Terms(margin=MARGIN, alpha=ALPHA * math.pi**2 / 6)
 """The whole of alpha is the level, as if there were no other opening."""
 
 
-def is_promoted(version: Floats, running: Floats, terms: Terms) -> bool:
-    """Whether a comparison of these scores lets the version take the running one's place."""
+def is_promoted(versions: Sequence[Floats], running: Floats, terms: Terms) -> bool:
+    """Whether a comparison of these scores lets any version take the running one's place."""
+    names = [f"version-{i}" for i in range(len(versions))]
     entries = [
-        Entry("version", version, **yearly(100.0)),
-        Entry("running", running, **yearly(200.0)),
+        Entry(name, scores, **yearly(100.0)) for name, scores in zip(names, versions, strict=True)
     ]
-    decision = decide(entries, None, terms)
-    agents = {"version": "v", "running": "r"}
-    try:
-        judge([as_result(decision, agents, opening=terms.opening)], "v", "r")
-    except UnprovenError:
-        return False
-    return True
+    decision = decide([*entries, Entry("running", running, **yearly(200.0))], None, terms)
+    agents = {name: name for name in (*names, "running")}
+    result = as_result(decision, agents, opening=terms.opening)
+    for name in names:
+        with suppress(UnprovenError):
+            judge([result], name, "running")
+            return True
+    return False
 
 
 def draw_openings(
@@ -75,8 +78,8 @@ def count_promotions(
         drawn = draw_openings(cell, rng, same_examples=same_examples)
         for i, (version, running) in enumerate(drawn):
             terms = Terms(margin=MARGIN, alpha=ALPHA, opening=i + 1)
-            at_level[run, i] = is_promoted(version, running, terms)
-            at_alpha[run, i] = is_promoted(version, running, ALPHA_EACH_TIME)
+            at_level[run, i] = is_promoted([version], running, terms)
+            at_alpha[run, i] = is_promoted([version], running, ALPHA_EACH_TIME)
     levels, alphas = (
         [int(found[:, :after].any(axis=1).sum()) for after in AFTER]
         for found in (at_level, at_alpha)
@@ -93,13 +96,26 @@ def test_comparing_again_and_again_promotes_no_worse_version() -> None:
     assert at_alpha[-1] > allowed(ALPHA, runs), "the count would not see a level that is not spent"
 
 
+@pytest.mark.slow
+def test_comparing_many_versions_at_once_promotes_no_worse_one() -> None:
+    """Five that are all worse by the margin, in a first opening."""
+    runs, terms = 300, Terms(margin=MARGIN, alpha=ALPHA)
+    cell = replace(PAIR, truth=(*[PAIR.truth[0]] * 5, PAIR.truth[1]))
+    rng = np.random.default_rng(7)
+    promoted = 0
+    for _ in range(runs):
+        *versions, running = draw(cell, cell.n, rng)[0]
+        promoted += is_promoted(versions, running, terms)
+    assert promoted <= allowed(opening_alpha(ALPHA, 1), runs)
+
+
 def test_a_better_version_is_promoted() -> None:
     """The promise above would be kept by a rule that promotes nothing."""
     rng = np.random.default_rng(7)
     cell = replace(PAIR, truth=(0.75, 0.7))
     drawn = draw_openings(cell, rng, same_examples=False)
     third = Terms(margin=MARGIN, alpha=ALPHA, opening=3)
-    assert all(is_promoted(version, running, third) for version, running in drawn)
+    assert all(is_promoted([version], running, third) for version, running in drawn)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from assay.compare.result import CandidateResult, PairResult, Result
 from assay.errors import AssayError, Step
+from assay.evaluate.multiplicity import ordered_holm
 
 FORCE = f"To promote it anyway, {Step.FORCE}, which is logged."
 
@@ -49,7 +50,8 @@ def judge(results: Iterable[Result], agent: str, replaced: str | None) -> Eviden
     """What speaks for `agent` in the place of `replaced`.
 
     Against an agent that it replaces: the comparison shows it to be no worse by the margin, at the
-    level of its opening, so that comparing often does not make promotion easy; or recommends it,
+    level of its opening, so that comparing often does not make promotion easy, and by Holm over all
+    candidates, so that comparing many does not; or recommends it,
     which may be for its price (`margin_for_cheaper`). As the first agent of a release: the
     comparison shows it to be no worse than the best (it is eligible).
 
@@ -183,10 +185,21 @@ def _against(result: Result, new: CandidateResult, old: CandidateResult) -> Evid
 
 def _is_no_worse(result: Result, pair: PairResult) -> bool:
     """By the margin, at the level of the opening; of a result without that p, by the 95 % interval
-    of a first opening, whose level is not stricter."""
-    if pair.a_not_worse is not None:
-        return pair.a_not_worse <= result.opening.alpha
-    return result.opening.number == 1 and pair.low > -result.margin
+    of a first opening, whose level is not stricter.
+
+    Of several candidates each could take the place. They are one family of tests, the one by which
+    an eligible candidate is cleared against this one, with the same one tested first.
+    """
+    if pair.a_not_worse is None:
+        return result.opening.number == 1 and pair.low > -result.margin
+    names = [c.name for c in result.candidates if c.status == "complete" and c.name != pair.b]
+    p = [_pair(result, name, pair.b).a_not_worse for name in names]
+    first = result.plan.tested_first
+    adjusted = ordered_holm(
+        [1.0 if one is None else one for one in p],
+        names.index(first) if first in names else None,
+    )
+    return bool(adjusted[names.index(pair.a)] <= result.opening.alpha)
 
 
 def _pair(result: Result, a: str, b: str) -> PairResult:
