@@ -12,17 +12,20 @@ import pytest
 from markupsafe import escape
 
 from assay import project as projects
+from assay.agent import runtime
 from assay.agent.agent import Agent
 from assay.agent.engines import BatchEngines
-from assay.candidates import registry
+from assay.candidates import nearest_answer, registry
 from assay.candidates.building import Candidate, Context
 from assay.compare import account, comparison
 from assay.compare.result import Result
 from assay.evaluate.documents import Mean
+from assay.generate import nearest
 from assay.generate.batch import Answer, Request
 from tests.candidates.test_documents import NO, reader, write_documents
 from tests.candidates.test_documents import rows as questions
 from tests.evaluate.scripted import ScriptedEngine
+from tests.knowledge.wordy import Wordy
 from tests.small import write_model
 from tests.words import by_words
 
@@ -185,6 +188,43 @@ def test_what_fine_tuning_and_retrieval_add_to_one_another(
     assert found.interaction.difference == pytest.approx(expected)
     assert found.interaction.high < 0, "each does in part what the other does"
     assert "What each adds to the other" in done.report.read_text("utf-8")
+
+
+def test_questions_of_a_faq_that_stand_on_both_sides_are_answered_by_looking_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is asked in several ways, so that its answer was seen; the report tells that."""
+    for module in (runtime, nearest, nearest_answer):
+        monkeypatch.setattr(module, "get_embedder", lambda name: Wordy())
+    ways = (
+        "what about {0} {1} {2}?",
+        "{1} {0} {2} got lost",
+        "who mends {2} {1} {0} here",
+        "refund for {0} {2} {1} please",
+        "is {1} {2} {0} allowed",
+        "where do you keep {2} {0} {1}",
+        "{0} {1} {2} arrived broken",
+        "can {1} {0} {2} travel alone",
+    )
+    starts, ends = ("ba", "ce", "di", "fo", "gu", "ha"), ("lun", "mor", "nix")
+    kinds = [f"{start}{end}" for start in starts for end in ends]
+    lines = [
+        {
+            "question": way.format(kind, f"{kind}tel", f"{kind}vok"),
+            "answer": f"Ask for the {kind} form at desk {n} and hand it in before noon.",
+        }
+        for n, kind in enumerate(kinds)
+        for way in ways
+    ]
+    done = write_rows(tmp_path, lines, ["nearest-answer"], knowledge=None).compare()
+    [looked_up] = done.result.candidates
+    assert looked_up.score is not None
+    assert looked_up.score >= 0.95
+    found = done.result.data
+    assert found.verbatim.answers is not None
+    assert found.verbatim.answers >= 0.95 * found.holdout
+    told = f"{found.verbatim.answers} holdout rows have an answer that a training row gives word"
+    assert told in done.report.read_text("utf-8")
 
 
 def test_documents_are_measured_beside_the_answers(
