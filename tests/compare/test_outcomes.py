@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from markupsafe import escape
+from rich.console import Console
 
 from assay import project as projects
 from assay.agent import runtime
@@ -18,6 +19,7 @@ from assay.agent.engines import BatchEngines
 from assay.candidates import nearest_answer, registry
 from assay.candidates.building import Candidate, Context
 from assay.compare import account, comparison
+from assay.compare.report.terminal import print_result
 from assay.compare.result import Result
 from assay.evaluate.documents import Mean
 from assay.generate import nearest
@@ -191,7 +193,7 @@ def test_what_fine_tuning_and_retrieval_add_to_one_another(
 
 
 def test_questions_of_a_faq_that_stand_on_both_sides_are_answered_by_looking_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each is asked in several ways, so that its answer was seen; the report tells that."""
     for module in (runtime, nearest, nearest_answer):
@@ -223,6 +225,11 @@ def test_questions_of_a_faq_that_stand_on_both_sides_are_answered_by_looking_up(
     found = done.result.data
     assert found.verbatim.answers is not None
     assert found.verbatim.answers >= 0.95 * found.holdout
+    print_result(done.result, Console(width=400))
+    copied = (
+        f"Of {found.holdout} holdout rows, the answer of {found.verbatim.answers} stands word for"
+    )
+    assert copied in capsys.readouterr().out
     told = f"{found.verbatim.answers} holdout rows have an answer that a training row gives word"
     assert told in done.report.read_text("utf-8")
 

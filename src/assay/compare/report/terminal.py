@@ -63,6 +63,8 @@ def print_result(result: Result, console: Console | None = None) -> None:
         out.print(escape(wording.judge(judge)))
     for square in result.additions:
         out.print(escape(wording.together(square)))
+    if known := wording.known_answers(result):
+        out.print(escape(known))
     if result.second_look is not None:
         out.print(escape(second_look.summary(result.second_look)))
     for warning in [*result.warnings, *result.data.quarantine.warnings]:

@@ -36,6 +36,20 @@ def headline(verdict: Verdict) -> str:
     return f"Use {used} for now; not proven" if used else "Cannot tell yet"
 
 
+def known_answers(result: Result) -> str | None:
+    """How many holdout rows could be answered by copying, which flatters whatever looks rows or
+    documents up; None where there are none, or nobody looked."""
+    found, rows = result.data.verbatim, result.data.holdout
+    parts = []
+    if found.answers:
+        parts.append(f"the answer of {found.answers:,} stands word for word in a training row")
+    if found.documents:
+        parts.append(f"{found.documents:,} stand with their answer in a document")
+    if not parts:
+        return None
+    return f"Of {rows:,} holdout rows, {' and '.join(parts)}: these can be answered by copying."
+
+
 def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
     """The next step for the user, in one sentence; `renewal`: how new examples are brought."""
     verdict = result.verdict

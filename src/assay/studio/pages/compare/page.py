@@ -168,6 +168,8 @@ def _show_candidates(result: Result) -> None:
     with w.section("Candidates", f"Bars show the likely range of the score{line}."):
         _show_chart(partial(charts.scores, result))
         candidates_table(result)
+        if known := wording.known_answers(result):
+            w.text(known, "soft note")
 
 
 def _show_pairs(result: Result) -> None:
