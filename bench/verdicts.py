@@ -49,6 +49,7 @@ BESIDE_WORK = {
     "e2e-fields",
     "e2e-style",
     "xquad",
+    "medquad",
     "policy",
 }
 """Jobs whose answers were timed while the machine did other work."""
@@ -76,6 +77,9 @@ NOTES = {
     "xquad": "A quoted sentence holds the fact more easily than a generated one does: of answers "
     "that are the fact to the letter (`exact`) `fine-tune-rag` gives most, 33.5 in 100. Whoever "
     "needs these reads the table by that column.",
+    "medquad": "By what an answer contains `quote` is ahead; to the letter (`exact`) it is "
+    "`fine-tune-rag`, 19 against 1 in 100. The best is wrong on two of three questions: nothing "
+    "here should answer patients by itself.",
     "policy": "Judged by likeness, and before `quote` took part, the verdict was “Use "
     "fine-tune-rag” (32.4 in 100, rouge-l; below): it **has fallen**. `baseline-majority` always "
     "says that the policy does not tell, which is right for a fifth of the questions; `prompt`, "

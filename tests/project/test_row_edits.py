@@ -155,6 +155,7 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(tmp_path: Path) -> None
     with pytest.raises(DataError, match=r"no row of upload\.jsonl|no row of this file") as caught:
         row_edits.add(workspace, wrong, "upload.jsonl")
     assert caught.value.where == "upload.jsonl"
+    assert caught.value.what.endswith("1 × an output that is not one of the labels.")
     file.write_bytes(before.decode().replace("carrier", "carri\xe8re").encode("cp1252"))
     kept = file.read_bytes()
     arrow = write_lines(tmp_path / "arrow.jsonl", [conversation("A → B", "label 1")])
@@ -163,8 +164,12 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(tmp_path: Path) -> None
     assert file.read_bytes() == kept
     two = edit(CONFIG, {"data.columns.input": ["text", "label"]})
     (tmp_path / "assay.yaml").write_text(two)
-    with pytest.raises(UsageError, match="several columns") as refused:
+    with pytest.raises(UsageError, match="lacks columns of the project's rows") as refused:
         row_edits.add(Workspace(tmp_path), arrow)
+    other = tmp_path / "other.csv"
+    other.write_text("a,b\nx,label 1\n")
+    with pytest.raises(UsageError, match=r"project's rows\. It has a, b\."):
+        row_edits.add(workspace, other)
     assert refused.value.fix == "Bring a file with the columns text, label, label."
 
 

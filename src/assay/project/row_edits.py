@@ -20,8 +20,8 @@ from assay.data.checks import REJECTED_FILE, check
 from assay.data.formats.record import json_text
 from assay.data.inspection import inspect_file
 from assay.data.normal import key64
-from assay.data.problems import CODES
-from assay.data.read import DetectedFormat, detect, read
+from assay.data.problems import CODES, OF_THE_FILE
+from assay.data.read import CONTAINER_FORMATS, DetectedFormat, detect, read
 from assay.data.rewrite import append, record_at, rewrite
 from assay.data.split import has_split
 from assay.errors import AssayError, DataError, Step, UsageError
@@ -176,7 +176,11 @@ def _add(workspace: Workspace, file: Path, progress: Progress) -> Addition:
                     json_reader.read(line) for line, _ in zip(lines, range(SHOWN), strict=False)
                 )
         if not kept:
-            whys = [f"{n:,} × {CODES[c][1]}" for c, n in report.counts.items() if _rejects(c)]
+            whys = [
+                f"{count:,} × {CODES[code][1]}"
+                for code, count in report.counts.items()
+                if CODES[code][0] == "error" and code not in OF_THE_FILE
+            ]
             raise DataError(
                 f"no row of this file can be added: {'; '.join(whys)}.",
                 where=str(file),
@@ -249,9 +253,11 @@ def _matched(
         }
         theirs = detect(file, columns.model_copy(update=present))
         return theirs, _as_they_stand(file)
-    if len(columns.input) > 1 or len(columns.output) > 1:
+    is_table = theirs.format in CONTAINER_FORMATS
+    if is_table or len(columns.input) > 1 or len(columns.output) > 1:
+        has = f" It has {', '.join(theirs.fields)}." if is_table else ""
         raise UsageError(
-            "the project's rows have several columns of input or output, which this file lacks.",
+            f"this file lacks columns of the project's rows.{has}",
             where=str(file),
             fix=f"Bring a file with the columns {', '.join((*columns.input, *columns.output))}.",
         )
@@ -278,7 +284,3 @@ def _as_they_stand(file: Path) -> Callable[[Example], dict[str, Any]]:
 def _key(example: Example) -> int:
     """What two examples have in common that say the same."""
     return key64(json_text([example.input, example.output]))
-
-
-def _rejects(code: str) -> bool:
-    return CODES[code][0] == "error"
