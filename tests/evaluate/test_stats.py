@@ -193,7 +193,7 @@ def test_effect_and_size_follow_what_they_should() -> None:
     assert effect(400, 0.02) == pytest.approx(effect(400) - 0.02)
     assert effect(100_000, 0.02) == 0.0
     assert effect(400, design_effect=4) == pytest.approx(effect(100))
-    size = stats.examples_needed(effect(400, 0.02) + 0.02, 0.03, discordance=0.3)
+    size = stats.examples_needed([effect(400, 0.02) + 0.02], [0.03], [0.3])
     assert size in (400, 401), "one formula, solved for the lead and for the size"
 
 
