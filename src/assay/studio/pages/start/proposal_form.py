@@ -76,6 +76,7 @@ class ProposalForm:
                 "The lowest score at which a candidate is worth using. Empty: no minimum.",
                 name="Minimum score",
             )
+        with w.row("top-aligned"):
             self._monthly = w.field(
                 "Requests per month",
                 number_input(entries.monthly_requests, least=0, whole=True, missing=NO_NUMBER),
