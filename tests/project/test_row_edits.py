@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 from tests.many_rows import CONFIG, held, project
 
@@ -192,3 +194,17 @@ def test_conversations_are_added_to_conversations_as_they_stand(tmp_path: Path) 
     )
     assert (found.added, found.repeated) == (1, 1)
     assert json.loads((tmp_path / "chats.jsonl").read_text().splitlines()[-1]) == fresh
+
+
+def test_lines_of_json_get_the_fields_that_the_others_have(tmp_path: Path) -> None:
+    lines = [{"text": f"case {n} of {n * 7919}", "label": f"label {n % 3}"} for n in range(60)]
+    write_lines(tmp_path / "tickets.jsonl", lines)
+    (tmp_path / "assay.yaml").write_text(CONFIG.replace("tickets.csv", "tickets.jsonl"))
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    for row in (["text", "label", "day"], [date(2026, 3, 1), "label 1", "x"]):
+        book.active.append(row)
+    book.save(tmp_path / "more.xlsx")
+    assert row_edits.add(Workspace(tmp_path), tmp_path / "more.xlsx").added == 1
+    last = json.loads((tmp_path / "tickets.jsonl").read_text().splitlines()[-1])
+    assert last == {"text": "2026-03-01", "label": "label 1"}

@@ -56,14 +56,14 @@ def build(context: Context) -> Candidate:
     said = f"{left} of {len(liked)} training rows call several functions at once and are left out."
     rows = keep_rows(context.store, train)
 
-    def learned(train: Sequence[Example], judged: Sequence[Example]) -> RecordFit:
+    def fit(train: Sequence[Example], judged: Sequence[Example]) -> RecordFit:
         embedder = context.config.classifier.embedder
         known, asked = (read_rows(context.store, part, embedder) for part in (train, judged))
         return learn(known, asked, rows)
 
     names = sorted({_name(one) for one in train}, key=lambda name: name or "")
     functions = {
-        name: learned(
+        name: fit(
             [_arguments(one) for one in train if _name(one) == name],
             [_arguments(one) for one in judged if _name(one) == name],
         )

@@ -24,10 +24,6 @@ from assay.config import Columns, TaskKind
 from assay.errors import UsageError
 
 app = typer.Typer(help="Check, import, add, split and show examples.", no_args_is_help=True)
-
-ROWS_SHOWN = 10
-"""Rejected rows of a file that is added; `assay data check FILE` shows more."""
-
 GroupColumn = Annotated[str | None, typer.Option("--group", help="Column with the group of a row.")]
 Format = Annotated[
     str | None,
@@ -264,7 +260,7 @@ def second_look(
 
 def _print_addition(addition: Any) -> None:
     print(addition.sentence)
-    for row in addition.rejected_rows[:ROWS_SHOWN]:
+    for row in addition.rejected_rows:
         for found in row["problems"]:
             print(f"  line {row['line']}: {found['message']}")
 

@@ -26,6 +26,7 @@ class Findings:
     """The complete candidates and every figure of them.
 
     Attributes:
+        p_eligible, p_gain: adjusted, see `eligibility` and `gain_from_training`.
         units: effective groups; examples where there are no groups.
         has_named_groups: groups are more than near-duplicates, so that new ones can be asked for.
         not_judged: the candidates that answers are missing of.

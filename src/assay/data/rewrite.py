@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from assay.data.encoding import open_text
 from assay.data.formats.delimited import read_header
-from assay.data.formats.record import text_of
+from assay.data.formats.record import json_text, text_of
 from assay.data.inspection import FileInspection, inspect_file
 from assay.errors import DataError, UsageError
 from assay.store.files import write_atomic
@@ -173,7 +172,7 @@ def _look(path: Path) -> FileInspection:
 def _line(path: Path, content: FileInspection, record: dict[str, Any]) -> str:
     end = content.newline or "\n"
     if content.container == "jsonl":
-        return json.dumps(record, ensure_ascii=False) + end
+        return json_text(record) + end
     names = list(_named(path, content, []))
     if list(record) != names:
         raise UsageError(f"the columns must be {', '.join(names)}, in this order.")

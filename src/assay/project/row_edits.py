@@ -9,9 +9,11 @@ After every change the examples are divided anew; where that cannot be done, the
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,8 @@ from assay.store.audit import audit
 from assay.store.files import write_atomic
 
 CHANGE_LOCK = "rows.lock"
+INSTRUCTING = ("system", "developer")
+"""Roles of turns that a row of a table does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Addition:
         unfit: conversations left out because they are more than a question and its answer, which is
             all that a row of the project's file has.
         rejected: rows left out because of an error.
-        rejected_rows: the first `SHOWN` of these, with their line and problems.
+        rejected_rows: the first `MOST_TOLD` of these, with their line and problems.
     """
 
     file: str
@@ -75,7 +79,7 @@ class Addition:
         return asdict(self)
 
 
-SHOWN = 100
+MOST_TOLD = 10
 """Rejected rows that an addition tells; `assay data check FILE` tells all."""
 
 
@@ -139,15 +143,8 @@ def add(
     except AssayError as error:
         error.calling(str(file), name or str(file))
         raise
-    details = {"rows": addition.added}
-    audit(
-        workspace.store,
-        workspace.name,
-        workspace.who,
-        "data.add",
-        (name or file.name)[:200],
-        details,
-    )
+    subject, details = (name or file.name)[:200], {"rows": addition.added}
+    audit(workspace.store, workspace.name, workspace.who, "data.add", subject, details)
     return addition
 
 
@@ -156,7 +153,7 @@ def _add(workspace: Workspace, file: Path, progress: Progress) -> Addition:
     config = project.config
     with workspace.store.lock(CHANGE_LOCK):
         ours = detect(target, config.data.columns)
-        theirs, record = _matched(ours, file, config.system_prompt)
+        theirs, record = _match(ours, file, config.system_prompt)
         kept: list[Example] = []
         with tempfile.TemporaryDirectory(prefix="assay-add-") as name:
             report = check(
@@ -173,7 +170,7 @@ def _add(workspace: Workspace, file: Path, progress: Progress) -> Addition:
             )
             with (Path(name) / REJECTED_FILE).open(encoding="utf-8") as lines:
                 rejected = tuple(
-                    json_reader.read(line) for line, _ in zip(lines, range(SHOWN), strict=False)
+                    json_reader.read(line) for line, _ in zip(lines, range(MOST_TOLD), strict=False)
                 )
         if not kept:
             whys = [
@@ -188,24 +185,26 @@ def _add(workspace: Workspace, file: Path, progress: Progress) -> Addition:
             )
         seen = {_key(row.example) for row in read(target, ours.format, ours.columns) if row.example}
         fresh: list[dict[str, Any]] = []
-        repeated = 0
-        for example in kept:
-            made = record(example)
-            if made is None or any(made is one for one in fresh[-1:]):  # a record of several
-                continue
-            key = _key(example)
-            repeated += key in seen
-            if key not in seen:
-                seen.add(key)
+        repeated = unfit = 0
+        for _, of_record in groupby(kept, key=attrgetter("line")):
+            examples = list(of_record)  # some formats hold several in a record
+            made, keys = record(examples[0]), {_key(one) for one in examples}
+            if made is None:
+                unfit += 1
+            elif keys <= seen:
+                repeated += 1
+            else:
                 fresh.append(made)
-        is_divided = has_split(project.split_folder)
-        with _divided_anew(workspace, target, is_divided, progress):
-            append(target, fresh)
+                seen |= keys
+        if fresh:
+            is_divided = has_split(project.split_folder)
+            with _divided_anew(workspace, target, is_divided, progress):
+                append(target, fresh)
     return Addition(
         file=config.data.file,
         added=len(fresh),
         repeated=repeated,
-        unfit=len(kept) - repeated - len(fresh),
+        unfit=unfit,
         rejected=report.rejected,
         rejected_rows=rejected,
     )
@@ -230,7 +229,7 @@ def _divided_anew(
             raise
 
 
-def _matched(
+def _match(
     ours: DetectedFormat, file: Path, system_prompt: str | None
 ) -> tuple[DetectedFormat, Callable[[Example], dict[str, Any] | None]]:
     """How to read a file, and the record that one of its examples is in the project's file; None of
@@ -238,7 +237,7 @@ def _matched(
     theirs, columns = detect(file), ours.columns
     if columns is None:
         if theirs.format == ours.format:
-            return theirs, _as_they_stand(file)
+            return theirs, _records_of(file)
         if ours.format == "openai-chat":
             return theirs, conversation
         raise UsageError(
@@ -252,7 +251,7 @@ def _matched(
             for name, at in columns.model_dump(include={"id", "group", "document"}).items()
         }
         theirs = detect(file, columns.model_copy(update=present))
-        return theirs, _as_they_stand(file)
+        return theirs, _records_of(file, ours.fields)
     is_table = theirs.format in CONTAINER_FORMATS
     if is_table or len(columns.input) > 1 or len(columns.output) > 1:
         has = f" It has {', '.join(theirs.fields)}." if is_table else ""
@@ -263,12 +262,9 @@ def _matched(
         )
 
     def row(example: Example) -> dict[str, Any] | None:
-        turns = [turn for turn in example.messages if turn.role not in ("system", "developer")]
-        told = [turn.content for turn in example.messages if turn not in turns]
-        if [turn.role for turn in turns] != ["user", "assistant"] or told not in (
-            [],
-            [system_prompt],
-        ):
+        told = [turn.content for turn in example.messages if turn.role in INSTRUCTING]
+        roles = [turn.role for turn in example.messages if turn.role not in INSTRUCTING]
+        if roles != ["user", "assistant"] or told not in ([], [system_prompt]):
             return None
         named = {} if columns.id is None else {columns.id: f"added-{_key(example):016x}"}
         return {**named, columns.input[0]: example.input, columns.output[0]: example.output}
@@ -276,9 +272,17 @@ def _matched(
     return theirs, row
 
 
-def _as_they_stand(file: Path) -> Callable[[Example], dict[str, Any]]:
+def _records_of(
+    file: Path, fields: Collection[str] | None = None
+) -> Callable[[Example], dict[str, Any]]:
+    """Finds the record of an example as it stands in its file; of its fields these, if any are
+    named."""
     records = {raw.line: raw.value for raw in inspect_file(file).records()}
-    return lambda example: records[example.line]
+    if fields is None:
+        return lambda example: records[example.line]
+    return lambda example: {
+        name: value for name, value in records[example.line].items() if name in fields
+    }
 
 
 def _key(example: Example) -> int:

@@ -51,9 +51,9 @@ def judge(results: Iterable[Result], agent: str, replaced: str | None) -> Eviden
 
     Against an agent that it replaces: the comparison shows it to be no worse by the margin, at the
     level of its opening, so that comparing often does not make promotion easy, and by Holm over all
-    candidates, so that comparing many does not; or recommends it,
-    which may be for its price (`margin_for_cheaper`). As the first agent of a release: the
-    comparison shows it to be no worse than the best (it is eligible).
+    candidates, so that comparing many does not; or recommends it, which may be for its price
+    (`margin_for_cheaper`). As the first agent of a release: the comparison shows it to be no worse
+    than the best (it is eligible).
 
     Args:
         results: of finished comparisons, newest first.
@@ -187,8 +187,8 @@ def _is_no_worse(result: Result, pair: PairResult) -> bool:
     """By the margin, at the level of the opening; of a result without that p, by the 95 % interval
     of a first opening, whose level is not stricter.
 
-    Of several candidates each could take the place. They are one family of tests, the one by which
-    an eligible candidate is cleared against this one, with the same one tested first.
+    Each of several candidates could take the place, so that all are tested together, against the
+    one that is served, as they are for eligibility: the winner on validation first.
     """
     if pair.a_not_worse is None:
         return result.opening.number == 1 and pair.low > -result.margin

@@ -362,7 +362,7 @@ def table(*columns: str, label: str) -> Iterator[None]:
     ):
         with ui.element("thead"), ui.element("tr"):
             for column in columns:
-                text(column.lstrip("#"), "number" if column[:1] == "#" else "", "th").props(
+                text(column.removeprefix("#"), "number" if column[:1] == "#" else "", "th").props(
                     "scope=col"
                 )
         with ui.element("tbody"):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from nicegui import events, ui
 
+from assay.errors import AssayError
 from assay.project import row_edits
 from assay.studio import widgets as w
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.upload import file_picker, save_files
-
-SHOWN = 10
-"""Rows with errors; "Check or convert other files" shows all of them."""
 
 add_examples = workspace_action("editor", row_edits.add)
 
@@ -32,12 +30,18 @@ def addition_form(context: PageContext, refresh: Refresh) -> None:
             try:
                 async with save_files([event.file]) as [file]:
                     added = await context.do(add_examples, file, name, ProgressState())
+            except AssayError as error:
+                if told.is_deleted:
+                    return
+                with w.refill(told):  # it stays while the file is being mended
+                    w.failure(error, "Nothing was added")
+                return
             finally:
                 if not waiting.is_deleted:
                     waiting.delete()
             with told:
                 w.text(added.sentence)
-                for row in added.rejected_rows[:SHOWN]:
+                for row in added.rejected_rows:
                     whys = " ".join(found["message"] for found in row["problems"])
                     w.text(f"Line {row['line']}: {whys}", "note breaks")
             if added.added:

@@ -220,8 +220,11 @@ class ProposalStep:
 
     def _label_row(self, label: str, count: int) -> ui.input:
         shown = show_spaces(label)
-        with w.cells(shown, f"#{count:,}"), ui.element("td"):
-            return w.label_input(ui.input(value=label), f"New name of {shown}")
+        with w.cells():
+            w.text(shown, tag="td")  # which may begin with `#`, the mark of a number
+            w.text(f"{count:,}", "number", "td")
+            with ui.element("td"):
+                return w.label_input(ui.input(value=label), f"New name of {shown}")
 
     def _may_change(self) -> bool:
         editor = self._context.may("editor")
@@ -347,9 +350,13 @@ def _show_sample(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """The first rows, so that nobody has to open the file to know what is in its columns."""
     if not rows:
         return
-    with w.table(*columns, label="First rows of the file"):
+    # A first `#` is the mark of a number where a table is made, and may be the file's own here.
+    headings = [f"#{name}" if name.startswith("#") else name for name in columns]
+    with w.table(*headings, label="First rows of the file"):
         for row in rows:
-            w.line(*(shorten(text_of(row.get(name)), LONGEST_CELL) for name in columns))
+            with w.cells():
+                for name in columns:
+                    w.text(shorten(text_of(row.get(name)), LONGEST_CELL), tag="td")
 
 
 def _refuse_output(chosen: list[str], inputs: list[str]) -> str | None:
