@@ -19,7 +19,7 @@ from assay.candidates.building import Candidate
 from assay.compare.naming import in_words
 from assay.compare.plain_names import plain_names
 from assay.compare.replacement_section import Replacement
-from assay.compare.report import charts, detectable, html, second_look, wording, worth
+from assay.compare.report import charts, detectable, differences, html, second_look, wording, worth
 from assay.compare.report.html import MOST_ROWS, disagreements, write_report
 from assay.compare.report.terminal import print_result
 from assay.compare.result import CandidateResult, Result, SeedResult, Verdict
@@ -83,7 +83,7 @@ def test_candidates_stand_by_what_they_need_the_cheapest_group_first(tmp_path: P
     assert sorted(names) == sorted(c.name for c in result.candidates)
     write(tmp_path)
     table = write_report(tmp_path).read_text().split("<tbody>")[1].split("</tbody>")[0]
-    rows = re.findall(r'colspan="8">(.*?)</th>|<td>(.*?)<small>', table)
+    rows = re.findall(r'colspan="7">(.*?)</th>|<td>(.*?)<small>', table)
     assert [heading for heading, _ in rows if heading] == [need.capitalize() for need in needs]
     assert [name for _, name in rows if name] == [result.names[name] for name in names]
 
@@ -194,7 +194,7 @@ def test_every_outcome_has_its_words(capsys: pytest.CaptureFixture[str]) -> None
                 more_if_as_seen=300,
                 reason="r",
             ),
-            "about 300 new examples (1,200 if there is no difference)",
+            "label about 300 new examples and bring them",
         ),
         (
             Verdict(outcome="cannot_tell", use_meanwhile="prompt", reason="r"),
@@ -205,6 +205,10 @@ def test_every_outcome_has_its_words(capsys: pytest.CaptureFixture[str]) -> None
             "Best so far: prompt; not shown to be enough",
         ),
         (Verdict(outcome="recommend", recommend="prompt", enough=True, reason="r"), "Use prompt "),
+        (
+            Verdict(outcome="recommend", recommend="prompt", reason="r"),
+            "Use prompt if it is good enough",
+        ),
     ):
         console = Console(width=100)
         changed = result.model_copy(update={"verdict": verdict})
@@ -269,10 +273,11 @@ def test_an_interval_without_0_beside_cannot_tell_is_explained_where_it_is_shown
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     result = sample_result()
-    assert not any(wording.is_puzzling(pair) for pair in result.pairs)
-    assert wording.intervals(result) is None
-    odd = result.pairs[0].model_copy(update={"call": "cannot_tell", "low": 0.01, "high": 0.2})
-    result = result.model_copy(update={"pairs": [odd, *result.pairs[1:]]})
+    assert not any(differences.is_puzzling(pair) for pair in result.pairs)
+    assert differences.intervals(result) is None
+    odd = {"call": "cannot_tell", "low": 0.01, "high": 0.2}
+    pairs = [pair.model_copy(update=odd) for pair in result.pairs]
+    result = result.model_copy(update={"pairs": pairs})
     explained = "The interval is that of one pair by itself."
     print_result(result, Console(width=160))
     said = capsys.readouterr().out
@@ -400,20 +405,20 @@ def test_the_one_that_is_named_has_one_range_corrected_for_the_choice(
     assert low < (named.low or 0.0)
     corrected, alone = f"{100 * low:.1f} – {100 * high:.1f}", wording.interval(named)
     page = html.render(result, [], redacted=True)
-    assert f"(between {corrected})" in page
+    assert f"(likely {corrected})" in page
     assert page.count(corrected) == 3, "at the top, among the candidates, by its grader"
     assert alone not in page
-    assert "allows for its having been chosen among" in page
+    assert "reaches lower than its score alone would give" in page
     print_result(result, Console(width=200))
     out = " ".join(capsys.readouterr().out.split())
     assert corrected in out
     assert alone not in out
-    assert "allows for its having been chosen among" in out
+    assert "reaches lower than its score alone would give" in out
     old = result.verdict.model_copy(update={"score_low": None})
     result = result.model_copy(update={"verdict": old})
     page = html.render(result, [], redacted=True)
     assert alone in page
-    assert "allows for" not in page
+    assert "reaches lower" not in page
 
 
 def test_a_narrow_terminal_cuts_no_number(capsys: pytest.CaptureFixture[str]) -> None:
@@ -450,6 +455,34 @@ def test_unknown_money_is_never_nothing(amount: float | None, text: str) -> None
     assert wording.usd(amount) == text
 
 
+def test_the_pairs_of_the_one_that_is_named_come_first_and_it_first_in_each(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = sample_result()
+    named = result.verdict.recommend
+    own, rest = differences.divided_pairs(result)
+    assert {pair.a for pair in own} == {named}
+    assert len(own) == len(result.candidates) - 1
+    assert [pair.b for pair in own] == [c.name for c in wording.rank(result) if c.name != named]
+    assert not any(named in (pair.a, pair.b) for pair in rest)
+    assert len(own) + len(rest) == len(result.pairs)
+    scores = {c.name: c.score or 0.0 for c in result.candidates}
+    for pair in own:
+        assert pair.low <= pair.difference <= pair.high
+        assert pair.difference == pytest.approx(scores[pair.a] - scores[pair.b], abs=1e-9)
+        assert pair.turned().turned() == pair
+        assert pair.call != "worse", "it is the one that is recommended"
+    assert {p.call for p in own} & {"better"}
+    page = html.render(result, [], redacted=True)
+    before, after = page.split("Differences between the others")
+    assert "Fine-tuned model − System prompt alone" in before
+    assert "Fine-tuned model −" not in after
+    assert "− System prompt alone" in after
+    print_result(result, Console(width=200))
+    out = capsys.readouterr().out
+    assert f"{len(rest)} more, between the others, are in the report." in out
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium")
 def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
@@ -468,6 +501,8 @@ def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
         page.on("console", lambda message: messages.append(message.text))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(page_file.as_uri())
+        drawn = "els => els.map(e => e.getBBox().x - e.ownerSVGElement.viewBox.baseVal.x)"
+        assert min(page.eval_on_selector_all("svg text", drawn)) >= 0, "no name is cut"
         before = page.locator(".row:visible").count()
         page.select_option("#kind", "wins")
         page.select_option("#a", "System prompt alone")

@@ -301,14 +301,18 @@ def test_uneven_groups_count_for_what_they_say_and_more_are_asked_for() -> None:
     assert verdict.more_examples_needed is not None
     assert verdict.more_groups_needed == pytest.approx(verdict.more_examples_needed / 25, abs=1)
     assert (
-        f"if there is none, about {verdict.more_groups_needed:,} would show that" in verdict.reason
+        f"to show that there is none would take about {verdict.more_groups_needed:,}."
+        in verdict.reason
     )
     assert "new groups of examples" in verdict.reason
     # Near-duplicates alone: nobody brings new groups of these.
     clusters = ["cluster-big"] * 700 + [f"cluster-{i % 39}" for i in range(300)]
     verdict = decide([Entry("a", right(900)), Entry("b", right(100))], clusters, SETTINGS).verdict
     assert verdict.more_groups_needed is None
-    assert f"if there is none, about {verdict.more_examples_needed:,} would" in verdict.reason
+    assert (
+        f"to show that there is none would take about {verdict.more_examples_needed:,}"
+        in verdict.reason
+    )
     assert "new groups" not in verdict.reason
     alone = decide([Entry("a", right(5)), Entry("b", right(5))], None, SETTINGS).verdict
     assert alone.more_groups_needed is None

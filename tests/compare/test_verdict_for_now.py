@@ -18,7 +18,10 @@ def test_what_using_one_for_now_may_cost_is_said() -> None:
     verdict, pair = decision.verdict, decision.pairs[0]
     assert verdict.use_meanwhile == "a"
     assert verdict.may_lose == pytest.approx(-pair.low)
-    assert f"you likely give up at most {100 * -pair.low:.0f} in 100" in verdict.reason
+    assert (
+        f"should another be better, it likely scores at most {100 * -pair.low:.0f} in 100 higher"
+        in verdict.reason
+    )
     assert decide([Entry("a", right(5, 9))], None, SETTINGS).verdict.may_lose is None
 
 
@@ -46,7 +49,7 @@ def test_for_now_the_cheapest_of_those_that_may_be_the_best_is_named() -> None:
     tied = decide([best, slow, alike], None, SETTINGS).verdict
     assert f"Use twin for now, the fastest of {level}:" in tied.reason
     tied = decide([best, slow, alike, behind], None, SETTINGS).verdict
-    assert f"the fastest of {level} {cheaper}: if" in tied.reason
+    assert f"the fastest of {level} {cheaper}: should" in tied.reason
     less = replace(near, name="less", scores=right(59, 120, start=30))
     tied = decide([best, near, less], None, SETTINGS).verdict
     assert f"Use near for now, the best of the 2 cheapest to own {among}:" in tied.reason

@@ -123,15 +123,12 @@ def not_good_enough(name: str, score: float, likely: float, most: float, good_en
         most: the largest upper limit at the level of the opening, which is that of `name`.
     """
     said = (
-        f"None is good enough: {in_100(good_enough)} are needed. {name} scores {in_100(score)} "
-        f"and would hardly reach more than {in_100(most)}, even if it had bad luck here"
+        f"None is good enough: {in_100(good_enough)} are needed. {name} scores {in_100(score)}; "
+        f"even if it had bad luck here, more than {in_100(most)} can be ruled out"
     )
     if in_100(most) == in_100(likely):
         return f"{said}."
-    return (
-        f"{said} (its likely range ends at {in_100(likely)}; “none” is said only where a wider "
-        "range, with a smaller chance of error, does not reach what is needed either)."
-    )
+    return f"{said} (more surely than the {in_100(likely)} at which its likely range ends)."
 
 
 def floor_suffices(name: str, score: float, margin: float, rivals: int) -> str:
@@ -183,8 +180,8 @@ def undecided(shortlist: Sequence[str], examples: int, margin: float) -> str:
     if len(shortlist) == 1:
         return f"{examples} examples do not show that {shortlist[0]} is the best."
     return (
-        f"Too close to call: {examples} examples do not show whether {_listed(shortlist)} differ "
-        f"by {margin_text(margin)} or more."
+        f"Too close to call: {examples} examples do not show which of {_listed(shortlist)} is "
+        f"the best, or that they differ by less than {margin_text(margin)}."
     )
 
 
@@ -279,4 +276,7 @@ def next_step(meanwhile: str | None, why: str | None, may_lose: float | None, ne
         return f"{use}.{settle}"
     if may_lose <= 0:
         return f"{use}; no other is likely to be better.{settle}"
-    return f"{use}: if another is better, you likely give up at most {in_100(may_lose)}.{settle}"
+    return (
+        f"{use}: should another be better, it likely scores at most {in_100(may_lose)} higher."
+        f"{settle}"
+    )

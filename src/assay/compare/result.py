@@ -167,6 +167,24 @@ class PairResult(ResultPart):
     a_only: int | None = None
     b_only: int | None = None
 
+    def turned(self) -> PairResult:
+        """The same pair with b named first."""
+        calls: dict[Call, Call] = {"better": "worse", "worse": "better"}
+        return self.model_copy(
+            update={
+                "a": self.b,
+                "b": self.a,
+                "difference": -self.difference,
+                "low": -self.high,
+                "high": -self.low,
+                "a_not_worse": self.b_not_worse,
+                "b_not_worse": self.a_not_worse,
+                "call": calls.get(self.call, self.call),
+                "a_only": self.b_only,
+                "b_only": self.a_only,
+            }
+        )
+
 
 class Verdict(ResultPart):
     """The outcome of a comparison and its reasons.

@@ -46,8 +46,8 @@ class Need:
         if seen == equal:
             return f"about {seen:,} {unit} would settle it"
         return (
-            f"about {seen:,} {unit} would settle it if the difference is as it looks; if there is "
-            f"none, about {equal:,} would show that"
+            f"about {seen:,} {unit} would settle it if the difference is as large as it looks; to "
+            f"show that there is none would take about {equal:,}"
         )
 
 

@@ -11,52 +11,13 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from assay.compare.report import svg
+from assay.compare.report.differences import is_puzzling
 from assay.compare.report.general_ability import perplexity
-from assay.compare.report.wording import in_100, is_puzzling, usd
+from assay.compare.report.wording import in_100, usd
 from assay.compare.result import CandidateResult, Curve, PairResult, Result
 from assay.compare.routing_section import Routing
 from assay.evaluate.forgetting import Ability, Forgetting
-
-WIDTH, PHONE = 860, 340
-ROW, PHONE_ROW = 26, 42
-"""Of a row with its name beside it, and of one with its name above, for a phone."""
-NAME, PHONE_NAME = 15, 22
-"""Height of a line of names, and the most characters of one on a phone."""
-
-
-def _svg(height: float, label: str, body: Sequence[str], width: float = WIDTH) -> Markup:
-    return Markup(
-        f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-label="{escape(label)}">'
-        + "".join(body)
-        + "</svg>"
-    )
-
-
-def _name(left: float, y: float, name: str, *, phone: bool) -> str:
-    if phone:
-        return _text(0, y - 13, name, "start", "name")
-    return _text(left - 10, y + 4, name, "end", "name")
-
-
-def _text(x: float, y: float, text: str, anchor: str = "start", style: str = "") -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
-    return f'<text {place} class="{style}">{escape(text)}</text>'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{style}"/>'
-
-
-def _ticks(low: float, high: float, count: int = 6) -> list[float]:
-    """Round numbers between low and high, steps of 1, 2 or 5 times a power of ten."""
-    if high <= low:
-        return [low]
-    raw = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw)
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    return [step * i for i in range(first, last + 1)]
 
 
 def scores(result: Result, *, phone: bool = False) -> Markup:
@@ -68,43 +29,43 @@ def scores(result: Result, *, phone: bool = False) -> Markup:
     rows = sorted(
         (c for c in result.candidates if c.score is not None), key=lambda c: -(c.score or 0)
     )
-    left, right, top = (8.0, 48.0, 8.0) if phone else (190.0, 70.0, 8.0)
-    width, row = (PHONE, PHONE_ROW) if phone else (WIDTH, ROW)
+    left, right, top = (8.0, 48.0, 8.0) if phone else (svg.room([c.name for c in rows]), 70.0, 8.0)
+    width, row = (svg.PHONE, svg.PHONE_ROW) if phone else (svg.WIDTH, svg.ROW)
     height = top + row * len(rows) + 30
 
     def x(score: float) -> float:
         return left + (width - left - right) * score
 
-    body = [_line(x(t / 100), top, x(t / 100), height - 24, "grid") for t in range(0, 101, 20)]
-    body += [_text(x(t / 100), height - 8, str(t), "middle", "tick") for t in range(0, 101, 20)]
+    body = [svg.line(x(t / 100), top, x(t / 100), height - 24, "grid") for t in range(0, 101, 20)]
+    body += [svg.text(x(t / 100), height - 8, str(t), "middle", "tick") for t in range(0, 101, 20)]
     if result.good_enough is not None:
         place = x(result.good_enough)
-        body.append(_line(place, top, place, height - 24, "bar-line"))
+        body.append(svg.line(place, top, place, height - 24, "bar-line"))
     for i, candidate in enumerate(rows):
-        y = top + row * (i + 1) - ROW / 2
+        y = top + row * (i + 1) - svg.ROW / 2
         style = _style(candidate, result)
         low, high = candidate.low or 0.0, candidate.high or 0.0
-        body.append(_name(left, y, candidate.name, phone=phone))
-        body.append(_line(x(low), y, x(high), y, f"whisker {style}"))
+        body.append(svg.row_name(left, y, candidate.name, phone=phone))
+        body.append(svg.line(x(low), y, x(high), y, f"whisker {style}"))
         body.append(
             f'<circle cx="{x(candidate.score or 0):.1f}" cy="{y:.1f}" r="5" class="dot {style}">'
             f"<title>{escape(candidate.name)}: {in_100(candidate.score)}</title></circle>"
         )
-        body.append(_text(width - right + 12, y + 4, in_100(candidate.score), "start", "value"))
-    return _svg(height, "score of every candidate with its interval", body, width)
+        body.append(svg.text(width - right + 12, y + 4, in_100(candidate.score), "start", "value"))
+    return svg.image(height, "score of every candidate with its interval", body, width)
 
 
 def _style(candidate: CandidateResult, result: Result) -> str:
-    if candidate.name == result.verdict.recommend:
-        return "chosen"
-    return "base" if candidate.baseline else "plain"
+    named = result.verdict.recommend or result.verdict.use_meanwhile
+    return "chosen" if candidate.name == named else "plain"
 
 
 def forest(pairs: Sequence[PairResult], margin: float, *, phone: bool = False) -> Markup:
     """Paired differences with their intervals; the band is the margin that does not matter. `phone`
     as of `scores`."""
-    left, right, top = (4.0, 120.0, 8.0) if phone else (330.0, 165.0, 8.0)
-    width, row = (PHONE, PHONE_ROW) if phone else (WIDTH, ROW)
+    names = [f"{pair.a} − {pair.b}" for pair in pairs]
+    left, right, top = (4.0, 120.0, 8.0) if phone else (svg.room(names), 165.0, 8.0)
+    width, row = (svg.PHONE, svg.PHONE_ROW) if phone else (svg.WIDTH, svg.ROW)
     height = top + row * len(pairs) + 30
     reach = max([margin, *(max(abs(p.low), abs(p.high)) for p in pairs)]) * 1.08
 
@@ -116,27 +77,27 @@ def forest(pairs: Sequence[PairResult], margin: float, *, phone: bool = False) -
         f'<rect x="{x(-margin):.1f}" y="{top}" width="{band:.1f}" height="{height - 24 - top:.1f}"'
         ' class="band"/>'
     ]
-    for tick in _ticks(-reach, reach, 4 if phone else 6):
-        body.append(_line(x(tick), top, x(tick), height - 24, "zero" if tick == 0 else "grid"))
+    for tick in svg.ticks(-reach, reach, 4 if phone else 6):
+        body.append(svg.line(x(tick), top, x(tick), height - 24, "zero" if tick == 0 else "grid"))
         body.append(
-            _text(x(tick), height - 8, f"{100 * tick:+g}" if tick else "0", "middle", "tick")
+            svg.text(x(tick), height - 8, f"{100 * tick:+g}" if tick else "0", "middle", "tick")
         )
     for i, pair in enumerate(pairs):
-        y = top + row * (i + 1) - ROW / 2
+        y = top + row * (i + 1) - svg.ROW / 2
         style = {"better": "chosen", "worse": "lost"}.get(pair.call, "plain")
-        body.append(_name(left, y, f"{pair.a} − {pair.b}", phone=phone))
-        body.append(_line(x(pair.low), y, x(pair.high), y, f"whisker {style}"))
+        body.append(svg.row_name(left, y, names[i], phone=phone))
+        body.append(svg.line(x(pair.low), y, x(pair.high), y, f"whisker {style}"))
         body.append(
             f'<circle cx="{x(pair.difference):.1f}" cy="{y:.1f}" r="5" class="dot {style}"/>'
         )
         said = f"{100 * pair.difference:+.1f}  {pair.call.replace('_', ' ')}"
         said += " *" if is_puzzling(pair) else ""
-        body.append(_text(width - right + 12, y + 4, said, "start", "value"))
-    return _svg(height, "differences between candidates with their intervals", body, width)
+        body.append(svg.text(width - right + 12, y + 4, said, "start", "value"))
+    return svg.image(height, "differences between candidates with their intervals", body, width)
 
 
 def cost_against_quality(
-    candidates: Sequence[CandidateResult], recommended: str | None, *, phone: bool = False
+    candidates: Sequence[CandidateResult], named: str | None, *, phone: bool = False
 ) -> Markup:
     """First year's cost to own (log scale) against score; unknown costs are not drawn. `phone`:
     narrow. Names stand in a column beside the chart, each led to its dot by a line: beside the dots
@@ -145,8 +106,8 @@ def cost_against_quality(
     if not known:
         return Markup("")
     left, right, top, height = (34.0, 166.0, 14.0, 320.0) if phone else (60.0, 220.0, 14.0, 320.0)
-    width = PHONE if phone else WIDTH
-    height = max(height, top + 44 + NAME * len(known))
+    width = svg.PHONE if phone else svg.WIDTH
+    height = max(height, top + 44 + svg.NAME * len(known))
     floor = 1.0
     costs = [max(floor, c.yearly_cost or 0.0) for c in known]
     low, high = math.log10(min(costs)) - 0.15, math.log10(max(costs)) + 0.15
@@ -161,46 +122,39 @@ def cost_against_quality(
 
     body = []
     for tick in range(0, 101, 20):
-        body.append(_line(left, y(tick / 100), width - right, y(tick / 100), "grid"))
-        body.append(_text(left - 8, y(tick / 100) + 4, str(tick), "end", "tick"))
+        body.append(svg.line(left, y(tick / 100), width - right, y(tick / 100), "grid"))
+        body.append(svg.text(left - 8, y(tick / 100) + 4, str(tick), "end", "tick"))
     for power in range(math.floor(low), math.ceil(high) + 1):
         for digit in (1,) if phone and high - low > 1 else (1, 2, 5):
             cost = digit * 10.0**power
             if low <= math.log10(cost) <= high:
-                body.append(_line(x(cost), top, x(cost), height - 40, "grid"))
+                body.append(svg.line(x(cost), top, x(cost), height - 40, "grid"))
                 body.append(
-                    _text(x(cost), height - 24, usd(cost).removesuffix(".00"), "middle", "tick")
+                    svg.text(x(cost), height - 24, usd(cost).removesuffix(".00"), "middle", "tick")
                 )
     body.append(
-        _text((left + width - right) / 2, height - 6, "cost to own, first year", "middle", "tick")
+        svg.text(
+            (left + width - right) / 2,
+            height - 6,
+            "cost to own, first year (logarithmic)",
+            "middle",
+            "tick",
+        )
     )
     ranked = sorted(zip(known, costs, strict=True), key=lambda row: -(row[0].score or 0))
-    places = _apart([y(candidate.score or 0) for candidate, _ in ranked], NAME, height - 44)
+    places = svg.apart([y(candidate.score or 0) for candidate, _ in ranked], svg.NAME, height - 44)
     for (candidate, cost), place in zip(ranked, places, strict=True):
         px, py = x(cost), y(candidate.score or 0)
-        style = (
-            "chosen" if candidate.name == recommended else "base" if candidate.baseline else "plain"
-        )
-        body.append(_line(px, py, width - right + 4, place, "grid"))
+        style = "chosen" if candidate.name == named else "plain"
+        body.append(svg.line(px, py, width - right + 4, place, "grid"))
         body.append(
-            _line(px, y(candidate.low or 0), px, y(candidate.high or 0), f"whisker {style}")
+            svg.line(px, y(candidate.low or 0), px, y(candidate.high or 0), f"whisker {style}")
         )
         body.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="6" class="dot {style}"/>')
         name = candidate.name
-        name = f"{name[: PHONE_NAME - 1]}…" if phone and len(name) > PHONE_NAME else name
-        body.append(_text(width - right + 8, place + 4, name, "start", "name"))
-    return _svg(height, "cost to own against score", body, width)
-
-
-def _apart(places: Sequence[float], least: float, end: float) -> list[float]:
-    """Ascending places moved as little as keeps them `least` apart and up to `end`."""
-    found: list[float] = []
-    for place in places:
-        found.append(max(place, found[-1] + least) if found else place)
-    for i in range(len(found) - 1, -1, -1):
-        found[i] = min(found[i], end)
-        end = found[i] - least
-    return found
+        name = svg.shortened(name, svg.PHONE_NAME) if phone else name
+        body.append(svg.text(width - right + 8, place + 4, name, "start", "name"))
+    return svg.image(height, "cost to own against score", body, width)
 
 
 def training(curve: Curve) -> Markup:
@@ -217,18 +171,18 @@ def training(curve: Curve) -> Markup:
     low = 0.0
 
     def x(step: float) -> float:
-        return left + (WIDTH - left - right) * step / last
+        return left + (svg.WIDTH - left - right) * step / last
 
     def y(loss: float) -> float:
         return top + (height - top - 40) * (1 - (min(loss, high) - low) / ((high - low) or 1))
 
     body = []
-    for tick in _ticks(low, high, 4):
-        body.append(_line(left, y(tick), WIDTH - right, y(tick), "grid"))
-        body.append(_text(left - 8, y(tick) + 4, f"{tick:g}", "end", "tick"))
-    for tick in _ticks(0, last, 6):
-        body.append(_text(x(tick), height - 22, f"{tick:g}", "middle", "tick"))
-    body.append(_text((left + WIDTH - right) / 2, height - 5, "step", "middle", "tick"))
+    for tick in svg.ticks(low, high, 4):
+        body.append(svg.line(left, y(tick), svg.WIDTH - right, y(tick), "grid"))
+        body.append(svg.text(left - 8, y(tick) + 4, f"{tick:g}", "end", "tick"))
+    for tick in svg.ticks(0, last, 6):
+        body.append(svg.text(x(tick), height - 22, f"{tick:g}", "middle", "tick"))
+    body.append(svg.text((left + svg.WIDTH - right) / 2, height - 5, "step", "middle", "tick"))
     ends = [rows[-1][1] for rows in (trained, checked) if rows]
     apart = abs(y(ends[0]) - y(ends[-1])) > 14
     for rows, style, name, up in (
@@ -245,12 +199,12 @@ def training(curve: Curve) -> Markup:
                 f'<circle cx="{x(s):.1f}" cy="{y(v):.1f}" r="4" class="dot chosen"/>'
                 for s, v in rows
             ]
-        body.append(_text(x(last) + 10, y(rows[-1][1]) + 4 + shift, name, "start", "name"))
+        body.append(svg.text(x(last) + 10, y(rows[-1][1]) + 4 + shift, name, "start", "name"))
     if curve.best_step is not None:
         place = x(curve.best_step)
-        body.append(_line(place, top, place, height - 40, "bar-line"))
-        body.append(_text(place + 5, top + 10, "kept", "start", "tick"))
-    return _svg(height, f"training curve of {curve.candidate}", body)
+        body.append(svg.line(place, top, place, height - 40, "bar-line"))
+        body.append(svg.text(place + 5, top + 10, "kept", "start", "tick"))
+    return svg.image(height, f"training curve of {curve.candidate}", body)
 
 
 def learning(curve: Mapping[str, Any]) -> Markup:
@@ -270,18 +224,20 @@ def learning(curve: Mapping[str, Any]) -> Markup:
     low, high = max(0.0, min(values) - room), min(1.0, max(values) + room)
 
     def x(rows: float) -> float:
-        return left + (WIDTH - left - right) * (math.log2(rows) - first) / (last - first)
+        return left + (svg.WIDTH - left - right) * (math.log2(rows) - first) / (last - first)
 
     def y(score: float) -> float:
         return top + (height - top - bottom) * (high - score) / (high - low)
 
     body = []
-    for tick in _ticks(100 * low, 100 * high, 5):
-        body.append(_line(left, y(tick / 100), WIDTH - right, y(tick / 100), "grid"))
-        body.append(_text(left - 8, y(tick / 100) + 4, f"{tick:g}", "end", "tick"))
+    for tick in svg.ticks(100 * low, 100 * high, 5):
+        body.append(svg.line(left, y(tick / 100), svg.WIDTH - right, y(tick / 100), "grid"))
+        body.append(svg.text(left - 8, y(tick / 100) + 4, f"{tick:g}", "end", "tick"))
     for rows in sizes:
-        body.append(_text(x(rows), height - 24, f"{rows:,}", "middle", "tick"))
-    body.append(_text((left + WIDTH - right) / 2, height - 6, "training rows", "middle", "tick"))
+        body.append(svg.text(x(rows), height - 24, f"{rows:,}", "middle", "tick"))
+    body.append(
+        svg.text((left + svg.WIDTH - right) / 2, height - 6, "training rows", "middle", "tick")
+    )
     means = [(p["rows"], sum(p["scores"]) / len(p["scores"])) for p in points]
     path = " ".join(f"{x(rows):.1f},{y(score):.1f}" for rows, score in means)
     body.append(f'<polyline points="{path}" class="curve plain"/>')
@@ -292,11 +248,11 @@ def learning(curve: Mapping[str, Any]) -> Markup:
         ]
     if then:
         end = x(then["size"]), y(then["score"])
-        body.append(_line(x(means[-1][0]), y(means[-1][1]), *end, "bar-line"))
-        body.append(_line(end[0], y(then["low"]), end[0], y(then["high"]), "whisker chosen"))
+        body.append(svg.line(x(means[-1][0]), y(means[-1][1]), *end, "bar-line"))
+        body.append(svg.line(end[0], y(then["low"]), end[0], y(then["high"]), "whisker chosen"))
         body.append(f'<circle cx="{end[0]:.1f}" cy="{end[1]:.1f}" r="5" class="dot chosen"/>')
-        body.append(_text(end[0] + 11, end[1] + 4, "foreseen", "start", "name"))
-    return _svg(height, f"learning curve of {curve['candidate']}", body)
+        body.append(svg.text(end[0] + 11, end[1] + 4, "foreseen", "start", "name"))
+    return svg.image(height, f"learning curve of {curve['candidate']}", body)
 
 
 def routing(found: Routing) -> Markup:
@@ -312,7 +268,7 @@ def routing(found: Routing) -> Markup:
     low, high = max(0.0, least - room), min(1.0, most + room)
 
     def x(share: float) -> float:
-        return left + (WIDTH - left - right) * share
+        return left + (svg.WIDTH - left - right) * share
 
     def y(score: float) -> float:
         return top + (height - top - bottom) * (high - score) / (high - low)
@@ -321,13 +277,13 @@ def routing(found: Routing) -> Markup:
         return " ".join(f"{x(share):.1f},{y(score):.1f}" for share, score in pairs)
 
     body = []
-    for tick in _ticks(100 * low, 100 * high, 5):
-        body.append(_line(left, y(tick / 100), WIDTH - right, y(tick / 100), "grid"))
-        body.append(_text(left - 8, y(tick / 100) + 4, f"{tick:g}", "end", "tick"))
+    for tick in svg.ticks(100 * low, 100 * high, 5):
+        body.append(svg.line(left, y(tick / 100), svg.WIDTH - right, y(tick / 100), "grid"))
+        body.append(svg.text(left - 8, y(tick / 100) + 4, f"{tick:g}", "end", "tick"))
     for percent in range(0, 101, 20):
-        body.append(_text(x(percent / 100), height - 24, f"{percent} %", "middle", "tick"))
+        body.append(svg.text(x(percent / 100), height - 24, f"{percent} %", "middle", "tick"))
     said = f"answers by {found.arms[-1].name}"
-    body.append(_text((left + WIDTH - right) / 2, height - 6, said, "middle", "tick"))
+    body.append(svg.text((left + svg.WIDTH - right) / 2, height - 6, said, "middle", "tick"))
     above = [(p.share, p.quality.high) for p in points]
     below = [(p.share, p.quality.low) for p in reversed(points)]
     body.append(f'<polygon points="{path(above + below)}" class="band"/>')
@@ -336,7 +292,7 @@ def routing(found: Routing) -> Markup:
     drawn = [(p.share, p.quality.value) for p in points]
     body.append(f'<polyline points="{path(drawn)}" class="curve plain"/>')
     share, quality = worth.shares[-1], worth.quality
-    body.append(_line(x(share), y(quality.low), x(share), y(quality.high), "whisker chosen"))
+    body.append(svg.line(x(share), y(quality.low), x(share), y(quality.high), "whisker chosen"))
     marks = [
         (share, quality.value, "chosen", found.candidate),
         (worth.oracle.share, worth.oracle.quality, "base", "always right"),
@@ -345,23 +301,23 @@ def routing(found: Routing) -> Markup:
     ]
     for place, score, style, name in marks:
         body.append(f'<circle cx="{x(place):.1f}" cy="{y(score):.1f}" r="5" class="dot {style}"/>')
-        body.append(_text(x(place) + 9, y(score) + 4, name, "start", "name"))
-    return _svg(height, f"quality of {found.candidate} by the share of its strong arm", body)
+        body.append(svg.text(x(place) + 9, y(score) + 4, name, "start", "name"))
+    return svg.image(height, f"quality of {found.candidate} by the share of its strong arm", body)
 
 
 def forgetting(found: Forgetting) -> Markup:
     """Before and after training, by kind: perplexity on the left, instructions on the right."""
-    top, middle = 44.0, WIDTH / 2
-    height = top + ROW * max(len(found.text.kinds), len(found.instructions.kinds)) + 4
+    top, middle = 44.0, svg.WIDTH / 2
+    height = top + svg.ROW * max(len(found.text.kinds), len(found.instructions.kinds)) + 4
     body = [
         *_before_and_after(
             found.text, 0.0, middle - 10, top, ("perplexity, log scale", perplexity, False)
         ),
         *_before_and_after(
-            found.instructions, middle + 10, WIDTH, top, ("followed in 100", in_100, True)
+            found.instructions, middle + 10, svg.WIDTH, top, ("followed in 100", in_100, True)
         ),
     ]
-    return _svg(height, "general ability by kind, before and after training", body)
+    return svg.image(height, "general ability by kind, before and after training", body)
 
 
 def _before_and_after(
@@ -381,20 +337,20 @@ def _before_and_after(
     values = [value for kind in ability.kinds for value in (kind.base, kind.tuned)]
     reach = max([*values, 1e-9])
     body = [
-        _text(left, top - 26, title, "start", "name"),
-        _text(left, top - 9, "grey before, coloured after training", "start", "tick"),
+        svg.text(left, top - 26, title, "start", "name"),
+        svg.text(left, top - 9, "grey before, coloured after training", "start", "tick"),
     ]
     for i, kind in enumerate(ability.kinds):
-        y = top + ROW * i + ROW / 2
+        y = top + svg.ROW * i + svg.ROW / 2
         before, after = (left + (right - left) * v / reach for v in (kind.base, kind.tuned))
         worse = kind.tuned < kind.base if more_is_better else kind.tuned > kind.base
         style = "lost" if worse else "plain"
         body += [
-            _text(left - 12, y + 4, kind.kind, "end", "name"),
-            _line(left, y, right, y, "grid"),
-            _line(before, y, after, y, f"whisker {style}"),
+            svg.text(left - 12, y + 4, kind.kind, "end", "name"),
+            svg.line(left, y, right, y, "grid"),
+            svg.line(before, y, after, y, f"whisker {style}"),
             f'<circle cx="{before:.1f}" cy="{y:.1f}" r="5" class="dot base"/>',
             f'<circle cx="{after:.1f}" cy="{y:.1f}" r="5" class="dot {style}"/>',
-            _text(right + 12, y + 4, f"{say(kind.base)} → {say(kind.tuned)}", "start", "value"),
+            svg.text(right + 12, y + 4, f"{say(kind.base)} → {say(kind.tuned)}", "start", "value"),
         ]
     return body

@@ -23,6 +23,7 @@ from assay.compare.naming import in_words, rows_in_words
 from assay.compare.report import (
     charts,
     detectable,
+    differences,
     general_ability,
     learning_curve,
     powered,
@@ -68,14 +69,18 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
     result = in_words(result)
     ranked = wording.rank(result)
     shown = disagreements(rows)
+    named_pairs, other_pairs = differences.divided_pairs(result)
     page: str = _template().render(
         result=result,
         ranked=ranked,
         chosen=next((c for c in ranked if c.name == result.verdict.recommend), None),
         meanwhile=next((c for c in ranked if c.name == result.verdict.use_meanwhile), None),
         scores=charts.scores(result),
-        forest=charts.forest(result.pairs, result.margin),
-        quality=charts.cost_against_quality(ranked, result.verdict.recommend),
+        forest=charts.forest(named_pairs, result.margin),
+        other_pairs=charts.forest(other_pairs, result.margin) if other_pairs else None,
+        quality=charts.cost_against_quality(
+            ranked, result.verdict.recommend or result.verdict.use_meanwhile
+        ),
         routes=[(routing, charts.routing(routing)) for routing in result.routing],
         curves=[(curve, charts.training(curve)) for curve in result.curves],
         forgot=[
@@ -92,6 +97,7 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         names=[c.name for c in ranked],
         redacted=redacted,
         say=wording,
+        differences=differences,
         ability=general_ability,
         worth=worth,
         detectable=detectable,

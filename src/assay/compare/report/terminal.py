@@ -10,7 +10,15 @@ from rich.panel import Panel
 from rich.table import Table
 
 from assay.compare.naming import with_named_range
-from assay.compare.report import detectable, general_ability, powered, second_look, wording, worth
+from assay.compare.report import (
+    detectable,
+    differences,
+    general_ability,
+    powered,
+    second_look,
+    wording,
+    worth,
+)
 from assay.compare.result import Result
 
 COLOURS = {"recommend": "green", "none": "red", "cannot_tell": "yellow"}
@@ -41,7 +49,7 @@ def print_result(result: Result, console: Console | None = None) -> None:
     out.print(table if whole <= out.width else _candidates(result, bars=False))
     if result.pairs:
         out.print(_pairs(result))
-    if explained := wording.intervals(result):
+    if explained := differences.intervals(result):
         out.print(escape(explained))
     for one in result.replacements:
         out.print(escape(one.sentence))
@@ -127,11 +135,15 @@ def _pairs(result: Result) -> Table:
     table.add_column("points", justify="right")
     table.add_column("interval", no_wrap=True)
     table.add_column("call")
-    for pair in result.pairs:
+    pairs, others = differences.divided_pairs(result)
+    for pair in pairs:
         table.add_row(
             f"{escape(pair.a)} − {escape(pair.b)}",
             f"{100 * pair.difference:+.1f}",
             f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}",
-            wording.call(pair),
+            differences.call(pair),
         )
+    if others:
+        table.caption = f"{len(others)} more, between the others, are in the report."
+        table.caption_justify = "left"
     return table

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import math
 
+from assay.candidates import registry
 from assay.compare import reasons
 from assay.compare.report.second_look import AT_TERMINAL
-from assay.compare.result import CandidateResult, PairResult, Result, Verdict
+from assay.compare.result import CandidateResult, Result, Verdict
 from assay.compare.routing_section import Routing
 from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.judging import JudgeAgreement
 from assay.evaluate.routing import ScoreDifference
-
-CALLS = {
-    "better": "better",
-    "worse": "worse",
-    "equivalent": "no difference that matters",
-    "cannot_tell": "cannot tell",
-}
 
 
 def headline(verdict: Verdict) -> str:
@@ -29,7 +23,8 @@ def headline(verdict: Verdict) -> str:
     if verdict.outcome == "recommend":
         if verdict.enough is False:
             return f"Best so far: {verdict.recommend}; not shown to be enough"
-        return f"Use {verdict.recommend}"
+        condition = " if it is good enough" if verdict.enough is None else ""
+        return f"Use {verdict.recommend}{condition}"
     if verdict.outcome == "none":
         return "None of these"
     used = verdict.use_meanwhile
@@ -68,13 +63,9 @@ def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
             "cleaner examples to learn from, or a stronger model, may raise it."
         )
     if verdict.outcome == "recommend" and result.good_enough is None and used is not None:
-        wrong = ""
-        if used.score is not None and score_meaning(result) == RIGHT_ANSWERS:
-            wrong = f": about {reasons.in_100(1 - used.score)} answers are wrong"
         return (
-            f"Put {used.name} to work if that is enough for the job, which you have not said "
-            f"(`good_enough` in assay.yaml){wrong}. Measure again when the job or the prices "
-            "change."
+            f"Put {used.name} to work {_if_enough(result, used)}. Measure again when the job or "
+            "the prices change."
         )
     if verdict.outcome == "recommend":
         return (
@@ -91,11 +82,12 @@ def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
             "Do not put any of these to work. More or cleaner training examples, a better prompt "
             "or a stronger model may change that; the single answers show what goes wrong."
         )
-    start = f"Use {verdict.use_meanwhile} for now. " if verdict.use_meanwhile else ""
+    start = ""
+    if meanwhile := next((c for c in result.candidates if c.name == verdict.use_meanwhile), None):
+        condition = "" if result.good_enough is not None else f" {_if_enough(result, meanwhile)}"
+        start = f"Use {meanwhile.name} for now{condition}. "
     equal, seen = verdict.more_examples_needed, verdict.more_if_as_seen
     wanted = f"about {seen or equal:,} new examples" if equal else "new examples"
-    if seen and equal and seen < equal:
-        wanted += f" ({equal:,} if there is no difference)"
     if verdict.more_groups_needed:
         wanted += ", all in new groups,"
     return (
@@ -104,40 +96,20 @@ def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
     )
 
 
-def place(id: str, line: int) -> str:
-    """What a holdout example is called: by its line, as on the page Data and in an editor."""
-    return f"Line {line:,} ({id})" if line else f"Example {id}"
-
-
-def call(pair: PairResult) -> str:
-    """What was concluded from a pair; a star where `intervals` has to explain it."""
-    return CALLS[pair.call] + (" *" if is_puzzling(pair) else "")
-
-
-def is_puzzling(pair: PairResult) -> bool:
-    """Whether an interval leaves 0 out and the call is "cannot tell" all the same."""
-    return pair.call == "cannot_tell" and (pair.low > 0 or pair.high < 0)
-
-
-def intervals(result: Result) -> str | None:
-    """Why an interval without 0 can stand beside "cannot tell"; None where none does."""
-    if not any(map(is_puzzling, result.pairs)):
-        return None
+def _if_enough(result: Result, used: CandidateResult) -> str:
+    """A condition, where nobody has said what is good enough."""
+    wrong = ""
+    if used.score is not None and score_meaning(result) == RIGHT_ANSWERS:
+        wrong = f": about {reasons.in_100(1 - used.score)} answers are wrong"
     return (
-        "* Probably a difference, but not proven. The interval is that of one pair by itself. "
-        f"{stricter(result)}"
+        "if that is good enough for the job, which you have not said (`good_enough` in "
+        f"assay.yaml){wrong}"
     )
 
 
-def stricter(result: Result) -> str:
-    """Why a difference takes more than an interval without 0 to be called one."""
-    number, pairs = result.opening.number, len(result.pairs)
-    among = "" if pairs == 1 else f"With {pairs} pairs, one can look different by luck, so "
-    proof = "stronger proof is asked for" if among else "Stronger proof is asked for"
-    time = f"the {ordinal(number)} time"
-    if not among:
-        return f"{proof} each time the holdout is used (this was {time})."
-    return f"{among}{proof}, and stronger still each time the holdout is used (this was {time})."
+def place(id: str, line: int) -> str:
+    """What a holdout example is called: by its line, as on the page Data and in an editor."""
+    return f"Line {line:,} ({id})" if line else f"Example {id}"
 
 
 def ordinal(number: int) -> str:
@@ -184,8 +156,8 @@ def chosen_range(result: Result) -> str | None:
         return None
     named = result.verdict.recommend or result.verdict.use_meanwhile
     return (
-        f"The range of {named} allows for its having been chosen among {rivals}: a winner is often "
-        "partly lucky, so it starts lower than one measured by itself."
+        f"The range of {named} reaches lower than its score alone would give: the best of "
+        f"{rivals} candidates often has some luck."
     )
 
 
@@ -295,6 +267,24 @@ def usd(amount: float | None) -> str:
 def monthly(candidate: CandidateResult) -> str:
     """A twelfth of the first year's cost to own."""
     return usd(None if candidate.yearly_cost is None else candidate.yearly_cost / 12)
+
+
+def money_parts(candidate: CandidateResult) -> str:
+    """What the first year's cost is made of, as "answering $1,752, people and training $120"; ""
+    where a part is not known."""
+    cost = candidate.cost
+    answering = (cost.requests_usd, cost.idle_usd)
+    making = (cost.curation_usd, cost.training_usd, cost.upkeep_usd)
+    if None in answering + making:
+        return ""
+    answered, made = (usd(sum(part or 0.0 for part in parts)) for parts in (answering, making))
+    return f"answering {answered}, people and training {made}"
+
+
+def explained(candidate: CandidateResult) -> str | None:
+    """What a candidate is and does; None of one that nobody here knows."""
+    spec = registry.specs().get(candidate.kind)
+    return None if spec is None else spec.explanation
 
 
 def megabytes(value: int | None) -> str:

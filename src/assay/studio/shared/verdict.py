@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from assay.candidates import registry
 from assay.compare.report import second_look, wording, worth
 from assay.compare.result import CandidateResult, Result
 from assay.errors import on_page
@@ -41,9 +40,8 @@ def _explain(one: CandidateResult) -> str:
     Args:
         one: of a result in words.
     """
-    spec = registry.specs().get(one.kind)
-    what = "" if spec is None else f"{spec.explanation} "
-    return f"{what}Its name in commands and files: {one.title}."
+    what = wording.explained(one)
+    return f"{what or ''} Its name in commands and files: {one.title}."
 
 
 def verdict_card(result: Result) -> None:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from nicegui import ui
 
 from assay.compare.naming import in_words
-from assay.compare.report import charts, detectable, powered, second_look, wording
+from assay.compare.report import charts, detectable, differences, powered, second_look, wording
 from assay.compare.result import Result
 from assay.jobs.queue import OVER
 from assay.project import comparisons, jobs
@@ -181,8 +181,9 @@ def _show_pairs(result: Result) -> None:
         f"Points of 100 by which the first candidate is ahead. Differences within the band "
         f"(±{points}) do not matter to you.",
     ):
-        _show_chart(partial(charts.forest, result.pairs, result.margin))
-        if explained := wording.intervals(result):
+        named_pairs, others = differences.divided_pairs(result)
+        _show_chart(partial(charts.forest, named_pairs, result.margin))
+        if explained := differences.intervals(result):
             w.text(explained, "note soft")
         columns = (
             "Pair",
@@ -193,10 +194,10 @@ def _show_pairs(result: Result) -> None:
             "#Only first right",
         )
         with (
-            w.details("Figures"),
+            w.details("Figures of all pairs" if others else "Figures"),
             w.table(*columns, "#Only second right", label="Pairs of candidates"),
         ):
-            for p in result.pairs:
+            for p in named_pairs + others:
                 with w.cells(
                     f"{p.a} − {p.b}",
                     f"#{100 * p.difference:+.1f}",
@@ -205,7 +206,7 @@ def _show_pairs(result: Result) -> None:
                 ):
                     with w.text("", tag="td"):
                         kind = {"better": "good", "worse": "bad"}.get(p.call, "")
-                        w.badge(wording.call(p), kind)
+                        w.badge(differences.call(p), kind)
                     for count in (p.a_only, p.b_only):
                         w.text("–" if count is None else f"{count}", "number", "td")
         with w.row():
@@ -232,7 +233,8 @@ def _show_additions(result: Result) -> None:
 
 
 def _show_costs(result: Result) -> None:
-    draw = partial(charts.cost_against_quality, result.candidates, result.verdict.recommend)
+    named = result.verdict.recommend or result.verdict.use_meanwhile
+    draw = partial(charts.cost_against_quality, result.candidates, named)
     if not draw():
         return
     with w.section("Cost against quality", f"At {result.monthly_requests:,} requests per month."):
