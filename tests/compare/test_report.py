@@ -194,7 +194,7 @@ def test_every_outcome_has_its_words(capsys: pytest.CaptureFixture[str]) -> None
                 more_if_as_seen=300,
                 reason="r",
             ),
-            "label about 300 new examples and bring them",
+            "label about 300 new examples (5 hours of work at a minute each) and bring them",
         ),
         (
             Verdict(outcome="cannot_tell", use_meanwhile="prompt", reason="r"),

@@ -88,12 +88,21 @@ def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
         start = f"Use {meanwhile.name} for now{condition}. "
     equal, seen = verdict.more_examples_needed, verdict.more_if_as_seen
     wanted = f"about {seen or equal:,} new examples" if equal else "new examples"
+    if labelled := seen or equal:
+        wanted += f" ({_labelling_time(labelled)} of work at a minute each)"
     if verdict.more_groups_needed:
         wanted += ", all in new groups,"
     return (
         f"{start}To know, label {wanted} and bring them {renewal}; "
         "the examples measured now then become training examples."
     )
+
+
+def _labelling_time(examples: int) -> str:
+    """How long a person takes to label them at a minute each."""
+    if examples < 90:
+        return f"{examples} minutes"
+    return f"{round(examples / 60):,} hours"
 
 
 def _if_enough(result: Result, used: CandidateResult) -> str:
