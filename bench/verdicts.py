@@ -63,10 +63,13 @@ NOTES = {
     "snips": "A third of the records have a fault. `extract` is 10 points behind and answers in "
     "milliseconds where the tuned model takes seconds.",
     "snips-intent": "There is nothing left to gain: words alone (`baseline-tfidf`) are right on "
-    "97.9 of 100.",
+    "97.9 of 100. `encoder`, measured later beside the cheap rivals on the same rows, is on 98.6, "
+    "`classifier` on 98.4.",
     "mts-header": "Many dialogues are longer than the embedder reads: `classifier` chooses on "
     "validation whether they are cut or embedded in pieces and averaged; cut, it was right on 73 "
-    "of 100 there, in pieces on 71. `fine-tune` reads them whole.",
+    "of 100 there, in pieces on 71. `fine-tune` reads them whole. `encoder`, measured later beside "
+    "the cheap rivals on the same rows, is the one to use among them: 69.5 in 100, 3.0 ahead of "
+    "`classifier` (likely -0.1 to +6.8); it was trained in 4 minutes.",
     "mts-terms": "Nothing here is fit for use. By `terms`, the share of the clinical terms that "
     "the note should hold, `nearest-answer` is ahead (35.6 against 8.9): likeness rewards the "
     "tuned model for writing like a doctor, not for writing what matters.",
