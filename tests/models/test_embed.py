@@ -29,6 +29,7 @@ def test_vectors_are_of_length_one_and_alike_for_like_texts(
     many = embedder.encode(["filler " * n for n in range(1, 130)] + ["My card is lost."])
     np.testing.assert_allclose(many[-1], vectors[0], atol=1e-5)
     assert embedder.encode([]).shape == (0, 384)
+    assert embedder.lengths(["filler " * 400])[0] > embedder.limit
     assert capfd.readouterr() == ("", "")
 
 

@@ -186,7 +186,9 @@ class Embedder(SentenceModel):
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, the cut ones and the special ones included."""
         with self._lock:
-            found = self._model.tokenizer(list(texts), truncation=False, padding=False)
+            found = self._model.tokenizer(
+                list(texts), truncation=False, padding=False, verbose=False
+            )
         return [len(ids) for ids in found["input_ids"]]
 
     def tokenizer_json(self) -> str:
