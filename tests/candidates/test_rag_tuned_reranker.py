@@ -24,7 +24,7 @@ from assay.candidates.building import Candidate, Context
 from assay.candidates.registry import build
 from assay.candidates.shared import documents, reranker, retriever
 from assay.candidates.shared.retriever import LEAST_NAMED
-from assay.candidates.spec import Sizes
+from assay.candidates.spec import PASSAGE_TOKENS, Sizes
 from assay.config import KnowledgeSection
 from assay.example import Example
 from assay.knowledge import base
@@ -123,7 +123,7 @@ def test_the_estimate_counts_what_it_reads(built: tuple[Context, Candidate]) -> 
     without = config.model_copy(update={"knowledge": plain})
     sizes = Sizes(100, 20, 30, 10.0, 10.0, 10.0, 1e8, 1000)
     more, less = (rag_tuned.estimate(one, sizes).embedded for one in (config, without))
-    assert more - less == 4 * 5 * (3 * 100 + 20) + 4 * 50 * 20
+    assert more - less == (4 * 5 * (3 * 100 + 20) + 4 * 50 * 20) * (10 + PASSAGE_TOKENS)
 
 
 def test_a_trained_cross_encoder_is_not_named_in_settings(built: tuple[Context, Candidate]) -> None:

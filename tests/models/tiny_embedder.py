@@ -45,7 +45,7 @@ def write_tokenizer(folder: Path, text: str, limit: int) -> dict[str, Any]:
     }
 
 
-def write_embedder(folder: Path, seed: int = 0, text: str = TEXT) -> Path:
+def write_embedder(folder: Path, seed: int = 0, text: str = TEXT, layers: int = 1) -> Path:
     """Write it; the same seed gives the same weights.
 
     Args:
@@ -57,7 +57,7 @@ def write_embedder(folder: Path, seed: int = 0, text: str = TEXT) -> Path:
     from transformers import BertConfig, BertModel
 
     body = folder / "body"
-    settings = write_tokenizer(body, text, LIMIT)
+    settings = write_tokenizer(body, text, LIMIT) | {"num_hidden_layers": layers}
     torch.manual_seed(seed)
     BertModel(BertConfig(**settings)).save_pretrained(body)
     whole = folder / f"embedder-{seed}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from assay.candidates.building import Candidate, Context
-from assay.candidates.shared.heads import choose_head, embed
+from assay.candidates.shared.heads import choose_head, embed, head_tokens
 from assay.candidates.spec import ANY_LABELS, CandidateSpec, prompted
 from assay.models.embed import get_embedder
 
@@ -17,7 +17,7 @@ SPEC = CandidateSpec(
     estimate=lambda config, sizes: replace(
         prompted(config, sizes),
         answered_by="classifier",
-        embedded=sizes.train + sizes.validation + sizes.holdout,
+        embedded=head_tokens(sizes),
     ),
     needs=(ANY_LABELS,),
     baseline=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from assay.candidates.building import Candidate, Context, Stopwatch, as_curve
-from assay.candidates.shared.heads import choose_head, embed
+from assay.candidates.shared.heads import choose_head, embed, head_tokens
 from assay.candidates.spec import LABELS, CandidateSpec, Sizes, Workload, prompted
 from assay.config import Config
 from assay.models.embed import get_embedder
@@ -21,12 +21,14 @@ def epochs(rows: int) -> int:
 
 
 def estimate(config: Config, sizes: Sizes) -> Workload:
-    """A row that is trained on takes as long as three that are embedded."""
-    rows = sizes.train + sizes.validation
+    """Before the training its rows are embedded, afterwards every row anew; a row that is trained
+    on takes as long as three that are embedded."""
+    trained = sizes.train + epochs(sizes.train) * (3 * sizes.train + sizes.validation)
     return replace(
         prompted(config, sizes),
         answered_by="classifier",
-        embedded=2 * rows + epochs(sizes.train) * (3 * sizes.train + sizes.validation),
+        embedded=trained * sizes.read_tokens + head_tokens(sizes),
+        tunes_embedder=True,
     )
 
 

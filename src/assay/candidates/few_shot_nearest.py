@@ -17,7 +17,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
     """The work of `few-shot-nearest`: shown examples differ from request to request."""
     ks = config.few_shot.ks
     runs = tuple(float(k) for k in [*ks, *[max(ks)] * (constraints(config) - 1)])
-    return replace(prompted(config, sizes), runs=runs, embedded=sizes.train)
+    return replace(prompted(config, sizes), runs=runs, embedded=sizes.train * sizes.read_tokens)
 
 
 SPEC = CandidateSpec(

@@ -33,7 +33,7 @@ MOST_CHARACTERS = 20_000_000
 def estimate(config: Config, sizes: Sizes) -> Workload:
     """Every row of train and validation is embedded once, each of the holdout when it is asked."""
     rows = sizes.train + sizes.validation + sizes.holdout
-    return Workload((), 0.0, answered_by="rows", embedded=rows)
+    return Workload((), 0.0, answered_by="rows", embedded=rows * sizes.read_tokens)
 
 
 SPEC = CandidateSpec(

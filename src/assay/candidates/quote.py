@@ -21,13 +21,16 @@ _CHARACTERS = 100_000
 """Of the passages that are read: no model's context limits them."""
 _SPANS = 8
 """Runs of sentences in a passage, about, for the estimate."""
+_SPAN_TOKENS = 50
+"""Of one of them, about."""
 
 
 def estimate(config: Config, sizes: Sizes) -> Workload:
     """Sentences of the passages that are found are embedded; most come again."""
     k = max(config.knowledge.ks) if config.knowledge is not None else 1
     rows = sizes.validation + sizes.holdout
-    return Workload((), 0.0, answered_by="classifier", embedded=rows * k * _SPANS)
+    tokens = rows * k * _SPANS * _SPAN_TOKENS
+    return Workload((), 0.0, answered_by="classifier", embedded=tokens)
 
 
 SPEC = CandidateSpec(

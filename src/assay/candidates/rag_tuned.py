@@ -16,6 +16,7 @@ from assay.candidates.shared.documents import (
 )
 from assay.candidates.spec import (
     DOCUMENTS,
+    PASSAGE_TOKENS,
     CandidateSpec,
     Sizes,
     Workload,
@@ -44,15 +45,18 @@ def epochs(rows: int) -> int:
 
 
 def estimate(config: Config, sizes: Sizes) -> Workload:
-    """As `rag`; a row that is trained on takes as long as three that are embedded, and a pair that
-    a cross-encoder reads as a text."""
+    """As `rag`; a token that is trained on takes as long as three that are embedded, and one that a
+    cross-encoder reads as one that is embedded."""
     rows = epochs(sizes.train) * (3 * sizes.train + sizes.validation)
-    texts = TEXTS_PER_ROW * rows
+    question = sizes.read_tokens
+    tokens = rows * (question + (TEXTS_PER_ROW - 1) * PASSAGE_TOKENS)
     if config.knowledge is not None and config.knowledge.rerank is not None:
-        texts += PAIRS_PER_ROW * rows + READINGS * POOL * sizes.validation
+        pairs = PAIRS_PER_ROW * rows + READINGS * POOL * sizes.validation
+        tokens += pairs * (question + PASSAGE_TOKENS)
     return replace(
         Workload(passage_runs(config, sizes), unshown_answer_tokens(config, sizes)),
-        embedded=texts,
+        embedded=tokens,
+        tunes_embedder=True,
     )
 
 

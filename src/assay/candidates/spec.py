@@ -8,6 +8,7 @@ from typing import Literal
 
 from assay.config import Config, labels_in
 from assay.errors import ConfigError
+from assay.models.encoder_size import STARTER_SIZE, EncoderSize
 
 Part = Literal["train", "validation", "holdout"]
 MEASURED: tuple[Part, ...] = ("validation", "holdout")
@@ -117,6 +118,7 @@ class Sizes:
         input_tokens, output_tokens: of one example.
         parameters: of the language model.
         unlabelled: inputs that are answered beside the holdout, at most.
+        embedder: what turns texts into vectors for `classifier` and the like.
     """
 
     train: int
@@ -128,6 +130,12 @@ class Sizes:
     parameters: float
     context: int
     unlabelled: int = 0
+    embedder: EncoderSize = STARTER_SIZE
+
+    @property
+    def read_tokens(self) -> float:
+        """Of an example's input, those that the embedder looks at."""
+        return min(self.input_tokens, self.embedder.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +149,8 @@ class Workload:
         answer_tokens: mean tokens of one answer, its end included.
         answered_by: the project's model, a provider, a classifier that is fitted in seconds, or the
             rows themselves, looked up or counted; the last two answer in next to no time.
-        embedded: rows that are embedded.
+        embedded: tokens that an embedder reads; each time it is trained on one counts as three.
+        tunes_embedder: whether an embedder is trained.
         searched: answers that are asked for beside those on validation, to choose a prompt.
         trained: mean length of a row that is trained on, in lengths of an example with its system
             prompt; 0 where no language model is trained.
@@ -150,7 +159,8 @@ class Workload:
     runs: tuple[float, ...]
     answer_tokens: float
     answered_by: Literal["model", "provider", "classifier", "rows"] = "model"
-    embedded: int = 0
+    embedded: float = 0.0
+    tunes_embedder: bool = False
     searched: int = 0
     trained: float = 0.0
 

@@ -10,7 +10,7 @@ It is meant to be right within a factor of two; what was measured here (`Pace`) 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from statistics import fmean
@@ -31,6 +31,7 @@ from assay.evaluate.run import FEWEST_TIMED
 from assay.example import Example, Message
 from assay.models.device import native_bfloat16
 from assay.models.products import Products, products
+from assay.project.embedding import embedding_flops, embedding_operations, tuning_bytes
 from assay.train import auto
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ TRAIN_STEP_SECONDS = 0.35
 """Of a step, however short its rows: what 30 layers take to be called, and the optimiser."""
 CLASSICAL_SECONDS = 5.0
 REMOTE_SECONDS = 0.5  # of an answer of a provider, a few at once
-EMBED_TEXTS_PER_S = 250.0
 STEP_SECONDS = 0.05
 """Of a token, however few answers are in the making: one alone, or a set that fills no batch."""
 START_SECONDS = 6.0
@@ -145,7 +145,7 @@ def estimate(
     config: Config, sizes: Sizes, names: list[str], effect: float, pace: Pace | None = None
 ) -> Estimate:
     """Time of each candidate (building on validation, then the holdout), memory, money."""
-    size, scale = sizes.parameters / REFERENCE_PARAMETERS, _scale(sizes)
+    scale = _scale(sizes)
     workloads = {name: specs()[name].estimate(config, sizes) for name in names}
     pace = pace or Pace()
     stages = tuple(
@@ -155,13 +155,10 @@ def estimate(
     )
     hours = sum(stage.seconds for stage in stages) / 3600
     price = config.costs.machine_hour_usd
-    trains = any(one.trained for one in workloads.values())
-    copies = 2 if trains else 1
-    activations = 1.5e9 * size if trains else 0.5e9
     return Estimate(
         stages=stages,
         pace=pace,
-        memory_bytes=copies * BYTES_PER_PARAMETER * sizes.parameters + activations + 0.7e9,
+        memory_bytes=_memory(workloads.values(), sizes),
         usd=None if price is None else hours * price,
         kept_on_usd=None if price is None else config.costs.machine_hours_per_month * price,
         holdout=sizes.holdout,
@@ -175,6 +172,20 @@ def building_seconds(name: str, config: Config, sizes: Sizes) -> float:
     once = config.fine_tune.model_copy(update={"seeds": 1})
     config = config.model_copy(update={"fine_tune": once})
     return _building(specs()[name].estimate(config, sizes), config, sizes, _scale(sizes))
+
+
+def _memory(workloads: Collection[Workload], sizes: Sizes) -> float:
+    """Bytes at the peak: the models that answer, and the larger of what a training takes beside."""
+    loaded = BYTES_PER_PARAMETER * sizes.parameters + 0.7e9
+    if any(one.embedded for one in workloads):
+        loaded += BYTES_PER_PARAMETER * sizes.embedder.parameters
+    work = [0.5e9]
+    if any(one.trained for one in workloads):
+        size = sizes.parameters / REFERENCE_PARAMETERS
+        work.append(BYTES_PER_PARAMETER * sizes.parameters + 1.5e9 * size)
+    if any(one.tunes_embedder for one in workloads):
+        work.append(tuning_bytes(sizes.embedder, sizes.read_tokens))
+    return loaded + max(work)
 
 
 def _scale(sizes: Sizes) -> float:
@@ -229,10 +240,10 @@ def _stages(
 ) -> Iterator[Stage]:
     """As `assay.compare.comparison` goes through them; some take no time."""
     yield Stage("start", STARTING, "other", START_SECONDS)
-    embedded: set[int] = set()
+    embedded: set[float] = set()
     for name, one in workloads.items():
         if one.embedded in embedded:  # the same rows, whose vectors are kept
-            one = replace(one, embedded=0)
+            one = replace(one, embedded=0.0)
         embedded.add(one.embedded)
         work: Work = "training" if one.trained else _answering(one)
         seconds = _building(one, config, sizes, scale)
@@ -290,7 +301,9 @@ def _training(workload: Workload, config: Config, sizes: Sizes, scale: float) ->
 
 
 def _building(workload: Workload, config: Config, sizes: Sizes, scale: float) -> float:
-    seconds = workload.embedded / EMBED_TEXTS_PER_S
+    seconds = (
+        embedding_operations(workload, sizes) / embedding_flops() if workload.embedded else 0.0
+    )
     if workload.answered_by == "rows":
         return seconds
     if workload.answered_by == "classifier":

@@ -37,6 +37,7 @@ from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.batch import Answer
 from assay.progress import DEFAULT, SILENT, Progress
+from assay.project.embedding import with_embedder
 from assay.project.estimate import Estimate, Pace, curve_seconds, estimate, sizes_of
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable, drafted_note
@@ -209,12 +210,12 @@ class Project:
             )
 
     def sizes(self, progress: Progress = SILENT) -> Sizes:
-        """Rows of each part and tokens of a sample, of train."""
+        """Rows of each part, tokens of a sample of train, and how large the models are."""
         from assay.models.show import describe
 
         manifest = self.split(progress)
         template, context = self.template
-        return sizes_of(
+        sizes = sizes_of(
             load_train(self.split_folder),
             self.config,
             template,
@@ -223,6 +224,7 @@ class Project:
             validation=manifest.validation,
             holdout=manifest.holdout,
         )
+        return with_embedder(sizes, self.config, progress)
 
     def estimate(self, progress: Progress = SILENT, pace: Pace | None = None) -> Estimate:
         """What `compare` will take in time (at a measured pace), memory and money, and can show."""

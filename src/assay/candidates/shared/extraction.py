@@ -46,7 +46,7 @@ STRENGTH, STEPS = 30.0, 300
 def estimate(config: Config, sizes: Sizes) -> Workload:
     """Every row is embedded once; to learn the fields takes seconds."""
     rows = sizes.train + sizes.validation + sizes.holdout
-    return Workload((), 0.0, answered_by="classifier", embedded=rows)
+    return Workload((), 0.0, answered_by="classifier", embedded=rows * sizes.read_tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context, Stopwatch, Trial
-from assay.candidates.spec import listed_labels
+from assay.candidates.spec import Sizes, listed_labels
 from assay.config import Config
 from assay.generate.embedding_classifier import (
     SCHEME,
@@ -43,6 +43,13 @@ NONE_LIKE = {
     "n/a",
 }
 """Labels, spelled alike, that stand for none of the others."""
+
+
+def head_tokens(sizes: Sizes) -> float:
+    """What is embedded for a classifier: every row once; where texts are beyond the embedder's
+    limit, in pieces as well."""
+    pieces = sizes.input_tokens if sizes.input_tokens > sizes.embedder.limit else 0.0
+    return (sizes.train + sizes.validation + sizes.holdout) * (sizes.read_tokens + pieces)
 
 
 def embed(context: Context, embedder: Embedder) -> None:

@@ -1,0 +1,113 @@
+"""What embedders are said to take is what they do: products are counted, and what is kept of them.
+
+No clock is read: the time told is their number over the speed of this machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+import torch
+from tests.candidates.test_classifier import context_of
+from tests.models.tiny_embedder import write_embedder
+from torch.utils.flop_counter import FlopCounterMode
+
+from assay.candidates.building import Context
+from assay.candidates.registry import build, specs
+from assay.candidates.spec import Sizes
+from assay.models.embed import get_embedder, remember
+from assay.models.encoder_size import STARTER_SIZE, EncoderSize, encoder_size
+from assay.project import embedding
+from assay.project import estimate as module
+from assay.project.embedding import embedding_operations, kept_numbers, tuning_bytes
+from assay.project.estimate import estimate
+from assay.train.encoder.labels import Labels
+
+SIZES = Sizes(
+    train=2000,
+    validation=350,
+    holdout=400,
+    system_tokens=60,
+    input_tokens=20,
+    output_tokens=4,
+    parameters=134.5e6,
+    context=8192,
+)
+BASE_SIZE = EncoderSize(110_000_000, 85_500_000, 83_712, 512)
+"""Of 12 layers of 768, as BERT's."""
+
+
+def sizes_of(context: Context) -> Sizes:
+    """As a project counts them; what is built sees no holdout."""
+    embedder = context.config.classifier.embedder
+    tokens = get_embedder(embedder).lengths([row.input for row in context.train])
+    rows = len(context.train), len(context.validation), 0
+    return Sizes(*rows, 0.0, fmean(tokens), 1.0, 1e6, 512, embedder=encoder_size(embedder))
+
+
+@pytest.mark.parametrize("layers", [1, 8])
+@pytest.mark.parametrize("name", ["classifier", "encoder", "nearest-answer"])
+def test_the_operations_that_are_told_are_those_that_are_made(
+    tmp_path: Path, name: str, layers: int
+) -> None:
+    embedder = str(write_embedder(tmp_path, layers=layers))
+    context = context_of(tmp_path / "project", classifier={"embedder": embedder})
+    sizes = sizes_of(context)
+    told = embedding_operations(specs()[name].estimate(context.config, sizes), sizes)
+    with FlopCounterMode(display=False) as counter, remember():
+        build(name, context)
+    assert told / 2 < counter.get_total_flops() < 1.5 * told
+
+
+def test_what_a_step_keeps_is_told(tmp_path: Path) -> None:
+    context = context_of(tmp_path)
+    embedder = get_embedder(context.config.classifier.embedder)
+    loss = Labels(context.train, context.validation).open(embedder, embedder.copy_model())
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.data_ptr()] = tensor.numel()
+        return tensor
+
+    weights = {p.data_ptr() for p in loss.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss(**loss.batch(loss.rows[:16]))
+    numbers = sum(count for place, count in kept.items() if place not in weights)
+    tokens = sum(embedder.lengths([row[0] for row in loss.rows[:16]]))
+    told = kept_numbers(encoder_size(context.config.classifier.embedder), tokens)
+    assert told / 2 < numbers < 2 * told
+
+
+@pytest.mark.parametrize("name", ["classifier", "encoder"])
+def test_a_larger_embedder_takes_as_many_times_as_long(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "embedding_flops", lambda: 100e9)
+    monkeypatch.setattr(module, "machine_flops", lambda: module.REFERENCE_FLOPS)
+    config = context_of(tmp_path).config
+
+    def told(size: EncoderSize) -> tuple[float, float]:
+        found = estimate(config, replace(SIZES, embedder=size), [name], 0.3)
+        return dict(found.parts)[name] - module.CLASSICAL_SECONDS, found.memory_bytes
+
+    (small, less), (large, more) = told(STARTER_SIZE), told(BASE_SIZE)
+    factor = BASE_SIZE.multiplied / STARTER_SIZE.multiplied
+    assert large == pytest.approx(factor * small)
+    assert more - less >= 4 * (BASE_SIZE.parameters - STARTER_SIZE.parameters)
+    if name == "encoder":
+        assert more - less >= tuning_bytes(BASE_SIZE, 20) - 0.5e9
+
+
+def test_the_encoder_of_banking77_is_told_about_what_it_took(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """221 s of one thread, where a large product in float32 makes 88e9 operations a second; the
+    process took at most 1.3 GB, a language model not among them (docs/benchmarks.md)."""
+    monkeypatch.setattr(module, "embedding_flops", lambda: embedding.EMBED_SHARE * 88e9)
+    config, sizes = context_of(tmp_path).config, replace(SIZES, validation=353, holdout=0)
+    found = estimate(config, sizes, ["encoder"], 0.3)
+    assert 221 / 1.5 < dict(found.parts)["encoder"] < 1.5 * 221
+    assert 1.3e9 / 2 < found.memory_bytes - 4 * sizes.parameters < 1.3e9 * 1.5
