@@ -180,12 +180,11 @@ def about_documents(holdout_rows: int, group: str | None = "document") -> dict[s
 
 
 FEWER_SHOWN = {"ks: [1, 3, 8]": "ks: [1]"}  # dialogues are long
-ENCODER = {"  - classifier\n": "  - classifier\n  - encoder\n"}
 FEWER_BITS = {"  - fine-tune\n": "  - fine-tune\n  - fine-tune-8bit\n  - fine-tune-4bit\n"}
 FEWER_QUESTIONS = 200  # to train on, with passages, which are long
 
 JOBS: dict[str, Job] = {
-    "banking77": Job(banking77, 2000, ENCODER),
+    "banking77": Job(banking77, 2000),
     "snips": Job(snips, 1000),
     "snips-intent": Job(snips_intent, 2000),
     "mts-header": Job(mts_header, 240, FEWER_SHOWN),

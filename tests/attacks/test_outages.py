@@ -64,7 +64,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Proj
             f"http://127.0.0.1:{far.port}/v1\n    private_network: true\n    consent: true\n"
             "    retries: 0\n    timeout_s: 5\n    concurrency: 8\n"
         )
-        names = "  - prompt\n  - few-shot\n  - few-shot-nearest\n  - fine-tune\n"
+        names = "  - prompt\n  - few-shot\n  - few-shot-nearest\n  - encoder\n  - fine-tune\n"
         made = small_project(tmp_path, rows=120, edit={names: "  - remote\n"})
         path = made.root / "assay.yaml"
         path.write_text(path.read_text() + at)

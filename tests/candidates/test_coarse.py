@@ -19,7 +19,7 @@ from assay.project import releases
 
 pytestmark = pytest.mark.slow
 
-EDIT = {"  - fine-tune\n": "  - fine-tune\n  - fine-tune-8bit\n  - fine-tune-4bit\n"}
+EDIT = {"  - encoder\n  - fine-tune\n": "  - fine-tune\n  - fine-tune-8bit\n  - fine-tune-4bit\n"}
 
 
 @pytest.fixture(autouse=True)

@@ -73,8 +73,6 @@ def test_an_embedder_that_is_another_or_damaged_is_refused(
             open_embedder(name, other)
 
 
-def test_it_is_offered_for_labels_and_not_proposed() -> None:
-    """It takes minutes: whoever wants it names it."""
-    assert "encoder" in offer(task="label", documents=False)
+def test_it_is_proposed_for_labels() -> None:
+    assert "encoder" in propose_candidates(task="label", documents=False)
     assert "encoder" not in offer(task="json", documents=False)
-    assert "encoder" not in propose_candidates(task="label", documents=False)

@@ -155,7 +155,9 @@ def test_wrong_turns_end_in_sentences(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_init_and_compare(tmp_path: Path) -> None:
-    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    project = small_project(
+        tmp_path, edit={"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
+    )
     done = run("compare", "--json", cwd=project.root)
     assert done.returncode == 0
     body = json.loads(done.stdout)
@@ -178,7 +180,7 @@ def test_init_and_compare(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_is_clean_and_goes_on(tmp_path: Path) -> None:
-    project = small_project(tmp_path, edit={"  - few-shot-nearest\n": ""})
+    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - encoder\n": ""})
     process = subprocess.Popen(
         [sys.executable, "-m", "assay.cli.main", "compare"],
         cwd=project.root,

@@ -70,7 +70,7 @@ def test_a_comparison_by_a_judge_says_so(tmp_path: Path) -> None:
         return said(longer(text) if "Compare two answers" in text else "a cat")
 
     with serving(rule) as far:
-        names = "  - prompt\n  - few-shot\n  - few-shot-nearest\n  - fine-tune\n"
+        names = "  - prompt\n  - few-shot\n  - few-shot-nearest\n  - encoder\n  - fine-tune\n"
         made = small_project(tmp_path, rows=80, edit={names: "  - remote\n"})
         judged = (
             (made.root / "assay.yaml")

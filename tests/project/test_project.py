@@ -45,9 +45,10 @@ def test_a_file_becomes_a_verdict(compared) -> None:
         "prompt",
         "few-shot",
         "few-shot-nearest",
+        "encoder",
         "fine-tune",
     ]
-    assert len(result.pairs) == 28
+    assert len(result.pairs) == 36
     assert all(c.status == "complete" for c in result.candidates)
     by_name = {c.name: c for c in result.candidates}
     assert by_name["baseline-tfidf"].score > by_name["baseline-majority"].score
@@ -110,7 +111,9 @@ def test_the_holdout_is_never_shown(compared) -> None:
 
 @pytest.mark.slow
 def test_another_metric_is_a_second_opening_at_a_stricter_level(tmp_path: Path) -> None:
-    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    project = small_project(
+        tmp_path, edit={"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
+    )
     first = project.compare()
     path = project.root / "assay.yaml"
     path.write_text(path.read_text().replace("margin: 0.02", "margin: 0.05"))
@@ -124,7 +127,9 @@ def test_another_metric_is_a_second_opening_at_a_stricter_level(tmp_path: Path) 
 def test_what_is_edited_during_a_comparison_counts_from_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    project = small_project(
+        tmp_path, edit={"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
+    )
     began = project.split().holdout_sha256
     save_plan = records.save_plan
 
@@ -149,7 +154,9 @@ def test_what_is_edited_during_a_comparison_counts_from_the_next_one(
 
 @pytest.mark.slow
 def test_changed_data_after_an_opening_is_refused(tmp_path: Path) -> None:
-    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    project = small_project(
+        tmp_path, edit={"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
+    )
     project.compare()
     write_csv(project.root / "data" / "pets.csv", seed=7)
     with pytest.raises(HoldoutError, match="renew-holdout"):
@@ -160,7 +167,9 @@ def test_changed_data_after_an_opening_is_refused(tmp_path: Path) -> None:
 def test_labels_corrected_by_what_the_candidates_say_count_in_the_next_holdout_only(
     tmp_path: Path,
 ) -> None:
-    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    project = small_project(
+        tmp_path, edit={"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
+    )
     data = project.root / "data" / "pets.csv"
     header, *lines = data.read_text().splitlines()
     wrong = {"cat": "dog", "dog": "parrot", "parrot": "cat"}
@@ -193,7 +202,9 @@ def test_labels_corrected_by_what_the_candidates_say_count_in_the_next_holdout_o
 
 @pytest.mark.slow
 def test_outside_answers_take_part(tmp_path: Path) -> None:
-    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    project = small_project(
+        tmp_path, edit={"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
+    )
     project.split()
     rows = [
         json.loads(line)
@@ -213,7 +224,9 @@ def test_outside_answers_take_part(tmp_path: Path) -> None:
 
 
 def test_outside_answers_that_do_not_fit_open_nothing(tmp_path: Path) -> None:
-    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    project = small_project(
+        tmp_path, edit={"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
+    )
     file = tmp_path / "answers.jsonl"
     file.write_text('{"id": "row-1", "output": "cat"}\n')
     with pytest.raises(DataError):
@@ -223,7 +236,7 @@ def test_outside_answers_that_do_not_fit_open_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_half_way_it_goes_on_to_the_same_result(tmp_path: Path) -> None:
-    project = small_project(tmp_path, edit={"  - few-shot-nearest\n": ""})
+    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - encoder\n": ""})
     killed = 0
     for pause in (4.0, 7.0):
         process = subprocess.Popen(
@@ -265,7 +278,9 @@ def test_a_learning_curve_is_kept_and_forecasts(
 
 
 def test_outside_answers_cannot_take_a_candidates_name(tmp_path: Path) -> None:
-    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    project = small_project(
+        tmp_path, edit={"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
+    )
     file = tmp_path / "answers.jsonl"
     file.write_text("")
     for name in ("prompt", "baseline-tfidf", "My Model"):
@@ -276,7 +291,7 @@ def test_outside_answers_cannot_take_a_candidates_name(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_another_number_format_is_another_comparison(tmp_path: Path) -> None:
-    edits = {"  - few-shot\n  - few-shot-nearest\n  - fine-tune\n": ""}
+    edits = {"  - few-shot\n  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
     project = small_project(
         tmp_path, edit=edits | {"constrained: auto": "constrained: auto, dtype: float32"}
     )
@@ -290,7 +305,7 @@ def test_another_number_format_is_another_comparison(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_lost_result_is_made_again_without_another_opening(tmp_path: Path) -> None:
-    edits = {"  - few-shot\n  - few-shot-nearest\n  - fine-tune\n": ""}
+    edits = {"  - few-shot\n  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
     project = small_project(tmp_path, edit=edits)
     first = project.compare()
     shutil.rmtree(first.folder)

@@ -37,7 +37,7 @@ from assay.rescue.recording import opened_recording, recording_file
 from assay.store.tables import AuditRow
 
 MODEL = "ft:gpt-4o-mini-2024-07-18:acme::abc"
-QUICK = {"  - few-shot\n  - few-shot-nearest\n  - fine-tune\n": ""}
+QUICK = {"  - few-shot\n  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
 PRICE = TokenPrice(input=100.0, output=1000.0)
 PATH = "/chat/completions"
 

@@ -39,6 +39,7 @@ SPEC = CandidateSpec(
     family="training",
     estimate=estimate,
     needs=(LABELS,),
+    proposed=True,
 )
 
 

@@ -24,7 +24,7 @@ def test_only_a_project_can_be_compared(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(tmp_path: Path) -> None:
-    made = small_project(tmp_path, edit={"  - fine-tune\n": "", "  - few-shot-nearest\n": ""})
+    made = small_project(tmp_path, edit={"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""})
     workspace = Workspace(made.root)
     first = jobs.compare(workspace.act_as("user:ann"), reason="a test")
     with pytest.raises(StateError, match="already queued"):

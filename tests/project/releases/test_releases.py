@@ -33,7 +33,7 @@ BASELINE = "baseline-tfidf@1"
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> project.Workspace:
     edit = {
-        "  - few-shot\n  - few-shot-nearest\n  - fine-tune\n": "",
+        "  - few-shot\n  - few-shot-nearest\n  - encoder\n  - fine-tune\n": "",
         "  - classifier\n": "",
         "  - nearest-answer\n": "",
         "margin:": "baselines: false\nmargin:",
@@ -174,7 +174,7 @@ def test_traces_are_labelled_watched_and_turned_into_data(
 def test_a_saved_agent_takes_part_in_a_comparison(tmp_path: Path) -> None:
     """What is served and its successor meet on one holdout; the leaked one is refused."""
     edit = {
-        "  - few-shot\n  - few-shot-nearest\n  - fine-tune\n": "",
+        "  - few-shot\n  - few-shot-nearest\n  - encoder\n  - fine-tune\n": "",
         "  - classifier\n": "",
         "  - nearest-answer\n": "",
         "margin:": "baselines: false\nmargin:",
