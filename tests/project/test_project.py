@@ -59,8 +59,8 @@ def test_a_file_becomes_a_verdict(compared) -> None:
     assert by_name["classifier"].score == by_name["baseline-tfidf"].score == 1.0
     assert comparison.verdict.outcome == "cannot_tell"
     assert comparison.verdict.use_meanwhile in ("baseline-tfidf", "classifier")
-    assert [c.candidate for c in result.curves] == ["fine-tune"]
-    assert len(result.confusions) == 8
+    assert [c.candidate for c in result.curves] == ["encoder", "fine-tune"]
+    assert len(result.confusions) == 9
     # What training cost the model in general is measured for the tuned candidate alone.
     assert [c.name for c in result.candidates if c.forgetting is not None] == ["fine-tune"]
     assert by_name["fine-tune"].forgetting.text.lost != 0
