@@ -1,7 +1,6 @@
 """What pages are built of: headings, cards, figures, fields, and what stands where nothing is.
 
-Texts are always set as text, never as markup; `picture` alone takes markup, of charts that escape
-what stands in them.
+Texts are set as text, never as markup; `picture` alone takes that, of charts that escape theirs.
 """
 
 from __future__ import annotations
@@ -25,9 +24,16 @@ E = TypeVar("E", bound=Element)
 T = TypeVar("T")
 
 
+class Number(str):
+    """A text of a table that is a number, or the heading of a column of them: it stands at the
+    right. No text is one by what it says: a label of a user's may begin with any character."""
+
+    style = "number"
+
+
 def set_label(made: E, label: str) -> E:
-    """Tells those who do not see it what something is. A prop is set as a value, never in a text
-    that is parsed: what stands in a name would become props, and of some the browser makes code."""
+    """Tells those who do not see it what something is. A prop is set as a value, never parsed from
+    a text: what stands in a name would become props, and of some the browser makes code."""
     made.props["aria-label"] = label
     return made
 
@@ -103,9 +109,7 @@ def button(
     icon: str | None = None,
     name: str = "",
 ) -> ui.button:
-    """A button; `kind` is `primary`, `danger`, `link` or nothing.
-
-    A click while an earlier one is still dealt with is none: a double click does things once.
+    """A button; `kind` is `primary`, `danger`, `link` or nothing. A double click does things once.
 
     Args:
         name: for screen readers, where the label alone does not say what it is for.
@@ -355,22 +359,21 @@ def code(content: str, label: str) -> None:
 
 @contextmanager
 def table(*columns: str, label: str) -> Iterator[None]:
-    """A plain table; rows are made with `cells`. A column that begins with `#` holds numbers."""
+    """A plain table; rows are made with `cells`."""
     with (
         set_label(ui.element("div").classes("scroll").props("tabindex=0 role=region"), label),
         ui.element("table"),
     ):
         with ui.element("thead"), ui.element("tr"):
             for column in columns:
-                text(column.removeprefix("#"), "number" if column[:1] == "#" else "", "th").props(
-                    "scope=col"
-                )
+                style = column.style if isinstance(column, Number) else ""
+                text(column, style, "th").props("scope=col")
         with ui.element("tbody"):
             yield
 
 
 def line(*values: str, style: str = "") -> None:
-    """A row of texts; numbers begin with `#`."""
+    """A row of a table that holds texts alone."""
     with cells(*values, style=style):
         pass
 
@@ -384,17 +387,14 @@ def cell(style: str = "") -> Iterator[None]:
 
 @contextmanager
 def cells(*values: str, style: str = "") -> Iterator[None]:
-    """A row of texts (numbers begin with `#`), and what is put into further cells."""
+    """A row of texts, and what is put into further cells."""
     with ui.element("tr").classes(style):
         for value in values:
-            text(value.removeprefix("#"), "number" if value[:1] == "#" else "", "td")
+            text(value, value.style if isinstance(value, Number) else "", "td")
         yield
 
 
 def call_expression(function: str, *arguments: Any) -> str:
-    """A call of a fixed JavaScript function, with arguments as JSON.
-
-    NiceGUI sends code as text, which the browser evaluates: a name that is formatted into it would
-    be code, too.
-    """
+    """A call of a fixed JavaScript function, with arguments as JSON: the browser evaluates the code
+    that NiceGUI sends it, so that a name that is formatted into it would be code, too."""
     return f"({function})({', '.join(json.dumps(one) for one in arguments)})"

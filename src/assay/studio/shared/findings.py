@@ -92,7 +92,7 @@ def problems_card(report: CheckReport) -> None:
     codes = sorted(report.counts, key=lambda code: (order[CODES[code][0]], -report.counts[code]))
     with (
         w.section("What to look at", "Rows with an error are left out; all others are kept."),
-        w.table("", "Problem", "#Rows", "Where", label="Problems in the file"),
+        w.table("", "Problem", w.Number("Rows"), "Where", label="Problems in the file"),
     ):
         for code in codes:
             _problem(code, report.counts[code], places[code])

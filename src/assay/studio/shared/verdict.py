@@ -91,8 +91,8 @@ def warn_of_other_documents() -> None:
 
 def candidates_table(result: Result) -> None:
     """A table of all candidates by what they need, the best of each group first."""
-    columns = [f"#{name.capitalize()}" for name in wording.figures(result.candidates[0])]
-    score = f"#{wording.score_meaning(result).capitalize()}"
+    columns = [w.Number(f"{name.capitalize()}") for name in wording.figures(result.candidates[0])]
+    score = w.Number(f"{wording.score_meaning(result).capitalize()}")
     with w.table("Candidate", score, *columns, label="All candidates"):
         for need, group in wording.group_by_need(result):
             with w.cells(style="group"):

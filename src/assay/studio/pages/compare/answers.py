@@ -98,9 +98,9 @@ def _show_counts(rows: Sequence[AnswerRow], a: str, b: str) -> None:
     if a == b:
         return
     both, only_a, only_b, neither = comparisons.two_by_two(rows, a, b)
-    with w.table("", f"#{b} right", f"#{b} wrong", label=f"{a} against {b}"):
-        w.line(f"{a} right", f"#{both:,}", f"#{only_a:,}")
-        w.line(f"{a} wrong", f"#{only_b:,}", f"#{neither:,}")
+    with w.table("", w.Number(f"{b} right"), w.Number(f"{b} wrong"), label=f"{a} against {b}"):
+        w.line(f"{a} right", w.Number(f"{both:,}"), w.Number(f"{only_a:,}"))
+        w.line(f"{a} wrong", w.Number(f"{only_b:,}"), w.Number(f"{neither:,}"))
     if any(0 < score < 1 for row in rows for score in row.scores.values()):
         w.text(
             f"Right: a score of {100 * RIGHT:.0f} of 100 or more, also in the marks ✓ and ✗ below. "

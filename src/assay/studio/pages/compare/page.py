@@ -187,22 +187,22 @@ def _show_pairs(result: Result) -> None:
             w.text(explained, "note soft")
         columns = (
             "Pair",
-            "#Difference",
-            "#Likely range",
-            "#Corrected p",
+            w.Number("Difference"),
+            w.Number("Likely range"),
+            w.Number("Corrected p"),
             "Result",
-            "#Only first right",
+            w.Number("Only first right"),
         )
         with (
             w.details("Figures of all pairs" if others else "Figures"),
-            w.table(*columns, "#Only second right", label="Pairs of candidates"),
+            w.table(*columns, w.Number("Only second right"), label="Pairs of candidates"),
         ):
             for p in named_pairs + others:
                 with w.cells(
                     f"{p.a} − {p.b}",
-                    f"#{100 * p.difference:+.1f}",
-                    f"#{100 * p.low:+.1f} to {100 * p.high:+.1f}",
-                    f"#{p.p_adjusted:.2g}",
+                    w.Number(f"{100 * p.difference:+.1f}"),
+                    w.Number(f"{100 * p.low:+.1f} to {100 * p.high:+.1f}"),
+                    w.Number(f"{p.p_adjusted:.2g}"),
                 ):
                     with w.text("", tag="td"):
                         kind = {"better": "good", "worse": "bad"}.get(p.call, "")
@@ -225,10 +225,16 @@ def _show_additions(result: Result) -> None:
     ):
         for square in result.additions:
             adding = f"{square.a} and {square.b}"
-            with w.table("Adding", "#Alone", "#On top of the other", label=adding):
+            with w.table(
+                "Adding", w.Number("Alone"), w.Number("On top of the other"), label=adding
+            ):
                 effects = (square.a_alone, square.a_beside), (square.b_alone, square.b_beside)
                 for name, (alone, beside) in zip((square.a, square.b), effects, strict=True):
-                    w.line(name, f"#{wording.effect(alone)}", f"#{wording.effect(beside)}")
+                    w.line(
+                        name,
+                        w.Number(f"{wording.effect(alone)}"),
+                        w.Number(f"{wording.effect(beside)}"),
+                    )
             w.text(wording.together(square), "soft")
 
 
@@ -239,8 +245,14 @@ def _show_costs(result: Result) -> None:
         return
     with w.section("Cost against quality", f"At {result.monthly_requests:,} requests per month."):
         _show_chart(draw)
-        parts = ("#Curation", "#Training", "#Requests", "#Idle machine", "#Upkeep")
-        columns = ("Candidate", *parts, "#First year")
+        parts = (
+            w.Number("Curation"),
+            w.Number("Training"),
+            w.Number("Requests"),
+            w.Number("Idle machine"),
+            w.Number("Upkeep"),
+        )
+        columns = ("Candidate", *parts, w.Number("First year"))
         with w.details("Cost by part"), w.table(*columns, label="Cost by part"):
             for one in wording.rank(result):
                 cost = one.cost
@@ -248,7 +260,7 @@ def _show_costs(result: Result) -> None:
                     *(cost.curation_usd, cost.training_usd, cost.requests_usd, cost.idle_usd),
                     *(cost.upkeep_usd, one.yearly_cost),
                 )
-                w.line(one.name, *(f"#{wording.usd(amount)}" for amount in amounts))
+                w.line(one.name, *(w.Number(f"{wording.usd(amount)}") for amount in amounts))
 
 
 def _show_powered(result: Result) -> None:
@@ -257,10 +269,10 @@ def _show_powered(result: Result) -> None:
     with w.section("With unlabelled inputs", powered.summary(result.prediction_powered)):
         if lines := powered.lines(result):
             first, *numbers = powered.COLUMNS
-            columns = (first, *(f"#{name}" for name in numbers))
+            columns = (first, *(w.Number(name) for name in numbers))
             with w.table(*columns, label="Figures with unlabelled inputs"):
                 for line in lines:
-                    w.line(line.what, *(f"#{figure}" for figure in line[1:]))
+                    w.line(line.what, *(w.Number(figure) for figure in line[1:]))
 
 
 def _show_second_look(result: Result) -> None:
@@ -304,12 +316,16 @@ def _show_openings(result: Result) -> None:
             "progress.",
         ),
         w.table(
-            "#Opening", "When", "Reason", "#Significance level", label="Openings of the holdout"
+            w.Number("Opening"),
+            "When",
+            "Reason",
+            w.Number("Significance level"),
+            label="Openings of the holdout",
         ),
     ):
         for one in result.openings:
             at = one.at[:16].replace("T", " ")
-            w.line(f"#{one.number}", at, one.reason, f"#{one.alpha:.3g}")
+            w.line(w.Number(f"{one.number}"), at, one.reason, w.Number(f"{one.alpha:.3g}"))
 
 
 def _show_export(context: PageContext, result: Result) -> None:

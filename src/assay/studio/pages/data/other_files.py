@@ -123,12 +123,16 @@ class OtherFiles:
         if not found.rows:
             return
         with w.table(
-            f"#Row of {second}", f"#Row of {first}", "Match", "#Similarity", label="Shared rows"
+            w.Number(f"Row of {second}"),
+            w.Number(f"Row of {first}"),
+            "Match",
+            w.Number("Similarity"),
+            label="Shared rows",
         ):
             for twin in found.rows[:SHOWN_TWINS]:
                 w.line(
-                    f"#{twin.holdout_row}",
-                    f"#{twin.train_row}",
+                    w.Number(f"{twin.holdout_row}"),
+                    w.Number(f"{twin.train_row}"),
                     twin.kind,
-                    f"#{twin.similarity:.3f}",
+                    w.Number(f"{twin.similarity:.3f}"),
                 )

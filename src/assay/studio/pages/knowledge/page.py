@@ -229,11 +229,19 @@ def _show_failure(
 
 
 def _show_table(context: PageContext, base: str, found: list[Document], refresh: Refresh) -> None:
-    with w.table("Document", "#Pages", "#Passages", "#Size", "Added", "", label="Documents"):
+    with w.table(
+        "Document",
+        w.Number("Pages"),
+        w.Number("Passages"),
+        w.Number("Size"),
+        "Added",
+        "",
+        label="Documents",
+    ):
         for document in found:
-            size = f"#{w.format_size(document.bytes)}"
+            size = w.Number(f"{w.format_size(document.bytes)}")
             pages = "" if document.pages is None else f"{document.pages:,}"
-            figures = (f"#{pages}", f"#{document.passages:,}", size)
+            figures = (w.Number(f"{pages}"), w.Number(f"{document.passages:,}"), size)
             texts = (document.path, *figures, w.format_time(document.added_at))
             with w.cells(*texts), w.cell("acts"):
                 _show_actions(context, base, document.path, refresh)

@@ -89,7 +89,9 @@ async def export_card(context: PageContext, versions: Mapping[str, str]) -> None
             _show_form(context, names, agents)
         over = [one for one in found if one.job.status in OVER]
         if over:
-            with w.table("Name", "Format", "State", "Created", "#Size", "", label="Exports"):
+            with w.table(
+                "Name", "Format", "State", "Created", w.Number("Size"), "", label="Exports"
+            ):
                 for one in over[:SHOWN]:
                     _show_line(context, one, names.get(one.version, one.name))
             newest = over[0]

@@ -66,8 +66,8 @@ async def _show_base_models(context: PageContext) -> None:
         "Base models",
         "Starter models, which come from your package index, and models fetched to this machine.",
     ):
-        with w.table("Model", "Description", "State", "#Size", "Licence",
-                   "#Memory to fine-tune", "", label="Base models"):  # fmt: skip
+        with w.table("Model", "Description", "State", w.Number("Size"), "Licence",
+                   w.Number("Memory to fine-tune"), "", label="Base models"):  # fmt: skip
             for model in found:
                 _show_model(context, model)
         w.term("Memory to fine-tune", MEANINGS["tuning"])

@@ -77,7 +77,7 @@ async def versions_tab(context: PageContext) -> None:
             "Version",
             "Base model",
             "Method",
-            "#Validation loss",
+            w.Number("Validation loss"),
             "Continued from",
             "Used by",
             "",

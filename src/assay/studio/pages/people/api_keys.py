@@ -167,7 +167,13 @@ def _show_table(
             w.text("No keys yet.", "soft")
             return
         with w.table(
-            "Name", "Ends in", "Scopes", "Created", "#Budget at providers", "", label="Keys"
+            "Name",
+            "Ends in",
+            "Scopes",
+            "Created",
+            w.Number("Budget at providers"),
+            "",
+            label="Keys",
         ):
             for key in keys:
                 style = "past" if key.revoked else ""
@@ -238,7 +244,7 @@ def _format_spent(budget: Budget | None) -> str:
 
 def format_count(tokens: int | None) -> str:
     """Of tokens; what a provider does not tell is not 0."""
-    return "#–" if tokens is None else f"#{tokens:,}"
+    return w.Number("–") if tokens is None else w.Number(f"{tokens:,}")
 
 
 def _show_usage(keys: Sequence[ApiKey], used: Sequence[dict[str, Any]]) -> None:
@@ -246,14 +252,20 @@ def _show_usage(keys: Sequence[ApiKey], used: Sequence[dict[str, Any]]) -> None:
     with (
         w.section("Usage at providers", "Answers from providers' models, by key."),
         w.table(
-            "Key", "Model", "#Answers", "#Input tokens", "#Output tokens", "#Cost", label="Usage"
+            "Key",
+            "Model",
+            w.Number("Answers"),
+            w.Number("Input tokens"),
+            w.Number("Output tokens"),
+            w.Number("Cost"),
+            label="Usage",
         ),
     ):
         for one in used:
             figures = (
-                f"#{one['answers']:,}",
+                w.Number(f"{one['answers']:,}"),
                 format_count(one["prompt_tokens"]),
                 format_count(one["completion_tokens"]),
-                f"#{wording.usd(one['usd'])}{' plus unpriced' if one['unpriced'] else ''}",
+                w.Number(f"{wording.usd(one['usd'])}{' plus unpriced' if one['unpriced'] else ''}"),
             )
             w.line(names.get(one["key"], one["key"]), one["model"], *figures)

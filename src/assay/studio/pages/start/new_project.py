@@ -198,7 +198,7 @@ class ProposalStep:
             w.text("Rename a label, or give it the name of another to join the two.", "soft note")
             if any(show_spaces(label) != label for label in counts):
                 w.text(f"{SPACE} stands for a space that is easily overlooked.", "soft note")
-            with w.table("Label", "#Rows", "New name", label="Labels"):
+            with w.table("Label", w.Number("Rows"), "New name", label="Labels"):
                 made = {
                     label: self._label_row(label, count) for label, count in sorted(counts.items())
                 }
@@ -350,9 +350,7 @@ def _show_sample(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """The first rows, so that nobody has to open the file to know what is in its columns."""
     if not rows:
         return
-    # A first `#` is the mark of a number where a table is made, and may be the file's own here.
-    headings = [f"#{name}" if name.startswith("#") else name for name in columns]
-    with w.table(*headings, label="First rows of the file"):
+    with w.table(*columns, label="First rows of the file"):
         for row in rows:
             with w.cells():
                 for name in columns:

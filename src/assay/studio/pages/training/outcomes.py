@@ -69,27 +69,27 @@ def _show_search(context: PageContext, result: dict[str, Any]) -> None:
     best, trials = result["best"], result["trials"]
     w.heading("Settings tried", "The lower the loss on the validation rows, the better.")
     with w.table(
-        "#Trial",
-        *(f"#{SOUGHT[name]}" for name in SOUGHT if name in best["settings"]),
-        "#Epochs run",
-        "#Loss",
+        w.Number("Trial"),
+        *(w.Number(SOUGHT[name]) for name in SOUGHT if name in best["settings"]),
+        w.Number("Epochs run"),
+        w.Number("Loss"),
         "",
         label="Settings tried",
     ):
         for tried in trials:
             loss = "–" if tried["loss"] is None else f"{tried['loss']:.4f}"
             values = [
-                f"#{tried['settings'][name]:g}" if name in tried["settings"] else "#–"
+                w.Number(f"{tried['settings'][name]:g}" if name in tried["settings"] else "–")
                 for name in SOUGHT
                 if name in best["settings"]
             ]
             chosen = tried["number"] == best["number"]
             with (
                 w.cells(
-                    f"#{tried['number'] + 1}",
+                    w.Number(f"{tried['number'] + 1}"),
                     *values,
-                    f"#{tried['epochs_done']}",
-                    f"#{loss}",
+                    w.Number(f"{tried['epochs_done']}"),
+                    w.Number(loss),
                     style="chosen" if chosen else "",
                 ),
                 w.text("", tag="td"),
@@ -121,10 +121,12 @@ def _show_curve(context: PageContext, result: dict[str, Any]) -> None:
         )
     with (
         w.details("Figures"),
-        w.table("#Training rows", "#Score", "Each run", label="Points of the curve"),
+        w.table(
+            w.Number("Training rows"), w.Number("Score"), "Each run", label="Points of the curve"
+        ),
     ):
         for point in result["points"]:
             scores = point["scores"]
             each = ", ".join(f"{100 * score:.1f}" for score in scores)
             mean = 100 * sum(scores) / len(scores)
-            w.line(f"#{point['rows']:,}", f"#{mean:.1f}", each)
+            w.line(w.Number(f"{point['rows']:,}"), w.Number(f"{mean:.1f}"), each)
