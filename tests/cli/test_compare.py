@@ -43,4 +43,4 @@ def test_the_time_that_somebody_thinks_about_consent_is_not_counted_as_work(
     monkeypatch.setattr(options.sys, "stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr(typer, "confirm", think)
     main.compare(json=False)
-    assert "than told" not in capsys.readouterr().err
+    assert "than estimated" not in capsys.readouterr().err

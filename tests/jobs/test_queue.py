@@ -308,3 +308,24 @@ def test_a_pause_does_not_count_as_a_death(store: Store) -> None:
         queue.resume(store, id)
     assert queue.claim(store, "w", ["do"])
     assert recovery.revive(store, dead_workers=["w"]) == [id]
+
+
+def test_only_the_time_that_workers_had_a_job_is_counted(store: Store) -> None:
+    id = queue.enqueue(store, "p", "do", {})
+
+    def worked(minutes: int) -> queue.Job:
+        """Taken up, so many minutes ago."""
+        assert queue.claim(store, "w", ["do"])
+        ago = now() - timedelta(minutes=minutes)
+        with store.session() as session:
+            session.execute(update(JobRow).values(taken=ago))
+        return queue.read(store, id)
+
+    queue.stop(store, worked(10), "pause")
+    with store.session() as session:  # it was paused for a day
+        session.execute(update(JobRow).values(started=now() - timedelta(days=1)))
+    queue.resume(store, id)
+    worked(20)
+    assert recovery.revive(store, dead_workers=["w"]) == [id]
+    queue.finish(store, worked(30), {})
+    assert queue.read(store, id).worked_s == pytest.approx(3600, abs=30)

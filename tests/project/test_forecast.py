@@ -72,7 +72,7 @@ def test_what_was_told_wrongly_is_corrected_early_and_learned(
 ) -> None:
     forecast = Forecast(heard, TOLD, heard.clock)
     go(forecast, heard, slower)
-    assert heard.lines[0].startswith(f"{word} than told: about ")
+    assert heard.lines[0].startswith(f"{word} than estimated: about ")
     assert 1 <= len(heard.lines) <= 3
     learned = forecast.pace()
     assert learned.answers == pytest.approx(2 * slower, rel=0.2)
@@ -91,7 +91,7 @@ def test_the_steps_of_a_training_tell_how_long_the_rest_takes(heard: Heard) -> N
             bar.advance()
     # 300 seconds instead of 100: told long before they are over.
     assert len(heard.lines) == 1
-    assert heard.lines[0].startswith("Slower than told: about 7 min in all instead of 3 min")
+    assert heard.lines[0].startswith("Slower than estimated: about 7 min in total instead of 3 min")
 
 
 SEEDS = (
@@ -135,7 +135,7 @@ def test_trainings_that_end_early_are_expected_to_go_on_doing_so(heard: Heard) -
     work(forecast, heard, "training", 100.0, last=20)
     work(forecast, heard, "answering", 20.0)
     assert len(heard.lines) == 1
-    assert heard.lines[0].startswith("Faster than told: about 3 min in all instead of 7 min")
+    assert heard.lines[0].startswith("Faster than estimated: about 3 min in total instead of 7 min")
 
 
 def test_of_a_training_without_a_told_time_the_rest_is_the_least_that_is_to_come(
@@ -157,7 +157,9 @@ def test_of_a_training_without_a_told_time_the_rest_is_the_least_that_is_to_come
     assert heard.lines == []
     work(forecast, heard, "training", 600.0, last=6)
     assert len(heard.lines) == 1
-    assert heard.lines[0].startswith("Slower than told: about 15 min in all instead of 6 min")
+    assert heard.lines[0].startswith(
+        "Slower than estimated: about 15 min in total instead of 6 min"
+    )
 
 
 def test_what_an_earlier_run_has_done_teaches_nothing(heard: Heard) -> None:

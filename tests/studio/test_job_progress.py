@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from assay.jobs.queue import Job
-from assay.studio.shared.job_progress import describe_job, job_share
+from assay.studio.shared.job_progress import describe_job, format_duration, job_share
 
 JOB = Job(
     id="job-1",
@@ -21,7 +21,9 @@ JOB = Job(
     result=None,
     error=None,
     created=datetime.now(UTC),
-    started=datetime.now(UTC) - timedelta(minutes=5),
+    started=datetime.now(UTC) - timedelta(minutes=50),
+    taken=datetime.now(UTC) - timedelta(minutes=5),
+    worked_s=120.0,
     ended=None,
 )
 
@@ -30,6 +32,8 @@ def test_a_paused_job_counts_no_time() -> None:
     said = describe_job(replace(JOB, status="paused"))
     assert said.startswith("Paused.")
     assert "min" not in said
+    assert format_duration(replace(JOB, status="paused")) == "2 min 00 s"
+    assert "· 7 min " in describe_job(JOB)
 
 
 def test_nothing_answered_yet_is_no_empty_bar() -> None:

@@ -19,7 +19,7 @@ NONE = KeptRequests(0, False, None, 0, 0, 0.1)
 
 def test_what_was_kept_before_is_not_denied() -> None:
     said = describe_kept(KEPT)
-    assert said.startswith("No new requests are kept. 6 kept before are deleted")
+    assert said.startswith("No new requests are kept. 6 kept earlier are deleted")
     assert "28 Dec 2026" in said
     assert describe_kept(NONE).startswith("None are kept.")
     assert describe_kept(replace(KEPT, active=True)).startswith("New requests are kept")

@@ -123,14 +123,14 @@ def test_a_curve_is_drawn_and_fits_a_phone(browser: Browser, up: Studio) -> None
         page = visitor.open(f"/training?id={id}")
         expect(page.get_by_role("img", name="learning curve of Fine-tuned model")).to_be_visible()
         expect(page.get_by_text("Twice the data (640 rows)")).to_be_visible()
-        expect(page.get_by_text("foreseen", exact=True)).to_be_visible()
+        expect(page.get_by_text("forecast", exact=True)).to_be_visible()
         page.set_viewport_size({"width": 390, "height": 844})
         visitor.axe()
         visitor.fits()
         page = visitor.open(f"/training?id={_done(up, 'curve', MISSED)}")
         expect(page.get_by_role("img", name="learning curve of Fine-tuned model")).to_be_visible()
         expect(page.get_by_text("What twice the data would bring cannot be said")).to_be_visible()
-        expect(page.get_by_text("foreseen", exact=True)).to_have_count(0)
+        expect(page.get_by_text("forecast", exact=True)).to_have_count(0)
 
 
 def test_a_running_comparison_is_told_beside_what_is_edited(browser: Browser, up: Studio) -> None:

@@ -56,7 +56,7 @@ def doctor(
             "processor": found.processor,
             "instruction sets": ", ".join(filter(OF_PRODUCTS.search, found.instructions)),
             "restricted by": _describe_limits(found),
-            "cores and threads": f"{found.cores} cores, {found.threads} threads per product"
+            "cores and threads": f"{_count(found.cores, 'core')}, {_count(found.threads, 'thread')} per product"
             + (f"; unset {found.thread_limit} to use all" if found.thread_limit else ""),
             "device": found.device,
             "number format": f"{found.number_format}; matrix products: {', '.join(speeds)}",
@@ -81,6 +81,10 @@ def doctor(
         print("\n".join(["", *found.problems]) if found.problems else "\nNo problems found.")
     if found.problems:
         raise typer.Exit(1)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _describe_limits(found: Machine) -> str:

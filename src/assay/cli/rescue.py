@@ -248,7 +248,7 @@ def _terms(draft: RecordingDraft, most_usd: float | None) -> Iterator[str]:
     origin = draft.access.provider.origin
     yield f"{draft.model} at {origin} is asked in this order; answers go to {draft.file}."
     if draft.is_most:
-        yield "Nothing tells yet how long answers are: the longest that are allowed are counted."
+        yield "How long answers are is not known yet: each is counted as long as is allowed."
     cost = "at a price that is not known" if draft.usd is None else f"for about USD {draft.usd:.2f}"
     rate = "as answers came so far" if draft.rate_is_observed else "a guess until answers come"
     minutes = max(1, round(draft.seconds / 60))
@@ -265,7 +265,7 @@ def _terms(draft: RecordingDraft, most_usd: float | None) -> Iterator[str]:
         )
     if any(one.part == "holdout" and one.requests for one in draft.parts):
         yield (
-            "The holdout is not looked at here. Its inputs are sent without their outputs; that is "
+            "The holdout's outputs are not read here. Its inputs are sent without them; that is "
             "logged, and is no opening."
         )
 
@@ -278,7 +278,9 @@ def _agree(draft: RecordingDraft, most_usd: float | None, yes: bool) -> None:
             "there is no budget.",
             fix="Give --most-usd USD, or --yes to record everything without asking.",
         )
-    unasked = UsageError("nobody is there to agree.", fix="To record without asking, give --yes.")
+    unasked = UsageError(
+        "without a terminal nobody can confirm this.", fix="To record without asking, give --yes."
+    )
     confirm(f"Send them to {draft.access.provider.origin}?", unasked)
 
 
@@ -319,7 +321,9 @@ def _ask(access: Access, to: Path, provider: str | None, yes: bool) -> None:
         print(printable(line), file=sys.stderr)
     if yes:
         return
-    unasked = UsageError("nobody is there to agree.", fix="To fetch without asking, give --yes.")
+    unasked = UsageError(
+        "without a terminal nobody can confirm this.", fix="To fetch without asking, give --yes."
+    )
     confirm("Fetch it?", unasked)
 
 

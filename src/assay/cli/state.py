@@ -96,7 +96,7 @@ def _ask(found: StateAccount, yes: bool) -> None:
     if yes:
         return
     unasked = UsageError(
-        "nobody is there to say whether that is meant.",
+        "without a terminal nobody can confirm this.",
         fix="Give --yes, with the environment that the servers have.",
     )
     confirm("Have all servers and workers been stopped?", unasked)

@@ -215,7 +215,7 @@ def only_below_needed(shortlist: Sequence[str], good_enough: float) -> str:
 def not_judged(names: Sequence[str]) -> str:
     """Who is not part of a verdict, and how it becomes final."""
     return (
-        f"Not judged, for answers are missing: {', '.join(names)}. This is not final: the same "
+        f"Not judged, because answers are missing: {', '.join(names)}. This is not final: the same "
         "command asks for these answers and concludes anew, in the same opening."
     )
 

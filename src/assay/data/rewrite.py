@@ -206,5 +206,6 @@ def _other(path: Path) -> UsageError:
     return UsageError(
         "only rows of JSONL, CSV and TSV files can be edited here.",
         where=str(path),
-        fix="Edit the file in the program that created it, and put it in the place of this one.",
+        fix="Edit the file in the program that created it and put it in the place of this one, or "
+        "save it there as CSV and name that file in `data.file` of assay.yaml.",
     )

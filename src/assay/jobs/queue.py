@@ -45,6 +45,8 @@ class Job:
         wish: `cancel` or `pause`, what its running worker is asked for.
         attempts: workers that have taken it up since one last left it in good order.
         error: why it failed, one sentence or more.
+        taken: when its last worker took it up; None: nobody has, or before this was kept.
+        worked_s: seconds that workers had it before they left it.
     """
 
     id: str
@@ -60,6 +62,8 @@ class Job:
     error: str | None
     created: datetime
     started: datetime | None
+    taken: datetime | None
+    worked_s: float
     ended: datetime | None
 
 
@@ -132,6 +136,7 @@ def claim(store: Store, worker: str, kinds: Collection[str]) -> Job | None:
             wish=None,
             attempts=JobRow.attempts + 1,
             started=func.coalesce(JobRow.started, now()),
+            taken=now(),
         )
         .returning(JobRow)
     )
@@ -361,7 +366,10 @@ def _leave(
 ) -> None:
     """It leaves its worker, with an event and rows. One that was to be cancelled in the meantime is
     cancelled all the same: who asked was told that it is."""
-    kept, free = _not_to_be_cancelled(), {"worker": None, "wish": None, "kind": kind or job.kind}
+    kept = _not_to_be_cancelled()
+    free: dict[str, Any] = {"worker": None, "wish": None, "kind": kind or job.kind}
+    if job.taken is not None:
+        free["worked_s"] = job.worked_s + (now() - job.taken).total_seconds()
     left = _mine(job).where(kept).values(status=status, **free, **values)
     ended = _mine(job).where(~kept).values(status="cancelled", **free, ended=now())
     with store.session() as session:

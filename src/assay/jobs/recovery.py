@@ -49,6 +49,9 @@ def revive(
     gone = or_(JobRow.beat < last, JobRow.worker.in_(dead_workers))
     dead = JobRow.status == "running", gone
     with store.session() as session:
+        for job in session.scalars(select(JobRow).where(*dead)):
+            if job.taken is not None and job.beat is not None:  # it worked until it fell silent
+                job.worked_s += max(0.0, (job.beat - job.taken).total_seconds())
         for wish, status, ended in (("cancel", "cancelled", now()), ("pause", "paused", None)):
             session.execute(
                 update(JobRow)

@@ -25,6 +25,7 @@ from assay.errors import NotFoundError, Step
 from assay.evaluate.graders.registry import grader_files
 from assay.evaluate.label_noise import SecondLook
 from assay.evaluate.stats import opening_alpha
+from assay.project.answer_lines import with_present_lines
 from assay.project.knowledge.searching import has_other_documents
 from assay.project.workspace import Workspace, project_of
 from assay.store.tables import AgentVersionRow, ComparisonRow
@@ -256,18 +257,20 @@ def review_labels(workspace: Workspace, id: str = "") -> LabelReview:
 
 
 def answers(workspace: Workspace, id: str) -> tuple[AnswerRow, ...]:
-    """Every holdout example with all answers, those on which candidates differ most first.
+    """Every holdout example with all answers and the line that it has in its file now, those on
+    which candidates differ most first.
 
     Raises:
         NotFoundError: the answers are not kept any more.
     """
     path = _folder(workspace, id) / records.ANSWERS_FILE
     try:
-        return _answers(path, path.stat().st_mtime_ns)
+        rows = _answers(path, path.stat().st_mtime_ns)
     except FileNotFoundError:
         raise NotFoundError(
             "the answers of this comparison are missing.", where=str(path)
         ) from None
+    return with_present_lines(workspace, rows)
 
 
 def select_rows(

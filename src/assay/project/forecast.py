@@ -211,7 +211,7 @@ class Forecast:
             return
         word = "Slower" if total > self._said else "Faster"
         self._inner.say(
-            f"{word} than told: about {format_duration(total)} in all instead of "
+            f"{word} than estimated: about {format_duration(total)} in total instead of "
             f"{format_duration(self._said)}; about {format_duration(left)} left."
         )
         self._said = total

@@ -251,7 +251,7 @@ def learning(curve: Mapping[str, Any]) -> Markup:
         body.append(svg.line(x(means[-1][0]), y(means[-1][1]), *end, "bar-line"))
         body.append(svg.line(end[0], y(then["low"]), end[0], y(then["high"]), "whisker chosen"))
         body.append(f'<circle cx="{end[0]:.1f}" cy="{end[1]:.1f}" r="5" class="dot chosen"/>')
-        body.append(svg.text(end[0] + 11, end[1] + 4, "foreseen", "start", "name"))
+        body.append(svg.text(end[0] + 11, end[1] + 4, "forecast", "start", "name"))
     return svg.image(height, f"learning curve of {curve['candidate']}", body)
 
 

@@ -13,10 +13,10 @@ def doubled(curve: Mapping[str, Any]) -> str:
     if not test["covered"]:
         said = test["prediction"]
         return (
-            f"What twice the data would bring cannot be said: half of the rows foresaw "
-            f"{100 * said['low']:.1f} to {100 * said['high']:.1f} of 100 ({curve['primary']} on "
-            f"validation) for {curve['candidate']}, and all {said['size']} of them brought "
-            f"{100 * test['observed']:.1f}. What was measured stands."
+            f"No forecast for twice the data: a forecast for {curve['candidate']} from half of the "
+            f"rows was {100 * said['low']:.1f} to {100 * said['high']:.1f} of 100 "
+            f"({curve['primary']} on validation), but with all {said['size']} of them it scored "
+            f"{100 * test['observed']:.1f}. The measured points are valid."
         )
     now, then = gain["now"], gain["then"]
     return (
@@ -29,5 +29,5 @@ def doubled(curve: Mapping[str, Any]) -> str:
 
 def foreseen(curve: Mapping[str, Any]) -> str:
     """Whether such a forecast would have been right before."""
-    held = "foresaw" if curve["backtest"]["covered"] else "did not foresee"
+    held = "predicted" if curve["backtest"]["covered"] else "did not predict"
     return f"Checked: the fit to half of the rows {held} the score of all of them."

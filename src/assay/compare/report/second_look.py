@@ -11,8 +11,8 @@ AT_TERMINAL = "with `assay data renew-holdout FILE`"
 ON_PAGE = "with “Replace the holdout” on the page Data"
 """How new examples are brought: for readers of a terminal or a report, and in the studio."""
 NOBODY = (
-    "Nobody can doubt a label here: it takes two candidates that are right on more than half of "
-    "the rows and shown to be better than the floor."
+    "No label was checked: this takes two candidates that are right on more than half of the "
+    "rows and shown to be better than the floor."
 )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
+    Float,
     ForeignKey,
     Integer,
     String,
@@ -22,7 +23,10 @@ from assay.store.tables.clock import database_time
 
 
 class JobRow(Table):
-    """Long work that a worker takes up; `assay.jobs.queue` is the only one that changes it."""
+    """Long work that a worker takes up; `assay.jobs.queue` is the only one that changes it.
+
+    `taken` is when its last worker took it, `worked_s` the seconds that earlier ones had it.
+    """
 
     __tablename__ = "jobs"
 
@@ -40,6 +44,8 @@ class JobRow(Table):
     error: Mapped[str | None] = mapped_column(Text, nullable=True)
     created: Mapped[datetime] = mapped_column(UtcDateTime, default=exactly_now)
     started: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
+    taken: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
+    worked_s: Mapped[float] = mapped_column(Float, default=0.0)
     ended: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
 
 

@@ -63,10 +63,13 @@ def state_badge(job: Job) -> None:
 
 
 def format_duration(job: Job) -> str:
-    """How long a job has run, or ran."""
+    """How long workers have had a job: while it is paused or waits, no time is counted."""
     if job.started is None:
         return "not started"
-    seconds = int(((job.ended or datetime.now(UTC)) - job.started).total_seconds())
+    seconds = int(job.worked_s)
+    if job.status == "running" or job.taken is None:  # before this was kept, the whole time counts
+        begun = job.taken or job.started
+        seconds += int(((job.ended or datetime.now(UTC)) - begun).total_seconds())
     hours, rest = divmod(max(0, seconds), 3600)
     minutes, seconds = divmod(rest, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds:02d} s"
@@ -217,7 +220,7 @@ def describe_job(job: Job) -> str:
     count = f"{done:,.0f} of {total:,.0f}" if total else f"{done:,.0f}"
     said = plain_line(str(progress["label"]))
     label = said[:1].upper() + said[1:]
-    since = f"{count} {progress['unit']} · started {format_duration(job)} ago"
+    since = f"{count} {progress['unit']} · {format_duration(job)} so far"
     # Requests are answered in batches, the longest first, and counted when a batch is done.
     slow = not done and progress["unit"] == "requests"
     return f"{label}: {since}{'; the first answers take longest' if slow else ''}"

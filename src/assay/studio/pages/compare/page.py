@@ -119,7 +119,7 @@ async def _show_start(context: PageContext, before: bool) -> bool:
 
     with w.row():
         label = "Compare again" if before else "Start a comparison"
-        label = "Go on with the comparison" if last == "cancelled" else label
+        label = "Continue the comparison" if last == "cancelled" else label
         start = w.button(label, click, kind="" if before else "primary", icon="play_arrow")
         if before:
             w.text("If nothing has changed, the holdout is not opened again; else you are asked "
@@ -140,10 +140,11 @@ async def _agree_to_open(context: PageContext) -> bool:
         )
     return await confirm(
         f"Open the holdout for the {wording.ordinal(coming.number)} time?",
-        f"{what} If that makes a candidate different, its holdout rows are used once more, and so "
-        f"that luck is not mistaken for progress the verdict asks for stronger proof: a chance of "
-        f"error of {100 * coming.level:.2g} % instead of the {100 * coming.first_level:.2g} % of "
-        "the first time. New examples for the holdout (on the page Data) start anew.",
+        f"{what} If that changes a candidate, the holdout is used once more. So that luck is not "
+        f"mistaken for progress, the verdict then requires stronger proof: a chance of error of "
+        f"{100 * coming.level:.2g} % instead of {100 * coming.first_level:.2g} % the first time. "
+        "With a new holdout (“Replace the holdout” on the page Data) this starts again from the "
+        "first time.",
         "Compare again",
     )
 

@@ -137,11 +137,11 @@ async def _show_refusal(context: PageContext, error: AssayError, refresh: Refres
     w.failure(error, "The examples and the settings no longer fit the holdout")
     with w.card():
         if context.may("editor"):
-            w.text("Two ways lead on: undo the change, or replace the holdout.", "strong")
+            w.text("To continue, undo the change or replace the holdout.", "strong")
             w.text(
-                "Settings are changed back on the page Settings; a row that was changed or removed "
-                "outside of the studio is restored in the file itself. The rows are listed here "
-                "again afterwards.",
+                "Undo a change of settings on the page Settings. Restore a row that was changed or "
+                "removed outside of the studio in the file itself. The rows are then listed here "
+                "again.",
                 "soft",
             )
             w.link("Settings", "/settings")

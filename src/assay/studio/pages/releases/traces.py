@@ -127,9 +127,9 @@ def describe_kept(kept: KeptRequests) -> str:
     end = "" if kept.last_day is None else f", the last of them on {kept.last_day:%d %b %Y}"
     if kept.count == 1:
         end = "" if kept.last_day is None else f", on {kept.last_day:%d %b %Y}"
-        return f"No new requests are kept. 1 kept before is deleted when its time is over{end}."
+        return f"No new requests are kept. 1 kept earlier is deleted when its days are over{end}."
     return (
-        f"No new requests are kept. {kept.count:,} kept before are deleted when their time is "
+        f"No new requests are kept. {kept.count:,} kept earlier are deleted when their days are "
         f"over{end}."
     )
 

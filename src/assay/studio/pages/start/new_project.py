@@ -158,7 +158,10 @@ class ProposalStep:
 
         async def remove() -> None:
             count = await self._context.do(remove_repeats, self._wanted)
-            notify(f"{say_count(count, 'repeated row')} removed.")
+            notify(
+                f"{say_count(count, 'repeated row')} removed from this copy; lines are counted "
+                "without them. Your own file is unchanged."
+            )
             await self._inspect()
 
         async def hide() -> None:
