@@ -56,7 +56,8 @@ def doctor(
             "processor": found.processor,
             "instruction sets": ", ".join(filter(OF_PRODUCTS.search, found.instructions)),
             "restricted by": _describe_limits(found),
-            "cores and threads": f"{_count(found.cores, 'core')}, {_count(found.threads, 'thread')} per product"
+            "cores and threads": f"{_count(found.cores, 'core')}, "
+            f"{_count(found.threads, 'thread')} per product"
             + (f"; unset {found.thread_limit} to use all" if found.thread_limit else ""),
             "device": found.device,
             "number format": f"{found.number_format}; matrix products: {', '.join(speeds)}",
