@@ -129,7 +129,7 @@ def test_a_curve_is_drawn_and_fits_a_phone(browser: Browser, up: Studio) -> None
         visitor.fits()
         page = visitor.open(f"/training?id={_done(up, 'curve', MISSED)}")
         expect(page.get_by_role("img", name="learning curve of Fine-tuned model")).to_be_visible()
-        expect(page.get_by_text("What twice the data would bring cannot be said")).to_be_visible()
+        expect(page.get_by_text("No forecast for twice the data")).to_be_visible()
         expect(page.get_by_text("forecast", exact=True)).to_have_count(0)
 
 
