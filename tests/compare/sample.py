@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from assay.candidates.registry import need_of, plain_name, specs
+from assay.candidates.registry import explanation_of, need_of, plain_name, specs
 from assay.compare.data_section import DataSection, QuarantineCounts
 from assay.compare.entries import Entry, Terms
 from assay.compare.planning import planned_effect
@@ -122,6 +122,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
         CandidateResult(
             name=figures.name,
             kind=figures.name,
+            explanation=explanation_of(figures.name),
             needs=need_of(figures.name),
             agent="a" * 64,
             baseline=figures.name.startswith("baseline"),

@@ -474,6 +474,9 @@ def test_the_pairs_of_the_one_that_is_named_come_first_and_it_first_in_each(
         assert pair.call != "worse", "it is the one that is recommended"
     assert {p.call for p in own} & {"better"}
     page = html.render(result, [], redacted=True)
+    assert page.count("The model&#39;s weights are trained on your examples.") == 2, (
+        "said what it is"
+    )
     before, after = page.split("Differences between the others")
     assert "Fine-tuned model − System prompt alone" in before
     assert "Fine-tuned model −" not in after

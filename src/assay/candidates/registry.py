@@ -119,6 +119,12 @@ def plain_name(name: str) -> str | None:
     return None if title is None else title[:1].upper() + title[1:]
 
 
+def explanation_of(kind: str) -> str:
+    """What a candidate of this kind is and does, in a sentence or two; "" of a saved agent."""
+    spec = specs().get(kind)
+    return "" if spec is None else spec.explanation
+
+
 def need_of(kind: str) -> str:
     """What a candidate of this kind needs beside the rows (`FAMILIES`); "" of a saved agent."""
     spec = specs().get(kind)

@@ -11,7 +11,7 @@ import numpy as np
 
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate
-from assay.candidates.registry import need_of
+from assay.candidates.registry import explanation_of, need_of
 from assay.compare.costs import CostDrivers, Price, price
 from assay.compare.data_section import DataSection
 from assay.compare.documents import DocumentFigures, document_figures, squares
@@ -249,6 +249,7 @@ def _candidate(
         name=candidate.name,
         kind=candidate.kind,
         title=candidate.title,
+        explanation=explanation_of(candidate.kind),
         needs=need_of(candidate.kind),
         agent=candidate.agent.id,
         baseline=candidate.baseline,

@@ -77,6 +77,7 @@ class CandidateResult(ResultPart):
     Attributes:
         kind: the name it was built by; of a saved agent, the name it was saved under.
         title: what it is, in a few words; empty in results that are older than this field.
+        explanation: what it is and does; empty of saved agents and in older results.
         needs: beside the rows, in a few words; empty of saved agents and in older results.
         baseline: takes part unasked; `floor`: only to be beaten.
         eligible: shown to be no worse than the best by the margin, at the level of the opening;
@@ -109,6 +110,7 @@ class CandidateResult(ResultPart):
     name: str
     kind: str
     title: str = ""
+    explanation: str = ""
     needs: str = ""
     agent: str
     baseline: bool = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from assay.candidates import registry
 from assay.compare import reasons
 from assay.compare.report.second_look import AT_TERMINAL
 from assay.compare.result import CandidateResult, Result, Verdict
@@ -288,12 +287,6 @@ def money_parts(candidate: CandidateResult) -> str:
         return ""
     answered, made = (usd(sum(part or 0.0 for part in parts)) for parts in (answering, making))
     return f"answering {answered}, people and training {made}"
-
-
-def explained(candidate: CandidateResult) -> str | None:
-    """What a candidate is and does; None of one that nobody here knows."""
-    spec = registry.specs().get(candidate.kind)
-    return None if spec is None else spec.explanation
 
 
 def megabytes(value: int | None) -> str:

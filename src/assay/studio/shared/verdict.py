@@ -40,8 +40,8 @@ def _explain(one: CandidateResult) -> str:
     Args:
         one: of a result in words.
     """
-    what = wording.explained(one)
-    return f"{what or ''} Its name in commands and files: {one.title}."
+    what = f"{one.explanation} " if one.explanation else ""
+    return f"{what}Its name in commands and files: {one.title}."
 
 
 def verdict_card(result: Result) -> None:
