@@ -14,6 +14,7 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from assay.evaluate import stats
+from assay.evaluate.bounds import Gaffke
 
 counts = st.integers(0, 400)
 
@@ -181,6 +182,45 @@ def test_the_minimum_detectable_effect_is_shown_eight_times_in_ten(margin: float
     draws = np.random.default_rng(0).multinomial(n, [*chances, 1 - discordance], size=1500)
     shown = np.mean([stats.tango_not_worse_p(a, b, n, margin) <= level for a, b, _ in draws])
     assert 0.75 < shown < 0.86
+
+
+def test_collapses_that_were_not_seen_are_allowed_for_in_effect_and_size() -> None:
+    """Gaffke's bound asks for more than a normal mean does: its limit is simulated here."""
+    n, level, spread, margin = 60, 0.02, 0.1, 0.02
+    known = {"margin": margin, "discordance": spread**2}
+    effect = stats.minimum_detectable_effect(n, level, **known, unseen=True)
+    assert effect > stats.minimum_detectable_effect(n, level, **known) + 0.015
+    assert stats.examples_needed([effect + margin], [level], [spread**2], [True]) in (n, n + 1)
+    assert stats.examples_needed([1e-6], [level], [spread**2], [True]) > 1e9
+    rng = np.random.default_rng(0)
+    values = effect + spread * rng.standard_normal((n, 400))
+    bound = Gaffke.of(values, 2000, rng, least=-1.0, most=1.0)
+    assert 0.75 < (bound.above_p(-margin) <= level).mean() < 0.86
+
+
+def test_what_a_training_gains_is_doubted_by_as_much_as_trainings_differ() -> None:
+    assert stats.training_p(0.02, 0.01, 0.0, 3) == pytest.approx(stats.special.ndtr(-2))
+    student = stats.special.stdtr(2, -2)
+    assert stats.training_p(0.02, 0.0, 0.01, 3) == pytest.approx(student)
+    both = stats.training_p(0.02, 0.01, 0.01, 3)
+    assert both > stats.training_p(0.02, 0.01, 0.005, 3) > stats.training_p(0.02, 0.01, 0.0, 3)
+    assert both == stats.special.stdtr(8, -(2**0.5))
+    assert (stats.training_p(0.0, 0.0, 0.0, 3), stats.training_p(0.1, 0.0, 0.0, 3)) == (1.0, 0.0)
+
+
+def test_the_spread_of_trainings_is_told_from_what_the_examples_put_into_it() -> None:
+    """Of 2000 sets of three trainings the mean estimated variance is the true one, not cut at 0."""
+    rng = np.random.default_rng(0)
+    n, true = 200, 0.05
+    found = []
+    for _ in range(2000):
+        level = 0.7 + true * rng.standard_normal((3, 1))
+        scores = level + 0.3 * rng.standard_normal((1, n)) + 0.3 * rng.standard_normal((3, n))
+        found.append(stats.training_spread(scores) ** 2)
+    assert np.mean(found) == pytest.approx(true**2, rel=0.1)
+    assert stats.training_spread(np.tile([0.0, 1.0, 1.0], (3, 1))) == 0.0
+    with pytest.raises(ValueError, match="not 1 and 3"):
+        stats.training_spread(np.ones((1, 3)))
 
 
 def test_effect_and_size_follow_what_they_should() -> None:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import chi2, norm
 
-from assay.evaluate.stats import Floats
+from assay.evaluate.stats import Z_95, Floats
 
 BOLDEST = 0.5
 """Share of the stake that a bet can lose at most (the c of the paper)."""
@@ -33,8 +33,6 @@ POWER = 0.8
 """Chance with which the stated number of labels suffices."""
 MOST_LABELS = 10_000
 """More labels than this are never asked for; it stands for "more than can be had"."""
-Z_95 = 1.96
-"""Standard errors between an estimate and an end of its 95 % interval."""
 _POWER_Z = 0.8416  # the quantile of the normal distribution for a power of 0.8
 _LEAST_VARIANCE = 1e-4
 _GRID = 2000

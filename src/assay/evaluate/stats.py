@@ -19,6 +19,8 @@ Groups = Sequence[str] | NDArray[np.intp]
 """The group of each example, by name or by number."""
 Alternative = Literal["two-sided", "greater", "less"]
 
+Z_95 = 1.96
+"""Standard errors between an estimate and an end of its 95 % interval."""
 POWER = 0.8
 """Power at which effects and sample sizes are stated."""
 UNKNOWN_DISCORDANCE = 0.3
@@ -169,6 +171,43 @@ def design_effect(sizes: Sequence[int], intraclass: float = UNKNOWN_INTRACLASS) 
     return 1.0 if total == 0 else 1 + (sum(n * n for n in sizes) / total - 1) * intraclass
 
 
+def training_spread(scores: Floats) -> float:
+    """Standard deviation of the true scores of trainings, from their scores [trainings, examples]
+    on the same examples: the variance of their means less what the examples put into it (the
+    interaction of a two-way layout, Searle, Casella and McCulloch 1992, Variance Components,
+    chapter 4), 0 at least."""
+    scores = np.asarray(scores, dtype=float)
+    trainings, n = scores.shape
+    if trainings < 2 or n < 2:
+        raise ValueError(f"two trainings and two examples at least, not {trainings} and {n}")
+    means = scores.mean(axis=1)
+    rest = scores - means[:, None] - scores.mean(axis=0) + means.mean()
+    noise = float((rest**2).sum()) / ((trainings - 1) * (n - 1)) / n
+    return math.sqrt(max(float(means.var(ddof=1)) - noise, 0.0))
+
+
+def training_p(gap: float, error: float, spread: float, trainings: int) -> float:
+    """One-sided p of the hypothesis that what trainings of a kind gain is 0 or less on average,
+    where one of them was measured to gain `gap`.
+
+    A training is a draw, too, beside the examples. Both variances add up; Student's t with the
+    degrees of freedom of Satterthwaite (1946, Biometrics Bulletin 2:110-114), as only that of
+    trainings is known from few.
+
+    Args:
+        error: standard error of `gap` over examples.
+        spread: standard deviation of true scores over trainings, known from so many `trainings`,
+            two or more (`training_spread`). Where the one measured was chosen as the best of them
+            it is on the safe side, for the best of several varies less.
+    """
+    if error == spread == 0:
+        return 0.0 if gap > 0 else 1.0
+    variance = error**2 + spread**2
+    share = spread**2 / variance
+    freedom = (trainings - 1) / share**2 if share > 1e-6 else 1e12
+    return float(special.stdtr(freedom, -gap / math.sqrt(variance)))
+
+
 def minimum_detectable_effect(
     n: int,
     level: float,
@@ -176,6 +215,7 @@ def minimum_detectable_effect(
     margin: float,
     discordance: float | None = None,
     design_effect: float = 1.0,
+    unseen: bool = False,
 ) -> float:
     """Smallest true lead, 0 to 1, with which `n` examples show with a power of 0.8 that a candidate
     is no worse than another by `margin`, one-sided at `level`; with a margin of 0: that it is
@@ -188,22 +228,52 @@ def minimum_detectable_effect(
     Args:
         discordance: mean squared difference of scores; for binary scores the share of examples
             that only one of the two has right. 0.3 when not known.
+        unseen: Gaffke's bound (`evaluate/bounds.py`) is taken, too: scores other than 0 and 1.
     """
     if n == 0:
         return 1.0
     psi = UNKNOWN_DISCORDANCE if discordance is None else discordance
     error = math.sqrt(psi * design_effect / n)
-    return max(0.0, detectable_difference(error, level) - margin)
+    return max(0.0, detectable_difference(error, level, 1 / n if unseen else 0.0) - margin)
 
 
-def detectable_difference(error: float, level: float) -> float:
+def detectable_difference(error: float, level: float, unseen: float = 0.0) -> float:
     """Smallest true difference, at most 1, that is shown with a power of 0.8, one-sided at `level`,
-    where its standard error is `error`."""
-    return min(1.0, (_z(level) + _z(1 - POWER)) * error)
+    where its standard error is `error`.
+
+    Args:
+        unseen: the weight on average of the one value at the worst bound that Gaffke's bound puts
+            beside n that were seen, 1/n. Weights of uniform spacings are nearly exponential, so
+            that its limit lies below the mean by a quantile of a normal and an exponential
+            variable added up; 0 where that bound is not taken.
+    """
+    return min(1.0, _reach(error, level, unseen) + _z(1 - POWER) * error)
+
+
+def _reach(error: float, level: float, unseen: float) -> float:
+    """What a limit, one-sided at `level`, lies away from a mean with this standard error; see
+    `detectable_difference`."""
+    if not unseen:
+        return _z(level) * error
+    if not error:
+        return -unseen * math.log(level)
+    ratio = error / unseen
+    if ratio > 1e3:  # where the sum below loses its digits; the rest is of the order unseen / ratio
+        return _z(level) * error + unseen
+
+    def excess(x: float) -> float:
+        tail = ratio**2 / 2 - x / unseen + float(special.log_ndtr(x / error - ratio))
+        return float(special.ndtr(-x / error)) + math.exp(tail) - level
+
+    most = _z(level / 2) * error - unseen * math.log(level / 2)
+    return float(optimize.brentq(excess, _z(level) * error, most, xtol=1e-9))
 
 
 def examples_needed(
-    effects: Sequence[float], levels: Sequence[float], variances: Sequence[float]
+    effects: Sequence[float],
+    levels: Sequence[float],
+    variances: Sequence[float],
+    unseen: Sequence[bool] | None = None,
 ) -> int:
     """Examples with which every one of several effects is shown, each by a one-sided test at its
     level, with a chance of 0.8 or more that none is missed; 0 without effects.
@@ -214,20 +284,29 @@ def examples_needed(
 
     Args:
         effects: above 0.
-        variances: of the difference on one example, times the design effect of groups.
+        variances: above 0; of the difference on one example, times the design effect of groups.
+        unseen: of which Gaffke's bound is taken, too, as in `minimum_detectable_effect`.
     """
     if not effects:
         return 0
     z = np.array([_z(level) for level in levels])
-    # What a test exceeds its limit by, in standard errors, grows with the root of the examples.
-    per_root = np.asarray(effects) / np.sqrt(variances)
+    unseen = [False] * len(z) if unseen is None else unseen
+    spreads = np.sqrt(variances)
 
     def excess(root: float) -> float:
-        return float(special.ndtr(z - per_root * root).sum()) - (1 - POWER)
+        errors = spreads / root
+        reach = z * errors
+        for i, level in enumerate(levels):
+            if unseen[i]:
+                reach[i] = _reach(float(errors[i]), level, root**-2)
+        return float(special.ndtr((reach - effects) / errors).sum()) - (1 - POWER)
 
+    # What a test exceeds its limit by, in standard errors, grows with the root of the examples.
     fewest, most = (
-        float(((z + _z((1 - POWER) / parts)) / per_root).max()) for parts in (1, len(z))
+        float(((z + _z((1 - POWER) / parts)) * spreads / effects).max()) for parts in (1, len(z))
     )
-    if len(z) > 1:
+    while any(unseen) and excess(most) > 0:
+        most *= 2
+    if len(z) > 1 or any(unseen):
         fewest = float(optimize.brentq(excess, 0.999 * fewest, 1.001 * most, xtol=1e-9))
     return math.ceil(fewest**2)

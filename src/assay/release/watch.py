@@ -21,14 +21,13 @@ from assay.compare.settling import two_digits
 from assay.errors import AssayError, UsageError
 from assay.evaluate.sequential import (
     MOST_LABELS,
-    Z_95,
     Bounds,
     bounds_below,
     confidence_sequence,
     is_below,
     labels_needed,
 )
-from assay.evaluate.stats import Floats
+from assay.evaluate.stats import Z_95, Floats
 from assay.release.labels import Labels
 from assay.release.releases import Release
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 
 from assay.compare.report.wording import RIGHT_ANSWERS, score_meaning
 from assay.compare.result import Result
-from assay.evaluate.stats import UNKNOWN_DISCORDANCE, detectable_difference
-
-_Z_95 = 1.96
-"""Standard errors from the middle of an interval of 95 % to its end."""
+from assay.evaluate.stats import UNKNOWN_DISCORDANCE, Z_95, detectable_difference
 
 ASSUMPTION = (
     f"if two candidates disagree on {100 * UNKNOWN_DISCORDANCE:.0f} in 100 examples (how often "
@@ -54,7 +51,7 @@ def needed_of_pairs(result: Result) -> str | None:
     # is the number of pairs without it.
     level = result.opening.alpha / max(rivals * (rivals - 1) // 2, 1) / 2
     found = [
-        detectable_difference((pair.high - pair.low) / (2 * _Z_95), level)
+        detectable_difference((pair.high - pair.low) / (2 * Z_95), level)
         for pair in result.pairs
         if not {pair.a, pair.b} & floors
     ]
