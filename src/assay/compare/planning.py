@@ -44,6 +44,7 @@ def write_plan(
     """
     seen, ranked = discordance(built), ranked_on_validation(built)
     best = ranked[0] if ranked else None
+    graded = any(score not in (0, 1) for one in ranked[:2] for score in one.scores)
     tuned = sum(one.fine_tuned for one in built) if best is not None and best.fine_tuned else 0
     terms = Terms(
         margin=config.margin,
@@ -69,7 +70,9 @@ def write_plan(
         "unlabelled": unlabelled,
         "holdout": rows,
         "groups": groups,
-        "minimum_detectable_effect": planned_effect(rows, groups, terms, tuned=tuned),
+        "minimum_detectable_effect": planned_effect(
+            rows, groups, terms, tuned=tuned, graded=graded
+        ),
         "stated_effect": detectable_effect(config, rows, groups, terms.opening),
         "stated_discordance": UNKNOWN_DISCORDANCE,
         "discordance": UNKNOWN_DISCORDANCE if seen is None else seen,
@@ -96,7 +99,9 @@ def detectable_effect(config: Config, rows: int, groups: int | None, opening: in
     return planned_effect(rows, groups, terms)
 
 
-def planned_effect(rows: int, groups: int | None, terms: Terms, *, tuned: int = 0) -> float:
+def planned_effect(
+    rows: int, groups: int | None, terms: Terms, *, tuned: int = 0, graded: bool = False
+) -> float:
     """The smallest lead, 0 to 1, with which the best candidate, tested first, would be recommended
     with a power of 0.8; 0 where candidates that are equal are shown to be within the margin.
 
@@ -105,6 +110,7 @@ def planned_effect(rows: int, groups: int | None, terms: Terms, *, tuned: int = 
             no more is known of them than how many there are. None where no two rows share one.
         tuned: fine-tuned candidates, where the best is one of them, which must also show its gain
             over every way without training (`Findings.is_gain_shown`); else 0.
+        graded: scores are not all 0 or 1, so that collapses that were not seen are allowed for.
     """
     seen = UNKNOWN_DISCORDANCE if terms.discordance is None else terms.discordance
     sizes = [rows // groups + (i < rows % groups) for i in range(groups)] if groups else []
@@ -114,10 +120,11 @@ def planned_effect(rows: int, groups: int | None, terms: Terms, *, tuned: int = 
             rows,
             level,
             margin=margin,
-            # The test of "worse by the margin" reckons with as much disagreement as that would
-            # take, so that candidates which hardly disagree are not shown with fewer rows.
-            discordance=max(seen, 2 * terms.margin),
+            # The score test of "worse by the margin" reckons with as much disagreement as that
+            # would take, so that candidates which hardly disagree are not shown with fewer rows.
+            discordance=seen if graded else max(seen, 2 * terms.margin),
             design_effect=stats.design_effect(sizes),
+            unseen=graded and not groups,
         )
 
     level = opening_alpha(terms.alpha, terms.opening)

@@ -114,6 +114,7 @@ def _size(findings: Findings, claims: Sequence[_Claim]) -> int:
     few = findings.examples < LEAST_UNITS
     known = findings.terms.discordance
     unseen = stats.UNKNOWN_DISCORDANCE if known is None else known
+    graded = [findings.groups is None and claim.pair.a_only is None for claim in claims]
     return stats.examples_needed(
         [claim.effect for claim in claims],
         [claim.level for claim in claims],
@@ -123,6 +124,7 @@ def _size(findings: Findings, claims: Sequence[_Claim]) -> int:
             * (1.0 if few else _design_effect(findings, claim.pair))
             for claim in claims
         ],
+        graded,
     )
 
 
