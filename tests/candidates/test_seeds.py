@@ -55,6 +55,8 @@ def test_the_seed_that_is_best_on_validation_takes_part_and_all_are_paid(
         (1, 0.9, True),
         (2, 0.9, False),
     ]
+    assert made.seed_spread is not None
+    assert 0.1 < made.seed_spread < 0.3 / 3**0.5, "less than of the scores: 6, 9 and 9 of 10"
     assert sum(made.scores) == 9
     assert made.setup_seconds == 180
     assert made.warnings == ()
@@ -65,6 +67,7 @@ def test_one_seed_where_more_would_take_too_long_which_is_said_or_as_many_as_ask
 ) -> None:
     long = built(tmp_path, monkeypatch, seconds=301)
     assert [one.seed for one in long.seeds] == [0]
+    assert long.seed_spread is None
     assert "2 more would take about 10 minutes" in long.warnings[0]
     allowed = built(tmp_path, monkeypatch, seconds=301, seeds_minutes=11)
     assert len(allowed.seeds) == 3

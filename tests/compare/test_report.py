@@ -230,8 +230,13 @@ def test_fine_tuning_is_judged_in_words_that_agree_with_the_headline() -> None:
     one = tuned[0].model_copy(update={"eligible": True})
     verdict = Verdict(outcome="recommend", recommend=one.name, enough=False, reason="r")
 
-    def said(candidates: list[CandidateResult], worth_it: bool | None = None) -> str:
-        changed = verdict.model_copy(update={"fine_tuning_worth_it": worth_it})
+    def said(
+        candidates: list[CandidateResult],
+        worth_it: bool | None = None,
+        version_worth_it: bool | None = None,
+    ) -> str:
+        update = {"fine_tuning_worth_it": worth_it, "version_worth_it": version_worth_it}
+        changed = verdict.model_copy(update=update)
         return worth.fine_tuning(
             result.model_copy(update={"candidates": candidates, "verdict": changed})
         )
@@ -265,7 +270,12 @@ def test_fine_tuning_is_judged_in_words_that_agree_with_the_headline() -> None:
     luck = said([spread, *others])
     assert "3 trainings of fine-tune" in luck
     assert luck.endswith("79.0 to 81.0 of 100 on validation; the best took part.")
+    counted = said([spread, *others], worth_it=True)
+    assert counted.endswith("the best took part. That difference is allowed for.")
     once = one.model_copy(update={"seeds": seeds[:1]})
+    lucky = said([once, *others], version_worth_it=True)
+    assert lucky.startswith("The version that was trained is worth it here")
+    assert "another training would be is not shown. fine-tune was trained once." in lucky
     assert said([once, *others]).endswith("less, by how much was not measured.")
 
 

@@ -13,7 +13,7 @@ from assay.compare.verdict import Entry, Terms, decide
 from tests.compare.yearly import yearly
 
 PROMPT = Entry("prompt", [], setup_cost=120.0)
-TUNED = Entry("tuned", [], fine_tuned=True, setup_cost=600.0)
+TUNED = Entry("tuned", [], fine_tuned=True, setup_cost=600.0, trainings=3, training_spread=0.0)
 PER_REQUEST = {"prompt": 0.002, "tuned": 0.0005}
 UPKEEP = {"prompt": 0.0, "tuned": 240.0}
 
@@ -100,6 +100,34 @@ def test_never_worth_it_only_because_nothing_else_is_as_good() -> None:
     assert (needed.recommend, needed.fine_tuning_worth_it) == ("tuned", True)
     enough = decide(entries, None, Terms(good_enough=0.4)).verdict
     assert (enough.recommend, enough.fine_tuning_worth_it) == ("tuned", None)
+
+
+@pytest.mark.parametrize(
+    ("trainings", "spread", "holds"),
+    [(3, 0.001, True), (3, 0.1, None), (1, None, None), (0, None, None)],
+)
+@pytest.mark.parametrize("tuned_right", [1600, 1700])
+def test_worth_it_is_said_of_the_way_only_where_more_than_one_training_shows_it(
+    trainings: int, spread: float | None, holds: bool | None, tuned_right: int
+) -> None:
+    """As good as the prompt and cheaper, or better and cheaper: of this version it is known."""
+    tuned = replace(TUNED, trainings=trainings, training_spread=spread)
+    found = verdict(scored(PROMPT, 1600), scored(tuned, tuned_right))
+    assert found.recommend == "tuned"
+    assert (found.version_worth_it, found.fine_tuning_worth_it) == (True, holds)
+
+
+def test_that_only_fine_tuning_is_good_enough_must_hold_of_another_training_too() -> None:
+    """It is dear, so that being the only one that is good enough decides."""
+    entries = [running(scored(e, right), 10_000) for e, right in ((PROMPT, 800), (TUNED, 1600))]
+
+    def worth(spread: float) -> tuple[bool | None, bool | None]:
+        both = [entries[0], replace(entries[1], training_spread=spread)]
+        found = decide(both, None, Terms(good_enough=0.75)).verdict
+        return found.version_worth_it, found.fine_tuning_worth_it
+
+    assert worth(0.001) == (True, True)
+    assert worth(0.03) == (True, None), "the gain is shown, that it is enough is not"
 
 
 def test_worth_it_when_better_and_paid_back_within_the_year() -> None:

@@ -64,6 +64,8 @@ class Candidate:
             of all others the registry knows it.
         retrained: it goes stale and is made again several times a year.
         seeds: trainings that differ in their seed alone, where it was trained; one takes part.
+        seed_spread: standard deviation of their true scores, without what the examples of
+            validation put into it; None of fewer than two.
         curve: training curve, where it was trained; `best_step` is the one that was kept.
         arms: of a route, the candidates that it asks, by the ids of their agents.
         target: share of the strong arm's quality that a route's threshold was chosen to keep; None
@@ -85,6 +87,7 @@ class Candidate:
     curated: bool = False
     retrained: bool = False
     seeds: tuple[SeedScore, ...] = ()
+    seed_spread: float | None = None
     curve: tuple[LossPoint, ...] = ()
     best_step: int | None = None
     warnings: tuple[str, ...] = ()

@@ -229,6 +229,8 @@ def _entry(one: Participant, cost: Price, names: Mapping[str, str]) -> Entry:
         running_cost=cost.running,
         title=names[one.candidate.name],
         answer_seconds=one.performance.p50_s,
+        trainings=len(one.candidate.seeds),
+        training_spread=one.candidate.seed_spread,
     )
 
 

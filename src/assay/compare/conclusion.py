@@ -20,6 +20,7 @@ from assay.compare.entries import Entry
 from assay.compare.findings import LEAST_UNITS, Findings, eligibility
 from assay.compare.result import Verdict
 from assay.compare.settling import Need, examples_needed
+from assay.evaluate import stats
 
 
 def conclude(findings: Findings) -> Verdict:
@@ -292,7 +293,14 @@ def _with_fine_tuning(findings: Findings, verdict: Verdict) -> Verdict:
     rival = cheapest(alternatives, findings.scores)
     even = break_even_requests(ours, rival, findings.terms.monthly_requests) if rival else None
     worth = _worth_it(findings, verdict, ours, others, alternatives)
-    return verdict.model_copy(update={"fine_tuning_worth_it": worth, "break_even_requests": even})
+    again = worth is not True or _is_of_trainings(findings, ours, others, alternatives)
+    return verdict.model_copy(
+        update={
+            "fine_tuning_worth_it": worth if again else None,
+            "version_worth_it": worth,
+            "break_even_requests": even,
+        }
+    )
 
 
 def _worth_it(
@@ -325,6 +333,30 @@ def _worth_it(
     return unless_better if known[0] is None or set(known[1:]) == {None} else False
 
 
+def _is_of_trainings(
+    findings: Findings, ours: Entry, others: Sequence[Entry], alternatives: Sequence[Entry]
+) -> bool:
+    """Whether that ours is worth it holds of trainings of its kind, and not of this one alone: they
+    are no worse than any other candidate by the margin where one without training will do, else
+    better than each of these."""
+    if alternatives:
+        rivals = [entry for entry in findings.complete if entry is not ours]
+        allowance = findings.terms.margin
+    else:
+        rivals, allowance = list(others), 0.0
+    pairs = [findings.pair(ours, other) for other in rivals]
+    if not all(
+        findings.is_shown_of_trainings(ours, pair.difference + allowance, pair.error)
+        for pair in pairs
+    ):
+        return False
+    needed, limits = findings.terms.good_enough, findings.figures.intervals[ours.name]
+    if alternatives or needed is None or _costs_no_more(ours, others):
+        return True
+    error = (findings.scores[ours.name] - limits.low) / stats.Z_95
+    return findings.is_shown_of_trainings(ours, findings.scores[ours.name] - needed, error)
+
+
 def _leaves_no_choice(findings: Findings, ours: Entry, others: Sequence[Entry]) -> bool:
     """Whether no weighing of quality against money is left to the user: it costs no more than any
     of the others, or it alone is what the user called good enough."""
@@ -332,6 +364,11 @@ def _leaves_no_choice(findings: Findings, ours: Entry, others: Sequence[Entry]) 
     enough = needed is not None and limits.chosen_low >= needed
     if enough and not any(findings.fits(entry) for entry in others):
         return True
+    return _costs_no_more(ours, others)
+
+
+def _costs_no_more(ours: Entry, others: Sequence[Entry]) -> bool:
+    """Whether it costs no more than any of the others, all of which have a known cost."""
     cost = cost_to_own(ours)
     rivals = [cost_to_own(entry) for entry in others if not entry.floor]
     return cost is not None and all(rival is not None and cost <= rival for rival in rivals)

@@ -24,6 +24,8 @@ class Entry:
         title: what it is called where nobody types its name; empty: by its name.
         answer_seconds: what one answer typically takes.
         outside: only its answers are here.
+        trainings: how many differ in their seed alone; one of them takes part.
+        training_spread: standard deviation of their true scores, as validation tells it.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Entry:
     title: str = ""
     answer_seconds: float | None = None
     outside: bool = False
+    trainings: int = 0
+    training_spread: float | None = None
     values: Floats = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

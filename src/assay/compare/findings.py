@@ -76,6 +76,15 @@ class Findings:
         ahead = all(self.pair(entry, other).low > 0 for other in others)
         return self.judged and ahead and self.p_gain[entry.name] <= self.level
 
+    def is_shown_of_trainings(self, entry: Entry, gap: float, error: float) -> bool:
+        """Whether `gap`, known to within the standard `error`, is above 0 on average over trainings
+        of the entry's kind. Never of one that was trained once: nobody knows how they differ."""
+        spread = entry.training_spread
+        if spread is None:
+            return False
+        level = min(self.level / max(len(self.p_gain), 1), self.terms.alpha / 2)
+        return stats.training_p(gap, error, spread, entry.trainings) <= level
+
     def call(self, a: Entry, b: Entry) -> Call:
         """The call of a against b, whichever was entered first."""
         if (a.name, b.name) in self.calls:

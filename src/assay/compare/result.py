@@ -198,6 +198,9 @@ class Verdict(ResultPart):
         shortlist: those that cannot be told apart, best first, when `cannot_tell`.
         use_meanwhile: what to use until more is known: the cheapest of those whose score is within
             one standard error of the best; costs within 1 % are equal, and the best score decides.
+        fine_tuning_worth_it: of fine-tuning as it was done here, however its trainings differ by
+            chance; null where that is not known. `version_worth_it`: of the one version that took
+            part; null in results that are older than this field, too.
         break_even_requests: requests after which fine-tuning's set-up has paid for itself against
             the cheapest eligible alternative; null when unknown or never.
         score_low, score_high: interval of the score of the one that is named, corrected for its
@@ -219,6 +222,7 @@ class Verdict(ResultPart):
     shortlist: list[str] = []
     use_meanwhile: str | None = None
     fine_tuning_worth_it: bool | None = None
+    version_worth_it: bool | None = None
     break_even_requests: float | None = None
     score_low: float | None = None
     score_high: float | None = None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from assay import builtin, json_reader
 from assay.agent.agent import Agent
@@ -28,6 +30,7 @@ from assay.chat.template import Template
 from assay.config import FineTune, FineTuneSection, TrainingSettings
 from assay.config.training import SEEDS
 from assay.errors import ConfigError
+from assay.evaluate.stats import training_spread
 from assay.example import Example, canonical_json
 from assay.models.device import best_device
 from assay.models.lineage import TEACHER, keep_rows, rows_sha256
@@ -115,9 +118,16 @@ def tune(
         retrained=True,
         warnings=_one_seed_warning(settings, seconds) if count == 1 else (),
         seeds=tuple(SeedScore(one, c.measurement.score, one == seed) for one, c, _ in made),
+        seed_spread=_spread([one.measurement.primary_scores for _, one, _ in made]),
         curve=as_curve(result.points),
         best_step=result.best_step,
     )
+
+
+def _spread(scores: Sequence[Sequence[float]]) -> float | None:
+    """See `training_spread`; None of fewer than two trainings or examples."""
+    values = np.array(scores)
+    return training_spread(values) if min(values.shape) > 1 else None
 
 
 def _one_seed_warning(settings: FineTuneSection, seconds: float) -> tuple[str, ...]:

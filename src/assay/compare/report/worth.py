@@ -18,11 +18,15 @@ def fine_tuning(result: Result) -> str:
         return "No fine-tuned candidate took part."
     named = result.verdict.recommend or result.verdict.use_meanwhile
     one = max(tuned, key=lambda c: (c.name == named, c.score or 0.0))
-    return _worth(result) + _luck(one)
+    return _worth(result) + _luck(one, counted=result.verdict.fine_tuning_worth_it is True)
 
 
-def _luck(one: CandidateResult) -> str:
-    """A sentence on how much its trainings differ by their seed; "" where that is not known."""
+def _luck(one: CandidateResult, *, counted: bool) -> str:
+    """A sentence on how much its trainings differ by their seed; "" where that is not known.
+
+    Args:
+        counted: what stands before it has allowed for that.
+    """
     if not one.seeds:
         return ""
     scores = [seed.score for seed in one.seeds]
@@ -34,16 +38,22 @@ def _luck(one: CandidateResult) -> str:
     return (
         f" {len(scores)} trainings of {one.name} that differ in their seed alone score "
         f"{in_100(min(scores))} to {in_100(max(scores))} of 100 on validation; the best took part."
+        + (" That difference is allowed for." if counted else "")
     )
 
 
 def _worth(result: Result) -> str:
     worth, even = result.verdict.fine_tuning_worth_it, result.verdict.break_even_requests
+    paid = f" It has paid for itself after {even:,.0f} requests." if even else ""
+    enough = ", if what it reaches is enough" if result.verdict.enough is False else ""
+    if worth is None and result.verdict.version_worth_it:
+        return (
+            f"The version that was trained is worth it here{enough}.{paid} Whether another "
+            "training would be is not shown."
+        )
     if worth is None:
         return _open(result)
     if worth:
-        paid = f" It has paid for itself after {even:,.0f} requests." if even else ""
-        enough = ", if what it reaches is enough" if result.verdict.enough is False else ""
         return f"Fine-tuning is worth it here{enough}.{paid}"
     none_will_do = result.verdict.outcome == "none" and result.verdict.use_meanwhile is None
     tuned, rivals = _complete(result, fine_tuned=True), _complete(result, fine_tuned=False)
