@@ -1,9 +1,11 @@
-"""Figures that tests measure, and the table of docs/security.md that keeps them.
+"""Figures that tests measure, and where the docs keep them: the table of docs/security.md, and the
+blocks of docs/statistics.md that simulations write.
 
     ASSAY_FIGURES=figures.jsonl python -m pytest -m soak tests/attacks
     python -m tests.figures figures.jsonl
 
-`make soak` does both. A figure that was not measured again keeps its row.
+`make soak` does both. A figure that was not measured again keeps its row. A simulation writes its
+block itself, at once, so that a soak that is stopped has not run for nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PAGE = Path(__file__).parent.parent / "docs" / "security.md"
+STATISTICS = PAGE.with_name("statistics.md")
 HEADING = "## Figures"
 HEAD = "| figure | measured | by |\n|---|---|---|\n"
 ROW = re.compile(r"^\| ([^|]+) \| ([^|]+) \| `(tests/[^`]+)` \|$", re.MULTILINE)
@@ -50,6 +53,32 @@ def write_table(figures: Path, page: Path = PAGE) -> int:
     intro = ROW.sub("", after).replace(HEAD, "").strip() if found else ""
     page.write_text(f"{before}{HEADING}\n\n{intro}\n\n{HEAD}{table}", "utf-8")
     return len(lines)
+
+
+def soak_runs(usual: int) -> int:
+    """How many comparisons a soak simulates: the share of the usual number that ASSAY_SOAK_SHARE
+    names, at least 50."""
+    return max(round(usual * float(os.environ.get("ASSAY_SOAK_SHARE", "1"))), 50)
+
+
+def write_block(name: str, table: str, note: str, page: Path = STATISTICS) -> None:
+    """Puts a simulation's table in the place of the one that the page has under this name.
+
+    Args:
+        table: lines of Markdown.
+        note: a sentence on how it was counted, without its end.
+
+    Raises:
+        ValueError: the page has no such block, or more than one.
+    """
+    block = re.compile(
+        f"(?<=<!-- simulated: {re.escape(name)} -->\n).*?(?=<!-- end -->)", re.DOTALL
+    )
+    written = f"{table.strip()}\n\n{note}.\n"
+    text, count = block.subn(lambda _: written, page.read_text("utf-8"))
+    if count != 1:
+        raise ValueError(f"{page.name} has {count} blocks that are called {name!r}, not one")
+    page.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.figures import recorder, write_table
+from tests.figures import recorder, write_block, write_table
 
 
 def test_a_figure_replaces_its_row_and_no_other(
@@ -30,3 +30,18 @@ def test_a_figure_replaces_its_row_and_no_other(
         "| freeze | 0.1 s | `tests/attacks/test_requests.py` |\n"
         "| memory | 12 MB | `tests/attacks/test_requests.py` |\n"
     )
+
+
+def test_a_simulation_replaces_its_block_and_no_other(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "One.\n\n<!-- simulated: watch -->\nold\n<!-- end -->\n\n"
+        "Two.\n\n<!-- simulated: gain -->\nkept\n<!-- end -->\n"
+    )
+    write_block("watch", "| a |\n|---|\n| \\1 |\n", "200 runs", page)
+    assert page.read_text() == (
+        "One.\n\n<!-- simulated: watch -->\n| a |\n|---|\n| \\1 |\n\n200 runs.\n<!-- end -->\n\n"
+        "Two.\n\n<!-- simulated: gain -->\nkept\n<!-- end -->\n"
+    )
+    with pytest.raises(ValueError, match="has 0 blocks"):
+        write_block("promotion", "", "", page)

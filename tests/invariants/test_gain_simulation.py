@@ -1,16 +1,14 @@
 """Training is recommended where it gains something, and not where it gains nothing.
 
-The seeded part runs in `make test`; this prints the rows of docs/statistics.md:
-
-    python -m tests.invariants.test_gain_simulation 400
+The seeded part runs in `make test`, `make soak` writes the table of docs/statistics.md.
 """
 
 from __future__ import annotations
 
-import sys
 from unittest.mock import patch
 
 import pytest
+from tests.figures import soak_runs, write_block
 from tests.invariants.verdict_simulation import Cell, allowed, simulate
 
 from assay.compare.findings import Findings
@@ -49,14 +47,21 @@ def test_a_gain_is_shown_with_few_examples(lead: float, n: int, least: float) ->
     assert count_recommended(candidates(lead, n), 300) >= 300 * least
 
 
-if __name__ == "__main__":
-    runs = int(sys.argv[1])
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_soak_of_gains() -> None:
+    runs, lines = soak_runs(400), []
     for lead in LEADS:
         shares = []
         for n in SIZES:
             before, now = (
-                100 * count_recommended(candidates(lead, n), runs, if_shown=shown) / runs
+                count_recommended(candidates(lead, n), runs, if_shown=shown)
                 for shown in (False, True)
             )
-            shares.append(f"{before:.0f} → {now:.0f} %")
-        print(f"| {100 * lead:g} points | {' | '.join(shares)} |", flush=True)
+            assert lead or now <= allowed(0.05, runs), (n, now)
+            shares.append(f"{100 * before / runs:.0f} → {100 * now / runs:.0f} %")
+        title = f"{100 * lead:g} points" if lead else "none: training gains nothing"
+        lines.append(f"| {title} | {' | '.join(shares)} |")
+    head = f"| its lead over the best without training | n = {' | '.join(map(str, SIZES))} |\n"
+    head += "|---" * (len(SIZES) + 1) + "|\n"
+    write_block("gain from training", head + "\n".join(lines), f"{runs} comparisons a figure")

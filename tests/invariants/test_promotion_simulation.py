@@ -2,15 +2,12 @@
 
 Versions are drawn that are truly worse than the running one by exactly the margin. Whether one may
 take its place is asked of `release/evidence.py` itself, with the result of each comparison. The
-seeded part runs in `make test`; this prints the rows of docs/statistics.md:
-
-    python -m tests.invariants.test_promotion_simulation 2000
+seeded part runs in `make test`, `make soak` writes the table of docs/statistics.md.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.compare.yearly import yearly
+from tests.figures import soak_runs, write_block
 from tests.invariants.verdict_simulation import MARGIN, Cell, allowed, draw
 from tests.release.shelf import as_result
 
@@ -118,13 +116,18 @@ def test_a_better_version_is_promoted() -> None:
     assert all(is_promoted([version], running, third) for version, running in drawn)
 
 
-if __name__ == "__main__":
-    runs = int(sys.argv[1])
-    for title, same in (("fresh examples", False), ("the same examples", True)):
-        for rule, found in zip(
-            ("level of the opening", "α each time"),
-            count_promotions(PAIR, runs, seed=1, same_examples=same),
-            strict=True,
-        ):
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_soak_of_promotions() -> None:
+    runs, lines = soak_runs(1000), []
+    for title, same in (("of their own", False), ("the same each time", True)):
+        at_level, at_alpha = count_promotions(PAIR, runs, seed=1, same_examples=same)
+        assert max(at_level) <= allowed(ALPHA, runs), at_level
+        for rule, found in (("of the opening", at_level), ("α each time", at_alpha)):
             shares = " | ".join(f"{100 * count / runs:.1f} %" for count in found)
-            print(f"| {title} | {rule} | {shares} |", flush=True)
+            lines.append(f"| {title} | {rule} | {shares} |")
+    after = " | ".join(str(count) for count in AFTER[1:])
+    head = f"| examples | level | {AFTER[0]} opening | {after} |\n" + "|---" * 6 + "|\n"
+    error = 100 * (0.03 * 0.97 / runs) ** 0.5
+    note = f"{runs:,} lives a row; one standard deviation of a rate of 3 % is {error:.1f} points"
+    write_block("promotions", head + "\n".join(lines), note)

@@ -39,6 +39,10 @@ from tests.invariants.verdict_simulation import (
 from assay.evaluate.resampling import studentise, units
 from assay.evaluate.stats import opening_alpha
 
+GAINS_NOTHING = (0.7, 0.66, 0.62, 0.7, 0.55, 0.3)
+WORSE_BY_TRAINING = (0.7, 0.66, 0.62, 0.68, 0.55, 0.3)
+TUNED = 3
+"""Position of the fine-tuned one in cells that have one: the best, unless it gains nothing."""
 UNEQUAL = ((12, 0.2), (40, 0.1), (40, 0.2), (40, 1 / 3), (100, 0.2), (100, 0.5))
 CELLS = (
     Cell("binary", 100, EQUAL),
@@ -55,6 +59,20 @@ CELLS = (
     Cell("binary", 1000, ONE_BETTER, shared=0.9),
     *(Cell("binary", n, LEAD_5, shared=0.9, floor=True) for n in (50, 100, 200, 500, 1000)),
     *(Cell("binary", n, LEAD_10, shared=0.9, floor=True) for n in (50, 100, 200, 500, 1000)),
+    *(
+        Cell("binary", n, truth, shared=0.9, floor=True, tuned=TUNED)
+        for truth, sizes in (
+            (LEAD_5, (100, 200, 500, 1000)),
+            (LEAD_10, (50, 100, 200)),
+            (GAINS_NOTHING, (200, 1000)),
+            (WORSE_BY_TRAINING, (200, 1000)),
+        )
+        for n in sizes
+    ),
+    Cell("fields", 200, LEAD_5, shared=0.9, floor=True, tuned=TUNED),
+    Cell("fields", 200, GAINS_NOTHING, shared=0.9, floor=True, tuned=TUNED),
+    Cell("binary", 800, LEAD_5, groups=80, shared=0.9, floor=True, tuned=TUNED),
+    Cell("binary", 800, GAINS_NOTHING, groups=80, shared=0.9, floor=True, tuned=TUNED),
     Cell("fields", 300, EQUAL),
     Cell("fields", 800, AT_MARGIN, shared=0.9),
     Cell("fields", 500, THREE_WORSE),
@@ -82,7 +100,7 @@ HEAD = """## How often a verdict is wrong
 
 Simulated comparisons (6 candidates have 15 pairs), all judged by the complete `decide` with its
 default number of resamples. The truth of each is known. Margin 2 points, α = 0.05. `make soak`
-makes 2,000 of each row; the first column says how many these figures are from. How data are drawn:
+makes 1,000 of each row; the first column says how many these figures are from. How data are drawn:
 `tests/invariants/verdict_simulation.py`. The same figures for programs: `docs/statistics.json`.
 
 - **scores**: 60 % of the variance of each latent score, or the share that is named, is how hard the
@@ -124,7 +142,9 @@ def name(cell: Cell) -> str:
     kind, _, rest = cell.label.partition(" | ")
     if cell.shared != Cell.shared:
         kind += f", {100 * cell.shared:g} % shared"
-    return f"{kind} | {rest}"
+    count, _, rest = rest.partition(" | ")
+    tuned = "" if cell.tuned is None else ", one fine-tuned"
+    return f"{kind} | {count}{tuned} | {rest}"
 
 
 def table(results: Sequence[tuple[Cell, Tally, float]]) -> str:

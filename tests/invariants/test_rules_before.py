@@ -1,0 +1,158 @@
+"""What three rules of a verdict bring: the same comparisons, judged with them and as they were
+judged before. `make soak` writes the tables of docs/statistics.md.
+
+The rules: Gaffke's bound beside the bootstrap, a cluster jackknife beside it, and the winner on
+validation tested first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from tests.figures import soak_runs, write_block
+from tests.invariants.verdict_figures import UNEQUAL
+from tests.invariants.verdict_simulation import (
+    COLLAPSING,
+    LEAD_5,
+    LEAD_10,
+    UNBROKEN,
+    Cell,
+    Tally,
+    allowed,
+    simulate,
+)
+
+from assay.evaluate.multiplicity import holm
+from assay.evaluate.stats import group_sizes
+
+LEAST = 0.05
+AT_MARGIN = (0.68, 0.7)
+
+
+@contextmanager
+def bootstrap_alone() -> Iterator[None]:
+    """Neither Gaffke's bound nor a jackknife counts, and groups count however uneven."""
+    with (
+        patch("assay.compare.pairs.Strictest", lambda bootstrap, second: bootstrap),
+        patch("assay.compare.pairs.two_sided_p", lambda second: np.float64(0)[None]),
+        patch("assay.compare.verdict.effective_groups", lambda groups: len(group_sizes(groups))),
+    ):
+        yield
+
+
+@contextmanager
+def nobody_first() -> Iterator[None]:
+    """Of each candidate the largest p against another counts, by Holm over all candidates."""
+
+    def largest(p: np.ndarray, first: int | None) -> np.ndarray:
+        others = ~np.eye(len(p), dtype=bool)
+        return holm(np.where(others, p, 0.0).max(axis=1))
+
+    with patch("assay.compare.findings.worse_than_best", largest):
+        yield
+
+
+def percent(before: int, now: int, runs: int) -> str:
+    return f"{100 * before / runs:.1f} → {100 * now / runs:.1f} %"
+
+
+def in_head(sizes: Sequence[int]) -> list[str]:
+    return [f"n = {sizes[0]}", *(f"{n:,}" for n in sizes[1:])]
+
+
+def write_rows(name: str, head: Sequence[str], rows: dict[str, list[str]], runs: int) -> None:
+    columns = " | ".join(head)
+    lines = [f"| {columns} |", "|---" * (columns.count("|") + 1) + "|"]
+    lines += [f"| {title} | {' | '.join(figures)} |" for title, figures in rows.items()]
+    write_block(name, "\n".join(lines), f"{runs:,} comparisons a figure, 2,000 resamples")
+
+
+def collapses(worse: float, n: int, runs: int) -> tuple[Tally, Tally]:
+    """Two candidates, the first of them cheaper and of this score; before, and now."""
+    cell = Cell("collapse", n, (worse, UNBROKEN))
+    with bootstrap_alone():
+        before = simulate(cell, runs, seed=1, resamples=2000)
+    return before, simulate(cell, runs, seed=1, resamples=2000)
+
+
+def unequal_groups(groups: int, largest: float, runs: int) -> tuple[Tally, Tally]:
+    """Two candidates, the cheaper one worse by the margin; before, and now."""
+    cell = Cell("binary", 1000, AT_MARGIN, groups=groups, shared=0.9, largest=largest)
+    with bootstrap_alone():
+        before = simulate(cell, runs, seed=1, resamples=2000)
+    return before, simulate(cell, runs, seed=1, resamples=2000)
+
+
+def test_the_rules_before_are_wrong_more_often() -> None:
+    """Else the tables would compare a rule with itself."""
+    runs = 100
+    before, now = collapses(COLLAPSING[0], 60, runs)
+    assert before.wrong > allowed(LEAST, runs) >= now.wrong
+    before, now = unequal_groups(100, 0.5, runs)
+    assert before.wrong > now.wrong == 0
+    cell = Cell("binary", 100, LEAD_5, shared=0.9, floor=True)
+    with nobody_first():
+        before = simulate(cell, runs, seed=1)
+    assert simulate(cell, runs, seed=1).right > before.right + 0.1 * runs
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_soak_of_collapses() -> None:
+    runs, sizes = soak_runs(400), (60, 100, 200)
+    at_margin = [collapses(COLLAPSING[0], n, runs) for n in sizes]
+    clear = [collapses(UNBROKEN - 0.05, n, runs) for n in sizes]
+    equal = [collapses(UNBROKEN, n, runs) for n in sizes]
+    assert all(now.wrong <= allowed(LEAST, runs) for _, now in at_margin)
+    rows = {
+        "2.2 points worse by answers at 0, and cheaper: it was recommended": [
+            percent(before.wrong, now.wrong, runs) for before, now in at_margin
+        ],
+        "… the better one was recommended": [
+            percent(before.right, now.right, runs) for before, now in at_margin
+        ],
+        "5 points worse: the better one was recommended": [
+            percent(before.right, now.right, runs) for before, now in clear
+        ],
+        "equal: one of them was recommended": [
+            percent(before.right, now.right, runs) for before, now in equal
+        ],
+        "coverage of the difference, 2.2 points worse": [
+            percent(before.pairs_covered, now.pairs_covered, runs) for before, now in at_margin
+        ],
+    }
+    write_rows("collapses", ["jittery scores near 85, two candidates", *in_head(sizes)], rows, runs)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_soak_of_unequal_groups() -> None:
+    runs, rows = soak_runs(400), {}
+    for groups, largest in UNEQUAL:
+        before, now = unequal_groups(groups, largest, runs)
+        assert now.wrong <= allowed(LEAST, runs), (groups, largest, now)
+        rows[f"{groups}, one holds {100 * largest:.0f} %"] = [
+            percent(before.wrong, now.wrong, runs),
+            percent(before.pairs_covered, now.pairs_covered, runs),
+        ]
+    head = ["groups", "the worse one recommended", "coverage of the difference"]
+    write_rows("unequal groups", head, rows, runs)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_soak_of_the_order() -> None:
+    runs, sizes, rows = soak_runs(400), (50, 100, 200, 500, 1000), {}
+    for lead, truth in ((5, LEAD_5), (10, LEAD_10)):
+        cells = [Cell("binary", n, truth, shared=0.9, floor=True) for n in sizes]
+        with nobody_first():
+            before = [simulate(cell, runs, seed=1) for cell in cells]
+        now = [simulate(cell, runs, seed=1) for cell in cells]
+        assert all(one.wrong <= allowed(LEAST, runs) for one in now)
+        for rule, found in (("before", before), ("winner on validation first", now)):
+            rows[f"{lead} points | {rule}"] = [f"{100 * t.right / runs:.0f} %" for t in found]
+    write_rows("order", ["lead | rule", *in_head(sizes)], rows, runs)
