@@ -15,7 +15,7 @@ from tests.invariants.verdict_simulation import MARGIN, Cell, allowed, draw, sim
 
 from assay.compare.planning import planned_effect
 from assay.compare.verdict import Terms
-from assay.evaluate.stats import detectable_difference, opening_alpha
+from assay.evaluate.stats import design_effect, detectable_difference, opening_alpha
 
 LEVEL = opening_alpha(0.05, 1)
 PAIRS = 10
@@ -88,7 +88,8 @@ def test_soak_of_stated_leads() -> None:
         for n in sizes:
             cell, lead, seen = with_stated_lead(replace(kind, n=n))
             share = share_recommended(cell, runs)
-            called = detectable_difference((seen / n) ** 0.5, LEVEL / PAIRS / 2)
+            inflated = design_effect([n // cell.groups] * cell.groups) if cell.groups else 1.0
+            called = detectable_difference((inflated * seen / n) ** 0.5, LEVEL / PAIRS / 2)
             differ = f"{100 * seen:.0f}" + ("" if kind.kind == "binary" else " (squared)")
             assert share >= 0.62, (cell, lead, share)
             lines.append(
