@@ -443,6 +443,35 @@ def test_a_narrow_terminal_cuts_no_number(capsys: pytest.CaptureFixture[str]) ->
         assert ("●" in table) == bars
 
 
+def test_size_and_speed_stand_beside_the_score(capsys: pytest.CaptureFixture[str]) -> None:
+    result = sample_result()
+    assert "weights" not in _columns(html.render(result, [], redacted=True))
+    sized = [
+        c.model_copy(update={"model_bytes": 144_600_000, "tokens_per_s": 98.4})
+        if c.name == "fine-tune"
+        else c
+        for c in result.candidates
+    ]
+    result = result.model_copy(update={"candidates": sized})
+    page = html.render(result, [], redacted=True)
+    assert _columns(page)[-2:] == ["weights", "tokens/s"]
+    assert '<td class="number">145 MB</td>' in page
+    for width, tables in ((80, 2), (90, 1), (120, 1)):
+        print_result(result, Console(width=width))
+        shown = capsys.readouterr().out.split("difference")[0]
+        assert shown.count("candidate  ") == tables
+        [line] = [one for one in shown.splitlines() if "145 MB" in one]
+        assert line.startswith("fine-tune")
+        assert line.endswith(" 98")
+    assert "Weights: what they take in memory" in page
+
+
+def _columns(page: str) -> list[str]:
+    heads = re.findall(r"<thead>.*?</thead>", page, re.DOTALL)
+    [head] = [one for one in heads if "set-up" in one]
+    return re.findall(r"<th[^>]*>(.*?)</th>", head)
+
+
 def test_few_timed_answers_are_no_share_of_a_hundred() -> None:
     one = sample_result().candidates[0].model_copy(update={"latency_p95_s": 0.6})
 

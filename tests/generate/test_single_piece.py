@@ -9,9 +9,9 @@ import pytest
 
 from assay.errors import ModelError, UsageError
 from assay.example import Message
-from assay.generate.batch import Answer, Request
+from assay.generate.batch import Answer, Request, choice
 from assay.generate.single_piece import SinglePieceEngine
-from assay.generate.stream import End, Piece, PromptTooLongError, Sampling
+from assay.generate.stream import End, Piece, PromptTooLongError, Sampling, TokenLogprob
 from assay.progress import SILENT, Progress
 
 YES = Answer("yes", "stop", 3, 2)
@@ -52,10 +52,29 @@ def test_tokens_that_the_engine_tells_apart_are_passed_on() -> None:
     assert end == End("stop", 30, 20, cached_tokens=10, reasoning_tokens=15)
 
 
+def test_an_answer_that_is_not_drawn_is_what_an_openai_client_expects() -> None:
+    known = Fixed(choice(Request((), logprobs=2), "card lost", -0.1, [("other", -2.0)]))
+    labels = SinglePieceEngine(known, 10, fixed=True)
+    drawn = Sampling(top_p=0.5, presence_penalty=1.0, frequency_penalty=1.0, logprobs=2)
+    [piece, _] = labels.chat(TURNS, (), drawn)
+    other = TokenLogprob("other", -2.0, b"other")
+    assert piece == Piece("card lost", TokenLogprob("card lost", -0.1, b"card lost"), (other,))
+    assert [request.logprobs for request in known.asked] == [2]
+    for stops, text in ((("lost", " l"), "card"), (("stolen",), "card lost")):
+        [piece, end] = labels.chat(TURNS, (), Sampling(stop=stops))
+        assert (piece, end) == (Piece(text), End("stop", None, None, 0, 0))
+    # Half a label has no probability of its own.
+    [piece, _] = labels.chat(TURNS, (), Sampling(stop=("lost",), logprobs=0))
+    assert piece == Piece("card ")
+    alone = SinglePieceEngine(Fixed(Answer("a quotation", logprob=-0.3)), 10, fixed=True)
+    [piece, _] = alone.chat(TURNS, (), Sampling(logprobs=0))
+    assert piece.token == TokenLogprob("a quotation", -0.3, b"a quotation")
+
+
 def test_what_it_cannot_follow_is_refused() -> None:
     answers = SinglePieceEngine(Fixed(), 10)
-    for sampling in (Sampling(top_p=0.5), Sampling(stop=("a",)), Sampling(logprobs=0)):
-        with pytest.raises(UsageError):
+    for sampling in (Sampling(top_p=0.5), Sampling(logit_bias={1: 2.0}), Sampling(logprobs=0)):
+        with pytest.raises(UsageError, match="does not"):
             list(answers.chat(TURNS, (), sampling))
     with pytest.raises(UsageError):
         answers.complete("a", Sampling())

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from gguf import GGMLQuantizationType, GGUFReader, quants
 from tests.generate.llamacpp.server import SERVER, logprobs, write_tiny
 from tests.generate.tiny import byte_tokenizer, tiny_model
 from transformers import AutoModelForCausalLM
@@ -15,7 +17,7 @@ from assay.config import FineTune
 from assay.errors import ModelError
 from assay.generate.llamacpp.server import LlamaCppServer
 from assay.models.gguf_adapter import adapter_refusal, write_adapter
-from assay.models.gguf_export import folder_tensors, refusal, write_model
+from assay.models.gguf_export import folder_tensors, model_tensors, refusal, write_model
 from assay.models.load import LoadedModel
 from assay.train import adapters
 
@@ -112,6 +114,26 @@ def test_a_folder_of_bfloat16_is_written_as_the_model_it_holds(tmp_path: Path) -
     )
     read = AutoModelForCausalLM.from_pretrained(tmp_path / "m", dtype=torch.float32)
     _compare(LlamaCppServer(path, {}, SERVER), read.eval())
+
+
+def test_four_bits_keep_what_was_trained_on_a_model_published_in_q4_1(tmp_path: Path) -> None:
+    model = tiny_model("llama")
+    weight = model.model.layers[1].mlp.down_proj.weight
+    published = weight.detach().numpy().copy()
+    kind = GGMLQuantizationType.Q4_1
+    published = quants.dequantize(quants.quantize(published, kind), kind)
+    step = np.ptp(published.reshape(-1, 32), axis=-1).mean() / 15
+    trained = 0.1 * step * np.random.default_rng(0).standard_normal(published.shape)
+    weight.data = torch.from_numpy((published + trained).astype(np.float32))
+    path, tensors = tmp_path / "m.gguf", model_tensors(model)
+    tokenizer = byte_tokenizer()
+    write_model(
+        path, model.config, tensors, tokenizer, name="m", chat_template=None, stop_ids={258}, bits=4
+    )
+    [held] = [t for t in GGUFReader(path).tensors if t.name == "blk.1.ffn_down.weight"]
+    kept = quants.dequantize(held.data, held.tensor_type) - published
+    # The share of the update that is left; what rounding adds beside it is of no direction.
+    assert (kept * trained).sum() / (trained**2).sum() > 0.7
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3"])

@@ -91,7 +91,7 @@ def test_a_version_is_written_in_every_form(
     assert expected[to] <= set(done.files) == {f.name for f in (tmp_path / "out").iterdir()}
     if to.startswith("gguf-"):
         held = {str(t.tensor_type) for t in GGUFReader(tmp_path / "out" / "model.gguf").tensors}
-        assert {"8" if to == "gguf-8bit" else "3", "0"} <= held  # Q8_0 or Q4_1, and vectors
+        assert {"8" if to == "gguf-8bit" else "2", "0"} <= held  # Q8_0 or Q4_0, and vectors
     if to == "merged":
         load(str(tmp_path / "out"))
     if to == "vllm":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -109,6 +109,22 @@ class Answer:
                 for t in raw_tokens
             )
         return cls(**{**raw, "tokens": tokens})
+
+
+def choice(
+    request: Request, text: str, logprob: float, chances: Iterable[tuple[str, float]] = ()
+) -> Answer:
+    """An answer that was chosen as a whole: where tokens are asked for, it is one.
+
+    Args:
+        chances: what could have been chosen, with log-probabilities (natural log).
+    """
+    tokens = None
+    if request.logprobs is not None:
+        likely = sorted(chances, key=lambda pair: -pair[1])[: request.logprobs]
+        top = tuple((label.encode().hex(), min(0.0, float(log))) for label, log in likely)
+        tokens = (AnswerToken(text.encode().hex(), logprob, top),)
+    return Answer(text=text, logprob=logprob, tokens=tokens)
 
 
 class BatchEngine(Protocol):

@@ -18,7 +18,7 @@ import numpy as np
 
 from assay.errors import DataError, Step
 from assay.example import Example
-from assay.generate.batch import Answer, BatchEngine, Request
+from assay.generate.batch import Answer, BatchEngine, Request, choice
 from assay.generate.logistic import fit_logistic, log_softmax
 from assay.generate.registry import EngineResources
 from assay.models.tensor_blob import (
@@ -291,10 +291,11 @@ class ClassicalEngine:
         with progress.task("classifying", len(requests), "answers") as task:
             logs = self.model.log_probabilities([request.input for request in requests])
             task.advance(len(requests))
+        labels = self.model.labels
         best = logs.argmax(axis=1)
         return [
-            Answer(text=self.model.labels[i], logprob=min(0.0, float(row[i])))
-            for row, i in zip(logs, best, strict=True)
+            choice(request, labels[i], min(0.0, float(row[i])), zip(labels, row, strict=True))
+            for request, row, i in zip(requests, logs, best, strict=True)
         ]
 
 

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from assay.errors import DataError, ModelError, Step
 from assay.example import Example
-from assay.generate.batch import Answer, BatchEngine, Request
+from assay.generate.batch import Answer, BatchEngine, Request, choice
 from assay.generate.classical import (
     TfidfSettings,
     at_least_two,
@@ -32,13 +32,7 @@ from assay.generate.label_lists import Several, fit_each, log_sigmoid, members, 
 from assay.generate.logistic import log_softmax
 from assay.generate.registry import EngineResources
 from assay.models.embed import Embedder, Vectors
-from assay.models.tensor_blob import (
-    Array,
-    check_arrays,
-    dump_tensors,
-    load_tensors,
-    read_texts,
-)
+from assay.models.tensor_blob import Array, check_arrays, dump_tensors, load_tensors, read_texts
 from assay.models.tuned_encoder import open_embedder
 from assay.progress import SILENT, Progress
 from assay.store import blobs
@@ -141,9 +135,12 @@ class EmbeddingClassifier:
         return log_softmax if self.several is None else log_sigmoid
 
     def answers(self, texts: Sequence[str], vectors: Vectors) -> list[tuple[str, float]]:
-        """The label of each text, and the natural logarithm of its probability; of several labels
-        a JSON list."""
-        logs = self.log_probabilities(texts, vectors)
+        """The label of each text, see `choose`."""
+        return self.choose(self.log_probabilities(texts, vectors))
+
+    def choose(self, logs: Array) -> list[tuple[str, float]]:
+        """The label of each row of `log_probabilities` and the natural logarithm of its
+        probability; of several labels a JSON list."""
         if self.several is not None:
             return self.several.answers(self.labels, logs)
         found = []
@@ -382,9 +379,15 @@ class EmbeddingEngine:
         texts = [request.input for request in requests]
         with progress.task("classifying", len(requests), "answers") as task:
             vectors = self.model.settings.embed(self.embedder, texts)
-            found = self.model.answers(texts, vectors)
+            logs = self.model.log_probabilities(texts, vectors)
+            found = self.model.choose(logs)
             task.advance(len(requests))
-        return [Answer(text=label, logprob=log) for label, log in found]
+        labels = self.model.labels
+        others = logs if self.model.several is None else [()] * len(logs)
+        return [
+            choice(request, label, log, zip(labels, row, strict=False))
+            for request, (label, log), row in zip(requests, found, others, strict=True)
+        ]
 
 
 def open_batch(model: str, resources: EngineResources) -> BatchEngine:

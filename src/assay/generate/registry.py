@@ -107,7 +107,8 @@ def open_stream(model: str, resources: EngineResources) -> StreamEngine:
         return engine
     from assay.generate.single_piece import SinglePieceEngine
 
-    return SinglePieceEngine(module.open_batch(model, resources))
+    fixed = scheme_of(model) in CLASSICAL
+    return SinglePieceEngine(module.open_batch(model, resources), fixed=fixed)
 
 
 def _module(model: str) -> Any:

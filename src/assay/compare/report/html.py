@@ -28,6 +28,7 @@ from assay.compare.report import (
     learning_curve,
     powered,
     second_look,
+    sizes,
     wording,
     worth,
 )
@@ -99,6 +100,7 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         say=wording,
         differences=differences,
         ability=general_ability,
+        sizes=sizes,
         worth=worth,
         detectable=detectable,
         stated_otherwise=detectable.why_not_as_stated(result),

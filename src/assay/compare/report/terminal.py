@@ -16,6 +16,7 @@ from assay.compare.report import (
     general_ability,
     powered,
     second_look,
+    sizes,
     wording,
     worth,
 )
@@ -43,10 +44,12 @@ def print_result(result: Result, console: Console | None = None) -> None:
             text, title=f"[bold]{escape(wording.headline(result.verdict))}[/]", border_style=colour
         )
     )
-    table = _candidates(result, bars=True)
-    whole = out.measure(table, options=out.options.update(max_width=1000)).maximum
     # Figures before drawings: where there is no room for both, a narrow column would cut numbers.
-    out.print(table if whole <= out.width else _candidates(result, bars=False))
+    tables = [_candidates(result, bars=True), _candidates(result, bars=False)]
+    fitting = [table for table in tables if _is_room(table, out)]
+    out.print(fitting[0] if fitting else _candidates(result, bars=False, sized=False))
+    if not fitting and sizes.columns(result):
+        out.print(_sizes(result))
     if result.pairs:
         out.print(_pairs(result))
     if explained := differences.intervals(result):
@@ -79,7 +82,8 @@ def print_result(result: Result, console: Console | None = None) -> None:
         out.print(f"[yellow]![/] {escape(warning)}")
     out.print(
         f"Score: {wording.score_meaning(result)}. {wording.unread_meaning(result)} A month: a "
-        "twelfth of the first year's cost to own, the machine kept on included."
+        f"twelfth of the first year's cost to own, the machine kept on included. "
+        f"{sizes.meaning(result)}".rstrip()
     )
     if chosen := wording.chosen_range(result):
         out.print(escape(chosen))
@@ -100,12 +104,18 @@ def _powered(lines: Sequence[powered.Line]) -> Table:
     return table
 
 
-def _candidates(result: Result, *, bars: bool) -> Table:
+def _is_room(table: Table, out: Console) -> bool:
+    return out.measure(table, options=out.options.update(max_width=1000)).maximum <= out.width
+
+
+def _candidates(result: Result, *, bars: bool, sized: bool = True) -> Table:
+    beside = sizes.columns(result) if sized else {}
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("candidate", no_wrap=True)
     if bars:
         table.add_column("", no_wrap=True)
-    for name in ("score", *wording.figures(result.candidates[0])):
+    first = result.candidates[0]
+    for name in ("score", *wording.figures(first), *beside.get(first.name, {})):
         table.add_column(name, justify="right", no_wrap=True)
     for c in wording.rank(result):
         table.add_row(
@@ -113,8 +123,22 @@ def _candidates(result: Result, *, bars: bool) -> Table:
             *([_bar(c.low, c.score, c.high)] if bars else []),
             wording.in_100(c.score),
             *wording.figures(c).values(),
+            *beside.get(c.name, {}).values(),
             style="green" if c.name == result.verdict.recommend else "",
         )
+    return table
+
+
+def _sizes(result: Result) -> Table:
+    """Of the language models alone, where the table of candidates has no room for it."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("candidate", no_wrap=True)
+    found = sizes.columns(result)
+    for name in found[result.candidates[0].name]:
+        table.add_column(name, justify="right", no_wrap=True)
+    for c in wording.rank(result):
+        if c.model_bytes:
+            table.add_row(escape(c.name), *found[c.name].values())
     return table
 
 

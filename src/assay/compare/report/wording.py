@@ -289,18 +289,6 @@ def money_parts(candidate: CandidateResult) -> str:
     return f"answering {answered}, people and training {made}"
 
 
-def megabytes(value: int | None) -> str:
-    """A size in MB, or in GB from a thousand on."""
-    if value is None:
-        return "–"
-    return f"{value / 1e6:.0f} MB" if value < 1e9 else f"{value / 1e9:.1f} GB"
-
-
-def rate(value: float | None) -> str:
-    """How much of something there is each second."""
-    return "–" if value is None else f"{value:.0f}" if value >= 10 else f"{value:.1f}"
-
-
 def seconds(value: float | None) -> str:
     """A duration in the unit that reads best."""
     if value is None:

@@ -17,7 +17,7 @@ from assay.models.gguf_export import folder_tensors, model_tensors, write_model
 from assay.models.pull import cache_folder
 from assay.models.versions import LocalVersion
 
-FORM = 1
+FORM = 2
 """Raised when what is written changes, so that older files are not used."""
 
 

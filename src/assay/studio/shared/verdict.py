@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from assay.compare.report import second_look, wording, worth
+from collections.abc import Mapping
+
+from assay.compare.report import second_look, sizes, wording, worth
 from assay.compare.result import CandidateResult, Result
 from assay.errors import on_page
 from assay.studio import widgets as w
@@ -91,23 +93,32 @@ def warn_of_other_documents() -> None:
 
 def candidates_table(result: Result) -> None:
     """A table of all candidates by what they need, the best of each group first."""
-    columns = [w.Number(f"{name.capitalize()}") for name in wording.figures(result.candidates[0])]
-    score = w.Number(f"{wording.score_meaning(result).capitalize()}")
+    first, beside = result.candidates[0], sizes.columns(result)
+    figures = (*wording.figures(first), *beside.get(first.name, {}))
+    columns = [w.Number(name.capitalize()) for name in figures]
+    score = w.Number(wording.score_meaning(result).capitalize())
     with w.table("Candidate", score, *columns, label="All candidates"):
         for need, group in wording.group_by_need(result):
             with w.cells(style="group"):
-                w.text(need.capitalize(), "", "th").props("colspan=6 scope=colgroup")
+                head = w.text(need.capitalize(), "", "th").props("scope=colgroup")
+                head.props["colspan"] = 2 + len(columns)
             for one in group:
-                _show_candidate(one, "chosen" if one.name == result.verdict.recommend else "")
-    explained = (wording.chosen_range(result), wording.unread_meaning(result))
+                style = "chosen" if one.name == result.verdict.recommend else ""
+                _show_candidate(one, style, beside.get(one.name, {}))
+    explained = (
+        wording.chosen_range(result),
+        wording.unread_meaning(result),
+        sizes.meaning(result),
+    )
     w.text(" ".join(filter(None, explained)), "soft note")
 
 
-def _show_candidate(one: CandidateResult, style: str) -> None:
+def _show_candidate(one: CandidateResult, style: str, beside: Mapping[str, str]) -> None:
     with w.cells(style=style):
         with w.text("", tag="td"):
             w.term(one.name, _explain(one))
             for warning in one.warnings:
                 w.text(on_page(warning), "note warn", "div")
-        for value in (wording.in_100(one.score), *wording.figures(one).values()):
+        figures = (*wording.figures(one).values(), *beside.values())
+        for value in (wording.in_100(one.score), *figures):
             w.text(value, "number", "td")
