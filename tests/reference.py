@@ -36,8 +36,9 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   problems: [{file, line, field, code, severity, message, fix}], counts, duplicates: {exact, near},
   tokens}`; at most 1000 problems, all of them with `--out FOLDER`; columns are null where the
   format itself says what is what, tokens outside a project unless `--model`.
-- `assay data overlap TRAIN HOLDOUT --input COLUMN --json`: `{exact, near, rows: [{holdout_row,
-  train_row, kind, similarity}]}`; rows are counted from 1, counts are holdout rows.
+- `assay data overlap TRAIN HOLDOUT --input COLUMN --json`: `{exact, near, answers, documents,
+  rows: [{holdout_row, train_row, kind, similarity}]}`; rows are counted from 1, counts are holdout
+  rows.
 - `assay data approve [ID...] --json`: `{approved, waiting, rejected, needed, measured, sentence,
   questions: [{id, question, answer, document, passage, state, who}]}`.
 - `assay data second-look --json`: `{comparison, second_look, sentence, advice, rows: [{id, input,

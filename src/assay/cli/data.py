@@ -129,11 +129,29 @@ def overlap(
     train: Annotated[Path, typer.Argument(help="The training file.")],
     holdout: Annotated[Path, typer.Argument(help="The holdout file.")],
     input: Annotated[str | None, typer.Option("--input", help="Column to compare.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", help="Column with the answers, compared as well.")
+    ] = None,
+    knowledge: Annotated[
+        list[Path] | None,
+        typer.Option(help="Documents, or a folder of them, to look for answers in; repeatable."),
+    ] = None,
 ) -> Any:
-    """Find holdout rows that are also in the training file, exactly or nearly."""
+    """Find holdout rows that are also in the training file, exactly or nearly.
+
+    Answers that stand word for word in training rows, or with their question in a document, are
+    counted.
+    """
     from assay import project
 
-    return project.overlap_files(train, holdout, input=input, progress=Terminal())
+    return project.overlap_files(
+        train,
+        holdout,
+        input=input,
+        output=output,
+        knowledge=knowledge or (),
+        progress=Terminal(),
+    )
 
 
 @app.command()

@@ -173,6 +173,15 @@ def print_overlap(report: Any) -> None:
     console.print(
         f"{body['exact']} holdout rows are also in the training file, {body['near']} nearly."
     )
+    if body["answers"] is not None:
+        console.print(
+            f"{body['answers']} holdout answers are answers of training rows word for word."
+        )
+    if body["documents"] is not None:
+        console.print(
+            f"{body['documents']} holdout questions stand word for word in a document that holds "
+            "their answer."
+        )
     if body["rows"]:
         rows = [
             (row["holdout_row"], row["train_row"], row["kind"], f"{row['similarity']:.3f}")

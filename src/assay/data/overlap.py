@@ -42,17 +42,29 @@ class OverlapReport:
         rows: the twins, by holdout row, exact ones first, then the most similar; of one holdout
             row at most `TWINS_LISTED`.
         train_rows: every training row with a twin in the holdout, and whether it is exact.
+        answers: holdout rows whose answer also is the answer of a training row, word for word; None
+            where answers were not compared.
+        documents: holdout rows whose question and answer stand in one document, word for word; None
+            where no documents were named.
     """
 
     exact: int
     near: int
     rows: tuple[Twin, ...]
     train_rows: dict[int, Literal["exact", "near"]]
+    answers: int | None = None
+    documents: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """What `assay data overlap --json` prints."""
         rows = [{**asdict(t), "similarity": round(t.similarity, 4)} for t in self.rows]
-        return {"exact": self.exact, "near": self.near, "rows": rows}
+        return {
+            "exact": self.exact,
+            "near": self.near,
+            "answers": self.answers,
+            "documents": self.documents,
+            "rows": rows,
+        }
 
 
 def overlap(

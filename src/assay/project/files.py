@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ from assay.data.checks import CheckReport, check
 from assay.data.overlap import OverlapReport, overlap
 from assay.data.problems import json_line
 from assay.data.read import detect, read
+from assay.data.verbatim import answers_in_rows, pairs_in_documents
 from assay.errors import DataError, UsageError
 from assay.example import Example
+from assay.knowledge.parse import Parser, UnreadableError, load
+from assay.knowledge.sources import sources
 from assay.progress import SILENT, Progress
 from assay.store.files import write_atomic_lines
 
@@ -131,22 +134,77 @@ def conversation(example: Example) -> dict[str, Any]:
 
 
 def overlap_files(
-    train: Path, holdout: Path, *, input: str | None = None, progress: Progress = SILENT
+    train: Path,
+    holdout: Path,
+    *,
+    input: str | None = None,
+    output: str | None = None,
+    knowledge: Sequence[Path] = (),
+    progress: Progress = SILENT,
 ) -> OverlapReport:
-    """Holdout rows whose twin (by the input) stands in a training file."""
-    return overlap(
-        _inputs(train, input, progress), _inputs(holdout, input, progress), progress=progress
-    )
+    """Holdout rows whose twin (by the input) stands in a training file, and those whose answer
+    stands word for word in training rows or documents.
+
+    Args:
+        input, output: columns; None: as they are found. With an input alone answers are not
+            compared.
+        knowledge: documents, or folders of them.
+
+    Raises:
+        UsageError: documents without answers to look for.
+        DataError: no usable rows, or a document that cannot be read.
+    """
+    named = None if input is None else Columns(input=[input], output=[output or input])
+    with_answers = input is None or output is not None
+    if output is not None and input is None:
+        raise UsageError("--output needs --input.", fix="Give both.")
+    if knowledge and not with_answers:
+        raise UsageError(
+            "--knowledge looks for answers, and no column of answers is named.",
+            fix="Add --output COLUMN.",
+        )
+    first, second = (_examples(path, named, progress) for path in (train, holdout))
+    report = overlap(_inputs(first), _inputs(second), progress=progress)
+    if not with_answers:
+        return report
+    answers = answers_in_rows([e.output for _, e in second], [e.output for _, e in first])
+    documents = None
+    if knowledge:
+        pairs = [(example.input, example.output) for _, example in second]
+        documents = pairs_in_documents(pairs, _texts(knowledge, progress))
+    return replace(report, answers=answers, documents=documents)
 
 
-def _inputs(path: Path, input: str | None, progress: Progress) -> list[tuple[int, str]]:
-    """(row number from 1, text) of each usable row."""
+def _examples(path: Path, columns: Columns | None, progress: Progress) -> list[tuple[int, Example]]:
+    """(row number from 1, example) of each usable row."""
     detected = detect(path)
-    columns = detected.columns
-    if input is not None:
-        columns = Columns(input=[input], output=[input])
-    numbered = zip(itertools.count(1), read(path, detected.format, columns, progress=progress))
-    rows = [(number, row.example.input) for number, row in numbered if row.example is not None]
-    if not rows:
+    rows = read(path, detected.format, columns or detected.columns, progress=progress)
+    found = [(n, row.example) for n, row in enumerate(rows, 1) if row.example is not None]
+    if not found:
         raise DataError("the file has no usable rows.", where=str(path))
-    return rows
+    return found
+
+
+def _inputs(rows: Sequence[tuple[int, Example]]) -> list[tuple[int, str]]:
+    return [(number, example.input) for number, example in rows]
+
+
+def _texts(paths: Sequence[Path], progress: Progress) -> Iterator[str]:
+    """The text of each document, as a knowledge base reads it.
+
+    Raises:
+        DataError: there are none, or one cannot be read.
+    """
+    found, failed = sources(paths)
+    if failed:
+        raise DataError(failed[0].reason, where=failed[0].file)
+    if not found:
+        raise DataError("there are no documents.", where=", ".join(map(str, paths)))
+    with Parser() as parser, progress.task("reading", len(found), "documents") as task:
+        for one in found:
+            try:
+                data = load(one.document, one.file, parser.limits)
+                yield "\n".join(page.text for page in parser.parse(one.document, data).pages)
+            except UnreadableError as error:
+                raise DataError(str(error), where=str(one.file)) from None
+            task.advance()

@@ -4,10 +4,13 @@ rolled back."""
 from __future__ import annotations
 
 import json
+import math
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
+from openai import BadRequestError
 from tests.knowledge.wordy import Wordy
 from tests.models.tiny_embedder import write_embedder
 from tests.serve.running import running
@@ -19,6 +22,7 @@ from assay.agent.versions import save_agent
 from assay.candidates import nearest_answer, registry
 from assay.candidates.shared import extraction as learning
 from assay.generate import extraction, nearest
+from assay.generate.batch import Answer
 from assay.project import releases
 from assay.project.start.init import Choices
 
@@ -60,18 +64,45 @@ def test_it_answers_as_measured_and_rolls_back(
     assert measured[name].score > measured["baseline-majority"].score
 
     with running(made.root, lambda served: served.engines()) as server:
+        chat = server.client().chat.completions
 
-        def served() -> list[str | None]:
-            return [
-                server.client()
-                .chat.completions.create(
-                    model="support", messages=[{"role": "user", "content": row.input}]
-                )
-                .choices[0]
-                .message.content
-                for row in context.judged
-            ]
+        def served() -> list[str]:
+            texts = []
+            for row in context.judged:
+                asked: Any = {
+                    "model": "support",
+                    "messages": [{"role": "user", "content": row.input}],
+                }
+                whole = chat.create(**asked).choices[0]
+                chunks = [c.choices[0] for c in chat.create(**asked, stream=True) if c.choices]
+                assert "".join(c.delta.content or "" for c in chunks) == whole.message.content
+                assert chunks[-1].finish_reason == whole.finish_reason == "stop"
+                texts.append(whole.message.content or "")
+            return texts
 
         assert served() == [answer.text for answer in measured[name].answers]
+        _check_options(chat, context.judged[0].input, measured[name].answers[0])
         releases.rollback(workspace, "support")
         assert served() == [answer.text for answer in measured["baseline-majority"].answers]
+
+
+def _check_options(chat: Any, question: str, measured: Answer) -> None:
+    """What a program asks of any OpenAI model is given, or refused by name."""
+    asked = {"model": "support", "messages": [{"role": "user", "content": question}]}
+    usual = {"temperature": 0.7, "top_p": 0.9, "presence_penalty": 0.5, "seed": 3, "n": 2}
+    assert [c.message.content for c in chat.create(**asked, **usual).choices] == [measured.text] * 2
+    end = measured.text[-3:]
+    cut = chat.create(**asked, stop=[end]).choices[0]
+    assert (cut.message.content, cut.finish_reason) == (measured.text.partition(end)[0], "stop")
+    if measured.logprob is None:
+        with pytest.raises(BadRequestError, match="log-probabilities"):
+            chat.create(**asked, logprobs=True)
+        return
+    [token] = chat.create(**asked, logprobs=True, top_logprobs=2).choices[0].logprobs.content
+    assert token.token == measured.text
+    assert token.logprob == pytest.approx(measured.logprob, abs=1e-6)
+    if token.top_logprobs:  # a classifier's: of what else it could have said
+        first, second = token.top_logprobs
+        assert first.token == token.token
+        assert second.token in ANIMALS
+        assert math.exp(first.logprob) + math.exp(second.logprob) <= 1 + 1e-6
