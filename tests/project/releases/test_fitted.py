@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,26 @@ ROWS = 90
 
 
 def project_of(folder: Path, name: str) -> project.Project:
-    """Sentences and the animal in each: as a label, of `extract` as a record."""
+    """Sentences and the animal in each: as a label, of `extract` as a record. Of `quote` a question
+    on each, which a document answers by that sentence."""
     rng = random.Random(0)
-    data = folder / "pets.jsonl"
+    data, documents = folder / "pets.jsonl", folder / "houses"
+    documents.mkdir()
     with data.open("w", encoding="utf-8") as file:
         for number in range(ROWS):
             animal = rng.choice(ANIMALS)
+            sentence = f"the {animal} lives in house {number}"
             output = {"animal": animal, "house": number} if name == "extract" else animal
-            row = {"input": f"the {animal} lives in house {number}", "output": output}
+            row: dict[str, Any] = {"input": sentence, "output": output}
+            if name == "quote":
+                place = documents / f"{number}.txt"
+                place.write_text(f"{sentence}.", encoding="utf-8")
+                row = {"input": f"who lives in house {number}?", "output": f"{sentence}."}
+                row["document"] = place.name
             file.write(json.dumps(row) + "\n")
     choices = Choices(data=data, model=str(write_model(folder / "model")))
+    if name == "quote":
+        choices = replace(choices, task="text", docs=documents)
     made = project.create(project.draft("pets", choices), folder=folder / "pets")
     path = made.root / "assay.yaml"
     path.write_text(
@@ -48,7 +59,7 @@ def project_of(folder: Path, name: str) -> project.Project:
     return project.open(made.root)
 
 
-@pytest.mark.parametrize("name", ["classifier", "nearest-answer", "extract", "encoder"])
+@pytest.mark.parametrize("name", ["classifier", "nearest-answer", "extract", "encoder", "quote"])
 def test_it_answers_as_measured_and_rolls_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
