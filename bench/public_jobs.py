@@ -201,7 +201,7 @@ JOBS: dict[str, Job] = {
     "e2e-fields": Job(
         e2e_fields,
         400,
-        FEWER_SHOWN | FEWER_BITS | {"  split:": "  holdout_rows: 200\n  split:"},
+        FEWER_SHOWN | FEWER_BITS,
         is_divided=True,
     ),
     "e2e-style": Job(
