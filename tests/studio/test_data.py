@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from assay.compare.holdout import _log
-from assay.project import rows
+from assay.progress import SILENT
+from assay.project import row_edits, rows
 from assay.project.workspace import Workspace
+from assay.studio.pages.data.row_table import change_row
 from tests.many_rows import held, misspell, project
 from tests.studio.browsing import Studio, studio
 from tests.studio.signing_in import signed_in
@@ -84,6 +88,22 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
     text = (up.folder / "tickets.csv").read_text()
     assert "A row whose answer was never written,label 1" in text
     assert rows.open_rows(Workspace(up.folder)).counts["rejected"] == 0
+
+
+def test_a_row_that_a_change_locks_is_said_to_be_locked(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 90)
+    context: Any = SimpleNamespace(workspace=workspace)
+    told, line = None, 2
+    for number in range(60):
+        record = row_edits.record(workspace, line)
+        words = {**record, "text": f"Where has my parcel number {number**3} gone?"}
+        told = change_row.work(context, line, words, record, SILENT)
+        if told:
+            break
+        assert rows.open_rows(workspace).is_seen(line)
+    assert told is not None, "about every third change should lock it"
+    assert told.startswith("The row was saved, and is not shown any more")
+    assert words["text"] in held(workspace)
 
 
 def test_after_an_opening_rows_are_mended_and_what_does_not_fit_is_named(

@@ -163,7 +163,7 @@ def test_promote_trial_and_roll_back(here: Tab) -> None:
     expect(page.get_by_text("“a test of the gate”")).to_be_visible()
     expect(page.get_by_text(re.compile("^Promoted .* in 100\\)"))).to_be_visible()
     page = here.open("/")
-    expect(page.get_by_text("still runs System prompt alone, version 4")).to_be_visible()
+    expect(page.get_by_text("runs System prompt alone, version 4")).to_be_visible()
     page = here.open("/releases")
     page.get_by_role("button", name="Roll back", exact=True).click()
     page.get_by_role("button", name="Roll back now").click()

@@ -118,13 +118,17 @@ class Rows:
         chosen = self._chosen(where)
         return [self._row(row) for row in chosen[max(0, start) : max(0, end)]], len(chosen)
 
+    def is_seen(self, line: int) -> bool:
+        """Whether there is such a row, and it may be seen."""
+        return line in self._lines
+
     def problems_of(self, line: int) -> list[dict[str, Any]]:
         """What was found in a row.
 
         Raises:
             DataError: there is no such row that may be seen.
         """
-        if line not in self._lines:
+        if not self.is_seen(line):
             raise DataError(
                 "there is no such row among those that may be seen.", where=f"line {line}"
             )

@@ -21,13 +21,17 @@ _ASK = """(isChanged) => {
   window.askIfChanged ??= (event) => window.isChanged && event.preventDefault();
   window.addEventListener("beforeunload", window.askIfChanged);
 }"""
+_CLOSE_NOTICES = """
+for (const close of document.querySelectorAll(".q-notification.notice button")) close.click();
+"""
 ERROR_MS = 20_000
 """So long can a notice be read that says what to do."""
 DISCARD = "Discard changes"
 
 
 def notify(text: str) -> None:
-    """Show a notice of something that went well."""
+    """Show a notice of something that went well; what went wrong before it leaves."""
+    ui.run_javascript(_CLOSE_NOTICES)
     ui.notify(text, type="positive", position="top", classes="notice")
 
 

@@ -34,7 +34,8 @@ SIMILAR = (
 )
 NOT_SEARCHED = (
     "Not searched for: names, postal addresses and dates of birth. Phone numbers without a country "
-    "code are found only behind a word such as “phone” or “call”."
+    "code are found only behind a word such as “phone” or “call”. E-mail addresses at example.com "
+    "and the like count as made up."
 )
 SHOWN_PLACES = 6
 SPACE = "␣"

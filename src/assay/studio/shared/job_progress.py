@@ -20,6 +20,8 @@ from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.names import plain_line
 
 LOOK_EVERY_S = 0.7
+LOOK_AGAIN_S = 5.0
+"""At what goes on beside the page."""
 SHOWN_EVENTS = 8
 STATES = {
     "queued": ("Waiting", ""),
@@ -178,11 +180,23 @@ class JobCard:
 
 async def show_edits_meanwhile(context: PageContext) -> None:
     """Say what edits mean for a comparison that waits or is running, if there is one."""
-    found = await context.read(jobs.list_jobs, jobs.COMPARE)
-    status = next((job.status for job in found if job.status not in OVER), None)
-    if status is not None:
-        with w.card("tight"):
-            w.text(_describe_edits(status), "soft")
+
+    async def read_status() -> str | None:
+        found = await context.read(jobs.list_jobs, jobs.COMPARE)
+        return next((job.status for job in found if job.status not in OVER), None)
+
+    status = await read_status()
+    if status is None:
+        return
+    with w.card("tight") as card:
+        text = w.text(_describe_edits(status), "soft")
+
+    async def update() -> None:
+        now = await read_status()
+        card.set_visibility(now is not None)
+        text.text = "" if now is None else _describe_edits(now)
+
+    ui.timer(LOOK_AGAIN_S, update)
 
 
 def _describe_edits(status: str) -> str:

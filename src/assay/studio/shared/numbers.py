@@ -130,9 +130,12 @@ def outside(
 
 
 def are_valid(*inputs: NumberInput) -> bool:
-    """Whether all numbers are numbers within their limits; the others say so at their fields."""
-    told = [made.validate() for made in inputs]  # every one, not up to the first
-    return all(told)
+    """Whether all numbers are numbers within their limits; the others say so at their fields, and
+    the first of them is brought into view."""
+    wrong = [made for made in inputs if not made.validate()]
+    if wrong:
+        wrong[0].run_method("focus")
+    return not wrong
 
 
 def in_units(message: str, value: Any, *, percent: bool = False) -> str:

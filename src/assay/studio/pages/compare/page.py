@@ -84,14 +84,14 @@ async def build(context: PageContext) -> None:
 
 
 async def _show_start(context: PageContext, before: bool) -> bool:
-    """How a comparison is started; True where it says what became of the last one."""
+    """How a comparison is started; True where it says what becomes, or became, of the last one."""
     if context.workspace.project is None:
         return False
     found = await context.read(jobs.list_jobs, jobs.COMPARE)
     going = [job for job in found if job.status not in OVER]
     if going:
         JobCard(context, going[0], "Comparing", lambda _: ui.navigate.reload())
-        return False
+        return True
     last = found[0].status if found else ""
     if last == "cancelled":
         with w.card():

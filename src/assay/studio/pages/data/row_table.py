@@ -78,14 +78,25 @@ def read_texts(context: PageContext, line: int) -> tuple[str, str]:
     return rows.latest_rows(context.workspace).texts_of(line)
 
 
+_NOW_LOCKED = (
+    "The row was saved, and is not shown any more: it is now one of the locked examples, or much "
+    "like one. Until a comparison has opened the holdout, each change draws anew which examples "
+    "are locked."
+)
+
+
 @action("editor")
 def change_row(
     context: PageContext, line: int, record: dict[str, Any] | None, before: Any, progress: Progress
-) -> list[dict[str, Any]]:
-    """Change a row of the file, or take it out; the problems that it has now."""
+) -> str | None:
+    """Change a row of the file, or take it out; what a person has to know of it as it is now."""
     row_edits.change(context.workspace, line, record, before, progress)
+    if record is None:
+        return None
     found = rows.open_visible_rows(context.workspace, progress)
-    return found.errors_of(line) if record is not None else []
+    if errors := found.errors_of(line):
+        return f"The row was saved, but it is not used: {errors[0]['message']}"
+    return None if found.is_seen(line) else _NOW_LOCKED
 
 
 @pages_app.get(ROWS, include_in_schema=False)
@@ -266,14 +277,14 @@ class RowTable:
             timeout=None,
         )
         try:
-            errors = await self._context.do(change_row, line, record, before, ProgressState())
+            advice = await self._context.do(change_row, line, record, before, ProgressState())
         except HoldoutError as error:
             advise(f"The file was left as it was: {error}")
             return False
         finally:
             told.dismiss()
-        if errors:
-            advise(f"The row was saved, but it is not used: {errors[0]['message']}")
+        if advice:
+            advise(advice)
         else:
             notify("The row was saved." if record is not None else "The row was removed.")
         return True

@@ -248,8 +248,8 @@ def _show_older(release: str, label: str, named: str, score: str) -> None:
     scored = f", which scored {score}" if score else ""
     with w.card("open"), w.row("spread"):
         w.text(
-            f"{release} still runs {exact_label(label)}{scored}. {other}; it answers once "
-            "somebody promotes it."
+            f"{release} runs {exact_label(label)}{scored}. {other}; to have that one answer, "
+            "promote it."
         )
         w.link("Change the agent", f"/releases?name={release}")
 
