@@ -140,11 +140,13 @@ def _named(findings: Findings, named: Entry, verdict: Verdict) -> Verdict:
 def _may_lose(findings: Findings, used: Entry) -> float | None:
     """How far the best other may be ahead: the largest upper limit of a difference, 0 at least.
 
-    One of the others is the best, so that each limit by itself covers it; None without others.
+    One of the others is the best, so that each limit by itself covers it; None without others. No
+    score is above 1.
     """
     others = [e for e in findings.complete if e is not used and not e.floor]
     ahead = [-findings.pair(used, other).low for other in others]
-    return max([0.0, *ahead]) if ahead else None
+    most = 1.0 - findings.scores[used.name]
+    return min(max([0.0, *ahead]), most) if ahead else None
 
 
 def _below_needed(findings: Findings, used: Entry) -> str:
@@ -183,7 +185,7 @@ def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
         reason = reasons.only_below_needed(names, needed) + _next_step(findings, None, None, need)
     else:
         reason = reasons.undecided(names, findings.examples, findings.terms.margin)
-        reason += _next_step(findings, used, why, need)
+        reason += _next_step(findings, used, why, need) + _below_needed(findings, used)
     return _undecided(findings, shortlist, used, need, reason)
 
 

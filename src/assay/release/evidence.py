@@ -130,11 +130,13 @@ def _first(result: Result, new: CandidateResult) -> Evidence:
             id, new.name, f"comparison {id[:16]} shows {new.name} to be no worse than the best."
         )
     if verdict.recommend is None:
+        proven = "proven to be as good as the best."
+        for_now = new.name == verdict.use_meanwhile
         raise UnprovenError(
             f"comparison {id[:16]} does not show {new.name} to be no worse than the best: "
             f"{verdict.reason}",
             fix=f"Compare on more examples. {FORCE}",
-            in_words="Not proven to be as good as the best.",
+            in_words=f"The one to use for now, not {proven}" if for_now else f"Not {proven}",
         )
     pair = _pair(result, new.name, verdict.recommend)
     how = "is worse" if pair.call == "worse" else "is not shown to be no worse"

@@ -164,8 +164,8 @@ def chosen_range(result: Result) -> str | None:
         return None
     named = result.verdict.recommend or result.verdict.use_meanwhile
     return (
-        f"The range of {named} reaches lower than its score alone would give: the best of "
-        f"{rivals} candidates often has some luck."
+        f"The range of {named} reaches lower than its score alone would give: the best of several "
+        f"often has some luck, and {rivals} could have been named."
     )
 
 
