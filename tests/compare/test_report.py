@@ -141,7 +141,9 @@ def test_doubtful_labels_stand_in_the_page_with_what_the_candidates_say(tmp_path
     assert look.ids
     page = write_report(tmp_path).read_text()
     listed = page.split("Labels worth a second look")[1].split("</details>")[0]
-    assert re.findall(r"<td>Line \d+ \((row-\d+)\)</td>", listed) == look.ids
+    lines = re.findall(r"<td>Line (\d+)</td>", listed)
+    assert lines == [str(int(id.removeprefix("row-")) + 2) for id in look.ids]
+    assert wording.place("INV-7", 3) == "Line 3 (INV-7)", "a name that the file gives is said"
     assert f"only {100 * look.ceiling:.1f} in 100" in listed
     assert "Word-count classifier, Fixed examples, Fine-tuned model</small>" in listed
     redacted = write_report(tmp_path, redact=True).read_text()

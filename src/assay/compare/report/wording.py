@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from assay.compare import reasons
 from assay.compare.report.second_look import AT_TERMINAL
@@ -116,8 +117,11 @@ def _if_enough(result: Result, used: CandidateResult) -> str:
 
 
 def place(id: str, line: int) -> str:
-    """What a holdout example is called: by its line, as on the page Data and in an editor."""
-    return f"Line {line:,} ({id})" if line else f"Example {id}"
+    """What a holdout example is called: by its line, as on the page Data and in an editor, and by
+    the name that its file gives it, if any."""
+    if not line:
+        return f"Example {id}"
+    return f"Line {line:,}" if re.fullmatch(r"row-\d+", id) else f"Line {line:,} ({id})"
 
 
 def ordinal(number: int) -> str:

@@ -109,7 +109,7 @@ def _problem(code: str, count: int, places: list[Problem]) -> None:
             w.text(meaning[:1].upper() + meaning[1:] + ".", tag="div")
             if first is not None:
                 w.text(first.fix, "soft note", "div")
-        w.text(f"{count:,}", "number", "td")
+        w.text("all" if code in OF_THE_FILE else f"{count:,}", "number", "td")
         with w.text("", tag="td"):
             w.text(list_places(code, count, places), tag="div")
             if first is not None and earlier_line(code, first.message) is None:

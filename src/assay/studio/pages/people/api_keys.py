@@ -239,7 +239,7 @@ def _show_actions(
 def _format_spent(budget: Budget | None) -> str:
     if budget is None:
         return "no limit"
-    return f"{wording.usd(budget.spent)} of {budget.most:g} USD"
+    return f"{wording.usd(budget.spent)} of {wording.usd(budget.most)}"
 
 
 def format_count(tokens: int | None) -> str:
