@@ -50,7 +50,7 @@ def test_a_reason_does_not_make_the_comparison_forgotten(tmp_path: Path) -> None
     _, (a, b, _) = shelf(tmp_path, store=workspace.store)
     assert releases.find_doubt(workspace, "desk", "tuned@2") == "Not measured in a comparison."
     compared(workspace.store, {a: right(0.7, 60), b: right(0.75, 60)[::-1]})
-    doubt = "Not proven to be as good as the best."
+    doubt = "The one to use for now, not proven to be as good as the best."
     assert releases.find_doubt(workspace, "desk", "tuned@2") == doubt
     releases.promote(workspace, "desk", "tuned@2", force="a trial")
     assert releases.find_doubt(workspace, "desk", "tuned@2") is None
