@@ -78,8 +78,9 @@ def test_counts_are_holdout_rows_and_every_training_twin_is_known() -> None:
 
 
 def test_nothing_on_either_side() -> None:
-    assert overlap([], rows(QUESTION)).to_dict() == {"exact": 0, "near": 0, "rows": []}
-    assert overlap(rows(QUESTION), []).to_dict() == {"exact": 0, "near": 0, "rows": []}
+    nothing = {"exact": 0, "near": 0, "answers": None, "documents": None, "rows": []}
+    assert overlap([], rows(QUESTION)).to_dict() == nothing
+    assert overlap(rows(QUESTION), []).to_dict() == nothing
 
 
 def test_the_shape_that_scripts_rely_on() -> None:

@@ -93,4 +93,4 @@ def test_what_is_typed_is_read_as_it_stands_or_not_at_all() -> None:
 
 
 def test_tokens_that_nobody_has_counted_are_not_0() -> None:
-    assert [format_count(count) for count in (None, 0, 12_345)] == ["#–", "#0", "#12,345"]
+    assert [format_count(count) for count in (None, 0, 12_345)] == ["–", "0", "12,345"]

@@ -56,7 +56,7 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
             expect(prompt).to_have_value(PROMPT)
 
         page.get_by_role("button", name="Remove 1 repeated row").click()
-        expect(page.get_by_text("1 repeated row removed.")).to_be_visible()
+        expect(page.get_by_text("1 repeated row removed from this copy")).to_be_visible()
         expect(page.get_by_role("button", name="Remove 1 repeated row")).to_have_count(0)
         all_stay()
         page.get_by_role("button", name="Choose other columns").click()
