@@ -108,7 +108,7 @@ def one_draw(rows: Texts, test: Texts, count: int, share: float, seed: int) -> O
         None,
         Terms(margin=MARGIN, tested_first=first),
     ).verdict
-    used = verdict.recommend or verdict.use_meanwhile or first
+    used = verdict.named or first
     return Outcome(
         classifier=worth["vectors"],
         used=worth[used],

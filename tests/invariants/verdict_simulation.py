@@ -240,7 +240,7 @@ def count(tally: Tally, decision: Decision, truth: dict[str, float], best: float
         c.eligible and round(best - truth[c.name], 9) >= MARGIN for c in decision.candidates
     )
     verdict = decision.verdict
-    used = verdict.recommend or verdict.use_meanwhile
+    used = verdict.named
     if used is not None and verdict.score_low is not None and verdict.score_high is not None:
         tally.named_covered += verdict.score_low <= truth[used] <= verdict.score_high
         tally.named += 1

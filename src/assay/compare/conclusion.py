@@ -289,16 +289,15 @@ def _with_fine_tuning(findings: Findings, verdict: Verdict) -> Verdict:
     others = [entry for entry in ranked if not entry.fine_tuned]
     if not tuned or not others:
         return verdict
-    named = verdict.recommend or verdict.use_meanwhile
-    ours = next((entry for entry in tuned if entry.name == named), tuned[0])
+    ours = next((entry for entry in tuned if entry.name == verdict.named), tuned[0])
     alternatives = [entry for entry in others if findings.eligible(entry)]
     rival = cheapest(alternatives, findings.scores)
     even = break_even_requests(ours, rival, findings.terms.monthly_requests) if rival else None
     worth = _worth_it(findings, verdict, ours, others, alternatives)
-    again = worth is not True or _is_of_trainings(findings, ours, others, alternatives)
+    holds = worth is not True or _is_of_trainings(findings, ours, others, alternatives)
     return verdict.model_copy(
         update={
-            "fine_tuning_worth_it": worth if again else None,
+            "fine_tuning_worth_it": worth if holds else None,
             "version_worth_it": worth,
             "break_even_requests": even,
         }

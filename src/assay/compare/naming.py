@@ -25,7 +25,7 @@ def with_named_range(result: Result) -> Result:
     low, high = verdict.score_low, verdict.score_high
     if low is None or high is None:
         return result
-    named = verdict.recommend or verdict.use_meanwhile
+    named = verdict.named
     range_ = {"low": low, "high": high}
 
     def shown(one: CandidateResult) -> CandidateResult:

@@ -235,6 +235,11 @@ class Verdict(ResultPart):
     reason: str
     reason_in_words: str | None = None
 
+    @property
+    def named(self) -> str | None:
+        """The candidate to use, at last or for now; null where the verdict names none."""
+        return self.recommend or self.use_meanwhile
+
 
 class Opening(ResultPart):
     """Which opening of this holdout it was, and the level that it leaves."""

@@ -157,11 +157,11 @@ def overlap_files(
     named = None if input is None else Columns(input=[input], output=[output or input])
     with_answers = input is None or output is not None
     if output is not None and input is None:
-        raise UsageError("--output needs --input.", fix="Give both.")
+        raise UsageError("the output is named without the input.", fix="Name both columns.")
     if knowledge and not with_answers:
         raise UsageError(
-            "--knowledge looks for answers, and no column of answers is named.",
-            fix="Add --output COLUMN.",
+            "documents are searched for answers, and no column of answers is named.",
+            fix="Name the output's column, too.",
         )
     first, second = (_examples(path, named, progress) for path in (train, holdout))
     report = overlap(_inputs(first), _inputs(second), progress=progress)

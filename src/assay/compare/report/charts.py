@@ -56,8 +56,7 @@ def scores(result: Result, *, phone: bool = False) -> Markup:
 
 
 def _style(candidate: CandidateResult, result: Result) -> str:
-    named = result.verdict.recommend or result.verdict.use_meanwhile
-    return "chosen" if candidate.name == named else "plain"
+    return "chosen" if candidate.name == result.verdict.named else "plain"
 
 
 def forest(pairs: Sequence[PairResult], margin: float, *, phone: bool = False) -> Markup:

@@ -17,7 +17,7 @@ def divided_pairs(result: Result) -> tuple[list[PairResult], list[PairResult]]:
     """The pairs of the candidate that matters most, which comes first in each, best rival first;
     then all others. It is the one that the verdict names, else the one that scores best."""
     ranked = [c.name for c in wording.rank(result)]
-    named = result.verdict.recommend or result.verdict.use_meanwhile or next(iter(ranked), None)
+    named = result.verdict.named or next(iter(ranked), None)
     own = [p if p.a == named else p.turned() for p in result.pairs if named in (p.a, p.b)]
     others = [p for p in result.pairs if named not in (p.a, p.b)]
     return sorted(own, key=lambda pair: ranked.index(pair.b)), others

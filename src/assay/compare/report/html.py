@@ -74,14 +74,11 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
     page: str = _template().render(
         result=result,
         ranked=ranked,
-        chosen=next((c for c in ranked if c.name == result.verdict.recommend), None),
-        meanwhile=next((c for c in ranked if c.name == result.verdict.use_meanwhile), None),
+        shown=next((c for c in ranked if c.name == result.verdict.named), None),
         scores=charts.scores(result),
         forest=charts.forest(named_pairs, result.margin),
         other_pairs=charts.forest(other_pairs, result.margin) if other_pairs else None,
-        quality=charts.cost_against_quality(
-            ranked, result.verdict.recommend or result.verdict.use_meanwhile
-        ),
+        quality=charts.cost_against_quality(ranked, result.verdict.named),
         routes=[(routing, charts.routing(routing)) for routing in result.routing],
         curves=[(curve, charts.training(curve)) for curve in result.curves],
         forgot=[

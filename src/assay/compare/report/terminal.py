@@ -124,7 +124,7 @@ def _candidates(result: Result, *, bars: bool, sized: bool = True) -> Table:
             wording.in_100(c.score),
             *wording.figures(c).values(),
             *beside.get(c.name, {}).values(),
-            style="green" if c.name == result.verdict.recommend else "",
+            style="green" if c.name == result.verdict.named else "",
         )
     return table
 

@@ -18,7 +18,7 @@ from assay.evaluate.routing import ScoreDifference
 def headline(verdict: Verdict) -> str:
     """The verdict in a few words, the same wherever the comparison is spoken of."""
     if verdict.not_judged:
-        used = verdict.recommend or verdict.use_meanwhile
+        used = verdict.named
         return f"Use {used} so far (not final)" if used else "Cannot tell yet (not final)"
     if verdict.outcome == "recommend":
         if verdict.enough is False:
@@ -166,7 +166,7 @@ def chosen_range(result: Result) -> str | None:
     rivals = sum(c.score is not None and not c.floor for c in result.candidates)
     if result.verdict.score_low is None or rivals < 2:
         return None
-    named = result.verdict.recommend or result.verdict.use_meanwhile
+    named = result.verdict.named
     return (
         f"The range of {named} reaches lower than its score alone would give: the best of several "
         f"often has some luck, and {rivals} could have been named."

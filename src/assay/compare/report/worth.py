@@ -16,7 +16,7 @@ def fine_tuning(result: Result) -> str:
     tuned = [one for one in result.candidates if one.fine_tuned]
     if not tuned:
         return "No fine-tuned candidate took part."
-    named = result.verdict.recommend or result.verdict.use_meanwhile
+    named = result.verdict.named
     one = max(tuned, key=lambda c: (c.name == named, c.score or 0.0))
     return _worth(result) + _luck(one, counted=result.verdict.fine_tuning_worth_it is True)
 
@@ -82,7 +82,7 @@ def _open(result: Result) -> str:
     """What is known where nobody can say whether fine-tuning is worth it; of a tuned candidate that
     is to be used, what it gains and what it costs."""
     verdict = result.verdict
-    name = verdict.recommend or verdict.use_meanwhile
+    name = verdict.named
     used = next((c for c in result.candidates if c.name == name), None)
     rivals = _complete(result, fine_tuned=False)
     if used is not None and used.fine_tuned and not rivals:

@@ -193,10 +193,13 @@ async def show_edits_meanwhile(context: PageContext) -> None:
 
     async def update() -> None:
         now = await read_status()
-        card.set_visibility(now is not None)
-        text.text = "" if now is None else _describe_edits(now)
+        if now is None:
+            timer.cancel()
+            card.set_visibility(False)
+        else:
+            text.text = _describe_edits(now)
 
-    ui.timer(LOOK_AGAIN_S, update)
+    timer = ui.timer(LOOK_AGAIN_S, update)
 
 
 def _describe_edits(status: str) -> str:

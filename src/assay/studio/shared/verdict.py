@@ -32,8 +32,7 @@ MEANINGS = {
 
 def find_recommended(result: Result) -> CandidateResult | None:
     """Whom the verdict says to use: at last, or meanwhile."""
-    name = result.verdict.recommend or result.verdict.use_meanwhile
-    return next((c for c in result.candidates if c.name == name), None)
+    return next((c for c in result.candidates if c.name == result.verdict.named), None)
 
 
 def _explain(one: CandidateResult) -> str:
@@ -103,7 +102,7 @@ def candidates_table(result: Result) -> None:
                 head = w.text(need.capitalize(), "", "th").props("scope=colgroup")
                 head.props["colspan"] = 2 + len(columns)
             for one in group:
-                style = "chosen" if one.name == result.verdict.recommend else ""
+                style = "chosen" if one.name == result.verdict.named else ""
                 _show_candidate(one, style, beside.get(one.name, {}))
     explained = (
         wording.chosen_range(result),

@@ -231,29 +231,18 @@ def _show_additions(result: Result) -> None:
             ):
                 effects = (square.a_alone, square.a_beside), (square.b_alone, square.b_beside)
                 for name, (alone, beside) in zip((square.a, square.b), effects, strict=True):
-                    w.line(
-                        name,
-                        w.Number(f"{wording.effect(alone)}"),
-                        w.Number(f"{wording.effect(beside)}"),
-                    )
+                    w.line(name, *map(w.Number, map(wording.effect, (alone, beside))))
             w.text(wording.together(square), "soft")
 
 
 def _show_costs(result: Result) -> None:
-    named = result.verdict.recommend or result.verdict.use_meanwhile
-    draw = partial(charts.cost_against_quality, result.candidates, named)
+    draw = partial(charts.cost_against_quality, result.candidates, result.verdict.named)
     if not draw():
         return
     with w.section("Cost against quality", f"At {result.monthly_requests:,} requests per month."):
         _show_chart(draw)
-        parts = (
-            w.Number("Curation"),
-            w.Number("Training"),
-            w.Number("Requests"),
-            w.Number("Idle machine"),
-            w.Number("Upkeep"),
-        )
-        columns = ("Candidate", *parts, w.Number("First year"))
+        parts = ("Curation", "Training", "Requests", "Idle machine", "Upkeep", "First year")
+        columns = ("Candidate", *map(w.Number, parts))
         with w.details("Cost by part"), w.table(*columns, label="Cost by part"):
             for one in wording.rank(result):
                 cost = one.cost
@@ -261,7 +250,7 @@ def _show_costs(result: Result) -> None:
                     *(cost.curation_usd, cost.training_usd, cost.requests_usd, cost.idle_usd),
                     *(cost.upkeep_usd, one.yearly_cost),
                 )
-                w.line(one.name, *(w.Number(f"{wording.usd(amount)}") for amount in amounts))
+                w.line(one.name, *(w.Number(wording.usd(amount)) for amount in amounts))
 
 
 def _show_powered(result: Result) -> None:
@@ -298,7 +287,7 @@ async def _show_promotion(context: PageContext, result: Result) -> None:
         return
     name = context.workspace.config.name
     with w.section("Promote a candidate"):
-        best = result.verdict.recommend or result.verdict.use_meanwhile
+        best = result.verdict.named
         first = next((label for label, c in labels.items() if c == best), next(iter(labels)))
         chosen = w.field(
             "Candidate",

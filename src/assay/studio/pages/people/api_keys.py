@@ -242,9 +242,9 @@ def _format_spent(budget: Budget | None) -> str:
     return f"{wording.usd(budget.spent)} of {wording.usd(budget.most)}"
 
 
-def format_count(tokens: int | None) -> str:
+def format_count(tokens: int | None) -> w.Number:
     """Of tokens; what a provider does not tell is not 0."""
-    return w.Number("–") if tokens is None else w.Number(f"{tokens:,}")
+    return w.Number("–" if tokens is None else f"{tokens:,}")
 
 
 def _show_usage(keys: Sequence[ApiKey], used: Sequence[dict[str, Any]]) -> None:
