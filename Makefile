@@ -24,8 +24,8 @@ FIGURES := $(VENV)/figures.jsonl
 demo: $(STAMP)  ## the built-in project to a printed verdict and an HTML report
 	$(BIN)/assay demo $(DEMO_DIR)
 
-test: check  ## checks and all tests, seeded and small; one thread for each of two workers
-	OMP_NUM_THREADS=1 $(PYTEST) -m "not soak" -n 2 --dist loadfile
+test: check  ## checks and all tests, seeded and small; three workers, for each waits half of its time
+	OMP_NUM_THREADS=1 $(PYTEST) -m "not soak" -n 3 --dist loadfile
 
 test-fast: $(TESTS)  ## the loop: nothing that loads a model
 	$(PYTEST) -m "not soak and not slow" -q -x
