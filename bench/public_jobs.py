@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,12 +45,12 @@ def mts_terms(part: str) -> Rows:
             yield {"id": row["ID"], "input": row["dialogue"], "output": row["section_text"]}
 
 
-def e2e(part: str) -> Rows:
-    """Each meaning of a restaurant's description once (the first of its sentences)."""
-    seen = set()
+def e2e(part: str, most: int = 1) -> Rows:
+    """The first sentences of each meaning of a restaurant's description, at most so many."""
+    seen: Counter[str] = Counter()
     for row in lines("e2e_nlg", "dev.jsonl" if part == "train" else "test.jsonl"):
-        if row["mr"] not in seen:
-            seen.add(row["mr"])
+        seen[row["mr"]] += 1
+        if seen[row["mr"]] <= most:
             yield row
 
 
@@ -65,6 +66,15 @@ def e2e_fields(_part: str) -> Rows:
     for part in ("train", "test"):
         for row in e2e(part):
             yield {"id": row["id"], "input": row["ref"], "output": row["fields"]}
+
+
+def e2e_fields_twice(_part: str) -> Rows:
+    """Two sentences about each restaurant of the job before, in groups by their record: twice the
+    examples, and a holdout that is large enough to tell a gain of a few points."""
+    for part in ("train", "test"):
+        for row in e2e(part, 2):
+            record = {"id": row["id"], "input": row["ref"], "output": row["fields"]}
+            yield record | {"restaurant": row["mr"]}
 
 
 GLOSSARY = ["hypertension", "diabetes", "allergies", "denies", "surgeries", "tobacco", "alcohol"]
@@ -202,6 +212,17 @@ JOBS: dict[str, Job] = {
         e2e_fields,
         400,
         FEWER_SHOWN | FEWER_BITS,
+        is_divided=True,
+    ),
+    "e2e-fields-twice": Job(
+        e2e_fields_twice,
+        None,
+        {
+            "group: null": "group: restaurant",
+            "  - few-shot\n": "",
+            "  - prompt\n": "",
+            "  - fine-tune\n": "  - fine-tune-8bit\n",
+        },
         is_divided=True,
     ),
     "e2e-style": Job(
