@@ -219,6 +219,8 @@ JOBS: dict[str, Job] = {
         None,
         {
             "group: null": "group: restaurant",
+            "validation: 0.15, holdout: 0.2": "validation: 0.1, holdout: 0.4",
+            "  - few-shot-nearest\n": "",
             "  - few-shot\n": "",
             "  - prompt\n": "",
             "  - fine-tune\n": "  - fine-tune-8bit\n",
