@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.candidates.test_distill import context_of
-from tests.generate.test_nearest import AGAIN
 from tests.knowledge.wordy import Wordy
 
 from assay.agent import runtime
@@ -78,17 +75,3 @@ def test_rows_without_a_record_are_left_out(tmp_path: Path) -> None:
 
     with pytest.raises(AssayError, match="no answer among the training examples is JSON"):
         registry.build("extract", replace(made, train=(broken,)))
-
-
-def test_another_process_answers_alike(tmp_path: Path) -> None:
-    made = context(tmp_path)
-    agent = registry.build("extract", made).agent
-    here = made.measure(agent).answers
-    done = subprocess.run(
-        [sys.executable, "-c", AGAIN, str(made.store.folder), agent.model],
-        input=json.dumps([row.input for row in made.validation]),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert [text for text, _ in json.loads(done.stdout)] == [answer.text for answer in here]
