@@ -15,6 +15,7 @@ from tests.evaluate.scripted import ScriptedEngine
 from assay.agent.engines import BatchEngines
 from assay.candidates import prompt_reflected
 from assay.candidates.building import Context
+from assay.candidates.spec import Sizes
 from assay.errors import ConfigError, OutageError
 from assay.example import Example
 from assay.generate.batch import Answer, Request
@@ -89,7 +90,12 @@ def test_a_prompt_grows_by_what_went_wrong_and_a_second_search_asks_nothing(
     assert set(made.scores) == {1.0}
     assert {one.setting for one in made.tried if not one.chosen} >= {"own prompt"}
     assert 2 <= sum(map(is_proposal, asked)) <= 8
-    shown = " ".join(r.messages[0].content for r in asked if is_proposal(r))
+    sent = [r.messages[0].content for r in asked if is_proposal(r)]
+    sizes = Sizes(60, 20, 10, 2.0, 3.0, 1.0, 1e6, 2048)
+    [told] = prompt_reflected.SPEC.estimate(context(tmp_path).config, sizes).requests
+    assert told.count >= len(sent)
+    assert max(map(len, sent)) / 4 < told.prompt_tokens
+    shown = " ".join(sent)
     assert not any(f"case {n}\n" in shown for n in range(60, 80)), "validation is never shown"
     count = len(asked)
     assert prompt_reflected.build(context(tmp_path)).agent == made.agent

@@ -122,7 +122,7 @@ def test_the_estimate_counts_what_it_reads(built: tuple[Context, Candidate]) -> 
     plain = config.knowledge.model_copy(update={"rerank": None})
     without = config.model_copy(update={"knowledge": plain})
     sizes = Sizes(100, 20, 30, 10.0, 10.0, 10.0, 1e8, 1000)
-    more, less = (rag_tuned.estimate(one, sizes).embedded for one in (config, without))
+    more, less = (rag_tuned.estimate(one, sizes).reranked for one in (config, without))
     assert more - less == (4 * 5 * (3 * 100 + 20) + 4 * 50 * 20) * (10 + PASSAGE_TOKENS)
 
 

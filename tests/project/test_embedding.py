@@ -18,12 +18,23 @@ from torch.utils.flop_counter import FlopCounterMode
 from assay.candidates.building import Context
 from assay.candidates.registry import build, specs
 from assay.candidates.spec import Sizes
+from assay.config.candidates import STARTER_EMBEDDER
+from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.settings import KnowledgeSettings
 from assay.models.embed import get_embedder, remember
 from assay.models.encoder_size import STARTER_SIZE, EncoderSize, encoder_size
+from assay.progress import SILENT, Progress
 from assay.project import embedding
 from assay.project import estimate as module
-from assay.project.embedding import embedding_operations, kept_numbers, tuning_bytes
+from assay.project.embedding import (
+    embedder_of_documents,
+    embedding_operations,
+    kept_numbers,
+    tuning_bytes,
+    with_encoders,
+)
 from assay.project.estimate import estimate
+from assay.store.store import Store
 from assay.train.encoder.labels import Labels
 
 SIZES = Sizes(
@@ -81,24 +92,66 @@ def test_what_a_step_keeps_is_told(tmp_path: Path) -> None:
     assert told / 2 < numbers < 2 * told
 
 
-@pytest.mark.parametrize("name", ["classifier", "encoder"])
-def test_a_larger_embedder_takes_as_many_times_as_long(
-    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [
+        ("classifier", "embedder"),
+        ("encoder", "embedder"),
+        ("quote", "document_embedder"),
+        ("rag-tuned", "document_embedder"),
+        ("rag-tuned", "reranker"),
+    ],
+)
+def test_a_larger_encoder_takes_as_many_times_as_long(
+    name: str, encoder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(module, "embedding_flops", lambda: 100e9)
     monkeypatch.setattr(module, "machine_flops", lambda: module.REFERENCE_FLOPS)
-    config = context_of(tmp_path).config
+    config = context_of(tmp_path, knowledge={"ks": [3], "rerank": "reader"}).config
+    none = EncoderSize(0, 0, 0, 256)
+    sizes = replace(SIZES, embedder=none, document_embedder=none, reranker=none)
 
     def told(size: EncoderSize) -> tuple[float, float]:
-        found = estimate(config, replace(SIZES, embedder=size), [name], 0.3)
-        return dict(found.parts)[name] - module.CLASSICAL_SECONDS, found.memory_bytes
+        found = estimate(config, replace(sizes, **{encoder: size}), [name], 0.3)
+        return dict(found.parts)[name], found.memory_bytes
 
-    (small, less), (large, more) = told(STARTER_SIZE), told(BASE_SIZE)
+    (rest, _), (small, less), (large, more) = told(none), told(STARTER_SIZE), told(BASE_SIZE)
     factor = BASE_SIZE.multiplied / STARTER_SIZE.multiplied
-    assert large == pytest.approx(factor * small)
+    assert large - rest == pytest.approx(factor * (small - rest))
+    assert small > rest
     assert more - less >= 4 * (BASE_SIZE.parameters - STARTER_SIZE.parameters)
-    if name == "encoder":
+    if name in ("encoder", "rag-tuned"):
         assert more - less >= tuning_bytes(BASE_SIZE, 20) - 0.5e9
+
+
+def test_the_encoders_that_read_are_those_that_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The documents' embedder is that of the knowledge base, whatever `classifier` names."""
+    looked: list[str] = []
+
+    def look(name: str, _: Progress) -> EncoderSize:
+        looked.append(name)
+        return BASE_SIZE if name == "large" else STARTER_SIZE
+
+    monkeypatch.setattr(embedding, "encoder_size", look)
+    config = context_of(tmp_path, knowledge={"rerank": "reader"}, candidates=["quote"]).config
+    store = Store(tmp_path / "state")
+    assert embedder_of_documents(store, "bank", config) == STARTER_EMBEDDER
+    (tmp_path / "a.md").write_text("One sentence.")
+    base = KnowledgeBase(store, "bank", "documents")
+    embedder = str(write_embedder(tmp_path, seed=1))
+    base.add([tmp_path / "a.md"], settings=KnowledgeSettings(embedder, chunk_tokens=16))
+    assert embedder_of_documents(store, "bank", config) == embedder
+
+    alone = config.model_copy(update={"baselines": False})
+    found = with_encoders(SIZES, alone, "large", SILENT)
+    assert (found.document_embedder, looked) == (BASE_SIZE, ["large"])
+    assert (found.embedder, found.reranker) == (STARTER_SIZE, STARTER_SIZE)
+    tuned = config.model_copy(update={"candidates": ["rag-tuned"]})
+    looked.clear()
+    with_encoders(SIZES, tuned, "large", SILENT)
+    assert looked == [config.classifier.embedder, "large", "reader"]
 
 
 def test_the_encoder_of_banking77_is_told_about_what_it_took(

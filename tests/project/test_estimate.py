@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from assay.candidates.spec import Sizes
+from assay.candidates.shared.arms import _TIMED_ROUTE
+from assay.candidates.spec import TIMED_ANSWERS, Sizes
+from assay.compare.performance import (
+    LATENCY_PROMPTS,
+    ROUTED_LATENCY_PROMPTS,
+    THROUGHPUT_PROMPTS,
+)
 from assay.config import Config, Unlabelled
 from assay.models.products import Products
 from assay.project import estimate as module
@@ -18,8 +25,9 @@ from assay.project.estimate import (
     Estimate,
     building_seconds,
     estimate,
-    token_limits,
 )
+from assay.project.provider_costs import describe_costs
+from assay.project.sizes import token_limits
 
 CANDIDATES = ["prompt", "few-shot", "few-shot-nearest", "fine-tune"]
 CONFIG = Config.model_validate(
@@ -178,3 +186,98 @@ def test_rows_may_be_as_long_as_they_are_with_the_passages_beside_them() -> None
     assert token_limits(lengths, 2048) == (32, 128)
     assert token_limits(lengths, 2048, passages=5) == (32, 1152)
     assert token_limits(lengths, 1024, passages=5) == (32, 1024)
+
+
+def priced(**fields: Any) -> Config:
+    """A project with a provider whose model takes 1 USD for a million tokens in, 10 for one out."""
+    providers = {
+        "far": {"base_url": "https://far.example/v1", "prices": {"big": {"input": 1, "output": 10}}}
+    }
+    raw = CONFIG.model_dump(exclude_unset=True) | {"providers": providers}
+    return Config.model_validate(raw | fields)
+
+
+BIG, UNPRICED = "remote:far/big", "remote:far/new"
+ASKED_USD = (60 + 20 + 10 * 128) / 1e6
+"""Of a row with its system prompt, and an answer as long as it may be."""
+PAID = {
+    "a row twice for validation and once for the holdout": (
+        {"remote": BIG, "task": "json", "candidates": ["remote"]},
+        {"remote": (2 * 19 + TIMED_ANSWERS + 32) * ASKED_USD},
+    ),
+    "the rows that a teacher is asked, once for all who learn from it": (
+        {"fine_tune": {"teacher": BIG}, "candidates": ["fine-tune", "fine-tune-8bit"]},
+        {"fine-tune": 109 * ASKED_USD},
+    ),
+    "the proposals of a search": (
+        {"prompt_search": {"proposer": BIG}, "candidates": ["prompt-reflected"]},
+        {"prompt-reflected": 8 * (500 + 1500 + 4 * (20 + 3 * 4) + 10 * 1500) / 1e6},
+    ),
+    "no more than the search may cost": (
+        {
+            "prompt_search": {"proposer": BIG, "budget_usd": 0.05},
+            "candidates": ["prompt-reflected", "prompt-optimised"],
+        },
+        {
+            "prompt-reflected": 0.05,
+            "prompt-optimised": 8 * (500 + 1500 + 5 * (20 + 3 * 4) + 10 * 1500) / 1e6,
+        },
+    ),
+    "a proposer of this machine is paid nothing": (
+        {"prompt_search": {"proposer": "larger"}, "candidates": ["prompt-reflected"]},
+        {},
+    ),
+    "an arm that takes part itself has answered; its confidence is asked for anew": (
+        {
+            "remote": BIG,
+            "route": {"cheap": "remote", "strong": "prompt"},
+            "candidates": ["remote", "prompt", "cascade"],
+        },
+        {
+            "remote": (19 + TIMED_ANSWERS + 32) * ASKED_USD,
+            "cascade": (19 + 32 + TIMED_ANSWERS + 21) * ASKED_USD,
+        },
+    ),
+    "an arm of a router that learns from train": (
+        {"route": {"cheap": "prompt", "strong": BIG}, "candidates": ["prompt", "router"]},
+        {"router": (109 + 19 + 32 + TIMED_ANSWERS + 21) * ASKED_USD},
+    ),
+    "an annotator": (
+        {"unlabelled": {"file": "more.csv", "model": BIG}, "candidates": ["prompt"]},
+        {"labels of unlabelled inputs": 32 * ASKED_USD},
+    ),
+    "a price that nobody knows": ({"remote": UNPRICED, "candidates": ["remote"]}, {"remote": None}),
+}
+
+
+@pytest.mark.parametrize("what", PAID)
+def test_what_providers_are_paid_is_told(what: str) -> None:
+    fields, paid = PAID[what]
+    config = priced(**fields)
+    found = estimate(config, SIZES, config.candidates, 0.3)
+    assert {one.part: one.usd for one in found.provider_costs} == pytest.approx(paid)
+    said = " ".join(describe_costs(found.provider_costs))
+    if None in paid.values():
+        assert "The price of remote:far/new is not known" in said
+        assert "providers.far.prices" in said
+    elif paid:
+        assert f"about {sum(usd or 0 for usd in paid.values()):.2f} USD more, at most" in said
+    else:
+        assert said == ""
+
+
+def test_a_route_takes_no_time_of_a_model_that_none_of_its_arms_is() -> None:
+    """It was told as if the project's model answered every request."""
+    arms = {"cheap": "baseline-tfidf", "strong": BIG}
+    config = priced(route=arms, candidates=["baseline-tfidf", "cascade"])
+
+    def told(sizes: Sizes) -> float:
+        return dict(estimate(config, sizes, config.candidates, 0.3).parts)["cascade"]
+
+    assert told(replace(SIZES, parameters=7e9)) == told(SIZES)
+    assert told(SIZES) == pytest.approx(REMOTE_SECONDS * (19 + 32), rel=0.7)
+
+
+def test_as_many_answers_are_timed_as_are_told() -> None:
+    assert TIMED_ANSWERS == LATENCY_PROMPTS + 1 + THROUGHPUT_PROMPTS
+    assert _TIMED_ROUTE - TIMED_ANSWERS == ROUTED_LATENCY_PROMPTS + 1

@@ -12,18 +12,28 @@ from assay.candidates.building import Candidate, Context, Trial
 from assay.candidates.shared.arms import (
     arm_scores,
     cheap_and_strong,
+    estimate_route,
     route_candidate,
     two_arms,
     warnings_of,
 )
-from assay.candidates.spec import ARMS, MEASURED, CandidateSpec
+from assay.candidates.spec import ARMS, MEASURED, CandidateSpec, Sizes, Workload
+from assay.config import Config
 from assay.errors import ConfigError
 from assay.evaluate.routing import ArmCosts, area_above_random, threshold_for
+
+
+def estimate(config: Config, sizes: Sizes) -> Workload:
+    """Its arms; the cheap one is asked for its confidence."""
+    arms = cheap_and_strong(config)
+    return estimate_route(config, sizes, arms, asked_anew=arms[0])
+
 
 SPEC = CandidateSpec(
     title="cheap agent first",
     explanation="A cheap agent answers; where it is not sure enough, a strong one does instead.",
     family="routes",
+    estimate=estimate,
     needs=(ARMS,),
     sends=lambda config: [(arm, MEASURED) for arm in cheap_and_strong(config)],
 )

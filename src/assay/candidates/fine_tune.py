@@ -6,13 +6,21 @@ from dataclasses import replace
 
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context
-from assay.candidates.spec import CandidateSpec, prompted
+from assay.candidates.spec import CandidateSpec, Sizes, Workload, asked_rows, prompted
+from assay.config import Config
+
+
+def estimate(config: Config, sizes: Sizes) -> Workload:
+    """Every row of train is trained on; a teacher is asked all of them first."""
+    requests = asked_rows(config.fine_tune.teacher, sizes.train, config, sizes)
+    return replace(prompted(config, sizes), trained=1.0, requests=requests)
+
 
 SPEC = CandidateSpec(
     title="fine-tuned model",
     explanation="The model's weights are trained on your examples. Takes longest to make.",
     family="training",
-    estimate=lambda config, sizes: replace(prompted(config, sizes), trained=1.0),
+    estimate=estimate,
     sends=lambda config: [
         (model, ("train",)) for model in [config.fine_tune.teacher] if model is not None
     ],

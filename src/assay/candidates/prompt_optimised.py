@@ -46,6 +46,7 @@ SPEC = search_spec(
     "best of many prompts",
     "Many variants of the system prompt are tried, and the best is kept.",
     searched=lambda config: _SEARCHED_ANSWERS,
+    shown=_SHOWN_WRONG,
 )
 
 

@@ -41,6 +41,8 @@ SPEC = search_spec(
     "prompt by reflection",
     "A model reads what went wrong and rewrites the system prompt, again and again.",
     searched=lambda config: config.prompt_search.answers,
+    shown=MINIBATCH,
+    most_usd=lambda config: config.prompt_search.budget_usd,
 )
 
 

@@ -30,7 +30,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
     k = max(config.knowledge.ks) if config.knowledge is not None else 1
     rows = sizes.validation + sizes.holdout
     tokens = rows * k * _SPANS * _SPAN_TOKENS
-    return Workload((), 0.0, answered_by="classifier", embedded=tokens)
+    return Workload((), 0.0, answered_by="classifier", embedded_documents=tokens)
 
 
 SPEC = CandidateSpec(

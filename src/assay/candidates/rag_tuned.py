@@ -45,18 +45,18 @@ def epochs(rows: int) -> int:
 
 
 def estimate(config: Config, sizes: Sizes) -> Workload:
-    """As `rag`; a token that is trained on takes as long as three that are embedded, and one that a
-    cross-encoder reads as one that is embedded."""
+    """As `rag`; a token that is trained on takes as long as three that are read."""
     rows = epochs(sizes.train) * (3 * sizes.train + sizes.validation)
-    question = sizes.read_tokens
-    tokens = rows * (question + (TEXTS_PER_ROW - 1) * PASSAGE_TOKENS)
+    question = min(sizes.input_tokens, sizes.document_embedder.limit)
+    read = 0.0
     if config.knowledge is not None and config.knowledge.rerank is not None:
         pairs = PAIRS_PER_ROW * rows + READINGS * POOL * sizes.validation
-        tokens += pairs * (question + PASSAGE_TOKENS)
+        read = pairs * min(sizes.input_tokens + PASSAGE_TOKENS, sizes.reranker.limit)
     return replace(
         Workload(passage_runs(config, sizes), unshown_answer_tokens(config, sizes)),
-        embedded=tokens,
-        tunes_embedder=True,
+        embedded_documents=rows * (question + (TEXTS_PER_ROW - 1) * PASSAGE_TOKENS),
+        reranked=read,
+        tunes_search=True,
     )
 
 

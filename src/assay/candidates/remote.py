@@ -7,14 +7,36 @@ from dataclasses import replace
 from assay.agent.prices import price_of
 from assay.agent.providers import provider_of
 from assay.candidates.building import Candidate, Context, as_trials
-from assay.candidates.spec import MEASURED, PROVIDER, CandidateSpec, prompted
-from assay.config import split_reference
+from assay.candidates.spec import (
+    MEASURED,
+    PROVIDER,
+    TIMED_ANSWERS,
+    CandidateSpec,
+    Sizes,
+    Workload,
+    asked_rows,
+    prompted,
+)
+from assay.config import Config, split_reference
+
+
+def estimate(config: Config, sizes: Sizes) -> Workload:
+    """Validation, twice where a schema is tried on it as well, and what the answers are timed by;
+    then the holdout."""
+    runs = 2 if config.task == "json" and config.generate.constrained != "off" else 1
+    rows = runs * sizes.validation + TIMED_ANSWERS + sizes.holdout + sizes.unlabelled
+    return replace(
+        prompted(config, sizes),
+        answered_by="provider",
+        requests=asked_rows(config.remote, rows, config, sizes),
+    )
+
 
 SPEC = CandidateSpec(
     title="provider's model",
     explanation="A provider's model is told what to do. Rows are sent to the provider.",
     family="provider",
-    estimate=lambda config, sizes: replace(prompted(config, sizes), answered_by="provider"),
+    estimate=estimate,
     needs=(PROVIDER,),
     sends=lambda config: [(model, MEASURED) for model in [config.remote] if model is not None],
 )

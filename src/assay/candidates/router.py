@@ -10,16 +10,19 @@ from assay.agent.learned import GRID, dump_router, fit_router, out_of_fold
 from assay.agent.route import LearnedRoute
 from assay.agent.routing import leaves
 from assay.candidates.building import Candidate, Context, Stopwatch, Trial
+from assay.candidates.registry import specs
 from assay.candidates.shared.arms import (
     Arm,
     arm_scores,
     cheap_and_strong,
+    estimate_route,
     refuse_unsent,
     route_candidate,
     two_arms,
     warnings_of,
 )
-from assay.candidates.spec import ARMS, MEASURED, CandidateSpec
+from assay.candidates.spec import ARMS, MEASURED, CandidateSpec, Sizes, Workload
+from assay.config import Config
 from assay.errors import DataError
 from assay.evaluate.routing import area_above_random, threshold_for
 from assay.evaluate.stats import Floats
@@ -34,10 +37,19 @@ MOST_TRAINING_ROWS = 500
 """Of train that both arms answer to learn from, where neither has learned from train itself."""
 
 
+def estimate(config: Config, sizes: Sizes) -> Workload:
+    """Its arms, which are asked rows of train as well where neither has learned from them."""
+    arms = cheap_and_strong(config)
+    known = [specs()[name].family for name in arms if name in specs()]
+    train = 0 if set(known) - {"prompt", "provider"} else min(sizes.train, MOST_TRAINING_ROWS)
+    return estimate_route(config, sizes, arms, train=train)
+
+
 SPEC = CandidateSpec(
     title="trained router",
     explanation="A small model that is trained on the input says which of two agents answers.",
     family="routes",
+    estimate=estimate,
     needs=(ARMS,),
     sends=lambda config: [(arm, ("train", *MEASURED)) for arm in cheap_and_strong(config)],
 )

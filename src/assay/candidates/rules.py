@@ -7,7 +7,7 @@ from dataclasses import replace
 from assay.agent.agent import make_routed
 from assay.agent.route import Rule, Rules
 from assay.candidates.building import Candidate, Context, Trial
-from assay.candidates.shared.arms import build_arm, route_candidate
+from assay.candidates.shared.arms import build_arm, estimate_route, route_candidate
 from assay.candidates.spec import MEASURED, RULES, CandidateSpec
 from assay.config import Config, RouteSection
 from assay.errors import ConfigError
@@ -19,6 +19,7 @@ SPEC = CandidateSpec(
     title="routing by rules",
     explanation="The first of your rules that holds decides which agent answers.",
     family="routes",
+    estimate=lambda config, sizes: estimate_route(config, sizes, _arms(config)),
     needs=(RULES,),
     sends=lambda config: [(arm, MEASURED) for arm in _arms(config)],
 )

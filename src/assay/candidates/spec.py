@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from assay.config import Config, labels_in
+from assay.config import Config, is_remote, labels_in
 from assay.errors import ConfigError
 from assay.models.encoder_size import STARTER_SIZE, EncoderSize
 
 Part = Literal["train", "validation", "holdout"]
+AnsweredBy = Literal["model", "provider", "classifier", "rows"]
 MEASURED: tuple[Part, ...] = ("validation", "holdout")
 Family = Literal["prompt", "examples", "fitted", "documents", "training", "provider", "routes"]
 FAMILIES: dict[Family, str] = {
@@ -25,6 +26,8 @@ FAMILIES: dict[Family, str] = {
 """What a candidate of each family needs beside the rows, cheapest first."""
 PASSAGE_TOKENS = 200
 """Of a passage of documents, at most what knowledge is cut into by default."""
+TIMED_ANSWERS = 31
+"""That `compare.performance` asks for, together and one by one, to time them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,8 @@ class Sizes:
         parameters: of the language model.
         unlabelled: inputs that are answered beside the holdout, at most.
         embedder: what turns texts into vectors for `classifier` and the like.
+        document_embedder: that of the knowledge base.
+        reranker: `knowledge.rerank`, where there is one.
     """
 
     train: int
@@ -131,11 +136,31 @@ class Sizes:
     context: int
     unlabelled: int = 0
     embedder: EncoderSize = STARTER_SIZE
+    document_embedder: EncoderSize = STARTER_SIZE
+    reranker: EncoderSize = STARTER_SIZE
 
     @property
     def read_tokens(self) -> float:
         """Of an example's input, those that the embedder looks at."""
         return min(self.input_tokens, self.embedder.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRequests:
+    """Requests to a model at a provider.
+
+    Attributes:
+        model: remote:PROVIDER/MODEL.
+        prompt_tokens: of one, about.
+        answer_tokens: that one answer may have at most.
+        most_usd: what all of them may cost at most, where that is limited.
+    """
+
+    model: str
+    count: float
+    prompt_tokens: float
+    answer_tokens: float
+    most_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +174,11 @@ class Workload:
         answer_tokens: mean tokens of one answer, its end included.
         answered_by: the project's model, a provider, a classifier that is fitted in seconds, or the
             rows themselves, looked up or counted; the last two answer in next to no time.
-        embedded: tokens that an embedder reads; each time it is trained on one counts as three.
-        tunes_embedder: whether an embedder is trained.
+        embedded, embedded_documents, reranked: tokens that each encoder of `Sizes` reads; each time
+            it is trained on one counts as three.
+        tunes_embedder, tunes_search: whether the embedder is trained; whether that of the
+            documents is, and the cross-encoder where there is one.
+        requests: to models at providers, those on validation and on the holdout included.
         searched: answers that are asked for beside those on validation, to choose a prompt.
         trained: mean length of a row that is trained on, in lengths of an example with its system
             prompt; 0 where no language model is trained.
@@ -158,11 +186,15 @@ class Workload:
 
     runs: tuple[float, ...]
     answer_tokens: float
-    answered_by: Literal["model", "provider", "classifier", "rows"] = "model"
+    answered_by: AnsweredBy = "model"
     embedded: float = 0.0
+    embedded_documents: float = 0.0
+    reranked: float = 0.0
     tunes_embedder: bool = False
+    tunes_search: bool = False
     searched: int = 0
     trained: float = 0.0
+    requests: tuple[ProviderRequests, ...] = ()
 
 
 Estimate = Callable[[Config, Sizes], Workload]
@@ -172,6 +204,16 @@ Sendings = Iterable[tuple[str, tuple[Part, ...]]]
 def prompted(config: Config, sizes: Sizes) -> Workload:
     """One run on validation for each kind of constraint that is tried; answers as in the rows."""
     return Workload((0.0,) * constraints(config), sizes.output_tokens + 1)
+
+
+def asked_rows(
+    model: str | None, rows: float, config: Config, sizes: Sizes
+) -> tuple[ProviderRequests, ...]:
+    """Rows that a model is asked as the project asks it; none where it is on this machine."""
+    if model is None or not is_remote(model):
+        return ()
+    prompt = sizes.system_tokens + sizes.input_tokens
+    return (ProviderRequests(model, rows, prompt, config.generate.max_new_tokens),)
 
 
 def constraints(config: Config) -> int:

@@ -20,6 +20,7 @@ from rich.table import Table
 from assay.compare.report.detectable import ASSUMPTION, smallest_lead
 from assay.log_lines import printable
 from assay.progress import format_duration
+from assay.project.provider_costs import describe_costs
 from assay.release.forms import ONNX
 
 console = Console(highlight=False)
@@ -108,6 +109,8 @@ def print_estimate(estimate: Any) -> None:
         f"Total: about {format_duration(estimate.seconds)}, "
         f"{estimate.memory_bytes / 2**30:.1f} GB of memory{money}."
     )
+    for line in describe_costs(estimate.provider_costs):
+        console.print(escape(line), soft_wrap=True)
     if estimate.kept_on_usd:
         console.print(
             f"Serving from a machine of your own costs another {estimate.kept_on_usd:,.2f} USD "

@@ -1,15 +1,19 @@
-"""What embedders take in a comparison: products and bytes, and the speed of products here."""
+"""What encoders take in a comparison: products and bytes, and the speed of products here."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from assay.candidates.registry import specs, taking_part
-from assay.candidates.spec import Sizes, Workload
+from assay.candidates.spec import PASSAGE_TOKENS, Sizes, Workload
 from assay.config import Config
+from assay.errors import NotFoundError
+from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.settings import KnowledgeSettings
 from assay.models.encoder_size import EncoderSize, encoder_size
 from assay.models.products import products
 from assay.progress import Progress
+from assay.store.store import Store
 
 EMBED_SHARE = 0.65
 """Of the speed of a large product in float32 that an embedder keeps up: embedding it was 0.72 to
@@ -24,16 +28,58 @@ KEPT_PER_OUTPUT = 3
 """Numbers kept for the way back, for each that a matrix makes: its input, what follows it."""
 
 
-def with_embedder(sizes: Sizes, config: Config, progress: Progress) -> Sizes:
-    """The sizes with that of the project's embedder, which is looked at (and fetched, where it is
-    not on this machine) only if a candidate that takes part embeds.
+def with_encoders(sizes: Sizes, config: Config, documents: str, progress: Progress) -> Sizes:
+    """The sizes with those of the project's encoders. One is looked at (and fetched, where it is
+    not on this machine) only if a candidate that takes part lets it read.
+
+    Args:
+        documents: the embedder of the knowledge base, see `embedder_of_documents`.
 
     Raises:
-        ConfigError, ModelError: a candidate, or the embedder, cannot be used.
+        ConfigError, ModelError: a candidate, or an encoder, cannot be used.
     """
-    if not any(specs()[n].estimate(config, sizes).embedded for n in taking_part(config)):
-        return sizes
-    return replace(sizes, embedder=encoder_size(config.classifier.embedder, progress))
+    workloads = [specs()[name].estimate(config, sizes) for name in taking_part(config)]
+    if any(one.embedded for one in workloads):
+        sizes = replace(sizes, embedder=encoder_size(config.classifier.embedder, progress))
+    if any(one.embedded_documents for one in workloads):
+        sizes = replace(sizes, document_embedder=encoder_size(documents, progress))
+    rerank = None if config.knowledge is None else config.knowledge.rerank
+    if rerank is not None and any(one.reranked for one in workloads):
+        sizes = replace(sizes, reranker=encoder_size(rerank, progress))
+    return sizes
+
+
+def embedder_of_documents(store: Store, owner: str, config: Config) -> str:
+    """Of the knowledge base that the project's `knowledge` names; that of a new one where there is
+    none yet."""
+    if config.knowledge is not None:
+        try:
+            return KnowledgeBase(store, owner, config.knowledge.name).settings.embedder
+        except NotFoundError:
+            pass
+    return KnowledgeSettings().embedder
+
+
+def encoders_of(workload: Workload, sizes: Sizes) -> list[tuple[float, EncoderSize]]:
+    """(tokens that it reads, its size) of every encoder that reads for a candidate."""
+    read = (
+        (workload.embedded, sizes.embedder),
+        (workload.embedded_documents, sizes.document_embedder),
+        (workload.reranked, sizes.reranker),
+    )
+    return [one for one in read if one[0]]
+
+
+def tuned_bytes(workload: Workload, sizes: Sizes) -> float:
+    """What the largest training of an encoder takes for a candidate; 0 where none is trained."""
+    found = [0.0]
+    if workload.tunes_embedder:
+        found.append(tuning_bytes(sizes.embedder, sizes.read_tokens))
+    if workload.tunes_search:
+        for _, size in encoders_of(replace(workload, embedded=0.0), sizes):
+            texts = max(sizes.input_tokens, PASSAGE_TOKENS)
+            found.append(tuning_bytes(size, min(texts, size.limit)))
+    return max(found)
 
 
 def tuning_bytes(embedder: EncoderSize, tokens: float) -> float:
@@ -48,11 +94,11 @@ def kept_numbers(embedder: EncoderSize, tokens: float) -> float:
 
 
 def embedding_operations(workload: Workload, sizes: Sizes) -> float:
-    """Of all products that an embedder makes for a candidate, a sum of two numbers counted as two
-    (a multiplication and an addition)."""
-    return 2.0 * workload.embedded * sizes.embedder.multiplied
+    """Of all products that encoders make for a candidate, a sum of two numbers counted as two (a
+    multiplication and an addition)."""
+    return sum(2.0 * tokens * size.multiplied for tokens, size in encoders_of(workload, sizes))
 
 
 def embedding_flops() -> float:
-    """Operations a second that an embedder keeps up here; it works in float32."""
+    """Operations a second that an encoder keeps up here; it works in float32."""
     return EMBED_SHARE * products().float32

@@ -10,32 +10,34 @@ It is meant to be right within a factor of two; what was measured here (`Pace`) 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import takewhile
-from statistics import fmean
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from assay.agent.prices import PriceList
 from assay.candidates.registry import specs
 from assay.candidates.spec import (
-    PASSAGE_TOKENS,
+    ProviderRequests,
     Sizes,
     Workload,
+    asked_rows,
     constraints,
     unshown_answer_tokens,
 )
 from assay.compare.curve import REPEATS, curve_sizes
 from assay.compare.performance import LATENCY_PROMPTS, LATENCY_SECONDS, THROUGHPUT_PROMPTS
-from assay.config import Config, is_remote
+from assay.config import Config, Provider, is_remote
 from assay.evaluate.run import FEWEST_TIMED
-from assay.example import Example, Message
 from assay.models.device import native_bfloat16
 from assay.models.products import Products, products
-from assay.project.embedding import embedding_flops, embedding_operations, tuning_bytes
+from assay.project.embedding import (
+    embedding_flops,
+    embedding_operations,
+    encoders_of,
+    tuned_bytes,
+)
+from assay.project.provider_costs import ProviderCost, costs_of
 from assay.train import auto
-
-if TYPE_CHECKING:
-    from assay.chat.template import Template
 
 REFERENCE_PARAMETERS = 134.5e6
 REFERENCE_FLOPS = 385e9
@@ -65,8 +67,6 @@ PROBE_SECONDS = 7.0
 BYTES_PER_PARAMETER = 4
 STARTING, ANNOTATING = "start and report", "labels of unlabelled inputs"
 """What time goes to that no candidate takes."""
-SAMPLE = 300
-"""Rows of train whose tokens are counted."""
 
 
 Work = Literal["training", "answers", "other"]
@@ -115,8 +115,9 @@ class Estimate:
 
     Attributes:
         pace: that the seconds were reckoned with.
-        usd: of the comparison; `kept_on_usd`: a month, of the machine that then serves a candidate
-            that no provider answers for, as long as it is kept on.
+        usd: of this machine's time; `kept_on_usd`: a month, of the machine that then serves a
+            candidate that no provider answers for, as long as it is kept on.
+        provider_costs: what providers are paid beside it.
     """
 
     stages: tuple[Stage, ...]
@@ -126,6 +127,7 @@ class Estimate:
     kept_on_usd: float | None
     holdout: int
     minimum_detectable_effect: float
+    provider_costs: tuple[ProviderCost, ...] = ()
 
     @property
     def parts(self) -> tuple[tuple[str, float], ...]:
@@ -142,10 +144,20 @@ class Estimate:
 
 
 def estimate(
-    config: Config, sizes: Sizes, names: list[str], effect: float, pace: Pace | None = None
+    config: Config,
+    sizes: Sizes,
+    names: list[str],
+    effect: float,
+    pace: Pace | None = None,
+    providers: Mapping[str, Provider] | None = None,
 ) -> Estimate:
-    """Time of each candidate (building on validation, then the holdout), memory, money."""
+    """Time of each candidate (building on validation, then the holdout), memory, money.
+
+    Args:
+        providers: with the prices of their models; None: as assay.yaml describes them.
+    """
     scale = _scale(sizes)
+    prices = PriceList(config.providers if providers is None else providers)
     workloads = {name: specs()[name].estimate(config, sizes) for name in names}
     pace = pace or Pace()
     stages = tuple(
@@ -163,7 +175,23 @@ def estimate(
         kept_on_usd=None if price is None else config.costs.machine_hours_per_month * price,
         holdout=sizes.holdout,
         minimum_detectable_effect=effect,
+        provider_costs=tuple(
+            cost
+            for part, requests in _requests(workloads, config, sizes)
+            for cost in costs_of(part, requests, prices)
+        ),
     )
+
+
+def _requests(
+    workloads: Mapping[str, Workload], config: Config, sizes: Sizes
+) -> Iterator[tuple[str, tuple[ProviderRequests, ...]]]:
+    """What is sent to providers, by candidate and what else it is for."""
+    for name, one in workloads.items():
+        yield name, one.requests
+    if config.unlabelled is not None:
+        rows = sizes.holdout + sizes.unlabelled
+        yield ANNOTATING, asked_rows(config.unlabelled.model, rows, config, sizes)
 
 
 def building_seconds(name: str, config: Config, sizes: Sizes) -> float:
@@ -177,14 +205,12 @@ def building_seconds(name: str, config: Config, sizes: Sizes) -> float:
 def _memory(workloads: Collection[Workload], sizes: Sizes) -> float:
     """Bytes at the peak: the models that answer, and the larger of what a training takes beside."""
     loaded = BYTES_PER_PARAMETER * sizes.parameters + 0.7e9
-    if any(one.embedded for one in workloads):
-        loaded += BYTES_PER_PARAMETER * sizes.embedder.parameters
-    work = [0.5e9]
+    encoders = {size for one in workloads for _, size in encoders_of(one, sizes)}
+    loaded += BYTES_PER_PARAMETER * sum(size.parameters for size in encoders)
+    work = [0.5e9, *(tuned_bytes(one, sizes) for one in workloads)]
     if any(one.trained for one in workloads):
         size = sizes.parameters / REFERENCE_PARAMETERS
         work.append(BYTES_PER_PARAMETER * sizes.parameters + 1.5e9 * size)
-    if any(one.tunes_embedder for one in workloads):
-        work.append(tuning_bytes(sizes.embedder, sizes.read_tokens))
     return loaded + max(work)
 
 
@@ -301,9 +327,8 @@ def _training(workload: Workload, config: Config, sizes: Sizes, scale: float) ->
 
 
 def _building(workload: Workload, config: Config, sizes: Sizes, scale: float) -> float:
-    seconds = (
-        embedding_operations(workload, sizes) / embedding_flops() if workload.embedded else 0.0
-    )
+    operations = embedding_operations(workload, sizes)
+    seconds = operations / embedding_flops() if operations else 0.0
     if workload.answered_by == "rows":
         return seconds
     if workload.answered_by == "classifier":
@@ -335,57 +360,3 @@ def curve_seconds(candidate: str, config: Config, sizes: Sizes) -> float:
     # The time of a point is taken to be in proportion to its rows, with a tenth that is fixed.
     shares = [0.1 + 0.9 * rows / sizes.train for rows in curve_sizes(sizes.train)]
     return REPEATS * sum(shares) * whole
-
-
-def sizes_of(
-    train: Sequence[Example],
-    config: Config,
-    template: Template,
-    context: int,
-    parameters: float,
-    *,
-    validation: int,
-    holdout: int,
-) -> Sizes:
-    """Rows as they are, tokens by rendering a sample of train."""
-    sample = train[:: max(1, len(train) // SAMPLE)][:SAMPLE]
-    lengths = [token_lengths(example, template, config.system_prompt) for example in sample]
-    system = 0
-    if config.system_prompt:
-        shared = [Message("system", config.system_prompt), Message("user", "")]
-        system = len(template.prompt(shared))
-    return Sizes(
-        train=len(train),
-        validation=validation,
-        holdout=holdout,
-        system_tokens=system,
-        input_tokens=max(1.0, fmean(whole - out for whole, out in lengths) - system),
-        output_tokens=fmean(out for _, out in lengths),
-        parameters=parameters,
-        context=context,
-        unlabelled=0 if config.unlabelled is None else config.unlabelled.most,
-    )
-
-
-def token_lengths(example: Example, template: Template, prompt: str) -> tuple[int, int]:
-    """(tokens of the whole, tokens of the answer) of one example; earlier answers are no part."""
-    rendered = template.render(example.with_system(prompt).messages, example.tools)
-    answer = takewhile(bool, reversed(rendered.trained))
-    return len(rendered.ids), sum(answer)
-
-
-def token_limits(
-    lengths: Sequence[tuple[int, int]], context: int, passages: int = 0
-) -> tuple[int, int]:
-    """Limits on new tokens and on training tokens that the examples need, with room.
-
-    Args:
-        lengths: (tokens of the whole, tokens of the answer) of each example.
-        context: the model's context length.
-        passages: that may stand beside an example.
-    """
-    whole = max((total for total, _ in lengths), default=1024)
-    answer = max((trained for _, trained in lengths), default=128)
-    new = min(context // 2, -(-(answer + 8) // 16) * 16)
-    whole += 16 + passages * PASSAGE_TOKENS
-    return new, min(context, max(64, -(-whole // 64) * 64))

@@ -37,10 +37,11 @@ from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.batch import Answer
 from assay.progress import DEFAULT, SILENT, Progress
-from assay.project.embedding import with_embedder
-from assay.project.estimate import Estimate, Pace, curve_seconds, estimate, sizes_of
+from assay.project.embedding import embedder_of_documents, with_encoders
+from assay.project.estimate import Estimate, Pace, curve_seconds, estimate
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable, drafted_note
+from assay.project.sizes import sizes_of
 from assay.project.state import open_state
 from assay.project.unlabelled import read_unlabelled
 from assay.project.versions import describe_removed, find_uses_of
@@ -224,7 +225,8 @@ class Project:
             validation=manifest.validation,
             holdout=manifest.holdout,
         )
-        return with_embedder(sizes, self.config, progress)
+        documents = embedder_of_documents(self.store, self.owner, self.config)
+        return with_encoders(sizes, self.config, documents, progress)
 
     def estimate(self, progress: Progress = SILENT, pace: Pace | None = None) -> Estimate:
         """What `compare` will take in time (at a measured pace), memory and money, and can show."""
@@ -234,7 +236,7 @@ class Project:
         effect = planning.detectable_effect(
             self.config, manifest.holdout, manifest.groups, len(self.openings()) + 1
         )
-        return estimate(self.config, sizes, names, effect, pace)
+        return estimate(self.config, sizes, names, effect, pace, self.providers)
 
     def compare(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 
 import numpy as np
@@ -18,11 +18,23 @@ from assay.agent.runtime import assemble
 from assay.agent.versions import find_version, save_agent
 from assay.candidates import registry
 from assay.candidates.building import Candidate, Context, Trial
+from assay.candidates.spec import (
+    TIMED_ANSWERS,
+    AnsweredBy,
+    ProviderRequests,
+    Sizes,
+    Workload,
+    asked_rows,
+    prompted,
+)
 from assay.config import Config, RouteSection, is_remote
 from assay.errors import ConfigError, UsageError
 from assay.evaluate.measure import Measurement
 from assay.evaluate.stats import Floats
 from assay.example import Example
+
+_TIMED_ROUTE = TIMED_ANSWERS + 21
+"""Answers of an arm that are asked for to time the route: alone, and as the route asks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,34 @@ class Arm:
     id: str
     candidate: Candidate
     measurement: Measurement
+
+
+def estimate_route(
+    config: Config, sizes: Sizes, arms: Sequence[str], *, train: int = 0, asked_anew: str = ""
+) -> Workload:
+    """What arms take that do not take part themselves; those that do have answered already.
+
+    Args:
+        train: training rows that every arm is asked as well.
+        asked_anew: an arm that is asked once more than it is as a candidate, for its confidence.
+    """
+    own, requests = False, tuple[ProviderRequests, ...]()
+    rows = sizes.validation + sizes.holdout + sizes.unlabelled + _TIMED_ROUTE + train
+    part = registry.taking_part(config)
+    for name in arms:
+        spec = registry.specs().get(name)
+        if spec is None:
+            requests += asked_rows(name, rows, config, sizes)
+            own = own or not is_remote(name)
+        elif name not in part and spec.family != "routes":
+            alone = spec.estimate(config, sizes)
+            requests += alone.requests
+            own = own or alone.answered_by == "model"
+        if name == "remote" and (train or name == asked_anew):
+            anew = rows if name == asked_anew else train
+            requests += asked_rows(config.remote, anew, config, sizes)
+    by: AnsweredBy = "model" if own else "provider" if requests else "rows"
+    return replace(prompted(config, sizes), answered_by=by, requests=requests)
 
 
 def build_arm(context: Context, name: str, *, with_confidence: bool = False) -> Arm:

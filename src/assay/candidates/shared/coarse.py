@@ -18,8 +18,9 @@ def coarse_spec(bits: int, explanation: str) -> CandidateSpec:
 
     def estimate(config: Config, sizes: Sizes) -> Workload:
         tuned = fine_tune.SPEC.estimate(config, sizes)
-        trained = 0.0 if "fine-tune" in config.candidates else tuned.trained
-        return replace(tuned, runs=(0.0, 0.0), trained=trained)
+        if "fine-tune" in config.candidates:  # whose version it is
+            tuned = replace(tuned, trained=0.0, requests=())
+        return replace(tuned, runs=(0.0, 0.0))
 
     return CandidateSpec(
         title=f"fine-tuned model, {bits} bits",

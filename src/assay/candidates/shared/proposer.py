@@ -12,6 +12,7 @@ from assay.agent.providers import provider_of
 from assay.candidates.building import Context
 from assay.candidates.spec import (
     CandidateSpec,
+    ProviderRequests,
     Sendings,
     Sizes,
     Workload,
@@ -24,18 +25,45 @@ from assay.evaluate.run import run
 from assay.generate.batch import Answer, Request
 
 PROPOSAL_TOKENS = 1500
+_INSTRUCTION_TOKENS = 500
+_ROW_TOKENS = 500
+"""Of a row that a proposer is shown, at most about: its input, the right answer, the one given and
+what graders say of it, each shortened."""
 
 
-def search_spec(title: str, explanation: str, searched: Callable[[Config], int]) -> CandidateSpec:
+def search_spec(
+    title: str,
+    explanation: str,
+    searched: Callable[[Config], int],
+    *,
+    shown: int,
+    most_usd: Callable[[Config], float | None] = lambda config: None,
+) -> CandidateSpec:
     """The spec of a search for a better system prompt, with a proposer or without.
 
     Args:
         searched: answers that the search takes, beside those on validation.
+        shown: rows that a proposer reads before it writes a prompt.
+        most_usd: that it may cost.
     """
 
     def estimate(config: Config, sizes: Sizes) -> Workload:
         plain, tokens = prompted(config, sizes), unshown_answer_tokens(config, sizes)
-        return replace(plain, answer_tokens=tokens, searched=searched(config))
+        requests: tuple[ProviderRequests, ...] = ()
+        search = config.prompt_search
+        if search.proposer is not None and is_remote(search.proposer):
+            prompt = _INSTRUCTION_TOKENS + max(sizes.system_tokens, PROPOSAL_TOKENS)
+            row = min(sizes.input_tokens + 3 * sizes.output_tokens, _ROW_TOKENS)
+            requests = (
+                ProviderRequests(
+                    search.proposer,
+                    search.proposals,
+                    prompt + shown * row,
+                    PROPOSAL_TOKENS,
+                    most_usd(config),
+                ),
+            )
+        return replace(plain, answer_tokens=tokens, searched=searched(config), requests=requests)
 
     def sends(config: Config) -> Sendings:
         proposer = config.prompt_search.proposer

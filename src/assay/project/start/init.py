@@ -29,8 +29,8 @@ from assay.example import Example
 from assay.knowledge.sources import sources
 from assay.models.pull import check_available
 from assay.progress import SILENT, Progress
-from assay.project.estimate import token_lengths, token_limits
 from assay.project.project import Project
+from assay.project.sizes import token_lengths, token_limits
 from assay.project.start.document_rows import find_abstention, propose_contains, read_texts
 from assay.project.start.yaml_lines import block, cost_lines, flow
 from assay.store.files import new_folder, write_json

@@ -15,12 +15,14 @@ from nicegui import app as pages_app
 from nicegui import ui
 
 from assay.compare.naming import in_words
+from assay.compare.report import wording
 from assay.compare.report.detectable import ASSUMPTION
 from assay.compare.result import Result
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
 from assay.project.fingerprint import fingerprint
 from assay.project.knowledge.searching import has_other_documents
+from assay.project.provider_costs import describe_costs, total_usd
 from assay.project.releases.scores import find_scores
 from assay.project.start.from_file import find_file
 from assay.studio import widgets as w
@@ -175,11 +177,18 @@ async def _show_estimate(context: PageContext) -> bool:
         found, sizes = project.estimate(), project.sizes()
         minutes = found.seconds / 60
         effect = 100 * found.minimum_detectable_effect
+        costs, total = found.provider_costs, total_usd(found.provider_costs)
+        paid = "cost unknown" if total is None else f"at most {wording.usd(total)}"
         return [
             (f"{sizes.train:,}", "for training", "Shown to models or used to train them."),
             (f"{sizes.validation:,}", "for validation", "Used to choose settings."),
             (f"{sizes.holdout:,}", "in the holdout", "The verdict is based on these alone."),
             (f"about {minutes:.0f} min" if minutes >= 1 else "under 1 min", "on this machine", ""),
+            *(
+                [(paid, "for models at providers", " ".join(describe_costs(costs)))]
+                if costs
+                else []
+            ),
             (
                 f"about {effect:.0f} points",
                 "is the smallest lead (scores of 100) recommended in 8 of 10 comparisons",

@@ -1,0 +1,72 @@
+"""How many rows a project has, and how many tokens they have: what an estimate is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from assay.candidates.spec import PASSAGE_TOKENS, Sizes
+from assay.config import Config
+from assay.example import Example, Message
+
+if TYPE_CHECKING:
+    from assay.chat.template import Template
+
+SAMPLE = 300
+"""Rows of train whose tokens are counted."""
+
+
+def sizes_of(
+    train: Sequence[Example],
+    config: Config,
+    template: Template,
+    context: int,
+    parameters: float,
+    *,
+    validation: int,
+    holdout: int,
+) -> Sizes:
+    """Rows as they are, tokens by rendering a sample of train."""
+    sample = train[:: max(1, len(train) // SAMPLE)][:SAMPLE]
+    lengths = [token_lengths(example, template, config.system_prompt) for example in sample]
+    system = 0
+    if config.system_prompt:
+        shared = [Message("system", config.system_prompt), Message("user", "")]
+        system = len(template.prompt(shared))
+    return Sizes(
+        train=len(train),
+        validation=validation,
+        holdout=holdout,
+        system_tokens=system,
+        input_tokens=max(1.0, fmean(whole - out for whole, out in lengths) - system),
+        output_tokens=fmean(out for _, out in lengths),
+        parameters=parameters,
+        context=context,
+        unlabelled=0 if config.unlabelled is None else config.unlabelled.most,
+    )
+
+
+def token_lengths(example: Example, template: Template, prompt: str) -> tuple[int, int]:
+    """(tokens of the whole, tokens of the answer) of one example; earlier answers are no part."""
+    rendered = template.render(example.with_system(prompt).messages, example.tools)
+    answer = takewhile(bool, reversed(rendered.trained))
+    return len(rendered.ids), sum(answer)
+
+
+def token_limits(
+    lengths: Sequence[tuple[int, int]], context: int, passages: int = 0
+) -> tuple[int, int]:
+    """Limits on new tokens and on training tokens that the examples need, with room.
+
+    Args:
+        lengths: (tokens of the whole, tokens of the answer) of each example.
+        context: the model's context length.
+        passages: that may stand beside an example.
+    """
+    whole = max((total for total, _ in lengths), default=1024)
+    answer = max((trained for _, trained in lengths), default=128)
+    new = min(context // 2, -(-(answer + 8) // 16) * 16)
+    whole += 16 + passages * PASSAGE_TOKENS
+    return new, min(context, max(64, -(-whole // 64) * 64))
