@@ -71,10 +71,9 @@ def write_block(name: str, table: str, note: str, page: Path = STATISTICS) -> No
     Raises:
         ValueError: the page has no such block, or more than one.
     """
-    block = re.compile(
-        f"(?<=<!-- simulated: {re.escape(name)} -->\n).*?(?=<!-- end -->)", re.DOTALL
-    )
-    written = f"{table.strip()}\n\n{note}.\n"
+    start, end = f"<!-- simulated: {name} -->\n", "<!-- end -->"
+    block = re.compile(f"{re.escape(start)}.*?{end}", re.DOTALL)
+    written = f"{start}{table.strip()}\n\n{note}.\n{end}"
     text, count = block.subn(lambda _: written, page.read_text("utf-8"))
     if count != 1:
         raise ValueError(f"{page.name} has {count} blocks that are called {name!r}, not one")

@@ -35,7 +35,7 @@ def test_a_figure_replaces_its_row_and_no_other(
 def test_a_simulation_replaces_its_block_and_no_other(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
-        "One.\n\n<!-- simulated: watch -->\nold\n<!-- end -->\n\n"
+        "One.\n\n<!-- simulated: watch -->\n<!-- end -->\n\n"
         "Two.\n\n<!-- simulated: gain -->\nkept\n<!-- end -->\n"
     )
     write_block("watch", "| a |\n|---|\n| \\1 |\n", "200 runs", page)

@@ -1,26 +1,24 @@
 """Simulated answers of two candidates, judged by a model that is wrong in known ways, and what
 prediction-powered intervals say of them.
 
-    python -m tests.invariants.prediction_powered_simulation 2000 docs/statistics.md
-
 A hard example is hard for both candidates (as in `verdict_simulation`). A wrong answer is one of
 five, one of them twice as tempting as all others together. The model labels the example, and a
-predicted score is whether an answer is that label.
+predicted score is whether an answer is that label. The rule before had the normal quantile alone.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
+from unittest.mock import patch
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from assay.evaluate.bounds import ClusterJackknife
-from assay.evaluate.prediction_powered import Sample, powered_means
+from assay.evaluate.prediction_powered import PoweredMeans, Sample, powered_means
 from assay.evaluate.resampling import units
 from assay.evaluate.stats import tango_interval, wilson
 
@@ -84,6 +82,7 @@ class Tally:
     """Counts over the runs of one cell.
 
     Attributes:
+        scores_before, differences_before: covered by the rule before.
         far: intervals at the strictest level of a verdict that miss.
         worth: labelled rows as informative as both samples together, over those there are.
     """
@@ -94,6 +93,8 @@ class Tally:
     far: int
     score_worth: float
     difference_worth: float
+    scores_before: int = 0
+    differences_before: int = 0
 
     @property
     def score_coverage(self) -> float:
@@ -143,9 +144,14 @@ def simulate(cell: Cell, runs: int, seed: int) -> Tally:
         predicted = Sample(_columns(labelled), by_four(cell.n))
         unlabelled = Sample(_columns(rest), by_four(UNLABELLED))
         found = powered_means(_columns(scores), predicted, unlabelled, least=LEAST)
-        covered = (found.low <= truth + 1e-12) & (truth <= found.high + 1e-12)
+        covered = _covers(found, truth)
         tally.scores_covered += int(covered[:2].sum())
         tally.differences_covered += int(covered[2])
+        with _normal_quantile_alone():
+            before = powered_means(_columns(scores), predicted, unlabelled, least=LEAST)
+        covered = _covers(before, truth)
+        tally.scores_before += int(covered[:2].sum())
+        tally.differences_before += int(covered[2])
         strict = powered_means(_columns(scores), predicted, unlabelled, least=LEAST, alpha=STRICT)
         tally.far += not strict.low[2] <= truth[2] + 1e-12 <= strict.high[2] + 2e-12
         widths += found.high - found.low
@@ -153,6 +159,23 @@ def simulate(cell: Cell, runs: int, seed: int) -> Tally:
     worth = (classical / widths) ** 2
     tally.score_worth, tally.difference_worth = float(worth[:2].mean()), float(worth[2])
     return tally
+
+
+def _covers(found: PoweredMeans, truth: np.ndarray) -> np.ndarray:
+    covered: np.ndarray = (found.low <= truth + 1e-12) & (truth <= found.high + 1e-12)
+    return covered
+
+
+@contextmanager
+def _normal_quantile_alone() -> Iterator[None]:
+    """Neither rows at the bounds nor Student's t."""
+    module = "assay.evaluate.prediction_powered"
+    with (
+        patch.multiple(module, ADDED_TO_SCORES=0.0, ADDED_TO_DIFFERENCES=0.0),
+        patch(f"{module}.special.stdtrit", lambda freedom, level: special.ndtri(level)),
+        np.errstate(invalid="ignore"),
+    ):
+        yield
 
 
 def _columns(scores: np.ndarray) -> np.ndarray:
@@ -171,34 +194,20 @@ def _classical_width(scores: np.ndarray, predicted: Sample) -> np.ndarray:
     return high - low
 
 
-HEADING = "| runs | kind | labelled | groups |"
 HEAD = (
-    f"{HEADING} true scores in 100 | the model is wrong | scores | difference | far out | "
-    "worth, scores | worth, difference |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
+    "| kind | labelled | groups | true scores in 100 | the model is wrong | scores, before → now | "
+    "difference, before → now | far out | worth, scores | worth, difference |\n"
+    "|---|---|---|---|---|---|---|---|---|---|\n"
 )
 
 
 def table(results: Sequence[tuple[Cell, Tally]]) -> str:
     """Coverage and worth of every cell, as Markdown."""
     lines = [
-        f"| {tally.runs:,} | {cell.label} | {100 * tally.score_coverage:.1f} % | "
+        f"| {cell.label} | {100 * tally.scores_before / (2 * tally.runs):.1f} → "
+        f"{100 * tally.score_coverage:.1f} % | {100 * tally.differences_before / tally.runs:.1f} → "
         f"{100 * tally.difference_coverage:.1f} % | {100 * tally.far / tally.runs:.2f} % | "
         f"{tally.score_worth:.1f} | {tally.difference_worth:.1f} |\n"
         for cell, tally in results
     ]
     return HEAD + "".join(lines)
-
-
-def write_table(results: Sequence[tuple[Cell, Tally]], page: Path) -> None:
-    """Put the table in the place of the one that the page has."""
-    before, _, after = page.read_text(encoding="utf-8").partition(HEADING)
-    rest = after.partition("\n\n")[2]
-    page.write_text(f"{before}{table(results)}\n{rest}", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    runs, *pages = sys.argv[1:]
-    results = [(cell, simulate(cell, int(runs), seed=1)) for cell in CELLS]
-    print(table(results))
-    for page in pages:
-        write_table(results, Path(page))

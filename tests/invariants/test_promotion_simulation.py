@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tests.figures import soak_runs, write_block
 from tests.invariants.verdict_simulation import MARGIN, Cell, allowed, draw
 from tests.release.shelf import as_result
 
-from assay.compare.verdict import Entry, Terms, decide
+from assay.compare.verdict import Decision, Entry, Terms, decide
 from assay.evaluate.stats import Floats, opening_alpha
 from assay.release.evidence import UnprovenError, judge
 
@@ -32,20 +33,30 @@ ALPHA_EACH_TIME = Terms(margin=MARGIN, alpha=ALPHA * math.pi**2 / 6)
 """The whole of alpha is the level, as if there were no other opening."""
 
 
+def compare(versions: Sequence[Floats], running: Floats, terms: Terms) -> Decision:
+    """A comparison of these scores; versions are cheaper than the running one."""
+    entries = [Entry(f"version-{i}", scores, **yearly(100.0)) for i, scores in enumerate(versions)]
+    return decide([*entries, Entry("running", running, **yearly(200.0))], None, terms)
+
+
 def is_promoted(versions: Sequence[Floats], running: Floats, terms: Terms) -> bool:
     """Whether a comparison of these scores lets any version take the running one's place."""
-    names = [f"version-{i}" for i in range(len(versions))]
-    entries = [
-        Entry(name, scores, **yearly(100.0)) for name, scores in zip(names, versions, strict=True)
-    ]
-    decision = decide([*entries, Entry("running", running, **yearly(200.0))], None, terms)
-    agents = {name: name for name in (*names, "running")}
+    decision = compare(versions, running, terms)
+    agents = {one.name: one.name for one in decision.candidates}
     result = as_result(decision, agents, opening=terms.opening)
-    for name in names:
-        with suppress(UnprovenError):
-            judge([result], name, "running")
-            return True
+    for name in agents:
+        if name != "running":
+            with suppress(UnprovenError):
+                judge([result], name, "running")
+                return True
     return False
+
+
+def is_within(version: Floats, running: Floats, terms: Terms) -> bool:
+    """The rule before: the 95 % interval of the difference lies above the margin, at every
+    opening."""
+    [pair] = compare([version], running, terms).pairs
+    return pair.low > -MARGIN
 
 
 def draw_openings(
@@ -67,44 +78,55 @@ def draw_openings(
 
 def count_promotions(
     cell: Cell, runs: int, seed: int, *, same_examples: bool = False
-) -> tuple[list[int], list[int]]:
+) -> tuple[list[int], list[int], list[int]]:
     """In how many of so many lives of a release a worse version was ever promoted, after each
-    number of openings in AFTER: at the levels of the openings, and at alpha each time."""
+    number of openings in AFTER: at the levels of the openings, at alpha each time, and by the rule
+    before."""
     rng = np.random.default_rng([seed, *cell.label.encode()])
-    at_level, at_alpha = np.zeros((2, runs, AFTER[-1]), dtype=bool)
+    at_level, at_alpha, within = np.zeros((3, runs, AFTER[-1]), dtype=bool)
     for run in range(runs):
         drawn = draw_openings(cell, rng, same_examples=same_examples)
         for i, (version, running) in enumerate(drawn):
             terms = Terms(margin=MARGIN, alpha=ALPHA, opening=i + 1)
             at_level[run, i] = is_promoted([version], running, terms)
             at_alpha[run, i] = is_promoted([version], running, ALPHA_EACH_TIME)
-    levels, alphas = (
+            within[run, i] = is_within(version, running, terms)
+    levels, alphas, before = (
         [int(found[:, :after].any(axis=1).sum()) for after in AFTER]
-        for found in (at_level, at_alpha)
+        for found in (at_level, at_alpha, within)
     )
-    return levels, alphas
+    return levels, alphas, before
+
+
+def count_at_once(versions: int, runs: int, seed: int) -> tuple[int, int]:
+    """In how many of so many first openings one of several versions was promoted, all of them
+    worse by the margin: each pair by itself, and as it is."""
+    terms = Terms(margin=MARGIN, alpha=ALPHA)
+    cell = replace(PAIR, truth=(*[PAIR.truth[0]] * versions, PAIR.truth[1]))
+    rng = np.random.default_rng(seed)
+    alone = together = 0
+    for _ in range(runs):
+        *drawn, running = draw(cell, cell.n, rng)[0]
+        together += is_promoted(drawn, running, terms)
+        with patch("assay.release.evidence.ordered_holm", lambda p, first: p):
+            alone += is_promoted(drawn, running, terms)
+    return alone, together
 
 
 @pytest.mark.slow
 def test_comparing_again_and_again_promotes_no_worse_version() -> None:
     """With examples of its own each opening is a new chance, which is the less favourable way."""
     runs = 300
-    at_level, at_alpha = count_promotions(PAIR, runs, seed=7)
+    at_level, at_alpha, _ = count_promotions(PAIR, runs, seed=7)
     assert max(at_level) <= allowed(ALPHA, runs), at_level
     assert at_alpha[-1] > allowed(ALPHA, runs), "the count would not see a level that is not spent"
 
 
 @pytest.mark.slow
 def test_comparing_many_versions_at_once_promotes_no_worse_one() -> None:
-    """Five that are all worse by the margin, in a first opening."""
-    runs, terms = 300, Terms(margin=MARGIN, alpha=ALPHA)
-    cell = replace(PAIR, truth=(*[PAIR.truth[0]] * 5, PAIR.truth[1]))
-    rng = np.random.default_rng(7)
-    promoted = 0
-    for _ in range(runs):
-        *versions, running = draw(cell, cell.n, rng)[0]
-        promoted += is_promoted(versions, running, terms)
-    assert promoted <= allowed(opening_alpha(ALPHA, 1), runs)
+    runs = 300
+    alone, together = count_at_once(5, runs, seed=7)
+    assert together <= allowed(opening_alpha(ALPHA, 1), runs) < alone
 
 
 def test_a_better_version_is_promoted() -> None:
@@ -121,9 +143,13 @@ def test_a_better_version_is_promoted() -> None:
 def test_soak_of_promotions() -> None:
     runs, lines = soak_runs(1000), []
     for title, same in (("of their own", False), ("the same each time", True)):
-        at_level, at_alpha = count_promotions(PAIR, runs, seed=1, same_examples=same)
+        at_level, at_alpha, before = count_promotions(PAIR, runs, seed=1, same_examples=same)
         assert max(at_level) <= allowed(ALPHA, runs), at_level
-        for rule, found in (("of the opening", at_level), ("α each time", at_alpha)):
+        for rule, found in (
+            ("of the opening", at_level),
+            ("α each time", at_alpha),
+            ("before: the 95 % interval", before),
+        ):
             shares = " | ".join(f"{100 * count / runs:.1f} %" for count in found)
             lines.append(f"| {title} | {rule} | {shares} |")
     after = " | ".join(str(count) for count in AFTER[1:])
@@ -131,3 +157,15 @@ def test_soak_of_promotions() -> None:
     error = 100 * (0.03 * 0.97 / runs) ** 0.5
     note = f"{runs:,} lives a row; one standard deviation of a rate of 3 % is {error:.1f} points"
     write_block("promotions", head + "\n".join(lines), note)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_soak_of_promotions_at_once() -> None:
+    runs, lines = soak_runs(1500), []
+    for versions in (1, 3, 5):
+        alone, together = count_at_once(versions, runs, seed=1)
+        assert together <= allowed(opening_alpha(ALPHA, 1), runs), (versions, together)
+        lines.append(f"| {versions} | {100 * alone / runs:.1f} % | {100 * together / runs:.1f} % |")
+    head = "| versions | each pair by itself | all together |\n|---|---|---|\n"
+    write_block("promotions at once", head + "\n".join(lines), f"{runs:,} first openings a row")

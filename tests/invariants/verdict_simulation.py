@@ -48,6 +48,7 @@ class Cell:
         largest: share of the examples that one group holds; None draws sizes at random.
         floor: the last candidate is the floor.
         tuned: the position of the one that is fine-tuned, if any.
+        priced: costs are known, so that they may decide who is named; else only scores do.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Cell:
     largest: float | None = None
     floor: bool = False
     tuned: int | None = None
+    priced: bool = True
 
     @property
     def label(self) -> str:
@@ -97,6 +99,7 @@ class Tally:
         right: recommended, and not that.
         tuned: the fine-tuned one was recommended.
         named_covered: of the intervals of the one that is recommended or used meanwhile.
+        named_alone_covered: of the same without a correction for its having been chosen.
         loss_bounded: of the statements what using one meanwhile may cost.
     """
 
@@ -113,6 +116,7 @@ class Tally:
     singles_covered: int = 0
     singles: int = 0
     named_covered: int = 0
+    named_alone_covered: int = 0
     named: int = 0
     loss_bounded: int = 0
     losses: int = 0
@@ -191,7 +195,7 @@ def judge(cell: Cell, rng: np.random.Generator, seed: int, resamples: int | None
             row,
             floor=i >= len(cell.rivals),
             fine_tuned=i == cell.tuned,
-            **yearly(100.0 * (i + 1)),
+            **yearly(100.0 * (i + 1) if cell.priced else None),
         )
         for i, row in enumerate(scores)
     ]
@@ -242,7 +246,9 @@ def count(tally: Tally, decision: Decision, truth: dict[str, float], best: float
     verdict = decision.verdict
     used = verdict.named
     if used is not None and verdict.score_low is not None and verdict.score_high is not None:
+        alone = decision.candidate(used)
         tally.named_covered += verdict.score_low <= truth[used] <= verdict.score_high
+        tally.named_alone_covered += (alone.low or 0.0) <= truth[used] <= (alone.high or 0.0)
         tally.named += 1
     if verdict.may_lose is not None and used is not None:
         tally.loss_bounded += best - truth[used] <= verdict.may_lose + 1e-12
