@@ -22,6 +22,7 @@ from assay.cli.progress import Terminal
 from assay.compare.naming import with_named_range
 from assay.compare.report import learning_curve, wording, worth
 from assay.compare.result import Result
+from assay.compare.scale import scale_of
 from assay.config import CONFIG_FILE
 from assay.project.start.init import Choices
 from assay.store.files import write_atomic, write_atomic_lines, write_json
@@ -87,9 +88,9 @@ NOTES = {
     "`fine-tune-rag`, 19 against 1 in 100. The best is wrong on two of three questions: nothing "
     "here should answer patients by itself.",
     "policy": "Judged by likeness, and before `quote` took part, the verdict was “Use "
-    "fine-tune-rag” (32.4 in 100, rouge-l; below): it **has fallen**. `baseline-majority` always "
-    "says that the policy does not tell, which is right for a fifth of the questions; `prompt`, "
-    "`rag` and `rag-tuned` score less than that.",
+    "fine-tune-rag” (32.4 of 100 points for likeness, rouge-l; below): it **has fallen**. "
+    "`baseline-majority` always says that the policy does not tell, which is right for a fifth of "
+    "the questions; `prompt`, `rag` and `rag-tuned` score less than that.",
 }
 """An honest word on a job, beside its figures."""
 
@@ -223,14 +224,15 @@ def earlier(name: str, result: Result) -> str:
     if used is None and result.good_enough is None:
         return (
             "Before the cheap rivals took part, none reached what was asked for then (fine-tune: "
-            f"{score} in 100); nothing is asked for now, so the two verdicts cannot be compared."
+            f"{score} {scale_of(result).unit}); nothing is asked for now, so the two "
+            "verdicts cannot be compared."
         )
     said = f"Use {used}" if used else "None of these"
     now = {"recommend": result.verdict.recommend, "none": None}
     stands = now.get(result.verdict.outcome, "") == used
     return (
-        f"Before the cheap rivals took part, the verdict was “{said}” (fine-tune: {score} in 100): "
-        f"it {'stands' if stands else '**has fallen**'}."
+        f"Before the cheap rivals took part, the verdict was “{said}” (fine-tune: {score} "
+        f"{scale_of(result).unit}): it {'stands' if stands else '**has fallen**'}."
     )
 
 

@@ -366,6 +366,21 @@ def test_a_page_names_no_command() -> None:
     assert "`assay" not in str(second_look.advice(doubtful, second_look.ON_PAGE))
 
 
+def test_what_a_score_counts_is_told_by_the_grader_that_gave_it() -> None:
+    graders = [{"name": "exact"}, {"name": "field-f1", "settings": {"as": "fields"}}]
+    result = sample_result().model_copy(update={"config": {"graders": graders}})
+    said = {
+        primary: wording.score_meaning(result.model_copy(update={"primary": primary}))
+        for primary in ("exact", "fields", "rouge-l", "gone")
+    }
+    assert said == {
+        "exact": wording.RIGHT_ANSWERS,
+        "fields": "points of 100 for right fields (fields)",
+        "rouge-l": "points of 100 for likeness to the expected answer (rouge-l)",
+        "gone": "points of 100 by a grader of another version (gone)",
+    }
+
+
 def test_who_has_not_said_what_is_enough_is_asked_before_anything_is_put_to_work() -> None:
     result = sample_result(good_enough=None)
     used = next(c for c in result.candidates if c.name == result.verdict.recommend)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from assay.compare.reasons import Scale
 from assay.compare.verdict import Decision, Entry, Terms, decide
 from tests.compare.yearly import yearly
 
@@ -41,6 +43,21 @@ def test_a_clear_winner_is_recommended() -> None:
     assert decision.candidate("b").score == 0.8
     assert decision.candidate("b").eligible
     assert not decision.candidate("a").eligible
+
+
+def test_points_are_not_said_as_a_share_of_right_answers() -> None:
+    scale = Scale("for likeness to the expected answer")
+    terms = replace(SETTINGS, scale=scale)
+    clear = decide([Entry("a", noisy(0.4)), Entry("b", noisy(0.6, seed=1))], None, terms).verdict
+    points = "of 100 points for likeness to the expected answer"
+    assert f"Use b: it scores 59 {points} (likely" in clear.reason
+    close = [Entry("a", noisy(0.6, 60)), Entry("b", noisy(0.6, 60, seed=1))]
+    said = decide(close, None, terms).verdict.reason
+    assert "or that they differ by less than 2 of 100 points." in said
+    assert re.search(r"it likely scores at most \d+ points higher\. About", said), said
+    low = decide(close, None, replace(terms, good_enough=0.9)).verdict.reason
+    assert f"None is good enough: 90 {points} are needed" in low
+    assert "in 100" not in clear.reason + said + low
 
 
 def test_of_equally_good_ones_the_cheapest_to_own_is_recommended() -> None:

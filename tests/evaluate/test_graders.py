@@ -62,6 +62,12 @@ def test_the_registry_has_every_grader_that_is_promised() -> None:
     }
 
 
+def test_a_grader_that_gives_points_says_what_for() -> None:
+    """Else they would be taken for a share of right answers."""
+    right_or_wrong = {name for name, grader in GRADERS.items() if not grader.points}
+    assert right_or_wrong == {n for n, one in GRADERS.items() if one.explanation[:6] == "1 when"}
+
+
 def test_an_unknown_grader_is_an_error_with_a_suggestion() -> None:
     with pytest.raises(ConfigError, match=r"graders\.1: there is no grader 'exactt'.*mean exact"):
         check_graders(config({"name": "exact"}, {"name": "exactt"}))

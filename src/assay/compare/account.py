@@ -39,6 +39,7 @@ from assay.compare.result import (
 )
 from assay.compare.routes import routing_of
 from assay.compare.routing_section import Routing
+from assay.compare.scale import scale_of_metric
 from assay.compare.second_look import find_second_look
 from assay.compare.sensitivity import Sensitivity, find_sensitivity
 from assay.compare.verdict import CandidateFigures, decide
@@ -94,7 +95,7 @@ def build_result(
     prices = [price(one, config.costs, config.monthly_requests) for one in drivers]
     names = plain_names([one.candidate for one in taken], config)
     entries = [_entry(one, cost, names) for one, cost in zip(taken, prices, strict=True)]
-    decision = decide(entries, groups, _terms(plan))
+    decision = decide(entries, groups, _terms(plan, config))
     candidates = [
         _candidate(
             one,
@@ -184,7 +185,7 @@ def all_groups(examples: Sequence[Example]) -> list[str]:
     return [e.group if e.group is not None else f"row {i}" for i, e in enumerate(examples)]
 
 
-def _terms(plan: Plan) -> Terms:
+def _terms(plan: Plan, config: Config) -> Terms:
     return Terms(
         margin=plan.margin,
         margin_for_cheaper=plan.margin_for_cheaper,
@@ -195,6 +196,7 @@ def _terms(plan: Plan) -> Terms:
         discordance=plan.discordance,
         tested_first=plan.tested_first,
         judge_error=plan.judge_error or 0.0,
+        scale=scale_of_metric(plan.primary, config.graders),
     )
 
 

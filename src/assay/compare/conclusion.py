@@ -63,6 +63,7 @@ def _of_complete(findings: Findings) -> Verdict:
             findings.figures.intervals[top.name].high,
             findings.figures.intervals[top.name].most,
             good_enough,
+            findings.terms.scale,
         )
         return _with_fine_tuning(findings, Verdict(outcome="none", reason=reason))
     floor = next((entry for entry in ranked if entry.floor), None)
@@ -72,6 +73,7 @@ def _of_complete(findings: Findings) -> Verdict:
             findings.scores[floor.name],
             findings.terms.margin,
             sum(not entry.floor for entry in ranked),
+            findings.terms.scale,
         )
         reason += _below_needed(findings, floor)
         verdict = Verdict(outcome="none", use_meanwhile=floor.name, reason=reason)
@@ -114,6 +116,7 @@ def _recommend(findings: Findings, choice: Sequence[Entry], unshown: Sequence[st
         unpriced=[name for name, cost in costs.items() if cost is None],
         unshown=unshown,
         passed_over=None if best is chosen else (findings.label(best), findings.scores[best.name]),
+        scale=terms.scale,
     )
     reason += _below_needed(findings, chosen)
     verdict = Verdict(
@@ -157,7 +160,11 @@ def _below_needed(findings: Findings, used: Entry) -> str:
     enough = [findings.label(entry) for entry in ranked if findings.fits(entry)]
     limits = findings.figures.intervals[used.name]
     return reasons.below_needed(
-        findings.label(used), (limits.chosen_low, limits.most), needed, enough
+        findings.label(used),
+        (limits.chosen_low, limits.most),
+        needed,
+        enough,
+        findings.terms.scale,
     )
 
 
@@ -182,9 +189,11 @@ def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
     needed = findings.terms.good_enough
     shown = [entry for entry in ranked if findings.eligible(entry) and not entry.floor]
     if shown and needed is not None and not any(map(findings.fits, shown)):
-        reason = reasons.only_below_needed(names, needed) + _next_step(findings, None, None, need)
+        reason = reasons.only_below_needed(names, needed, findings.terms.scale)
+        reason += _next_step(findings, None, None, need)
     else:
-        reason = reasons.undecided(names, findings.examples, findings.terms.margin)
+        terms = findings.terms
+        reason = reasons.undecided(names, findings.examples, terms.margin, terms.scale)
         reason += _next_step(findings, used, why, need) + _below_needed(findings, used)
     return _undecided(findings, shortlist, used, need, reason)
 
@@ -256,9 +265,9 @@ def _cheaper(findings: Findings, used: Entry, shortlist: Sequence[Entry]) -> str
 
 def _next_step(findings: Findings, used: Entry | None, why: str | None, need: Need) -> str:
     """What to use and why that one, what it costs if it is wrong, and what would settle it."""
-    if used is None:
-        return reasons.next_step(None, None, None, need.text)
-    return reasons.next_step(findings.label(used), why, _may_lose(findings, used), need.text)
+    terms, name = findings.terms, None if used is None else findings.label(used)
+    loss = None if used is None else _may_lose(findings, used)
+    return reasons.next_step(name, why, loss, need.text, terms.scale, terms.monthly_requests)
 
 
 def _undecided(

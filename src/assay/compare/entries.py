@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from assay.compare.reasons import RIGHT_OR_WRONG, Scale
 from assay.evaluate.stats import Floats
 
 
@@ -60,6 +61,7 @@ class Terms:
         judge_error: how far the mean of a judge's scores may lie from that of people's.
         discordance: mean squared difference of scores seen on validation.
         tested_first: the winner on validation, whose eligibility is tested at most of the level.
+        scale: how scores are said in the reason.
         seed: of every resampling.
         resamples: None takes as many as the strictest step of Holm needs.
     """
@@ -73,6 +75,7 @@ class Terms:
     judge_error: float = 0.0
     discordance: float | None = None
     tested_first: str | None = None
+    scale: Scale = RIGHT_OR_WRONG
     seed: int = 0
     resamples: int | None = None
 

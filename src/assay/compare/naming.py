@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from assay.compare import reasons
+from assay.compare.reasons import Scale
 from assay.compare.replacement_section import Replacement
 from assay.compare.result import AnswerRow, CandidateResult, Result, Verdict
+from assay.compare.scale import scale_of
 
 _TYPED = re.compile(r"`([^`]+)`")
 """A candidate's name in a warning."""
@@ -72,7 +74,8 @@ def in_words(result: Result) -> Result:
             "pairs": [rename(pair, "a", "b") for pair in result.pairs],
             "verdict": verdict_in_words(result.verdict, names),
             "replacements": [
-                _replacement_in_words(one, result.margin, called) for one in result.replacements
+                _replacement_in_words(one, result.margin, scale_of(result), called)
+                for one in result.replacements
             ],
             "curves": [rename(curve, "candidate") for curve in result.curves],
             "confusions": [rename(one, "candidate") for one in result.confusions],
@@ -103,7 +106,7 @@ def in_words(result: Result) -> Result:
 
 
 def _replacement_in_words(
-    one: Replacement, margin: float, called: Callable[[str], str]
+    one: Replacement, margin: float, scale: Scale, called: Callable[[str], str]
 ) -> Replacement:
     no_worse, worse, not_shown = (
         [called(name) for name in names] for names in (one.no_worse, one.worse, one.not_shown)
@@ -115,7 +118,7 @@ def _replacement_in_words(
         no_worse=no_worse,
         worse=worse,
         not_shown=not_shown,
-        sentence=reasons.replaced(name, one.score, margin, no_worse, worse),
+        sentence=reasons.replaced(name, one.score, margin, no_worse, worse, scale),
     )
 
 

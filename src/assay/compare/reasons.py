@@ -4,18 +4,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 def in_100(score: float) -> str:
     """A score as a count out of a hundred, with a decimal only where rounding would hide it."""
+    return f"{_count(score)} in 100"
+
+
+def _count(score: float) -> str:
     count = 100 * score
     near_end = 0 < count < 1 or 99 < count < 100
-    return f"{count:.1f} in 100" if near_end else f"{count:.0f} in 100"
+    return f"{count:.1f}" if near_end else f"{count:.0f}"
 
 
-def margin_text(margin: float) -> str:
-    """The margin, as precise as it was set."""
-    return f"{100 * margin:g} in 100"
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How scores are said: as right answers in a hundred, or as points of a hundred, which are no
+    share of right answers.
+
+    Attributes:
+        points: what points are given for, in words that follow "47 of 100 points"; empty where an
+            answer is right or wrong.
+    """
+
+    points: str = ""
+
+    @property
+    def unit(self) -> str:
+        """What follows a score's count."""
+        return f"of 100 points {self.points}" if self.points else "in 100"
+
+    def first(self, score: float) -> str:
+        """A score where a sentence speaks of one for the first time."""
+        return f"{_count(score)} {self.unit}"
+
+    def again(self, score: float) -> str:
+        """A score, or a difference of two, where it is known what is counted."""
+        if not self.points:
+            return in_100(score)
+        return "1 point" if _count(score) == "1" else f"{_count(score)} points"
+
+    def of_requests(self, difference: float, monthly: int) -> str:
+        """In parentheses, a difference as right answers in a month, from the count that stands
+        before it; "" where that is less than one, or answers are not right or wrong."""
+        answers = round(float(_count(difference)) * monthly / 100)
+        if self.points or answers < 1:
+            return ""
+        return f" ({answers:,} of {monthly:,} requests a month)"
+
+    def margin(self, margin: float) -> str:
+        """The margin, as precise as it was set."""
+        return f"{100 * margin:g} {'of 100 points' if self.points else 'in 100'}"
+
+
+RIGHT_OR_WRONG = Scale()
 
 
 def recommended(
@@ -34,6 +77,7 @@ def recommended(
     unpriced: Sequence[str],
     unshown: Sequence[str],
     passed_over: tuple[str, float] | None,
+    scale: Scale,
 ) -> str:
     """Why a candidate is recommended.
 
@@ -52,16 +96,16 @@ def recommended(
     """
     low, high = interval
     start = f"Use {name}: it" if enough else name
-    start += f" scores {in_100(score)} (likely {100 * low:.0f} to {100 * high:.0f})"
+    start += f" scores {scale.first(score)} (likely {100 * low:.0f} to {100 * high:.0f})"
     if alone:
         return f"{start}; there was no other candidate to compare it with."
     if best:
         return f"{start}, and is shown to be better than every other."
-    shown = f"shown to be at most {margin_text(given_up or margin)} behind the best"
+    shown = f"shown to be at most {scale.margin(given_up or margin)} behind the best"
     if given_up is not None:
         shown += " (what you give up for a cheaper one)"
     if len(fitting) == 1 and passed_over is None:
-        most = margin_text(given_up or margin)
+        most = scale.margin(given_up or margin)
         if unshown:
             return (
                 f"{start}. If another is better, then by no more than {most}. That is shown for "
@@ -75,7 +119,7 @@ def recommended(
     if len(fitting) == 1 and passed_over is not None:
         other, reached = passed_over
         alone_is = "alone is" if not unshown else "is"
-        return f"{start}. {other} scores {in_100(reached)}, but {name} {alone_is} {shown}."
+        return f"{start}. {other} scores {scale.again(reached)}, but {name} {alone_is} {shown}."
     tied = f"{len(fitting)} candidates are {shown}"
     if cost is None:
         return f"{start}. {tied}; no cost is known, so the score decided."
@@ -88,7 +132,7 @@ def recommended(
         text = f"{start}. {cheapest}; none of these scores higher than {name}{money}"
     if passed_over is not None:
         other, reached = passed_over
-        text += f"; {other} scores {in_100(reached)}"
+        text += f"; {other} scores {scale.again(reached)}"
         text += "" if given_up else ", which is not shown to matter"
     if unpriced:
         return (
@@ -99,7 +143,11 @@ def recommended(
 
 
 def below_needed(
-    name: str, interval: tuple[float, float], good_enough: float, enough: Sequence[str]
+    name: str,
+    interval: tuple[float, float],
+    good_enough: float,
+    enough: Sequence[str],
+    scale: Scale,
 ) -> str:
     """A sentence on a candidate that is used and may be, or is, below what is needed; or "".
 
@@ -107,7 +155,7 @@ def below_needed(
         enough: those that are not surely below.
     """
     low, high = interval
-    needed = f"the {in_100(good_enough)} that are needed"
+    needed = f"the {scale.again(good_enough)} that are needed"
     if low >= good_enough:
         return ""
     if high >= good_enough:
@@ -115,7 +163,9 @@ def below_needed(
     return f" It is below {needed}, which {' or '.join(enough)} may reach."
 
 
-def not_good_enough(name: str, score: float, likely: float, most: float, good_enough: float) -> str:
+def not_good_enough(
+    name: str, score: float, likely: float, most: float, good_enough: float, scale: Scale
+) -> str:
     """Why nothing is recommended: all are below what the user needs.
 
     Args:
@@ -123,24 +173,30 @@ def not_good_enough(name: str, score: float, likely: float, most: float, good_en
         most: the largest upper limit at the level of the opening, which is that of `name`.
     """
     said = (
-        f"None is good enough: {in_100(good_enough)} are needed. {name} scores {in_100(score)}; "
-        f"even if it had bad luck here, more than {in_100(most)} can be ruled out"
+        f"None is good enough: {scale.first(good_enough)} are needed. {name} scores "
+        f"{scale.again(score)}; even if it had bad luck here, more than {scale.again(most)} can be "
+        "ruled out"
     )
-    if in_100(most) == in_100(likely):
+    if scale.again(most) == scale.again(likely):
         return f"{said}."
-    return f"{said} (more surely than the {in_100(likely)} at which its likely range ends)."
+    return f"{said} (more surely than the {scale.again(likely)} at which its likely range ends)."
 
 
-def floor_suffices(name: str, score: float, margin: float, rivals: int) -> str:
+def floor_suffices(name: str, score: float, margin: float, rivals: int, scale: Scale) -> str:
     """Why nothing is recommended: no candidate is better than the floor."""
-    start = f"{name}, which reads no input, scores {in_100(score)}"
+    start = f"{name}, which reads no input, scores {scale.first(score)}"
     if not rivals:
         return f"{start}, and there was no other candidate."
-    return f"{start}, and no other candidate is better by {margin_text(margin)} or more."
+    return f"{start}, and no other candidate is better by {scale.margin(margin)} or more."
 
 
 def replaced(
-    name: str, score: float, margin: float, shown: Sequence[str], worse: Sequence[str]
+    name: str,
+    score: float,
+    margin: float,
+    shown: Sequence[str],
+    worse: Sequence[str],
+    scale: Scale,
 ) -> str:
     """Who may take the place of a model whose answers were brought, in one sentence.
 
@@ -148,7 +204,7 @@ def replaced(
         name, score: of that model.
         shown: those shown to be no worse by the margin, the best first; `worse`: to be worse.
     """
-    behind = f"at most {margin_text(margin)} behind {name}, which scores {in_100(score)}"
+    behind = f"at most {scale.margin(margin)} behind {name}, which scores {scale.first(score)}"
     verb = "is" if len(shown) == 1 else "are"
     text = f"{_listed(shown)} {verb} shown to be {behind}" if shown else ""
     if not shown:
@@ -171,7 +227,7 @@ def baselines_off(names: Sequence[str]) -> str:
     )
 
 
-def undecided(shortlist: Sequence[str], examples: int, margin: float) -> str:
+def undecided(shortlist: Sequence[str], examples: int, margin: float, scale: Scale) -> str:
     """Why nothing can be concluded.
 
     Args:
@@ -181,7 +237,7 @@ def undecided(shortlist: Sequence[str], examples: int, margin: float) -> str:
         return f"{examples} examples do not show that {shortlist[0]} is the best."
     return (
         f"Too close to call: {examples} examples do not show which of {_listed(shortlist)} is "
-        f"the best, or that they differ by less than {margin_text(margin)}."
+        f"the best, or that they differ by less than {scale.margin(margin)}."
     )
 
 
@@ -204,11 +260,12 @@ def too_few(seen: str, least: int) -> str:
     return f"There are only {seen}; below {least} no call is made."
 
 
-def only_below_needed(shortlist: Sequence[str], good_enough: float) -> str:
+def only_below_needed(shortlist: Sequence[str], good_enough: float, scale: Scale) -> str:
     """Why a candidate as good as the others is still not recommended."""
     return (
-        f"The candidates shown to be as good as every other are below the {in_100(good_enough)} "
-        f"that are needed; whether {' or '.join(shortlist)} reaches it cannot be told yet."
+        "The candidates shown to be as good as every other are below the "
+        f"{scale.again(good_enough)} that are needed; whether {' or '.join(shortlist)} reaches it "
+        "cannot be told yet."
     )
 
 
@@ -258,7 +315,14 @@ def cheaper_but_lower(names: Sequence[str]) -> str:
     return f" ({_listed(names)} {verb[0]} less but {verb[1]} lower)"
 
 
-def next_step(meanwhile: str | None, why: str | None, may_lose: float | None, needed: str) -> str:
+def next_step(
+    meanwhile: str | None,
+    why: str | None,
+    may_lose: float | None,
+    needed: str,
+    scale: Scale,
+    monthly_requests: int,
+) -> str:
     """What to use, what it costs if that is wrong, and what would settle it.
 
     Args:
@@ -277,6 +341,6 @@ def next_step(meanwhile: str | None, why: str | None, may_lose: float | None, ne
     if may_lose <= 0:
         return f"{use}; no other is likely to be better.{settle}"
     return (
-        f"{use}: should another be better, it likely scores at most {in_100(may_lose)} higher."
-        f"{settle}"
+        f"{use}: should another be better, it likely scores at most {scale.again(may_lose)} higher"
+        f"{scale.of_requests(may_lose, monthly_requests)}.{settle}"
     )

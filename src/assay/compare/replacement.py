@@ -43,6 +43,7 @@ def _of(findings: Findings, old: Entry) -> Replacement:
             findings.terms.margin,
             [findings.label(entry) for entry in shown],
             [findings.label(entry) for entry in worse],
+            findings.terms.scale,
         ),
     )
 

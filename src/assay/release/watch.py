@@ -220,8 +220,8 @@ def _sentence(
     if len(scores):
         low, high = interval
         seen = (
-            f"{len(scores)} fresh answers score {_of(fmean(scores))} in 100 (likely {_of(low)} to "
-            f"{_of(high)}), against {promoted}"
+            f"{len(scores)} fresh answers score {_of(fmean(scores))} of 100 on average (likely "
+            f"{_of(low)} to {_of(high)}), against {promoted}"
         )
     fall = f"it has fallen by {_of(drop)} points"
     if outcome == "stale":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -134,9 +135,9 @@ def _one_seed_warning(settings: FineTuneSection, seconds: float) -> tuple[str, .
     """That chance could not be told from the way of training, where the time decided so."""
     if settings.seeds is not None:
         return ()
-    more = (SEEDS - 1) * seconds / 60
+    more = math.ceil((SEEDS - 1) * seconds / 60)
     return (
-        f"Trained with one seed only: {SEEDS - 1} more would take about {more:.0f} minutes, but "
+        f"Trained with one seed only: {SEEDS - 1} more would take about {more} minutes, but "
         f"fine_tune.seeds_minutes allows only {settings.seeds_minutes:g}.",
     )
 

@@ -35,7 +35,7 @@ def summary(found: PredictionPowered) -> str:
     )
     done = (
         f"{found.unlabelled:,} inputs without a label were labelled by {found.model}, which scores "
-        f"{wording.in_100(found.annotator_score)} in 100 on the {found.labelled:,} labelled rows "
+        f"{wording.in_100(found.annotator_score)} of 100 on the {found.labelled:,} labelled rows "
         f"of the holdout.{left_out}{price}"
     )
     if found.withheld is not None:

@@ -9,6 +9,7 @@ from assay.compare import reasons
 from assay.compare.report.second_look import AT_TERMINAL
 from assay.compare.result import CandidateResult, Result, Verdict
 from assay.compare.routing_section import Routing
+from assay.compare.scale import scale_of
 from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.judging import JudgeAgreement
@@ -329,12 +330,8 @@ RIGHT_ANSWERS = "right answers in 100"
 
 def score_meaning(result: Result) -> str:
     """What a score is, in words."""
-    binary = result.primary in ("label-accuracy", "record-exact", "exact", "contains", "json-valid")
-    if binary:
-        return RIGHT_ANSWERS
-    likeness = result.primary in ("rouge-l", "token-f1", "chrf")
-    what = "likeness to the expected answer" if likeness else "mean score"
-    return f"{what}, of 100 ({result.primary})"
+    points = scale_of(result).points
+    return f"points of 100 {points} ({result.primary})" if points else RIGHT_ANSWERS
 
 
 def routing(found: Routing) -> str:

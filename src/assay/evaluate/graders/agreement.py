@@ -44,6 +44,7 @@ _COMPARE: dict[str, Callable[[str, str], float]] = {
     "consistency",
     "Mean agreement of the answer with the other answers of its group (paraphrases).",
     settings=ConsistencySettings,
+    points="for agreement between answers to like questions",
 )
 def consistency(
     answers: Sequence[str],

@@ -186,6 +186,7 @@ def call_name(
     "right.",
     settings=CallSettings,
     needs=("tools",),
+    points="for right functions and arguments",
 )
 def argument_f1(
     answer: str, example: Example, settings: CallSettings, context: GradingContext

@@ -110,6 +110,7 @@ def record_exact(
     "Share of the answer's fields that are in the expected record with that value.",
     settings=RecordSettings,
     wants="JSON value",
+    points="for fields that are right",
 )
 def field_precision(
     answer: str, reference: str, settings: RecordSettings, context: GradingContext
@@ -123,6 +124,7 @@ def field_precision(
     "Share of the expected record's fields that are in the answer with that value.",
     settings=RecordSettings,
     wants="JSON value",
+    points="for expected fields that are there",
 )
 def field_recall(
     answer: str, reference: str, settings: RecordSettings, context: GradingContext
@@ -136,6 +138,7 @@ def field_recall(
     "Harmonic mean of field precision and field recall.",
     settings=RecordSettings,
     wants="JSON value",
+    points="for right fields",
 )
 def field_f1(
     answer: str, reference: str, settings: RecordSettings, context: GradingContext

@@ -120,13 +120,19 @@ class AnswerScores:
 
 @dataclass(frozen=True, slots=True)
 class Grader:
-    """One entry of the registry."""
+    """One entry of the registry.
+
+    Attributes:
+        points: what its points are given for, in words that follow "47 of 100 points"; empty where
+            an answer is right (1) or wrong (0).
+    """
 
     name: str
     explanation: str
     settings: type[GraderSettings]
     needs: frozenset[Need]
     score_all: Callable[[Sequence[str], Sequence[Example], Any, GradingContext], Sequence[Score]]
+    points: str = ""
 
 
 GRADERS: dict[str, Grader] = {}
@@ -140,19 +146,29 @@ RunScorer = Callable[[Sequence[str], Sequence[Example], S, GradingContext], Sequ
 
 
 def over_all(
-    name: str, explanation: str, *, settings: type[S], needs: tuple[Need, ...] = ()
+    name: str,
+    explanation: str,
+    *,
+    settings: type[S],
+    needs: tuple[Need, ...] = (),
+    points: str = "",
 ) -> Callable[[RunScorer[S]], RunScorer[S]]:
     """Declare a grader that sees all answers at once."""
 
     def declare(function: RunScorer[S]) -> RunScorer[S]:
-        GRADERS[name] = Grader(name, explanation, settings, frozenset(needs), function)
+        GRADERS[name] = Grader(name, explanation, settings, frozenset(needs), function, points)
         return function
 
     return declare
 
 
 def of_answer(
-    name: str, explanation: str, *, settings: type[S], needs: tuple[Need, ...] = ()
+    name: str,
+    explanation: str,
+    *,
+    settings: type[S],
+    needs: tuple[Need, ...] = (),
+    points: str = "",
 ) -> Callable[[AnswerScorer[S]], AnswerScorer[S]]:
     """Declare a grader that sees one answer and its example."""
 
@@ -166,7 +182,7 @@ def of_answer(
             pairs = zip(answers, examples, strict=True)
             return [function(answer, example, chosen, context) for answer, example in pairs]
 
-        over_all(name, explanation, settings=settings, needs=needs)(score_all)
+        over_all(name, explanation, settings=settings, needs=needs, points=points)(score_all)
         return function
 
     return declare
@@ -179,6 +195,7 @@ def against_reference(
     settings: type[S],
     needs: tuple[Need, ...] = (),
     wants: str = "text",
+    points: str = "",
 ) -> Callable[[ReferenceScorer[S]], ReferenceScorer[S]]:
     """Declare a grader that compares an answer with one expected output; the best one counts.
 
@@ -204,7 +221,7 @@ def against_reference(
             counted = [score for score in scores if score.counted]
             return max(counted or scores, key=lambda score: score.value)
 
-        of_answer(name, explanation, settings=settings, needs=needs)(best)
+        of_answer(name, explanation, settings=settings, needs=needs, points=points)(best)
         return function
 
     return declare

@@ -205,7 +205,12 @@ RULES: dict[str, Callable[..., str | None]] = {
 }
 
 
-@of_answer("style", "Share of your house rules that the answer keeps.", settings=StyleSettings)
+@of_answer(
+    "style",
+    "Share of your house rules that the answer keeps.",
+    settings=StyleSettings,
+    points="for house rules that are kept",
+)
 def style(answer: str, example: Example, settings: StyleSettings, context: GradingContext) -> Score:
     """Rules kept / rules set; the note names those that are broken. A blank answer keeps none."""
     text = answer.strip()

@@ -104,6 +104,7 @@ def _parsed_glossary(path: Path, changed: int) -> Glossary:
     "Share of the glossary's terms in the expected text that the answer uses too; forbidden terms "
     "cost points.",
     settings=TermsSettings,
+    points="for the right terms",
 )
 def terms(answer: str, reference: str, settings: TermsSettings, context: GradingContext) -> Score:
     """(terms in both / terms in the expected text) - penalty * forbidden terms, not below 0.

@@ -47,6 +47,7 @@ def overlap_f1(answer: str, reference: str) -> float:
     "token-f1",
     "Share of words the answer has in common with the expected text (F1, as in SQuAD).",
     settings=TextSettings,
+    points="for likeness to the expected answer",
 )
 def token_f1(answer: str, reference: str, settings: TextSettings, context: GradingContext) -> Score:
     """F1 of the words that answer and reference share, see `overlap_f1`."""
@@ -78,6 +79,7 @@ def rouge_l_f1(answer: str, reference: str) -> float:
     "rouge-l",
     "Longest sequence of words that answer and expected text share, in order (ROUGE-L, F1).",
     settings=TextSettings,
+    points="for likeness to the expected answer",
 )
 def rouge_l(answer: str, reference: str, settings: TextSettings, context: GradingContext) -> Score:
     """F1 of the longest common subsequence of words, see `rouge_l_f1`."""
@@ -96,6 +98,7 @@ def chrf_metric() -> Any:
     "chrf",
     "Character n-grams shared with the expected text (chrF2 of sacrebleu, divided by 100).",
     settings=TextSettings,
+    points="for likeness to the expected answer",
 )
 def chrf(answer: str, example: Example, settings: TextSettings, context: GradingContext) -> Score:
     """Popović 2015; several expected texts are handed over together, sacrebleu takes the best."""

@@ -13,6 +13,7 @@ from assay.agent.versions import find_version
 from assay.compare.naming import verdict_in_words
 from assay.compare.records import load_result, load_results
 from assay.compare.report import wording
+from assay.compare.scale import scale_of
 from assay.config import is_remote
 from assay.data.contents import quote
 from assay.data.formats.record import closest
@@ -148,7 +149,7 @@ def describe_promotion(workspace: Workspace, changes: Sequence[Release]) -> str:
     measured = next((c for c in found.candidates if c.agent == made.agent), None)
     scored = ""
     if measured is not None and measured.score is not None:
-        scored = f" ({wording.in_100(measured.score)} in 100)"
+        scored = f" ({wording.in_100(measured.score)} {scale_of(found).unit})"
     is_close = measured is not None and measured.name in found.verdict.shortlist
     if verdict.outcome == "cannot_tell" and not verdict.not_judged and is_close:
         return f"Promoted on a verdict that was too close to call{scored}{reason}"
