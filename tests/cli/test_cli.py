@@ -109,6 +109,45 @@ def test_overlap_prints_the_contract(tmp_path: Path) -> None:
     assert row["similarity"] == 1.0
 
 
+def test_overlap_counts_answers_that_could_be_copied(tmp_path: Path) -> None:
+    train, held, docs = (tmp_path / name for name in ("train.csv", "hold.csv", "docs"))
+    train.write_text("asked,said,note\nhow do I pay,By card.,a\nwhere is it,See the map.,b\n")
+    held.write_text(
+        "asked,said,note\nmay I pay later,BY CARD,a\nwhen do you open,At nine o'clock.,b\n"
+        "is there parking,Behind the house,c\n"
+    )
+    docs.mkdir()
+    (docs / "faq.md").write_text("# Hours\nWhen do you open? At nine o'clock.\n")
+    (docs / "other.txt").write_text("Is there parking? No. The garden is behind the house.")
+    asked = ("data", "overlap", str(train), str(held), "--input", "asked")
+
+    def counted(*options: str) -> dict[str, int | None]:
+        done = run(*asked, *options, "--json")
+        assert done.returncode == 0, done.stderr
+        body = json.loads(done.stdout)
+        return {name: body[name] for name in ("exact", "answers", "documents")}
+
+    assert counted() == {"exact": 0, "answers": None, "documents": None}
+    assert counted("--output", "said") == {"exact": 0, "answers": 1, "documents": None}
+    one = ("--output", "said", "--knowledge", str(docs / "faq.md"))
+    assert counted(*one)["documents"] == 1
+    assert counted(*one, "--knowledge", str(docs / "other.txt"))["documents"] == 2
+    assert counted("--output", "said", "--knowledge", str(docs))["documents"] == 2
+    assert counted("--output", "note", "--knowledge", str(docs))["answers"] == 2
+    shown = run(*asked, *one).stdout
+    assert "answers of training rows, word for word: 1." in shown
+    assert "in a document that holds their answer: 1." in " ".join(shown.split())
+    for wrong, said in (
+        (("--knowledge", str(docs)), "Name the output's column, too."),
+        (("--output", "said", "--knowledge", str(tmp_path / "none")), "none"),
+        (("--output", "nothing"), "nothing"),
+    ):
+        done = run(*asked, *wrong)
+        assert done.returncode != 0
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_import_writes_chat_and_keeps_the_rejected(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text('{"prompt": "p", "completion": "c"}\n{"prompt": 3}\n')

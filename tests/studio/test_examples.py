@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, FilePayload, expect
 
 from assay.project import questions, rows
 from assay.project.holdout_summary import describe_holdout
+from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
 from assay.store.audit import entries
 from assay.store.tables import DraftedQuestionRow
@@ -101,7 +102,13 @@ def test_new_examples_are_locked_after_a_question(browser: Browser, up: Studio) 
 
 def test_other_files_are_checked_converted_and_compared(browser: Browser, up: Studio) -> None:
     first = _file("first.csv", [[f"{LONG} {n}", "label 1"] for n in ("one", "two", "three")])
-    second = _file("second.csv", [[f"{LONG} two", "label 1"], ["quite another thing", ""]])
+    second = _file(
+        "second.csv",
+        [[f"{LONG} two", "label 1"], ["quite another thing", ""], ["Where to?", "Up to deck 7"]],
+    )
+    workspace = Workspace(up.folder)
+    (up.folder / "decks.md").write_text("Stairs. Where to? Up to deck 7, please.")
+    documents.base(workspace, "documents").add([up.folder / "decks.md"])
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/data")
         expect(page.get_by_role("gridcell").first).to_be_visible()
@@ -114,9 +121,12 @@ def test_other_files_are_checked_converted_and_compared(browser: Browser, up: St
         way.click()
         page.get_by_role("option", name="Find rows that two files share").click()
         field.set_input_files([first, second])
-        expect(
-            page.get_by_text("Rows of second.csv that are also in first.csv: 1 exactly")
-        ).to_be_visible()
+        for said in (
+            "Rows of second.csv that are also in first.csv: 1 exactly",
+            "also answers in first.csv, word for word: 1.",
+            "in one of the project's documents: 1.",
+        ):
+            expect(page.get_by_text(said)).to_be_visible()
         visitor.axe()
         way.click()
         page.get_by_role("option", name="Convert a file").click()

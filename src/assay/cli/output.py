@@ -178,12 +178,12 @@ def print_overlap(report: Any) -> None:
     )
     if body["answers"] is not None:
         console.print(
-            f"{body['answers']} holdout answers are answers of training rows word for word."
+            f"Holdout answers that are answers of training rows, word for word: {body['answers']}."
         )
     if body["documents"] is not None:
         console.print(
-            f"{body['documents']} holdout questions stand word for word in a document that holds "
-            "their answer."
+            "Holdout questions that stand word for word in a document that holds their answer: "
+            f"{body['documents']}."
         )
     if body["rows"]:
         rows = [

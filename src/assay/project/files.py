@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,7 @@ def overlap_files(
     input: str | None = None,
     output: str | None = None,
     knowledge: Sequence[Path] = (),
+    texts: Iterable[str] | None = None,
     progress: Progress = SILENT,
 ) -> OverlapReport:
     """Holdout rows whose twin (by the input) stands in a training file, and those whose answer
@@ -149,6 +150,7 @@ def overlap_files(
         input, output: columns; None: as they are found. With an input alone answers are not
             compared.
         knowledge: documents, or folders of them.
+        texts: of documents that are read already, in place of `knowledge`; None: there are none.
 
     Raises:
         UsageError: documents without answers to look for.
@@ -169,9 +171,10 @@ def overlap_files(
         return report
     answers = answers_in_rows([e.output for _, e in second], [e.output for _, e in first])
     documents = None
-    if knowledge:
+    if knowledge or texts is not None:
         pairs = [(example.input, example.output) for _, example in second]
-        documents = pairs_in_documents(pairs, _texts(knowledge, progress))
+        texts = _texts(knowledge, progress) if texts is None else texts
+        documents = pairs_in_documents(pairs, texts)
     return replace(report, answers=answers, documents=documents)
 
 

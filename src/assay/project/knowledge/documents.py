@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -65,6 +65,14 @@ def names_for_agents(workspace: Workspace) -> list[str]:
 def base(workspace: Workspace, name: str) -> KnowledgeBase:
     """The knowledge base of that name, made or not."""
     return KnowledgeBase(workspace.store, workspace.name, name, embedders=workspace.embedder)
+
+
+def texts(workspace: Workspace) -> Iterator[str] | None:
+    """The text of every document of the project, as it was read; None where there are none."""
+    found = [base(workspace, name) for name in names_for_agents(workspace)]
+    if not any(one.documents() for one in found):
+        return None
+    return ("\n".join(pages) for one in found for pages in one.texts())
 
 
 def create(workspace: Workspace, name: str) -> None:

@@ -11,6 +11,7 @@ from assay.data.checks import CheckReport
 from assay.data.overlap import OverlapReport
 from assay.errors import UsageError
 from assay.project import files
+from assay.project.knowledge import documents
 from assay.studio import widgets as w
 from assay.studio.session import PageContext, action
 from assay.studio.shared.findings import problems_card, row_figures
@@ -49,8 +50,9 @@ def convert_upload(context: PageContext, file: Path) -> Conversion:
 
 @action("editor")
 def find_overlap(context: PageContext, first: Path, second: Path) -> OverlapReport:
-    """Rows of the second file that stand in the first."""
-    return files.overlap_files(first, second)
+    """Rows of the second file that stand in the first; its answers there and in documents of the
+    project."""
+    return files.overlap_files(first, second, texts=documents.texts(context.workspace))
 
 
 class OtherFiles:
@@ -120,6 +122,16 @@ class OtherFiles:
             f"{found.near:,} nearly.",
             "strong",
         )
+        w.text(
+            f"Answers of {second} that are also answers in {first}, word for word: "
+            f"{found.answers or 0:,}. With labels all of them are; with free texts, these can be "
+            "answered by copying."
+        )
+        if found.documents is not None:
+            w.text(
+                f"Questions of {second} that stand word for word, with their answer, in one of the "
+                f"project's documents: {found.documents:,}."
+            )
         if not found.rows:
             return
         with w.table(
