@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from assay.config import load_config
+from tests.many_rows import project
 from tests.small import write_model
 from tests.studio.browsing import studio, tab
+from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
+PROVIDER = """remote: remote:far/big
+providers: {far: {base_url: "https://far.example/v1", prices: {big: {input: 100, output: 100}}}}
+"""
 PROMPT = "You answer customers of a shop for perches."
 
 
@@ -101,3 +107,17 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
     assert (config.good_enough, config.monthly_requests) == (0.7, 3000)
     assert "rag" in config.candidates
     assert "few-shot" not in config.candidates
+
+
+def test_what_providers_will_cost_is_said_before_the_comparison(
+    browser: Browser, tmp_path: Path
+) -> None:
+    project(tmp_path, 90)
+    config = tmp_path / "assay.yaml"
+    text = config.read_text().replace("candidates: [prompt]", "candidates: [prompt, remote]")
+    config.write_text(text + PROVIDER)
+    with studio(tmp_path, "--idle") as running, signed_in(browser, running, "editor") as visitor:
+        page = visitor.open("/start")
+        expect(page.get_by_text("for models at providers")).to_be_visible()
+        expect(page.get_by_text(re.compile(r"^at most \$[1-9]"))).to_be_visible()
+        visitor.axe()
