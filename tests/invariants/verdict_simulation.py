@@ -48,6 +48,7 @@ class Cell:
         largest: share of the examples that one group holds; None draws sizes at random.
         floor: the last candidate is the floor.
         tuned: the position of the one that is fine-tuned, if any.
+        good_enough: what the user calls so; None where nothing is said of it.
         priced: costs are known, so that they may decide who is named; else only scores do.
     """
 
@@ -62,6 +63,7 @@ class Cell:
     floor: bool = False
     tuned: int | None = None
     priced: bool = True
+    good_enough: float | None = None
 
     @property
     def label(self) -> str:
@@ -202,6 +204,7 @@ def judge(cell: Cell, rng: np.random.Generator, seed: int, resamples: int | None
     terms = Terms(
         margin=MARGIN,
         opening=cell.opening,
+        good_enough=cell.good_enough,
         seed=seed,
         resamples=resamples,
         tested_first=winner_on_validation(cell, rng),
