@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.data.rewrite import record_at, rewrite, rewrite_all, write_as_csv
+from assay.data.rewrite import Rewriting, record_at, rewrite, rewrite_all, write_as_csv
 from assay.errors import DataError, UsageError
 
 TABLE = 'text;label\r\n"two\r\nlines";a\r\n\r\nplain;b\r\nshort\r\nlast;c'
@@ -68,18 +68,20 @@ def test_all_records_are_changed_in_one_go_and_the_rest_stays(tmp_path: Path) ->
     file = tmp_path / "t.csv"
     file.write_bytes(TABLE.encode("cp1252"))
     changed = {2: None, 5: {"text": "plain; or not", "label": "b"}}
-    assert rewrite_all(file, lambda line, record: changed.get(line, record)) == 2
+    assert rewrite_all(file, lambda line, record: changed.get(line, record)) == Rewriting(
+        changed=2, lines={2: 5, 3: 6, 4: 7}
+    )
     wanted = 'text;label\r\n"plain; or not";b\r\nshort\r\nlast;c'
     assert file.read_bytes().decode() == wanted
     before = file.stat().st_mtime_ns
-    assert rewrite_all(file, lambda _, record: record) == 0
+    assert rewrite_all(file, lambda _, record: record).changed == 0
     assert file.stat().st_mtime_ns == before
 
 
 def test_a_line_that_is_no_record_stays_when_all_are_changed(tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
     file.write_text('{"a": "1"}\n{"a": \n\n{"a":  "3"}\n')
-    assert rewrite_all(file, lambda line, record: {"a": "2"} if line == 1 else record) == 1
+    assert rewrite_all(file, lambda line, record: {"a": "2"} if line == 1 else record).changed == 1
     assert file.read_text() == '{"a": "2"}\n{"a": \n\n{"a":  "3"}\n'
 
 
@@ -94,7 +96,8 @@ def test_the_first_sheet_of_a_workbook_becomes_csv_that_can_be_changed(tmp_path:
     sheet["C4"].data_type = "e"
     book.create_sheet("other").append(["not read"])
     book.save(tmp_path / "book.xlsx")
-    write_as_csv(tmp_path / "book.xlsx", made := tmp_path / "book.csv")
+    rows = write_as_csv(tmp_path / "book.xlsx", made := tmp_path / "book.csv")
+    assert rows == {2: 2, 3: 4}
     assert made.read_text() == 'text,n,label\n"a, b",5,x\nc,7,\n'
     rewrite(made, 3, {"text": "c", "n": "7", "label": "y"}, record_at(made, 3))
     assert made.read_text().endswith("c,7,y\n")

@@ -26,7 +26,7 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
     rows = [f"What does size {i} cost?,{i + 100} EUR,prices.md" for i in range(60)]
     rows += [f"Who made size {i}?,Not known.," for i in range(6)]
     data = home / "asked.csv"
-    data.write_text("\n".join(["question,answer,source", *rows, rows[0]]) + "\n")
+    data.write_text("\n".join(["question,answer,source", *rows, rows[0], "Who knows?,,"]) + "\n")
     prices = home / "prices.md"
     prices.write_text("\n\n".join(f"A perch of size {i} costs {i + 100} EUR." for i in range(60)))
     (broken := home / "broken.pdf").write_bytes(b"%PDF-1.4 and nothing more")
@@ -64,6 +64,8 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         page.get_by_role("button", name="Remove 1 repeated row").click()
         expect(page.get_by_text("1 repeated row removed from this copy")).to_be_visible()
         expect(page.get_by_role("button", name="Remove 1 repeated row")).to_have_count(0)
+        found = page.get_by_role("region", name="Problems in the file")
+        expect(found).to_contain_text("line 69")  # as in the user's own file, which is as it was
         all_stay()
         page.get_by_role("button", name="Choose other columns").click()
         page.get_by_role("button", name="Continue").click()

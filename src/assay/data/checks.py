@@ -11,7 +11,7 @@ import re
 import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -331,6 +331,23 @@ def earlier_line(code: str, message: str) -> int | None:
     """The line that a row is like, out of a problem between rows; None for every other problem."""
     found = re.search(r"line (\d+)", message) if code in _BETWEEN else None
     return int(found[1]) if found else None
+
+
+def with_lines(report: CheckReport, lines: Mapping[int, int]) -> CheckReport:
+    """The report with the problems shown at the lines of another file, of which this is a copy.
+
+    Args:
+        lines: of the other file, by those of this one; one that is not there is the same.
+    """
+
+    def moved(one: Problem) -> Problem:
+        earlier = earlier_line(one.code, one.message)
+        message = one.message
+        if earlier is not None:
+            message = message.replace(f"line {earlier}", f"line {lines.get(earlier, earlier)}")
+        return replace(one, line=lines.get(one.line, one.line), message=message)
+
+    return replace(report, problems=tuple(map(moved, report.problems)))
 
 
 def _label_findings(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +102,25 @@ def _write(path: Path, content: FileInspection, body: str) -> None:
     write_atomic(path, written)
 
 
-def rewrite_all(path: Path, change: Callable[[int, dict[str, Any]], dict[str, Any] | None]) -> int:
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """What became of the records of a file.
+
+    Attributes:
+        changed: how many were changed or taken out.
+        lines: where each stood before, by the line at which it stands now.
+    """
+
+    changed: int
+    lines: dict[int, int]
+
+
+def rewrite_all(
+    path: Path, change: Callable[[int, dict[str, Any]], dict[str, Any] | None]
+) -> Rewriting:
     """Put what `change` makes of each record, given its line, in its place; None takes it out.
 
     Lines that are no record stay, and so does every byte of a record that is as it was.
-
-    Returns:
-        how many records were changed or taken out.
 
     Raises:
         UsageError: files of this kind are not changed here.
@@ -117,7 +130,7 @@ def rewrite_all(path: Path, change: Callable[[int, dict[str, Any]], dict[str, An
     with open_text(path, content.encoding or "utf-8") as text:
         lines = text.readlines()
     body = lines[: found[0].line - 1]
-    count = 0
+    count, places = 0, {}
     for raw, following in zip(
         found, [*(one.line for one in found[1:]), len(lines) + 1], strict=True
     ):
@@ -126,27 +139,36 @@ def rewrite_all(path: Path, change: Callable[[int, dict[str, Any]], dict[str, An
             made = change(raw.line, raw.value)
             if made != raw.value:
                 count += 1
-                kept = [] if made is None else [_line(path, content, made)]
+                # A cell may hold line ends, which count as lines do where the file is read.
+                fresh = "" if made is None else _line(path, content, made)
+                kept = list(io.StringIO(fresh, newline=""))
+        if kept:
+            places[len(body) + 1] = raw.line
         body += kept
     if count:
         _write(path, content, "".join(body))
-    return count
+    return Rewriting(count, places)
 
 
-def write_as_csv(workbook: Path, to: Path) -> None:
+def write_as_csv(workbook: Path, to: Path) -> dict[int, int]:
     """Write the first sheet of a workbook as CSV in UTF-8, whose rows can be changed.
 
     Formulas are their results, and a cell that holds an error such as #REF! is empty. Empty rows
     are left out.
 
+    Returns:
+        the row of the sheet that stands at a line, by that line.
+
     Raises:
         DataError: the workbook cannot be read.
     """
     content = inspect_file(workbook)
+    places: list[int] = []
     with to.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         names: list[str] | None = None
         for raw in content.records():
+            places.append(raw.line)
             if isinstance(raw.value, dict):
                 if names is None:
                     names = list(raw.value)
@@ -158,6 +180,7 @@ def write_as_csv(workbook: Path, to: Path) -> None:
                     names = list(content.fields)
                     writer.writerow(names)
                 writer.writerow(raw.value)  # more cells than columns
+    return {raw.line: row for raw, row in zip(_look(to).records(), places, strict=True)}
 
 
 def _look(path: Path) -> FileInspection:

@@ -11,11 +11,12 @@ from tests.small import write_csv, write_model
 
 from assay.accounts import keys
 from assay.config import Provider, load_config
+from assay.data.checks import CheckReport, earlier_line
 from assay.errors import DataError, StateError, UsageError
 from assay.knowledge.base import KnowledgeBase
 from assay.progress import SILENT
 from assay.project.knowledge import documents
-from assay.project.start import from_file
+from assay.project.start import example_file, from_file
 from assay.project.start.from_file import FileProjectOptions
 from assay.project.start.init import Choices, draft
 from assay.project.workspace import NO_PROJECT, Workspace
@@ -31,20 +32,20 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 def brought(workspace: Workspace, tmp_path: Path, name: str = "My Pets!.csv") -> Path:
-    return from_file.keep_file(workspace, name, write_csv(tmp_path / "pets.csv"))
+    return example_file.keep_file(workspace, name, write_csv(tmp_path / "pets.csv"))
 
 
 def test_a_file_is_kept_under_a_plain_name(workspace: Workspace, tmp_path: Path) -> None:
     kept = brought(workspace, tmp_path, "../../etc/My Pets!.csv")
     assert re.fullmatch(r"[\w.-]+", kept.name)
     assert kept.is_relative_to(workspace.store.folder)
-    assert from_file.find_file(workspace) == kept
-    second = from_file.keep_file(workspace, "other.csv", kept)
-    assert from_file.find_file(workspace) == second
+    assert example_file.find_file(workspace) == kept
+    second = example_file.keep_file(workspace, "other.csv", kept)
+    assert example_file.find_file(workspace) == second
     with pytest.raises(UsageError):
-        from_file.keep_file(workspace, "///", kept)
-    from_file.forget_file(workspace)
-    assert from_file.find_file(workspace) is None
+        example_file.keep_file(workspace, "///", kept)
+    example_file.forget_file(workspace)
+    assert example_file.find_file(workspace) is None
 
 
 def test_what_a_person_says_changes_what_is_written(workspace: Workspace, tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_what_a_person_says_changes_what_is_written(workspace: Workspace, tmp_pa
     assert (config.good_enough, config.monthly_requests) == (0.9, 5)
     assert (config.costs.machine_hour_usd, config.costs.machine_hours_per_month) == (None, 40.5)
     assert (workspace.root / "data" / file.name).exists()
-    assert from_file.find_file(workspace) is None
+    assert example_file.find_file(workspace) is None
 
 
 def test_keys_of_the_empty_folder_still_own_what_comes(
@@ -129,7 +130,7 @@ def test_the_column_of_documents_and_what_follows_from_it_are_proposed(
     rows = [f"What does size {i} cost?,{i + 100} EUR,prices.md" for i in range(40)]
     rows += [f"Who made size {i}?,Not known.," for i in range(5)]
     (tmp_path / "q.csv").write_text("\n".join(["question,answer,source", *rows]))
-    file = from_file.keep_file(workspace, "q.csv", tmp_path / "q.csv")
+    file = example_file.keep_file(workspace, "q.csv", tmp_path / "q.csv")
     drafted = from_file.look(workspace, file, FileProjectOptions()).draft
     assert drafted is not None
     assert drafted.columns is not None
@@ -147,7 +148,7 @@ def test_columns_that_cannot_be_guessed_are_a_question(
     source = tmp_path / "odd.csv"
     rows = [f"x{i},note {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
     source.write_text("\n".join(["alpha,beta,gamma", *rows]) + "\n")
-    file = from_file.keep_file(workspace, "odd.csv", source)
+    file = example_file.keep_file(workspace, "odd.csv", source)
     found = from_file.look(workspace, file, FileProjectOptions())
     assert found.question is not None
     assert found.fields == ("alpha", "beta", "gamma")
@@ -171,8 +172,17 @@ def test_a_file_that_holds_no_examples_is_not_kept(
     source = tmp_path / "odd.csv"
     source.write_text(content)
     with pytest.raises(DataError, match=said):
-        from_file.keep_file(workspace, "odd.csv", source)
-    assert from_file.find_file(workspace) == before
+        example_file.keep_file(workspace, "odd.csv", source)
+    assert example_file.find_file(workspace) == before
+
+
+def alike(report: CheckReport) -> set[tuple[int, str]]:
+    """Which lines are like an earlier one, and what is said of it."""
+    return {
+        (one.line, one.message)
+        for one in report.problems
+        if earlier_line(one.code, one.message) is not None
+    }
 
 
 def test_repeats_and_personal_data_are_put_right_in_the_uploaded_copy(
@@ -180,20 +190,25 @@ def test_repeats_and_personal_data_are_put_right_in_the_uploaded_copy(
 ) -> None:
     source = write_csv(tmp_path / "pets.csv", 60)
     lines = source.read_text().splitlines()
-    mail = "Write to ann@arden-ferries.com about the cat,cat"
-    source.write_text("\n".join([*lines, lines[3], mail, lines[3]]) + "\n")
+    # Two lines become one where it is masked, for the line end in the cell counts as one.
+    mail = '"Write to ann@arden-ferries.com\nabout the cat",cat'
+    source.write_text("\n".join([*lines[:5], lines[3], mail, *lines[5:], lines[3], ",cat"]) + "\n")
+    last = 1 + len(lines) + 4
     before = source.read_text()
-    file = from_file.keep_file(workspace, "pets.csv", source)
+    file = example_file.keep_file(workspace, "pets.csv", source)
     report = from_file.look(workspace, file, FileProjectOptions()).report
     assert report is not None
-    repeats = report.exact
+    repeats, alikes = report.exact, alike(report)
     assert repeats >= 2
-    assert from_file.remove_repeats(workspace, FileProjectOptions()) == repeats
-    assert from_file.mask_personal_data(workspace) == 1
+    assert example_file.remove_repeats(workspace, None) == repeats
+    assert example_file.mask_personal_data(workspace) == 1
     report = from_file.look(workspace, file, FileProjectOptions()).report
     assert report is not None
     assert (report.exact, report.counts.get("email", 0)) == (0, 0)
     assert report.valid == len(lines) - 1 + 3 - repeats
+    # A problem is told at its line in the owner's file, although the copy has become shorter.
+    assert [one.line for one in report.problems if one.code == "empty-input"] == [last]
+    assert alike(report) < alikes
     assert "arden-ferries" not in file.read_text()
     assert source.read_text() == before
 
@@ -203,18 +218,18 @@ def test_labels_are_renamed_and_joined_in_the_uploaded_copy(
 ) -> None:
     source = write_csv(tmp_path / "pets.csv", 60)
     source.write_text(source.read_text().replace(",parrot\n", ",Parot\n", 3))
-    file = from_file.keep_file(workspace, "pets.csv", source)
+    file = example_file.keep_file(workspace, "pets.csv", source)
     asked = FileProjectOptions()
     found = from_file.look(workspace, file, asked)
     assert found.draft is not None
     assert "Parot" in (found.draft.proposal.labels or [])
-    assert from_file.rename_labels(workspace, asked, {"Parot": "parrot "}) == 3
+    assert example_file.rename_labels(workspace, None, {"Parot": "parrot "}) == 3
     found = from_file.look(workspace, file, asked)
     assert found.draft is not None
     assert "Parot" not in (found.draft.proposal.labels or [])
-    assert from_file.rename_labels(workspace, asked, {}) == 0
+    assert example_file.rename_labels(workspace, None, {}) == 0
     with pytest.raises(UsageError, match="cannot be empty"):
-        from_file.rename_labels(workspace, asked, {"parrot": " "})
+        example_file.rename_labels(workspace, None, {"parrot": " "})
 
 
 def test_labels_that_differ_in_case_or_white_space_are_told_and_joined(
@@ -222,20 +237,20 @@ def test_labels_that_differ_in_case_or_white_space_are_told_and_joined(
 ) -> None:
     source = write_csv(tmp_path / "pets.csv", 60)
     source.write_text(source.read_text().replace(",parrot\n", ",Parrot \n", 1))
-    file = from_file.keep_file(workspace, "pets.csv", source)
+    file = example_file.keep_file(workspace, "pets.csv", source)
     asked = FileProjectOptions()
     report = from_file.look(workspace, file, asked).report
     assert report is not None
     told = [one.message for one in report.problems if one.code == "label-variants"]
     assert len(told) == 1
     assert "'Parrot '" in told[0]
-    joins = from_file.find_joins(report.statistics.outputs or {})
+    joins = example_file.find_joins(report.statistics.outputs or {})
     assert joins == {"Parrot ": "parrot"}
-    assert from_file.rename_labels(workspace, asked, joins) == 1
+    assert example_file.rename_labels(workspace, None, joins) == 1
     report = from_file.look(workspace, file, asked).report
     assert report is not None
     assert "label-variants" not in report.counts
-    assert from_file.find_joins({"a  b ": 9, "A b": 1, "c#": 1, "c": 1}) == {
+    assert example_file.find_joins({"a  b ": 9, "A b": 1, "c#": 1, "c": 1}) == {
         "a  b ": "a b",
         "A b": "a b",
     }

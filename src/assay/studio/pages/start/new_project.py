@@ -13,7 +13,7 @@ from assay.data.checks import CheckReport
 from assay.data.formats.record import shorten, text_of
 from assay.errors import UsageError
 from assay.progress import SILENT
-from assay.project.start import from_file
+from assay.project.start import example_file, from_file
 from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.project.start.init import Draft
 from assay.studio import widgets as w
@@ -38,10 +38,10 @@ NO_COLUMN = "Choose a column."
 LONGEST_CELL = 80
 """Characters shown of a cell."""
 
-forget_file = workspace_action("editor", from_file.forget_file)
-remove_repeats = workspace_action("editor", from_file.remove_repeats)
-mask_personal_data = workspace_action("editor", from_file.mask_personal_data)
-rename_labels = workspace_action("editor", from_file.rename_labels)
+forget_file = workspace_action("editor", example_file.forget_file)
+remove_repeats = workspace_action("editor", example_file.remove_repeats)
+mask_personal_data = workspace_action("editor", example_file.mask_personal_data)
+rename_labels = workspace_action("editor", example_file.rename_labels)
 create_project = workspace_action("editor", from_file.create_here)
 
 
@@ -55,7 +55,7 @@ class ProposalStep:
         self._entries = FormEntries()
         self._form: ProposalForm | None = None
         self._doing = ""
-        file = from_file.find_file(context.workspace)
+        file = example_file.find_file(context.workspace)
         assert file is not None
         self._file = file
 
@@ -154,13 +154,13 @@ class ProposalStep:
         may_change = self._may_change()
         joins: dict[str, str] = {}
         if self._may_rename(found):
-            joins = from_file.find_joins(report.statistics.outputs or {})
+            joins = example_file.find_joins(report.statistics.outputs or {})
 
         async def remove() -> None:
-            count = await self._context.do(remove_repeats, self._wanted)
+            count = await self._context.do(remove_repeats, self._wanted.columns)
             notify(
-                f"{say_count(count, 'repeated row')} removed from this copy; lines are counted "
-                "without them. Your own file is unchanged."
+                f"{say_count(count, 'repeated row')} removed from this copy. Your own file is "
+                "unchanged, and lines are counted as in it."
             )
             await self._inspect()
 
@@ -214,7 +214,8 @@ class ProposalStep:
                 w.button("Rename", rename, icon="edit")
 
     async def _rename(self, names: dict[str, str]) -> None:
-        count = await self._context.do(rename_labels, self._wanted, names) if names else 0
+        columns = self._wanted.columns
+        count = await self._context.do(rename_labels, columns, names) if names else 0
         if not count:
             advise("No label was changed. Type another name beside the one to be renamed.")
             return

@@ -1,0 +1,209 @@
+"""The file of examples that was brought and is no project yet: a copy, which is mended here.
+
+file = keep_file(workspace, "tickets.csv", Path("/tmp/upload"))
+remove_repeats(workspace, None)
+read_lines(workspace)  # where its rows stand in the owner's file
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from assay import builtin, json_reader
+from assay.config import Columns
+from assay.data.checks import PROBLEMS_FILE
+from assay.data.privacy import mask_within
+from assay.data.read import check_answers, detect
+from assay.data.rewrite import rewrite_all, write_as_csv
+from assay.errors import StateError, UsageError
+from assay.project.files import check_file
+from assay.project.workspace import Workspace
+from assay.store.files import replacing, write_json
+
+_NAME = re.compile(r"[^\w.-]+")
+
+
+def find_file(workspace: Workspace) -> Path | None:
+    """The file that was brought and has not become a project yet."""
+    found = sorted(path for path in _inbox(workspace).glob("*") if path.is_file())
+    return found[0] if found else None
+
+
+def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
+    """Keep a copy of a file that was brought, in the place of an earlier one.
+
+    The first sheet of a workbook is kept as CSV, so that its rows can be corrected.
+
+    Args:
+        name: what its owner calls it.
+
+    Raises:
+        StateError: the folder is a project already.
+        UsageError: it has no name to keep it by.
+        DataError: nothing of it could be an example, so that another file is needed.
+    """
+    check_empty(workspace)
+    clean = _NAME.sub("-", Path(name).name).strip(".-")[:120]
+    if not clean:
+        raise UsageError("the file has no valid name.")
+    check_answers(detect(source), str(source))
+    is_workbook = detect(source).format == "xlsx"
+    path = _inbox(workspace) / (f"{Path(clean).stem}.csv" if is_workbook else clean)
+    lines: dict[int, int] = {}
+    with replacing(path) as kept, tempfile.TemporaryDirectory() as folder:
+        if is_workbook:
+            source, workbook = Path(folder) / "sheet.csv", source
+            lines = write_as_csv(workbook, source)
+        with source.open("rb") as brought:
+            shutil.copyfileobj(brought, kept)
+    for earlier in path.parent.iterdir():
+        if earlier != path:
+            earlier.unlink()
+    _write_lines(workspace, lines)
+    return path
+
+
+def keep_example_file(workspace: Workspace) -> Path:
+    """Bring the built-in examples: a ferry operator's messages, one record each."""
+    source = builtin.folder() / "tickets.jsonl"
+    return keep_file(workspace, source.name, source)
+
+
+def forget_file(workspace: Workspace) -> None:
+    """Remove the file that was uploaded."""
+    shutil.rmtree(_inbox(workspace), ignore_errors=True)
+    _lines_file(workspace).unlink(missing_ok=True)
+
+
+def remove_repeats(workspace: Workspace, columns: Columns | None) -> int:
+    """Take rows out of the uploaded file that say the same as an earlier one; how many.
+
+    Args:
+        columns: that were chosen; None: as they are found.
+
+    Raises:
+        UsageError: rows of this kind of file cannot be changed here.
+    """
+    file = _uploaded(workspace)
+    with tempfile.TemporaryDirectory() as name:
+        check_file(file, folder=file.parent, columns=columns, out=Path(name))
+        with (Path(name) / PROBLEMS_FILE).open(encoding="utf-8") as lines:
+            found = [json_reader.read(line) for line in lines]
+    repeated = {one["line"] for one in found if one["code"] == "duplicate"}
+    return _rewrite(workspace, lambda line, record: None if line in repeated else record)
+
+
+def mask_personal_data(workspace: Workspace) -> int:
+    """Replace secrets and personal data in the uploaded file by their kind; in how many rows.
+
+    Raises:
+        UsageError: rows of this kind of file cannot be changed here.
+    """
+    return _rewrite(workspace, lambda _, record: mask_within(record)[0])
+
+
+def rename_labels(workspace: Workspace, columns: Columns | None, names: Mapping[str, str]) -> int:
+    """Give labels of the uploaded file other names, as it takes to join two; in how many rows.
+
+    Args:
+        columns: that were chosen; None: as they are found.
+        names: the new name by the old one, which is taken as it stands in the file: white space
+            may be all that it differs by from another.
+
+    Raises:
+        UsageError: a name is empty, or the file has no column of its own for the label.
+    """
+    file = _uploaded(workspace)
+    if not all(name.strip() for name in names.values()):
+        raise UsageError("a label cannot be empty.", fix="Give it the name of another label.")
+    columns = columns or detect(file).columns
+    if columns is None or len(columns.output) != 1:
+        raise UsageError("labels can be renamed only where they are a column of a table.")
+    [column] = columns.output
+
+    def renamed(_: int, record: dict[str, Any]) -> dict[str, Any]:
+        label = record.get(column)
+        new = names.get(label) if isinstance(label, str) else None
+        return record if new is None else {**record, column: new.strip()}
+
+    return _rewrite(workspace, renamed)
+
+
+def find_joins(labels: Mapping[str, int]) -> dict[str, str]:
+    """The labels that differ from a more frequent one in case or white space alone, each with the
+    name that joins them.
+
+    Args:
+        labels: with how many rows each has.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        alike[" ".join(label.casefold().split())].append(label)
+    names: dict[str, str] = {}
+    for several in alike.values():
+        if len(several) > 1:
+            kept = " ".join(max(several, key=lambda label: (labels[label], label)).split())
+            names |= {label: kept for label in several if label != kept}
+    return names
+
+
+def _uploaded(workspace: Workspace) -> Path:
+    file = find_file(workspace)
+    if file is None:
+        raise StateError("there is no uploaded file any more.", fix="Bring it again.")
+    return file
+
+
+def check_empty(workspace: Workspace) -> None:
+    """Let a project begin in the folder.
+
+    Raises:
+        StateError: it is a project already.
+    """
+    if workspace.project is not None:
+        raise StateError("this folder is already a project.", where=str(workspace.root))
+
+
+def _inbox(workspace: Workspace) -> Path:
+    return workspace.store.folder / "inbox"
+
+
+def read_lines(workspace: Workspace) -> dict[int, int]:
+    """The line that a row of the uploaded copy has in its owner's file, by its line in the copy
+    (of a workbook: the row of its sheet); empty where all lines are the same."""
+    try:
+        found = json_reader.read(_lines_file(workspace).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {int(line): original for line, original in found.items()}
+
+
+def _write_lines(workspace: Workspace, lines: Mapping[int, int]) -> None:
+    file = _lines_file(workspace)
+    if all(line == original for line, original in lines.items()):
+        file.unlink(missing_ok=True)
+    else:
+        write_json(file, lines)
+
+
+def _lines_file(workspace: Workspace) -> Path:
+    return workspace.store.folder / "inbox-lines.json"
+
+
+def _rewrite(
+    workspace: Workspace, change: Callable[[int, dict[str, Any]], dict[str, Any] | None]
+) -> int:
+    """Change records of the uploaded copy (`rewrite_all`), and remember where they were; how many
+    were changed or taken out."""
+    rewriting = rewrite_all(_uploaded(workspace), change)
+    if rewriting.changed:
+        before = read_lines(workspace)
+        lines = {line: before.get(was, was) for line, was in rewriting.lines.items()}
+        _write_lines(workspace, lines)
+    return rewriting.changed
