@@ -246,6 +246,23 @@ def test_empty_files(tmp_path: Path) -> None:
             read(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("a.md", "a document"), ("a.html.gz", "a document"), ("a.txt", "plain text"), ("a.csv", None)],
+)
+def test_a_text_to_be_read_is_no_table_of_examples(
+    tmp_path: Path, name: str, said: str | None
+) -> None:
+    path = tmp_path / name
+    lines = ["# Refunds, and when", "A crossing, late or early, is paid back, in full.", ""]
+    path.write_text("\n".join(lines * 6))
+    if said is None:  # a table whose cells are not quoted, of which each row is told
+        assert detect(path).format == "csv"
+        return
+    with pytest.raises(DataError, match=rf"{said}.*assay knowledge add NAME FOLDER"):
+        detect(path)
+
+
 def test_binary_files_are_named_and_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(pickle.dumps([{"text": "a", "label": "b"}]))
@@ -258,8 +275,12 @@ def test_binary_files_are_named_and_refused(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(DataError, match="damaged"):
         detect(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("word/document.xml", "<w/>")
+    with pytest.raises(DataError, match="this is a document"):
+        detect(path)
     path.write_bytes(b"%PDF-1.7 ...")
-    with pytest.raises(DataError, match="PDF"):
+    with pytest.raises(DataError, match=r"PDF.*assay knowledge add"):
         detect(path)
     path.write_bytes(bytes(range(256)) * 100)
     with pytest.raises(DataError, match="binary"):

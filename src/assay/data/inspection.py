@@ -14,7 +14,13 @@ from assay.data.encoding import decode_head, find_encoding, find_newline
 from assay.data.formats import delimited, hub, json_records, parquet, xlsx
 from assay.data.formats.record import Raw
 from assay.data.problems import Problem, problem
-from assay.data.source import SAMPLE, kind_of, refuse_binary
+from assay.data.source import (
+    SAMPLE,
+    kind_of,
+    refuse_binary,
+    refuse_document,
+    refuse_prose,
+)
 from assay.errors import DataError
 
 Container = Literal["jsonl", "json", "table", "parquet", "xlsx", "hf"]
@@ -138,6 +144,7 @@ def _inspect_text(path: Path, file: str, head: bytes, forced: str | None) -> Fil
         )
         alone = not text.lstrip().startswith("[") and len(list(islice(content.records(), 2))) == 1
         return replace(content, one_object=alone)
+    refuse_document(path)
     whole = len(head) < SAMPLE
     delimiter = "\t" if forced == "tsv" else delimited.find_delimiter(text, whole=whole)
     header = delimited.read_header(path, file, name, delimiter)
@@ -152,6 +159,7 @@ def _inspect_text(path: Path, file: str, head: bytes, forced: str | None) -> Fil
         notices=(*notices, *header.problems(file, 1)),
         header_is_data=header.looks_like_data,
     )
+    refuse_prose(path, [bool(raw.problems) for raw in islice(content.records(), _SAMPLED)])
     return _sampled(content)
 
 

@@ -14,6 +14,7 @@ from assay.data.formats.record import Raw, RecordProblems, Shape, closest
 from assay.data.formats.shapes import BY_NAME, recognise
 from assay.data.inspection import Container, FileInspection, inspect_file
 from assay.data.problems import Problem
+from assay.data.source import SEARCHED
 from assay.errors import DataError, UsageError
 from assay.example import Example
 from assay.progress import SILENT, Progress
@@ -121,7 +122,8 @@ def _check_answers(fields: tuple[str, ...], file: str) -> None:
             f"the file has one column, {fields[0]}. A second column is needed, with the right "
             "answer of each row.",
             where=file,
-            fix="Add the column, or separate the columns by commas, semicolons or tabs.",
+            fix="Add the column, or separate the columns by commas, semicolons or tabs. "
+            f"{SEARCHED}",
         )
 
 

@@ -10,10 +10,11 @@ import io
 import os
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Literal, cast
 
-from assay.errors import DataError
+from assay.errors import DataError, Step
 
 SAMPLE = 256 * 1024
 """Bytes at the start of a file that are looked at to tell what it is."""
@@ -24,6 +25,12 @@ GZIP_FREE = 256 * 1024 * 1024
 WORKBOOK_LIMIT = 4 * 1024**3
 """Largest unpacked size of a workbook, in bytes."""
 
+DOCUMENTS = (".md", ".markdown", ".rst", ".adoc", ".html", ".htm", ".tex", ".eml")
+"""Endings of texts that are no rows, whatever commas they have."""
+SEARCHED = f"To have documents searched for answers, {Step.ADD_KNOWLEDGE}."
+PROSE_LINES = 5
+"""Below the first one, from which on a text can be told from a table."""
+
 Kind = Literal["text", "parquet", "xlsx"]
 
 _REFUSED: tuple[tuple[bytes, str, str], ...] = (
@@ -32,7 +39,7 @@ _REFUSED: tuple[tuple[bytes, str, str], ...] = (
         "an old or password-protected Office file",
         "Save it as .xlsx or CSV, without password.",
     ),
-    (b"%PDF", "a PDF", "Documents belong in the project's knowledge folder."),
+    (b"%PDF", "a PDF", SEARCHED),
     (b"BZh", "a bzip2 archive", "Unpack it first."),
     (b"\xfd7zXZ", "an xz archive", "Unpack it first."),
     (b"\x28\xb5\x2f\xfd", "a zstd archive", "Unpack it first."),
@@ -166,6 +173,42 @@ def refuse_binary(path: Path, sample: str) -> None:
         )
 
 
+def refuse_document(path: Path) -> None:
+    """Refuse a text that its name tells to be a document.
+
+    Raises:
+        DataError: it is one.
+    """
+    if path.name.lower().removesuffix(".gz").endswith(DOCUMENTS):
+        raise _document(path)
+
+
+def refuse_prose(path: Path, is_broken: Sequence[bool]) -> None:
+    """Refuse a text without a table's name whose lines do not have the cells of its first one.
+
+    Args:
+        is_broken: of each of its first lines below that.
+
+    Raises:
+        DataError: most of them have more cells or fewer.
+    """
+    is_plain = path.suffix.lower() in ("", ".txt", ".text")
+    if is_plain and len(is_broken) >= PROSE_LINES and sum(is_broken) * 2 > len(is_broken):
+        raise DataError(
+            "this is plain text, not a table: most lines have more or fewer cells than the first.",
+            where=str(path),
+            fix=f"Save examples as CSV or JSONL. {SEARCHED}",
+        )
+
+
+def _document(path: Path) -> DataError:
+    return DataError(
+        f"this is a document ({path.suffix.lower()}), not a table of examples.",
+        where=str(path),
+        fix=f"Save examples as CSV, JSONL or XLSX. {SEARCHED}",
+    )
+
+
 def _check_workbook(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -177,6 +220,8 @@ def _check_workbook(path: Path) -> None:
             where=str(path),
             fix="Save or copy it again.",
         ) from None
+    if any(name.startswith(("word/", "ppt/", "META-INF/manifest.xml")) for name in names):
+        raise _document(path)
     if "xl/workbook.xml" not in names:
         raise DataError(
             "this is a ZIP archive, not a workbook.",
