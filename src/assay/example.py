@@ -106,7 +106,8 @@ class Example:
     """One conversation; the last assistant turn is the target.
 
     Attributes:
-        id: unique within its dataset (a column, else `row-N`, N counted from 1).
+        id: unique within its dataset (a column, else `row-N`, N counted from 1 when it was read
+            first: once a holdout was opened, removals above a row leave its id as it is).
         messages: the turns, target last.
         tools: OpenAI tool definitions offered to the assistant.
         weight: weight of the example in the training loss.

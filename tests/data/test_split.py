@@ -77,6 +77,11 @@ class Place:
     def part(self, name: str) -> list[Example]:
         return list(read_examples(self.split / f"{name}.jsonl"))
 
+    def names(self) -> dict[str, str]:
+        """The id of each row, by its input."""
+        parts = ("train", "validation", "holdout")
+        return {example.input: example.id for part in parts for example in self.part(part)}
+
     def inputs(self, name: str) -> set[str]:
         return {example.input for example in self.part(name)}
 
@@ -392,7 +397,7 @@ def test_after_an_opening_only_train_and_validation_may_change(place: Place) -> 
 def test_after_an_opening_rows_outside_of_the_holdout_may_change(place: Place) -> None:
     place.put("data.jsonl", [*rows(200), {"q": sentence(900), "a": ""}])
     first = place.prepare(config())
-    held = place.inputs("holdout")
+    held, names = place.inputs("holdout"), place.names()
     taken_out = next(row["q"] for row in rows(200) if row["q"] not in held)
     mended = {"q": sentence(900), "a": "label1"}
     twin = {"q": sorted(held)[0], "a": "label2"}
@@ -403,6 +408,11 @@ def test_after_an_opening_rows_outside_of_the_holdout_may_change(place: Place) -
     assert not second.official_split
     seen = place.inputs("train") | place.inputs("validation")
     assert seen == {row["q"] for row in [*changed, mended]} - held
+    # No row is renumbered by what was taken out above it, and no two have one id.
+    now = place.names()
+    kept = names.keys() - {taken_out}
+    assert {q: now[q] for q in kept} == {q: names[q] for q in kept}
+    assert len(set(now.values())) == len(now)
     assert second.quarantine.train_removed + second.quarantine.validation_removed == 1
     third = place.prepare(config(train_rows=50), opened=True)
     assert (third.holdout_sha256, third.train) == (first.holdout_sha256, 50)

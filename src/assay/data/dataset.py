@@ -105,7 +105,7 @@ def prepare(
         found.holdout = list(read_examples(folder / HOLDOUT))
         found.recycle(_recycled(folder))
     elif is_opened and config.data.holdout is None and present.drawn_by:
-        pin_holdout(source, folder, found, present)
+        pin_holdout(source, folder, found, present, _seen(folder))
     locked = present if is_opened else None
     return _divide(source, folder, found, key, generation=present.generation, locked=locked)
 

@@ -7,9 +7,11 @@ what they were: whatever else was added, mended or taken out is for training and
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from assay.errors import HoldoutError, Step
 from assay.example import Example, read_examples
 
 MOST_NAMED = 5
+NUMBERED = re.compile(r"row-(\d+)(?:/\d+)?")
+"""An id that the file does not give: the row's number when it was first read."""
 
 
 def drawing_settings(config: Config) -> dict[str, Any]:
@@ -113,14 +117,48 @@ def groups_in_holdout(rows: Iterable[Example], holdout: Iterable[Example]) -> di
     }
 
 
+def keep_ids(
+    pool: Sequence[Example], before: Sequence[Example], holdout: Sequence[Example], rows: int
+) -> list[Example]:
+    """The rows of a file under the ids that they had when a holdout was locked, so that none has
+    the id of a row of the holdout, which keeps its own whatever is removed above it.
+
+    Rows that are new, and those that say something else, get the next numbers.
+
+    Args:
+        before: rows of the split beside its holdout.
+        rows: that the file had then.
+    """
+    known: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for example in before:
+        known[example.input, example.output].append(example.id)
+    numbers = (NUMBERED.fullmatch(example.id) for example in (*before, *holdout))
+    last = max((int(found[1]) for found in numbers if found), default=0)
+    fresh = count(max(last, rows) + 1)
+    kept = []
+    for example in pool:
+        if NUMBERED.fullmatch(example.id):
+            ids = known[example.input, example.output]
+            example = replace(example, id=ids.pop(0) if ids else f"row-{next(fresh)}")
+        kept.append(example)
+    return kept
+
+
 def _renamed(rows: Iterable[Example], names: Mapping[str, str]) -> list[Example]:
     return [replace(row, group=names.get(row.group or "", row.group)) for row in rows]
 
 
 def pin_holdout(
-    source: ExampleSource, folder: Path, found: GatheredExamples, present: SplitManifest
+    source: ExampleSource,
+    folder: Path,
+    found: GatheredExamples,
+    present: SplitManifest,
+    seen: Sequence[Example],
 ) -> None:
     """Let the rows of an opened holdout stay in it, whatever else of the file has changed.
+
+    Args:
+        seen: all rows that the split holds.
 
     Raises:
         HoldoutError: some are no longer there, or settings would draw others.
@@ -134,6 +172,10 @@ def pin_holdout(
         if found.validation is not None:
             found.validation = _renamed(found.validation, names)
         found.pool, missing = take_out(found.pool, holdout, text=config.task == "text")
+        if config.data.columns is None or config.data.columns.id is None:
+            held = {example.id for example in holdout}
+            before = [example for example in seen if example.id not in held]
+            found.pool = keep_ids(found.pool, before, holdout, present.rows)
         found.holdout, found.is_kept = holdout, True
         if missing:
             lost = "1 of its rows was" if missing == 1 else f"{missing} of its rows were"
