@@ -16,14 +16,25 @@ from rich.console import Console
 from assay.agent.agent import Agent
 from assay.candidates import registry
 from assay.candidates.building import Candidate
+from assay.compare.costs import CostDrivers, price
 from assay.compare.naming import in_words
 from assay.compare.plain_names import plain_names
 from assay.compare.replacement_section import Replacement
-from assay.compare.report import charts, detectable, differences, html, second_look, wording, worth
+from assay.compare.report import (
+    assumptions,
+    charts,
+    detectable,
+    differences,
+    html,
+    second_look,
+    wording,
+    worth,
+)
 from assay.compare.report.html import MOST_ROWS, disagreements, write_report
 from assay.compare.report.terminal import print_result
-from assay.compare.result import CandidateResult, Result, SeedResult, Verdict
+from assay.compare.result import CandidateResult, Cost, Result, SeedResult, Verdict
 from assay.compare.sensitivity import Sensitivity, Turn
+from assay.config import Costs
 from assay.project.project import Comparison
 
 from .sample import sample_result, sample_rows
@@ -419,6 +430,48 @@ def test_the_assumption_that_decided_is_in_page_and_terminal(
     said = said.replace("prompt", "System prompt alone")
     assert f"{said} 46,000 on Fine-tuned model would be." in page
     assert "<td>Fine-tuned model</td>" in page
+
+
+def test_a_cost_says_what_it_is_made_of_and_what_was_assumed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    costs = Costs(retrainings_per_year=1, prompt_hours=1, machine_hours_per_month=0)
+    config = CONFIG.model_copy(update={"costs": costs})
+    result = sample_result()
+    drivers = CostDrivers(True, True, True, 3600.0, 0.5)
+    reckoned = price(drivers, costs, result.monthly_requests)
+    cost = Cost(
+        curation_usd=reckoned.curation,
+        training_usd=reckoned.training,
+        requests_usd=reckoned.requests,
+        idle_usd=reckoned.idle,
+        upkeep_usd=reckoned.upkeep,
+    )
+    named = result.verdict.named
+    shown = [
+        c.model_copy(update={"cost": cost, "yearly_cost": reckoned.yearly})
+        if c.name == named
+        else c
+        for c in result.candidates
+    ]
+    update = {"candidates": shown, "config": config.model_dump(mode="json")}
+    result = result.model_copy(update=update)
+    made = assumptions.of_month(next(c for c in shown if c.name == named))
+    assert made.startswith(
+        f"A twelfth of the first year's {wording.usd(reckoned.yearly)}: answering"
+    )
+    amounts = [float(one) for one in re.findall(r"\$([\d.]+\d)", made)]
+    assert amounts[0] == pytest.approx(sum(amounts[1:]), abs=1)  # each is rounded
+    assumed = (
+        "a machine at $0.20 an hour, paid only while it answers; and people's work at $60.00 an "
+        "hour: 1 hour to write a prompt, 8 hours to collect and check training examples, and 1 "
+        "retraining a year of 2 hours each."
+    )
+    print_result(result, Console(width=200))
+    assert assumed in " ".join(capsys.readouterr().out.split())
+    page = unescape(html.render(result, [], redacted=True))
+    assert assumed in page
+    assert made.partition(": ")[2].rstrip(".") in page
 
 
 def test_the_one_that_is_named_has_one_range_corrected_for_the_choice(

@@ -21,6 +21,7 @@ from markupsafe import escape
 
 from assay.compare.naming import in_words, rows_in_words
 from assay.compare.report import (
+    assumptions,
     charts,
     detectable,
     differences,
@@ -95,6 +96,7 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         names=[c.name for c in ranked],
         redacted=redacted,
         say=wording,
+        assumptions=assumptions,
         differences=differences,
         ability=general_ability,
         sizes=sizes,

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from assay.compare.naming import with_named_range
 from assay.compare.report import (
+    assumptions,
     detectable,
     differences,
     general_ability,
@@ -85,6 +86,8 @@ def print_result(result: Result, console: Console | None = None) -> None:
         f"twelfth of the first year's cost to own, the machine kept on included. "
         f"{sizes.meaning(result)}".rstrip()
     )
+    if assumed := assumptions.of_result(result):
+        out.print(escape(assumed))
     if chosen := wording.chosen_range(result):
         out.print(escape(chosen))
     out.print(

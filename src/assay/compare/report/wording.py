@@ -282,18 +282,6 @@ def monthly(candidate: CandidateResult) -> str:
     return usd(None if candidate.yearly_cost is None else candidate.yearly_cost / 12)
 
 
-def money_parts(candidate: CandidateResult) -> str:
-    """What the first year's cost is made of, as "answering $1,752, people and training $120"; ""
-    where a part is not known."""
-    cost = candidate.cost
-    answering = (cost.requests_usd, cost.idle_usd)
-    making = (cost.curation_usd, cost.training_usd, cost.upkeep_usd)
-    if None in answering + making:
-        return ""
-    answered, made = (usd(sum(part or 0.0 for part in parts)) for parts in (answering, making))
-    return f"answering {answered}, people and training {made}"
-
-
 def seconds(value: float | None) -> str:
     """A duration in the unit that reads best."""
     if value is None:

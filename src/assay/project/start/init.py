@@ -334,8 +334,8 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "",
         *cost_lines(choices.machine_hour_usd, choices.machine_hours_per_month),
         "  curation_hours: 8  # collecting and checking training examples, once",
-        "  retrainings_per_year: 2",
-        "  hours_per_retraining: 2",
+        "  retrainings_per_year: 2  # how often a model is trained again",
+        "  hours_per_retraining: 2  # new examples, the check of the version, its release",
     ]
     return "\n".join(lines) + "\n"
 

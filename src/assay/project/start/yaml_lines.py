@@ -44,6 +44,6 @@ def cost_lines(machine_hour_usd: float | None, hours: float) -> list[str]:
         "costs:  # null where you do not know; unknown is never counted as 0",
         f"  machine_hour_usd: {flow(machine_hour_usd)}  # a machine like the one that measures",
         f"  machine_hours_per_month: {kept_on}  # that it is kept on; 0 if it is there anyway",
-        "  person_hour_usd: 60",
+        "  person_hour_usd: 60  # of whoever writes prompts and checks examples",
         "  prompt_hours: 2  # writing and trying a prompt, once",
     ]

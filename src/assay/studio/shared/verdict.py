@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from assay.compare.report import second_look, sizes, wording, worth
+from assay.compare.report import assumptions, second_look, sizes, wording, worth
 from assay.compare.result import CandidateResult, Result
 from assay.errors import on_page
 from assay.studio import widgets as w
@@ -65,7 +65,8 @@ def verdict_card(result: Result) -> None:
                     filter(None, (MEANINGS["interval"], wording.chosen_range(result)))
                 )
                 w.figure(wording.interval(best), "likely range", range_)
-                w.figure(wording.monthly(best), "cost to own per month", MEANINGS["month"])
+                month = assumptions.of_month(best) or MEANINGS["month"]
+                w.figure(wording.monthly(best), "cost to own per month", month)
                 w.figure(
                     wording.seconds(best.latency_p50_s), "typical answer time", MEANINGS["latency"]
                 )
@@ -73,6 +74,8 @@ def verdict_card(result: Result) -> None:
         w.text(worth.fine_tuning(result))
         if decided := worth.deciding(result):
             w.text(decided, "soft")
+        if assumed := assumptions.of_result(result, assumptions.ON_PAGE):
+            w.text(assumed, "soft note")
         for one in result.replacements:
             w.text(one.sentence)
         w.text(wording.next_action(result, second_look.ON_PAGE), "strong")

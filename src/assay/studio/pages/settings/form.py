@@ -230,16 +230,26 @@ class SettingsForm(Controls[Config]):
                     self._rank = made
 
     def _build_costs(self) -> None:
-        w.heading("Prices", "In USD. Leave empty if unknown: unknown is never counted as 0.")
+        w.heading(
+            "Prices",
+            "In USD. Leave empty if unknown: unknown is never counted as 0. Every cost to own is "
+            "reckoned with these.",
+        )
         with ui.element("div").classes("split thirds"):
-            person = "The cost of whoever collects and checks examples."
+            person = "The cost of whoever writes prompts and collects and checks examples."
+            prompt = "Time to write and try a prompt, once."
             collecting = "Time to collect and check training examples, once."
+            again = "How often a model is trained again on newer examples."
+            renewing = "For new examples, the check of the version and its release."
             kept_on = "Hours you pay for, busy or idle. Always on: 730. Yours anyway: 0."
             for label, name, meaning, optional in (
                 ("Machine, per hour", "machine_hour_usd", "For a machine like this one.", True),
                 ("Machine hours per month", "machine_hours_per_month", kept_on, False),
                 ("Person, per hour", "person_hour_usd", person, True),
+                ("Hours to write a prompt", "prompt_hours", prompt, False),
                 ("Hours to collect examples", "curation_hours", collecting, False),
+                ("Retrainings per year", "retrainings_per_year", again, False),
+                ("Hours per retraining", "hours_per_retraining", renewing, False),
             ):
                 self._number(label, f"costs.{name}", meaning=meaning, optional=optional)
 

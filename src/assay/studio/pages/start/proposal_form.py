@@ -11,7 +11,8 @@ from nicegui.elements.mixins.value_element import ValueElement
 
 from assay.candidates import registry
 from assay.candidates.spec import DOCUMENTS
-from assay.config import TaskKind, labels_in
+from assay.compare.report.assumptions import of_people
+from assay.config import Costs, TaskKind, labels_in
 from assay.data.propose import Proposal
 from assay.project.start.from_file import FileProjectOptions
 from assay.studio import widgets as w
@@ -93,6 +94,9 @@ class ProposalForm:
                 number_input(entries.machine_hours, least=0, most=744, missing=NO_NUMBER),
                 "That it is kept on for this. 0: it is there anyway.",
             )
+        w.text(
+            f"Costs also assume {of_people(Costs())}. You can change this in Settings.", "soft note"
+        )
         task.on_value_change(lambda: change_task(task.value))
         graders = {one.label: one for one in proposal.graders}
         if proposal.primary in graders:

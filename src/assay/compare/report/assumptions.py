@@ -1,0 +1,78 @@
+"""What a cost to own is made of, and what was assumed for it, so that no figure stands alone."""
+
+from __future__ import annotations
+
+from assay.compare.report.wording import usd
+from assay.compare.result import CandidateResult, Result
+from assay.config import Costs
+
+AT_TERMINAL = "with `monthly_requests` and `costs` in assay.yaml"
+ON_PAGE = "under “Requests per month” and “Prices” on the page Settings"
+
+
+def parts(candidate: CandidateResult) -> str:
+    """What the first year's cost is made of, as "answering $1,752, prompt and examples $120"; ""
+    where a part is not known."""
+    cost = candidate.cost
+    answering = (cost.requests_usd, cost.idle_usd)
+    named = {
+        "prompt and examples": cost.curation_usd,
+        "training": cost.training_usd,
+        "retraining and upkeep": cost.upkeep_usd,
+    }
+    if None in (*answering, *named.values()):
+        return ""
+    made = [f"{name} {usd(amount)}" for name, amount in named.items() if amount]
+    return ", ".join([f"answering {usd(sum(part or 0.0 for part in answering))}", *made])
+
+
+def of_month(candidate: CandidateResult) -> str:
+    """How its cost of a month comes about; "" where that is not known."""
+    if candidate.yearly_cost is None or not (made := parts(candidate)):
+        return ""
+    return f"A twelfth of the first year's {usd(candidate.yearly_cost)}: {made}."
+
+
+def of_result(result: Result, where: str = AT_TERMINAL) -> str:
+    """What the costs of a comparison rest on, and where to change it; "" in results that are older
+    than its settings.
+
+    Args:
+        where: `AT_TERMINAL` or `ON_PAGE`.
+    """
+    stated = result.config.get("costs")
+    if stated is None:
+        return ""
+    assumed = say(Costs.model_validate(stated), result.monthly_requests)
+    return f"Costs assume {assumed}. Change this {where}; the next comparison counts with it."
+
+
+def say(costs: Costs, monthly_requests: int) -> str:
+    """The assumptions behind every cost, as the object of a sentence."""
+    machine = (
+        "a machine of unknown price"
+        if costs.machine_hour_usd is None
+        else f"a machine at {usd(costs.machine_hour_usd)} an hour"
+    )
+    on = f"kept on for {_hours(costs.machine_hours_per_month)} a month"
+    if not costs.machine_hours_per_month:
+        on = "paid only while it answers"
+    return f"{monthly_requests:,} requests a month; {machine}, {on}; and {of_people(costs)}"
+
+
+def of_people(costs: Costs) -> str:
+    """The part of the assumptions that is people's work."""
+    price = "a price that is not known"
+    if costs.person_hour_usd is not None:
+        price = f"{usd(costs.person_hour_usd)} an hour"
+    times = costs.retrainings_per_year
+    again = f"{times:g} retraining{'' if times == 1 else 's'}"
+    return (
+        f"people's work at {price}: {_hours(costs.prompt_hours)} to write a prompt, "
+        f"{_hours(costs.curation_hours)} to collect and check training examples, and {again} a "
+        f"year of {_hours(costs.hours_per_retraining)} each"
+    )
+
+
+def _hours(amount: float) -> str:
+    return f"{amount:g} hour{'' if amount == 1 else 's'}"
