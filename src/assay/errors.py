@@ -45,9 +45,9 @@ class Step(Enum):
     LIST_TRACES = "`assay traces list`", "the page Releases"
     JUDGE_NEXT = (
         "Label the trace of `assay traces next RELEASE`",
-        "Judge the request that “Judge the next answer” shows on the page Releases",
+        "Judge the trace that “Judge the next answer” shows on the page Releases",
     )
-    JUDGE = "use `assay traces feedback`", "judge any request on the page Releases"
+    JUDGE = "use `assay traces feedback`", "judge any trace on the page Releases"
     CORRECT = (
         "with `assay traces feedback ID --answer TEXT`",
         "with “Save correction” on the page Releases",

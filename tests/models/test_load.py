@@ -185,7 +185,7 @@ def test_fetched_weights_that_changed_are_noticed(model_folder: Path) -> None:
     assert weights_sha256(model_folder) == "abc"
     file = model_folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\x55")
-    with pytest.raises(ModelError, match="changed since they were fetched"):
+    with pytest.raises(ModelError, match="changed since they were pulled"):
         load(str(model_folder))
 
 

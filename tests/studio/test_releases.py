@@ -1,4 +1,4 @@
-"""What Releases says of kept requests, and of the sample that is judged."""
+"""What Releases says of traces, and of the sample that is judged."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from assay.project.releases.kept import KeptRequests
+from assay.project.releases.kept import KeptTraces
 from assay.project.releases.scores import find_scores
 from assay.project.workspace import Workspace
 from assay.studio.pages.releases.staleness import explain_nothing_to_judge
 from assay.studio.pages.releases.traces import describe_kept, describe_saved
 from tests.release.shelf import compared, right, shelf
 
-KEPT = KeptRequests(6, False, date(2026, 12, 28), 4, 0, 0.1)
-NONE = KeptRequests(0, False, None, 0, 0, 0.1)
+KEPT = KeptTraces(6, False, date(2026, 12, 28), 4, 0, 0.1)
+NONE = KeptTraces(0, False, None, 0, 0, 0.1)
 
 
 def test_what_was_kept_before_is_not_denied() -> None:
     said = describe_kept(KEPT)
-    assert said.startswith("No new requests are kept. 6 kept earlier are deleted")
+    assert said.startswith("No new traces are kept. 6 kept earlier are deleted")
     assert "28 Dec 2026" in said
     assert describe_kept(NONE).startswith("None are kept.")
-    assert describe_kept(replace(KEPT, active=True)).startswith("New requests are kept")
+    assert describe_kept(replace(KEPT, active=True)).startswith("Every new request is kept")
 
 
-def test_that_kept_requests_are_not_in_the_sample_is_said() -> None:
+def test_that_traces_are_not_in_the_sample_is_said() -> None:
     said = explain_nothing_to_judge(replace(KEPT, active=True))
-    assert "none of the 4 kept requests" in said
+    assert "none of the 4 traces" in said
     assert "10 %" in said
     judged = explain_nothing_to_judge(replace(KEPT, sampled=2))
-    assert judged.startswith("All 2 of the random sample are judged, of 4 kept")
+    assert judged.startswith("All 2 of the random sample are judged, of 4 traces")
     assert "4" not in explain_nothing_to_judge(NONE)
 
 

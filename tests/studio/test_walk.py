@@ -106,6 +106,19 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
         clicks += 1
         expect(page.get_by_role("region", name="curl snippet")).to_contain_text("Bearer assay-")
         here.axe()
+        here.open("/playground")
+        asked = page.get_by_role("combobox", name="Send to", exact=True)
+        asked.click()
+        # A release says what answers for it, which is not what is asked beside it.
+        chosen = page.get_by_role("option", selected=True)
+        expect(chosen).to_have_text(
+            [re.compile(r"^pets \(.+\) · release$"), re.compile("· agent$")]
+        )
+        behind = re.findall(r"\((.+)\)", chosen.first.inner_text())[0]
+        assert not chosen.last.inner_text().startswith(behind)
+        here.open("/releases")
+        expect(page.get_by_text("There is nothing to judge now")).to_be_visible()
+        expect(page.get_by_role("button", name="Judge the next answer")).to_have_count(0)
         here.check()
         context.close()
     assert clicks < 10

@@ -12,14 +12,14 @@ from assay.cli.output import print_models
 from assay.cli.progress import Terminal
 from assay.log_lines import printable
 
-app = typer.Typer(help="Fetch and show base models.", no_args_is_help=True)
+app = typer.Typer(help="Pull and show base models.", no_args_is_help=True)
 
 Model = Annotated[str, typer.Argument(help="Starter name, hub id, folder or GGUF file.")]
 
 
 @app.command()
 def pull(model: Model) -> None:
-    """Fetch a language model, embedder or cross-encoder into the user's cache and check it."""
+    """Pull a language model, embedder or cross-encoder into the user's cache and check it."""
     from assay.models.show import fetch
 
     print(fetch(model, progress=Terminal()))

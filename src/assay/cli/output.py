@@ -200,7 +200,7 @@ def print_models(rows: Sequence[dict[str, Any]]) -> None:
             row["kind"],
             _size(row["disk_bytes"]),
             row["licence"] or "licence unknown",
-            "on this machine" if row["ready"] else "not fetched",
+            "on this machine" if row["ready"] else "not pulled",
         )
         console.print(
             f"[bold]{escape(row['ref'])}[/]: {escape(printable(', '.join(facts)))}", soft_wrap=True

@@ -13,7 +13,8 @@ from assay.cli.output import print_table, shorten
 from assay.errors import AssayError
 
 app = typer.Typer(
-    help="Manage traces: kept requests, their answers, feedback and labels.", no_args_is_help=True
+    help="Manage traces: requests that are kept with their answers, feedback and labels.",
+    no_args_is_help=True,
 )
 
 Id = Annotated[str, typer.Argument(help="Id of a trace, as `assay traces list` shows it.")]
@@ -34,7 +35,7 @@ def on(
     ] = 10_000,
     folder: Folder = Path("."),
 ) -> None:
-    """Start keeping the requests of a release, with personal data replaced.
+    """Start keeping traces of a release, with personal data replaced.
 
     Prints how many labels `assay watch` will need, as far as a score was measured.
     """
@@ -59,10 +60,12 @@ def on(
 @app.command()
 def off(
     release: Release,
-    delete: Annotated[bool, typer.Option("--delete", help="Also delete kept traces.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Also delete the traces that there are.")
+    ] = False,
     folder: Folder = Path("."),
 ) -> None:
-    """Stop keeping the requests of a release."""
+    """Stop keeping traces of a release."""
     from assay.project import releases
 
     gone = releases.traces_off(open_workspace(folder), release, delete=delete)
@@ -107,7 +110,7 @@ def list_(
     ] = False,
     folder: Folder = Path("."),
 ) -> Any:
-    """List kept traces, newest first, of one release or of all."""
+    """List traces, newest first, of one release or of all."""
     from assay.project import releases
 
     return releases.list_traces(open_workspace(folder), release, count=count, corrected=corrected)

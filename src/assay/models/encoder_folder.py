@@ -86,7 +86,7 @@ def read_modules(file: Path, where: str) -> list[Module]:
             raise ValueError(f"{len(value)} modules, {MOST_MODULES} are the most")
     except ValueError as error:
         raise ModelError(
-            f"its {MODULES} cannot be read ({error}).", where=where, fix="Fetch the model again."
+            f"its {MODULES} cannot be read ({error}).", where=where, fix="Pull the model again."
         ) from None
     found = [_module(one.get("type"), one.get("path"), where) for one in value]
     return [module for module in found if module is not None]
@@ -194,7 +194,7 @@ def _check_modules(folder: Path, modules: Sequence[Module]) -> None:
             f"{', '.join(missing)} missing, which {MODULES} names (weights are read from "
             "safetensors only).",
             where=str(folder),
-            fix="Fetch the model again, or use a version of it that is complete.",
+            fix="Pull the model again, or use a version of it that is complete.",
         )
     for name in there:
         if name.endswith(WEIGHTS):

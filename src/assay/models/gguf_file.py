@@ -78,7 +78,7 @@ def fields(path: Path) -> Any:
         raise ModelError(
             f"this is not a GGUF file, or it is incomplete ({first_line(error)}).",
             where=str(path),
-            fix="Fetch the file again.",
+            fix="Pull or copy the file again.",
         ) from None
 
 

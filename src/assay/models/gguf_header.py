@@ -42,7 +42,7 @@ def check(path: Path) -> None:
         raise ModelError(
             f"this is not a GGUF file, or it is incomplete or damaged ({error}).",
             where=str(path),
-            fix="Fetch the file again.",
+            fix="Pull or copy the file again.",
         ) from None
 
 

@@ -89,7 +89,7 @@ def load(
         raise ModelError(
             f"the model cannot be loaded ({first_line(error)}).",
             where=str(source),
-            fix="Fetch it again, or use another model.",
+            fix="Pull it again, or use another model.",
         ) from None
     _check_fit(source, loading)
     if adapter is not None:
@@ -118,7 +118,7 @@ def _check_fit(folder: Path, loading: dict[str, Any]) -> None:
             f"the weights are not those of its architecture as transformers knows it: "
             f"{len(lacking)} tensors differ, such as {min(lacking)}.",
             where=str(folder),
-            fix="Fetch it again, or use another model.",
+            fix="Pull it again, or use another model.",
         )
 
 
@@ -196,9 +196,9 @@ def weights_sha256(folder: Path) -> str:
     record = read_record(folder)
     if found != record["tensors"]:
         raise ModelError(
-            "the weights have changed since they were fetched.",
+            "the weights have changed since they were pulled.",
             where=str(folder),
-            fix="Remove this folder and fetch the model again.",
+            fix="Remove this folder and pull the model again.",
         )
     return str(record["sha256"] or found)
 

@@ -36,7 +36,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ModelError(
             f"this file is damaged or incomplete ({error}).",
             where=str(path),
-            fix="Fetch the model again.",
+            fix="Pull the model again.",
         ) from None
     if not isinstance(value, dict):
         raise ModelError("this is not a JSON object.", where=str(path))
@@ -58,7 +58,7 @@ def weight_files(folder: Path) -> list[Path]:
             raise ModelError(
                 f"the download is incomplete: {', '.join(missing)} missing.",
                 where=str(folder),
-                fix="Fetch the model again.",
+                fix="Pull the model again.",
             )
     else:
         files = sorted(folder.glob("*.safetensors"))
@@ -107,7 +107,7 @@ def header(path: Path) -> dict[str, Any]:
         raise ModelError(
             f"this weights file is incomplete or damaged ({error}).",
             where=str(path),
-            fix="Fetch the model again.",
+            fix="Pull the model again.",
         ) from None
     return table
 

@@ -49,7 +49,7 @@ def check_base(version: Version, weights_sha256: str) -> None:
         raise ModelError(
             "the base weights are not the ones this version was trained from.",
             where=version.record.base,
-            fix="Fetch the same base model again, or train the version again.",
+            fix="Pull the same base model again, or train the version again.",
         )
 
 

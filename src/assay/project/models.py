@@ -57,7 +57,7 @@ def describe(ref: str) -> ModelInfo:
         ModelError: it is not here, or a file is not whole.
     """
     if not any(one.ref == ref and one.ready for one in list_models()):
-        raise ModelError("this model is not on this machine.", where=ref, fix="Fetch it first.")
+        raise ModelError("this model is not on this machine.", where=ref, fix="Pull it first.")
     return show.describe(ref)
 
 

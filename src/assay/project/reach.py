@@ -233,6 +233,6 @@ def _unoffered(
     if any(line.ref == model and "/" in line.ref for line in list_models()):
         return None
     return (
-        f"{model!r} is not an available model. Fetch it first (Models), or name it at the "
+        f"{model!r} is not an available model. Pull it first (Models), or name it at the "
         "command line."
     )

@@ -44,7 +44,7 @@ class NoTraceError(NotFoundError):
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A kept request.
+    """A request that is kept with its answer.
 
     Attributes:
         agent: id of the agent that answered.

@@ -21,7 +21,7 @@ from assay.evaluate.parity import Parity
 from assay.example import Message
 from assay.project import comparisons, releases, versions
 from assay.project.releases import UnknownLabelError
-from assay.project.releases.kept import kept_requests
+from assay.project.releases.kept import kept_traces
 from assay.release import traces
 from assay.release.evidence import UnprovenError
 from assay.release.releases import resolve
@@ -249,7 +249,7 @@ def test_what_is_kept_is_counted_also_after_keeping_was_switched_off(tmp_path: P
     workspace = project.Workspace(tmp_path)
     _, (first, second, _) = shelf(tmp_path, store=workspace.store)
     releases.promote(workspace, "desk", "tuned@1", force="a trial")
-    assert kept_requests(workspace, "desk").count == 0
+    assert kept_traces(workspace, "desk").count == 0
     releases.traces_on(workspace, "desk", sample=1.0, days=7, most=100)
     for agent in (first, first, second):
         traces.record(
@@ -262,9 +262,9 @@ def test_what_is_kept_is_counted_also_after_keeping_was_switched_off(tmp_path: P
             answer=Message("assistant", "card_arrival"),
         )
     releases.traces_off(workspace, "desk", delete=False)
-    kept = kept_requests(workspace, "desk")
+    kept = kept_traces(workspace, "desk")
     newest = releases.list_traces(workspace, "desk", count=1, corrected=False)[0].at
     assert kept.last_day == (newest + timedelta(days=7)).date()
     assert (kept.count, kept.active, kept.of_agent, kept.sampled) == (3, False, 2, 2)
     assert releases.traces_off(workspace, "desk", delete=True) == 3
-    assert kept_requests(workspace, "desk").last_day is None
+    assert kept_traces(workspace, "desk").last_day is None

@@ -134,7 +134,7 @@ def _checked(workspace: Workspace, options: JobOptions) -> Project:
         ):
             raise UsageError(
                 f"{options.model} is not a model on this machine.",
-                fix=f"Fetch it {Step.PULL_MODEL}, or choose another.",
+                fix=f"Pull it {Step.PULL_MODEL}, or choose another.",
             )
         if options.name is not None:
             check_new_name(options.name)

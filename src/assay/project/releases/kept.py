@@ -1,4 +1,4 @@
-"""What is kept of a release's requests, and how much of it is to be judged."""
+"""What traces there are of a release, and how many of them are to be judged."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from assay.release import policies, releases, traces
 
 
 @dataclass(frozen=True, slots=True)
-class KeptRequests:
-    """What is kept of a release's requests.
+class KeptTraces:
+    """The traces of a release.
 
     Attributes:
         count: kept now, from before or after it was switched off.
         active: new ones are kept, too.
         last_day: when the last of them is deleted; None where there is none.
         of_agent: of them answered by the agent that the release points at; `sampled`: of these in
-            the random sample, which takes a `share` of new requests, 0 to 1.
+            the random sample, which takes a `share` of new ones, 0 to 1.
     """
 
     count: int
@@ -29,8 +29,8 @@ class KeptRequests:
     share: float
 
 
-def kept_requests(workspace: Workspace, name: str) -> KeptRequests:
-    """How many requests of a release are kept, how long, and how many of them are to be judged.
+def kept_traces(workspace: Workspace, name: str) -> KeptTraces:
+    """How many traces a release has, how long, and how many of them are to be judged.
 
     Raises:
         ReleaseError: there is no such release.
@@ -42,7 +42,7 @@ def kept_requests(workspace: Workspace, name: str) -> KeptRequests:
     last = None
     if every.newest is not None and limits is not None:
         last = (every.newest + timedelta(days=limits.days)).date()
-    return KeptRequests(
+    return KeptTraces(
         count=every.traces,
         active=limits is not None and limits.active,
         last_day=last,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from nicegui import ui
 
@@ -11,6 +12,7 @@ from assay.candidates.registry import is_floor
 from assay.compare.report import wording
 from assay.errors import AssayError
 from assay.example import Message
+from assay.project import releases
 from assay.project.answer import playground
 from assay.project.answer.names import ModelEntry
 from assay.studio import widgets as w
@@ -40,19 +42,21 @@ async def build(context: PageContext) -> None:
         "as it answers its callers; nothing is kept.",
     )
     offered = await context.read(playground.answerable_models)
+    served = {one["name"]: one["agent"] for one in await context.read(releases.list_releases)}
     if not offered:
         w.empty(
             "forum",
             "No models yet",
             "A model must be on this machine first.",
-            act=("Fetch a model", "/models"),
+            act=("Pull a model", "/models"),
         )
         return
     with w.card():
         with w.row("top-aligned"):
-            called = _call(offered)
+            called = _call(offered, served)
             names = {one.name: f"{called[one.name]} · {KINDS[one.kind]}" for one in offered}
-            who = ui.select(names, multiple=True, value=_choose_first(offered)).props("use-chips")
+            first = _choose_first(offered, served)
+            who = ui.select(names, multiple=True, value=first).props("use-chips")
             w.field("Send to", who, f"Up to {MOST}.")
             with ui.element("div").classes("narrow"):
                 made = number_input(least=0, most=2, placeholder="default")
@@ -167,22 +171,31 @@ class _Column:
                 w.text(value, tag="dd")
 
 
-def _call(offered: list[ModelEntry]) -> dict[str, str]:
-    """What each is called, by the name that it is asked by."""
+def _call(offered: list[ModelEntry], served: Mapping[str, str]) -> dict[str, str]:
+    """What each is called, by the name that it is asked by; a release with the agent behind it,
+    which stands in the list itself.
+
+    Args:
+        served: the agent version behind each release.
+    """
     saved = {
         one.name.removeprefix(VERSION): one.created
         for one in offered
         if one.name.startswith(VERSION) and one.created is not None
     }
     versions = {f"{VERSION}{id}": name for id, name in version_names(saved).items()}
-    agents = plain_labels(one.name for one in offered if one.kind == "agent")
-    return {one.name: versions.get(one.name) or agents.get(one.name, one.name) for one in offered}
+    saved_agents = [one.name for one in offered if one.kind == "agent"]
+    agents = plain_labels([*saved_agents, *served.values()])
+    behind = {name: f"{name} ({agents[agent]})" for name, agent in served.items()}
+    known = {**agents, **behind, **versions}
+    return {one.name: known.get(one.name, one.name) for one in offered}
 
 
-def _choose_first(offered: list[ModelEntry]) -> list[str]:
-    """A release where there is one, beside the newest of another kind."""
+def _choose_first(offered: list[ModelEntry], served: Mapping[str, str]) -> list[str]:
+    """A release where there is one, beside another agent than the one behind it."""
     names = [one.name for one in offered if one.kind == "release"][:1]
-    saved = [one.name for one in offered if one.kind == "agent"]
+    asked = {served.get(name) for name in names}
+    saved = [one.name for one in offered if one.kind == "agent" and one.name not in asked]
     agents = [name for name in saved if not is_floor(name.partition("@")[0])]
     return [*names, *agents[: 2 - len(names)]] or [offered[0].name]
 

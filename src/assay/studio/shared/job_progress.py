@@ -39,7 +39,7 @@ KINDS = {
     "sweep": "Search for settings",
     "curve": "Learning curve",
     "export": "Export",
-    "pull": "Fetching a model",
+    "pull": "Pulling a model",
     "batch": "Batch of requests",
 }
 

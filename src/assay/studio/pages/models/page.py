@@ -58,13 +58,14 @@ async def _show_base_models(context: PageContext) -> None:
     found, pulls = await context.do(list_models)
     for job in pulls:
         if job.status not in OVER:
-            JobCard(context, job, f"Fetching {job.payload['model']}", lambda _: _reload())
+            JobCard(context, job, f"Pulling {job.payload['model']}", lambda _: _reload())
     if pulls and pulls[0].status == "failed":
-        with w.section(f"{pulls[0].payload['model']} could not be fetched", style="lost"):
+        with w.section(f"{pulls[0].payload['model']} could not be pulled", style="lost"):
             w.text(job_error(pulls[0]), "pre")
     with w.section(
         "Base models",
-        "Starter models, which come from your package index, and models fetched to this machine.",
+        "Starter models, which come from your package index, and models that were pulled "
+        "(downloaded) to this machine.",
     ):
         with w.table("Model", "Description", "State", w.Number("Size"), "Licence",
                    w.Number("Memory to fine-tune"), "", label="Base models"):  # fmt: skip
@@ -72,13 +73,13 @@ async def _show_base_models(context: PageContext) -> None:
                 _show_model(context, model)
         w.term("Memory to fine-tune", MEANINGS["tuning"])
     if context.may("editor"):
-        _show_fetch_form(context)
+        _show_pull_form(context)
 
 
 def _show_model(context: PageContext, model: BaseModel) -> None:
     with w.cells(model.ref, model.summary):
         with ui.element("td"):
-            w.badge(*(("ready", "good") if model.ready else ("not fetched", "")))
+            w.badge(*(("ready", "good") if model.ready else ("not pulled", "")))
         w.text(w.format_size(model.disk_bytes), "number", "td")
         w.text(model.licence or "unknown", tag="td")
         takes = (
@@ -97,24 +98,24 @@ def _show_model(context: PageContext, model: BaseModel) -> None:
                 )
             elif context.may("editor"):
                 w.button(
-                    "Fetch",
-                    lambda: _start_fetch(context, model.ref),
+                    "Pull",
+                    lambda: _start_pull(context, model.ref),
                     kind="link",
-                    name=f"Fetch {model.ref}",
+                    name=f"Pull {model.ref}",
                 )
 
 
-def _show_fetch_form(context: PageContext) -> None:
+def _show_pull_form(context: PageContext) -> None:
     with w.section(
-        "Fetch another model",
+        "Pull another model",
         "Only Safetensors and GGUF: other formats can run code when they are opened, and are "
         "refused.",
     ):
         w.query_row(
-            "Model to fetch",
-            "Fetch",
+            "Model to pull",
+            "Pull",
             "download",
-            lambda ref: _start_fetch(context, ref),
+            lambda ref: _start_pull(context, ref),
             placeholder="org/name",
         )
         w.text(
@@ -125,7 +126,7 @@ def _show_fetch_form(context: PageContext) -> None:
         )
 
 
-async def _start_fetch(context: PageContext, ref: str) -> None:
+async def _start_pull(context: PageContext, ref: str) -> None:
     await context.do(pull_model, ref)
     _reload()
 

@@ -14,7 +14,7 @@ from assay.project import comparisons, releases
 from assay.project.answer import playground
 from assay.project.knowledge.searching import has_other_documents
 from assay.project.releases import traffic
-from assay.project.releases.kept import KeptRequests, kept_requests
+from assay.project.releases.kept import KeptTraces, kept_traces
 from assay.project.releases.scores import AgentScores, find_scores
 from assay.project.releases.traffic import Day
 from assay.release.evidence import UnprovenError
@@ -23,7 +23,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import advise, confirm, notify
 from assay.studio.frame import Page
 from assay.studio.pages.releases.staleness import read_staleness, staleness_card
-from assay.studio.pages.releases.traces import traces_card
+from assay.studio.pages.releases.traces import TRACE, traces_card
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.chat import snippets_card
 from assay.studio.shared.names import exact_label, plain_labels, typed_term, typed_text
@@ -62,7 +62,8 @@ class ReleaseView:
     stale: tuple[str, str]
     scores: dict[str, float]
     recommended: str | None
-    kept: KeptRequests
+    kept: KeptTraces
+    is_next: bool
 
     @property
     def labels(self) -> list[str]:
@@ -80,7 +81,7 @@ def read(context: PageContext, name: str) -> ReleaseView:
     now, stale = history[0], read_staleness(context, name)
     said = releases.describe_promotion(workspace, history)
     scores, recommended = comparisons.scores(workspace, agents), _find_recommended(context)
-    kept, other = kept_requests(workspace, name), has_other_documents(workspace, (now.agent,))
+    kept, other = kept_traces(workspace, name), has_other_documents(workspace, (now.agent,))
     measured = find_scores(workspace, now.agent, now.comparison)
     return ReleaseView(
         now=now,
@@ -94,6 +95,7 @@ def read(context: PageContext, name: str) -> ReleaseView:
         scores=scores,
         recommended=recommended,
         kept=kept,
+        is_next=releases.next_to_label(workspace, name) is not None,
     )
 
 
@@ -129,7 +131,9 @@ async def build(context: PageContext) -> None:
     _show_current(context, shown, plain)
     _show_traffic(shown.days)
     traces_card(context, wanted, shown.kept)
-    staleness_card(context, wanted, shown.stale, shown.measured)
+    staleness_card(
+        context, wanted, shown.stale, shown.measured, None if shown.is_next else shown.kept
+    )
     if context.may("editor"):
         await _show_change(context, shown, plain)
     _show_history(shown.history, plain)
@@ -181,7 +185,8 @@ def _show_current(context: PageContext, shown: ReleaseView, plain: Mapping[str, 
             w.figure(f"{now.at:%d %b %Y}", f"last changed, by {w.format_author(now.who)}")
             w.figure(
                 f"{sum(day.requests for day in shown.days):,}",
-                f"kept requests in {len(shown.days)} days",
+                f"traces in {len(shown.days)} days",
+                TRACE,
             )
         promoted = find_promotion(shown.history)
         with w.row():
@@ -218,7 +223,7 @@ def _show_traffic(days: list[Day]) -> None:
     with (
         w.section(
             "Traffic",
-            "Kept requests, by day. Cost: while answering alone, not of a machine that waits; the "
+            "Traces, by day. Cost: while answering alone, not of a machine that waits; the "
             "report of a comparison includes that.",
         ),
         ui.element("div").classes("split thirds"),
@@ -342,10 +347,9 @@ def _show_history(history: list[Release], plain: Mapping[str, str]) -> None:
                 with ui.element("td"):
                     typed_term(plain[one.label], one.label)
                     if one.canary_label:
-                        typed_term(
-                            f"{plain[one.canary_label]}, canary {100 * one.share:g}%",
-                            one.canary_label,
-                        )
+                        share = f"canary {100 * one.share:g}%"
+                        with ui.element("div"):
+                            typed_term(f"{plain[one.canary_label]}, {share}", one.canary_label)
                 with ui.element("td"):
                     if one.reason:
                         w.text(f"“{one.reason}” ", tag="span")

@@ -10,12 +10,13 @@ from nicegui import ui
 from assay.errors import AssayError
 from assay.project import releases
 from assay.project.releases import UnknownLabelError
-from assay.project.releases.kept import KeptRequests, kept_requests
+from assay.project.releases.kept import KeptTraces, kept_traces
 from assay.project.releases.scores import AgentScores
 from assay.release.traces import Trace
 from assay.studio import widgets as w
 from assay.studio.dialogs import tell_at
 from assay.studio.session import PageContext, action, workspace_action
+from assay.studio.shared.numbers import say_count
 
 CARDS = {"stale": "lost", "holds": "accent"}
 
@@ -34,9 +35,17 @@ judge_trace = workspace_action("editor", releases.label_trace)
 
 
 def staleness_card(
-    context: PageContext, name: str, known: tuple[str, str], measured: AgentScores
+    context: PageContext,
+    name: str,
+    known: tuple[str, str],
+    measured: AgentScores,
+    nothing: KeptTraces | None,
 ) -> None:
-    """What is known of a release, and for editors the next answer to judge."""
+    """What is known of a release, and for editors the next answer to judge.
+
+    Args:
+        nothing: what is kept, where no answer waits to be judged; None: one does.
+    """
     with w.section(
         "Is it as good as when it was promoted?",
         "A random sample of recent answers, judged by people.",
@@ -53,7 +62,7 @@ def staleness_card(
             trace = await context.read(releases.next_to_label, name)
             with w.refill(shown):
                 if trace is None:
-                    kept = await context.read(kept_requests, name)
+                    kept = await context.read(kept_traces, name)
                     w.text(explain_nothing_to_judge(kept), "soft")
                 else:
                     _show_trace(context, trace, judged)
@@ -62,25 +71,29 @@ def staleness_card(
             sentence.text = (await context.do(read_staleness, name))[0]
             await show_next()
 
-        with shown, w.row():
-            w.button("Judge the next answer", show_next, icon="rule")
+        with shown:
+            if nothing is not None:
+                w.text(explain_nothing_to_judge(nothing), "soft")
+                return
+            with w.row():
+                w.button("Judge the next answer", show_next, icon="rule")
 
 
-def explain_nothing_to_judge(kept: KeptRequests) -> str:
+def explain_nothing_to_judge(kept: KeptTraces) -> str:
     """Why no answer is to be judged: nothing is kept, the sample is empty, or it is judged."""
     if not kept.of_agent:
-        return "There is nothing to judge now: no request that this agent answered is kept."
-    share = f"{100 * kept.share:g} % of the requests are drawn for it as they come"
+        return "There is nothing to judge now: there is no trace of this agent's answers."
+    share = f"{100 * kept.share:g} % of the traces are drawn for it as they come"
     if not kept.active:
-        share = "no new requests are kept"
+        share = "no new traces are kept"
     if not kept.sampled:
         return (
             f"There is nothing to judge now: only a random sample is judged, and none of the "
-            f"{kept.of_agent:,} kept requests of this agent is in it; {share}."
+            f"{say_count(kept.of_agent, 'trace')} of this agent is in it; {share}."
         )
     return (
-        f"All {kept.sampled:,} of the random sample are judged, of {kept.of_agent:,} kept requests "
-        f"of this agent; {share}."
+        f"All {kept.sampled:,} of the random sample are judged, of "
+        f"{say_count(kept.of_agent, 'trace')} of this agent; {share}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Kept requests of a release: looked through, judged, corrected, made into training data."""
+"""Traces of a release: looked through, judged, corrected, made into training data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nicegui import ui
 from assay.data.problems import CODES
 from assay.project import releases, row_edits
 from assay.project.releases import UnknownLabelError
-from assay.project.releases.kept import KeptRequests
+from assay.project.releases.kept import KeptTraces
 from assay.release.examples import ExportedExamples, rejected_file
 from assay.release.policies import DAYS, MOST, SAMPLE
 from assay.release.traces import Thumb, Trace
@@ -26,7 +26,7 @@ from assay.studio.dialogs import (
 )
 from assay.studio.session import LatestRequest, PageContext, action, workspace_action
 from assay.studio.shared.job_progress import ProgressState
-from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
+from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count
 
 SHOWN = 20
 
@@ -57,11 +57,14 @@ def describe_rejected(written: ExportedExamples) -> str:
     return f"{whys}. They are in data/{Path(written.rejected_file or '').name}."
 
 
-def traces_card(context: PageContext, name: str, kept: KeptRequests) -> None:
-    """A card that reads the requests once the page is there."""
+TRACE = "A trace is one request with its answer, kept on this machine because you said so."
+
+
+def traces_card(context: PageContext, name: str, kept: KeptTraces) -> None:
+    """A card that reads the traces once the page is there."""
     with w.card():
         with w.row("spread"):
-            w.heading("Requests", describe_kept(kept))
+            w.heading("Traces", describe_kept(kept))
             if context.may("editor"):
                 with w.row():
                     if kept.count and not kept.active:
@@ -81,7 +84,7 @@ def traces_card(context: PageContext, name: str, kept: KeptRequests) -> None:
             with w.refill(shown):
                 if not found and not corrected:
                     if kept.active:
-                        w.text("No requests have been kept yet.", "soft")
+                        w.text("There are no traces yet.", "soft")
                     return
                 with w.row():
                     box = ui.checkbox("Corrected only", value=corrected)
@@ -114,22 +117,28 @@ def traces_card(context: PageContext, name: str, kept: KeptRequests) -> None:
                     w.text(f"Why: {describe_rejected(written)}", "warn note")
 
         with shown:
-            w.waiting("Reading requests")
+            w.waiting("Reading traces")
         ui.timer(0.1, show, once=True)
 
 
-def describe_kept(kept: KeptRequests) -> str:
-    """Whether new requests are kept, and what becomes of those that were kept before."""
+def describe_kept(kept: KeptTraces) -> str:
+    """Whether new traces are kept, and what becomes of those that were kept before."""
     if kept.active:
-        return "New requests are kept; secrets and personal data in them are masked first."
+        return (
+            "Every new request is kept with its answer, as a trace; secrets and personal data in "
+            "it are masked first."
+        )
     if not kept.count:
-        return "None are kept. They may contain anything callers write: decide with care."
+        return (
+            "None are kept. A trace is one request with its answer, which may contain anything "
+            "that callers write: decide with care."
+        )
     end = "" if kept.last_day is None else f", the last of them on {kept.last_day:%d %b %Y}"
     if kept.count == 1:
         end = "" if kept.last_day is None else f", on {kept.last_day:%d %b %Y}"
-        return f"No new requests are kept. 1 kept earlier is deleted when its days are over{end}."
+        return f"No new traces are kept. 1 kept earlier is deleted when its days are over{end}."
     return (
-        f"No new requests are kept. {kept.count:,} kept earlier are deleted when their days are "
+        f"No new traces are kept. {kept.count:,} kept earlier are deleted when their days are "
         f"over{end}."
     )
 
@@ -164,19 +173,19 @@ def _show_addition(context: PageContext, file: Path) -> None:
         w.button("Add them to the examples", click, kind="primary", icon="playlist_add")
 
 
-def _show_deletion(context: PageContext, name: str, kept: KeptRequests) -> None:
+def _show_deletion(context: PageContext, name: str, kept: KeptTraces) -> None:
     async def click() -> None:
-        question = f"Delete {kept.count:,} kept {'request' if kept.count == 1 else 'requests'}?"
+        question = f"Delete {say_count(kept.count, 'trace')}?"
         lost = (
             "They are deleted at once, with their corrections, and cannot be brought back. Labels "
             "of the random sample, which hold no text, stay."
         )
         if await confirm(question, lost, "Delete them"):
             gone = await context.do(stop_keeping, name, delete=True)
-            notify(f"{gone:,} kept {'request was' if gone == 1 else 'requests were'} deleted.")
+            notify(f"{say_count(gone, 'trace was', 'traces were')} deleted.")
             ui.navigate.reload()
 
-    w.button("Delete kept requests", click, kind="danger", icon="delete")
+    w.button("Delete traces", click, kind="danger", icon="delete")
 
 
 def _show_switch(context: PageContext, name: str, kept: bool) -> None:
@@ -185,14 +194,15 @@ def _show_switch(context: PageContext, name: str, kept: bool) -> None:
         ui.navigate.reload()
 
     if kept:
-        w.button("Stop keeping requests", off, icon="visibility_off")
+        w.button("Stop keeping traces", off, icon="visibility_off")
         return
 
     async def on() -> None:
         with open_dialog(
-            "Keep requests from now on?",
-            "They are kept on this machine, so that answers can be judged and corrected. Keys, "
-            "card and bank numbers, e-mail addresses and phone numbers are masked first.",
+            "Keep traces from now on?",
+            "Requests and their answers are kept on this machine, so that answers can be judged "
+            "and corrected. Keys, card and bank numbers, e-mail addresses and phone numbers are "
+            "masked first.",
         ) as dialog:
             days = w.field(
                 "Days to keep them",
@@ -210,7 +220,7 @@ def _show_switch(context: PageContext, name: str, kept: bool) -> None:
             await context.do(start_keeping, name, sample=share, days=kept_days, most=MOST)
             ui.navigate.reload()
 
-    w.button("Keep requests", on, icon="visibility")
+    w.button("Keep traces", on, icon="visibility")
 
 
 def _show_trace(context: PageContext, trace: Trace) -> None:
