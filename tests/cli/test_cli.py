@@ -190,6 +190,10 @@ def test_wrong_turns_end_in_sentences(tmp_path: Path) -> None:
     assert "line" in sentence(run("compare", cwd=tmp_path), 1)
     (tmp_path / "assay.yaml").write_text("version: 1\nname: p\nepochs: 3\n")
     assert "assay.yaml" in sentence(run("compare", cwd=tmp_path), 1)
+    # A second project stands beside the first: the folder above, and a server of its own.
+    beside = sentence(run("init", "second", "--data", "x.csv", cwd=tmp_path), 2)
+    assert "cd .." in beside
+    assert "assay serve --folder second --port 8001" in beside
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ from assay.cli.options import (
 )
 from assay.cli.output import as_json, print_draft, print_estimate
 from assay.cli.progress import Terminal
-from assay.config import STARTER_MODEL
+from assay.config import CONFIG_FILE, STARTER_MODEL
 from assay.errors import AssayError, UsageError
 from assay.interpreter import keep_folder_off_paths
 from assay.interrupt import heard
@@ -132,8 +132,10 @@ def init(
     The format and the task are detected and shown before anything is written.
     """
     from assay import project
+    from assay.compare.report import assumptions
     from assay.project.start.init import Choices
 
+    _check_beside(name)
     if data is None:
         _init_from_documents(name, docs, prompt, model)
         return
@@ -162,8 +164,26 @@ def init(
         raise typer.Exit(1)
     made = project.create(drafted, progress=terminal)
     print_estimate(made.estimate())
+    config = made.config
+    print(f"Costs assume {assumptions.say(config.costs, config.monthly_requests)}.")
     print(f"\nCreated {made.root}/assay.yaml. Check the settings, then run:")
     print(f"  cd {made.root} && assay compare")
+
+
+def _check_beside(name: str) -> None:
+    """Refuse a project within another one, where its owner would hardly look for it.
+
+    Raises:
+        UsageError: the current folder is a project.
+    """
+    if Path(CONFIG_FILE).exists():
+        raise UsageError(
+            f"this folder is a project already ({CONFIG_FILE} is in it), and a project is one "
+            "task.",
+            fix=f"For another task run this in the folder above (`cd ..`): {name} then stands "
+            f"beside this project and has a server of its own, `assay serve --folder {name} "
+            "--port 8001`.",
+        )
 
 
 def _init_from_documents(name: str, docs: Path | None, prompt: Path | None, model: str) -> None:

@@ -19,6 +19,7 @@ from assay.studio.dialogs import confirm
 from assay.studio.frame import Page
 from assay.studio.pages.settings.form import SettingsForm
 from assay.studio.session import PageContext, Refresh, action, is_admin
+from assay.studio.shared.another_project import another_project
 from assay.studio.shared.form_and_text import FormAndText, ParsedText, open_editor
 from assay.studio.shared.job_progress import show_edits_meanwhile
 
@@ -143,6 +144,7 @@ async def build(context: PageContext) -> None:
     await show_edits_meanwhile(context)
     followed: list[str] = []
     open_editor("Reading the settings", lambda reopen: _show_editor(context, followed, reopen))
+    another_project(context)
 
 
 async def _show_editor(context: PageContext, followed: list[str], reopen: Refresh) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from nicegui import events, ui
 
-from assay.project.start import from_file
+from assay.project.start import example_file
 from assay.studio import widgets as w
 from assay.studio.dialogs import advise
 from assay.studio.session import PageContext, Refresh, workspace_action
+from assay.studio.shared.another_project import projects_within
 from assay.studio.shared.upload import file_picker, save_files
 
-keep_file = workspace_action("editor", from_file.keep_file)
-keep_example_file = workspace_action("editor", from_file.keep_example_file)
+keep_file = workspace_action("editor", example_file.keep_file)
+keep_example_file = workspace_action("editor", example_file.keep_example_file)
 
 
 async def file_step(context: PageContext, refresh: Refresh) -> None:
@@ -51,7 +52,9 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
             style="drop-target",
             kind="primary",
             accept=".csv,.tsv,.xlsx,.json,.jsonl,.parquet,.txt",
-            refusal="This file type cannot be read. Use CSV, Excel, JSON, JSONL, Parquet or text.",
+            refusal="Examples have to be CSV, Excel, JSON, JSONL or Parquet, or a table in a text "
+            "file. Documents come in the next step.",
         )
         with w.row():
             w.button("Use built-in examples", example)
+    projects_within(context)

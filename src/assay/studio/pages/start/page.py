@@ -24,13 +24,14 @@ from assay.project.fingerprint import fingerprint
 from assay.project.knowledge.searching import has_other_documents
 from assay.project.provider_costs import describe_costs, total_usd
 from assay.project.releases.scores import find_scores
-from assay.project.start.from_file import find_file
+from assay.project.start.example_file import find_file
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
 from assay.studio.frame import Page
 from assay.studio.pages.start.example_file import file_step
 from assay.studio.pages.start.new_project import ProposalStep
 from assay.studio.session import PageContext, Refresh
+from assay.studio.shared.another_project import another_project
 from assay.studio.shared.chat import chat_card, snippets_card
 from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
 from assay.studio.shared.names import exact_label
@@ -111,6 +112,8 @@ async def build(context: PageContext) -> None:
             now = await context.do(read_stage)
             _show_steps(now.step)
             await _BUILD[now.step](context, now, refresh)
+            if context.workspace.project is not None:
+                another_project(context)
 
     w.title(
         "Find out which approach is worth its cost",
