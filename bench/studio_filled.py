@@ -46,7 +46,7 @@ from assay.compare.result import (
     Result,
 )
 from assay.compare.verdict import decide
-from assay.config import STARTER_MODEL
+from assay.config import STARTER_MODEL, Costs
 from assay.evaluate.factorial import Factorial, factorial
 from assay.evaluate.label_noise import Rater, SecondLook, doubtful_rows
 from assay.evaluate.stats import wilson
@@ -206,7 +206,7 @@ def _result(id: str, run: int, answers: list[AnswerRow], agents: dict[str, str])
         pairs=list(decision.pairs),
         minimum_detectable_effect=effect,
         opening=Opening(number=run + 1, alpha=decision.level), openings=openings, plan=plan,
-        verdict=decision.verdict, environment={}, config={},
+        verdict=decision.verdict, environment={}, config={"costs": Costs().model_dump()},
         curves=[Curve(candidate="fine-tune", points=_points(run), best_step=60)],
         additions=[_square(answers)], second_look=_second_look(answers),
         data=DataSection(

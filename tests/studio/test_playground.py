@@ -69,3 +69,7 @@ def test_passages_and_route_are_shown(browser: Browser, up: Studio) -> None:
         expect(column("choosing").locator("dl")).to_contain_text("Routeknowing")
         expect(column("knowing").locator("dl")).not_to_contain_text("Route")
         visitor.axe()
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.get_by_role("combobox", name="Send to", exact=True).click()
+        # What lies under the list is not seen through it.
+        expect(page.locator(".q-menu")).not_to_have_css("background-color", "rgba(0, 0, 0, 0)")

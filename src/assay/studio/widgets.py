@@ -361,7 +361,7 @@ def code(content: str, label: str) -> None:
 def table(*columns: str, label: str) -> Iterator[None]:
     """A plain table; rows are made with `cells`."""
     with (
-        set_label(ui.element("div").classes("scroll").props("tabindex=0 role=region"), label),
+        set_label(ui.element("div").classes("wide-table").props("tabindex=0 role=region"), label),
         ui.element("table"),
     ):
         with ui.element("thead"), ui.element("tr"):

@@ -9,6 +9,8 @@ import shlex
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from nicegui import ui
+
 from assay.config import CONFIG_FILE
 from assay.studio import widgets as w
 from assay.studio.session import PageContext
@@ -18,7 +20,7 @@ def another_project(context: PageContext) -> None:
     """What to do for another task, folded in."""
     if not context.may("editor"):
         return
-    with w.details("Start a project for another task"):
+    with w.details("Start a project for another task"), ui.element("div").classes("stack"):
         w.text(
             "A project is one task, in one folder, behind one server. This one stays as it is. For "
             "another task, run this at a terminal of the machine that serves this page, and open "
