@@ -388,7 +388,7 @@ def test_what_a_score_counts_is_told_by_the_grader_that_gave_it() -> None:
         "exact": wording.RIGHT_ANSWERS,
         "fields": "points of 100 for right fields (fields)",
         "rouge-l": "points of 100 for likeness to the expected answer (rouge-l)",
-        "gone": "points of 100 by a grader of another version (gone)",
+        "gone": "points of 100 from a grader of another version (gone)",
     }
 
 

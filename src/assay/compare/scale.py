@@ -14,7 +14,7 @@ def scale_of_metric(primary: str, graders: Iterable[GraderSpec]) -> Scale:
     """Of the grader whose scores are kept under this name."""
     name = next((spec.name for spec in graders if spec.label == primary), primary)
     grader = GRADERS.get(name)
-    return Scale("by a grader of another version" if grader is None else grader.points)
+    return Scale("from a grader of another version" if grader is None else grader.points)
 
 
 def scale_of(result: Result) -> Scale:

@@ -225,8 +225,9 @@ def judge(found: JudgeAgreement) -> str:
             f"most {100 * found.error_high:.0f}; their intervals are wider by that on each side."
         )
     return (
-        f"{found.name} is a model that judges ({found.model}). On {found.pairs} pairs that people "
-        f"judged, its agreement with them is a kappa of {found.kappa:.2f} "
+        f"{found.name} is a model that judges ({found.model}); its 50 of 100 points stand for as "
+        f"good as the expected answer. On {found.pairs} pairs that people judged, its agreement "
+        f"with them is a kappa of {found.kappa:.2f} "
         f"({found.low:.2f} to {found.high:.2f}); it says the same in {share(found.agreement)}. "
         f"In {share(found.undecided)} its verdict depends on the order. An instruction hidden in "
         f"an answer turned it in {share(found.flips)}. {error}"

@@ -46,7 +46,7 @@ class PythonSettings(GraderSettings):
     "What a Python function of your own returns (only with --trust-code).",
     settings=PythonSettings,
     needs=("trust",),
-    points="by a check of your own",
+    points="from a check of your own",
 )
 def python(
     answers: Sequence[str],

@@ -74,7 +74,7 @@ class JudgeSettings(GraderSettings):
     "judge",
     "Does a judging model find the answer better than the expected one (1), as good (0.5), worse?",
     settings=JudgeSettings,
-    points="by a judging model, 50 being as good as the expected answer",
+    points="from a judging model",
 )
 def judge(
     answers: Sequence[str],
