@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,16 @@ from assay.candidates.building import Candidate, Context
 from assay.compare import account, comparison
 from assay.compare.report.terminal import print_result
 from assay.compare.result import Result
+from assay.data.split import load_train, load_validation
 from assay.evaluate.documents import Mean
 from assay.generate import nearest
 from assay.generate.batch import Answer, Request
+from assay.models.embed import get_embedder
 from tests.candidates.test_documents import NO, reader, write_documents
 from tests.candidates.test_documents import rows as questions
 from tests.evaluate.scripted import ScriptedEngine
 from tests.knowledge.wordy import Wordy
+from tests.models.tiny_embedder import write_embedder
 from tests.small import write_model
 from tests.words import by_words
 
@@ -163,6 +167,36 @@ def test_without_baselines_the_result_says_what_was_not_measured(
     assert {one.name for one in done.candidates} == {"prompt", "rag"}
     [warning] = [text for text in done.warnings if "Baselines are off" in text]
     assert "baseline-tfidf" in warning
+
+
+def test_candidates_of_one_embedder_share_what_it_says_of_the_holdout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = str(write_embedder(tmp_path))
+    made = write(
+        tmp_path,
+        ["classifier", "nearest-answer"],
+        60,
+        task="label",
+        labels=[f"answer {n}" for n in range(5)],
+        knowledge=None,
+        classifier={"embedder": name},
+    )
+    model = get_embedder(name)._model
+    encode, seen = model.encode, Counter[str]()
+
+    def counted(texts: list[str], **settings: Any) -> Any:
+        seen.update(texts)
+        return encode(texts, **settings)
+
+    monkeypatch.setattr(model, "encode", counted)
+    made.compare()
+    learned = (*load_train(made.split_folder), *load_validation(made.split_folder))
+    read = {example.input for example in learned}
+    held = [line["question"] for line in map(json.loads, (tmp_path / "rows.jsonl").open())]
+    held = [question for question in held if question not in read]
+    assert len(held) > 20
+    assert {seen[question] for question in held} == {1}
 
 
 def test_cannot_tell_where_two_are_alike(

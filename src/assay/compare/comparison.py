@@ -192,7 +192,8 @@ def compare(
         reason=reason,
         alpha=ALPHA,
     )
-    measured = {c.name: _answer(c, examples, bench, outside) for c in built}
+    with remember():
+        measured = {c.name: _answer(c, examples, bench, outside) for c in built}
     begin_stage(bench.progress, "end", "")
     taken = [
         Participant(c, measured[c.name], performances[c.name], forgotten.get(c.name), arms[c.name])
