@@ -32,6 +32,12 @@ def snips_intent(part: str) -> Rows:
         yield {"id": row["id"], "input": row["text"], "output": row["intent"]}
 
 
+def snips_intent_prompts(part: str) -> Rows:
+    """The job before with few rows, for what can be done to the prompt; the starter itself is the
+    proposer of `prompt-reflected`, with the budget that is the default."""
+    return snips_intent(part)
+
+
 def mts_header(part: str) -> Rows:
     """A dialogue of doctor and patient, the section of the note it belongs to."""
     for row in lines("mts_dialog", "train.jsonl" if part == "train" else "test1.jsonl"):
@@ -197,6 +203,17 @@ JOBS: dict[str, Job] = {
     "banking77": Job(banking77, 2000),
     "snips": Job(snips, 1000),
     "snips-intent": Job(snips_intent, 2000),
+    "snips-intent-prompts": Job(
+        snips_intent_prompts,
+        200,
+        {
+            "  split:": "  holdout_rows: 300\n  split:",
+            "  - few-shot-nearest\n": "",
+            "  - few-shot\n": "",
+            "  - encoder\n": "",
+            "  - fine-tune\n": "  - prompt-optimised\n  - prompt-reflected\n",
+        },
+    ),
     "mts-header": Job(mts_header, 240, FEWER_SHOWN),
     "mts-terms": Job(
         mts_terms,
