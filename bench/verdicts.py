@@ -213,12 +213,10 @@ def section(name: str, result: Result) -> str:
             + f"{wording.seconds(c.latency_p50_s)} |"
         )
     env = result.environment
-    smallest = "smallest lead that would be recommended in 8 of 10 comparisons"
-    if result.plan.rivals is not None:  # an older plan, of another figure
-        smallest = "smallest difference that could be shown"
     out += [
         "",
-        f"Comparison `{result.comparison[:16]}`, opening {result.opening.number}, {smallest} "
+        f"Comparison `{result.comparison[:16]}`, opening {result.opening.number}, smallest lead "
+        "that would be recommended in 8 of 10 comparisons "
         f"{100 * result.minimum_detectable_effect:.1f} points; "
         f"{env['processor']}, {env['cores']} cores, torch {env['packages']['torch']}.",
         "",
