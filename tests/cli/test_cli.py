@@ -167,6 +167,13 @@ def test_import_writes_chat_and_keeps_the_rejected(tmp_path: Path) -> None:
         ("text,label\na,x\nb,y\n", (), 1, "at least 10"),
         ("text\n" + "".join(f"row {i}\n" for i in range(60)), (), 1, "A second column is needed"),
         ("text,label\n" + "".join(f"row {i},same\n" for i in range(60)), (), 1, "same"),
+        pytest.param(
+            "text,label\nodd,rare\n" + "".join(f"row {i},{'xy'[i % 2]}\n" for i in range(60)),
+            (),
+            1,
+            "a.csv: 1 label has only one row",
+            marks=pytest.mark.slow,
+        ),
         ("text,label\na,x\n", ("--input", "txt", "--output", "label"), 1, "text"),
         ("text,label\na,x\n", ("--input", "text"), 2, "must be given together"),
         ("text,label\na,x\n", ("--task", "poem"), 2, "label, json, text or tools"),

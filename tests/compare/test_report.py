@@ -254,7 +254,7 @@ def test_fine_tuning_is_judged_in_words_that_agree_with_the_headline() -> None:
             result.model_copy(update={"candidates": candidates, "verdict": changed})
         )
 
-    assert said(others) == "No fine-tuned candidate took part."
+    assert said(others) == "No fine-tuned language model took part."
     assert said([one]).endswith("there is no candidate without it to compare with.")
     # Beside "Use fine-tune" stands what it gains and costs, not that nobody can say.
     gained = said([one, *others])

@@ -192,6 +192,9 @@ def test_labels_as_a_whole(tmp_path: Path) -> None:
     report = checked(tmp_path, rows, task="label")
     assert "'Other'" in only(report, "rare-class").message
     assert "'Other'" in only(report, "label-variants").message
+    lone = [(one.line, one.message) for one in report.problems if one.code == "lone-label"]
+    assert lone[0] == (7, "no other row has the label 'Other'.")
+    assert len(lone) == 2
     assert report.statistics.to_dict()["rows"] == 8
 
 

@@ -177,6 +177,9 @@ def test_another_agent_is_made(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/agent")
         page.get_by_role("button", name="Create agent").click()
+        page.get_by_label("Name of the new agent").fill("not fresh")
+        page.get_by_role("button", name="Create", exact=True).click()
+        expect(page.get_by_role("dialog")).to_contain_text("'not fresh' is not a valid agent name")
         page.get_by_label("Name of the new agent").fill("fresh")
         page.get_by_role("button", name="Create", exact=True).click()
         expect(page.get_by_text("Version 1, by editor")).to_be_visible()

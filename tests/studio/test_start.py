@@ -61,6 +61,10 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
             expect(fixed).not_to_be_checked()
             expect(prompt).to_have_value(PROMPT)
 
+        minimum.fill("800")
+        page.get_by_role("button", name="Create project").click()
+        expect(page.get_by_text("800 is too much: at most 100 %.")).to_be_in_viewport()
+        minimum.fill("70")
         page.get_by_role("button", name="Remove 1 repeated row").click()
         expect(page.get_by_text("1 repeated row removed from this copy")).to_be_visible()
         expect(page.get_by_role("button", name="Remove 1 repeated row")).to_have_count(0)

@@ -162,7 +162,7 @@ def init(
     print_draft(drafted)
     if not yes and sys.stdin.isatty() and not typer.confirm(f"Write {name}/?", default=True):
         raise typer.Exit(1)
-    made = project.create(drafted, progress=terminal)
+    made = project.create_divided(drafted, progress=terminal)
     print_estimate(made.estimate())
     config = made.config
     print(f"Costs assume {assumptions.say(config.costs, config.monthly_requests)}.")

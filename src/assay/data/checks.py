@@ -29,7 +29,7 @@ from assay.data.normal import key64, normalise
 from assay.data.privacy import mask
 from assay.data.problems import CODES, Problem, json_line, problem
 from assay.data.read import Row, detect, read
-from assay.data.statistics import Statistics
+from assay.data.statistics import Statistics, Tokens
 from assay.example import Example
 from assay.progress import SILENT, Progress
 from assay.store.files import write_atomic_lines
@@ -180,6 +180,36 @@ def _write(out: Path | None, name: str, lines: Iterable[str]) -> None:
         pass
 
 
+class RowJudge:
+    """Says of one row after the other whether it can be used; of ids it remembers the hash."""
+
+    def __init__(self, file: str, rules: Rules) -> None:
+        self._rules = rules
+        self._found = RecordProblems(file)
+        self._ids: set[int] = set()
+
+    def judge(self, row: Row) -> tuple[Example | None, list[Problem], Tokens | None]:
+        """The example, None where it cannot be used; its problems; its tokens where counted."""
+        example, found, tokens = row.example, self._found, None
+        found.start(row.line)
+        if example is not None:
+            self._check_id(example)
+            tokens = self._rules.judge(example, found)
+        quoting = (replace(one, message=mask(one.message)) for one in row.problems)
+        return None if found.failed else example, [*quoting, *found.problems], tokens
+
+    def _check_id(self, example: Example) -> None:
+        key = key64(example.id)
+        if key in self._ids:
+            self._found.add(
+                "duplicate-id",
+                f"the id {quote(example.id)} is already used by an earlier row.",
+                "Give every row a unique id, or do not set an id column.",
+                "id",
+            )
+        self._ids.add(key)
+
+
 class _Pass:
     """What is remembered of the rows gone by: about 100 bytes each, the rest on disk."""
 
@@ -189,8 +219,7 @@ class _Pass:
         self.counts: Counter[str] = Counter()
         self.statistics = Statistics()
         self.index = DuplicateIndex(scratch)
-        self._found = RecordProblems(file)
-        self._ids: set[int] = set()
+        self._judge = RowJudge(file, rules)
         self._lines = array("Q")
         self._outputs = array("Q")
         self._problems = (scratch / PROBLEMS_FILE).open("w+", encoding="utf-8")
@@ -207,18 +236,10 @@ class _Pass:
     def take(self, row: Row) -> Example | None:
         """Judge one row; the example when it can be used."""
         self.rows += 1
-        example = row.example
-        found = self._found
-        found.start(row.line)
-        tokens = None
-        if example is not None:
-            self._check_id(example, found)
-            tokens = self.rules.judge(example, found)
-        quoting = (replace(one, message=mask(one.message)) for one in row.problems)
-        problems = [*quoting, *found.problems]
+        example, problems, tokens = self._judge.judge(row)
         for one in problems:
             self._problems.write(json_line(one.to_dict()))
-        if example is None or found.failed:
+        if example is None:
             self._reject(row, problems)
             return None
         self.valid += 1
@@ -227,17 +248,6 @@ class _Pass:
         self._lines.append(row.line)
         self._outputs.append(key64(example.output.strip()))
         return example
-
-    def _check_id(self, example: Example, found: RecordProblems) -> None:
-        key = key64(example.id)
-        if key in self._ids:
-            found.add(
-                "duplicate-id",
-                f"the id {quote(example.id)} is already used by an earlier row.",
-                "Give every row a unique id, or do not set an id column.",
-                "id",
-            )
-        self._ids.add(key)
 
     def _reject(self, row: Row, problems: list[Problem]) -> None:
         record = {
@@ -260,7 +270,9 @@ class _Pass:
         )
 
     def _between_rows(self, groups: Groups) -> Iterator[Problem]:
-        """Duplicates and contradictions: each row against the first of its kind."""
+        """Duplicates and contradictions, each row against the first of its kind; and the rows
+        whose label no other has."""
+        lone = self._lone_labels()
         several = self.rules.task == "text"
         said: dict[int, set[int]] = {}
         repeated = set(groups.first[groups.first != np.arange(len(groups.first))].tolist())
@@ -274,6 +286,15 @@ class _Pass:
             elif cluster != row:
                 yield self._as_earlier("near-duplicate", row, cluster)
             outputs.add(self._outputs[row])
+            if label := lone.get(self._outputs[row]):
+                message = f"no other row has the label {quote_label(label)}."
+                yield problem("lone-label", self.file, self._lines[row], message, _LONE_FIX)
+
+    def _lone_labels(self) -> dict[int, str]:
+        """By its hash, each label of a label task that one row has."""
+        counts = self.statistics.outputs if self.rules.task == "label" else None
+        alone = (label for label, count in (counts or {}).items() if count == 1)
+        return {key64(label.strip()): label for label in alone}
 
     def _as_earlier(self, code: str, row: int, earlier: int) -> Problem:
         message, fix = _BETWEEN[code]
@@ -307,6 +328,10 @@ class _Pass:
             yield from _label_findings(self.statistics.outputs)
 
 
+_LONE_FIX = (
+    "Give the row the label of others, add a row with its label, or remove it: a comparison cannot "
+    "start while a label has one row, unless the holdout is a file of its own."
+)
 _BETWEEN = {
     "duplicate": (
         "input and output are the same as in line {line}.",

@@ -85,6 +85,10 @@ CODES: dict[str, tuple[Severity, str]] = {
     "near-duplicate": ("notice", "an input that is almost the same as in an earlier row"),
     "contradiction": ("warning", "the input of an earlier row with a different output"),
     "several-outputs": ("notice", "the same in a text task, where several outputs may be right"),
+    "lone-label": (
+        "warning",
+        "the only row of its label; it cannot be used both to train and to measure",
+    ),
     "near-search-limited": ("notice", "too many rows share one template to compare all of them"),
     # The file as a whole
     "no-rows": ("error", "no row can be used"),

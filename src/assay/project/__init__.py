@@ -10,8 +10,9 @@ print(comparison.verdict.outcome, comparison.verdict.reason)
 from assay.project.estimate import Estimate
 from assay.project.files import check_file, import_file, overlap_files
 from assay.project.project import Comparison, Project, open
+from assay.project.start.creation import create, create_divided
 from assay.project.start.demo import DemoJobs
-from assay.project.start.init import Choices, Draft, create, draft
+from assay.project.start.init import Choices, Draft, draft
 from assay.project.workspace import Workspace, open_workspace
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Workspace",
     "check_file",
     "create",
+    "create_divided",
     "draft",
     "import_file",
     "open",

@@ -23,7 +23,8 @@ from assay.progress import SILENT, Progress
 from assay.project.project import Project
 from assay.project.rescue import OPENAI
 from assay.project.rescue_page import commands, write_page
-from assay.project.start.init import Choices, create, draft
+from assay.project.start.creation import create
+from assay.project.start.init import Choices, draft
 from assay.rescue import account
 from assay.rescue.account import read_rows
 from assay.rescue.downloads import FILE

@@ -18,7 +18,7 @@ from assay.example import Example
 from assay.release.traces import Trace
 from assay.store.files import write_atomic_lines
 
-_OF_A_DATASET = frozenset({"few-rows", "no-rows", "one-class", "rare-class"})
+_OF_A_DATASET = frozenset({"few-rows", "no-rows", "one-class", "rare-class", "lone-label"})
 """Problems of a data set as a whole, which a handful of corrections is not."""
 
 

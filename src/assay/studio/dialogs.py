@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
 from nicegui import ui
+from nicegui.element import Element
 from nicegui.elements.mixins.validation_element import ValidationElement
 from nicegui.elements.mixins.value_element import ValueElement
 
@@ -31,8 +32,13 @@ DISCARD = "Discard changes"
 
 def notify(text: str) -> None:
     """Show a notice of something that went well; what went wrong before it leaves."""
-    ui.run_javascript(_CLOSE_NOTICES)
+    close_notices()
     ui.notify(text, type="positive", position="top", classes="notice")
+
+
+def close_notices() -> None:
+    """Take away what went wrong before, once a person tries again."""
+    ui.run_javascript(_CLOSE_NOTICES)
 
 
 def advise(text: str) -> None:
@@ -119,6 +125,13 @@ def tell_at(field: ValidationElement[Any], error: AssayError) -> None:
     """Say at a field what is wrong with its value."""
     text = str(error)
     field.error = text[:1].upper() + text[1:]
+    lead_to(field)
+
+
+def lead_to(field: Element) -> None:
+    """Put the cursor into a field and bring it into view, which Quasar's focus alone does not."""
+    field.run_method("focus")
+    ui.run_javascript(f"getHtmlElement({field.id})?.scrollIntoView({{ block: 'center' }})")
 
 
 def add_choices(

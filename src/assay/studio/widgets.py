@@ -175,12 +175,11 @@ def label_input(made: E, label: str) -> E:
 
 def query_row(
     name: str, label: str, icon: str, act: Callable[[str], Awaitable[None]], placeholder: str
-) -> None:
+) -> ui.input:
     """An input with a button beside it; `act` is given what was typed, if it is not empty.
 
     Args:
-        name: of the input, for screen readers.
-        label: of the button.
+        name, label: of the input, for screen readers, and of the button.
     """
     with row("ask"):
         entry = label_input(ui.input(placeholder=placeholder), name)
@@ -193,6 +192,7 @@ def query_row(
 
         entry.on("keydown.enter", submit)
         button(label, submit, kind="primary", icon=icon)
+    return entry
 
 
 @contextmanager

@@ -15,7 +15,7 @@ def fine_tuning(result: Result) -> str:
     """Whether fine-tuning is worth it, from how many requests on, and what of it may be luck."""
     tuned = [one for one in result.candidates if one.fine_tuned]
     if not tuned:
-        return "No fine-tuned candidate took part."
+        return "No fine-tuned language model took part."
     named = result.verdict.named
     one = max(tuned, key=lambda c: (c.name == named, c.score or 0.0))
     return _worth(result) + _luck(one, counted=result.verdict.fine_tuning_worth_it is True)

@@ -13,7 +13,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from assay.errors import UsageError
 from assay.knowledge import records
@@ -95,12 +95,21 @@ def keep(workspace: Workspace, name: str, file: str, content: Path) -> SourceFil
     if not clean:
         raise UsageError(f"{file!r} has no valid file name.")
     if kind_of(clean) is None:
-        raise UsageError(f"{clean} has an unsupported format.")
+        raise UsageError(
+            _unreadable(PurePath(clean).suffix),
+            fix="Bring PDF, Word, PowerPoint, HTML, Markdown, e-mail or text.",
+        )
     folder = _folder(workspace, name)
     with replacing(folder / clean) as fresh, content.open("rb") as brought:
         shutil.copyfileobj(brought, fresh)
     _unread.setdefault((workspace.root, name), set()).add(clean)
     return SourceFile(clean, folder / clean)
+
+
+def _unreadable(ending: str) -> str:
+    return (
+        f"{ending} files cannot be read." if ending else "a file without an ending cannot be read."
+    )
 
 
 def count_unread(workspace: Workspace, name: str) -> int:

@@ -20,7 +20,8 @@ from assay.progress import SILENT, Progress
 from assay.project.estimate import Pace, Work, estimate
 from assay.project.forecast import measure_pace, measure_training
 from assay.project.project import Project, open
-from assay.project.start.init import Choices, create, draft
+from assay.project.start.creation import create
+from assay.project.start.init import Choices, draft
 from assay.store.files import write_atomic, write_atomic_lines
 
 RECORDS_S, HANDBOOK_S = 150.0, 110.0

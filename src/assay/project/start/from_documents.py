@@ -103,7 +103,7 @@ def create_from_documents(
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
             raise UsageError(
                 f"{root} already exists.",
-                fix="Choose another name, or run the command in that folder.",
+                fix="Choose another name.",
             )
     else:
         with project_folder(root, text, docs):

@@ -27,6 +27,7 @@ from assay.progress import SILENT, Progress
 from assay.project.files import check_file
 from assay.project.knowledge import documents
 from assay.project.project import Project
+from assay.project.start.creation import create
 from assay.project.start.document_rows import find_document_column
 from assay.project.start.example_file import check_empty, forget_file, read_lines
 from assay.project.start.init import (
@@ -37,7 +38,6 @@ from assay.project.start.init import (
     TABULAR,
     Choices,
     Draft,
-    create,
     draft,
 )
 from assay.project.workspace import Workspace

@@ -16,11 +16,12 @@ from assay.config import (
     STARTER_MODEL,
     Columns,
     Costs,
-    KnowledgeSection,
     TaskKind,
     config_schema,
     labels_in,
 )
+from assay.data.checks import RowJudge
+from assay.data.contents import Rules
 from assay.data.dataset import LEAST_ROWS
 from assay.data.propose import Proposal, propose
 from assay.data.read import DetectedFormat, check_answers, detect, read
@@ -29,8 +30,6 @@ from assay.example import Example
 from assay.knowledge.sources import sources
 from assay.models.pull import check_available
 from assay.progress import SILENT, Progress
-from assay.project.project import Project
-from assay.project.sizes import token_lengths, token_limits
 from assay.project.start.document_rows import find_abstention, propose_contains, read_texts
 from assay.project.start.yaml_lines import block, cost_lines, flow
 from assay.store.files import new_folder, write_json
@@ -127,12 +126,14 @@ def draft(
     examples: list[Example] = []
     first_problem = None
     rejected = 0
+    judge = RowJudge(str(choices.data), Rules(columns=columns or detected.columns))
     for row in rows:
-        if row.example is None or not row.example.output.strip():
+        example, problems, _ = judge.judge(row)
+        if example is None:
             rejected += 1
-            first_problem = first_problem or next(iter(row.problems), None)
+            first_problem = first_problem or next(iter(problems), None)
         else:
-            examples.append(row.example)
+            examples.append(example)
     if not examples:
         why = (
             f" The first problem, line {first_problem.line}: {first_problem.message}"
@@ -216,7 +217,7 @@ def write_project(folder: Path, drafted: Draft, *, max_new_tokens: int, max_toke
     if folder.exists():
         raise UsageError(
             f"{folder} already exists.",
-            fix="Choose another name, or run the command in that folder.",
+            fix="Choose another name.",
         )
     choices = drafted.choices
     text = yaml_text(drafted, max_new_tokens=max_new_tokens, max_tokens=max_tokens)
@@ -373,18 +374,3 @@ def _column_lines(columns: Columns | None) -> list[str]:
         f"    group: {flow(columns.group)}  # rows with one value here stay together",
         *([f"    document: {flow(columns.document)}"] if columns.document else []),
     ]
-
-
-def create(drafted: Draft, *, folder: Path | None = None, progress: Progress = SILENT) -> Project:
-    """Write a drafted project (its folder is its name, in the current one) and open it."""
-    from assay.chat.template import Template
-
-    template, context = Template.load(drafted.choices.model, progress)
-    prompt = drafted.proposal.system_prompt
-    sample = drafted.examples[:: max(1, len(drafted.examples) // 1000)]
-    lengths = [token_lengths(example, template, prompt) for example in sample]
-    passages = max(KnowledgeSection(paths=[KNOWLEDGE]).ks) if drafted.choices.documents else 0
-    new, most = token_limits(lengths, context, passages)
-    target = folder or Path(drafted.name)
-    write_project(target, drafted, max_new_tokens=new, max_tokens=most)
-    return Project(target)

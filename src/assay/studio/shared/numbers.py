@@ -15,6 +15,7 @@ from typing import Any
 from nicegui import events, ui
 
 from assay.errors import UsageError
+from assay.studio.dialogs import lead_to
 
 NO_NUMBER = "This cannot be empty. Enter a number."
 NOT_A_NUMBER = "This is not a number. Write 0.2 with a point, and 1000 without a comma."
@@ -134,7 +135,7 @@ def are_valid(*inputs: NumberInput) -> bool:
     the first of them is brought into view."""
     wrong = [made for made in inputs if not made.validate()]
     if wrong:
-        wrong[0].run_method("focus")
+        lead_to(wrong[0])
     return not wrong
 
 

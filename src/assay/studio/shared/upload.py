@@ -255,7 +255,6 @@ class DocumentUpload:
         if not self._working:
             self._working = True
             background_tasks.create(self._work(), name="index documents", context=self._card.client)
-            await self._changed()  # which shows how many are being read
 
     async def _work(self) -> None:
         """Index what waits, until nothing does; also when the person has left meanwhile."""

@@ -8,10 +8,12 @@ from nicegui import ui
 
 from assay.agent.edits import Draft
 from assay.agent.versions import AgentVersion
+from assay.errors import UsageError
 from assay.project import agents, comparisons
 from assay.project.agents import drafts
 from assay.project.knowledge import documents
 from assay.studio import widgets as w
+from assay.studio.dialogs import tell_at
 from assay.studio.frame import Page
 from assay.studio.pages.agent.editor import AgentEditor, save_agent
 from assay.studio.pages.agent.history import history_tab
@@ -133,7 +135,12 @@ def _show_new_form(context: PageContext, found: list[AgentVersion], models: list
             draft = await context.read(agents.read, source.value)
             content, why = draft.text, f"copied from {draft.version.label}"
         called = (name.value or "").strip()
-        await context.do(save_agent, called, content, based_on=None, message=why)
+        name.error = None
+        try:
+            await context.do(save_agent, called, content, based_on=None, message=why)
+        except UsageError as error:
+            tell_at(name, error)
+            return
         ui.navigate.to(_make_path(called))
 
     name.on("keydown.enter", make)

@@ -10,19 +10,19 @@ from urllib.parse import quote
 from nicegui import ui
 from nicegui.element import Element
 
+from assay.errors import UsageError
 from assay.knowledge.records import Document, FailedDocument
 from assay.knowledge.search import Mode, Passage
 from assay.project.knowledge import documents, searching
 from assay.project.knowledge.documents import DocumentContent
 from assay.studio import widgets as w
-from assay.studio.dialogs import confirm, notify, show_record
+from assay.studio.dialogs import confirm, notify, show_record, tell_at
 from assay.studio.frame import Page
 from assay.studio.pages.knowledge.upkeep import UpkeepCard
 from assay.studio.session import LatestRequest, PageContext, Refresh, action, workspace_action
 from assay.studio.shared.upload import (
     DocumentUpload,
     dismiss_failure,
-    say_unread,
     show_unread,
 )
 
@@ -128,7 +128,12 @@ def _show_new_form(context: PageContext, proposed: str) -> None:
 
     async def make() -> None:
         called = (name.value or "").strip()
-        await context.do(create_base, called)
+        name.error = None
+        try:
+            await context.do(create_base, called)
+        except UsageError as error:
+            tell_at(name, error)
+            return
         ui.navigate.to(_make_path(called))
 
     name.on("keydown.enter", make)
@@ -183,8 +188,8 @@ def _show_documents(context: PageContext, base: str, found: Contents, refresh: R
                 "paragraphs.",
             )
         if not found.documents and not found.failed:
-            none = "This knowledge base has no documents yet."
-            w.text(say_unread(found.unread) if found.unread else none, "soft")
+            if not found.unread:
+                w.text("This knowledge base has no documents yet.", "soft")
             return
         if found.documents:
             shown = ui.element("div")

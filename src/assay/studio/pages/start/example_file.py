@@ -6,7 +6,7 @@ from nicegui import events, ui
 
 from assay.project.start import example_file
 from assay.studio import widgets as w
-from assay.studio.dialogs import advise
+from assay.studio.dialogs import advise, close_notices
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.another_project import projects_within
 from assay.studio.shared.upload import file_picker, save_files
@@ -24,6 +24,7 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
 
     async def receive(event: events.UploadEventArguments) -> None:
         upload.reset()  # so that it can be chosen again, mended
+        close_notices()
         async with save_files([event.file]) as [path]:
             kept = await context.do(keep_file, event.file.name, path)
         if kept.suffix == ".csv" and event.file.name.lower().endswith(".xlsx"):

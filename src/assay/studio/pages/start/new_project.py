@@ -17,7 +17,7 @@ from assay.project.start import example_file, from_file
 from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.project.start.init import Draft
 from assay.studio import widgets as w
-from assay.studio.dialogs import advise, ask_before_leaving, notify
+from assay.studio.dialogs import advise, ask_before_leaving, lead_to, notify
 from assay.studio.pages.start.proposal_form import FormEntries, ProposalForm
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.findings import (
@@ -35,6 +35,11 @@ NOT_CHANGED = (".xlsx", ".parquet", ".json", ".gz")
 MOST_RENAMED = 60
 """Labels that are listed to be renamed."""
 NO_COLUMN = "Choose a column."
+NO_LABEL = "A label cannot be empty. Give it the name of another to join the two."
+LONE = (
+    "A comparison cannot start while a label has only one row. Rename such labels under “Labels” "
+    "below, or correct them in your own file and choose “Use another file”."
+)
 LONGEST_CELL = 80
 """Characters shown of a cell."""
 
@@ -105,6 +110,8 @@ class ProposalStep:
         """What is in the file, what to look at first, and how it can be mended here."""
         found_card(found)
         problems_card(report)
+        if report.counts.get("lone-label"):
+            w.text(LONE, "warn note")
         self._show_repairs(found, report)
         if found.draft is not None and self._may_rename(found):
             self._show_labels(found.draft)
@@ -208,6 +215,11 @@ class ProposalStep:
 
             async def rename() -> None:
                 names = {label: str(new.value or "") for label, new in made.items()}
+                for label, new in made.items():
+                    new.error = None if names[label].strip() else NO_LABEL
+                if empty := [made[label] for label, name in names.items() if not name.strip()]:
+                    lead_to(empty[0])
+                    return
                 await self._rename({old: new for old, new in names.items() if new != old})
 
             with w.row():
