@@ -42,6 +42,14 @@ class StageListener(Protocol):
         """What was done before has ended."""
 
 
+@runtime_checkable
+class ShareListener(Protocol):
+    """A `Progress` that wants to know how much of all the work is done."""
+
+    def set_share(self, share: float) -> None:
+        """From 0 to 1; it never falls."""
+
+
 def begin_stage(progress: Progress, doing: str, candidate: str) -> None:
     """Tell whoever wants to know that a stage begins.
 

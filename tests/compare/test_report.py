@@ -79,14 +79,15 @@ def test_a_redacted_report_has_figures_and_no_texts(tmp_path: Path) -> None:
     assert "84.7" in page
 
 
-def test_candidates_stand_by_what_they_need_the_cheapest_group_first(tmp_path: Path) -> None:
+def test_the_named_one_stands_in_the_first_group_and_the_others_by_cost(tmp_path: Path) -> None:
     result = sample_result()
     groups = wording.group_by_need(result)
     costs = [
         min(math.inf if c.yearly_cost is None else c.yearly_cost for c in group)
         for _, group in groups
     ]
-    assert costs == sorted(costs)
+    assert costs[1:] == sorted(costs[1:])
+    assert groups[0][1][0].name == result.verdict.named
     assert len(set(costs)) > 1
     needs = [need for need, _ in groups]
     assert {"nothing to train", "trained in minutes to hours"} < set(needs)
@@ -401,6 +402,10 @@ def test_who_has_not_said_what_is_enough_is_asked_before_anything_is_put_to_work
     assert f"about {100 - 100 * used.score:.0f} in 100 answers are wrong" in said
     other = wording.next_action(result.model_copy(update={"primary": "rouge-l"}))
     assert "which you have not said" in other
+    below = result.verdict.model_copy(update={"enough": False})
+    asked = result.model_copy(update={"verdict": below, "good_enough": used.score - 0.02})
+    wanted = result.data.holdout * ((used.score - (used.low or 0)) / 0.02) ** 2
+    assert f"about {math.ceil(wanted / 100) * 100:,} new examples" in wording.next_action(asked)
     assert "wrong" not in other
     assert "you have not said" not in wording.next_action(sample_result())
 

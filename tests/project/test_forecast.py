@@ -30,6 +30,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.shares: list[float] = []
         self.seconds = 0.0
 
     def clock(self) -> float:
@@ -42,6 +43,9 @@ class Heard:
 
     def say(self, line: str) -> None:
         self.lines.append(line)
+
+    def set_share(self, share: float) -> None:
+        self.shares.append(share)
 
 
 @pytest.fixture
@@ -74,6 +78,8 @@ def test_what_was_told_wrongly_is_corrected_early_and_learned(
     go(forecast, heard, slower)
     assert heard.lines[0].startswith(f"{word} than estimated: about ")
     assert 1 <= len(heard.lines) <= 3
+    assert heard.shares == sorted(heard.shares)  # a bar that goes back says nothing
+    assert heard.shares[-1] == 1.0
     learned = forecast.pace()
     assert learned.answers == pytest.approx(2 * slower, rel=0.2)
     assert learned.training == pytest.approx(slower, rel=0.2)

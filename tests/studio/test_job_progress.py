@@ -43,4 +43,5 @@ def test_nothing_answered_yet_is_no_empty_bar() -> None:
     assert describe_job(JOB).endswith("the first answers take longest")
     later = replace(JOB, progress={**(JOB.progress or {}), "done": 6.5})
     assert job_share(later) == 0.5
+    assert job_share(replace(JOB, progress={**(JOB.progress or {}), "share": 0.9})) == 0.9
     assert "first" not in describe_job(later)

@@ -61,7 +61,7 @@ def print_table(
     for column in columns:
         side: Literal["left", "right"] = "right" if column in numbers else "left"
         made.add_column(column, justify=side, overflow="fold")
-    if columns[0] == "id":  # one that is cut short cannot be copied
+    if columns[0] in ("id", "trace"):  # one that is cut short cannot be copied
         made.columns[0].no_wrap = True
         made.columns[0].min_width = max((len(str(row[0])) for row in rows), default=0)
     for row in rows:

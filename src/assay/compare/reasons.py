@@ -108,12 +108,12 @@ def recommended(
         most = scale.margin(given_up or margin)
         if unshown:
             return (
-                f"{start}. If another is better, then by no more than {most}. That is shown for "
+                f"{start}. Should another be better, the gap is at most {most}. That is shown for "
                 f"{_listed(unshown)}, too, but not that training gains anything there."
             )
         return (
-            f"{start}. If another is better, then by no more than {most}, which is shown for no "
-            "other candidate."
+            f"{start}. Should another be better, the gap is at most {most}. Of every other "
+            "candidate the gap to the best may be larger."
         )
     money = "" if cost is None else f" (USD {cost:,.0f} in the first year)"
     if len(fitting) == 1 and passed_over is not None:

@@ -64,6 +64,7 @@ class Work:
         self.store, self.job, self.wish = store, job, ""
         self._seconds = beat_seconds
         self._progress: dict[str, Any] = {}
+        self._share: float | None = None
         self._over = threading.Event()
 
     @property
@@ -78,6 +79,10 @@ class Work:
     def metrics(self, message: str, data: dict[str, Any]) -> None:
         """Keep figures as an event of the job."""
         queue.note(self.store, self.job, message, data, kind="metrics")
+
+    def set_share(self, share: float) -> None:
+        """How much of the whole job is done, which a bar of one task does not say."""
+        self._share = share
 
     @contextmanager
     def task(self, label: str, total: float | None, unit: str) -> Iterator[_Bar]:
@@ -103,7 +108,10 @@ class Work:
     def _beat(self) -> None:
         while not self._over.wait(self._seconds):
             try:
-                wish = queue.beat(self.store, self.job, dict(self._progress) or None)
+                state = dict(self._progress)
+                if state and self._share is not None:
+                    state["share"] = self._share
+                wish = queue.beat(self.store, self.job, state or None)
             except JobLostError:
                 wish = "lost"
             except Exception as error:  # a database that is away for a moment

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.models.device import cores
-from assay.progress import Progress, Task, format_duration
+from assay.progress import Progress, ShareListener, Task, format_duration
 from assay.project.estimate import (
     Estimate,
     Pace,
@@ -140,6 +140,7 @@ class Forecast:
         self._ahead = told.stages[1:]
         self._trainings = _Trainings()
         self._is_partly_kept = False
+        self._share = 0.0
         self._taken: dict[Work, float] = {}
         self._expected: dict[Work, float] = {}
 
@@ -200,12 +201,15 @@ class Forecast:
             self._trainings.running = steps
 
     def consider(self) -> None:
-        """Correct what was said, if it is wrong by much."""
+        """Say how much is done; correct what was said, if it is wrong by much."""
         now = self._clock()
-        if now - self._began < SETTLING_S:
-            return
         left = self._left(now)
         total = now - self._began + left
+        self._share = max(self._share, (now - self._began) / total if total else 1.0)
+        if isinstance(self._inner, ShareListener):
+            self._inner.set_share(self._share)
+        if now - self._began < SETTLING_S:
+            return
         wrong = max(total / self._said, self._said / total)
         if wrong < WRONG_BY or abs(total - self._said) < WORTH_SAYING_S:
             return

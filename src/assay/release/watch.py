@@ -219,8 +219,11 @@ def _sentence(
     seen = f"no answer has been judged yet. The score was {promoted}"
     if len(scores):
         low, high = interval
+        fresh = (
+            "1 fresh answer scores" if len(scores) == 1 else f"{len(scores)} fresh answers score"
+        )
         seen = (
-            f"{len(scores)} fresh answers score {_of(fmean(scores))} of 100 on average (likely "
+            f"{fresh} {_of(fmean(scores))} of 100 on average (likely "
             f"{_of(low)} to {_of(high)}), against {promoted}"
         )
     fall = f"it has fallen by {_of(drop)} points"

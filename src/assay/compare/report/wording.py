@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime
 
 from assay.compare import reasons
 from assay.compare.report.second_look import AT_TERMINAL
@@ -57,11 +58,11 @@ def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
             f"The answers of {used.name} were brought in a file, so it cannot be put to work here: "
             "use it where it runs, and find out what it costs, which is not known here."
         )
-    if verdict.outcome == "recommend" and verdict.enough is False:
+    if used is not None and result.good_enough is not None and verdict.enough is False:
         return (
-            f"Put {verdict.recommend} to work only if you can live with less than you called good "
-            "enough, which it may be: measuring on more examples would show it, and more or "
-            "cleaner examples to learn from, or a stronger model, may raise it."
+            f"You need {scale_of(result).first(result.good_enough)}; whether {used.name} reaches "
+            f"that is not shown. Put it to work now only if less will do. {_to_show(result, used)} "
+            "More or cleaner training examples, or a stronger model, may raise its score."
         )
     if verdict.outcome == "recommend" and result.good_enough is None and used is not None:
         return (
@@ -97,6 +98,20 @@ def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
         f"{start}To know, label {wanted} and bring them {renewal}; "
         "the examples measured now then become training examples."
     )
+
+
+def _to_show(result: Result, used: CandidateResult) -> str:
+    """How many examples would show that it is good enough, if it keeps its score: ranges shrink
+    with the square root of their number."""
+    enough, score, low = result.good_enough, used.score, used.low
+    if enough is None or score is None or low is None or score <= enough or low >= enough:
+        return "To find out, measure on more new examples."
+    wanted = result.data.holdout * ((score - low) / (score - enough)) ** 2
+    step = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
+    count = step * math.ceil(wanted / step)
+    if count > 100_000:
+        return "To find out, measure on many more new examples."
+    return f"If it keeps its score, about {count:,} new examples in the holdout would show it."
 
 
 def _labelling_time(examples: int) -> str:
@@ -169,8 +184,8 @@ def chosen_range(result: Result) -> str | None:
         return None
     named = result.verdict.named
     return (
-        f"The range of {named} reaches lower than its score alone would give: the best of several "
-        f"often has some luck, and {rivals} could have been named."
+        f"The range of {named} reaches lower than its score alone would give, because the best of "
+        f"{rivals} candidates often owes a part of its score to luck."
     )
 
 
@@ -240,16 +255,17 @@ def rank(result: Result) -> list[CandidateResult]:
 
 
 def group_by_need(result: Result) -> list[tuple[str, list[CandidateResult]]]:
-    """Candidates by what they need beside the rows, the best of each group first; the group first
-    whose cheapest one costs least to own, unknown costs last."""
+    """Candidates by what they need beside the rows, the best of each group first; the group of the
+    one that is named first, then that whose cheapest one costs least to own, unknown costs last."""
     groups: dict[str, list[CandidateResult]] = {}
     for candidate in rank(result):
         groups.setdefault(candidate.needs or "saved agents", []).append(candidate)
 
-    def least(group: tuple[str, list[CandidateResult]]) -> float:
-        return min(math.inf if c.yearly_cost is None else c.yearly_cost for c in group[1])
+    def place(group: tuple[str, list[CandidateResult]]) -> tuple[bool, float]:
+        least = min(math.inf if c.yearly_cost is None else c.yearly_cost for c in group[1])
+        return all(c.name != result.verdict.named for c in group[1]), least
 
-    return sorted(groups.items(), key=least)
+    return sorted(groups.items(), key=place)
 
 
 def found_documents(candidate: CandidateResult) -> str | None:
@@ -263,6 +279,11 @@ def found_documents(candidate: CandidateResult) -> str | None:
         f"nDCG@10 {in_100(found.ndcg_at_10.mean)}; it was given in {in_100(found.given.mean)} "
         f"of 100 ({found.mrr.examples} examples)."
     )
+
+
+def moment(at: str) -> str:
+    """When something was, as the studio says it: "28 Nov 2026, 19:17 UTC"."""
+    return f"{datetime.fromisoformat(at).astimezone(UTC):%-d %b %Y, %H:%M} UTC"
 
 
 def usd(amount: float | None) -> str:

@@ -12,9 +12,10 @@ from assay.candidates.registry import is_floor
 from assay.compare.report import wording
 from assay.errors import AssayError
 from assay.example import Message
-from assay.project import releases
+from assay.project import comparisons, releases
 from assay.project.answer import playground
 from assay.project.answer.names import ModelEntry
+from assay.project.workspace import Workspace
 from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.session import PageContext
@@ -43,6 +44,7 @@ async def build(context: PageContext) -> None:
     )
     offered = await context.read(playground.answerable_models)
     served = {one["name"]: one["agent"] for one in await context.read(releases.list_releases)}
+    named = await context.read(_find_named)
     if not offered:
         w.empty(
             "forum",
@@ -55,7 +57,7 @@ async def build(context: PageContext) -> None:
         with w.row("top-aligned"):
             called = _call(offered, served)
             names = {one.name: f"{called[one.name]} · {KINDS[one.kind]}" for one in offered}
-            first = _choose_first(offered, served)
+            first = _choose_first(offered, served, named)
             who = ui.select(names, multiple=True, value=first).props("use-chips")
             w.field("Send to", who, f"Up to {MOST}.")
             with ui.element("div").classes("narrow"):
@@ -191,12 +193,24 @@ def _call(offered: list[ModelEntry], served: Mapping[str, str]) -> dict[str, str
     return {one.name: known.get(one.name, one.name) for one in offered}
 
 
-def _choose_first(offered: list[ModelEntry], served: Mapping[str, str]) -> list[str]:
-    """A release where there is one, beside another agent than the one behind it."""
+def _find_named(workspace: Workspace) -> str | None:
+    """The agent that the newest verdict names, as NAME@VERSION."""
+    result = comparisons.newest(workspace)
+    ids = [c.agent for c in result.candidates if c.name == result.verdict.named] if result else []
+    return next(iter(comparisons.labels(workspace, ids).values()), None)
+
+
+def _choose_first(
+    offered: list[ModelEntry], served: Mapping[str, str], named: str | None
+) -> list[str]:
+    """A release where there is one, beside another agent than the one behind it: the one that the
+    newest verdict names, else any."""
     names = [one.name for one in offered if one.kind == "release"][:1]
     asked = {served.get(name) for name in names}
     saved = [one.name for one in offered if one.kind == "agent" and one.name not in asked]
     agents = [name for name in saved if not is_floor(name.partition("@")[0])]
+    if named is not None:  # others may be left from a comparison that was cancelled
+        agents = [name for name in agents if name == named]
     return [*names, *agents[: 2 - len(names)]] or [offered[0].name]
 
 

@@ -212,6 +212,8 @@ def job_share(job: Job) -> float | None:
     if job.status == "succeeded":
         return 1.0
     progress = job.progress or {}
+    if job.status == "running" and "share" in progress:  # of all of it, where that is known
+        return float(progress["share"])
     if job.status != "running" or not progress.get("total") or not progress.get("done"):
         return 0.0 if job.status in ("queued", "paused") else None
     return float(progress.get("done") or 0.0) / float(progress["total"])

@@ -84,7 +84,8 @@ def answers_card(context: PageContext, result: Result) -> None:
                 for answer in fit[:rows]:
                     _show_row(answer, one, other, names, spec)
                 if len(fit) > rows:
-                    w.button(f"Show {SHOWN} more", lambda: show(rows + SHOWN))
+                    more = min(SHOWN, len(fit) - rows)
+                    w.button(f"Show {more} more", lambda: show(rows + SHOWN))
 
         for control in (which, a, b, words):
             control.on_value_change(lambda: show())

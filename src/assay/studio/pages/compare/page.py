@@ -11,9 +11,10 @@ from nicegui import ui
 from assay.compare.naming import in_words
 from assay.compare.report import charts, detectable, differences, powered, second_look, wording
 from assay.compare.result import Result
+from assay.errors import AssayError
 from assay.jobs.queue import OVER
 from assay.project import comparisons, jobs
-from assay.project.comparisons import Summary
+from assay.project.comparisons import NextOpening, Summary
 from assay.project.fingerprint import fingerprint
 from assay.project.knowledge.searching import has_other_documents
 from assay.studio import widgets as w
@@ -117,6 +118,8 @@ async def _show_start(context: PageContext, before: bool) -> bool:
             start.props(remove="loading")
         ui.navigate.to("/compare")
 
+    if before:
+        await _tell_changes(context)
     with w.row():
         label = "Compare again" if before else "Start a comparison"
         label = "Continue the comparison" if last == "cancelled" else label
@@ -132,8 +135,7 @@ async def _agree_to_open(context: PageContext) -> bool:
     coming = await context.read(comparisons.next_opening)
     if coming is None:
         return True
-    changed = " and ".join(filter(None, (", ".join(coming.changed[:-1]), coming.changed[-1])))
-    what = f"Changed since the last comparison: {changed}."
+    what = _describe_changes(coming)
     if coming.number == 1:
         return await confirm(
             "Compare on the new holdout?", f"{what} It is opened for the first time.", "Compare"
@@ -147,6 +149,21 @@ async def _agree_to_open(context: PageContext) -> bool:
         "first time.",
         "Compare again",
     )
+
+
+async def _tell_changes(context: PageContext) -> None:
+    """Say what has changed since the newest verdict; nothing where examples cannot be divided."""
+    try:
+        coming = await context.read(comparisons.next_opening)
+    except AssayError:
+        return
+    if coming is not None:
+        w.text(f"{_describe_changes(coming)} The newest verdict is from before.", "warn")
+
+
+def _describe_changes(coming: NextOpening) -> str:
+    changed = " and ".join(filter(None, (", ".join(coming.changed[:-1]), coming.changed[-1])))
+    return f"Changed since the last comparison: {changed}."
 
 
 def _show_chooser(found: list[Summary], result: Result) -> None:
@@ -314,7 +331,7 @@ def _show_openings(result: Result) -> None:
         ),
     ):
         for one in result.openings:
-            at = one.at[:16].replace("T", " ")
+            at = wording.moment(one.at)
             w.line(w.Number(f"{one.number}"), at, one.reason, w.Number(f"{one.alpha:.3g}"))
 
 

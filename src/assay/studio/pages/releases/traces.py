@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from nicegui import ui
+from nicegui.element import Element
 
 from assay.data.problems import CODES
 from assay.project import releases, row_edits
@@ -229,11 +230,8 @@ def _show_trace(context: PageContext, trace: Trace) -> None:
     with ui.element("details").classes("trace"):
         with w.text("", tag="summary"):
             w.text(question[:110], "asked", "span")
-            if trace.thumb:
-                word = "good" if trace.thumb == "up" else "bad"
-                w.badge(word, word)
-            if trace.corrected is not None:
-                w.badge("corrected", "warn")
+            marks = ui.element("span").classes("flow")
+            _mark(marks, trace)
         with ui.element("div").classes("stack trace-body"):
             for message in trace.messages:
                 w.text(str(message.get("role")), "soft note", "div")
@@ -243,12 +241,22 @@ def _show_trace(context: PageContext, trace: Trace) -> None:
             usage = trace.usage or {}
             took = f" · {usage['seconds']:.2f} s" if usage.get("seconds") is not None else ""
             hidden = f" · {trace.masked} masked" if trace.masked else ""
-            w.text(f"{trace.at:%d %b %Y, %H:%M:%S}{took}{hidden}", "soft note", "div")
+            w.text(f"{w.format_time(trace.at)}{took}{hidden}", "soft note", "div")
             if context.may("editor"):
-                _show_feedback(context, trace, content)
+                _show_feedback(context, trace, content, marks)
 
 
-def _show_feedback(context: PageContext, trace: Trace, content: str) -> None:
+def _mark(marks: Element, trace: Trace) -> None:
+    """Say in its line how a request was judged."""
+    with w.refill(marks):
+        if trace.thumb:
+            word = "good" if trace.thumb == "up" else "bad"
+            w.badge(word, word)
+        if trace.corrected is not None:
+            w.badge("corrected", "warn")
+
+
+def _show_feedback(context: PageContext, trace: Trace, content: str, marks: Element) -> None:
     shown = trace.corrected if trace.corrected is not None else content
     right = w.field("Correct answer", ui.textarea(value=shown).props("autogrow"))
 
@@ -260,7 +268,7 @@ def _show_feedback(context: PageContext, trace: Trace, content: str) -> None:
         except UnknownLabelError as error:
             tell_at(right, error)
             return
-        await context.do(give_feedback, trace.id, thumb=thumb, corrected=corrected)
+        _mark(marks, await context.do(give_feedback, trace.id, thumb=thumb, corrected=corrected))
         notify(words)
 
     with w.row():

@@ -193,7 +193,7 @@ class SettingsForm(Controls[Config]):
         self._further = w.text("", "soft note")
 
     def _build_training(self) -> None:
-        w.heading("Model and training", "`auto` depends on the model and the number of examples.")
+        w.heading("Model and training", "“auto” depends on the model and the number of examples.")
         with ui.element("div").classes("split"):
             model = w.field(
                 "Model",
@@ -204,7 +204,7 @@ class SettingsForm(Controls[Config]):
             self._optional(
                 "Provider's model",
                 "remote",
-                "Takes part as the candidate `remote`. Format: remote:PROVIDER/MODEL. Empty: none.",
+                "Takes part as the candidate “remote”. Format: remote:PROVIDER/MODEL. Empty: none.",
             )
             self._simple(
                 "Training method",
@@ -289,9 +289,9 @@ class SettingsForm(Controls[Config]):
             if spec.baseline:  # what it says is set by others, such as the task
                 self._candidates.boxes[name].set_value(_read_candidate(name)(parsed))
                 self._candidates.boxes[name].set_enabled(self._open and name not in always)
-        fixed = f"{ALWAYS} `baselines: false` in the text leaves them out. " if always else ""
+        fixed = f"{ALWAYS} “baselines: false” in the text leaves them out. " if always else ""
         self._further.text = (
-            f"{fixed}Candidates that search documents need `knowledge`, routes need `route`; set "
+            f"{fixed}Candidates that search documents need “knowledge”, routes need “route”; set "
             "both in the text."
         )
 

@@ -21,6 +21,7 @@ from assay.compare.result import Result
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
 from assay.project.fingerprint import fingerprint
+from assay.project.forecast import measure_pace
 from assay.project.knowledge.searching import has_other_documents
 from assay.project.provider_costs import describe_costs, total_usd
 from assay.project.releases.scores import find_scores
@@ -162,9 +163,11 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
                 start.set_enabled(is_known)  # what has no estimate would end in the same error
 
         start = None
+        is_begun = now.job is not None and now.job.status == "cancelled"
+        label = "Continue the comparison" if is_begun else "Start the comparison"
         if context.may("editor"):
             with w.row():
-                start = w.button("Start the comparison", click, kind="primary", icon="play_arrow")
+                start = w.button(label, click, kind="primary", icon="play_arrow")
                 start.disable()
         else:
             w.text("An editor can start it.", "soft")
@@ -177,7 +180,7 @@ async def _show_estimate(context: PageContext) -> bool:
     def estimate(context: PageContext) -> list[tuple[str, str, str]]:
         project = context.workspace.project
         assert project is not None
-        found, sizes = project.estimate(), project.sizes()
+        found, sizes = project.estimate(pace=measure_pace()), project.sizes()
         minutes = found.seconds / 60
         effect = 100 * found.minimum_detectable_effect
         costs, total = found.provider_costs, total_usd(found.provider_costs)
@@ -186,7 +189,11 @@ async def _show_estimate(context: PageContext) -> bool:
             (f"{sizes.train:,}", "for training", "Shown to models or used to train them."),
             (f"{sizes.validation:,}", "for validation", "Used to choose settings."),
             (f"{sizes.holdout:,}", "in the holdout", "The verdict is based on these alone."),
-            (f"about {minutes:.0f} min" if minutes >= 1 else "under 1 min", "on this machine", ""),
+            (
+                f"about {minutes:.0f} min" if minutes >= 1 else "under 1 min",
+                "on this machine",
+                "As fast as this machine is now, beside other work.",
+            ),
             *(
                 [(paid, "for models at providers", " ".join(describe_costs(costs)))]
                 if costs
