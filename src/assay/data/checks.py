@@ -22,14 +22,13 @@ import numpy as np
 from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Columns, TaskKind
-from assay.data.contents import Rules, quote, quote_label
+from assay.data.contents import Rules, quote_label
 from assay.data.duplicates import DuplicateIndex, Groups
-from assay.data.formats.record import RecordProblems
 from assay.data.normal import key64, normalise
-from assay.data.privacy import mask
 from assay.data.problems import CODES, Problem, json_line, problem
 from assay.data.read import Row, detect, read
-from assay.data.statistics import Statistics, Tokens
+from assay.data.row_judge import RowJudge
+from assay.data.statistics import Statistics
 from assay.example import Example
 from assay.progress import SILENT, Progress
 from assay.store.files import write_atomic_lines
@@ -178,36 +177,6 @@ def _write(out: Path | None, name: str, lines: Iterable[str]) -> None:
         return
     for _ in lines:  # they are counted as they go by
         pass
-
-
-class RowJudge:
-    """Says of one row after the other whether it can be used; of ids it remembers the hash."""
-
-    def __init__(self, file: str, rules: Rules) -> None:
-        self._rules = rules
-        self._found = RecordProblems(file)
-        self._ids: set[int] = set()
-
-    def judge(self, row: Row) -> tuple[Example | None, list[Problem], Tokens | None]:
-        """The example, None where it cannot be used; its problems; its tokens where counted."""
-        example, found, tokens = row.example, self._found, None
-        found.start(row.line)
-        if example is not None:
-            self._check_id(example)
-            tokens = self._rules.judge(example, found)
-        quoting = (replace(one, message=mask(one.message)) for one in row.problems)
-        return None if found.failed else example, [*quoting, *found.problems], tokens
-
-    def _check_id(self, example: Example) -> None:
-        key = key64(example.id)
-        if key in self._ids:
-            self._found.add(
-                "duplicate-id",
-                f"the id {quote(example.id)} is already used by an earlier row.",
-                "Give every row a unique id, or do not set an id column.",
-                "id",
-            )
-        self._ids.add(key)
 
 
 class _Pass:

@@ -22,6 +22,7 @@ _ASK = """(isChanged) => {
   window.askIfChanged ??= (event) => window.isChanged && event.preventDefault();
   window.addEventListener("beforeunload", window.askIfChanged);
 }"""
+_SHOW = "(id) => getHtmlElement(id)?.scrollIntoView({ block: 'center' })"
 _CLOSE_NOTICES = """
 for (const close of document.querySelectorAll(".q-notification.notice button")) close.click();
 """
@@ -131,7 +132,7 @@ def tell_at(field: ValidationElement[Any], error: AssayError) -> None:
 def lead_to(field: Element) -> None:
     """Put the cursor into a field and bring it into view, which Quasar's focus alone does not."""
     field.run_method("focus")
-    ui.run_javascript(f"getHtmlElement({field.id})?.scrollIntoView({{ block: 'center' }})")
+    ui.run_javascript(w.call_expression(_SHOW, field.id))
 
 
 def add_choices(

@@ -20,11 +20,11 @@ from assay.config import (
     config_schema,
     labels_in,
 )
-from assay.data.checks import RowJudge
 from assay.data.contents import Rules
 from assay.data.dataset import LEAST_ROWS
 from assay.data.propose import Proposal, propose
 from assay.data.read import DetectedFormat, check_answers, detect, read
+from assay.data.row_judge import RowJudge
 from assay.errors import DataError, Step, UsageError
 from assay.example import Example
 from assay.knowledge.sources import sources
