@@ -211,6 +211,18 @@ def test_every_outcome_has_its_words(capsys: pytest.CaptureFixture[str]) -> None
             "label about 300 new examples (5 hours of work at a minute each) and bring them",
         ),
         (
+            Verdict(
+                outcome="cannot_tell",
+                more_examples_needed=1200,
+                more_if_as_seen=300,
+                more_groups_needed=48,
+                more_groups_if_as_seen=12,
+                reason="r",
+            ),
+            "label about 12 new groups (about 300 examples; 5 hours of work at a minute each) and "
+            "bring them",
+        ),
+        (
             Verdict(outcome="cannot_tell", use_meanwhile="prompt", reason="r"),
             "Use prompt for now; not proven",
         ),

@@ -315,6 +315,9 @@ def test_uneven_groups_count_for_what_they_say_and_more_are_asked_for() -> None:
     assert "40 uneven groups of examples, which count as 2" in decision.verdict.reason
     verdict = decision.verdict
     assert verdict.more_groups_needed is not None
+    assert verdict.more_groups_if_as_seen is not None
+    assert verdict.more_groups_if_as_seen < verdict.more_groups_needed
+    assert f"About {verdict.more_groups_if_as_seen:,} new groups of examples" in verdict.reason
     assert verdict.more_examples_needed is not None
     assert verdict.more_groups_needed == pytest.approx(verdict.more_examples_needed / 25, abs=1)
     assert (
@@ -325,7 +328,7 @@ def test_uneven_groups_count_for_what_they_say_and_more_are_asked_for() -> None:
     # Near-duplicates alone: nobody brings new groups of these.
     clusters = ["cluster-big"] * 700 + [f"cluster-{i % 39}" for i in range(300)]
     verdict = decide([Entry("a", right(900)), Entry("b", right(100))], clusters, SETTINGS).verdict
-    assert verdict.more_groups_needed is None
+    assert verdict.more_groups_needed is verdict.more_groups_if_as_seen is None
     assert (
         f"to show that there is none would take about {verdict.more_examples_needed:,}"
         in verdict.reason

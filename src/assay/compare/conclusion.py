@@ -280,7 +280,8 @@ def _undecided(
         may_lose=_may_lose(findings, used) if used else None,
         more_examples_needed=need.if_equal,
         more_if_as_seen=need.if_as_seen,
-        more_groups_needed=need.groups,
+        more_groups_needed=need.groups_if_equal,
+        more_groups_if_as_seen=need.groups_if_as_seen,
         reason=reason,
     )
     return _named(findings, used, verdict) if used else verdict

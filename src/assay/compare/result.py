@@ -209,7 +209,8 @@ class Verdict(ResultPart):
         may_lose: at most so much of a score is lost by using `use_meanwhile` if another is better.
         more_examples_needed: examples of a new holdout that would settle it if there is no
             difference, when `cannot_tell`; `more_if_as_seen`: if it is as large as it looks.
-        more_groups_needed: `more_examples_needed` in groups; null where examples are independent.
+        more_groups_needed, more_groups_if_as_seen: both in groups; null where examples are
+            independent.
         not_judged: candidates that answers are missing of. While there are any, the verdict is not
             final: the same command asks for what is missing and concludes anew.
         reason: the plain sentence; `reason_in_words`: with what the candidates are, as the report
@@ -231,6 +232,7 @@ class Verdict(ResultPart):
     more_examples_needed: int | None = None
     more_if_as_seen: int | None = None
     more_groups_needed: int | None = None
+    more_groups_if_as_seen: int | None = None
     not_judged: list[str] = []
     reason: str
     reason_in_words: str | None = None

@@ -28,21 +28,23 @@ class Need:
     Attributes:
         if_as_seen: if the best is ahead by as much as it looks.
         if_equal: if there is no difference.
-        groups_if_as_seen, groups: the same in groups of the mean size; None without groups.
+        groups_if_as_seen, groups_if_equal: the same in groups of the mean size; None without
+            groups.
     """
 
     if_as_seen: int
     if_equal: int
     groups_if_as_seen: int | None
-    groups: int | None
+    groups_if_equal: int | None
 
     @property
     def text(self) -> str:
         """Both numbers in a sentence for a person."""
-        if self.groups is None or self.groups_if_as_seen is None:
+        if self.groups_if_equal is None or self.groups_if_as_seen is None:
             seen, equal, unit = self.if_as_seen, self.if_equal, "new examples"
         else:
-            seen, equal, unit = self.groups_if_as_seen, self.groups, "new groups of examples"
+            seen, equal = self.groups_if_as_seen, self.groups_if_equal
+            unit = "new groups of examples"
         if seen == equal:
             return f"about {seen:,} {unit} would settle it"
         return (

@@ -88,14 +88,8 @@ def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
     if meanwhile := next((c for c in result.candidates if c.name == verdict.use_meanwhile), None):
         condition = "" if result.good_enough is not None else f" {_if_enough(result, meanwhile)}"
         start = f"Use {meanwhile.name} for now{condition}. "
-    equal, seen = verdict.more_examples_needed, verdict.more_if_as_seen
-    wanted = f"about {seen or equal:,} new examples" if equal else "new examples"
-    if labelled := seen or equal:
-        wanted += f" ({_labelling_time(labelled)} of work at a minute each)"
-    if verdict.more_groups_needed:
-        wanted += ", all in new groups,"
     return (
-        f"{start}To know, label {wanted} and bring them {renewal}; "
+        f"{start}To know, label {_wanted(verdict)} and bring them {renewal}; "
         "the examples measured now then become training examples."
     )
 
@@ -112,6 +106,20 @@ def _to_show(result: Result, used: CandidateResult) -> str:
     if count > 100_000:
         return "To find out, measure on many more new examples."
     return f"If it keeps its score, about {count:,} new examples in the holdout would show it."
+
+
+def _wanted(verdict: Verdict) -> str:
+    """What would settle it if the difference is as it looks, in groups where examples share one,
+    and how long a person takes to label it."""
+    examples, groups = verdict.more_if_as_seen, verdict.more_groups_if_as_seen
+    if examples is None:
+        examples, groups = verdict.more_examples_needed, verdict.more_groups_needed
+    if examples is None:
+        return "new examples"
+    work = f"{_labelling_time(examples)} of work at a minute each"
+    if groups is None:
+        return f"about {examples:,} new examples ({work})"
+    return f"about {groups:,} new groups (about {examples:,} examples; {work})"
 
 
 def _labelling_time(examples: int) -> str:
