@@ -6,6 +6,8 @@ docs/statistics.md.
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from scipy import stats
 from tests.figures import STATISTICS
@@ -129,6 +131,21 @@ def test_the_allowance_is_the_monte_carlo_error() -> None:
 
 def test_every_cell_of_the_page_has_a_name_of_its_own() -> None:
     assert len({name(cell) for cell in CELLS}) == len(CELLS)
+
+
+def test_the_figures_for_programs_keep_what_is_promised() -> None:
+    """Of six candidates without groups, which is what a program that reads the file can ask for."""
+    found = json.loads(STATISTICS.with_suffix(".json").read_text("utf-8"))
+    for lead, truth in ((5, LEAD_5), (10, LEAD_10)):
+        power = {
+            one["rows"]: one["right_recommendations"]
+            for one in found["cells"]
+            if (one["candidates"], one["lead"], one["groups"]) == (6, lead, None)
+        }
+        assert power.keys() == POWER[truth].keys()
+        assert all(power[rows] >= least for rows, least in POWER[truth].items())
+    tuned = [one["name"] for one in found["cells_with_fine_tuning"]]
+    assert tuned == [name(cell).replace(" | ", ", ") for cell in CELLS if cell.tuned is not None]
 
 
 @pytest.mark.soak

@@ -101,7 +101,8 @@ HEAD = """## How often a verdict is wrong
 Simulated comparisons (6 candidates have 15 pairs), all judged by the complete `decide` with its
 default number of resamples. The truth of each is known. Margin 2 points, α = 0.05. `make soak`
 makes 1,000 of each row; the first column says how many these figures are from. How data are drawn:
-`tests/invariants/verdict_simulation.py`. The same figures for programs: `docs/statistics.json`.
+`tests/invariants/verdict_simulation.py`. The same figures for programs: `docs/statistics.json`,
+where cells with one that is fine-tuned stand under `cells_with_fine_tuning`.
 
 - **scores**: 60 % of the variance of each latent score, or the share that is named, is how hard the
   example is for all candidates; the rest is each one's own.
@@ -191,6 +192,17 @@ def record(cell: Cell, tally: Tally) -> dict[str, object]:
         "coverage": round(coverage, 6),
         "right_recommendations": tally.right / tally.runs,
     }
+
+
+def write_records(records: Sequence[tuple[Cell, dict[str, object]]], file: Path) -> None:
+    """docs/statistics.json: cells in which one is fine-tuned stand apart, for it is recommended
+    only once its gain is shown, which takes more examples than the power that is promised."""
+    found = {
+        "cells": [one for cell, one in records if cell.tuned is None],
+        "cells_with_fine_tuning": [one for cell, one in records if cell.tuned is not None],
+    }
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    file.write_text(text + "\n", encoding="utf-8")
 
 
 INTERVAL_CELLS = (
@@ -308,9 +320,7 @@ def soak(exact: int, resampled: int, page: Path | None = None) -> list[Simulated
     if page is not None:
         before = page.read_text(encoding="utf-8").partition(HEAD.splitlines()[0])[0]
         page.write_text(before + table(results) + interval_table(resampled // 4), encoding="utf-8")
-        cells = [record(cell, tally) for cell, tally, _ in results]
-        text = json.dumps({"cells": cells}, indent=1, ensure_ascii=False)
-        page.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+        write_records([(c, record(c, tally)) for c, tally, _ in results], page.with_suffix(".json"))
     return results
 
 
