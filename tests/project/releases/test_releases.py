@@ -16,6 +16,8 @@ from assay import project
 from assay.agent.agent import Agent
 from assay.agent.versions import history, save_agent
 from assay.candidates.registry import build
+from assay.compare.report import html
+from assay.compare.report.terminal import print_result
 from assay.errors import HoldoutError, ModelError, UsageError
 from assay.evaluate.parity import Parity
 from assay.example import Message
@@ -45,11 +47,13 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> project.Workspace:
     return workspace
 
 
-def test_a_reason_does_not_make_the_comparison_forgotten(tmp_path: Path) -> None:
+def test_a_reason_does_not_make_the_comparison_forgotten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     workspace = project.Workspace(tmp_path)
     _, (a, b, _) = shelf(tmp_path, store=workspace.store)
     assert releases.find_doubt(workspace, "desk", "tuned@2") == "Not measured in a comparison."
-    compared(workspace.store, {a: right(0.7, 60), b: right(0.75, 60)[::-1]})
+    result = compared(workspace.store, {a: right(0.7, 60), b: right(0.75, 60)[::-1]})
     doubt = "The one to use for now, not proven to be as good as the best."
     assert releases.find_doubt(workspace, "desk", "tuned@2") == doubt
     releases.promote(workspace, "desk", "tuned@2", force="a trial")
@@ -58,8 +62,14 @@ def test_a_reason_does_not_make_the_comparison_forgotten(tmp_path: Path) -> None
     def described() -> str:
         return releases.describe_promotion(workspace, releases.history(workspace, "desk"))
 
-    kept = "Promoted on a verdict that was too close to call (75.0 in 100): a trial"
+    headline = "Use candidate-1 for now; not proven"
+    says = f"after a comparison that says: {headline}."
+    kept = f"Promoted for a reason (75.0 in 100), {says} The reason: a trial"
     assert described() == kept
+    # Terminal and report say the same of this comparison.
+    print_result(result)
+    assert headline in capsys.readouterr().out
+    assert f"{headline}</h1>" in html.render(result, [], redacted=True)
     assert releases.watch_release(workspace, "desk").score == pytest.approx(0.75)
     releases.canary(workspace, "desk", 0.1, "tuned@1", force="another reason")
     assert described() == kept

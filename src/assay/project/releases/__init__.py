@@ -150,9 +150,6 @@ def describe_promotion(workspace: Workspace, changes: Sequence[Release]) -> str:
     scored = ""
     if measured is not None and measured.score is not None:
         scored = f" ({wording.in_100(measured.score)} {scale_of(found).unit})"
-    is_close = measured is not None and measured.name in found.verdict.shortlist
-    if verdict.outcome == "cannot_tell" and not verdict.not_judged and is_close:
-        return f"Promoted on a verdict that was too close to call{scored}{reason}"
     return (
         f"Promoted for a reason{scored}, after a comparison that says: "
         f"{wording.headline(verdict)}. The reason{reason}"
