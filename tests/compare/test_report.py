@@ -35,6 +35,7 @@ from assay.compare.report.terminal import print_result
 from assay.compare.result import CandidateResult, Cost, Result, SeedResult, Verdict
 from assay.compare.sensitivity import Sensitivity, Turn
 from assay.config import Costs
+from assay.evaluate.label_noise import SecondLook
 from assay.project.project import Comparison
 
 from .sample import sample_result, sample_rows
@@ -163,6 +164,46 @@ def test_doubtful_labels_stand_in_the_page_with_what_the_candidates_say(tmp_path
     assert look.ids[0] not in redacted
     older = sample_result().model_copy(update={"second_look": None})
     assert "second look" not in html.render(older, [], redacted=True)
+
+
+def test_where_nothing_is_good_enough_the_first_remedy_follows_from_what_was_measured() -> None:
+    sample = sample_result()
+    tuned = next(c for c in sample.candidates if c.name == "fine-tune")
+    one = tuned.model_copy(update={"score": 0.8})
+
+    def said(doubtful: int, good_enough: float | None = 0.9, **verdict: str) -> tuple[str, str]:
+        look = SecondLook(
+            raters=["few-shot", "fine-tune"],
+            agreeing=2,
+            rows=100,
+            ids=[f"row-{i}" for i in range(doubtful)],
+            ceiling=1 - doubtful / 100,
+            low=0.5,
+            high=1.0,
+        )
+        update = {
+            "candidates": [one],
+            "good_enough": good_enough,
+            "second_look": look,
+            "verdict": Verdict.model_validate({"outcome": "none", "reason": "r", **verdict}),
+        }
+        result = sample.model_copy(update=update)
+        return wording.next_action(result), second_look.found(look, good_enough)
+
+    step, found = said(2)
+    assert "10.0 points below what you called good enough, and only 2.0 in 100 labels" in step
+    assert "Draw a learning curve first" in step
+    assert "shown to reach" not in found
+    step, found = said(10)  # as many as are missing, but not so many that nothing could reach it
+    assert "and 10.0 in 100 labels are doubtful: look at these labels first" in step
+    assert "shown to reach" not in found
+    step, found = said(11)
+    assert "look at these labels first" in step
+    assert "No candidate can then be shown to reach the 90 in 100 that you called" in found
+    step, found = said(11, None, use_meanwhile="baseline-majority")
+    assert "Keep all of these out of this job for now: baseline-majority" in step
+    assert "a person could give the answer from the input alone" in step
+    assert "shown to reach" not in found
 
 
 def test_narrower_intervals_stand_beside_those_of_the_labelled_rows(

@@ -252,7 +252,7 @@ def review_labels(workspace: Workspace, id: str = "") -> LabelReview:
         DoubtfulRow(row.id, row.input, row.reference, second_look.said(row, look))
         for row in (by_id[id] for id in look.ids)
     ]
-    sentence, advice = second_look.found(look), second_look.advice(look)
+    sentence, advice = second_look.found(look, found.good_enough), second_look.advice(look)
     return LabelReview(found.comparison, look, sentence, advice, rows)
 
 

@@ -16,8 +16,9 @@ NOBODY = (
 )
 
 
-def found(look: SecondLook) -> str:
-    """How many labels are doubtful, by whose word, and the ceiling that follows."""
+def found(look: SecondLook, good_enough: float | None) -> str:
+    """How many labels are doubtful, by whose word, the ceiling that follows, and whether that is
+    below what the user called good enough."""
     doubtful, asked = len(look.ids), len(look.raters)
     every = "both" if asked == 2 else f"all {asked}"
     who = every if look.agreeing == asked else f"at least {look.agreeing} of {asked}"
@@ -30,6 +31,16 @@ def found(look: SecondLook) -> str:
         f"answer, which is not the label. If {them} wrong, even a candidate that is always right "
         f"scores only {100 * look.ceiling:.1f} in 100 here (likely {100 * look.low:.1f} to "
         f"{100 * look.high:.1f} on other rows labelled in the same way)."
+        f"{_too_low(look, good_enough)}"
+    )
+
+
+def _too_low(look: SecondLook, good_enough: float | None) -> str:
+    if good_enough is None or look.ceiling >= good_enough:
+        return ""
+    return (
+        f" No candidate can then be shown to reach the {100 * good_enough:g} in 100 that you "
+        "called good enough, until such labels are corrected."
     )
 
 
@@ -49,10 +60,12 @@ def advice(look: SecondLook, renewal: str = AT_TERMINAL) -> str | None:
     )
 
 
-def summary(look: SecondLook) -> str:
+def summary(look: SecondLook, good_enough: float | None) -> str:
     """What was found, where the rows are listed, and what to do."""
     what = advice(look)
-    return found(look) + (f" `assay data second-look` lists them. {what}" if what else "")
+    return found(look, good_enough) + (
+        f" `assay data second-look` lists them. {what}" if what else ""
+    )
 
 
 def said(row: AnswerRow, look: SecondLook) -> dict[str, list[str]]:

@@ -78,7 +78,7 @@ def print_result(result: Result, console: Console | None = None) -> None:
     if known := wording.known_answers(result):
         out.print(escape(known))
     if result.second_look is not None:
-        out.print(escape(second_look.summary(result.second_look)))
+        out.print(escape(second_look.summary(result.second_look, result.good_enough)))
     for warning in [*result.warnings, *result.data.quarantine.warnings]:
         out.print(f"[yellow]![/] {escape(warning)}")
     out.print(

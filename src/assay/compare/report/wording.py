@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 
 from assay.compare import reasons
+from assay.compare.report import remedy
 from assay.compare.report.second_look import AT_TERMINAL
 from assay.compare.result import CandidateResult, Result, Verdict
 from assay.compare.routing_section import Routing
@@ -77,13 +78,9 @@ def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
         if verdict.use_meanwhile:
             return (
                 f"Keep all of these out of this job for now: {verdict.use_meanwhile}, which reads "
-                "no input, gives answers as good as theirs. More or cleaner training examples, a "
-                "better prompt or a stronger model may change that."
+                f"no input, gives answers as good as theirs. {remedy.first(result)}"
             )
-        return (
-            "Do not put any of these to work. More or cleaner training examples, a better prompt "
-            "or a stronger model may change that; the single answers show what goes wrong."
-        )
+        return f"Do not put any of these to work. {remedy.first(result)}"
     start = ""
     if meanwhile := next((c for c in result.candidates if c.name == verdict.use_meanwhile), None):
         condition = "" if result.good_enough is not None else f" {_if_enough(result, meanwhile)}"

@@ -285,7 +285,8 @@ def _show_powered(result: Result) -> None:
 def _show_second_look(result: Result) -> None:
     if result.second_look is None:
         return
-    with w.section("Labels worth a second look", second_look.found(result.second_look)):
+    found = second_look.found(result.second_look, result.good_enough)
+    with w.section("Labels worth a second look", found):
         if advice := second_look.advice(result.second_look, second_look.ON_PAGE):
             w.text(
                 "To see them, choose “The label is worth a second look” in the answers below. "
