@@ -1,69 +1,129 @@
-"""A tuned version in fewer bits: judged beside it, and served by what was measured."""
+"""A tuned version in fewer bits: judged beside it, kept, and served by what was measured."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from tests.fresh_process import Said, ask_in_fresh_process
+from tests.serve.running import running
 from tests.small import small_project
 
 from assay import project
 from assay.agent.routing import arm
 from assay.agent.runtime import assemble
 from assay.agent.versions import find_version
+from assay.compare.result import Result
 from assay.errors import ModelError
 from assay.evaluate import parity
-from assay.generate.stream_batch import StreamBatchEngine
 from assay.models.versions import version_bits, version_id
 from assay.project import releases
 
 pytestmark = pytest.mark.slow
 
-EDIT = {"  - encoder\n  - fine-tune\n": "  - fine-tune\n  - fine-tune-8bit\n  - fine-tune-4bit\n"}
+COARSE = ("fine-tune-8bit", "fine-tune-4bit")
+EDIT = {
+    "  - baseline-tfidf\n  - classifier\n  - nearest-answer\n"
+    "  - prompt\n  - few-shot\n  - few-shot-nearest\n  - encoder\n  - fine-tune\n": (
+        "  - fine-tune\n  - fine-tune-8bit\n  - fine-tune-4bit\n"
+    ),
+    "margin: 0.02": "baselines: false\nmargin: 0.02",
+}
+Compared = tuple[project.Project, Result]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
     """llama.cpp's threads spin; two of them on busy cores take seconds for what takes one none."""
-    monkeypatch.setattr("assay.generate.llamacpp.server.cores", lambda: 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("assay.generate.llamacpp.server.cores", lambda: 1)
+        yield
 
 
-def test_coarser_versions_take_part_and_are_served_as_they_were_measured(tmp_path: Path) -> None:
-    made = small_project(tmp_path, edit=EDIT)
-    done = made.compare().result
-    found = {one.name: one for one in done.candidates}
-    sizes = [found[name].model_bytes for name in ("fine-tune", "fine-tune-8bit", "fine-tune-4bit")]
-    assert all(sizes)
+@pytest.fixture(scope="module")
+def compared(_one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    """A project whose version is trained once, for all tests of this file."""
+    made = small_project(tmp_path_factory.mktemp("coarse"), edit=EDIT)
+    return made, made.compare().result
+
+
+def test_coarser_versions_take_part_beside_the_one_they_are_of(compared: Compared) -> None:
+    made, result = compared
+    found = {one.name: one for one in result.candidates}
+    assert all(found[name].model_bytes for name in ("fine-tune", *COARSE))
     assert found["fine-tune-8bit"].tokens_per_s
     assert found["fine-tune-8bit"].fine_tuned
-    tuned, coarse = (
-        arm(made.store, find_version(made.store, f"{name}@1").agent)
-        for name in ("fine-tune", "fine-tune-8bit")
+    tuned, eight, four = (
+        arm(made.store, find_version(made.store, f"{name}@1").agent).model
+        for name in ("fine-tune", *COARSE)
     )
-    assert coarse.model == f"{tuned.model}/8"
-    assert version_id(coarse.model) == version_id(tuned.model)
+    assert (eight, four) == (f"{tuned}/8", f"{tuned}/4")
+    assert {version_id(eight), version_id(four)} == {version_id(tuned)}
+
+
+def test_what_was_kept_answers_as_measured_in_a_fresh_process_and_served(
+    compared: Compared,
+) -> None:
+    made, _ = compared
+    context, labels = made.context(), [f"{name}@1" for name in COARSE]
+    measured = []
+    for label in labels:
+        agent = arm(made.store, find_version(made.store, label).agent)
+        engine = context.bench.engines.for_agent(agent)
+        requests = assemble(agent, context.judged, made.store)
+        answers = engine.answer([replace(request, logprobs=0) for request in requests])
+        assert [a.text for a in answers] == [a.text for a in context.measure(agent).answers]
+        measured.append((engine.identity, [(a.text, a.logprob) for a in answers]))
+    (_, eight), (_, four) = measured
+    # Few labels can be answered, so texts alone do not show which file has answered.
+    assert not _are_equal(eight, four)
+
+    again = ask_in_fresh_process(made.store, "pets", labels, context.judged)
+    for (identity, said), (before, told) in zip(again, measured, strict=True):
+        assert identity == before
+        assert _are_equal(said, told)
+
     workspace = project.open_workspace(made.root)
-    context = made.context()
-    measured = context.measure(coarse)
-    releases.promote(workspace, "pets", "fine-tune-8bit@1", force="to be served")
-    engines = workspace.engines()
-    try:
-        serving = StreamBatchEngine(engines.engine(coarse.model), None, {})
-        requests = assemble(coarse, context.judged, made.store, "pets")
-        served = serving.answer(requests)
-    finally:
-        engines.close()
-    assert [one.text for one in served] == [one.text for one in measured.answers]
+    for label in reversed(labels):
+        releases.promote(workspace, "support", label, force="to be served")
+    with running(made.root, lambda served: served.engines()) as server:
+        chat: Any = server.client().chat.completions
+
+        def served() -> Said:
+            answers: Said = []
+            for row in context.judged:
+                asked: Any = {
+                    "model": "support",
+                    "messages": [{"role": "user", "content": row.input}],
+                }
+                whole = chat.create(**asked, logprobs=True).choices[0]
+                chunks = [c.choices[0] for c in chat.create(**asked, stream=True) if c.choices]
+                text = whole.message.content or ""
+                assert "".join(c.delta.content or "" for c in chunks) == text
+                answers.append((text, sum(token.logprob for token in whole.logprobs.content)))
+            return answers
+
+        assert _are_equal(served(), eight)
+        releases.rollback(workspace, "support")
+        assert _are_equal(served(), four)
+
+
+def _are_equal(ones: Said, others: Said) -> bool:
+    """Whether texts are equal, and log-probabilities but for what a batch changes: hundredths."""
+    return [text for text, _ in ones] == [text for text, _ in others] and [
+        logprob for _, logprob in ones
+    ] == pytest.approx([logprob for _, logprob in others], abs=0.1)
 
 
 def test_one_that_answers_something_else_is_left_out_with_the_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    compared: Compared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parity, "MOST_KL", {16: 0.005, 8: -1.0, 4: -1.0})
-    made = small_project(tmp_path, edit={**EDIT, "  - prompt\n": ""})
-    done = made.compare().result
-    assert "fine-tune" in {one.name for one in done.candidates}
-    left = [text for text in done.warnings if "was left out" in text]
+    result = compared[0].compare().result
+    assert "fine-tune" in {one.name for one in result.candidates}
+    left = [text for text in result.warnings if "was left out" in text]
     assert [text.partition(" ")[0] for text in left] == ["`fine-tune-8bit`", "`fine-tune-4bit`"]
     assert all("next-token probabilities differ by" in text for text in left)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +18,7 @@ from tests.candidates import (
 )
 from tests.candidates.test_distill import context_of
 from tests.candidates.test_documents import FACTS, NO, write_documents
+from tests.fresh_process import ask_in_fresh_process
 from tests.models.tiny_embedder import write_embedder
 from tests.small import write_model
 
@@ -36,23 +34,6 @@ from assay.knowledge.settings import KnowledgeSettings
 from assay.knowledge.sources import SourceFile
 
 LABELLED = ["my bank card is lost", "why this big fee", "", "nothing known", "card fee " * 30]
-ASKED = """
-import json, sys
-from pathlib import Path
-from assay.agent.engines import BatchEngines
-from assay.agent.runtime import assemble
-from assay.agent.versions import find_version, load_agent
-from assay.example import Example
-from assay.store.store import Store
-
-folder, owner, label = sys.argv[1:]
-store = Store(Path(folder))
-agent = load_agent(store, find_version(store, label).agent)
-engine = BatchEngines(store, dtype="float32").for_agent(agent)
-rows = [Example.from_dict(row) for row in json.load(sys.stdin)]
-answers = engine.answer(assemble(agent, rows, store, owner))
-print(json.dumps([engine.identity, [[a.text, a.logprob] for a in answers]]))
-"""
 
 Made = tuple[Context, tuple[Example, ...]]
 """What a candidate is built of, and the rows that it is then asked."""
@@ -149,17 +130,10 @@ def test_a_kept_candidate_answers_the_same_in_a_fresh_process(
     store, owner = context.store, context.bench.owner
     version = save_agent(store, name, agent, message="built")
     engine = BatchEngines(store, dtype="float32").for_agent(agent)
-    answers = engine.answer(assemble(agent, rows, store, owner))
+    requests = assemble(agent, rows, store, owner)
+    answers = engine.answer([replace(request, logprobs=0) for request in requests])
     assert len({answer.text for answer in answers}) > 1
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", ASKED, str(store.folder), owner, version.label],
-        input=json.dumps([row.to_dict() for row in rows]),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    identity, again = json.loads(done.stdout)
+    [(identity, again)] = ask_in_fresh_process(store, owner, [version.label], rows)
     assert identity == engine.identity
     assert [text for text, _ in again] == [answer.text for answer in answers]
     for answer, (_, logprob) in zip(answers, again, strict=True):
