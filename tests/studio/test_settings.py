@@ -17,6 +17,9 @@ from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
 
+NEEDS = ["Nothing to train", "Trained in seconds", "Trained in minutes to hours"]
+"""What candidates are grouped by, of a project without documents and providers."""
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
@@ -170,6 +173,8 @@ def test_candidates_that_always_take_part_are_ticked_and_fixed(
         expect(always).to_be_checked()
         expect(always).to_be_disabled()
         expect(page.get_by_text("always take part")).to_be_visible()
+        groups = page.get_by_text(re.compile(f"^({'|'.join(NEEDS)})$")).filter(visible=True)
+        expect(groups).to_have_text(NEEDS)  # cheapest first
         page.get_by_role("checkbox", name="Fixed examples").click()
         expect(page.locator(".cm-content")).to_contain_text("candidates: [prompt, few-shot]")
         visitor.axe()
