@@ -34,6 +34,7 @@ from assay.compare.report.html import MOST_ROWS, disagreements, write_report
 from assay.compare.report.terminal import print_result
 from assay.compare.result import CandidateResult, Cost, Result, SeedResult, Verdict
 from assay.compare.sensitivity import Sensitivity, Turn
+from assay.compare.settling import two_digits
 from assay.config import Costs
 from assay.evaluate.label_noise import SecondLook
 from assay.project.project import Comparison
@@ -457,8 +458,11 @@ def test_who_has_not_said_what_is_enough_is_asked_before_anything_is_put_to_work
     assert "which you have not said" in other
     below = result.verdict.model_copy(update={"enough": False})
     asked = result.model_copy(update={"verdict": below, "good_enough": used.score - 0.02})
-    wanted = result.data.holdout * ((used.score - (used.low or 0)) / 0.02) ** 2
-    assert f"about {math.ceil(wanted / 100) * 100:,} new examples" in wording.next_action(asked)
+    assert below.score_low is not None
+    wanted = two_digits(
+        math.ceil(result.data.holdout * ((used.score - below.score_low) / 0.02) ** 2)
+    )
+    assert f"about {wanted:,} new examples" in wording.next_action(asked)
     assert "wrong" not in other
     assert "you have not said" not in wording.next_action(sample_result())
 

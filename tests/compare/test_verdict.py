@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from math import ceil
 
 import numpy as np
 import pytest
 
 from assay.compare.reasons import Scale
+from assay.compare.settling import two_digits
 from assay.compare.verdict import Decision, Entry, Terms, decide
 from tests.compare.yearly import yearly
 
@@ -319,7 +321,7 @@ def test_uneven_groups_count_for_what_they_say_and_more_are_asked_for() -> None:
     assert verdict.more_groups_if_as_seen < verdict.more_groups_needed
     assert f"About {verdict.more_groups_if_as_seen:,} new groups of examples" in verdict.reason
     assert verdict.more_examples_needed is not None
-    assert verdict.more_groups_needed == pytest.approx(verdict.more_examples_needed / 25, abs=1)
+    assert verdict.more_groups_needed == two_digits(ceil(verdict.more_examples_needed / 25))
     assert (
         f"to show that there is none would take about {verdict.more_groups_needed:,}."
         in verdict.reason

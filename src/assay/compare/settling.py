@@ -151,4 +151,4 @@ def _in_groups(findings: Findings, examples: int) -> int | None:
     count = findings.group_count
     if not count or not findings.examples or not findings.has_named_groups:
         return None
-    return math.ceil(examples * count / findings.examples)
+    return two_digits(math.ceil(examples * count / findings.examples))

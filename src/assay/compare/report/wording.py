@@ -12,6 +12,7 @@ from assay.compare.report.second_look import AT_TERMINAL
 from assay.compare.result import CandidateResult, Result, Verdict
 from assay.compare.routing_section import Routing
 from assay.compare.scale import scale_of
+from assay.compare.settling import MOST_EXAMPLES, two_digits
 from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.judging import JudgeAgreement
@@ -94,14 +95,13 @@ def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
 def _to_show(result: Result, used: CandidateResult) -> str:
     """How many examples would show that it is good enough, if it keeps its score: ranges shrink
     with the square root of their number."""
-    enough, score, low = result.good_enough, used.score, used.low
+    enough, score, low = result.good_enough, used.score, result.verdict.score_low
     if enough is None or score is None or low is None or score <= enough or low >= enough:
         return "To find out, measure on more new examples."
-    wanted = result.data.holdout * ((score - low) / (score - enough)) ** 2
-    step = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
-    count = step * math.ceil(wanted / step)
-    if count > 100_000:
+    wanted = math.ceil(result.data.holdout * ((score - low) / (score - enough)) ** 2)
+    if wanted > MOST_EXAMPLES:
         return "To find out, measure on many more new examples."
+    count = two_digits(wanted)
     return f"If it keeps its score, about {count:,} new examples in the holdout would show it."
 
 
