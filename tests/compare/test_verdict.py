@@ -263,6 +263,20 @@ def test_none_by_good_enough_is_said_at_the_level_of_the_opening() -> None:
     assert decide(entries, None, replace(settings, opening=20)).verdict.outcome != "none"
 
 
+@pytest.mark.parametrize("groups", [None, [f"g{i}" for i in range(200)]])
+def test_enough_is_said_at_the_level_of_the_opening(groups: list[str] | None) -> None:
+    """Nor that one will do, however often the holdout is opened; its range stays as it is."""
+    entries = [Entry("a", right(140, 200)), Entry("b", right(60, 200))]
+    settings = replace(SETTINGS, good_enough=0.6, resamples=50_000)
+    first = decide(entries, groups, settings).verdict
+    late = decide(entries, groups, replace(settings, opening=20)).verdict
+    assert (first.recommend, first.enough) == ("a", True)
+    assert "needed" not in first.reason
+    assert (late.recommend, late.enough) == ("a", False)
+    assert late.score_low == first.score_low
+    assert "cannot be told yet: its likely range is above, but each further" in late.reason
+
+
 def test_an_incomplete_candidate_gets_no_call_and_blocks_nobody() -> None:
     entries = [
         Entry("a", right(800)),
@@ -340,12 +354,17 @@ def test_uneven_groups_count_for_what_they_say_and_more_are_asked_for() -> None:
     assert alone.more_groups_needed is None
 
 
-def test_a_rare_collapse_that_was_not_seen_keeps_a_candidate_from_being_cleared() -> None:
-    """Smooth scores that agree to a hair on sixty rows: one row in fifty at 0 would be hidden."""
+@pytest.mark.parametrize("groups", [None, [f"g{max(i, 1)}" for i in range(600)]])
+def test_a_rare_collapse_that_was_not_seen_keeps_a_candidate_from_being_cleared(
+    groups: list[str] | None,
+) -> None:
+    """Smooth scores that agree to a hair on sixty rows: one row in fifty at 0 would be
+    hidden, whether or not two of the rows are twins."""
     smooth = np.clip(np.random.default_rng(1).normal(0.85, 0.01, 600), 0, 1)
     other = np.clip(smooth + np.random.default_rng(2).normal(0, 0.001, 600), 0, 1)
-    few = decide([Entry("a", smooth[:60]), Entry("b", other[:60])], None, SETTINGS)
-    many = decide([Entry("a", smooth), Entry("b", other)], None, SETTINGS)
+    sixty = [Entry("a", smooth[:60]), Entry("b", other[:60])]
+    few = decide(sixty, groups and groups[:60], SETTINGS)
+    many = decide([Entry("a", smooth), Entry("b", other)], groups, SETTINGS)
     assert few.pairs[0].low < -0.02
     assert (few.verdict.outcome, many.verdict.outcome) == ("cannot_tell", "recommend")
 

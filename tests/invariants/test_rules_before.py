@@ -37,7 +37,7 @@ AT_MARGIN = (0.68, 0.7)
 def bootstrap_alone() -> Iterator[None]:
     """Neither Gaffke's bound nor a jackknife counts, and groups count however uneven."""
     with (
-        patch("assay.compare.pairs.Strictest", lambda bootstrap, second: bootstrap),
+        patch("assay.compare.pairs.Strictest", lambda bootstrap, *others: bootstrap),
         patch("assay.compare.pairs.two_sided_p", lambda second: np.float64(0)[None]),
         patch("assay.compare.verdict.effective_groups", lambda groups: len(group_sizes(groups))),
     ):
@@ -71,9 +71,9 @@ def write_rows(name: str, head: Sequence[str], rows: dict[str, list[str]], runs:
     write_block(name, "\n".join(lines), f"{runs:,} comparisons a figure, 2,000 resamples")
 
 
-def collapses(worse: float, n: int, runs: int) -> tuple[Tally, Tally]:
+def collapses(worse: float, n: int, runs: int, groups: int | None = None) -> tuple[Tally, Tally]:
     """Two candidates, the first of them cheaper and of this score; before, and now."""
-    cell = Cell("collapse", n, (worse, UNBROKEN))
+    cell = Cell("collapse", n, (worse, UNBROKEN), groups=groups)
     with bootstrap_alone():
         before = simulate(cell, runs, seed=1, resamples=2000)
     return before, simulate(cell, runs, seed=1, resamples=2000)
@@ -92,6 +92,8 @@ def test_the_rules_before_are_wrong_more_often() -> None:
     runs = 100
     before, now = collapses(COLLAPSING[0], 60, runs)
     assert before.wrong > allowed(LEAST, runs) >= now.wrong
+    before, now = collapses(COLLAPSING[0], 60, runs, groups=54)
+    assert before.wrong > allowed(LEAST, runs) >= now.wrong
     before, now = unequal_groups(100, 0.5, runs)
     assert before.wrong > now.wrong == 0
     cell = Cell("binary", 100, LEAD_5, shared=0.9, floor=True)
@@ -105,15 +107,22 @@ def test_the_rules_before_are_wrong_more_often() -> None:
 def test_soak_of_collapses() -> None:
     runs, sizes = soak_runs(400), (60, 100, 200)
     at_margin = [collapses(COLLAPSING[0], n, runs) for n in sizes]
+    twins = [collapses(COLLAPSING[0], n, runs, groups=round(0.9 * n)) for n in sizes]
     clear = [collapses(UNBROKEN - 0.05, n, runs) for n in sizes]
     equal = [collapses(UNBROKEN, n, runs) for n in sizes]
-    assert all(now.wrong <= allowed(LEAST, runs) for _, now in at_margin)
+    assert all(now.wrong <= allowed(LEAST, runs) for _, now in (*at_margin, *twins))
     rows = {
         "2.2 points worse by answers at 0, and cheaper: it was recommended": [
             percent(before.wrong, now.wrong, runs) for before, now in at_margin
         ],
         "… the better one was recommended": [
             percent(before.right, now.right, runs) for before, now in at_margin
+        ],
+        "… the worse one, where one row in five has a twin in its group": [
+            percent(before.wrong, now.wrong, runs) for before, now in twins
+        ],
+        "… the better one, where one row in five has a twin": [
+            percent(before.right, now.right, runs) for before, now in twins
         ],
         "5 points worse: the better one was recommended": [
             percent(before.right, now.right, runs) for before, now in clear
@@ -123,6 +132,9 @@ def test_soak_of_collapses() -> None:
         ],
         "coverage of the difference, 2.2 points worse": [
             percent(before.pairs_covered, now.pairs_covered, runs) for before, now in at_margin
+        ],
+        "… where one row in five has a twin": [
+            percent(before.pairs_covered, now.pairs_covered, runs) for before, now in twins
         ],
     }
     write_rows("collapses", ["jittery scores near 85, two candidates", *in_head(sizes)], rows, runs)
@@ -135,11 +147,14 @@ def test_soak_of_unequal_groups() -> None:
     for groups, largest in UNEQUAL:
         before, now = unequal_groups(groups, largest, runs)
         assert now.wrong <= allowed(LEAST, runs), (groups, largest, now)
+        assert now.pairs_covered >= 0.93 * runs, (groups, largest, now)
+        effective = 1 / (largest**2 + (1 - largest) ** 2 / (groups - 1))
         rows[f"{groups}, one holds {100 * largest:.0f} %"] = [
+            f"{effective:.1f}",
             percent(before.wrong, now.wrong, runs),
             percent(before.pairs_covered, now.pairs_covered, runs),
         ]
-    head = ["groups", "the worse one recommended", "coverage of the difference"]
+    head = ["groups", "effective", "the worse one recommended", "coverage of the difference"]
     write_rows("unequal groups", head, rows, runs)
 
 

@@ -65,6 +65,7 @@ def check(cell: Cell, tally: Tally) -> None:
 SEEDED = (
     (Cell("binary", 100, EQUAL), 300),
     (Cell("collapse", 60, COLLAPSING), 150),
+    (Cell("collapse", 60, COLLAPSING, groups=54), 150),
     (Cell("binary", 1000, (0.68, 0.7), groups=40, shared=0.9, largest=0.1), 250),
     (Cell("binary", 400, EQUAL), 400),
     (Cell("binary", 1500, AT_MARGIN, shared=0.9), 300),

@@ -43,7 +43,11 @@ GAINS_NOTHING = (0.7, 0.66, 0.62, 0.7, 0.55, 0.3)
 WORSE_BY_TRAINING = (0.7, 0.66, 0.62, 0.68, 0.55, 0.3)
 TUNED = 3
 """Position of the fine-tuned one in cells that have one: the best, unless it gains nothing."""
-UNEQUAL = ((12, 0.2), (40, 0.1), (40, 0.2), (40, 1 / 3), (100, 0.2), (100, 0.5))
+UNEQUAL = (
+    *((12, largest) for largest in (0.2, 1 / 3, 0.5)),
+    *((40, largest) for largest in (0.1, 0.2, 1 / 3, 0.5)),
+    *((100, largest) for largest in (0.2, 0.5)),
+)
 CELLS = (
     Cell("binary", 100, EQUAL),
     Cell("binary", 100, (0.7,) * 12),
@@ -82,6 +86,7 @@ CELLS = (
     Cell("collapse", 100, (*COLLAPSING, *[UNBROKEN] * 4)),
     *(Cell("collapse", n, (UNBROKEN - 0.05, UNBROKEN)) for n in (60, 200)),
     *(Cell("collapse", n, (UNBROKEN, UNBROKEN)) for n in (60, 200, 400)),
+    *(Cell("collapse", n, COLLAPSING, groups=round(0.9 * n)) for n in (60, 100, 200)),
     Cell("binary", 600, EQUAL, groups=12),
     Cell("binary", 400, EQUAL, groups=40),
     Cell("binary", 1500, EQUAL, groups=100),

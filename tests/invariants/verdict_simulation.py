@@ -43,6 +43,7 @@ class Cell:
             mean in turn); `partial` (right but for rare, partly right answers); `collapse` (all
             near 0.85, but for rare answers at 0).
         truth: the true mean of each candidate.
+        groups: where they are more than half of the rows, each holds one row or two.
         shared: part of the latent variance that all candidates share.
         group_share: part of the latent variance that a group shares.
         largest: share of the examples that one group holds; None draws sizes at random.
@@ -171,7 +172,10 @@ def draw(cell: Cell, n: int, rng: np.random.Generator) -> tuple[np.ndarray, list
         if cell.largest:
             weights = np.full(cell.groups, (1 - cell.largest) / (cell.groups - 1))
             weights[0] = cell.largest
-        member = rng.choice(cell.groups, size=n, p=weights / weights.sum())
+        if cell.groups > n / 2:
+            member = np.arange(n) % cell.groups
+        else:
+            member = rng.choice(cell.groups, size=n, p=weights / weights.sum())
         inside, among = np.sqrt(1 - cell.group_share), np.sqrt(cell.group_share)
         common = inside * common + among * rng.standard_normal(cell.groups)[member]
         own = inside * own + among * rng.standard_normal((k, cell.groups))[:, member]

@@ -107,7 +107,7 @@ def _recommend(findings: Findings, choice: Sequence[Entry], unshown: Sequence[st
         (limits.chosen_low, limits.high),
         terms.margin,
         given_up=None if strictly[chosen.name] <= findings.level else terms.margin_for_cheaper,
-        enough=terms.good_enough is None or limits.chosen_low >= terms.good_enough,
+        enough=terms.good_enough is None or limits.least >= terms.good_enough,
         alone=not others,
         best=all(findings.call(chosen, other) == "better" for other in others),
         fitting=[findings.label(entry) for entry in choice],
@@ -135,7 +135,7 @@ def _named(findings: Findings, named: Entry, verdict: Verdict) -> Verdict:
         update={
             "score_low": limits.chosen_low,
             "score_high": limits.high,
-            "enough": None if needed is None else limits.chosen_low >= needed,
+            "enough": None if needed is None else limits.least >= needed,
         }
     )
 
@@ -161,7 +161,8 @@ def _below_needed(findings: Findings, used: Entry) -> str:
     limits = findings.figures.intervals[used.name]
     return reasons.below_needed(
         findings.label(used),
-        (limits.chosen_low, limits.most),
+        (limits.least, limits.most),
+        limits.chosen_low,
         needed,
         enough,
         findings.terms.scale,
@@ -372,7 +373,7 @@ def _leaves_no_choice(findings: Findings, ours: Entry, others: Sequence[Entry]) 
     """Whether no weighing of quality against money is left to the user: it costs no more than any
     of the others, or it alone is what the user called good enough."""
     needed, limits = findings.terms.good_enough, findings.figures.intervals[ours.name]
-    enough = needed is not None and limits.chosen_low >= needed
+    enough = needed is not None and limits.least >= needed
     if enough and not any(findings.fits(entry) for entry in others):
         return True
     return _costs_no_more(ours, others)

@@ -89,19 +89,22 @@ class ScoreLimits:
         chosen_low: lower limit if it is the one chosen among all that can be recommended. Chance
             favours whoever is chosen, so each lower limit has alpha/2 divided by their number; the
             upper one stays as it is: choosing the best errs on the other side.
+        least: the same at the level of the opening, where that is stricter.
         most: upper limit of an interval at the level of the opening.
     """
 
     low: float
     high: float
     chosen_low: float
+    least: float
     most: float
 
     def widened(self, error: float) -> ScoreLimits:
         """Each limit further out by `error`, within what a score can be."""
-        low, chosen_low = (max(0.0, limit - error) for limit in (self.low, self.chosen_low))
-        high, most = (min(1.0, limit + error) for limit in (self.high, self.most))
-        return ScoreLimits(low, high, chosen_low, most)
+        lower, upper = (self.low, self.chosen_low, self.least), (self.high, self.most)
+        low, chosen_low, least = (max(0.0, limit - error) for limit in lower)
+        high, most = (min(1.0, limit + error) for limit in upper)
+        return ScoreLimits(low, high, chosen_low, least, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,9 @@ def measure(
     drawn_couples = [(i, j) for i, j in couples if not (binary[i] and binary[j])]
 
     rivals = max(sum(not entry.floor for entry in entries), 1)
-    alphas = (terms.alpha, terms.alpha / rivals, level)
+    # Of two-sided intervals: one side of them may spend half.
+    chosen = (terms.alpha / rivals, min(terms.alpha, 2 * level) / rivals)
+    alphas = (terms.alpha, *chosen, level)
     intervals = {
         entry.name: _binary_limits(entry, alphas)
         for entry, exact in zip(ordered, binary, strict=True)
@@ -157,14 +162,20 @@ def measure(
     return PairFigures(intervals, {(pair.a, pair.b): pair for pair in in_order})
 
 
-def _binary_limits(entry: Entry, alphas: tuple[float, float, float]) -> ScoreLimits:
+def _binary_limits(entry: Entry, alphas: Sequence[float]) -> ScoreLimits:
     right, n = int(entry.values.sum()), len(entry.values)
-    (low, high), (chosen_low, _), (_, most) = (stats.wilson(right, n, alpha) for alpha in alphas)
-    return ScoreLimits(low, high, chosen_low, most)
+    (low, high), (chosen_low, _), (least, _), (_, most) = (
+        stats.wilson(right, n, alpha) for alpha in alphas
+    )
+    return ScoreLimits(low, high, chosen_low, least, most)
 
 
 def _is_binary(values: Floats) -> bool:
     return bool(((values == 0) | (values == 1)).all())
+
+
+def _is_binary_pair(a: Entry, b: Entry) -> bool:
+    return _is_binary(a.values) and _is_binary(b.values)
 
 
 def _binary_pair(a: Entry, b: Entry, terms: Terms) -> ScorePair:
@@ -198,7 +209,7 @@ def _add_resampled(
     ordered: Sequence[Entry],
     groups: stats.Groups | None,
     terms: Terms,
-    alphas: tuple[float, float, float],
+    alphas: Sequence[float],
     singles: Sequence[int],
     couples: Sequence[tuple[int, int]],
     intervals: dict[str, ScoreLimits],
@@ -214,22 +225,29 @@ def _add_resampled(
     rng = np.random.default_rng(terms.seed)
     p = sign_flip_p(data.sums[:, : len(couples)], resamples, rng)
     bootstrap = studentise(data, resamples, rng, least=least, most=1.0)
-    # What the bootstrap is too bold about: collapses that were not seen, or few and uneven groups.
-    second: ErrorModel = (
-        Gaffke.of(data.sums, resamples, rng, least=least, most=1.0)
-        if groups is None
-        else ClusterJackknife.of(data, least=least, most=1.0)
-    )
+    # What the bootstrap is too bold about: collapses that were not seen, and few or uneven groups.
+    second: ErrorModel
+    if groups is None:
+        second = Gaffke.of(data.sums, resamples, rng, least=least, most=1.0)
+    else:
+        second = ClusterJackknife.of(data, least=least, most=1.0)
+        graded = [not _is_binary_pair(ordered[i], ordered[j]) for i, j in couples]
+        graded += [not _is_binary(ordered[i].values) for i in singles]
+        if any(graded):
+            # Over the rows: one more whole group at the worst bound would leave nothing to be shown
+            # with a hundred groups. That rows of a group agree is what the other two reckon with.
+            rows = units(columns).sums
+            unseen = Gaffke.of(rows, resamples, rng, least=least, most=1.0)
+            second = Strictest(second, unseen, np.array(graded))
     p = np.maximum(p, two_sided_p(second)[: len(couples)])
     means = Strictest(bootstrap, second)
-    (low, high), (chosen_low, _), (_, most) = (means.interval(alpha) for alpha in alphas)
+    (low, high), (chosen_low, _), (enough, _), (_, most) = map(means.interval, alphas)
     turned, cheaper = means.negated(), terms.margin_for_cheaper or terms.margin
     a_not_worse, b_not_worse = means.above_p(-terms.margin), turned.above_p(-terms.margin)
     a_acceptable, b_acceptable = means.above_p(-cheaper), turned.above_p(-cheaper)
     for column, (i, j) in enumerate(couples):
         a, b = ordered[i], ordered[j]
-        both = _is_binary(a.values) and _is_binary(b.values)
-        a_only, b_only = _discordant(a, b) if both else (None, None)
+        a_only, b_only = _discordant(a, b) if _is_binary_pair(a, b) else (None, None)
         found[a.name, b.name] = ScorePair(
             a=a.name,
             b=b.name,
@@ -247,8 +265,8 @@ def _add_resampled(
             squared=float((differences[column] ** 2).mean()) if len(a.values) else 0.0,
         )
     for column, i in enumerate(singles, start=len(couples)):
-        found_limits = (low[column], high[column], chosen_low[column], most[column])
-        intervals[ordered[i].name] = ScoreLimits(*map(float, found_limits))
+        limits = (float(limit[column]) for limit in (low, high, chosen_low, enough, most))
+        intervals[ordered[i].name] = ScoreLimits(*limits)
 
 
 def _orient(pair: ScorePair, position: dict[str, int]) -> ScorePair:

@@ -124,7 +124,7 @@ def planned_effect(
             # would take, so that candidates which hardly disagree are not shown with fewer rows.
             discordance=seen if graded else max(seen, 2 * terms.margin),
             design_effect=stats.design_effect(sizes),
-            unseen=graded and not groups,
+            unseen=graded,
         )
 
     level = opening_alpha(terms.alpha, terms.opening)

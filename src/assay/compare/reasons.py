@@ -145,6 +145,7 @@ def recommended(
 def below_needed(
     name: str,
     interval: tuple[float, float],
+    likely: float,
     good_enough: float,
     enough: Sequence[str],
     scale: Scale,
@@ -152,6 +153,8 @@ def below_needed(
     """A sentence on a candidate that is used and may be, or is, below what is needed; or "".
 
     Args:
+        interval: at the level of the opening.
+        likely: start of the likely range.
         enough: those that are not surely below.
     """
     low, high = interval
@@ -159,7 +162,13 @@ def below_needed(
     if low >= good_enough:
         return ""
     if high >= good_enough:
-        return f" Whether {name} reaches {needed} cannot be told yet."
+        unsure = f" Whether {name} reaches {needed} cannot be told yet"
+        if likely < good_enough:
+            return f"{unsure}."
+        return (
+            f"{unsure}: its likely range is above, but each further opening of the same holdout "
+            "has to be surer."
+        )
     return f" It is below {needed}, which {' or '.join(enough)} may reach."
 
 

@@ -116,7 +116,7 @@ def _size(findings: Findings, claims: Sequence[_Claim]) -> int:
     few = findings.examples < LEAST_UNITS
     known = findings.terms.discordance
     unseen = stats.UNKNOWN_DISCORDANCE if known is None else known
-    graded = [findings.groups is None and claim.pair.a_only is None for claim in claims]
+    graded = [claim.pair.a_only is None for claim in claims]
     return stats.examples_needed(
         [claim.effect for claim in claims],
         [claim.level for claim in claims],

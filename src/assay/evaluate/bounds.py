@@ -2,7 +2,7 @@
 collapses so rare that none was seen. Pure: every draw comes from the seed that is passed in.
 
 Each of these, and the studentised bootstrap of `evaluate/resampling.py`, is an `ErrorModel` of the
-same means; a verdict takes the `Strictest` of two.
+same means; a verdict takes the `Strictest` of two or three.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 from scipy import special
 
 from assay.evaluate.resampling import Units, blocks
 from assay.evaluate.stats import Floats, Groups, group_sizes
+
+Flags = npt.NDArray[np.bool_]
 
 
 class ErrorModel(Protocol):
@@ -35,23 +38,32 @@ class ErrorModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Strictest:
-    """Of two error models the larger p and the outer limits, so that either may be too bold."""
+    """Of two error models the larger p and the outer limits, so that either may be too bold.
+
+    Attributes:
+        where: [columns], of which the other counts, too; else `one` alone does.
+    """
 
     one: ErrorModel
     other: ErrorModel
+    where: Flags | bool = True
 
     def interval(self, alpha: float) -> tuple[Floats, Floats]:
         """The outer limits of both."""
         (low, high), (lower, higher) = self.one.interval(alpha), self.other.interval(alpha)
-        return np.minimum(low, lower), np.maximum(high, higher)
+        return (
+            np.where(self.where, np.minimum(low, lower), low),
+            np.where(self.where, np.maximum(high, higher), high),
+        )
 
     def above_p(self, bound: float) -> Floats:
         """The larger p of both."""
-        return np.maximum(self.one.above_p(bound), self.other.above_p(bound))
+        p, other = self.one.above_p(bound), self.other.above_p(bound)
+        return np.where(self.where, np.maximum(p, other), p)
 
     def negated(self) -> Strictest:
         """The same of −values, without drawing again."""
-        return Strictest(self.one.negated(), self.other.negated())
+        return Strictest(self.one.negated(), self.other.negated(), self.where)
 
 
 @dataclass(frozen=True, slots=True)
