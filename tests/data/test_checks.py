@@ -189,13 +189,15 @@ def test_labels_as_a_whole(tmp_path: Path) -> None:
     assert only(report, "one-class").line == 1
     assert report.has_errors
     rows = [*one, {"q": "rare", "a": "Other"}, {"q": "spelt", "a": "other "}]
+    rows += [{"q": "spaced", "a": "Third "}, {"q": "not spaced", "a": "Third"}]
     report = checked(tmp_path, rows, task="label")
     assert "'Other'" in only(report, "rare-class").message
-    assert "'Other'" in only(report, "label-variants").message
+    variants = [one.message for one in report.problems if one.code == "label-variants"]
+    assert len(variants) == 2
+    assert "'Other'" in variants[0]
     lone = [(one.line, one.message) for one in report.problems if one.code == "lone-label"]
-    assert lone[0] == (7, "no other row has the label 'Other'.")
-    assert len(lone) == 2
-    assert report.statistics.to_dict()["rows"] == 8
+    assert lone == [(7, "no other row has this label."), (8, "no other row has this label.")]
+    assert report.statistics.to_dict()["rows"] == 10
 
 
 def test_no_usable_row(tmp_path: Path) -> None:

@@ -78,6 +78,13 @@ def test_all_records_are_changed_in_one_go_and_the_rest_stays(tmp_path: Path) ->
     assert file.stat().st_mtime_ns == before
 
 
+def test_a_lone_carriage_return_stays_within_its_cell(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_bytes(b'text,label\n"one\rtwo",a\nb,c\n')
+    rewrite_all(file, lambda line, record: {**record, "label": "d"})
+    assert file.read_bytes() == b'text,label\n"one\rtwo",d\nb,d\n'
+
+
 def test_a_line_that_is_no_record_stays_when_all_are_changed(tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
     file.write_text('{"a": "1"}\n{"a": \n\n{"a":  "3"}\n')
@@ -91,13 +98,18 @@ def test_the_first_sheet_of_a_workbook_becomes_csv_that_can_be_changed(tmp_path:
     book = Workbook()
     sheet = book.active
     assert sheet is not None
-    for row in (["text", "n", "label"], ["a, b", 5.0, "x"], [None, None, None], ["c", 7, "#REF!"]):
+    for row in (
+        ["text", "n", "label"],
+        ["a, b", 5.0, "x"],
+        [None, None, None],
+        ["c\rd", 7, "#REF!"],
+    ):
         sheet.append(row)
     sheet["C4"].data_type = "e"
     book.create_sheet("other").append(["not read"])
     book.save(tmp_path / "book.xlsx")
     rows = write_as_csv(tmp_path / "book.xlsx", made := tmp_path / "book.csv")
     assert rows == {2: 2, 3: 4}
-    assert made.read_text() == 'text,n,label\n"a, b",5,x\nc,7,\n'
+    assert made.read_bytes() == b'text,n,label\r\n"a, b",5,x\r\n"c\rd",7,\r\n'
     rewrite(made, 3, {"text": "c", "n": "7", "label": "y"}, record_at(made, 3))
-    assert made.read_text().endswith("c,7,y\n")
+    assert made.read_bytes().endswith(b"c,7,y\r\n")

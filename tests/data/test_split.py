@@ -15,6 +15,7 @@ import pytest
 from assay.config import Config
 from assay.data import dataset
 from assay.data.dataset import prepare, renew
+from assay.data.locked import keep_ids
 from assay.data.partition import components, draw, merge_references, stratum_of, take_share
 from assay.data.quarantine import separate
 from assay.data.split import (
@@ -683,6 +684,17 @@ def test_merging_keeps_each_output_once() -> None:
     examples = [Example.of("same", answer, id=str(i)) for i, answer in enumerate(answers)]
     merged = merge_references([*examples, Example.of("other", "x", id="9")])
     assert [(e.id, e.accepted) for e in merged] == [("0", ("x", "y", "z")), ("9", ("x",))]
+
+
+def test_rows_that_were_not_drawn_keep_their_number() -> None:
+    file = [Example.of(f"q{i}", "a", id=f"row-{i}") for i in range(1, 11)]
+    drawn, holdout, rest = file[:2], file[2:3], file[3:]
+    kept = keep_ids([*drawn, *rest], drawn, holdout, rows=10)
+    assert [one.id for one in kept] == [f"row-{i}" for i in (1, 2, *range(4, 11))]
+    # The first row is gone: all others stand one higher, and their numbers are others' or free.
+    moved = [Example.of(one.input, "a", id=f"row-{i}") for i, one in enumerate(file[1:], 1)]
+    kept = keep_ids([moved[0], *moved[2:]], drawn, holdout, rows=10)
+    assert [one.id for one in kept] == ["row-2", "row-11", *(f"row-{i}" for i in range(4, 10))]
 
 
 def test_quarantine_counts_holdout_rows_and_removes_every_twin() -> None:

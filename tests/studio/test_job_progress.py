@@ -43,5 +43,7 @@ def test_nothing_answered_yet_is_no_empty_bar() -> None:
     assert describe_job(JOB).endswith("the first answers take longest")
     later = replace(JOB, progress={**(JOB.progress or {}), "done": 6.5})
     assert job_share(later) == 0.5
-    assert job_share(replace(JOB, progress={**(JOB.progress or {}), "share": 0.9})) == 0.9
+    for status in ("running", "paused", "queued"):
+        told = {**(JOB.progress or {}), "share": 0.9}
+        assert job_share(replace(JOB, status=status, progress=told)) == 0.9
     assert "first" not in describe_job(later)

@@ -255,15 +255,17 @@ class _Pass:
             elif cluster != row:
                 yield self._as_earlier("near-duplicate", row, cluster)
             outputs.add(self._outputs[row])
-            if label := lone.get(self._outputs[row]):
-                message = f"no other row has the label {quote_label(label)}."
+            if self._outputs[row] in lone:
+                message = "no other row has this label."
                 yield problem("lone-label", self.file, self._lines[row], message, _LONE_FIX)
 
-    def _lone_labels(self) -> dict[int, str]:
-        """By its hash, each label of a label task that one row has."""
-        counts = self.statistics.outputs if self.rules.task == "label" else None
-        alone = (label for label, count in (counts or {}).items() if count == 1)
-        return {key64(label.strip()): label for label in alone}
+    def _lone_labels(self) -> set[int]:
+        """Hashes of the labels of a label task that one row has, without spaces around them."""
+        counts: Counter[str] = Counter()
+        if self.rules.task == "label":
+            for label, count in (self.statistics.outputs or {}).items():
+                counts[label.strip()] += count
+        return {key64(label) for label, count in counts.items() if count == 1}
 
     def _as_earlier(self, code: str, row: int, earlier: int) -> Problem:
         message, fix = _BETWEEN[code]
@@ -299,7 +301,7 @@ class _Pass:
 
 _LONE_FIX = (
     "Give the row the label of others, add a row with its label, or remove it: a comparison cannot "
-    "start while a label has one row, unless the holdout is a file of its own."
+    "start while a label has one row, unless the holdout is a file of its own or was opened before."
 )
 _BETWEEN = {
     "duplicate": (

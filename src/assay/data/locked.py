@@ -123,7 +123,8 @@ def keep_ids(
     """The rows of a file under the ids that they had when a holdout was locked, so that none has
     the id of a row of the holdout, which keeps its own whatever is removed above it.
 
-    Rows that are new, and those that say something else, get the next numbers.
+    Rows that were not drawn keep their own number. It is taken where the file lost a row above
+    one that is new or says something else: these get the next numbers.
 
     Args:
         before: rows of the split beside its holdout.
@@ -132,14 +133,18 @@ def keep_ids(
     known: dict[tuple[str, str], list[str]] = defaultdict(list)
     for example in before:
         known[example.input, example.output].append(example.id)
-    numbers = (NUMBERED.fullmatch(example.id) for example in (*before, *holdout))
+    numbers = (NUMBERED.fullmatch(example.id) for example in (*before, *holdout, *pool))
     last = max((int(found[1]) for found in numbers if found), default=0)
     fresh = count(max(last, rows) + 1)
+    taken = {example.id for example in (*before, *holdout)}
     kept = []
     for example in pool:
         if NUMBERED.fullmatch(example.id):
             ids = known[example.input, example.output]
-            example = replace(example, id=ids.pop(0) if ids else f"row-{next(fresh)}")
+            if ids:
+                example = replace(example, id=ids.pop(0))
+            elif example.id in taken:
+                example = replace(example, id=f"row-{next(fresh)}")
         kept.append(example)
     return kept
 

@@ -165,7 +165,7 @@ def write_as_csv(workbook: Path, to: Path) -> dict[int, int]:
     content = inspect_file(workbook)
     places: list[int] = []
     with to.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator="\r\n")  # it quotes a cell with either
         names: list[str] | None = None
         for raw in content.records():
             places.append(raw.line)
@@ -200,10 +200,10 @@ def _line(path: Path, content: FileInspection, record: dict[str, Any]) -> str:
     if list(record) != names:
         raise UsageError(f"the columns must be {', '.join(names)}, in this order.")
     out = io.StringIO()
-    csv.writer(out, delimiter=content.delimiter or ",", lineterminator=end).writerow(
-        record.values()
-    )
-    return out.getvalue()
+    # Whatever ends the lines of the file, a cell with a CR or an LF has to be quoted.
+    writer = csv.writer(out, delimiter=content.delimiter or ",", lineterminator="\r\n")
+    writer.writerow(record.values())
+    return out.getvalue().removesuffix("\r\n") + end
 
 
 def _named(path: Path, content: FileInspection, cells: list[str]) -> dict[str, str]:

@@ -64,7 +64,7 @@ class Work:
         self.store, self.job, self.wish = store, job, ""
         self._seconds = beat_seconds
         self._progress: dict[str, Any] = {}
-        self._share: float | None = None
+        self._share: float | None = (job.progress or {}).get("share")
         self._over = threading.Event()
 
     @property
@@ -81,8 +81,9 @@ class Work:
         queue.note(self.store, self.job, message, data, kind="metrics")
 
     def set_share(self, share: float) -> None:
-        """How much of the whole job is done, which a bar of one task does not say."""
-        self._share = share
+        """How much of the whole job is done, which a bar of one task does not say; never less than
+        before, though a job that goes on begins its tasks anew."""
+        self._share = max(share, self._share or 0.0)
 
     @contextmanager
     def task(self, label: str, total: float | None, unit: str) -> Iterator[_Bar]:

@@ -163,11 +163,13 @@ class NextOpening:
 
     Attributes:
         changed: what differs from the newest comparison, such as "settings".
+        perhaps: what a result does not say, so that it counts as changed.
         number: of the opening, from 1.
         level: at which its verdict would be reached; the first has `first_level`.
     """
 
     changed: list[str]
+    perhaps: list[str]
     number: int
     level: float
     first_level: float
@@ -182,7 +184,9 @@ def next_opening(workspace: Workspace) -> NextOpening | None:
         DataError, HoldoutError: the examples cannot be divided.
     """
     project, before = project_of(workspace), newest(workspace)
-    manifest, changed = project.split(), []
+    manifest = project.split()
+    changed: list[str] = []
+    perhaps: list[str] = []
     if before is not None:
         if manifest.holdout_sha256 != before.data.holdout_sha256:
             changed.append("the holdout")
@@ -197,16 +201,16 @@ def next_opening(workspace: Workspace) -> NextOpening | None:
         if has_other_documents(workspace, (one.agent for one in before.candidates)):
             changed.append("documents")
         if grader_files(project.config, project.root):
-            changed.append("perhaps files of graders")
+            perhaps.append("files of graders")
         if project.config.unlabelled is not None:
-            changed.append("perhaps unlabelled inputs")
+            perhaps.append("unlabelled inputs")
         if before.assay_version != VERSION:
             changed.append("the version of Assay")
-        if not changed:
+        if not changed and not perhaps:
             return None
     number = len(project.openings()) + 1
     level, first = (opening_alpha(ALPHA, one) for one in (number, 1))
-    return NextOpening(changed, number, level, first)
+    return NextOpening(changed, perhaps, number, level, first)
 
 
 def report(workspace: Workspace, id: str, *, redact: bool = False) -> Path:

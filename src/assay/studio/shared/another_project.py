@@ -15,6 +15,8 @@ from assay.config import CONFIG_FILE
 from assay.studio import widgets as w
 from assay.studio.session import PageContext
 
+MOST_NAMED = 10
+
 
 def another_project(context: PageContext) -> None:
     """What to do for another task, folded in."""
@@ -34,11 +36,14 @@ def another_project(context: PageContext) -> None:
 
 def projects_within(context: PageContext) -> None:
     """The projects in folders of this one, which is none, and how they are opened."""
-    root = context.workspace.root
-    found = [path for path in sorted(root.iterdir()) if (path / CONFIG_FILE).is_file()]
-    if not found or not context.may("editor"):
+    if not context.may("editor"):
         return
-    names = ", ".join(path.name for path in found)
+    found = sorted(path.parent for path in context.workspace.root.glob(f"*/{CONFIG_FILE}"))
+    if not found:
+        return
+    names = ", ".join(path.name for path in found[:MOST_NAMED])
+    if len(found) > MOST_NAMED:
+        names += f" and {len(found) - MOST_NAMED} more"
     with w.section(
         "Projects in this folder",
         f"This folder is no project, but it has some: {names}. Each has a server of its own, such "

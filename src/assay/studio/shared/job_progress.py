@@ -212,7 +212,7 @@ def job_share(job: Job) -> float | None:
     if job.status == "succeeded":
         return 1.0
     progress = job.progress or {}
-    if job.status == "running" and "share" in progress:  # of all of it, where that is known
+    if job.status in ("running", "paused", "queued") and "share" in progress:  # of the whole job
         return float(progress["share"])
     if job.status != "running" or not progress.get("total") or not progress.get("done"):
         return 0.0 if job.status in ("queued", "paused") else None

@@ -14,7 +14,7 @@ from assay.compare.result import Result
 from assay.errors import AssayError
 from assay.jobs.queue import OVER
 from assay.project import comparisons, jobs
-from assay.project.comparisons import NextOpening, Summary
+from assay.project.comparisons import Summary
 from assay.project.fingerprint import fingerprint
 from assay.project.knowledge.searching import has_other_documents
 from assay.studio import widgets as w
@@ -119,7 +119,9 @@ async def _show_start(context: PageContext, before: bool) -> bool:
         ui.navigate.to("/compare")
 
     if before:
-        await _tell_changes(context)
+        told = ui.element("div")
+        told.set_visibility(False)
+        ui.timer(0.05, lambda: _tell_changes(context, told), once=True)
     with w.row():
         label = "Compare again" if before else "Start a comparison"
         label = "Continue the comparison" if last == "cancelled" else label
@@ -135,7 +137,8 @@ async def _agree_to_open(context: PageContext) -> bool:
     coming = await context.read(comparisons.next_opening)
     if coming is None:
         return True
-    what = _describe_changes(coming)
+    perhaps = (f"perhaps {one}" for one in coming.perhaps)
+    what = _describe_changes([*coming.changed, *perhaps])
     if coming.number == 1:
         return await confirm(
             "Compare on the new holdout?", f"{what} It is opened for the first time.", "Compare"
@@ -151,19 +154,26 @@ async def _agree_to_open(context: PageContext) -> bool:
     )
 
 
-async def _tell_changes(context: PageContext) -> None:
-    """Say what has changed since the newest verdict; nothing where examples cannot be divided."""
+async def _tell_changes(context: PageContext, place: ui.element) -> None:
+    """Say what has changed since the newest verdict; nothing where examples cannot be divided.
+
+    Documents are left out, of which the page warns beside the verdict.
+    """
     try:
         coming = await context.read(comparisons.next_opening)
     except AssayError:
         return
-    if coming is not None:
-        w.text(f"{_describe_changes(coming)} The newest verdict is from before.", "warn")
+    if coming is None or place.is_deleted:
+        return
+    if changed := [one for one in coming.changed if one != "documents"]:
+        place.set_visibility(True)
+        with place:
+            w.text(f"{_describe_changes(changed)} The newest verdict is from before.", "warn")
 
 
-def _describe_changes(coming: NextOpening) -> str:
-    changed = " and ".join(filter(None, (", ".join(coming.changed[:-1]), coming.changed[-1])))
-    return f"Changed since the last comparison: {changed}."
+def _describe_changes(changed: list[str]) -> str:
+    listed = " and ".join(filter(None, (", ".join(changed[:-1]), changed[-1])))
+    return f"Changed since the last comparison: {listed}."
 
 
 def _show_chooser(found: list[Summary], result: Result) -> None:
