@@ -75,8 +75,8 @@ def e2e_fields(_part: str) -> Rows:
 
 
 def e2e_fields_twice(_part: str) -> Rows:
-    """Two sentences about each restaurant of the job before, in groups by their record: twice the
-    examples, and a holdout that is large enough to tell a gain of a few points."""
+    """Two sentences about each restaurant of the job before, in groups by their record, and all of
+    them: a holdout that is large enough to tell a gain of a few points."""
     for part in ("train", "test"):
         for row in e2e(part, 2):
             record = {"id": row["id"], "input": row["ref"], "output": row["fields"]}

@@ -200,7 +200,7 @@ def test_where_nothing_is_good_enough_the_first_remedy_follows_from_what_was_mea
     assert "shown to reach" not in found
     step, found = said(11)
     assert "look at these labels first" in step
-    assert "No candidate can then be shown to reach the 90 in 100 that you called" in found
+    assert "shown to reach what you called good enough (90 of 100), until" in found
     step, found = said(11, None, use_meanwhile="baseline-majority")
     assert "Keep all of these out of this job for now: baseline-majority" in step
     assert "a person could give the answer from the input alone" in step
@@ -463,6 +463,10 @@ def test_who_has_not_said_what_is_enough_is_asked_before_anything_is_put_to_work
         math.ceil(result.data.holdout * ((used.score - below.score_low) / 0.02) ** 2)
     )
     assert f"about {wanted:,} new examples" in wording.next_action(asked)
+    judged = asked.model_copy(
+        update={"plan": asked.plan.model_copy(update={"judge_error": 0.03})}  # more than the lead
+    )
+    assert "More examples alone cannot show it" in wording.next_action(judged)
     assert "wrong" not in other
     assert "you have not said" not in wording.next_action(sample_result())
 

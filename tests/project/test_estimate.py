@@ -209,6 +209,10 @@ PAID = {
         {"fine_tune": {"teacher": BIG}, "candidates": ["fine-tune", "fine-tune-8bit"]},
         {"fine-tune": 109 * ASKED_USD},
     ),
+    "its rows once where the version is held in fewer bits alone": (
+        {"fine_tune": {"teacher": BIG}, "candidates": ["fine-tune-8bit", "fine-tune-4bit"]},
+        {"fine-tune-8bit": 109 * ASKED_USD},
+    ),
     "the proposals of a search": (
         {"prompt_search": {"proposer": BIG}, "candidates": ["prompt-reflected"]},
         {"prompt-reflected": 8 * (500 + 1500 + 4 * (20 + 3 * 4) + 10 * 1500) / 1e6},
@@ -240,6 +244,14 @@ PAID = {
     ),
     "an arm of a router that learns from train": (
         {"route": {"cheap": "prompt", "strong": BIG}, "candidates": ["prompt", "router"]},
+        {"router": (109 + 19 + 32 + TIMED_ANSWERS + 21) * ASKED_USD},
+    ),
+    "an arm of a router beside one that searches, which learns nothing from train": (
+        {
+            "route": {"cheap": "rag", "strong": BIG},
+            "candidates": ["rag", "router"],
+            "knowledge": {"paths": ["docs"]},
+        },
         {"router": (109 + 19 + 32 + TIMED_ANSWERS + 21) * ASKED_USD},
     ),
     "an annotator": (
@@ -276,6 +288,16 @@ def test_a_route_takes_no_time_of_a_model_that_none_of_its_arms_is() -> None:
 
     assert told(replace(SIZES, parameters=7e9)) == told(SIZES)
     assert told(SIZES) == pytest.approx(REMOTE_SECONDS * (19 + 32), rel=0.7)
+
+
+def test_an_arm_that_takes_no_part_itself_is_trained_for_its_route() -> None:
+    arms = {"cheap": "prompt", "strong": "fine-tune"}
+    alone = priced(route=arms, candidates=["prompt", "cascade"])
+    both = priced(route=arms, candidates=["prompt", "fine-tune", "cascade"])
+    seconds = dict(estimate(alone, SIZES, alone.candidates, 0.3).parts)
+    apart = dict(estimate(both, SIZES, both.candidates, 0.3).parts)
+    assert seconds["cascade"] > 0.5 * apart["fine-tune"] > 0
+    assert "cascade" not in apart  # its arms have answered already
 
 
 def test_as_many_answers_are_timed_as_are_told() -> None:

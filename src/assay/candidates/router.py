@@ -40,8 +40,13 @@ MOST_TRAINING_ROWS = 500
 def estimate(config: Config, sizes: Sizes) -> Workload:
     """Its arms, which are asked rows of train as well where neither has learned from them."""
     arms = cheap_and_strong(config)
-    known = [specs()[name].family for name in arms if name in specs()]
-    train = 0 if set(known) - {"prompt", "provider"} else min(sizes.train, MOST_TRAINING_ROWS)
+    known = [specs()[name] for name in arms if name in specs()]
+    learned = any(
+        one.family in ("examples", "fitted")
+        or (one.family == "training" and not one.estimate(config, sizes).tunes_search)
+        for one in known
+    )
+    train = 0 if learned else min(sizes.train, MOST_TRAINING_ROWS)
     return estimate_route(config, sizes, arms, train=train)
 
 

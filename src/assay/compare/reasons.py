@@ -273,8 +273,8 @@ def only_below_needed(shortlist: Sequence[str], good_enough: float, scale: Scale
     """Why a candidate as good as the others is still not recommended."""
     return (
         "The candidates shown to be as good as every other are below the "
-        f"{scale.again(good_enough)} that are needed; whether {' or '.join(shortlist)} reaches it "
-        "cannot be told yet."
+        f"{scale.again(good_enough)} that are needed; whether {' or '.join(shortlist)} reaches "
+        "them cannot be told yet."
     )
 
 

@@ -53,13 +53,14 @@ class Arm:
 def estimate_route(
     config: Config, sizes: Sizes, arms: Sequence[str], *, train: int = 0, asked_anew: str = ""
 ) -> Workload:
-    """What arms take that do not take part themselves; those that do have answered already.
+    """What arms take that do not take part themselves; those that do have answered already. The
+    time in which they answer training rows is not counted.
 
     Args:
         train: training rows that every arm is asked as well.
         asked_anew: an arm that is asked once more than it is as a candidate, for its confidence.
     """
-    own, requests = False, tuple[ProviderRequests, ...]()
+    own, requests, built = False, tuple[ProviderRequests, ...](), list[Workload]()
     rows = sizes.validation + sizes.holdout + sizes.unlabelled + _TIMED_ROUTE + train
     part = registry.taking_part(config)
     for name in arms:
@@ -67,15 +68,27 @@ def estimate_route(
         if spec is None:
             requests += asked_rows(name, rows, config, sizes)
             own = own or not is_remote(name)
-        elif name not in part and spec.family != "routes":
+        elif name not in part:
             alone = spec.estimate(config, sizes)
+            built.append(alone)
             requests += alone.requests
             own = own or alone.answered_by == "model"
-        if name == "remote" and (train or name == asked_anew):
+        if spec is not None and spec.family == "provider" and (train or name == asked_anew):
             anew = rows if name == asked_anew else train
             requests += asked_rows(config.remote, anew, config, sizes)
     by: AnsweredBy = "model" if own else "provider" if requests else "rows"
-    return replace(prompted(config, sizes), answered_by=by, requests=requests)
+    return replace(
+        prompted(config, sizes),
+        answered_by=by,
+        requests=requests,
+        trained=sum(one.trained for one in built),
+        searched=sum(one.searched for one in built),
+        embedded=sum(one.embedded for one in built),
+        embedded_documents=sum(one.embedded_documents for one in built),
+        reranked=sum(one.reranked for one in built),
+        tunes_embedder=any(one.tunes_embedder for one in built),
+        tunes_search=any(one.tunes_search for one in built),
+    )
 
 
 def build_arm(context: Context, name: str, *, with_confidence: bool = False) -> Arm:

@@ -9,6 +9,8 @@ from assay.candidates.building import Candidate, Context, Stopwatch, Trial
 from assay.candidates.spec import CandidateSpec, Sizes, Workload
 from assay.config import Config
 
+BY_ONE_TRAINING = ("fine-tune", "fine-tune-8bit", "fine-tune-4bit")
+"""Candidates that hold the same version, which the first of them trains."""
 GATE_PROMPTS = 100
 """Validation prompts on which it has to answer like the version."""
 
@@ -18,7 +20,8 @@ def coarse_spec(bits: int, explanation: str) -> CandidateSpec:
 
     def estimate(config: Config, sizes: Sizes) -> Workload:
         tuned = fine_tune.SPEC.estimate(config, sizes)
-        if "fine-tune" in config.candidates:  # whose version it is
+        tuning = [one for one in config.candidates if one in BY_ONE_TRAINING]
+        if tuning and (tuning[0] != f"fine-tune-{bits}bit" or "fine-tune" in tuning):
             tuned = replace(tuned, trained=0.0, requests=())
         return replace(tuned, runs=(0.0, 0.0))
 

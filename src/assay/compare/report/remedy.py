@@ -15,7 +15,7 @@ def first(result: Result) -> str:
     else more examples or a stronger model, between which a learning curve decides.
 
     Args:
-        result: whose outcome is `none`, and not because all are shown to be incomplete.
+        result: whose outcome is `none`.
     """
     needed, look = result.good_enough, result.second_look
     scored = [c for c in result.candidates if c.score is not None and not c.floor]

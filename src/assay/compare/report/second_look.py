@@ -39,8 +39,8 @@ def _too_low(look: SecondLook, good_enough: float | None) -> str:
     if good_enough is None or look.ceiling >= good_enough:
         return ""
     return (
-        f" No candidate can then be shown to reach the {100 * good_enough:g} in 100 that you "
-        "called good enough, until such labels are corrected."
+        " No candidate can then be shown to reach what you called good enough "
+        f"({100 * good_enough:g} of 100), until such labels are corrected."
     )
 
 

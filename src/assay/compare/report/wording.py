@@ -50,7 +50,7 @@ def known_answers(result: Result) -> str | None:
 
 
 def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
-    """The next step for the user, in one sentence; `renewal`: how new examples are brought."""
+    """The next step for the user, in a few sentences; `renewal`: how new examples are brought."""
     verdict = result.verdict
     if verdict.not_judged:
         return "Compare again: it asks only for the answers that are missing."
@@ -98,7 +98,11 @@ def _to_show(result: Result, used: CandidateResult) -> str:
     enough, score, low = result.good_enough, used.score, result.verdict.score_low
     if enough is None or score is None or low is None or score <= enough or low >= enough:
         return "To find out, measure on more new examples."
-    wanted = math.ceil(result.data.holdout * ((score - low) / (score - enough)) ** 2)
+    error = result.plan.judge_error or 0.0  # of a judge: more examples do not narrow it
+    if score - error <= enough:
+        return "More examples alone cannot show it: the judge may be off by more than that."
+    ratio = (score - error - low) / (score - error - enough)
+    wanted = math.ceil(result.data.holdout * ratio**2)
     if wanted > MOST_EXAMPLES:
         return "To find out, measure on many more new examples."
     count = two_digits(wanted)

@@ -44,7 +44,7 @@ def create_divided(drafted: Draft, progress: Progress = SILENT) -> Project:
             given, data = drafted.choices, made.config.data
             for file, brought in ((data.file, given.data), (data.holdout, given.holdout)):
                 if file is not None:
-                    error.calling(str(made.root / file), str(brought))
+                    error.calling(str(made.root / file), file)
                     error.calling(file, str(brought))
             error.calling(str(Step.CHECK_DATA), str(Step.CHECK_FILE))
         raise
