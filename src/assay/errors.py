@@ -146,7 +146,7 @@ class DataError(AssayError):
 
 
 class ModelError(AssayError):
-    """A model cannot be found, fetched, trusted or loaded."""
+    """A model cannot be found, pulled, trusted or loaded."""
 
 
 class OutageError(ModelError):

@@ -248,14 +248,21 @@ def test_empty_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("a.md", "a document"), ("a.html.gz", "a document"), ("a.txt", "plain text"), ("a.csv", None)],
+    [
+        ("a.md", r"a document \(\.md\)"),
+        ("a.html.gz", r"a document \(\.html\)"),
+        ("a.txt", "plain text"),
+        ("a.txt.gz", "plain text"),
+        ("a.csv", None),
+    ],
 )
 def test_a_text_to_be_read_is_no_table_of_examples(
     tmp_path: Path, name: str, said: str | None
 ) -> None:
     path = tmp_path / name
     lines = ["# Refunds, and when", "A crossing, late or early, is paid back, in full.", ""]
-    path.write_text("\n".join(lines * 6))
+    text = "\n".join(lines * 6).encode()
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
     if said is None:  # a table whose cells are not quoted, of which each row is told
         assert detect(path).format == "csv"
         return
@@ -275,10 +282,17 @@ def test_binary_files_are_named_and_refused(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(DataError, match="damaged"):
         detect(path)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("word/document.xml", "<w/>")
-    with pytest.raises(DataError, match="this is a document"):
-        detect(path)
+    for names, said in (
+        (["[Content_Types].xml", "word/document.xml"], r"this is a document \(\.docx\)"),
+        (["[Content_Types].xml", "ppt/slides.xml"], r"this is a document \(\.pptx\)"),
+        (["word/list.csv"], "ZIP archive"),
+        (["mimetype", "META-INF/manifest.xml"], "OpenDocument"),
+    ):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(name, "<w/>")
+        with pytest.raises(DataError, match=said):
+            detect(path)
     path.write_bytes(b"%PDF-1.7 ...")
     with pytest.raises(DataError, match=r"PDF.*assay knowledge add"):
         detect(path)

@@ -198,6 +198,15 @@ def test_the_pace_is_what_the_threads_were_given_of_the_processors(
     monkeypatch.setattr(module, "_compute", lambda until: module.MEASURED_S / 4)
     assert measure_pace() == Pace(4.0, 4.0, 4.0)
     monkeypatch.undo()
+    took: list[Pace] = []
+    monkeypatch.setattr(module, "measure_pace", lambda: took.append(Pace()) or took[-1])
+    module._pace_in.cache_clear()
+    for now in (600.0, 601.0, 660.0):
+        monkeypatch.setattr(module.time, "monotonic", lambda now=now: now)
+        assert module.recent_pace() is took[-1]
+    assert len(took) == 2
+    monkeypatch.undo()
+    module._pace_in.cache_clear()
     began = time.thread_time()
     given = module._compute(time.perf_counter() + 0.2)
     assert 0 < given <= time.thread_time() - began

@@ -32,6 +32,9 @@ def test_that_traces_are_not_in_the_sample_is_said() -> None:
     judged = explain_nothing_to_judge(replace(KEPT, sampled=2))
     assert judged.startswith("All 2 of the random sample are judged, of 4 traces")
     assert "4" not in explain_nothing_to_judge(NONE)
+    for sampled in (0, 1):
+        one = explain_nothing_to_judge(replace(KEPT, of_agent=1, sampled=sampled)).lower()
+        assert "the only trace of this agent is" in one
 
 
 def test_what_was_saved_is_said_with_what_makes_training_data_of_it() -> None:

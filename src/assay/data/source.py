@@ -179,8 +179,8 @@ def refuse_document(path: Path) -> None:
     Raises:
         DataError: it is one.
     """
-    if path.name.lower().removesuffix(".gz").endswith(DOCUMENTS):
-        raise _document(path)
+    if (ending := _ending(path)) in DOCUMENTS:
+        raise _document(path, ending)
 
 
 def refuse_prose(path: Path, is_broken: Sequence[bool]) -> None:
@@ -192,7 +192,7 @@ def refuse_prose(path: Path, is_broken: Sequence[bool]) -> None:
     Raises:
         DataError: most of them have more cells or fewer.
     """
-    is_plain = path.suffix.lower() in ("", ".txt", ".text")
+    is_plain = _ending(path) in ("", ".txt", ".text")
     if is_plain and len(is_broken) >= PROSE_LINES and sum(is_broken) * 2 > len(is_broken):
         raise DataError(
             "this is plain text, not a table: most lines have more or fewer cells than the first.",
@@ -201,11 +201,35 @@ def refuse_prose(path: Path, is_broken: Sequence[bool]) -> None:
         )
 
 
-def _document(path: Path) -> DataError:
+def _ending(path: Path) -> str:
+    """The ending of a name in lower case, that of what was packed where it is `.gz`."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def _document(path: Path, ending: str) -> DataError:
     return DataError(
-        f"this is a document ({path.suffix.lower()}), not a table of examples.",
+        f"this is a document ({ending}), not a table of examples.",
         where=str(path),
         fix=f"Save examples as CSV, JSONL or XLSX. {SEARCHED}",
+    )
+
+
+def _other_archive(path: Path, names: Sequence[str]) -> DataError:
+    """What a ZIP archive of such files is, which is no workbook."""
+    if "[Content_Types].xml" in names:
+        for folder, ending in (("word/", ".docx"), ("ppt/", ".pptx")):
+            if any(name.startswith(folder) for name in names):
+                return _document(path, ending)
+    if "META-INF/manifest.xml" in names:
+        return DataError(
+            "this is an OpenDocument file, which is not read as a table.",
+            where=str(path),
+            fix="Save a table as XLSX or CSV.",
+        )
+    return DataError(
+        "this is a ZIP archive, not a workbook.",
+        where=str(path),
+        fix=f"Unpack it and choose one of its files: {', '.join(names[:5])}.",
     )
 
 
@@ -220,14 +244,8 @@ def _check_workbook(path: Path) -> None:
             where=str(path),
             fix="Save or copy it again.",
         ) from None
-    if any(name.startswith(("word/", "ppt/", "META-INF/manifest.xml")) for name in names):
-        raise _document(path)
     if "xl/workbook.xml" not in names:
-        raise DataError(
-            "this is a ZIP archive, not a workbook.",
-            where=str(path),
-            fix=f"Unpack it and choose one of its files: {', '.join(names[:5])}.",
-        )
+        raise _other_archive(path, names)
     if size > WORKBOOK_LIMIT:
         raise DataError(
             f"the workbook unpacks to {size / 1e9:.1f} GB.",

@@ -60,7 +60,7 @@ def load(
             fine-tuning leaves it; the tokenizer stays the one of `ref`.
 
     Raises:
-        ModelError: it cannot be found, fetched, trusted or loaded.
+        ModelError: it cannot be found, pulled, trusted or loaded.
         UsageError: an unknown dtype.
     """
     import torch
@@ -187,7 +187,7 @@ def weights_sha256(folder: Path) -> str:
     """Sha256 (hex) by which a model's weights are known: of its GGUF file, else its safetensors.
 
     Raises:
-        ModelError: the files of a fetched model are not the ones that were fetched.
+        ModelError: the files of a model that was pulled are not the ones that were pulled.
     """
     cache = cache_folder()
     found = tensors_sha256([remembered_sha256(file, cache) for file in weight_files(folder)])

@@ -27,7 +27,7 @@ _BESIDE_BYTES = 400_000_000
 
 @dataclass(frozen=True, slots=True)
 class BaseModel(ModelListing):
-    """A starter, or a model that was fetched.
+    """A starter, or a model that was pulled.
 
     Attributes:
         tuning_bytes: of memory that a fine-tuning of an adapter takes at the very least, about; a
@@ -62,11 +62,11 @@ def describe(ref: str) -> ModelInfo:
 
 
 def pull(workspace: Workspace, ref: str) -> Job:
-    """Queue the fetching of a model; over the web, no file or folder of the server's machine.
+    """Queue the pulling of a model; over the web, no file or folder of the server's machine.
 
     Raises:
         ModelError: nothing is called so, or it may not be named over the web.
-        StateError: it is being fetched already.
+        StateError: it is being pulled already.
     """
     if workspace.web and names_file(ref):
         raise ModelError(
@@ -80,7 +80,7 @@ def pull(workspace: Workspace, ref: str) -> Job:
 
 
 def pulls(workspace: Workspace) -> list[Job]:
-    """The jobs that fetch models, the newest first."""
+    """The jobs that pull models, the newest first."""
     return [job for job in queue.jobs(workspace.store, workspace.name) if job.kind == PULL]
 
 

@@ -157,6 +157,24 @@ def test_columns_that_cannot_be_guessed_are_a_question(
     assert told.draft.proposal.task == "label"
 
 
+def test_a_workbook_without_usable_rows_is_told_by_its_own_lines(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    assert book.active is not None
+    for row in (["text", "label"], [None, None], ["one", None], ["two", None]):
+        book.active.append(row)
+    book.save(tmp_path / "b.xlsx")
+    file = example_file.keep_file(workspace, "b.xlsx", tmp_path / "b.xlsx")
+    found = from_file.look(workspace, file, FileProjectOptions())
+    assert found.question is not None
+    assert found.question.what == "the file has no usable examples."
+    assert found.report is not None
+    assert {one.line for one in found.report.problems if one.code == "empty-output"} == {3, 4}
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

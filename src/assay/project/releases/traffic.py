@@ -15,7 +15,7 @@ DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One day's kept requests.
+    """One day's traces.
 
     Attributes:
         seconds: mean time of an answer; None where no server measured it.
@@ -32,7 +32,7 @@ class Day:
 
 
 def traffic(workspace: Workspace, release: str, days: int = DAYS) -> list[Day]:
-    """The last days, oldest first; days without a kept request are there with 0."""
+    """The last days, oldest first; days without a trace are there with 0."""
     first = (now() - timedelta(days=days - 1)).date()
     on = func.date(TraceRow.at)
     query = (

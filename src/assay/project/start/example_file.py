@@ -62,6 +62,8 @@ def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
             lines = write_as_csv(workbook, source)
         with source.open("rb") as brought:
             shutil.copyfileobj(brought, kept)
+        # Not after it: a crash in between would leave the lines of the former file with this one.
+        _lines_file(workspace).unlink(missing_ok=True)
     for earlier in path.parent.iterdir():
         if earlier != path:
             earlier.unlink()

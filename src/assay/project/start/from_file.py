@@ -145,6 +145,9 @@ def look(
         task=options.task if drafted is None else drafted.proposal.task,
         progress=progress,
     )
+    if drafted is None and report.valid == 0:
+        # Without a line: that of the copy may be another than that of the file that was brought.
+        question = DataError("the file has no usable examples.", where=file.name)
     if drafted is not None:
         drafted = _as_wanted(drafted, options)
     report = with_lines(report, read_lines(workspace))

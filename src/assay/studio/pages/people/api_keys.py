@@ -23,7 +23,7 @@ SCOPES = {
     "fine_tuning": "Start and monitor fine-tuning jobs.",
     "knowledge": "Add documents and search them.",
     "releases": "Promote and roll back releases.",
-    "traces": "Read traces (kept requests) and correct their answers.",
+    "traces": "Read traces (requests that are kept with their answers) and correct their answers.",
     "admin": "Everything.",
 }
 """What a key may be good for, with what that means."""

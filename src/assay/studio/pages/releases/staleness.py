@@ -87,10 +87,14 @@ def explain_nothing_to_judge(kept: KeptTraces) -> str:
     if not kept.active:
         share = "no new traces are kept"
     if not kept.sampled:
+        several = f"none of the {say_count(kept.of_agent, 'trace')} of this agent is in it"
+        only = "the only trace of this agent is not in it"
         return (
-            f"There is nothing to judge now: only a random sample is judged, and none of the "
-            f"{say_count(kept.of_agent, 'trace')} of this agent is in it; {share}."
+            "There is nothing to judge now: only a random sample is judged, and "
+            f"{only if kept.of_agent == 1 else several}; {share}."
         )
+    if kept.of_agent == 1:
+        return f"The only trace of this agent is in the random sample and judged; {share}."
     return (
         f"All {kept.sampled:,} of the random sample are judged, of "
         f"{say_count(kept.of_agent, 'trace')} of this agent; {share}."

@@ -37,8 +37,8 @@ MOST_RENAMED = 60
 NO_COLUMN = "Choose a column."
 NO_LABEL = "A label cannot be empty. Give it the name of another to join the two."
 LONE = (
-    "A comparison cannot start while a label has only one row. Rename such labels under “Labels” "
-    "below, or correct them in your own file and choose “Use another file”."
+    "Rename labels that have only one row under “Labels” below, or correct them in your own file "
+    "and choose “Use another file”."
 )
 LONGEST_CELL = 80
 """Characters shown of a cell."""
@@ -110,11 +110,12 @@ class ProposalStep:
         """What is in the file, what to look at first, and how it can be mended here."""
         found_card(found)
         problems_card(report)
-        if report.counts.get("lone-label"):
+        labels = self._count_labels(found)
+        if labels and report.counts.get("lone-label"):
             w.text(LONE, "warn note")
         self._show_repairs(found, report)
-        if found.draft is not None and self._may_rename(found):
-            self._show_labels(found.draft)
+        if labels:
+            self._show_labels(labels)
 
     def _keep_entries(self) -> None:
         """Remember what is in the form, which is about to be made anew."""
@@ -199,11 +200,15 @@ class ProposalStep:
             return False
         return self._may_change() and len(drafted.columns.output) == 1
 
-    def _show_labels(self, drafted: Draft) -> None:
+    def _count_labels(self, found: FileFindings) -> Counter[str]:
+        """Rows of each label; of none where they cannot be renamed here, or are too many."""
+        if found.draft is None or not self._may_rename(found):
+            return Counter()
+        counts = Counter(example.output for example in found.draft.examples)
+        return counts if len(counts) <= MOST_RENAMED else Counter()
+
+    def _show_labels(self, counts: Counter[str]) -> None:
         """All labels with how many rows they have; one that gets another's name is joined to it."""
-        counts = Counter(example.output for example in drafted.examples)
-        if len(counts) > MOST_RENAMED:
-            return
         with w.details(f"Labels ({len(counts):,})"), ui.element("div").classes("stack gap"):
             w.text("Rename a label, or give it the name of another to join the two.", "soft note")
             if any(show_spaces(label) != label for label in counts):

@@ -21,7 +21,7 @@ from assay.compare.result import Result
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
 from assay.project.fingerprint import fingerprint
-from assay.project.forecast import measure_pace
+from assay.project.forecast import recent_pace
 from assay.project.knowledge.searching import has_other_documents
 from assay.project.provider_costs import describe_costs, total_usd
 from assay.project.releases.scores import find_scores
@@ -180,7 +180,7 @@ async def _show_estimate(context: PageContext) -> bool:
     def estimate(context: PageContext) -> list[tuple[str, str, str]]:
         project = context.workspace.project
         assert project is not None
-        found, sizes = project.estimate(pace=measure_pace()), project.sizes()
+        found, sizes = project.estimate(pace=recent_pace()), project.sizes()
         minutes = found.seconds / 60
         effect = 100 * found.minimum_detectable_effect
         costs, total = found.provider_costs, total_usd(found.provider_costs)
