@@ -150,7 +150,7 @@ def name(cell: Cell) -> str:
         kind += f", {100 * cell.shared:g} % shared"
     count, _, rest = rest.partition(" | ")
     tuned = "" if cell.tuned is None else ", one fine-tuned"
-    return f"{kind} | {count}{tuned} | {rest}"
+    return f"{kind} | {count}{tuned} | {rest.replace('.3333 %', '.3 %')}"
 
 
 def table(results: Sequence[tuple[Cell, Tally, float]]) -> str:
