@@ -44,7 +44,7 @@ async def build(context: PageContext) -> None:
     )
     offered = await context.read(playground.answerable_models)
     served = {one["name"]: one["agent"] for one in await context.read(releases.list_releases)}
-    named = await context.read(_find_named)
+    compared = await context.read(_find_compared)
     if not offered:
         w.empty(
             "forum",
@@ -57,7 +57,7 @@ async def build(context: PageContext) -> None:
         with w.row("top-aligned"):
             called = _call(offered, served)
             names = {one.name: f"{called[one.name]} · {KINDS[one.kind]}" for one in offered}
-            first = _choose_first(offered, served, named)
+            first = _choose_first(offered, served, compared)
             who = ui.select(names, multiple=True, value=first).props("use-chips")
             w.field("Send to", who, f"Up to {MOST}.")
             with ui.element("div").classes("narrow"):
@@ -193,24 +193,28 @@ def _call(offered: list[ModelEntry], served: Mapping[str, str]) -> dict[str, str
     return {one.name: known.get(one.name, one.name) for one in offered}
 
 
-def _find_named(workspace: Workspace) -> str | None:
-    """The agent that the newest verdict names, as NAME@VERSION."""
+def _find_compared(workspace: Workspace) -> list[str]:
+    """Agents of the newest comparison as NAME@VERSION, the one that it names first, then by score:
+    others may be left from a comparison that was cancelled."""
     result = comparisons.newest(workspace)
-    ids = [c.agent for c in result.candidates if c.name == result.verdict.named] if result else []
-    return next(iter(comparisons.labels(workspace, ids).values()), None)
+    if result is None:
+        return []
+    named = result.verdict.named
+    ranked = sorted(result.candidates, key=lambda c: (c.name != named, -(c.score or 0)))
+    called = comparisons.labels(workspace, [c.agent for c in ranked])
+    return [called[c.agent] for c in ranked if c.agent in called]
 
 
 def _choose_first(
-    offered: list[ModelEntry], served: Mapping[str, str], named: str | None
+    offered: list[ModelEntry], served: Mapping[str, str], compared: list[str]
 ) -> list[str]:
-    """A release where there is one, beside another agent than the one behind it: the one that the
-    newest verdict names, else any."""
+    """A release where there is one, beside another agent than the one behind it: the first of those
+    that were compared, else any."""
     names = [one.name for one in offered if one.kind == "release"][:1]
     asked = {served.get(name) for name in names}
     saved = [one.name for one in offered if one.kind == "agent" and one.name not in asked]
     agents = [name for name in saved if not is_floor(name.partition("@")[0])]
-    if named is not None:  # others may be left from a comparison that was cancelled
-        agents = [name for name in agents if name == named]
+    agents = [name for name in compared if name in agents] or agents
     return [*names, *agents[: 2 - len(names)]] or [offered[0].name]
 
 
