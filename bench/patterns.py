@@ -262,7 +262,7 @@ def slowest(use: Use, length: int = LENGTH) -> list[Growth]:
 def _confirmed(use: Use, method: str, number: int, length: int) -> Growth:
     """Measured again where it grows too fast: other work slows single runs down, too."""
     least = _growth(use, method, number, length)
-    for _ in range(2):
+    for _ in range(5):
         if not least.too_fast:
             break
         again = _growth(use, method, number, length)
