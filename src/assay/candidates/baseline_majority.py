@@ -15,6 +15,7 @@ SPEC = CandidateSpec(
     title="most frequent answer",
     explanation="Always gives the most frequent answer. What everything must beat.",
     family="fitted",
+    answers_from_rows=True,
     estimate=lambda config, sizes: replace(prompted(config, sizes), answered_by="rows"),
     baseline=True,
     floor=True,

@@ -15,6 +15,7 @@ SPEC = CandidateSpec(
     title="word-count classifier",
     explanation="A classical classifier that counts words. Trained in seconds, answers at once.",
     family="fitted",
+    answers_from_rows=True,
     estimate=lambda config, sizes: replace(prompted(config, sizes), answered_by="classifier"),
     needs=(LABELS,),
     baseline=True,

@@ -14,6 +14,7 @@ SPEC = CandidateSpec(
     explanation="An embedder turns each text into numbers, and a classifier learns your labels "
     "from them. Made in seconds, answers in milliseconds.",
     family="fitted",
+    answers_from_rows=True,
     estimate=lambda config, sizes: replace(
         prompted(config, sizes),
         answered_by="classifier",

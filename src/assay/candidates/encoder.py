@@ -37,6 +37,7 @@ SPEC = CandidateSpec(
     explanation="The embedder that turns texts into numbers is itself trained on your labels. "
     "Made in minutes, answers in milliseconds.",
     family="training",
+    answers_from_rows=True,
     estimate=estimate,
     needs=(LABELS,),
     proposed=True,

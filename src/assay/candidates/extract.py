@@ -16,6 +16,7 @@ SPEC = CandidateSpec(
     explanation="Finds each field of a record by the cheapest way that works. Nothing is "
     "generated.",
     family="fitted",
+    answers_from_rows=True,
     estimate=estimate,
     needs=(RECORDS,),
     baseline=True,

@@ -32,6 +32,7 @@ SPEC = CandidateSpec(
     explanation="Chooses the function by the words of the last turns, and finds each argument by "
     "the cheapest way that works. Nothing is generated.",
     family="fitted",
+    answers_from_rows=True,
     estimate=estimate,
     needs=(CALLS,),
     baseline=True,

@@ -21,6 +21,7 @@ SPEC = CandidateSpec(
     title="fixed examples",
     explanation="Every request also shows the same few examples. Costs a little on each request.",
     family="examples",
+    answers_from_rows=True,
     estimate=estimate,
     proposed=True,
 )

@@ -24,6 +24,7 @@ SPEC = CandidateSpec(
     title="similar examples",
     explanation="Every request also shows the examples most like it.",
     family="examples",
+    answers_from_rows=True,
     estimate=estimate,
     proposed=True,
 )

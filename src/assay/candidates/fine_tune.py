@@ -20,6 +20,8 @@ SPEC = CandidateSpec(
     title="fine-tuned model",
     explanation="The model's weights are trained on your examples. Takes longest to make.",
     family="training",
+    answers_from_rows=True,
+    version="fine-tune",
     estimate=estimate,
     sends=lambda config: [
         (model, ("train",)) for model in [config.fine_tune.teacher] if model is not None

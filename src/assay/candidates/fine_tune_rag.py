@@ -42,6 +42,7 @@ SPEC = CandidateSpec(
     title="fine-tuned with passages",
     explanation="The model's weights are trained to answer from passages.",
     family="training",
+    answers_from_rows=True,
     estimate=estimate,
     needs=(DOCUMENTS,),
     combines=("prompt", "fine-tune", "rag"),

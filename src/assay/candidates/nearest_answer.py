@@ -40,6 +40,7 @@ SPEC = CandidateSpec(
     title="most similar answer",
     explanation="Looks up the most similar example and gives its answer. Nothing is generated.",
     family="fitted",
+    answers_from_rows=True,
     estimate=estimate,
     baseline=True,
 )

@@ -18,6 +18,7 @@ SPEC = CandidateSpec(
     title="passages and examples",
     explanation="Every request also shows the same few examples, and passages that fit.",
     family="documents",
+    answers_from_rows=True,
     estimate=lambda config, sizes: Workload(
         passage_runs(config, sizes, len(config.few_shot.ks)), sizes.output_tokens + 1
     ),

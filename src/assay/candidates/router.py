@@ -41,12 +41,8 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
     """Its arms, which are asked rows of train as well where neither has learned from them."""
     arms = cheap_and_strong(config)
     known = [specs()[name] for name in arms if name in specs()]
-    learned = any(
-        one.family in ("examples", "fitted")
-        or (one.family == "training" and not one.estimate(config, sizes).tunes_search)
-        for one in known
-    )
-    train = 0 if learned else min(sizes.train, MOST_TRAINING_ROWS)
+    has_seen = any(one.answers_from_rows for one in known)
+    train = 0 if has_seen else min(sizes.train, MOST_TRAINING_ROWS)
     return estimate_route(config, sizes, arms, train=train)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from assay.config import Config, is_remote, labels_in
@@ -196,6 +196,10 @@ class Workload:
     trained: float = 0.0
     requests: tuple[ProviderRequests, ...] = ()
 
+    def trained_before(self) -> Workload:
+        """The same where its version is there already."""
+        return replace(self, trained=0.0, requests=())
+
 
 Estimate = Callable[[Config, Sizes], Workload]
 Sendings = Iterable[tuple[str, tuple[Part, ...]]]
@@ -259,6 +263,9 @@ class CandidateSpec:
         baseline: takes part unasked wherever its needs are met, unless `baselines` is off.
         floor: a baseline that every other has to beat; it is never recommended.
         proposed: a new project compares it, where its needs are met.
+        answers_from_rows: its answers are learned from training rows, shown some or looked up in
+            them, so that what it scores on these rows is its memory.
+        version: what it trains, where others hold the same: the first that is built trains it.
         combines: names of the candidates with neither, the first and the second of what it puts
             together; what each adds to the other is reported where all four take part.
     """
@@ -272,6 +279,8 @@ class CandidateSpec:
     baseline: bool = False
     floor: bool = False
     proposed: bool = False
+    answers_from_rows: bool = False
+    version: str = ""
     combines: tuple[str, str, str] | None = None
 
     def is_possible(self, config: Config) -> bool:

@@ -158,7 +158,7 @@ def estimate(
     """
     scale = _scale(sizes)
     prices = PriceList(config.providers if providers is None else providers)
-    workloads = {name: specs()[name].estimate(config, sizes) for name in names}
+    workloads = _trained_once({name: specs()[name].estimate(config, sizes) for name in names})
     pace = pace or Pace()
     stages = tuple(
         stage.slow(pace.of(stage.work))
@@ -181,6 +181,16 @@ def estimate(
             for cost in costs_of(part, requests, prices)
         ),
     )
+
+
+def _trained_once(workloads: Mapping[str, Workload]) -> dict[str, Workload]:
+    """The same, each version that several hold trained for the first alone."""
+    found, trained = dict[str, Workload](), set[str]()
+    for name, one in workloads.items():
+        version = specs()[name].version
+        found[name] = one.trained_before() if version in trained else one
+        trained |= {version} - {""}
+    return found
 
 
 def _requests(
@@ -334,7 +344,8 @@ def _building(workload: Workload, config: Config, sizes: Sizes, scale: float) ->
     if workload.answered_by == "classifier":
         return seconds + CLASSICAL_SECONDS
     if workload.answered_by == "provider":
-        return sizes.validation * REMOTE_SECONDS
+        seconds += sizes.validation * REMOTE_SECONDS
+        return seconds + _training(workload, config, sizes, scale)
     seeds = 1
     if workload.trained:
         each = _training(workload, config, sizes, scale) + 2 * LOAD_SECONDS * scale

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import compress
 
 import numpy as np
@@ -63,6 +63,7 @@ def estimate_route(
     own, requests, built = False, tuple[ProviderRequests, ...](), list[Workload]()
     rows = sizes.validation + sizes.holdout + sizes.unlabelled + _TIMED_ROUTE + train
     part = registry.taking_part(config)
+    versions = {registry.specs()[name].version for name in part}
     for name in arms:
         spec = registry.specs().get(name)
         if spec is None:
@@ -70,6 +71,8 @@ def estimate_route(
             own = own or not is_remote(name)
         elif name not in part:
             alone = spec.estimate(config, sizes)
+            if spec.version and spec.version in versions:
+                alone = alone.trained_before()
             built.append(alone)
             requests += alone.requests
             own = own or alone.answered_by == "model"
@@ -77,8 +80,11 @@ def estimate_route(
             anew = rows if name == asked_anew else train
             requests += asked_rows(config.remote, anew, config, sizes)
     by: AnsweredBy = "model" if own else "provider" if requests else "rows"
-    return replace(
-        prompted(config, sizes),
+    plain = prompted(config, sizes)
+    models = [one for one in built if one.answered_by == "model"]
+    return Workload(
+        runs=tuple(run for one in models for run in one.runs) or plain.runs,
+        answer_tokens=max((one.answer_tokens for one in models), default=plain.answer_tokens),
         answered_by=by,
         requests=requests,
         trained=sum(one.trained for one in built),

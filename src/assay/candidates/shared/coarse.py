@@ -9,8 +9,6 @@ from assay.candidates.building import Candidate, Context, Stopwatch, Trial
 from assay.candidates.spec import CandidateSpec, Sizes, Workload
 from assay.config import Config
 
-BY_ONE_TRAINING = ("fine-tune", "fine-tune-8bit", "fine-tune-4bit")
-"""Candidates that hold the same version, which the first of them trains."""
 GATE_PROMPTS = 100
 """Validation prompts on which it has to answer like the version."""
 
@@ -19,16 +17,14 @@ def coarse_spec(bits: int, explanation: str) -> CandidateSpec:
     """The spec of `fine-tune` in `bits` a weight."""
 
     def estimate(config: Config, sizes: Sizes) -> Workload:
-        tuned = fine_tune.SPEC.estimate(config, sizes)
-        tuning = [one for one in config.candidates if one in BY_ONE_TRAINING]
-        if tuning and (tuning[0] != f"fine-tune-{bits}bit" or "fine-tune" in tuning):
-            tuned = replace(tuned, trained=0.0, requests=())
-        return replace(tuned, runs=(0.0, 0.0))
+        return replace(fine_tune.SPEC.estimate(config, sizes), runs=(0.0, 0.0))
 
     return CandidateSpec(
         title=f"fine-tuned model, {bits} bits",
         explanation=explanation,
         family="training",
+        answers_from_rows=True,
+        version=fine_tune.SPEC.version,
         estimate=estimate,
         sends=fine_tune.SPEC.sends,
     )
