@@ -23,7 +23,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -265,8 +265,10 @@ def _confirmed(use: Use, method: str, number: int, length: int) -> Growth:
     for _ in range(5):
         if not least.too_fast:
             break
-        again = _growth(use, method, number, length)
-        least = min(least, again, key=lambda growth: growth.exponent)
+        again = _growth(use, method, number, length).seconds
+        shared = tuple(map(min, least.seconds, again))
+        rest = max(least.seconds, again, key=len)[len(shared) :]
+        least = replace(least, seconds=(*shared, *rest))
     return least
 
 
