@@ -200,9 +200,11 @@ def _find_compared(workspace: Workspace) -> list[str]:
     if result is None:
         return []
     named = result.verdict.named
-    ranked = sorted(result.candidates, key=lambda c: (c.name != named, -(c.score or 0)))
-    called = comparisons.labels(workspace, [c.agent for c in ranked])
-    return [called[c.agent] for c in ranked if c.agent in called]
+    found = [one for one in wording.rank(result) if one.kind != "outside"]
+    found.sort(key=lambda one: one.name != named)
+    called = comparisons.labels(workspace, [one.agent for one in found])
+    # Once each: searches that found nothing better are the same agent.
+    return list(dict.fromkeys(called[one.agent] for one in found if one.agent in called))
 
 
 def _choose_first(
