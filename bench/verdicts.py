@@ -70,9 +70,9 @@ NOTES = {
     "97.9 of 100. `encoder`, measured later beside the cheap rivals on the same rows, is on 98.6, "
     "`classifier` on 98.4.",
     "snips-intent-prompts": "Neither search found a prompt that validation likes better than the "
-    "one that `init` writes, so all three are the same: a model of this size rewrites no prompt. "
-    "Its eight proposals took 22 minutes beside other work; a stronger proposer, at a provider, "
-    "was not measured.",
+    "one that `init` writes, so all three are the same. The starter's eight proposals "
+    "(`prompt-reflected`) were no better here and took 22 minutes beside other work; a stronger "
+    "proposer, at a provider, was not measured.",
     "mts-header": "Many dialogues are longer than the embedder reads: `classifier` chooses on "
     "validation whether they are cut or embedded in pieces and averaged; cut, it was right on 73 "
     "of 100 there, in pieces on 71. `encoder` is trained on what its embedder reads of a dialogue "

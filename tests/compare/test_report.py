@@ -466,7 +466,7 @@ def test_who_has_not_said_what_is_enough_is_asked_before_anything_is_put_to_work
     judged = asked.model_copy(
         update={"plan": asked.plan.model_copy(update={"judge_error": 0.03})}  # more than the lead
     )
-    assert "More examples alone cannot show it" in wording.next_action(judged)
+    assert "and the judge may be off by 3.0." in wording.next_action(judged)
     assert "wrong" not in other
     assert "you have not said" not in wording.next_action(sample_result())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.data.rewrite import Rewriting, record_at, rewrite, rewrite_all, write_as_csv
+from assay.data.rewrite import RewriteResult, record_at, rewrite, rewrite_all, write_as_csv
 from assay.errors import DataError, UsageError
 
 TABLE = 'text;label\r\n"two\r\nlines";a\r\n\r\nplain;b\r\nshort\r\nlast;c'
@@ -68,7 +68,7 @@ def test_all_records_are_changed_in_one_go_and_the_rest_stays(tmp_path: Path) ->
     file = tmp_path / "t.csv"
     file.write_bytes(TABLE.encode("cp1252"))
     changed = {2: None, 5: {"text": "plain; or not", "label": "b"}}
-    assert rewrite_all(file, lambda line, record: changed.get(line, record)) == Rewriting(
+    assert rewrite_all(file, lambda line, record: changed.get(line, record)) == RewriteResult(
         changed=2, lines={2: 5, 3: 6, 4: 7}
     )
     wanted = 'text;label\r\n"plain; or not";b\r\nshort\r\nlast;c'

@@ -16,6 +16,7 @@ from assay.data.formats.record import Raw
 from assay.data.problems import Problem, problem
 from assay.data.source import (
     SAMPLE,
+    ending_of,
     kind_of,
     refuse_binary,
     refuse_document,
@@ -159,7 +160,7 @@ def _inspect_text(path: Path, file: str, head: bytes, forced: str | None) -> Fil
         notices=(*notices, *header.problems(file, 1)),
         header_is_data=header.looks_like_data,
     )
-    refuse_prose(path, [bool(raw.problems) for raw in islice(content.records(), _SAMPLED)])
+    refuse_prose(path, (bool(raw.problems) for raw in islice(content.records(), _SAMPLED)))
     return _sampled(content)
 
 
@@ -190,7 +191,7 @@ def _text_container(text: str, name: str, forced: str | None) -> Container:
     objects = sum(isinstance(_value(line), dict) for line in lines)
     if objects * 2 >= len(lines) or (objects and start[0] == "{"):
         return "jsonl"
-    by_line = name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson"))
+    by_line = ending_of(name) in (".jsonl", ".ndjson")
     if start[0] == "{":
         one_long_line = "\n" not in start and "\r" not in start
         is_record = lines[0].rstrip().endswith("}") or one_long_line

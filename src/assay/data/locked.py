@@ -25,7 +25,7 @@ from assay.errors import HoldoutError, Step
 from assay.example import Example, read_examples
 
 MOST_NAMED = 5
-NUMBERED = re.compile(r"row-(\d+)(?:/\d+)?")
+ROW_NUMBER_ID = re.compile(r"row-(\d+)(?:/\d+)?")
 """An id that the file does not give: the row's number when it was first read."""
 
 
@@ -133,13 +133,13 @@ def keep_ids(
     known: dict[tuple[str, str], list[str]] = defaultdict(list)
     for example in before:
         known[example.input, example.output].append(example.id)
-    numbers = (NUMBERED.fullmatch(example.id) for example in (*before, *holdout, *pool))
+    numbers = (ROW_NUMBER_ID.fullmatch(example.id) for example in (*before, *holdout, *pool))
     last = max((int(found[1]) for found in numbers if found), default=0)
     fresh = count(max(last, rows) + 1)
     taken = {example.id for example in (*before, *holdout)}
     kept = []
     for example in pool:
-        if NUMBERED.fullmatch(example.id):
+        if ROW_NUMBER_ID.fullmatch(example.id):
             ids = known[example.input, example.output]
             if ids:
                 example = replace(example, id=ids.pop(0))

@@ -14,7 +14,7 @@ from assay.data.formats.record import Raw, RecordProblems, Shape, closest
 from assay.data.formats.shapes import BY_NAME, recognise
 from assay.data.inspection import Container, FileInspection, inspect_file
 from assay.data.problems import Problem
-from assay.data.source import SEARCHED
+from assay.data.source import ADD_DOCUMENTS
 from assay.errors import DataError, UsageError
 from assay.example import Example
 from assay.progress import SILENT, Progress
@@ -123,7 +123,7 @@ def _check_answers(fields: tuple[str, ...], file: str) -> None:
             "answer of each row.",
             where=file,
             fix="Add the column, or separate the columns by commas, semicolons or tabs. "
-            f"{SEARCHED}",
+            f"{ADD_DOCUMENTS}",
         )
 
 

@@ -103,7 +103,7 @@ def _write(path: Path, content: FileInspection, body: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Rewriting:
+class RewriteResult:
     """What became of the records of a file.
 
     Attributes:
@@ -117,7 +117,7 @@ class Rewriting:
 
 def rewrite_all(
     path: Path, change: Callable[[int, dict[str, Any]], dict[str, Any] | None]
-) -> Rewriting:
+) -> RewriteResult:
     """Put what `change` makes of each record, given its line, in its place; None takes it out.
 
     Lines that are no record stay, and so does every byte of a record that is as it was.
@@ -147,7 +147,7 @@ def rewrite_all(
         body += kept
     if count:
         _write(path, content, "".join(body))
-    return Rewriting(count, places)
+    return RewriteResult(count, places)
 
 
 def write_as_csv(workbook: Path, to: Path) -> dict[int, int]:

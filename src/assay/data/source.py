@@ -10,7 +10,7 @@ import io
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Literal, cast
 
@@ -27,7 +27,7 @@ WORKBOOK_LIMIT = 4 * 1024**3
 
 DOCUMENTS = (".md", ".markdown", ".rst", ".adoc", ".html", ".htm", ".tex", ".eml")
 """Endings of texts that are no rows, whatever commas they have."""
-SEARCHED = f"To have documents searched for answers, {Step.ADD_KNOWLEDGE}."
+ADD_DOCUMENTS = f"To have documents searched for answers, {Step.ADD_KNOWLEDGE}."
 PROSE_LINES = 5
 """Below the first one, from which on a text can be told from a table."""
 
@@ -39,7 +39,7 @@ _REFUSED: tuple[tuple[bytes, str, str], ...] = (
         "an old or password-protected Office file",
         "Save it as .xlsx or CSV, without password.",
     ),
-    (b"%PDF", "a PDF", SEARCHED),
+    (b"%PDF", "a PDF", ADD_DOCUMENTS),
     (b"BZh", "a bzip2 archive", "Unpack it first."),
     (b"\xfd7zXZ", "an xz archive", "Unpack it first."),
     (b"\x28\xb5\x2f\xfd", "a zstd archive", "Unpack it first."),
@@ -179,38 +179,40 @@ def refuse_document(path: Path) -> None:
     Raises:
         DataError: it is one.
     """
-    if (ending := _ending(path)) in DOCUMENTS:
+    if (ending := ending_of(path.name)) in DOCUMENTS:
         raise _document(path, ending)
 
 
-def refuse_prose(path: Path, is_broken: Sequence[bool]) -> None:
+def refuse_prose(path: Path, is_broken: Iterable[bool]) -> None:
     """Refuse a text without a table's name whose lines do not have the cells of its first one.
 
     Args:
-        is_broken: of each of its first lines below that.
+        is_broken: of each of its first lines below that; read only of a text without such a name.
 
     Raises:
         DataError: most of them have more cells or fewer.
     """
-    is_plain = _ending(path) in ("", ".txt", ".text")
-    if is_plain and len(is_broken) >= PROSE_LINES and sum(is_broken) * 2 > len(is_broken):
+    if ending_of(path.name) not in ("", ".txt", ".text"):
+        return
+    broken = list(is_broken)
+    if len(broken) >= PROSE_LINES and sum(broken) * 2 > len(broken):
         raise DataError(
             "this is plain text, not a table: most lines have more or fewer cells than the first.",
             where=str(path),
-            fix=f"Save examples as CSV or JSONL. {SEARCHED}",
+            fix=f"Save examples as CSV or JSONL. {ADD_DOCUMENTS}",
         )
 
 
-def _ending(path: Path) -> str:
-    """The ending of a name in lower case, that of what was packed where it is `.gz`."""
-    return Path(path.name.lower().removesuffix(".gz")).suffix
+def ending_of(name: str) -> str:
+    """The ending of a file's name in lower case, that of what was packed where it is `.gz`."""
+    return Path(name.lower().removesuffix(".gz")).suffix
 
 
 def _document(path: Path, ending: str) -> DataError:
     return DataError(
         f"this is a document ({ending}), not a table of examples.",
         where=str(path),
-        fix=f"Save examples as CSV, JSONL or XLSX. {SEARCHED}",
+        fix=f"Save examples as CSV, JSONL or XLSX. {ADD_DOCUMENTS}",
     )
 
 

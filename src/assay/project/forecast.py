@@ -70,7 +70,7 @@ def measure_pace() -> Pace:
 
 
 def recent_pace() -> Pace:
-    """`measure_pace`, at most once a minute, so that every view of a page can ask for it."""
+    """`measure_pace`, once in each minute of the clock, so that every view of a page can ask."""
     with _MEASURING:
         return _pace_in(int(time.monotonic() // 60))
 

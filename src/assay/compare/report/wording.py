@@ -100,7 +100,11 @@ def _to_show(result: Result, used: CandidateResult) -> str:
         return "To find out, measure on more new examples."
     error = result.plan.judge_error or 0.0  # of a judge: more examples do not narrow it
     if score - error <= enough:
-        return "More examples alone cannot show it: the judge may be off by more than that."
+        lead = 100 * (score - enough)
+        return (
+            f"New examples alone cannot show it: it scores {lead:.1f} points above what you need, "
+            f"and the judge may be off by {100 * error:.1f}."
+        )
     ratio = (score - error - low) / (score - error - enough)
     wanted = math.ceil(result.data.holdout * ratio**2)
     if wanted > MOST_EXAMPLES:

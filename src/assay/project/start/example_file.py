@@ -52,8 +52,9 @@ def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
     clean = _NAME.sub("-", Path(name).name).strip(".-")[:120]
     if not clean:
         raise UsageError("the file has no valid name.")
-    check_answers(detect(source), str(source))
-    is_workbook = detect(source).format == "xlsx"
+    found = detect(source)
+    check_answers(found, str(source))
+    is_workbook = found.format == "xlsx"
     path = _inbox(workspace) / (f"{Path(clean).stem}.csv" if is_workbook else clean)
     lines: dict[int, int] = {}
     with replacing(path) as kept, tempfile.TemporaryDirectory() as folder:
