@@ -24,8 +24,9 @@ FIGURES := $(VENV)/figures.jsonl
 demo: $(STAMP)  ## the built-in project to a printed verdict and an HTML report
 	$(BIN)/assay demo $(DEMO_DIR)
 
+# Python starts some hundred times in them: wherever it is told to keep no bytecode, each compiles all of src.
 test: check  ## checks and all tests, seeded and small; three workers, for each waits half of its time
-	OMP_NUM_THREADS=1 $(PYTEST) -m "not soak" -n 3 --dist loadfile
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(PYTEST) -m "not soak" -n 3 --dist loadfile
 
 test-fast: $(TESTS)  ## the loop: nothing that loads a model
 	$(PYTEST) -m "not soak and not slow" -q -x

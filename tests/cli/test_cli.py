@@ -29,10 +29,22 @@ def sentence(done: subprocess.CompletedProcess[str], code: int) -> str:
     return done.stderr
 
 
-def test_version_and_help() -> None:
-    assert run("--version").stdout.startswith("assay 0.")
-    for command in ("init", "compare", "curve", "demo", "data", "models"):
-        assert run(command, "--help").returncode == 0
+def test_version_and_help_wait_for_no_library() -> None:
+    """Whoever imports one of these for a default or a type makes every command slower."""
+    asked = [["--version"], ["--help"], ["data", "--help"]]
+    asked += [[command, "--help"] for command in ("init", "compare", "curve", "demo", "serve")]
+    code = (
+        "import sys\nfrom assay.cli.main import app\n"
+        f"for words in {asked}:\n    assert not app(words, standalone_mode=False)\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert done[0].startswith("assay 0.")
+    assert "--batch-requests" in " ".join(done)
+    heavy = {"fastapi", "nicegui", "numpy", "pyarrow", "scipy", "sklearn", "sqlalchemy"}
+    assert not (heavy | {"torch", "transformers"}) & set(done[-1].split())
 
 
 def test_a_place_that_cannot_be_written_to_is_a_sentence(tmp_path: Path) -> None:

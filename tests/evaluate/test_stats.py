@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import optimize
+from scipy import optimize, special
 from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.proportion import proportion_confint
@@ -181,12 +181,12 @@ def test_collapses_that_were_not_seen_are_allowed_for_in_effect_and_size() -> No
 
 
 def test_what_a_training_gains_is_doubted_by_as_much_as_trainings_differ() -> None:
-    assert stats.training_p(0.02, 0.01, 0.0, 3) == pytest.approx(stats.special.ndtr(-2))
-    student = stats.special.stdtr(2, -2)
+    assert stats.training_p(0.02, 0.01, 0.0, 3) == pytest.approx(special.ndtr(-2))
+    student = special.stdtr(2, -2)
     assert stats.training_p(0.02, 0.0, 0.01, 3) == pytest.approx(student)
     both = stats.training_p(0.02, 0.01, 0.01, 3)
     assert both > stats.training_p(0.02, 0.01, 0.005, 3) > stats.training_p(0.02, 0.01, 0.0, 3)
-    assert both == stats.special.stdtr(8, -(2**0.5))
+    assert both == special.stdtr(8, -(2**0.5))
     assert (stats.training_p(0.0, 0.0, 0.0, 3), stats.training_p(0.1, 0.0, 0.0, 3)) == (1.0, 0.0)
 
 
@@ -233,7 +233,7 @@ def test_several_effects_are_all_shown_eight_times_in_ten() -> None:
     one = stats.examples_needed([0.05], [0.01], [0.2])
     assert stats.examples_needed([0.05, 0.5], [0.01, 0.01], [0.2, 0.2]) == one
     twice = stats.examples_needed([0.05, 0.05], [0.01, 0.01], [0.2, 0.2])
-    misses = stats.special.ndtr(stats._z(0.01) - 0.05 * (twice / 0.2) ** 0.5)
+    misses = special.ndtr(stats._z(0.01) - 0.05 * (twice / 0.2) ** 0.5)
     assert one < twice
     assert 2 * misses == pytest.approx(1 - stats.POWER, abs=0.001)
     assert stats.examples_needed([], [], []) == 0

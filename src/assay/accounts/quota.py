@@ -32,9 +32,6 @@ from assay.store.tables import (
     VectorStoreRow,
 )
 
-QUOTA_GB = 50.0
-"""Of one project, unless `assay serve --project-quota` says otherwise."""
-
 
 class QuotaError(AssayError):
     """A project may not take more of the disk."""

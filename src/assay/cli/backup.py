@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from assay.cli.options import AsJson, Folder, confirm, open_workspace, with_json
 from assay.cli.output import as_json
-from assay.config import STATE_FOLDER
+from assay.defaults import STATE_FOLDER
 from assay.errors import UsageError
-from assay.store.restored_access import RestoredAccess
+
+if TYPE_CHECKING:
+    from assay.store.restored_access import RestoredAccess
 
 
 def _describe_backup(made: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -20,8 +20,10 @@ from assay.cli.options import (
 )
 from assay.cli.output import as_json, print_check, print_overlap, print_split
 from assay.cli.progress import Terminal
-from assay.config import Columns, TaskKind
 from assay.errors import UsageError
+
+if TYPE_CHECKING:
+    from assay.config import Columns, TaskKind
 
 app = typer.Typer(help="Check, import, add, split and show examples.", no_args_is_help=True)
 GroupColumn = Annotated[str | None, typer.Option("--group", help="Column with the group of a row.")]
@@ -35,6 +37,8 @@ def parse_columns(
     input: str | None, output: str | None, group: str | None = None, id: str | None = None
 ) -> Columns | None:
     """Columns from options; None when none were given."""
+    from assay.config import Columns
+
     if input is None and output is None:
         return None
     if input is None or output is None:

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from assay.agent.consent import ConsentError
 from assay.cli.output import as_json
 from assay.errors import UsageError
 
@@ -99,6 +98,8 @@ def ask_consent(act: Callable[[list[str]], T], given: Sequence[str] | None) -> T
     Raises:
         ConsentError: nobody was there to ask, or the answer was no.
     """
+    from assay.agent.consent import ConsentError
+
     agreed = list(given or ())
     while True:
         try:

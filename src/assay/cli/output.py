@@ -17,10 +17,8 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from assay.compare.report.detectable import ASSUMPTION, smallest_lead
 from assay.log_lines import printable
 from assay.progress import format_duration
-from assay.project.provider_costs import describe_costs
 from assay.release.forms import ONNX
 
 console = Console(highlight=False)
@@ -102,6 +100,9 @@ def _describe_columns(columns: Any) -> str:
 
 def print_estimate(estimate: Any) -> None:
     """The time budget, before anything is spent."""
+    from assay.compare.report.detectable import ASSUMPTION, smallest_lead
+    from assay.project.provider_costs import describe_costs
+
     rows = [(name, format_duration(seconds)) for name, seconds in estimate.parts]
     print_table(("candidate", "about"), rows, numbers=["about"])
     money = "" if estimate.usd is None else f", {estimate.usd:.2f} USD of machine time"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.cli.options import Served, open_served, with_json
-from assay.config.hosts import DEFAULT_ADDRESS
 
 if TYPE_CHECKING:
     from assay.accounts.people import Person
@@ -89,6 +88,7 @@ def remove(name: Name, folder: Served = Path(".")) -> None:
 
 def _link(workspace: Workspace, person: Person, address: str | None) -> str:
     from assay.accounts import people
+    from assay.config.hosts import DEFAULT_ADDRESS
     from assay.studio.access import ENTER
 
     address = address or workspace.store.setting(people.ADDRESS) or DEFAULT_ADDRESS

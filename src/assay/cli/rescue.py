@@ -14,7 +14,7 @@ from rich.markup import escape
 from assay.cli.options import AsJson, Folder, InputColumns, ask_consent, confirm
 from assay.cli.output import as_json, console, print_table, shorten
 from assay.cli.progress import Terminal
-from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TokenPrice
+from assay.defaults import CONFIG_FILE, STARTER_MODEL
 from assay.errors import UsageError
 from assay.log_lines import printable
 
@@ -138,6 +138,7 @@ def record(
     It prints what they will take and asks first. The exit code is 1 if answers are missing; the
     same command then asks for these alone.
     """
+    from assay.config import TokenPrice
     from assay.project import recording
 
     if (input_price is None) != (output_price is None):
@@ -210,6 +211,7 @@ def _choices(
     logprobs: bool,
 ) -> RecordingChoices:
     from assay import project
+    from assay.config import Columns
     from assay.project import recording
 
     opened = None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
-from assay.accounts.quota import QUOTA_GB
-from assay.config import Vllm
+from assay.defaults import BATCH_REQUESTS, QUOTA_GB
 from assay.errors import UsageError
-from assay.jobs.batches import AT_ONCE
+
+if TYPE_CHECKING:
+    from assay.config import Vllm
 
 
 def serve(
@@ -34,7 +34,7 @@ def serve(
     batch_requests: Annotated[
         int,
         typer.Option(min=1, max=1024, help="Requests of batches answered at the same time."),
-    ] = AT_ONCE,
+    ] = BATCH_REQUESTS,
     vllm_url: Annotated[
         str | None,
         typer.Option(help="URL of a vLLM server that answers. In a project, set it in assay.yaml."),
@@ -67,6 +67,10 @@ def serve(
 
 
 def _vllm(url: str | None, key_env: str | None) -> Vllm | None:
+    from pydantic import ValidationError
+
+    from assay.config import Vllm
+
     if url is None:
         if key_env is not None:
             raise UsageError("--vllm-key-env needs --vllm-url.", fix="Give both.")

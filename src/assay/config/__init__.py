@@ -31,9 +31,6 @@ from assay.config.examples import (
     labels_in,
 )
 from assay.config.project import (
-    CONFIG_FILE,
-    STARTER_MODEL,
-    STATE_FOLDER,
     Config,
     Costs,
     config_schema,
@@ -55,6 +52,7 @@ from assay.config.routes import RouteConditions, RouteRule, RouteSection
 from assay.config.state import State
 from assay.config.strict import Strict
 from assay.config.training import Auto, FineTune, FineTuneSection, TrainingSettings
+from assay.defaults import CONFIG_FILE, STARTER_MODEL, STATE_FOLDER
 
 __all__ = [
     "CONFIG_FILE",

@@ -17,11 +17,8 @@ from assay.config.state import State
 from assay.config.strict import Strict
 from assay.config.training import FineTuneSection
 from assay.config.yaml_text import UNREADABLE, Problem, locate, sentence, unreadable
+from assay.defaults import CONFIG_FILE, STARTER_MODEL
 from assay.errors import ConfigError
-
-CONFIG_FILE = "assay.yaml"
-STATE_FOLDER = ".assay"
-STARTER_MODEL = "smollm2-135m-instruct"
 
 
 class Costs(Strict):

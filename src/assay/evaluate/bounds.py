@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from assay.evaluate.resampling import Units, blocks
 from assay.evaluate.stats import Floats, Groups, group_sizes
@@ -160,7 +160,7 @@ class ClusterJackknife:
 
     def interval(self, alpha: float) -> tuple[Floats, Floats]:
         """mean ± t · error, within the bounds."""
-        reach = -float(special.stdtrit(self.freedom, alpha / 2)) * self.error
+        reach = -float(scipy.special.stdtrit(self.freedom, alpha / 2)) * self.error
         return (
             np.maximum(self.mean - reach, self.least),
             np.minimum(self.mean + reach, self.most),
@@ -172,7 +172,7 @@ class ClusterJackknife:
         known = self.error > 1e-12
         without_error = np.where(gap == 0, 0.0, np.where(gap > 0, np.inf, -np.inf))
         t = np.where(known, gap / np.where(known, self.error, 1.0), without_error)
-        p: Floats = np.asarray(special.stdtr(self.freedom, -t), dtype=float)
+        p: Floats = np.asarray(scipy.special.stdtr(self.freedom, -t), dtype=float)
         return p
 
     def negated(self) -> ClusterJackknife:

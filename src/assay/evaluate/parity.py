@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.stats import beta
+import scipy
 
 from assay.agent.agent import Agent
 from assay.agent.runtime import assemble
@@ -346,7 +346,7 @@ def _partings(
 def _surely_above(share: float, count: int, of: int) -> bool:
     """Whether count/of is above a share at 95 %, by the exact bound of Clopper and Pearson (1934,
     Biometrika 26:404-413)."""
-    return count > 0 and float(beta.ppf(ALPHA, count, of - count + 1)) > share
+    return count > 0 and float(scipy.stats.beta.ppf(ALPHA, count, of - count + 1)) > share
 
 
 def _log_probabilities(engine: TransformersBatchEngine, ids: list[int], start: int) -> Any:

@@ -26,9 +26,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import special
 
 from assay.config.strict import ClosedModel
 from assay.evaluate.bounds import effective_groups
@@ -188,7 +188,7 @@ def powered_means(
     rest = weight**2 * unlabelled.variance_of_mean()
     variance = labelled + rest
     freedom = variance**2 / (labelled**2 / corrected.freedom + rest**2 / unlabelled.freedom)
-    reach = -special.stdtrit(freedom, alpha / 2) * np.sqrt(variance)
+    reach = -scipy.special.stdtrit(freedom, alpha / 2) * np.sqrt(variance)
     unbiased = np.clip(corrected.values.mean(axis=0), least, 1.0)
     low, high = np.maximum(mean - reach, least), np.minimum(mean + reach, 1.0)
     return PoweredMeans(unbiased, np.minimum(low, unbiased), np.maximum(high, unbiased), weight)
@@ -206,7 +206,7 @@ def shift_p(predicted: Sample, unlabelled: Sample) -> float:
     error = np.sqrt(np.maximum(predicted.variance_of_mean(), least) + unlabelled.variance_of_mean())
     known = error > 0
     z = np.abs(apart) / np.where(known, error, 1.0)
-    p = np.where(known, 2 * special.ndtr(-z), np.where(apart == 0, 1.0, 0.0))
+    p = np.where(known, 2 * scipy.special.ndtr(-z), np.where(apart == 0, 1.0, 0.0))
     return min(1.0, float(p.min()) * len(p))
 
 

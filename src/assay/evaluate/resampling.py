@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from assay.evaluate.stats import Floats, Groups, clopper_pearson_upper, group_numbers
 
@@ -265,7 +265,7 @@ class _RareEvents:
         room = self.common - self.least
         rate = np.where(room > 0, (self.common - bound) / np.where(room > 0, room, 1.0), 0.0)
         rate = np.clip(rate / self.skew, 0.0, 1.0)
-        return np.where(rate > 0, special.bdtr(self.below, self.count, rate), 1.0)
+        return np.where(rate > 0, scipy.special.bdtr(self.below, self.count, rate), 1.0)
 
     def negated(self) -> _RareEvents:
         return _RareEvents(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from assay.config.strict import Strict
 from assay.evaluate.resampling import studentise, units
@@ -197,7 +197,7 @@ def _area(scores: Floats, need: Floats, costs: ArmCosts) -> Floats:
     count = len(need)
     gain = scores[:, 1] - scores[:, 0]
     # Where an example stands among all, 0 (last to go to the strong arm) to 1; equals share it.
-    place = (stats.rankdata(need) - 0.5) / count
+    place = (scipy.stats.rankdata(need) - 0.5) / count
     shares = (np.arange(count) + 0.5) / count
     dearer = float((costs.random_share(shares) - shares).mean())
     area: Floats = (place - 0.5) * (gain - gain.mean()) - dearer * gain

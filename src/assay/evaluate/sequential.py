@@ -22,8 +22,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.stats import chi2, norm
 
 from assay.evaluate.stats import Z_95, Floats
 
@@ -99,8 +99,8 @@ def bounds_below(
         return [(estimate, math.log(1 / alpha))]
     error = np.where(_ERRORS > 0, estimate - low, high - estimate) / Z_95
     values = np.clip(estimate - _ERRORS * error, 0, 1)
-    chance = np.minimum(1, chosen_among * norm.sf(_ERRORS))
-    goals = np.log(chance) + chi2.isf(alpha, 4) / 2
+    chance = np.minimum(1, chosen_among * scipy.stats.norm.sf(_ERRORS))
+    goals = np.log(chance) + scipy.stats.chi2.isf(alpha, 4) / 2
     return [(float(m), float(goal)) for m, goal in zip(values, goals, strict=True) if goal > 0]
 
 

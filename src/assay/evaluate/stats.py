@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize, special
 
 Floats = NDArray[np.float64]
 Groups = Sequence[str] | NDArray[np.intp]
@@ -40,7 +40,7 @@ def opening_alpha(alpha: float, opening: int) -> float:
 
 def _z(tail: float) -> float:
     """What a standard normal variable exceeds with a chance of `tail`."""
-    return -float(special.ndtri(tail))
+    return -float(scipy.special.ndtri(tail))
 
 
 def wilson(successes: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
@@ -59,7 +59,7 @@ def clopper_pearson_upper(events: Floats | int, n: int, alpha: float) -> Floats:
     """Exact upper limit, one-sided at `alpha`, of the chance of an event seen `events` times in
     `n` (Clopper and Pearson 1934, Biometrika 26:404-413); 1 where every trial was an event."""
     events = np.asarray(events, dtype=float)
-    limit = special.betainccinv(events + 1, np.maximum(n - events, 1), alpha)
+    limit = scipy.special.betainccinv(events + 1, np.maximum(n - events, 1), alpha)
     return np.where(events >= n, 1.0, limit)
 
 
@@ -75,10 +75,10 @@ def mcnemar(a_only: int, b_only: int, alternative: Alternative = "two-sided") ->
     if n == 0:
         return 1.0
     if alternative == "greater":
-        return float(special.bdtrc(a_only - 1, n, 0.5)) if a_only else 1.0
+        return float(scipy.special.bdtrc(a_only - 1, n, 0.5)) if a_only else 1.0
     if alternative == "less":
-        return float(special.bdtr(a_only, n, 0.5))
-    return min(1.0, 2 * float(special.bdtr(min(a_only, b_only), n, 0.5)))
+        return float(scipy.special.bdtr(a_only, n, 0.5))
+    return min(1.0, 2 * float(scipy.special.bdtr(min(a_only, b_only), n, 0.5)))
 
 
 def tango_z(a_only: int, b_only: int, n: int, difference: float) -> float:
@@ -114,7 +114,7 @@ def tango_interval(a_only: int, b_only: int, n: int, alpha: float = 0.05) -> tup
 
         if excess(end) * target <= 0:
             return math.copysign(1.0, end)
-        return float(optimize.brentq(excess, seen, end, xtol=1e-12))
+        return float(scipy.optimize.brentq(excess, seen, end, xtol=1e-12))
 
     low = -1.0 if seen == -1 else limit(-edge, z)
     high = 1.0 if seen == 1 else limit(edge, -z)
@@ -129,7 +129,7 @@ def tango_not_worse_p(a_only: int, b_only: int, n: int, margin: float) -> float:
     """
     if n == 0:
         return 1.0
-    return float(special.ndtr(-tango_z(a_only, b_only, n, -margin)))
+    return float(scipy.special.ndtr(-tango_z(a_only, b_only, n, -margin)))
 
 
 def intraclass_correlation(values: Sequence[float] | Floats, groups: Groups) -> float:
@@ -205,7 +205,7 @@ def training_p(gap: float, error: float, spread: float, trainings: int) -> float
     variance = error**2 + spread**2
     share = spread**2 / variance
     freedom = (trainings - 1) / share**2 if share > 1e-6 else 1e12
-    return float(special.stdtr(freedom, -gap / math.sqrt(variance)))
+    return float(scipy.special.stdtr(freedom, -gap / math.sqrt(variance)))
 
 
 def minimum_detectable_effect(
@@ -262,11 +262,11 @@ def _reach(error: float, level: float, unseen: float) -> float:
         return _z(level) * error + unseen
 
     def excess(x: float) -> float:
-        tail = ratio**2 / 2 - x / unseen + float(special.log_ndtr(x / error - ratio))
-        return float(special.ndtr(-x / error)) + math.exp(tail) - level
+        tail = ratio**2 / 2 - x / unseen + float(scipy.special.log_ndtr(x / error - ratio))
+        return float(scipy.special.ndtr(-x / error)) + math.exp(tail) - level
 
     most = _z(level / 2) * error - unseen * math.log(level / 2)
-    return float(optimize.brentq(excess, _z(level) * error, most, xtol=1e-9))
+    return float(scipy.optimize.brentq(excess, _z(level) * error, most, xtol=1e-9))
 
 
 def examples_needed(
@@ -299,7 +299,7 @@ def examples_needed(
         for i, level in enumerate(levels):
             if unseen[i]:
                 reach[i] = _reach(float(errors[i]), level, root**-2)
-        return float(special.ndtr((reach - effects) / errors).sum()) - (1 - POWER)
+        return float(scipy.special.ndtr((reach - effects) / errors).sum()) - (1 - POWER)
 
     # What a test exceeds its limit by, in standard errors, grows with the root of the examples.
     fewest, most = (
@@ -308,5 +308,5 @@ def examples_needed(
     while any(unseen) and excess(most) > 0:
         most *= 2
     if len(z) > 1 or any(unseen):
-        fewest = float(optimize.brentq(excess, 0.999 * fewest, 1.001 * most, xtol=1e-9))
+        fewest = float(scipy.optimize.brentq(excess, 0.999 * fewest, 1.001 * most, xtol=1e-9))
     return math.ceil(fewest**2)

@@ -36,9 +36,6 @@ from assay.store.tables.clock import database_time
 BATCH = "batch"
 SERVED = frozenset({BATCH})
 """Kinds of jobs that servers do themselves."""
-AT_ONCE = 4
-"""Requests of all batches that are answered at the same time: half of what an engine answers here
-(`generate.llamacpp`), so that whoever asks directly finds a free slot."""
 WINDOW = timedelta(hours=24)
 """What is not answered by then has expired."""
 PURPOSE = "batch"

@@ -14,12 +14,13 @@ from typing import Any
 from assay import garbage
 from assay.accounts.costs import price_request
 from assay.accounts.keys import local_user
-from assay.accounts.quota import QUOTA_GB, Quota
+from assay.accounts.quota import Quota
 from assay.accounts.usage import UsageLog
 from assay.agent.answering import ServedExchange, Target
 from assay.agent.prices import PriceList
 from assay.agent.providers import Providers
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Costs, Provider, Vllm
+from assay.defaults import QUOTA_GB
 from assay.errors import AssayError, UsageError
 from assay.example import Message
 from assay.generate.fallback import fallback_order

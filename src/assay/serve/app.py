@@ -11,8 +11,8 @@ from importlib.util import find_spec
 
 from fastapi import FastAPI
 
+from assay.defaults import BATCH_REQUESTS
 from assay.generate.stream import EnginePool
-from assay.jobs.batches import AT_ONCE
 from assay.project.answer.gateway import Gateway
 from assay.project.workspace import Workspace
 from assay.serve import (
@@ -46,7 +46,7 @@ def create_app(
     engines: EnginePool,
     *,
     at_once: int = REQUESTS_AT_ONCE,
-    batch_requests: int = AT_ONCE,
+    batch_requests: int = BATCH_REQUESTS,
     beside: Callable[[str], bool] = lambda path: False,
 ) -> FastAPI:
     """The API over a folder.

@@ -23,8 +23,9 @@ import anyio
 import anyio.to_thread
 from starlette.types import ASGIApp
 
+from assay.defaults import BATCH_REQUESTS
 from assay.jobs import batches, queue
-from assay.jobs.batches import AT_ONCE, SERVED
+from assay.jobs.batches import SERVED
 from assay.jobs.identity import worker_name
 from assay.project.workspace import Workspace
 from assay.serve.batch_requests import Places
@@ -52,7 +53,11 @@ class BatchRunner:
     """
 
     def __init__(
-        self, workspace: Workspace, app: ASGIApp, others: Callable[[], int], at_once: int = AT_ONCE
+        self,
+        workspace: Workspace,
+        app: ASGIApp,
+        others: Callable[[], int],
+        at_once: int = BATCH_REQUESTS,
     ) -> None:
         self._workspace, self._app = workspace, app
         self._places = Places(at_once, others)

@@ -21,9 +21,9 @@ from fastapi import FastAPI
 from assay import garbage
 from assay.accounts.keys import first_key
 from assay.config.hosts import is_loopback
+from assay.defaults import BATCH_REQUESTS
 from assay.errors import AssayError, UsageError
 from assay.generate.stream import EnginePool
-from assay.jobs.batches import AT_ONCE
 from assay.jobs.service import WorkerSupervisor
 from assay.log_lines import RateFilter, print_logs_as_lines
 from assay.project.knowledge import vector_stores
@@ -69,7 +69,7 @@ def serve(
     tls_key: Path | None = None,
     insecure_http: bool = False,
     pages: Pages | None = None,
-    batch_requests: int = AT_ONCE,
+    batch_requests: int = BATCH_REQUESTS,
 ) -> None:
     """Serve a folder, and do its jobs in processes beside, until SIGINT or SIGTERM.
 

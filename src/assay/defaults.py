@@ -1,0 +1,13 @@
+"""What applies where nobody has said otherwise, and is shown by the help of commands.
+
+It imports nothing: each of the rooms that go by these takes longer to import than help may take.
+"""
+
+CONFIG_FILE = "assay.yaml"
+STATE_FOLDER = ".assay"
+STARTER_MODEL = "smollm2-135m-instruct"
+QUOTA_GB = 50.0
+"""Disk space of one project on a server, unless `assay serve --project-quota` says otherwise."""
+BATCH_REQUESTS = 4
+"""Requests of all batches that a server answers at the same time: half of what an engine answers
+here (`generate.llamacpp`), so that whoever asks directly finds a free slot."""
