@@ -26,6 +26,15 @@ def test_what_using_one_for_now_may_cost_is_said() -> None:
     assert decide([Entry("a", right(5, 9))], None, SETTINGS).verdict.may_lose is None
 
 
+def test_a_score_of_100_on_few_rows_may_still_be_behind() -> None:
+    """What was scored is not what is true, so that it bounds no loss."""
+    verdict = decide([Entry("a", right(43, 43)), Entry("b", right(41, 43))], None, SETTINGS).verdict
+    assert verdict.use_meanwhile == "a"
+    assert verdict.score_low is not None
+    assert verdict.may_lose is not None
+    assert 0.02 < verdict.may_lose <= 1 - verdict.score_low
+
+
 def test_for_now_the_cheapest_of_those_that_may_be_the_best_is_named() -> None:
     best = Entry("best", right(66, 120), **yearly(9.0))
     near = Entry("near", right(60, 120, start=26), **yearly(2.0))

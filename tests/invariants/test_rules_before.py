@@ -1,14 +1,15 @@
-"""What three rules of a verdict bring: the same comparisons, judged with them and as they were
-judged before. `make soak` writes the tables of docs/statistics.md.
+"""What four rules of a verdict bring: the same comparisons, judged with them and without.
+`make soak` writes the tables of docs/statistics.md.
 
-The rules: Gaffke's bound beside the bootstrap, a cluster jackknife beside it, and the winner on
-validation tested first.
+The rules: Gaffke's bound beside the bootstrap, a cluster jackknife beside it, the winner on
+validation tested first, and what is given up for a cheaper candidate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from unittest.mock import patch
 
 import numpy as np
@@ -31,6 +32,18 @@ from assay.evaluate.stats import group_sizes
 
 LEAST = 0.05
 AT_MARGIN = (0.68, 0.7)
+GIVEN_UP = 0.05
+CHEAPER = {
+    "4 points behind": Cell("binary", 0, (0.66, 0.7), shared=0.9),
+    "5 points behind": Cell("binary", 0, (0.65, 0.7), shared=0.9),
+    "5 points behind, four others, one of them dearer and 2 behind": Cell(
+        "binary", 0, (0.65, 0.62, 0.7, 0.68, 0.66, 0.3), shared=0.9, floor=True
+    ),
+    "5 points behind, scores of fields in 100 groups": Cell(
+        "fields", 0, (0.65, 0.7), groups=100, shared=0.9
+    ),
+}
+"""The first candidate is the cheapest, and so far behind the best; the numbers of rows vary."""
 
 
 @contextmanager
@@ -87,6 +100,13 @@ def unequal_groups(groups: int, largest: float, runs: int) -> tuple[Tally, Tally
     return before, simulate(cell, runs, seed=1, resamples=2000)
 
 
+def cheaper(cell: Cell, n: int, runs: int) -> tuple[Tally, Tally]:
+    """Without anything given up for a cheaper one, and with `GIVEN_UP`."""
+    found = (replace(cell, n=n, margin_for_cheaper=most) for most in (None, GIVEN_UP))
+    before, now = (simulate(one, runs, seed=1, resamples=2000) for one in found)
+    return before, now
+
+
 def test_the_rules_before_are_wrong_more_often() -> None:
     """Else the tables would compare a rule with itself."""
     runs = 100
@@ -100,6 +120,10 @@ def test_the_rules_before_are_wrong_more_often() -> None:
     with nobody_first():
         before = simulate(cell, runs, seed=1)
     assert simulate(cell, runs, seed=1).right > before.right + 0.1 * runs
+    before, now = cheaper(CHEAPER["4 points behind"], 3000, runs)
+    assert before.cheapest <= allowed(LEAST, runs) < now.cheapest
+    _, now = cheaper(CHEAPER["5 points behind"], 1000, runs)
+    assert now.wrong <= allowed(LEAST, runs)
 
 
 @pytest.mark.soak
@@ -171,3 +195,15 @@ def test_soak_of_the_order() -> None:
         for rule, found in (("before", before), ("winner on validation first", now)):
             rows[f"{lead} points | {rule}"] = [f"{100 * t.right / runs:.0f} %" for t in found]
     write_rows("order", ["lead | rule", *in_head(sizes)], rows, runs)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_soak_of_what_is_given_up_for_a_cheaper_one() -> None:
+    runs, sizes, rows = soak_runs(1000), (300, 1000, 3000), {}
+    for title, cell in CHEAPER.items():
+        found = [cheaper(cell, n, runs) for n in sizes]
+        assert all(now.wrong <= allowed(LEAST, runs) for _, now in found), title
+        rows[title] = [percent(before.cheapest, now.cheapest, runs) for before, now in found]
+    head = ["the cheapest, which was recommended", *in_head(sizes)]
+    write_rows("given up for a cheaper one", head, rows, runs)

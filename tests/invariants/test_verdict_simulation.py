@@ -17,6 +17,7 @@ from tests.invariants.verdict_simulation import (
     COLLAPSING,
     EQUAL,
     HIGH_AT_MARGIN,
+    HIGH_LEAD,
     LEAD_5,
     LEAD_10,
     ONE_BETTER,
@@ -64,6 +65,7 @@ def check(cell: Cell, tally: Tally) -> None:
 
 SEEDED = (
     (Cell("binary", 100, EQUAL), 300),
+    (Cell("binary", 40, HIGH_LEAD, floor=True), 200),
     (Cell("collapse", 60, COLLAPSING), 150),
     (Cell("collapse", 60, COLLAPSING, groups=54), 150),
     (Cell("binary", 1000, (0.68, 0.7), groups=40, shared=0.9, largest=0.1), 250),

@@ -25,6 +25,7 @@ from tests.invariants.verdict_simulation import (
     COLLAPSING,
     EQUAL,
     HIGH_AT_MARGIN,
+    HIGH_LEAD,
     LEAD_5,
     LEAD_10,
     ONE_BETTER,
@@ -63,6 +64,7 @@ CELLS = (
     Cell("binary", 1000, ONE_BETTER, shared=0.9),
     *(Cell("binary", n, LEAD_5, shared=0.9, floor=True) for n in (50, 100, 200, 500, 1000)),
     *(Cell("binary", n, LEAD_10, shared=0.9, floor=True) for n in (50, 100, 200, 500, 1000)),
+    *(Cell("binary", n, HIGH_LEAD, floor=True) for n in (40, 80, 150)),
     *(
         Cell("binary", n, truth, shared=0.9, floor=True, tuned=TUNED)
         for truth, sizes in (
@@ -120,11 +122,12 @@ where cells with one that is fine-tuned stand under `cells_with_fine_tuning`.
 - **wrong**: comparisons that recommend such a one. **right**: comparisons that recommend another.
 - **pairs**, **single**: coverage of the 95 % intervals of differences and of scores; **named**: of
   the corrected interval of the one that is recommended or used meanwhile; **loss**: comparisons in
-  which using one meanwhile cost no more than was said (`may_lose`).
+  which using one meanwhile cost no more than was said (`may_lose`). **lost**: by how many points
+  the best is truly ahead of the one used meanwhile, on average over comparisons that cannot tell.
 
 | runs | scores | candidates | n | groups | true scores in 100 | opening | level | different \
-| equivalent | eligible | wrong | right | pairs | single | named | loss |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| equivalent | eligible | wrong | right | pairs | single | named | loss | lost |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 INTERVALS = """
@@ -169,6 +172,7 @@ def table(results: Sequence[tuple[Cell, Tally, float]]) -> str:
             percent(tally.single_coverage),
             percent(tally.named_coverage),
             percent(tally.loss_coverage),
+            f"{100 * tally.lost / tally.losses:.1f}" if tally.losses else "–",
         ]
         lines.append(f"| {tally.runs} | {name(cell)} | {' | '.join(figures)} |\n")
     seconds = sum(spent for _, _, spent in results)

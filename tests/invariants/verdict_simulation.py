@@ -26,6 +26,7 @@ EQUAL = (0.7,) * 6
 AT_MARGIN = (0.7, 0.7, 0.7, 0.68, 0.68, 0.68)
 THREE_WORSE = (0.67, 0.7, 0.7, 0.7, 0.7, 0.7)
 ONE_BETTER = (0.67, 0.67, 0.67, 0.67, 0.67, 0.7)
+HIGH_LEAD = (0.95, 0.98, 0.9, 0.3)
 HIGH_AT_MARGIN = (0.975, 0.975, 0.975, 0.955, 0.955, 0.955)
 LEAD_5 = (0.7, 0.66, 0.62, 0.75, 0.55, 0.3)
 LEAD_10 = (0.7, 0.66, 0.62, 0.8, 0.55, 0.3)
@@ -50,6 +51,7 @@ class Cell:
         floor: the last candidate is the floor.
         tuned: the position of the one that is fine-tuned, if any.
         good_enough: what the user calls so; None where nothing is said of it.
+        margin_for_cheaper: what the user gives up for a cheaper one; None is the margin.
         priced: costs are known, so that they may decide who is named; else only scores do.
     """
 
@@ -65,6 +67,7 @@ class Cell:
     tuned: int | None = None
     priced: bool = True
     good_enough: float | None = None
+    margin_for_cheaper: float | None = None
 
     @property
     def label(self) -> str:
@@ -87,6 +90,18 @@ class Cell:
         return self.truth[:-1] if self.floor else self.truth
 
     @property
+    def too_low(self) -> frozenset[str]:
+        """Those that must not be recommended: behind the best by the margin or more, or by what is
+        given up for a cheaper one."""
+        best = int(np.argmax(self.rivals))
+        cheaper = self.margin_for_cheaper or MARGIN
+        return frozenset(
+            f"c{i}"
+            for i, mean in enumerate(self.truth)
+            if round(self.truth[best] - mean, 9) >= (cheaper if i < best else MARGIN)
+        )
+
+    @property
     def lead(self) -> float | None:
         """By how much the best is ahead of the next; None where all are equal."""
         distinct = sorted(set(self.rivals))
@@ -98,12 +113,14 @@ class Tally:
     """Counts over the runs of one cell.
 
     Attributes:
-        wrong: recommended though truly worse than the best by the margin or more.
+        wrong: recommended though truly worse than the best by what is allowed or more.
         right: recommended, and not that.
         tuned: the fine-tuned one was recommended.
         named_covered: of the intervals of the one that is recommended or used meanwhile.
         named_alone_covered: of the same without a correction for its having been chosen.
         loss_bounded: of the statements what using one meanwhile may cost.
+        lost: added up over the same: by how much the best is truly ahead of it.
+        cheapest: the first candidate, which is the cheapest, was recommended.
     """
 
     runs: int = 0
@@ -123,6 +140,8 @@ class Tally:
     named: int = 0
     loss_bounded: int = 0
     losses: int = 0
+    lost: float = 0.0
+    cheapest: int = 0
 
     @property
     def pair_coverage(self) -> float:
@@ -207,6 +226,7 @@ def judge(cell: Cell, rng: np.random.Generator, seed: int, resamples: int | None
     ]
     terms = Terms(
         margin=MARGIN,
+        margin_for_cheaper=cell.margin_for_cheaper,
         opening=cell.opening,
         good_enough=cell.good_enough,
         seed=seed,
@@ -219,17 +239,19 @@ def judge(cell: Cell, rng: np.random.Generator, seed: int, resamples: int | None
 def simulate(cell: Cell, runs: int, seed: int, resamples: int | None = None) -> Tally:
     """Judge `runs` simulated comparisons and count what was wrong."""
     rng = np.random.default_rng([seed, *cell.label.encode()])
-    truth = {f"c{i}": mean for i, mean in enumerate(cell.truth)}
     tally = Tally()
     for run in range(runs):
         decision = judge(cell, rng, run, resamples)
-        count(tally, decision, truth, max(cell.rivals))
+        count(tally, decision, cell)
+        tally.cheapest += decision.verdict.recommend == "c0"
         tally.tuned += decision.verdict.recommend == f"c{cell.tuned}"
     return tally
 
 
-def count(tally: Tally, decision: Decision, truth: dict[str, float], best: float) -> None:
+def count(tally: Tally, decision: Decision, cell: Cell) -> None:
     """Add one comparison."""
+    truth = {f"c{i}": mean for i, mean in enumerate(cell.truth)}
+    best, too_low = max(cell.rivals), cell.too_low
     tally.runs += 1
     different = equivalent = False
     for pair in decision.pairs:
@@ -247,9 +269,7 @@ def count(tally: Tally, decision: Decision, truth: dict[str, float], best: float
     tally.false_difference += bool(different)
     tally.false_equivalence += equivalent
     tally.false_call += bool(different or equivalent)
-    tally.false_eligible += any(
-        c.eligible and round(best - truth[c.name], 9) >= MARGIN for c in decision.candidates
-    )
+    tally.false_eligible += any(c.eligible and c.name in too_low for c in decision.candidates)
     verdict = decision.verdict
     used = verdict.named
     if used is not None and verdict.score_low is not None and verdict.score_high is not None:
@@ -260,11 +280,11 @@ def count(tally: Tally, decision: Decision, truth: dict[str, float], best: float
     if verdict.may_lose is not None and used is not None:
         tally.loss_bounded += best - truth[used] <= verdict.may_lose + 1e-12
         tally.losses += 1
+        tally.lost += best - truth[used]
     recommended = verdict.recommend
     if recommended is not None:
-        wrong = round(best - truth[recommended], 9) >= MARGIN
-        tally.wrong += wrong
-        tally.right += not wrong
+        tally.wrong += recommended in too_low
+        tally.right += recommended not in too_low
 
 
 def allowed(level: float, runs: int) -> int:

@@ -144,11 +144,11 @@ def _may_lose(findings: Findings, used: Entry) -> float | None:
     """How far the best other may be ahead: the largest upper limit of a difference, 0 at least.
 
     One of the others is the best, so that each limit by itself covers it; None without others. No
-    score is above 1.
+    score is above 1, so that none is further ahead than that of the lowest likely score of `used`.
     """
     others = [e for e in findings.complete if e is not used and not e.floor]
     ahead = [-findings.pair(used, other).low for other in others]
-    most = 1.0 - findings.scores[used.name]
+    most = 1.0 - findings.figures.intervals[used.name].chosen_low
     return min(max([0.0, *ahead]), most) if ahead else None
 
 
