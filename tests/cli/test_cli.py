@@ -10,23 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.command import run, sentence
 from tests.small import small_project, write_csv
-
-
-def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "assay.cli.main", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def sentence(done: subprocess.CompletedProcess[str], code: int) -> str:
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
 
 
 def test_version_and_help_wait_for_no_library() -> None:
@@ -201,6 +186,9 @@ def test_init_refuses_in_a_sentence(
 
 
 def test_wrong_turns_end_in_sentences(tmp_path: Path) -> None:
+    ours = [sys.executable, "-m", "assay.cli.main", "compare"]
+    process = subprocess.run(ours, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "no project here" in sentence(process, 1)
     assert "no project here" in sentence(run("compare", cwd=tmp_path), 1)
     assert sentence(run("init", "p", "--data", "missing.csv", cwd=tmp_path), 1)
     assert sentence(run("comapre", cwd=tmp_path), 2)

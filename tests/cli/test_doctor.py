@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-from tests.cli.test_cli import run
+from tests.command import run
 
 from assay.cli.doctor import doctor
 from assay.config import Provider

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.cli.test_cli import run
+from tests.command import run
 
 
 def test_the_catalogue_fits_a_terminal_and_says_sizes_as_people_do() -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.cli.test_cli import run, sentence
+from tests.command import run, sentence
 from tests.release.shelf import compared, right, shelf
 from typer.testing import CliRunner
 

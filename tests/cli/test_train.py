@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.cli.test_cli import run, sentence
+from tests.command import run, sentence
 from tests.small import small_project
 
 from assay.project.project import Project

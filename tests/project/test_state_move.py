@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from tests.cli.test_cli import run
+from tests.command import run
 from tests.many_rows import project as make_project
 from tests.models.test_versions import RECORD, adapter
 from tests.s3 import S3Server
