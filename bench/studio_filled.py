@@ -31,6 +31,7 @@ from assay.agent.versions import save_agent
 from assay.builtin import folder as builtin_folder
 from assay.candidates.registry import plain_name, specs
 from assay.compare import records
+from assay.compare.curve_section import Curve, CurvePoint
 from assay.compare.data_section import DataSection
 from assay.compare.entries import Entry, Terms
 from assay.compare.planning import planned_effect
@@ -38,8 +39,6 @@ from assay.compare.result import (
     AnswerRow,
     CandidateResult,
     Cost,
-    Curve,
-    CurvePoint,
     Opening,
     OpeningRecord,
     Plan,

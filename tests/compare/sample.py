@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from assay.candidates.registry import explanation_of, need_of, plain_name, specs
+from assay.compare.curve_section import Curve, CurvePoint
 from assay.compare.data_section import DataSection, QuarantineCounts
 from assay.compare.entries import Entry, Terms
 from assay.compare.planning import planned_effect
@@ -13,8 +14,6 @@ from assay.compare.result import (
     CandidateResult,
     Confusion,
     Cost,
-    Curve,
-    CurvePoint,
     Figure,
     Opening,
     OpeningRecord,

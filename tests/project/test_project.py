@@ -18,9 +18,10 @@ import pytest
 from tests.small import small_project, write_csv
 
 import assay
-from assay.compare import records
+from assay.compare import performance, records
 from assay.compare.result import Result
 from assay.errors import DataError, HoldoutError, UsageError
+from assay.evaluate import run
 from assay.project import comparisons
 from assay.project.workspace import Workspace
 
@@ -121,6 +122,49 @@ def test_another_metric_is_a_second_opening_at_a_stricter_level(tmp_path: Path) 
     assert second.result.opening.number == 2
     assert second.result.opening.alpha == pytest.approx(first.result.opening.alpha / 4)
     assert [o.number for o in second.result.openings] == [1, 2]
+
+
+@pytest.mark.slow
+def test_costs_that_change_afterwards_are_no_opening_unless_they_say_what_is_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edits = {"  - few-shot\n  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
+    project = small_project(tmp_path, edit=edits)
+    first = project.compare().result
+    path = project.root / "assay.yaml"
+    text = path.read_text()
+
+    def compare_with(edited: str) -> Result:
+        path.write_text(edited)
+        return assay.open(project.root).compare(reason="costs").result
+
+    with monkeypatch.context() as patch:
+        for module in (performance, run):
+            patch.setattr(module, "measure_latency", None)
+        patch.setattr(run, "_ask", None)
+        dearer = compare_with(
+            text.replace("monthly_requests: 10000", "monthly_requests: 77").replace(
+                "person_hour_usd: 60", "person_hour_usd: 90"
+            )
+        )
+    assert dearer.comparison != first.comparison
+    assert dearer.plan.opened_by == first.comparison
+    assert dearer.plan.monthly_requests == 77
+    assert dearer.plan.sha256 != first.plan.sha256
+    assert (dearer.opening, dearer.openings) == (first.opening, first.openings)
+    assert dearer.pairs == first.pairs
+    assert [c.score for c in dearer.candidates] == [c.score for c in first.candidates]
+    assert [c.yearly_cost for c in dearer.candidates] != [c.yearly_cost for c in first.candidates]
+    assert any(first.comparison[:16] in one for one in dearer.warnings)
+    again = compare_with(text.replace("monthly_requests: 10000", "monthly_requests: 78"))
+    assert again.plan.opened_by == first.comparison
+    lenient = compare_with(text + "margin_for_cheaper: 0.05\n")
+    assert lenient.opening.number == 2
+    lenient = compare_with(
+        text.replace("monthly_requests: 10000", "monthly_requests: 79")
+        + "margin_for_cheaper: 0.05\n"
+    )
+    assert (lenient.opening.number, lenient.plan.opened_by) == (3, None)
 
 
 @pytest.mark.slow

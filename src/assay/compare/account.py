@@ -13,6 +13,7 @@ from assay.agent.agent import Agent
 from assay.candidates.building import Candidate
 from assay.candidates.registry import explanation_of, need_of
 from assay.compare.costs import CostDrivers, Price, price
+from assay.compare.curve_section import Curve, CurvePoint
 from assay.compare.data_section import DataSection
 from assay.compare.documents import DocumentFigures, document_figures, squares
 from assay.compare.drivers import cost_drivers, tokens_per_second, usd_per_request
@@ -26,8 +27,6 @@ from assay.compare.result import (
     CandidateResult,
     Confusion,
     Cost,
-    Curve,
-    CurvePoint,
     Figure,
     Opening,
     PairResult,

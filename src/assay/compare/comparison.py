@@ -5,7 +5,6 @@ Everything that could be chosen is chosen before `open_holdout`; everything afte
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,14 +18,15 @@ from assay.compare import reasons, records
 from assay.compare.account import Participant, build_result
 from assay.compare.answers import answer_rows
 from assay.compare.data_section import DataSection, QuarantineCounts
-from assay.compare.holdout import holdout_keys, next_opening, open_holdout
+from assay.compare.holdout import holdout_keys, next_opening, open_holdout, openings
+from assay.compare.identity import identify
 from assay.compare.partiality import partial_judges
 from assay.compare.performance import Performance, measure_performance
-from assay.compare.planning import ALPHA, write_plan
+from assay.compare.planning import ALPHA, restate_plan, write_plan
 from assay.compare.preconditions import check_sendings, measure_judges
 from assay.compare.prediction_powered import add_intervals, annotator_of, answer_inputs
 from assay.compare.report.detectable import smallest_lead
-from assay.compare.result import Result
+from assay.compare.result import Plan, Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
 from assay.compare.verbatim import find_verbatim
 from assay.data.split import (
@@ -39,7 +39,6 @@ from assay.data.split import (
 from assay.data.unlabelled import UnlabelledInputs
 from assay.errors import AssayError, ConfigError, DataError, OutageError, StoreError, UsageError
 from assay.evaluate.forgetting import Forgetting
-from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.probe import forgetting_of
 from assay.example import Example, canonical_json
@@ -49,6 +48,7 @@ from assay.models.embed import remember
 from assay.models.versions import version_id
 from assay.progress import begin_stage
 from assay.store import blobs
+from assay.store.store import Store
 from assay.version import VERSION
 
 
@@ -107,7 +107,8 @@ def compare(
 
     A comparison that ended is read back. One that was killed goes on where it was, and so does one
     that an outage left without some answers, or without the annotator's labels of the holdout: only
-    these are asked for, and it is concluded anew, in the same opening.
+    these are asked for, and it is concluded anew, in the same opening. So is one in which only
+    costs differ from an earlier one.
 
     Args:
         agents: saved ones that take part beside what is built, such as the one that is served.
@@ -140,7 +141,8 @@ def compare(
         if one.agent.route is not None:
             refuse_leak(one.name, one.agent, parts.split, parts.holdout, bench.store)
     warnings += [*notes, *partial_judges(built, judges, bench)]
-    id = _identity(parts, bench, built)
+    identity = identify(parts.holdout, built, bench, parts.unlabelled)
+    id = identity.comparison
     folder = bench.store.folder / "comparisons" / id[:16]
     ended = records.load_result(bench.store, id)
     if ended is not None and (folder / records.RESULT_FILE).exists():
@@ -154,10 +156,11 @@ def compare(
             return ended, folder
         bench.progress.say(f"Asking for the answers that are missing: {', '.join(missing)}.")
     bench.progress.say("Measuring how fast each candidate answers")
-    performances = {c.name: _performance(c, parts, bench, folder) for c in built}
+    speeds = bench.store.folder / "speeds" / identity.speeds[:16]
+    performances = {c.name: _performance(c, parts, bench, speeds) for c in built}
     arms = {
         c.name: {
-            id: measure_performance(part.agent, parts.validation, bench, folder)
+            id: measure_performance(part.agent, parts.validation, bench, speeds)
             for id, part in c.arms.items()
         }
         for c in built
@@ -170,7 +173,10 @@ def compare(
     answered = None
     if annotator is not None and parts.unlabelled is not None:
         answered = answer_inputs(annotator, parts.unlabelled, built, bench)
-    plan = records.load_plan(bench.store, id) or write_plan(
+    plan = records.load_plan(bench.store, id)
+    if plan is None and (before := _opened_before(parts.holdout, identity.tests, bench.store)):
+        plan = restate_plan(*before, bench.config)
+    plan = plan or write_plan(
         built,
         bench.config,
         rows=parts.holdout_rows,
@@ -178,17 +184,21 @@ def compare(
         opening=next_opening(bench.store, parts.holdout, id),
         judge_error=next((j.error_high for j in judges if j.name == bench.config.primary), None),
         unlabelled=None if answered is None else len(answered.inputs.examples),
+        tests=identity.tests,
     )
     records.save_plan(bench.store, id, parts.holdout, plan, folder)
     bench.progress.say(
         f"Plan written: {len(built)} candidates, {parts.holdout_rows} holdout examples, opening "
         f"{plan.opening}. With these, {smallest_lead(plan.minimum_detectable_effect)}."
     )
+    if plan.opened_by is not None:
+        warnings.append(reasons.costs_changed(plan.opened_by))
+        bench.progress.say(warnings[-1])
     examples = open_holdout(
         bench.store,
         parts.split,
         parts.holdout,
-        comparison=id,
+        comparison=plan.opened_by or id,
         reason=reason,
         alpha=ALPHA,
     )
@@ -292,40 +302,13 @@ def _outside(name: str, path: Path, outputs: Sequence[str], bench: Bench) -> Can
     return Candidate(agent, (), (), name=name, kind="outside", title="answers from outside Assay")
 
 
-def _identity(parts: ComparisonData, bench: Bench, built: Sequence[Candidate]) -> str:
-    """A comparison is the same when candidates, holdout, graders and terms are."""
-    config = bench.config
-    value = {
-        "holdout": parts.holdout,
-        "candidates": {candidate.name: candidate.agent.id for candidate in built},
-        "graders": [grader.model_dump(mode="json") for grader in config.graders],
-        "primary": config.primary,
-        "margin": config.margin,
-        "good_enough": config.good_enough,
-        "monthly_requests": config.monthly_requests,
-        "costs": config.costs.model_dump(mode="json"),
-        "dtype": bench.engines.dtype,
-        "version": VERSION,
-    }
-    if files := grader_files(config, bench.root):
-        value["grader_files"] = files
-    if config.margin_for_cheaper is not None:
-        value["margin_for_cheaper"] = config.margin_for_cheaper
-    if (settings := config.unlabelled) is not None and parts.unlabelled is not None:
-        source: dict[str, Any] = {"release": settings.release, "most": settings.most}
-        if settings.release is None:  # traces come in all the time, which is no reason to open
-            source = {"inputs": [one.content_hash() for one in parts.unlabelled.examples]}
-        value["unlabelled"] = {"model": settings.model, **source}
-    if config.knowledge is not None:
-        value["abstain"] = config.knowledge.abstain
-    prices = {
-        name: {model: price.model_dump() for model, price in provider.prices.items()}
-        for name, provider in config.providers.items()
-        if provider.prices
-    }
-    if prices:
-        value["prices"] = prices
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+def _opened_before(holdout: str, tests: str, store: Store) -> tuple[str, Plan] | None:
+    """The comparison that opened this holdout for the same tests, and its plan."""
+    for record in openings(store, holdout):
+        plan = records.load_plan(store, record.comparison)
+        if plan is not None and plan.tests == tests:
+            return record.comparison, plan
+    return None
 
 
 def _annotator(parts: ComparisonData, bench: Bench) -> Agent | None:

@@ -6,7 +6,7 @@ Everything here comes from validation or from the configuration; nobody here can
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import fmean
 from typing import Any
@@ -33,6 +33,7 @@ def write_plan(
     opening: int,
     judge_error: float | None = None,
     unlabelled: int | None = None,
+    tests: str | None = None,
 ) -> Plan:
     """All that is fixed before the holdout is opened.
 
@@ -41,6 +42,7 @@ def write_plan(
         opening: which opening of it this will be, from 1.
         judge_error: of the judge that decides; None where none does.
         unlabelled: inputs that a model labels; None where there are none.
+        tests: see `Identity`.
     """
     seen, ranked = discordance(built), ranked_on_validation(built)
     best = ranked[0] if ranked else None
@@ -68,6 +70,7 @@ def write_plan(
         "monthly_requests": terms.monthly_requests,
         "judge_error": judge_error,
         "unlabelled": unlabelled,
+        "tests": tests,
         "holdout": rows,
         "groups": groups,
         "minimum_detectable_effect": planned_effect(
@@ -76,10 +79,22 @@ def write_plan(
         "stated_effect": detectable_effect(config, rows, groups, terms.opening),
         "stated_discordance": UNKNOWN_DISCORDANCE,
         "discordance": UNKNOWN_DISCORDANCE if seen is None else seen,
-        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    digest = hashlib.sha256(canonical_json(fields).encode()).hexdigest()
-    return Plan.model_validate(fields | {"sha256": digest})
+    return _signed(fields)
+
+
+def restate_plan(opened_by: str, plan: Plan, config: Config) -> Plan:
+    """The plan of a comparison that opened the holdout, for one in which only costs differ: what is
+    tested, in which order and at which level, stays as it was written before the opening."""
+    fields = plan.model_dump(mode="json", exclude={"sha256", "written_at"})
+    changed = {"monthly_requests": config.monthly_requests, "opened_by": opened_by}
+    return _signed(fields | changed)
+
+
+def _signed(fields: Mapping[str, Any]) -> Plan:
+    dated = {**fields, "written_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    digest = hashlib.sha256(canonical_json(dated).encode()).hexdigest()
+    return Plan.model_validate(dated | {"sha256": digest})
 
 
 def dump_settings(config: Config) -> dict[str, Any]:

@@ -286,6 +286,19 @@ def not_judged(names: Sequence[str]) -> str:
     )
 
 
+def costs_changed(opened_by: str) -> str:
+    """That only what is cheapest was found anew.
+
+    Args:
+        opened_by: the comparison that opened the holdout.
+    """
+    return (
+        "Costs, prices or requests a month were changed after the holdout had been opened, for "
+        f"comparison {opened_by[:16]}. Answers, scores and tests are those of that opening; only "
+        "what each candidate costs, and so which one is cheapest, was worked out anew."
+    )
+
+
 _NEAR = "those that score about as high as the best"
 
 

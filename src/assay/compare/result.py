@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from assay.compare.curve_section import Curve
 from assay.compare.data_section import DataSection
 from assay.compare.replacement_section import Replacement
 from assay.compare.routing_section import Routing
@@ -261,23 +262,6 @@ class OpeningRecord(ResultPart):
     alpha: float
 
 
-class CurvePoint(ResultPart):
-    """One point of a training curve."""
-
-    step: int
-    epoch: float
-    train_loss: float | None = None
-    validation_loss: float | None = None
-
-
-class Curve(ResultPart):
-    """A training curve of one candidate."""
-
-    candidate: str
-    points: list[CurvePoint]
-    best_step: int | None = None
-
-
 class Confusion(ResultPart):
     """Label tasks: counts[i][j] = examples of labels[i] answered as labels[j]; the last column is
     `other` (no label of the set)."""
@@ -296,6 +280,10 @@ class Plan(ResultPart):
         judge_error: by so much every interval of a score is wider, since a judge decides, whose
             scores may be off people's by it; null where none does.
         unlabelled: inputs that a model labels; null where there are none.
+        tests: sha256 of all that answers and tests rest on, which costs are no part of, unless
+            `margin_for_cheaper` is set; comparisons of the same share an opening.
+        opened_by: the comparison of the same tests that opened the holdout, before costs, prices or
+            requests a month were changed; null where this one opened it. Both null in older plans.
         minimum_detectable_effect: the smallest lead with which the best candidate would be
             recommended with a power of 0.8.
         rivals, stated_rivals: numbers of candidates, on which that depended in older plans.
@@ -315,6 +303,8 @@ class Plan(ResultPart):
     monthly_requests: int
     judge_error: float | None = None
     unlabelled: int | None = None
+    tests: str | None = None
+    opened_by: str | None = None
     holdout: int
     groups: int | None
     minimum_detectable_effect: float

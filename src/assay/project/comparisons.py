@@ -15,11 +15,13 @@ from sqlalchemy import select
 
 from assay.agent.versions import find_version
 from assay.compare import records
+from assay.compare.curve_section import Curve
 from assay.compare.naming import verdict_in_words
 from assay.compare.planning import ALPHA, dump_settings
 from assay.compare.report import charts, second_look
 from assay.compare.report.html import disagreements, read_answers, write_report
-from assay.compare.result import AnswerRow, Curve, Result, Verdict
+from assay.compare.result import AnswerRow, Result, Verdict
+from assay.config import Config
 from assay.data.split import VALIDATION
 from assay.errors import NotFoundError, Step
 from assay.evaluate.graders.registry import grader_files
@@ -27,6 +29,7 @@ from assay.evaluate.label_noise import SecondLook
 from assay.evaluate.stats import opening_alpha
 from assay.project.answer_lines import with_present_lines
 from assay.project.knowledge.searching import has_other_documents
+from assay.project.settings.effects import differing, is_cost
 from assay.project.workspace import Workspace, project_of
 from assay.store.tables import AgentVersionRow, ComparisonRow
 from assay.version import VERSION
@@ -162,23 +165,38 @@ class NextOpening:
     """The opening of the holdout that another comparison would need.
 
     Attributes:
-        changed: what differs from the newest comparison, such as "settings".
-        perhaps: what a result does not say, so that it counts as changed.
-        number: of the opening, from 1.
+        number: from 1.
         level: at which its verdict would be reached; the first has `first_level`.
     """
 
-    changed: list[str]
-    perhaps: list[str]
     number: int
     level: float
     first_level: float
 
 
-def next_opening(workspace: Workspace) -> NextOpening | None:
-    """The opening that comparing again would need; None: examples, settings and documents are as
-    the newest comparison had them. Examples that changed are divided anew for it. A result does not
-    say what files graders read, nor which unlabelled inputs there were: these count as changed.
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What differs from the newest comparison.
+
+    Attributes:
+        changed: such as "settings", but for those that have a field of their own.
+        documents: those that would be searched.
+        costs: what says which candidate is the cheapest, and decides no answer and no test.
+        perhaps: what a result does not say, so that it counts as changed.
+        opening: None where comparing again would not open the holdout.
+    """
+
+    changed: list[str]
+    documents: bool
+    costs: bool
+    perhaps: list[str]
+    opening: NextOpening | None
+
+
+def changes(workspace: Workspace) -> Changes:
+    """What has changed since the newest comparison, and the opening that comparing again would
+    need. Examples that changed are divided anew for it. A result does not say what files graders
+    read, nor which unlabelled inputs there were: these count as changed.
 
     Raises:
         DataError, HoldoutError: the examples cannot be divided.
@@ -187,6 +205,7 @@ def next_opening(workspace: Workspace) -> NextOpening | None:
     manifest = project.split()
     changed: list[str] = []
     perhaps: list[str] = []
+    documents = costs = False
     if before is not None:
         if manifest.holdout_sha256 != before.data.holdout_sha256:
             changed.append("the holdout")
@@ -195,22 +214,31 @@ def next_opening(workspace: Workspace) -> NextOpening | None:
         chosen_on = before.data.validation_sha256  # not in older results
         if chosen_on is not None and manifest.files[VALIDATION] != chosen_on:
             changed.append("validation rows")
-        now = dump_settings(project.config)  # of an older result some settings are not known
-        if any(now[name] != value for name, value in before.config.items() if name in now):
+        now = dump_settings(project.config)
+        known = now.keys() & before.config.keys()  # an older result does not have all
+        earlier, later = ({name: one[name] for name in known} for one in (before.config, now))
+        paths = differing(earlier, later)
+        costs = any(map(is_cost, paths)) and _shares_opening(before, project.config)
+        if any(not (costs and is_cost(path)) for path in paths):
             changed.append("settings")
-        if has_other_documents(workspace, (one.agent for one in before.candidates)):
-            changed.append("documents")
+        documents = has_other_documents(workspace, (one.agent for one in before.candidates))
         if grader_files(project.config, project.root):
             perhaps.append("files of graders")
         if project.config.unlabelled is not None:
             perhaps.append("unlabelled inputs")
         if before.assay_version != VERSION:
             changed.append("the version of Assay")
-        if not changed and not perhaps:
-            return None
+        if not changed and not perhaps and not documents:
+            return Changes(changed, documents, costs, perhaps, None)
     number = len(project.openings()) + 1
     level, first = (opening_alpha(ALPHA, one) for one in (number, 1))
-    return NextOpening(changed, perhaps, number, level, first)
+    return Changes(changed, documents, costs, perhaps, NextOpening(number, level, first))
+
+
+def _shares_opening(before: Result, config: Config) -> bool:
+    """Whether a comparison in which only costs differ is judged in the same opening
+    (`compare.identity`)."""
+    return config.margin_for_cheaper is None and before.plan.tests is not None
 
 
 def report(workspace: Workspace, id: str, *, redact: bool = False) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -99,17 +100,28 @@ def test_a_score_has_one_range_wherever_it_stands(released: project.Workspace) -
 
 
 def test_another_opening_is_foreseen_before_it_is_needed(released: project.Workspace) -> None:
-    assert comparisons.next_opening(released) is None
     settings, opened = released.root / "assay.yaml", released.project.openings()
     text = settings.read_text()
-    settings.write_text(text.replace("monthly_requests: 10000", "monthly_requests: 77"))
-    try:
-        coming = comparisons.next_opening(project.open_workspace(released.root))
-    finally:
-        settings.write_text(text)
-    assert coming is not None
-    assert (coming.changed, coming.perhaps, coming.number) == (["settings"], [], 2)
-    assert coming.level == pytest.approx(coming.first_level / 4)
+
+    def changes_with(edited: str) -> comparisons.Changes:
+        settings.write_text(edited)
+        try:
+            return comparisons.changes(project.open_workspace(released.root))
+        finally:
+            settings.write_text(text)
+
+    none = comparisons.changes(released)
+    assert none == comparisons.Changes([], False, False, [], None)
+    found = changes_with(text.replace("margin: 0.02", "margin: 0.03"))
+    assert (found.changed, found.costs, found.perhaps) == (["settings"], False, [])
+    assert found.opening is not None
+    assert found.opening.number == 2
+    assert found.opening.level == pytest.approx(found.opening.first_level / 4)
+    dearer = text.replace("monthly_requests: 10000", "monthly_requests: 77")
+    assert changes_with(dearer) == replace(none, costs=True), "costs alone open nothing"
+    # Unless costs say what is tested, whose margin is set by which one is cheaper.
+    found = changes_with(dearer + "margin_for_cheaper: 0.05\n")
+    assert (found.changed, found.costs) == (["settings"], False)
     assert released.project.openings() == opened
 
 

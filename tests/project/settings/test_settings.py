@@ -131,6 +131,12 @@ def test_what_follows_is_said_of_what_was_compared(workspace: Workspace) -> None
     assert "exact" in said
     assert "3rd time" in said
     assert follows(config, config, 2) == []
+    costs = {"costs": config.costs.model_copy(update={"machine_hour_usd": 7.0})}
+    [said] = follows(config, config.model_copy(update=costs), 2)
+    assert "the holdout is not opened again" in said
+    lenient = config.model_copy(update={"margin_for_cheaper": 0.05})
+    [said] = follows(lenient, lenient.model_copy(update=costs), 2)
+    assert "3rd time" in said, "costs say which margin is tested"
 
 
 def test_a_change_that_an_opened_holdout_does_not_allow_is_told_before_it_is_saved(

@@ -11,11 +11,12 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from assay.compare.curve_section import Curve
 from assay.compare.report import svg
 from assay.compare.report.differences import is_puzzling
 from assay.compare.report.general_ability import perplexity
 from assay.compare.report.wording import in_100, usd
-from assay.compare.result import CandidateResult, Curve, PairResult, Result
+from assay.compare.result import CandidateResult, PairResult, Result
 from assay.compare.routing_section import Routing
 from assay.evaluate.forgetting import Ability, Forgetting
 

@@ -11,10 +11,8 @@ from assay.data.split import SplitManifest
 DIVIDES = ("data", "task", "labels", "output_schema", "model", "system_prompt")
 """Settings that decide which rows can be used and how they are divided (`data.gather`)."""
 MEASURES = ("graders", "primary")
-CONCLUDES = (
-    *("margin", "margin_for_cheaper", "good_enough", "monthly_requests", "costs"),
-    "unlabelled",
-)
+CONCLUDES = ("margin", "margin_for_cheaper", "good_enough", "unlabelled")
+COSTS = ("monthly_requests", "costs")
 BUILDS = (
     *("model", "system_prompt", "candidates", "route", "few_shot", "fine_tune", "knowledge"),
     *("prompt_search", "generate", "remote"),
@@ -23,7 +21,13 @@ BUILDS = (
 
 def set_differently(before: Config, after: Config) -> list[str]:
     """Paths of the settings that differ (`data.split.holdout`); lists are one setting each."""
-    return _differing(before.model_dump(mode="json"), after.model_dump(mode="json"))
+    return differing(before.model_dump(mode="json"), after.model_dump(mode="json"))
+
+
+def is_cost(path: str) -> bool:
+    """Whether a setting says what a candidate costs, and nothing else (`compare.identity`)."""
+    section, _, rest = path.partition(".")
+    return section in COSTS or (section == "providers" and ".prices" in rest)
 
 
 def stops(after: Config, openings: int, split: SplitManifest | None) -> list[str]:
@@ -66,10 +70,17 @@ def follows(
             f"({before.primary}) and of later ones ({after.primary}) cannot be "
             "compared. " + _opens(openings)
         )
-    if sections & set(CONCLUDES):
+    has_costs = any(map(is_cost, changed))
+    by_cost = after.margin_for_cheaper is not None  # then costs say what is tested
+    if sections & set(CONCLUDES) or (has_costs and by_cost):
         sentences.append(
             "The next comparison evaluates its results again, as a new comparison. "
             + _opens(openings)
+        )
+    elif has_costs:
+        sentences.append(
+            "The next comparison works out anew which candidate is the cheapest. If nothing else "
+            "has changed, no answer and no score does, and the holdout is not opened again."
         )
     if sections & set(BUILDS):
         sentences.append(
@@ -119,7 +130,8 @@ def _ordinal(number: int) -> str:
     return {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
 
 
-def _differing(before: Any, after: Any, path: str = "") -> list[str]:
+def differing(before: Any, after: Any, path: str = "") -> list[str]:
+    """Paths of what differs between two dumps; lists are one value each."""
     if before == after:
         return []
     if not (isinstance(before, dict) and isinstance(after, dict)):
@@ -129,5 +141,5 @@ def _differing(before: Any, after: Any, path: str = "") -> list[str]:
     return [
         one
         for name in names
-        for one in _differing(before.get(name), after.get(name), f"{prefix}{name}")
+        for one in differing(before.get(name), after.get(name), f"{prefix}{name}")
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from markupsafe import Markup
@@ -14,7 +15,7 @@ from assay.compare.result import Result
 from assay.errors import AssayError
 from assay.jobs.queue import OVER
 from assay.project import comparisons, jobs
-from assay.project.comparisons import Summary
+from assay.project.comparisons import Changes, Summary
 from assay.project.fingerprint import fingerprint
 from assay.project.knowledge.searching import has_other_documents
 from assay.studio import widgets as w
@@ -53,7 +54,8 @@ async def build(context: PageContext) -> None:
         "All candidates measured on the same holdout: how good each one is, and whether the "
         "differences are real.",
     )
-    if await _show_start(context, bool(found)) and result is None:
+    shown_last = result is not None and result.comparison == found[0].id
+    if await _show_start(context, bool(found), shown_last) and result is None:
         return
     if result is None:
         none_yet = "No comparisons yet"
@@ -84,8 +86,12 @@ async def build(context: PageContext) -> None:
     _show_export(context, result)
 
 
-async def _show_start(context: PageContext, before: bool) -> bool:
-    """How a comparison is started; True where it says what becomes, or became, of the last one."""
+async def _show_start(context: PageContext, before: bool, shown_last: bool) -> bool:
+    """How a comparison is started; True where it says what becomes, or became, of the last one.
+
+    Args:
+        before: there is a finished comparison; `shown_last`: the newest one is shown.
+    """
     if context.workspace.project is None:
         return False
     found = await context.read(jobs.list_jobs, jobs.COMPARE)
@@ -121,7 +127,7 @@ async def _show_start(context: PageContext, before: bool) -> bool:
     if before:
         told = ui.element("div")
         told.set_visibility(False)
-        ui.timer(0.05, lambda: _tell_changes(context, told), once=True)
+        ui.timer(0.05, lambda: _tell_changes(context, told, shown_last), once=True)
     with w.row():
         label = "Compare again" if before else "Start a comparison"
         label = "Continue the comparison" if last == "cancelled" else label
@@ -134,11 +140,12 @@ async def _show_start(context: PageContext, before: bool) -> bool:
 
 async def _agree_to_open(context: PageContext) -> bool:
     """Whether the holdout may be opened once more, where comparing again would need that."""
-    coming = await context.read(comparisons.next_opening)
+    found = await context.read(comparisons.changes)
+    coming = found.opening
     if coming is None:
         return True
-    perhaps = (f"perhaps {one}" for one in coming.perhaps)
-    what = _describe_changes([*coming.changed, *perhaps])
+    perhaps = (f"perhaps {one}" for one in found.perhaps)
+    what = _describe_changes([*_names(found), *perhaps])
     if coming.number == 1:
         return await confirm(
             "Compare on the new holdout?", f"{what} It is opened for the first time.", "Compare"
@@ -154,21 +161,30 @@ async def _agree_to_open(context: PageContext) -> bool:
     )
 
 
-async def _tell_changes(context: PageContext, place: ui.element) -> None:
+async def _tell_changes(context: PageContext, place: ui.element, shown_last: bool) -> None:
     """Say what has changed since the newest verdict; nothing where examples cannot be divided.
 
-    Documents are left out, of which the page warns beside the verdict.
+    Documents are left out where the newest verdict is shown: the page warns of them beside it.
     """
     try:
-        coming = await context.read(comparisons.next_opening)
+        found = await context.read(comparisons.changes)
     except AssayError:
         return
-    if coming is None or place.is_deleted:
+    if place.is_deleted:
         return
-    if changed := [one for one in coming.changed if one != "documents"]:
+    if changed := _names(replace(found, documents=found.documents and not shown_last)):
+        said = f"{_describe_changes(changed)} The newest verdict is from before."
+        if found.opening is None:
+            said += " To compare again does not open the holdout."
         place.set_visibility(True)
         with place:
-            w.text(f"{_describe_changes(changed)} The newest verdict is from before.", "warn")
+            w.text(said, "warn")
+
+
+def _names(found: Changes) -> list[str]:
+    """What has changed, to be listed."""
+    beside = {"documents": found.documents, "costs": found.costs}
+    return [*found.changed, *(name for name, is_changed in beside.items() if is_changed)]
 
 
 def _describe_changes(changed: list[str]) -> str:

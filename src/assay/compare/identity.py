@@ -1,0 +1,93 @@
+"""What a comparison is known by, and what its tests on the holdout rest on.
+
+Costs and the number of requests say which of the candidates that qualify is the cheapest. No test
+asks for them, so that a comparison in which only they differ is judged in the opening of the one
+before: the holdout is used once for both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assay.candidates.building import Candidate
+from assay.data.unlabelled import UnlabelledInputs
+from assay.evaluate.graders import grader_files
+from assay.evaluate.measure import Bench
+from assay.example import canonical_json
+from assay.version import VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Three hashes, each of what it is the same for.
+
+    Attributes:
+        comparison: candidates, holdout, graders, terms and costs.
+        tests: the same without costs: answers, scores and every test on them. With
+            `margin_for_cheaper` costs count as well, for then they say what is tested.
+        speeds: without costs, but for the prices of providers: what an answer takes.
+    """
+
+    comparison: str
+    tests: str
+    speeds: str
+
+
+def identify(
+    holdout: str,
+    built: Sequence[Candidate],
+    bench: Bench,
+    unlabelled: UnlabelledInputs | None,
+) -> Identity:
+    """The identity of a comparison of `built`.
+
+    Args:
+        holdout: sha256 that it was locked with.
+        unlabelled: inputs that the annotator of assay.yaml labels.
+    """
+    config = bench.config
+    value = {
+        "holdout": holdout,
+        "candidates": {candidate.name: candidate.agent.id for candidate in built},
+        "graders": [grader.model_dump(mode="json") for grader in config.graders],
+        "primary": config.primary,
+        "margin": config.margin,
+        "good_enough": config.good_enough,
+        "dtype": bench.engines.dtype,
+        "version": VERSION,
+    }
+    if files := grader_files(config, bench.root):
+        value["grader_files"] = files
+    if config.margin_for_cheaper is not None:
+        value["margin_for_cheaper"] = config.margin_for_cheaper
+    if (settings := config.unlabelled) is not None and unlabelled is not None:
+        source: dict[str, Any] = {"release": settings.release, "most": settings.most}
+        if settings.release is None:  # traces come in all the time, which is no reason to open
+            source = {"inputs": [one.content_hash() for one in unlabelled.examples]}
+        value["unlabelled"] = {"model": settings.model, **source}
+    if config.knowledge is not None:
+        value["abstain"] = config.knowledge.abstain
+    prices = {
+        name: {model: price.model_dump() for model, price in provider.prices.items()}
+        for name, provider in config.providers.items()
+        if provider.prices
+    }
+    priced = {"prices": prices} if prices else {}
+    costs = {
+        "monthly_requests": config.monthly_requests,
+        "costs": config.costs.model_dump(mode="json"),
+        **priced,
+    }
+    whole = value | costs
+    return Identity(
+        comparison=_sha256(whole),
+        tests=_sha256(value if config.margin_for_cheaper is None else whole),
+        speeds=_sha256(value | priced),
+    )
+
+
+def _sha256(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
