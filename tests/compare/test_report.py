@@ -447,6 +447,19 @@ def test_what_a_score_counts_is_told_by_the_grader_that_gave_it() -> None:
     }
 
 
+def test_what_is_typed_is_code_and_no_backquote_is_left() -> None:
+    result = sample_result(good_enough=None).model_copy(
+        update={"warnings": ["`<b>` was left out: see `route`, and one ` alone."]}
+    )
+    page = html.render(result, [], redacted=True)
+    assert "(<code>good_enough</code> in assay.yaml)" in page
+    assert (
+        '<p class="warn"><code>&lt;b&gt;</code> was left out: see <code>route</code>, and one ` '
+        "alone.</p>"
+    ) in page
+    assert page.count("`") - html._resource("report.js").count("`") == 1
+
+
 def test_who_has_not_said_what_is_enough_is_asked_before_anything_is_put_to_work() -> None:
     result = sample_result(good_enough=None)
     used = next(c for c in result.candidates if c.name == result.verdict.recommend)

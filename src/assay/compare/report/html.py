@@ -30,6 +30,7 @@ from assay.compare.report import (
     powered,
     second_look,
     sizes,
+    typed_names,
     wording,
     worth,
 )
@@ -100,6 +101,7 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         differences=differences,
         ability=general_ability,
         sizes=sizes,
+        typed_names=typed_names,
         worth=worth,
         detectable=detectable,
         stated_otherwise=detectable.why_not_as_stated(result),

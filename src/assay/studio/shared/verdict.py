@@ -8,6 +8,7 @@ from assay.compare.report import assumptions, second_look, sizes, wording, worth
 from assay.compare.result import CandidateResult, Result
 from assay.errors import on_page
 from assay.studio import widgets as w
+from assay.studio.shared.sentence import sentence
 
 STYLES = {"recommend": "accent", "none": "lost", "cannot_tell": "open"}
 MEANINGS = {
@@ -70,17 +71,17 @@ def verdict_card(result: Result) -> None:
                 w.figure(
                     wording.seconds(best.latency_p50_s), "typical answer time", MEANINGS["latency"]
                 )
-        w.text(verdict.reason)
-        w.text(worth.fine_tuning(result))
+        sentence(verdict.reason)
+        sentence(worth.fine_tuning(result))
         if decided := worth.deciding(result):
-            w.text(decided, "soft")
+            sentence(decided, "soft")
         if assumed := assumptions.of_result(result, assumptions.ON_PAGE):
-            w.text(assumed, "soft note")
+            sentence(assumed, "soft note")
         for one in result.replacements:
-            w.text(one.sentence)
-        w.text(wording.next_action(result, second_look.ON_PAGE), "strong")
+            sentence(one.sentence)
+        sentence(wording.next_action(result, second_look.ON_PAGE), "strong")
         for warning in result.warnings:
-            w.text(on_page(warning), "warn note")
+            sentence(on_page(warning), "warn note")
 
 
 def warn_of_other_documents() -> None:
@@ -120,7 +121,7 @@ def _show_candidate(one: CandidateResult, style: str, beside: Mapping[str, str])
         with w.text("", tag="td"):
             w.term(one.name, _explain(one))
             for warning in one.warnings:
-                w.text(on_page(warning), "note warn", "div")
+                sentence(on_page(warning), "note warn", "div")
         figures = (*wording.figures(one).values(), *beside.values())
         for value in (wording.in_100(one.score), *figures):
             w.text(value, "number", "td")
