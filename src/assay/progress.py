@@ -47,7 +47,7 @@ class ShareListener(Protocol):
     """A `Progress` that wants to know how much of all the work is done."""
 
     def set_share(self, share: float) -> None:
-        """From 0 to 1; it never falls."""
+        """From 0 to 1, as it looks now: less than before where the work turns out longer."""
 
 
 def begin_stage(progress: Progress, doing: str, candidate: str) -> None:

@@ -53,6 +53,27 @@ def test_a_job_is_done_and_its_events_and_progress_are_kept(tmp_path: Path) -> N
     assert worker(store, count).once() is None
 
 
+def test_a_share_of_the_work_never_falls_also_where_a_job_goes_on(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    queue.enqueue(store, "p", "count", {})
+
+    def share_after(*told: float) -> float:
+        job = queue.claim(store, "w", ["count"])
+        assert job is not None
+        work = Work(store, job, beat_seconds=0.02)
+        with work.beating(), work.task("counting", 3, "numbers"):
+            for share in told:
+                work.set_share(share)
+            time.sleep(0.2)
+        (kept,) = queue.jobs(store, "p")
+        queue.release(store, job)
+        return float((kept.progress or {})["share"])
+
+    assert share_after(0.5, 0.3) == 0.5  # a bar that goes back says nothing
+    assert share_after(0.1) == 0.5
+    assert share_after(0.1, 0.7) == 0.7
+
+
 def test_errors_end_the_job_with_a_sentence_and_not_the_worker(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for _ in range(2):

@@ -156,7 +156,6 @@ class Forecast:
         self._ahead = told.stages[1:]
         self._trainings = _Trainings()
         self._is_partly_kept = False
-        self._share = 0.0
         self._taken: dict[Work, float] = {}
         self._expected: dict[Work, float] = {}
 
@@ -221,9 +220,8 @@ class Forecast:
         now = self._clock()
         left = self._left(now)
         total = now - self._began + left
-        self._share = max(self._share, (now - self._began) / total if total else 1.0)
         if isinstance(self._inner, ShareListener):
-            self._inner.set_share(self._share)
+            self._inner.set_share((now - self._began) / total if total else 1.0)
         if now - self._began < SETTLING_S:
             return
         wrong = max(total / self._said, self._said / total)
