@@ -29,7 +29,7 @@ from assay import project
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.builtin import folder as builtin_folder
-from assay.candidates.registry import plain_name, specs
+from assay.candidates.registry import need_of, plain_name, specs
 from assay.compare import records
 from assay.compare.curve_section import Curve, CurvePoint
 from assay.compare.data_section import DataSection
@@ -182,6 +182,7 @@ def _result(id: str, run: int, answers: list[AnswerRow], agents: dict[str, str])
     candidates = [
         CandidateResult(
             name=figures.name, kind=figures.name, agent=agents[figures.name],
+            needs=need_of(figures.name),
             fine_tuned=figures.name == "fine-tune", score=figures.score, low=figures.low,
             high=figures.high, latency_p50_s=WAYS[figures.name][2],
             latency_p95_s=2 * WAYS[figures.name][2], latency_requests=6,

@@ -96,7 +96,7 @@ def test_the_named_one_stands_in_the_first_group_and_the_others_by_cost(tmp_path
     names = [c.name for _, group in groups for c in group]
     assert sorted(names) == sorted(c.name for c in result.candidates)
     write(tmp_path)
-    table = write_report(tmp_path).read_text().split("<tbody>")[1].split("</tbody>")[0]
+    table = write_report(tmp_path).read_text().split("<thead>")[1].split("</table>")[0]
     rows = re.findall(r'colspan="7">(.*?)</th>|<td>(.*?)<small>', table)
     assert [heading for heading, _ in rows if heading] == [need.capitalize() for need in needs]
     assert [name for _, name in rows if name] == [result.names[name] for name in names]
@@ -106,7 +106,7 @@ def test_a_candidate_has_one_name_in_the_page_and_the_typed_one_stands_beside_it
     result, rows = sample_result(), sample_rows(30)
     page = html.render(result, rows, redacted=False)
     read = page.split("<body>")[1].split("To repeat it")[0]
-    listed = read.split("<tbody>")[1].split("</tbody>")[0]
+    listed = read.split("<thead>")[1].split("</table>")[0]
     typed = [c.name for c in result.candidates if c.name != "prompt"]  # which is a word, too
     for name in typed:
         assert len(re.findall(rf"<small>{name}</small>", listed)) == 1

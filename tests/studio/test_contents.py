@@ -70,6 +70,9 @@ def test_compare_has_its_evidence(here: Tab) -> None:
         assert place.is_visible()
         assert place.evaluate("at => at.scrollWidth <= at.clientWidth")
     page.set_viewport_size({"width": 1320, "height": 900})
+    groups = page.get_by_role("region", name="All candidates").get_by_role("rowheader")
+    expect(groups.filter(has_text="Nothing to train")).to_be_visible()
+    assert groups.all_inner_texts()[0] == "Trained in minutes to hours"  # the one that is named
     square = page.get_by_role("region", name="Fine-tuned model and Document passages")
     expect(square.get_by_role("row")).to_have_count(3)
     expect(page.get_by_text("Fine-tuned model adds")).to_contain_text("on top of Document passages")

@@ -24,3 +24,27 @@ def test_what_is_typed_is_code_in_every_sentence() -> None:
     code = [one.text for one in shown if one.tag == "code"]
     assert {"good_enough", "route", "few_shot"} <= set(code)
     assert not [one.text for one in shown if "`" in one.text]
+
+
+def test_candidates_stand_in_groups_by_what_they_need_the_named_first_then_the_cheapest() -> None:
+    result = sample_result()
+    free = [one.model_copy(update={"yearly_cost": 0.0}) if one.floor else one
+            for one in result.candidates]  # fmt: skip
+    headings = []
+    for one in (result, result.model_copy(update={"candidates": free})):
+        with Client(page("/candidates")) as client:
+            candidates_table(in_words(one))
+        shown = [one for one in client.elements.values() if isinstance(one, TextElement)]
+        groups = [one for one in shown if one.tag == "th" and one.props.get("scope") == "rowgroup"]
+        headings.append([one.text for one in groups])
+        columns = sum(one.props.get("scope") == "col" for one in shown)
+        assert {int(one.props["colspan"]) for one in groups} == {columns}
+        # A heading is of the rows that it stands above, up to the next one.
+        rows = [one for one in client.elements.values() if one.tag == "tr"]
+        bodies = [one for one in client.elements.values() if one.tag == "tbody"]
+        assert len(bodies) == len(groups)
+        assert len(rows) == 1 + len(groups) + len(result.candidates)
+    first, nothing, seconds = headings[0]
+    assert first == "Trained in minutes to hours"
+    assert (nothing, seconds) == ("Nothing to train", "Trained in seconds")
+    assert headings[1] == [first, seconds, nothing]

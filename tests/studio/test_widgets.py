@@ -8,7 +8,7 @@ from nicegui.elements.mixins.text_element import TextElement
 from nicegui.page import page
 
 from assay.studio import widgets as w
-from assay.studio.widgets import format_author
+from assay.studio.shared.names import format_author
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from inspect import isawaitable
 from typing import Any, TypeVar
@@ -334,17 +334,6 @@ def format_size(bytes: int) -> str:
     return f"{bytes / 1e3:.0f} kB"
 
 
-def format_author(who: str) -> str:
-    """Who did something, as the store names them (`user:ann`, `cli:ann`; `ann`, whose process it
-    was), for a person. That a server or a container runs as root says nothing of who it was."""
-    kind, _, name = who.partition(":")
-    if name == "root" and kind == "cli":
-        return "the command line"
-    if who == "root":
-        return "the server"
-    return {"user": name, "cli": f"{name}, on the command line"}.get(kind, who)
-
-
 def code(content: str, label: str) -> None:
     """A text to copy, with a button that does."""
     with ui.element("div").classes("code"):
@@ -358,8 +347,8 @@ def code(content: str, label: str) -> None:
 
 
 @contextmanager
-def table(*columns: str, label: str) -> Iterator[None]:
-    """A plain table; rows are made with `cells`."""
+def table(*columns: str, label: str, grouped: bool = False) -> Iterator[None]:
+    """A plain table; rows are made with `cells`, where it is `grouped` within `row_group`."""
     with (
         set_label(ui.element("div").classes("wide-table").props("tabindex=0 role=region"), label),
         ui.element("table"),
@@ -368,8 +357,17 @@ def table(*columns: str, label: str) -> Iterator[None]:
             for column in columns:
                 style = column.style if isinstance(column, Number) else ""
                 text(column, style, "th").props("scope=col")
-        with ui.element("tbody"):
+        with nullcontext() if grouped else ui.element("tbody"):
             yield
+
+
+@contextmanager
+def row_group(heading: str, columns: int) -> Iterator[None]:
+    """Rows of a grouped table under a heading of theirs, as wide as so many columns."""
+    with ui.element("tbody"):
+        with cells(style="group"):
+            text(heading, "", "th").props(f"scope=rowgroup colspan={columns:d}")
+        yield
 
 
 def line(*values: str, style: str = "") -> None:

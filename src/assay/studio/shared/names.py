@@ -1,5 +1,5 @@
-"""What agents and versions are called on pages: what they are. The names that are typed in commands
-and files are one hover away.
+"""What agents, versions and people are called on pages: what they are. The names that are typed in
+commands and files are one hover away.
 """
 
 from __future__ import annotations
@@ -95,3 +95,14 @@ def typed_term(words: str, label: str) -> None:
 def typed_text(label: str) -> str:
     """What a hover over a plain name says: the name that is typed."""
     return f"In commands and files: {label}"
+
+
+def format_author(who: str) -> str:
+    """Who did something, as the store names them (`user:ann`, `cli:ann`; `ann`, whose process it
+    was), for a person. That a server or a container runs as root says nothing of who it was."""
+    kind, _, name = who.partition(":")
+    if name == "root" and kind == "cli":
+        return "the command line"
+    if who == "root":
+        return "the server"
+    return {"user": name, "cli": f"{name}, on the command line"}.get(kind, who)

@@ -100,14 +100,12 @@ def candidates_table(result: Result) -> None:
     figures = (*wording.figures(first), *beside.get(first.name, {}))
     columns = [w.Number(name.capitalize()) for name in figures]
     score = w.Number(wording.score_meaning(result).capitalize())
-    with w.table("Candidate", score, *columns, label="All candidates"):
+    with w.table("Candidate", score, *columns, label="All candidates", grouped=True):
         for need, group in wording.group_by_need(result):
-            with w.cells(style="group"):
-                head = w.text(need.capitalize(), "", "th").props("scope=colgroup")
-                head.props["colspan"] = 2 + len(columns)
-            for one in group:
-                style = "chosen" if one.name == result.verdict.named else ""
-                _show_candidate(one, style, beside.get(one.name, {}))
+            with w.row_group(need.capitalize(), 2 + len(columns)):
+                for one in group:
+                    style = "chosen" if one.name == result.verdict.named else ""
+                    _show_candidate(one, style, beside.get(one.name, {}))
     explained = (
         wording.chosen_range(result),
         wording.unread_meaning(result),

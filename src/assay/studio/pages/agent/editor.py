@@ -20,6 +20,7 @@ from assay.studio.pages.agent.form import AgentForm
 from assay.studio.session import PageContext, Refresh, action, workspace_action
 from assay.studio.shared.chat import describe_reply, show_passages
 from assay.studio.shared.form_and_text import FormAndText, ParsedText
+from assay.studio.shared.names import format_author
 from assay.studio.shared.streams import read_answer
 
 _COUNTING = asyncio.Lock()
@@ -93,7 +94,7 @@ class AgentEditor(FormAndText[Agent, Draft]):
         return f"Saved as version {saved.version}. Releases do not change until you promote it."
 
     def _describe_save(self, now: Draft) -> str:
-        return f"{w.format_author(now.version.author)} has saved version {now.version.version}"
+        return f"{format_author(now.version.author)} has saved version {now.version.version}"
 
     def _read_message(self, now: Draft) -> str:
         return now.version.message

@@ -19,7 +19,7 @@ from assay.studio.pages.agent.editor import AgentEditor, save_agent
 from assay.studio.pages.agent.history import history_tab
 from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.form_and_text import open_editor
-from assay.studio.shared.names import plain_label, plain_labels, typed_term
+from assay.studio.shared.names import format_author, plain_label, plain_labels, typed_term
 
 PATH = "/agent"
 
@@ -86,7 +86,7 @@ async def _show_agent(context: PageContext, name: str, models: list[str], reopen
     version = draft.version
     with w.row("spread"):
         why = f": {version.message}" if version.message else ""
-        who = f"Version {version.version}, by {w.format_author(version.author)}"
+        who = f"Version {version.version}, by {format_author(version.author)}"
         with w.text("", "soft"):
             typed_term(f"{who}, {w.format_time(version.at)}{why}", version.label)
         with ui.tabs().props("no-caps dense") as tabs:

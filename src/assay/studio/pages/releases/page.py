@@ -26,7 +26,13 @@ from assay.studio.pages.releases.staleness import read_staleness, staleness_card
 from assay.studio.pages.releases.traces import TRACE, traces_card
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.chat import snippets_card
-from assay.studio.shared.names import exact_label, plain_labels, typed_term, typed_text
+from assay.studio.shared.names import (
+    exact_label,
+    format_author,
+    plain_labels,
+    typed_term,
+    typed_text,
+)
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
 from assay.studio.shared.promotion import promotion_chooser, with_consent
 from assay.studio.shared.verdict import find_recommended, warn_of_other_documents
@@ -182,7 +188,7 @@ def _show_current(context: PageContext, shown: ReleaseView, plain: Mapping[str, 
                     f"canary, answers {100 * now.share:g}% of the callers",
                     typed_text(trial),
                 )
-            w.figure(f"{now.at:%d %b %Y}", f"last changed, by {w.format_author(now.who)}")
+            w.figure(f"{now.at:%d %b %Y}", f"last changed, by {format_author(now.who)}")
             w.figure(
                 f"{sum(day.requests for day in shown.days):,}",
                 f"traces in {len(shown.days)} days",
@@ -355,7 +361,7 @@ def _show_history(history: list[Release], plain: Mapping[str, str]) -> None:
                         w.text(f"“{one.reason}” ", tag="span")
                     if one.comparison:
                         w.link("comparison", f"/compare?id={one.comparison[:16]}")
-                w.text(w.format_author(one.who), tag="td")
+                w.text(format_author(one.who), tag="td")
                 w.text(w.format_time(one.at), tag="td")
 
 

@@ -22,6 +22,7 @@ from assay.studio.session import PageContext, Refresh, action, is_admin
 from assay.studio.shared.another_project import another_project
 from assay.studio.shared.form_and_text import FormAndText, ParsedText, open_editor
 from assay.studio.shared.job_progress import show_edits_meanwhile
+from assay.studio.shared.names import format_author
 
 
 @action("viewer")
@@ -120,7 +121,7 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
     def _describe_save(self, now: SettingsDraft) -> str:
         if now.change is None:
             return "Somebody has changed assay.yaml outside the studio"
-        return f"{w.format_author(now.change.who)} has saved assay.yaml"
+        return f"{format_author(now.change.who)} has saved assay.yaml"
 
     def _read_message(self, now: SettingsDraft) -> str:
         return now.change.message if now.change is not None else ""
@@ -182,7 +183,7 @@ def _describe_change(draft: SettingsDraft) -> str:
     if change is None:
         return f"{CONFIG_FILE}, as it is in the project folder."
     why = f": {change.message}" if change.message else ""
-    return f"{CONFIG_FILE}, saved by {w.format_author(change.who)}, {w.format_time(change.at)}{why}"
+    return f"{CONFIG_FILE}, saved by {format_author(change.who)}, {w.format_time(change.at)}{why}"
 
 
 PAGE = Page("/settings", "Settings", "tune", "Build", "viewer", build, wide=True)
