@@ -366,7 +366,8 @@ def row_group(heading: str, columns: int) -> Iterator[None]:
     """Rows of a grouped table under a heading of theirs, as wide as so many columns."""
     with ui.element("tbody"):
         with cells(style="group"):
-            text(heading, "", "th").props(f"scope=rowgroup colspan={columns:d}")
+            head = text(heading, "", "th").props("scope=rowgroup")
+            head.props["colspan"] = columns
         yield
 
 
