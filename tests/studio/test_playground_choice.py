@@ -1,0 +1,41 @@
+"""Which agents Playground begins with, without a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from assay.agent.agent import Agent
+from assay.agent.versions import save_agent
+from assay.compare import records
+from assay.compare.result import CandidateResult
+from assay.project.workspace import Workspace
+from assay.studio.pages.playground import _find_compared
+from tests.compare.sample import sample_result
+
+
+def test_those_of_the_newest_comparison_the_named_first_then_the_best(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    assert _find_compared(workspace) == []
+    store, result = workspace.store, sample_result()
+    made = {
+        "few-shot": Agent(model="a"),
+        "prompt": Agent(model="b"),
+        "baseline-tfidf": Agent(model="b"),  # nothing better was found: the same agent
+        "fine-tune": Agent(model="c"),
+    }
+    for name, agent in made.items():
+        save_agent(store, name, agent, message="")
+    save_agent(store, "left", Agent(model="d"), message="of a comparison that was cancelled")
+
+    def measured(one: CandidateResult) -> CandidateResult:
+        if one.name == "baseline-majority":  # only its answers are here
+            return one.model_copy(update={"kind": "outside", "score": 1.0})
+        return one.model_copy(update={"agent": made[one.name].id})
+
+    named = result.verdict.model_copy(update={"recommend": "few-shot"})
+    found = [measured(one) for one in result.candidates]
+    result = result.model_copy(update={"candidates": found, "verdict": named})
+    folder = store.folder / "comparisons" / "c"
+    records.save_plan(store, result.comparison, "d" * 64, result.plan, folder)
+    records.save_result(store, result, [], folder)
+    assert _find_compared(workspace) == ["few-shot@1", "fine-tune@1", "baseline-tfidf@1"]
