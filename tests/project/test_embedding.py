@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from assay.candidates.building import Context
 from assay.candidates.registry import build, specs
-from assay.candidates.spec import Sizes
+from assay.candidates.spec import PASSAGE_TOKENS, Sizes
 from assay.config.candidates import STARTER_EMBEDDER
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.settings import KnowledgeSettings
@@ -27,8 +27,9 @@ from assay.progress import SILENT, Progress
 from assay.project import embedding
 from assay.project import estimate as module
 from assay.project.embedding import (
-    embedder_of_documents,
+    IndexedDocuments,
     embedding_operations,
+    indexed_documents,
     kept_numbers,
     tuning_bytes,
     with_encoders,
@@ -124,6 +125,18 @@ def test_a_larger_encoder_takes_as_many_times_as_long(
         assert more - less >= tuning_bytes(BASE_SIZE, 20) - 0.5e9
 
 
+def test_a_tuned_search_embeds_every_passage_anew(tmp_path: Path) -> None:
+    config = context_of(tmp_path, knowledge={"ks": [3]}).config
+
+    def told(name: str, passages: int) -> float:
+        sizes = replace(SIZES, passages=passages)
+        return embedding_operations(specs()[name].estimate(config, sizes), sizes)
+
+    more = told("rag-tuned", 1000) - told("rag-tuned", 0)
+    assert more == pytest.approx(2.0 * 1000 * PASSAGE_TOKENS * STARTER_SIZE.multiplied)
+    assert told("rag", 1000) == told("rag", 0)  # they are there already
+
+
 def test_the_encoders_that_read_are_those_that_are_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,20 +150,20 @@ def test_the_encoders_that_read_are_those_that_are_looked_at(
     monkeypatch.setattr(embedding, "encoder_size", look)
     config = context_of(tmp_path, knowledge={"rerank": "reader"}, candidates=["quote"]).config
     store = Store(tmp_path / "state")
-    assert embedder_of_documents(store, "bank", config) == STARTER_EMBEDDER
+    assert indexed_documents(store, "bank", config) == IndexedDocuments(STARTER_EMBEDDER, 0)
     (tmp_path / "a.md").write_text("One sentence.")
     base = KnowledgeBase(store, "bank", "documents")
     embedder = str(write_embedder(tmp_path, seed=1))
     base.add([tmp_path / "a.md"], settings=KnowledgeSettings(embedder, chunk_tokens=16))
-    assert embedder_of_documents(store, "bank", config) == embedder
+    assert indexed_documents(store, "bank", config) == IndexedDocuments(embedder, 1)
 
     alone = config.model_copy(update={"baselines": False})
-    found = with_encoders(SIZES, alone, "large", SILENT)
-    assert (found.document_embedder, looked) == (BASE_SIZE, ["large"])
+    found = with_encoders(SIZES, alone, IndexedDocuments("large", 7), SILENT)
+    assert (found.document_embedder, found.passages, looked) == (BASE_SIZE, 7, ["large"])
     assert (found.embedder, found.reranker) == (STARTER_SIZE, STARTER_SIZE)
     tuned = config.model_copy(update={"candidates": ["rag-tuned"]})
     looked.clear()
-    with_encoders(SIZES, tuned, "large", SILENT)
+    with_encoders(SIZES, tuned, IndexedDocuments("large", 7), SILENT)
     assert looked == [config.classifier.embedder, "large", "reader"]
 
 

@@ -15,6 +15,8 @@ from assay.compare.performance import (
     THROUGHPUT_PROMPTS,
 )
 from assay.config import Config, Unlabelled
+from assay.evaluate.graders.judge import CRITERIA, JudgedPair, request
+from assay.evaluate.judging import INJECTIONS
 from assay.models.products import Products
 from assay.project import estimate as module
 from assay.project.estimate import (
@@ -284,6 +286,25 @@ def test_what_providers_are_paid_is_told(what: str) -> None:
         assert f"about {sum(usd or 0 for usd in paid.values()):.2f} USD more, at most" in said
     else:
         assert said == ""
+
+
+def test_a_judge_at_a_provider_is_paid_for_every_answer_in_both_orders() -> None:
+    """A judge of this machine is not; pairs of people and unlabelled inputs are counted, too."""
+    judge = {"name": "judge", "settings": {"model": BIG}}
+    graders = [{"name": "label-accuracy"}, judge, {"name": "judge", "settings": {"model": "m"}}]
+    candidates = ["baseline-majority", "prompt", "fine-tune"]
+    config = priced(graders=graders, candidates=candidates)
+    empty = request(JudgedPair("", "", ""), CRITERIA, 0)
+    prompt = round(len(empty.messages[0].content) / 4 + 20 + 4 + 5)
+    each = 2 * (prompt + 10 * empty.max_new_tokens) / 1e6
+    prompted = 2 * 19 + 32  # two settings on validation, then the holdout
+    known = estimate(config, SIZES, candidates, 0.3).provider_costs
+    assert {one.part: one.usd for one in known} == {"judge": pytest.approx((3 * prompted) * each)}
+    decides = config.model_copy(update={"primary": "judge"})
+    more = replace(SIZES, unlabelled=100, judged={"judge": 30})
+    found = estimate(decides, more, candidates, 0.3).provider_costs
+    powered, people = 3 * (32 + 100), 30 + INJECTIONS
+    assert found[0].usd == pytest.approx((3 * prompted + powered + people) * each)
 
 
 def test_a_route_takes_no_time_of_a_model_that_none_of_its_arms_is() -> None:

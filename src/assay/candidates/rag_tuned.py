@@ -45,7 +45,8 @@ def epochs(rows: int) -> int:
 
 
 def estimate(config: Config, sizes: Sizes) -> Workload:
-    """As `rag`; a token that is trained on takes as long as three that are read."""
+    """As `rag`; a token that is trained on takes as long as three that are read. Once trained, it
+    embeds all passages anew."""
     rows = epochs(sizes.train) * (3 * sizes.train + sizes.validation)
     question = min(sizes.input_tokens, sizes.document_embedder.limit)
     read = 0.0
@@ -54,7 +55,8 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
         read = pairs * min(sizes.input_tokens + PASSAGE_TOKENS, sizes.reranker.limit)
     return replace(
         Workload(passage_runs(config, sizes), unshown_answer_tokens(config, sizes)),
-        embedded_documents=rows * (question + (TEXTS_PER_ROW - 1) * PASSAGE_TOKENS),
+        embedded_documents=rows * (question + (TEXTS_PER_ROW - 1) * PASSAGE_TOKENS)
+        + sizes.passages * PASSAGE_TOKENS,
         reranked=read,
         tunes_search=True,
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from assay.config import Config, is_remote, labels_in
@@ -121,6 +121,9 @@ class Sizes:
         input_tokens, output_tokens: of one example.
         parameters: of the language model.
         unlabelled: inputs that are answered beside the holdout, at most.
+        judged: pairs of answers that people have judged, by the label of the judge that is put to
+            them.
+        passages: of the documents that are indexed; 0 before they are.
         embedder: what turns texts into vectors for `classifier` and the like.
         document_embedder: that of the knowledge base.
         reranker: `knowledge.rerank`, where there is one.
@@ -135,6 +138,8 @@ class Sizes:
     parameters: float
     context: int
     unlabelled: int = 0
+    judged: Mapping[str, int] = field(default_factory=dict)
+    passages: int = 0
     embedder: EncoderSize = STARTER_SIZE
     document_embedder: EncoderSize = STARTER_SIZE
     reranker: EncoderSize = STARTER_SIZE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from assay.candidates.registry import specs, taking_part
 from assay.candidates.spec import PASSAGE_TOKENS, Sizes, Workload
@@ -28,36 +28,45 @@ KEPT_PER_OUTPUT = 3
 """Numbers kept for the way back, for each that a matrix makes: its input, what follows it."""
 
 
-def with_encoders(sizes: Sizes, config: Config, documents: str, progress: Progress) -> Sizes:
-    """The sizes with those of the project's encoders. One is looked at (and fetched, where it is
-    not on this machine) only if a candidate that takes part lets it read.
+@dataclass(frozen=True, slots=True)
+class IndexedDocuments:
+    """A project's knowledge base: what embeds its passages, and how many it has."""
 
-    Args:
-        documents: the embedder of the knowledge base, see `embedder_of_documents`.
+    embedder: str
+    passages: int
+
+
+def with_encoders(
+    sizes: Sizes, config: Config, documents: IndexedDocuments, progress: Progress
+) -> Sizes:
+    """The sizes with those of the project's encoders, and of what they read. One is looked at (and
+    fetched, where it is not on this machine) only if a candidate that takes part lets it read.
 
     Raises:
         ConfigError, ModelError: a candidate, or an encoder, cannot be used.
     """
+    sizes = replace(sizes, passages=documents.passages)
     workloads = [specs()[name].estimate(config, sizes) for name in taking_part(config)]
     if any(one.embedded for one in workloads):
         sizes = replace(sizes, embedder=encoder_size(config.classifier.embedder, progress))
     if any(one.embedded_documents for one in workloads):
-        sizes = replace(sizes, document_embedder=encoder_size(documents, progress))
+        sizes = replace(sizes, document_embedder=encoder_size(documents.embedder, progress))
     rerank = None if config.knowledge is None else config.knowledge.rerank
     if rerank is not None and any(one.reranked for one in workloads):
         sizes = replace(sizes, reranker=encoder_size(rerank, progress))
     return sizes
 
 
-def embedder_of_documents(store: Store, owner: str, config: Config) -> str:
-    """Of the knowledge base that the project's `knowledge` names; that of a new one where there is
-    none yet."""
+def indexed_documents(store: Store, owner: str, config: Config) -> IndexedDocuments:
+    """The knowledge base that the project's `knowledge` names; a new one where there is none
+    yet."""
     if config.knowledge is not None:
         try:
-            return KnowledgeBase(store, owner, config.knowledge.name).settings.embedder
+            found = KnowledgeBase(store, owner, config.knowledge.name).describe()
+            return IndexedDocuments(found["embedder"], found["passages"])
         except NotFoundError:
             pass
-    return KnowledgeSettings().embedder
+    return IndexedDocuments(KnowledgeSettings().embedder, 0)
 
 
 def encoders_of(workload: Workload, sizes: Sizes) -> list[tuple[float, EncoderSize]]:

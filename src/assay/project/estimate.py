@@ -36,7 +36,7 @@ from assay.project.embedding import (
     encoders_of,
     tuned_bytes,
 )
-from assay.project.provider_costs import ProviderCost, costs_of
+from assay.project.provider_costs import ProviderCost, costs_of, judge_requests
 from assay.train import auto
 
 REFERENCE_PARAMETERS = 134.5e6
@@ -202,6 +202,7 @@ def _requests(
     if config.unlabelled is not None:
         rows = sizes.holdout + sizes.unlabelled
         yield ANNOTATING, asked_rows(config.unlabelled.model, rows, config, sizes)
+    yield from judge_requests(workloads.values(), config, sizes)
 
 
 def building_seconds(name: str, config: Config, sizes: Sizes) -> float:

@@ -37,7 +37,7 @@ from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.batch import Answer
 from assay.progress import DEFAULT, SILENT, Progress
-from assay.project.embedding import embedder_of_documents, with_encoders
+from assay.project.embedding import indexed_documents, with_encoders
 from assay.project.estimate import Estimate, Pace, curve_seconds, estimate
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable, drafted_note
@@ -222,10 +222,10 @@ class Project:
             template,
             context,
             describe(self.config.model, progress).parameters,
-            validation=manifest.validation,
-            holdout=manifest.holdout,
+            manifest=manifest,
+            root=self.root,
         )
-        documents = embedder_of_documents(self.store, self.owner, self.config)
+        documents = indexed_documents(self.store, self.owner, self.config)
         return with_encoders(sizes, self.config, documents, progress)
 
     def estimate(self, progress: Progress = SILENT, pace: Pace | None = None) -> Estimate:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from assay.agent.prices import PriceList
-from assay.candidates.spec import ProviderRequests
-from assay.config import split_reference
+from assay.candidates.spec import ProviderRequests, Sizes, Workload, constraints
+from assay.config import Config, is_remote, split_reference
+from assay.config.training import SEEDS
+from assay.evaluate.graders.judge import JudgedPair, JudgeSettings, request
+from assay.evaluate.judging import INJECTIONS
+
+ORDERS = 2
+"""In which a judge sees each pair."""
+CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,43 @@ class ProviderCost:
     part: str
     model: str
     usd: float | None
+
+
+def judge_requests(
+    workloads: Collection[Workload], config: Config, sizes: Sizes
+) -> Iterator[tuple[str, tuple[ProviderRequests, ...]]]:
+    """What judges at providers are asked, at most: of every answer whether it is better than the
+    expected one, in both orders. By the judge's label.
+
+    Answers of outside models and of saved agents are left out: how many there will be is not known.
+    """
+    for spec in config.graders:
+        if spec.name != "judge":
+            continue
+        settings = JudgeSettings.model_validate(spec.settings)
+        if not is_remote(settings.model):
+            continue
+        pairs = sizes.judged.get(spec.label, 0)
+        compared = pairs + INJECTIONS if pairs else 0
+        again = sizes.holdout + sizes.unlabelled if spec.label == config.primary else 0
+        answers = sum(_graded(one, config, sizes) for one in workloads) + again * len(workloads)
+        form = request(JudgedPair("", "", ""), settings.criteria, 0)
+        words = sum(len(message.content) for message in form.messages) / CHARACTERS_PER_TOKEN
+        length = max((sizes.output_tokens, *(one.answer_tokens for one in workloads)))
+        tokens = words + sizes.input_tokens + sizes.output_tokens + length
+        asked = ORDERS * (answers + compared)
+        yield (
+            spec.label,
+            (ProviderRequests(settings.model, asked, tokens, form.max_new_tokens),),
+        )
+
+
+def _graded(one: Workload, config: Config, sizes: Sizes) -> float:
+    """Answers of a candidate that graders score, those of every seed and of a search included."""
+    runs = max(1, len(one.runs))
+    if one.trained:
+        runs += ((config.fine_tune.seeds or SEEDS) - 1) * constraints(config)
+    return runs * sizes.validation + one.searched + sizes.holdout
 
 
 def costs_of(

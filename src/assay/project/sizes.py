@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from assay.candidates.spec import PASSAGE_TOKENS, Sizes
 from assay.config import Config
+from assay.config.names import file_of
+from assay.data.split import SplitManifest
+from assay.evaluate.graders.judge import read_pairs
 from assay.example import Example, Message
 
 if TYPE_CHECKING:
@@ -25,10 +29,17 @@ def sizes_of(
     context: int,
     parameters: float,
     *,
-    validation: int,
-    holdout: int,
+    manifest: SplitManifest,
+    root: Path,
 ) -> Sizes:
-    """Rows as they are, tokens by rendering a sample of train."""
+    """Rows as they are, tokens by rendering a sample of train.
+
+    Args:
+        root: the project's folder, in which judges have their pairs.
+
+    Raises:
+        ConfigError, DataError: such pairs cannot be read.
+    """
     sample = train[:: max(1, len(train) // SAMPLE)][:SAMPLE]
     lengths = [token_lengths(example, template, config.system_prompt) for example in sample]
     system = 0
@@ -37,14 +48,19 @@ def sizes_of(
         system = len(template.prompt(shared))
     return Sizes(
         train=len(train),
-        validation=validation,
-        holdout=holdout,
+        validation=manifest.validation,
+        holdout=manifest.holdout,
         system_tokens=system,
         input_tokens=max(1.0, fmean(whole - out for whole, out in lengths) - system),
         output_tokens=fmean(out for _, out in lengths),
         parameters=parameters,
         context=context,
         unlabelled=0 if config.unlabelled is None else config.unlabelled.most,
+        judged={
+            spec.label: len(read_pairs(file_of(pairs, root)))
+            for spec in config.graders
+            if spec.name == "judge" and (pairs := spec.settings.get("pairs")) is not None
+        },
     )
 
 
