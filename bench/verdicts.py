@@ -85,7 +85,9 @@ NOTES = {
     "(likely -1.9 to +13.9), this one by 2.7 (likely -3.9 to +9.4): that training gains anything "
     "on these records is not shown. At 8 bits the tuned model takes 145 MB instead of 279 and "
     "answers eight times as fast; at 4 bits the parity check refused it, for 15 of 100 answers "
-    "differed where the model was sure.",
+    "differed where the model was sure. Until more is known, the cheapest of those within one "
+    "standard error of the best was named; by the rule of today, of those at most 2 in 100 behind "
+    "it, `extract` would not be, but one of the tuned.",
     "e2e-fields-twice": "With three times the rows of the job before to train on, the tuned model "
     "(here in 8 bits alone) is ahead of `extract` by 1.0 (likely -1.9 to +3.7) on 936 rows: on "
     "these records training a language model gains at most a few points. Both are wrong on 211 "

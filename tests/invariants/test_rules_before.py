@@ -1,8 +1,8 @@
-"""What four rules of a verdict bring: the same comparisons, judged with them and without.
+"""What five rules of a verdict bring: the same comparisons, judged with them and without.
 `make soak` writes the tables of docs/statistics.md.
 
 The rules: Gaffke's bound beside the bootstrap, a cluster jackknife beside it, the winner on
-validation tested first, and what is given up for a cheaper candidate.
+validation tested first, what is given up for a cheaper candidate, and who is used for now.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tests.figures import soak_runs, write_block
 from tests.invariants.verdict_figures import UNEQUAL
 from tests.invariants.verdict_simulation import (
     COLLAPSING,
+    HIGH_LEAD,
     LEAD_5,
     LEAD_10,
     UNBROKEN,
@@ -27,6 +28,8 @@ from tests.invariants.verdict_simulation import (
     simulate,
 )
 
+from assay.compare.entries import Entry
+from assay.compare.findings import Findings
 from assay.evaluate.multiplicity import holm
 from assay.evaluate.stats import group_sizes
 
@@ -44,6 +47,14 @@ CHEAPER = {
     ),
 }
 """The first candidate is the cheapest, and so far behind the best; the numbers of rows vary."""
+FOR_NOW = {
+    "5 points ahead": Cell("binary", 0, LEAD_5, shared=0.9, floor=True),
+    "5 points ahead, answers less alike": Cell("binary", 0, LEAD_5, floor=True),
+    "10 points ahead": Cell("binary", 0, LEAD_10, shared=0.9, floor=True),
+    "1 point ahead": Cell("binary", 0, (0.7, 0.69, 0.68, 0.71, 0.6, 0.3), floor=True),
+    "3 points ahead, at 98 in 100": Cell("binary", 0, HIGH_LEAD, floor=True),
+}
+"""The cheaper a candidate is, the earlier it stands; the numbers of rows vary."""
 
 
 @contextmanager
@@ -66,6 +77,18 @@ def nobody_first() -> Iterator[None]:
         return holm(np.where(others, p, 0.0).max(axis=1))
 
     with patch("assay.compare.findings.worse_than_best", largest):
+        yield
+
+
+@contextmanager
+def within_one_standard_error() -> Iterator[None]:
+    """For now the cheapest of those so near to the best is used (Breiman et al. 1984)."""
+
+    def is_near(findings: Findings, entry: Entry, best: Entry) -> bool:
+        pair = findings.pair(entry, best) if entry is not best else None
+        return pair is None or pair.difference + pair.error >= -1e-9
+
+    with patch("assay.compare.conclusion._is_near", is_near):
         yield
 
 
@@ -107,6 +130,13 @@ def cheaper(cell: Cell, n: int, runs: int) -> tuple[Tally, Tally]:
     return before, now
 
 
+def for_now(cell: Cell, n: int, runs: int) -> tuple[Tally, Tally]:
+    """Before, and now."""
+    with within_one_standard_error():
+        before = simulate(replace(cell, n=n), runs, seed=1)
+    return before, simulate(replace(cell, n=n), runs, seed=1)
+
+
 def test_the_rules_before_are_wrong_more_often() -> None:
     """Else the tables would compare a rule with itself."""
     runs = 100
@@ -124,6 +154,9 @@ def test_the_rules_before_are_wrong_more_often() -> None:
     assert before.cheapest <= allowed(LEAST, runs) < now.cheapest
     _, now = cheaper(CHEAPER["5 points behind"], 1000, runs)
     assert now.wrong <= allowed(LEAST, runs)
+    before, now = for_now(FOR_NOW["5 points ahead"], 100, runs)
+    assert before.losses == now.losses
+    assert now.lost < 0.8 * before.lost
 
 
 @pytest.mark.soak
@@ -207,3 +240,20 @@ def test_soak_of_what_is_given_up_for_a_cheaper_one() -> None:
         rows[title] = [percent(before.cheapest, now.cheapest, runs) for before, now in found]
     head = ["the cheapest, which was recommended", *in_head(sizes)]
     write_rows("given up for a cheaper one", head, rows, runs)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_soak_of_who_is_used_for_now() -> None:
+    runs, sizes, rows = soak_runs(1000), (50, 100, 200), {}
+    for title, cell in FOR_NOW.items():
+        found = [for_now(cell, n, runs) for n in sizes]
+        rows[title] = [
+            f"{100 * before.lost / before.losses:.1f} → {100 * now.lost / now.losses:.1f} "
+            f"(of {now.losses})"
+            if now.losses
+            else "–"
+            for before, now in found
+        ]
+    head = ["the best", *in_head(sizes)]
+    write_rows("for now", head, rows, runs)

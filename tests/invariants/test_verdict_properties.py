@@ -86,12 +86,10 @@ def test_for_now_nothing_dearer_is_named_than_what_scores_as_high(
     assert used is not None
     assert "worse" not in [call for (a, _), call in calls.items() if a == used]
 
-    def behind(name: str) -> float:
-        """By how much more than one standard error of the paired scores."""
-        apart = entries[best].values - entries[name].values
-        return float(apart.mean()) - _error(apart, comparison[1])
-
-    near = [name for name in verdict.shortlist if name == best or behind(name) <= 1e-9]
+    n = len(entries[best].values)
+    scores = {name: float(entry.values.mean()) for name, entry in entries.items()}
+    most = max(SETTINGS.margin, 1 / n) + 1e-9
+    near = [name for name in verdict.shortlist if scores[best] - scores[name] <= most]
     useful = [n for n in near if not entries[n].floor and entries[n].values.any()]
     if not useful:
         assert used in near
@@ -107,16 +105,6 @@ def test_for_now_nothing_dearer_is_named_than_what_scores_as_high(
         )
 
     assert asked(used) == min(map(asked, useful))
-
-
-def _error(values: np.ndarray, groups: list[str] | None) -> float:
-    """Standard error of a mean over groups, those of a ratio of sums."""
-    labels = np.array(groups or range(len(values)))
-    residuals = [(values[labels == one] - values.mean()).sum() for one in np.unique(labels)]
-    count = len(residuals)
-    if count < 2:
-        return 0.0
-    return float(np.sqrt(np.square(residuals).sum() * count / (count - 1))) / len(values)
 
 
 def _by_name(decision: Decision) -> dict[tuple[str, str], tuple[float, ...]]:

@@ -202,26 +202,32 @@ def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
 def _for_now(findings: Findings, shortlist: Sequence[Entry]) -> tuple[Entry, str | None]:
     """What to use until more is known, and what singles it out where that is not its score.
 
-    The least demanding of those within one standard error of the best score of the shortlist
-    (Breiman et al. 1984, Classification and Regression Trees, section 3.4.3): what is probably
-    worse is no advice for being cheap. One that reads no input, or gives nothing right, is named
-    only where that leaves no other.
+    The least demanding of those whose score is at most the margin, or one example, behind the best
+    of the shortlist: such a difference does not matter to the user, a larger one is more likely
+    true than not. One that reads no input, or gives nothing right, is named only where that leaves
+    no other.
 
     Args:
         shortlist: the best score first.
     """
-    best = shortlist[0]
-    near = [e for e in shortlist if e is best or findings.pair(e, best).is_near]
-    useful = [e for e in near if not e.floor and findings.scores[e.name] > 0]
-    used = least_demanding(useful, findings.scores)
+    best, scores = shortlist[0], findings.scores
+    near = [entry for entry in shortlist if _is_near(findings, entry, best)]
+    useful = [e for e in near if not e.floor and scores[e.name] > 0]
+    used = least_demanding(useful, scores)
     if used is not None:
+        cheaper = _cheaper(findings, used, shortlist)
         if used is best:
-            return used, None
-        why = _advantage(used, useful, findings.scores)
-        return used, why and why + _cheaper(findings, used, shortlist)
+            return used, reasons.BEST_SO_FAR + cheaper if cheaper else None
+        why = _advantage(used, useful, scores)
+        return used, why and why + cheaper
     # Where all that may be good enough are shown to be worse than one that is not.
     beaten = any(findings.call(best, o) == "worse" for o in findings.complete if o is not best)
     return findings.best_first(findings.complete)[0] if beaten else best, None
+
+
+def _is_near(findings: Findings, entry: Entry, best: Entry) -> bool:
+    most = max(findings.terms.margin, 1 / findings.examples)
+    return findings.scores[best.name] - findings.scores[entry.name] <= most + 1e-9
 
 
 def _advantage(used: Entry, near: Sequence[Entry], scores: dict[str, float]) -> str | None:

@@ -70,11 +70,6 @@ class ScorePair:
         )
 
     @property
-    def is_near(self) -> bool:
-        """Whether a is behind b by at most one standard error."""
-        return self.difference + self.error >= -1e-9  # they are equal where one example differs
-
-    @property
     def equivalence(self) -> float:
         """p of two one-sided tests (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657-680)."""
         return max(self.a_not_worse, self.b_not_worse)

@@ -299,6 +299,7 @@ def costs_changed(opened_by: str) -> str:
     )
 
 
+BEST_SO_FAR = "the best score so far"
 _NEAR = "those that score about as high as the best"
 
 
@@ -330,7 +331,7 @@ def advantage_of_equal_cost(alike: int, level: int, *, is_known: bool, is_fastes
 
 
 def cheaper_but_lower(names: Sequence[str]) -> str:
-    """An addition to an advantage in cost: who is cheaper still, but scores too low to be named."""
+    """An addition to what singles one out: who is cheaper, but scores too low to be named."""
     if not names:
         return ""
     verb = ("costs", "scores") if len(names) == 1 else ("cost", "score")

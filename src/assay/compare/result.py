@@ -197,8 +197,9 @@ class Verdict(ResultPart):
         as_good: those shown to be as good as the recommended one, itself among them; of these the
             cheapest to own was taken, of several that cost practically the same the best score.
         shortlist: those that cannot be told apart, best first, when `cannot_tell`.
-        use_meanwhile: what to use until more is known: the cheapest of those whose score is within
-            one standard error of the best; costs within 1 % are equal, and the best score decides.
+        use_meanwhile: what to use until more is known: the cheapest of those whose score is at most
+            the margin, or one example, behind the best; costs within 1 % are equal, and the best
+            score decides.
         fine_tuning_worth_it: of fine-tuning as it was done here, however its trainings differ by
             chance; null where that is not known. `version_worth_it`: of the one version that took
             part; null in results that are older than this field, too.
