@@ -62,10 +62,23 @@ def test_before_the_first_label_it_says_how_many(release: Release) -> None:
     assert (found.outcome, found.labels, found.waiting, found.mean) == ("open", 0, 5, None)
     assert found.needed is not None
     assert 50 < found.needed < 1000
-    assert f"About {found.needed} more labels" in found.sentence
+    assert f"About {found.needed} labels will show whether" in found.sentence
     assert watch(release, Labels((), 0, 0), AT, drop=0.2).needed < found.needed
     with pytest.raises(UsageError, match="not a valid fall"):
         watch(release, Labels((), 0, 0), AT, drop=10)
+
+
+def test_the_first_label_does_not_contradict_what_was_said_before_it(release: Release) -> None:
+    at = Reference(42 / 43, 0.755, 1.0, chosen_among=5, chosen_low=0.68)
+    before = watch(release, Labels((), 0, 5), at).sentence
+    after = watch(release, fresh(1.0, 1), at).sentence
+    takes = re.compile(
+        r"it takes about (\d+) (?:more )?labels to show that it has not fallen by 10 p"
+    )
+    counts = [int(takes.search(said)[1]) for said in (before, after)]
+    assert counts[1] <= counts[0] < 1000
+    assert "if it has fallen by 10 points, it takes more than 10,000 labels to show" in before
+    assert "if it has fallen by" not in after.lower()
 
 
 def test_a_fall_is_called_and_none_is_not(release: Release) -> None:
@@ -92,6 +105,7 @@ def test_what_takes_too_many_labels_is_said_with_what_would_help(
     found = watch(release, Labels((), 0, 0), at, drop=drop)
     assert (found.outcome, found.needed) == ("open", None)
     assert f"more than {MOST_LABELS:,} labels" in found.sentence
+    assert "show whether" not in found.sentence
     larger = float(re.search(r"a fall of ([\d.]+) points can", found.sentence)[1]) / 100
     few = watch(release, Labels((), 0, 0), at, drop=larger).needed
     assert f"With about {few:,} labels, a fall" in found.sentence

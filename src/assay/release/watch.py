@@ -185,21 +185,50 @@ def watch(
     )
 
 
-def _needed(scores: Floats, at: Reference, drop: float) -> int | None:
-    """Labels that show what the labels so far lean to; before the first, that show either. To two
-    digits; None: more than can be had."""
+@dataclass(frozen=True, slots=True)
+class _LabelCounts:
+    """About so many labels settle it, to two digits; None: more than can be had.
+
+    Attributes:
+        to_stale: where it has fallen by the drop.
+        to_hold: where it is as good as at promotion.
+    """
+
+    to_stale: int | None
+    to_hold: int | None
+
+    @property
+    def to_either(self) -> int | None:
+        if self.to_stale is None or self.to_hold is None:
+            return None
+        return max(self.to_stale, self.to_hold)
+
+
+def _count_labels(scores: Floats, at: Reference, drop: float) -> _LabelCounts:
+    """Labels that show, beside those there are, that it has fallen or that it has not."""
     fallen = max(at.score - drop, 0.0)
 
-    def needed(scores: Floats, bounds: Bounds, mean: float) -> int:
+    def needed(scores: Floats, bounds: Bounds, mean: float) -> int | None:
         variance = at.width**2 * mean * (1 - mean)
-        return labels_needed(scores, bounds, mean, variance, ALPHA, error=at.error)
+        found = labels_needed(scores, bounds, mean, variance, ALPHA, error=at.error)
+        return two_digits(found) if found < MOST_LABELS else None
 
-    to_stale = needed(scores, at.stale_bounds(), fallen)
-    to_hold = needed(1 - scores, at.holds_bounds(drop), 1 - at.score)
-    found = max(to_stale, to_hold)
-    if len(scores):
-        found = to_hold if scores.mean() > (at.score + fallen) / 2 else to_stale
-    return two_digits(found) if found < MOST_LABELS else None
+    return _LabelCounts(
+        needed(scores, at.stale_bounds(), fallen),
+        needed(1 - scores, at.holds_bounds(drop), 1 - at.score),
+    )
+
+
+def _leans_to_hold(scores: Floats, at: Reference, drop: float) -> bool:
+    return bool(scores.mean() > (at.score + max(at.score - drop, 0.0)) / 2)
+
+
+def _needed(scores: Floats, at: Reference, drop: float) -> int | None:
+    """Labels that show what the labels so far lean to; before the first, that show either."""
+    counts = _count_labels(scores, at, drop)
+    if not len(scores):
+        return counts.to_either
+    return counts.to_hold if _leans_to_hold(scores, at, drop) else counts.to_stale
 
 
 def _sentence(
@@ -226,17 +255,34 @@ def _sentence(
             f"{fresh} {_of(fmean(scores))} of 100 on average (likely "
             f"{_of(low)} to {_of(high)}), against {promoted}"
         )
-    fall = f"it has fallen by {_of(drop)} points"
     if outcome == "stale":
         return f"Stale: {seen}. Compare again on newer examples."
     if outcome == "holds":
         return f"Holds: {seen}; it has not fallen by {_of(drop)} points."
-    start = f"Undecided: {seen}."
-    if needed is not None and needed <= MANY_LABELS:
-        return f"{start} About {needed:,} more labels will show whether {fall}."
-    many = f"more than {MOST_LABELS:,}" if needed is None else f"about {needed:,} more"
-    known = ", because the score at promotion is itself uncertain" if at.error else ""
-    return f"{start} It takes {many} labels to show whether {fall}{known}.{_fewer(at, drop)}"
+    return f"Undecided: {seen}. {_open_sentence(scores, at, drop, needed)}"
+
+
+def _open_sentence(scores: Floats, at: Reference, drop: float, needed: int | None) -> str:
+    """How many labels would show what. Both cases are told before the first label and the one that
+    the labels lean to behind it, in the same words: a count is of one case."""
+    points = f"{_of(drop)} points"
+    if not len(scores) and needed is not None and needed <= MANY_LABELS:
+        return f"About {needed:,} labels will show whether it has fallen by {points}."
+    counts = _count_labels(scores, at, drop)
+    more = " more" if len(scores) else ""
+
+    def takes(count: int | None) -> str:
+        known = f"about {count:,}" if count is not None else f"more than {MOST_LABELS:,}"
+        return f"it takes {known}{more} labels to show that it has"
+
+    holds = f"f it is as good as then, {takes(counts.to_hold)} not fallen by {points}"
+    uncertain = ", because the score at promotion is itself uncertain" if at.error else ""
+    fallen = f"f it has fallen by {points}, {takes(counts.to_stale)} fallen{uncertain}"
+    if not len(scores):
+        return f"I{holds}; i{fallen}.{_fewer(at, drop)}"
+    said = holds if _leans_to_hold(scores, at, drop) else fallen
+    fewer = _fewer(at, drop) if needed is None or needed > MANY_LABELS else ""
+    return f"I{said}.{fewer}"
 
 
 def _fewer(at: Reference, drop: float) -> str:
