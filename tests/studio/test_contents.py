@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, expect
 
+from assay.project import releases as kept_releases
 from assay.project.workspace import Workspace
 from assay.release import labels, releases
 from tests.studio.browsing import Studio, Tab
@@ -95,8 +96,15 @@ def test_a_release_is_watched_over_time(here: Tab, filled: Studio) -> None:
         page.get_by_role("heading", name="Is it as good as when it was promoted?")
     ).to_be_visible()
     expect(page.get_by_text("no answer has been judged yet")).to_be_visible()
+    workspace, corrected = Workspace(filled.folder), '{"topic": "lost"}'
+    first = kept_releases.next_to_label(workspace, "tickets")
+    assert first is not None
+    kept_releases.give_feedback(workspace, first.id, thumb="down", corrected=corrected)
     page.get_by_role("button", name="Judge the next answer").click()
     right = page.get_by_role("textbox", name="Correct answer of the sample")
+    # What was corrected among the traces is not proposed as right.
+    expect(right).to_have_value(corrected)
+    expect(page.get_by_role("button", name="Use this answer")).to_be_visible()
     for button in ("Cannot tell", "Mark as correct"):
         before = right.input_value()
         page.get_by_role("button", name=button).dblclick()  # it counts once
@@ -106,7 +114,7 @@ def test_a_release_is_watched_over_time(here: Tab, filled: Studio) -> None:
     page.get_by_role("button", name="Use this answer").click()
     expect(page.get_by_role("button", name="Mark as correct")).to_be_visible()
     here.axe()
-    store, owner = Workspace(filled.folder).store, Workspace(filled.folder).name
+    store, owner = workspace.store, workspace.name
     agent = releases.current(store, owner, "tickets").agent
     judged = labels.labels(store, owner, "tickets", agent)
     assert (judged.scores, judged.skipped) == ((1.0, 0.0), 1)

@@ -76,9 +76,8 @@ async def promotion_form(
         refused = w.text("", "warn")
         reason = w.field(
             "Reason to promote it anyway",
-            ui.input().props("hide-bottom-space"),
+            ui.input(),
             "Your reason is recorded in the history.",
-            name="Reason",
         )
 
     def ask_reason(doubt: str | None) -> None:

@@ -20,7 +20,7 @@ from assay.project.releases.traffic import Day
 from assay.release.evidence import UnprovenError
 from assay.release.releases import Release, find_promotion
 from assay.studio import widgets as w
-from assay.studio.dialogs import advise, confirm, notify
+from assay.studio.dialogs import confirm, lead_to, notify
 from assay.studio.frame import Page
 from assay.studio.pages.releases.staleness import read_staleness, staleness_card
 from assay.studio.pages.releases.traces import TRACE, traces_card
@@ -323,6 +323,7 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
             )
 
         async def click() -> None:
+            reason.error = None
             if not are_valid(share):
                 return
             try:
@@ -332,7 +333,8 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
                     context, lambda: context.do(start_canary, now.name, part, label, force=force)
                 )
             except UnprovenError as error:
-                advise(f"{error.in_words} To start the canary anyway, give a reason.")
+                reason.error = f"{error.in_words} To start the canary anyway, give a reason."
+                lead_to(reason)
                 return
             if done is None:
                 return

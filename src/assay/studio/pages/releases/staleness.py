@@ -15,6 +15,7 @@ from assay.project.releases.scores import AgentScores
 from assay.release.traces import Trace
 from assay.studio import widgets as w
 from assay.studio.dialogs import tell_at
+from assay.studio.pages.releases.answer_field import answer_field
 from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.numbers import say_count
 
@@ -107,11 +108,8 @@ def _show_trace(context: PageContext, trace: Trace, judged: Callable[[], Awaitab
         w.text(str(message.get("content") or ""), "pre")
     w.text("Answer", "soft note")
     w.text(content, "pre strong")
-    right = w.field(
-        "Correct answer",
-        ui.textarea(value=content).props("autogrow"),
-        name="Correct answer of the sample",
-    )
+    known = content if trace.corrected is None else trace.corrected
+    right = answer_field(context, known, "Correct answer of the sample")
 
     async def judge(*, skip: bool = False) -> None:
         words = str(right.value or "")
@@ -128,10 +126,10 @@ def _show_trace(context: PageContext, trace: Trace, judged: Callable[[], Awaitab
         await judged()
 
     with w.row():
-        keep = w.button("Mark as correct", judge, kind="primary", icon="check")
-        right.on_value_change(
-            lambda: keep.set_text(
-                "Mark as correct" if right.value == content else "Use this answer"
-            )
-        )
+        keep = w.button(_judgement(known, content), judge, kind="primary", icon="check")
+        right.on_value_change(lambda: keep.set_text(_judgement(right.value, content)))
         w.button("Cannot tell", lambda: judge(skip=True))
+
+
+def _judgement(right: str, answer: str) -> str:
+    return "Mark as correct" if right == answer else "Use this answer"

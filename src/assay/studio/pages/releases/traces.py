@@ -25,6 +25,7 @@ from assay.studio.dialogs import (
     read_choice,
     tell_at,
 )
+from assay.studio.pages.releases.answer_field import answer_field
 from assay.studio.session import LatestRequest, PageContext, action, workspace_action
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count
@@ -229,7 +230,8 @@ def _show_trace(context: PageContext, trace: Trace) -> None:
     question = str(trace.messages[-1].get("content") or "") if trace.messages else ""
     with ui.element("details").classes("trace"):
         with w.text("", tag="summary"):
-            w.text(question[:110], "asked", "span")
+            asked = question[:110] if question.strip() else "(no text)"
+            w.text(asked, "asked", "span")
             marks = ui.element("span").classes("flow")
             _mark(marks, trace)
         with ui.element("div").classes("stack trace-body"):
@@ -258,7 +260,7 @@ def _mark(marks: Element, trace: Trace) -> None:
 
 def _show_feedback(context: PageContext, trace: Trace, content: str, marks: Element) -> None:
     shown = trace.corrected if trace.corrected is not None else content
-    right = w.field("Correct answer", ui.textarea(value=shown).props("autogrow"))
+    right = answer_field(context, shown)
 
     async def judge(thumb: Thumb | None, corrected: str | None, words: str) -> None:
         right.error = None
