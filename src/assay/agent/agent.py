@@ -74,6 +74,10 @@ class Knowledge(BaseModel):
     abstain: str | None = None
 
 
+MOST_TEMPERATURE = 2.0
+"""Of a request, as in OpenAI's API, and of what is saved."""
+
+
 class Agent(BaseModel):
     """How a request is made and which model answers it.
 

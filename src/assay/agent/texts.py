@@ -36,18 +36,22 @@ class InvalidAgentError(ConfigError):
     """A text that is no agent.
 
     Args:
+        name: under which it was to be saved; None: it was only to be tried.
         problems: all that were found, in the order of the text.
     """
 
-    def __init__(self, name: str, problems: list[Problem]) -> None:
+    def __init__(self, name: str | None, problems: list[Problem]) -> None:
         self.problems = problems
-        first, more = problems[0], len(problems) - 1
+        first = problems[0]
+        places = [f"agent {name}"] if name else []
+        places += [f"line {first.line}"] if first.line else []
+        fix = "Nothing was saved." if name else "Correct the agent, then try it."
+        if len(problems) > 1:
+            fix += f" ({len(problems)} problems in total.)"
         super().__init__(
             f"{first.field + ': ' if first.field else ''}{first.message}",
-            where=f"agent {name}, line {first.line}" if first.line else f"agent {name}",
-            fix=f"Nothing was saved. ({len(problems)} problems in total.)"
-            if more
-            else "Nothing was saved.",
+            where=", ".join(places) or None,
+            fix=fix,
         )
 
 

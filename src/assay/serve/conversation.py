@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from assay.agent.agent import MOST_TEMPERATURE
 from assay.agent.answering import GenerationOptions
 from assay.chat.tool_text import call_schema, name_of
 from assay.example import Message, ToolCall
@@ -168,7 +169,7 @@ class SamplingFields(Strict):
     """What every request to a model may say."""
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=300)]
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=MOST_TEMPERATURE)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None

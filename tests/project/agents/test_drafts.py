@@ -34,6 +34,27 @@ def test_a_text_is_looked_at_as_it_will_be_saved(tmp_path: Path) -> None:
     assert [p.line for p in nowhere.problems] == [1]
 
 
+@pytest.mark.parametrize(
+    ("setting", "field", "said"),
+    [
+        ("temperature: 5", "temperature", "less than or equal to 2"),
+        ("choices: []", "choices", "at least one allowed answer"),
+        ("choices: [a, '']", "choices", "leave none empty"),
+    ],
+)
+def test_what_no_answer_could_be_made_of_is_not_saved(
+    tmp_path: Path, setting: str, field: str, said: str
+) -> None:
+    workspace, text = Workspace(tmp_path), f"{drafts.begin('smollm2-135m-instruct')}{setting}\n"
+    if field == "temperature":
+        text = text.replace("temperature: 0.0\n", "")
+    [problem] = drafts.validate(workspace, text).problems
+    assert problem.field == field
+    assert said in problem.message
+    with pytest.raises(InvalidAgentError, match=said):
+        agents.save(workspace, "a", text, based_on=None, message="")
+
+
 def test_a_variable_nobody_uses_is_told_at_its_line_and_a_place_nobody_fills(
     tmp_path: Path,
 ) -> None:
@@ -74,8 +95,10 @@ def test_an_unsaved_agent_answers_and_leaves_nothing(tmp_path: Path) -> None:
     assert messages[0] == Message("system", "Greet {{customer_name}}.")
     assert sampling.seed == 3
     assert agents.list_agents(workspace) == []
-    with pytest.raises(InvalidAgentError, match="no such setting"):
+    with pytest.raises(InvalidAgentError, match="no such setting") as refused:
         drafts.answer(workspace, engines, TEXT + "sed: 3\n", [Message("user", "Hello")])
+    assert str(refused.value).startswith("line ")
+    assert "saved" not in str(refused.value)
     assert len(engines.the.asked) == 1
 
 

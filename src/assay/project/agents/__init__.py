@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from assay.agent import edits, texts
-from assay.agent.agent import Agent, Knowledge
+from assay.agent.agent import MOST_TEMPERATURE, Agent, Knowledge
 from assay.agent.edits import Draft, StaleEditError
 from assay.agent.passages import knowledge_base
 from assay.agent.providers import provider_of
@@ -204,6 +204,9 @@ def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], o
             looks.append(("knowledge.rerank", lambda: _check_reranker(workspace, rerank)))
     if agent.constrained:
         looks.append(("constrained", lambda: _check_form(agent)))
+    if (choices := agent.choices) is not None:
+        looks.append(("choices", lambda: _check_choices(choices)))
+    looks.append(("temperature", lambda: _check_temperature(agent.temperature)))
     return looks
 
 
@@ -260,6 +263,17 @@ def _check_form(agent: Agent) -> None:
         raise UsageError("constrained needs output_schema or choices.")
     if agent.output_schema is not None:
         check_schema(agent.output_schema)
+
+
+def _check_choices(choices: Sequence[str]) -> None:
+    if not choices or not all(choices):
+        raise UsageError("write at least one allowed answer, and leave none empty.")
+
+
+def _check_temperature(temperature: float) -> None:
+    """As of a request: stored agents of before are read as they are, and not saved again."""
+    if temperature > MOST_TEMPERATURE:
+        raise UsageError(f"it should be less than or equal to {MOST_TEMPERATURE:g}.")
 
 
 def _failure(look: Callable[[], object]) -> AssayError | None:

@@ -117,7 +117,7 @@ def answer(
     """
     agent, problems = parse(text)
     if problems := problems or check(workspace, text):
-        raise InvalidAgentError(_UNSAVED, problems)
+        raise InvalidAgentError(None, list(problems))
     assert agent is not None
     target, caller = Target(_UNSAVED, agent.model, agent), studio_caller(workspace)
     gateway, conversation = Gateway(workspace, engines), Conversation(messages)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from nicegui import ui
 
+from assay.agent.agent import MOST_TEMPERATURE
 from assay.agent.answering import GenerationOptions
 from assay.candidates.registry import is_floor
 from assay.compare.report import wording
@@ -61,7 +62,7 @@ async def build(context: PageContext) -> None:
             who = ui.select(names, multiple=True, value=first).props("use-chips")
             w.field("Send to", who, f"Up to {MOST}.")
             with ui.element("div").classes("narrow"):
-                made = number_input(least=0, most=2, placeholder="default")
+                made = number_input(least=0, most=MOST_TEMPERATURE, placeholder="default")
                 temperature = w.field("Temperature", made, "0: always the same answer.")
             with ui.element("div").classes("narrow"):
                 made = number_input(least=1, most=4096, whole=True, placeholder="default")

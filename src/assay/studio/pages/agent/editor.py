@@ -131,6 +131,7 @@ class AgentEditor(FormAndText[Agent, Draft]):
 
             async def run() -> None:
                 question = (entry.value or "").strip()
+                entry.error = None if question else "Write a message first."
                 if not question:
                     return
                 answer.set_visibility(True)

@@ -203,6 +203,7 @@ class AgentForm(Controls[Agent]):
                     w.field("Allowed answers, one per line", area),
                     lambda a: "\n".join(a.choices or ()),
                     lambda v: {"choices": split_lines(v)},
+                    "choices",
                 )
             with ui.element("div") as self._schema_box:
                 area = ui.textarea().props("autogrow").props(TYPING).classes("mono")

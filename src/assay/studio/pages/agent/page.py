@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import quote
 
 from nicegui import ui
@@ -74,7 +75,7 @@ def _show_chooser(
         chosen.on_value_change(lambda: ui.navigate.to(_make_path(chosen.value)))
         if context.may("editor"):
             with ui.dialog() as dialog, ui.card().classes("studio"):
-                _show_new_form(context, found, models)
+                _show_new_form(context, found, models, dialog.close)
             w.button("Create agent", dialog.open, icon="add").classes("beside-field")
 
 
@@ -105,8 +106,17 @@ async def _read(context: PageContext, name: str) -> tuple[Draft, dict[str, str],
     return draft, await context.do(list_arms, draft), await context.read(documents.names_for_agents)
 
 
-def _show_new_form(context: PageContext, found: list[AgentVersion], models: list[str]) -> None:
-    """A form for another agent: from nothing, or from one that is there."""
+def _show_new_form(
+    context: PageContext,
+    found: list[AgentVersion],
+    models: list[str],
+    cancel: Callable[[], object] | None = None,
+) -> None:
+    """A form for another agent: from nothing, or from one that is there.
+
+    Args:
+        cancel: closes the dialog that it stands in; None: it stands on the page.
+    """
     blank = "Blank agent"
     w.heading("New agent")
     name = w.field(
@@ -146,6 +156,8 @@ def _show_new_form(context: PageContext, found: list[AgentVersion], models: list
     name.on("keydown.enter", make)
     with w.row():
         w.button("Create", make, kind="primary")
+        if cancel is not None:
+            w.button("Cancel", cancel)
 
 
 def _make_path(name: str) -> str:
