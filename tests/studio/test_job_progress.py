@@ -35,6 +35,7 @@ def test_a_paused_job_counts_no_time() -> None:
     assert format_duration(replace(JOB, status="paused")) == "2 min 00 s"
     running = replace(JOB, taken=datetime.now(UTC) - timedelta(minutes=5))
     assert "· 7 min 0" in describe_job(running)
+    assert describe_job(replace(running, progress=None)).startswith("Starting · 7 min 0")
 
 
 def test_nothing_answered_yet_is_no_empty_bar() -> None:

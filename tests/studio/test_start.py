@@ -39,6 +39,8 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         problems = page.get_by_role("heading", name="What to look at")
         form = page.get_by_role("heading", name="Proposed project")
         expect(form).to_be_visible()
+        columns = page.get_by_text("Columns. Input: question. Output: answer. Not used: source.")
+        expect(columns).to_be_visible()
         above, below = problems.bounding_box(), form.bounding_box()
         assert above is not None
         assert below is not None
@@ -65,8 +67,13 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         page.get_by_role("button", name="Create project").click()
         expect(page.get_by_text("800 is too much: at most 100 %.")).to_be_in_viewport()
         minimum.fill("70")
+        often.fill("3.500")
         page.get_by_role("button", name="Remove 1 repeated row").click()
         expect(page.get_by_text("1 repeated row removed from this copy")).to_be_visible()
+        # What cannot be right stays as it was typed, and so does what is said of it.
+        expect(often).to_have_value("3.500")
+        expect(page.get_by_text("3.5 is not a whole number.")).to_be_visible()
+        often.fill("3000")
         expect(page.get_by_role("button", name="Remove 1 repeated row")).to_have_count(0)
         found = page.get_by_role("region", name="Problems in the file")
         expect(found).to_contain_text("line 69")  # as in the user's own file, which is as it was
@@ -81,9 +88,12 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         expect(page.get_by_text("The project can be created when they are read.")).to_be_visible()
         expect(create).to_be_disabled()
         expect(page.get_by_text("1 of 2 files could not be read.")).to_be_visible()
+        damaged = "broken.pdf: it is damaged, encrypted, or not a PDF file."
+        expect(page.get_by_text(damaged)).to_be_visible()
         expect(create).to_be_enabled()
         page.get_by_role("button", name="Dismiss broken.pdf").click()
         expect(page.get_by_text("broken.pdf")).to_have_count(0)
+        expect(page.get_by_text("All files processed.")).to_be_visible()
         brought.set_input_files(prices)
         expect(page.get_by_text("prices.md: is already here, unchanged")).to_be_visible()
         expect(page.get_by_text("could not be read")).to_have_count(0)

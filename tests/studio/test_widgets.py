@@ -8,6 +8,7 @@ from nicegui.elements.mixins.text_element import TextElement
 from nicegui.page import page
 
 from assay.studio import widgets as w
+from assay.studio.dialogs import begin_with_capital
 from assay.studio.shared.names import format_author
 
 
@@ -35,3 +36,8 @@ def test_texts_of_a_table_are_shown_as_they_are() -> None:
     assert [(one.text, one.classes) for one in shown] == [
         ("#tag", []), ("Rows", ["number"]), ("#urgent", []), ("3", ["number"]),
     ]  # fmt: skip
+
+
+def test_a_notice_begins_with_a_capital_or_a_name() -> None:
+    assert begin_with_capital("a key needs a scope.") == "A key needs a scope."
+    assert begin_with_capital("photo.csv: this is an image.") == "photo.csv: this is an image."

@@ -73,7 +73,8 @@ def _read(reader: Reader, kind: str, data: bytes) -> dict[str, Any]:
     except Exception as error:  # any parser may raise anything on a broken file
         if "password" in str(error).lower():
             return {"error": NEEDS_PASSWORD.format(kind=kind.upper())}
-        return {"error": f"it is damaged, encrypted, or no {kind} ({_said(error)})."}
+        # What the parser says names its own parts, which nobody can mend.
+        return {"error": f"it is damaged, encrypted, or not a {kind.upper()} file."}
 
 
 NEEDS_PASSWORD = "this {kind} needs a password. Save it without one, and add it again."

@@ -53,7 +53,13 @@ def show_error(error: Exception) -> None:
     if isinstance(error, SignedOutError):
         ui.navigate.reload()
     else:
-        _notify_at_length(str(as_sentence(error)), "negative")
+        _notify_at_length(begin_with_capital(str(as_sentence(error))), "negative")
+
+
+def begin_with_capital(sentence: str) -> str:
+    """A sentence of an error, which a terminal shows behind a colon, as one that stands alone. A
+    name that it begins with, as of a file, stays as it is."""
+    return sentence[:1].upper() + sentence[1:] if sentence.split(" ")[0].isalpha() else sentence
 
 
 def _notify_at_length(text: str, kind: Literal["warning", "negative"]) -> None:

@@ -169,7 +169,7 @@ def field(label: str, made: E, hint: str = "", *, meaning: str = "", name: str =
 
 def label_input(made: E, label: str) -> E:
     """Styles an input that stands without a field, and names it for screen readers."""
-    made.props("outlined dense")
+    made.props("outlined dense hide-bottom-space")  # so a message covers nothing below it
     return set_label(made, label)
 
 

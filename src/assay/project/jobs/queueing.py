@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from assay.errors import StateError
+from assay.errors import StateError, Step
 from assay.jobs import queue
 from assay.jobs.queue import OVER, Job
 from assay.project.workspace import Workspace
@@ -28,8 +28,8 @@ def refuse_second(
         same = payload is None or job.payload == payload
         if job.kind == kind and job.status not in OVER and same:
             raise StateError(
-                f"{what} is already {job.status} ({job.id}).",
-                fix="Wait until it ends, or cancel it.",
+                f"{what} is already {job.status}.",
+                fix=f"Wait until it ends, or cancel it: {Step.LIST_JOBS} lists it.",
             )
 
 

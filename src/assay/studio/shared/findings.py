@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
+from assay.config import Columns
 from assay.data.checks import CheckReport, earlier_line
 from assay.data.problems import CODES, OF_THE_FILE, Problem
 from assay.project.start.from_file import FileFindings
@@ -64,11 +65,30 @@ def found_card(found: FileFindings) -> None:
         if found.draft is not None:
             line += f" The task seems to be: {TASKS[found.draft.proposal.task]}."
         w.text(line)
+        if report.columns is not None:
+            w.text(describe_columns(found.fields, report.columns), "soft note")
         if found.draft is not None:
             for reason in found.draft.proposal.reasons:
                 w.text(f"{reason[:1].upper()}{reason[1:]}.", "soft note")
             for warning in found.draft.proposal.warnings:
                 w.text(warning, "warn note")
+
+
+def describe_columns(fields: Sequence[str], columns: Columns) -> str:
+    """What each column of a file was taken for, and which are not used."""
+    taken: dict[str, list[str | None]] = {
+        "Input": [*columns.input],
+        "Output": [*columns.output],
+        "Id": [columns.id],
+        "Group": [columns.group],
+        "Document": [columns.document],
+    }
+    named = {use: [name for name in names if name] for use, names in taken.items()}
+    used = {name for names in named.values() for name in names}
+    parts = [f"{use}: {', '.join(names)}" for use, names in named.items() if names]
+    if unused := [name for name in fields if name not in used]:
+        parts.append(f"Not used: {', '.join(unused)}")
+    return f"Columns. {'. '.join(parts)}."
 
 
 def row_figures(report: CheckReport) -> None:

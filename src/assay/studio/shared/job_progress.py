@@ -233,8 +233,10 @@ def describe_job(job: Job) -> str:
     if job.status == "paused":
         return "Paused. What it has done so far is kept; Resume goes on from there."
     progress = job.progress or {}
-    if job.status != "running" or not progress.get("label"):
+    if job.status != "running":
         return f"{format_duration(job)}."
+    if not progress.get("label"):
+        return f"Starting · {format_duration(job)} so far"
     done, total = progress.get("done") or 0, progress.get("total")
     count = f"{done:,.0f} of {total:,.0f}" if total else f"{done:,.0f}"
     said = plain_line(str(progress["label"]))

@@ -35,11 +35,16 @@ class NumberInput(ui.number):
     """An input for a number, typed as text. `value` is None where it is empty, and NaN where what
     stands there is no number."""
 
-    _typed = ""
-
-    def __init__(self, value: float | None = None, **options: Any) -> None:
-        super().__init__(value=value, **options)
+    def __init__(self, value: float | str | None = None, **options: Any) -> None:
+        self._typed = value if isinstance(value, str) else ""
+        number = parse_number(value) if isinstance(value, str) else value
+        super().__init__(value=number, **options)
         self.props("type=text inputmode=decimal autocomplete=off")
+
+    @property
+    def typed(self) -> str:
+        """What stands in the field."""
+        return self._value_to_model_value(self.value) or ""
 
     def sanitize(self) -> None:
         """Leave what was typed as it is when the field is left."""
@@ -81,7 +86,7 @@ def require_number(value: float | None) -> float:
 
 
 def number_input(
-    value: float | None = None,
+    value: float | str | None = None,
     *,
     least: float | None = None,
     most: float | None = None,
@@ -93,6 +98,7 @@ def number_input(
     """An input for a number, which says when it is none or lies outside of its limits.
 
     Args:
+        value: a text was typed into an earlier one (`NumberInput.typed`), and is judged at once.
         unit: behind a limit, as " %".
         whole: it has no fraction.
         missing: said of an empty field, as `NO_NUMBER`; None: it may be empty.
@@ -103,7 +109,8 @@ def number_input(
         validation=lambda given: outside(given, least, most, unit, whole=whole, missing=missing),
         **options,
     )
-    made.props("hide-bottom-space")  # which a message takes when there is one
+    if isinstance(value, str):
+        made.validate()
     return made
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from markupsafe import Markup
@@ -12,10 +11,9 @@ from nicegui import ui
 from assay.compare.naming import in_words
 from assay.compare.report import charts, detectable, differences, powered, second_look, wording
 from assay.compare.result import Result
-from assay.errors import AssayError
 from assay.jobs.queue import OVER
 from assay.project import comparisons, jobs
-from assay.project.comparisons import Changes, Summary
+from assay.project.comparisons import Summary
 from assay.project.fingerprint import fingerprint
 from assay.project.knowledge.searching import has_other_documents
 from assay.studio import widgets as w
@@ -23,6 +21,7 @@ from assay.studio.dialogs import confirm
 from assay.studio.frame import Page
 from assay.studio.pages.compare.answers import answers_card
 from assay.studio.session import PageContext
+from assay.studio.shared.changes import describe_changes, list_changes, tell_changes
 from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
 from assay.studio.shared.promotion import promotion_chooser
 from assay.studio.shared.verdict import (
@@ -127,7 +126,7 @@ async def _show_start(context: PageContext, before: bool, shown_last: bool) -> b
     if before:
         told = ui.element("div")
         told.set_visibility(False)
-        ui.timer(0.05, lambda: _tell_changes(context, told, shown_last), once=True)
+        ui.timer(0.05, lambda: tell_changes(context, told, shown_last), once=True)
     with w.row():
         label = "Compare again" if before else "Start a comparison"
         label = "Continue the comparison" if last == "cancelled" else label
@@ -145,7 +144,7 @@ async def _agree_to_open(context: PageContext) -> bool:
     if coming is None:
         return True
     perhaps = (f"perhaps {one}" for one in found.perhaps)
-    what = _describe_changes([*_names(found), *perhaps])
+    what = describe_changes([*list_changes(found), *perhaps])
     if coming.number == 1:
         return await confirm(
             "Compare on the new holdout?", f"{what} It is opened for the first time.", "Compare"
@@ -159,37 +158,6 @@ async def _agree_to_open(context: PageContext) -> bool:
         "first time.",
         "Compare again",
     )
-
-
-async def _tell_changes(context: PageContext, place: ui.element, shown_last: bool) -> None:
-    """Say what has changed since the newest verdict; nothing where examples cannot be divided.
-
-    Documents are left out where the newest verdict is shown: the page warns of them beside it.
-    """
-    try:
-        found = await context.read(comparisons.changes)
-    except AssayError:
-        return
-    if place.is_deleted:
-        return
-    if changed := _names(replace(found, documents=found.documents and not shown_last)):
-        said = f"{_describe_changes(changed)} The newest verdict is from before."
-        if found.opening is None:
-            said += " To compare again does not open the holdout."
-        place.set_visibility(True)
-        with place:
-            w.text(said, "warn")
-
-
-def _names(found: Changes) -> list[str]:
-    """What has changed, to be listed."""
-    beside = {"documents": found.documents, "costs": found.costs}
-    return [*found.changed, *(name for name, is_changed in beside.items() if is_changed)]
-
-
-def _describe_changes(changed: list[str]) -> str:
-    listed = " and ".join(filter(None, (", ".join(changed[:-1]), changed[-1])))
-    return f"Changed since the last comparison: {listed}."
 
 
 def _show_chooser(found: list[Summary], result: Result) -> None:

@@ -249,8 +249,16 @@ class RowTable:
                 # Where it fails, the dialog stays, with all that was typed.
                 if changed == record:
                     dialog.close()
-                elif await self._write(line, changed, record):
-                    dialog.submit("save")
+                    return
+                # What is typed meanwhile would be lost without a word.
+                for made in inputs.values():
+                    made.disable()
+                try:
+                    if await self._write(line, changed, record):
+                        dialog.submit("save")
+                finally:
+                    for made in inputs.values():
+                        made.enable()
 
             with w.row():
                 if may:

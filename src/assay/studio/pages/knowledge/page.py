@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from assay.studio.dialogs import confirm, notify, show_record, tell_at
 from assay.studio.frame import Page
 from assay.studio.pages.knowledge.upkeep import UpkeepCard
 from assay.studio.session import LatestRequest, PageContext, Refresh, action, workspace_action
+from assay.studio.shared.job_progress import show_edits_meanwhile
 from assay.studio.shared.upload import (
     DocumentUpload,
     dismiss_failure,
@@ -80,6 +81,7 @@ async def build(context: PageContext) -> None:
         "Documents whose passages are added to a question. Facts that change belong here, not "
         "in a model's weights.",
     )
+    await show_edits_meanwhile(context)
     known = await context.read(documents.names)
     wanted = ui.context.client.request.query_params.get("name")
     if not known:
@@ -98,7 +100,7 @@ async def build(context: PageContext) -> None:
         chosen.on_value_change(lambda: ui.navigate.to(_make_path(chosen.value)))
         if context.may("editor"):
             with ui.dialog() as dialog, ui.card().classes("studio"):
-                _show_new_form(context, "")
+                _show_new_form(context, "", dialog.close)
             w.button("Create knowledge base", dialog.open, icon="add").classes("beside-field")
     _show_search(context, name)
 
@@ -117,7 +119,9 @@ async def build(context: PageContext) -> None:
         UpkeepCard(context, name, refresh)
 
 
-def _show_new_form(context: PageContext, proposed: str) -> None:
+def _show_new_form(
+    context: PageContext, proposed: str, cancel: Callable[[], object] | None = None
+) -> None:
     w.heading("New knowledge base", "Documents that belong together, under one name.")
     name = w.field(
         "Name",
@@ -139,6 +143,8 @@ def _show_new_form(context: PageContext, proposed: str) -> None:
     name.on("keydown.enter", make)
     with w.row():
         w.button("Create", make, kind="primary")
+        if cancel is not None:
+            w.button("Cancel", cancel)
 
 
 def _show_search(context: PageContext, base: str) -> None:

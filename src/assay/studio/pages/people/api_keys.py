@@ -88,6 +88,19 @@ def set_key_budget(context: PageContext, id: str, usd: float) -> None:
     costs.set_budget(context.workspace.store, id, usd, context.workspace.who)
 
 
+def _refuse_scopes(scopes: Sequence[str], labels: Sequence[str]) -> str:
+    """Why a key cannot have these scopes; "": it can."""
+    if not scopes:
+        return "Choose at least one scope. Most programs need only chat."
+    if labels and (more := sorted(set(scopes) - access.BY_LABEL)):
+        allowed = " and ".join(sorted(access.BY_LABEL))
+        return (
+            f"With the scope {more[0]} a key sees more than documents with certain labels. Choose "
+            f"only {allowed}, or name no labels."
+        )
+    return ""
+
+
 async def keys_tab(context: PageContext) -> None:
     """The table, and a form for another one."""
     fresh = ui.element("div").classes("stack gap")
@@ -126,15 +139,17 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
                 with ui.element("div"):
                     boxes[scope] = ui.checkbox(scope, value=scope == "chat")
                     w.text(meaning, "hint under-box", "div")
+        refused = w.text("", "bad note").props("role=alert")
         made = ui.element("div").classes("stack")
 
         async def click() -> None:
             scopes = [scope for scope, box in boxes.items() if box.value]
             called = (name.value or "").strip()
             name.error = _without_name(called)
-            if not called or not are_valid(budget):
-                return
             only = [one.strip() for one in (labels.value or "").split(",") if one.strip()]
+            refused.text = _refuse_scopes(scopes, only)
+            if not called or not are_valid(budget) or refused.text:
+                return
             secret = await context.do(create_key, called, scopes, budget.value, only)
             with w.refill(made):
                 w.text("Copy it now: it is shown only once and stored nowhere.", "strong")

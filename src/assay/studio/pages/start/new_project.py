@@ -296,7 +296,7 @@ class ProposalStep:
                         multiple=True,
                         value=list(now.input) if now else [],
                         validation=lambda chosen: None if chosen else NO_COLUMN,
-                    ).props("hide-bottom-space"),
+                    ),
                     "One column or several.",
                 )
                 outputs = w.field(
@@ -306,7 +306,7 @@ class ProposalStep:
                         multiple=True,
                         value=list(now.output) if now else [],
                         validation=lambda chosen: _refuse_output(chosen, inputs.value),
-                    ).props("hide-bottom-space"),
+                    ),
                     "One column, or several that become one record.",
                 )
                 group = w.field(

@@ -18,6 +18,7 @@ from assay.compare.naming import in_words
 from assay.compare.report import wording
 from assay.compare.report.detectable import ASSUMPTION
 from assay.compare.result import Result
+from assay.errors import StateError
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
 from assay.project.fingerprint import fingerprint
@@ -28,11 +29,13 @@ from assay.project.releases.scores import find_scores
 from assay.project.start.example_file import find_file
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
+from assay.studio.dialogs import show_error
 from assay.studio.frame import Page
 from assay.studio.pages.start.example_file import file_step
 from assay.studio.pages.start.new_project import ProposalStep
 from assay.studio.session import PageContext, Refresh
 from assay.studio.shared.another_project import another_project
+from assay.studio.shared.changes import tell_changes
 from assay.studio.shared.chat import chat_card, snippets_card
 from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
 from assay.studio.shared.names import exact_label
@@ -153,7 +156,10 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
 
         async def click() -> None:
             agreed = await context.read(fingerprint)
-            await context.do(start_comparison, reason="started in the studio", agreed=agreed)
+            try:
+                await context.do(start_comparison, reason="started in the studio", agreed=agreed)
+            except StateError as error:  # somebody else has started one: it is shown
+                show_error(error)
             await refresh()
 
         async def show() -> None:
@@ -222,7 +228,10 @@ async def _show_estimate(context: PageContext) -> bool:
     return True
 
 
-def _show_card(result: Result, *, other_documents: bool) -> None:
+def _show_card(context: PageContext, result: Result, *, other_documents: bool) -> None:
+    told = ui.element("div")
+    told.set_visibility(False)
+    ui.timer(0.05, lambda: tell_changes(context, told, shown_last=True), once=True)
     verdict_card(result)
     if other_documents:
         warn_of_other_documents()
@@ -230,7 +239,7 @@ def _show_card(result: Result, *, other_documents: bool) -> None:
 
 async def _show_verdict(context: PageContext, now: Stage, refresh: Refresh) -> None:
     assert now.result is not None
-    _show_card(now.result, other_documents=now.other_documents)
+    _show_card(context, now.result, other_documents=now.other_documents)
     with w.section("All candidates"):
         candidates_table(now.result)
         w.link("View individual answers", f"/compare?id={now.result.comparison[:16]}")
@@ -247,7 +256,7 @@ async def _show_verdict(context: PageContext, now: Stage, refresh: Refresh) -> N
 async def _show_release(context: PageContext, now: Stage, refresh: Refresh) -> None:
     assert now.result is not None
     assert now.release is not None
-    _show_card(now.result, other_documents=now.other_documents)
+    _show_card(context, now.result, other_documents=now.other_documents)
     if now.older is not None:
         _show_older(now.release, *now.older)
     chat_card(context, now.release)

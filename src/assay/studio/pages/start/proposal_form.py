@@ -30,17 +30,17 @@ class FormEntries:
     Attributes:
         system_prompt: None: as it is proposed.
         proposed_prompt: the proposal that the person has changed.
-        good_enough: in percent; None: no minimum.
+        good_enough: in percent; None: no minimum. Of this and the other numbers, what was typed.
         ticks: by the candidate's name.
         abstain: None: as it is proposed.
     """
 
     system_prompt: str | None = None
     proposed_prompt: str = ""
-    good_enough: float | None = None
-    monthly_requests: float | None = FileProjectOptions().monthly_requests
-    machine_hour_usd: float | None = FileProjectOptions().machine_hour_usd
-    machine_hours: float | None = FileProjectOptions().machine_hours_per_month
+    good_enough: float | str | None = None
+    monthly_requests: float | str | None = FileProjectOptions().monthly_requests
+    machine_hour_usd: float | str | None = FileProjectOptions().machine_hour_usd
+    machine_hours: float | str | None = FileProjectOptions().machine_hours_per_month
     ticks: dict[str, bool] = field(default_factory=dict)
     abstain: str | None = None
 
@@ -164,10 +164,10 @@ class ProposalForm:
         return FormEntries(
             system_prompt=None if prompt == proposed else prompt,
             proposed_prompt=proposed,
-            good_enough=self._enough.value,
-            monthly_requests=self._monthly.value,
-            machine_hour_usd=self._machine.value,
-            machine_hours=self._hours.value,
+            good_enough=self._enough.typed,
+            monthly_requests=self._monthly.typed,
+            machine_hour_usd=self._machine.typed,
+            machine_hours=self._hours.typed,
             ticks=ticks,
             abstain=None if abstain == (self._proposed_abstain or "") else abstain,
         )
