@@ -35,7 +35,6 @@ from assay.compare.report import (
     worth,
 )
 from assay.compare.result import AnswerRow, Confusion, Result
-from assay.data.problems import CODES
 from assay.store.files import write_atomic
 
 REPORT_FILE = "report.html"
@@ -110,10 +109,6 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         script=script,
         style_hash=_hash(style),
         script_hash=_hash(script),
-        problems=[
-            (CODES[code][1] if code in CODES else code, count)
-            for code, count in result.data.problems.items()
-        ],
         config=json.dumps(result.config, indent=2, ensure_ascii=False),
     )
     return page
