@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, product
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -40,7 +41,9 @@ def closed(
 @given(p=st.lists(PROBABILITY, min_size=1, max_size=20))
 def test_holm_agrees_with_statsmodels_and_keeps_the_order(p: list[float]) -> None:
     adjusted = holm(p)
-    assert adjusted == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
+    with patch("gc.collect"):  # of all that tests have loaded, once an example
+        theirs = multipletests(p, method="holm")[1]
+    assert adjusted == pytest.approx(theirs, abs=1e-12)
     order = np.argsort(p, kind="stable")
     assert (np.diff(adjusted[order]) >= 0).all()
     assert (adjusted >= np.array(p)).all()
