@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.fresh_process import Said, ask_in_fresh_process
+from tests.fresh_process import Said, fresh_process
 from tests.serve.running import running
 from tests.small import small_project
 
@@ -80,7 +80,8 @@ def test_what_was_kept_answers_as_measured_in_a_fresh_process_and_served(
     # Few labels can be answered, so texts alone do not show which file has answered.
     assert not _are_equal(eight, four)
 
-    again = ask_in_fresh_process(made.store, "pets", labels, context.judged)
+    with fresh_process() as process:
+        again = process.ask(made.store, "pets", labels, context.judged)
     for (identity, said), (before, told) in zip(again, measured, strict=True):
         assert identity == before
         assert _are_equal(said, told)

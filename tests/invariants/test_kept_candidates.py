@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tests.candidates import (
 )
 from tests.candidates.test_distill import context_of
 from tests.candidates.test_documents import FACTS, NO, write_documents
-from tests.fresh_process import ask_in_fresh_process
+from tests.fresh_process import FreshProcess, fresh_process
 from tests.models.tiny_embedder import write_embedder
 from tests.small import write_model
 
@@ -106,6 +106,12 @@ def embedder_of(folder: Path, words: str) -> dict[str, Any]:
     return {"classifier": {"embedder": str(write_embedder(folder, text=words))}}
 
 
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[FreshProcess]:
+    with fresh_process() as process:
+        yield process
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "made_of"),
@@ -122,7 +128,10 @@ def embedder_of(folder: Path, words: str) -> dict[str, Any]:
     ],
 )
 def test_a_kept_candidate_answers_the_same_in_a_fresh_process(
-    name: str, made_of: Callable[[Path, pytest.MonkeyPatch], Made], tmp_path: Path
+    name: str,
+    made_of: Callable[[Path, pytest.MonkeyPatch], Made],
+    tmp_path: Path,
+    elsewhere: FreshProcess,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         context, rows = made_of(tmp_path, patch)
@@ -133,7 +142,7 @@ def test_a_kept_candidate_answers_the_same_in_a_fresh_process(
     requests = assemble(agent, rows, store, owner)
     answers = engine.answer([replace(request, logprobs=0) for request in requests])
     assert len({answer.text for answer in answers}) > 1
-    [(identity, again)] = ask_in_fresh_process(store, owner, [version.label], rows)
+    [(identity, again)] = elsewhere.ask(store, owner, [version.label], rows)
     assert identity == engine.identity
     assert [text for text, _ in again] == [answer.text for answer in answers]
     for answer, (_, logprob) in zip(answers, again, strict=True):

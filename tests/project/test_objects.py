@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import openai
 import pytest
+from tests.command import run
 from tests.many_rows import project as make_project
 from tests.s3 import KEY, SECRET, S3Server
 from tests.serve.running import running
@@ -152,7 +151,6 @@ def test_a_backup_says_that_objects_are_not_in_it(tmp_path: Path, s3: S3Server) 
     root = on(tmp_path / "a", "s3://bkt/x")
     stored_files.keep(Workspace(root).store, "p", [b"kept"], "a.txt", "user_data")
     objects_of(Workspace(root).store)
-    command = [sys.executable, "-m", "assay.cli.main", "backup", str(tmp_path / "a.tar")]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    done = run("backup", str(tmp_path / "a.tar"), cwd=root)
     assert done.returncode == 0, done.stderr
     assert "s3://bkt/x" in done.stdout

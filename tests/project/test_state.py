@@ -3,7 +3,6 @@ anew unsaid."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
+from tests.command import run
 from tests.databases import PostgresServer
 from tests.many_rows import project as make_project
 
@@ -324,21 +324,17 @@ def test_without_psycopg_it_is_said_what_to_install(
 def test_commands_say_where_the_state_is(
     tmp_path: Path, empty_postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def assay(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "assay.cli.main", *words]
-        env = {**os.environ, "ASSAY_DATABASE": empty_postgres}
-        return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
-
+    monkeypatch.setenv("ASSAY_DATABASE", empty_postgres)
     root = tmp_path / "a"
     root.mkdir()
-    assert assay("keys", "create", "k").returncode == 0
+    assert run("keys", "create", "k", cwd=root).returncode == 0
     assert len(schemas(empty_postgres)) == 1
-    done = assay("backup", "a.tar")
+    done = run("backup", "a.tar", cwd=root)
     assert done.returncode == 1
     assert "pg_dump --schema=assay_folder_" in done.stderr
     shutil.rmtree(root / ".assay")
     (root / "b.tar").write_bytes(b"")
-    done = assay("restore", "b.tar")
+    done = run("restore", "b.tar", cwd=root)
     assert done.returncode == 2
     assert "PostgreSQL" in done.stderr
     assert not (root / ".assay").exists()
