@@ -15,6 +15,7 @@ class Step(Enum):
 
     RENEW_HOLDOUT = "`assay data renew-holdout FILE`", "“Replace the holdout” on the page Data"
     APPROVE = "`assay data approve`", "the page Data"
+    SAY_ENOUGH = "`good_enough` in assay.yaml", "“Minimum score” on the page Settings"
     CHECK_DATA = "`assay data check`", "the page Data"
     CHECK_FILE = "`assay data check FILE`", "“Check or convert other files” on the page Data"
     SPLIT = "`assay data split`", "the page Data"

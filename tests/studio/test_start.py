@@ -137,3 +137,13 @@ def test_what_providers_will_cost_is_said_before_the_comparison(
         expect(page.get_by_text("for models at providers")).to_be_visible()
         expect(page.get_by_text(re.compile(r"^at most \$[1-9]"))).to_be_visible()
         visitor.axe()
+
+
+def test_too_few_examples_for_a_verdict_are_told_before_the_comparison(
+    browser: Browser, tmp_path: Path
+) -> None:
+    project(tmp_path, 24)
+    with studio(tmp_path, "--idle") as running, signed_in(browser, running, "editor") as visitor:
+        page = visitor.open("/start")
+        expect(page.get_by_text("This cannot end in a verdict")).to_be_visible()
+        expect(page.get_by_text("is the smallest lead")).to_have_count(0)

@@ -266,7 +266,7 @@ def seen(examples: int, groups: int | None, effective: float) -> str:
 
 def too_few(seen: str, least: int) -> str:
     """Why no call is made at all."""
-    return f"There are only {seen}; below {least} no call is made."
+    return f"There are only {seen}; a verdict needs at least {least}."
 
 
 def only_below_needed(shortlist: Sequence[str], good_enough: float, scale: Scale) -> str:

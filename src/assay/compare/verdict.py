@@ -182,7 +182,7 @@ def _warnings(findings: Findings) -> list[str]:
     lines = []
     seen = reasons.seen(findings.examples, findings.group_count, findings.units)
     if findings.complete and not findings.judged:
-        lines.append(f"{seen}: below {LEAST_UNITS} no call is made.")
+        lines.append(f"{seen}: a verdict needs at least {LEAST_UNITS}.")
     elif findings.complete and findings.units < FEW_UNITS:
         lines.append(f"{seen}: below {FEW_UNITS} intervals and calls are rough.")
     if findings.not_judged:

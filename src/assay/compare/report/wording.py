@@ -13,6 +13,7 @@ from assay.compare.result import CandidateResult, Result, Verdict
 from assay.compare.routing_section import Routing
 from assay.compare.scale import scale_of
 from assay.compare.settling import MOST_EXAMPLES, two_digits
+from assay.errors import Step
 from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.judging import JudgeAgreement
@@ -139,10 +140,7 @@ def _if_enough(result: Result, used: CandidateResult) -> str:
     wrong = ""
     if used.score is not None and score_meaning(result) == RIGHT_ANSWERS:
         wrong = f": about {reasons.in_100(1 - used.score)} answers are wrong"
-    return (
-        "if that is good enough for the job, which you have not said (`good_enough` in "
-        f"assay.yaml){wrong}"
-    )
+    return f"if that is good enough for the job, which you have not said ({Step.SAY_ENOUGH}){wrong}"
 
 
 def place(id: str, line: int) -> str:

@@ -111,8 +111,11 @@ def problems_card(report: CheckReport) -> None:
         places[problem.code].append(problem)
     order = {"error": 0, "warning": 1, "notice": 2}
     codes = sorted(report.counts, key=lambda code: (order[CODES[code][0]], -report.counts[code]))
+    under = "Rows with an error are left out; all others are kept."
+    if report.format in ("csv", "tsv"):
+        under += " Lines are those of the file as text: a cell with line breaks takes several."
     with (
-        w.section("What to look at", "Rows with an error are left out; all others are kept."),
+        w.section("What to look at", under),
         w.table("", "Problem", w.Number("Rows"), "Where", label="Problems in the file"),
     ):
         for code in codes:

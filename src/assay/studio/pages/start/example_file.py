@@ -6,7 +6,7 @@ from nicegui import events, ui
 
 from assay.project.start import example_file
 from assay.studio import widgets as w
-from assay.studio.dialogs import advise, close_notices
+from assay.studio.dialogs import advise, close_notices, notify
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.another_project import projects_within
 from assay.studio.shared.upload import file_picker, save_files
@@ -32,6 +32,8 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
                 f"The first sheet of {event.file.name} was converted to CSV, so that its rows can "
                 "be corrected here. Formulas became their results."
             )
+        elif kept.name != event.file.name:
+            notify(f"{event.file.name} is kept as {kept.name}.")
         await refresh()
 
     async def example() -> None:

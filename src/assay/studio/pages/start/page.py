@@ -14,6 +14,7 @@ from fastapi.responses import RedirectResponse
 from nicegui import app as pages_app
 from nicegui import ui
 
+from assay.compare.findings import LEAST_UNITS
 from assay.compare.naming import in_words
 from assay.compare.report import wording
 from assay.compare.report.detectable import ASSUMPTION
@@ -183,7 +184,7 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
 async def _show_estimate(context: PageContext) -> bool:
     """What a comparison will take and can show; False: why there is none is shown instead."""
 
-    def estimate(context: PageContext) -> list[tuple[str, str, str]]:
+    def estimate(context: PageContext) -> tuple[list[tuple[str, str, str]], bool]:
         project = context.workspace.project
         assert project is not None
         found, sizes = project.estimate(pace=recent_pace()), project.sizes()
@@ -191,7 +192,8 @@ async def _show_estimate(context: PageContext) -> bool:
         effect = 100 * found.minimum_detectable_effect
         costs, total = found.provider_costs, total_usd(found.provider_costs)
         paid = "cost unknown" if total is None else f"at most {wording.usd(total)}"
-        return [
+        can_tell = sizes.holdout >= LEAST_UNITS
+        figures = [
             (f"{sizes.train:,}", "for training", "Shown to models or used to train them."),
             (f"{sizes.validation:,}", "for validation", "Used to choose settings."),
             (f"{sizes.holdout:,}", "in the holdout", "The verdict is based on these alone."),
@@ -205,24 +207,31 @@ async def _show_estimate(context: PageContext) -> bool:
                 if costs
                 else []
             ),
-            (
-                f"about {effect:.0f} points",
-                "is the smallest lead (scores of 100) recommended in 8 of 10 comparisons",
-                f"{MEANINGS['effect']} This holds {ASSUMPTION}.",
-            ),
         ]
+        if can_tell:
+            smallest = "is the smallest lead (scores of 100) recommended in 8 of 10 comparisons"
+            meaning = f"{MEANINGS['effect']} This holds {ASSUMPTION}."
+            figures.append((f"about {effect:.0f} points", smallest, meaning))
+        return figures, can_tell
 
-    figures = await w.load(
+    found = await w.load(
         "Counting examples and estimating how long it will take",
         context.do(estimate),
         failed="The comparison cannot be started yet",
     )
-    if figures is None:
+    if found is None:
         w.link_button("Correct the examples", "/data", kind="")
         return False
+    figures, can_tell = found
     with w.row("figures"):
         for one in figures:
             w.figure(*one)
+    if not can_tell:
+        w.text(
+            f"This cannot end in a verdict: it needs at least {LEAST_UNITS} examples in the "
+            "holdout. Add examples on the page Data, or raise “Holdout” on the page Settings.",
+            "warn",
+        )
     if context.may("editor"):
         w.link("Leave candidates out, or change other settings", "/settings")
     return True
