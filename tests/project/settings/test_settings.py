@@ -8,6 +8,7 @@ import pytest
 from tests.many_rows import project
 
 from assay.compare.holdout import _log
+from assay.config import Provider
 from assay.config.yaml_text import edit
 from assay.errors import AssayError
 from assay.project import settings
@@ -133,6 +134,14 @@ def test_what_follows_is_said_of_what_was_compared(workspace: Workspace) -> None
     assert follows(config, config, 2) == []
     costs = {"costs": config.costs.model_copy(update={"machine_hour_usd": 7.0})}
     [said] = follows(config, config.model_copy(update=costs), 2)
+    assert "the holdout is not opened again" in said
+    priced = [
+        config.model_copy(
+            update={"providers": {"far": Provider(base_url="https://f.example", **p)}}
+        )
+        for p in ({}, {"prices": {"big": {"input": 1, "output": 2}}})
+    ]
+    [said] = follows(*priced, 2)
     assert "the holdout is not opened again" in said
     lenient = config.model_copy(update={"margin_for_cheaper": 0.05})
     [said] = follows(lenient, lenient.model_copy(update=costs), 2)
