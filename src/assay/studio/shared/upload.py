@@ -23,6 +23,7 @@ from assay.studio.dialogs import advise, show_error
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.numbers import say_count
+from assay.studio.shared.sending import Sending
 
 QUIET_S = 0.8
 """Files that come within so long of each other are taken in together: one build for all."""
@@ -172,7 +173,7 @@ class DocumentUpload:
         self._on_reading = on_reading
         self._waiting: list[SourceFile] = []
         self._lines: dict[str, _Line] = {}
-        self._working = self._is_sending = False
+        self._working = False
         self._brought = self._done = self._failed = 0
         """Files since there was nothing to read."""
         self._progress = ProgressState()
@@ -187,14 +188,13 @@ class DocumentUpload:
             upload = file_picker(
                 "Choose files", self._receive, style="drop-target", kind="primary", multiple=True
             )
-        upload.on("start", lambda: self._set_sending(True), args=[])
-        upload.on("finish", lambda: self._set_sending(False), args=[])
         self._card = ui.element("section").classes("card")
         self._card.set_visibility(False)
         with self._card:
             self._head = w.text("", "strong").props("role=status")
-            self._bar = w.bar(None, "Reading documents")
+            self._bar = w.bar(None, "")
             self._list = ui.element("ul").classes("brought")
+        self._sending = Sending(upload, self._show)
         self._timer = ui.timer(SHOWN_EVERY_S, self._show, active=False)
 
     def forget_removed(self, left: Collection[str]) -> None:
@@ -215,25 +215,20 @@ class DocumentUpload:
 
     @property
     def _is_busy(self) -> bool:
-        return self._is_sending or self._done < self._brought
-
-    def _set_sending(self, is_sending: bool) -> None:
-        self._is_sending = is_sending
-        self._say_reading()
+        return bool(self._sending) or self._done < self._brought
 
     def _say_reading(self) -> None:
         if self._done < self._brought:
             count = say_count(self._brought, "document")
             self._on_reading(f"Reading {self._done + 1:,} of {count}")
         else:
-            self._on_reading("Receiving documents" if self._is_sending else "")
+            self._on_reading("Receiving documents" if self._sending else "")
 
     async def _receive(self, event: events.UploadEventArguments) -> None:
         if self._done == self._brought:
             self._brought = self._done = self._failed = 0
         self._brought += 1
-        self._say_reading()
-        self._card.set_visibility(True)
+        self._show()
         name = event.file.name
         line = self._line(name, "uploaded")
         source = None
@@ -336,12 +331,19 @@ class DocumentUpload:
         if self._is_gone:
             return
         self._say_reading()
+        self._card.set_visibility(self._is_busy or bool(self._list.default_slot.children))
         if not self._is_busy:
             self._head.text = _say_processed(self._failed, self._brought)
             self._bar.set_visibility(False)
             return
         self._bar.set_visibility(True)
-        self._progress.show_on(self._bar, self._head)
+        if self._sending:
+            w.set_label(self._bar, "Uploading documents")
+            w.set_bar(self._bar, self._sending.share)
+            self._head.text = self._sending.describe()
+        else:
+            w.set_label(self._bar, "Reading documents")
+            self._progress.show_on(self._bar, self._head)
 
 
 def _say_added(before: str | None, after: str | None) -> str:

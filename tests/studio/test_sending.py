@@ -1,0 +1,59 @@
+"""Files on their way: what is said, and what a browser tells while a line is slow."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from nicegui import Client, ui
+from nicegui.page import page
+from playwright.sync_api import Browser, expect
+
+from assay.studio.shared.sending import Sending
+from tests.studio.browsing import Studio
+from tests.studio.signing_in import signed_in
+
+
+def test_what_is_sent_and_how_much_of_it_has_come() -> None:
+    told: list[str] = []
+    with Client(page("/sending")):
+        sending = Sending(ui.upload(), lambda: told.append(sending.describe() if sending else ""))
+    assert (bool(sending), sending.share) == (False, None)
+    sending.add([("1", "a.pdf", 3_000_000), ("2", "b.pdf", 1_000_000), ("3", "c.pdf", 0)])
+    sending.note("1", 0.5)
+    assert sending.share == pytest.approx(1.5 / 4)
+    sending.note("1", 1.0)
+    sending.note("gone", 0.5)
+    sending.end()
+    assert told == [
+        "Uploading “a.pdf” and 2 other documents: 0 bytes of 4.0 MB.",
+        "Uploading “a.pdf” and 2 other documents: 1.5 MB of 4.0 MB.",
+        "Uploading “b.pdf” and 2 other documents: 3.0 MB of 4.0 MB.",
+        "",
+    ]
+
+
+@pytest.mark.slow
+def test_a_bar_shows_how_far_documents_are_uploaded(
+    browser: Browser, up: Studio, tmp_path: Path
+) -> None:
+    files = [tmp_path / name for name in ("one.bmp", "two.bmp")]
+    for file in files:
+        file.write_bytes(b"BM" + bytes(1_500_000))
+    with signed_in(browser, up, "editor") as visitor:
+        page = visitor.open("/knowledge")
+        page.get_by_role("button", name="Create", exact=True).click()
+        expect(page.get_by_text("Drop documents here")).to_be_visible()
+        slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 3e5}
+        page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+        page.locator("input[type=file]").set_input_files(files)
+        said = page.get_by_text(
+            re.compile(r"^Uploading “\w+.bmp” and 1 other document: .* of 3.0 MB")
+        )
+        expect(said).to_be_visible()
+        bar = page.get_by_role("progressbar", name="Uploading documents")
+        expect(bar).to_have_attribute("aria-valuenow", re.compile(r"^[1-9]\d$"))
+        visitor.axe()
+        expect(page.get_by_text("2 of 2 files could not be read.")).to_be_visible()
+        expect(bar).to_be_hidden()
