@@ -1,4 +1,4 @@
-"""What Compare says, without a browser."""
+"""What is told of changes since the newest verdict, without a browser."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from nicegui.elements.mixins.text_element import TextElement
 from nicegui.page import page
 
 from assay.project.comparisons import Changes, NextOpening
-from assay.studio.pages.compare.page import _tell_changes
 from assay.studio.session import PageContext
+from assay.studio.shared.changes import tell_changes
 
 OPENING = NextOpening(2, 0.0076, 0.0304)
 BEFORE = "The newest verdict is from before."
@@ -52,6 +52,6 @@ def test_what_has_changed_is_told_unless_it_stands_beside_the_verdict(
     with Client(page("/compare")) as client:
         place = ui.element("div")
         context = cast(PageContext, SimpleNamespace(read=read))
-        asyncio.run(_tell_changes(context, place, shown_last))
+        asyncio.run(tell_changes(context, place, shown_last))
     shown = [one.text for one in client.elements.values() if isinstance(one, TextElement)]
     assert shown == ([said] if said else [])
