@@ -36,6 +36,7 @@ from assay.compare.result import CandidateResult, Cost, Result, SeedResult, Verd
 from assay.compare.sensitivity import Sensitivity, Turn
 from assay.compare.settling import two_digits
 from assay.config import Costs
+from assay.errors import on_page
 from assay.evaluate.label_noise import SecondLook
 from assay.project.project import Comparison
 
@@ -467,6 +468,7 @@ def test_who_has_not_said_what_is_enough_is_asked_before_anything_is_put_to_work
     assert used.score is not None
     said = wording.next_action(result)
     assert "which you have not said (`good_enough`" in said
+    assert "said (“Minimum score” on the page Settings)" in on_page(said)
     assert f"about {100 - 100 * used.score:.0f} in 100 answers are wrong" in said
     other = wording.next_action(result.model_copy(update={"primary": "rouge-l"}))
     assert "which you have not said" in other

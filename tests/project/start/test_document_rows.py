@@ -56,7 +56,10 @@ def test_short_facts_of_documents_are_judged_by_contains_and_long_answers_are_no
     assert contains(NONE, NONE, settings, nothing).value == 1
     # One in nine does not stand there: still a fact. One in four: no longer.
     assert propose_contains(proposal, given, PRICES[:37], NONE).primary == "contains"
-    assert propose_contains(proposal, given, PRICES[:30], NONE) == proposal
+    partly = propose_contains(proposal, given, PRICES[:30], NONE)
+    assert partly.primary == proposal.primary
+    assert "75% of the answers" in partly.warnings[-1]
+    assert propose_contains(proposal, given, PRICES[:10], NONE) == proposal
     long = [
         replace(one, messages=(one.messages[0], Message("assistant", PRICES[0]))) for one in given
     ]

@@ -27,6 +27,13 @@ SHORT_WORDS = 5
 """Words of a short answer: the median of all at most."""
 COPIED_SHARE = 0.9
 """Of answers that stand in the documents word for word, at least, where answers are facts."""
+PARTLY_COPIED_SHARE = 0.5
+"""From here on the others may be missing because a document is, or was read in part."""
+_WARNING = (
+    "{share:.0%} of the answers, which are short, stand in the documents word for word. From 90% "
+    "on an answer is right that holds the expected words; below, likeness decides, and a short "
+    "answer that is wrong may score half. Check that every document is there and was read in full."
+)
 SENTENCE_WORDS = 30
 """Words of an answer that `contains` takes: a sentence, which may say the fact."""
 LOOKED_AT = 500
@@ -105,8 +112,10 @@ def propose_contains(
         return proposal
     looked = answers[:: max(1, len(answers) // LOOKED_AT)][:LOOKED_AT]
     share = _share_in(looked, texts)
-    if share is None or share < COPIED_SHARE:
+    if share is None or share < PARTLY_COPIED_SHARE:
         return proposal
+    if share < COPIED_SHARE:
+        return replace(proposal, warnings=[*proposal.warnings, _WARNING.format(share=share)])
     longest = max(len(example.output.split()) for example in examples)
     limit = max(SENTENCE_WORDS, 2 * longest)
     grader = GraderSpec(name="contains", settings={"max_words": limit})

@@ -79,7 +79,7 @@ def verdict_card(result: Result) -> None:
             sentence(assumed, "soft note")
         for one in result.replacements:
             sentence(one.sentence)
-        sentence(wording.next_action(result, second_look.ON_PAGE), "strong")
+        sentence(on_page(wording.next_action(result, second_look.ON_PAGE)), "strong")
         for warning in result.warnings:
             sentence(on_page(warning), "warn note")
 
