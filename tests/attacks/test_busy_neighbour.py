@@ -150,24 +150,28 @@ assert wait_policy._libraries() == {known, os.fsdecode(copy)}, wait_policy._libr
     run(code.replace("sys.argv[1]", repr(str(tmp_path))))
 
 
+LOADS = (
+    "from assay.models.load import load; load('smollm2-135m-instruct')",
+    "from assay.models.embed import load_embedder; load_embedder()",
+    "from assay.generate.local_pool import LocalPool as L; from assay.example import "
+    "Message; from assay.generate.stream import Sampling; "
+    "list(L().engine('smollm2-135m-instruct').chat([Message('user', 'a')], (), "
+    "Sampling(max_new_tokens=1)))",
+)
+THREADS = "\nimport threading\nprint([thread.name for thread in threading.enumerate()])"
+
+
 @needs_libgomp
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "load",
-    [
-        "from assay.models.load import load; load('smollm2-135m-instruct')",
-        "from assay.models.embed import load_embedder; load_embedder()",
-        "from assay.generate.local_pool import LocalPool as L; from assay.example import "
-        "Message; from assay.generate.stream import Sampling; "
-        "list(L().engine('smollm2-135m-instruct').chat([Message('user', 'a')], (), "
-        "Sampling(max_new_tokens=1)))",
-    ],
-)
-def test_whatever_computes_is_watched_unless_the_user_decides(load: str) -> None:
-    code = f"""{load}
-import threading
-print([thread.name for thread in threading.enumerate()])"""
-    assert "assay-wait-policy" in run(code)
+@pytest.mark.parametrize("load", LOADS)
+def test_whatever_computes_is_watched(load: str) -> None:
+    assert "assay-wait-policy" in run(load + THREADS)
+
+
+@needs_libgomp
+@pytest.mark.slow
+def test_nothing_is_watched_where_the_user_decides() -> None:
+    code = "\n".join(LOADS) + THREADS
     assert "assay-wait-policy" not in run(code, OMP_WAIT_POLICY="passive")
 
 

@@ -22,7 +22,8 @@ from assay.config.hosts import is_loopback
 from assay.errors import AssayError, UsageError
 from assay.project.workspace import Workspace
 from assay.serve.server import serve
-from tests.serve.process import ASSAY, Server, server
+from tests.command import run, sentence
+from tests.serve.process import Server, server
 from tests.serve.running import PATIENCE_S, STARTER
 from tests.serve.scripted import ScriptedEngines
 from tests.small import small_project
@@ -162,9 +163,8 @@ def test_the_key_is_shown_once_and_a_signal_ends_it_well(tmp_path: Path) -> None
 
 
 def _keys(folder: Path, *words: str) -> str:
-    done = subprocess.run(
-        [*ASSAY, "keys", *words], cwd=folder, capture_output=True, text=True, timeout=60, check=True
-    )
+    done = run("keys", *words, cwd=folder)
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
@@ -253,5 +253,4 @@ def test_a_broken_configuration_is_told_and_the_last_good_one_served(tmp_path: P
         said = running.output.read_text()
     assert "the text is not YAML" in said
     assert "last valid configuration" in said
-    done = subprocess.run([*ASSAY, "data", "show"], cwd=made.root, capture_output=True, text=True)
-    assert (done.returncode, "the text is not YAML" in done.stderr) == (1, True)
+    assert "the text is not YAML" in sentence(run("data", "show", cwd=made.root), 1)
