@@ -109,6 +109,7 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         page.get_by_role("option", name="source").click()
         page.get_by_role("button", name="Continue").click()
         expect(unanswered).to_have_value("Not known.")
+        expect(page.get_by_text("Output: answer. Document: source.")).to_be_visible()
         all_stay()
         create.click()
         expect(page.get_by_role("button", name="Start the comparison")).to_be_visible()

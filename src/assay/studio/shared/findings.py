@@ -65,8 +65,10 @@ def found_card(found: FileFindings) -> None:
         if found.draft is not None:
             line += f" The task seems to be: {TASKS[found.draft.proposal.task]}."
         w.text(line)
-        if report.columns is not None:
-            w.text(describe_columns(found.fields, report.columns), "soft note")
+        # The column that names documents is found with them, not by the check.
+        columns = report.columns if found.draft is None else found.draft.columns
+        if columns is not None:
+            w.text(describe_columns(found.fields, columns), "soft note")
         if found.draft is not None:
             for reason in found.draft.proposal.reasons:
                 w.text(f"{reason[:1].upper()}{reason[1:]}.", "soft note")
