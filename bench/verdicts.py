@@ -242,7 +242,7 @@ def earlier(name: str, result: Result) -> str:
             f"{score} {scale_of(result).unit}); nothing is asked for now, so the two "
             "verdicts cannot be compared."
         )
-    said = f"Use {used}" if used else "None of these"
+    said = f"Use {used}" if used else "Use none of these"
     now = {"recommend": result.verdict.recommend, "none": None}
     stands = now.get(result.verdict.outcome, "") == used
     return (

@@ -20,6 +20,7 @@ from assay.agent.engines import BatchEngines
 from assay.candidates import nearest_answer, registry
 from assay.candidates.building import Candidate, Context
 from assay.compare import account, comparison
+from assay.compare.reasons import quoted
 from assay.compare.report.terminal import print_result
 from assay.compare.result import Result
 from assay.data.split import load_train, load_validation
@@ -136,7 +137,7 @@ def test_each_way_is_recommended_where_it_is_the_one(
     done = write(tmp_path, [best, *others], 300, **ROUTES.get(best, {})).compare()
     verdict = done.verdict
     assert (verdict.outcome, verdict.recommend) == ("recommend", best)
-    assert f"Use {escape(registry.plain_name(best))}" in done.report.read_text("utf-8")
+    assert f"Use {escape(quoted(registry.plain_name(best)))}" in done.report.read_text("utf-8")
 
 
 def test_none_where_nothing_is_good_enough(

@@ -26,6 +26,7 @@ from assay.compare.report import (
     detectable,
     differences,
     html,
+    next_step,
     second_look,
     wording,
     worth,
@@ -113,7 +114,7 @@ def test_a_candidate_has_one_name_in_the_page_and_the_typed_one_stands_beside_it
     for name in typed:
         assert len(re.findall(rf"<small>{name}</small>", listed)) == 1
         assert not re.search(rf"(?<![\w-]){name}(?![\w-])", re.sub("<small>.*?</small>", "", read))
-    assert "Use Fine-tuned model: it scores" in read
+    assert "Use “Fine-tuned model”: it scores" in read
     warned = "`few-shot` and `rag` were left out: see `route` and `assay data check`."
     left_out = {**result.names, "rag": "Found documents"}
     told = in_words(result.model_copy(update={"names": left_out, "warnings": [warned]}))
@@ -125,9 +126,9 @@ def test_a_candidate_has_one_name_in_the_page_and_the_typed_one_stands_beside_it
         sentence="",
     )  # fmt: skip
     [replaced] = in_words(result.model_copy(update={"replacements": [brought]})).replacements
-    assert replaced.sentence.startswith("Fine-tuned model is shown to be at most ")
+    assert replaced.sentence.startswith("“Fine-tuned model” is shown to be at most ")
     assert replaced.sentence.endswith(
-        "behind outgoing, which scores 90 in 100; System prompt alone is worse."
+        "behind outgoing, which scores 90 in 100; “System prompt alone” is worse."
     )
     old = in_words(result.model_copy(update={"names": {}}))
     assert old.verdict == result.verdict
@@ -160,10 +161,10 @@ def test_doubtful_labels_stand_in_the_page_with_what_the_candidates_say(tmp_path
     lines = re.findall(r"<td>Line (\d+)</td>", listed)
     assert lines == [str(int(id.removeprefix("row-")) + 2) for id in look.ids]
     assert wording.place("INV-7", 3) == "Line 3 (INV-7)", "a name that the file gives is said"
-    assert f"only {100 * look.ceiling:.1f} in 100" in listed
+    assert f"more than {100 * look.ceiling:.1f} in 100" in listed
     assert "Word-count classifier, Fixed examples, Fine-tuned model</small>" in listed
     redacted = write_report(tmp_path, redact=True).read_text()
-    assert f"only {100 * look.ceiling:.1f} in 100" in redacted
+    assert f"more than {100 * look.ceiling:.1f} in 100" in redacted
     assert look.ids[0] not in redacted
     older = sample_result().model_copy(update={"second_look": None})
     assert "second look" not in html.render(older, [], redacted=True)
@@ -191,14 +192,14 @@ def test_where_nothing_is_good_enough_the_first_remedy_follows_from_what_was_mea
             "verdict": Verdict.model_validate({"outcome": "none", "reason": "r", **verdict}),
         }
         result = sample.model_copy(update=update)
-        return wording.next_action(result), second_look.found(look, good_enough)
+        return next_step.say(result), second_look.found(look, good_enough)
 
     step, found = said(2)
     assert "10.0 points below what you called good enough, and only 2.0 in 100 labels" in step
-    assert "Draw a learning curve first" in step
+    assert "First find out whether more examples would help, with `assay curve --cand" in step
     assert "shown to reach" not in found
     step, found = said(10)  # as many as are missing, but not so many that nothing could reach it
-    assert "and 10.0 in 100 labels are doubtful: look at these labels first" in step
+    assert "and 10.0 in 100 labels of your file may be wrong: look at these labels first" in step
     assert "shown to reach" not in found
     step, found = said(11)
     assert "look at these labels first" in step
@@ -241,7 +242,7 @@ def test_rows_on_which_candidates_differ_come_first() -> None:
 def test_every_outcome_has_its_words(capsys: pytest.CaptureFixture[str]) -> None:
     result = sample_result()
     for verdict, words in (
-        (Verdict(outcome="none", use_meanwhile="baseline-tfidf", reason="r"), "None of these"),
+        (Verdict(outcome="none", use_meanwhile="baseline-tfidf", reason="r"), "Use none of these"),
         (Verdict(outcome="none", reason="r"), "Do not put any of these to work"),
         (
             Verdict(
@@ -311,7 +312,9 @@ def test_fine_tuning_is_judged_in_words_that_agree_with_the_headline() -> None:
             result.model_copy(update={"candidates": candidates, "verdict": changed})
         )
 
-    assert said(others) == "No fine-tuned language model took part."
+    assert said(others) == (
+        "No fine-tuned language model took part, so nothing is said here of training one."
+    )
     assert said([one]).endswith("there is no candidate without it to compare with.")
     # Beside "Use fine-tune" stands what it gains and costs, not that nobody can say.
     gained = said([one, *others])
@@ -354,11 +357,11 @@ def test_an_interval_without_0_beside_cannot_tell_is_explained_where_it_is_shown
 ) -> None:
     result = sample_result()
     assert not any(differences.is_puzzling(pair) for pair in result.pairs)
-    assert differences.intervals(result) is None
+    assert differences.intervals(result, result.pairs) is None
     odd = {"call": "cannot_tell", "low": 0.01, "high": 0.2}
     pairs = [pair.model_copy(update=odd) for pair in result.pairs]
     result = result.model_copy(update={"pairs": pairs})
-    explained = "The interval is that of one pair by itself."
+    explained = "the range is that of one pair by itself."
     print_result(result, Console(width=160))
     said = capsys.readouterr().out
     assert "cannot tell *" in said
@@ -366,6 +369,33 @@ def test_an_interval_without_0_beside_cannot_tell_is_explained_where_it_is_shown
     page = html.render(result, [], redacted=True)
     assert "cannot tell *" in page
     assert explained in page
+
+
+def test_a_recommendation_beside_cannot_tell_is_explained_and_what_money_decided_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = sample_result()
+    best = result.verdict.recommend
+    assert differences.why_recommended(result) is None, "it is better than each other"
+    pairs = [pair.model_copy(update={"call": "cannot_tell"}) for pair in result.pairs]
+    changed = result.model_copy(update={"pairs": pairs})
+    explained = differences.why_recommended(changed)
+    assert explained is not None
+    assert explained.startswith(f"{best} is recommended though some of these cannot be told")
+    print_result(changed, Console(width=400))
+    assert explained in capsys.readouterr().out
+    assert "“Fine-tuned model” is recommended though" in html.render(changed, [], redacted=True)
+    assert best is not None
+    alone = result.verdict.model_copy(update={"as_good": [best]})
+    said = worth.deciding(result.model_copy(update={"verdict": alone, "sensitivity": None}))
+    assert said is not None
+    assert said.startswith("Costs did not decide this")
+    two = alone.model_copy(update={"as_good": [best, "prompt"]})
+    assert worth.deciding(result.model_copy(update={"verdict": two, "sensitivity": None})) is None
+    open_one = Verdict(outcome="cannot_tell", more_if_as_seen=300, reason="r")
+    priced = {"verdict": open_one, "config": {"costs": {"person_hour_usd": 45.0}}}
+    said = next_step.say(result.model_copy(update=priced))
+    assert "(5 hours of work at a minute each, $230)" in said, "two digits of an estimate"
 
 
 def test_what_can_be_detected_is_said_of_the_pair_that_it_holds_for() -> None:
@@ -425,8 +455,8 @@ def test_a_page_names_no_command() -> None:
         update={"outcome": "cannot_tell", "recommend": None, "more_examples_needed": 500}
     )
     open_one = result.model_copy(update={"verdict": verdict})
-    assert "`assay data renew-holdout FILE`" in wording.next_action(open_one)
-    assert "`assay" not in wording.next_action(open_one, second_look.ON_PAGE)
+    assert "`assay data renew-holdout FILE`" in next_step.say(open_one)
+    assert "`assay" not in next_step.say(open_one, second_look.ON_PAGE)
     look = result.second_look
     assert look is not None
     doubtful = look.model_copy(update={"ids": ["row-1"]})
@@ -466,35 +496,35 @@ def test_who_has_not_said_what_is_enough_is_asked_before_anything_is_put_to_work
     result = sample_result(good_enough=None)
     used = next(c for c in result.candidates if c.name == result.verdict.recommend)
     assert used.score is not None
-    said = wording.next_action(result)
-    assert "which you have not said (`good_enough`" in said
-    assert "said (“Minimum score” on the page Settings)" in on_page(said)
+    said = next_step.say(result)
+    assert "you have not said what is good enough (`good_enough`" in said
+    assert "is good enough (“Minimum score” on the page Settings)" in on_page(said)
     assert f"about {100 - 100 * used.score:.0f} in 100 answers are wrong" in said
-    other = wording.next_action(result.model_copy(update={"primary": "rouge-l"}))
-    assert "which you have not said" in other
+    other = next_step.say(result.model_copy(update={"primary": "rouge-l"}))
+    assert "you have not said" in other
     below = result.verdict.model_copy(update={"enough": False})
     asked = result.model_copy(update={"verdict": below, "good_enough": used.score - 0.02})
     assert below.score_low is not None
     wanted = two_digits(
         math.ceil(result.data.holdout * ((used.score - below.score_low) / 0.02) ** 2)
     )
-    assert f"about {wanted:,} new examples" in wording.next_action(asked)
+    assert f"about {wanted:,} new examples" in next_step.say(asked)
     judged = asked.model_copy(
         update={"plan": asked.plan.model_copy(update={"judge_error": 0.03})}  # more than the lead
     )
-    assert "and the judge may be off by 3.0." in wording.next_action(judged)
+    assert "and the judge may be off by 3.0." in next_step.say(judged)
     assert "wrong" not in other
-    assert "you have not said" not in wording.next_action(sample_result())
+    assert "you have not said" not in next_step.say(sample_result())
 
 
 def test_nobody_is_told_to_serve_a_file_of_answers() -> None:
     result = sample_result()
     best = result.verdict.recommend
-    assert wording.next_action(result).startswith(f"Put {best} to work")
+    assert next_step.say(result).startswith(f"Put {best} to work")
     brought = [
         c.model_copy(update={"kind": "outside"}) if c.name == best else c for c in result.candidates
     ]
-    said = wording.next_action(result.model_copy(update={"candidates": brought}))
+    said = next_step.say(result.model_copy(update={"candidates": brought}))
     assert "Serve" not in said
     assert "brought in a file" in said
 
@@ -509,8 +539,8 @@ def test_the_assumption_that_decided_is_in_page_and_terminal(
     print_result(result, Console(width=200))
     assert said in " ".join(capsys.readouterr().out.split())
     page = html.render(result, [], redacted=True)
-    said = said.replace("prompt", "System prompt alone")
-    assert f"{said} 46,000 on Fine-tuned model would be." in page
+    said = said.replace("prompt", "“System prompt alone”")
+    assert f"{said} 46,000 on “Fine-tuned model” would be." in page
     assert "<td>Fine-tuned model</td>" in page
 
 
@@ -539,11 +569,9 @@ def test_a_cost_says_what_it_is_made_of_and_what_was_assumed(
     update = {"candidates": shown, "config": config.model_dump(mode="json")}
     result = result.model_copy(update=update)
     made = assumptions.of_month(next(c for c in shown if c.name == named))
-    assert made.startswith(
-        f"A twelfth of the first year's {wording.usd(reckoned.yearly)}: answering"
-    )
-    amounts = [float(one) for one in re.findall(r"\$([\d.]+\d)", made)]
-    assert amounts[0] == pytest.approx(sum(amounts[1:]), abs=1)  # each is rounded
+    assert made.startswith(f"The first year's {wording.usd(reckoned.yearly)} divided by 12: $")
+    once, monthly = re.findall(r"\$([\d.]+\d) (?:once|every month) \(", made)
+    assert reckoned.yearly == pytest.approx(float(once) + 12 * float(monthly), abs=1)  # rounded
     assumed = (
         "a machine at $0.20 an hour, paid only while it answers; and people's work at $60.00 an "
         "hour: 1 hour to write a prompt, 8 hours to collect and check training examples, and 1 "
@@ -567,7 +595,7 @@ def test_the_one_that_is_named_has_one_range_corrected_for_the_choice(
     assert low < (named.low or 0.0)
     corrected, alone = f"{100 * low:.1f} – {100 * high:.1f}", wording.interval(named)
     page = html.render(result, [], redacted=True)
-    assert f"(likely {corrected})" in page
+    assert f"likely {corrected}" in page
     assert page.count(corrected) == 3, "at the top, among the candidates, by its grader"
     assert alone not in page
     assert "reaches lower than its score alone would give" in page

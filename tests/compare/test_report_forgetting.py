@@ -99,7 +99,10 @@ def test_the_terminal_has_a_line_for_it(
 ) -> None:
     print_result(result_with(found(shift, after)), Console(width=100))
     shown = " ".join(capsys.readouterr().out.split())
-    assert "fine-tune: Beside the job: perplexity on general text 2.718 before" in shown
+    assert (
+        "fine-tune: Beside the job: perplexity on general text (how hard it is to predict; "
+        "lower is better) 2.718 before" in shown
+    )
     assert words in shown
     assert ("rehearsal: 0.2" in shown) == (shift == 0.1)
 

@@ -55,8 +55,8 @@ def test_points_are_not_said_as_a_share_of_right_answers() -> None:
     assert f"Use b: it scores 59 {points} (likely" in clear.reason
     close = [Entry("a", noisy(0.6, 60)), Entry("b", noisy(0.6, 60, seed=1))]
     said = decide(close, None, terms).verdict.reason
-    assert "or that they differ by less than 2 of 100 points." in said
-    assert re.search(r"it likely scores at most \d+ points higher\. About", said), said
+    assert "that they are equally good (less than 2 of 100 points apart)." in said
+    assert re.search(r"it likely scores at most \d+ points higher\. To", said), said
     low = decide(close, None, replace(terms, good_enough=0.9)).verdict.reason
     assert f"None is good enough: 90 {points} are needed" in low
     assert "in 100" not in clear.reason + said + low
@@ -333,22 +333,16 @@ def test_uneven_groups_count_for_what_they_say_and_more_are_asked_for() -> None:
     assert verdict.more_groups_needed is not None
     assert verdict.more_groups_if_as_seen is not None
     assert verdict.more_groups_if_as_seen < verdict.more_groups_needed
-    assert f"About {verdict.more_groups_if_as_seen:,} new groups of examples" in verdict.reason
+    assert f"about {verdict.more_groups_if_as_seen:,} new groups of examples" in verdict.reason
     assert verdict.more_examples_needed is not None
     assert verdict.more_groups_needed == two_digits(ceil(verdict.more_examples_needed / 25))
-    assert (
-        f"to show that there is none would take about {verdict.more_groups_needed:,}."
-        in verdict.reason
-    )
+    assert f"and about {verdict.more_groups_needed:,} if they do not differ." in verdict.reason
     assert "new groups of examples" in verdict.reason
     # Near-duplicates alone: nobody brings new groups of these.
     clusters = ["cluster-big"] * 700 + [f"cluster-{i % 39}" for i in range(300)]
     verdict = decide([Entry("a", right(900)), Entry("b", right(100))], clusters, SETTINGS).verdict
     assert verdict.more_groups_needed is verdict.more_groups_if_as_seen is None
-    assert (
-        f"to show that there is none would take about {verdict.more_examples_needed:,}"
-        in verdict.reason
-    )
+    assert f"and about {verdict.more_examples_needed:,} if they do not differ" in verdict.reason
     assert "new groups" not in verdict.reason
     alone = decide([Entry("a", right(5)), Entry("b", right(5))], None, SETTINGS).verdict
     assert alone.more_groups_needed is None

@@ -19,9 +19,9 @@ def test_what_using_one_for_now_may_cost_is_said() -> None:
     assert verdict.may_lose == pytest.approx(-pair.low)
     most = round(100 * -pair.low)
     said = f"should another be better, it likely scores at most {most} in 100 higher"
-    assert f"{said} ({most}00 of 10,000 requests a month). About" in verdict.reason
+    assert f"{said} ({most}00 of 10,000 requests a month). To settle" in verdict.reason
     few = decide(entries, None, replace(SETTINGS, monthly_requests=5)).verdict
-    assert f"{said}. About" in few.reason, "less than one request"
+    assert f"{said}. To settle" in few.reason, "less than one request"
     assert decide([Entry("a", right(5, 9))], None, SETTINGS).verdict.may_lose is None
 
 

@@ -46,7 +46,7 @@ def test_what_is_not_there_is_said_and_leads_on(here: Tab) -> None:
     page = here.open("/compare?id=nowhere")
     expect(page.get_by_text("There is no such comparison")).to_be_visible()
     page.get_by_role("link", name="View the newest").click()
-    expect(page.get_by_role("heading", name="Use Fine-tuned model")).to_be_visible()
+    expect(page.get_by_role("heading", name="Use “Fine-tuned model”")).to_be_visible()
     page = here.open("/agent?name=nobody")
     expect(page.get_by_text("There is no agent named nobody")).to_be_visible()
     page = here.open("/relaeses")

@@ -72,7 +72,7 @@ def test_the_theme_is_kept(here: Tab) -> None:
 
 def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
     page = here.open("/compare")
-    expect(page.get_by_role("heading", name="Use Fine-tuned model")).to_be_visible()
+    expect(page.get_by_role("heading", name="Use “Fine-tuned model”")).to_be_visible()
     status = page.get_by_role("status")
     expect(status).to_contain_text("of 240 holdout examples")
     before = status.inner_text()

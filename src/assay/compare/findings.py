@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from assay.compare import reasons
 from assay.compare.costs import cost_to_own
 from assay.compare.entries import Entry, Terms
 from assay.compare.pairs import PairFigures, ScorePair
@@ -60,7 +61,7 @@ class Findings:
 
     def label(self, entry: Entry) -> str:
         """What a sentence calls a candidate."""
-        return entry.title if self.in_words and entry.title else entry.name
+        return reasons.quoted(entry.title) if self.in_words and entry.title else entry.name
 
     def eligible(self, entry: Entry) -> bool:
         """Whether a candidate is shown to be no worse than every other by the margin."""

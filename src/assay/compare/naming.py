@@ -111,14 +111,21 @@ def _replacement_in_words(
     no_worse, worse, not_shown = (
         [called(name) for name in names] for names in (one.no_worse, one.worse, one.not_shown)
     )
-    name = called(one.replaced)
+    name, quoted = called(one.replaced), reasons.quoted
     return Replacement(
         replaced=name,
         score=one.score,
         no_worse=no_worse,
         worse=worse,
         not_shown=not_shown,
-        sentence=reasons.replaced(name, one.score, margin, no_worse, worse, scale),
+        sentence=reasons.replaced(
+            quoted(name),
+            one.score,
+            margin,
+            [*map(quoted, no_worse)],
+            [*map(quoted, worse)],
+            scale,
+        ),
     )
 
 

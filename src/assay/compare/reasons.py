@@ -18,6 +18,13 @@ def _count(score: float) -> str:
     return f"{count:.1f}" if near_end else f"{count:.0f}"
 
 
+def quoted(name: str) -> str:
+    """A candidate's name within a sentence: one of several words, or with a capital letter, is in
+    quotation marks, so that it is not read as a part of the sentence; one that is typed in commands
+    and files is not."""
+    return f"“{name}”" if " " in name or name != name.lower() else name
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """How scores are said: as right answers in a hundred, or as points of a hundred, which are no
@@ -105,16 +112,15 @@ def recommended(
     if given_up is not None:
         shown += " (what you give up for a cheaper one)"
     if len(fitting) == 1 and passed_over is None:
-        most = scale.margin(given_up or margin)
+        gap = (
+            f"{start}. If another is better, it is so by at most {scale.margin(given_up or margin)}"
+        )
         if unshown:
             return (
-                f"{start}. Should another be better, the gap is at most {most}. That is shown for "
-                f"{_listed(unshown)}, too, but not that training gains anything there."
+                f"{gap}. That is shown for {_listed(unshown)}, too, but not that training gains "
+                "anything there."
             )
-        return (
-            f"{start}. Should another be better, the gap is at most {most}. Of every other "
-            "candidate the gap to the best may be larger."
-        )
+        return f"{gap}; no other candidate is shown to be as close to the best."
     money = "" if cost is None else f" (USD {cost:,.0f} in the first year)"
     if len(fitting) == 1 and passed_over is not None:
         other, reached = passed_over
@@ -183,12 +189,15 @@ def not_good_enough(
     """
     said = (
         f"None is good enough: {scale.first(good_enough)} are needed. {name} scores "
-        f"{scale.again(score)}; even if it had bad luck here, more than {scale.again(most)} can be "
-        "ruled out"
+        f"{scale.again(score)}. Even if that was bad luck, it would reach at most "
+        f"{scale.again(most)}"
     )
     if scale.again(most) == scale.again(likely):
         return f"{said}."
-    return f"{said} (more surely than the {scale.again(likely)} at which its likely range ends)."
+    return (
+        f"{said} (its likely range ends at {scale.again(likely)}; to say that none is enough, a "
+        "safer limit is taken)."
+    )
 
 
 def floor_suffices(name: str, score: float, margin: float, rivals: int, scale: Scale) -> str:
@@ -243,10 +252,14 @@ def undecided(shortlist: Sequence[str], examples: int, margin: float, scale: Sca
         shortlist: the best first.
     """
     if len(shortlist) == 1:
-        return f"{examples} examples do not show that {shortlist[0]} is the best."
+        return (
+            f"It is not proven that {shortlist[0]} is the best: {examples:,} examples are too few "
+            "to tell its lead from luck."
+        )
     return (
-        f"Too close to call: {examples} examples do not show which of {_listed(shortlist)} is "
-        f"the best, or that they differ by less than {scale.margin(margin)}."
+        f"It is not proven which of {_listed(shortlist)} is the best: {examples:,} examples are "
+        "too few to tell their differences from luck, and too few to show that they are equally "
+        f"good (less than {scale.margin(margin)} apart)."
     )
 
 
@@ -362,7 +375,7 @@ def next_step(
     if may_lose is None:
         return f"{use}.{settle}"
     if may_lose <= 0:
-        return f"{use}; no other is likely to be better.{settle}"
+        return f"{use}: probably no other is better.{settle}"
     return (
         f"{use}: should another be better, it likely scores at most {scale.again(may_lose)} higher"
         f"{scale.of_requests(may_lose, monthly_requests)}.{settle}"

@@ -46,10 +46,10 @@ class Need:
             seen, equal = self.groups_if_as_seen, self.groups_if_equal
             unit = "new groups of examples"
         if seen == equal:
-            return f"about {seen:,} {unit} would settle it"
+            return f"about {seen:,} {unit} would settle this"
         return (
-            f"about {seen:,} {unit} would settle it if the difference is as large as it looks; to "
-            f"show that there is none would take about {equal:,}"
+            f"to settle this takes about {seen:,} {unit} if they differ as much as it looks, and "
+            f"about {equal:,} if they do not differ"
         )
 
 

@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from assay.compare.report.wording import usd
 from assay.compare.result import CandidateResult, Result
 from assay.config import Costs
 
 AT_TERMINAL = "with `monthly_requests` and `costs` in assay.yaml"
 ON_PAGE = "under “Requests per month” and “Prices” on the page Settings"
+CENT = 0.01
+"""USD below which a part of a cost is not worth a word."""
 
 
 def parts(candidate: CandidateResult) -> str:
-    """What the first year's cost is made of, as "answering $1,752, prompt and examples $120"; ""
-    where a part is not known."""
+    """What of the first year's cost is paid once and what every month, as "$120 once (prompt and
+    examples), $146 every month (the machine while it waits)"; "" where a part is not known."""
     cost = candidate.cost
-    answering = (cost.requests_usd, cost.idle_usd)
-    named = {
-        "prompt and examples": cost.curation_usd,
-        "training": cost.training_usd,
+    once = {"prompt and examples": cost.curation_usd, "training": cost.training_usd}
+    yearly = {
+        "the machine while it waits": cost.idle_usd,
+        "answering": cost.requests_usd,
         "retraining and upkeep": cost.upkeep_usd,
     }
-    if None in (*answering, *named.values()):
+    if None in (*once.values(), *yearly.values()):
         return ""
-    made = [f"{name} {usd(amount)}" for name, amount in named.items() if amount]
-    return ", ".join([f"answering {usd(sum(part or 0.0 for part in answering))}", *made])
+    monthly = {name: (amount or 0.0) / 12 for name, amount in yearly.items()}
+    made = (_sum_of(once, "once"), _sum_of(monthly, "every month"))
+    return ", ".join(filter(None, made))
+
+
+def _sum_of(amounts: Mapping[str, float | None], when: str) -> str:
+    """A sum and what it is for; amounts that are no cent are left out."""
+    paid = {name: amount for name, amount in amounts.items() if amount and amount >= CENT}
+    if not paid:
+        return ""
+    if len(paid) == 1:
+        [(name, amount)] = paid.items()
+        return f"{usd(amount)} {when} ({name})"
+    named = ", ".join(f"{name} {usd(amount)}" for name, amount in paid.items())
+    return f"{usd(sum(paid.values()))} {when} ({named})"
 
 
 def of_month(candidate: CandidateResult) -> str:
     """How its cost of a month comes about; "" where that is not known."""
     if candidate.yearly_cost is None or not (made := parts(candidate)):
         return ""
-    return f"A twelfth of the first year's {usd(candidate.yearly_cost)}: {made}."
+    return f"The first year's {usd(candidate.yearly_cost)} divided by 12: {made}."
 
 
 def of_result(result: Result, where: str = AT_TERMINAL) -> str:

@@ -109,6 +109,7 @@ def cost_against_quality(
     width = svg.PHONE if phone else svg.WIDTH
     height = max(height, top + 44 + svg.NAME * len(known))
     floor = 1.0
+    below = "; below $1 drawn at $1" if min(c.yearly_cost or 0.0 for c in known) < floor else ""
     costs = [max(floor, c.yearly_cost or 0.0) for c in known]
     low, high = math.log10(min(costs)) - 0.15, math.log10(max(costs)) + 0.15
     if high - low < 0.6:
@@ -136,7 +137,7 @@ def cost_against_quality(
         svg.text(
             (left + width - right) / 2,
             height - 6,
-            "cost to own, first year (logarithmic)",
+            f"first year's cost (scale of 1, 2, 5, 10{below})",
             "middle",
             "tick",
         )

@@ -62,8 +62,8 @@ def needed_of_pairs(result: Result) -> str | None:
     if least != most:
         between = f"{least} to {most} points, depending on the pair,"
     return (
-        f"As the scores differ on the holdout, a true difference of {between} is called better or "
-        "worse 8 times in 10, and a smaller one less often. A recommendation does not need a call."
+        f"As the scores differ here, a true difference of {between} is proven 8 times in 10, and a "
+        "smaller one less often."
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from assay.compare.reasons import quoted
 from assay.compare.report import wording
 from assay.compare.result import PairResult, Result
 
@@ -33,13 +36,30 @@ def is_puzzling(pair: PairResult) -> bool:
     return pair.call == "cannot_tell" and (pair.low > 0 or pair.high < 0)
 
 
-def intervals(result: Result) -> str | None:
-    """Why an interval without 0 can stand beside "cannot tell"; None where none does."""
-    if not any(map(is_puzzling, result.pairs)):
+def intervals(result: Result, pairs: Sequence[PairResult]) -> str | None:
+    """Why an interval without 0 can stand beside "cannot tell"; None where none does.
+
+    Args:
+        pairs: those of the result that are shown.
+    """
+    if not any(map(is_puzzling, pairs)):
         return None
     return (
-        "* Probably a difference, but not proven. The interval is that of one pair by itself. "
+        "* Probably a difference, but not proven: the range is that of one pair by itself. "
         f"{stricter(result)}"
+    )
+
+
+def why_recommended(result: Result) -> str | None:
+    """Why one is recommended that is not proven to be better than each other; None where none is,
+    or it is proven."""
+    name = result.verdict.recommend
+    calls = {pair.call for pair in result.pairs if name in (pair.a, pair.b)}
+    if name is None or "cannot_tell" not in calls:
+        return None
+    return (
+        f"{quoted(name)} is recommended though some of these cannot be told: it need not be proven "
+        "better, only proven not to be behind by more than you allow (`margin`)."
     )
 
 

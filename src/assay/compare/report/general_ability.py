@@ -12,9 +12,10 @@ def in_a_line(found: Forgetting) -> str:
     text, followed = found.text, found.instructions
     lost = "It has lost general ability." if found.worse else "It has lost a little."
     return (
-        f"Beside the job: perplexity on general text {perplexity(text.base)} before training, "
-        f"{perplexity(text.tuned)} after; {count(followed, followed.base)} of {followed.items} "
-        f"simple instructions followed before, {count(followed, followed.tuned)} after. "
+        "Beside the job: perplexity on general text (how hard it is to predict; lower is better) "
+        f"{perplexity(text.base)} before training, {perplexity(text.tuned)} after; "
+        f"{count(followed, followed.base)} of {followed.items} simple instructions followed "
+        f"before, {count(followed, followed.tuned)} after. "
         + (lost if found.worse or text.low > 0 else "No loss shows.")
     )
 

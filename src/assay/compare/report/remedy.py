@@ -2,37 +2,54 @@
 
 from __future__ import annotations
 
-from assay.compare.result import Result
+from assay.compare.reasons import quoted
+from assay.compare.result import CandidateResult, Result
 
-_CURVE = (
-    "Draw a learning curve first: where it still rises, more examples help; where it is flat, "
-    "only a better prompt or a stronger model may."
-)
+ON_PAGE = "“Draw a learning curve” on the page Training"
 
 
-def first(result: Result) -> str:
+def first(result: Result, curve: str | None = None) -> str:
     """The remedy that comes first by what was measured: the labels, if enough of them are doubtful;
     else more examples or a stronger model, between which a learning curve decides.
 
     Args:
         result: whose outcome is `none`.
+        curve: how a learning curve is drawn; None: at a terminal, of the best candidate.
     """
     needed, look = result.good_enough, result.second_look
     scored = [c for c in result.candidates if c.score is not None and not c.floor]
-    if needed is None or result.verdict.use_meanwhile or not scored:
+    best = max(scored, key=lambda c: c.score or 0.0, default=None)
+    drawn = _more_examples(curve or _command(result, best))
+    if needed is None or result.verdict.use_meanwhile or best is None:
         return (
             "Check first, on single rows, that a person could give the answer from the input "
-            f"alone. {_CURVE}"
+            f"alone. Then {drawn}"
         )
-    best = max(scored, key=lambda c: c.score or 0.0)
     below = needed - (best.score or 0.0)
-    distance = f"{best.name} is {100 * below:.1f} points below what you called good enough"
+    distance = f"{quoted(best.name)} is {100 * below:.1f} points below what you called good enough"
     if look is None:
-        return f"{distance}. {_CURVE}"
+        return f"{distance}. First {drawn}"
     doubtful = len(look.ids) / look.rows
+    labels = f"{100 * doubtful:.1f} in 100 labels of your file may be wrong"
     if look.ids and (look.ceiling < needed or doubtful >= below):
         return (
-            f"{distance}, and {100 * doubtful:.1f} in 100 labels are doubtful: look at these "
+            f"{distance}, and {labels}: look at these "
             "labels first, before you pay for more examples or a stronger model."
         )
-    return f"{distance}, and only {100 * doubtful:.1f} in 100 labels are doubtful. {_CURVE}"
+    few = f"and only {labels}" if look.ids else "and no label of your file looks wrong"
+    return f"{distance}, {few}. First {drawn}"
+
+
+def _command(result: Result, best: CandidateResult | None) -> str:
+    if best is None:
+        return "`assay curve`"
+    typed = next((t for t, plain in result.names.items() if plain == best.name), best.name)
+    return f"`assay curve --candidate {typed}`"
+
+
+def _more_examples(curve: str) -> str:
+    return (
+        f"find out whether more examples would help, with {curve}: if the score still rises "
+        "with the number of examples, they do; if not, only a better prompt or a stronger model "
+        "may."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from assay.compare.reasons import quoted
 from assay.compare.result import AnswerRow
 from assay.evaluate.label_noise import SecondLook
 
@@ -22,14 +23,14 @@ def found(look: SecondLook, good_enough: float | None) -> str:
     doubtful, asked = len(look.ids), len(look.raters)
     every = "both" if asked == 2 else f"all {asked}"
     who = every if look.agreeing == asked else f"at least {look.agreeing} of {asked}"
-    by = f"{who} candidates that know this job ({', '.join(look.raters)})"
+    by = f"{who} candidates that know this job ({', '.join(map(quoted, look.raters))})"
     if not doubtful:
-        return f"On none of {look.rows:,} rows do {by} agree on an answer that is not the label."
+        return f"On none of {look.rows:,} rows do {by} agree on an answer that is not your label."
     be, them = ("is", "this label is") if doubtful == 1 else ("are", "these labels are")
     return (
         f"{doubtful:,} of {look.rows:,} rows {be} worth a second look: {by} give one and the same "
-        f"answer, which is not the label. If {them} wrong, even a candidate that is always right "
-        f"scores only {100 * look.ceiling:.1f} in 100 here (likely {100 * look.low:.1f} to "
+        f"answer, and your file gives another. If {them} wrong, not even a perfect candidate "
+        f"scores more than {100 * look.ceiling:.1f} in 100 here (likely {100 * look.low:.1f} to "
         f"{100 * look.high:.1f} on other rows labelled in the same way)."
         f"{_too_low(look, good_enough)}"
     )

@@ -21,7 +21,8 @@ def meaning(result: Result) -> str:
     if not columns(result):
         return ""
     return (
-        "Weights: what they take in memory as they are served. Tokens/s: of answers, at full load."
+        "Weights: what they take in memory as they are served. Tokens/s: at full load; a token is "
+        "a word or a part of one."
     )
 
 

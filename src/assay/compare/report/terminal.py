@@ -15,6 +15,7 @@ from assay.compare.report import (
     detectable,
     differences,
     general_ability,
+    next_step,
     powered,
     second_look,
     sizes,
@@ -35,7 +36,7 @@ def print_result(result: Result, console: Console | None = None) -> None:
         [
             escape(result.verdict.reason),
             "",
-            f"Next: {escape(wording.next_action(result))}",
+            f"Next: {escape(next_step.say(result))}",
             escape(worth.fine_tuning(result)),
             *([escape(decided)] if (decided := worth.deciding(result)) else []),
         ]
@@ -53,8 +54,10 @@ def print_result(result: Result, console: Console | None = None) -> None:
         out.print(_sizes(result))
     if result.pairs:
         out.print(_pairs(result))
-    if explained := differences.intervals(result):
+    if explained := differences.intervals(result, differences.divided_pairs(result)[0]):
         out.print(escape(explained))
+    if why := differences.why_recommended(result):
+        out.print(escape(why))
     for one in result.replacements:
         out.print(escape(one.sentence))
     if result.prediction_powered is not None:
@@ -82,8 +85,8 @@ def print_result(result: Result, console: Console | None = None) -> None:
     for warning in [*result.warnings, *result.data.quarantine.warnings]:
         out.print(f"[yellow]![/] {escape(warning)}")
     out.print(
-        f"Score: {wording.score_meaning(result)}. {wording.unread_meaning(result)} A month: a "
-        f"twelfth of the first year's cost to own, the machine kept on included. "
+        f"Score: {wording.score_meaning(result)}. Likely range: where it would probably be on all "
+        f"examples of this kind (95 % interval). {wording.unread_meaning(result)} {wording.MONTH} "
         f"{sizes.meaning(result)}".rstrip()
     )
     if assumed := assumptions.of_result(result):
@@ -91,7 +94,8 @@ def print_result(result: Result, console: Console | None = None) -> None:
     if chosen := wording.chosen_range(result):
         out.print(escape(chosen))
     out.print(
-        f"{result.data.holdout} holdout examples, opening {result.opening.number}. "
+        f"Measured on {result.data.holdout:,} locked examples (the holdout), used for the "
+        f"{wording.ordinal(result.opening.number)} time. "
         f"{detectable.effect(result)} {detectable.needed_of_pairs(result) or ''}".rstrip()
     )
     if stated := detectable.why_not_as_stated(result):
@@ -158,10 +162,10 @@ def _bar(low: float | None, score: float | None, high: float | None) -> str:
 
 def _pairs(result: Result) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("difference", no_wrap=True)
-    table.add_column("points", justify="right")
-    table.add_column("interval", no_wrap=True)
-    table.add_column("call")
+    table.add_column("first − second", no_wrap=True)
+    table.add_column("points ahead", justify="right")
+    table.add_column("likely range", no_wrap=True)
+    table.add_column("first is")
     pairs, others = differences.divided_pairs(result)
     for pair in pairs:
         table.add_row(

@@ -6,14 +6,10 @@ import math
 import re
 from datetime import UTC, datetime
 
-from assay.compare import reasons
-from assay.compare.report import remedy
-from assay.compare.report.second_look import AT_TERMINAL
+from assay.compare.reasons import quoted
 from assay.compare.result import CandidateResult, Result, Verdict
 from assay.compare.routing_section import Routing
 from assay.compare.scale import scale_of
-from assay.compare.settling import MOST_EXAMPLES, two_digits
-from assay.errors import Step
 from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.judging import JudgeAgreement
@@ -22,18 +18,17 @@ from assay.evaluate.routing import ScoreDifference
 
 def headline(verdict: Verdict) -> str:
     """The verdict in a few words, the same wherever the comparison is spoken of."""
+    name = quoted(verdict.named or "")
     if verdict.not_judged:
-        used = verdict.named
-        return f"Use {used} so far (not final)" if used else "Cannot tell yet (not final)"
+        return f"Use {name} so far (not final)" if name else "Cannot tell yet (not final)"
     if verdict.outcome == "recommend":
         if verdict.enough is False:
-            return f"Best so far: {verdict.recommend}; not shown to be enough"
+            return f"Best so far: {name}; not shown to be enough"
         condition = " if it is good enough" if verdict.enough is None else ""
-        return f"Use {verdict.recommend}{condition}"
+        return f"Use {name}{condition}"
     if verdict.outcome == "none":
-        return "None of these"
-    used = verdict.use_meanwhile
-    return f"Use {used} for now; not proven" if used else "Cannot tell yet"
+        return "Use none of these"
+    return f"Use {name} for now; not proven" if verdict.use_meanwhile else "Cannot tell yet"
 
 
 def known_answers(result: Result) -> str | None:
@@ -48,99 +43,6 @@ def known_answers(result: Result) -> str | None:
     if not parts:
         return None
     return f"Of {rows:,} holdout rows, {' and '.join(parts)}: these can be answered by copying."
-
-
-def next_action(result: Result, renewal: str = AT_TERMINAL) -> str:
-    """The next step for the user, in a few sentences; `renewal`: how new examples are brought."""
-    verdict = result.verdict
-    if verdict.not_judged:
-        return "Compare again: it asks only for the answers that are missing."
-    used = next((c for c in result.candidates if c.name == verdict.recommend), None)
-    if used is not None and used.kind == "outside":
-        return (
-            f"The answers of {used.name} were brought in a file, so it cannot be put to work here: "
-            "use it where it runs, and find out what it costs, which is not known here."
-        )
-    if used is not None and result.good_enough is not None and verdict.enough is False:
-        return (
-            f"You need {scale_of(result).first(result.good_enough)}; whether {used.name} reaches "
-            f"that is not shown. Put it to work now only if less will do. {_to_show(result, used)} "
-            "More or cleaner training examples, or a stronger model, may raise its score."
-        )
-    if verdict.outcome == "recommend" and result.good_enough is None and used is not None:
-        return (
-            f"Put {used.name} to work {_if_enough(result, used)}. Measure again when the job or "
-            "the prices change."
-        )
-    if verdict.outcome == "recommend":
-        return (
-            f"Put {verdict.recommend} to work, and measure again when the job or the prices change."
-        )
-    if verdict.outcome == "none":
-        if verdict.use_meanwhile:
-            return (
-                f"Keep all of these out of this job for now: {verdict.use_meanwhile}, which reads "
-                f"no input, gives answers as good as theirs. {remedy.first(result)}"
-            )
-        return f"Do not put any of these to work. {remedy.first(result)}"
-    start = ""
-    if meanwhile := next((c for c in result.candidates if c.name == verdict.use_meanwhile), None):
-        condition = "" if result.good_enough is not None else f" {_if_enough(result, meanwhile)}"
-        start = f"Use {meanwhile.name} for now{condition}. "
-    return (
-        f"{start}To know, label {_wanted(verdict)} and bring them {renewal}; "
-        "the examples measured now then become training examples."
-    )
-
-
-def _to_show(result: Result, used: CandidateResult) -> str:
-    """How many examples would show that it is good enough, if it keeps its score: ranges shrink
-    with the square root of their number."""
-    enough, score, low = result.good_enough, used.score, result.verdict.score_low
-    if enough is None or score is None or low is None or score <= enough or low >= enough:
-        return "To find out, measure on more new examples."
-    error = result.plan.judge_error or 0.0  # of a judge: more examples do not narrow it
-    if score - error <= enough:
-        lead = 100 * (score - enough)
-        return (
-            f"New examples alone cannot show it: it scores {lead:.1f} points above what you need, "
-            f"and the judge may be off by {100 * error:.1f}."
-        )
-    ratio = (score - error - low) / (score - error - enough)
-    wanted = math.ceil(result.data.holdout * ratio**2)
-    if wanted > MOST_EXAMPLES:
-        return "To find out, measure on many more new examples."
-    count = two_digits(wanted)
-    return f"If it keeps its score, about {count:,} new examples in the holdout would show it."
-
-
-def _wanted(verdict: Verdict) -> str:
-    """What would settle it if the difference is as it looks, in groups where examples share one,
-    and how long a person takes to label it."""
-    examples, groups = verdict.more_if_as_seen, verdict.more_groups_if_as_seen
-    if examples is None:
-        examples, groups = verdict.more_examples_needed, verdict.more_groups_needed
-    if examples is None:
-        return "new examples"
-    work = f"{_labelling_time(examples)} of work at a minute each"
-    if groups is None:
-        return f"about {examples:,} new examples ({work})"
-    return f"about {groups:,} new groups (about {examples:,} examples; {work})"
-
-
-def _labelling_time(examples: int) -> str:
-    """How long a person takes to label them at a minute each."""
-    if examples < 90:
-        return f"{examples} minutes"
-    return f"{round(examples / 60):,} hours"
-
-
-def _if_enough(result: Result, used: CandidateResult) -> str:
-    """A condition, where nobody has said what is good enough."""
-    wrong = ""
-    if used.score is not None and score_meaning(result) == RIGHT_ANSWERS:
-        wrong = f": about {reasons.in_100(1 - used.score)} answers are wrong"
-    return f"if that is good enough for the job, which you have not said ({Step.SAY_ENOUGH}){wrong}"
 
 
 def place(id: str, line: int) -> str:
@@ -195,8 +97,9 @@ def chosen_range(result: Result) -> str | None:
         return None
     named = result.verdict.named
     return (
-        f"The range of {named} reaches lower than its score alone would give, because the best of "
-        f"{rivals} candidates often owes a part of its score to luck."
+        f"The range of {quoted(named or '')} reaches lower than its score alone would give: of "
+        f"{rivals} candidates, the one that is picked afterwards often owes a part of its score to "
+        "luck."
     )
 
 
@@ -345,6 +248,7 @@ def slow_answers(candidate: CandidateResult) -> str:
     )
 
 
+MONTH = "A month: the first year's cost divided by 12, though a part of it is paid once."
 RIGHT_ANSWERS = "right answers in 100"
 """What a score is where each answer is right or wrong."""
 

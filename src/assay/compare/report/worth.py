@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from assay.compare.reasons import quoted
 from assay.compare.report.wording import in_100, rank, usd
 from assay.compare.result import CandidateResult, PairResult, Result
 from assay.compare.sensitivity import MOST, Turn
@@ -15,7 +16,7 @@ def fine_tuning(result: Result) -> str:
     """Whether fine-tuning is worth it, from how many requests on, and what of it may be luck."""
     tuned = [one for one in result.candidates if one.fine_tuned]
     if not tuned:
-        return "No fine-tuned language model took part."
+        return "No fine-tuned language model took part, so nothing is said here of training one."
     named = result.verdict.named
     one = max(tuned, key=lambda c: (c.name == named, c.score or 0.0))
     return _worth(result) + _luck(one, counted=result.verdict.fine_tuning_worth_it is True)
@@ -32,13 +33,13 @@ def _luck(one: CandidateResult, *, counted: bool) -> str:
     scores = [seed.score for seed in one.seeds]
     if len(scores) == 1:
         return (
-            f" {one.name} was trained once. Training involves chance: another one may score more "
-            "or less, by how much was not measured."
+            f" {quoted(one.name)} was trained once. Training involves chance: another one may "
+            "score more or less, by how much was not measured."
         )
     return (
-        f" {len(scores)} trainings of {one.name} that differ in their seed alone score "
-        f"{in_100(min(scores))} to {in_100(max(scores))} of 100 on validation; the best took part."
-        + (" That difference is allowed for." if counted else "")
+        f" {len(scores)} trainings of {quoted(one.name)} that differ by chance alone (their seeds) "
+        f"score {in_100(min(scores))} to {in_100(max(scores))} of 100 on validation; the best took "
+        "part." + (" That difference is allowed for." if counted else "")
     )
 
 
@@ -62,9 +63,9 @@ def _worth(result: Result) -> str:
         pair = _against(result, best, other)
         if pair is not None and pair.call == "better":
             return (
-                f"Fine-tuning gains most here, but not enough: {best.name} is ahead of "
-                f"{other.name}, the best without fine-tuning ({_points(pair)}), and still below "
-                "what is needed."
+                f"Fine-tuning gains most here, but not enough: {quoted(best.name)} is ahead of "
+                f"{quoted(other.name)}, the best without fine-tuning ({_points(pair)}), and still "
+                "below what is needed."
             )
     return "Fine-tuning is not worth it here."
 
@@ -95,7 +96,8 @@ def _open(result: Result) -> str:
     best = rivals[0]
     pair = _against(result, used, best)
     gained = f" ({_points(pair)})" if pair is not None else ""
-    as_good = [c.name for c in rivals if c.eligible]
+    as_good = [quoted(c.name) for c in rivals if c.eligible]
+    tuned, other = quoted(used.name), quoted(best.name)
     if verdict.recommend and as_good:
         return (
             f"{as_good[0]}, without fine-tuning, is as good; not all costs are known, so the score "
@@ -104,17 +106,17 @@ def _open(result: Result) -> str:
         )
     if pair is not None and pair.difference < 0:
         return (
-            f"It is not shown that fine-tuning gains anything: {used.name} scored less than "
-            f"{best.name}, the best without fine-tuning{gained}, which may be chance."
+            f"It is not shown that fine-tuning gains anything: {tuned} scored less than "
+            f"{other}, the best without fine-tuning{gained}, which may be chance."
         )
     is_shown = pair is not None and pair.low > 0 and verdict.recommend is not None
     if pair is None or not (is_shown or pair.call == "better"):
         return (
-            f"It is not shown that fine-tuning gains anything: what {used.name} is ahead of "
-            f"{best.name}, the best without fine-tuning, may be chance{gained}."
+            f"It is not shown that fine-tuning gains anything: what {tuned} is ahead of "
+            f"{other}, the best without fine-tuning, may be chance{gained}."
         )
     return (
-        f"Fine-tuning gains what {best.name}, the best without fine-tuning, does not reach{gained}"
+        f"Fine-tuning gains what {other}, the best without fine-tuning, does not reach{gained}"
         f"{_dearer(used, best)}. Whether the gain is worth that is yours to judge."
     )
 
@@ -179,25 +181,31 @@ def answering_alone(candidate: CandidateResult, monthly_requests: int) -> float 
 
 
 def deciding(result: Result) -> str | None:
-    """The assumption about costs that the choice of the cheapest hangs on, and where it turns; None
-    where there was no such choice."""
-    found = result.sensitivity
+    """The assumption about costs that the choice of the cheapest hangs on, and where it turns, or
+    that costs decided nothing; None where nothing is recommended, or not all costs are known."""
+    found, verdict = result.sensitivity, result.verdict
+    if found is None and verdict.recommend and verdict.as_good == [verdict.recommend]:
+        return (
+            "Costs did not decide this: no other candidate is shown to be as good, so that no "
+            "price would turn it."
+        )
     if found is None:
         return None
     if not found.turns:
         return (
-            f"{found.cheapest} stays the cheapest of those that are as good if any single "
+            f"{quoted(found.cheapest)} stays the cheapest of those that are as good if any single "
             f"assumption about costs is wrong by a factor of up to {MOST:,.0f}."
         )
-    turn = found.turns[0]
+    turn, other = found.turns[0], quoted(found.turns[0].instead)
+    cheapest = quoted(found.cheapest)
     if _costs_as_little(result, found.cheapest):
         return (
-            f"{_assumed(turn)} {found.cheapest} is, to within 1 %, among the cheapest of those "
-            f"that are as good; {_from(turn)} {turn.instead} would be the cheapest."
+            f"{_assumed(turn)} {cheapest} is, to within 1 %, among the cheapest of those "
+            f"that are as good; {_from(turn)} {other} would be the cheapest."
         )
     return (
-        f"{_assumed(turn)} {found.cheapest} is the cheapest of those that are as good; "
-        f"{_from(turn)} {turn.instead} would be."
+        f"{_assumed(turn)} {cheapest} is the cheapest of those that are as good; "
+        f"{_from(turn)} {other} would be."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from assay.compare.report import assumptions, second_look, sizes, wording, worth
+from assay.compare.report import assumptions, next_step, second_look, sizes, wording, worth
 from assay.compare.result import CandidateResult, Result
 from assay.errors import on_page
 from assay.studio import widgets as w
@@ -14,12 +14,12 @@ STYLES = {"recommend": "accent", "none": "lost", "cannot_tell": "open"}
 MEANINGS = {
     "right": "Measured on the holdout, which is locked and never used for building anything.",
     "interval": (
-        "If the measurement were repeated on other examples of the same kind, the true value would "
-        "lie in such a range 95 times in 100."
+        "Where the score would probably be on all examples of this kind (95 % interval): of 100 "
+        "such ranges, about 95 hold the true score."
     ),
     "month": (
-        "A twelfth of the first year's cost to own: people's hours, training, every request at "
-        "your volume, the machine while it is on, and upkeep."
+        "The first year's cost divided by 12: people's hours, training, every request at your "
+        "volume, the machine while it is on, and upkeep."
     ),
     "latency": "Half of the answers come faster than this, with one request at a time.",
     "even": "The number of requests after which the cost of training is recovered.",
@@ -67,19 +67,20 @@ def verdict_card(result: Result) -> None:
                 )
                 w.figure(wording.interval(best), "likely range", range_)
                 month = assumptions.of_month(best) or MEANINGS["month"]
-                w.figure(wording.monthly(best), "cost to own per month", month)
+                w.figure(wording.monthly(best), "a month on average in the first year", month)
                 w.figure(
                     wording.seconds(best.latency_p50_s), "typical answer time", MEANINGS["latency"]
                 )
         sentence(verdict.reason)
-        sentence(worth.fine_tuning(result))
-        if decided := worth.deciding(result):
-            sentence(decided, "soft")
+        step = next_step.say(result, second_look.ON_PAGE)
+        sentence(on_page(f"Next: {step}"), "strong")
         if assumed := assumptions.of_result(result, assumptions.ON_PAGE):
             sentence(assumed, "soft note")
+        if decided := worth.deciding(result):
+            sentence(decided, "soft")
+        sentence(worth.fine_tuning(result))
         for one in result.replacements:
             sentence(one.sentence)
-        sentence(on_page(wording.next_action(result, second_look.ON_PAGE)), "strong")
         for warning in result.warnings:
             sentence(on_page(warning), "warn note")
 
@@ -109,6 +110,7 @@ def candidates_table(result: Result) -> None:
     explained = (
         wording.chosen_range(result),
         wording.unread_meaning(result),
+        wording.MONTH,
         sizes.meaning(result),
     )
     w.text(" ".join(filter(None, explained)), "soft note")

@@ -177,7 +177,7 @@ def _show_chooser(found: list[Summary], result: Result) -> None:
 def _show_candidates(result: Result) -> None:
     needed = result.good_enough
     line = "" if needed is None else f"; the dashed line marks “good enough” ({100 * needed:g})"
-    with w.section("Candidates", f"Bars show the likely range of the score{line}."):
+    with w.section("Candidates", f"Dots show the score, bars its likely range{line}."):
         _show_chart(partial(charts.scores, result))
         candidates_table(result)
         if known := wording.known_answers(result):
@@ -190,13 +190,15 @@ def _show_pairs(result: Result) -> None:
     points = f"{100 * result.margin:g}"
     with w.section(
         "Differences between candidates",
-        f"Points of 100 by which the first candidate is ahead. Differences within the band "
-        f"(±{points}) do not matter to you.",
+        "Dot: points of 100 by which the first candidate scores higher than the second. Line: its "
+        f"likely range. A difference within the band (±{points}) counts as none.",
     ):
         named_pairs, others = differences.divided_pairs(result)
         _show_chart(partial(charts.forest, named_pairs, result.margin))
-        if explained := differences.intervals(result):
+        if explained := differences.intervals(result, result.pairs):
             w.text(explained, "note soft")
+        if why := differences.why_recommended(result):
+            w.text(why, "note soft")
         columns = (
             "Pair",
             w.Number("Difference"),
@@ -250,10 +252,14 @@ def _show_costs(result: Result) -> None:
     draw = partial(charts.cost_against_quality, result.candidates, result.verdict.named)
     if not draw():
         return
-    with w.section("Cost against quality", f"At {result.monthly_requests:,} requests per month."):
+    with w.section(
+        "Cost against quality",
+        f"What each costs in the first year at {result.monthly_requests:,} requests per month. "
+        "Higher is more right, further left is cheaper.",
+    ):
         _show_chart(draw)
-        parts = ("Curation", "Training", "Requests", "Idle machine", "Upkeep", "First year")
-        columns = ("Candidate", *map(w.Number, parts))
+        parts = ("Prompt, examples", "Training", "Answering", "Waiting machine")
+        columns = ("Candidate", *map(w.Number, (*parts, "Retraining, upkeep", "First year")))
         with w.details("Cost by part"), w.table(*columns, label="Cost by part"):
             for one in wording.rank(result):
                 cost = one.cost
