@@ -393,9 +393,9 @@ def test_a_recommendation_beside_cannot_tell_is_explained_and_what_money_decided
     two = alone.model_copy(update={"as_good": [best, "prompt"]})
     assert worth.deciding(result.model_copy(update={"verdict": two, "sensitivity": None})) is None
     open_one = Verdict(outcome="cannot_tell", more_if_as_seen=300, reason="r")
-    priced = {"verdict": open_one, "config": {"costs": {"person_hour_usd": 45.0}}}
+    priced = {"verdict": open_one, "config": {"costs": {"person_hour_usd": 48.4}}}
     said = next_step.say(result.model_copy(update=priced))
-    assert "(5 hours of work at a minute each, $230)" in said, "two digits of an estimate"
+    assert "(5 hours of work at a minute each, $240)" in said, "two digits of an estimate"
 
 
 def test_what_can_be_detected_is_said_of_the_pair_that_it_holds_for() -> None:
@@ -568,8 +568,8 @@ def test_a_cost_says_what_it_is_made_of_and_what_was_assumed(
     ]
     update = {"candidates": shown, "config": config.model_dump(mode="json")}
     result = result.model_copy(update=update)
-    made = assumptions.of_month(next(c for c in shown if c.name == named))
-    assert made.startswith(f"The first year's {wording.usd(reckoned.yearly)} divided by 12: $")
+    made = assumptions.of_first_year(next(c for c in shown if c.name == named))
+    assert made.startswith(f"{named} costs {wording.usd(reckoned.yearly)} in the first year: $")
     once, monthly = re.findall(r"\$([\d.]+\d) (?:once|every month) \(", made)
     assert reckoned.yearly == pytest.approx(float(once) + 12 * float(monthly), abs=1)  # rounded
     assumed = (

@@ -44,7 +44,7 @@ class Need:
             seen, equal, unit = self.if_as_seen, self.if_equal, "new examples"
         else:
             seen, equal = self.groups_if_as_seen, self.groups_if_equal
-            unit = "new groups of examples"
+            unit = "new groups of examples that belong together"
         if seen == equal:
             return f"about {seen:,} {unit} would settle this"
         return (

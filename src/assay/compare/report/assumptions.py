@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from assay.compare.reasons import quoted
 from assay.compare.report.wording import usd
 from assay.compare.result import CandidateResult, Result
 from assay.config import Costs
@@ -43,11 +44,12 @@ def _sum_of(amounts: Mapping[str, float | None], when: str) -> str:
     return f"{usd(sum(paid.values()))} {when} ({named})"
 
 
-def of_month(candidate: CandidateResult) -> str:
-    """How its cost of a month comes about; "" where that is not known."""
-    if candidate.yearly_cost is None or not (made := parts(candidate)):
+def of_first_year(candidate: CandidateResult | None) -> str:
+    """What it costs in the first year and when that is paid; "" where that is not known."""
+    if candidate is None or candidate.yearly_cost is None or not (made := parts(candidate)):
         return ""
-    return f"The first year's {usd(candidate.yearly_cost)} divided by 12: {made}."
+    name = quoted(candidate.name)
+    return f"{name} costs {usd(candidate.yearly_cost)} in the first year: {made}."
 
 
 def of_result(result: Result, where: str = AT_TERMINAL) -> str:

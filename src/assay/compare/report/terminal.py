@@ -89,6 +89,9 @@ def print_result(result: Result, console: Console | None = None) -> None:
         f"examples of this kind (95 % interval). {wording.unread_meaning(result)} {wording.MONTH} "
         f"{sizes.meaning(result)}".rstrip()
     )
+    used = next((c for c in result.candidates if c.name == result.verdict.named), None)
+    if spent := assumptions.of_first_year(used):
+        out.print(escape(spent))
     if assumed := assumptions.of_result(result):
         out.print(escape(assumed))
     if chosen := wording.chosen_range(result):

@@ -66,7 +66,7 @@ def verdict_card(result: Result) -> None:
                     filter(None, (MEANINGS["interval"], wording.chosen_range(result)))
                 )
                 w.figure(wording.interval(best), "likely range", range_)
-                month = assumptions.of_month(best) or MEANINGS["month"]
+                month = MEANINGS["month"]
                 w.figure(wording.monthly(best), "a month on average in the first year", month)
                 w.figure(
                     wording.seconds(best.latency_p50_s), "typical answer time", MEANINGS["latency"]
@@ -74,6 +74,8 @@ def verdict_card(result: Result) -> None:
         sentence(verdict.reason)
         step = next_step.say(result, second_look.ON_PAGE)
         sentence(on_page(f"Next: {step}"), "strong")
+        if spent := assumptions.of_first_year(best):
+            sentence(spent)
         if assumed := assumptions.of_result(result, assumptions.ON_PAGE):
             sentence(assumed, "soft note")
         if decided := worth.deciding(result):
