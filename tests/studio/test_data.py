@@ -85,6 +85,7 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
         )
         page.get_by_role("option", name="label 1").click()
         dialog.get_by_role("button", name="Save").click()
+        expect(dialog.get_by_label("text", exact=True)).to_be_disabled()  # else it would be lost
         expect(page.get_by_text("The row was saved.", exact=True)).to_be_visible(timeout=300_000)
     text = (up.folder / "tickets.csv").read_text()
     assert "A row with its answer,label 1" in text
