@@ -24,7 +24,7 @@ FIGURES := $(VENV)/figures.jsonl
 demo: $(STAMP)  ## the built-in project to a printed verdict and an HTML report
 	$(BIN)/assay demo $(DEMO_DIR)
 
-# Python starts some hundred times in them: wherever it is told to keep no bytecode, each compiles all of src.
+# Python starts some hundred times in them; without bytecode each start compiles all of src.
 test: check  ## checks and all tests, seeded and small; three workers, for each waits half of its time
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(PYTEST) -m "not soak" -n 3 --dist loadfile
 

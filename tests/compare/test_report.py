@@ -195,11 +195,17 @@ def test_where_nothing_is_good_enough_the_first_remedy_follows_from_what_was_mea
         return next_step.say(result), second_look.found(look, good_enough)
 
     step, found = said(2)
-    assert "10.0 points below what you called good enough, and only 2.0 in 100 labels" in step
+    assert (
+        "10.0 points below what you called good enough, and only 2.0 in 100 of the measured labels"
+        in step
+    )
     assert "First find out whether more examples would help, with `assay curve --cand" in step
     assert "shown to reach" not in found
+    built, one = one, one.model_copy(update={"kind": "support-3"})
+    assert "with `assay curve`: " in said(2)[0], "no curve is drawn of a saved agent"
+    one = built
     step, found = said(10)  # as many as are missing, but not so many that nothing could reach it
-    assert "and 10.0 in 100 labels of your file may be wrong: look at these labels first" in step
+    assert "and 10.0 in 100 of the measured labels may be wrong: look at these labels first" in step
     assert "shown to reach" not in found
     step, found = said(11)
     assert "look at these labels first" in step
@@ -387,9 +393,14 @@ def test_a_recommendation_beside_cannot_tell_is_explained_and_what_money_decided
     assert "“Fine-tuned model” is recommended though" in html.render(changed, [], redacted=True)
     assert best is not None
     alone = result.verdict.model_copy(update={"as_good": [best]})
+    others = [one.model_copy(update={"eligible": one.name == best}) for one in result.candidates]
+    result = result.model_copy(update={"candidates": others})
     said = worth.deciding(result.model_copy(update={"verdict": alone, "sensitivity": None}))
     assert said is not None
     assert said.startswith("Costs did not decide this")
+    lenient = result.plan.model_copy(update={"margin_for_cheaper": 0.05})
+    changes = {"verdict": alone, "sensitivity": None, "plan": lenient}
+    assert worth.deciding(result.model_copy(update=changes)) is None, "a price may decide there"
     two = alone.model_copy(update={"as_good": [best, "prompt"]})
     assert worth.deciding(result.model_copy(update={"verdict": two, "sensitivity": None})) is None
     open_one = Verdict(outcome="cannot_tell", more_if_as_seen=300, reason="r")

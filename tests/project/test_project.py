@@ -134,6 +134,9 @@ def test_costs_that_change_afterwards_are_no_opening_unless_they_say_what_is_tes
     path = project.root / "assay.yaml"
     text = path.read_text()
 
+    def newest() -> str:
+        return next(records.load_results(project.store)).comparison
+
     def compare_with(edited: str) -> Result:
         path.write_text(edited)
         return assay.open(project.root).compare(reason="costs").result
@@ -158,6 +161,9 @@ def test_costs_that_change_afterwards_are_no_opening_unless_they_say_what_is_tes
     assert any(first.comparison[:16] in one for one in dearer.warnings)
     again = compare_with(text.replace("monthly_requests: 10000", "monthly_requests: 78"))
     assert again.plan.opened_by == first.comparison
+    assert newest() == again.comparison
+    assert compare_with(text).comparison == first.comparison
+    assert newest() == first.comparison, "else the prices that were given up would count"
     lenient = compare_with(text + "margin_for_cheaper: 0.05\n")
     assert lenient.opening.number == 2
     lenient = compare_with(

@@ -48,6 +48,7 @@ def test_that_drafts_favour_retrieval_stands_in_the_report(
     page = html.render(result, [], redacted=True)
     favours = "which makes answers easier to find and quote than for questions of users"
     assert (favours in page) == bool(said)
-    assert (said and f'<p class="warn">{said}') in page
+    if said:
+        assert f'<p class="warn">{said}' in page
     config.data.file = "own.csv"
     assert drafted_note(project) == []

@@ -38,7 +38,7 @@ BEFORE = "The newest verdict is from before."
             Changes([], False, True, [], None),
             True,
             f"Changed since the last comparison: costs. {BEFORE} "
-            "To compare again does not open the holdout.",
+            "Comparing again does not open the holdout.",
         ),
         (Changes([], False, False, ["files of graders"], OPENING), True, ""),
     ],

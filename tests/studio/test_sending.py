@@ -10,7 +10,7 @@ from nicegui import Client, ui
 from nicegui.page import page
 from playwright.sync_api import Browser, expect
 
-from assay.studio.shared.sending import Sending
+from assay.studio.shared.sending import UploadProgress
 from tests.studio.browsing import Studio
 from tests.studio.signing_in import signed_in
 
@@ -18,7 +18,9 @@ from tests.studio.signing_in import signed_in
 def test_what_is_sent_and_how_much_of_it_has_come() -> None:
     told: list[str] = []
     with Client(page("/sending")):
-        sending = Sending(ui.upload(), lambda: told.append(sending.describe() if sending else ""))
+        sending = UploadProgress(
+            ui.upload(), lambda: told.append(sending.describe() if sending else "")
+        )
     assert (bool(sending), sending.share) == (False, None)
     sending.add([("1", "a.pdf", 3_000_000), ("2", "b.pdf", 1_000_000), ("3", "c.pdf", 0)])
     sending.note("1", 0.5)
@@ -51,9 +53,10 @@ def test_a_bar_shows_how_far_documents_are_uploaded(
         said = page.get_by_text(
             re.compile(r"^Uploading “\w+.bmp” and 1 other document: .* of 3.0 MB")
         )
-        expect(said).to_be_visible()
+        expect(said).to_be_visible(timeout=60_000)
         bar = page.get_by_role("progressbar", name="Uploading documents")
         expect(bar).to_have_attribute("aria-valuenow", re.compile(r"^[1-9]\d$"))
         visitor.axe()
-        expect(page.get_by_text("2 of 2 files could not be read.")).to_be_visible()
+        failed = page.get_by_text("2 of 2 files could not be read.")
+        expect(failed).to_be_visible(timeout=120_000)
         expect(bar).to_be_hidden()

@@ -150,6 +150,7 @@ def compare(
         if annotator is not None and ended.prediction_powered is None:
             missing.append(f"labels of {annotator.model}")
         if not missing:
+            records.count_as_newest(bench.store, id)
             bench.progress.say(
                 "Nothing has changed since this comparison; the holdout stays closed."
             )

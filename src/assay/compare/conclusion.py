@@ -200,12 +200,12 @@ def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
 
 
 def _for_now(findings: Findings, shortlist: Sequence[Entry]) -> tuple[Entry, str | None]:
-    """What to use until more is known, and what singles it out where that is not its score.
+    """What to use until more is known, and what singles it out; None: its score alone.
 
     The least demanding of those whose score is at most the margin, or one example, behind the best
-    of the shortlist: such a difference does not matter to the user, a larger one is more likely
-    true than not. One that reads no input, or gives nothing right, is named only where that leaves
-    no other.
+    of the shortlist: the margin does not matter to the user, and one example shows nothing; a
+    larger difference is more likely true than not. One that reads no input, or gives nothing right,
+    is named only where that leaves no other.
 
     Args:
         shortlist: the best score first.

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.candidates.building import Candidate
+from assay.compare.environment import environment
+from assay.config import Config
 from assay.data.unlabelled import UnlabelledInputs
 from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench
@@ -27,13 +29,20 @@ class Identity:
     Attributes:
         comparison: candidates, holdout, graders, terms and costs.
         tests: the same without costs: answers, scores and every test on them. With
-            `margin_for_cheaper` costs count as well, for then they say what is tested.
-        speeds: without costs, but for the prices of providers: what an answer takes.
+            `margin_for_cheaper` or unlabelled inputs costs count as well (`costs_open`).
+        speeds: what an answer takes: without costs, but for the prices of providers, on this
+            machine.
     """
 
     comparison: str
     tests: str
     speeds: str
+
+
+def costs_open(config: Config) -> bool:
+    """Whether other costs take another opening: with `margin_for_cheaper` they say what is tested
+    of a pair, and with unlabelled inputs a comparison reads those of its own time."""
+    return config.margin_for_cheaper is not None or config.unlabelled is not None
 
 
 def identify(
@@ -82,10 +91,12 @@ def identify(
         **priced,
     }
     whole = value | costs
+    about = environment()
+    machine = {name: about[name] for name in ("processor", "cores")}
     return Identity(
         comparison=_sha256(whole),
-        tests=_sha256(value if config.margin_for_cheaper is None else whole),
-        speeds=_sha256(value | priced),
+        tests=_sha256(whole if costs_open(config) else value),
+        speeds=_sha256(value | priced | {"machine": machine}),
     )
 
 

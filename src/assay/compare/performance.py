@@ -56,7 +56,7 @@ class Performance:
 def measure_performance(
     agent: Agent, validation: tuple[Example, ...], bench: Bench, folder: Path
 ) -> Performance:
-    """Time an agent on validation prompts; kept figures of the same comparison are read back.
+    """Time an agent on validation prompts; figures that are kept in `folder` are read back.
 
     One that an outage fell into is not kept: a comparison that is concluded anew takes it anew.
     """

@@ -362,9 +362,10 @@ def next_step(
     """What to use, what it costs if that is wrong, and what would settle it.
 
     Args:
-        why: what singles it out, see `advantage`; None of the best score.
+        why: what singles it out, see `advantage` and `BEST_SO_FAR`; None of the best score where
+            none costs less.
         may_lose: how far another may be ahead of it; None without others.
-        needed: such as "about 600 new examples would settle it".
+        needed: such as "about 600 new examples would settle this".
     """
     settle = f" {needed[0].upper()}{needed[1:]}."
     if meanwhile is None:

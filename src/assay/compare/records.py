@@ -12,7 +12,7 @@ from sqlalchemy import select
 from assay.compare.result import AnswerRow, Plan, Result
 from assay.store.files import write_atomic
 from assay.store.store import Store
-from assay.store.tables import ComparisonRow
+from assay.store.tables import ComparisonRow, now
 
 RESULT_FILE = "result.json"
 ANSWERS_FILE = "answers.jsonl.gz"
@@ -61,6 +61,22 @@ def load_results(store: Store) -> Iterator[Result]:
         result = load_result(store, id)
         if result is not None:
             yield result
+
+
+def count_as_newest(store: Store, id: str) -> None:
+    """Count a comparison that ended as begun now, if the newest that ended rests on the same tests:
+    costs were changed in between, and are as they were. What another comparison has shown since
+    then stays the newest."""
+    with store.session() as session:
+        ended = session.scalars(
+            select(ComparisonRow)
+            .where(ComparisonRow.result.is_not(None))
+            .order_by(ComparisonRow.at.desc(), ComparisonRow.id)
+        ).first()
+        row = session.get_one(ComparisonRow, id)
+        tests = row.plan.get("tests")
+        if ended is not None and ended.id != id and tests and tests == ended.plan.get("tests"):
+            row.at = now()
 
 
 def _zipped(answers: Iterable[AnswerRow]) -> bytes:

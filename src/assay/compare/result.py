@@ -282,7 +282,8 @@ class Plan(ResultPart):
             scores may be off people's by it; null where none does.
         unlabelled: inputs that a model labels; null where there are none.
         tests: sha256 of all that answers and tests rest on, which costs are no part of, unless
-            `margin_for_cheaper` is set; comparisons of the same share an opening.
+            `margin_for_cheaper` is set or inputs without labels are used; comparisons of the same
+            tests share an opening.
         opened_by: the comparison of the same tests that opened the holdout, before costs, prices or
             requests a month were changed; null where this one opened it. Both null in older plans.
         minimum_detectable_effect: the smallest lead with which the best candidate would be

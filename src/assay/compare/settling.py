@@ -48,8 +48,8 @@ class Need:
         if seen == equal:
             return f"about {seen:,} {unit} would settle this"
         return (
-            f"to settle this takes about {seen:,} {unit} if they differ as much as it looks, and "
-            f"about {equal:,} if they do not differ"
+            f"to settle this takes about {seen:,} {unit} if the candidates differ as much as it "
+            f"looks, and about {equal:,} if they do not differ"
         )
 
 

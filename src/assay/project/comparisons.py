@@ -16,6 +16,7 @@ from sqlalchemy import select
 from assay.agent.versions import find_version
 from assay.compare import records
 from assay.compare.curve_section import Curve
+from assay.compare.identity import costs_open
 from assay.compare.naming import verdict_in_words
 from assay.compare.planning import ALPHA, dump_settings
 from assay.compare.report import charts, second_look
@@ -218,8 +219,9 @@ def changes(workspace: Workspace) -> Changes:
         known = now.keys() & before.config.keys()  # an older result does not have all
         earlier, later = ({name: one[name] for name in known} for one in (before.config, now))
         paths = differing(earlier, later)
-        costs = any(map(is_cost, paths)) and _shares_opening(before, project.config)
-        if any(not (costs and is_cost(path)) for path in paths):
+        of_cost = [is_cost(path, project.config) for path in paths]
+        costs = any(of_cost) and _shares_opening(before, project.config)
+        if not (costs and all(of_cost)) and paths:
             changed.append("settings")
         documents = has_other_documents(workspace, (one.agent for one in before.candidates))
         if grader_files(project.config, project.root):
@@ -238,7 +240,7 @@ def changes(workspace: Workspace) -> Changes:
 def _shares_opening(before: Result, config: Config) -> bool:
     """Whether a comparison in which only costs differ is judged in the same opening
     (`compare.identity`)."""
-    return config.margin_for_cheaper is None and before.plan.tests is not None
+    return not costs_open(config) and before.plan.tests is not None
 
 
 def report(workspace: Workspace, id: str, *, redact: bool = False) -> Path:

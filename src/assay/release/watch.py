@@ -264,7 +264,7 @@ def _sentence(
 
 def _open_sentence(scores: Floats, at: Reference, drop: float, needed: int | None) -> str:
     """How many labels would show what. Both cases are told before the first label and the one that
-    the labels lean to behind it, in the same words: a count is of one case."""
+    the labels lean to after it, in the same words: a count is of one case."""
     points = f"{_of(drop)} points"
     if not len(scores) and needed is not None and needed <= MANY_LABELS:
         return f"About {needed:,} labels will show whether it has fallen by {points}."

@@ -57,8 +57,8 @@ def show_error(error: Exception) -> None:
 
 
 def begin_with_capital(sentence: str) -> str:
-    """A sentence of an error, which a terminal shows behind a colon, as one that stands alone. A
-    name that it begins with, as of a file, stays as it is."""
+    """A sentence of an error, which a terminal shows behind a colon, as one that stands alone. One
+    that begins with the name of a file or with code stays as it is."""
     return sentence[:1].upper() + sentence[1:] if sentence.split(" ")[0].isalpha() else sentence
 
 

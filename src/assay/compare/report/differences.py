@@ -57,9 +57,10 @@ def why_recommended(result: Result) -> str | None:
     calls = {pair.call for pair in result.pairs if name in (pair.a, pair.b)}
     if name is None or "cannot_tell" not in calls:
         return None
+    cheaper = "; for a cheaper one `margin_for_cheaper`" if result.plan.margin_for_cheaper else ""
     return (
         f"{quoted(name)} is recommended though some of these cannot be told: it need not be proven "
-        "better, only proven not to be behind by more than you allow (`margin`)."
+        f"better, only proven not to be behind by more than you allow (`margin`{cheaper})."
     )
 
 

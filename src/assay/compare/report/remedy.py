@@ -30,21 +30,21 @@ def first(result: Result, curve: str | None = None) -> str:
     if look is None:
         return f"{distance}. First {drawn}"
     doubtful = len(look.ids) / look.rows
-    labels = f"{100 * doubtful:.1f} in 100 labels of your file may be wrong"
+    labels = f"{100 * doubtful:.1f} in 100 of the measured labels may be wrong"
     if look.ids and (look.ceiling < needed or doubtful >= below):
         return (
             f"{distance}, and {labels}: look at these "
             "labels first, before you pay for more examples or a stronger model."
         )
-    few = f"and only {labels}" if look.ids else "and no label of your file looks wrong"
+    few = f"and only {labels}" if look.ids else "and none of the measured labels looks wrong"
     return f"{distance}, {few}. First {drawn}"
 
 
 def _command(result: Result, best: CandidateResult | None) -> str:
     if best is None:
         return "`assay curve`"
-    typed = next((t for t, plain in result.names.items() if plain == best.name), best.name)
-    return f"`assay curve --candidate {typed}`"
+    is_built = best.kind in result.names  # no saved agent and no file of answers
+    return f"`assay curve --candidate {best.kind}`" if is_built else "`assay curve`"
 
 
 def _more_examples(curve: str) -> str:

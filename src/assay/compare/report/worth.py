@@ -184,7 +184,9 @@ def deciding(result: Result) -> str | None:
     """The assumption about costs that the choice of the cheapest hangs on, and where it turns, or
     that costs decided nothing; None where nothing is recommended, or not all costs are known."""
     found, verdict = result.sensitivity, result.verdict
-    if found is None and verdict.recommend and verdict.as_good == [verdict.recommend]:
+    eligible = [one for one in result.candidates if one.eligible and not one.floor]
+    alone = verdict.as_good == [verdict.recommend] and len(eligible) == 1 < len(result.candidates)
+    if found is None and alone and result.plan.margin_for_cheaper is None:
         return (
             "Costs did not decide this: no other candidate is shown to be as good, so that no "
             "price would turn it."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from assay.compare.identity import costs_open
 from assay.config import Config
 from assay.data.locked import MOST_NAMED, changes_of_holdout, describe_lost, lost_labels
 from assay.data.split import SplitManifest
@@ -24,10 +25,13 @@ def set_differently(before: Config, after: Config) -> list[str]:
     return differing(before.model_dump(mode="json"), after.model_dump(mode="json"))
 
 
-def is_cost(path: str) -> bool:
-    """Whether a setting says what a candidate costs, and nothing else (`compare.identity`)."""
+def is_cost(path: str, config: Config) -> bool:
+    """Whether a setting says what a candidate costs, and nothing else (`compare.identity`). Where a
+    search for a prompt ends with its budget, prices decide which prompt is found."""
     section, _, rest = path.partition(".")
-    return section in COSTS or (section == "providers" and ".prices" in rest)
+    if section == "providers":
+        return ".prices" in rest and config.prompt_search.budget_usd is None
+    return section in COSTS
 
 
 def stops(after: Config, openings: int, split: SplitManifest | None) -> list[str]:
@@ -70,17 +74,16 @@ def follows(
             f"({before.primary}) and of later ones ({after.primary}) cannot be "
             "compared. " + _opens(openings)
         )
-    has_costs = any(map(is_cost, changed))
-    by_cost = after.margin_for_cheaper is not None  # then costs say what is tested
-    if sections & set(CONCLUDES) or (has_costs and by_cost):
+    has_costs = any(is_cost(path, after) for path in changed)
+    if sections & set(CONCLUDES) or (has_costs and costs_open(after)):
         sentences.append(
             "The next comparison evaluates its results again, as a new comparison. "
             + _opens(openings)
         )
-    elif has_costs:
+    elif has_costs and openings and not sections & {*DIVIDES, *MEASURES, *BUILDS}:
         sentences.append(
             "The next comparison works out anew which candidate is the cheapest. If nothing else "
-            "has changed, no answer and no score does, and the holdout is not opened again."
+            "has changed, answers and scores stay as they are, and the holdout is not opened again."
         )
     if sections & set(BUILDS):
         sentences.append(

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from math import floor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,7 +31,7 @@ COPIED_SHARE = 0.9
 PARTLY_COPIED_SHARE = 0.5
 """From here on the others may be missing because a document is, or was read in part."""
 _WARNING = (
-    "{share:.0%} of the answers, which are short, stand in the documents word for word. From 90% "
+    "{share}% of the answers, which are short, stand in the documents word for word. From 90% "
     "on an answer is right that holds the expected words; below, likeness decides, and a short "
     "answer that is wrong may score half. Check that every document is there and was read in full."
 )
@@ -115,7 +116,8 @@ def propose_contains(
     if share is None or share < PARTLY_COPIED_SHARE:
         return proposal
     if share < COPIED_SHARE:
-        return replace(proposal, warnings=[*proposal.warnings, _WARNING.format(share=share)])
+        warning = _WARNING.format(share=floor(100 * share))
+        return replace(proposal, warnings=[*proposal.warnings, warning])
     longest = max(len(example.output.split()) for example in examples)
     limit = max(SENTENCE_WORDS, 2 * longest)
     grader = GraderSpec(name="contains", settings={"max_words": limit})

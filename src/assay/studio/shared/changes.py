@@ -27,7 +27,7 @@ async def tell_changes(context: PageContext, place: Element, shown_last: bool) -
     if changed := list_changes(replace(found, documents=found.documents and not shown_last)):
         said = f"{describe_changes(changed)} The newest verdict is from before."
         if found.opening is None:
-            said += " To compare again does not open the holdout."
+            said += " Comparing again does not open the holdout."
         place.set_visibility(True)
         with place:
             w.text(said, "warn")

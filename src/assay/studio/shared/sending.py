@@ -32,7 +32,7 @@ class _File:
     share: float = 0.0
 
 
-class Sending:
+class UploadProgress:
     """What is being sent by a `ui.upload`, as its browser tells it.
 
     Args:

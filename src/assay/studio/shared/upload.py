@@ -23,7 +23,7 @@ from assay.studio.dialogs import advise, show_error
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.numbers import say_count
-from assay.studio.shared.sending import Sending
+from assay.studio.shared.sending import UploadProgress
 
 QUIET_S = 0.8
 """Files that come within so long of each other are taken in together: one build for all."""
@@ -175,7 +175,8 @@ class DocumentUpload:
         self._lines: dict[str, _Line] = {}
         self._working = False
         self._brought = self._done = self._failed = 0
-        """Files since there was nothing to read."""
+        """Files since there was nothing to read, which is a batch."""
+        self._batch = 0
         self._progress = ProgressState()
         with w.card("drop"):
             ui.icon("upload_file").props("aria-hidden=true").classes("drop-icon")
@@ -194,7 +195,7 @@ class DocumentUpload:
             self._head = w.text("", "strong").props("role=status")
             self._bar = w.bar(None, "")
             self._list = ui.element("ul").classes("brought")
-        self._sending = Sending(upload, self._show)
+        self._sending = UploadProgress(upload, self._show)
         self._timer = ui.timer(SHOWN_EVERY_S, self._show, active=False)
 
     def forget_removed(self, left: Collection[str]) -> None:
@@ -227,6 +228,7 @@ class DocumentUpload:
     async def _receive(self, event: events.UploadEventArguments) -> None:
         if self._done == self._brought:
             self._brought = self._done = self._failed = 0
+            self._batch += 1
         self._brought += 1
         self._show()
         name = event.file.name
@@ -314,11 +316,12 @@ class DocumentUpload:
         line.text.classes(replace=kind)
         line.is_added = kind == "good"
         if kind == "bad":
+            batch = self._batch
 
             async def dismiss() -> None:
                 await self._context.do(dismiss_failure, self._base, name)
                 self._delete(line, name)
-                if not self._is_busy:
+                if not self._is_busy and batch == self._batch:
                     self._brought, self._done = self._brought - 1, self._done - 1
                     self._failed = max(0, self._failed - 1)
                     self._show()

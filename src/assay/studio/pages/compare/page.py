@@ -24,6 +24,7 @@ from assay.studio.session import PageContext
 from assay.studio.shared.changes import describe_changes, list_changes, tell_changes
 from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
 from assay.studio.shared.promotion import promotion_chooser
+from assay.studio.shared.sentence import sentence
 from assay.studio.shared.verdict import (
     MEANINGS,
     candidates_table,
@@ -132,8 +133,7 @@ async def _show_start(context: PageContext, before: bool, shown_last: bool) -> b
         label = "Continue the comparison" if last == "cancelled" else label
         start = w.button(label, click, kind="" if before else "primary", icon="play_arrow")
         if before:
-            w.text("If nothing has changed, the holdout is not opened again; else you are asked "
-                   "first.", "soft note")  # fmt: skip
+            w.text("You are asked first wherever the holdout would be opened again.", "soft note")
     return last == "cancelled"
 
 
@@ -198,7 +198,7 @@ def _show_pairs(result: Result) -> None:
         if explained := differences.intervals(result, result.pairs):
             w.text(explained, "note soft")
         if why := differences.why_recommended(result):
-            w.text(why, "note soft")
+            sentence(why, "note soft")
         columns = (
             "Pair",
             w.Number("Difference"),

@@ -238,9 +238,10 @@ async def _show_estimate(context: PageContext) -> bool:
 
 
 def _show_card(context: PageContext, result: Result, *, other_documents: bool) -> None:
-    told = ui.element("div")
-    told.set_visibility(False)
-    ui.timer(0.05, lambda: tell_changes(context, told, shown_last=True), once=True)
+    if context.may("editor"):  # to find out may divide the examples anew
+        told = ui.element("div")
+        told.set_visibility(False)
+        ui.timer(0.05, lambda: tell_changes(context, told, shown_last=True), once=True)
     verdict_card(result)
     if other_documents:
         warn_of_other_documents()
