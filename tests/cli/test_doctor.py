@@ -14,7 +14,7 @@ from tests.command import run
 from assay.cli.doctor import doctor
 from assay.config import Provider
 from assay.models import hub
-from assay.models.products import Products
+from assay.models.products import Products, forget
 from assay.project import machine
 from assay.project.estimate import (
     DECODE_TOKENS_PER_S,
@@ -31,6 +31,7 @@ def test_the_machine_is_told_to_programs_and_to_people(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASSAY_CACHE", str(tmp_path))
+    forget()  # what other tests have measured in this process, and kept elsewhere
     told = run("doctor", "--json")
     found = json.loads(told.stdout)
     assert told.returncode == (1 if found["problems"] else 0)

@@ -172,7 +172,7 @@ def _normal_quantile_alone() -> Iterator[None]:
     module = "assay.evaluate.prediction_powered"
     with (
         patch.multiple(module, ADDED_TO_SCORES=0.0, ADDED_TO_DIFFERENCES=0.0),
-        patch(f"{module}.special.stdtrit", lambda freedom, level: special.ndtri(level)),
+        patch(f"{module}.scipy.special.stdtrit", lambda freedom, level: special.ndtri(level)),
         np.errstate(invalid="ignore"),
     ):
         yield

@@ -19,7 +19,9 @@ def test_what_is_sent_and_how_much_of_it_has_come() -> None:
     told: list[str] = []
     with Client(page("/sending")):
         sending = UploadProgress(
-            ui.upload(), lambda: told.append(sending.describe() if sending else "")
+            ui.upload(),
+            lambda: told.append("begun"),
+            lambda: told.append(sending.describe() if sending else ""),
         )
     assert (bool(sending), sending.share) == (False, None)
     sending.add([("1", "a.pdf", 3_000_000), ("2", "b.pdf", 1_000_000), ("3", "c.pdf", 0)])
@@ -29,6 +31,7 @@ def test_what_is_sent_and_how_much_of_it_has_come() -> None:
     sending.note("gone", 0.5)
     sending.end()
     assert told == [
+        "begun",
         "Uploading “a.pdf” and 2 other documents: 0 bytes of 4.0 MB.",
         "Uploading “a.pdf” and 2 other documents: 1.5 MB of 4.0 MB.",
         "Uploading “b.pdf” and 2 other documents: 3.0 MB of 4.0 MB.",

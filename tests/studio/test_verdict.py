@@ -12,7 +12,7 @@ from tests.compare.sample import sample_result
 
 
 def test_what_is_typed_is_code_in_every_sentence() -> None:
-    result = sample_result(good_enough=None)
+    result = sample_result()
     first = result.candidates[0].model_copy(update={"warnings": ["See `route`."]})
     result = result.model_copy(
         update={"candidates": [first, *result.candidates[1:]], "warnings": ["See `few_shot`."]}
@@ -22,7 +22,7 @@ def test_what_is_typed_is_code_in_every_sentence() -> None:
         candidates_table(in_words(result))
     shown = [one for one in client.elements.values() if isinstance(one, TextElement)]
     code = [one.text for one in shown if one.tag == "code"]
-    assert {"good_enough", "route", "few_shot"} <= set(code)
+    assert {"route", "few_shot"} <= set(code)
     assert not [one.text for one in shown if "`" in one.text]
 
 

@@ -36,12 +36,15 @@ class UploadProgress:
     """What is being sent by a `ui.upload`, as its browser tells it.
 
     Args:
+        begun: called when files are going to be sent and none was being sent before.
         changed: called whenever more has come, and at the end.
     """
 
-    def __init__(self, upload: ui.upload, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, upload: ui.upload, begun: Callable[[], None], changed: Callable[[], None]
+    ) -> None:
         self._files: dict[str, _File] = {}
-        self._changed = changed
+        self._begun, self._changed = begun, changed
         upload.on("added", lambda event: self.add(event.args), js_handler=_ADDED)
         upload.on("uploading", self._note, js_handler=_SENDING)
         upload.on("finish", self.end, args=[])
@@ -55,6 +58,8 @@ class UploadProgress:
         Args:
             files: key, name and bytes of each.
         """
+        if not self._files:
+            self._begun()
         self._files |= {key: _File(name, bytes) for key, name, bytes in files}
         self._changed()
 

@@ -175,7 +175,7 @@ class DocumentUpload:
         self._lines: dict[str, _Line] = {}
         self._working = False
         self._brought = self._done = self._failed = 0
-        """Files since there was nothing to read, which is a batch."""
+        """Files since there was nothing to send or read, which is a batch."""
         self._batch = 0
         self._progress = ProgressState()
         with w.card("drop"):
@@ -195,7 +195,7 @@ class DocumentUpload:
             self._head = w.text("", "strong").props("role=status")
             self._bar = w.bar(None, "")
             self._list = ui.element("ul").classes("brought")
-        self._sending = UploadProgress(upload, self._show)
+        self._sending = UploadProgress(upload, self._begin_batch, self._show)
         self._timer = ui.timer(SHOWN_EVERY_S, self._show, active=False)
 
     def forget_removed(self, left: Collection[str]) -> None:
@@ -225,10 +225,14 @@ class DocumentUpload:
         else:
             self._on_reading("Receiving documents" if self._sending else "")
 
-    async def _receive(self, event: events.UploadEventArguments) -> None:
+    def _begin_batch(self) -> None:
         if self._done == self._brought:
             self._brought = self._done = self._failed = 0
             self._batch += 1
+
+    async def _receive(self, event: events.UploadEventArguments) -> None:
+        if not self._sending:  # its browser has not told yet
+            self._begin_batch()
         self._brought += 1
         self._show()
         name = event.file.name
