@@ -243,14 +243,29 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
         pytest.skip("no /dev/full here")
     code = (
         "import os, pathlib, assay.store.files as f\n"
-        "os.symlink('/dev/full', 'part')\n"
-        "f.tempfile.mkstemp = lambda **k: (os.open('/dev/null', os.O_RDONLY), 'part')\n"
+        "os.symlink('/dev/full', '.x.0.part')\n"
+        "f.secrets.token_hex, f._NEW = lambda size: '0', os.O_WRONLY\n"
         "f.write_atomic(pathlib.Path('x'), b'data')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert "the disk is full; nothing was changed" in done.stderr
+
+
+def test_ctrl_c_while_a_draft_is_made_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = os.open
+
+    def interrupted(*given: Any) -> int:
+        os.close(make(*given))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(tmp_path / "file", "new")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_kill_during_a_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +25,7 @@ MOVED = ".moved-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SAID_WHEN_FULL = tuple(os.strerror(code) for code in _FULL)
 """As libraries repeat it that are not written in Python."""
+_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 
 
 def is_full(error: BaseException) -> bool:
@@ -57,10 +59,9 @@ def new_file(path: Path, *, private: bool = False) -> Iterator[Path]:
     """
     with said_when_full(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        draft = Path(name)
-        try:
+        draft = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+        try:  # its name is known before it is there, so that Ctrl-C leaves nothing behind
+            os.close(os.open(draft, _NEW, 0o600))
             yield draft
             with draft.open("rb") as written:
                 os.fsync(written.fileno())
@@ -149,10 +150,9 @@ def draft_in(folder: Path) -> Iterator[Path]:
     """An empty file of its own to write, gone when the block ends unless it was moved away."""
     with said_when_full(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".draft-", suffix=".part")
-        os.close(handle)
-        draft = Path(name)
+        draft = folder / f".draft-{secrets.token_hex(8)}.part"
         try:
+            os.close(os.open(draft, _NEW, 0o600))
             yield draft
         finally:
             draft.unlink(missing_ok=True)
