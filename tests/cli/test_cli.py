@@ -219,6 +219,8 @@ def test_init_and_compare(tmp_path: Path) -> None:
     manifest = json.loads(run("data", "split", "--json", cwd=project.root).stdout)
     assert manifest["holdout"] == body["data"]["holdout"]
     assert "locked" in sentence(run("data", "show", "holdout", cwd=project.root), 1)
+    curve = run("curve", "--candidate", "support-3", cwd=project.root)
+    assert "there is no candidate 'support-3'. Choose from: " in sentence(curve, 2)
     assert run("data", "show", "train", "-n", "2", cwd=project.root).stdout.count("user:") == 2
     look = json.loads(run("data", "second-look", "--json", cwd=project.root).stdout)
     assert look["second_look"] == body["second_look"]
