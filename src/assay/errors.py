@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from enum import Enum
 
@@ -16,6 +18,14 @@ class Step(Enum):
     RENEW_HOLDOUT = "`assay data renew-holdout FILE`", "“Replace the holdout” on the page Data"
     APPROVE = "`assay data approve`", "the page Data"
     SAY_ENOUGH = "`good_enough` in assay.yaml", "“Minimum score” on the page Settings"
+    SET_COSTS = (
+        "with `monthly_requests` and `costs` in assay.yaml",
+        "under “Requests per month” and “Prices” on the page Settings",
+    )
+    DRAW_CURVE = (
+        "`assay curve --candidate NAME`",
+        "“Draw a learning curve” on the page Training",
+    )
     CHECK_DATA = "`assay data check`", "the page Data"
     CHECK_FILE = "`assay data check FILE`", "“Check or convert other files” on the page Data"
     SPLIT = "`assay data split`", "the page Data"
@@ -213,3 +223,15 @@ def first_line(error: BaseException) -> str:
     nothing."""
     said = str(error).strip()
     return said.splitlines()[0].rstrip(".") if said else type(error).__name__
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_SAID_WHEN_FULL = tuple(os.strerror(code) for code in _FULL)
+"""As libraries repeat it that are not written in Python."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk, or somebody's part of it, is full."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    return any(words in str(error) for words in _SAID_WHEN_FULL)

@@ -202,7 +202,7 @@ def test_where_nothing_is_good_enough_the_first_remedy_follows_from_what_was_mea
     assert "First find out whether more examples would help, with `assay curve --cand" in step
     assert "shown to reach" not in found
     built, one = one, one.model_copy(update={"kind": "support-3"})
-    assert "with `assay curve`: " in said(2)[0], "no curve is drawn of a saved agent"
+    assert "`assay curve --candidate NAME`" in said(2)[0], "no curve is drawn of a saved agent"
     one = built
     step, found = said(10)  # as many as are missing, but not so many that nothing could reach it
     assert "and 10.0 in 100 of the measured labels may be wrong: look at these labels first" in step
@@ -467,12 +467,18 @@ def test_a_page_names_no_command() -> None:
     )
     open_one = result.model_copy(update={"verdict": verdict})
     assert "`assay data renew-holdout FILE`" in next_step.say(open_one)
-    assert "`assay" not in next_step.say(open_one, second_look.ON_PAGE)
+    none = result.verdict.model_copy(update={"outcome": "none", "recommend": None})
+    nothing = next_step.say(result.model_copy(update={"verdict": none, "second_look": None}))
+    assumed = assumptions.of_result(result.model_copy(update={"config": {"costs": {}}}))
+    for said in (next_step.say(open_one), nothing, assumed):
+        assert "`" in said
+        assert "`" not in on_page(said)
+    assert "“Draw a learning curve” on the page Training" in on_page(nothing)
     look = result.second_look
     assert look is not None
     doubtful = look.model_copy(update={"ids": ["row-1"]})
     assert "`assay" in str(second_look.advice(doubtful))
-    assert "`assay" not in str(second_look.advice(doubtful, second_look.ON_PAGE))
+    assert "`assay" not in on_page(str(second_look.advice(doubtful)))
 
 
 def test_what_a_score_counts_is_told_by_the_grader_that_gave_it() -> None:

@@ -52,6 +52,6 @@ def test_what_has_changed_is_told_unless_it_stands_beside_the_verdict(
     with Client(page("/compare")) as client:
         place = ui.element("div")
         context = cast(PageContext, SimpleNamespace(read=read))
-        asyncio.run(tell_changes(context, place, shown_last))
+        asyncio.run(tell_changes(context, place, shown_last=shown_last))
     shown = [one.text for one in client.elements.values() if isinstance(one, TextElement)]
     assert shown == ([said] if said else [])

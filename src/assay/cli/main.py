@@ -41,7 +41,7 @@ from assay.cli.options import (
 from assay.cli.output import as_json, print_draft, print_estimate
 from assay.cli.progress import Terminal
 from assay.defaults import CONFIG_FILE, STARTER_MODEL
-from assay.errors import AssayError, UsageError
+from assay.errors import AssayError, UsageError, is_full
 from assay.interpreter import keep_folder_off_paths
 from assay.interrupt import heard
 from assay.log_lines import printable
@@ -366,8 +366,6 @@ def run() -> None:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        from assay.store.files import is_full
-
         if error.filename is None and not is_full(error):
             raise
         place = "" if error.filename is None else f"{error.filename}: "

@@ -27,13 +27,13 @@ from assay.errors import (
     StateError,
     StoreError,
     UsageError,
+    is_full,
 )
 from assay.evaluate.parity import ParityError
 from assay.generate.stream import BusyError, PromptTooLongError, RequestRefusedError
 from assay.project.answer.names import UnknownModelError
 from assay.release.evidence import UnprovenError
 from assay.release.releases import ReleaseError
-from assay.store.files import is_full
 
 _FIELD = re.compile(r"(?!(?:str|int|float|bool|dict|list)$)[a-z][a-z0-9_]*")
 """Names of fields; pydantic puts names of types between them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import hashlib
 import json
@@ -18,21 +17,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from assay.errors import NotFoundError, StoreError
+from assay.errors import NotFoundError, StoreError, is_full
 
 MOVED = ".moved-"
 """In the names of what an earlier place of the state has left: nobody looks there."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_SAID_WHEN_FULL = tuple(os.strerror(code) for code in _FULL)
-"""As libraries repeat it that are not written in Python."""
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether a disk, or somebody's part of it, is full."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in _FULL
-    return any(words in str(error) for words in _SAID_WHEN_FULL)
 
 
 @contextmanager

@@ -33,8 +33,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.schema import CreateSchema
 
-from assay.errors import AssayError, StoreError
-from assay.store.files import is_full, one_at_a_time
+from assay.errors import AssayError, StoreError, is_full
+from assay.store.files import one_at_a_time
 from assay.store.tables import SettingRow
 
 if TYPE_CHECKING:

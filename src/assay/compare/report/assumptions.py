@@ -8,9 +8,8 @@ from assay.compare.reasons import quoted
 from assay.compare.report.wording import usd
 from assay.compare.result import CandidateResult, Result
 from assay.config import Costs
+from assay.errors import Step
 
-AT_TERMINAL = "with `monthly_requests` and `costs` in assay.yaml"
-ON_PAGE = "under “Requests per month” and “Prices” on the page Settings"
 CENT = 0.01
 """USD below which a part of a cost is not worth a word."""
 
@@ -52,18 +51,16 @@ def of_first_year(candidate: CandidateResult | None) -> str:
     return f"{name} costs {usd(candidate.yearly_cost)} in the first year: {made}."
 
 
-def of_result(result: Result, where: str = AT_TERMINAL) -> str:
+def of_result(result: Result) -> str:
     """What the costs of a comparison rest on, and where to change it; "" in results that are older
-    than its settings.
-
-    Args:
-        where: `AT_TERMINAL` or `ON_PAGE`.
-    """
+    than its settings."""
     stated = result.config.get("costs")
     if stated is None:
         return ""
     assumed = say(Costs.model_validate(stated), result.monthly_requests)
-    return f"Costs assume {assumed}. Change this {where}; the next comparison counts with it."
+    return (
+        f"Costs assume {assumed}. Change this {Step.SET_COSTS}; the next comparison counts with it."
+    )
 
 
 def say(costs: Costs, monthly_requests: int) -> str:

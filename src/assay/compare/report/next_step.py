@@ -6,7 +6,7 @@ import math
 
 from assay.compare import reasons
 from assay.compare.reasons import quoted
-from assay.compare.report import remedy, second_look
+from assay.compare.report import remedy
 from assay.compare.report.wording import RIGHT_ANSWERS, score_meaning, usd
 from assay.compare.result import CandidateResult, Result
 from assay.compare.scale import scale_of
@@ -14,19 +14,15 @@ from assay.compare.settling import MOST_EXAMPLES, two_digits
 from assay.errors import Step
 
 
-def say(result: Result, renewal: str = second_look.AT_TERMINAL) -> str:
-    """The next step.
-
-    Args:
-        renewal: how new examples are brought.
-    """
+def say(result: Result) -> str:
+    """The next step; commands stand in it as a `Step`."""
     verdict = result.verdict
     if verdict.not_judged:
         return "Compare again: it asks only for the answers that are missing."
     if verdict.outcome == "recommend":
         return _recommended(result)
     if verdict.outcome == "none":
-        mend = remedy.first(result, remedy.ON_PAGE if renewal == second_look.ON_PAGE else None)
+        mend = remedy.first(result)
         if verdict.use_meanwhile:
             return (
                 "Keep all of these out of this job for now: "
@@ -40,7 +36,8 @@ def say(result: Result, renewal: str = second_look.AT_TERMINAL) -> str:
         start = f"Use {quoted(meanwhile.name)} for now{condition}. "
     return (
         f"{start}Only if you must know which is the best: label {_wanted(result)} and bring them "
-        f"{renewal}; the examples that were measured on today then become training examples."
+        f"with {Step.RENEW_HOLDOUT}; the examples that were measured on today then become training "
+        "examples."
     )
 
 

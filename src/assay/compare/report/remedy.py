@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from assay.compare.reasons import quoted
 from assay.compare.result import CandidateResult, Result
+from assay.errors import Step
 
-ON_PAGE = "“Draw a learning curve” on the page Training"
 
-
-def first(result: Result, curve: str | None = None) -> str:
+def first(result: Result) -> str:
     """The remedy that comes first by what was measured: the labels, if enough of them are doubtful;
     else more examples or a stronger model, between which a learning curve decides.
 
     Args:
         result: whose outcome is `none`.
-        curve: how a learning curve is drawn; None: at a terminal, of the best candidate.
     """
     needed, look = result.good_enough, result.second_look
     scored = [c for c in result.candidates if c.score is not None and not c.floor]
-    best = max(scored, key=lambda c: c.score or 0.0, default=None)
-    drawn = _more_examples(curve or _command(result, best))
+    scored.sort(key=lambda c: -(c.score or 0.0))
+    best = next(iter(scored), None)
+    drawn = _more_examples(result, scored)
     if needed is None or result.verdict.use_meanwhile or best is None:
         return (
             "Check first, on single rows, that a person could give the answer from the input "
@@ -40,14 +41,10 @@ def first(result: Result, curve: str | None = None) -> str:
     return f"{distance}, {few}. First {drawn}"
 
 
-def _command(result: Result, best: CandidateResult | None) -> str:
-    if best is None:
-        return "`assay curve`"
-    is_built = best.kind in result.names  # no saved agent and no file of answers
-    return f"`assay curve --candidate {best.kind}`" if is_built else "`assay curve`"
-
-
-def _more_examples(curve: str) -> str:
+def _more_examples(result: Result, best_first: Sequence[CandidateResult]) -> str:
+    """How to find out; of the best that is built here, which no saved agent and no file is."""
+    kinds = [c.kind for c in best_first if c.kind in result.names]
+    curve = Step.DRAW_CURVE.of(kinds[0]) if kinds else Step.DRAW_CURVE
     return (
         f"find out whether more examples would help, with {curve}: if the score still rises "
         "with the number of examples, they do; if not, only a better prompt or a stronger model "

@@ -6,11 +6,9 @@ from collections import defaultdict
 
 from assay.compare.reasons import quoted
 from assay.compare.result import AnswerRow
+from assay.errors import Step
 from assay.evaluate.label_noise import SecondLook
 
-AT_TERMINAL = "with `assay data renew-holdout FILE`"
-ON_PAGE = "with “Replace the holdout” on the page Data"
-"""How new examples are brought: for readers of a terminal or a report, and in the studio."""
 NOBODY = (
     "No label was checked: this takes two candidates that are right on more than half of the "
     "rows and shown to be better than the floor."
@@ -45,19 +43,15 @@ def _too_low(look: SecondLook, good_enough: float | None) -> str:
     )
 
 
-def advice(look: SecondLook, renewal: str = AT_TERMINAL) -> str | None:
-    """What to do about doubtful labels; None where there are none.
-
-    Args:
-        renewal: how new examples are brought.
-    """
+def advice(look: SecondLook) -> str | None:
+    """What to do about doubtful labels; None where there are none."""
     if not look.ids:
         return None
     return (
         "A person decides, for the candidates may be wrong together. Correct in your file what is "
-        f"wrong; it counts once you bring new examples {renewal}. This "
-        "holdout keeps its labels: correcting only those that candidates contradict would flatter "
-        "the candidates."
+        f"wrong; it counts once you bring new examples with {Step.RENEW_HOLDOUT}. This holdout "
+        "keeps its labels: correcting only those that candidates contradict would flatter the "
+        "candidates."
     )
 
 

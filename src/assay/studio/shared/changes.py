@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nicegui import ui
 from nicegui.element import Element
 
 from assay.errors import AssayError
@@ -13,11 +14,21 @@ from assay.studio import widgets as w
 from assay.studio.session import PageContext
 
 
-async def tell_changes(context: PageContext, place: Element, shown_last: bool) -> None:
-    """Say what has changed since the newest verdict; nothing where examples cannot be divided.
+def changes_line(context: PageContext, *, shown_last: bool) -> None:
+    """A place where it is said, soon, what has changed since the newest verdict: to find out may
+    take a while, and may divide the examples anew.
 
-    Documents are left out where the newest verdict is shown: the page warns of them beside it.
+    Args:
+        shown_last: the newest verdict is shown: the page warns beside it of changed documents,
+            which are left out here.
     """
+    place = ui.element("div")
+    place.set_visibility(False)
+    ui.timer(0.05, lambda: tell_changes(context, place, shown_last=shown_last), once=True)
+
+
+async def tell_changes(context: PageContext, place: Element, *, shown_last: bool) -> None:
+    """Say it at a place, see `changes_line`; nothing where examples cannot be divided."""
     try:
         found = await context.read(comparisons.changes)
     except AssayError:

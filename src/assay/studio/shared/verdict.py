@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from assay.compare.report import assumptions, next_step, second_look, sizes, wording, worth
+from assay.compare.report import assumptions, next_step, sizes, wording, worth
 from assay.compare.result import CandidateResult, Result
 from assay.errors import on_page
 from assay.studio import widgets as w
@@ -66,18 +66,17 @@ def verdict_card(result: Result) -> None:
                     filter(None, (MEANINGS["interval"], wording.chosen_range(result)))
                 )
                 w.figure(wording.interval(best), "likely range", range_)
-                month = MEANINGS["month"]
-                w.figure(wording.monthly(best), "a month on average in the first year", month)
+                monthly = "a month on average in the first year"
+                w.figure(wording.monthly(best), monthly, MEANINGS["month"])
                 w.figure(
                     wording.seconds(best.latency_p50_s), "typical answer time", MEANINGS["latency"]
                 )
         sentence(verdict.reason)
-        step = next_step.say(result, second_look.ON_PAGE)
-        sentence(on_page(f"Next: {step}"), "strong")
+        sentence(on_page(f"Next: {next_step.say(result)}"), "strong")
         if spent := assumptions.of_first_year(best):
             sentence(spent)
-        if assumed := assumptions.of_result(result, assumptions.ON_PAGE):
-            sentence(assumed, "soft note")
+        if assumed := assumptions.of_result(result):
+            sentence(on_page(assumed), "soft note")
         if decided := worth.deciding(result):
             sentence(decided, "soft")
         sentence(worth.fine_tuning(result))

@@ -11,6 +11,7 @@ from nicegui import ui
 from assay.compare.naming import in_words
 from assay.compare.report import charts, detectable, differences, powered, second_look, wording
 from assay.compare.result import Result
+from assay.errors import on_page
 from assay.jobs.queue import OVER
 from assay.project import comparisons, jobs
 from assay.project.comparisons import Summary
@@ -21,7 +22,7 @@ from assay.studio.dialogs import confirm
 from assay.studio.frame import Page
 from assay.studio.pages.compare.answers import answers_card
 from assay.studio.session import PageContext
-from assay.studio.shared.changes import describe_changes, list_changes, tell_changes
+from assay.studio.shared.changes import changes_line, describe_changes, list_changes
 from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
 from assay.studio.shared.promotion import promotion_chooser
 from assay.studio.shared.sentence import sentence
@@ -125,9 +126,7 @@ async def _show_start(context: PageContext, before: bool, shown_last: bool) -> b
         ui.navigate.to("/compare")
 
     if before:
-        told = ui.element("div")
-        told.set_visibility(False)
-        ui.timer(0.05, lambda: tell_changes(context, told, shown_last), once=True)
+        changes_line(context, shown_last=shown_last)
     with w.row():
         label = "Compare again" if before else "Start a comparison"
         label = "Continue the comparison" if last == "cancelled" else label
@@ -287,10 +286,10 @@ def _show_second_look(result: Result) -> None:
         return
     found = second_look.found(result.second_look, result.good_enough)
     with w.section("Labels worth a second look", found):
-        if advice := second_look.advice(result.second_look, second_look.ON_PAGE):
+        if advice := second_look.advice(result.second_look):
             w.text(
                 "To see them, choose “The label is worth a second look” in the answers below. "
-                f"{advice}",
+                f"{on_page(advice)}",
                 "soft",
             )
 

@@ -36,7 +36,7 @@ from assay.studio.pages.start.example_file import file_step
 from assay.studio.pages.start.new_project import ProposalStep
 from assay.studio.session import PageContext, Refresh
 from assay.studio.shared.another_project import another_project
-from assay.studio.shared.changes import tell_changes
+from assay.studio.shared.changes import changes_line
 from assay.studio.shared.chat import chat_card, snippets_card
 from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
 from assay.studio.shared.names import exact_label
@@ -238,10 +238,8 @@ async def _show_estimate(context: PageContext) -> bool:
 
 
 def _show_card(context: PageContext, result: Result, *, other_documents: bool) -> None:
-    if context.may("editor"):  # to find out may divide the examples anew
-        told = ui.element("div")
-        told.set_visibility(False)
-        ui.timer(0.05, lambda: tell_changes(context, told, shown_last=True), once=True)
+    if context.may("editor"):
+        changes_line(context, shown_last=True)
     verdict_card(result)
     if other_documents:
         warn_of_other_documents()
