@@ -165,7 +165,7 @@ def watch(
     elif is_below(1 - scores, held_against.holds_bounds(drop), ALPHA):
         outcome = "holds"
     low, high = confidence_sequence(labels.scores, ALPHA)
-    needed = None if outcome != "open" else _needed(scores, held_against, drop)
+    counts = _count_labels(scores, held_against, drop) if outcome == "open" else None
     return WatchReport(
         release=release.name,
         agent=release.label,
@@ -180,32 +180,38 @@ def watch(
         mean=fmean(scores) if len(scores) else None,
         mean_low=low if len(scores) else None,
         mean_high=high if len(scores) else None,
-        needed=needed,
-        sentence=_sentence(outcome, scores, held_against, drop, (low, high), needed),
+        needed=None if counts is None else counts.needed,
+        sentence=_sentence(outcome, scores, held_against, drop, (low, high), counts),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _LabelCounts:
-    """About so many labels settle it, to two digits; None: more than can be had.
+    """About so many labels settle it, beside those there are, to two digits; None: more than can be
+    had.
 
     Attributes:
         to_stale: where it has fallen by the drop.
         to_hold: where it is as good as at promotion.
+        leans_to_hold: which of both the labels so far are nearer to; None before the first.
     """
 
     to_stale: int | None
     to_hold: int | None
+    leans_to_hold: bool | None
 
     @property
-    def to_either(self) -> int | None:
+    def needed(self) -> int | None:
+        """Labels that show what the labels so far lean to; before the first, that show either."""
+        if self.leans_to_hold is not None:
+            return self.to_hold if self.leans_to_hold else self.to_stale
         if self.to_stale is None or self.to_hold is None:
             return None
         return max(self.to_stale, self.to_hold)
 
 
 def _count_labels(scores: Floats, at: Reference, drop: float) -> _LabelCounts:
-    """Labels that show, beside those there are, that it has fallen or that it has not."""
+    """Labels that show that it has fallen by the drop, or that it has not."""
     fallen = max(at.score - drop, 0.0)
 
     def needed(scores: Floats, bounds: Bounds, mean: float) -> int | None:
@@ -216,19 +222,8 @@ def _count_labels(scores: Floats, at: Reference, drop: float) -> _LabelCounts:
     return _LabelCounts(
         needed(scores, at.stale_bounds(), fallen),
         needed(1 - scores, at.holds_bounds(drop), 1 - at.score),
+        bool(scores.mean() > (at.score + fallen) / 2) if len(scores) else None,
     )
-
-
-def _leans_to_hold(scores: Floats, at: Reference, drop: float) -> bool:
-    return bool(scores.mean() > (at.score + max(at.score - drop, 0.0)) / 2)
-
-
-def _needed(scores: Floats, at: Reference, drop: float) -> int | None:
-    """Labels that show what the labels so far lean to; before the first, that show either."""
-    counts = _count_labels(scores, at, drop)
-    if not len(scores):
-        return counts.to_either
-    return counts.to_hold if _leans_to_hold(scores, at, drop) else counts.to_stale
 
 
 def _sentence(
@@ -237,7 +232,7 @@ def _sentence(
     at: Reference,
     drop: float,
     interval: tuple[float, float],
-    needed: int | None,
+    counts: _LabelCounts | None,
 ) -> str:
     promoted = f"{_of(at.score)} at promotion"
     if at.error:
@@ -257,32 +252,32 @@ def _sentence(
         )
     if outcome == "stale":
         return f"Stale: {seen}. Compare again on newer examples."
-    if outcome == "holds":
+    if counts is None:
         return f"Holds: {seen}; it has not fallen by {_of(drop)} points."
-    return f"Undecided: {seen}. {_open_sentence(scores, at, drop, needed)}"
+    return f"Undecided: {seen}. {_open_sentence(counts, at, drop)}"
 
 
-def _open_sentence(scores: Floats, at: Reference, drop: float, needed: int | None) -> str:
+def _open_sentence(counts: _LabelCounts, at: Reference, drop: float) -> str:
     """How many labels would show what. Both cases are told before the first label and the one that
     the labels lean to after it, in the same words: a count is of one case."""
-    points = f"{_of(drop)} points"
-    if not len(scores) and needed is not None and needed <= MANY_LABELS:
+    points, needed = f"{_of(drop)} points", counts.needed
+    is_first = counts.leans_to_hold is None
+    if is_first and needed is not None and needed <= MANY_LABELS:
         return f"About {needed:,} labels will show whether it has fallen by {points}."
-    counts = _count_labels(scores, at, drop)
-    more = " more" if len(scores) else ""
+    more = "" if is_first else " more"
 
     def takes(count: int | None) -> str:
         known = f"about {count:,}" if count is not None else f"more than {MOST_LABELS:,}"
         return f"it takes {known}{more} labels to show that it has"
 
-    holds = f"f it is as good as then, {takes(counts.to_hold)} not fallen by {points}"
+    holds = f"if it is as good as then, {takes(counts.to_hold)} not fallen by {points}"
     uncertain = ", because the score at promotion is itself uncertain" if at.error else ""
-    fallen = f"f it has fallen by {points}, {takes(counts.to_stale)} fallen{uncertain}"
-    if not len(scores):
-        return f"I{holds}; i{fallen}.{_fewer(at, drop)}"
-    said = holds if _leans_to_hold(scores, at, drop) else fallen
+    fallen = f"if it has fallen by {points}, {takes(counts.to_stale)} fallen{uncertain}"
+    said = holds if counts.leans_to_hold else fallen
+    if is_first:
+        said = f"{holds}; {fallen}"
     fewer = _fewer(at, drop) if needed is None or needed > MANY_LABELS else ""
-    return f"I{said}.{fewer}"
+    return f"{said[0].upper()}{said[1:]}.{fewer}"
 
 
 def _fewer(at: Reference, drop: float) -> str:
@@ -305,7 +300,7 @@ def _fewer(at: Reference, drop: float) -> str:
 
 def _few_needed(at: Reference, drop: float) -> int | None:
     """Labels from the first one on; None: too many to be of help."""
-    needed = _needed(np.empty(0), at, drop)
+    needed = _count_labels(np.empty(0), at, drop).needed
     return needed if needed is not None and needed <= MANY_LABELS else None
 
 
