@@ -26,6 +26,8 @@ FAMILIES: dict[Family, str] = {
 """What a candidate of each family needs beside the rows, cheapest first."""
 PASSAGE_TOKENS = 200
 """Of a passage of documents, at most what knowledge is cut into by default."""
+CHARACTERS_PER_TOKEN = 4
+"""Of prose."""
 TIMED_ANSWERS = 31
 """That `compare.performance` asks for, together and one by one, to time them."""
 

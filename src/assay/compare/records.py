@@ -16,6 +16,12 @@ from assay.store.tables import ComparisonRow, now
 
 RESULT_FILE = "result.json"
 ANSWERS_FILE = "answers.jsonl.gz"
+_ENDED = (
+    select(ComparisonRow.id)
+    .where(ComparisonRow.result.is_not(None))
+    .order_by(ComparisonRow.at.desc(), ComparisonRow.id)
+)
+"""Comparisons that ended, newest first."""
 
 
 def save_plan(store: Store, id: str, holdout: str, plan: Plan, folder: Path) -> None:
@@ -52,11 +58,7 @@ def save_result(store: Store, result: Result, answers: Iterable[AnswerRow], fold
 def load_results(store: Store) -> Iterator[Result]:
     """The results of all comparisons that ended, newest first (by when they were begun)."""
     with store.session() as session:
-        ids = session.scalars(
-            select(ComparisonRow.id)
-            .where(ComparisonRow.result.is_not(None))
-            .order_by(ComparisonRow.at.desc(), ComparisonRow.id)
-        ).all()
+        ids = session.scalars(_ENDED).all()
     for id in ids:
         result = load_result(store, id)
         if result is not None:
@@ -68,14 +70,10 @@ def count_as_newest(store: Store, id: str) -> None:
     costs were changed in between, and are as they were. What another comparison has shown since
     then stays the newest."""
     with store.session() as session:
-        ended = session.scalars(
-            select(ComparisonRow)
-            .where(ComparisonRow.result.is_not(None))
-            .order_by(ComparisonRow.at.desc(), ComparisonRow.id)
-        ).first()
-        row = session.get_one(ComparisonRow, id)
-        tests = row.plan.get("tests")
-        if ended is not None and ended.id != id and tests and tests == ended.plan.get("tests"):
+        newest = session.scalars(_ENDED.limit(1)).one()
+        row, other = (session.get_one(ComparisonRow, one) for one in (id, newest))
+        tests = row.plan.get("tests")  # not in older plans
+        if row is not other and tests is not None and tests == other.plan.get("tests"):
             row.at = now()
 
 

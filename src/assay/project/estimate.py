@@ -17,6 +17,7 @@ from typing import Literal
 from assay.agent.prices import PriceList
 from assay.candidates.registry import check_name, specs
 from assay.candidates.spec import (
+    CHARACTERS_PER_TOKEN,
     ProviderRequests,
     Sizes,
     Workload,
@@ -269,7 +270,7 @@ def training_step_seconds(config: Config, sizes: Sizes, rows: int) -> float:
 def _trained_system(config: Config, sizes: Sizes) -> float:
     """Tokens of the system prompt that a version is trained with."""
     prompt = config.fine_tune.system_prompt
-    return sizes.system_tokens if prompt is None else len(prompt) / 4
+    return sizes.system_tokens if prompt is None else len(prompt) / CHARACTERS_PER_TOKEN
 
 
 def _stages(

@@ -6,7 +6,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from assay.agent.prices import PriceList
-from assay.candidates.spec import ProviderRequests, Sizes, Workload, constraints
+from assay.candidates.spec import (
+    CHARACTERS_PER_TOKEN,
+    ProviderRequests,
+    Sizes,
+    Workload,
+    constraints,
+)
 from assay.config import Config, is_remote, split_reference
 from assay.config.training import SEEDS
 from assay.evaluate.graders.judge import JudgedPair, JudgeSettings, request
@@ -14,7 +20,6 @@ from assay.evaluate.judging import INJECTIONS
 
 ORDERS = 2
 """In which a judge sees each pair."""
-CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)

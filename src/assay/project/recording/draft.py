@@ -13,6 +13,7 @@ from assay.agent.agent import Agent
 from assay.agent.consent import count_private
 from assay.agent.prices import cost_usd
 from assay.agent.runtime import assemble_plain
+from assay.candidates.spec import CHARACTERS_PER_TOKEN
 from assay.config import REMOTE, Provider, TokenPrice, is_remote, split_reference
 from assay.errors import UsageError
 from assay.example import Example
@@ -35,8 +36,6 @@ from assay.rescue.recording import Recording, recording_file
 
 MAX_NEW_TOKENS = 1024
 """Of an answer, where no project says it."""
-CHARACTERS_PER_TOKEN = 4
-"""Of prose. Tokens are counted by the provider alone; what it has told corrects this."""
 TOKENS_PER_TURN = 4
 """That a provider adds to each turn, and to the answer's beginning."""
 LEAST_OBSERVED = 20

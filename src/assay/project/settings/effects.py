@@ -28,10 +28,14 @@ def set_differently(before: Config, after: Config) -> list[str]:
 def is_cost(path: str, config: Config) -> bool:
     """Whether a setting says what a candidate costs, and nothing else (`compare.identity`). Where a
     search for a prompt ends with its budget, prices decide which prompt is found."""
+    if _is_price(path):
+        return config.prompt_search.budget_usd is None
+    return path.partition(".")[0] in COSTS
+
+
+def _is_price(path: str) -> bool:
     section, _, rest = path.partition(".")
-    if section == "providers":
-        return ".prices" in rest and config.prompt_search.budget_usd is None
-    return section in COSTS
+    return section == "providers" and ".prices" in rest
 
 
 def stops(after: Config, openings: int, split: SplitManifest | None) -> list[str]:
@@ -75,6 +79,8 @@ def follows(
             "compared. " + _opens(openings)
         )
     has_costs = any(is_cost(path, after) for path in changed)
+    if any(_is_price(path) and not is_cost(path, after) for path in changed):
+        sections.add("prompt_search")
     if sections & set(CONCLUDES) or (has_costs and costs_open(after)):
         sentences.append(
             "The next comparison evaluates its results again, as a new comparison. "
