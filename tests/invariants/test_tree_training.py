@@ -21,9 +21,7 @@ from torch.nn import functional
 from assay.prefix import blocks
 from assay.prefix import training as attention
 from assay.prefix import trunk as trunks
-from assay.prefix.flex import flex_pack_attention
 from assay.prefix.pack import Pack
-from assay.prefix.trunk import Trunk
 from assay.train import step as stepping
 from assay.train.fused import fast
 from assay.train.sequences import TrainingSequence, Unit, alone
@@ -291,37 +289,3 @@ def test_rows_that_are_equal_or_begin_another_keep_their_own_last_token(
         seen = (places[None, :] <= places[:, None]) & (places[:, None] < pack.exit[places][None, :])
         assert bool((seen == torch.ones_like(seen).tril()).all())
     assert len(pack.ids) <= sum(len(row) for row in rows)
-
-
-@pytest.mark.parametrize("window", [None, 7])
-@pytest.mark.parametrize("softcap", [None, 2.0])
-@pytest.mark.parametrize("start", [0, 12])
-def test_the_block_mask_of_cuda_sees_what_the_products_see(
-    window: int | None, softcap: float | None, start: int
-) -> None:
-    """Forward only: torch has no backward pass of flex_attention on a CPU."""
-    torch.manual_seed(0)
-    module = nn.Module()
-    module.layer_idx = 0
-    trunk = Trunk(start) if start else None
-    if trunk is not None:
-        trunk.keep(0, torch.randn(1, 2, start, 16), torch.randn(1, 2, start, 16))
-    rows = [[1] * start + row.ids for row in grown(3)]
-    pack = Pack(rows, torch.device("cpu"), shortest=1, least_saved=1, trunk=trunk)
-    count = len(pack.ids)
-    query, key, value = (torch.randn(1, heads, count, 16) for heads in (6, 2, 2))
-    with torch.no_grad():
-        before = trunk.before(0, key, value) if trunk is not None else (key, value)
-        flex = flex_pack_attention(query, *before, pack, 0.25, window, softcap)
-        ours, _ = attention.pack_attention(
-            module,
-            query,
-            key,
-            value,
-            None,
-            pack=pack,
-            scaling=0.25,
-            sliding_window=window,
-            softcap=softcap,
-        )
-    torch.testing.assert_close(flex, ours, rtol=1e-5, atol=1e-5)
