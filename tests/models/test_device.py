@@ -33,6 +33,13 @@ def test_a_container_has_what_its_limit_leaves(
         assert found == expected
 
 
+def test_what_torch_keeps_of_freed_memory_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"mem_get_info": (100, 1000), "memory_reserved": 700, "memory_allocated": 400}
+    for name, value in known.items():
+        monkeypatch.setattr(torch.cuda, name, lambda _device, value=value: value)
+    assert available_bytes(torch.device("cuda", 0)) == 100 + 700 - 400
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps it by thread")
 def test_memory_that_another_thread_asked_for_goes_back_to_the_system() -> None:
     blocks: list[bytes] = []

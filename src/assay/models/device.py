@@ -104,7 +104,8 @@ def available_bytes(device: torch.device) -> int:
 
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return int(free)
+        # What torch has freed and keeps, it gives again.
+        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     return free_bytes()
 
 

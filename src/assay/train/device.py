@@ -21,6 +21,15 @@ def computing(model: nn.Module, compute: str) -> AbstractContextManager[object]:
     return torch.autocast(_device(model).type, torch.bfloat16, enabled=compute == "bfloat16")
 
 
+def numbers_kept(model: nn.Module) -> AbstractContextManager[object]:
+    """After the block, random numbers go on as before it: the CPU's and the model's device's.
+
+    torch would ask every GPU of the machine, and so start work on each.
+    """
+    device = _device(model)
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
 def peak_bytes(model: nn.Module) -> int:
     """The most memory this process has had so far, on the model's device."""
     device = _device(model)

@@ -23,11 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from assay.train.loss import Head
+from assay.train.loss import Head, chunk_on
 from assay.train.sequences import TrainingSequence
 
-CHUNK = 128
-"""Positions at a time: beside the logits a copy of them is held."""
 _NOTHING = 1e-6
 """A rest this small is rounding."""
 
@@ -70,9 +68,10 @@ class SoftTargets:
         )
 
     def chunks(self, *tensors: Tensor) -> Iterator[tuple[SoftTargets, tuple[Tensor, ...]]]:
-        """Slices of `CHUNK` positions, of the targets and of tensors [n, ...] alike."""
-        for start in range(0, len(self.ids), CHUNK):
-            some = slice(start, start + CHUNK)
+        """Slices of positions, of the targets and of tensors [n, ...] alike."""
+        size = chunk_on(self.ids.device)
+        for start in range(0, len(self.ids), size):
+            some = slice(start, start + size)
             part = SoftTargets(self.ids[some], self.probs[some], self.rest[some])
             yield part, tuple(tensor[some] for tensor in tensors)
 

@@ -20,7 +20,7 @@ from assay.models.load import key_width
 from assay.prefix.layout import layout_of
 from assay.prefix.pack import packed_tokens
 from assay.train.device import readable
-from assay.train.loss import CHUNK
+from assay.train.loss import chunk_on
 from assay.train.sequences import Unit, epoch_order
 from assay.train.step import causal_lm, device_of, in_passes
 
@@ -52,7 +52,7 @@ def training_bytes(
     of_maps, hidden = (_LEAN * value * pairs, _LEAN_HIDDEN) if lean else (value * pairs, _HIDDEN)
     each = of_maps + 4 * hidden * layers * width  # bytes a token
     again = _AGAIN
-    temporary = 4 * 3 * CHUNK * vocabulary
+    temporary = 4 * 3 * chunk_on(embeddings.device) * vocabulary
     if settings.adapter == "full":
         trained = sum(p.numel() for n, p in base.named_parameters() if ".lora_" not in n)
         temporary += 4 * vocabulary * width

@@ -26,7 +26,7 @@ from assay.progress import Task
 from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Point, State
 from assay.train.counters import Throughput, counting, counting_hits
-from assay.train.device import HeapLimit, computing, peak_bytes, readable
+from assay.train.device import HeapLimit, computing, numbers_kept, peak_bytes, readable
 from assay.train.fused import fast
 from assay.train.job import StepReport, TrainingJob
 from assay.train.sequences import Unit, epoch_order
@@ -62,13 +62,11 @@ class Run:
         settings = self.settings = job.settings
         self.state = State()
         self.parameters = adapters.trainable(model)
-        on_cpu = all(p.device.type == "cpu" for p in self.parameters.values())
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
-            # One pass over memory instead of ten; elsewhere torch picks the fastest by itself.
-            fused=True if on_cpu else None,
+            fused=True,  # one pass over memory instead of ten
         )
         self.epoch_steps = math.ceil(len(job.train) / settings.rows_per_step)
         self.total_steps = self.epoch_steps * settings.epochs
@@ -87,10 +85,9 @@ class Run:
             if f"{name}/step" not in found.optimizer:  # has had no gradient: an unused expert
                 continue
             parts = ("step", "exp_avg", "exp_avg_sq")
-            values = {part: found.optimizer[f"{name}/{part}"] for part in parts}
+            # A fused optimiser has its count of steps beside its moments.
             self.optimizer.state[parameter] = {
-                part: value if part == "step" else value.to(parameter.device)
-                for part, value in values.items()
+                part: found.optimizer[f"{name}/{part}"].to(parameter.device) for part in parts
             }
         self.job.progress.say(f"Continuing after step {self.state.step} of {self.total_steps}.")
         for point in self.state.points:
@@ -154,7 +151,7 @@ class Run:
             group["lr"] = learning_rate(state.step, self.total_steps, settings)
         self.optimizer.zero_grad(set_to_none=True)
         self.model.train()
-        with torch.random.fork_rng(), computing(self.model, self.compute):
+        with numbers_kept(self.model), computing(self.model, self.compute):
             torch.manual_seed(dropout_seed(settings.seed, state.step))
             objective = self.objective(units)
             with counting(self.model) as speed, counting_hits(self.counts_hits) as hits:

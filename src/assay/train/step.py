@@ -219,8 +219,7 @@ def trained_states(
         if trunk is not None:
             hidden = torch.cat([trunk.hidden.to(hidden.dtype), hidden])
         where = torch.cat([p[b] for p, b in zip(pack.places, before, strict=True)])
-        # Not hidden[where], whose backward pass adds up what a shared token gets in any order.
-        states = hidden.index_select(0, where.to(device))
+        states = _selected(hidden, where.to(device))
     elif layout == "packed":
         inputs = [r.inputs for r in rows]
         ids, position = concatenate(inputs, device)
@@ -239,6 +238,15 @@ def trained_states(
         hidden = _decoder(base)(input_ids=ids, use_cache=False).last_hidden_state
         states = hidden[row.to(device), torch.cat(before).to(device)]
     return states, targets.to(device), row.to(device)
+
+
+def _selected(hidden_nd: Tensor, where: Tensor) -> Tensor:
+    """Rows of `hidden_nd`, some more than once; their gradients are added up in one order.
+
+    On a CPU the backward pass of hidden[where] adds them in any order, on CUDA that of
+    `index_select` does, while the other one sorts.
+    """
+    return hidden_nd[where] if hidden_nd.is_cuda else hidden_nd.index_select(0, where)
 
 
 def _states(model: nn.Module, pack: Pack, keep: Trunk | None = None) -> Tensor:
@@ -338,7 +346,9 @@ def _pass(
             return float(backward_cross_entropy(head, hidden, targets, factor))
         return float((token_losses(head, hidden, targets) * factor).sum(dtype=torch.float64))
     losses = token_losses(head, hidden, targets)
-    logps = -losses.new_zeros(len(rows)).index_add_(0, row, losses)
+    # On the CPU, where what a row's tokens add up to does not depend on their order.
+    sums = torch.zeros(len(rows)).index_add_(0, row.cpu(), losses.cpu())
+    logps = -sums.to(losses.device)
     loss = objective(logps.requires_grad_(backward), units) / whole
     if backward:
         loss.backward()  # type: ignore[no-untyped-call]

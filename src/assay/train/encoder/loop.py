@@ -28,7 +28,7 @@ from assay.models.quiet import silent_libraries
 from assay.progress import Task
 from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Point, State
-from assay.train.device import HeapLimit, peak_bytes, readable
+from assay.train.device import HeapLimit, numbers_kept, peak_bytes, readable
 from assay.train.encoder.job import EncoderJob, no_memory
 from assay.train.loop import dropout_seed, interrupt_noted, rate_share
 from assay.train.sequences import epoch_order
@@ -129,7 +129,7 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
             with (
                 self.job.progress.task("training", self.total_steps, "steps") as self.bar,
                 interrupt_noted() as self.interrupted,
-                torch.random.fork_rng(),
+                numbers_kept(self.model),
             ):
                 self.bar.advance(done)
                 self.saved = time.monotonic()
@@ -145,8 +145,10 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
         for name, parameter in self.parameters.items():
             parts = [part for part in _MOMENTS if f"{name}/{part}" in found.optimizer]
             if parts:  # none of what never had a gradient: the part of a model that is not used
+                values = {part: found.optimizer[f"{name}/{part}"] for part in parts}
                 self.optimizer.state[parameter] = {
-                    part: found.optimizer[f"{name}/{part}"] for part in parts
+                    part: value if part == "step" else value.to(parameter.device)
+                    for part, value in values.items()
                 }
         self.job.progress.say(f"Continuing after step {self.state.step} of {self.total_steps}.")
 
