@@ -15,38 +15,36 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from threading import Lock
 from typing import Any, TypeVar
 
 from assay.errors import NotFoundError, StateError
 from assay.knowledge import intake, records
-from assay.knowledge.build import Builder, Embedders, Encoder, check_vectors
+from assay.knowledge.build import Builder, Embedders, Encoder
 from assay.knowledge.check import Check, check
+from assay.knowledge.failures import FailedDocument, failures_of, note_failures
 from assay.knowledge.intake import AddResult, RemoveResult, checked_labels, same, take_in
 from assay.knowledge.parse import kind_of
-from assay.knowledge.records import Build, Document, FailedDocument
+from assay.knowledge.reader import Reader
+from assay.knowledge.records import Build, Document
 from assay.knowledge.search import (
     POOL,
     IndexedPassage,
     Mode,
     Passage,
     Search,
-    find,
     indexed_passages,
     passages_of,
     reordered,
 )
 from assay.knowledge.settings import KnowledgeSettings, same_settings
 from assay.knowledge.sources import SourceFile, sources
-from assay.knowledge.table import IndexBrokenError, Tables, erase
+from assay.knowledge.table import base_folder, erase
 from assay.models.tuned_encoder import SCHEME, open_embedder, open_reranker
 from assay.progress import SILENT, Progress
 from assay.store.files import one_at_a_time, said_when_full
 from assay.store.store import Store
 
-FOLDER = "knowledge"
 Read = TypeVar("Read")
-_TRIES = 5
 
 
 class KnowledgeBase:
@@ -66,9 +64,7 @@ class KnowledgeBase:
         self._store, self.owner, self.name = store, owner, name
         self._given_embedders = embedders
         self._held: dict[str, Any] = {}  # models: a trained one is there while it is in use
-        self._opened: dict[str, Any] = {}
-        self._checked: set[tuple[str, str]] = set()  # tables, and whose vectors they hold
-        self._guard = Lock()
+        self._reader = Reader(store)
 
     def create(self) -> None:
         """Make it, empty, unless it is there.
@@ -126,7 +122,7 @@ class KnowledgeBase:
                     after.values(), settings, self._embedders, progress, without=narrowed
                 )
                 after = {d.path: d for d in records.documents_of(self._store, made)}
-            records.note_failures(self._store, base, failed, [d.path for d in given])
+            note_failures(self._store, base, failed, [d.path for d in given])
         passages = sum(after[d.path].passages for d in given)
         return AddResult(len(given), passages, tuple(failed), unchanged)
 
@@ -144,7 +140,7 @@ class KnowledgeBase:
             builder.sweep()  # what a killed build left may hold what is to be gone
             present = records.present(self._store, base)
             there = {d.path: d for d in records.documents_of(self._store, present)}
-            failed = [f.file for f in records.failures(self._store, base)]
+            failed = [f.file for f in failures_of(self._store, base)]
             gone = intake.match_documents(documents, (*there, *failed), self.name)
             erased = [there[path] for path in sorted(gone) if path in there]
             kept = there.keys() - gone
@@ -153,7 +149,7 @@ class KnowledgeBase:
             left = [there[path] for path in kept]
             if erased:
                 builder.build(left, present.settings, self._embedders, progress, without=erased)
-            records.note_failures(self._store, base, (), gone)
+            note_failures(self._store, base, (), gone)
             records.scrub(self._store)
         return RemoveResult(tuple(document.path for document in erased), len(left))
 
@@ -199,7 +195,7 @@ class KnowledgeBase:
         with self._locked(base, progress) as builder:
             present = records.present(self._store, base)
             documents = records.documents_of(self._store, present)
-            failed = records.failures(self._store, base)
+            failed = failures_of(self._store, base)
             return check(builder, present, documents, failed, progress)
 
     def documents(self) -> list[Document]:
@@ -209,7 +205,7 @@ class KnowledgeBase:
     def failures(self) -> list[FailedDocument]:
         """Files that could not be added."""
         base = records.base_id(self._store, self.owner, self.name)
-        return records.failures(self._store, base)
+        return failures_of(self._store, base)
 
     def describe(self) -> dict[str, Any]:
         """Its name, counts, snapshot and settings, JSON-ready."""
@@ -311,7 +307,7 @@ class KnowledgeBase:
     def _read(self, read: Callable[[Any], list[Read]]) -> list[Read]:
         base = records.base_id(self._store, self.owner, self.name)
         build = records.present(self._store, base)
-        return [] if build.table is None else read(self._table(base, build.table))
+        return [] if build.table is None else read(self._reader.table(base, build))
 
     def _present(self) -> Build:
         return records.present(self._store, records.base_id(self._store, self.owner, self.name))
@@ -335,51 +331,10 @@ class KnowledgeBase:
         self, queries: Sequence[str], search: Search, snapshot: str | None
     ) -> list[list[Passage]]:
         base = records.base_id(self._store, self.owner, self.name)
-        for attempt in range(_TRIES):
-            build = self._state(base, snapshot)
-            if build.table is None:
-                return [[] for _ in queries]
-            name = build.settings.embedder
-            encoder = None if search.mode == "bm25" else self._embedders(name)
-            vectors = None if encoder is None else encoder.encode(queries)
-            try:
-                table = self._table(base, build.table)
-                if encoder is not None and (build.table, encoder.identity) not in self._checked:
-                    check_vectors(table, name, encoder)
-                    self._checked.add((build.table, encoder.identity))
-                return [
-                    find(table, query, None if vectors is None else vectors[number], search)
-                    if query.strip()
-                    else []
-                    for number, query in enumerate(queries)
-                ]
-            except (IndexBrokenError, RuntimeError, OSError, ValueError) as error:
-                # Removed under our hands? Then another build has taken its place.
-                self._opened.pop(build.table, None)
-                last = attempt == _TRIES - 1
-                if last or self._state(base, snapshot) == build:
-                    if isinstance(error, IndexBrokenError):
-                        raise
-                    raise self._tables(base).broken(build.table, error) from None
-        raise AssertionError("unreachable")
-
-    def _state(self, base: str, snapshot: str | None) -> Build:
-        if snapshot is None:
-            return records.present(self._store, base)
-        return records.build_of(self._store, base, snapshot)
+        return self._reader.find(base, queries, search, snapshot, self._embedders)
 
     def _folder(self, base: str) -> Path:
-        return self._store.folder / FOLDER / base
-
-    def _tables(self, base: str) -> Tables:
-        return Tables(self._folder(base) / "tables")
-
-    def _table(self, base: str, name: str) -> Any:
-        """An opened table; those that are no longer kept are let go."""
-        with self._guard:
-            if name not in self._opened:
-                self._opened = {name: self._tables(base).open(name)}
-            return self._opened[name]
+        return base_folder(self._store, base)
 
     @contextmanager
     def _locked(self, base: str, progress: Progress) -> Iterator[Builder]:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from assay.knowledge.build import Builder
+from assay.knowledge.failures import FailedDocument
 from assay.knowledge.parse import kind_of
-from assay.knowledge.records import Build, Document, FailedDocument
+from assay.knowledge.records import Build, Document
 from assay.knowledge.table import IndexBrokenError
 from assay.progress import Progress
 from assay.store.files import sha256_file

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assay.errors import NotFoundError, Step, UsageError
+from assay.knowledge.failures import FailedDocument
 from assay.knowledge.parse import Limits, Parser, UnreadableError, kind_of, load
-from assay.knowledge.records import Document, FailedDocument
+from assay.knowledge.records import Document
 from assay.knowledge.sources import SourceFile
 from assay.knowledge.texts import Texts
 from assay.progress import Progress

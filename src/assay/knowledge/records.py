@@ -94,14 +94,6 @@ class Build:
 NOTHING = Build(None, EMPTY, None, KnowledgeSettings(), 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class FailedDocument:
-    """A file of which nothing was added, and why."""
-
-    file: str
-    reason: str
-
-
 def snapshot_of(settings: KnowledgeSettings, documents: Iterable[Document]) -> str:
     """The same documents with the same settings are the same snapshot, wherever and whenever."""
     content = sorted((d.path, d.sha256, sorted(d.labels)) for d in documents)
@@ -314,36 +306,6 @@ def forget_base(store: Store, base: str) -> None:
         _forget_builds(session, builds)
         session.execute(delete(KnowledgeFailureRow).where(KnowledgeFailureRow.base == base))
         session.execute(delete(KnowledgeBaseRow).where(KnowledgeBaseRow.id == base))
-
-
-def failures(store: Store, base: str) -> list[FailedDocument]:
-    """Files that could not be added and still are not, by path."""
-    with store.session() as session:
-        rows = session.scalars(
-            select(KnowledgeFailureRow)
-            .where(KnowledgeFailureRow.base == base)
-            .order_by(KnowledgeFailureRow.path)
-        ).all()
-    return [FailedDocument(row.path, row.reason) for row in rows]
-
-
-def note_failures(
-    store: Store, base: str, failed: Iterable[FailedDocument], mended: Iterable[str]
-) -> None:
-    """Remember what failed, and forget what was mended or removed."""
-    by_path = {f.file: f.reason for f in failed}
-    with store.session() as session:
-        overwrite(session)
-        for path in {*mended, *by_path}:
-            session.execute(
-                delete(KnowledgeFailureRow).where(
-                    KnowledgeFailureRow.base == base, KnowledgeFailureRow.path == path
-                )
-            )
-        session.add_all(
-            KnowledgeFailureRow(base=base, path=path, reason=reason)
-            for path, reason in by_path.items()
-        )
 
 
 def overwrite(session: Session) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.knowledge.records import FailedDocument
+from assay.knowledge.failures import FailedDocument
 
 LONGEST_NAME = 1000
 

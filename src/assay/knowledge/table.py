@@ -19,8 +19,10 @@ import pyarrow as pa
 
 from assay.errors import AssayError, Step, first_line
 from assay.models.embed import Vectors
+from assay.store.store import Store
 
 _SCALARS = ("id", "document", "sha256", "ordinal", "of", "page", "heading", "indexed", "start")
+FOLDER = "knowledge"
 SUFFIX = ".lance"
 _TRIES = 20
 
@@ -93,6 +95,11 @@ def batch(rows: Sequence[PassageRow], vectors: Vectors) -> pa.Table:
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
     return pa.table(columns, schema=schema(vectors.shape[1]))
+
+
+def base_folder(store: Store, base: str) -> Path:
+    """Where the files of a knowledge base are, by its id."""
+    return store.folder / FOLDER / base
 
 
 class Tables:

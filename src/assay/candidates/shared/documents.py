@@ -29,7 +29,7 @@ from assay.evaluate.measure import Measurement
 from assay.evaluate.retrieval import NDCG_DEPTH
 from assay.example import Example
 from assay.knowledge.base import KnowledgeBase
-from assay.knowledge.records import FailedDocument
+from assay.knowledge.failures import FailedDocument
 from assay.knowledge.search import Passage
 from assay.knowledge.settings import KnowledgeSettings
 from assay.knowledge.sources import SourceFile, sources

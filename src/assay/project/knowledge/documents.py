@@ -19,6 +19,7 @@ from assay.errors import UsageError
 from assay.knowledge import records
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.check import Check
+from assay.knowledge.failures import note_failures
 from assay.knowledge.intake import AddResult
 from assay.knowledge.parse import kind_of
 from assay.knowledge.records import Build
@@ -168,7 +169,7 @@ def dismiss_failure(workspace: Workspace, name: str, file: str) -> None:
     """Forget that a file could not be read, or only in part; what was read of it stays."""
     if name in names(workspace):
         of = records.base_id(workspace.store, workspace.name, name)
-        records.note_failures(workspace.store, of, (), [file])
+        note_failures(workspace.store, of, (), [file])
         audit(workspace.store, workspace.name, workspace.who, "knowledge.dismiss", name)
 
 

@@ -11,7 +11,8 @@ from nicegui import ui
 from nicegui.element import Element
 
 from assay.errors import UsageError
-from assay.knowledge.records import Document, FailedDocument
+from assay.knowledge.failures import FailedDocument
+from assay.knowledge.records import Document
 from assay.knowledge.search import Mode, Passage
 from assay.project.knowledge import documents, searching
 from assay.project.knowledge.documents import DocumentContent

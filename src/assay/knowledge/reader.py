@@ -1,0 +1,84 @@
+"""Searches the tables of a knowledge base, whichever build is present."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+
+from assay.knowledge import records
+from assay.knowledge.build import Embedders, check_vectors
+from assay.knowledge.records import Build
+from assay.knowledge.search import Passage, Search, find
+from assay.knowledge.table import IndexBrokenError, Tables, base_folder
+from assay.store.store import Store
+
+_TRIES = 5
+
+
+class Reader:
+    """Opens tables; those that are no longer kept are let go."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._opened: dict[str, Any] = {}
+        self._checked: set[tuple[str, str]] = set()  # tables, and whose vectors they hold
+        self._guard = Lock()
+
+    def table(self, base: str, build: Build) -> Any:
+        """The opened table of a build that has one.
+
+        Raises:
+            IndexBrokenError: it cannot be read.
+        """
+        name = build.table
+        assert name is not None
+        with self._guard:
+            if name not in self._opened:
+                self._opened = {name: self._tables(base).open(name)}
+            return self._opened[name]
+
+    def find(
+        self,
+        base: str,
+        queries: Sequence[str],
+        search: Search,
+        snapshot: str | None,
+        embedders: Embedders,
+    ) -> list[list[Passage]]:
+        """The passages of each query, see `KnowledgeBase.search`."""
+        for attempt in range(_TRIES):
+            build = self._state(base, snapshot)
+            if build.table is None:
+                return [[] for _ in queries]
+            name = build.settings.embedder
+            encoder = None if search.mode == "bm25" else embedders(name)
+            vectors = None if encoder is None else encoder.encode(queries)
+            try:
+                table = self.table(base, build)
+                if encoder is not None and (build.table, encoder.identity) not in self._checked:
+                    check_vectors(table, name, encoder)
+                    self._checked.add((build.table, encoder.identity))
+                return [
+                    find(table, query, None if vectors is None else vectors[number], search)
+                    if query.strip()
+                    else []
+                    for number, query in enumerate(queries)
+                ]
+            except (IndexBrokenError, RuntimeError, OSError, ValueError) as error:
+                # Removed under our hands? Then another build has taken its place.
+                self._opened.pop(build.table, None)
+                last = attempt == _TRIES - 1
+                if last or self._state(base, snapshot) == build:
+                    if isinstance(error, IndexBrokenError):
+                        raise
+                    raise self._tables(base).broken(build.table, error) from None
+        raise AssertionError("unreachable")
+
+    def _state(self, base: str, snapshot: str | None) -> Build:
+        if snapshot is None:
+            return records.present(self._store, base)
+        return records.build_of(self._store, base, snapshot)
+
+    def _tables(self, base: str) -> Tables:
+        return Tables(base_folder(self._store, base) / "tables")
