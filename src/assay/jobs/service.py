@@ -191,6 +191,7 @@ class WorkerSupervisor:
                 partial(stored_files.sweep, forget=self._forget),
                 blobs.sweep,
                 sweep_versions,
+                _sweep_knowledge,
             ):
                 try:
                     sweep(self._store)
@@ -219,6 +220,13 @@ class WorkerSupervisor:
                 return
             log.warning("a worker has ended (%s); starting another", worker.returncode)
             self._over.wait(RESTART_SECONDS)
+
+
+def _sweep_knowledge(store: Store) -> None:
+    if store.bucket is not None:
+        from assay.knowledge.moved_builds import sweep  # with Arrow, which others need not load
+
+        sweep(store)
 
 
 def _stop(worker: subprocess.Popen[bytes]) -> None:

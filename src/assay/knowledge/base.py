@@ -41,7 +41,9 @@ from assay.knowledge.sources import SourceFile, sources
 from assay.knowledge.table import base_folder, erase
 from assay.models.tuned_encoder import SCHEME, open_embedder, open_reranker
 from assay.progress import SILENT, Progress
-from assay.store.files import one_at_a_time, said_when_full
+from assay.store import unnamed_objects
+from assay.store.erasure import scrub
+from assay.store.files import said_when_full
 from assay.store.store import Store
 
 Read = TypeVar("Read")
@@ -150,7 +152,7 @@ class KnowledgeBase:
             if erased:
                 builder.build(left, present.settings, self._embedders, progress, without=erased)
             note_failures(self._store, base, (), gone)
-            records.scrub(self._store)
+            scrub(self._store)
         return RemoveResult(tuple(document.path for document in erased), len(left))
 
     def delete(self, progress: Progress = SILENT) -> None:
@@ -162,8 +164,10 @@ class KnowledgeBase:
             # First an empty state: a kill after it leaves no file that holds anything.
             builder.build((), self.settings, self._embedders, progress, without=self.documents())
             records.forget_base(self._store, base)
-            records.scrub(self._store)
-            erase(self._folder(base))
+            scrub(self._store)
+            erase(base_folder(self._store, base))
+            if self._store.bucket is not None:
+                unnamed_objects.collect(self._store)
 
     def sized_copy(self, tokens: int) -> KnowledgeBase:
         """The same documents in passages of another size, as `copy_to` has copied them."""
@@ -196,6 +200,7 @@ class KnowledgeBase:
             present = records.present(self._store, base)
             documents = records.documents_of(self._store, present)
             failed = failures_of(self._store, base)
+            builder.bring()
             return check(builder, present, documents, failed, progress)
 
     def documents(self) -> list[Document]:
@@ -290,11 +295,12 @@ class KnowledgeBase:
     def texts(self, wanted: Callable[[Document], bool] = lambda _: True) -> Iterator[list[str]]:
         """The text that was read from each document that is wanted, page by page."""
         base = records.base_id(self._store, self.owner, self.name)
-        texts = Builder(self._store, base, self._folder(base)).texts
+        builder = Builder(self._store, base, self._present())
+        builder.bring()
         for found in filter(wanted, self.documents()):
             kind = kind_of(found.path)
             assert kind is not None  # it was read
-            yield [page.text for page in texts.get(found.sha256, kind).pages]
+            yield [page.text for page in builder.texts.get(found.sha256, kind).pages]
 
     def passages(self, document: str) -> list[Passage]:
         """What a document was cut into, in the order of its text; the scores say nothing."""
@@ -333,17 +339,14 @@ class KnowledgeBase:
         base = records.base_id(self._store, self.owner, self.name)
         return self._reader.find(base, queries, search, snapshot, self._embedders)
 
-    def _folder(self, base: str) -> Path:
-        return base_folder(self._store, base)
-
     @contextmanager
     def _locked(self, base: str, progress: Progress) -> Iterator[Builder]:
         """One change at a time; whoever comes second waits."""
-        folder = self._folder(base)
+        folder = base_folder(self._store, base)
         said = f"{self.name} is being changed by another process; waiting for it."
         with (
             said_when_full(folder),  # LanceDB has its own words for it
-            one_at_a_time(folder / "build.lock", lambda: progress.say(said)),
+            self._store.lock(records.lock_of(base), lambda: progress.say(said)),
         ):
             try:
                 if records.base_id(self._store, self.owner, self.name) != base:
@@ -351,4 +354,4 @@ class KnowledgeBase:
             except (NotFoundError, StateError):
                 erase(folder)  # the lock has made it anew
                 raise
-            yield Builder(self._store, base, folder)
+            yield Builder(self._store, base, records.present(self._store, base))

@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,10 +26,20 @@ from assay.knowledge.chunk import Chunker, Page
 from assay.knowledge.parse import UNFORMATTED, kind_of
 from assay.knowledge.records import Build, Document
 from assay.knowledge.settings import KnowledgeSettings
-from assay.knowledge.table import IndexBrokenError, PassageRow, Tables, batch, embedder_of, index
-from assay.knowledge.texts import Texts
+from assay.knowledge.shared_builds import bring_build, pack_build, tables_at, texts_at
+from assay.knowledge.table import (
+    IndexBrokenError,
+    PassageRow,
+    Tables,
+    base_folder,
+    batch,
+    embedder_of,
+    index,
+)
 from assay.models.embed import Vectors
 from assay.progress import Progress
+from assay.store import unnamed_objects
+from assay.store.object_place import objects_of
 from assay.store.store import Store
 
 RETENTION = timedelta(days=30)
@@ -92,12 +101,21 @@ def _alike(there: Sequence[float], now: Vectors) -> bool:
 
 
 class Builder:
-    """Builds of one knowledge base; the caller holds its lock."""
+    """Builds of one knowledge base; the caller holds its lock.
 
-    def __init__(self, store: Store, base: str, folder: Path) -> None:
-        self._store, self._base = store, base
-        self.tables = Tables(folder / "tables")
-        self.texts = Texts(folder / "texts")
+    Args:
+        begun: the present one, read since the lock is held.
+    """
+
+    def __init__(self, store: Store, base: str, begun: Build) -> None:
+        self._store, self._base, self._begun = store, base, begun
+        self.tables = tables_at(base_folder(store, base))
+        self.texts = texts_at(base_folder(store, base))
+
+    def bring(self) -> None:
+        """Let the present state be in the folder, as another server may have made it."""
+        documents = records.documents_of(self._store, self._begun)
+        bring_build(self._store, self._base, self._begun, documents)
 
     def build(
         self,
@@ -120,18 +138,31 @@ class Builder:
         Raises:
             StateError: the embedder is another than the one that made the vectors that are there.
             IndexBrokenError: the text of a document is gone.
+            ObjectsError: the bucket is out of reach, or no setting names it any more.
         """
+        objects_of(self._store)
         by_path = {document.path: document for document in documents}
         snapshot = records.snapshot_of(settings, by_path.values())
-        made = self._kept(snapshot)
+        if by_path:
+            self.bring()  # what has not changed is taken over from it
+        made, archive = self._kept(snapshot), None
         if made is None or anew:
             table, dimension = self._write(by_path, settings, encoder, progress, anew)
             passages = sum(document.passages for document in by_path.values())
             key = made.key if made is not None else None
             made = Build(key, snapshot, table, settings, dimension, passages)
-        made = records.swap(self._store, self._base, made, list(by_path.values()), without=without)
+            archive = pack_build(self._store, self._base, made, list(by_path.values()))
+        self._begun = records.swap(
+            self._store,
+            self._base,
+            made,
+            list(by_path.values()),
+            begun=self._begun.key,
+            archive=archive,
+            without=without,
+        )
         self.sweep()
-        return made
+        return self._begun
 
     def sweep(self) -> None:
         """Remove what no kept state needs: old states, and what killed builds left."""
@@ -139,6 +170,8 @@ class Builder:
         for name in self._unneeded():
             self.tables.drop(name)
         self.texts.sweep(records.contents_of(self._store, self._base))
+        if self._store.bucket is not None:
+            unnamed_objects.collect(self._store)
 
     def leftovers(self) -> int:
         """How many tables and texts no kept state needs."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, select
 
-from assay.knowledge.records import overwrite
+from assay.store.erasure import overwrite
 from assay.store.store import Store
 from assay.store.tables import KnowledgeFailureRow
 

@@ -10,7 +10,8 @@ from assay.knowledge import records
 from assay.knowledge.build import Embedders, check_vectors
 from assay.knowledge.records import Build
 from assay.knowledge.search import Passage, Search, find
-from assay.knowledge.table import IndexBrokenError, Tables, base_folder
+from assay.knowledge.shared_builds import bring_build, drop_copy, tables_at
+from assay.knowledge.table import IndexBrokenError, base_folder
 from assay.store.store import Store
 
 _TRIES = 5
@@ -35,7 +36,8 @@ class Reader:
         assert name is not None
         with self._guard:
             if name not in self._opened:
-                self._opened = {name: self._tables(base).open(name)}
+                bring_build(self._store, base, build)
+                self._opened = {name: tables_at(base_folder(self._store, base)).open(name)}
             return self._opened[name]
 
     def find(
@@ -70,15 +72,15 @@ class Reader:
                 self._opened.pop(build.table, None)
                 last = attempt == _TRIES - 1
                 if last or self._state(base, snapshot) == build:
+                    if not attempt and drop_copy(self._store, base, build):
+                        continue  # the bucket has it whole
                     if isinstance(error, IndexBrokenError):
                         raise
-                    raise self._tables(base).broken(build.table, error) from None
+                    tables = tables_at(base_folder(self._store, base))
+                    raise tables.broken(build.table, error) from None
         raise AssertionError("unreachable")
 
     def _state(self, base: str, snapshot: str | None) -> Build:
         if snapshot is None:
             return records.present(self._store, base)
         return records.build_of(self._store, base, snapshot)
-
-    def _tables(self, base: str) -> Tables:
-        return Tables(base_folder(self._store, base) / "tables")

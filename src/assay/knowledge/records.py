@@ -15,12 +15,16 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from assay.errors import NotFoundError, Step, UsageError
+from assay.errors import NotFoundError, StateError, Step, UsageError
 from assay.knowledge.settings import KnowledgeSettings
+from assay.knowledge.table import FOLDER
+from assay.store import archives
+from assay.store.archives import Archive
+from assay.store.erasure import overwrite
 from assay.store.store import Store
 from assay.store.tables import (
     KnowledgeBaseRow,
@@ -139,6 +143,22 @@ def is_tuned_copy(name: str) -> bool:
     return re.search(f"{_TUNED}$", name) is not None
 
 
+def path_of(base: str, snapshot: str) -> str:
+    """What a build is called among what all servers have the same, see `shared_builds`."""
+    return f"{FOLDER}/{base}/{snapshot}"
+
+
+def lock_of(base: str) -> str:
+    """Held while a knowledge base is being changed."""
+    return f"{FOLDER}/{base}/build.lock"
+
+
+def base_ids(store: Store) -> list[str]:
+    """Of all knowledge bases of all owners."""
+    with store.session() as session:
+        return list(session.scalars(select(KnowledgeBaseRow.id)))
+
+
 def names(store: Store, owner: str) -> list[str]:
     """Of all knowledge bases of an owner, sorted."""
     with store.session() as session:
@@ -155,6 +175,17 @@ def present(store: Store, base: str) -> Build:
             .where(KnowledgeBaseRow.id == base)
         )
     return NOTHING if row is None else _build(row)
+
+
+def builds_of(store: Store, base: str) -> list[Build]:
+    """All that are kept, oldest first."""
+    with store.session() as session:
+        rows = session.scalars(
+            select(KnowledgeBuildRow)
+            .where(KnowledgeBuildRow.base == base)
+            .order_by(KnowledgeBuildRow.key)
+        ).all()
+    return [_build(row) for row in rows]
 
 
 def build_of(store: Store, base: str, snapshot: str) -> Build:
@@ -198,11 +229,16 @@ def swap(
     build: Build,
     documents: Sequence[Document],
     *,
+    begun: int | None,
+    archive: Archive | None = None,
     without: Collection[Document] = (),
 ) -> Build:
     """Let a build be the one that is searched, in one transaction.
 
     Args:
+        begun: the key of the one it was made from, which must still be there: a lock that another
+            machine could not see any more would lose a change.
+        archive: of the build, where it is new in the bucket.
         build: a new one (`key` None), whose table is whole and indexed, or one that is kept,
             perhaps with another table.
         without: every other build that holds one of these documents, or had another content under
@@ -211,7 +247,13 @@ def swap(
     with store.session() as session:
         if without:
             overwrite(session)
-        row = session.get_one(KnowledgeBaseRow, base)
+        row = session.get_one(KnowledgeBaseRow, base, with_for_update=True)
+        if row.build != begun:
+            raise StateError(
+                f"{row.name} was changed by another process meanwhile.", fix="Try again."
+            )
+        if archive is not None:
+            archives.name(session, path_of(base, build.snapshot), archive)
         if build.key is None:
             made = KnowledgeBuildRow(
                 base=base,
@@ -308,21 +350,10 @@ def forget_base(store: Store, base: str) -> None:
         session.execute(delete(KnowledgeBaseRow).where(KnowledgeBaseRow.id == base))
 
 
-def overwrite(session: Session) -> None:
-    """Let what this session deletes or changes leave nothing behind in SQLite's file."""
-    if session.get_bind().dialect.name == "sqlite":
-        session.execute(text("PRAGMA secure_delete=ON"))
-
-
-def scrub(store: Store) -> None:
-    """Take what was overwritten out of SQLite's log too, as far as nobody is reading it."""
-    if store.engine.dialect.name == "sqlite":
-        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
-
-
 def _forget_builds(session: Session, keys: Iterable[int]) -> None:
     for key in keys:
+        build = session.get_one(KnowledgeBuildRow, key)
+        archives.forget(session, [path_of(build.base, build.snapshot)])
         session.execute(delete(KnowledgeDocumentRow).where(KnowledgeDocumentRow.build == key))
         session.execute(delete(KnowledgeBuildRow).where(KnowledgeBuildRow.key == key))
 

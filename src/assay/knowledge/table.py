@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -133,7 +133,7 @@ class Tables:
         """What is said of a table that cannot be read."""
         return IndexBrokenError(
             f"its index cannot be read ({first_line(error)[:200]}).",
-            where=str(self.folder / (name + SUFFIX)),
+            where=str(self.path(name)),
             fix=f"{Step.REBUILD} to create it again from the documents' texts.",
         )
 
@@ -141,9 +141,21 @@ class Tables:
         """Of all tables there are, whole or not."""
         return sorted(path.name[: -len(SUFFIX)] for path in self.folder.glob("*" + SUFFIX))
 
+    def path(self, name: str) -> Path:
+        """The folder that a table is, or would be."""
+        return self.folder / (name + SUFFIX)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a table of that name, whole or not."""
+        return self.path(name).exists()
+
+    def files(self, name: str) -> Iterator[Path]:
+        """All files of a table."""
+        return (path for path in self.path(name).rglob("*") if path.is_file())
+
     def drop(self, name: str) -> None:
         """Remove a table's folder with all that is in it, see `erase`."""
-        erase(self.folder / (name + SUFFIX))
+        erase(self.path(name))
 
 
 def erase(folder: Path) -> None:

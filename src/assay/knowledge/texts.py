@@ -22,13 +22,13 @@ class Texts:
 
     def has(self, sha256: str, kind: str) -> bool:
         """Whether a file of this content was read."""
-        return self._path(sha256, kind).exists()
+        return self.path(sha256, kind).exists()
 
     def put(self, sha256: str, kind: str, parsed: ParsedDocument) -> None:
         """Keep what a file came to."""
         pages = [[page.number, page.text] for page in parsed.pages]
         body = {"pages": pages, "skipped": parsed.skipped}
-        write_atomic(self._path(sha256, kind), json.dumps(body, ensure_ascii=False))
+        write_atomic(self.path(sha256, kind), json.dumps(body, ensure_ascii=False))
 
     def get(self, sha256: str, kind: str) -> ParsedDocument:
         """What a content that was read came to.
@@ -37,11 +37,11 @@ class Texts:
             IndexBrokenError: it is gone, or damaged.
         """
         try:
-            body = json_reader.read(self._path(sha256, kind).read_bytes())
+            body = json_reader.read(self.path(sha256, kind).read_bytes())
         except (OSError, ValueError):
             raise IndexBrokenError(
                 "the text of a document is missing or damaged.",
-                where=str(self._path(sha256, kind)),
+                where=str(self.path(sha256, kind)),
                 fix=f"{Step.CHECK_KNOWLEDGE} to see which one, then remove the document and add "
                 "it again.",
             ) from None
@@ -61,5 +61,6 @@ class Texts:
         for path in self.others(keep):
             path.unlink(missing_ok=True)
 
-    def _path(self, sha256: str, kind: str) -> Path:
+    def path(self, sha256: str, kind: str) -> Path:
+        """Where the text of a content is, or would be."""
         return self._folder / f"{sha256}.{kind}.json"

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from assay.data import drafting
 from assay.errors import NotFoundError, StateError, Step, UsageError
-from assay.knowledge.records import overwrite
+from assay.store.erasure import overwrite
 from assay.store.files import write_atomic_lines
 from assay.store.store import Store
 from assay.store.tables import DraftedQuestionRow, now

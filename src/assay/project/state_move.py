@@ -14,6 +14,7 @@ from assay.config import STATE_FOLDER
 from assay.errors import StateError, UsageError
 from assay.jobs.identity import dead_workers
 from assay.jobs.recovery import heard_workers
+from assay.knowledge import moved_builds
 from assay.models.versions import copy_to_folder, sweep_versions
 from assay.progress import Progress
 from assay.project.state import StateSettings, settings_of
@@ -142,11 +143,11 @@ def move_state(root: Path, progress: Progress) -> StateMove:
     return StateMove(moved, objects)
 
 
-def _copy_versions(folder: Path, settings: StateSettings, progress: Progress) -> list[str]:
+def _copy_others(folder: Path, settings: StateSettings, progress: Progress) -> list[str]:
     store = open_store(folder, settings.database, settings.schema)
     store.bucket = last_bucket(store)
     try:
-        return copy_to_folder(store, progress)
+        return [*copy_to_folder(store, progress), *moved_builds.copy_to_folder(store, progress)]
     finally:
         store.engine.dispose()
 
@@ -184,10 +185,11 @@ def _move_objects(folder: Path, settings: StateSettings, progress: Progress) -> 
             return None
         with exclusive_connection(store):
             pass  # a server that starts from here on finds no files where the settings say
-        copy_versions = partial(_copy_versions, folder, settings, progress)
-        moved = move_objects(store, progress, copy_versions)
+        copy_others = partial(_copy_others, folder, settings, progress)
+        moved = move_objects(store, progress, copy_others)
         blobs.sweep(store)
         sweep_versions(store)
+        moved_builds.sweep(store)
         return moved
     finally:
         store.engine.dispose()

@@ -35,6 +35,7 @@ from assay.store.tables import (
     BlobRow,
     FileRow,
     SettingRow,
+    SharedFileRow,
     TrainedVersionRow,
     UploadPartRow,
     UploadRow,
@@ -90,15 +91,16 @@ def count_objects(store: Store) -> tuple[int, int]:
 
 
 def move_objects(
-    store: Store, progress: Progress, copy_versions: Callable[[], Sequence[str]] = tuple
+    store: Store, progress: Progress, copy_others: Callable[[], Sequence[str]] = tuple
 ) -> ObjectsMove | None:
     """Let the objects of a folder be where `store.bucket` says.
 
     Nobody else may use the state, see `assay.store.exclusive_use`.
 
     Args:
-        copy_versions: called where objects go to the folder: puts versions there, of which no row
-            tells afterwards, and returns the names of those that are gone.
+        copy_others: called where objects go to the folder: puts there what rooms above keep
+            (versions, knowledge bases), of which no row tells afterwards, and returns the names
+            of those that are gone.
 
     Returns:
         None where they are there already.
@@ -118,7 +120,7 @@ def move_objects(
         if store.bucket is None:
             name, target = None, FolderObjects(store.folder)
             _check_room(store, source, target)
-            missing = list(copy_versions())
+            missing = list(copy_others())
         else:
             name, target = _claimed(store, store.bucket)
             missing = []
@@ -164,6 +166,7 @@ def _objects(store: Store, source: Objects, target: Objects) -> Iterator[_Object
         yield from _blobs(store, is_to_folder=isinstance(target, FolderObjects))
         if isinstance(target, Bucket):
             yield from _versions(store)
+            yield from _archives(store)
 
 
 def _blobs(store: Store, *, is_to_folder: bool) -> Iterator[_Object]:
@@ -181,6 +184,12 @@ def _versions(store: Store) -> Iterator[_Object]:
         for name, file in files.items():
             name = f"{object}/{name}"
             yield _Object(name, file["bytes"], file["sha256"], name)
+
+
+def _archives(store: Store) -> Iterator[_Object]:
+    with store.session() as session:
+        for row in session.scalars(select(SharedFileRow)):
+            yield _Object(row.object, row.bytes, row.sha256, row.object)
 
 
 def _copy(store: Store, source: Objects, target: Objects, one: _Object) -> None:
@@ -247,13 +256,14 @@ def _claimed(store: Store, address: str) -> tuple[str, Bucket]:
 
 
 def _check_room(store: Store, source: Objects, target: FolderObjects) -> None:
-    """That what is not there yet finds room in the folder, versions as well."""
+    """That what is not there yet finds room in the folder, versions and archives as well."""
     places = [(one.place, one.bytes) for one in _objects(store, source, target)]
     with store.session() as session:
         versions = session.execute(select(TrainedVersionRow.id, TrainedVersionRow.files)).all()
+        # As if none was here: one that is, is of no use to look into.
+        needed = int(session.scalar(select(func.sum(SharedFileRow.bytes))) or 0)
     for id, files in versions:
         places += [(f"versions/{id}/{name}", file["bytes"]) for name, file in files.items()]
-    needed = 0
     for place, size in places:
         path = target.path(place)
         if not path.is_file() or path.stat().st_size != size:
@@ -275,6 +285,7 @@ def _digest_rows(session: Session) -> str:
         select(part.upload, part.id).order_by(part.upload, part.id),
         select(BlobRow.sha256, BlobRow.object).order_by(BlobRow.sha256),
         select(TrainedVersionRow.id, TrainedVersionRow.object).order_by(TrainedVersionRow.id),
+        select(SharedFileRow.path, SharedFileRow.object).order_by(SharedFileRow.path),
     ):
         for row in session.execute(query.execution_options(yield_per=_BATCH)):
             digest.update(f"{tuple(row)}\n".encode())
@@ -293,8 +304,8 @@ def _switch(store: Store, name: str | None, known: str) -> None:
     """
     with store.session() as session:
         if store.engine.dialect.name == "postgresql":  # SQLite has one writer
-            tables = "LOCK TABLE files, upload_parts, blobs, trained_versions IN SHARE MODE"
-            session.execute(text(tables))
+            tables = "files, upload_parts, blobs, trained_versions, shared_files"
+            session.execute(text(f"LOCK TABLE {tables} IN SHARE MODE"))
         gone = SettingRow.name.in_((MOVING, BEGUN, FOLDER))
         session.execute(delete(SettingRow).where(gone))  # from here on nobody else writes
         if _digest_rows(session) != known:
@@ -306,6 +317,7 @@ def _switch(store: Store, name: str | None, known: str) -> None:
         if name is None:
             session.execute(delete(BlobRow))
             session.execute(delete(TrainedVersionRow))
+            session.execute(delete(SharedFileRow))
         else:
             session.add(SettingRow(name=FOLDER, value=name))
             session.add(SettingRow(name=BEGUN, value=store.bucket))

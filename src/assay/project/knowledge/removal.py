@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 from assay.config.names import file_of
 from assay.errors import NotFoundError
-from assay.knowledge import records
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.intake import RemoveResult
 from assay.progress import SILENT, Progress
 from assay.project import questions
 from assay.project.workspace import Workspace
+from assay.store.erasure import scrub
 
 
 def remove(
@@ -83,4 +83,4 @@ def _without_drafts(workspace: Workspace, owner: str, base: KnowledgeBase) -> It
             except NotFoundError:
                 left = []
             questions.forget_all_but(workspace.store, owner, left)
-            records.scrub(workspace.store)
+            scrub(workspace.store)

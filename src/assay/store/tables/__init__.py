@@ -32,7 +32,7 @@ from assay.store.tables.agents import (
     SettingRow,
 )
 from assay.store.tables.base import Table, UtcDateTime, exactly_now, now
-from assay.store.tables.contents import BlobRow, TrainedVersionRow
+from assay.store.tables.contents import BlobRow, SharedFileRow, TrainedVersionRow
 from assay.store.tables.jobs import (
     BatchRow,
     FileRow,
@@ -84,6 +84,7 @@ __all__ = [
     "ServedNameRow",
     "SessionRow",
     "SettingRow",
+    "SharedFileRow",
     "SignInRow",
     "Table",
     "TraceLabelRow",

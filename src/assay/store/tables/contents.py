@@ -1,4 +1,4 @@
-"""What is kept in a bucket for all servers of a folder: trained versions and blobs."""
+"""What is kept in a bucket for all servers of a folder."""
 
 from __future__ import annotations
 
@@ -36,3 +36,17 @@ class TrainedVersionRow(Table):
     files: Mapped[dict[str, Any]] = mapped_column(JSON)
     bytes: Mapped[int] = mapped_column(BigInteger)
     record: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class SharedFileRow(Table):
+    """A file or folder of the state, by its path in it; packed, it is the object `object`.
+
+    `bytes` and `sha256` are of the archive, see `assay.store.shared_files`.
+    """
+
+    __tablename__ = "shared_files"
+
+    path: Mapped[str] = mapped_column(String(300), primary_key=True)
+    object: Mapped[str] = mapped_column(String(200))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
