@@ -99,13 +99,16 @@ def open_holdout(
 
 
 @contextmanager
-def keep_holdout(split: Path, holdout: str) -> Iterator[None]:
+def keep_holdout(split: Path, holdout: str, begun: Path | None = None) -> Iterator[None]:
     """Within the block this holdout can be opened, though another split takes the place of its.
 
     A lock says that it is being used, and ends with the process; what a process that was killed has
     left is removed here.
+
+    Args:
+        begun: folder of the split that it is in; None: the present one.
     """
-    source = split / HOLDOUT_FILE
+    source = (begun or split) / HOLDOUT_FILE
     kept = split.parent / KEPT / f"{holdout}-{uuid4().hex[:8]}.jsonl"
     kept.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(kept.with_suffix(LOCKED)):

@@ -18,15 +18,18 @@ from assay.store.files import sha256_file
 from assay.version import VERSION
 
 
-def fingerprint(workspace: Workspace) -> str:
+def fingerprint(workspace: Workspace, begun: Project | None = None) -> str:
     """Of examples, settings, documents, files of graders and the version of Assay. Whoever agrees
     to a comparison agrees to these. A comparison itself does not change it. Unlabelled inputs are
     left out: they may be traces, which come in all the time.
 
+    Args:
+        begun: whose examples and settings are meant; None: those that are there now.
+
     Raises:
         DataError, HoldoutError: the examples cannot be divided.
     """
-    project = project_of(workspace)
+    project = begun or project_of(workspace)
     manifest = project.split()
     value = {
         "holdout": manifest.holdout_sha256,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -268,9 +268,11 @@ class Project:
             self.providers.agree(name)
         saved = [find_version(self.store, label) for label in agents]
         manifest = self.split(progress)
-        with keep_holdout(self.split_folder, manifest.holdout_sha256):
+        present = self.root / STATE_FOLDER / "split"  # a job may have begun with an earlier one
+        with keep_holdout(present, manifest.holdout_sha256, self.split_folder):
             unlabelled = read_unlabelled(self, progress)
-            parts = comparing.ComparisonData.read(self.split_folder, manifest, unlabelled)
+            found = comparing.ComparisonData.read(self.split_folder, manifest, unlabelled)
+            parts = replace(found, split=present)
             result, folder = comparing.compare(
                 parts,
                 self._bench(progress, trust_code),
@@ -318,10 +320,7 @@ class Project:
         """
         graded = self._bench(SILENT, trust_code=False).grade([Answer(answer)], [example])
         if not graded.primary_scores:
-            raise DataError(
-                f"{self.config.primary} cannot grade this example.",
-                fix="Skip it.",
-            )
+            raise DataError(f"{self.config.primary} cannot grade this example.", fix="Skip it.")
         return graded.primary_scores[0]
 
     def find_uses(self, example: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.small import small_project
@@ -14,6 +15,7 @@ from assay.project import jobs
 from assay.project.fingerprint import fingerprint
 from assay.project.jobs import curves
 from assay.project.jobs.curves import MOST_POINTS, Figures
+from assay.project.project import Project
 from assay.project.workspace import Workspace
 
 
@@ -23,7 +25,9 @@ def test_only_a_project_can_be_compared(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(tmp_path: Path) -> None:
+def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = small_project(tmp_path, edit={"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""})
     workspace = Workspace(made.root)
     first = jobs.compare(workspace.act_as("user:ann"), reason="a test")
@@ -33,7 +37,18 @@ def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(tmp_path: Path) ->
     agreed = fingerprint(workspace)
     second = jobs.compare(workspace, agreed=agreed)
     worker = work_on(workspace.store, [jobs.COMPARE], jobs.handlers(workspace))
+    with monkeypatch.context() as stopped:
+        stopped.setattr(Project, "compare", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            worker.once()
+    # It has begun, so that edits of settings and examples count from the next one.
+    edited = [made.root / "assay.yaml", made.root / made.config.data.file]
+    texts = [path.read_text() for path in edited]
+    edited[0].write_text(texts[0].replace("monthly_requests: 10000", "monthly_requests: 66"))
+    edited[1].write_text("\n".join(texts[1].splitlines()[:-3]) + "\n")
     done = worker.once()
+    for path, text in zip(edited, texts, strict=True):
+        path.write_text(text)
     assert done is not None
     assert (done.id, done.status) == (second.id, "succeeded"), done.error
     assert done.result is not None
@@ -53,6 +68,11 @@ def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(tmp_path: Path) ->
     assert ended.error is not None
     assert "settings or documents were changed after" in ended.error
     assert len(made.openings()) == 1
+    assert [path.name for path in (made.root / ".assay" / "begun").iterdir()] == [third.id]
+
+
+def _interrupt(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_figures_grow_and_the_best_step_is_found(tmp_path: Path) -> None:

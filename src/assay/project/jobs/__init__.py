@@ -20,7 +20,7 @@ from assay.jobs.worker import Handler, Work
 from assay.progress import SILENT, Progress, format_duration
 from assay.project.fingerprint import fingerprint
 from assay.project.forecast import Forecast, measure_pace
-from assay.project.jobs import export, training
+from assay.project.jobs import begun, export, training
 from assay.project.jobs.queueing import enqueue_once, refuse_second
 from assay.project.workspace import Workspace, project_of
 from assay.store.audit import audit
@@ -49,7 +49,8 @@ def compare(
         agents, reason: as of `Project.compare`.
         agreed: `assay.project.fingerprint` of what somebody was asked about; where it is another by
             the time a worker takes the job, the job fails and the holdout is not opened. None:
-            whatever is there then is compared.
+            whatever is there then is compared. Of examples and settings, what is edited later
+            counts from the next one, also where this one is paused meanwhile.
 
     Raises:
         UsageError: the folder is no project.
@@ -111,13 +112,11 @@ def handlers(workspace: Workspace) -> dict[str, Handler]:
 
 
 def _compare(workspace: Workspace, work: Work) -> dict[str, Any]:
-    payload, project = work.payload, project_of(workspace)
+    payload, project = work.payload, begun.begin(workspace, work.job.id)
     told = project.estimate(pace=measure_pace())
     work.say(f"About {format_duration(told.seconds)}, as fast as this machine is now.")
     agreed = payload.get("agreed")
-    if agreed is not None and fingerprint(workspace) != agreed:
-        # Also of a job that another worker takes up again: with other settings its opening would
-        # be one more.
+    if agreed is not None and fingerprint(workspace, project) != agreed:
         raise StateError(
             "examples, settings or documents were changed after this comparison was requested, so "
             "it has ended and the holdout was not opened for the changes.",
@@ -127,6 +126,7 @@ def _compare(workspace: Workspace, work: Work) -> dict[str, Any]:
     done = project.compare(
         agents=payload["agents"], reason=payload["reason"], progress=Forecast(work, told)
     )
+    begun.end(workspace, work.job.id)
     return {"comparison": done.result.comparison, "outcome": done.verdict.outcome}
 
 

@@ -51,6 +51,10 @@ _EDITS_WHILE_RUNNING = (
     "A comparison is running on its own copy of examples and settings. Your edits count from the "
     "next run."
 )
+_EDITS_AFTER_BEGINNING = (
+    "A comparison has begun and waits. It goes on with its own copy of examples and settings: your "
+    "edits of these count from the next run. If documents change before it goes on, it ends."
+)
 
 start_comparison = workspace_action("editor", jobs.compare)
 ask = workspace_action("editor", jobs.ask)
@@ -108,6 +112,7 @@ class JobStatus:
         """Show a job under a heading; whether its state has changed."""
         self._status.text = describe_job(job)
         w.set_bar(self._bar, job_share(job))
+        self._bar.set_visibility(job.status not in ("failed", "cancelled"))
         before, self._job = self._job, job
         if before is not None and (before.status, before.wish) == (job.status, job.wish):
             return False
@@ -161,7 +166,7 @@ class JobCard:
     def _show(self, job: Job) -> None:
         self._status.show(job, self._what)
         is_compared = job.kind == jobs.COMPARE and job.status not in OVER
-        self._edits.text = _describe_edits(job.status) if is_compared else ""
+        self._edits.text = _describe_edits(job) if is_compared else ""
 
     async def _update(self) -> None:
         job, events = await self._context.read(jobs.look, self._id, self._last)
@@ -181,18 +186,18 @@ class JobCard:
 async def show_edits_meanwhile(context: PageContext) -> None:
     """Say what edits mean for a comparison that waits or is running, if there is one."""
 
-    async def read_status() -> str | None:
+    async def read_job() -> Job | None:
         found = await context.read(jobs.list_jobs, jobs.COMPARE)
-        return next((job.status for job in found if job.status not in OVER), None)
+        return next((job for job in found if job.status not in OVER), None)
 
-    status = await read_status()
-    if status is None:
+    job = await read_job()
+    if job is None:
         return
     with w.card("tight") as card:
-        text = w.text(_describe_edits(status), "soft")
+        text = w.text(_describe_edits(job), "soft")
 
     async def update() -> None:
-        now = await read_status()
+        now = await read_job()
         if now is None:
             timer.cancel()
             card.set_visibility(False)
@@ -202,9 +207,11 @@ async def show_edits_meanwhile(context: PageContext) -> None:
     timer = ui.timer(LOOK_AGAIN_S, update)
 
 
-def _describe_edits(status: str) -> str:
+def _describe_edits(job: Job) -> str:
     """What edits mean for a comparison that is not over."""
-    return _EDITS_WHILE_RUNNING if status == "running" else _EDITS_BEFORE
+    if job.status == "running":
+        return _EDITS_WHILE_RUNNING
+    return _EDITS_BEFORE if job.started is None else _EDITS_AFTER_BEGINNING
 
 
 def job_share(job: Job) -> float | None:

@@ -1,0 +1,79 @@
+"""A comparison that has begun keeps what it began with, so that a pause loses nothing.
+
+The settings and the split are copied when a worker takes the job for the first time, and read from
+the copy whenever it is taken up again. The copy goes when the job is done, or with the next one.
+"""
+
+from __future__ import annotations
+
+import shutil
+from functools import cached_property
+from pathlib import Path
+
+from assay.config import CONFIG_FILE, STATE_FOLDER
+from assay.data.split import LOCK, SplitManifest, read_manifest
+from assay.jobs import queue
+from assay.progress import SILENT, Progress
+from assay.project.project import Project
+from assay.project.workspace import Workspace, project_of
+from assay.store.store import Store
+
+BEGUN = "begun"
+"""Folder of the copies in `.assay`, one a job."""
+_DRAFT = ".draft"
+
+
+class BegunProject(Project):
+    """A project as it was when a job on it began, whatever has been edited since."""
+
+    def __init__(self, workspace: Workspace, folder: Path) -> None:
+        text = (folder / CONFIG_FILE).read_text(encoding="utf-8")
+        super().__init__(workspace.root, text, lambda: workspace.store)
+        self._folder = folder
+
+    @cached_property
+    def store(self) -> Store:
+        """The project's own. Its settings are not those that are served now, so none are kept."""
+        return self._state() if self._state else super().store
+
+    @property
+    def split_folder(self) -> Path:
+        """The copy of train, validation and the locked holdout."""
+        return self._folder / "split"
+
+    def split(self, progress: Progress = SILENT) -> SplitManifest:
+        """What the job began with: nothing is divided anew."""
+        return read_manifest(self.split_folder)
+
+
+def begin(workspace: Workspace, job: str) -> BegunProject:
+    """What a job began with; copied now where it has not begun yet.
+
+    Raises:
+        DataError, HoldoutError: the examples cannot be divided.
+    """
+    folder = workspace.root / STATE_FOLDER / BEGUN / job
+    if not folder.exists():
+        _remove_left(workspace, folder.parent)
+        project = project_of(workspace)
+        project.split()
+        draft = folder.with_suffix(_DRAFT)
+        draft.mkdir(parents=True)
+        with workspace.store.lock(LOCK):  # nobody divides anew at this moment
+            shutil.copytree(project.split_folder, draft / "split")
+        (draft / CONFIG_FILE).write_text(project.text, encoding="utf-8")
+        draft.rename(folder)
+    return BegunProject(workspace, folder)
+
+
+def end(workspace: Workspace, job: str) -> None:
+    """The job is done: remove what it began with."""
+    shutil.rmtree(workspace.root / STATE_FOLDER / BEGUN / job, ignore_errors=True)
+
+
+def _remove_left(workspace: Workspace, folder: Path) -> None:
+    """Remove the copies of jobs that were cancelled or failed, and halves of copies."""
+    alive = {one.id for one in queue.jobs(workspace.store) if one.status not in queue.OVER}
+    for copy in folder.glob("*"):
+        if copy.name not in alive:
+            shutil.rmtree(copy)
