@@ -154,10 +154,12 @@ def test_targets_that_call_functions_are_a_task_of_their_own(tmp_path: Path) -> 
     check_graders(written)
 
 
-def test_a_field_that_few_records_lack_is_named_with_their_lines() -> None:
+def test_what_few_records_lack_or_write_otherwise_is_named_with_its_lines() -> None:
     said = [{"goods": "lamp", "count": n} | ({"note": "x"} if n % 2 else {}) for n in range(100)]
     for n in (11, 40):
         del said[n]["goods"]
+    said[60]["count"] = "60"
+    said[61] = {**said[61], "count": None, "note": 1}
     examples = [
         Example(
             f"row-{n}",
@@ -166,5 +168,7 @@ def test_a_field_that_few_records_lack_is_named_with_their_lines() -> None:
         )
         for n, record in enumerate(said)
     ]
-    [warning] = propose(examples).warnings
-    assert warning.startswith("2 of 100 records have no goods: lines 12, 41.")
+    other, missing, note = propose(examples).warnings
+    assert other.startswith("In 1 of 99 records count is text, in the others a number: line 61.")
+    assert missing.startswith("2 of 100 records have no goods: lines 12, 41.")
+    assert note.startswith("In 1 of 50 records note is a number, in the others text: line 62.")

@@ -13,6 +13,7 @@ from typing import Any
 
 from assay import json_reader
 from assay.config import GraderSpec, TaskKind, labels_in
+from assay.data.record_fields import warn_of_fields
 from assay.example import Example
 
 MAX_LABELS = 200
@@ -20,12 +21,6 @@ MAX_LABEL_LENGTH = 80
 MAX_ENUM = 16
 ENUM_COUNT = 5
 """A text field becomes a closed set only when each of its values was seen this often."""
-
-
-RARELY_MISSING = 0.05
-"""A field that at most this share of the records lacks may have been forgotten there."""
-MOST_NAMED = 10
-"""Lines that a warning names."""
 TRAINING_PROMPTS: dict[TaskKind, str] = {
     "label": "Classify the message.",
     "json": "Write the record of the message.",
@@ -111,7 +106,11 @@ def propose(
             schema = open_sets(infer_schema(values), held)
             if fields := schema.get("properties"):
                 reasons.append(f"the records have {len(fields)} fields")
-                warnings = _rarely_missing(examples, schema)
+                read = [
+                    (e.line, json_reader.read(e.output)) for e in examples if _is_json(e.output)
+                ]
+                records = [(line, record) for line, record in read if isinstance(record, dict)]
+                warnings = warn_of_fields(records, schema)
     if own_prompts:
         prompt = ""
         reasons.append(
@@ -139,27 +138,6 @@ def propose(
         method=method,
         warnings=warnings,
     )
-
-
-def _rarely_missing(examples: Sequence[Example], schema: dict[str, Any]) -> list[str]:
-    """A sentence for each field of the records that only a few of them lack."""
-    records = [
-        (example.line, value)
-        for example in examples
-        if _is_json(example.output) and isinstance(value := json_reader.read(example.output), dict)
-    ]
-    found = []
-    for name in schema["properties"].keys() - set(schema.get("required", ())):
-        lines = [line for line, record in records if name not in record]
-        if len(lines) <= RARELY_MISSING * len(records):
-            several = len(lines) != 1
-            named = ", ".join(map(str, lines[:MOST_NAMED])) + (" …" if lines[MOST_NAMED:] else "")
-            found.append(
-                f"{len(lines)} of {len(records)} records {'have' if several else 'has'} no {name}: "
-                f"line{'s' if several else ''} {named}. It is taken as optional; if every record "
-                "should have it, add it there and bring the file again."
-            )
-    return sorted(found)
 
 
 def propose_method(

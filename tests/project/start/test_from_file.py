@@ -157,6 +157,25 @@ def test_columns_that_cannot_be_guessed_are_a_question(
     assert told.draft.proposal.task == "label"
 
 
+def test_warnings_of_a_workbook_name_its_rows(workspace: Workspace, tmp_path: Path) -> None:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    assert book.active is not None
+    book.active.append(["text", "label"])
+    for n in range(40):
+        record = {"count": n, "part": f"p{n % 3}"}
+        book.active.append([f"Hello,\nwe need {n} of p{n % 3}", json.dumps(record)])
+    book.active.append(["and\nmore", json.dumps({"count": "7"})])
+    book.save(tmp_path / "b.xlsx")
+    file = example_file.keep_file(workspace, "b.xlsx", tmp_path / "b.xlsx")
+    found = from_file.look(workspace, file, FileProjectOptions())
+    assert found.draft is not None
+    text, missing = found.draft.proposal.warnings
+    assert text.startswith("In 1 of 41 records count is text, in the others a number: line 42.")
+    assert "has no part: line 42." in missing
+
+
 def test_a_workbook_without_usable_rows_is_told_by_its_own_lines(
     workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -176,21 +195,26 @@ def test_a_workbook_without_usable_rows_is_told_by_its_own_lines(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("name", "content", "said"),
     [
-        ("", "empty"),
-        ("text,label\n", "no rows below the header"),
-        ("text\nWhere is my parcel?\nIt is late.\n", "one column, text. A second column"),
+        ("odd.csv", "", "empty"),
+        ("odd.csv", "text,label\n", "no rows below the header"),
+        ("odd.csv", "text\nWhere is my parcel?\nIt is late.\n", "one column, text. A second"),
+        (
+            "odd.jsonl",
+            '{"text": "a", "label": "b"\n{"text": "c"\n',
+            "can be read. Line 1: the record",
+        ),
     ],
 )
 def test_a_file_that_holds_no_examples_is_not_kept(
-    workspace: Workspace, tmp_path: Path, content: str, said: str
+    workspace: Workspace, tmp_path: Path, name: str, content: str, said: str
 ) -> None:
     before = brought(workspace, tmp_path)
-    source = tmp_path / "odd.csv"
+    source = tmp_path / name
     source.write_text(content)
     with pytest.raises(DataError, match=said):
-        example_file.keep_file(workspace, "odd.csv", source)
+        example_file.keep_file(workspace, name, source)
     assert example_file.find_file(workspace) == before
 
 

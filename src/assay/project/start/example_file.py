@@ -19,9 +19,9 @@ from assay import builtin, json_reader
 from assay.config import Columns
 from assay.data.checks import PROBLEMS_FILE
 from assay.data.privacy import mask_within
-from assay.data.read import check_answers, detect
+from assay.data.read import DetectedFormat, check_answers, detect, read
 from assay.data.rewrite import rewrite_all, write_as_csv
-from assay.errors import StateError, UsageError
+from assay.errors import DataError, StateError, UsageError
 from assay.project.files import check_file
 from assay.project.workspace import Workspace
 from assay.store.files import replacing, write_json
@@ -54,6 +54,7 @@ def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
         raise UsageError("the file has no valid name.")
     found = detect(source)
     check_answers(found, str(source))
+    _check_records(found, source)
     is_workbook = found.format == "xlsx"
     path = _inbox(workspace) / (f"{Path(clean).stem}.csv" if is_workbook else clean)
     lines: dict[int, int] = {}
@@ -70,6 +71,17 @@ def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
             earlier.unlink()
     _write_lines(workspace, lines)
     return path
+
+
+def _check_records(found: DetectedFormat, source: Path) -> None:
+    """Refuse JSON of which no record can be read: columns would be asked for that are not there."""
+    if found.fields or found.format not in ("json-objects", "jsonl-objects"):
+        return
+    problems = (one for row in read(source, found.format) for one in row.problems)
+    first = next(problems, None)
+    if first is not None:
+        what = f"no record of the file can be read. Line {first.line}: {first.message}"
+        raise DataError(what, where=str(source), fix=first.fix)
 
 
 def keep_example_file(workspace: Workspace) -> Path:

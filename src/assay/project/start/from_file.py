@@ -131,10 +131,11 @@ def look(
         return FileFindings(file, fields, None, unclear, None, sample)
     drafted: Draft | None = None
     question: DataError | None = None
+    lines = read_lines(workspace)
     try:
         choices = _choices(workspace, file, options)
         texts = _texts(workspace) if choices.documents else ()
-        drafted = draft(_slug(file), choices, progress, texts=texts)
+        drafted = draft(_slug(file), choices, progress, texts=texts, lines=lines)
     except DataError as error:
         question = error
     report = check_file(
@@ -150,7 +151,7 @@ def look(
         question = DataError("the file has no usable examples.", where=file.name)
     if drafted is not None:
         drafted = _as_wanted(drafted, options)
-    report = with_lines(report, read_lines(workspace))
+    report = with_lines(report, lines)
     return FileFindings(file, fields, drafted, question, report, sample)
 
 

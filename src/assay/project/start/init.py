@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import wrap
+from types import MappingProxyType
 
 from assay.candidates.registry import propose_candidates
 from assay.config import (
@@ -98,11 +99,14 @@ def draft(
     progress: Progress = SILENT,
     *,
     texts: Iterable[str] | None = None,
+    lines: Mapping[int, int] = MappingProxyType({}),
 ) -> Draft:
     """Look at the file and propose.
 
     Args:
         texts: of the documents that candidates look into; None: they are read from `choices.docs`.
+        lines: by which a warning names rows of a copy, by those in the copy; one that is not there
+            is the same.
 
     Raises:
         DataError: nothing usable is in the file, or columns have to be named.
@@ -133,7 +137,7 @@ def draft(
             rejected += 1
             first_problem = first_problem or next(iter(problems), None)
         else:
-            examples.append(example)
+            examples.append(replace(example, line=lines.get(example.line, example.line)))
     if not examples:
         why = (
             f" The first problem, line {first_problem.line}: {first_problem.message}"

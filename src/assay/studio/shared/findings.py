@@ -115,7 +115,10 @@ def problems_card(report: CheckReport) -> None:
     codes = sorted(report.counts, key=lambda code: (order[CODES[code][0]], -report.counts[code]))
     under = "Rows with an error are left out; all others are kept."
     if report.format in ("csv", "tsv"):
-        under += " Lines are those of the file as text: a cell with line breaks takes several."
+        under += (
+            " Of a workbook, lines are the rows of its sheet; of a text file they are those of the "
+            "text, and a cell with line breaks takes several."
+        )
     with (
         w.section("What to look at", under),
         w.table("", "Problem", w.Number("Rows"), "Where", label="Problems in the file"),

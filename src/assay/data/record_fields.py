@@ -1,0 +1,65 @@
+"""What few records write otherwise than the rest: maybe mistakes, which a schema would follow."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+RARELY_MISSING = 0.05
+"""A field that at most this share of the records lacks may have been forgotten there."""
+RARELY_OTHER = 0.25
+"""A field that at most this share of the records writes as another kind of value may be written
+so by mistake."""
+MOST_NAMED = 10
+"""Lines that a warning names."""
+_WORDS = {bool: "true or false", str: "text", list: "a list", dict: "a record"}
+
+Records = Sequence[tuple[int, Mapping[str, Any]]]
+"""Records with their lines."""
+
+
+def warn_of_fields(records: Records, schema: Mapping[str, Any]) -> list[str]:
+    """A sentence for each field that only a few records lack, or write as another kind of value.
+
+    Args:
+        schema: that all records fit.
+    """
+    required = set(schema.get("required", ()))
+    found: list[str] = []
+    for name in sorted(schema["properties"]):
+        if name not in required:
+            found += _missing(name, records)
+        found += _other(name, records)
+    return found
+
+
+def _missing(name: str, records: Records) -> Iterator[str]:
+    lines = [line for line, record in records if name not in record]
+    if len(lines) <= RARELY_MISSING * len(records):
+        yield (
+            f"{len(lines)} of {len(records)} records {'have' if len(lines) != 1 else 'has'} no "
+            f"{name}: {_named(lines)}. It is taken as optional; if every record should have it, "
+            "add it there and bring the file again."
+        )
+
+
+def _other(name: str, records: Records) -> Iterator[str]:
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for line, record in records:
+        if (value := record.get(name)) is not None:
+            places[_WORDS.get(type(value), "a number")].append(line)
+    counts = Counter({word: len(lines) for word, lines in places.items()})
+    [(usual, _), *others] = counts.most_common() or [("", 0)]
+    for word, count in others:
+        if count <= RARELY_OTHER * counts.total():
+            yield (
+                f"In {count} of {counts.total()} records {name} is {word}, in the others {usual}: "
+                f"{_named(places[word])}. An answer of the other kind counts as wrong; if this is "
+                "a mistake, write it there as in the others and bring the file again."
+            )
+
+
+def _named(lines: Sequence[int]) -> str:
+    named = ", ".join(map(str, lines[:MOST_NAMED])) + (" …" if lines[MOST_NAMED:] else "")
+    return f"line{'s' if len(lines) != 1 else ''} {named}"
