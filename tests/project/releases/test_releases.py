@@ -23,7 +23,7 @@ from assay.errors import HoldoutError, ModelError, UsageError
 from assay.evaluate.parity import Parity
 from assay.example import Message
 from assay.project import comparisons, releases, versions
-from assay.project.releases import UnknownLabelError
+from assay.project.releases import CorrectionError
 from assay.project.releases.kept import kept_traces
 from assay.release import traces
 from assay.release.evidence import UnprovenError
@@ -182,7 +182,7 @@ def test_traces_are_labelled_watched_and_turned_into_data(
         releases.label_trace(released, "trace-3", right=True, skip=True)
     seen = releases.watch_release(released, "pets")
     assert (seen.labels, seen.skipped, seen.waiting, seen.mean) == (2, 1, 1, 0.5)
-    with pytest.raises(UnknownLabelError, match=r"one of the 3 labels\. Did you mean 'parrot'"):
+    with pytest.raises(CorrectionError, match=r"one of the 3 labels\. Did you mean 'parrot'"):
         releases.check_correction(released, "Parot")
     releases.check_correction(released, "parrot")
     releases.give_feedback(released, "trace-3", thumb="down", corrected="unicorn")
@@ -191,6 +191,26 @@ def test_traces_are_labelled_watched_and_turned_into_data(
     (row,) = (tmp_path / "new.jsonl").read_text().splitlines()
     assert json.loads(row)["messages"][-1]["content"] == "parrot"
     assert "unknown-label" in done.counts
+
+
+def test_a_corrected_record_has_the_form_of_the_others(tmp_path: Path) -> None:
+    schema = '{"type": "object", "properties": {"count": {"type": "integer"}}}'
+    text = f"""version: 1
+name: orders
+task: json
+model: none
+data: {{file: orders.jsonl}}
+output_schema: {schema}
+graders: [{{name: record-exact}}]
+candidates: [prompt]
+primary: record-exact
+"""
+    orders = project.Workspace(tmp_path, text)
+    with pytest.raises(CorrectionError, match="the output is not JSON"):
+        releases.check_correction(orders, '{"count": 7')
+    with pytest.raises(CorrectionError, match=r"does not match the schema at \$\.count"):
+        releases.check_correction(orders, '{"count": "7"}')
+    releases.check_correction(orders, '{"count": 7}')
 
 
 def test_a_saved_agent_takes_part_in_a_comparison(tmp_path: Path) -> None:

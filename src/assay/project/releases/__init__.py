@@ -14,9 +14,9 @@ from assay.compare.naming import verdict_in_words
 from assay.compare.records import load_result, load_results
 from assay.compare.report import wording
 from assay.compare.scale import scale_of
-from assay.config import is_remote
-from assay.data.contents import quote
-from assay.data.formats.record import closest
+from assay.config import Config, is_remote
+from assay.data.contents import Rules, quote
+from assay.data.formats.record import RecordProblems, closest
 from assay.errors import NotFoundError, StateError, Step, UsageError
 from assay.example import Example, Message
 from assay.generate.stream import EnginePool
@@ -48,8 +48,8 @@ class Author:
     who: str
 
 
-class UnknownLabelError(UsageError):
-    """A corrected answer is none of the project's labels."""
+class CorrectionError(UsageError):
+    """A corrected answer is none of the project's labels, or no record of its form."""
 
 
 def _by(workspace: Workspace, by: Author | None) -> Author:
@@ -290,16 +290,27 @@ def check_correction(workspace: Workspace, answer: str) -> None:
     """See that a corrected answer can become an example of the folder's project.
 
     Raises:
-        UnknownLabelError: the project has labels, and it is none of them.
+        CorrectionError: it is none of the project's labels, or no record of its form.
     """
     config = workspace.config
+    if config is not None and config.task == "json":
+        _check_record(config, answer)
     if config is None or config.labels is None or answer in config.labels:
         return
     close = closest(answer, config.labels)
-    raise UnknownLabelError(
+    raise CorrectionError(
         f"{quote(answer)} is not one of the {len(config.labels)} labels.",
         fix=f"Did you mean {close!r}?" if close else "Use one of the labels in Settings.",
     )
+
+
+def _check_record(config: Config, answer: str) -> None:
+    asked = (Message("user", "a message"), Message("assistant", answer))
+    found = RecordProblems("")
+    Rules(task=config.task, schema=config.output_schema).judge(Example("corrected", asked), found)
+    for one in found.problems:
+        if one.severity == "error":
+            raise CorrectionError(one.message, fix=one.fix)
 
 
 def next_to_label(workspace: Workspace, name: str) -> Trace | None:

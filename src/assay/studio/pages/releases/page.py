@@ -312,7 +312,7 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
         with w.row("top-aligned"):
             share = w.field(
                 "Share of the callers (%)",
-                number_input(10, least=0, most=99, unit=" %", missing=NO_NUMBER),
+                number_input(10, least=1, most=99, unit=" %", missing=NO_NUMBER),
                 "Each caller is always answered by the same agent.",
             )
             reason = w.field(

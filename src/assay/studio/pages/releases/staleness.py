@@ -9,7 +9,7 @@ from nicegui import ui
 
 from assay.errors import AssayError
 from assay.project import releases
-from assay.project.releases import UnknownLabelError
+from assay.project.releases import CorrectionError
 from assay.project.releases.kept import KeptTraces, kept_traces
 from assay.project.releases.scores import AgentScores
 from assay.release.traces import Trace
@@ -119,7 +119,7 @@ def _show_trace(context: PageContext, trace: Trace, judged: Callable[[], Awaitab
         try:
             if answer is not None:
                 await context.read(releases.check_correction, answer)
-        except UnknownLabelError as error:
+        except CorrectionError as error:
             tell_at(right, error)
             return
         await context.do(judge_trace, trace.id, right=is_right, answer=answer, skip=skip)

@@ -10,7 +10,7 @@ from nicegui.element import Element
 
 from assay.data.problems import CODES
 from assay.project import releases, row_edits
-from assay.project.releases import UnknownLabelError
+from assay.project.releases import CorrectionError
 from assay.project.releases.kept import KeptTraces
 from assay.release.examples import ExportedExamples, rejected_file
 from assay.release.policies import DAYS, MOST, SAMPLE
@@ -267,7 +267,7 @@ def _show_feedback(context: PageContext, trace: Trace, content: str, marks: Elem
         try:
             if corrected is not None:
                 await context.read(releases.check_correction, corrected)
-        except UnknownLabelError as error:
+        except CorrectionError as error:
             tell_at(right, error)
             return
         _mark(marks, await context.do(give_feedback, trace.id, thumb=thumb, corrected=corrected))
