@@ -200,6 +200,10 @@ def test_where_nothing_is_good_enough_the_first_remedy_follows_from_what_was_mea
         in step
     )
     assert "First find out whether more examples would help, with `assay curve --cand" in step
+    few = sample.model_copy(update={"data": sample.data.model_copy(update={"train": 94})})
+    sample, enough = few, sample
+    assert "takes 128 training examples, and there are 94" in said(2)[0]
+    sample = enough
     assert "shown to reach" not in found
     built, one = one, one.model_copy(update={"kind": "support-3"})
     assert "`assay curve --candidate NAME`" in said(2)[0], "no curve is drawn of a saved agent"

@@ -22,13 +22,19 @@ from assay.compare.report import curve_frame
 from assay.errors import DataError
 from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench
-from assay.evaluate.powerlaw import Backtest, Doubling, backtest, double
+from assay.evaluate.powerlaw import (
+    FEWEST_ROWS,
+    LEAST,
+    SIZES,
+    Backtest,
+    Doubling,
+    backtest,
+    double,
+)
 from assay.example import Example, canonical_json
 from assay.store.files import write_json
 
-SIZES = 5
 REPEATS = 3
-LEAST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +81,9 @@ def curve_sizes(rows: int) -> list[int]:
     """
     sizes = [round(rows / 2**i) for i in reversed(range(SIZES))]
     if sizes[0] < LEAST:
-        least = LEAST * 2 ** (SIZES - 1)
         raise DataError(
             f"{rows} training examples are too few for a learning curve.",
-            fix=f"It needs {least}.",
+            fix=f"It needs {FEWEST_ROWS}.",
         )
     return sizes
 

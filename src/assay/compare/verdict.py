@@ -184,7 +184,7 @@ def _warnings(findings: Findings) -> list[str]:
     if findings.complete and not findings.judged:
         lines.append(f"{seen}: a verdict needs at least {LEAST_UNITS}.")
     elif findings.complete and findings.units < FEW_UNITS:
-        lines.append(f"{seen}: below {FEW_UNITS} intervals and calls are rough.")
+        lines.append(f"{seen}: below {FEW_UNITS}, ranges and differences are rough.")
     if findings.not_judged:
         names = ", ".join(f"`{entry.name}`" for entry in findings.not_judged)
         lines.append(f"Incomplete, so no call is made for: {names}.")

@@ -30,6 +30,10 @@ Floats = NDArray[np.float64]
 
 EXPONENTS: Floats = np.geomspace(0.05, 2.0, 48)
 USUAL_EXPONENT = 0.4
+SIZES, LEAST = 5, 8
+"""Sizes that a learning curve is measured at, each twice the one before; rows of the smallest."""
+FEWEST_ROWS = LEAST * 2 ** (SIZES - 1)
+"""Training rows that a learning curve takes."""
 FEWEST_SIZES = 3
 _SPREAD = 1.0  # standard deviation of ln b around ln USUAL_EXPONENT
 _LEAST_VARIANCE = 1e-6

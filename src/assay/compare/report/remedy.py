@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from assay.compare.reasons import quoted
 from assay.compare.result import CandidateResult, Result
 from assay.errors import Step
+from assay.evaluate.powerlaw import FEWEST_ROWS
 
 
 def first(result: Result) -> str:
@@ -43,6 +44,11 @@ def first(result: Result) -> str:
 
 def _more_examples(result: Result, best_first: Sequence[CandidateResult]) -> str:
     """How to find out; of the best that is built here, which no saved agent and no file is."""
+    if result.data.train < FEWEST_ROWS:
+        return (
+            "collect more examples, and compare again: to tell beforehand whether they would help "
+            f"takes {FEWEST_ROWS} training examples, and there are {result.data.train}."
+        )
     kinds = [c.kind for c in best_first if c.kind in result.names]
     curve = Step.DRAW_CURVE.of(kinds[0]) if kinds else Step.DRAW_CURVE
     return (
