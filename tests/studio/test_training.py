@@ -77,7 +77,8 @@ def test_a_training_is_begun_and_can_be_cancelled(browser: Browser, up: Studio) 
         dialog.get_by_role("combobox", name="Effort").click()
         page.get_by_role("option", name="Quick").click()
         dialog.get_by_label("Name of the new agent").fill("a name")
-        expect(dialog.get_by_role("status")).to_contain_text("not a valid agent name")
+        expect(dialog.get_by_text("'a name' is not a valid agent name.")).to_be_visible()
+        expect(dialog.get_by_role("status")).to_be_empty()
         expect(dialog.get_by_role("button", name="Start")).to_be_disabled()
         dialog.get_by_label("Name of the new agent").fill("desk")
         expect(dialog.get_by_role("status")).to_contain_text("on this machine")
@@ -145,6 +146,10 @@ def test_a_running_comparison_is_told_beside_what_is_edited(browser: Browser, up
             expect(waits).to_contain_text("if they change before it runs, it ends")
         job = queue.claim(workspace.store, "test", [jobs.COMPARE])
         assert job is not None
-        for path in ("/compare", "/data", "/settings"):
+        for path in ("/compare", "/data"):
             expect(visitor.open(path).get_by_text(note)).to_be_visible()
-        queue.finish(workspace.store, job, {})
+        queue.ask(workspace.store, job.id, "pause")
+        queue.stop(workspace.store, job, "pause")
+        begun = visitor.open("/settings").get_by_text("A comparison has begun and waits.")
+        expect(begun).to_contain_text("your edits of these count from the next run")
+        queue.ask(workspace.store, job.id, "cancel")

@@ -75,7 +75,9 @@ class Workspace:
         self._text, self._config_file = text, str(self.root / CONFIG_FILE)
         self.broken: str | None = None
         if not self.root.is_dir():
-            raise UsageError("the folder does not exist.", where=str(root))
+            raise UsageError(
+                "the folder does not exist.", where=str(root), fix=f"Make it: mkdir {root}"
+            )
         if vllm is not None and self._is_project:
             raise UsageError(
                 "the engine of a project is set in its assay.yaml, so that promotions use the same "

@@ -186,7 +186,7 @@ def query_row(
 
         async def submit() -> None:
             words = (entry.value or "").strip()
-            entry.error = None if words else "Type something here first."
+            entry.error = None if words else "This cannot be empty."
             if words:
                 await act(words)
 

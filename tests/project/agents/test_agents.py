@@ -120,7 +120,11 @@ def test_of_two_saves_at_the_same_moment_one_is_refused(workspace: Workspace) ->
         ),
         (
             f"model: {MODEL}\nconstrained: true\noutput_schema: {{type: array, contains: {{}}}}\n",
-            "line 2: constrained: constrained decoding does not support",
+            "line 3: output_schema: constrained decoding does not support",
+        ),
+        (
+            f"model: {MODEL}\noutput_schema: {{type: strin}}\n",
+            "line 2: output_schema: this is not a JSON Schema",
         ),
     ],
 )
@@ -143,7 +147,7 @@ def test_a_route_is_saved_where_its_arms_are_there(workspace: Workspace) -> None
 
 @pytest.mark.parametrize("name", ["", "a b", "../x", "a@1", "x" * 101, "-x"])
 def test_a_new_agent_has_a_proper_name(workspace: Workspace, name: str) -> None:
-    with pytest.raises(UsageError, match="not a valid agent name"):
+    with pytest.raises(UsageError, match="not a valid agent name|name is missing"):
         agents.save(workspace, name, TEXT, based_on=None, message="x")
 
 

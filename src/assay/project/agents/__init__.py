@@ -24,6 +24,7 @@ from assay.agent.variables import find_unused
 from assay.agent.versions import AgentVersion
 from assay.agent.versions import history as versions_of
 from assay.config import is_remote, split_reference
+from assay.data.json_schema import schema_validator
 from assay.errors import AssayError, ModelError, UsageError
 from assay.knowledge import records
 from assay.models.embed import Reranker
@@ -112,6 +113,8 @@ def check_new_name(name: str) -> None:
     Raises:
         UsageError: it cannot.
     """
+    if not name:
+        raise UsageError("A name is missing.")
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise UsageError(
             f"{name!r} is not a valid agent name.",
@@ -202,7 +205,9 @@ def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], o
             looks.append(("knowledge.embedder", lambda: _check_embedder(workspace, of)))
         if (rerank := of.rerank) is not None:
             looks.append(("knowledge.rerank", lambda: _check_reranker(workspace, rerank)))
-    if agent.constrained:
+    if (schema := agent.output_schema) is not None:
+        looks.append(("output_schema", lambda: _check_schema(schema, enforced=agent.constrained)))
+    elif agent.constrained:
         looks.append(("constrained", lambda: _check_form(agent)))
     if (choices := agent.choices) is not None:
         looks.append(("choices", lambda: _check_choices(choices)))
@@ -255,14 +260,19 @@ def _check_reranker(workspace: Workspace, name: str) -> None:
         check_name(name)
 
 
-def _check_form(agent: Agent) -> None:
-    """That what is to be enforced is there and can be."""
+def _check_schema(schema: dict[str, Any], *, enforced: bool) -> None:
+    """That it is one, and can be enforced where it is to be."""
     from assay.generate.constrained import check_schema
 
-    if agent.output_schema is None and agent.choices is None:
+    schema_validator(schema, "the schema")
+    if enforced:
+        check_schema(schema)
+
+
+def _check_form(agent: Agent) -> None:
+    """That what is to be enforced is there."""
+    if agent.choices is None:
         raise UsageError("constrained needs output_schema or choices.")
-    if agent.output_schema is not None:
-        check_schema(agent.output_schema)
 
 
 def _check_choices(choices: Sequence[str]) -> None:

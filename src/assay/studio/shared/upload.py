@@ -325,7 +325,7 @@ class DocumentUpload:
             async def dismiss() -> None:
                 await self._context.do(dismiss_failure, self._base, name)
                 self._delete(line, name)
-                if not self._is_busy and batch == self._batch:
+                if batch == self._batch:  # of an earlier one nothing is counted any more
                     self._brought, self._done = self._brought - 1, self._done - 1
                     self._failed = max(0, self._failed - 1)
                     self._show()

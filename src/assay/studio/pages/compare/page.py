@@ -150,8 +150,9 @@ async def _agree_to_open(context: PageContext) -> bool:
         )
     return await confirm(
         f"Open the holdout for the {wording.ordinal(coming.number)} time?",
-        f"{what} If that changes a candidate, the holdout is used once more. So that luck is not "
-        f"mistaken for progress, the verdict then requires stronger proof: a chance of error of "
+        f"{what} If that changes a candidate, or what the verdict needs (minimum score, margin, "
+        "grader), the holdout is used once more. So that luck is not mistaken for progress, the "
+        f"verdict then requires stronger proof: a chance of error of "
         f"{100 * coming.level:.2g} % instead of {100 * coming.first_level:.2g} % the first time. "
         "With a new holdout (“Replace the holdout” on the page Data) this starts again from the "
         "first time.",

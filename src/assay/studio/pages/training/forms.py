@@ -7,7 +7,8 @@ from collections.abc import Callable
 from nicegui import ui
 
 from assay.candidates.registry import specs, taking_part
-from assay.errors import AssayError
+from assay.errors import AssayError, UsageError
+from assay.project.agents import check_new_name
 from assay.project.answer import names as served
 from assay.project.jobs import training
 from assay.project.jobs.training import (
@@ -29,6 +30,8 @@ EFFORT_WORDS: dict[Effort, str] = {
     "quick": "Quick: one epoch",
     "thorough": "Thorough: up to twelve epochs, at rank 32",
 }
+
+ReadOptions = Callable[[], JobOptions | None]
 
 estimate_seconds = workspace_action("editor", training.seconds)
 start_job = workspace_action("editor", training.start)
@@ -57,7 +60,8 @@ class OptionsDialog:
     """Asks for options, says how long it will take, and begins.
 
     Args:
-        ask: builds the inputs; returns what they say now. It is given what to call on a change.
+        ask: builds the inputs; returns what they say now, or None where one of them says what is
+            wrong with it. It is given what to call on a change.
     """
 
     def __init__(
@@ -65,7 +69,7 @@ class OptionsDialog:
         context: PageContext,
         title: str,
         under: str,
-        ask: Callable[[Callable[[], None]], Callable[[], JobOptions]],
+        ask: Callable[[Callable[[], None]], ReadOptions],
         *,
         at_most: bool = False,
     ) -> None:
@@ -88,8 +92,12 @@ class OptionsDialog:
 
     async def _show_estimate(self, is_latest: Callable[[], bool]) -> None:
         is_possible = True
+        options = self._read_options()
+        if options is None:
+            self._estimate.text = ""
+            return
         try:
-            seconds = await self._context.do(estimate_seconds, self._read_options())
+            seconds = await self._context.do(estimate_seconds, options)
             estimate = _format_estimate(seconds, at_most=self._at_most)
         except AssayError as error:
             is_possible = False
@@ -102,7 +110,10 @@ class OptionsDialog:
         self._go.set_enabled(is_possible)
 
     async def _start(self) -> None:
-        job = await self._context.do(start_job, self._read_options())
+        options = self._read_options()
+        if options is None:
+            return
+        job = await self._context.do(start_job, options)
         ui.navigate.to(f"/training?id={job.id}")
 
 
@@ -111,7 +122,7 @@ async def _ask_version(context: PageContext) -> None:
     models = await context.read(served.base_models, context.workspace.name)
     assert config is not None
 
-    def ask(changed: Callable[[], None]) -> Callable[[], JobOptions]:
+    def ask(changed: Callable[[], None]) -> ReadOptions:
         model = w.field(
             "Model",
             ui.select(models, value=config.model, on_change=changed),
@@ -126,12 +137,19 @@ async def _ask_version(context: PageContext) -> None:
         name = w.field(
             "Name of the new agent",
             ui.input().props("debounce=400").on_value_change(changed),
-            "Letters, digits, hyphens. Empty: no agent is created.",
+            "Letters, digits, hyphens, dots and _. Empty: no agent is created.",
         )
 
-        def options() -> TrainingOptions:
+        def options() -> TrainingOptions | None:
             chosen = None if model.value == config.model else model.value
-            return TrainingOptions(chosen, effort.value, (name.value or "").strip() or None)
+            called, name.error = (name.value or "").strip(), None
+            try:
+                if called:
+                    check_new_name(called)
+            except UsageError as error:
+                name.error = str(error)
+                return None
+            return TrainingOptions(chosen, effort.value, called or None)
 
         return options
 
@@ -140,11 +158,11 @@ async def _ask_version(context: PageContext) -> None:
 
 
 async def _ask_search(context: PageContext) -> None:
-    def ask(changed: Callable[[], None]) -> Callable[[], JobOptions]:
+    def ask(changed: Callable[[], None]) -> ReadOptions:
         made = number_input(TRIALS, least=1, most=MOST_TRIALS, whole=True, missing=NO_NUMBER)
         made.props("debounce=400").on_value_change(changed)
         trials = w.field("Settings to try", made, "Includes those of earlier searches.")
-        return lambda: SweepOptions(int(trials.value) if are_valid(trials) else 0)
+        return lambda: SweepOptions(int(trials.value)) if are_valid(trials) else None
 
     under = (
         "Tries settings around the project's. Weak ones are stopped early; assay.yaml stays "
@@ -159,8 +177,9 @@ async def _ask_curve(context: PageContext) -> None:
     candidates = dict.fromkeys([*taking_part(config), "fine-tune"])
     names = {name: specs()[name].title.capitalize() for name in candidates}
 
-    def ask(changed: Callable[[], None]) -> Callable[[], JobOptions]:
-        value = "fine-tune" if "fine-tune" in config.candidates else config.candidates[0]
+    def ask(changed: Callable[[], None]) -> ReadOptions:
+        learning = [name for name in candidates if not specs()[name].floor]
+        value = "fine-tune" if "fine-tune" in config.candidates else learning[0]
         candidate = w.field(
             "Candidate",
             ui.select(names, value=value, on_change=changed),
