@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from assay.config import load_config
+from assay.project.estimate import Estimate, Pace, Stage
+from assay.studio.pages.start.page import say_slowest
 from tests.many_rows import project
 from tests.small import write_model
 from tests.studio.browsing import studio, tab
@@ -148,3 +151,12 @@ def test_too_few_examples_for_a_verdict_are_told_before_the_comparison(
         page = visitor.open("/start")
         expect(page.get_by_text("This cannot end in a verdict")).to_be_visible()
         expect(page.get_by_text("is the smallest lead")).to_have_count(0)
+
+
+def test_a_long_estimate_says_which_candidates_take_the_time() -> None:
+    times = {"starting": 9.0, "fine-tune": 2400.0, "few-shot": 1200.0, "extract": 60.0}
+    stages = tuple(Stage("build", name, "other", time) for name, time in times.items())
+    found = Estimate(stages, Pace(), 0.0, None, None, 48, 0.2)
+    said = "Most of the time is for: Fine-tuned model about 40 min, Fixed examples about 20 min."
+    assert say_slowest(found) == said
+    assert say_slowest(replace(found, stages=stages[:1])) == ""

@@ -147,7 +147,7 @@ def test_a_route_is_saved_where_its_arms_are_there(workspace: Workspace) -> None
 
 @pytest.mark.parametrize("name", ["", "a b", "../x", "a@1", "x" * 101, "-x"])
 def test_a_new_agent_has_a_proper_name(workspace: Workspace, name: str) -> None:
-    with pytest.raises(UsageError, match="not a valid agent name|name is missing"):
+    with pytest.raises(UsageError, match=r"not a valid agent name|name is missing"):
         agents.save(workspace, name, TEXT, based_on=None, message="x")
 
 

@@ -22,6 +22,7 @@ from assay.compare.result import Result
 from assay.errors import StateError
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
+from assay.project.estimate import Estimate
 from assay.project.fingerprint import fingerprint
 from assay.project.forecast import recent_pace
 from assay.project.knowledge.searching import has_other_documents
@@ -39,7 +40,7 @@ from assay.studio.shared.another_project import another_project
 from assay.studio.shared.changes import changes_line
 from assay.studio.shared.chat import chat_card, snippets_card
 from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
-from assay.studio.shared.names import exact_label
+from assay.studio.shared.names import exact_label, plain_label
 from assay.studio.shared.promotion import promotion_form
 from assay.studio.shared.verdict import (
     MEANINGS,
@@ -57,6 +58,9 @@ STEPS: dict[Step, str] = {
     "verdict": "Verdict",
     "work": "Release",
 }
+LONG_S = 600
+"""An estimate that is longer says which candidates take the time, `MOST_SLOW` of them at most."""
+MOST_SLOW = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,7 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
 async def _show_estimate(context: PageContext) -> bool:
     """What a comparison will take and can show; False: why there is none is shown instead."""
 
-    def estimate(context: PageContext) -> tuple[list[tuple[str, str, str]], bool]:
+    def estimate(context: PageContext) -> tuple[list[tuple[str, str, str]], bool, str]:
         project = context.workspace.project
         assert project is not None
         found, sizes = project.estimate(pace=recent_pace()), project.sizes()
@@ -212,7 +216,7 @@ async def _show_estimate(context: PageContext) -> bool:
             smallest = "is the smallest lead (scores of 100) recommended in 8 of 10 comparisons"
             meaning = f"{MEANINGS['effect']} This holds {ASSUMPTION}."
             figures.append((f"about {effect:.0f} points", smallest, meaning))
-        return figures, can_tell
+        return figures, can_tell, say_slowest(found)
 
     found = await w.load(
         "Counting examples and estimating how long it will take",
@@ -222,10 +226,12 @@ async def _show_estimate(context: PageContext) -> bool:
     if found is None:
         w.link_button("Correct the examples", "/data", kind="")
         return False
-    figures, can_tell = found
+    figures, can_tell, slowest = found
     with w.row("figures"):
         for one in figures:
             w.figure(*one)
+    if slowest:
+        w.text(slowest, "soft note")
     if not can_tell:
         w.text(
             f"This cannot end in a verdict: it needs at least {LEAST_UNITS} examples in the "
@@ -235,6 +241,19 @@ async def _show_estimate(context: PageContext) -> bool:
     if context.may("editor"):
         w.link("Leave candidates out, or change other settings", "/settings")
     return True
+
+
+def say_slowest(found: Estimate) -> str:
+    """Which candidates take most of the time, where it is long."""
+    if found.seconds < LONG_S:
+        return ""
+    slowest = sorted(found.parts, key=lambda part: -part[1])[:MOST_SLOW]
+    said = [
+        f"{plain_label(name)} about {seconds / 60:.0f} min"
+        for name, seconds in slowest
+        if name and seconds > found.seconds / 10
+    ]
+    return f"Most of the time is for: {', '.join(said)}." if said else ""
 
 
 def _show_card(context: PageContext, result: Result, *, other_documents: bool) -> None:
