@@ -2,10 +2,9 @@
 
     python bench/encoder_few.py banking77 snips-intent [--each 8 16] [--seeds 0 1]
 
-Of each label so many training rows are drawn, and a quarter as many for validation, which chooses
-the epoch of cross-entropy. Pairs are trained on for one epoch, as by SetFit (Tunstall et al. 2022,
-arXiv:2209.11055): each text beside as many of its label as of others, by sentence-transformers'
-`CosineSimilarityLoss`. Over the vectors of each stands the same logistic regression (C = 10).
+Of each label so many training rows are drawn, and a quarter as many for validation, which ends a
+training early. Pairs are those of `encoder-pairs`. Over the vectors of each stands the same
+logistic regression (C = 10).
 """
 
 from __future__ import annotations
@@ -14,81 +13,33 @@ import argparse
 import random
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations, combinations_with_replacement, cycle, islice
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from sentence_transformers.sentence_transformer.losses import CosineSimilarityLoss
-from torch import Tensor, nn
 
 from assay.candidates.encoder import epochs
+from assay.candidates.encoder_pairs import (
+    EVALUATIONS,
+    JUDGED_EACH,
+    LEARNING_RATE,
+    MOST_EACH,
+    MOST_PAIRS,
+)
 from assay.evaluate.stats import mcnemar
 from assay.example import Example
 from assay.generate.embedding_classifier import HeadSettings, fit_head
 from assay.models.embed import Embedder, load_embedder
-from assay.models.lineage import rows_sha256
 from assay.models.tuned_encoder import open_embedder
 from assay.store.store import Store
 from assay.train.encoder.job import EncoderJob, EncoderSettings
+from assay.train.encoder.label_pairs import LabelPairs
 from assay.train.encoder.labels import Labels
-from assay.train.encoder.objective import Loss, Objective
+from assay.train.encoder.objective import Objective
 from assay.train.encoder.session import train_encoder
 from public_jobs import JOBS
 
 TEST_ROWS = 1000
-SETFIT_EACH = 20
-"""Pairs of a kind for each row, where that is not more than there is time for."""
-RATES = (2e-5, 1e-4)
-"""SetFit's own highest learning rate, and that of our cross-entropy."""
 
 Rows = Sequence[Example]
-
-
-@dataclass(frozen=True)
-class LabelPairs:
-    """Pairs of rows, of one label or of two."""
-
-    train: Rows
-    most: int
-    seed: int
-
-    def content(self) -> dict[str, Any]:
-        """What it depends on."""
-        return {"pairs": self.most, "train": rows_sha256(self.train), "seed": self.seed}
-
-    def open(self, _: Embedder, body: nn.Module) -> Loss:
-        """The loss over a copy of the embedder's model."""
-        return _LabelPairLoss(self, body)
-
-
-class _LabelPairLoss(Loss):
-    """Rows are (text, other text, whether they are of one label, weight)."""
-
-    def __init__(self, data: LabelPairs, body: nn.Module) -> None:
-        super().__init__(body)
-        self.theirs = CosineSimilarityLoss(body, loss_fct=nn.MSELoss(reduction="none"))
-        draw, rows = random.Random(data.seed), data.train
-        same = [p for p in combinations_with_replacement(rows, 2) if p[0].output == p[1].output]
-        different = [p for p in combinations(rows, 2) if p[0].output != p[1].output]
-        count = min(SETFIT_EACH * len(rows), data.most // 2)
-        self.rows = [
-            (a.input, b.input, float(are_same), 1.0)
-            for kind, are_same in ((same, True), (different, False))
-            for a, b in islice(cycle(draw.sample(kind, len(kind))), count)
-        ]
-        self.judged: list[tuple[Any, ...]] = []
-        self.lengths = [len(row[0]) + len(row[1]) for row in self.rows]
-
-    def collate(self, rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
-        texts, others, same, _ = zip(*rows, strict=True)
-        return {"pair": [self.features(texts), self.features(others)], "same": torch.tensor(same)}
-
-    def losses(self, batch: Mapping[str, Any]) -> Tensor:
-        found: Tensor = self.theirs([dict(one) for one in batch["pair"]], batch["same"])
-        return found
 
 
 def draw(job: str, each: int, seed: int) -> tuple[Rows, Rows]:
@@ -126,8 +77,8 @@ def main() -> None:
     parser.add_argument("jobs", nargs="+", choices=[*JOBS])
     parser.add_argument("--each", nargs="+", type=int, default=[8, 16])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--rates", nargs="+", type=float, default=RATES)
-    parser.add_argument("--most-pairs", type=int, default=3600)
+    parser.add_argument("--rates", nargs="+", type=float, default=[LEARNING_RATE])
+    parser.add_argument("--most-pairs", type=int, default=MOST_PAIRS)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.mkdtemp()))
     arguments = parser.parse_args()
     print(
@@ -144,14 +95,18 @@ def main() -> None:
                 train, validation = draw(job, each, seed)
                 found = {"untrained": right(base, train, test)}
                 seconds = {"untrained": 0.0}
-                pairs = LabelPairs(train, arguments.most_pairs, seed)
+                partners = max(1, min(MOST_EACH, arguments.most_pairs // (2 * len(train))))
+                pairs = LabelPairs(train, validation, partners, JUDGED_EACH, seed)
                 kinds: dict[str, tuple[Objective[Embedder], EncoderSettings]] = {
                     "cross-entropy": (
                         Labels(train, validation),
                         EncoderSettings(epochs(len(train)), seed=seed),
                     )
                 } | {
-                    f"pairs, {rate:g}": (pairs, EncoderSettings(1, learning_rate=rate, seed=seed))
+                    f"pairs, {rate:g}": (
+                        pairs,
+                        EncoderSettings(1, EVALUATIONS, learning_rate=rate, seed=seed),
+                    )
                     for rate in arguments.rates
                 }
                 for name, (objective, settings) in kinds.items():

@@ -1,4 +1,4 @@
-"""`encoder`: the trained embedder is kept, answers behind an agent and knows its rows."""
+"""`encoder`, `encoder-pairs`: what they train is kept, answers as an agent and knows its rows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tests.candidates.test_classifier import context_of
 from tests.generate.test_classical import asked
 
 from assay.agent.lineage import rows_held
+from assay.candidates import encoder_pairs
 from assay.candidates.building import Candidate, Context
 from assay.candidates.registry import build, offer, propose_candidates
 from assay.errors import AssayError, ModelError
@@ -22,10 +23,14 @@ from assay.store import blobs
 from assay.store.store import Store
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Context, Candidate]:
+@pytest.fixture(scope="module", params=["encoder", "encoder-pairs"])
+def built(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Context, Candidate]:
     context = context_of(tmp_path_factory.mktemp("encoder"))
-    return context, build("encoder", context)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder_pairs, "MOST_EACH", 2)
+        return context, build(request.param, context)
 
 
 def tuned_name(context: Context, made: Candidate) -> str:
@@ -73,6 +78,8 @@ def test_an_embedder_that_is_another_or_damaged_is_refused(
             open_embedder(name, other)
 
 
-def test_it_is_proposed_for_labels() -> None:
-    assert "encoder" in propose_candidates(task="label", documents=False)
-    assert "encoder" not in offer(task="json", documents=False)
+def test_they_are_for_labels_and_cross_entropy_is_proposed() -> None:
+    proposed = propose_candidates(task="label", documents=False)
+    assert {"encoder", "encoder-pairs"}.intersection(proposed) == {"encoder"}
+    assert {"encoder", "encoder-pairs"} <= set(offer(task="label", documents=False))
+    assert {"encoder", "encoder-pairs"}.isdisjoint(offer(task="json", documents=False))

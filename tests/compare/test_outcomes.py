@@ -119,12 +119,14 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], N
 
 ARMS = {"cheap": "prompt", "strong": "few-shot"}
 RULES = {"rules": [{"to": "prompt", "pattern": "x"}], "otherwise": "few-shot"}
+LABELS = {"task": "label", "labels": [f"answer {n}" for n in range(5)]}
 ROUTES = {"cascade": {"route": ARMS}, "router": {"route": ARMS}, "rules": {"route": RULES}} | {
     "remote": {
         "remote": "remote:far/model",
         "providers": {"far": {"base_url": "https://a.example", "consent": True}},
     },
-    "encoder": {"task": "label", "labels": [f"answer {n}" for n in range(5)]},
+    "encoder": LABELS,
+    "encoder-pairs": LABELS,
 }
 
 

@@ -25,6 +25,7 @@ from tests.small import write_model
 from assay.agent.engines import BatchEngines
 from assay.agent.runtime import assemble
 from assay.agent.versions import save_agent
+from assay.candidates import encoder_pairs
 from assay.candidates.building import Context
 from assay.candidates.registry import build
 from assay.candidates.shared import retriever
@@ -40,6 +41,7 @@ Made = tuple[Context, tuple[Example, ...]]
 
 
 def labels(folder: Path, patch: pytest.MonkeyPatch) -> Made:
+    patch.setattr(encoder_pairs, "MOST_EACH", 2)
     return test_classifier.context_of(folder), tuple(Example.of(text, "") for text in LABELLED)
 
 
@@ -119,6 +121,7 @@ def elsewhere() -> Iterator[FreshProcess]:
         ("baseline-tfidf", labels),
         ("classifier", labels),
         ("encoder", labels),
+        ("encoder-pairs", labels),
         ("nearest-answer", labels),
         ("extract", records),
         ("extract-call", calls),

@@ -11,6 +11,7 @@ from tests.generate.test_classical import asked
 from tests.models.local_hub import local_hub, use
 from tests.models.tiny_encoders import write_distil_embedder, write_modern_bert
 
+from assay.candidates import encoder_pairs
 from assay.candidates.registry import build
 from assay.generate.registry import EngineResources, open_stream
 from assay.generate.stream import End, Piece, Sampling
@@ -19,11 +20,19 @@ from assay.release.classifier_export import export_classifier
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("write", [write_modern_bert, write_distil_embedder])
+@pytest.mark.parametrize(
+    ("write", "way"),
+    [
+        (write_modern_bert, "encoder"),
+        (write_distil_embedder, "encoder"),
+        (write_distil_embedder, "encoder-pairs"),
+    ],
+)
 def test_it_is_a_classifier_is_trained_and_leaves_as_a_graph(
-    write: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    write: Callable[[Path], Path], way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(encoder_pairs, "MOST_EACH", 2)
     name = f"org/{write.__name__}"
     context = context_of(tmp_path / "state", classifier={"embedder": name})
     with local_hub() as hub:
@@ -37,7 +46,7 @@ def test_it_is_a_classifier_is_trained_and_leaves_as_a_graph(
     assert isinstance(pieces[0], Piece)
     assert isinstance(pieces[-1], End)
 
-    trained = build("encoder", context)
+    trained = build(way, context)
     losses = [p.validation_loss for p in trained.curve if p.validation_loss is not None]
     assert min(losses[1:]) < losses[0]
 

@@ -15,6 +15,7 @@ from tests.candidates.test_classifier import context_of
 from tests.models.tiny_embedder import write_embedder
 from torch.utils.flop_counter import FlopCounterMode
 
+from assay.candidates import encoder_pairs
 from assay.candidates.building import Context
 from assay.candidates.registry import build, specs
 from assay.candidates.spec import PASSAGE_TOKENS, Sizes
@@ -36,6 +37,7 @@ from assay.project.embedding import (
 )
 from assay.project.estimate import estimate
 from assay.store.store import Store
+from assay.train.encoder.label_pairs import LabelPairs
 from assay.train.encoder.labels import Labels
 
 SIZES = Sizes(
@@ -61,10 +63,11 @@ def sizes_of(context: Context) -> Sizes:
 
 
 @pytest.mark.parametrize("layers", [1, 8])
-@pytest.mark.parametrize("name", ["classifier", "encoder", "nearest-answer"])
+@pytest.mark.parametrize("name", ["classifier", "encoder", "encoder-pairs", "nearest-answer"])
 def test_the_operations_that_are_told_are_those_that_are_made(
-    tmp_path: Path, name: str, layers: int
+    tmp_path: Path, name: str, layers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(encoder_pairs, "MOST_EACH", 4)
     embedder = str(write_embedder(tmp_path, layers=layers))
     context = context_of(tmp_path / "project", classifier={"embedder": embedder})
     sizes = sizes_of(context)
@@ -74,10 +77,13 @@ def test_the_operations_that_are_told_are_those_that_are_made(
     assert told / 2 < counter.get_total_flops() < 1.5 * told
 
 
-def test_what_a_step_keeps_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["encoder", "encoder-pairs"])
+def test_what_a_step_keeps_is_told(tmp_path: Path, name: str) -> None:
     context = context_of(tmp_path)
     embedder = get_embedder(context.config.classifier.embedder)
-    loss = Labels(context.train, context.validation).open(embedder, embedder.copy_model())
+    rows = context.train, context.validation
+    data = Labels(*rows) if name == "encoder" else LabelPairs(*rows, each=20, judged_each=5)
+    loss = data.open(embedder, embedder.copy_model())
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -88,7 +94,9 @@ def test_what_a_step_keeps_is_told(tmp_path: Path) -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss(**loss.batch(loss.rows[:16]))
     numbers = sum(count for place, count in kept.items() if place not in weights)
-    tokens = sum(embedder.lengths([row[0] for row in loss.rows[:16]]))
+    texts = [text for *own, _, _ in loss.rows[:16] for text in own]
+    assert len(texts) == specs()[name].estimate(context.config, SIZES).texts_per_step
+    tokens = sum(embedder.lengths(texts))
     told = kept_numbers(encoder_size(context.config.classifier.embedder), tokens)
     assert told / 2 < numbers < 2 * told
 
@@ -98,6 +106,7 @@ def test_what_a_step_keeps_is_told(tmp_path: Path) -> None:
     [
         ("classifier", "embedder"),
         ("encoder", "embedder"),
+        ("encoder-pairs", "embedder"),
         ("quote", "document_embedder"),
         ("rag-tuned", "document_embedder"),
         ("rag-tuned", "reranker"),
@@ -121,8 +130,9 @@ def test_a_larger_encoder_takes_as_many_times_as_long(
     assert large - rest == pytest.approx(factor * (small - rest))
     assert small > rest
     assert more - less >= 4 * (BASE_SIZE.parameters - STARTER_SIZE.parameters)
-    if name in ("encoder", "rag-tuned"):
-        assert more - less >= tuning_bytes(BASE_SIZE, 20) - 0.5e9
+    if name in ("encoder", "encoder-pairs", "rag-tuned"):
+        texts = specs()[name].estimate(config, SIZES).texts_per_step or 16
+        assert more - less >= tuning_bytes(BASE_SIZE, texts * 20) - 0.5e9
 
 
 def test_a_tuned_search_embeds_every_passage_anew(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,10 +32,11 @@ from assay.store.store import Store
 from assay.train import checkpoints
 from assay.train.encoder import loop
 from assay.train.encoder.job import EncoderJob, EncoderSettings, learning_rate
+from assay.train.encoder.label_pairs import LabelPairs
 from assay.train.encoder.labels import Labels
 from assay.train.encoder.loop import EncoderRun
 from assay.train.encoder.objective import Objective
-from assay.train.encoder.pairs import Pairs
+from assay.train.encoder.passage_pairs import PassagePairs
 from assay.train.encoder.passages import Passages, PassageText, Question, Questions
 from assay.train.encoder.session import EncoderResult, train_encoder
 
@@ -64,6 +65,7 @@ def with_dropout(made: Model) -> Model:
 
 
 LABELS = Labels(ROWS, examples(each=3))
+PAIRS = LabelPairs(ROWS[:12], examples(each=3), each=1, judged_each=1)
 
 
 def questions(kind: type[Questions], *wrong: str) -> Any:
@@ -129,9 +131,10 @@ class Stopping:
     [
         ("embedder", LABELS, "kill", STEPS),
         ("embedder", LABELS, "ctrl-c", STEPS + 2),
+        ("embedder", PAIRS, "ctrl-c", STEPS + 2),
         ("embedder", questions(Passages), "ctrl-c", STEPS + 2),
-        ("reranker", questions(Pairs, "other"), "kill", STEPS),
-        ("reranker", questions(Pairs, "other"), "ctrl-c", STEPS + 2),
+        ("reranker", questions(PassagePairs, "other"), "kill", STEPS),
+        ("reranker", questions(PassagePairs, "other"), "ctrl-c", STEPS + 2),
     ],
 )
 def test_a_stopped_training_goes_on_to_the_same_weights(
@@ -182,7 +185,7 @@ def test_a_trained_cross_encoder_is_another_and_knows_the_one_it_belongs_to(
 ) -> None:
     texts = [f"the {label}" for label in ("card", "fee", "other")]
     before = reranker.scores("bank card lost", texts)
-    result = train(job_of(reranker, tmp_path, objective=questions(Pairs, "other")))
+    result = train(job_of(reranker, tmp_path, objective=questions(PassagePairs, "other")))
     store = Store(tmp_path / "state")
     tuned = open_reranker(result.name, store)
     assert np.abs(np.subtract(tuned.scores("bank card lost", texts), before)).max() > 0.01
@@ -198,16 +201,25 @@ def test_a_trained_cross_encoder_is_another_and_knows_the_one_it_belongs_to(
         open_reranker(kept, store)
 
 
-def test_the_best_epoch_is_kept_and_patience_ends_it(
-    embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("evaluations", "kept_at", "ended_at"), [(1, 2 * STEPS, 4 * STEPS), (2, 3, 6), (3, 2, 4)]
+)
+def test_the_best_measurement_is_kept_and_patience_ends_it(
+    embedder: Embedder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    evaluations: int,
+    kept_at: int,
+    ended_at: int,
 ) -> None:
     losses = iter([0.5, 0.4, 0.6, 0.7])
     monkeypatch.setattr(EncoderRun, "validation_loss", lambda _: next(losses))
     monkeypatch.setattr(checkpoints, "clear", lambda _: None)
-    result = train(job_of(embedder, tmp_path))
-    assert (result.best_step, result.points[-1].step) == (2 * STEPS, 4 * STEPS)
+    settings = replace(SETTINGS, evaluations=evaluations)
+    result = train(replace(job_of(embedder, tmp_path), settings=settings))
+    assert (result.best_step, result.points[-1].step) == (kept_at, ended_at)
     [folder] = (tmp_path / "work").iterdir()
-    best = checkpoints.read_weights(folder, 2 * STEPS)
+    best = checkpoints.read_weights(folder, kept_at)
     tuned = dict(open_embedder(result.name, Store(tmp_path / "state"))._model.named_parameters())
     kept = {name.removeprefix("body."): w for name, w in best.items() if name.startswith("body.")}
     assert kept

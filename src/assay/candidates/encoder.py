@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from assay.candidates.building import Candidate, Context, Stopwatch, as_curve
-from assay.candidates.shared.heads import choose_head, embed, head_tokens
+from assay.candidates.building import Candidate, Context
+from assay.candidates.shared.heads import head_tokens
 from assay.candidates.spec import LABELS, CandidateSpec, Sizes, Workload, prompted
 from assay.config import Config
-from assay.models.embed import get_embedder
 
 MOST_EPOCHS = 10
 ROWS_IN_ALL = 8_000
@@ -28,7 +27,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
         prompted(config, sizes),
         answered_by="classifier",
         embedded=trained * sizes.read_tokens + head_tokens(sizes),
-        tunes_embedder=True,
+        texts_per_step=16,
     )
 
 
@@ -45,29 +44,10 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """Train the embedder, keep it, and fit a classifier over its vectors as `classifier` does."""
-    from assay.models.tuned_encoder import open_embedder
-    from assay.train.encoder.job import EncoderJob, EncoderSettings, learning_rate  # loads torch
+    """Train the embedder on the labels, keep it, and fit a classifier over its vectors."""
+    from assay.candidates.shared.tuned_classifier import build_tuned  # loads torch
+    from assay.train.encoder.job import EncoderSettings
     from assay.train.encoder.labels import Labels
-    from assay.train.encoder.session import train_encoder
 
-    watch = Stopwatch()
-    base = get_embedder(context.config.classifier.embedder)
-    settings = EncoderSettings(
-        epochs(len(context.answered)),
-        learning_rate=learning_rate(base.parameters),
-        seed=context.config.fine_tune.seed,
-    )
     rows = Labels(context.answered, context.judged)
-    job = EncoderJob(base, rows, settings, context.folder, context.progress)
-    result = train_encoder(job, context.store)
-    tuned = open_embedder(result.name, context.store)
-    before = watch.seconds()
-    embed(context, tuned)
-    chosen = choose_head(context, tuned)
-    return replace(
-        chosen,
-        setup_seconds=result.seconds + watch.seconds() - before,
-        curve=as_curve(result.points),
-        best_step=result.best_step,
-    )
+    return build_tuned(context, rows, EncoderSettings(epochs(len(context.answered))))

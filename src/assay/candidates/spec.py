@@ -183,8 +183,8 @@ class Workload:
             rows themselves, looked up or counted; the last two answer in next to no time.
         embedded, embedded_documents, reranked: tokens that each encoder of `Sizes` reads; each time
             it is trained on one counts as three.
-        tunes_embedder, tunes_search: whether the embedder is trained; whether that of the
-            documents is, and the cross-encoder where there is one.
+        texts_per_step: that the embedder is trained on at once; 0: it is not trained.
+        tunes_search: whether that of the documents is, and the cross-encoder where there is one.
         requests: to models at providers, those on validation and on the holdout included.
         searched: answers that are asked for beside those on validation, to choose a prompt.
         trained: mean length of a row that is trained on, in lengths of an example with its system
@@ -197,7 +197,7 @@ class Workload:
     embedded: float = 0.0
     embedded_documents: float = 0.0
     reranked: float = 0.0
-    tunes_embedder: bool = False
+    texts_per_step: int = 0
     tunes_search: bool = False
     searched: int = 0
     trained: float = 0.0

@@ -37,7 +37,8 @@ def export(
 ) -> None:
     """Export a version for another program, once a check shows that it answers as evaluated.
 
-    With --to onnx: export a classifier over an embedder (candidates `classifier`, `encoder`).
+    With --to onnx: export a classifier over an embedder (candidates `classifier`, `encoder`,
+    `encoder-pairs`).
     With --to openclaw: write the configuration with which OpenClaw uses a release of this server.
     """
     if to == "openclaw":

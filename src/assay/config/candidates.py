@@ -27,7 +27,8 @@ class Classifier(Strict):
     embedder: ModelName = Field(
         STARTER_EMBEDDER,
         description="Embedding model: a starter, a folder or a hub id of a text encoder. Also that "
-        "of `encoder`, `nearest-answer`, `extract`, `extract-call` and `few-shot-nearest`.",
+        "of `encoder`, `encoder-pairs`, `nearest-answer`, `extract`, `extract-call` and "
+        "`few-shot-nearest`.",
     )
 
 

@@ -20,8 +20,8 @@ EMBED_SHARE = 0.65
 0.99 of it, training 0.55 to 0.65, with 6 layers of 384 and 12 of 768, on texts of 15 to 250 tokens
 (one thread of an EPYC with AVX-512)."""
 BYTES_PER_NUMBER = 4
-TUNED_ROWS = 16
-"""Of an embedder's step, see `assay.train.encoder.job`."""
+SEARCH_TEXTS = 16
+"""Of a step in the training of a search, see `assay.train.encoder.job`."""
 TUNED_COPIES = 4
 """Of what is trained of it, beside the weights: gradient, two moments, a checkpoint's making."""
 KEPT_PER_OUTPUT = 3
@@ -82,19 +82,20 @@ def encoders_of(workload: Workload, sizes: Sizes) -> list[tuple[float, EncoderSi
 def tuned_bytes(workload: Workload, sizes: Sizes) -> float:
     """What the largest training of an encoder takes for a candidate; 0 where none is trained."""
     found = [0.0]
-    if workload.tunes_embedder:
-        found.append(tuning_bytes(sizes.embedder, sizes.read_tokens))
+    if workload.texts_per_step:
+        tokens = workload.texts_per_step * sizes.read_tokens
+        found.append(tuning_bytes(sizes.embedder, tokens))
     if workload.tunes_search:
         for _, size in encoders_of(replace(workload, embedded=0.0), sizes):
             texts = max(sizes.input_tokens, PASSAGE_TOKENS)
-            found.append(tuning_bytes(size, min(texts, size.limit)))
+            found.append(tuning_bytes(size, SEARCH_TEXTS * min(texts, size.limit)))
     return max(found)
 
 
 def tuning_bytes(embedder: EncoderSize, tokens: float) -> float:
-    """What training an embedder takes beside it, on texts of so many tokens."""
+    """What training an embedder takes beside it, with steps of so many tokens."""
     copies = embedder.parameters + TUNED_COPIES * embedder.multiplied
-    return BYTES_PER_NUMBER * (copies + kept_numbers(embedder, TUNED_ROWS * tokens))
+    return BYTES_PER_NUMBER * (copies + kept_numbers(embedder, tokens))
 
 
 def kept_numbers(embedder: EncoderSize, tokens: float) -> float:

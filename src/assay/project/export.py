@@ -83,8 +83,9 @@ def find_classifier(store: Store, owner: str, name: str) -> tuple[str, Agent]:
     if not agent.model.startswith(SCHEME):
         raise ModelError(
             f"{label} is not a classifier over an embedder; only these can be exported as {ONNX}.",
-            fix="Name an agent of the candidates `classifier` or `encoder`. To export a fine-tuned "
-            f"model, give the id of its version ({Step.LIST_VERSIONS}) and {Step.EXPORT_AS}.",
+            fix="Name an agent of the candidates `classifier`, `encoder` or `encoder-pairs`. To "
+            "export a fine-tuned model, give the id of its version "
+            f"({Step.LIST_VERSIONS}) and {Step.EXPORT_AS}.",
         )
     missing = [package for package in _PACKAGES if find_spec(package) is None]
     if missing:

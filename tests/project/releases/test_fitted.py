@@ -20,7 +20,7 @@ from tests.small import ANIMALS, write_model
 from assay import project
 from assay.agent import runtime
 from assay.agent.versions import save_agent
-from assay.candidates import nearest_answer, registry
+from assay.candidates import encoder_pairs, nearest_answer, registry
 from assay.candidates.shared import extraction as learning
 from assay.generate import extraction, nearest
 from assay.generate.batch import Answer
@@ -59,12 +59,15 @@ def project_of(folder: Path, name: str) -> project.Project:
     return project.open(made.root)
 
 
-@pytest.mark.parametrize("name", ["classifier", "nearest-answer", "extract", "encoder", "quote"])
+@pytest.mark.parametrize(
+    "name", ["classifier", "nearest-answer", "extract", "encoder", "encoder-pairs", "quote"]
+)
 def test_it_answers_as_measured_and_rolls_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     for module in (runtime, nearest, nearest_answer, extraction, learning):
         monkeypatch.setattr(module, "get_embedder", lambda _: Wordy())
+    monkeypatch.setattr(encoder_pairs, "MOST_EACH", 2)
     made = project_of(tmp_path, name)
     context, workspace = made.context(), project.open_workspace(made.root)
     agents = {kind: registry.build(kind, context).agent for kind in ("baseline-majority", name)}

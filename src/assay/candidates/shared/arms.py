@@ -92,7 +92,7 @@ def estimate_route(
         embedded=sum(one.embedded for one in built),
         embedded_documents=sum(one.embedded_documents for one in built),
         reranked=sum(one.reranked for one in built),
-        tunes_embedder=any(one.tunes_embedder for one in built),
+        texts_per_step=max((one.texts_per_step for one in built), default=0),
         tunes_search=any(one.tunes_search for one in built),
     )
 

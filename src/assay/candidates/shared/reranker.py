@@ -23,7 +23,7 @@ from assay.candidates.shared.retriever import (
 )
 from assay.models.embed import get_reranker
 from assay.models.tuned_encoder import open_embedder
-from assay.train.encoder.pairs import Pairs
+from assay.train.encoder.passage_pairs import PassagePairs
 
 NEGATIVES = 4
 REFERENCE_RATE = 2e-5
@@ -46,7 +46,7 @@ def tune_reranker(context: Context, made: Retriever, epochs: int) -> Retriever:
     documents = searched_documents(context, search.base)
     indexed = search.base.tuned_copy(search.embedder).indexed_passages()
     passages = [passage for passage in indexed if passage.document in documents]
-    data = Pairs(
+    data = PassagePairs(
         *(
             pair_with_passages(
                 part,

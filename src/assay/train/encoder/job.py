@@ -24,13 +24,16 @@ class EncoderSettings:
     """How a model is trained.
 
     Attributes:
-        epochs: at most; fewer where validation does not improve for `patience` of them.
+        epochs: at most.
+        evaluations: of validation in an epoch, the last at its end. The training ends where
+            validation does not improve for `patience` of them.
         learning_rate: highest; linear warm-up over the share `warmup` of all steps, then half a
             cosine to 0.
         clip: longest gradient.
     """
 
     epochs: int
+    evaluations: int = 1
     rows_per_step: int = 16
     learning_rate: float = REFERENCE_RATE
     warmup: float = 0.1

@@ -84,6 +84,7 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
         )
         self.epoch_steps = math.ceil(len(self.rows) / self.settings.rows_per_step)
         self.total_steps = self.epoch_steps * self.settings.epochs
+        self.evaluated_steps = math.ceil(self.epoch_steps / self.settings.evaluations)
         self.state = State()
         self.heap = HeapLimit(self.model)
         self.bar: Task
@@ -154,7 +155,7 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
 
     @property
     def is_over(self) -> bool:
-        """Whether all steps are done, or validation has not improved for too many epochs."""
+        """Whether all steps are done, or validation has not improved for too long."""
         state = self.state
         patient = state.stale_epochs < self.settings.patience
         return state.evaluated_step == self.total_steps or not patient
@@ -178,7 +179,7 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
         torch.manual_seed(dropout_seed(self.settings.seed, self.state.step))
 
     def on_step_end(self, _args: Any, _state: Any, control: Any, **_: Any) -> None:
-        """Note the loss; measure validation after an epoch; keep a checkpoint; stop where due."""
+        """Note the loss; measure validation, keep a checkpoint and stop where due."""
         state, loss = self.state, self.model.loss
         if not math.isfinite(loss):
             raise ModelError(
@@ -191,22 +192,23 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
         state.window_loss += loss
         state.window_tokens += 1
         within = state.step % self.epoch_steps
-        if not within or not within % max(1, self.epoch_steps // POINTS_PER_EPOCH):
+        is_judged = not within % self.evaluated_steps
+        if is_judged or not within % max(1, self.epoch_steps // POINTS_PER_EPOCH):
             mean = state.window_loss / state.window_tokens
             state.points.append(Point(state.step, state.step / self.epoch_steps, mean))
             state.window_loss, state.window_tokens = 0.0, 0
         self.bar.advance(1, loss=round(loss, 4))
-        if not within:
+        if is_judged:
             self.evaluate()
         is_stopped = self.interrupted.is_set()
-        if not within or is_stopped or time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+        if is_judged or is_stopped or time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
             self.save()
         if is_stopped:
             raise KeyboardInterrupt
         control.should_training_stop = self.is_over
 
     def evaluate(self) -> None:
-        """Measure validation after an epoch."""
+        """Measure validation, and note whether it is the best so far."""
         state = self.state
         loss = self.validation_loss()
         state.points[-1].validation_loss = loss
@@ -219,7 +221,7 @@ class EncoderRun(TrainerCallback):  # type: ignore[misc]
         self.bar.advance(0, validation_loss=round(loss, 4))
 
     def validation_loss(self) -> float:
-        """In nats per row; 0 where there is none to measure."""
+        """Mean per row; 0 where there is none to measure."""
         total = weights = 0.0
         rows = sorted(self.model.judged, key=lambda row: len(row[0]))
         self.model.eval()

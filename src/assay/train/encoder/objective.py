@@ -31,7 +31,7 @@ class Loss(nn.Module, ABC):
     """The model, and whatever is trained beside it, as `Trainer` takes one.
 
     Attributes:
-        rows, judged: what is trained on, what is measured after each epoch; each begins with a
+        rows, judged: what is trained on, what validation is measured on; each begins with a
             text and ends with a weight above 0.
         lengths: of the rows; rows of a length are put into one step.
         loss: of the last step.
@@ -52,7 +52,7 @@ class Loss(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, batch: Mapping[str, Any]) -> Tensor:
-        """The loss of each row, [rows], in nats."""
+        """The loss of each row, [rows]."""
 
     def batch(self, rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
         """Rows as `forward` takes them."""

@@ -24,7 +24,7 @@ class EncoderResult:
 
     Attributes:
         name: of the trained model, as `open_embedder` or `open_reranker` takes it.
-        points: the training curve; losses in nats per row.
+        points: the training curve; losses per row, see the objective.
         seconds: of work, over all processes that took part.
     """
 
@@ -35,7 +35,7 @@ class EncoderResult:
 
 
 def train_encoder(job: EncoderJob, store: Store) -> EncoderResult:
-    """Train, and keep the epoch with the best loss on validation.
+    """Train, and keep the weights with the best loss on validation.
 
     A training that was finished before is not made again.
 

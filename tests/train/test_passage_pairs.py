@@ -11,7 +11,7 @@ from tests.models.tiny_cross_encoder import write_cross_encoder
 from tests.train.test_passages import CARD, FEE, MACHINE, ROWS
 
 from assay.models.embed import load_reranker
-from assay.train.encoder.pairs import Pairs
+from assay.train.encoder.passage_pairs import PassagePairs
 from assay.train.encoder.passages import Question
 
 
@@ -21,7 +21,7 @@ def test_the_loss_is_binary_cross_entropy_over_pairs_of_questions_that_count(
     unheard = Question("card lost", FEE, (MACHINE,), ("fee.md",), weight=0.0)
     twice = Question("cash card", MACHINE, (CARD, FEE), ("machine.md",), weight=2.0)
     reranker = load_reranker(str(write_cross_encoder(tmp_path)))
-    loss = Pairs([*ROWS, unheard, twice], [unheard]).open(reranker, reranker.copy_model())
+    loss = PassagePairs([*ROWS, unheard, twice], [unheard]).open(reranker, reranker.copy_model())
     assert (len(loss.rows), len(loss.judged)) == (7, 0)
     model = reranker.copy_model()
     theirs = BinaryCrossEntropyLoss(model, reduction="none")

@@ -20,18 +20,18 @@ from assay.train.encoder.passages import Question, Questions
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs(Questions):
+class PassagePairs(Questions):
     """What a cross-encoder learns from questions: which of their passages answers them."""
 
     def open(self, reranker: Reranker, body: nn.Module) -> Loss:
         """The loss over a copy of the cross-encoder's model."""
-        return _PairLoss(self, body)
+        return _PassagePairLoss(self, body)
 
 
-class _PairLoss(Loss):
+class _PassagePairLoss(Loss):
     """Rows are (passage, question, whether it answers, weight)."""
 
-    def __init__(self, data: Pairs, body: nn.Module) -> None:
+    def __init__(self, data: PassagePairs, body: nn.Module) -> None:
         super().__init__(body)
         self.rows, self.judged = (
             [pair for question in part if question.weight for pair in _pairs_of(question)]
