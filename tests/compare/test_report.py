@@ -173,7 +173,7 @@ def test_doubtful_labels_stand_in_the_page_with_what_the_candidates_say(tmp_path
 def test_where_nothing_is_good_enough_the_first_remedy_follows_from_what_was_measured() -> None:
     sample = sample_result()
     tuned = next(c for c in sample.candidates if c.name == "fine-tune")
-    one = tuned.model_copy(update={"score": 0.8})
+    one = tuned.model_copy(update={"score": 0.8, "prompt_tokens": 90.0})
 
     def said(doubtful: int, good_enough: float | None = 0.9, **verdict: str) -> tuple[str, str]:
         look = SecondLook(
@@ -203,7 +203,10 @@ def test_where_nothing_is_good_enough_the_first_remedy_follows_from_what_was_mea
     few = sample.model_copy(update={"data": sample.data.model_copy(update={"train": 94})})
     sample, enough = few, sample
     assert "takes 128 training examples, and there are 94" in said(2)[0]
-    sample = enough
+    sample, counted = enough, one
+    one = one.model_copy(update={"prompt_tokens": None})
+    assert "First let candidates with a language model take part, since none did." in said(2)[0]
+    one = counted
     assert "shown to reach" not in found
     built, one = one, one.model_copy(update={"kind": "support-3"})
     assert "`assay curve --candidate NAME`" in said(2)[0], "no curve is drawn of a saved agent"

@@ -305,4 +305,4 @@ def _few_needed(at: Reference, drop: float) -> int | None:
 
 
 def _of(score: float) -> str:
-    return f"{100 * score:.3g}"
+    return f"{round(100 * score, 1):g}"

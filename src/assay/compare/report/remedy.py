@@ -22,6 +22,8 @@ def first(result: Result) -> str:
     scored.sort(key=lambda c: -(c.score or 0.0))
     best = next(iter(scored), None)
     drawn = _more_examples(result, scored)
+    if not any(c.prompt_tokens is not None or c.kind == "outside" for c in result.candidates):
+        drawn = f"let candidates with a language model take part, since none did. Then {drawn}"
     if needed is None or result.verdict.use_meanwhile or best is None:
         return (
             "Check first, on single rows, that a person could give the answer from the input "
