@@ -79,14 +79,13 @@ class ExampleSource:
     def key(self) -> str:
         """Hash of all that decides a split: files, settings, and what rejects a row."""
         data = self.config.data
-        names = [name for name in (data.file, data.validation, data.holdout) if name]
         settings = data.model_dump(mode="json")
         if data.columns is not None and data.columns.document is None:
             del settings["columns"]["document"]  # came later; keys of splits stay what they were
         parts = {
             "rules": _RULES,
             "data": settings,
-            "files": [fingerprint(address_of(self.root, name)) for name in names],
+            "files": [fingerprint(address_of(self.root, name)) for name in _names(self.config)],
             "task": self.config.task,
             "labels": self.config.labels,
             "schema": self.config.output_schema,
@@ -163,6 +162,17 @@ class ExampleSource:
 def address_of(root: Path, name: str) -> Path | str:
     """A name in assay.yaml as `read` takes it."""
     return name if name.startswith(PREFIX) else file_of(name, root)
+
+
+def has_files(config: Config, root: Path) -> bool:
+    """Whether the files of a project's examples are on this machine."""
+    addresses = (address_of(root, name) for name in _names(config))
+    return all(isinstance(one, str) or split_sheet(one)[0].is_file() for one in addresses)
+
+
+def _names(config: Config) -> list[str]:
+    data = config.data
+    return [name for name in (data.file, data.validation, data.holdout) if name]
 
 
 def fingerprint(address: Path | str) -> str:

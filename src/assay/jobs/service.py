@@ -25,15 +25,15 @@ from typing import NoReturn
 
 from assay.interpreter import python
 from assay.jobs import fine_tuning, indexing, pulling, recovery
+from assay.jobs.bucket_sweeps import bucket_sweeps
 from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.identity import dead_workers, worker_name
 from assay.jobs.indexing import INDEX
 from assay.jobs.pulling import PULL
 from assay.jobs.worker import Handler, JobResult, NextJob, Work, Worker
 from assay.log_lines import print_logs_as_lines
-from assay.models.versions import sweep_versions
 from assay.release import traces
-from assay.store import blobs, stored_files, uploads
+from assay.store import stored_files, uploads
 from assay.store.store import Store
 
 BEAT_SECONDS = 1.0
@@ -184,15 +184,14 @@ class WorkerSupervisor:
 
     def _tidy(self) -> None:
         while True:
-            for sweep in (
+            sweeps: list[Callable[[Store], object]] = [
                 uploads.sweep,
                 traces.prune,
                 # Last: they may have to wait, and move what was in the folder into a bucket.
                 partial(stored_files.sweep, forget=self._forget),
-                blobs.sweep,
-                sweep_versions,
-                _sweep_knowledge,
-            ):
+                *bucket_sweeps(self._store),
+            ]
+            for sweep in sweeps:
                 try:
                     sweep(self._store)
                 except Exception as error:  # a database that is away for a moment
@@ -220,13 +219,6 @@ class WorkerSupervisor:
                 return
             log.warning("a worker has ended (%s); starting another", worker.returncode)
             self._over.wait(RESTART_SECONDS)
-
-
-def _sweep_knowledge(store: Store) -> None:
-    if store.bucket is not None:
-        from assay.knowledge.moved_builds import sweep  # with Arrow, which others need not load
-
-        sweep(store)
 
 
 def _stop(worker: subprocess.Popen[bytes]) -> None:

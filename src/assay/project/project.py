@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from assay.agent.versions import find_version
@@ -23,13 +21,17 @@ from assay.compare.report import notebook_frame, write_report
 from assay.compare.result import OpeningRecord, Result, Verdict
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Provider, config_text, read_config
 from assay.data.dataset import prepare, renew
+from assay.data.gather import has_files
+from assay.data.shared_split import FOLDER as SPLIT
+from assay.data.shared_split import dividing, present_split, replacing_split
 from assay.data.split import (
-    LOCK,
     MANIFEST,
     SplitManifest,
+    has_split,
     load_train,
     load_validation,
     read_manifest,
+    verify_split,
 )
 from assay.errors import DataError, HoldoutError, UsageError
 from assay.evaluate.graders import check_graders
@@ -42,10 +44,9 @@ from assay.project.estimate import Estimate, Pace, curve_seconds, estimate
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable, drafted_note
 from assay.project.sizes import sizes_of
-from assay.project.state import open_state
+from assay.project.state import names_bucket, open_state
 from assay.project.unlabelled import read_unlabelled
 from assay.project.versions import describe_removed, find_uses_of
-from assay.store.files import recover_folder
 from assay.store.store import Store, owner_of
 from assay.train.trials import TRIALS
 
@@ -57,8 +58,6 @@ if TYPE_CHECKING:
     from assay.release.export import ModelExport
 
 REPORT = "report.html"
-_DIVIDING = Lock()
-"""Of two threads that find no division, the second finds that of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +120,10 @@ class Project:
 
     @property
     def split_folder(self) -> Path:
-        """Where train, validation and the locked holdout are."""
-        return self.root / STATE_FOLDER / "split"
+        """Where train, validation and the locked holdout are, as they were divided last."""
+        if names_bucket(self.config):
+            return present_split(self.store)
+        return self.root / STATE_FOLDER / SPLIT
 
     @cached_property
     def template(self) -> tuple[Template, int]:
@@ -144,13 +145,18 @@ class Project:
         before: list[Example] = []
 
         def remember() -> None:
-            before.extend(load_train(self.split_folder) + load_validation(self.split_folder))
+            before.extend(load_train(folder) + load_validation(folder))
+            replacing_split(self.store)
 
-        with self._dividing(progress):
+        with dividing(self.store, progress) as folder:
+            remove_left_holdouts(folder)
+            is_elsewhere = self.store.bucket is not None and not has_files(self.config, self.root)
+            if is_elsewhere and has_split(folder):
+                return verify_split(folder)
             manifest = prepare(
                 self.config,
                 self.root,
-                self.split_folder,
+                folder,
                 template=template,
                 context_length=context,
                 opened=opened_holdouts(self.store),
@@ -162,15 +168,6 @@ class Project:
             if line := describe_removed(self.store, before, after):
                 progress.say(line)
         return manifest
-
-    @contextmanager
-    def _dividing(self, progress: Progress) -> Iterator[None]:
-        """One at a time, of all threads and processes; what one that died has left is mended."""
-        said = "Another process is splitting the examples; waiting for it to end."
-        with self.store.lock(LOCK, lambda: progress.say(said)), _DIVIDING:
-            recover_folder(self.split_folder)
-            remove_left_holdouts(self.split_folder)
-            yield
 
     def openings(self) -> list[OpeningRecord]:
         """Every opening of the present holdout, oldest first."""
@@ -199,11 +196,13 @@ class Project:
     def renew_holdout(self, file: Path, progress: Progress = SILENT) -> SplitManifest:
         """Lock a new holdout of new examples; the old one may be trained on from now on."""
         template, context = self.template
-        with self._dividing(progress):
+        with dividing(self.store, progress) as folder:
+            remove_left_holdouts(folder)
+            replacing_split(self.store)
             return renew(
                 self.config,
                 self.root,
-                self.split_folder,
+                folder,
                 file,
                 template=template,
                 context_length=context,

@@ -52,6 +52,11 @@ def open_state(root: Path, text: str | None = None, config: Config | None = None
     return store
 
 
+def names_bucket(config: Config) -> bool:
+    """Whether the state of a project may be in a bucket; its database is not opened."""
+    return (config.state.objects or objects_variable()) is not None
+
+
 def check_bucket(store: Store, warn: Callable[[str], None]) -> None:
     """See, before a folder is served, that its files can be used.
 

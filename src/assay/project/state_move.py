@@ -12,14 +12,14 @@ from pathlib import Path
 
 from assay.config import STATE_FOLDER
 from assay.errors import StateError, UsageError
+from assay.jobs.bucket_sweeps import bucket_sweeps
 from assay.jobs.identity import dead_workers
 from assay.jobs.recovery import heard_workers
-from assay.knowledge import moved_builds
-from assay.models.versions import copy_to_folder, sweep_versions
+from assay.models.versions import copy_to_folder
 from assay.progress import Progress
 from assay.project.state import StateSettings, settings_of
 from assay.project.workspace import Workspace
-from assay.store import blobs
+from assay.store import archives, shared_files
 from assay.store.audit import audit
 from assay.store.database import open_store, read_record
 from assay.store.exclusive_use import exclusive_connection
@@ -144,10 +144,19 @@ def move_state(root: Path, progress: Progress) -> StateMove:
 
 
 def _copy_others(folder: Path, settings: StateSettings, progress: Progress) -> list[str]:
+    from assay.knowledge import moved_builds  # loads Arrow
+    from assay.knowledge.table import FOLDER as KNOWLEDGE
+
     store = open_store(folder, settings.database, settings.schema)
     store.bucket = last_bucket(store)
     try:
-        return [*copy_to_folder(store, progress), *moved_builds.copy_to_folder(store, progress)]
+        rows = archives.rows_below(store)
+        others = [row for row in rows if not row.path.startswith(f"{KNOWLEDGE}/")]
+        return [
+            *copy_to_folder(store, progress),
+            *moved_builds.copy_to_folder(store, progress),
+            *shared_files.copy_to_folder(store, others),
+        ]
     finally:
         store.engine.dispose()
 
@@ -187,9 +196,8 @@ def _move_objects(folder: Path, settings: StateSettings, progress: Progress) -> 
             pass  # a server that starts from here on finds no files where the settings say
         copy_others = partial(_copy_others, folder, settings, progress)
         moved = move_objects(store, progress, copy_others)
-        blobs.sweep(store)
-        sweep_versions(store)
-        moved_builds.sweep(store)
+        for sweep in bucket_sweeps(store):
+            sweep(store)
         return moved
     finally:
         store.engine.dispose()

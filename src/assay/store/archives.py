@@ -97,11 +97,13 @@ def row_of(store: Store, path: str) -> SharedFileRow | None:
         return session.get(_Row, path)
 
 
-def rows_below(store: Store, folder: str) -> list[SharedFileRow]:
-    """The same of all paths below one, in their order."""
-    below = _Row.path.startswith(f"{folder}/", autoescape=True)
+def rows_below(store: Store, folder: str | None = None) -> list[SharedFileRow]:
+    """The same of all paths below one, in their order; None: of all."""
+    query = select(_Row).order_by(_Row.path)
+    if folder is not None:
+        query = query.where(_Row.path.startswith(f"{folder}/", autoescape=True))
     with store.session() as session:
-        return list(session.scalars(select(_Row).where(below).order_by(_Row.path)))
+        return list(session.scalars(query))
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 
 from assay.errors import NotFoundError, ObjectsError, StateError
 from assay.progress import Progress
-from assay.store import local_copies
+from assay.store import local_copies, shared_files
 from assay.store.bucket import Bucket
 from assay.store.files import draft_in, name_of_left, sha256_file
 from assay.store.object_place import BEGUN, FOLDER, MOVE_LOCK
@@ -304,8 +304,11 @@ def _switch(store: Store, name: str | None, known: str) -> None:
     """
     with store.session() as session:
         if store.engine.dialect.name == "postgresql":  # SQLite has one writer
-            tables = "files, upload_parts, blobs, trained_versions, shared_files"
-            session.execute(text(f"LOCK TABLE {tables} IN SHARE MODE"))
+            tables = text(
+                "LOCK TABLE files, upload_parts, blobs, trained_versions, shared_files "
+                "IN SHARE MODE"
+            )
+            session.execute(tables)
         gone = SettingRow.name.in_((MOVING, BEGUN, FOLDER))
         session.execute(delete(SettingRow).where(gone))  # from here on nobody else writes
         if _digest_rows(session) != known:
@@ -326,7 +329,7 @@ def _switch(store: Store, name: str | None, known: str) -> None:
 def _leave(store: Store, source: Objects) -> str:
     """Put the old place away; returns what is left and how it is deleted."""
     if isinstance(source, Bucket):
-        for kind in ("files", "blobs", "versions"):
+        for kind in ("files", "blobs", "versions", shared_files.ORIGINS):
             shutil.rmtree(local_copies.folder_of(store, kind), ignore_errors=True)
         return (
             f"The old files are in {source.address}; when you do not need them any more: "

@@ -59,8 +59,9 @@ def begin(workspace: Workspace, job: str) -> BegunProject:
         project.split()
         draft = folder.with_suffix(_DRAFT)
         draft.mkdir(parents=True)
+        split = project.split_folder  # may wait for the lock
         with workspace.store.lock(LOCK):  # nobody divides anew at this moment
-            shutil.copytree(project.split_folder, draft / "split")
+            shutil.copytree(split, draft / "split")
         (draft / CONFIG_FILE).write_text(project.text, encoding="utf-8")
         draft.rename(folder)
     return BegunProject(workspace, folder)

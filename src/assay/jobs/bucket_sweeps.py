@@ -1,0 +1,19 @@
+"""What moves from the folder into a bucket, and follows what other servers have removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from assay.store.store import Store
+
+
+def bucket_sweeps(store: Store) -> Sequence[Callable[[Store], None]]:
+    """One a kind; none where there is no bucket, so that nothing is loaded for them."""
+    if store.bucket is None:
+        return ()
+    from assay.data import shared_split
+    from assay.knowledge import moved_builds
+    from assay.models.versions import sweep_versions
+    from assay.store import blobs
+
+    return blobs.sweep, sweep_versions, shared_split.sweep, moved_builds.sweep
