@@ -10,17 +10,31 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.databases import database, empty_postgres, own_postgres, postgres
+from tests.databases import database, empty_postgres, made_once, own_postgres, postgres
 from tests.figures import Figure, recorder
 from tests.s3 import bucket, s3
 
-__all__ = ["bucket", "database", "empty_postgres", "own_postgres", "postgres", "s3"]
+__all__ = ["bucket", "database", "empty_postgres", "made_once", "own_postgres", "postgres", "s3"]
+# What collecting the tests loads stays: it is never looked through for garbage, which took an
+# eighth of the processor's time of short tests.
+gc.disable()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 # Seeded: what fails here fails everywhere. No deadline: a machine that does other work is no fault.
 settings.register_profile("seeded", deadline=None, derandomize=True)
 settings.register_profile("random", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "seeded"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: with several workers, none has a long file left at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,17 +6,47 @@ import itertools
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
+from assay.store.store import Store
+
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def made_once() -> Iterator[None]:
+    """A new store begins as a copy of the first one's empty tables, which the migrations made."""
+    migrate, made = Store._migrate, b""
+
+    def begin(store: Store) -> None:
+        nonlocal made
+        name = store.engine.url.database
+        if store.engine.dialect.name != "sqlite" or name is None or Path(name).exists():
+            migrate(store)
+            return
+        if made:
+            whole = Path(f"{name}.{next(_numbers)}")
+            whole.write_bytes(made)
+            with suppress(FileExistsError):  # another thread was first
+                Path(name).hardlink_to(whole)
+            whole.unlink()
+        migrate(store)  # it looks at least whether they are the newest
+        if not made:
+            with closing(sqlite3.connect(name)) as connection:
+                made = connection.serialize()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "_migrate", begin)
+        yield
 
 
 @pytest.fixture(scope="session")
