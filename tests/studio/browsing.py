@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.preloaded import Preloaded
+from tests.studio import serving
 
 _AT_REST = """() => Promise.all(document.getAnimations()
   .filter((one) => one.effect.getComputedTiming().endTime < Infinity)
@@ -36,7 +38,7 @@ class Studio:
         link: signs the owner in, once.
     """
 
-    process: subprocess.Popen[bytes]
+    process: Preloaded
     folder: Path
     link: str
 
@@ -49,14 +51,10 @@ class Studio:
 def studio(folder: Path, *options: str) -> Iterator[Studio]:
     """Serve a folder as `tests.studio.serving` does."""
     output = folder.parent / f"{folder.name}.txt"
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.studio.serving", str(folder), *options],
-            cwd=ROOT,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+    output.write_bytes(b"")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    arguments = ["serving", str(folder), *options]
+    process = Preloaded(serving.main, arguments, ROOT, output, environment)
     try:
         deadline = time.monotonic() + 300
         while not (found := LINK.search(output.read_text())):
@@ -69,7 +67,7 @@ def studio(folder: Path, *options: str) -> Iterator[Studio]:
         process.terminate()
         try:
             process.wait(30)
-        except subprocess.TimeoutExpired:
+        except TimeoutExpired:
             process.kill()
 
 

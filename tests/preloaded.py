@@ -1,0 +1,101 @@
+"""Processes that begin with the libraries loaded: forks of one that has imported them.
+
+    process = Preloaded(main, ["assay", "serve"], folder, output, os.environ)
+    process = run_code("import sys; print(sys.argv[1])", "word", output=output)
+
+Importing torch, transformers and the web framework takes seconds of a processor, and dozens of
+tests start a server. Only what a test says about a start itself needs a fresh interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import get_context
+from pathlib import Path
+from subprocess import TimeoutExpired
+
+_CONTEXT = get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    [
+        "assay.cli.main",
+        "assay.serve.server",
+        "assay.studio.frame",
+        "assay.studio.pages",
+        "alembic.command",
+        "psycopg",
+        "scipy.stats",
+        "sklearn.linear_model",
+        "transformers.models.auto.tokenization_auto",
+        "transformers.models.llama.modeling_llama",
+    ]
+)
+
+
+class Preloaded:
+    """A running one, in the words of `subprocess.Popen`."""
+
+    def __init__(
+        self,
+        main: Callable[[], None],
+        arguments: Sequence[str],
+        folder: Path,
+        output: Path,
+        environment: Mapping[str, str],
+    ) -> None:
+        given = (main, list(arguments), str(folder), str(output), dict(environment))
+        self._process = _CONTEXT.Process(target=_run, args=given)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        """The exit status, below 0 the signal, or None while it runs."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if (status := self.poll()) is None:
+            raise TimeoutExpired(str(self.pid), timeout or 0)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def run_code(code: str, *arguments: str, output: Path) -> Preloaded:
+    """As `python -c` does in this folder."""
+    return Preloaded(_execute, [code, *arguments], Path.cwd(), output, os.environ)
+
+
+def _execute() -> None:
+    code, sys.argv[0] = sys.argv[0], "-c"
+    exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+
+
+def _run(
+    main: Callable[[], None],
+    arguments: list[str],
+    folder: str,
+    output: str,
+    environment: dict[str, str],
+) -> None:
+    """As a fresh process begins, but for its modules."""
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv = arguments
+    main()
