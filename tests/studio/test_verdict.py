@@ -7,7 +7,7 @@ from nicegui.elements.mixins.text_element import TextElement
 from nicegui.page import page
 
 from assay.compare.naming import in_words
-from assay.studio.shared.verdict import candidates_table, verdict_card
+from assay.studio.shared.verdict import candidates_table, fields_table, verdict_card
 from tests.compare.sample import sample_result
 
 
@@ -48,3 +48,17 @@ def test_candidates_stand_in_groups_by_what_they_need_the_named_first_then_the_c
     assert first == "Trained in minutes to hours"
     assert (nothing, seconds) == ("Nothing to train", "Trained in seconds")
     assert headings[1] == [first, seconds, nothing]
+
+
+def test_of_records_it_is_shown_which_fields_go_wrong() -> None:
+    result = sample_result()
+    first = result.candidates[0].model_copy(update={"per_class": {"part": 1.0, "count": 0.167}})
+    data = result.data.model_copy(update={"task": "json"})
+    records = result.model_copy(update={"candidates": [first], "data": data})
+    shown = []
+    for one in (result, records):
+        with Client(page("/fields")) as client:
+            fields_table(in_words(one))
+        texts = (e for e in client.elements.values() if isinstance(e, TextElement))
+        shown.append([e.text for e in texts if e.tag == "td"])
+    assert shown == [[], ["part", "100.0", "count", "16.7"]]

@@ -126,3 +126,15 @@ def _show_candidate(one: CandidateResult, style: str, beside: Mapping[str, str])
         figures = (*wording.figures(one).values(), *beside.values())
         for value in (wording.in_100(one.score), *figures):
             w.text(value, "number", "td")
+
+
+def fields_table(result: Result) -> None:
+    """Of records, how often each candidate had each field right. Nothing in other tasks."""
+    ranked = [one for one in wording.rank(result) if one.per_class]
+    if result.data.task != "json" or not ranked:
+        return
+    columns = ("Right in 100, by field", *(w.Number(one.name) for one in ranked))
+    with w.details("Which fields go wrong"), w.table(*columns, label="Fields"):
+        for field in ranked[0].per_class:
+            figures = (wording.in_100(one.per_class.get(field)) for one in ranked)
+            w.line(field, *map(w.Number, figures))

@@ -29,6 +29,7 @@ from assay.studio.shared.sentence import sentence
 from assay.studio.shared.verdict import (
     MEANINGS,
     candidates_table,
+    fields_table,
     verdict_card,
     warn_of_other_documents,
 )
@@ -182,6 +183,7 @@ def _show_candidates(result: Result) -> None:
         candidates_table(result)
         if known := wording.known_answers(result):
             w.text(known, "soft note")
+        fields_table(result)
 
 
 def _show_pairs(result: Result) -> None:
