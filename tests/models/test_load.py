@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from assay.errors import ModelError, UsageError
-from assay.models.load import context_length, load, load_tokenizer, weights_sha256
+from assay.models import load as loading
+from assay.models.load import (
+    context_length,
+    load,
+    load_to_train,
+    load_tokenizer,
+    weights_sha256,
+)
 from assay.models.pull import RECORD
 from assay.models.show import describe, list_models
 from assay.store.files import sha256_file, write_json
@@ -42,6 +49,21 @@ def test_model_comes_ready_to_use(model_folder: Path, dtype: str) -> None:
     assert loaded.weights_sha256 == sha256_file(model_folder / "model.safetensors")
     ids = torch.tensor([loaded.tokenizer.encode("hello")])
     assert loaded.model(ids).logits.shape == (1, ids.shape[1], len(loaded.tokenizer))
+
+
+@pytest.mark.parametrize("published", ["bfloat16", "float32"])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_gpu_trains_on_a_base_in_the_format_it_was_published_in(
+    model_folder: Path, published: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU on a base in float32, whose products may be faster."""
+    config = json.loads((model_folder / "config.json").read_text())
+    (model_folder / "config.json").write_text(json.dumps({**config, "dtype": published}))
+    monkeypatch.setattr(loading, "best_device", lambda: device)
+    monkeypatch.setattr(loading, "native_bfloat16", lambda _: True)
+    loaded = load_to_train(str(model_folder))
+    assert loaded.model.device.type == device
+    assert loaded.dtype == ("float32" if device == "cpu" else published)
 
 
 def test_nothing_is_printed(

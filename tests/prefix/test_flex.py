@@ -22,13 +22,13 @@ CPU = torch.device("cpu")
 ROWS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), min_size=1, max_size=12)
 
 
-def pack_of(rows: list[list[int]], start: int, heads: int = 2, size: int = 16) -> Pack:
+def pack_of(rows: list[list[int]], start: int, device: torch.device = CPU) -> Pack:
     """The pass over `rows`, each behind a trunk of random keys and values."""
     trunk = Trunk(start) if start else None
     if trunk is not None:
-        trunk.keep(0, torch.randn(1, heads, start, size), torch.randn(1, heads, start, size))
+        trunk.keep(0, torch.randn(1, 2, start, 16), torch.randn(1, 2, start, 16))
     behind = [[*range(start), *row] for row in rows]
-    return Pack(behind, CPU, shortest=1, least_saved=1, trunk=trunk)
+    return Pack(behind, device, shortest=1, least_saved=1, trunk=trunk)
 
 
 @given(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from tests.generate.tiny import FAMILIES, tiny_model
 from tests.rounding import near, rounding
 from tests.train.test_lora import IDS, adapted, outcome
@@ -141,3 +142,30 @@ def test_weights_come_back_after_an_error() -> None:
         raise RuntimeError
     assert torch.equal(layer.weight, before)
     assert not any("forward" in vars(module) for module in model.modules())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_base_in_bfloat16_computes_what_it_does_in_float32_and_stays_as_small(
+    family: str,
+) -> None:
+    """The same bits, as in a float32 copy, whose maps `fast` keeps in bfloat16."""
+    found = []
+    for dtype in (torch.bfloat16, torch.float32):
+        model = tiny_model(family).bfloat16().to(dtype)
+        model = get_peft_model(model, LoraConfig(r=3, target_modules="all-linear"))
+        torch.manual_seed(0)
+        for name, parameter in model.named_parameters():
+            if ".lora_" in name:
+                parameter.data = torch.randn(parameter.shape) / 10
+        base = [p for name, p in model.named_parameters() if ".lora_" not in name]
+        before = [p.detach().clone() for p in base]
+        with fast(model, torch.bfloat16), torch.autocast("cpu", torch.bfloat16):
+            maps = sum(p.dtype == torch.bfloat16 for p in base)
+            found.append((*outcome(model), maps))
+        for parameter, weight in zip(base, before, strict=True):
+            torch.testing.assert_close(parameter.detach(), weight, rtol=0, atol=0)
+    (narrow, narrow_gradients, narrow_maps), (wide, wide_gradients, wide_maps) = found
+    assert narrow_maps >= wide_maps > 0
+    assert torch.equal(narrow, wide)
+    for name, gradient in wide_gradients.items():
+        assert torch.equal(narrow_gradients[name], gradient), name

@@ -29,9 +29,8 @@ from assay.jobs.fine_tuning import TRAIN, FineTuning, work_folder
 from assay.jobs.step_metrics import StepMetrics
 from assay.jobs.training_data import CheckedFile, hold_back
 from assay.jobs.worker import JobResult, NextJob, Work
-from assay.models.device import best_device
 from assay.models.lineage import keep_rows
-from assay.models.load import load
+from assay.models.load import load_to_train
 from assay.models.show import describe
 from assay.models.versions import VersionRecord, remove_version, save_version
 from assay.store import stored_files
@@ -120,8 +119,7 @@ def train(work: Work) -> JobResult:
     with one_at_a_time(folder / ".lock", waiting):
         _take(work, _files(tuning))  # again, where its folder is gone: a backup leaves it out
         work.say("Fine-tuning job started")
-        loaded = load(tuning.request.model, dtype="float32", progress=work)
-        loaded.model.to(best_device())
+        loaded = load_to_train(tuning.request.model, work)
         template = Template.of(loaded.tokenizer)
         parts = _parts(work, tuning, template, loaded.context_length)
         run = _Run(work, tuning, folder, parts, template, loaded.weights_sha256)

@@ -8,6 +8,7 @@ from typing import Any
 
 from assay import wait_policy
 from assay.errors import ModelError, UsageError, first_line
+from assay.models.device import best_device, native_bfloat16
 from assay.models.pull import (
     RECORD,
     cache_folder,
@@ -102,6 +103,26 @@ def load(
         context_length=limit,
         dtype=dtype,
     )
+
+
+def load_to_train(ref: str, progress: Progress = SILENT) -> LoadedModel:
+    """`load`, on the device that trains: in float32, on a GPU in bfloat16 if it was published so.
+
+    Half the memory, for the same result: `assay.train.fused` keeps what is not multiplied float32.
+    """
+    device = best_device()
+    own = _published_format(read_json(pull(ref, progress) / "config.json"))
+    narrow = device != "cpu" and own == "bfloat16" and native_bfloat16(device)
+    loaded = load(ref, dtype="bfloat16" if narrow else "float32", progress=progress)
+    loaded.model.to(device)
+    return loaded
+
+
+def _published_format(config: dict[str, Any]) -> object:
+    """Of a model's weights, by its config.json (nested for multimodal models)."""
+    text = config.get("text_config")
+    both = {**(text if isinstance(text, dict) else {}), **config}
+    return both.get("dtype") or both.get("torch_dtype")  # the older name
 
 
 def _check_fit(folder: Path, loading: dict[str, Any]) -> None:

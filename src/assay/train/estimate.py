@@ -68,8 +68,8 @@ def training_bytes(
         each = again * (each / layers + 4 * layers * width)
     if compute == "bfloat16":
         temporary += _cast_bytes(base, once=lean) * sum(i * o for i, o in linear)
-        if settings.adapter != "full" and embeddings.dtype != torch.bfloat16:
-            temporary += 2 * vocabulary * width  # the head, cast once
+        if settings.adapter != "full":
+            temporary += _head_bytes(base) * vocabulary * width
     tokens, trunk = largest_pass(base, units, settings)
     # Keys and values of a trunk stay to its end, with what gathers there in float32.
     activations = each * tokens + trunk * layers * 2 * key_width(base.config) * (2 * value + 4)
@@ -98,6 +98,17 @@ def _cast_bytes(base: nn.Module, *, once: bool) -> int:
         torch.equal(row.to(torch.bfloat16).to(row.dtype), row) for row in rows
     )
     return 2 - 4 * (once and equal)
+
+
+def _head_bytes(base: nn.Module) -> int:
+    """Bytes more for each weight of the embeddings and the head in bfloat16 (`assay.train.fused`).
+
+    2 for a head that is cast once, 2 for embeddings that become float32.
+    """
+    embeddings: torch.Tensor = base.get_input_embeddings().weight  # type: ignore[operator]
+    if embeddings.dtype != torch.bfloat16:
+        return 2
+    return 4 if base.get_output_embeddings().weight is embeddings else 2  # type: ignore[operator]
 
 
 def largest_pass(model: nn.Module, units: Sequence[Unit], settings: FineTune) -> tuple[int, int]:

@@ -34,7 +34,9 @@ _SAME = {torch.float32: 1e-5, torch.bfloat16: 3e-2}  # relative to the largest o
 def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
     """Within the block, LoRA layers, norms and feed-forwards of `model` compute as one function.
 
-    Queries and keys are rotated by `assay.train.rotation`, and a frozen head is cast once.
+    Queries and keys are rotated by `assay.train.rotation`, and a frozen head is cast once. Of a
+    base in bfloat16, what is not multiplied is float32, so that the residual stream is: to the last
+    bit it computes what the same weights in float32 would.
 
     LoRA layers with dropout or DoRA, and all else, stay as they are.
 
@@ -51,6 +53,9 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
     kept: list[tuple[nn.Parameter, torch.dtype]] = []
     head = getattr(causal_lm(model), "get_output_embeddings", lambda: None)()
     try:
+        for weight in _not_multiplied(model):
+            kept.append((weight, weight.dtype))
+            weight.data = weight.data.float()
         # Map by map, and a feed-forward before its maps: never are all weights there twice.
         for name, module in model.named_modules():
             if is_plain(module):
@@ -79,6 +84,17 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
             weight.data = weight.data.to(own)
         for module in replaced:
             vars(module).pop("forward", None)
+
+
+def _not_multiplied(model: nn.Module) -> Iterator[nn.Parameter]:
+    """The frozen bfloat16 weights of embeddings, norms and the like; small beside the maps'."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            continue
+        for weight in module.parameters(recurse=False):
+            frozen = weight.dtype == torch.bfloat16 and not weight.requires_grad
+            if frozen and (weight.dim() == 1 or isinstance(module, nn.Embedding)):
+                yield weight
 
 
 def _cast_head(head: Any, dtype: torch.dtype) -> Callable[[Tensor], Tensor] | None:

@@ -24,7 +24,7 @@ from assay.train.loop import ObjectiveOf, Run
 from assay.train.sequences import fingerprint, rows_of
 from assay.train.step import check_head
 
-TRAINER = 8  # raised when the same settings and data would train other weights
+TRAINER = 9  # raised when the same settings and data would train other weights
 _ADAPTER = "adapter"
 _RESULT = "training.json"
 

@@ -33,9 +33,8 @@ from assay.config.training import SEEDS
 from assay.errors import ConfigError
 from assay.evaluate.stats import training_spread
 from assay.example import Example, canonical_json
-from assay.models.device import best_device
 from assay.models.lineage import TEACHER, keep_rows, rows_sha256
-from assay.models.load import LoadedModel, load
+from assay.models.load import LoadedModel, load_to_train
 from assay.models.versions import VersionRecord, save_version
 from assay.train import auto
 from assay.train.checkpoints import Point
@@ -175,8 +174,7 @@ class TrainingSetup:
         settings = context.config.fine_tune
         targets = training_targets(context)
         general = sample_general_rows(settings, len(targets.examples))
-        loaded = load(context.config.model, dtype="float32")
-        loaded.model.to(best_device())
+        loaded = load_to_train(context.config.model)
         template, prompt = Template.of(loaded.tokenizer), context.training_prompt
         if settings.method == "sft":
             units = targets.units(template, prompt) + units_of("sft", general, template, "")

@@ -1,0 +1,126 @@
+"""Training on a GPU against the same on the CPU. Skipped, and counted, where there is none."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.invariants.test_tree_training import grown
+from tests.prefix.test_flex import LENGTHS, pack_of
+from tests.train.tiny import SETTINGS, rows, tiny_loaded, tiny_model, train
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from assay.prefix import flex
+from assay.prefix.training import pack_attention
+from assay.train import adapters
+from assay.train.sequences import alone
+from assay.train.session import TrainResult
+from assay.train.step import step
+
+DEVICE = "cuda"
+WIDE: dict[str, Any] = {"head_dim": 16, "vocab_size": 256}  # flex_attention has no smaller heads
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+
+
+def distance(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
+    """The largest of the relative distances of tensors of one name."""
+    assert set(ours) == set(theirs)
+    return max(float((ours[n].cpu() - t).norm() / t.norm()) for n, t in theirs.items())
+
+
+@pytest.mark.parametrize("tokens", [4096, 200])  # in one pass; over a trunk
+def test_a_step_is_that_of_the_cpu(tokens: int) -> None:
+    of_rows = grown(3)
+    found = {}
+    for device in ("cpu", DEVICE):
+        model = tiny_model(**WIDE).to(device)
+        loss, trained = step(model, alone(of_rows), tokens=tokens)
+        gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        found[device] = loss, trained, gradients
+    (loss, trained, theirs), ours = found["cpu"], found[DEVICE]
+    assert ours[0] == pytest.approx(loss, rel=1e-5)
+    assert ours[1] == trained
+    assert distance(ours[2], theirs) < 1e-4
+
+
+def tuned(device: str, folder: Path, **named: Any) -> TrainResult:
+    """Two epochs of ten steps in float32."""
+    loaded = tiny_loaded(**WIDE)
+    loaded.model.to(device)
+    named = {"compute": "float32", "checkpoint_seconds": 1e9, **named}
+    return train(loaded, rows(40), rows(8, 1), SETTINGS, folder, **named)
+
+
+def test_twenty_steps_are_those_of_the_cpu(tmp_path: Path) -> None:
+    theirs, ours = (tuned(device, tmp_path / device) for device in ("cpu", DEVICE))
+    assert ours.steps == theirs.steps == 20
+    for own, other in zip(ours.points, theirs.points, strict=True):
+        assert own.train_loss == pytest.approx(other.train_loss, rel=1e-3)
+    weights = [load_file(adapters.weights_file(result.adapter)) for result in (ours, theirs)]
+    assert distance(*weights) < 1e-2  # AdamW makes steps of one size from gradients of any
+
+
+def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    def stop(report: Any) -> None:
+        if report.step == 7:
+            signal.raise_signal(signal.SIGINT)
+
+    whole = tuned(DEVICE, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        tuned(DEVICE, tmp_path / "part", on_step=stop)
+    part = tuned(DEVICE, tmp_path / "part")
+    first, second = (adapters.weights_file(result.adapter) for result in (whole, part))
+    assert first.read_bytes() == second.read_bytes()
+    assert part.points == whole.points
+
+
+@pytest.mark.parametrize("softcap", [None, 30.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_graph_serves_ragged_packs_forward_and_backward(
+    softcap: float | None, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the products of the CPU in float32."""
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("inductor")
+    compiled = flex.compiled(counter)
+    monkeypatch.setattr(flex, "compiled", lambda: compiled)
+    module: Any = nn.Module()
+    module.layer_idx = 0
+    near = 1e-4 if dtype == torch.float32 else 3e-2
+    for i, lengths in enumerate(LENGTHS):
+        start, window = (0, 150, 12)[i % 3], (None, 64)[i % 2]
+        of_rows = [torch.randint(300, (length,)).tolist() for length in lengths]
+        count = len(pack_of(of_rows, 0).ids)
+        given = [torch.randn(1, count, heads, 16) for heads in (6, 2, 2)]
+        before = [torch.randn(1, 2, start, 16) for _ in range(2)]
+        weight = torch.randn(1, count, 6, 16)
+        found = []
+        for device, format in (("cpu", torch.float32), (DEVICE, dtype)):
+            pack = pack_of(of_rows, start, device=torch.device(device))
+            leaves = [t.to(device, format).requires_grad_() for t in given]
+            query, key, value = (t.transpose(1, 2) for t in leaves)
+            if pack.trunk is not None:
+                pack.trunk._given[0] = tuple(t.to(device) for t in before)  # type: ignore[assignment]
+            out, _ = pack_attention(
+                module,
+                query,
+                key,
+                value,
+                None,
+                pack=pack,
+                scaling=0.25,
+                sliding_window=window,
+                softcap=softcap,
+            )
+            out.backward(weight.to(out))
+            tensors = [out.detach(), *(t.grad for t in leaves)]
+            found.append({str(n): t.float() for n, t in enumerate(tensors) if t is not None})
+        assert distance(found[1], found[0]) < near, (lengths, start, window)
+    assert counter.frame_count == 1
