@@ -42,8 +42,8 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
 SPEC = CandidateSpec(
     title="fine-tuned classifier, by pairs",
     explanation="The embedder that turns texts into numbers is itself trained on pairs of your "
-    "rows, to tell those of one label from those of two (SetFit). For few rows a label; made in "
-    "minutes to an hour, answers in milliseconds.",
+    "rows, to tell those of one label from those of two (SetFit). Made in minutes to an hour, "
+    "answers in milliseconds.",
     family="training",
     answers_from_rows=True,
     estimate=estimate,
