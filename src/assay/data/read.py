@@ -218,6 +218,13 @@ def _guessed_columns(content: FileInspection) -> Columns:
 
 
 def _one_object(content: FileInspection) -> DataError:
+    if not content.fields:
+        return DataError(
+            "no record of the file can be read: the first one is not whole JSON.",
+            where=content.file,
+            fix="Write one whole record a line; a JSON library writes quotes, commas and brackets "
+            "correctly.",
+        )
     names = ", ".join(content.fields[:5]) + (", ..." if len(content.fields) > 5 else "")
     return DataError(
         f"the file is one JSON object (with {names}), not a list of records.",

@@ -200,11 +200,8 @@ def test_a_workbook_without_usable_rows_is_told_by_its_own_lines(
         ("odd.csv", "", "empty"),
         ("odd.csv", "text,label\n", "no rows below the header"),
         ("odd.csv", "text\nWhere is my parcel?\nIt is late.\n", "one column, text. A second"),
-        (
-            "odd.jsonl",
-            '{"text": "a", "label": "b"\n{"text": "c"\n',
-            "can be read. Line 1: the record",
-        ),
+        ("odd.jsonl", '{"text": "a", "label": "b"\n{"text": "c"\n', "is not whole JSON"),
+        ("odd.jsonl", '{"text": "a", "to": {"b": 1}\n{"text": "c"\n', "Line 1: the record is not"),
     ],
 )
 def test_a_file_that_holds_no_examples_is_not_kept(
