@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.train.test_session import Watcher
 from tests.train.tiny import rows, tiny_loaded
 
@@ -52,6 +53,17 @@ def test_they_are_the_base_models_and_computed_once(tmp_path: Path, counted: Cou
     assert _get(tmp_path) == first
     assert counted.rows == 7
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_a_base_in_bfloat16_gives_those_of_its_float32_copy(tmp_path: Path) -> None:
+    """As training does, whose first step would have moved otherwise."""
+    found = []
+    for name in ("bfloat16", "float32"):
+        loaded = replace(tiny_loaded(), dtype=name)
+        loaded.model.bfloat16().to(getattr(torch, name))
+        found.append(_get(tmp_path / name, loaded=loaded, compute="bfloat16"))
+        assert {p.dtype for p in loaded.model.parameters()} == {getattr(torch, name)}
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("what", ["base", "rows", "compute", "tokens"])

@@ -67,7 +67,8 @@ def training_bytes(
     if settings.activation_checkpointing == "on":
         each = again * (each / layers + 4 * layers * width)
     if compute == "bfloat16":
-        temporary += _cast_bytes(base, once=lean) * sum(i * o for i, o in linear)
+        casts = 2 if settings.adapter == "full" else _cast_bytes(base, once=lean)
+        temporary += casts * sum(i * o for i, o in linear)
         if settings.adapter != "full":
             temporary += _head_bytes(base) * vocabulary * width
     tokens, trunk = largest_pass(base, units, settings)

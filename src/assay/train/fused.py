@@ -34,9 +34,9 @@ _SAME = {torch.float32: 1e-5, torch.bfloat16: 3e-2}  # relative to the largest o
 def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
     """Within the block, LoRA layers, norms and feed-forwards of `model` compute as one function.
 
-    Queries and keys are rotated by `assay.train.rotation`, and a frozen head is cast once. Of a
-    base in bfloat16, what is not multiplied is float32, so that the residual stream is: to the last
-    bit it computes what the same weights in float32 would.
+    Queries and keys are rotated by `assay.train.rotation`, and a frozen head is cast once. A base
+    in bfloat16 has a residual stream of float32 (`wide_stream`): to the last bit it computes what
+    the same weights in float32 would.
 
     LoRA layers with dropout or DoRA, and all else, stay as they are.
 
@@ -53,9 +53,8 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
     kept: list[tuple[nn.Parameter, torch.dtype]] = []
     head = getattr(causal_lm(model), "get_output_embeddings", lambda: None)()
     try:
-        for weight in _not_multiplied(model):
-            kept.append((weight, weight.dtype))
-            weight.data = weight.data.float()
+        if dtype == torch.bfloat16:
+            _widen(model, kept)
         # Map by map, and a feed-forward before its maps: never are all weights there twice.
         for name, module in model.named_modules():
             if is_plain(module):
@@ -86,15 +85,31 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
             vars(module).pop("forward", None)
 
 
-def _not_multiplied(model: nn.Module) -> Iterator[nn.Parameter]:
-    """The frozen bfloat16 weights of embeddings, norms and the like; small beside the maps'."""
+@contextmanager
+def wide_stream(model: nn.Module) -> Iterator[None]:
+    """Within the block, the residual stream of a base in bfloat16 is float32.
+
+    Embeddings, norms and the like are, which are small beside the maps. Only under autocast.
+    """
+    kept: list[tuple[nn.Parameter, torch.dtype]] = []
+    try:
+        _widen(model, kept)
+        yield
+    finally:
+        for weight, own in kept:
+            weight.data = weight.data.to(own)
+
+
+def _widen(model: nn.Module, kept: list[tuple[nn.Parameter, torch.dtype]]) -> None:
+    """What is in bfloat16 and not multiplied becomes float32, and is added to `kept`."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
             continue
         for weight in module.parameters(recurse=False):
-            frozen = weight.dtype == torch.bfloat16 and not weight.requires_grad
-            if frozen and (weight.dim() == 1 or isinstance(module, nn.Embedding)):
-                yield weight
+            small = weight.dim() == 1 or isinstance(module, nn.Embedding)
+            if small and weight.dtype == torch.bfloat16:
+                kept.append((weight, weight.dtype))
+                weight.data = weight.data.float()
 
 
 def _cast_head(head: Any, dtype: torch.dtype) -> Callable[[Tensor], Tensor] | None:

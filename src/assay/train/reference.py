@@ -13,17 +13,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from assay.errors import ModelError
 from assay.example import json_sha256
 from assay.train import sealed
 from assay.train.device import computing
+from assay.train.fused import wide_stream
 from assay.train.job import TrainingJob
 from assay.train.sequences import TrainingSequence, fingerprint
 from assay.train.step import sequence_logps
 
 FILE = "reference.json"
-FORMAT = 2
+FORMAT = 3
 BLOCK = 256
 """Rows between two writes; even, so that both rows of a pair go through the model together."""
 
@@ -61,6 +63,7 @@ def reference_logps(
     with (
         job.progress.task("reference log-probabilities", len(rows), "rows") as bar,
         computing(loaded.model, compute),
+        wide_stream(loaded.model) if compute == "bfloat16" else nullcontext(),
     ):
         bar.advance(len(known))
         while len(known) < len(rows):
