@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select
 from tests.accounts.passing_time import Clock
+from tests.preloaded import Preloaded, run_code
 
 from assay.accounts import leases
 from assay.accounts.costs import budgets, set_budget, units
@@ -227,15 +227,15 @@ def test_three_processes_that_are_killed_at_any_time(database: str, tmp_path: Pa
     store = Store(tmp_path / "state", database)
     key, _ = create_key(store, "p", "k", ["chat"])
     set_budget(store, key.id, 5.0)
-    truth, luck = tmp_path / "truth.txt", random.Random(1)
+    truth, luck, numbers = tmp_path / "truth.txt", random.Random(1), itertools.count()
 
-    def start(until: str, threads: int = THREADS) -> subprocess.Popen[str]:
+    def start(until: str, threads: int = THREADS) -> Preloaded:
         args = [str(store.folder), database, key.id, str(truth), str(threads), until]
-        process = subprocess.Popen(
-            [sys.executable, "-c", SPEND, *args], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        output = tmp_path / f"output-{next(numbers)}.txt"
+        process = run_code(SPEND, *args, output=output)
+        while not output.exists() or output.read_text() != "ready\n":
+            assert process.poll() is None, output.read_text()
+            time.sleep(0.01)
         return process
 
     def total() -> float:

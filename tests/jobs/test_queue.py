@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 from tests.databases import new_database
+from tests.preloaded import run_code
 
 from assay.errors import AssayError, StateError
 from assay.jobs import queue, recovery
@@ -36,16 +35,13 @@ while (job := queue.claim(store, sys.argv[3], ["count"])) is not None:
 def test_eight_workers_never_do_a_job_twice(database: str, tmp_path: Path) -> None:
     store = Store(tmp_path, database)
     ids = [queue.enqueue(store, "p", "count", {"n": n}) for n in range(JOBS)]
+    outputs = [tmp_path / f"output-{n}.txt" for n in range(WORKERS)]
     started = [
-        subprocess.Popen(
-            [sys.executable, "-c", TAKE_ALL, str(tmp_path), database, f"w{n}"],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for n in range(WORKERS)
+        run_code(TAKE_ALL, str(tmp_path), database, f"w{n}", output=output)
+        for n, output in enumerate(outputs)
     ]
-    done = [process.communicate(timeout=120)[0].split() for process in started]
-    assert all(process.returncode == 0 for process in started)
+    assert [process.wait(120) for process in started] == [0] * WORKERS
+    done = [output.read_text().split() for output in outputs]
     assert sorted(id for one in done for id in one) == sorted(ids)
     for name, own in zip([f"w{n}" for n in range(WORKERS)], done, strict=True):
         for id in own:

@@ -13,7 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.cli import main
+from tests.preloaded import Preloaded
+
 ASSAY = (sys.executable, "-m", "assay.cli.main")
+PRELOADED: tuple[str, ...] = ()
+"""The same in a fork that has the libraries, for tests that are not about how a server starts."""
 KEY = re.compile(r"^.*(assay-[A-Za-z0-9_-]{16,}).*$", re.MULTILINE)
 
 
@@ -25,7 +30,7 @@ class Server:
         key: the admin key that it has printed, "" if none.
     """
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Preloaded
     url: str
     key: str
     output: Path
@@ -40,16 +45,21 @@ def server(folder: Path, *options: str, command: tuple[str, ...] = ASSAY) -> Ite
     """Serve a folder; everything that is printed goes into a file."""
     output = folder / "output.txt"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    asked = ["serve", "--port", "0", *options]
+    process: subprocess.Popen[bytes] | Preloaded
     with output.open("wb") as file:
-        process = subprocess.Popen(
-            [*command, "serve", "--port", "0", *options],
-            cwd=folder,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
+        if command:
+            process = subprocess.Popen(
+                [*command, *asked],
+                cwd=folder,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+        else:
+            process = Preloaded(main.run, ["assay", *asked], folder, output, environment)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not (found := re.search(r"Listening on (\S+)", output.read_text())):
             assert process.poll() is None, output.read_text()
             assert time.monotonic() < deadline, output.read_text()

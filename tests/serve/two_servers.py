@@ -16,7 +16,7 @@ import pytest
 from assay.project.workspace import Workspace
 from tests.generate.remote.provider import ProviderServer, delta, serving, streamed
 from tests.many_rows import remote_project
-from tests.serve.process import ASSAY, Server, server
+from tests.serve.process import PRELOADED, Server, server
 
 TOKENS, USD = 1000, 0.003
 """Of each answer, prompt and completion alike; what it costs."""
@@ -44,7 +44,7 @@ def two_servers(
     """Both begin at the same moment, in a database that is empty.
 
     Args:
-        commands: by which each is started; none: as anybody would.
+        commands: by which each is started; none: by a fork.
         url: of the database.
     """
     monkeypatch.setenv("ASSAY_DATABASE", url)
@@ -56,7 +56,7 @@ def two_servers(
         workspace = remote_project(root, far.port)
         begun = [
             server(place, "--folder", str(root), command=command)
-            for place, command in zip(places, commands or (ASSAY, ASSAY), strict=True)
+            for place, command in zip(places, commands or (PRELOADED, PRELOADED), strict=True)
         ]
         with ThreadPoolExecutor(2) as pool:
             servers = list(pool.map(stack.enter_context, begun))

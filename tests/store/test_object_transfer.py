@@ -6,12 +6,11 @@ import hashlib
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.preloaded import run_code
 from tests.s3 import S3Server
 
 from assay.errors import ObjectsError, StateError
@@ -168,9 +167,9 @@ def test_a_kill_at_any_step_loses_no_file(
     if direction == "back":
         move(state, target)
         source, target = target, source
-    command = [sys.executable, "-c", KILLED, str(state), target or "", step, str(number), when]
-    done = subprocess.run(command, capture_output=True, timeout=120)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    output = state.parent / "output.txt"
+    done = run_code(KILLED, str(state), target or "", step, str(number), when, output=output)
+    assert done.wait(120) == -signal.SIGKILL, output.read_text()
     is_moved = step == "_leave" or (step, when) == ("_switch", "after")
     assert read(state, target if is_moved else source) == WHOLE
     if not is_moved:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, inspect, make_url, select, text, update
+from tests.preloaded import run_code
 from tests.store.filled import ROWS, fill
 
 from assay.errors import AssayError, StateError, StoreError
@@ -274,9 +275,10 @@ def test_a_kill_at_any_step_leaves_one_state(
         before = typed(store)
     step, number, when = (STEPS | TO_SQLITE)[name]
     url, schema = ("", "") if target is None else (target.url, SCHEMA)
-    command = [sys.executable, "-c", KILLED, str(folder), url, schema, step, str(number), when]
-    done = subprocess.run(command, capture_output=True, timeout=120)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    output = folder.parent / "output.txt"
+    given = (str(folder), url, schema, step, str(number), when)
+    done = run_code(KILLED, *given, output=output)
+    assert done.wait(120) == -signal.SIGKILL, output.read_text()
     is_moved = name in ("it is the state", "the old place is marked", "that is written down")
     assert openable(folder, source, target) == [target if is_moved else source]
     again = move(folder, target)
