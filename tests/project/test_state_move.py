@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 from tests.command import run
+from tests.knowledge.conftest import docs
+from tests.knowledge.test_shared_builds import manuals
 from tests.many_rows import project as make_project
 from tests.models.test_versions import RECORD, adapter
 from tests.s3 import S3Server
 from tests.store.filled import ROWS, fill
 
+from assay.compare import shared_results
 from assay.config.yaml_text import edit
 from assay.errors import ConfigError, ObjectsError, StateError, UsageError
 from assay.jobs import queue
@@ -25,9 +28,10 @@ from assay.project.state_move import account_of, move_state
 from assay.project.workspace import Workspace
 from assay.store import blobs, stored_files
 from assay.store.audit import entries
-from assay.store.tables import BlobRow, TrainedVersionRow
+from assay.store.files import write_atomic
+from assay.store.tables import BlobRow, SharedFileRow, TrainedVersionRow
 
-__all__ = ["adapter"]
+__all__ = ["adapter", "docs"]
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +188,44 @@ def test_versions_and_blobs_go_with_the_files(root: Path, s3: S3Server, adapter:
     with store.session() as session:
         assert session.scalar(select(TrainedVersionRow.id)) is None
         assert session.scalar(select(BlobRow.sha256)) is None
+
+
+def test_split_knowledge_and_answers_go_with_the_files(
+    root: Path, s3: S3Server, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_results, "SETTLED_S", 0)
+    store = Workspace(root).store
+    manuals(store).add([docs])
+    write_atomic(store.folder / "split" / "manifest.json", "{}")
+    write_atomic(store.folder / "split" / "holdout.jsonl", "locked")
+    write_atomic(store.folder / "runs" / "key" / "00000.json", "answers")
+    for file in ("result.json", "report.html"):
+        write_atomic(store.folder / "comparisons" / "id" / file, file)
+    store.engine.dispose()
+    kept = ("split", "runs", "comparisons", "knowledge")
+
+    def held() -> dict[str, bytes]:
+        paths = [path for name in kept for path in (root / ".assay" / name).rglob("*")]
+        return {
+            str(path.relative_to(root)): path.read_bytes()
+            for path in paths
+            if path.is_file() and path.suffix != ".lock"
+        }
+
+    whole = held()
+    assert len(whole) > 10
+    for bucket in ("s3://bkt", "s3://other", None):
+        name(root, **({} if bucket is None else {"objects": bucket}))
+        moved = move_state(root, SILENT)
+        assert moved.objects is not None
+        assert moved.objects.missing == ()
+        if bucket == "s3://bkt":
+            assert len(s3.keys("bkt/archives/")) == 4
+            for folder in kept:
+                shutil.rmtree(root / ".assay" / folder)
+        assert held() == ({} if bucket else whole)
+    with Workspace(root).store.session() as session:
+        assert list(session.scalars(select(SharedFileRow))) == []
 
 
 def test_a_version_that_is_damaged_keeps_all_in_the_bucket(

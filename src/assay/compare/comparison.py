@@ -28,6 +28,7 @@ from assay.compare.prediction_powered import add_intervals, annotator_of, answer
 from assay.compare.report.detectable import smallest_lead
 from assay.compare.result import Plan, Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
+from assay.compare.shared_results import folder_of
 from assay.compare.verbatim import find_verbatim
 from assay.data.split import (
     VALIDATION,
@@ -143,7 +144,7 @@ def compare(
     warnings += [*notes, *partial_judges(built, judges, bench)]
     identity = identify(parts.holdout, built, bench, parts.unlabelled)
     id = identity.comparison
-    folder = bench.store.folder / "comparisons" / id[:16]
+    folder = folder_of(bench.store, id)
     ended = records.load_result(bench.store, id)
     if ended is not None and (folder / records.RESULT_FILE).exists():
         missing = [one.name for one in ended.candidates if one.status == "incomplete"]

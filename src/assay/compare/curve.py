@@ -19,6 +19,7 @@ from assay import json_reader
 from assay.candidates import registry
 from assay.candidates.building import Context
 from assay.compare.report import curve_frame
+from assay.compare.shared_results import brought, share
 from assay.errors import DataError
 from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench
@@ -143,11 +144,12 @@ def _point(
     if files := grader_files(config, bench.root):
         value["grader_files"] = files
     key = hashlib.sha256(canonical_json(value).encode()).hexdigest()
-    kept = folder / f"{key}.json"
+    kept = brought(bench.store, folder / f"{key}.json")
     if kept.exists():
         scores: list[float] = json_reader.read(kept.read_text(encoding="utf-8"))
         return scores
     context = Context(tuple(part), validation, replace(bench, config=seeded))
     measured = list(registry.build(name, context).scores)
     write_json(kept, measured)
+    share(bench.store, kept)
     return measured

@@ -14,6 +14,7 @@ from assay.agent.prices import cost_usd
 from assay.agent.providers import provider_of
 from assay.agent.routing import arm, paths
 from assay.agent.runtime import assemble
+from assay.compare.shared_results import brought, share
 from assay.config import is_remote, split_reference
 from assay.evaluate.measure import Bench
 from assay.evaluate.run import incomplete, measure_latency
@@ -60,7 +61,7 @@ def measure_performance(
 
     One that an outage fell into is not kept: a comparison that is concluded anew takes it anew.
     """
-    kept = _file(folder, agent.id)
+    kept = brought(bench.store, _file(folder, agent.id))
     if kept.exists():
         return Performance(**json_reader.read(kept.read_text(encoding="utf-8")))
     if agent.kind == "outside" or not validation:
@@ -69,6 +70,7 @@ def measure_performance(
     performance, whole = timed(agent, validation, bench, folder)
     if whole:
         write_json(kept, asdict(performance))
+        share(bench.store, kept)
     return performance
 
 

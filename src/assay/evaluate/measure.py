@@ -175,6 +175,7 @@ class Bench:
             self.engines.for_agent(agent),
             agent_id=agent.id,
             folder=self.store.folder / "runs",
+            store=self.store,
             progress=self.progress,
         )
 
@@ -207,6 +208,7 @@ class Bench:
             self.engines.for_agent(Agent(model=model)),
             agent_id=f"grader {model}",
             folder=self.store.folder / "runs",
+            store=self.store,
             progress=self.progress,
         )
 

@@ -14,6 +14,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from assay.errors import AssayError
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.progress import SILENT, Progress
 from assay.store.files import one_at_a_time, write_atomic
+from assay.store.shared_files import bring_missing, forget_origin, share
+from assay.store.store import Store
 
 FORMAT = 2
 BATCH_SIZE = 64
@@ -94,6 +97,7 @@ def run(
     *,
     agent_id: str,
     folder: Path,
+    store: Store | None = None,
     batch_size: int = BATCH_SIZE,
     retries: int = 2,
     backoff_s: float = 1.0,
@@ -112,6 +116,8 @@ def run(
         agent_id: content hash of the agent whose requests these are.
         folder: where finished batches are kept; several processes may use it at once, a second
             one on the same run waits for the first.
+        store: the state that the folder is in: where that is in a bucket, the run goes on at any
+            server.
 
     Returns:
         One answer per request, in their order.
@@ -121,10 +127,16 @@ def run(
     place = folder / key
     place.mkdir(parents=True, exist_ok=True)
     answers: dict[int, Answer] = {}
+    shared = _Shared(store, place) if store is not None and store.bucket is not None else None
     said = "Another process is working on this run; waiting for it to finish."
-    alone = one_at_a_time(place / "lock", lambda: progress.say(said))
-    with alone, progress.task("answering", len(requests), "requests") as bar:
+    alone = one_at_a_time if shared is None else shared.one_at_a_time
+    with (
+        alone(place / "lock", lambda: progress.say(said)),
+        progress.task("answering", len(requests), "requests") as bar,
+    ):
         silent_batches, reason = 0, ""
+        if shared is not None:
+            shared.bring()
         for number, batch in enumerate(batches.batches):
             file = place / f"{number:05d}.json"
             kept = _read_batch(file, key, number, progress)
@@ -145,7 +157,11 @@ def run(
                 if good:
                     kept |= good
                     if any(answer.has_answered for answer in kept.values()):
-                        write_atomic(file, _batch_text(key, number, kept))
+                        text = _batch_text(key, number, kept)
+                        if shared is None:
+                            write_atomic(file, text)
+                        else:
+                            shared.write(file, text)
                     silent_batches = 0
                 elif len(missing) == len(batch):
                     silent_batches += 1
@@ -164,6 +180,27 @@ def run(
             f"({turned_down[0].error})."
         )
     return ordered
+
+
+class _Shared:
+    """A run whose finished batches every server has."""
+
+    def __init__(self, store: Store, place: Path) -> None:
+        self._store, self._folder = store, place.relative_to(store.folder).as_posix()
+
+    def one_at_a_time(
+        self, lock: Path, waiting: Callable[[], None]
+    ) -> AbstractContextManager[None]:
+        return self._store.lock(f"{self._folder}/{lock.name}", waiting)
+
+    def bring(self) -> None:
+        bring_missing(self._store, self._folder, "a part of the answers of this run")
+
+    def write(self, file: Path, text: str) -> None:
+        path = f"{self._folder}/{file.name}"
+        forget_origin(self._store, path)
+        write_atomic(file, text)
+        share(self._store, path)
 
 
 def incomplete(answers: Sequence[Answer]) -> int:

@@ -11,9 +11,16 @@ def bucket_sweeps(store: Store) -> Sequence[Callable[[Store], None]]:
     """One a kind; none where there is no bucket, so that nothing is loaded for them."""
     if store.bucket is None:
         return ()
+    from assay.compare import shared_results
     from assay.data import shared_split
     from assay.knowledge import moved_builds
     from assay.models.versions import sweep_versions
     from assay.store import blobs
 
-    return blobs.sweep, sweep_versions, shared_split.sweep, moved_builds.sweep
+    return (
+        blobs.sweep,
+        sweep_versions,
+        shared_split.sweep,
+        moved_builds.sweep,
+        shared_results.sweep,
+    )

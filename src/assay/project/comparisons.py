@@ -22,6 +22,7 @@ from assay.compare.planning import ALPHA, dump_settings
 from assay.compare.report import charts, second_look
 from assay.compare.report.html import disagreements, read_answers, write_report
 from assay.compare.result import AnswerRow, Result, Verdict
+from assay.compare.shared_results import folder_of
 from assay.config import Config
 from assay.data.split import VALIDATION
 from assay.errors import NotFoundError, Step
@@ -249,7 +250,7 @@ def report(workspace: Workspace, id: str, *, redact: bool = False) -> Path:
     Raises:
         NotFoundError: the comparison's folder is not there.
     """
-    folder = _folder(workspace, id)
+    folder = folder_of(workspace.store, id)
     if not (folder / records.RESULT_FILE).exists():
         raise NotFoundError(
             "the files of this comparison are missing, so its report cannot be written.",
@@ -297,7 +298,7 @@ def answers(workspace: Workspace, id: str) -> tuple[AnswerRow, ...]:
     Raises:
         NotFoundError: the answers are not kept any more.
     """
-    path = _folder(workspace, id) / records.ANSWERS_FILE
+    path = folder_of(workspace.store, id) / records.ANSWERS_FILE
     try:
         rows = _answers(path, path.stat().st_mtime_ns)
     except FileNotFoundError:
@@ -378,10 +379,6 @@ def curve_chart(points: Sequence[dict[str, Any]], best_step: int | None = None) 
     return charts.training(
         Curve.model_validate({"candidate": "training", "points": points, "best_step": best_step})
     )
-
-
-def _folder(workspace: Workspace, id: str) -> Path:
-    return workspace.store.folder / "comparisons" / id[:16]
 
 
 @lru_cache(maxsize=4)

@@ -19,11 +19,11 @@ from assay.compare.curve import LearningCurve, curve
 from assay.compare.holdout import keep_holdout, opened_holdouts, openings, remove_left_holdouts
 from assay.compare.report import notebook_frame, write_report
 from assay.compare.result import OpeningRecord, Result, Verdict
+from assay.compare.shared_results import share
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Provider, config_text, read_config
+from assay.data import shared_split
 from assay.data.dataset import prepare, renew
 from assay.data.gather import has_files
-from assay.data.shared_split import FOLDER as SPLIT
-from assay.data.shared_split import dividing, present_split, replacing_split
 from assay.data.split import (
     MANIFEST,
     SplitManifest,
@@ -122,8 +122,8 @@ class Project:
     def split_folder(self) -> Path:
         """Where train, validation and the locked holdout are, as they were divided last."""
         if names_bucket(self.config):
-            return present_split(self.store)
-        return self.root / STATE_FOLDER / SPLIT
+            return shared_split.present_split(self.store)
+        return self.root / STATE_FOLDER / shared_split.FOLDER
 
     @cached_property
     def template(self) -> tuple[Template, int]:
@@ -146,9 +146,9 @@ class Project:
 
         def remember() -> None:
             before.extend(load_train(folder) + load_validation(folder))
-            replacing_split(self.store)
+            shared_split.replacing_split(self.store)
 
-        with dividing(self.store, progress) as folder:
+        with shared_split.dividing(self.store, progress) as folder:
             remove_left_holdouts(folder)
             is_elsewhere = self.store.bucket is not None and not has_files(self.config, self.root)
             if is_elsewhere and has_split(folder):
@@ -196,9 +196,9 @@ class Project:
     def renew_holdout(self, file: Path, progress: Progress = SILENT) -> SplitManifest:
         """Lock a new holdout of new examples; the old one may be trained on from now on."""
         template, context = self.template
-        with dividing(self.store, progress) as folder:
+        with shared_split.dividing(self.store, progress) as folder:
             remove_left_holdouts(folder)
-            replacing_split(self.store)
+            shared_split.replacing_split(self.store)
             return renew(
                 self.config,
                 self.root,
@@ -281,6 +281,7 @@ class Project:
                 notes=drafted_note(self),
             )
         report = write_report(folder, redact=redact)
+        share(self.store, folder)
         shutil.copyfile(report, self.root / REPORT)
         return Comparison(result, folder, self.root / REPORT)
 

@@ -106,6 +106,30 @@ def publish(store: Store, path: str, *, instead_of: str | None) -> None:
     unnamed_objects.remove_doomed(store, gone)
 
 
+def share(store: Store, path: str) -> None:
+    """Publish what lies at a path over whatever was, unless it is the same."""
+    row = archives.row_of(store, path)
+    if row is None or archives.sha256_of_files(files_at(store.folder / path)) != row.sha256:
+        publish(store, path, instead_of=None if row is None else row.object)
+    else:
+        _note(store, path, row.object)
+
+
+def bring_missing(store: Store, folder: str, what: str) -> None:
+    """Bring all that was published below a folder; what was made here and is not published yet
+    stays.
+
+    Raises:
+        ObjectsError: as `bring`.
+    """
+    for row in archives.rows_below(store, folder):
+        if not (store.folder / row.path).exists() or _origin(store, row.path) not in (
+            None,
+            row.object,
+        ):
+            bring(store, row.path, what)
+
+
 def forget_origin(store: Store, path: str) -> None:
     """Say, before it is replaced, that what lies at a path is to be looked at again."""
     _note_of(store, path).unlink(missing_ok=True)

@@ -109,6 +109,7 @@ def targets_of_teacher(context: Context, teacher: str) -> TrainingTargets:
         asked.engine,
         agent_id=asked.agent.id,
         folder=context.store.folder / "runs",
+        store=context.store,
         progress=context.progress,
     )
     if failed := incomplete(answers):

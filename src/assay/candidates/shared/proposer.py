@@ -101,6 +101,7 @@ class Proposer:
             self._engine,
             agent_id=f"proposer-{self.model}",
             folder=bench.store.folder / "runs",
+            store=bench.store,
             progress=bench.progress,
         )
         if answer.finish == "error":
