@@ -121,6 +121,12 @@ def test_a_list_in_a_mixed_text_is_what_was_asked_for() -> None:
     assert "      rank: 4\n      epochs: 2\ncosts: {a: 1,   b: 2}\n" in after
 
 
+def test_an_item_that_comes_first_stands_in_as_far_as_the_others() -> None:
+    text = "system_prompt: |-\n  One of:\n  - a\n\nlabels:\n  - b\n\ngraders:\n  - name: exact\n"
+    after = yaml_text.edit(text, {"labels": ["a", "b"]})
+    assert changed(text, after) == ["+   - a"]
+
+
 def test_a_text_with_references_is_refused() -> None:
     text = "base: &b\n  rank: 1\nfine_tune: *b\n"
     with pytest.raises(ConfigError, match="line 3"):

@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from difflib import SequenceMatcher
 from io import StringIO
 from typing import Any
 
@@ -33,6 +32,7 @@ from ruamel.yaml.tokens import (
 )
 from ruamel.yaml.util import load_yaml_guess_indent
 
+from assay.config.text_merge import merge
 from assay.errors import ConfigError, UsageError
 
 LONGEST = 250_000
@@ -41,8 +41,6 @@ MOST_DEPTH = 60
 """Lists and mappings in each other: reading takes the square of it, and more."""
 WIDTH = 1 << 20
 """Lines are never wrapped."""
-MOST_MERGED = 4000
-"""Lines of two texts that are held against each other: it takes their product."""
 
 UNREADABLE = (YAMLError, RecursionError, ValueError)
 """What reading a text raises: 2024-13-45 looks like a date and is none, a ValueError."""
@@ -105,38 +103,6 @@ def edit(text: str, values: Mapping[str, Any]) -> str:
         "this text cannot be changed automatically without rewriting it.",
         fix=f"Edit the text by hand: {', '.join(map(_stated, values, values.values()))}.",
     )
-
-
-def merge(text: str, unchanged: str, changed: str) -> str:
-    """What differs between two texts, put into a third of which the first is another layout.
-
-    Lines that are the same in both stay as they are in `text`, however they are indented; the
-    others are moved like the line that they take the place of, or stand below. Where lines do not
-    correspond it is `changed` as it is.
-    """
-    ended = text if text.endswith("\n") else f"{text}\n"
-    lines, old, new = ended.split("\n"), unchanged.split("\n"), changed.split("\n")
-    if len(lines) != len(old) or len(old) + len(new) > MOST_MERGED:
-        return changed
-    made: list[str] = []
-    for kind, start, end, first, last in SequenceMatcher(None, old, new, False).get_opcodes():
-        if kind == "equal":
-            made += lines[start:end]
-            continue
-        near = start if start < end else max(start - 1, 0)
-        shift = _indent_of(lines[near]) - _indent_of(old[near])
-        made += [_shift(line, shift) for line in new[first:last]]
-    return "\n".join(made)
-
-
-def _indent_of(line: str) -> int:
-    return len(line) - len(line.lstrip(" "))
-
-
-def _shift(line: str, columns: int) -> str:
-    if columns >= 0:
-        return " " * columns + line if line.strip() else line
-    return line[min(-columns, _indent_of(line)) :]
 
 
 def _yaml_like(text: str, tree: Any) -> YAML:
