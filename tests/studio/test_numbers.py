@@ -14,6 +14,7 @@ from assay.studio.shared.numbers import (
     in_units,
     outside,
     parse_number,
+    refuse_fraction,
     require_number,
 )
 
@@ -28,13 +29,12 @@ from assay.studio.shared.numbers import (
         (-5, 0, None, "-5 is too little: at least 0 %."),
         (7, None, None, None),
         (2.0, 0, None, None),
-        (1.5, 0, None, "1.5 is not a whole number."),
     ],
 )
 def test_a_number_is_held_against_its_limits(
     value: float | None, least: float | None, most: float | None, said: str | None
 ) -> None:
-    assert outside(value, least, most, " %", whole=True) == said
+    assert outside(value, least, most, " %") == said
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,15 @@ def test_what_is_typed_is_read_as_it_stands_or_not_at_all() -> None:
         assert outside(found, 0, 100) == NOT_A_NUMBER
         with pytest.raises(UsageError, match="with a point"):
             require_number(found)
+
+
+def test_a_point_in_a_whole_number_is_no_matter_of_taste() -> None:
+    for typed in ("3.000", "1.500", "2.0", "1.5e3", "1e-3"):
+        assert refuse_fraction(typed) == (
+            f"{typed} is not a whole number. Write 1000 without a point or comma."
+        )
+    for typed in ("3000", " 12 ", "-1", "1e3", ""):
+        assert refuse_fraction(typed) is None
 
 
 def test_tokens_that_nobody_has_counted_are_not_0() -> None:

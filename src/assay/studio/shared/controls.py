@@ -13,7 +13,12 @@ from nicegui.elements.mixins.value_element import ValueElement
 from assay.config.yaml_text import Problem
 from assay.errors import UsageError
 from assay.studio import widgets as w
-from assay.studio.shared.numbers import NumberInput, in_units, require_number
+from assay.studio.shared.numbers import (
+    NumberInput,
+    in_units,
+    refuse_fraction,
+    require_number,
+)
 
 S = TypeVar("S")
 """What the text says: an agent, the settings of a project."""
@@ -147,6 +152,7 @@ class Controls(Generic[S]):
         meaning: str = "",
         optional: bool = False,
         percent: bool = False,
+        whole: bool = False,
     ) -> None:
         """A number under a label.
 
@@ -154,6 +160,7 @@ class Controls(Generic[S]):
             path: of the setting, with dots.
             optional: empty stands as null; else an empty input is refused at its field.
             percent: a share is shown in percent.
+            whole: it has no fraction.
         """
         read = read_path(path)
 
@@ -165,6 +172,8 @@ class Controls(Generic[S]):
             if value is None and optional:
                 return {path: None}
             number = round(require_number(value) / (100 if percent else 1), 8)
+            if whole and (refused := refuse_fraction(made.typed)):
+                raise UsageError(refused)
             return {path: int(number) if number.is_integer() else number}
 
         made = NumberInput().props(TYPING)

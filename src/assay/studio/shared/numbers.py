@@ -104,9 +104,12 @@ def number_input(
         missing: said of an empty field, as `NO_NUMBER`; None: it may be empty.
         options: of `ui.number`.
     """
-    made = NumberInput(
+    made: NumberInput = NumberInput(
         value,
-        validation=lambda given: outside(given, least, most, unit, whole=whole, missing=missing),
+        validation=lambda given: (
+            outside(given, least, most, unit, missing=missing)
+            or (refuse_fraction(made.typed) if whole else None)
+        ),
         **options,
     )
     if isinstance(value, str):
@@ -120,7 +123,6 @@ def outside(
     most: float | None,
     unit: str = "",
     *,
-    whole: bool = False,
     missing: str | None = None,
 ) -> str | None:
     """What is wrong with a number; None: nothing. `missing` is said where there is none."""
@@ -128,13 +130,22 @@ def outside(
         return missing
     if math.isnan(value):
         return NOT_A_NUMBER
-    if whole and value != int(value):
-        return f"{value:g} is not a whole number."
     if least is not None and value < least:
         return f"{value:g} is too little: at least {least:g}{unit}."
     if most is not None and value > most:
         return f"{value:g} is too much: at most {most:g}{unit}."
     return None
+
+
+def refuse_fraction(typed: str) -> str | None:
+    """Why what was typed is no whole number; None: it is one.
+
+    3.000 is three thousand to half of the world and 3 to the other: it is neither here.
+    """
+    number = parse_number(typed)
+    if number is None or ("." not in typed and number.is_integer()):
+        return None
+    return f"{typed.strip()} is not a whole number. Write 1000 without a point or comma."
 
 
 def are_valid(*inputs: NumberInput) -> bool:

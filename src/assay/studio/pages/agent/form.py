@@ -18,7 +18,7 @@ from assay.studio import widgets as w
 from assay.studio.pages.agent.route_form import RouteForm
 from assay.studio.pages.agent.variables_form import VariablesForm
 from assay.studio.shared.controls import TYPING, Controls, Put, split_lines
-from assay.studio.shared.numbers import NumberInput, require_number
+from assay.studio.shared.numbers import NumberInput, refuse_fraction, require_number
 
 FORMS = {"text": "Free text", "choices": "One of a fixed set", "schema": "JSON record"}
 FIRST_SCHEMA = {
@@ -30,10 +30,11 @@ PASSAGES = 5
 CHARACTERS = 12_000
 """Of prompt, conversation and passages together: some 3,000 tokens."""
 NUMBERS = (
-    ("Temperature", "temperature", "0 always gives the most likely answer."),
-    ("Longest answer", "max_new_tokens", "In tokens, about ¾ of a word each."),
-    ("Seed", "seed", "The same seed gives the same answer."),
+    ("Temperature", "temperature", "0 always gives the most likely answer.", False),
+    ("Longest answer", "max_new_tokens", "In tokens, about ¾ of a word each.", True),
+    ("Seed", "seed", "The same seed gives the same answer.", True),
 )
+"""Label, setting, hint, and whether it is a whole number."""
 MADE_HERE = {
     "classical": "a classifier of word counts, made from the examples",
     "embedded": "a classifier of embeddings, made from the examples",
@@ -123,7 +124,7 @@ class AgentForm(Controls[Agent]):
                 ui.select(self._models, with_input=True, new_value_mode="add-unique", value=None),
                 "The model that answers. Choose one or type its name.",
             )
-        self._control(model, lambda a: a.model, lambda v: {"model": v} if v else None)
+        self._control(model, lambda a: a.model, lambda v: {"model": v} if v else None, "model")
         with ui.element("div") as self._made_box:
             self._made = w.text("", tag="div")
             with w.details("Its full name"):
@@ -162,12 +163,13 @@ class AgentForm(Controls[Agent]):
                 self._control(
                     self._base, lambda a: a.knowledge.name if a.knowledge else "", self._write_base
                 )
+                self._passages = w.field(
+                    "Passages",
+                    NumberInput().props(TYPING),
+                    "Maximum number of passages, best first.",
+                )
                 self._control(
-                    w.field(
-                        "Passages",
-                        NumberInput().props(TYPING),
-                        "Maximum number of passages, best first.",
-                    ),
+                    self._passages,
                     lambda a: a.knowledge.k if a.knowledge else PASSAGES,
                     self._write_passages,
                     "knowledge.k",
@@ -175,10 +177,10 @@ class AgentForm(Controls[Agent]):
             self._state = w.text("", "soft note")
 
     def _write_passages(self, value: float | None) -> dict[str, Any] | None:
-        if not self._base.value:
-            return None
-        number = require_number(value)
-        return {"knowledge.k": int(number) if number.is_integer() else number}
+        number = require_number(value)  # also without documents: the field shows what was typed
+        if refused := refuse_fraction(self._passages.typed):
+            raise UsageError(refused)
+        return {"knowledge.k": int(number)} if self._base.value else None
 
     def _write_base(self, name: str) -> dict[str, Any]:
         if not name:
@@ -219,8 +221,8 @@ class AgentForm(Controls[Agent]):
 
     def _build_sampling(self) -> None:
         with ui.element("div").classes("split"):
-            for label, name, hint in NUMBERS:
-                self._number(label, name, hint)
+            for label, name, hint, whole in NUMBERS:
+                self._number(label, name, hint, whole=whole)
 
     def accept(self, agent: Agent) -> None:
         """What the text says after a change of this form's own: no control is touched."""

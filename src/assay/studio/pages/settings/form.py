@@ -146,6 +146,7 @@ class SettingsForm(Controls[Config]):
                 "data.train_rows",
                 meaning="Drawn at random. Empty: all rows outside holdout and validation.",
                 optional=True,
+                whole=True,
             )
 
     def _build_measure(self) -> None:
@@ -183,6 +184,7 @@ class SettingsForm(Controls[Config]):
                 "Requests per month",
                 "monthly_requests",
                 meaning="Expected volume. Determines which candidate is cheapest to own.",
+                whole=True,
             )
 
     def _build_candidates(self) -> None:
@@ -200,7 +202,7 @@ class SettingsForm(Controls[Config]):
                 ui.select(self._models, with_input=True, new_value_mode="add-unique", value=None),
                 meaning="The language model to specialise. Choose one or type a name.",
             )
-            self._control(model, lambda c: c.model, lambda v: {"model": v} if v else None)
+            self._control(model, lambda c: c.model, lambda v: {"model": v} if v else None, "model")
             self._optional(
                 "Provider's model",
                 "remote",
