@@ -70,12 +70,12 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         page.get_by_role("button", name="Create project").click()
         expect(page.get_by_text("800 is too much: at most 100 %.")).to_be_in_viewport()
         minimum.fill("70")
-        often.fill("3.500")
+        often.fill("3.000")
         page.get_by_role("button", name="Remove 1 repeated row").click()
         expect(page.get_by_text("1 repeated row removed from this copy")).to_be_visible()
         # What cannot be right stays as it was typed, and so does what is said of it.
-        expect(often).to_have_value("3.500")
-        expect(page.get_by_text("3.5 is not a whole number.")).to_be_visible()
+        expect(often).to_have_value("3.000")
+        expect(page.get_by_text("3.000 is not a whole number. Write 1000 without")).to_be_visible()
         often.fill("3000")
         expect(page.get_by_role("button", name="Remove 1 repeated row")).to_have_count(0)
         found = page.get_by_role("region", name="Problems in the file")
@@ -102,6 +102,7 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         expect(page.get_by_text("could not be read")).to_have_count(0)
         all_stay()
         expect(page.get_by_text("contains decides")).to_be_visible()
+        expect(page.get_by_text("How an answer is judged, by the grader contains")).to_be_visible()
         unanswered = page.get_by_role("textbox", name="Answer where no document has one")
         here.axe()
         # The column that names documents was left empty in the choice of columns, so nothing is

@@ -155,6 +155,10 @@ def test_columns_that_cannot_be_guessed_are_a_question(
     told = from_file.look(workspace, file, FileProjectOptions(input=("beta",), output=("gamma",)))
     assert told.draft is not None
     assert told.draft.proposal.task == "label"
+    of_answers = FileProjectOptions(input=("beta",), output=("gamma",), group="gamma")
+    nothing = from_file.look(workspace, file, of_answers)
+    assert nothing.question is not None
+    assert nothing.question.what.startswith("the group column, gamma, is the column of the answers")
 
 
 def test_warnings_of_a_workbook_name_its_rows(workspace: Workspace, tmp_path: Path) -> None:

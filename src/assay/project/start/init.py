@@ -164,6 +164,14 @@ def draft(
         )
     held = _held_outputs(choices, detected, columns, progress)
     proposal = propose(examples, choices.task, held, documents=choices.documents)
+    used = columns or detected.columns
+    if proposal.task == "label" and used is not None and used.group in used.output:
+        raise DataError(
+            f"the group column, {used.group}, is the column of the answers. Rows of one group stay "
+            "in one part of the split, so each label would be trained or measured, never both.",
+            where=str(choices.data),
+            fix="Choose another group column, or none.",
+        )
     lists = labels_in(proposal.schema) is not None
     names = propose_candidates(task=proposal.task, documents=bool(choices.documents), lists=lists)
     proposal = replace(proposal, candidates=names)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from nicegui import ui
 
 from assay.data.checks import CheckReport
-from assay.data.formats.record import shorten, text_of
 from assay.errors import UsageError
 from assay.progress import SILENT
 from assay.project.start import example_file, from_file
@@ -18,6 +16,7 @@ from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.project.start.init import Draft
 from assay.studio import widgets as w
 from assay.studio.dialogs import advise, ask_before_leaving, lead_to, notify
+from assay.studio.pages.start.columns import choose_columns, describe_unnamed
 from assay.studio.pages.start.proposal_form import FormEntries, ProposalForm
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.findings import (
@@ -34,14 +33,11 @@ NOT_CHANGED = (".xlsx", ".parquet", ".json", ".gz")
 """Endings of files whose rows are better changed in the program that wrote them."""
 MOST_RENAMED = 60
 """Labels that are listed to be renamed."""
-NO_COLUMN = "Choose a column."
 NO_LABEL = "A label cannot be empty. Give it the name of another to join the two."
 LONE = (
     "Rename labels that have only one row under “Labels” below, or correct them in your own file "
     "and choose “Use another file”."
 )
-LONGEST_CELL = 80
-"""Characters shown of a cell."""
 
 forget_file = workspace_action("editor", example_file.forget_file)
 remove_repeats = workspace_action("editor", example_file.remove_repeats)
@@ -109,6 +105,8 @@ class ProposalStep:
     def _show_findings(self, found: FileFindings, report: CheckReport) -> None:
         """What is in the file, what to look at first, and how it can be mended here."""
         found_card(found)
+        if note := describe_unnamed(found, self._documents):
+            w.text(note, "warn note")
         problems_card(report)
         labels = self._count_labels(found)
         if labels and report.counts.get("lone-label"):
@@ -136,6 +134,7 @@ class ProposalStep:
             with w.refill(self._shown):
                 self._show_findings(found, found.report)
             self._form.show_documents(bool(self._documents), found.draft.choices.abstain)
+            self._form.show_grading(found.draft.proposal)
 
         def set_reading(doing: str) -> None:
             self._doing = doing
@@ -284,51 +283,10 @@ class ProposalStep:
         return self._wanted.document or None
 
     def _show_columns(self, found: FileFindings) -> None:
-        names = list(found.fields)
-        now = None if found.report is None else found.report.columns
-        with w.section("What is in each column?", f"{found.file.name} has {len(names)} columns."):
-            _show_sample(names, found.sample)
-            with w.row("top-aligned"):
-                inputs = w.field(
-                    "Input columns",
-                    ui.select(
-                        names,
-                        multiple=True,
-                        value=list(now.input) if now else [],
-                        validation=lambda chosen: None if chosen else NO_COLUMN,
-                    ),
-                    "One column or several.",
-                )
-                outputs = w.field(
-                    "Output columns",
-                    ui.select(
-                        names,
-                        multiple=True,
-                        value=list(now.output) if now else [],
-                        validation=lambda chosen: _refuse_output(chosen, inputs.value),
-                    ),
-                    "One column, or several that become one record.",
-                )
-                group = w.field(
-                    "Group column",
-                    ui.select(names, clearable=True, value=now.group if now else None),
-                    "Optional: groups rows that belong together, such as one customer's.",
-                )
-                document = w.field(
-                    "Document column",
-                    ui.select(names, clearable=True, value=self._document_of(found)),
-                    "Optional: names the document that answers the row; empty where none does.",
-                )
+        async def choose(columns: dict[str, Any]) -> None:
+            await self._inspect(**columns)
 
-            async def click() -> None:
-                if inputs.validate() & outputs.validate():
-                    columns = {"input": tuple(inputs.value), "output": tuple(outputs.value)}
-                    await self._inspect(**columns, group=group.value, document=document.value or "")
-
-            inputs.on_value_change(lambda: outputs.value and outputs.validate())
-            with w.row():
-                w.button("Continue", click, kind="primary")
-                self._show_restart()
+        choose_columns(found, self._document_of(found), choose, self._show_restart)
 
     def _show_proposal(self, drafted: Draft) -> None:
         with w.card("accent"):
@@ -365,25 +323,6 @@ class ProposalStep:
         await self._context.do(create_project, found.draft)
         ask_before_leaving(False)
         await self._refresh()
-
-
-def _show_sample(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """The first rows, so that nobody has to open the file to know what is in its columns."""
-    if not rows:
-        return
-    with w.table(*columns, label="First rows of the file"):
-        for row in rows:
-            with w.cells():
-                for name in columns:
-                    w.text(shorten(text_of(row.get(name)), LONGEST_CELL), tag="td")
-
-
-def _refuse_output(chosen: list[str], inputs: list[str]) -> str | None:
-    """Why columns cannot be the output beside those of the input; None: they can."""
-    both = [name for name in chosen if name in inputs]
-    if both:
-        return f"{both[0]} is an input column. The answer needs another one."
-    return None if chosen else NO_COLUMN
 
 
 def _describe_joins(names: dict[str, str]) -> str:

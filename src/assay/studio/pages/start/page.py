@@ -63,6 +63,9 @@ LONG_S = 600
 MOST_SLOW = 3
 
 
+LEFT_OUT = "Rows that cannot be used, such as those whose label is not in Settings. See Data."
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """How far the folder is.
@@ -192,6 +195,7 @@ async def _show_estimate(context: PageContext) -> bool:
         project = context.workspace.project
         assert project is not None
         found, sizes = project.estimate(pace=recent_pace()), project.sizes()
+        rejected = project.split().rejected
         minutes = found.seconds / 60
         effect = 100 * found.minimum_detectable_effect
         costs, total = found.provider_costs, total_usd(found.provider_costs)
@@ -201,6 +205,7 @@ async def _show_estimate(context: PageContext) -> bool:
             (f"{sizes.train:,}", "for training", "Shown to models or used to train them."),
             (f"{sizes.validation:,}", "for validation", "Used to choose settings."),
             (f"{sizes.holdout:,}", "in the holdout", "The verdict is based on these alone."),
+            *([(f"{rejected:,}", "left out", LEFT_OUT)] if rejected else []),
             (
                 f"about {minutes:.0f} min" if minutes >= 1 else "under 1 min",
                 "on this machine",
@@ -224,7 +229,9 @@ async def _show_estimate(context: PageContext) -> bool:
         failed="The comparison cannot be started yet",
     )
     if found is None:
-        w.link_button("Correct the examples", "/data", kind="")
+        with w.row():
+            w.link_button("Correct the examples", "/data", kind="")
+            w.link_button("Change columns or labels", "/settings", kind="")
         return False
     figures, can_tell, slowest = found
     with w.row("figures"):

@@ -98,9 +98,8 @@ class ProposalForm:
             f"Costs also assume {of_people(Costs())}. You can change this in Settings.", "soft note"
         )
         task.on_value_change(lambda: change_task(task.value))
-        graders = {one.label: one for one in proposal.graders}
-        if proposal.primary in graders:
-            w.text(f"{explain_grading(graders[proposal.primary])}", "soft note")
+        self._grading = w.text("", "soft note")
+        self.show_grading(proposal)
         self._of_documents = ui.element("div")
         with self._of_documents:
             kept = abstain if entries.abstain is None else entries.abstain
@@ -171,6 +170,12 @@ class ProposalForm:
             ticks=ticks,
             abstain=None if abstain == (self._proposed_abstain or "") else abstain,
         )
+
+    def show_grading(self, proposal: Proposal) -> None:
+        """Say how answers are judged; documents that came later may have changed it."""
+        graders = {one.label: one for one in proposal.graders}
+        decides = graders.get(proposal.primary)
+        self._grading.text = "" if decides is None else explain_grading(decides)
 
     def show_documents(self, has_documents: bool, abstain: str | None) -> None:
         """Offer what documents make possible, or not.

@@ -1,0 +1,119 @@
+"""What is in each column of a file, where a person has to say so."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from nicegui import ui
+
+from assay.data.formats.record import shorten, text_of
+from assay.project.start.from_file import FileFindings
+from assay.studio import widgets as w
+
+NO_COLUMN = "Choose a column."
+LONGEST_CELL = 80
+"""Characters shown of a cell."""
+
+
+def choose_columns(
+    found: FileFindings,
+    document: str | None,
+    choose: Callable[[dict[str, Any]], Awaitable[None]],
+    show_restart: Callable[[], None],
+) -> None:
+    """Ask what is in each column.
+
+    Args:
+        document: the column that names documents, as it was chosen or is proposed.
+        choose: called with the columns of each part.
+        show_restart: makes a button that begins with another file.
+    """
+    names = list(found.fields)
+    now = None if found.report is None else found.report.columns
+    with w.section("What is in each column?", f"{found.file.name} has {len(names)} columns."):
+        _show_sample(names, found.sample)
+        with w.row("top-aligned"):
+            inputs = w.field(
+                "Input columns",
+                ui.select(
+                    names,
+                    multiple=True,
+                    value=list(now.input) if now else [],
+                    validation=lambda chosen: None if chosen else NO_COLUMN,
+                ),
+                "What is given, such as a message. One column or several.",
+            )
+            outputs = w.field(
+                "Output columns",
+                ui.select(
+                    names,
+                    multiple=True,
+                    value=list(now.output) if now else [],
+                    validation=lambda chosen: _refuse_output(chosen, inputs.value),
+                ),
+                "The right answer to it. One column, or several that become one record.",
+            )
+            group = w.field(
+                "Group column",
+                ui.select(names, clearable=True, value=now.group if now else None),
+                "Optional: groups rows that belong together, such as one customer's.",
+            )
+            documents = w.field(
+                "Document column",
+                ui.select(names, clearable=True, value=document),
+                "Optional: names the document that answers the row; empty where none does.",
+            )
+
+        async def click() -> None:
+            if inputs.validate() & outputs.validate():
+                await choose(
+                    {
+                        "input": tuple(inputs.value),
+                        "output": tuple(outputs.value),
+                        "group": group.value,
+                        "document": documents.value or "",
+                    }
+                )
+
+        inputs.on_value_change(lambda: outputs.value and outputs.validate())
+        with w.row():
+            w.button("Continue", click, kind="primary")
+            show_restart()
+
+
+def describe_unnamed(found: FileFindings, documents: Sequence[str]) -> str | None:
+    """That the column of documents' names has none of theirs; None: it has, or there is no such
+    column."""
+    if found.draft is None or not (column := found.draft.choices.document):
+        return None
+    if not documents:
+        return (
+            f"The document column “{column}” has a use only with documents: upload them below, or "
+            "leave it empty under “Choose other columns”."
+        )
+    if any(example.document in documents for example in found.draft.examples):
+        return None
+    return (
+        f"No row's “{column}” is the name of a document that was uploaded. Upload the documents "
+        "that it names, or leave the document column empty under “Choose other columns”."
+    )
+
+
+def _show_sample(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """The first rows, so that nobody has to open the file to know what is in its columns."""
+    if not rows:
+        return
+    with w.table(*columns, label="First rows of the file"):
+        for row in rows:
+            with w.cells():
+                for name in columns:
+                    w.text(shorten(text_of(row.get(name)), LONGEST_CELL), tag="td")
+
+
+def _refuse_output(chosen: list[str], inputs: list[str]) -> str | None:
+    """Why columns cannot be the output beside those of the input; None: they can."""
+    both = [name for name in chosen if name in inputs]
+    if both:
+        return f"{both[0]} is an input column. The answer needs another one."
+    return None if chosen else NO_COLUMN
