@@ -47,6 +47,18 @@ def test_rows_are_found_by_problem_likeness_and_text(tmp_path: Path) -> None:
     assert found.page(RowFilter(text="never WRITTEN"), 0, 9)[1] == 1
 
 
+def test_contradictions_of_rows_that_are_not_shown_are_counted(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 600)
+    file = tmp_path / "tickets.csv"
+    twice = [line.rsplit(",", 1) for line in file.read_text().splitlines()[2:402:10]]
+    other = {"label 0": "label 1", "label 1": "label 2", "label 2": "label 0"}
+    with file.open("a", newline="") as out:
+        out.writelines(f"{text},{other[label]}\r\n" for text, label in twice)
+    found = rows.open_rows(workspace)
+    assert found.unseen_contradictions
+    assert found.problems["contradiction"] + found.unseen_contradictions == len(twice) == 40
+
+
 def test_a_rejected_row_that_is_not_utf_8_can_be_shown(tmp_path: Path) -> None:
     workspace = project(tmp_path, 600)
     with (tmp_path / "tickets.csv").open("ab") as file:

@@ -47,7 +47,9 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/data")
         expect(page.get_by_role("gridcell", name="Ticket").first).to_be_visible(timeout=300_000)
-        expect(page.get_by_text("Rows of the holdout and in quarantine are not")).to_be_visible()
+        expect(
+            page.get_by_text("Rows of the holdout, and rows much like them, are not")
+        ).to_be_visible()
         locked = held(Workspace(up.folder))
         asked = f"{up.url}/studio/data/rows?start=0&end=500"
         first = page.request.get(asked).json()
@@ -61,7 +63,7 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
         expect(wrong).to_be_visible()
         wrong.click()
         dialog = page.get_by_role("dialog")
-        expect(dialog).to_contain_text("the output is empty.")
+        expect(dialog).to_contain_text("The output is empty.")
         dialog.get_by_label("text", exact=True).fill("A row still without an answer")
         page.keyboard.press("Escape")  # nothing that was typed is lost by it, and that is said
         expect(page.get_by_text("Your changes are not saved.")).to_be_visible()

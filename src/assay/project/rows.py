@@ -44,6 +44,7 @@ InputOutput = tuple[tuple[str, ...], tuple[str, ...]]
 """Columns of the input and of the output."""
 SHORT = 240
 """Characters of a text in a page of rows."""
+CONTRADICTION = "contradiction"
 _CHECKED = "rows"
 _opening = Lock()
 _latest: dict[Path, Rows] = {}
@@ -73,6 +74,7 @@ class Rows:
     Attributes:
         counts: rows by part.
         problems: how often each code was found in these rows.
+        unseen_contradictions: other rows with the input of an earlier one and another output.
         clusters: first line -> how many rows are alike, itself included, the largest first.
     """
 
@@ -92,7 +94,7 @@ class Rows:
         self._offsets = array("Q", (offset for _, _, offset, _ in found))
         self._sizes = array("Q", (size for _, _, _, size in found))
         visible = frozenset(self._lines)
-        self._found = _problems(problems, visible)
+        self._found, self.unseen_contradictions = _problems(problems, visible)
         self._first = _alike(self._found, visible)
         sizes = Counter(self._first.values())
         self.clusters = dict(sizes.most_common())
@@ -293,15 +295,19 @@ def _places(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
         offset += len(text)
 
 
-def _problems(file: Path, visible: frozenset[int]) -> dict[int, list[dict[str, Any]]]:
-    """What was found, by line, of rows that may be seen."""
+def _problems(file: Path, visible: frozenset[int]) -> tuple[dict[int, list[dict[str, Any]]], int]:
+    """What was found, by line, of rows that may be seen; of the others how many contradict
+    an earlier one."""
     found: dict[int, list[dict[str, Any]]] = {}
+    contradictions = 0
     with file.open(encoding="utf-8") as lines:
         for text in lines:
             one = json_reader.read(text)
             if one["line"] in visible and one["code"] in CODES:
                 found.setdefault(one["line"], []).append(one)
-    return found
+            elif one["code"] == CONTRADICTION:
+                contradictions += 1
+    return found, contradictions
 
 
 def _alike(found: dict[int, list[dict[str, Any]]], visible: frozenset[int]) -> dict[int, int]:

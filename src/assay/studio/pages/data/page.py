@@ -25,6 +25,7 @@ from assay.studio.pages.data.renewal import renewal_form, split_details
 from assay.studio.pages.data.row_table import RowTable, TableView
 from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.job_progress import ProgressState, show_edits_meanwhile
+from assay.studio.shared.numbers import say_count
 
 MEANINGS = {
     "train": "Rows shown to models or used to train them.",
@@ -35,6 +36,11 @@ MEANINGS = {
     "validation. Not shown either.",
     "rejected": "Rows with errors, not used until they are corrected.",
 }
+CONTRADICTS = (
+    "the input of an earlier row with a different output, among those that are not listed here. "
+    "Correct the file itself, before a comparison opens the holdout: no answer to such an input is "
+    "right both times."
+)
 _division_lock = asyncio.Lock()
 """Threads are few, and the division is the same for all: who waits for it waits without one."""
 
@@ -165,6 +171,9 @@ def _show_division(context: PageContext, found: HoldoutSummary, of: Rows, refres
                 w.figure(f"{of.counts['rejected']:,}", "left out", MEANINGS["rejected"])
         for warning in (*manifest.warnings, *manifest.quarantine.warnings):
             w.text(warning, "warn note")
+        if of.unseen_contradictions:
+            several = say_count(of.unseen_contradictions, "row has", "rows have")
+            w.text(f"{several} {CONTRADICTS}", "warn note")
         split_details(found)
         renewal_form(context, found, refresh)
 

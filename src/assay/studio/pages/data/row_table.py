@@ -44,8 +44,8 @@ AT_ONCE = 100
 MOST_AT_ONCE = 500
 CLUSTERS = 50
 _UNLISTED = (
-    "Rows of the holdout and in quarantine are not listed: a row that has been seen no longer "
-    "measures anything. "
+    "Rows of the holdout, and rows much like them, are not listed: a row that has been seen no "
+    "longer measures anything. "
 )
 _OPENING = "Click a row, or press Enter on it, to see all of it or correct it."
 PART_NAMES: dict[Part, str] = {
@@ -96,7 +96,12 @@ def change_row(
     found = rows.open_visible_rows(context.workspace, progress)
     if errors := found.errors_of(line):
         return f"The row was saved, but it is not used: {errors[0]['message']}"
-    return None if found.is_seen(line) else _NOW_LOCKED
+    if not found.is_seen(line):
+        return _NOW_LOCKED
+    if problems := found.problems_of(line):
+        one = problems[0]
+        return f"The row was saved, but look at it again: {one['message']} {one['fix']}"
+    return None
 
 
 @pages_app.get(ROWS, include_in_schema=False)
@@ -232,7 +237,9 @@ class RowTable:
                 kind = {"rejected": "bad", "undivided": "warn"}.get(part, "good")
                 w.badge(PART_NAMES[part], kind)
             for one in problems:
-                w.text(f"{one['message']} {one['fix']}", "warn note pre")
+                message = one["message"]
+                said = f"{message[:1].upper()}{message[1:]} {one['fix']}"
+                w.text(said, "warn note pre")
             if fixed is not None:
                 for label, text in zip(("Input", "Expected output"), texts, strict=True):
                     w.field(label, ui.textarea(value=text).props("autogrow readonly"))
@@ -248,6 +255,7 @@ class RowTable:
                     return
                 # Where it fails, the dialog stays, with all that was typed.
                 if changed == record:
+                    advise("Nothing was changed: the row is as it was.")
                     dialog.close()
                     return
                 # What is typed meanwhile would be lost without a word.
@@ -312,9 +320,9 @@ def _describe(code: str) -> str:
 _COLUMNS = [
     {"field": "line", "headerName": "Line", "width": 90, "cellClass": "number"},
     {"field": "shown", "headerName": "Part", "width": 110},
-    {"field": "input", "headerName": "Input", "flex": 3, "minWidth": 240},
-    {"field": "output", "headerName": "Expected output", "flex": 2, "minWidth": 200},
-    {"field": "problems", "headerName": "Problems", "width": 240},
+    {"field": "input", "headerName": "Input", "flex": 4, "minWidth": 260},
+    {"field": "output", "headerName": "Expected output", "flex": 2, "minWidth": 160},
+    {"field": "problems", "headerName": "Problems", "flex": 2, "minWidth": 160},
 ]
 _ENTERED = "data_row_entered"
 _ENTER = f"""(pressed) => {{
