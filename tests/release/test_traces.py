@@ -141,6 +141,8 @@ def test_feedback_attaches_and_the_last_word_counts(store: Store) -> None:
     found = traces.feedback(store, PROJECT, "trace-1", thumb="up", corrected="card_arrival")
     assert (found.thumb, found.corrected) == ("up", "card_arrival")
     assert [t.id for t in traces.traces(store, PROJECT, corrected=True)] == ["trace-1"]
+    found = traces.feedback(store, PROJECT, "trace-1", thumb="up")
+    assert (found.thumb, found.corrected) == ("up", None)  # good as it was, after all
     for wrong in ({}, {"corrected": " "}, {"thumb": "sideways"}):
         with pytest.raises(UsageError):
             traces.feedback(store, PROJECT, "trace-1", **wrong)  # type: ignore[arg-type]

@@ -192,7 +192,13 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
     page = here.open("/releases")
     trace = page.locator("details.trace").first
     trace.locator("summary").click()
-    trace.get_by_role("textbox", name="Correct answer", exact=True).fill('{"topic": "lost"}')
+    right = trace.get_by_role("textbox", name="Correct answer", exact=True)
+    right.fill(trace.locator(".pre.strong").inner_text())
+    trace.get_by_role("button", name="Save correction").click()
+    expect(trace.get_by_text("This is the answer that was given.")).to_be_visible()
+    right.fill('{"topic": "lost"}')
+    trace.get_by_role("button", name="Good").click()
+    expect(trace.get_by_text("Another answer stands here.")).to_be_visible()
     trace.get_by_role("button", name="Save correction").click()
     expect(page.get_by_text("The correction was saved.")).to_be_visible()
     here.axe()  # the notice, too

@@ -201,7 +201,8 @@ def feedback(
     thumb: Thumb | None = None,
     corrected: str | None = None,
 ) -> Trace:
-    """Attach a thumb, the answer that would have been right, or both; the last word counts.
+    """Attach a thumb, the answer that would have been right, or both; the last word counts: a
+    thumb up alone withdraws an earlier correction.
 
     Raises:
         NoTraceError: there is no such trace.
@@ -216,7 +217,7 @@ def feedback(
         row = _mine(session, project, id)
         if thumb is not None:
             row.thumb = thumb
-        if right is not None:
+        if right is not None or thumb == "up":
             row.corrected = right
         return as_trace(row)
 

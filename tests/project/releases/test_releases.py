@@ -64,8 +64,7 @@ def test_a_reason_does_not_make_the_comparison_forgotten(
         return releases.describe_promotion(workspace, releases.history(workspace, "desk"))
 
     headline = "Use candidate-1 for now; not proven"
-    says = f"after a comparison that says: {headline}."
-    kept = f"Promoted for a reason (75.0 in 100), {says} The reason: a trial"
+    kept = f"Promoted (75.0 in 100) for the reason “a trial”. The comparison said: {headline}."
     assert described() == kept
     # Terminal and report say the same of this comparison.
     print_result(result)

@@ -151,8 +151,8 @@ def describe_promotion(workspace: Workspace, changes: Sequence[Release]) -> str:
     if measured is not None and measured.score is not None:
         scored = f" ({wording.in_100(measured.score)} {scale_of(found).unit})"
     return (
-        f"Promoted for a reason{scored}, after a comparison that says: "
-        f"{wording.headline(verdict)}. The reason{reason}"
+        f"Promoted{scored} for the reason “{made.reason}”. The comparison said: "
+        f"{wording.headline(verdict)}."
     )
 
 
@@ -348,6 +348,8 @@ def label_trace(
         given = str(found.answer.get("content") or "")
         score = _graded(workspace, found, given, given if answer is None else answer)
     labels.label(workspace.store, workspace.name, id, score, who=workspace.who, corrected=answer)
+    if not skip:
+        traces.feedback(workspace.store, workspace.name, id, thumb="up" if right else "down")
     return score
 
 

@@ -105,7 +105,8 @@ def explain_nothing_to_judge(kept: KeptTraces) -> str:
 def _show_trace(context: PageContext, trace: Trace, judged: Callable[[], Awaitable[None]]) -> None:
     content = str(trace.answer.get("content") or "")
     for message in trace.messages:
-        w.text(str(message.get("content") or ""), "pre")
+        asked = str(message.get("content") or "")
+        w.text(asked if asked.strip() else "(no text)", "pre")
     w.text("Answer", "soft note")
     w.text(content, "pre strong")
     known = content if trace.corrected is None else trace.corrected

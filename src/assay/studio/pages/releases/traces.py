@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import filecmp
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -31,6 +33,12 @@ from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count
 
 SHOWN = 20
+MASKED = (
+    "Keys, card and bank numbers, e-mail addresses and phone numbers are masked first; names and "
+    "postal addresses are not."
+)
+SAME = "This is the answer that was given. Choose the right one, or mark it as good."
+OTHER = "Another answer stands here. Save it as the correction, or put the given one back."
 
 start_keeping = workspace_action("editor", releases.traces_on)
 stop_keeping = workspace_action("editor", releases.traces_off)
@@ -46,7 +54,14 @@ def write_examples(context: PageContext, name: str) -> ExportedExamples:
     while target.exists() or rejected_file(target).exists():
         number += 1
         target = folder / f"traces-{date.today():%Y-%m-%d}-{number}.jsonl"
-    return releases.traces_to_data(context.workspace, target, name)
+    made = releases.traces_to_data(context.workspace, target, name)
+    if made.file is None or made.rejected:
+        return made
+    for earlier in sorted(folder.glob("traces-*.jsonl")):
+        if earlier != target and filecmp.cmp(earlier, target, shallow=False):
+            target.unlink()  # nothing was corrected since
+            return replace(made, file=str(earlier))
+    return made
 
 
 def describe_rejected(written: ExportedExamples) -> str:
@@ -126,10 +141,7 @@ def traces_card(context: PageContext, name: str, kept: KeptTraces) -> None:
 def describe_kept(kept: KeptTraces) -> str:
     """Whether new traces are kept, and what becomes of those that were kept before."""
     if kept.active:
-        return (
-            "Every new request is kept with its answer, as a trace; secrets and personal data in "
-            "it are masked first."
-        )
+        return f"Every new request is kept with its answer, as a trace. {MASKED}"
     if not kept.count:
         return (
             "None are kept. A trace is one request with its answer, which may contain anything "
@@ -203,8 +215,7 @@ def _show_switch(context: PageContext, name: str, kept: bool) -> None:
         with open_dialog(
             "Keep traces from now on?",
             "Requests and their answers are kept on this machine, so that answers can be judged "
-            "and corrected. Keys, card and bank numbers, e-mail addresses and phone numbers are "
-            "masked first.",
+            f"and corrected. {MASKED}",
         ) as dialog:
             days = w.field(
                 "Days to keep them",
@@ -264,6 +275,12 @@ def _show_feedback(context: PageContext, trace: Trace, content: str, marks: Elem
 
     async def judge(thumb: Thumb | None, corrected: str | None, words: str) -> None:
         right.error = None
+        if corrected == content:
+            right.error = SAME
+            return
+        if thumb == "up" and right.value not in (content, shown):
+            right.error = OTHER
+            return
         try:
             if corrected is not None:
                 await context.read(releases.check_correction, corrected)
@@ -271,6 +288,8 @@ def _show_feedback(context: PageContext, trace: Trace, content: str, marks: Elem
             tell_at(right, error)
             return
         _mark(marks, await context.do(give_feedback, trace.id, thumb=thumb, corrected=corrected))
+        if thumb == "up":
+            right.value = content
         notify(words)
 
     with w.row():
