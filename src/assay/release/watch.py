@@ -238,7 +238,9 @@ def _sentence(
     if at.error:
         low = at.low if at.chosen_low is None else at.chosen_low
         picked = at.chosen_low is not None and at.chosen_among > 1
-        chosen = f", as the best of the {at.chosen_among} that could be named" if picked else ""
+        chosen = (
+            f", as the best of the {at.chosen_among} that could be recommended" if picked else ""
+        )
         promoted += f" (likely {_of(low)} to {_of(at.high)}{chosen})"
     seen = f"no answer has been judged yet. The score was {promoted}"
     if len(scores):

@@ -98,8 +98,8 @@ def chosen_range(result: Result) -> str | None:
     named = result.verdict.named
     return (
         f"The range of {quoted(named or '')} reaches lower than its score alone would give: of "
-        f"{rivals} candidates, the one that is picked afterwards often owes a part of its score to "
-        "luck."
+        f"{rivals} candidates that could be recommended, the one that is picked afterwards often "
+        "owes a part of its score to luck."
     )
 
 

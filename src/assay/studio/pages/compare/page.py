@@ -197,7 +197,7 @@ def _show_pairs(result: Result) -> None:
     ):
         named_pairs, others = differences.divided_pairs(result)
         _show_chart(partial(charts.forest, named_pairs, result.margin))
-        if explained := differences.intervals(result, result.pairs):
+        if explained := differences.intervals(result, named_pairs):
             w.text(explained, "note soft")
         if why := differences.why_recommended(result):
             sentence(why, "note soft")
@@ -209,22 +209,22 @@ def _show_pairs(result: Result) -> None:
             "Result",
             w.Number("Only first right"),
         )
-        with (
-            w.details("Figures of all pairs" if others else "Figures"),
-            w.table(*columns, w.Number("Only second right"), label="Pairs of candidates"),
-        ):
-            for p in named_pairs + others:
-                with w.cells(
-                    f"{p.a} − {p.b}",
-                    w.Number(f"{100 * p.difference:+.1f}"),
-                    w.Number(f"{100 * p.low:+.1f} to {100 * p.high:+.1f}"),
-                    w.Number(f"{p.p_adjusted:.2g}"),
-                ):
-                    with w.text("", tag="td"):
-                        kind = {"better": "good", "worse": "bad"}.get(p.call, "")
-                        w.badge(differences.call(p), kind)
-                    for count in (p.a_only, p.b_only):
-                        w.text("–" if count is None else f"{count}", "number", "td")
+        with w.details("Figures of all pairs" if others else "Figures"):
+            if not explained and (starred := differences.intervals(result, others)):
+                w.text(starred, "note soft")
+            with w.table(*columns, w.Number("Only second right"), label="Pairs of candidates"):
+                for p in named_pairs + others:
+                    with w.cells(
+                        f"{p.a} − {p.b}",
+                        w.Number(f"{100 * p.difference:+.1f}"),
+                        w.Number(f"{100 * p.low:+.1f} to {100 * p.high:+.1f}"),
+                        w.Number(f"{p.p_adjusted:.2g}"),
+                    ):
+                        with w.text("", tag="td"):
+                            kind = {"better": "good", "worse": "bad"}.get(p.call, "")
+                            w.badge(differences.call(p), kind)
+                        for count in (p.a_only, p.b_only):
+                            w.text("–" if count is None else f"{count}", "number", "td")
         with w.row():
             w.term(detectable.effect(result), MEANINGS["effect"])
         for said in (detectable.needed_of_pairs(result), detectable.why_not_as_stated(result)):
