@@ -31,6 +31,10 @@ from assay.studio.shared.upload import DocumentUpload, show_unread
 
 NOT_CHANGED = (".xlsx", ".parquet", ".json", ".gz")
 """Endings of files whose rows are better changed in the program that wrote them."""
+CONTRADICTIONS = (
+    "Correct rows that have one input and different outputs in your own file and choose “Use "
+    "another file”: later, those that are drawn into the holdout cannot be seen here."
+)
 MOST_RENAMED = 60
 """Labels that are listed to be renamed."""
 NO_LABEL = "A label cannot be empty. Give it the name of another to join the two."
@@ -111,6 +115,8 @@ class ProposalStep:
         labels = self._count_labels(found)
         if labels and report.counts.get("lone-label"):
             w.text(LONE, "warn note")
+        if report.counts.get("contradiction"):
+            w.text(CONTRADICTIONS, "warn note")
         self._show_repairs(found, report)
         if labels:
             self._show_labels(labels)
