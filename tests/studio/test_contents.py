@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -110,7 +111,7 @@ def test_a_release_is_watched_over_time(here: Tab, filled: Studio) -> None:
         page.get_by_role("button", name=button).dblclick()  # it counts once
         expect(right).not_to_have_value(before)
     expect(page.get_by_text("no answer has been judged yet")).to_have_count(0)
-    right.fill('{"topic": "other"}')
+    right.fill(json.dumps(json.loads(right.input_value()) | {"people": 17}))
     page.get_by_role("button", name="Use this answer").click()
     expect(page.get_by_role("button", name="Mark as correct")).to_be_visible()
     here.axe()
