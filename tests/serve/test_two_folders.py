@@ -33,7 +33,7 @@ STATE = ("versions", "blobs")
 
 @dataclass
 class Pair:
-    """Two folders of one project: split and settings are copies, the rest is shared or each's own.
+    """Two folders of one project: examples and settings are copies, the state is shared.
 
     Attributes:
         version: that `one` has trained.
@@ -82,8 +82,9 @@ def pair(
     key = create_key(one.store, one.owner, "test", ["admin"])[1]
 
     root = tmp_path / "other" / "pets"
-    left_out = shutil.ignore_patterns("cache", "versions", "blobs", "work", "runs", "comparisons")
-    shutil.copytree(one.root, root, ignore=left_out)
+    shutil.copytree(one.root, root, ignore=shutil.ignore_patterns(".assay"))
+    (root / ".assay").mkdir(mode=0o700)
+    shutil.copy(one.root / ".assay" / "database.json", root / ".assay")
     assert not any((one.root / ".assay" / name).exists() for name in STATE)
     return Pair(one, Project(root), version, key)
 
@@ -135,6 +136,7 @@ def test_it_is_compared_and_exported_on_the_other(pair: Pair, tmp_path: Path) ->
         assert not (two.root / ".assay" / name).exists()
     made = two.export(pair.version, "adapter", tmp_path / "exported")
     assert (made.folder / "adapter_model.safetensors").is_file()
+    assert two.split() == pair.one.split()
     found = two.compare(agents=["tuned@1", "sorter@1"])
     scores = {one.agent: one.score for one in found.result.candidates}
     for label in ("tuned@1", "sorter@1"):
