@@ -139,6 +139,7 @@ def test_each_job_becomes_a_project(tmp_path: Path) -> None:
         assert "job" in without["ft:gpt-4.1-2025-04-14:acme::old"]
         assert plan["no_model"] == [{"job": "ftjob-2", "status": "paused_by_moon"}]
         page = (to / "plan.md").read_text()
+        assert "--input-price INPUT" in page  # at this address no price is listed
         for text in ("2027-01-14", "base_url=", "ftjob-2", "No such File object", "no equal"):
             assert text in page
         assert first["commands"][2] == f"assay release promote ft:{BASE}:acme::abc AGENT@VERSION"

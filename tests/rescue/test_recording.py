@@ -257,6 +257,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         here = [*bare, "--data", "more.jsonl"]
         refused = run(app, here)
         assert "--most-usd" in str(refused.exception.fix)  # type: ignore[union-attr]
+        unknown = run(app, [*here, "--most-usd", "1"])  # nobody is asked what cannot be kept
+        assert "--input-price" in str(unknown.exception.fix)  # type: ignore[union-attr]
         priced = [*here, "--input-price", "1", "--output-price", "2", "--most-usd", "1"]
         refused = run(app, priced)
         assert "--yes" in str(refused.exception.fix)  # type: ignore[union-attr]

@@ -155,9 +155,9 @@ def _visit(
     route = agent.route
     if route is None:
         if agent.kind == "outside":
+            what = f"an arm of this route ({id[:12]})" if above else "this agent"
             raise ConfigError(
-                f"an arm of this route ({id[:12]}) contains stored answers and cannot answer new "
-                "questions.",
+                f"{what} contains stored answers and cannot answer new questions.",
                 fix="Name another agent.",
             )
         found[id] = agent

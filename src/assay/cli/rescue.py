@@ -161,6 +161,7 @@ def record(
     for line in _terms(draft, most_usd):
         print(printable(line), file=sys.stderr)
     if draft.requests:
+        recording.check_budget(draft, most_usd)  # before anybody is asked
         _agree(draft, most_usd, yes)
     report = recording.record(draft, most_usd=most_usd, progress=Terminal())
     if json:
@@ -237,7 +238,7 @@ def _print_parts(draft: RecordingDraft) -> None:
         (
             *(one.part, one.rows, one.recorded, one.requests),
             *(one.prompt_tokens, one.completion_tokens),
-            "not known" if one.usd is None else f"{one.usd:.2f}",
+            "not known" if one.usd is None else f"{one.usd:.4f}",
             one.best_for,
         )
         for one in draft.parts
@@ -251,13 +252,15 @@ def _terms(draft: RecordingDraft, most_usd: float | None) -> Iterator[str]:
     yield f"{draft.model} at {origin} is asked in this order; answers go to {draft.file}."
     if draft.is_most:
         yield "How long answers are is not known yet: each is counted as long as is allowed."
-    cost = "at a price that is not known" if draft.usd is None else f"for about USD {draft.usd:.2f}"
+    from assay.compare.report.wording import usd
+
+    cost = "at a price that is not known" if draft.usd is None else f"for about {usd(draft.usd)}"
     rate = "as answers came so far" if draft.rate_is_observed else "a guess until answers come"
     minutes = max(1, round(draft.seconds / 60))
     yield f"{draft.requests} requests {cost}, in about {minutes} minutes ({rate})."
     if draft.spent_usd or most_usd is not None:
-        most = "" if most_usd is None else f" of at most USD {most_usd:.2f}"
-        yield f"Spent so far: USD {draft.spent_usd:.2f}{most}."
+        most = "" if most_usd is None else f" of at most {usd(most_usd)}"
+        yield f"Spent so far: {usd(draft.spent_usd)}{most}."
     private = ", ".join(f"{what}: {count}" for what, count in sorted(draft.private.items()))
     yield f"Secrets and personal data found in these inputs: {private or 'none'}."
     if any(one.left_out for one in draft.inputs):
@@ -287,7 +290,9 @@ def _agree(draft: RecordingDraft, most_usd: float | None, yes: bool) -> None:
 
 
 def _print_recorded(report: dict[str, Any]) -> None:
-    cost = f"USD {report['usd']:.2f}"
+    from assay.compare.report.wording import usd
+
+    cost = usd(report["usd"])
     if report["unpriced"]:
         cost += f", and {report['unpriced']} answers at a cost that is not known"
     print(f"{report['recorded']} answers recorded, {report['answers']} in all, for {cost}.")
@@ -330,8 +335,16 @@ def _ask(access: Access, to: Path, provider: str | None, yes: bool) -> None:
 
 
 def _print_report(report: dict[str, Any], to: Path) -> None:
+    from assay.rescue.report import LABELS, count_missing
+
     rows = [
-        (one["kind"], one["complete"], one["missing"], one["objects"], decimal(one["bytes"]))
+        (
+            LABELS[one["kind"]],
+            one["complete"],
+            one["missing"],
+            one["objects"],
+            decimal(one["bytes"]),
+        )
         for one in report["kinds"]
     ]
     columns = ("what", "complete", "missing", "objects", "size")
@@ -342,9 +355,9 @@ def _print_report(report: dict[str, Any], to: Path) -> None:
         console.print(escape(line), soft_wrap=True)
     missing = report["missing"]
     if missing:
-        console.print(f"{len(missing)} parts were not fetched:")
+        console.print(f"{count_missing(report)}:")
     for one in missing[:_SHOWN]:
-        line = f"  {one['kind']} {shorten(one['id'], 60)}: {one['reason']}"
+        line = f"  {LABELS[one['kind']]}: {shorten(one['id'], 60)}: {one['reason']}"
         console.print(escape(printable(line)), soft_wrap=True)
     if len(missing) > _SHOWN:
         console.print(f"  ... and {len(missing) - _SHOWN} more, in the report.")

@@ -50,7 +50,7 @@ def open_account(base_url: str | None, provider: str | None, folder: Path) -> Ac
         SecretError: the provider's key cannot be read.
     """
     if provider is None:
-        described = _described(base_url or OPENAI)
+        described = describe(base_url or OPENAI)
         key = read_key("openai", described, f"the key of {described.origin}")
         return Access("openai", described, key)
     if base_url is not None:
@@ -109,7 +109,12 @@ def _naming_options() -> Iterator[None]:
         ) from None
 
 
-def _described(base_url: str) -> Provider:
+def describe(base_url: str) -> Provider:
+    """The provider that has the key in OPENAI_API_KEY, at an address.
+
+    Raises:
+        UsageError: the address is neither https nor loopback.
+    """
     headers = {name: f"${{{v}}}" for name, v in _HEADERS.items() if os.environ.get(v)}
     try:
         host = urlsplit(base_url).hostname or ""

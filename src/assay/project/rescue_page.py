@@ -26,8 +26,10 @@ def commands(plan: Mapping[str, Any], one: Mapping[str, Any]) -> list[str]:
     """What to run in the folder of a model's project, in this order."""
     model = shlex.quote(one["model"])
     there = "" if plan["base_url"] is None else f" --base-url {shlex.quote(plan['base_url'])}"
+    price = "" if one["is_priced"] else " --input-price INPUT --output-price OUTPUT"
+    to = f"--to {shlex.quote(plan['source'])}"
     found = [
-        f"assay rescue record {model} --to {shlex.quote(plan['source'])}{there} --most-usd 5",
+        f"assay rescue record {model} {to}{there} --most-usd 5{price}",
         f"assay compare --predictions {OUTGOING}={shlex.quote(one['recording'])}",
     ]
     if _may_be_named(one["model"]):
@@ -86,6 +88,11 @@ def _project(plan: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[str]:
         yield f"{one['recorded']} answers are recorded; `record` asks for those that are missing."
     else:
         yield "No answer is recorded yet. Once the model is gone, nothing can be compared without."
+    if not one["is_priced"]:
+        yield (
+            "The price of this model is not listed here, and without it no budget is kept: put "
+            "what its provider asks per million tokens, in USD, for INPUT and OUTPUT."
+        )
     yield ""
     yield f"    cd {one['project']}"
     for command in commands(plan, one):

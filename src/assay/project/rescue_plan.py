@@ -16,12 +16,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from assay.agent.prices import price_of
 from assay.config import CONFIG_FILE, STARTER_MODEL
 from assay.config.yaml_text import edit
 from assay.errors import AssayError, ModelError, StoreError, UsageError
 from assay.progress import SILENT, Progress
 from assay.project.project import Project
-from assay.project.rescue import OPENAI
+from assay.project.rescue import OPENAI, describe
 from assay.project.rescue_page import commands, write_page
 from assay.project.start.creation import create
 from assay.project.start.init import Choices, draft
@@ -62,6 +63,7 @@ class PlannedModel:
         project: name of its folder; None: there is none, because of `reason`.
         holdout: `validation file`, or `drawn` from the training file.
         recording: file of its recorded answers, whether it is there or not; `recorded`: how many.
+        is_priced: whether the price list has it, so that a budget can be kept.
     """
 
     model: str
@@ -76,6 +78,7 @@ class PlannedModel:
     settings: list[Setting] = field(default_factory=list)
     recording: str = ""
     recorded: int = 0
+    is_priced: bool = False
 
 
 def plan_rescue(
@@ -101,6 +104,8 @@ def plan_rescue(
     manifest = Manifest(source.absolute())
     to.mkdir(parents=True, exist_ok=True, mode=0o700)
     jobs = {job.get("id"): job for job in _jobs(manifest)}
+    base_url = manifest.account.get("base_url", OPENAI)
+    provider = describe(base_url)
     planned: list[PlannedModel] = []
     taken: set[str] = set()
     for found in fine_tuned_models(manifest):
@@ -111,6 +116,7 @@ def plan_rescue(
         one.method = found["method"]
         file = recording_file(source.absolute(), one.model)
         one.recording, one.recorded = str(file), _recorded(file)
+        one.is_priced = price_of(provider, one.model).output is not None
         one.settings = list(_settings(job))
         name = _name(one.model, taken)
         one.reason = _why_not(found, manifest)
@@ -124,7 +130,6 @@ def plan_rescue(
                 one.reason = str(error)
         planned.append(one)
     planned.sort(key=lambda one: (one.ends or "9999", one.model))
-    base_url = manifest.account.get("base_url", OPENAI)
     plan: dict[str, Any] = {
         "source": str(source.absolute()),
         "base_url": None if base_url == OPENAI else base_url,

@@ -83,7 +83,7 @@ class Recording:
 def recording_file(folder: Path, model: str) -> Path:
     """Where the answers of a model are kept in a folder."""
     spelled = spell(model)[:_LONGEST].strip("-")
-    return folder / RECORDINGS / f"{spelled}-{short_digest(model)}.jsonl"
+    return folder.resolve() / RECORDINGS / f"{spelled}-{short_digest(model)}.jsonl"
 
 
 def spell(text: str) -> str:

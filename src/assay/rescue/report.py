@@ -23,6 +23,24 @@ _OF_JOB = (
     *("job", "status", "method", "trained_tokens"),
     *("training_file", "training_path", "validation_file", "validation_path"),
 )
+LABELS = {
+    account.MODELS.kind: "models",
+    account.EVALS.kind: "evals",
+    account.RUNS: "runs of evals",
+    account.OUTPUT_ITEMS: "output items of runs",
+    account.FILES.kind: "list of files",
+    account.RECORD: "records of files on no list",
+    FILE: "contents of files",
+    account.JOBS.kind: "list of fine-tuning jobs",
+    account.JOB: "fine-tuning jobs",
+    account.EVENTS: "events of jobs",
+    account.CHECKPOINTS: "checkpoints of jobs",
+    account.COMPLETIONS.kind: "stored completions",
+    account.MESSAGES: "messages of stored completions",
+}
+"""What people are told that a kind is, in the order of what closes first."""
+GONE = (404, 410)
+"""Statuses of what no further run can have."""
 _SHOWN = 200
 """Lines of a table; report.json has all."""
 
@@ -33,7 +51,8 @@ def write_report(manifest: Manifest, ended_early: str | None = None) -> dict[str
     Args:
         ended_early: why the run has not asked for everything; None: it has.
     """
-    entries = sorted(manifest, key=lambda one: (one.kind, one.id))
+    order = list(LABELS)
+    entries = sorted(manifest, key=lambda one: (order.index(one.kind), one.id))
     kinds: dict[str, dict[str, Any]] = {}
     for entry in entries:
         counts = kinds.setdefault(
@@ -174,21 +193,24 @@ def _files_left(manifest: Manifest) -> Counter[str]:
 
 def _next_steps(folder: Path, report: dict[str, Any]) -> list[str]:
     steps = []
-    reasons = {one["reason"] for one in report["missing"]}
-    if report["ended_early"] or reasons - {account.UNUSABLE_ID}:
+    may_come = (
+        one["reason"] != account.UNUSABLE_ID and one["http_status"] not in GONE
+        for one in report["missing"]
+    )
+    if report["ended_early"] or any(may_come):
         steps.append("Run the same command again: it asks only for what is missing.")
     if report["not_ended"]:
         steps.append("Fetch jobs and runs that had not ended into a new folder once they have.")
     if any(one["training_path"] for one in report["fine_tuned_models"]):
+        steps.append("Make a project of each fine-tuned model, with a page of what to do then:")
         steps.append(f"assay rescue plan --from {shlex.quote(str(folder))} --to projects")
-    paths = dict.fromkeys(
-        one["training_path"] for one in report["fine_tuned_models"] if one["training_path"]
-    )
-    for number, path in enumerate(paths, start=1):
-        name = "specialist" if len(paths) == 1 else f"specialist-{number}"
-        file = shlex.quote(str(folder / path))
-        steps.append(f"assay init {name} --data {file} && cd {name} && assay compare")
     return steps
+
+
+def count_missing(report: dict[str, Any]) -> str:
+    """How much was not fetched, as the beginning of a sentence."""
+    count = len(report["missing"])
+    return "1 part was not fetched" if count == 1 else f"{count} parts were not fetched"
 
 
 def _markdown(report: dict[str, Any]) -> Iterator[str]:
@@ -202,9 +224,9 @@ def _markdown(report: dict[str, Any]) -> Iterator[str]:
     elif report["ended_early"]:
         yield f"**The run ended early**, and not all was asked for: {plain(report['ended_early'])}"
     else:
-        yield f"**{len(report['missing'])} parts were not fetched**; they are listed below."
+        yield f"**{count_missing(report)}**; see below."
     rows = [
-        (one["kind"], one["complete"], one["missing"], one["objects"], _size(one["bytes"]))
+        (LABELS[one["kind"]], one["complete"], one["missing"], one["objects"], _size(one["bytes"]))
         for one in report["kinds"]
     ]
     yield from _table(("what", "complete", "missing", "objects", "size"), rows)
@@ -223,7 +245,7 @@ def _markdown(report: dict[str, Any]) -> Iterator[str]:
     yield f"Dates change: {dates.PAGE}. The Evals API closes on {dates.EVALS_CLOSE}."
     if report["missing"]:
         yield from ("", "## Not fetched, because", "")
-        rows_ = [(one["kind"], one["id"], one["reason"]) for one in report["missing"]]
+        rows_ = [(LABELS[one["kind"]], one["id"], one["reason"]) for one in report["missing"]]
         yield from _table(("what", "id", "reason"), rows_)
     if report["not_ended"]:
         yield from ("", "## Had not ended", "")

@@ -10,7 +10,7 @@ draft.py     what they will take: requests, tokens, money, time
 asking.py    the answers, each on disk before the next is relied on
 """
 
-from assay.project.recording.asking import record
+from assay.project.recording.asking import check_budget, record
 from assay.project.recording.draft import RecordingDraft, draft_recording, open_model
 from assay.project.recording.inputs import BEST_FOR, PARTS, RecordingChoices
 
@@ -19,6 +19,7 @@ __all__ = [
     "PARTS",
     "RecordingChoices",
     "RecordingDraft",
+    "check_budget",
     "draft_recording",
     "open_model",
     "record",

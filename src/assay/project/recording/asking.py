@@ -73,6 +73,20 @@ def record(
         return run.report(len(wanted))
 
 
+def check_budget(draft: RecordingDraft, most_usd: float | None) -> None:
+    """See that a budget can be kept.
+
+    Raises:
+        ConfigError: one is given and the model's price is not known.
+    """
+    if most_usd is not None and draft.price is None:
+        raise ConfigError(
+            f"the price of {draft.model} is not known, so no budget can be kept.",
+            fix="Give its price per million tokens with --input-price and --output-price, or "
+            "in the provider's `prices`.",
+        )
+
+
 class _Run:
     """One run of a recording: what is spent, what fails, what is left."""
 
@@ -86,12 +100,7 @@ class _Run:
         self._draft, self._recording, self._most = draft, recording, most_usd
         self._progress = progress
         self._reckoner = Reckoner(draft.agent, draft.model, draft.access.provider, {})
-        if most_usd is not None and self._reckoner.usd(1, 1, 1) is None:
-            raise ConfigError(
-                f"the price of {draft.model} is not known, so no budget can be kept.",
-                fix="Give its price per million tokens with --input-price and --output-price, or "
-                "in the provider's `prices`.",
-            )
+        check_budget(draft, most_usd)
         self._left_out = sum(one.left_out for one in draft.inputs)
         self._spent = self._reckoner.spent_usd(recording.answers.values())
         self._reserved: dict[int, float] = {}

@@ -11,7 +11,7 @@ from typing import Any
 
 from assay.agent.agent import Agent
 from assay.agent.consent import count_private
-from assay.agent.prices import cost_usd
+from assay.agent.prices import cost_usd, price_of
 from assay.agent.runtime import assemble_plain
 from assay.candidates.spec import CHARACTERS_PER_TOKEN
 from assay.config import REMOTE, Provider, TokenPrice, is_remote, split_reference
@@ -106,6 +106,12 @@ class RecordingDraft:
         """Of all requests; None where the price is not known."""
         known = [part.usd for part in self.parts if part.usd is not None]
         return sum(known) if len(known) == len(self.parts) else None
+
+    @property
+    def price(self) -> TokenPrice | None:
+        """Of the model; None where it is not known."""
+        found = price_of(self.access.provider, self.model)
+        return None if None in (found.input, found.output) else found
 
     def to_dict(self) -> dict[str, Any]:
         """The estimate as it is printed by `--json`."""
