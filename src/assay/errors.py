@@ -81,6 +81,12 @@ class Step(Enum):
         "`assay compare` with --agent NAME@VERSION of the served agent",
         "a comparison in which the served agent takes part",
     )
+    FETCH_AGAIN = "the same command goes on", "“Fetch” on the page Rescue goes on"
+    SAME_ACCOUNT = "add --same-account", "check “It is the same account”"
+    GIVE_PRICE = (
+        "with --input-price and --output-price, or in the provider's `prices`",
+        "in the two fields for prices",
+    )
     EXPORT_AS = "another form, such as --to gguf", "another format, such as gguf"
 
     def __init__(self, command: str, page: str) -> None:

@@ -300,6 +300,7 @@ def test_a_run_ends_where_going_on_is_no_use(tmp_path: Path) -> None:
         with pytest.raises(OutageError) as refused:
             rescue(access(server, "sk-wrong-wrong-wrong-wrong"), tmp_path / "key")
         assert "sk-wrong" not in str(refused.value)
+        assert rescue(access(server), tmp_path / "key")["complete"]  # nothing was the other one's
         server.faults = lambda path, times: error(429, "x", None, **{"Retry-After": "7200"})
         with pytest.raises(OutageError):
             rescue(access(server), tmp_path / "later")

@@ -314,14 +314,14 @@ def _print_recorded(report: dict[str, Any]) -> None:
 
 def _ask(access: Access, to: Path, provider: str | None, yes: bool) -> None:
     """Say what is about to be done, and go on only where that is meant."""
+    from assay.project.rescue import FETCHED, TERMS
+
     address = access.provider.base_url
     key = f"of the provider {provider}" if provider else "in OPENAI_API_KEY"
     for line in (
         f"This reads the account of the key {key} at {address} and writes to {to}:",
-        "  models; fine-tuning jobs with events and checkpoints; evals with runs and output items;",
-        "  stored chat completions with messages; files for fine-tuning and evals.",
-        "Only GET requests are sent: nothing is changed or deleted there and no model is asked.",
-        "OpenAI does not charge for them; another server's operator may.",
+        *(f"  {line}" for line in FETCHED),
+        *TERMS,
         f"The key goes to {access.provider.origin} only, and is not shown; a salted hash is kept.",
         "The folder will hold your users' data; only you can read it.",
     ):

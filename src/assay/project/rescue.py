@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from assay.agent.consent import check_agreed
-from assay.agent.providers import provider_of
+from assay.agent.providers import Providers, provider_of
 from assay.config import Provider
 from assay.config.hosts import is_loopback
 from assay.errors import ConfigError, OutageError, UsageError
@@ -31,6 +31,16 @@ from assay.rescue.report import write_report
 
 OPENAI = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
+FETCHED = (
+    "models; fine-tuning jobs with events and checkpoints; evals with runs and output items;",
+    "stored chat completions with messages; files for fine-tuning and evals.",
+)
+"""What is fetched, as people are told before."""
+TERMS = (
+    "Only GET requests are sent: nothing is changed or deleted there and no model is asked.",
+    "OpenAI does not charge for them; another server's operator may.",
+)
+"""What it costs, and does there."""
 _HEADERS = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
 """As OpenAI's own client sends them."""
 _LOOPBACK = ["127.0.0.0/8", "::1/128"]
@@ -55,7 +65,16 @@ def open_account(base_url: str | None, provider: str | None, folder: Path) -> Ac
         return Access("openai", described, key)
     if base_url is not None:
         raise UsageError("--base-url cannot be used with --provider, which has an address.")
-    providers = Workspace(folder).providers
+    return open_provider(Workspace(folder).providers, provider)
+
+
+def open_provider(providers: Providers, provider: str) -> Access:
+    """The address and key of an account that a project's provider is; nothing is sent.
+
+    Raises:
+        ConfigError, SecretError: as `open_account`.
+        UsageError: it does not speak OpenAI's protocol.
+    """
     found = provider_of(providers, provider)
     if found.protocol != "openai":
         raise UsageError(f"the provider {provider} does not speak OpenAI's protocol.")

@@ -13,6 +13,17 @@ from assay.rescue import dates
 from assay.rescue.report import plain
 from assay.store.files import write_atomic
 
+CLIENT = (
+    "from openai import OpenAI",
+    "",
+    'client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="assay-...")',
+)
+"""The calling program, changed."""
+ENVIRONMENT = (
+    "export OPENAI_BASE_URL=http://127.0.0.1:8000/v1",
+    "export OPENAI_API_KEY=assay-...",
+)
+"""The same without a change of the program."""
 OUTGOING = "outgoing"
 """What the model that goes is called in a comparison."""
 
@@ -61,14 +72,11 @@ def _page(plan: Mapping[str, Any]) -> Iterator[str]:
         "Only the address and the key change; the name of the model stays. `assay serve` prints a",
         "key at its first start, and `assay keys create NAME` makes further ones.",
         "",
-        "    from openai import OpenAI",
-        "",
-        '    client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="assay-...")',
+        *(f"    {line}" if line else "" for line in CLIENT),
         "",
         "or, without a change of the program, in its environment:",
         "",
-        "    export OPENAI_BASE_URL=http://127.0.0.1:8000/v1",
-        "    export OPENAI_API_KEY=assay-...",
+        *(f"    {line}" for line in ENVIRONMENT),
     )
 
 

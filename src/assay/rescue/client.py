@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 
 from assay import json_reader
 from assay.config import Provider
-from assay.errors import OutageError
+from assay.errors import OutageError, Step
 from assay.generate.remote import openai
 from assay.generate.remote.connection import ActiveRequest, OversizeError, Reply, WireError
 from assay.generate.remote.outbound import ProviderClient
@@ -269,7 +269,7 @@ class AccountClient:
         return OutageError(
             what,
             where=self.access.provider.base_url,
-            fix=f"{fix} What was fetched is kept; the same command goes on.".strip(),
+            fix=f"{fix} What was fetched is kept; {Step.FETCH_AGAIN}.".strip(),
         )
 
     def _hold(self, seconds: float) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assay.errors import StoreError
+from assay.errors import Step, StoreError
 from assay.generate.remote.connection import Reply
 from assay.rescue.client import AccountClient, RefusedError, parts_of
 from assay.rescue.folder import suffix_of
@@ -73,7 +73,7 @@ def fetch_file(
         raise StoreError(
             f"{wanted.path} needs {size / 2**20:.0f} MiB, and {free / 2**20:.0f} MiB are free.",
             where=str(manifest.folder),
-            fix="Free some space; the same command goes on.",
+            fix=f"Free some space; {Step.FETCH_AGAIN}.",
         )
     most, before = MOST_BYTES if size is None else 2 * size + _SPARE, ""
     for _ in range(_ATTEMPTS):

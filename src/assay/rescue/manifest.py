@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any, Literal
 
 from assay import json_reader
-from assay.errors import StoreError, UsageError
+from assay.errors import Step, StoreError, UsageError
 from assay.rescue.folder import MANIFEST, PART, VERSION, tidy
 from assay.rescue.owner import Owner
 from assay.store.files import append_durable, write_atomic
@@ -70,12 +70,19 @@ class Manifest:
     def bind(self, owner: Owner, *, same_account: bool = False) -> None:
         """Say whose folder this is, once, and before anything else is written to it.
 
+        As long as nothing was fetched, as with a key that was mistyped, it is nobody's.
+
         Args:
             same_account: another key, organisation or project is the same account's all the same.
 
         Raises:
             UsageError: it is another account's.
         """
+        is_held = any(
+            one.status == "complete" or one.bytes or one.count for one in self._entries.values()
+        )
+        if not is_held:
+            self.account = {}
         known = self.account.get("base_url")
         if known is not None and known != owner.base_url:
             raise UsageError(
@@ -89,7 +96,7 @@ class Manifest:
                 f"this folder may hold another account or project: {'; '.join(differences)}.",
                 where=str(self.folder),
                 fix="Name another folder, one for each project; or, where the key was renewed and "
-                "sees the same project, add --same-account.",
+                f"sees the same project, {Step.SAME_ACCOUNT}.",
             )
         if known is None or differences:
             begun_at = self.account.get("begun_at", now())

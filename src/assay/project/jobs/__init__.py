@@ -20,7 +20,7 @@ from assay.jobs.worker import Handler, Work
 from assay.progress import SILENT, Progress, format_duration
 from assay.project.fingerprint import fingerprint
 from assay.project.forecast import Forecast, measure_pace
-from assay.project.jobs import begun, export, training
+from assay.project.jobs import begun, export, rescue, training
 from assay.project.jobs.queueing import enqueue_once, refuse_second
 from assay.project.workspace import Workspace, project_of
 from assay.store.audit import audit
@@ -107,7 +107,7 @@ def work(
 
 def handlers(workspace: Workspace) -> dict[str, Handler]:
     """By kind, how jobs are done that need the project."""
-    works = {COMPARE: _compare, export.EXPORT: export.work, **training.WORKS}
+    works = {COMPARE: _compare, export.EXPORT: export.work, **training.WORKS, **rescue.WORKS}
     return {kind: partial(work, workspace) for kind, work in works.items()}
 
 

@@ -11,7 +11,7 @@ asking.py    the answers, each on disk before the next is relied on
 """
 
 from assay.project.recording.asking import check_budget, record
-from assay.project.recording.draft import RecordingDraft, draft_recording, open_model
+from assay.project.recording.draft import RecordingDraft, draft_recording, open_model, with_price
 from assay.project.recording.inputs import BEST_FOR, PARTS, RecordingChoices
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "draft_recording",
     "open_model",
     "record",
+    "with_price",
 ]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assay.agent.runtime import assemble_plain
-from assay.errors import ConfigError, OutageError, UsageError
+from assay.errors import ConfigError, OutageError, Step, UsageError
 from assay.example import Example
 from assay.generate.batch import Answer, Request
 from assay.generate.recorded import RecordedAnswer, request_sha256
@@ -82,8 +82,7 @@ def check_budget(draft: RecordingDraft, most_usd: float | None) -> None:
     if most_usd is not None and draft.price is None:
         raise ConfigError(
             f"the price of {draft.model} is not known, so no budget can be kept.",
-            fix="Give its price per million tokens with --input-price and --output-price, or "
-            "in the provider's `prices`.",
+            fix=f"Give its price per million tokens {Step.GIVE_PRICE}.",
         )
 
 

@@ -161,10 +161,15 @@ def open_model(
     for one in consent:
         Workspace(folder).providers.agree(one)
     access = open_account(base_url, provider, folder)
-    if price is not None:
-        prices = {**access.provider.prices, model: price}
-        access = replace(access, provider=access.provider.model_copy(update={"prices": prices}))
-    return model, access
+    return model, with_price(access, model, price)
+
+
+def with_price(access: Access, model: str, price: TokenPrice | None) -> Access:
+    """The access where a model costs so much; None: what the price list says."""
+    if price is None:
+        return access
+    prices = {**access.provider.prices, model: price}
+    return replace(access, provider=access.provider.model_copy(update={"prices": prices}))
 
 
 def draft_recording(

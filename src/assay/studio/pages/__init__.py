@@ -9,6 +9,7 @@ from assay.studio.pages.knowledge import page as knowledge
 from assay.studio.pages.models import page as models
 from assay.studio.pages.people import page as people
 from assay.studio.pages.releases import page as releases
+from assay.studio.pages.rescue import page as rescue
 from assay.studio.pages.settings import page as settings
 from assay.studio.pages.start import page as start
 from assay.studio.pages.training import page as training
@@ -25,4 +26,5 @@ PAGES: tuple[Page, ...] = (
     playground.PAGE,
     releases.PAGE,
     people.PAGE,
+    rescue.PAGE,
 )

@@ -30,7 +30,7 @@ def another_project(context: PageContext) -> None:
         )
         folder = _unused(context.workspace.root.parent)
         made = shlex.quote(str(folder))
-        w.code(f"mkdir {made}\n{_serve(context, folder)}", "Commands for another project")
+        w.code(f"mkdir {made}\n{serve_command(context, folder)}", "Commands for another project")
         w.text("Folder and port are yours to choose.", "soft note")
 
 
@@ -49,10 +49,10 @@ def projects_within(context: PageContext) -> None:
         f"This folder is no project, but it has some: {names}. Each has a server of its own, such "
         "as this one:",
     ):
-        w.code(_serve(context, found[0]), "Command for a project in this folder")
+        w.code(serve_command(context, found[0]), "Command for a project in this folder")
 
 
-def _serve(context: PageContext, folder: Path) -> str:
+def serve_command(context: PageContext, folder: Path) -> str:
     """The command that serves a folder beside this server."""
     port = urlsplit(context.address).port or 8000
     return f"assay serve --folder {shlex.quote(str(folder))} --port {port + 1}"

@@ -41,6 +41,9 @@ KINDS = {
     "export": "Export",
     "pull": "Pulling a model",
     "batch": "Batch of requests",
+    "rescue": "Fetching an account",
+    "rescue-plan": "Making projects",
+    "record": "Recording a model's answers",
 }
 
 _EDITS_BEFORE = (

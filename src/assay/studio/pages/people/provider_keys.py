@@ -6,42 +6,18 @@ from typing import Any
 
 from nicegui import ui
 
-from assay.errors import ConfigError
 from assay.project.settings import providers
-from assay.project.settings.providers import ProviderNameError
-from assay.store.secrets import SecretError
 from assay.studio import widgets as w
-from assay.studio.dialogs import ask_value, confirm, notify, tell_at
+from assay.studio.dialogs import ask_value, confirm, notify
 from assay.studio.session import PageContext, Refresh, action, workspace_action
 from assay.studio.shared.promotion import allow_provider
-
-OTHER = "Other"
-KNOWN: dict[str, tuple[str, str, str]] = {
-    "OpenAI": ("openai", "https://api.openai.com/v1", "openai"),
-    "Anthropic": ("anthropic", "https://api.anthropic.com/v1", "anthropic"),
-    "OpenRouter": ("openrouter", "https://openrouter.ai/api/v1", "openai"),
-    "Mistral": ("mistral", "https://api.mistral.ai/v1", "openai"),
-    OTHER: ("", "", "openai"),
-}
-"""Name, address and protocol of endpoints that many have."""
-PRIVATE = "It runs on this machine or in our own network"
-"""What allows addresses of private networks, and http."""
-PROTOCOLS = {"openai": "OpenAI Chat Completions", "anthropic": "Anthropic Messages"}
+from assay.studio.shared.provider_form import provider_form
 
 
 @action("admin")
 def list_providers(context: PageContext) -> list[dict[str, Any]]:
     """All providers; of a key only where it comes from."""
     return providers.list_providers(context.workspace.providers)
-
-
-@action("admin")
-def add_provider(
-    context: PageContext, name: str, settings: dict[str, Any], key: str | None
-) -> None:
-    """Keep a provider that is not there yet, and its key."""
-    given = None if key is None else lambda: key
-    providers.add_provider_over_web(context.workspace, name, settings, given)
 
 
 @action("admin")
@@ -77,7 +53,7 @@ async def providers_tab(context: PageContext) -> None:
                     _show_provider(context, line, refresh)
 
     await refresh()
-    _show_form(context, refresh)
+    provider_form(context, refresh)
 
 
 def _show_provider(context: PageContext, line: dict[str, Any], refresh: Refresh) -> None:
@@ -148,77 +124,3 @@ async def _ask_text(title: str, label: str, yes: str, missing: str, secret: bool
         return made.props('autocomplete="off"')
 
     return str(await ask_value(title, label, make, yes) or "").strip()
-
-
-def in_words_of_form(error: ConfigError) -> ConfigError:
-    """What is wrong with an address, in the words of the form instead of those of the settings."""
-    said = error.what.removeprefix("base_url: ")
-    if "private_network" in said:
-        said = f"use https://, or check “{PRIVATE}”."
-    return ConfigError(said.replace("is stored with `assay providers add`", "has its own field"))
-
-
-def _show_form(context: PageContext, refresh: Refresh) -> None:
-    with w.section(
-        "Add a provider",
-        "Its key is stored encrypted and never shown again, on any page or in any log.",
-    ):
-        with ui.element("div").classes("split"):
-            which = w.field(
-                "Provider", ui.select(list(KNOWN), value="OpenAI"), name="Provider to add"
-            )
-            name = w.field(
-                "Name",
-                ui.input(value=KNOWN["OpenAI"][0]),
-                "Lower-case letters, digits and hyphens.",
-                name="Name of the provider",
-            )
-            address = w.field(
-                "Address",
-                ui.input(value=KNOWN["OpenAI"][1]),
-                "Up to and including /v1.",
-                name="Address of the provider",
-            )
-            protocol = w.field(
-                "Protocol", ui.select(PROTOCOLS, value="openai"), name="Protocol of the provider"
-            )
-            secret_input = ui.input(password=True).props('autocomplete="off"')
-            key = w.field(
-                "Key", secret_input, "Leave empty if it needs none.", name="Key of the provider"
-            )
-        inside = ui.checkbox(PRIVATE)
-
-        def chosen() -> None:
-            name.value, address.value, protocol.value = KNOWN[which.value]
-
-        which.on_value_change(chosen)
-
-        async def click() -> None:
-            settings: dict[str, Any] = {
-                "base_url": (address.value or "").strip(),
-                "protocol": protocol.value,
-            }
-            if inside.value:
-                settings["private_network"] = True
-            secret = (key.value or "").strip() or None
-            name.error = address.error = key.error = None
-            if secret is None and settings["base_url"] == KNOWN[which.value][1]:
-                key.error = f"{which.value} needs a key."
-                return
-            try:
-                await context.do(add_provider, (name.value or "").strip(), settings, secret)
-            except ProviderNameError as error:
-                tell_at(name, error)
-                return
-            except ConfigError as error:
-                tell_at(address, in_words_of_form(error))
-                return
-            except SecretError as error:
-                tell_at(key, error)
-                return
-            key.value = ""
-            notify(f"{name.value} was added.")
-            await refresh()
-
-        with w.row():
-            w.button("Add provider", click, kind="primary", icon="add")

@@ -1,0 +1,192 @@
+"""Bringing an account home as jobs: it is fetched, its models become projects, their answers kept.
+
+job = fetch(workspace, "openai")               # into rescued/account of the folder
+job = plan(workspace)                          # into rescued/projects
+draft = draft_answers(workspace, "openai", "ft:gpt-4o-mini-2024-07-18:acme::abc")
+job = record_answers(workspace, "openai", draft.model, most_usd=5.0)
+state = read_rescue(workspace)                 # what has come of them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay import json_reader
+from assay.config import TokenPrice
+from assay.errors import NotFoundError
+from assay.jobs import queue
+from assay.jobs.queue import OVER, Job
+from assay.jobs.worker import Work
+from assay.project.jobs.queueing import enqueue_once
+from assay.project.rescue import open_provider, rescue
+from assay.project.workspace import Workspace
+from assay.rescue.folder import MANIFEST
+
+if TYPE_CHECKING:
+    from assay.project.recording import RecordingDraft
+
+FETCH, PLAN, RECORD = "rescue", "rescue-plan", "record"
+"""Kinds of the jobs."""
+ACCOUNT, PROJECTS = "rescued/account", "rescued/projects"
+"""Where the account and the projects of its models are, in the served folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class RescueState:
+    """How far an account has been brought home.
+
+    Attributes:
+        is_begun: something was fetched already.
+        report: what report.json says; None: no run has ended.
+        plan: what `plan_rescue` has returned last; None: there are no projects.
+        job: the one that waits or runs, else the newest; None: there was none.
+        recorded: of each planned model, how many of its answers are on disk.
+        recordings: of a model, what its newest recording that has ended has reported.
+    """
+
+    is_begun: bool
+    report: dict[str, Any] | None
+    plan: dict[str, Any] | None
+    job: Job | None
+    recorded: dict[str, int]
+    recordings: dict[str, dict[str, Any]]
+
+
+def read_rescue(workspace: Workspace) -> RescueState:
+    """What has been fetched, made and recorded in a folder."""
+    found = [job for job in queue.jobs(workspace.store, workspace.name) if job.kind in WORKS]
+    plans = [job.result for job in found if job.kind == PLAN and job.result]
+    recordings: dict[str, dict[str, Any]] = {}
+    for job in found:
+        if job.kind == RECORD and job.result:
+            recordings.setdefault(job.payload["model"], job.result)
+    models = plans[0]["models"] if plans else []
+    folder = workspace.root / ACCOUNT
+    report = folder / "report.json"
+    return RescueState(
+        is_begun=(folder / MANIFEST).exists(),
+        report=json_reader.read(report.read_bytes()) if report.exists() else None,
+        plan=plans[0] if plans else None,
+        job=next((job for job in found if job.status not in OVER), found[0] if found else None),
+        recorded={one["model"]: _lines(Path(one["recording"])) for one in models},
+        recordings=recordings,
+    )
+
+
+def _lines(file: Path) -> int:
+    if not file.exists():
+        return 0
+    with file.open("rb") as lines:
+        return sum(1 for _ in lines)
+
+
+def fetch(workspace: Workspace, provider: str, *, same_account: bool = False) -> Job:
+    """Queue the fetching of the account that a provider's key opens.
+
+    Args:
+        same_account: see `assay.project.rescue.rescue`.
+
+    Raises:
+        ConfigError, SecretError, UsageError: as `open_provider`.
+        StateError: it waits or runs already.
+    """
+    open_provider(workspace.providers, provider)  # refused before it waits
+    payload = {"provider": provider, "same_account": same_account}
+    what = "the fetching of an account"
+    return enqueue_once(workspace, FETCH, what, payload, action="rescue.fetch")
+
+
+def plan(workspace: Workspace) -> Job:
+    """Queue the making of a project for each model of the account.
+
+    Raises:
+        StateError: it waits or runs already.
+    """
+    return enqueue_once(workspace, PLAN, "the making of projects", {}, action="rescue.plan")
+
+
+def draft_answers(
+    workspace: Workspace, provider: str, model: str, price: TokenPrice | None = None
+) -> RecordingDraft:
+    """What it would take to record a model's answers; nothing is sent.
+
+    Raises:
+        NotFoundError: the model has no project.
+        AssayError: as `open_provider` and `assay.project.recording.draft_recording`.
+    """
+    from assay.project import recording
+    from assay.project.project import Project
+
+    access = recording.with_price(open_provider(workspace.providers, provider), model, price)
+    project = Project(_project_of(workspace, model))
+    choices = recording.RecordingChoices(project=project)
+    return recording.draft_recording(model, access, workspace.root / ACCOUNT, choices)
+
+
+def record_answers(
+    workspace: Workspace,
+    provider: str,
+    model: str,
+    *,
+    most_usd: float,
+    price: TokenPrice | None = None,
+) -> Job:
+    """Queue the recording of a model's answers, see `assay.project.recording.record`.
+
+    Raises:
+        ConfigError: the price is not known, so that no budget can be kept.
+        StateError: a recording waits or runs already.
+        AssayError: as `draft_answers`.
+    """
+    from assay.project import recording
+
+    recording.check_budget(draft_answers(workspace, provider, model, price), most_usd)
+    payload = {
+        "provider": provider,
+        "model": model,
+        "most_usd": most_usd,
+        "price": None if price is None else price.model_dump(),
+    }
+    return enqueue_once(workspace, RECORD, "a recording", payload, action="rescue.record")
+
+
+def _fetch(workspace: Workspace, work: Work) -> dict[str, Any]:
+    payload = work.payload
+    access = open_provider(workspace.providers, payload["provider"])
+    folder = workspace.root / ACCOUNT
+    folder.parent.mkdir(exist_ok=True, mode=0o700)
+    report = rescue(access, folder, work, same_account=payload["same_account"])
+    return {"complete": report["complete"], "missing": len(report["missing"])}
+
+
+def _plan(workspace: Workspace, work: Work) -> dict[str, Any]:
+    from assay.project.rescue_plan import plan_rescue
+
+    return plan_rescue(workspace.root / ACCOUNT, workspace.root / PROJECTS, progress=work)
+
+
+def _record(workspace: Workspace, work: Work) -> dict[str, Any]:
+    from assay.project import recording
+
+    payload = work.payload
+    price = None if payload["price"] is None else TokenPrice(**payload["price"])
+    draft = draft_answers(workspace, payload["provider"], payload["model"], price)
+    return recording.record(draft, most_usd=payload["most_usd"], progress=work)
+
+
+def _project_of(workspace: Workspace, model: str) -> Path:
+    state = read_rescue(workspace)
+    for one in state.plan["models"] if state.plan else ():
+        if one["model"] == model and one["project"] is not None:
+            return workspace.root / PROJECTS / str(one["project"])
+    raise NotFoundError(f"there is no project for {model}.", fix="Make the projects first.")
+
+
+WORKS: dict[str, Callable[[Workspace, Work], dict[str, Any]]] = {
+    FETCH: _fetch,
+    PLAN: _plan,
+    RECORD: _record,
+}

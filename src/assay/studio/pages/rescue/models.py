@@ -1,0 +1,226 @@
+"""The models that end: their projects, their answers within a budget, and what to run then."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from nicegui import ui
+from nicegui.element import Element
+
+from assay.compare.report.wording import usd
+from assay.config import TokenPrice
+from assay.errors import AssayError
+from assay.jobs.queue import OVER
+from assay.project.jobs import rescue
+from assay.project.jobs.rescue import PROJECTS, RescueState
+from assay.project.recording import RecordingDraft
+from assay.project.rescue_page import CLIENT, ENVIRONMENT
+from assay.studio import widgets as w
+from assay.studio.dialogs import tell_at
+from assay.studio.pages.rescue.account import account_choice, ask_to_send
+from assay.studio.session import PageContext, workspace_action
+from assay.studio.shared.another_project import serve_command
+from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count
+
+DRAWN = (
+    "The holdout is drawn from the training file. The model was trained on these rows and scores "
+    "more there than on new ones: what is shown to be no worse is no worse on new ones either."
+)
+
+start_planning = workspace_action("admin", rescue.plan)
+draft_answers = workspace_action("admin", rescue.draft_answers)
+start_recording = workspace_action("admin", rescue.record_answers)
+
+
+def models_cards(
+    context: PageContext,
+    accounts: Sequence[dict[str, Any]],
+    state: RescueState,
+    reload: Callable[[], None],
+) -> None:
+    """The making of projects, then a card for each model that has one."""
+    busy = state.job is not None and state.job.status not in OVER
+
+    async def plan() -> None:
+        await context.do(start_planning)
+        reload()
+
+    with w.section(
+        "3. Make projects",
+        f"One for each fine-tuning job whose training file is here, in {PROJECTS}. Nothing is "
+        "sent, and a project that is there already stays as it is.",
+    ):
+        with w.row():
+            made = w.button("Make projects", plan, kind="" if state.plan else "primary")
+            made.set_enabled(not busy)
+        for one in state.plan["models"] if state.plan else ():
+            if one["project"] is None:
+                w.text(f"{one['model']} has no project: {one['reason']}")
+    for one in state.plan["models"] if state.plan else ():
+        if one["project"] is not None:
+            _model_card(context, accounts, state, one, reload)
+
+
+def program_card() -> None:
+    """What changes in the calling program."""
+    with w.section(
+        "5. Change the calling program",
+        "Only the address and the key change; the name of the model stays.",
+    ):
+        w.code("\n".join(CLIENT), "The calling program")
+        w.text("Or, without a change of the program, in its environment:")
+        w.code("\n".join(ENVIRONMENT), "Environment of the calling program")
+        w.text("`assay serve` prints a key at its first start. Address and port are those of the "
+               "server that you start for the project.", "soft note")  # fmt: skip
+
+
+def _model_card(
+    context: PageContext,
+    accounts: Sequence[dict[str, Any]],
+    state: RescueState,
+    one: dict[str, Any],
+    reload: Callable[[], None],
+) -> None:
+    model, busy = one["model"], state.job is not None and state.job.status not in OVER
+    under = f"Ends: {one['ends'] or 'unknown'}. Project: {PROJECTS}/{one['project']}."
+    with w.section(model, under):
+        if one["holdout"] != "validation file":
+            w.text(DRAWN, "soft note")
+        w.text("4. Record its answers", tag="h3")
+        _show_recorded(state.recorded[model], state.recordings.get(model))
+        box = ui.element("div").classes("stack")
+        form = AnswersForm(context, accounts, model, box, reload)
+        with box, w.row():
+            made = w.button("Estimate and record", form.show, name=f"Estimate and record {model}")
+            made.set_enabled(not busy)
+        with w.details("Then compare, promote and serve"), ui.element("div").classes("stack"):
+            w.text("Run these at a terminal of the machine that serves this page:")
+            folder = context.workspace.root / PROJECTS / one["project"]
+            lines = [f"cd {shlex.quote(str(folder))}", *one["commands"][1:-1]]
+            w.code("\n".join([*lines, serve_command(context, folder)]), f"Commands for {model}")
+            w.text("The comparison says which candidates are shown to be no worse than the model "
+                   "that goes; put the one that it recommends in the place of "
+                   "AGENT@VERSION.", "soft note")  # fmt: skip
+
+
+def _show_recorded(count: int, report: dict[str, Any] | None) -> None:
+    if not count:
+        w.text("No answer is recorded yet. Once the model is gone, nothing can be compared without "
+               "its answers.")  # fmt: skip
+        return
+    w.text(f"{say_count(count, 'answer')} of it {'is' if count == 1 else 'are'} recorded.")
+    if report is None:
+        return
+    if report["left"]:
+        w.text(f"When the last recording ended, {report['left']:,} were missing: "
+               f"{report['left_because']}.")  # fmt: skip
+    w.text(f"They cost {usd(report['usd'])}.")
+    if report["cut"]:
+        w.text(f"{say_count(report['cut'], 'answer')} reached the limit of its length.")
+    if report["left_out"]:
+        w.text(f"{say_count(report['left_out'], 'row')} with tools left out: only texts are kept.")
+
+
+class AnswersForm:
+    """What a recording takes, then its budget; prices are asked where none is known."""
+
+    def __init__(
+        self,
+        context: PageContext,
+        accounts: Sequence[dict[str, Any]],
+        model: str,
+        box: Element,
+        reload: Callable[[], None],
+    ) -> None:
+        self._context, self._accounts, self._model = context, accounts, model
+        self._box, self._reload = box, reload
+
+    async def show(self) -> None:
+        """Estimate, and ask for the budget."""
+        with w.refill(self._box):
+            which = account_choice(self._accounts)
+            draft = await w.load(
+                "Reading the inputs",
+                self._context.do(draft_answers, str(which.value), self._model),
+                failed="What it takes could not be estimated",
+            )
+            if draft is None:
+                return
+            self._show_parts(draft)
+            if not draft.requests:
+                w.text("All of its answers are recorded.")
+                return
+            self._show_budget(draft, which)
+
+    def _show_parts(self, draft: RecordingDraft) -> None:
+        numbers = (w.Number("Rows"), w.Number("Recorded"), w.Number("Requests"), w.Number("Cost"))
+        with w.table("Part", *numbers, "Best for", label=f"What recording {self._model} takes"):
+            for part in draft.parts:
+                counts = (w.Number(f"{n:,}") for n in (part.rows, part.recorded, part.requests))
+                w.line(part.part, *counts, w.Number(usd(part.usd)), part.best_for)
+        minutes = max(1, round(draft.seconds / 60))
+        w.text(
+            f"{draft.requests:,} requests, in this order, in about {minutes} "
+            f"{'minute' if minutes == 1 else 'minutes'}. The holdout stays closed: its inputs are "
+            "sent without their answers, which is logged."
+        )
+
+    def _show_budget(self, draft: RecordingDraft, which: ui.select) -> None:
+        with ui.element("div").classes("split"):
+            budget = w.field(
+                "Budget in USD",
+                number_input(5, least=0, missing=NO_NUMBER),
+                "What all answers of this model may cost, earlier ones included.",
+                name=f"Budget for {self._model}",
+            )
+            prices = []
+            if draft.price is None:
+                for what in ("prompt", "answer"):
+                    prices.append(
+                        w.field(
+                            f"USD per million {what} tokens",
+                            number_input(least=0, missing=NO_NUMBER),
+                            "From the provider's price list: none is known here.",
+                        )
+                    )
+        with w.row():
+            w.button(
+                "Record",
+                partial(self._record, draft, which, budget, prices),
+                kind="primary",
+                icon="save",
+                name=f"Record answers of {self._model}",
+            )
+
+    async def _record(
+        self, draft: RecordingDraft, which: ui.select, budget: Any, prices: Sequence[Any]
+    ) -> None:
+        if not are_valid(budget, *prices):
+            return
+        account = next(one for one in self._accounts if one["name"] == which.value)
+        private = ", ".join(f"{what}: {count}" for what, count in sorted(draft.private.items()))
+        lines = (
+            f"{draft.requests:,} inputs are sent to {self._model}, for at most "
+            f"{usd(budget.value)}.",
+            f"Secrets and personal data found in them, the holdout's aside: {private or 'none'}.",
+        )
+        if not await ask_to_send(self._context, account, "Record its answers?", lines, "Record"):
+            return
+        price = None
+        if prices:
+            price = TokenPrice(input=prices[0].value, output=prices[1].value)
+        try:
+            await self._context.do(
+                start_recording,
+                account["name"],
+                self._model,
+                most_usd=float(budget.value),
+                price=price,
+            )
+        except AssayError as error:
+            tell_at(budget, error)
+            return
+        self._reload()

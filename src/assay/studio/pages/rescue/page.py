@@ -1,0 +1,89 @@
+"""Rescue: what an account at OpenAI holds and its models answer, kept before it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nicegui import ui
+
+from assay.jobs.queue import OVER, Job
+from assay.project.jobs import rescue
+from assay.project.jobs.rescue import RescueState
+from assay.project.settings import providers
+from assay.studio import widgets as w
+from assay.studio.frame import Page
+from assay.studio.pages.rescue.account import account_card, report_card
+from assay.studio.pages.rescue.models import models_cards, program_card
+from assay.studio.session import PageContext, action
+from assay.studio.shared.job_progress import KINDS, JobCard, job_error
+from assay.studio.shared.provider_form import OTHER, provider_form
+
+PATH = "/rescue"
+
+
+@action("admin")
+def read_state(context: PageContext) -> tuple[RescueState, list[dict[str, Any]]]:
+    """How far it is, and the providers that speak OpenAI's protocol."""
+    found = providers.list_providers(context.workspace.providers)
+    usable = [one for one in found if one["protocol"] == "openai"]
+    return rescue.read_rescue(context.workspace), usable
+
+
+async def build(context: PageContext) -> None:
+    """The steps in their order; what cannot be done yet is not shown."""
+    w.title(
+        "Rescue",
+        "Keep what an account at OpenAI holds, and replace its fine-tuned models before they end.",
+    )
+    loaded = await w.load("Looking at what is here", context.do(read_state))
+    if loaded is None:
+        return
+    state, accounts = loaded
+    _show_job(context, state.job)
+    _key_step(context, accounts)
+    if not accounts:
+        return
+    account_card(context, accounts, state, reload)
+    if state.report is not None and state.report["kinds"]:
+        report_card(state.report)
+        models_cards(context, accounts, state, reload)
+        program_card()
+
+
+def reload() -> None:
+    """The page as it is now."""
+    ui.navigate.to(PATH)
+
+
+def _show_job(context: PageContext, job: Job | None) -> None:
+    if job is None or job.status in ("succeeded", "cancelled"):
+        return
+    what = KINDS[job.kind]
+    if job.status not in OVER:
+        JobCard(context, job, what, lambda _: reload())
+        return
+    with w.section(f"{what} has failed", style="lost"):
+        w.text(job_error(job), "pre")
+        if "key is refused" in (job.error or ""):
+            w.link("Replace the key", "/people?part=providers")
+
+
+def _key_step(context: PageContext, accounts: Sequence[dict[str, Any]]) -> None:
+    async def added() -> None:
+        reload()
+
+    with w.section(
+        "1. Key",
+        "A key of the account, which may read models, files, fine-tuning, evals and stored "
+        "completions. A key sees the data of its project at OpenAI.",
+    ):
+        if accounts:
+            names = ", ".join(f"{one['name']} ({one['base_url']})" for one in accounts)
+            w.text(f"There is a key: {names}.")
+            w.link("Replace or remove keys", "/people?part=providers")
+    if not accounts:
+        provider_form(context, added, only=("OpenAI", OTHER))
+
+
+PAGE = Page(PATH, "Rescue", "move_to_inbox", "Manage", "admin", build)

@@ -1,0 +1,119 @@
+"""A form for a provider and its key, which is kept encrypted and never shown again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nicegui import ui
+
+from assay.errors import ConfigError
+from assay.project.settings import providers
+from assay.project.settings.providers import ProviderNameError
+from assay.store.secrets import SecretError
+from assay.studio import widgets as w
+from assay.studio.dialogs import notify, tell_at
+from assay.studio.session import PageContext, Refresh, action
+
+OTHER = "Other"
+KNOWN: dict[str, tuple[str, str, str]] = {
+    "OpenAI": ("openai", "https://api.openai.com/v1", "openai"),
+    "Anthropic": ("anthropic", "https://api.anthropic.com/v1", "anthropic"),
+    "OpenRouter": ("openrouter", "https://openrouter.ai/api/v1", "openai"),
+    "Mistral": ("mistral", "https://api.mistral.ai/v1", "openai"),
+    OTHER: ("", "", "openai"),
+}
+"""Name, address and protocol of endpoints that many have."""
+PRIVATE = "It runs on this machine or in our own network"
+"""What allows addresses of private networks, and http."""
+PROTOCOLS = {"openai": "OpenAI Chat Completions", "anthropic": "Anthropic Messages"}
+
+
+@action("admin")
+def add_provider(
+    context: PageContext, name: str, settings: dict[str, Any], key: str | None
+) -> None:
+    """Keep a provider that is not there yet, and its key."""
+    given = None if key is None else lambda: key
+    providers.add_provider_over_web(context.workspace, name, settings, given)
+
+
+def in_words_of_form(error: ConfigError) -> ConfigError:
+    """What is wrong with an address, in the words of the form instead of those of the settings."""
+    said = error.what.removeprefix("base_url: ")
+    if "private_network" in said:
+        said = f"use https://, or check “{PRIVATE}”."
+    return ConfigError(said.replace("is stored with `assay providers add`", "has its own field"))
+
+
+def provider_form(
+    context: PageContext, refresh: Refresh, only: Sequence[str] = tuple(KNOWN)
+) -> None:
+    """The form; `refresh` is called once a provider was added.
+
+    Args:
+        only: of `KNOWN`, those that can be chosen; the first is at first.
+    """
+    with w.section(
+        "Add a provider",
+        "Its key is stored encrypted and never shown again, on any page or in any log.",
+    ):
+        with ui.element("div").classes("split"):
+            which = w.field(
+                "Provider", ui.select(list(only), value=only[0]), name="Provider to add"
+            )
+            name = w.field(
+                "Name",
+                ui.input(value=KNOWN[only[0]][0]),
+                "Lower-case letters, digits and hyphens.",
+                name="Name of the provider",
+            )
+            address = w.field(
+                "Address",
+                ui.input(value=KNOWN[only[0]][1]),
+                "Up to and including /v1.",
+                name="Address of the provider",
+            )
+            protocol = w.field(
+                "Protocol", ui.select(PROTOCOLS, value="openai"), name="Protocol of the provider"
+            )
+            secret_input = ui.input(password=True).props('autocomplete="off"')
+            key = w.field(
+                "Key", secret_input, "Leave empty if it needs none.", name="Key of the provider"
+            )
+        inside = ui.checkbox(PRIVATE)
+
+        def chosen() -> None:
+            name.value, address.value, protocol.value = KNOWN[which.value]
+
+        which.on_value_change(chosen)
+
+        async def click() -> None:
+            settings: dict[str, Any] = {
+                "base_url": (address.value or "").strip(),
+                "protocol": protocol.value,
+            }
+            if inside.value:
+                settings["private_network"] = True
+            secret = (key.value or "").strip() or None
+            name.error = address.error = key.error = None
+            if secret is None and settings["base_url"] == KNOWN[which.value][1]:
+                key.error = f"{which.value} needs a key."
+                return
+            try:
+                await context.do(add_provider, (name.value or "").strip(), settings, secret)
+            except ProviderNameError as error:
+                tell_at(name, error)
+                return
+            except ConfigError as error:
+                tell_at(address, in_words_of_form(error))
+                return
+            except SecretError as error:
+                tell_at(key, error)
+                return
+            key.value = ""
+            notify(f"{name.value} was added.")
+            await refresh()
+
+        with w.row():
+            w.button("Add provider", click, kind="primary", icon="add")

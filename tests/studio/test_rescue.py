@@ -1,0 +1,106 @@
+"""An account is brought home in the browser, from its key to a model's recorded answers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from assay.project.workspace import Workspace
+from assay.store.secrets import VARIABLE
+from tests.rescue.server import KEY, AccountServer, Fault, error, small_account
+from tests.rescue.test_plan import animal, sentences
+from tests.studio.browsing import PATIENCE_MS, studio
+from tests.studio.signing_in import signed_in
+
+pytestmark = pytest.mark.slow
+JOB_MS = 3 * PATIENCE_MS
+"""Most that a job is waited for, whose worker has to start first."""
+MODEL = "ft:gpt-4o-mini-2024-07-18:acme::abc"
+
+
+def _faults(path: str, times: int) -> Fault | None:
+    if path == "/files/file-eval/content":
+        return error(404, "No such File object: file-eval")
+    return Fault(wait=0.2) if path == "/chat/completions" else None
+
+
+def _answer_dialog(page: Page, yes: str) -> None:
+    page.get_by_role("dialog").get_by_role("button", name=yes, exact=True).click()
+
+
+def _add_key(page: Page, url: str, key: str) -> None:
+    """Three things wrong first, each told at its field."""
+    page.get_by_role("button", name="Add provider").click()
+    expect(page.get_by_text("OpenAI needs a key.")).to_be_visible()
+    page.get_by_label("Address of the provider").fill(url)
+    page.get_by_label("Key of the provider").fill(key)
+    page.get_by_role("button", name="Add provider").click()
+    expect(page.get_by_text("use https://")).to_be_visible()
+    page.get_by_role("checkbox", name="It runs on this machine").click()
+    page.get_by_role("button", name="Add provider").click()
+    expect(page.get_by_text("There is a key: openai")).to_be_visible()
+
+
+def test_an_account_is_brought_home(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{VARIABLE}_FILE", str(tmp_path / "master"))
+    account, folder = small_account(completions=2, items=3), tmp_path / "folder"
+    account.contents["/files/file-train/content"] = rows = sentences(120, seed=3)
+    account.lists["/files"][0]["bytes"] = len(rows)
+    folder.mkdir()
+    served = AccountServer(account, faults=_faults, answer=animal)
+    with (
+        served.running() as server,
+        studio(folder) as up,
+        signed_in(browser, up, "admin") as visitor,
+    ):
+        page = visitor.open("/rescue")
+        _add_key(page, server.url, "sk-mistyped")
+        fetch = page.get_by_role("button", name=re.compile("^Fetch"))
+        fetch.click()
+        expect(page.get_by_role("dialog")).to_contain_text(server.url)
+        assert not server.requests
+        _answer_dialog(page, "Fetch")
+        expect(page.get_by_text("the key is refused").first).to_be_visible(timeout=JOB_MS)
+        expect(page.get_by_role("link", name="Replace the key")).to_be_visible()
+        expect(page.get_by_text("command")).to_have_count(0)
+        Workspace(folder).providers.add("openai", None, KEY)
+        fetch.click()
+        _answer_dialog(page, "Fetch")
+        missing = page.get_by_role("region", name="What could not be had")
+        expect(missing).to_contain_text("No such File object: file-eval", timeout=JOB_MS)
+        assert server.methods == {"GET"}
+        assert (folder / "rescued/account/files/file-train.jsonl").read_bytes() == rows
+        page.get_by_role("button", name="Make projects").click()
+        estimate = page.get_by_role("button", name=f"Estimate and record {MODEL}")
+        expect(estimate).to_be_enabled(timeout=JOB_MS)
+        estimate.click()
+        record = page.get_by_role("button", name=f"Record answers of {MODEL}")
+        record.click()
+        expect(page.get_by_text("This cannot be empty. Enter a number.")).to_have_count(2)
+        page.get_by_label("USD per million prompt tokens").fill("0.3")
+        page.get_by_label("USD per million answer tokens").fill("1.2")
+        record.click()
+        assert server.methods == {"GET"}
+        _answer_dialog(page, "Record")
+        expect(page.get_by_text(re.compile(r"Recording: \d+ of"))).to_be_visible(timeout=JOB_MS)
+        page.get_by_role("button", name="Pause").click()
+        page.get_by_role("button", name="Resume").click()
+        expect(page.get_by_text("120 answers of it are recorded.")).to_be_visible(timeout=JOB_MS)
+        assert len(server.posted) <= 120 + 4  # those under way when it was paused
+        assert KEY not in page.content()
+        page.get_by_text("Then compare, promote and serve").click()
+        commands = page.get_by_role("region", name=f"Commands for {MODEL}")
+        expect(commands).to_contain_text(f"assay release promote {MODEL} AGENT@VERSION")
+        visitor.axe()
+        page.set_viewport_size({"width": 390, "height": 844})
+        visitor.fits()
+    assert not [one for one in (folder / ".assay").rglob("*") if _holds(one, KEY)]
+
+
+def _holds(file: Path, secret: str) -> bool:
+    return file.is_file() and secret.encode() in file.read_bytes()
