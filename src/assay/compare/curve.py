@@ -139,7 +139,9 @@ def _point(
         "candidate": name,
         "train": [example.content_hash() for example in part],
         "validation": [example.content_hash() for example in validation],
-        "config": seeded.model_dump(mode="json", exclude={"monthly_requests", "costs", "state"}),
+        "config": seeded.model_dump(
+            mode="json", exclude={"monthly_requests", "costs", "place", "state"}
+        ),
     }
     if files := grader_files(config, bench.root):
         value["grader_files"] = files

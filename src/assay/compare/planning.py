@@ -102,6 +102,7 @@ def dump_settings(config: Config) -> dict[str, Any]:
     secret."""
     secret: dict[str, Any] = {
         "providers": {"__all__": {"headers", "query", "proxy"}},
+        "place": True,
         "state": True,
     }
     return config.model_dump(mode="json", exclude=secret)

@@ -7,6 +7,7 @@ names.py      settings that name files, models and variables
 routes.py     cascade, router, rules
 providers.py  models elsewhere
 hosts.py      which hosts are this machine
+place.py      in how many processes versions are trained
 state.py      the database
 project.py    the whole, and reading it
 yaml_text.py  YAML that people edit: problems at their line, changes that keep comments
@@ -30,6 +31,7 @@ from assay.config.examples import (
     Unlabelled,
     labels_in,
 )
+from assay.config.place import Place
 from assay.config.project import (
     Config,
     Costs,
@@ -72,6 +74,7 @@ __all__ = [
     "Generate",
     "GraderSpec",
     "KnowledgeSection",
+    "Place",
     "PromptSearch",
     "Provider",
     "RemoteModel",

@@ -11,6 +11,7 @@ from assay.config import yaml_text
 from assay.config.candidates import Classifier, FewShot, Generate, KnowledgeSection, PromptSearch
 from assay.config.examples import Data, GraderSpec, TaskKind, Unlabelled
 from assay.config.names import SLUG, ModelName
+from assay.config.place import Place
 from assay.config.providers import Provider, RemoteModel, Vllm, is_remote
 from assay.config.routes import RouteSection
 from assay.config.state import State
@@ -126,6 +127,7 @@ class Config(Strict):
         None, description="The model of the candidate `remote`: remote:PROVIDER/MODEL."
     )
     costs: Costs = Field(Costs(), description="Prices and hours for the cost to own.")
+    place: Place = Field(Place(), description="In how many processes versions are trained.")
     state: State = Field(State(), description="Where the state is kept; SQLite unless set.")
 
     @field_validator("name")

@@ -175,6 +175,11 @@ def read_weights(folder: Path, step: int) -> dict[str, Tensor]:
     return _read_tensors(path, WEIGHTS, _read_state(path))
 
 
+def last_step(folder: Path) -> int:
+    """The step of the last checkpoint; 0 where there is none."""
+    return max(_steps(folder), default=0)
+
+
 def clear(folder: Path) -> None:
     """Remove every checkpoint of a run."""
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)

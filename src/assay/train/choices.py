@@ -22,6 +22,7 @@ from assay.example import json_sha256
 from assay.models.device import available_bytes
 from assay.models.products import faster_format
 from assay.models.quiet import silent_libraries
+from assay.place.processes import threads_of_rank
 from assay.train import sealed
 from assay.train.device import Compute
 from assay.train.estimate import check_memory, training_bytes
@@ -80,17 +81,16 @@ def choose(job: TrainingJob) -> Choices:
             where=loaded.ref,
             fix='Load the model with dtype "float32" or "bfloat16".',
         )
-    key = json_sha256(
-        {
-            "base": loaded.weights_sha256,
-            "dtype": loaded.dtype,
-            "device": loaded.model.device.type,
-            "settings": settings.model_dump(mode="json", exclude={"tracking"}),
-            "train": fingerprint(rows_of(job.train)),
-            "validation": fingerprint(rows_of(job.validation)),
-            "compute": job.compute,
-        }
-    )
+    parts = {
+        "base": loaded.weights_sha256,
+        "dtype": loaded.dtype,
+        "device": loaded.model.device.type,
+        "settings": settings.model_dump(mode="json", exclude={"tracking"}),
+        "train": fingerprint(rows_of(job.train)),
+        "validation": fingerprint(rows_of(job.validation)),
+        "compute": job.compute,
+    }
+    key = json_sha256(parts | job.place_key)
     known = sealed.read(job.folder / FILE, key, job.progress)
     if known is not None:
         return Choices(**known["choices"])
@@ -100,7 +100,8 @@ def choose(job: TrainingJob) -> Choices:
         own = loaded.dtype == "bfloat16"
         compute = "bfloat16" if own else faster_format(loaded.model.device.type)
     again = _checkpointing(job, compute)
-    choices = Choices(compute, torch.get_num_threads(), again)
+    threads = threads_of_rank(job.place, torch.get_num_threads())
+    choices = Choices(compute, threads, again)
     sealed.write(job.folder / FILE, {"key": key, "choices": asdict(choices)})
     return choices
 

@@ -77,11 +77,14 @@ class Hits:
     _right: list[Tensor] = field(default_factory=list)
 
     @property
+    def right(self) -> int:
+        """Tokens whose logit was the largest."""
+        return sum(int(right) for right in self._right)
+
+    @property
     def accuracy(self) -> float | None:
-        """Share of the tokens whose logit was the largest; None when there were none."""
-        if not self.tokens:
-            return None
-        return sum(int(right) for right in self._right) / self.tokens
+        """Their share; None when there were no tokens."""
+        return self.right / self.tokens if self.tokens else None
 
 
 _COUNTED: ContextVar[Hits | None] = ContextVar("counted", default=None)

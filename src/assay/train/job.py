@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from assay.config import FineTune
+from assay.config import FineTune, Place
 from assay.errors import DataError
 from assay.models.load import LoadedModel
 from assay.progress import SILENT, Progress
@@ -62,6 +62,7 @@ class TrainingJob:
         checkpoint_seconds: time between checkpoints within an epoch.
         on_point: None or called with the curve; not for a training that was finished before.
         on_step: None or called with steps and evaluations, likewise.
+        place: the processes that train.
     """
 
     loaded: LoadedModel
@@ -74,11 +75,17 @@ class TrainingJob:
     checkpoint_seconds: float = 30.0
     on_point: OnPoint | None = None
     on_step: OnStep | None = None
+    place: Place = field(default_factory=Place)
 
     @property
     def max_tokens(self) -> int:
         """The most tokens of a row: of the settings, at most the model's context."""
         return min(self.settings.max_tokens, self.loaded.context_length)
+
+    @property
+    def place_key(self) -> dict[str, int]:
+        """What the number of processes adds to a key: it decides in which order sums are made."""
+        return {"ranks": self.place.size} if self.place.size > 1 else {}
 
     def validate(self) -> TrainingJob:
         """The same job without the units of weight 0, every row having been looked at.

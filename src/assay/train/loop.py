@@ -22,15 +22,17 @@ from assay.config import FineTune
 from assay.errors import ModelError
 from assay.interrupt import heard
 from assay.models.device import give_back_read
+from assay.place.ranks import ALONE, RankLostError, Ranks
 from assay.progress import Task
 from assay.train import adapters, checkpoints
-from assay.train.checkpoints import Point, State
-from assay.train.counters import Throughput, counting, counting_hits
+from assay.train.checkpoints import Checkpoint, Point, State
+from assay.train.counters import Hits, Throughput, counting, counting_hits
 from assay.train.device import HeapLimit, computing, numbers_kept, peak_bytes, readable
 from assay.train.fused import fast
 from assay.train.job import StepReport, TrainingJob
-from assay.train.sequences import Unit, epoch_order
-from assay.train.step import Objective, evaluate, running, step
+from assay.train.ranks import add_figures, add_gradients, own_part, take_first
+from assay.train.sequences import Unit, epoch_order, rows_of
+from assay.train.step import Objective, divisor, evaluate, running, step
 
 POINTS_PER_EPOCH = 10
 
@@ -47,6 +49,8 @@ class Run:
         compute: number format of the matrix multiplications.
         objective_of: called before each step with its units, and before an evaluation with all of
             validation's; None for supervised training.
+        ranks: this process among those that train; of those that are not rank 0, the job's folder
+            and listeners are not used.
     """
 
     def __init__(
@@ -56,9 +60,10 @@ class Run:
         key: str,
         compute: str,
         objective_of: ObjectiveOf | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.job, self.model, self.key = job, model, key
-        self.compute, self.objective_of = compute, objective_of
+        self.compute, self.objective_of, self.ranks = compute, objective_of, ranks
         settings = self.settings = job.settings
         self.state = State()
         self.parameters = adapters.trainable(model)
@@ -74,11 +79,8 @@ class Run:
         self.window = Throughput()  # since the last point
         self.heap = HeapLimit(model)
 
-    def resume(self) -> None:
-        """Go to the last checkpoint of this run, if there is one."""
-        found = checkpoints.latest(self.job.folder, self.key, self.job.progress)
-        if found is None:
-            return
+    def go_to(self, found: Checkpoint) -> None:
+        """Go on from a checkpoint of this run."""
         self.state = found.state
         adapters.set_weights(self.model, found.weights)
         for name, parameter in self.parameters.items():
@@ -100,30 +102,41 @@ class Run:
 
     def to_the_end(self) -> None:
         """Steps and evaluations until the last epoch, or until patience is at its end."""
-        state, saved = self.state, time.monotonic()
         self.give_back_read()
+        take_first(self.ranks, self.parameters.values())
         with (
             self.job.progress.task("training", self.total_steps, "steps") as bar,
-            interrupt_noted() as interrupted,
+            interrupt_noted(heeded=self.ranks.number == 0) as interrupted,
             fast(self.model, getattr(torch, self.compute)),
             running(self.model),
         ):
             self.give_back_read()
-            bar.advance(state.step)
-            while True:
+            bar.advance(self.state.step)
+            try:
+                self.go_on(interrupted, bar)
+            except RankLostError:
+                self.save()  # the step that could not be added up has changed nothing yet
                 if interrupted.is_set():
-                    self.save()
-                    raise KeyboardInterrupt
-                if state.step % self.epoch_steps == 0 and state.evaluated_step < state.step:
-                    self.evaluate(interrupted, bar)
-                    self.save()
-                    saved = time.monotonic()
-                if state.step >= self.total_steps or self.out_of_patience:
-                    return
-                self.step(bar)
-                if time.monotonic() - saved >= self.job.checkpoint_seconds:
-                    self.save()
-                    saved = time.monotonic()
+                    raise KeyboardInterrupt from None
+                raise
+
+    def go_on(self, interrupted: threading.Event, bar: Task) -> None:
+        """One step after the other, validation and checkpoints between them."""
+        state, saved = self.state, time.monotonic()
+        while True:
+            if interrupted.is_set():
+                self.save()
+                raise KeyboardInterrupt
+            if state.step % self.epoch_steps == 0 and state.evaluated_step < state.step:
+                self.evaluate(interrupted, bar)
+                self.save()
+                saved = time.monotonic()
+            if state.step >= self.total_steps or self.out_of_patience:
+                return
+            self.step(bar)
+            if time.monotonic() - saved >= self.job.checkpoint_seconds:
+                self.save()
+                saved = time.monotonic()
 
     def give_back_read(self) -> None:
         """Of weights in a file, what was read to copy them: the copies are what is multiplied."""
@@ -155,13 +168,16 @@ class Run:
             torch.manual_seed(dropout_seed(settings.seed, state.step))
             objective = self.objective(units)
             with counting(self.model) as speed, counting_hits(self.counts_hits) as hits:
-                loss, trained = step(self.model, units, objective, settings.tokens_per_pass)
+                loss = self.own_loss(units, objective)
+        add_gradients(self.ranks, self.parameters.values())
+        loss, speed.computed, accuracy = self.add_up(loss, speed.computed, hits)
+        trained = sum(row.trained_tokens for row in rows_of(units))
         norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), settings.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise _not_a_number("loss" if not math.isfinite(loss) else "gradient", state.step + 1)
         self.optimizer.step()
         self.heap.after_step()
-        speed.tokens = sum(len(row.ids) for unit in units for row in unit.rows)
+        speed.tokens = sum(len(row.ids) for row in rows_of(units))
         counted = trained if objective is None else len(units)
         state.step += 1
         state.window_loss += loss * counted
@@ -171,7 +187,7 @@ class Run:
         speed.seconds = time.monotonic() - began
         self.window.add(speed)
         self.note_train_loss()
-        self.tell(loss, hits.accuracy, validation=False)
+        self.tell(loss, accuracy, validation=False)
         bar.advance(
             1,
             loss=round(loss, 4),
@@ -180,6 +196,21 @@ class Run:
             sharing_saved=f"{speed.saved:.0%}",
             memory=readable(peak_bytes(self.model)),
         )
+
+    def own_loss(self, units: Sequence[Unit], objective: Objective | None) -> float:
+        """This rank's part of a step's loss; its gradient is added."""
+        own = own_part(units, self.ranks)
+        if not own:
+            return 0.0
+        whole = divisor(units, objective)
+        return step(self.model, own, objective, self.settings.tokens_per_pass, whole)[0]
+
+    def add_up(self, loss: float, computed: int, hits: Hits) -> tuple[float, int, float | None]:
+        """Loss, tokens computed and accuracy of all ranks."""
+        loss, all_computed, right, seen = add_figures(
+            self.ranks, loss, computed, hits.right, hits.tokens
+        )
+        return loss, int(all_computed), right / seen if seen else None
 
     def note_train_loss(self) -> None:
         """A point of the curve every tenth of an epoch and at its end."""
@@ -213,13 +244,19 @@ class Run:
             computing(self.model, self.compute),
             counting_hits(self.counts_hits) as hits,
         ):
-            loss = evaluate(
-                self.model,
-                self.job.validation,
-                self.objective(self.job.validation),
-                self.settings.tokens_per_pass,
-                between=stop_or_go,
-            )
+            units = self.job.validation
+            own, objective = own_part(units, self.ranks), self.objective(units)
+            loss = 0.0
+            if own:
+                loss = evaluate(
+                    self.model,
+                    own,
+                    objective,
+                    self.settings.tokens_per_pass,
+                    divisor(units, objective),
+                    between=stop_or_go,
+                )
+        loss, _, accuracy = self.add_up(loss, 0, hits)
         if not math.isfinite(loss):
             raise _not_a_number("validation loss", state.step)
         state.points[-1].validation_loss = loss
@@ -231,7 +268,7 @@ class Run:
             state.stale_epochs += 1
         bar.advance(0, validation_loss=round(loss, 4))
         self.plot(state.points[-1], {})
-        self.tell(loss, hits.accuracy, validation=True)
+        self.tell(loss, accuracy, validation=True)
 
     @property
     def counts_hits(self) -> bool:
@@ -251,7 +288,9 @@ class Run:
         )
 
     def save(self) -> None:
-        """Write a checkpoint of this moment."""
+        """Write a checkpoint of this moment, where files are written."""
+        if self.ranks.number:
+            return
         now = time.monotonic()
         self.state.seconds += now - self.started
         self.started = now
@@ -293,13 +332,16 @@ def dropout_seed(seed: int, step: int) -> int:
 
 
 @contextmanager
-def interrupt_noted() -> Iterator[threading.Event]:
+def interrupt_noted(*, heeded: bool = True) -> Iterator[threading.Event]:
     """Ctrl-C sets the event instead of raising; the second Ctrl-C raises at once.
 
     Signals reach the main thread only; in another one the event stays unset.
+
+    Args:
+        heeded: False: the event stays unset, and signals do what they did before.
     """
     noted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    if not heeded or threading.current_thread() is not threading.main_thread():
         yield noted
         return
 

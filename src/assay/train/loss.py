@@ -89,7 +89,7 @@ def backward_cross_entropy(
         note(logits, targets)
         losses, gradient = _with_gradient(logits.detach(), targets, weights)
         logits.backward(gradient)  # type: ignore[no-untyped-call]
-        total += (losses * weights).sum().double()
+        total += (losses * weights).sum(dtype=torch.float64)
     hidden_nd.backward(leaf.grad)  # type: ignore[no-untyped-call]
     return total
 

@@ -13,18 +13,25 @@ from pathlib import Path
 
 from assay.example import json_sha256
 from assay.models.device import ran_out
+from assay.place.opening import open_place
+from assay.place.processes import Processes
+from assay.place.ranks import RankLostError
 from assay.prefix.layout import layout_of
+from assay.progress import Progress
 from assay.store.files import new_folder, sha256_file
 from assay.train import adapters, checkpoints, sealed
 from assay.train.checkpoints import Point
 from assay.train.choices import Choices
 from assay.train.estimate import check_memory, no_memory
+from assay.train.follow import RankTask, follower
 from assay.train.job import TrainingJob
 from assay.train.loop import ObjectiveOf, Run
 from assay.train.sequences import fingerprint, rows_of
 from assay.train.step import check_head
 
 TRAINER = 9  # raised when the same settings and data would train other weights
+MOST_LOSSES = 3
+"""Of ranks, without a step between them, after which a training goes on by itself."""
 _ADAPTER = "adapter"
 _RESULT = "training.json"
 
@@ -90,19 +97,18 @@ def train_units(
             number, or an adapter without effect.
         KeyboardInterrupt: stopped by the user; nothing is lost.
     """
-    key = json_sha256(
-        {
-            "trainer": TRAINER,
-            "base": job.loaded.weights_sha256,
-            "dtype": job.loaded.dtype,
-            "device": job.loaded.model.device.type,
-            "choices": asdict(choices),
-            "settings": job.settings.model_dump(mode="json", exclude={"tracking"}),
-            "train": fingerprint(rows_of(job.train)),
-            "validation": fingerprint(rows_of(job.validation)),
-            "judgements": list(judgements),
-        }
-    )
+    parts = {
+        "trainer": TRAINER,
+        "base": job.loaded.weights_sha256,
+        "dtype": job.loaded.dtype,
+        "device": job.loaded.model.device.type,
+        "choices": asdict(choices),
+        "settings": job.settings.model_dump(mode="json", exclude={"tracking"}),
+        "train": fingerprint(rows_of(job.train)),
+        "validation": fingerprint(rows_of(job.validation)),
+        "judgements": list(judgements),
+    }
+    key = json_sha256(parts | job.place_key)
     finished = _finished(job, key)
     if finished is not None:
         checkpoints.clear(job.folder)
@@ -118,18 +124,62 @@ def train_units(
         job.progress.say(
             f"Prefixes of {kind} cannot be shared yet: rows are computed whole, {how}."
         )
+    rows = len(train) + len(job.validation)
+    with open_place(job.place, choices.threads, rows, job.progress) as processes:
+        losses = Losses(job.progress)
+        while True:
+            try:
+                return _attempt(job, choices, key, objective_of, processes)
+            except RankLostError as lost:
+                losses.note(lost, checkpoints.last_step(job.folder))
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out(error):
+                    raise
+                what = "training ran out of memory."
+                raise no_memory(what, model, train, as_chosen, choices.compute) from None
+
+
+def _attempt(
+    job: TrainingJob,
+    choices: Choices,
+    key: str,
+    objective_of: ObjectiveOf | None,
+    processes: Processes,
+) -> TrainResult:
+    """From the last checkpoint to the end."""
     with adapters.adapt(job.loaded, job.settings) as adapted, choices.apply(adapted):
-        check_head(adapted, train[0].rows[0])
-        run = Run(job, adapted, key, choices.compute, objective_of)
-        run.resume()
-        try:
+        check_head(adapted, job.train[0].rows[0])
+        start = checkpoints.latest(job.folder, key, job.progress)
+        with processes.ranks(follower, RankTask.of(job, choices, start)) as ranks:
+            run = Run(job, adapted, key, choices.compute, objective_of, ranks)
+            if start is not None:
+                run.go_to(start)
             run.to_the_end()
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
-                raise
-            what = "training ran out of memory."
-            raise no_memory(what, model, train, as_chosen, choices.compute) from None
         return _finish(run, choices)
+
+
+class Losses:
+    """How often a training has lost a rank, and whether it shall go on."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._count, self._step = 0, 0
+
+    def note(self, lost: RankLostError, step: int) -> None:
+        """Count a loss after the checkpoint of `step`.
+
+        Raises:
+            RankLostError: one too many since there was a checkpoint.
+        """
+        self._count = 1 if step > self._step else self._count + 1
+        self._step = step
+        if self._count > MOST_LOSSES:
+            raise RankLostError(
+                f"{lost} That happened {self._count} times since the last checkpoint.",
+                fix="Look for what ends it: too little memory ends processes (`dmesg`). The same "
+                "command goes on from the last checkpoint; `--on here` trains in one process.",
+            ) from None
+        self._progress.say(f"{lost} Going on from the last checkpoint with all processes anew.")
 
 
 def _finish(run: Run, choices: Choices) -> TrainResult:

@@ -32,7 +32,14 @@ from assay.prefix.pack import Pack, group_into_packs
 from assay.prefix.trunk import Trunk, TrunkGroup, group_by_trunk
 from assay.train.distillation import SoftTargets, backward_soft, soft_losses
 from assay.train.loss import Head, backward_cross_entropy, logits_head, token_losses
-from assay.train.sequences import TrainingSequence, Unit, alone, packed_batches, padded_batches
+from assay.train.sequences import (
+    TrainingSequence,
+    Unit,
+    alone,
+    packed_batches,
+    padded_batches,
+    rows_of,
+)
 
 TOKENS = 4096
 ENOUGH = {"cpu": 1024}
@@ -58,6 +65,7 @@ def step(
     units: Sequence[Unit],
     objective: Objective | None = None,
     tokens: int = TOKENS,
+    whole: float | None = None,
 ) -> tuple[float, int]:
     """Add the gradient of one step to the trainable parameters' `grad`.
 
@@ -67,12 +75,14 @@ def step(
         objective: None for supervised training.
         tokens: at most this many at once, shared ones counted once; changes memory and speed, not
             the gradient.
+        whole: what the sum of losses is divided by: `divisor` of all units of the step where
+            `units` are some of them; None: of `units`.
 
     Returns:
         The loss (nats per trained token; with an objective: per unit) and the number of trained
         tokens.
     """
-    return _over(model, units, objective, tokens, backward=True)
+    return _over(model, units, objective, tokens, whole, backward=True)
 
 
 def evaluate(
@@ -80,15 +90,24 @@ def evaluate(
     units: Sequence[Unit],
     objective: Objective | None = None,
     tokens: int = TOKENS,
+    whole: float | None = None,
     between: Callable[[], None] = lambda: None,
 ) -> float:
     """The loss that `step` would report on all `units` as one step, without gradients.
 
     Args:
+        whole: see `step`.
         between: called before every pass; what it raises ends the evaluation.
     """
     with _evaluating(model):
-        return _over(model, units, objective, tokens, backward=False, between=between)[0]
+        return _over(model, units, objective, tokens, whole, backward=False, between=between)[0]
+
+
+def divisor(units: Sequence[Unit], objective: Objective | None) -> float:
+    """What the sum of a step's losses is divided by: the weights of its tokens, or of its units."""
+    if objective is not None:
+        return sum(unit.rows[0].weight for unit in units)
+    return sum(row.weight * row.trained_tokens for row in rows_of(units))
 
 
 def sequence_logps(
@@ -300,16 +319,15 @@ def _over(
     units: Sequence[Unit],
     objective: Objective | None,
     tokens: int,
+    whole: float | None,
     *,
     backward: bool,
     between: Callable[[], None] = lambda: None,
 ) -> tuple[float, int]:
     """The loss of all units, pass by pass."""
-    rows = [row for unit in units for row in unit.rows]
-    count = sum(row.trained_tokens for row in rows)
-    whole = sum(unit.rows[0].weight for unit in units)
-    if objective is None:
-        whole = sum(row.weight * row.trained_tokens for row in rows)
+    count = sum(row.trained_tokens for row in rows_of(units))
+    if whole is None:
+        whole = divisor(units, objective)
     if not whole > 0:
         raise ValueError("a step needs at least one trained token with a weight above 0")
     total = 0.0

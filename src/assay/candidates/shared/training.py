@@ -40,6 +40,7 @@ from assay.train import auto
 from assay.train.checkpoints import Point
 from assay.train.job import OnPoint, TrainingJob
 from assay.train.methods import train_by_method, units_of
+from assay.train.ranks import check_place
 from assay.train.sequences import Unit
 from assay.train.session import TrainResult
 from assay.train.tracking import tracking
@@ -172,6 +173,7 @@ class TrainingSetup:
     def of(cls, context: Context) -> TrainingSetup:
         """Ask the teacher, if there is one, load the model and render the rows."""
         settings = context.config.fine_tune
+        check_place(context.config.place, settings)
         targets = training_targets(context)
         general = sample_general_rows(settings, len(targets.examples))
         loaded = load_to_train(context.config.model)
@@ -241,6 +243,7 @@ class TrainingSetup:
                 (within or context.folder) / name,
                 context.progress,
                 on_point=told,
+                place=context.config.place,
             )
             result = train_by_method(job)
         seconds = result.preparation_seconds + self.targets.seconds

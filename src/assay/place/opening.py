@@ -1,0 +1,37 @@
+"""Opens the place that a project names.
+
+with open_place(place, threads, rows, progress) as processes:
+    with processes.ranks(make_follower, task) as ranks:   # this process as rank 0
+        ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from assay.config import Place
+from assay.place.processes import Here, Processes, check_installed
+from assay.progress import Progress
+
+
+@contextmanager
+def open_place(place: Place, threads: int, rows: int, progress: Progress) -> Iterator[Processes]:
+    """The processes that a place gives, for as long as they are needed.
+
+    Args:
+        threads: of each rank.
+        rows: that go to all of them.
+
+    Raises:
+        ConfigError: Ray is not installed or cannot be reached, the cluster is too small, or rows
+            would leave this machine without consent.
+    """
+    if place.size == 1:
+        yield Here()
+        return
+    check_installed()
+    from assay.place import ray
+
+    with ray.cluster(place, threads, rows, progress) as processes:
+        yield processes

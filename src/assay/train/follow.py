@@ -1,0 +1,110 @@
+"""A further rank of a training, in another process: keeps step with rank 0, and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.config import FineTune
+from assay.errors import ConfigError, ModelError
+from assay.models.load import load
+from assay.place.processes import Follower
+from assay.place.ranks import Ranks
+from assay.train import adapters
+from assay.train.checkpoints import Checkpoint
+from assay.train.choices import Choices
+from assay.train.estimate import check_memory
+from assay.train.job import StepReport, TrainingJob
+from assay.train.loop import Run
+from assay.train.preference import objective_of
+from assay.train.sequences import Unit
+from assay.version import VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class RankTask:
+    """What another process needs to keep step: a job without what belongs to rank 0's machine.
+
+    Attributes:
+        version: of Assay.
+        ref, weights_sha256, dtype: of the base that rank 0 has loaded.
+        start: where the run goes on; None: at its beginning.
+        counts_hits: whether rank 0 counts how often the first choice was right.
+    """
+
+    version: str
+    ref: str
+    weights_sha256: str
+    dtype: str
+    train: Sequence[Unit]
+    validation: Sequence[Unit]
+    settings: FineTune
+    choices: Choices
+    start: Checkpoint | None
+    counts_hits: bool
+
+    @classmethod
+    def of(cls, job: TrainingJob, choices: Choices, start: Checkpoint | None) -> RankTask:
+        """Of a job that rank 0 is about to begin."""
+        loaded = job.loaded
+        path = Path(loaded.ref)
+        return cls(
+            VERSION,
+            str(path.resolve()) if path.exists() else loaded.ref,
+            loaded.weights_sha256,
+            loaded.dtype,
+            job.train,
+            job.validation,
+            job.settings,
+            choices,
+            start,
+            counts_hits=job.on_step is not None,
+        )
+
+
+def follower(task: RankTask) -> Follower:
+    """Load the base, and return what trains with rank 0 to the end.
+
+    Raises:
+        ConfigError: another version of Assay is installed here.
+        ModelError: the base is not here, is another one, or does not fit into the memory.
+    """
+    if task.version != VERSION:
+        raise ConfigError(
+            f"a machine of the cluster has Assay {VERSION}, but this one has {task.version}.",
+            fix="Install the same version on all of them.",
+        )
+    loaded = load(task.ref, dtype=task.dtype)
+    if loaded.weights_sha256 != task.weights_sha256:
+        raise ModelError(
+            "a machine of the cluster has other weights under this name.",
+            where=task.ref,
+            fix="Pull the model again on all machines (`assay models pull`).",
+        )
+    settings, choices = task.settings, task.choices
+    again = "on" if choices.activation_checkpointing else "off"
+    as_chosen = settings.model_copy(update={"activation_checkpointing": again})
+    check_memory(loaded.model, task.train, as_chosen, choices.compute)
+    job = TrainingJob(
+        loaded,
+        task.train,
+        task.validation,
+        settings,
+        Path(),
+        on_step=_told_by_rank_0 if task.counts_hits else None,
+    )
+    objective = None if settings.method == "sft" else objective_of(settings, task.train)
+
+    def follow(ranks: Ranks) -> None:
+        with adapters.adapt(loaded, settings) as adapted, choices.apply(adapted):
+            run = Run(job, adapted, "", choices.compute, objective, ranks)
+            if task.start is not None:
+                run.go_to(task.start)
+            run.to_the_end()
+
+    return follow
+
+
+def _told_by_rank_0(report: StepReport) -> None:
+    """Hits are counted in every rank where somebody wants to know."""

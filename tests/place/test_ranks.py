@@ -1,0 +1,156 @@
+"""Ranks without Ray: what each computes, what is added up, and what several cannot train."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.train.killing import pairs
+from tests.train.tiny import SETTINGS, rows, tiny_model
+from torch import nn
+
+from assay.config import Place
+from assay.errors import ConfigError
+from assay.place import processes
+from assay.place.ranks import (
+    Alone,
+    Linked,
+    RankLostError,
+    Ranks,
+    first_store,
+    listening,
+    other_store,
+)
+from assay.place.ray import elsewhere
+from assay.train.preference import PairObjective
+from assay.train.ranks import add_figures, add_gradients, check_place, own_part, take_first
+from assay.train.sequences import TrainingSequence, Unit, alone
+from assay.train.step import divisor, step
+
+HOST = "127.0.0.1"
+
+
+class Numbered(Alone):
+    """A rank that nothing is sent to."""
+
+    def __init__(self, number: int, size: int) -> None:
+        self.number, self.size = number, size  # type: ignore[misc]
+
+
+def linked(size: int, work: Callable[[Ranks], Any]) -> list[Any]:
+    """What `work` returns in each of `size` ranks, a thread each."""
+    with listening(HOST) as own, ThreadPoolExecutor(size) as threads:
+        port = own.getsockname()[1]
+        first = first_store(HOST, own, size)
+
+        def one(number: int) -> Any:
+            store = first if number == 0 else other_store(HOST, port, size)
+            return work(Linked(number, size, HOST, store))
+
+        return [*threads.map(one, range(size))]
+
+
+@given(st.lists(st.integers(2, 40), min_size=1, max_size=20), st.integers(1, 5))
+def test_every_unit_has_one_rank_and_neighbours_stay_together(
+    lengths: list[int], size: int
+) -> None:
+    units = alone([TrainingSequence([n % 7] * n, [False, *[True] * (n - 1)]) for n in lengths])
+    parts = [own_part(units, Numbered(number, size)) for number in range(size)]
+    assert sorted(id(unit) for part in parts for unit in part) == sorted(map(id, units))
+    if size > 1:
+        ids = [unit.rows[0].ids for part in parts for unit in part]
+        assert ids == sorted(ids)
+    longest = max(n - 1 for n in lengths)
+    shares = [sum(len(unit.rows[0].inputs) for unit in part) for part in parts]
+    assert max(shares) <= sum(shares) / size + longest
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_the_parts_of_a_step_are_the_step(method: str) -> None:
+    units: list[Unit] = [*(alone(rows(7)) if method == "sft" else pairs(5, 3))]
+    objective = None if method == "sft" else PairObjective("orpo", 0.1)
+    whole_model = tiny_model()
+    loss, _ = step(whole_model, units, objective)
+
+    models = [tiny_model() for _ in range(3)]
+
+    def one(ranks: Ranks) -> tuple[float, nn.Module]:
+        model = models[ranks.number]
+        own = own_part(units, ranks)
+        part = step(model, own, objective, whole=divisor(units, objective))[0] if own else 0.0
+        add_gradients(ranks, model.parameters())
+        return add_figures(ranks, part)[0], model
+
+    found = linked(3, one)
+    assert [one for one, _ in found] == pytest.approx([loss] * 3, abs=1e-6)
+    expected = [p.grad for p in whole_model.parameters()]
+    for _, model in found:
+        for ours, theirs in zip(model.parameters(), expected, strict=True):
+            torch.testing.assert_close(ours.grad, theirs, rtol=1e-4, atol=1e-5)
+    for mine, first in zip(found[2][1].parameters(), found[0][1].parameters(), strict=True):
+        assert mine.grad is not None
+        assert first.grad is not None
+        assert torch.equal(mine.grad, first.grad)
+
+
+def test_a_gradient_that_no_rank_has_stays_away_and_all_begin_as_the_first() -> None:
+    def one(ranks: Ranks) -> tuple[list[Any], float]:
+        parameters = [nn.Parameter(torch.full((2,), ranks.number + 1.0)) for _ in range(2)]
+        if ranks.number == 1:
+            parameters[0].grad = torch.ones(2)
+        add_gradients(ranks, parameters)
+        take_first(ranks, parameters)
+        return [p.grad for p in parameters], float(parameters[1].sum())
+
+    for (used, unused), total in linked(2, one):
+        assert used.tolist() == [1.0, 1.0]
+        assert unused is None
+        assert total == 2.0
+
+
+def test_a_rank_that_is_gone_is_noticed() -> None:
+    gone = threading.Event()
+
+    def one(ranks: Ranks) -> None:
+        if ranks.number == 1:
+            ranks._group = None  # type: ignore[attr-defined]
+            gone.set()
+            return
+        gone.wait(10)
+        ranks.add(torch.ones(3))
+
+    with pytest.raises(RankLostError, match="is gone"):
+        linked(2, one)
+
+
+def test_what_several_processes_cannot_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropout = SETTINGS.model_copy(update={"dropout": 0.1})
+    check_place(Place(), dropout)
+    with pytest.raises(ConfigError, match="dropout"):
+        check_place(Place(on="ray"), dropout)
+    monkeypatch.setattr(processes, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'assay\[ray\]'"):
+        check_place(Place(on="ray"), SETTINGS)
+
+
+def test_other_machines_of_a_cluster_are_seen() -> None:
+    nodes = [
+        {"NodeManagerAddress": "10.0.0.1", "Alive": True},
+        {"NodeManagerAddress": "10.0.0.2", "Alive": False},
+        {"NodeManagerAddress": "10.0.0.3", "Alive": True},
+    ]
+    assert elsewhere(nodes, "10.0.0.1") == ["10.0.0.3"]
+
+
+def test_ranks_of_this_machine_share_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert processes.threads_of_rank(Place(), 4) == 4
+    assert processes.threads_of_rank(Place(on="ray", ranks=3), 4) == 1
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert processes.threads_of_rank(Place(on="ray", ranks=3), 4) == 4

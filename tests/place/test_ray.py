@@ -1,0 +1,173 @@
+"""Training on Ray, on a cluster of this machine that is started once for the file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.small import small_project, write_model
+from tests.train.tiny import SETTINGS, rows
+from typer.testing import CliRunner
+
+from assay.cli.main import app
+from assay.config import Place
+from assay.errors import ConfigError
+from assay.models.load import load
+from assay.place import ray as ray_place
+from assay.train import adapters
+from assay.train.job import OnStep, StepReport, TrainingJob
+from assay.train.methods import train_by_method
+from assay.train.sequences import alone
+from assay.train.session import TrainResult
+
+pytestmark = pytest.mark.slow
+STEPS = 20
+RUN = SETTINGS.model_copy(update={"epochs": 5, "learning_rate": 2e-3, "patience": 9})
+RAY = Place(on="ray")
+
+
+def processes() -> dict[int, str]:
+    """Children of this process and theirs, by their command."""
+    return {
+        child.pid: " ".join(child.cmdline())
+        for child in psutil.Process().children(recursive=True)
+        if child.status() != psutil.STATUS_ZOMBIE
+    }
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Two processors; afterwards nothing of it is left: no process, folder, variable or token."""
+    before = {"processes": {*processes()}, "variables": variables(), "home": home()}
+    folders = set(Path("/tmp").glob("assay-ray-*"))
+    terminate = signal.getsignal(signal.SIGTERM)
+    with ray_place.local_cluster(2):
+        (folder,) = set(Path("/tmp").glob("assay-ray-*")) - folders
+        assert signal.getsignal(signal.SIGTERM) == terminate
+        yield
+    assert not folder.exists()
+    assert not Path("/tmp/ray").exists()
+    assert {*processes()} == before["processes"]
+    assert variables() == before["variables"]
+    assert home() == before["home"]
+
+
+def variables() -> dict[str, str]:
+    """Of the environment, without what pytest writes into it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+
+
+def home() -> bool:
+    """Whether Ray has a folder in the user's home."""
+    return (Path.home() / ".ray").exists()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model on disk, which every rank loads."""
+    return write_model(tmp_path_factory.mktemp("base") / "model")
+
+
+def run(
+    model: Path, folder: Path, place: Place = RAY, on_step: OnStep | None = None
+) -> TrainResult:
+    """16 rows, 5 epochs of 4 steps; checkpoints after each epoch alone."""
+    job = TrainingJob(
+        load(str(model)),
+        alone(rows(16)),
+        alone(rows(6, seed=1)),
+        RUN,
+        folder,
+        compute="float32",
+        checkpoint_seconds=1e9,
+        on_step=on_step,
+        place=place,
+    )
+    return train_by_method(job)
+
+
+def at(step: int, act: Callable[[], None]) -> OnStep:
+    """Does something once, after a step."""
+    steps = [step]
+
+    def on_step(report: StepReport) -> None:
+        if [report.step] == steps and not report.validation:
+            steps.clear()
+            act()
+
+    return on_step
+
+
+def kill_a_rank() -> None:
+    """SIGKILL to the other rank's process."""
+    (pid,) = [pid for pid, name in processes().items() if name.startswith("ray::_Rank")]
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_two_ranks_train_what_one_process_trains_whatever_happens_to_them(
+    cluster: None, model: Path, tmp_path: Path
+) -> None:
+    told: dict[str, list[StepReport]] = {"one": [], "two": []}
+    one = run(model, tmp_path / "one", Place(), told["one"].append)
+    addresses = set()
+
+    def look(report: StepReport) -> None:
+        told["two"].append(report)
+        if report.step == 3:
+            own = psutil.Process()
+            for process in [own, *own.children(recursive=True)]:
+                listening = [c for c in process.net_connections("inet") if c.status == "LISTEN"]
+                addresses.update(c.laddr.ip.removeprefix("::ffff:") for c in listening)
+
+    two = run(model, tmp_path / "two", on_step=look)
+    assert addresses == {"127.0.0.1"}
+    assert two.steps == one.steps == STEPS
+    assert (two.trained_tokens, two.tokens) == (one.trained_tokens, one.tokens)
+    for ours, theirs in zip(two.points, one.points, strict=True):
+        assert ours.train_loss == pytest.approx(theirs.train_loss, abs=1e-6)
+        assert ours.validation_loss == pytest.approx(theirs.validation_loss, abs=1e-6)
+    assert [r.accuracy for r in told["two"]] == [r.accuracy for r in told["one"]]
+    weights = [load_file(found.adapter / adapters.WEIGHTS) for found in (one, two)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-5)
+
+    # A rank is killed in the third epoch: the same call goes on. Then Ctrl-C in the fourth, and the
+    # newest checkpoint is lost, too: the next call goes on from the one before it.
+    stopped = tmp_path / "stopped"
+    acts = [at(9, kill_a_rank), at(14, lambda: os.kill(os.getpid(), signal.SIGINT))]
+    with pytest.raises(KeyboardInterrupt):
+        run(model, stopped, on_step=lambda report: [act(report) for act in acts] and None)
+    assert sorted(path.name for path in (stopped / "checkpoints").iterdir())[-1].endswith("14")
+    shutil.rmtree(stopped / "checkpoints" / "step-00000014")
+    assert not any(name.startswith("ray::_Rank") for name in processes().values())
+    again = run(model, stopped)
+    assert again.points == two.points
+    kept = load_file(again.adapter / adapters.WEIGHTS)
+    assert all(torch.equal(kept[name], value) for name, value in weights[1].items())
+
+
+def test_what_a_cluster_cannot_hold_is_refused(
+    cluster: None, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_place, "PLACED_S", 0.5)
+    with pytest.raises(ConfigError, match=r"no room for 5 processes .* has 2 in all"):
+        run(model, tmp_path, Place(on="ray", ranks=5))
+
+
+def test_the_command_trains_on_ray(cluster: None, tmp_path: Path) -> None:
+    made = small_project(tmp_path)
+    asked = ["train", "--project", str(made.root), "--json"]
+    for wrong, said in ((["--ranks", "2"], "Add --on ray"), (["--on", "mars"], "here or ray")):
+        refused = CliRunner().invoke(app, [*asked, *wrong])
+        assert refused.exit_code == 2, refused.output
+        assert said in refused.output
+    done = CliRunner().invoke(app, [*asked, "--on", "ray", "--ranks", "2"])
+    assert done.exit_code == 0, done.output
+    assert '"version"' in done.stdout
