@@ -12,7 +12,8 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.small import small_project, write_model
+from tests.generate.tiny import byte_tokenizer, tiny_model
+from tests.small import small_project
 from tests.train.tiny import SETTINGS, rows
 from typer.testing import CliRunner
 
@@ -71,8 +72,11 @@ def home() -> bool:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model on disk, which every rank loads."""
-    return write_model(tmp_path_factory.mktemp("base") / "model")
+    """A tiny model on disk, which every rank loads; of weights that do not blow up rounding."""
+    folder = tmp_path_factory.mktemp("base")
+    tiny_model(initializer_range=0.1).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
 
 
 def run(

@@ -11,13 +11,14 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
-from torch import distributed as dist
-from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from assay.errors import ModelError
+
+if TYPE_CHECKING:  # some builds of torch have none
+    from torch.distributed import Store  # type: ignore[attr-defined]
 
 MEET_S = 120.0
 """How long ranks that are ready wait for each other at the start."""
@@ -72,7 +73,9 @@ class Linked:
 
     def __init__(self, number: int, size: int, host: str, store: Store) -> None:
         self.number, self.size = number, size
-        gloo: Any = dist.ProcessGroupGloo  # its stubs know half of it
+        from torch import distributed
+
+        gloo: Any = distributed.ProcessGroupGloo  # its stubs know half of it
         options = gloo._Options()
         options._timeout = timedelta(seconds=SILENCE_S)
         # Bound to this address alone: Gloo by itself takes that of the host's name.
@@ -101,6 +104,8 @@ def listening(host: str) -> socket.socket:
 
 def first_store(host: str, own: socket.socket, size: int) -> Store:
     """Rank 0's meeting place, on a socket of `listening`, which it closes in the end."""
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
     port = own.getsockname()[1]
     return TCPStore(
         host,
@@ -119,6 +124,8 @@ def other_store(host: str, port: int, size: int) -> Store:
     Raises:
         RankLostError: rank 0 cannot be reached.
     """
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
     wait = timedelta(seconds=MEET_S)
     try:
         return TCPStore(host, port, size, is_master=False, timeout=wait)
