@@ -30,8 +30,8 @@ from assay.place.ranks import (
 from assay.place.ray import elsewhere
 from assay.train.preference import PairObjective
 from assay.train.ranks import add_figures, add_gradients, check_place, own_part, take_first
-from assay.train.sequences import TrainingSequence, Unit, alone
-from assay.train.step import divisor, step
+from assay.train.sequences import TrainingSequence, Unit, alone, divisor
+from assay.train.step import step
 
 HOST = "127.0.0.1"
 
@@ -83,7 +83,11 @@ def test_the_parts_of_a_step_are_the_step(method: str) -> None:
     def one(ranks: Ranks) -> tuple[float, nn.Module]:
         model = models[ranks.number]
         own = own_part(units, ranks)
-        part = step(model, own, objective, whole=divisor(units, objective))[0] if own else 0.0
+        part = (
+            step(model, own, objective, whole=divisor(units, of_tokens=objective is None))[0]
+            if own
+            else 0.0
+        )
         add_gradients(ranks, model.parameters())
         return add_figures(ranks, part)[0], model
 

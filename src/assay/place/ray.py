@@ -18,7 +18,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -201,9 +201,12 @@ class _Processes:
         except RankLostError as lost:
             raise _reason(ends, lost) from None
         finally:
-            for actor in actors:
-                ray.kill(actor, no_restart=True)
-            remove_placement_group(group)
+            # Of a cluster that has died itself there is nothing to end, and Ray says so by a bare
+            # Exception, which must not take the place of what has happened.
+            with suppress(Exception):
+                for actor in actors:
+                    ray.kill(actor, no_restart=True)
+                remove_placement_group(group)
 
     def _room(self) -> Any:
         """Processors for all ranks at once, the first of them on this machine, for rank 0."""

@@ -31,8 +31,8 @@ from assay.train.device import HeapLimit, computing, numbers_kept, peak_bytes, r
 from assay.train.fused import fast
 from assay.train.job import StepReport, TrainingJob
 from assay.train.ranks import add_figures, add_gradients, own_part, take_first
-from assay.train.sequences import Unit, epoch_order, rows_of
-from assay.train.step import Objective, divisor, evaluate, running, step
+from assay.train.sequences import Unit, divisor, epoch_order, rows_of
+from assay.train.step import Objective, evaluate, running, step
 
 POINTS_PER_EPOCH = 10
 
@@ -202,7 +202,7 @@ class Run:
         own = own_part(units, self.ranks)
         if not own:
             return 0.0
-        whole = divisor(units, objective)
+        whole = divisor(units, of_tokens=objective is None)
         return step(self.model, own, objective, self.settings.tokens_per_pass, whole)[0]
 
     def add_up(self, loss: float, computed: int, hits: Hits) -> tuple[float, int, float | None]:
@@ -253,7 +253,7 @@ class Run:
                     own,
                     objective,
                     self.settings.tokens_per_pass,
-                    divisor(units, objective),
+                    divisor(units, of_tokens=objective is None),
                     between=stop_or_go,
                 )
         loss, _, accuracy = self.add_up(loss, 0, hits)

@@ -79,6 +79,13 @@ def rows_of(units: Sequence[Unit]) -> list[TrainingSequence]:
     return [row for unit in units for row in unit.rows]
 
 
+def divisor(units: Sequence[Unit], *, of_tokens: bool) -> float:
+    """What the sum of a step's losses is divided by: the weights of its tokens, or of its units."""
+    if not of_tokens:
+        return sum(unit.rows[0].weight for unit in units)
+    return sum(row.weight * row.trained_tokens for row in rows_of(units))
+
+
 def check_sequences(sequences: Sequence[TrainingSequence], kind: str, limit: int) -> None:
     """Refuse what cannot be trained on, before any time is spent.
 

@@ -36,6 +36,7 @@ from assay.train.sequences import (
     TrainingSequence,
     Unit,
     alone,
+    divisor,
     packed_batches,
     padded_batches,
     rows_of,
@@ -101,13 +102,6 @@ def evaluate(
     """
     with _evaluating(model):
         return _over(model, units, objective, tokens, whole, backward=False, between=between)[0]
-
-
-def divisor(units: Sequence[Unit], objective: Objective | None) -> float:
-    """What the sum of a step's losses is divided by: the weights of its tokens, or of its units."""
-    if objective is not None:
-        return sum(unit.rows[0].weight for unit in units)
-    return sum(row.weight * row.trained_tokens for row in rows_of(units))
 
 
 def sequence_logps(
@@ -327,7 +321,7 @@ def _over(
     """The loss of all units, pass by pass."""
     count = sum(row.trained_tokens for row in rows_of(units))
     if whole is None:
-        whole = divisor(units, objective)
+        whole = divisor(units, of_tokens=objective is None)
     if not whole > 0:
         raise ValueError("a step needs at least one trained token with a weight above 0")
     total = 0.0
