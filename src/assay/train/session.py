@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from assay.errors import ModelError
 from assay.example import json_sha256
 from assay.models.device import ran_out
 from assay.place.opening import open_place
@@ -123,6 +124,12 @@ def train_units(
         kind = type(model).__name__
         job.progress.say(
             f"Prefixes of {kind} cannot be shared yet: rows are computed whole, {how}."
+        )
+    if job.place.size > 1 and model.device.type != "cpu":
+        raise ModelError(
+            "several processes train on processors only so far, and this model is on a GPU.",
+            where="assay.yaml, place",
+            fix="Train with `--on here`.",
         )
     rows = len(train) + len(job.validation)
     with open_place(job.place, choices.threads, rows, job.progress) as processes:
