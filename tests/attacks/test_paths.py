@@ -178,6 +178,21 @@ def test_a_key_is_no_data(workspace: Workspace, monkeypatch: pytest.MonkeyPatch)
     refused(workspace, {"knowledge": {"paths": ["."]}}, "knowledge.paths.0")
 
 
+@pytest.mark.parametrize("spelled", ["", "docs/../", "./", "way-home/"])
+def test_what_admins_have_fetched_is_no_data(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, spelled: str
+) -> None:
+    account = workspace.root / "rescued" / "account"
+    (account / "files").mkdir(parents=True)
+    (account / "files" / "file-1.jsonl").write_text('{"messages": []}')
+    (workspace.root / "way-home").symlink_to(workspace.root)
+    monkeypatch.setattr(settings, "Project", None)
+    for path in ("rescued/account/files/file-1.jsonl", "rescued/account/plan.md#x", "rescued"):
+        refused(workspace, {"data.file": spelled + path}, "data.file")
+        refused(workspace, {"knowledge": {"paths": [spelled + path]}}, "knowledge.paths.0")
+    refused(workspace, {"knowledge": {"paths": [spelled or "."]}}, "knowledge.paths.0")
+
+
 def test_what_the_command_line_has_named_may_stay(workspace: Workspace) -> None:
     text = edit(settings.read(workspace).text, {"fine_tune": {"teacher": "../model"}})
     (workspace.root / "assay.yaml").write_text(text)

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import pytest
+
+from assay.accounts.people import NotAllowedError
+from assay.jobs import queue
 from assay.jobs.queue import Job
-from assay.studio.shared.job_progress import describe_job, format_duration, job_share
+from assay.project.jobs import rescue
+from assay.project.workspace import Workspace
+from assay.studio.shared.job_progress import (
+    ask,
+    describe_job,
+    format_duration,
+    job_share,
+    possible_wishes,
+)
+from tests.studio.test_actions import context
 
 JOB = Job(
     id="job-1",
@@ -48,3 +62,19 @@ def test_nothing_answered_yet_is_no_empty_bar() -> None:
         told = {**(JOB.progress or {}), "share": 0.9}
         assert job_share(replace(JOB, status=status, progress=told)) == 0.9
     assert "first" not in describe_job(later)
+
+
+@pytest.mark.parametrize("kind", ["compare", *rescue.WORKS])
+def test_an_editor_does_not_go_on_with_what_an_admin_started(tmp_path: Path, kind: str) -> None:
+    workspace = Workspace(tmp_path)
+    by = {role: context(workspace, role) for role in ("admin", "editor")}
+    id = queue.enqueue(workspace.store, workspace.name, kind, {})
+    job = queue.read(workspace.store, id)
+    able = ["admin"] if kind in rescue.WORKS else ["admin", "editor"]
+    assert [role for role, who in by.items() if possible_wishes(who, job)] == able
+    if "editor" not in able:
+        for wish in ("pause", "resume", "cancel"):
+            with pytest.raises(NotAllowedError, match="admin"):
+                ask(by["editor"], job.id, wish)
+        assert queue.read(workspace.store, job.id).status == "queued"
+    assert ask(by[able[-1]], job.id, "pause").status == "paused"

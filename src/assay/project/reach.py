@@ -4,7 +4,7 @@ Who works at the command line may name whatever the operating system lets them r
 written over the web is used by the same server and the same commands, so it may name only:
 
 files        inside the project's folder, links resolved; nothing hidden, so nothing of `.assay`;
-             not assay.yaml, and no key that a provider's settings name
+             not assay.yaml, no key that a provider's settings name, and nothing of `RESCUED`
 code         none (`assay compare --trust-code` would run it)
 models       those that are offered: starters, what was fetched, versions of the project, models at
              providers that are described
@@ -40,6 +40,8 @@ from assay.project.workspace import Workspace
 
 VARIABLES, FILES = "ASSAY_WEB_VARIABLES", "ASSAY_WEB_FILES"
 """Variables of the server's environment: names of variables, with commas; files, with colons."""
+RESCUED = "rescued"
+"""Folder of what admins have fetched, which nobody else may read."""
 Refusal = tuple[str, str]
 """A setting, and why what it names may not be named."""
 
@@ -172,6 +174,12 @@ def _outside(root: Path, name: Name, keys: frozenset[Path]) -> str | None:
             return "hidden files cannot be named over the web."
         if found == inside / CONFIG_FILE or any(key.is_relative_to(found) for key in keys):
             return "this path is or contains a key or the settings."
+        rescued = inside / RESCUED
+        if found.is_relative_to(rescued) or (rescued.exists() and rescued.is_relative_to(found)):
+            return (
+                f"this path is in or contains the folder {RESCUED}, which only admins may read: an "
+                "account that was fetched is in it."
+            )
     return None
 
 

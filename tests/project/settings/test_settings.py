@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.many_rows import project
@@ -104,13 +105,22 @@ def test_a_stale_edit_is_told_and_changes_nothing(workspace: Workspace) -> None:
     assert settings.read(workspace).change is None
 
 
-def test_an_editor_names_no_server(workspace: Workspace) -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"providers": {"far": {"base_url": "https://far.example/v1"}}},
+        {"place": {"on": "ray", "consent": True}},
+        {"place": {"ranks": 64}},
+    ],
+)
+def test_an_editor_names_no_server_and_no_machine(
+    workspace: Workspace, given: dict[str, Any]
+) -> None:
     draft = settings.read(workspace)
-    provider = {"providers": {"far": {"base_url": "https://far.example/v1"}}}
-    text = edit(draft.text, provider)
+    text = edit(draft.text, given)
     assert settings.validate(workspace, text, admin=True).problems == ()
     [problem] = settings.validate(workspace, text, admin=False).problems
-    assert problem.field == "providers"
+    assert [problem.field] == [*given]
     with pytest.raises(InvalidSettingsError):
         settings.save(workspace, text, based_on=draft.hash, admin=False)
     kept = settings.save(workspace, text, based_on=draft.hash)

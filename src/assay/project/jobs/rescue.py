@@ -21,6 +21,7 @@ from assay.jobs import queue
 from assay.jobs.queue import OVER, Job
 from assay.jobs.worker import Work
 from assay.project.jobs.queueing import enqueue_once
+from assay.project.reach import RESCUED
 from assay.project.rescue import open_provider, rescue
 from assay.project.workspace import Workspace
 from assay.rescue.folder import MANIFEST
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 FETCH, PLAN, RECORD = "rescue", "rescue-plan", "record"
 """Kinds of the jobs."""
-ACCOUNT, PROJECTS = "rescued/account", "rescued/projects"
+ACCOUNT, PROJECTS = f"{RESCUED}/account", f"{RESCUED}/projects"
 """Where the account and the projects of its models are, in the served folder."""
 
 

@@ -47,8 +47,8 @@ from assay.store.files import write_atomic
 from assay.store.tables import AuditRow
 
 ACTION = "settings.save"
-ADMINS = ("providers", "vllm", "fallback")
-"""Sections that say which servers are asked, with which keys."""
+ADMINS = ("providers", "vllm", "fallback", "place")
+"""Sections that say which servers are asked, with which keys, and where rows go to train."""
 
 
 class StaleSettingsError(StateError):
@@ -156,7 +156,7 @@ def save(
 
     Args:
         based_on: `SettingsDraft.hash` of what was read.
-        admin: whether it may say which servers are asked.
+        admin: whether it may change `ADMINS`.
 
     Raises:
         StaleSettingsError: the file has changed since.
@@ -315,7 +315,7 @@ def _refused(
     """What of a change may not be written over the web, or takes an admin."""
     changed = set_differently(before, after) if before is not None else list(Config.model_fields)
     problems = [
-        problem_at(text, section, "only an admin can change which servers are used.")
+        problem_at(text, section, "only an admin can change which servers and machines are used.")
         for section in ADMINS
         if not admin and any(path.split(".")[0] == section for path in changed)
     ]

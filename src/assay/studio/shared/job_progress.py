@@ -11,12 +11,15 @@ from nicegui import ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
+from assay.accounts.people import Role
 from assay.errors import on_page
+from assay.jobs import queue
 from assay.jobs.fine_tuning import Wish
 from assay.jobs.queue import OVER, Job
 from assay.project import jobs
+from assay.project.jobs import rescue
 from assay.studio import widgets as w
-from assay.studio.session import PageContext, workspace_action
+from assay.studio.session import PageContext, action, check_role, workspace_action
 from assay.studio.shared.names import plain_line
 
 LOOK_EVERY_S = 0.7
@@ -60,7 +63,18 @@ _EDITS_AFTER_BEGINNING = (
 )
 
 start_comparison = workspace_action("editor", jobs.compare)
-ask = workspace_action("editor", jobs.ask)
+
+
+@action("editor")
+def ask(context: PageContext, id: str, wish: Wish) -> Job:
+    """See `assay.project.jobs.ask`; of what only admins start, only an admin can ask."""
+    check_role(context, role_for(queue.read(context.workspace.store, id).kind))
+    return jobs.ask(context.workspace, id, wish)
+
+
+def role_for(kind: str) -> Role:
+    """The role that a job of a kind is started, paused, resumed and cancelled with."""
+    return "admin" if kind in rescue.WORKS else "editor"
 
 
 def state_badge(job: Job) -> None:
@@ -86,7 +100,7 @@ def format_duration(job: Job) -> str:
 
 def possible_wishes(context: PageContext, job: Job) -> set[Wish]:
     """What may be asked of a job now, by this person."""
-    if not context.may("editor") or job.status in OVER or job.wish:
+    if not context.may(role_for(job.kind)) or job.status in OVER or job.wish:
         return set()
     return {"resume" if job.status == "paused" else "pause", "cancel"}
 
