@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +19,7 @@ from tests.train.tiny import SETTINGS, rows, tiny_model
 from torch import nn
 
 from assay.config import Place
-from assay.errors import ConfigError
+from assay.errors import ConfigError, ModelError
 from assay.place import processes
 from assay.place.ranks import (
     Alone,
@@ -27,7 +30,9 @@ from assay.place.ranks import (
     listening,
     other_store,
 )
-from assay.place.ray import elsewhere
+from assay.place.ray import cluster, elsewhere
+from assay.progress import SILENT
+from assay.train import estimate
 from assay.train.preference import PairObjective
 from assay.train.ranks import add_figures, add_gradients, check_place, own_part, take_first
 from assay.train.sequences import TrainingSequence, Unit, alone, divisor
@@ -158,3 +163,25 @@ def test_ranks_of_this_machine_share_its_threads(monkeypatch: pytest.MonkeyPatch
     assert processes.threads_of_rank(Place(on="ray", ranks=3), 4) == 1
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert processes.threads_of_rank(Place(on="ray", ranks=3), 4) == 4
+
+
+def test_ranks_that_this_machine_cannot_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False))
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    with (
+        pytest.raises(ConfigError, match="has 4 processors, too few for 5 processes"),
+        cluster(Place(on="ray", ranks=5), 1, 10, SILENT),
+    ):
+        pass
+    model, units = tiny_model(), alone(rows(4))
+    needed = estimate.training_bytes(model, units, SETTINGS)
+    monkeypatch.setattr(estimate, "available_bytes", lambda _: 2 * needed)
+    for ranks in (1, processes.local_ranks(Place())):
+        estimate.check_memory(model, units, SETTINGS, "float32", ranks)
+    with pytest.raises(ModelError, match="2 processes on this machine need"):
+        estimate.check_memory(
+            model, units, SETTINGS, "float32", processes.local_ranks(Place(on="ray"))
+        )
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert processes.local_ranks(Place(on="ray")) == 1

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from typing import Protocol, TypeVar
 
-from assay.config import Place
+from assay.config import CONFIG_FILE, Place
 from assay.errors import ConfigError
 from assay.place.ranks import ALONE, Ranks
 
@@ -58,9 +58,30 @@ def check_installed() -> None:
         )
 
 
+def local_ranks(place: Place) -> int:
+    """How many ranks share this machine: all where the cluster is this machine alone."""
+    return 1 if os.environ.get(ADDRESS) else place.size
+
+
 def threads_of_rank(place: Place, threads: int) -> int:
     """Threads of each rank, given those that one process would have: where the cluster is this
     machine, ranks share them."""
-    if os.environ.get(ADDRESS):
-        return threads
-    return max(1, threads // place.size)
+    return max(1, threads // local_ranks(place))
+
+
+def check_processors(place: Place) -> None:
+    """Refuse more ranks on this machine than it has processors: Ray is told how many there are, and
+    would refuse none.
+
+    Raises:
+        ConfigError: there are more.
+    """
+    have = os.cpu_count() or 1
+    if place.size > have:
+        raise ConfigError(
+            f"this machine has {have} {'processor' if have == 1 else 'processors'}, too few for "
+            f"{place.size} processes.",
+            where=f"{CONFIG_FILE}, place.ranks",
+            fix="Train with fewer ranks (`--ranks`) or with `--on here`, or start a cluster of "
+            f"several machines and name it in {ADDRESS}.",
+        )

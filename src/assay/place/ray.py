@@ -24,7 +24,7 @@ from typing import Any
 
 from assay.config import CONFIG_FILE, Place
 from assay.errors import AssayError, ConfigError, first_line
-from assay.place.processes import ADDRESS, Follower, Processes, Task
+from assay.place.processes import ADDRESS, Follower, Processes, Task, check_processors
 from assay.place.ranks import Linked, RankLostError, Ranks, first_store, listening, other_store
 from assay.progress import Progress
 
@@ -53,6 +53,7 @@ def cluster(place: Place, threads: int, rows: int, progress: Progress) -> Iterat
         with _connected(address):
             yield _Processes(place, threads, rows, progress)
     else:
+        check_processors(place)
         progress.say(f"Starting Ray on this machine for {place.size} processes.")
         with local_cluster(place.size):
             yield _Processes(place, 1, rows, progress)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from assay.config import FineTune
+from assay.config import CONFIG_FILE, FineTune
 from assay.errors import ModelError
 from assay.models.device import available_bytes
 from assay.models.load import key_width
@@ -169,8 +169,17 @@ def remedies(
     )
 
 
-def check_memory(model: nn.Module, units: Sequence[Unit], settings: FineTune, compute: str) -> None:
+def check_memory(
+    model: nn.Module,
+    units: Sequence[Unit],
+    settings: FineTune,
+    compute: str,
+    ranks: int = 1,
+) -> None:
     """Refuse a training that does not fit.
+
+    Args:
+        ranks: of this machine; each but this process loads the base, too.
 
     Raises:
         ModelError: it says what to change.
@@ -185,6 +194,15 @@ def check_memory(model: nn.Module, units: Sequence[Unit], settings: FineTune, co
             units,
             settings,
             compute,
+        )
+    each = sum(one.numel() * one.element_size() for one in model.parameters())
+    together = ranks * needed + (ranks - 1) * each
+    if together > available:
+        raise ModelError(
+            f"{ranks} processes on this machine need about {readable(together)} together, in "
+            f"addition to one copy of the base weights, but only {readable(available)} is free.",
+            where=f"{CONFIG_FILE}, place.ranks",
+            fix="Train with fewer ranks (`--ranks`) or with `--on here`.",
         )
 
 

@@ -15,7 +15,7 @@ from assay.errors import ModelError
 from assay.example import json_sha256
 from assay.models.device import ran_out
 from assay.place.opening import open_place
-from assay.place.processes import Processes
+from assay.place.processes import Processes, local_ranks
 from assay.place.ranks import RankLostError
 from assay.prefix.layout import layout_of
 from assay.progress import Progress
@@ -118,18 +118,18 @@ def train_units(
     as_chosen = job.settings.model_copy(
         update={"activation_checkpointing": "on" if choices.activation_checkpointing else "off"}
     )
-    check_memory(model, train, as_chosen, choices.compute)
-    if (layout := layout_of(model)) != "tree":
-        how = "one after the other" if layout == "packed" else "padded to one length"
-        kind = type(model).__name__
-        job.progress.say(
-            f"Prefixes of {kind} cannot be shared yet: rows are computed whole, {how}."
-        )
     if job.place.size > 1 and model.device.type != "cpu":
         raise ModelError(
             "several processes train on processors only so far, and this model is on a GPU.",
             where="assay.yaml, place",
             fix="Train with `--on here`.",
+        )
+    check_memory(model, train, as_chosen, choices.compute, local_ranks(job.place))
+    if (layout := layout_of(model)) != "tree":
+        how = "one after the other" if layout == "packed" else "padded to one length"
+        kind = type(model).__name__
+        job.progress.say(
+            f"Prefixes of {kind} cannot be shared yet: rows are computed whole, {how}."
         )
     rows = len(train) + len(job.validation)
     with open_place(job.place, choices.threads, rows, job.progress) as processes:
