@@ -24,8 +24,10 @@ from assay.config.yaml_text import edit
 from assay.errors import UsageError
 from assay.project.recording import RecordingChoices, draft_recording, record
 from assay.project.rescue import rescue
+from assay.project.rescue_page import commands
 from assay.project.rescue_plan import plan_rescue
 from assay.rescue.client import Access
+from assay.rescue.folder import MANIFEST
 
 BASE = "gpt-4o-mini-2024-07-18"
 OCCUPIED = f"ft:{BASE}:acme:{'long-' * 20}:x4"
@@ -159,6 +161,24 @@ def test_each_job_becomes_a_project(tmp_path: Path) -> None:
             first["model"], access, source, RecordingChoices(assay.open(to / "abc"))
         )
         assert nothing.requests == 0
+
+
+def test_an_account_in_a_private_network_is_planned(tmp_path: Path) -> None:
+    """Its address is one that --base-url refuses, and a provider may have."""
+    source, private = tmp_path / "account", "http://10.0.0.5:8000/v1"
+    faults = lambda path, _: error(404, "gone") if path.endswith("/content") else None  # noqa: E731
+    with AccountServer(small_account(), faults=faults).running() as s:
+        provider = Provider(base_url=s.url, private_network=["127.0.0.0/8"])
+        rescue(Access("openai", provider, KEY), source)
+        manifest = source / MANIFEST
+        manifest.write_text(manifest.read_text().replace(s.url, private))
+    plan = plan_rescue(source, tmp_path / "home")
+    assert plan["base_url"] == private
+    assert plan["models"]
+    assert not any(one["is_priced"] for one in plan["models"])
+    [asked, *_] = commands(plan, plan["models"][0])
+    assert "--provider NAME" in asked
+    assert "--base-url" not in asked
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -36,7 +36,12 @@ def write_page(file: Path, plan: Mapping[str, Any]) -> None:
 def commands(plan: Mapping[str, Any], one: Mapping[str, Any]) -> list[str]:
     """What to run in the folder of a model's project, in this order."""
     model = shlex.quote(one["model"])
-    there = "" if plan["base_url"] is None else f" --base-url {shlex.quote(plan['base_url'])}"
+    if plan["takes_provider"]:
+        there = " --provider NAME"
+    elif plan["base_url"] is None:
+        there = ""
+    else:
+        there = f" --base-url {shlex.quote(plan['base_url'])}"
     price = "" if one["is_priced"] else " --input-price INPUT --output-price OUTPUT"
     to = f"--to {shlex.quote(plan['source'])}"
     found = [
@@ -100,6 +105,11 @@ def _project(plan: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[str]:
         yield (
             "The price of this model is not listed here, and without it no budget is kept: put "
             "what its provider asks per million tokens, in USD, for INPUT and OUTPUT."
+        )
+    if plan["takes_provider"]:
+        yield (
+            f"The address {plain(plan['base_url'])} takes a provider of this project: add one with "
+            "`assay providers add NAME`, its private_network included, and put its name for NAME."
         )
     yield ""
     yield f"    cd {one['project']}"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.agent.prices import price_of
-from assay.config import CONFIG_FILE, STARTER_MODEL
+from assay.config import CONFIG_FILE, STARTER_MODEL, Provider
 from assay.config.yaml_text import edit
 from assay.errors import AssayError, ModelError, StoreError, UsageError
 from assay.progress import SILENT, Progress
@@ -105,7 +105,7 @@ def plan_rescue(
     to.mkdir(parents=True, exist_ok=True, mode=0o700)
     jobs = {job.get("id"): job for job in _jobs(manifest)}
     base_url = manifest.account.get("base_url", OPENAI)
-    provider = describe(base_url)
+    priced = Provider(base_url=base_url, private_network=True)  # nothing is sent there
     planned: list[PlannedModel] = []
     taken: set[str] = set()
     for found in fine_tuned_models(manifest):
@@ -116,7 +116,7 @@ def plan_rescue(
         one.method = found["method"]
         file = recording_file(source.absolute(), one.model)
         one.recording, one.recorded = str(file), _recorded(file)
-        one.is_priced = price_of(provider, one.model).output is not None
+        one.is_priced = price_of(priced, one.model).output is not None
         one.settings = list(_settings(job))
         name = _name(one.model, taken)
         one.reason = _why_not(found, manifest)
@@ -133,6 +133,7 @@ def plan_rescue(
     plan: dict[str, Any] = {
         "source": str(source.absolute()),
         "base_url": None if base_url == OPENAI else base_url,
+        "takes_provider": _takes_provider(base_url),
         "models": [asdict(one) for one in planned],
         "no_model": [
             {"job": job.get("id"), "status": job.get("status")}
@@ -144,6 +145,15 @@ def plan_rescue(
         row["commands"] = [] if row["project"] is None else commands(plan, row)
     write_page(to / "plan.md", plan)
     return plan
+
+
+def _takes_provider(base_url: str) -> bool:
+    """Whether only a project's provider can be at an address, as in a private network."""
+    try:
+        describe(base_url)
+    except UsageError:
+        return True
+    return False
 
 
 def _make(
