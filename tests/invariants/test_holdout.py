@@ -18,6 +18,7 @@ from assay.agent.route import Rule, Rules
 from assay.agent.versions import AgentVersion, save_agent
 from assay.compare import holdout as room
 from assay.compare import records
+from assay.compare.comparison import ComparisonData
 from assay.compare.holdout import (
     holdout_inputs,
     holdout_keys,
@@ -29,8 +30,9 @@ from assay.compare.holdout import (
 )
 from assay.compare.result import Plan
 from assay.compare.saved import load_saved
+from assay.data import shared_split
 from assay.data.split import SplitManifest, write_split
-from assay.errors import HoldoutError
+from assay.errors import HoldoutError, StateError
 from assay.example import Example, dump_examples
 from assay.generate.recorded import input_sha256
 from assay.models.embed import SentenceModel
@@ -39,6 +41,7 @@ from assay.models.tuned_encoder import keep_tuned
 from assay.project.versions import describe_removed, find_uses_of
 from assay.store import audit
 from assay.store.files import sha256_file
+from assay.store.objects import FolderObjects
 from assay.store.store import Store
 
 SOURCE = Path(room.__file__).parents[1]
@@ -170,9 +173,10 @@ def test_a_comparison_opens_what_it_began_with_and_what_is_in_both_was_seen(
     tmp_path: Path, now: range, counted: int
 ) -> None:
     store, split = Store(tmp_path / "state"), tmp_path / "split"
-    began = divided(split, range(20)).holdout_sha256
+    about = divided(split, range(20))
+    began = about.holdout_sha256
     begin(store, "c1", began, tmp_path)
-    with keep_holdout(split, began):
+    with keep_holdout(split, about):
         edited = divided(split, now).holdout_sha256
         rows = open_holdout(store, split, began, comparison="c1", reason="r", alpha=0.05)
     assert [row.id for row in rows] == [f"r{i}" for i in range(20)]
@@ -181,19 +185,53 @@ def test_a_comparison_opens_what_it_began_with_and_what_is_in_both_was_seen(
     assert not list(tmp_path.glob("cache/holdouts/*"))
 
 
+def test_what_another_server_divided_meanwhile_was_seen_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bucket").mkdir()
+    one, two = (Store(tmp_path / name, f"sqlite:///{tmp_path}/db") for name in "ab")
+    for store in (one, two):
+        monkeypatch.setattr(store, "bucket", "s3://x")
+        monkeypatch.setattr(store, "objects", FolderObjects(tmp_path / "bucket"))
+    with shared_split.dividing(one) as split:
+        about = divided(split, range(20))
+    began = about.holdout_sha256
+    begin(one, "c1", began, tmp_path)
+    with keep_holdout(split, about):
+        with shared_split.dividing(two) as other:
+            shared_split.replacing_split(two)
+            edited = divided(other, range(19, 39)).holdout_sha256
+        assert len(open_holdout(one, split, began, comparison="c1", reason="r", alpha=0.05)) == 20
+    assert len(openings(two, began)) == len(openings(two, edited)) == 1
+
+
+def test_nothing_is_read_of_another_split_than_the_one_that_is_opened(tmp_path: Path) -> None:
+    split = tmp_path / "split"
+    began = divided(split, range(20))
+    with keep_holdout(split, began):
+        edited = divided(split, range(20, 40))
+        with pytest.raises(StateError, match="split again"):
+            ComparisonData.read(split, began)
+        assert len(ComparisonData.read(split, edited).train) == 35
+    with pytest.raises(StateError, match="split again"), keep_holdout(split, began):
+        pass
+    assert not list(tmp_path.glob("cache/holdouts/*.jsonl"))
+
+
 def test_what_a_killed_comparison_kept_is_removed_and_what_is_in_use_is_not(
     tmp_path: Path,
 ) -> None:
     """By the next comparison, and where the examples are divided anew, so that none goes on."""
     split = tmp_path / "split"
-    began = divided(split, range(20)).holdout_sha256
+    began = divided(split, range(20))
     killed = (
         "import os, sys; from pathlib import Path; from assay.compare.holdout import keep_holdout\n"
-        "with keep_holdout(Path(sys.argv[1]), sys.argv[2]): os._exit(9)"
+        "from assay.data.split import read_manifest; split = Path(sys.argv[1])\n"
+        "with keep_holdout(split, read_manifest(split)): os._exit(9)"
     )
 
     def kill() -> Path:
-        done = subprocess.run([sys.executable, "-c", killed, str(split), began], check=False)
+        done = subprocess.run([sys.executable, "-c", killed, str(split)], check=False)
         assert done.returncode == 9
         return next(path for path in tmp_path.glob("cache/holdouts/*.jsonl") if path not in ours)
 
@@ -216,7 +254,8 @@ def test_what_a_killed_comparison_kept_is_removed_and_what_is_in_use_is_not(
 
 def test_a_kept_holdout_is_locked_like_the_one_it_was(tmp_path: Path) -> None:
     store, split = Store(tmp_path / "state"), tmp_path / "split"
-    began = divided(split, range(20)).holdout_sha256
+    about = divided(split, range(20))
+    began = about.holdout_sha256
     begin(store, "c1", began, tmp_path)
 
     def refused(match: str) -> None:
@@ -224,7 +263,7 @@ def test_a_kept_holdout_is_locked_like_the_one_it_was(tmp_path: Path) -> None:
             open_holdout(store, split, began, comparison="c1", reason="r", alpha=0.05)
         assert openings(store, began) == []
 
-    with keep_holdout(split, began):
+    with keep_holdout(split, about):
         divided(split, range(30, 50))
         (kept,) = tmp_path.glob("cache/holdouts/*.jsonl")
         text = kept.read_text()

@@ -36,6 +36,7 @@ from assay.data.split import (
     load_train,
     load_validation,
     load_validation_with_twins,
+    refuse_other,
 )
 from assay.data.unlabelled import UnlabelledInputs
 from assay.errors import AssayError, ConfigError, DataError, OutageError, StoreError, UsageError
@@ -80,11 +81,17 @@ class ComparisonData:
     def read(
         cls, split: Path, manifest: SplitManifest, unlabelled: UnlabelledInputs | None = None
     ) -> ComparisonData:
-        """The parts of a split, but for the rows of its holdout."""
+        """The parts of a split, but for the rows of its holdout.
+
+        Raises:
+            StateError: another split has taken its place.
+        """
         twins = load_validation_with_twins(split)
+        train, validation = load_train(split), load_validation(split)
+        refuse_other(split, manifest)  # holdout rows of this one may be in train of the other
         return cls(
-            train=tuple(load_train(split)),
-            validation=tuple(load_validation(split)),
+            train=tuple(train),
+            validation=tuple(validation),
             with_twins=None if twins is None else tuple(twins),
             split=split,
             holdout=manifest.holdout_sha256,

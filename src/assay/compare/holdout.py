@@ -22,7 +22,8 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from assay.compare.result import OpeningRecord
-from assay.data.split import LOCK, MANIFEST, read_manifest
+from assay.data.shared_split import dividing
+from assay.data.split import LOCK, MANIFEST, SplitManifest, read_manifest, refuse_other
 from assay.errors import HoldoutError, Step
 from assay.evaluate.stats import opening_alpha
 from assay.example import Example, Message, read_examples
@@ -84,11 +85,12 @@ def open_holdout(
 
     Raises:
         HoldoutError: no plan was written, the file is missing, or it is not the one locked.
+        ObjectsError: another server has divided anew, and the bucket is out of reach.
     """
     with store.session() as session:
         if session.get(ComparisonRow, comparison) is None:
             raise HoldoutError("a holdout can be opened only for a comparison with a written plan.")
-    with store.lock(LOCK):  # nobody divides anew at this moment
+    with dividing(store):  # here now as any server divided last, and nobody does at this moment
         path = _locked(split, holdout)
         _log(store, holdout, comparison, reason, alpha)
         examples = list(read_examples(path))
@@ -99,17 +101,21 @@ def open_holdout(
 
 
 @contextmanager
-def keep_holdout(split: Path, holdout: str, begun: Path | None = None) -> Iterator[None]:
-    """Within the block this holdout can be opened, though another split takes the place of its.
+def keep_holdout(split: Path, manifest: SplitManifest, begun: Path | None = None) -> Iterator[None]:
+    """Within the block the holdout of a split can be opened, though another takes its place.
 
     A lock says that it is being used, and ends with the process; what a process that was killed has
     left is removed here.
 
     Args:
         begun: folder of the split that it is in; None: the present one.
+
+    Raises:
+        StateError: another split has taken its place already.
     """
-    source = (begun or split) / HOLDOUT_FILE
-    kept = split.parent / KEPT / f"{holdout}-{uuid4().hex[:8]}.jsonl"
+    folder = begun or split
+    source = folder / HOLDOUT_FILE
+    kept = split.parent / KEPT / f"{manifest.holdout_sha256}-{uuid4().hex[:8]}.jsonl"
     kept.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(kept.with_suffix(LOCKED)):
         with suppress(FileNotFoundError):  # opening says what is missing
@@ -120,6 +126,7 @@ def keep_holdout(split: Path, holdout: str, begun: Path | None = None) -> Iterat
             except OSError:  # a file system without links
                 os.replace(shutil.copyfile(source, kept.with_suffix(DRAFT)), kept)
         try:
+            refuse_other(folder, manifest)
             yield
         finally:
             kept.unlink(missing_ok=True)

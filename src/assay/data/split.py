@@ -23,7 +23,7 @@ from assay import json_reader
 from assay.config import TaskKind
 from assay.data.normal import normalise
 from assay.data.quarantine import Quarantine, RemovedRow
-from assay.errors import DataError, HoldoutError, Step
+from assay.errors import DataError, HoldoutError, StateError, Step
 from assay.example import Example, canonical_json, dump_examples, read_examples
 from assay.store.files import new_folder, sha256_file, write_atomic_lines, write_json
 
@@ -161,6 +161,19 @@ def _classes(*parts: Sequence[Example]) -> dict[str, list[int]]:
     counts = [Counter(example.output for example in part) for part in parts]
     labels = sorted(set().union(*counts))
     return {label: [count[label] for count in counts] for label in labels}
+
+
+def refuse_other(folder: Path, manifest: SplitManifest) -> None:
+    """See, after files of a folder were read, that they were of the split of this manifest.
+
+    Raises:
+        StateError: they may be of another one.
+    """
+    if read_manifest(folder).files != manifest.files:
+        raise StateError(
+            "the examples were split again, by another process or server, while they were read.",
+            fix="Try again.",
+        )
 
 
 def visible_files(folder: Path) -> tuple[Path, Path]:

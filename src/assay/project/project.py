@@ -268,7 +268,7 @@ class Project:
         saved = [find_version(self.store, label) for label in agents]
         manifest = self.split(progress)
         present = self.root / STATE_FOLDER / "split"  # a job may have begun with an earlier one
-        with keep_holdout(present, manifest.holdout_sha256, self.split_folder):
+        with keep_holdout(present, manifest, self.split_folder):
             unlabelled = read_unlabelled(self, progress)
             found = comparing.ComparisonData.read(self.split_folder, manifest, unlabelled)
             parts = replace(found, split=present)
@@ -351,12 +351,9 @@ class Project:
     def context(self, progress: Progress = SILENT) -> Context:
         """What candidates are built from: train, validation, and the bench they are measured on."""
         manifest = self.split(progress)
-        return Context(
-            tuple(load_train(self.split_folder)),
-            tuple(load_validation(self.split_folder)),
-            self._bench(progress, trust_code=False),
-            manifest.holdout_sha256,
-        )
+        parts = comparing.ComparisonData.read(self.split_folder, manifest)
+        bench = self._bench(progress, trust_code=False)
+        return Context(parts.train, parts.validation, bench, parts.holdout)
 
     def curve_seconds(self, candidate: str, progress: Progress = SILENT) -> float:
         """About how long `curve` will take."""
@@ -364,13 +361,8 @@ class Project:
 
     def curve(self, candidate: str = "fine-tune", progress: Progress = DEFAULT) -> LearningCurve:
         """The score on validation by the number of training examples, and what more would bring."""
-        self.split(progress)
-        return curve(
-            candidate,
-            tuple(load_train(self.split_folder)),
-            tuple(load_validation(self.split_folder)),
-            self._bench(progress, trust_code=False),
-        )
+        context = self.context(progress)
+        return curve(candidate, context.train, context.validation, context.bench)
 
     @cached_property
     def providers(self) -> Providers:
