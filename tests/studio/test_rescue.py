@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -58,7 +59,10 @@ def test_an_account_is_brought_home(
         studio(folder) as up,
         signed_in(browser, up, "admin") as visitor,
     ):
+        local = {"base_url": server.url, "private_network": True}
+        Workspace(folder).providers.add("local", local, None, keyless=True)
         page = visitor.open("/rescue")
+        expect(page.get_by_text("There is a key")).to_have_count(0)
         _add_key(page, server.url, "sk-mistyped")
         fetch = page.get_by_role("button", name=re.compile("^Fetch"))
         fetch.click()
@@ -75,6 +79,13 @@ def test_an_account_is_brought_home(
         expect(missing).to_contain_text("No such File object: file-eval", timeout=JOB_MS)
         assert server.methods == {"GET"}
         assert (folder / "rescued/account/files/file-train.jsonl").read_bytes() == rows
+        expect(page.get_by_text("5. Change the calling program")).to_have_count(0)
+        proxy = {
+            "base_url": server.url.replace("127.0.0.1", "localhost"),
+            "private_network": True,
+            "prices": {MODEL: {"input": 1, "output": 2}},
+        }
+        Workspace(folder).providers.add("a-proxy", proxy, KEY)
         page.get_by_role("button", name="Make projects").click()
         estimate = page.get_by_role("button", name=f"Estimate and record {MODEL}")
         expect(estimate).to_be_enabled(timeout=JOB_MS)
@@ -82,6 +93,10 @@ def test_an_account_is_brought_home(
         record = page.get_by_role("button", name=f"Record answers of {MODEL}")
         record.click()
         expect(page.get_by_text("This cannot be empty. Enter a number.")).to_have_count(2)
+        for key, prices in (("a-proxy", 0), ("openai", 2)):
+            page.get_by_label("Key of the account").last.click()
+            page.get_by_role("option", name=key).click()
+            expect(page.get_by_label(re.compile("USD per million"))).to_have_count(prices)
         page.get_by_label("USD per million prompt tokens").fill("0.3")
         page.get_by_label("USD per million answer tokens").fill("1.2")
         record.click()
@@ -96,6 +111,10 @@ def test_an_account_is_brought_home(
         page.get_by_text("Then compare, promote and serve").click()
         commands = page.get_by_role("region", name=f"Commands for {MODEL}")
         expect(commands).to_contain_text(f"assay release promote {MODEL} AGENT@VERSION")
+        port = (urlsplit(up.url).port or 0) + 1
+        expect(commands).to_contain_text(f"--port {port}")
+        program = page.get_by_role("region", name="The calling program", exact=True)
+        expect(program).to_contain_text(f"127.0.0.1:{port}/v1")
         visitor.axe()
         page.set_viewport_size({"width": 390, "height": 844})
         visitor.fits()

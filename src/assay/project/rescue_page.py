@@ -13,19 +13,27 @@ from assay.rescue import dates
 from assay.rescue.report import plain
 from assay.store.files import write_atomic
 
-CLIENT = (
-    "from openai import OpenAI",
-    "",
-    'client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="assay-...")',
-)
-"""The calling program, changed."""
-ENVIRONMENT = (
-    "export OPENAI_BASE_URL=http://127.0.0.1:8000/v1",
-    "export OPENAI_API_KEY=assay-...",
-)
-"""The same without a change of the program."""
+PORT = 8000
+"""Of `assay serve` without an option."""
 OUTGOING = "outgoing"
 """What the model that goes is called in a comparison."""
+
+
+def client_lines(port: int) -> tuple[str, ...]:
+    """The calling program, changed so that it asks a server of this machine at a port."""
+    return (
+        "from openai import OpenAI",
+        "",
+        f'client = OpenAI(base_url="http://127.0.0.1:{port}/v1", api_key="assay-...")',
+    )
+
+
+def environment_lines(port: int) -> tuple[str, ...]:
+    """The same without a change of the program."""
+    return (
+        f"export OPENAI_BASE_URL=http://127.0.0.1:{port}/v1",
+        "export OPENAI_API_KEY=assay-...",
+    )
 
 
 def write_page(file: Path, plan: Mapping[str, Any]) -> None:
@@ -44,13 +52,16 @@ def commands(plan: Mapping[str, Any], one: Mapping[str, Any]) -> list[str]:
         there = f" --base-url {shlex.quote(plan['base_url'])}"
     price = "" if one["is_priced"] else " --input-price INPUT --output-price OUTPUT"
     to = f"--to {shlex.quote(plan['source'])}"
-    found = [
-        f"assay rescue record {model} {to}{there} --most-usd 5{price}",
-        f"assay compare --predictions {OUTGOING}={shlex.quote(one['recording'])}",
-    ]
-    if _may_be_named(one["model"]):
-        found.append(f"assay release promote {model} AGENT@VERSION")
-    return [*found, "assay serve"]
+    record = f"assay rescue record {model} {to}{there} --most-usd 5{price}"
+    return [record, *later_commands(one["model"], one["recording"]), "assay serve"]
+
+
+def later_commands(model: str, recording: str) -> list[str]:
+    """What to run once answers are in a file, up to `assay serve`."""
+    found = [f"assay compare --predictions {OUTGOING}={shlex.quote(recording)}"]
+    if _may_be_named(model):
+        found.append(f"assay release promote {shlex.quote(model)} AGENT@VERSION")
+    return found
 
 
 def _page(plan: Mapping[str, Any]) -> Iterator[str]:
@@ -77,11 +88,11 @@ def _page(plan: Mapping[str, Any]) -> Iterator[str]:
         "Only the address and the key change; the name of the model stays. `assay serve` prints a",
         "key at its first start, and `assay keys create NAME` makes further ones.",
         "",
-        *(f"    {line}" if line else "" for line in CLIENT),
+        *(f"    {line}" if line else "" for line in client_lines(PORT)),
         "",
         "or, without a change of the program, in its environment:",
         "",
-        *(f"    {line}" for line in ENVIRONMENT),
+        *(f"    {line}" for line in environment_lines(PORT)),
     )
 
 

@@ -25,6 +25,7 @@ from assay.project.reach import RESCUED
 from assay.project.rescue import open_provider, rescue
 from assay.project.workspace import Workspace
 from assay.rescue.folder import MANIFEST
+from assay.rescue.recording import recording_file
 
 if TYPE_CHECKING:
     from assay.project.recording import RecordingDraft
@@ -33,6 +34,8 @@ FETCH, PLAN, RECORD = "rescue", "rescue-plan", "record"
 """Kinds of the jobs."""
 ACCOUNT, PROJECTS = f"{RESCUED}/account", f"{RESCUED}/projects"
 """Where the account and the projects of its models are, in the served folder."""
+SHOWN = 50
+"""Lines of a table, and models, on the page; report.json and plan.md have all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,9 @@ class RescueState:
         report: what report.json says; None: no run has ended.
         plan: what `plan_rescue` has returned last; None: there are no projects.
         job: the one that waits or runs, else the newest; None: there was none.
-        recorded: of each planned model, how many of its answers are on disk.
+        planned: of its models that have a project, the first to end, `SHOWN` at most.
+        files: where the answers of each of these are kept, whether they are there or not.
+        recorded: how many of them are on disk.
         recordings: of a model, what its newest recording that has ended has reported.
     """
 
@@ -52,6 +57,8 @@ class RescueState:
     report: dict[str, Any] | None
     plan: dict[str, Any] | None
     job: Job | None
+    planned: list[dict[str, Any]]
+    files: dict[str, Path]
     recorded: dict[str, int]
     recordings: dict[str, dict[str, Any]]
 
@@ -59,20 +66,25 @@ class RescueState:
 def read_rescue(workspace: Workspace) -> RescueState:
     """What has been fetched, made and recorded in a folder."""
     found = [job for job in queue.jobs(workspace.store, workspace.name) if job.kind in WORKS]
-    plans = [job.result for job in found if job.kind == PLAN and job.result]
+    plan = next((job.result for job in found if job.kind == PLAN and job.result), None)
     recordings: dict[str, dict[str, Any]] = {}
     for job in found:
         if job.kind == RECORD and job.result:
             recordings.setdefault(job.payload["model"], job.result)
-    models = plans[0]["models"] if plans else []
     folder = workspace.root / ACCOUNT
+    models = plan["models"] if plan is not None else []
+    planned = [one for one in models if one["project"] is not None][:SHOWN]
+    # As the folder lies now: it may have been moved since.
+    files = {one["model"]: recording_file(folder, one["model"]) for one in planned}
     report = folder / "report.json"
     return RescueState(
         is_begun=(folder / MANIFEST).exists(),
         report=json_reader.read(report.read_bytes()) if report.exists() else None,
-        plan=plans[0] if plans else None,
+        plan=plan,
         job=next((job for job in found if job.status not in OVER), found[0] if found else None),
-        recorded={one["model"]: _lines(Path(one["recording"])) for one in models},
+        planned=planned,
+        files=files,
+        recorded={model: _lines(file) for model, file in files.items()},
         recordings=recordings,
     )
 
@@ -179,9 +191,8 @@ def _record(workspace: Workspace, work: Work) -> dict[str, Any]:
 
 
 def _project_of(workspace: Workspace, model: str) -> Path:
-    state = read_rescue(workspace)
-    for one in state.plan["models"] if state.plan else ():
-        if one["model"] == model and one["project"] is not None:
+    for one in read_rescue(workspace).planned:
+        if one["model"] == model:
             return workspace.root / PROJECTS / str(one["project"])
     raise NotFoundError(f"there is no project for {model}.", fix="Make the projects first.")
 

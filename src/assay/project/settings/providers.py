@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -12,8 +13,10 @@ from assay.agent.answering import GenerationOptions, Target
 from assay.agent.key_origins import allow
 from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE, Provider, split_reference
-from assay.errors import ModelError, UsageError
+from assay.config.names import names_in
+from assay.errors import ConfigError, ModelError, UsageError
 from assay.example import Message
+from assay.generate.remote.outbound import read_key
 from assay.generate.remote.stream import RemoteStreamEngine
 from assay.generate.stream import End, Piece, Sampling, StreamEngine
 from assay.project import reach
@@ -130,6 +133,21 @@ def list_providers(providers: Providers) -> list[dict[str, Any]]:
             }
         )
     return lines
+
+
+def has_key(providers: Providers, name: str) -> bool:
+    """Whether there is a key for a provider, good for its address. It goes nowhere."""
+    provider = providers[name]
+    try:
+        if read_key(name, provider) is not None:
+            return True
+    except ConfigError:  # the variable or file that is named holds none
+        return False
+    headers = (one for one in names_in(provider) if one.setting.startswith("headers."))
+    if any(os.environ.get(variable) for one in headers for variable in one.variables):
+        return True
+    kept = secrets.list_origins(providers.store, providers.project)
+    return kept.get(name) == provider.origin
 
 
 class _ProviderPool:

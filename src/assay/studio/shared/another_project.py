@@ -54,8 +54,12 @@ def projects_within(context: PageContext) -> None:
 
 def serve_command(context: PageContext, folder: Path) -> str:
     """The command that serves a folder beside this server."""
-    port = urlsplit(context.address).port or 8000
-    return f"assay serve --folder {shlex.quote(str(folder))} --port {port + 1}"
+    return f"assay serve --folder {shlex.quote(str(folder))} --port {next_port(context)}"
+
+
+def next_port(context: PageContext) -> int:
+    """The port that `serve_command` names."""
+    return (urlsplit(context.address).port or 8000) + 1
 
 
 def _unused(parent: Path) -> Path:

@@ -47,13 +47,19 @@ def in_words_of_form(error: ConfigError) -> ConfigError:
 
 
 def provider_form(
-    context: PageContext, refresh: Refresh, only: Sequence[str] = tuple(KNOWN)
+    context: PageContext,
+    refresh: Refresh,
+    only: Sequence[str] = tuple(KNOWN),
+    *,
+    needs_key: bool = False,
 ) -> None:
     """The form; `refresh` is called once a provider was added.
 
     Args:
-        only: of `KNOWN`, those that can be chosen; the first is at first.
+        only: of `KNOWN`, those that can be chosen, with their protocols; the first is at first.
+        needs_key: without a key nothing can be done with it.
     """
+    protocols = {KNOWN[one][2]: PROTOCOLS[KNOWN[one][2]] for one in only}
     with w.section(
         "Add a provider",
         "Its key is stored encrypted and never shown again, on any page or in any log.",
@@ -75,11 +81,14 @@ def provider_form(
                 name="Address of the provider",
             )
             protocol = w.field(
-                "Protocol", ui.select(PROTOCOLS, value="openai"), name="Protocol of the provider"
+                "Protocol", ui.select(protocols, value="openai"), name="Protocol of the provider"
             )
             secret_input = ui.input(password=True).props('autocomplete="off"')
             key = w.field(
-                "Key", secret_input, "Leave empty if it needs none.", name="Key of the provider"
+                "Key",
+                secret_input,
+                "" if needs_key else "Leave empty if it needs none.",
+                name="Key of the provider",
             )
         inside = ui.checkbox(PRIVATE)
 
@@ -97,8 +106,9 @@ def provider_form(
                 settings["private_network"] = True
             secret = (key.value or "").strip() or None
             name.error = address.error = key.error = None
-            if secret is None and settings["base_url"] == KNOWN[which.value][1]:
-                key.error = f"{which.value} needs a key."
+            if secret is None and (needs_key or settings["base_url"] == KNOWN[which.value][1]):
+                whose = "The provider" if which.value == OTHER else which.value
+                key.error = f"{whose} needs a key."
                 return
             try:
                 await context.do(add_provider, (name.value or "").strip(), settings, secret)

@@ -10,16 +10,13 @@ from nicegui import ui
 from assay.errors import AssayError, Step
 from assay.jobs.queue import OVER
 from assay.project.jobs import rescue
-from assay.project.jobs.rescue import ACCOUNT, FETCH, RescueState
+from assay.project.jobs.rescue import ACCOUNT, FETCH, SHOWN, RescueState
 from assay.project.rescue import FETCHED, TERMS
 from assay.rescue.report import LABELS, count_missing
 from assay.studio import widgets as w
 from assay.studio.dialogs import add_choices, open_dialog, read_choice, tell_at
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.promotion import allow_provider
-
-SHOWN = 50
-"""Lines of a table; report.md has more."""
 
 start_fetching = workspace_action("admin", rescue.fetch)
 
@@ -38,7 +35,7 @@ def account_card(
             w.text(line)
         w.text(f"{ACCOUNT} will hold your users' data; only the user that runs this server can "
                "read it.", "soft note")  # fmt: skip
-        which = account_choice(accounts)
+        which = account_choice(accounts, state)
         same = ui.checkbox("It is the same account, whose key was renewed")
         failed = state.job.error if state.job is not None else None
         same.set_visibility(str(Step.SAME_ACCOUNT) in (failed or ""))
@@ -60,15 +57,21 @@ def account_card(
 
         busy = state.job is not None and state.job.kind == FETCH and state.job.status not in OVER
         with w.row():
-            label = "Fetch what is missing" if state.is_begun else "Fetch"
-            made = w.button(label, fetch, kind="primary", icon="download")
+            made = w.button("Fetch", fetch, kind="primary", icon="download")
             made.set_enabled(not busy)
+            if state.is_begun:
+                w.text("Only what is missing is fetched.", "soft note")
 
 
-def account_choice(accounts: Sequence[dict[str, Any]]) -> ui.select:
-    """The key that is used; a choice only where there are several."""
+def account_choice(accounts: Sequence[dict[str, Any]], state: RescueState) -> ui.select:
+    """The key that is used: at first one for the address that was fetched from."""
     names = {one["name"]: f"{one['name']} ({one['base_url']})" for one in accounts}
-    first = next((one["name"] for one in accounts if one["name"] == "openai"), accounts[0]["name"])
+    address = state.report["account"]["base_url"] if state.report is not None else None
+
+    def rank(one: dict[str, Any]) -> tuple[bool, bool]:
+        return one["base_url"] != address, one["name"] != "openai"
+
+    first = min(accounts, key=rank)["name"]
     return w.field("Key", ui.select(names, value=first), name="Key of the account")
 
 
@@ -119,5 +122,7 @@ def report_card(report: dict[str, Any]) -> None:
             w.text("There is no fine-tuned model in this account.")
             return
         with w.table("Model", "Ends", "According to", label="Fine-tuned models"):
-            for one in models:
+            for one in models[:SHOWN]:
                 w.line(one["model"], one["ends"] or "unknown", one["ends_according_to"])
+        if len(models) > SHOWN:
+            w.text(f"… and {len(models) - SHOWN:,} more in {ACCOUNT}/report.json.", "soft")

@@ -15,14 +15,14 @@ from assay.config import TokenPrice
 from assay.errors import AssayError
 from assay.jobs.queue import OVER
 from assay.project.jobs import rescue
-from assay.project.jobs.rescue import PROJECTS, RescueState
+from assay.project.jobs.rescue import PROJECTS, SHOWN, RescueState
 from assay.project.recording import RecordingDraft
-from assay.project.rescue_page import CLIENT, ENVIRONMENT
+from assay.project.rescue_page import client_lines, environment_lines, later_commands
 from assay.studio import widgets as w
 from assay.studio.dialogs import tell_at
 from assay.studio.pages.rescue.account import account_choice, ask_to_send
-from assay.studio.session import PageContext, workspace_action
-from assay.studio.shared.another_project import serve_command
+from assay.studio.session import LatestRequest, PageContext, workspace_action
+from assay.studio.shared.another_project import next_port, serve_command
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count
 
 DRAWN = (
@@ -56,25 +56,29 @@ def models_cards(
         with w.row():
             made = w.button("Make projects", plan, kind="" if state.plan else "primary")
             made.set_enabled(not busy)
-        for one in state.plan["models"] if state.plan else ():
-            if one["project"] is None:
-                w.text(f"{one['model']} has no project: {one['reason']}")
-    for one in state.plan["models"] if state.plan else ():
-        if one["project"] is not None:
-            _model_card(context, accounts, state, one, reload)
+        models = state.plan["models"] if state.plan else []
+        without = [one for one in models if one["project"] is None]
+        for one in without[:SHOWN]:
+            w.text(f"{one['model']} has no project: {one['reason']}")
+        if more := len(models) - len(state.planned) - len(without[:SHOWN]):
+            w.text(f"{say_count(more, 'model')} more: see {PROJECTS}/plan.md.", "soft")
+    for one in state.planned:
+        _model_card(context, accounts, state, one, reload)
 
 
-def program_card() -> None:
+def program_card(context: PageContext) -> None:
     """What changes in the calling program."""
     with w.section(
         "5. Change the calling program",
         "Only the address and the key change; the name of the model stays.",
     ):
-        w.code("\n".join(CLIENT), "The calling program")
+        w.code("\n".join(client_lines(next_port(context))), "The calling program")
         w.text("Or, without a change of the program, in its environment:")
-        w.code("\n".join(ENVIRONMENT), "Environment of the calling program")
-        w.text("`assay serve` prints a key at its first start. Address and port are those of the "
-               "server that you start for the project.", "soft note")  # fmt: skip
+        w.code(
+            "\n".join(environment_lines(next_port(context))), "Environment of the calling program"
+        )
+        w.text("`assay serve` prints a key at its first start. The port is the one in the command "
+               "that serves the project.", "soft note")  # fmt: skip
 
 
 def _model_card(
@@ -92,14 +96,17 @@ def _model_card(
         w.text("4. Record its answers", tag="h3")
         _show_recorded(state.recorded[model], state.recordings.get(model))
         box = ui.element("div").classes("stack")
-        form = AnswersForm(context, accounts, model, box, reload)
+        form = AnswersForm(context, accounts, state, model, box, reload)
         with box, w.row():
             made = w.button("Estimate and record", form.show, name=f"Estimate and record {model}")
             made.set_enabled(not busy)
         with w.details("Then compare, promote and serve"), ui.element("div").classes("stack"):
             w.text("Run these at a terminal of the machine that serves this page:")
             folder = context.workspace.root / PROJECTS / one["project"]
-            lines = [f"cd {shlex.quote(str(folder))}", *one["commands"][1:-1]]
+            lines = [
+                f"cd {shlex.quote(str(folder))}",
+                *later_commands(model, str(state.files[model])),
+            ]
             w.code("\n".join([*lines, serve_command(context, folder)]), f"Commands for {model}")
             w.text("The comparison says which candidates are shown to be no worse than the model "
                    "that goes; put the one that it recommends in the place of "
@@ -117,11 +124,21 @@ def _show_recorded(count: int, report: dict[str, Any] | None) -> None:
     if report["left"]:
         w.text(f"When the last recording ended, {report['left']:,} were missing: "
                f"{report['left_because']}.")  # fmt: skip
-    w.text(f"They cost {usd(report['usd'])}.")
+    w.text(_cost(report))
     if report["cut"]:
         w.text(f"{say_count(report['cut'], 'answer')} reached the limit of its length.")
     if report["left_out"]:
         w.text(f"{say_count(report['left_out'], 'row')} with tools left out: only texts are kept.")
+
+
+def _cost(report: dict[str, Any]) -> str:
+    """Of all answers that were there when a recording ended; there may be others by now."""
+    answers, unpriced = report["answers"], report["unpriced"]
+    when = "When the last recording ended"
+    if answers and unpriced == answers:
+        return f"{when}, it was not known what its {say_count(answers, 'answer')} had cost."
+    said = f"{when}, {say_count(answers - unpriced, 'answer')} had cost {usd(report['usd'])}"
+    return f"{said}; the cost of {unpriced:,} more was not known." if unpriced else f"{said}."
 
 
 class AnswersForm:
@@ -131,23 +148,35 @@ class AnswersForm:
         self,
         context: PageContext,
         accounts: Sequence[dict[str, Any]],
+        state: RescueState,
         model: str,
         box: Element,
         reload: Callable[[], None],
     ) -> None:
-        self._context, self._accounts, self._model = context, accounts, model
-        self._box, self._reload = box, reload
+        self._context, self._accounts, self._state, self._model = context, accounts, state, model
+        self._box, self._reload, self._newest = box, reload, LatestRequest()
 
     async def show(self) -> None:
-        """Estimate, and ask for the budget."""
+        """Estimate, and ask for the budget; anew where another key is chosen, with its prices."""
         with w.refill(self._box):
-            which = account_choice(self._accounts)
+            which = account_choice(self._accounts, self._state)
+            box = ui.element("div").classes("stack")
+
+        async def estimate() -> None:
+            await self._estimate(which, box)
+
+        which.on_value_change(estimate)
+        await estimate()
+
+    async def _estimate(self, which: ui.select, box: Element) -> None:
+        is_latest = self._newest.start()
+        with w.refill(box):
             draft = await w.load(
                 "Reading the inputs",
                 self._context.do(draft_answers, str(which.value), self._model),
                 failed="What it takes could not be estimated",
             )
-            if draft is None:
+            if draft is None or not is_latest():
                 return
             self._show_parts(draft)
             if not draft.requests:

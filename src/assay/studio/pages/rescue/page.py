@@ -24,9 +24,13 @@ PATH = "/rescue"
 
 @action("admin")
 def read_state(context: PageContext) -> tuple[RescueState, list[dict[str, Any]]]:
-    """How far it is, and the providers that speak OpenAI's protocol."""
-    found = providers.list_providers(context.workspace.providers)
-    usable = [one for one in found if one["protocol"] == "openai"]
+    """How far it is, and the providers that speak OpenAI's protocol and have a key."""
+    known = context.workspace.providers
+    usable = [
+        one
+        for one in providers.list_providers(known)
+        if one["protocol"] == "openai" and providers.has_key(known, one["name"])
+    ]
     return rescue.read_rescue(context.workspace), usable
 
 
@@ -47,8 +51,10 @@ async def build(context: PageContext) -> None:
     account_card(context, accounts, state, reload)
     if state.report is not None and state.report["kinds"]:
         report_card(state.report)
-        models_cards(context, accounts, state, reload)
-        program_card()
+        if state.report["fine_tuned_models"]:
+            models_cards(context, accounts, state, reload)
+        if state.planned:
+            program_card(context)
 
 
 def reload() -> None:
@@ -73,6 +79,9 @@ def _key_step(context: PageContext, accounts: Sequence[dict[str, Any]]) -> None:
     async def added() -> None:
         reload()
 
+    def form() -> None:
+        provider_form(context, added, only=("OpenAI", OTHER), needs_key=True)
+
     with w.section(
         "1. Key",
         "A key of the account, which may read models, files, fine-tuning, evals and stored "
@@ -81,9 +90,12 @@ def _key_step(context: PageContext, accounts: Sequence[dict[str, Any]]) -> None:
         if accounts:
             names = ", ".join(f"{one['name']} ({one['base_url']})" for one in accounts)
             w.text(f"There is a key: {names}.")
-            w.link("Replace or remove keys", "/people?part=providers")
+        w.link("Replace or remove keys", "/people?part=providers")
+        if accounts:
+            with w.details("Add another key"):
+                form()
     if not accounts:
-        provider_form(context, added, only=("OpenAI", OTHER))
+        form()
 
 
 PAGE = Page(PATH, "Rescue", "move_to_inbox", "Manage", "admin", build)
