@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from tests.small import small_project
 
+from assay.data.split import SplitManifest
 from assay.errors import StateError, UsageError
 from assay.jobs import queue
 from assay.jobs.service import work_on
+from assay.progress import SILENT, Progress
 from assay.project import jobs
 from assay.project.fingerprint import fingerprint
-from assay.project.jobs import curves
+from assay.project.jobs import begun, curves
 from assay.project.jobs.curves import MOST_POINTS, Figures
 from assay.project.project import Project
 from assay.project.workspace import Workspace
@@ -68,7 +70,38 @@ def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(
     assert ended.error is not None
     assert "settings or documents were changed after" in ended.error
     assert len(made.openings()) == 1
-    assert [path.name for path in (made.root / ".assay" / "begun").iterdir()] == [third.id]
+    assert list((made.root / ".assay" / "begun").iterdir()) == []
+
+
+def test_what_a_comparison_begins_with_is_of_one_edit_and_goes_with_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = small_project(tmp_path)
+    workspace, split = Workspace(made.root), Project.split
+    copies = made.root / ".assay" / "begun"
+
+    def edit_after(project: Project, progress: Progress = SILENT) -> SplitManifest:
+        manifest = split(project, progress)
+        monkeypatch.setattr(Project, "split", split)
+        data = made.root / made.config.data.file
+        data.write_text("\n".join(data.read_text().splitlines()[:-40]) + "\n")
+        path = made.root / "assay.yaml"
+        path.write_text(path.read_text().replace("monthly_requests: 10000", "monthly_requests: 66"))
+        Project(made.root).split()  # as another process
+        return manifest
+
+    job = jobs.compare(workspace)
+    monkeypatch.setattr(Project, "split", edit_after)
+    began = begun.begin(workspace, job.id)
+    assert "monthly_requests: 66" in began.text
+    assert began.split() == made.split()
+    (copies / "of-a-dead-worker").mkdir()
+    (copies / f"{job.id}.draft").mkdir()
+    begun.remove_left(workspace)
+    assert {path.name for path in copies.iterdir()} == {job.id, f"{job.id}.draft"}
+    jobs.ask(workspace, job.id, "cancel")
+    begun.remove_left(workspace)
+    assert list(copies.iterdir()) == []
 
 
 def _interrupt(*_: Any, **__: Any) -> None:

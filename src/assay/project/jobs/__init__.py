@@ -15,13 +15,14 @@ from assay.data.split import SplitManifest
 from assay.errors import DataError, StateError, UsageError
 from assay.jobs import queue, service
 from assay.jobs.fine_tuning import Wish
-from assay.jobs.queue import Job, JobEvent
+from assay.jobs.queue import Job, JobEvent, JobLostError
 from assay.jobs.worker import Handler, Work
 from assay.progress import SILENT, Progress, format_duration
 from assay.project.fingerprint import fingerprint
 from assay.project.forecast import Forecast, measure_pace
 from assay.project.jobs import begun, export, rescue, training
 from assay.project.jobs.queueing import enqueue_once, refuse_second
+from assay.project.project import Comparison
 from assay.project.workspace import Workspace, project_of
 from assay.store.audit import audit
 
@@ -102,6 +103,7 @@ def work(
     unknown = sorted(set(kinds or ()) - set(known))
     if unknown:
         raise UsageError(f"{unknown[0]!r} is not a kind of job.", fix=f"Kinds: {', '.join(known)}.")
+    begun.remove_left(workspace)
     service.work(workspace.store, kinds, watched=watched, further=handlers(workspace))
 
 
@@ -112,6 +114,22 @@ def handlers(workspace: Workspace) -> dict[str, Handler]:
 
 
 def _compare(workspace: Workspace, work: Work) -> dict[str, Any]:
+    try:
+        done = _compare_begun(workspace, work)
+    except JobLostError:
+        raise  # another worker goes on with what it began with
+    except KeyboardInterrupt:
+        if work.wish == "cancel":
+            begun.end(workspace, work.job.id)
+        raise
+    except Exception:
+        begun.end(workspace, work.job.id)
+        raise
+    begun.end(workspace, work.job.id)
+    return {"comparison": done.result.comparison, "outcome": done.verdict.outcome}
+
+
+def _compare_begun(workspace: Workspace, work: Work) -> Comparison:
     payload, project = work.payload, begun.begin(workspace, work.job.id)
     told = project.estimate(pace=measure_pace())
     work.say(f"About {format_duration(told.seconds)}, as fast as this machine is now.")
@@ -123,11 +141,9 @@ def _compare(workspace: Workspace, work: Work) -> dict[str, Any]:
             fix="Compare again to compare as it is now; you are asked first if the holdout must be "
             "opened.",
         )
-    done = project.compare(
+    return project.compare(
         agents=payload["agents"], reason=payload["reason"], progress=Forecast(work, told)
     )
-    begun.end(workspace, work.job.id)
-    return {"comparison": done.result.comparison, "outcome": done.verdict.outcome}
 
 
 def list_jobs(workspace: Workspace, *kinds: str) -> list[Job]:
@@ -155,6 +171,8 @@ def ask(workspace: Workspace, id: str, wish: Wish) -> Job:
     """
     store = workspace.store
     job = queue.resume(store, id) if wish == "resume" else queue.ask(store, id, wish)
+    if job.status in queue.OVER:
+        begun.end(workspace, job.id)
     audit(store, job.project, workspace.who, f"job.{wish}", job.id)
     return job
 

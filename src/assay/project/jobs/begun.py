@@ -1,7 +1,7 @@
 """A comparison that has begun keeps what it began with, so that a pause loses nothing.
 
 The settings and the split are copied when a worker takes the job for the first time, and read from
-the copy whenever it is taken up again. The copy goes when the job is done, or with the next one.
+the copy whenever it is taken up again. The copy, which has the holdout, goes when the job is over.
 """
 
 from __future__ import annotations
@@ -54,27 +54,37 @@ def begin(workspace: Workspace, job: str) -> BegunProject:
     """
     folder = workspace.root / STATE_FOLDER / BEGUN / job
     if not folder.exists():
-        _remove_left(workspace, folder.parent)
-        project = project_of(workspace)
-        project.split()
         draft = folder.with_suffix(_DRAFT)
-        draft.mkdir(parents=True)
-        split = project.split_folder  # may wait for the lock
-        with workspace.store.lock(LOCK):  # nobody divides anew at this moment
-            shutil.copytree(split, draft / "split")
-        (draft / CONFIG_FILE).write_text(project.text, encoding="utf-8")
+        while not _copy(workspace, draft):
+            pass
         draft.rename(folder)
     return BegunProject(workspace, folder)
 
 
+def _copy(workspace: Workspace, draft: Path) -> bool:
+    """Whether the settings and the split that were copied belong together: another process may have
+    divided by others between."""
+    shutil.rmtree(draft, ignore_errors=True)
+    project = project_of(workspace)
+    manifest = project.split()
+    draft.mkdir(parents=True)
+    (draft / CONFIG_FILE).write_text(project.text, encoding="utf-8")
+    split = project.split_folder  # may wait for the lock
+    with workspace.store.lock(LOCK):  # nobody divides anew at this moment
+        shutil.copytree(split, draft / "split")
+    return read_manifest(draft / "split").files == manifest.files
+
+
 def end(workspace: Workspace, job: str) -> None:
-    """The job is done: remove what it began with."""
+    """The job is over: remove what it began with."""
     shutil.rmtree(workspace.root / STATE_FOLDER / BEGUN / job, ignore_errors=True)
 
 
-def _remove_left(workspace: Workspace, folder: Path) -> None:
-    """Remove the copies of jobs that were cancelled or failed, and halves of copies."""
-    alive = {one.id for one in queue.jobs(workspace.store) if one.status not in queue.OVER}
-    for copy in folder.glob("*"):
-        if copy.name not in alive:
-            shutil.rmtree(copy)
+def remove_left(workspace: Workspace) -> None:
+    """Remove the copies of jobs that are over, such as one whose worker died too often."""
+    copies = list((workspace.root / STATE_FOLDER / BEGUN).glob("*"))  # before the jobs are read
+    if copies:
+        alive = {one.id for one in queue.jobs(workspace.store) if one.status not in queue.OVER}
+        for copy in copies:
+            if copy.name.removesuffix(_DRAFT) not in alive:
+                shutil.rmtree(copy, ignore_errors=True)
