@@ -15,7 +15,7 @@ from tests.store.test_objects import grow_old, opened, unnamed
 
 from assay.data import shared_split
 from assay.data.split import load_train, read_manifest, verify_split
-from assay.errors import HoldoutError, ObjectsAwayError, ObjectsError
+from assay.errors import DataError, HoldoutError, ObjectsAwayError, ObjectsError
 from assay.project.project import Project
 from assay.store import archives, shared_files, unnamed_objects
 from assay.store.store import Store
@@ -54,7 +54,11 @@ def rows(project: Project) -> dict[str, bytes]:
 
 
 def test_a_server_with_an_empty_folder_compares_by_the_same_rows(
-    project: Path, tmp_path: Path, bucketed: S3Server, empty_postgres: str
+    project: Path,
+    tmp_path: Path,
+    bucketed: S3Server,
+    empty_postgres: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one = server(project, tmp_path / "one", empty_postgres)
     two = server(project, tmp_path / "two", empty_postgres, data=False)
@@ -66,6 +70,11 @@ def test_a_server_with_an_empty_folder_compares_by_the_same_rows(
     made = two.compare()
     assert made.result.data.holdout_sha256 == manifest.holdout_sha256
     assert [opening.number for opening in one.openings()] == [1]
+    with monkeypatch.context() as away:
+        away.setattr("assay.project.project.share", not_reached)
+        with pytest.raises(ObjectsAwayError):
+            one.compare()
+    assert (one.root / "report.html").exists()
     again = one.compare()  # the same comparison, so no further opening
     assert again.result.comparison == made.result.comparison
     assert len(two.openings()) == 1
@@ -76,6 +85,14 @@ def test_a_server_with_an_empty_folder_compares_by_the_same_rows(
     assert two.split().holdout_sha256 == renewed.holdout_sha256 != manifest.holdout_sha256
     assert rows(two) == rows(one)
     assert first not in bucketed.keys("shared/archives/")
+    settings = two.root / "assay.yaml"
+    settings.write_text(settings.read_text().replace(f"{two.config.data.file}", "mistyped.csv"))
+    with pytest.raises(DataError, match="no such file"):
+        Project(two.root, state=lambda: two.store).split()
+
+
+def not_reached(*_: object) -> None:
+    raise ObjectsAwayError("the bucket cannot be reached.")
 
 
 def test_where_it_cannot_be_had_nothing_is_divided(

@@ -152,7 +152,10 @@ class Project:
             remove_left_holdouts(folder)
             is_elsewhere = self.store.bucket is not None and not has_files(self.config, self.root)
             if is_elsewhere and has_split(folder):
-                return verify_split(folder)
+                divided = verify_split(folder)
+                if divided.file == self.config.data.file:  # else it is a new name, or mistyped
+                    progress.say("The examples are not on this server; their split is used.")
+                    return divided
             manifest = prepare(
                 self.config,
                 self.root,
@@ -281,8 +284,8 @@ class Project:
                 notes=drafted_note(self),
             )
         report = write_report(folder, redact=redact)
+        shutil.copyfile(report, self.root / REPORT)  # is there, also where the bucket is away
         share(self.store, folder)
-        shutil.copyfile(report, self.root / REPORT)
         return Comparison(result, folder, self.root / REPORT)
 
     def train(self, progress: Progress = DEFAULT) -> TrainingResult:
