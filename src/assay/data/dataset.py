@@ -298,9 +298,9 @@ def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
         return warnings
     labels = Counter(e.output for e in found.pool)
     if len(labels) == 1:
-        left_out = f", of all rows but the {found.rejected:,} rejected" if found.rejected else ""
+        apart = f"apart from rejected rows ({found.rejected:,}), " if found.rejected else ""
         raise DataError(
-            f"every output is {quote_label(next(iter(labels)))}{left_out}, so there is nothing to "
+            f"{apart}every output is {quote_label(next(iter(labels)))}, so there is nothing to "
             "classify.",
             where=where,
             fix="Add rows with other labels, name all labels in `labels` (Settings), or use "

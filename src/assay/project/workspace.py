@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -76,7 +77,9 @@ class Workspace:
         self.broken: str | None = None
         if not self.root.is_dir():
             raise UsageError(
-                "the folder does not exist.", where=str(root), fix=f"Make it: mkdir {root}"
+                "the folder does not exist.",
+                where=str(root),
+                fix=f"Make it: mkdir {shlex.quote(str(root))}",
             )
         if vllm is not None and self._is_project:
             raise UsageError(

@@ -113,11 +113,9 @@ def check_new_name(name: str) -> None:
     Raises:
         UsageError: it cannot.
     """
-    if not name:
-        raise UsageError("A name is missing.")
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise UsageError(
-            f"{name!r} is not a valid agent name.",
+            f"{name!r} is not a valid agent name." if name else "the agent name is missing.",
             fix=f"Use at most {LONGEST_NAME} letters, digits, hyphens, dots and _.",
         )
 
