@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,7 @@ def test_what_admins_have_fetched_is_no_data(
     for path in ("rescued/account/files/file-1.jsonl", "rescued/account/plan.md#x", "rescued"):
         refused(workspace, {"data.file": spelled + path}, "data.file")
         refused(workspace, {"knowledge": {"paths": [spelled + path]}}, "knowledge.paths.0")
+    shutil.rmtree(workspace.root / "rescued")  # and what they will fetch is none
     refused(workspace, {"knowledge": {"paths": [spelled or "."]}}, "knowledge.paths.0")
 
 

@@ -175,10 +175,10 @@ def _outside(root: Path, name: Name, keys: frozenset[Path]) -> str | None:
         if found == inside / CONFIG_FILE or any(key.is_relative_to(found) for key in keys):
             return "this path is or contains a key or the settings."
         rescued = inside / RESCUED
-        if found.is_relative_to(rescued) or (rescued.exists() and rescued.is_relative_to(found)):
+        if found.is_relative_to(rescued) or rescued.is_relative_to(found):  # fetched later, too
             return (
                 f"this path is in or contains the folder {RESCUED}, which only admins may read: an "
-                "account that was fetched is in it."
+                "account that is fetched is kept there."
             )
     return None
 
