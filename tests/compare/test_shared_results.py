@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from assay.compare import comparison as comparing
-from assay.compare import performance, shared_results
-from assay.errors import ObjectsAwayError
+from assay.compare import performance, records, shared_results
+from assay.errors import ObjectsAwayError, ObjectsError
 from assay.evaluate import run as running
 from assay.example import read_examples
 from assay.generate.batch import Request
 from assay.store import archives, shared_files
 from assay.store.store import Store
+from tests.compare.sample import sample_result, sample_rows
 from tests.evaluate.scripted import ScriptedEngine
 from tests.evaluate.test_run import REQUESTS
 from tests.project.test_shared_split import BUCKET, server
@@ -116,3 +118,96 @@ def test_a_comparison_goes_on_elsewhere_and_its_report_is_shown_anywhere(
     for name in ("result.json", "answers.jsonl.gz", "plan.json"):
         assert (here / name).read_bytes() == (there / name).read_bytes()
     assert (here / "report.html").exists()
+
+
+@pytest.fixture
+def servers(s3: S3Server, tmp_path: Path) -> tuple[Store, Store]:
+    url = f"sqlite:///{tmp_path / 'assay.db'}"
+    one, two = (opened(tmp_path / name, BUCKET, url) for name in ("one", "two"))
+    return one, two
+
+
+def written(store: Store, path: str, text: str) -> Path:
+    file = store.folder / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def test_a_result_that_takes_the_place_of_one_is_not_lost_with_its_server(
+    servers: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = servers
+    result, rows = sample_result(60), sample_rows(60)
+    id = result.comparison
+    folder = shared_results.folder_of(one, id)
+    records.save_plan(one, id, "d" * 64, result.plan, folder)
+    partial = result.model_copy(update={"warnings": ["an answer is missing"]})
+    records.save_result(one, partial, rows, folder)
+    shared_results.folder_of(two, id)
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(archives, "pack", killed)
+        with pytest.raises(KeyboardInterrupt):
+            records.save_result(one, result, rows, folder)
+    assert records.load_result(two, id) == partial  # so it is concluded again
+    records.save_result(two, result, rows, shared_results.folder_of(two, id))
+    for store in servers:
+        file = shared_results.folder_of(store, id) / records.RESULT_FILE
+        assert type(result).model_validate_json(file.read_bytes()) == result
+
+
+def test_two_readers_at_once_do_not_take_it_from_each_other(servers: tuple[Store, Store]) -> None:
+    one, two = servers
+    for number in range(8):
+        path = f"comparisons/{number}"
+        for name in ("a", "b", "c"):
+            written(one, f"{path}/{name}", name * 1000)
+        shared_files.share(one, path)
+
+    def read(number: int) -> bool:
+        path = f"comparisons/{number // 4}"
+        shared_files.bring(two, path, "it")
+        return (two.folder / path / "a").exists()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(read, range(32)))
+    assert len(list((two.folder / "comparisons").iterdir())) == 8  # none was put aside
+
+
+def test_what_two_servers_share_at_once_ends_neither_of_them(
+    servers: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = servers
+    path = "speeds/k/performance/x.json"
+    mine, others = written(one, path, "1"), written(two, path, "2")
+    pack = archives.pack
+
+    def slow(store: Store, files: Any) -> Any:
+        packed = pack(store, files)
+        monkeypatch.setattr(archives, "pack", pack)
+        shared_files.share(two, path)
+        return packed
+
+    monkeypatch.setattr(archives, "pack", slow)
+    shared_files.share(one, path)
+    shared_files.bring(two, path, "it")
+    assert (mine.read_text(), others.read_text()) == ("1", "1")
+
+
+def test_what_is_gone_is_named_and_what_is_damaged_ends_the_move(
+    servers: tuple[Store, Store], s3: S3Server
+) -> None:
+    one, two = servers
+    path = "curves/x.json"
+    written(one, path, "1")
+    shared_files.share(one, path)
+    [key] = s3.keys("shared/archives/")
+    s3.objects[key] = s3.objects[key][:-1] + b"?"
+    with pytest.raises(ObjectsError, match="was changed or damaged"):
+        shared_files.copy_to_folder(two, archives.rows_below(two))
+    del s3.objects[key]
+    assert shared_files.copy_to_folder(two, archives.rows_below(two)) == [path]

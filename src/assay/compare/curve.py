@@ -19,7 +19,7 @@ from assay import json_reader
 from assay.candidates import registry
 from assay.candidates.building import Context
 from assay.compare.report import curve_frame
-from assay.compare.shared_results import brought, share
+from assay.compare.shared_results import bring_figures, share
 from assay.errors import DataError
 from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench
@@ -146,7 +146,7 @@ def _point(
     if files := grader_files(config, bench.root):
         value["grader_files"] = files
     key = hashlib.sha256(canonical_json(value).encode()).hexdigest()
-    kept = brought(bench.store, folder / f"{key}.json")
+    kept = bring_figures(bench.store, folder / f"{key}.json")
     if kept.exists():
         scores: list[float] = json_reader.read(kept.read_text(encoding="utf-8"))
         return scores

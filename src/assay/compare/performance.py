@@ -14,7 +14,7 @@ from assay.agent.prices import cost_usd
 from assay.agent.providers import provider_of
 from assay.agent.routing import arm, paths
 from assay.agent.runtime import assemble
-from assay.compare.shared_results import brought, share
+from assay.compare.shared_results import bring_figures, share
 from assay.config import is_remote, split_reference
 from assay.evaluate.measure import Bench
 from assay.evaluate.run import incomplete, measure_latency
@@ -61,7 +61,7 @@ def measure_performance(
 
     One that an outage fell into is not kept: a comparison that is concluded anew takes it anew.
     """
-    kept = brought(bench.store, _file(folder, agent.id))
+    kept = bring_figures(bench.store, _file(folder, agent.id))
     if kept.exists():
         return Performance(**json_reader.read(kept.read_text(encoding="utf-8")))
     if agent.kind == "outside" or not validation:

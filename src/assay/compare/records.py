@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from assay.compare.result import AnswerRow, Plan, Result
+from assay.compare.shared_results import replacing
 from assay.store.files import write_atomic
 from assay.store.store import Store
 from assay.store.tables import ComparisonRow, now
@@ -47,9 +48,11 @@ def load_result(store: Store, id: str) -> Result | None:
 
 
 def save_result(store: Store, result: Result, answers: Iterable[AnswerRow], folder: Path) -> None:
-    """Write result and answers; the store is told last, so that it never points at nothing."""
-    write_atomic(folder / ANSWERS_FILE, _zipped(answers))
-    write_atomic(folder / RESULT_FILE, result.model_dump_json(indent=2) + "\n")
+    """Write result and answers; the store is told last, so that it never points at nothing, nor at
+    what another server has only as it was before."""
+    with replacing(store, folder):
+        write_atomic(folder / ANSWERS_FILE, _zipped(answers))
+        write_atomic(folder / RESULT_FILE, result.model_dump_json(indent=2) + "\n")
     with store.session() as session:
         row = session.get_one(ComparisonRow, result.comparison)
         row.result = result.model_dump(mode="json")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from assay.store import archives, shared_files
@@ -27,12 +28,23 @@ def folder_of(store: Store, comparison: str) -> Path:
         ObjectsError: they are in the bucket, which is out of reach, and not here.
     """
     folder = store.folder / FOLDER / comparison[:16]
-    return _brought(store, folder, "what this comparison has written")
+    return _bring(store, folder, "what this comparison has written")
 
 
-def brought(store: Store, file: Path) -> Path:
+def bring_figures(store: Store, file: Path) -> Path:
     """A file of figures, as any server has written it."""
-    return _brought(store, file, "a measurement")
+    return _bring(store, file, "a measurement")
+
+
+def replacing(store: Store, folder: Path) -> AbstractContextManager[None]:
+    """Write the folder of a comparison anew; all servers have it when the block ends.
+
+    Raises:
+        ObjectsError: the bucket is out of reach; the others have what was there before.
+    """
+    if store.bucket is None:
+        return nullcontext()
+    return shared_files.replacing(store, _path(store, folder))
 
 
 def share(store: Store, place: Path) -> None:
@@ -69,7 +81,7 @@ def _places(state: Path) -> Iterator[Path]:
             yield result.parent
 
 
-def _brought(store: Store, place: Path, what: str) -> Path:
+def _bring(store: Store, place: Path, what: str) -> Path:
     if store.bucket is not None:
         shared_files.bring(store, _path(store, place), what)
     return place

@@ -127,7 +127,7 @@ def run(
     place = folder / key
     place.mkdir(parents=True, exist_ok=True)
     answers: dict[int, Answer] = {}
-    shared = _Shared(store, place) if store is not None and store.bucket is not None else None
+    shared = _SharedRun(store, place) if store is not None and store.bucket is not None else None
     said = "Another process is working on this run; waiting for it to finish."
     alone = one_at_a_time if shared is None else shared.one_at_a_time
     with (
@@ -182,7 +182,7 @@ def run(
     return ordered
 
 
-class _Shared:
+class _SharedRun:
     """A run whose finished batches every server has."""
 
     def __init__(self, store: Store, place: Path) -> None:

@@ -32,8 +32,7 @@ from assay.store.tables import SharedFileRow
 
 DRAFTS = "archives"
 """In `<state>/cache`."""
-_Row = SharedFileRow
-unnamed_objects.register(_Row, lambda row: row.object)
+unnamed_objects.register(SharedFileRow, lambda row: row.object)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,9 @@ def name(session: Session, path: str, archive: Archive) -> list[str]:
         Objects that are to be removed after it, see `unnamed_objects.remove_doomed`.
     """
     gone = forget(session, [path])
-    session.add(_Row(path=path, object=archive.object, bytes=archive.bytes, sha256=archive.sha256))
+    session.add(
+        SharedFileRow(path=path, object=archive.object, bytes=archive.bytes, sha256=archive.sha256)
+    )
     return gone
 
 
@@ -86,7 +87,9 @@ def forget(session: Session, paths: list[str]) -> list[str]:
     """Let paths of the state have no archives any more; returns as `name`."""
     gone: list[str] = []
     for path in paths:
-        gone += session.scalars(delete(_Row).where(_Row.path == path).returning(_Row.object))
+        gone += session.scalars(
+            delete(SharedFileRow).where(SharedFileRow.path == path).returning(SharedFileRow.object)
+        )
     unnamed_objects.doom(session, gone)
     return gone
 
@@ -94,14 +97,14 @@ def forget(session: Session, paths: list[str]) -> list[str]:
 def row_of(store: Store, path: str) -> SharedFileRow | None:
     """What is known of the archive of a path; None: there is none."""
     with store.session() as session:
-        return session.get(_Row, path)
+        return session.get(SharedFileRow, path)
 
 
 def rows_below(store: Store, folder: str | None = None) -> list[SharedFileRow]:
     """The same of all paths below one, in their order; None: of all."""
-    query = select(_Row).order_by(_Row.path)
+    query = select(SharedFileRow).order_by(SharedFileRow.path)
     if folder is not None:
-        query = query.where(_Row.path.startswith(f"{folder}/", autoescape=True))
+        query = query.where(SharedFileRow.path.startswith(f"{folder}/", autoescape=True))
     with store.session() as session:
         return list(session.scalars(query))
 

@@ -13,20 +13,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
 
 from assay.errors import NotFoundError, ObjectsAwayError, ObjectsError, StateError
 from assay.store import archives, unnamed_objects
-from assay.store.files import name_of_left, new_folder, write_atomic
+from assay.store.files import name_of_left, new_folder, one_at_a_time, write_atomic
 from assay.store.store import Store
 from assay.store.tables import SharedFileRow
 
 ORIGINS = "origins"
 """In `<state>/cache`."""
+
+
+class _GoneError(ObjectsError):
+    """What was published is neither here nor in the bucket."""
 
 
 def is_current(store: Store, path: str) -> bool:
@@ -57,6 +61,14 @@ def bring(store: Store, path: str, what: str) -> str | None:
     row = archives.row_of(store, path)
     if row is None or is_current(store, path):
         return None if row is None else row.object
+    with _alone(store, path):
+        return _bring(store, path, what)
+
+
+def _bring(store: Store, path: str, what: str) -> str | None:
+    row = archives.row_of(store, path)
+    if row is None or is_current(store, path):  # another thread has brought it
+        return None if row is None else row.object
     target = store.folder / path
     if target.exists() and archives.sha256_of_files(files_at(target)) == row.sha256:
         _note(store, path, row.object)
@@ -69,7 +81,7 @@ def bring(store: Store, path: str, what: str) -> str | None:
             _place(folder, target)
             _note(store, path, row.object)
     except NotFoundError:
-        raise ObjectsError(
+        raise _GoneError(
             f"{what} is not in the bucket any more, and there is no copy on this server.",
             where=store.bucket,
             fix="Restore the objects from an earlier version of the bucket.",
@@ -108,6 +120,30 @@ def publish(store: Store, path: str, *, instead_of: str | None) -> None:
 
 def share(store: Store, path: str) -> None:
     """Publish what lies at a path over whatever was, unless it is the same."""
+    try:
+        _share(store, path)
+    except StateError:  # over what another server has published meanwhile as well
+        _share(store, path)
+
+
+@contextmanager
+def replacing(store: Store, path: str) -> Iterator[None]:
+    """Replace what lies at a path, and publish it at the end; who brings it meanwhile waits.
+
+    Raises:
+        ObjectsError: the bucket is out of reach; the others have what was published before.
+    """
+    with _alone(store, path):
+        forget_origin(store, path)
+        yield
+        share(store, path)
+
+
+def _alone(store: Store, path: str) -> AbstractContextManager[None]:
+    return one_at_a_time(_note_of(store, path).with_suffix(".lock"), lambda: None)
+
+
+def _share(store: Store, path: str) -> None:
     row = archives.row_of(store, path)
     if row is None or archives.sha256_of_files(files_at(store.folder / path)) != row.sha256:
         publish(store, path, instead_of=None if row is None else row.object)
@@ -136,18 +172,19 @@ def forget_origin(store: Store, path: str) -> None:
 
 
 def copy_to_folder(store: Store, rows: Sequence[SharedFileRow]) -> list[str]:
-    """Put what was published into the folder, as its hash says; returns what is gone."""
+    """Put what was published into the folder, as its hash says; returns what is gone.
+
+    Raises:
+        ObjectsError: one is damaged, or the bucket is out of reach.
+    """
     missing = []
     for row in rows:
         forget_origin(store, row.path)
         try:
             bring(store, row.path, f"{row.path} of the state")
-        except ObjectsAwayError:
-            raise
-        except ObjectsError:
-            if archives.row_of(store, row.path) is None:
-                continue
-            missing.append(row.path)
+        except _GoneError:
+            if archives.row_of(store, row.path) is not None:
+                missing.append(row.path)
     return missing
 
 
