@@ -110,6 +110,19 @@ def test_a_change_that_another_machine_made_meanwhile_is_not_lost(
     assert len(manuals(one).documents()) == 2
 
 
+def test_a_base_that_is_deleted_meanwhile_does_not_end_the_sweep(
+    store: Store, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manuals(store).add([docs])
+    moved_builds.sweep(store)
+    left = store.folder / FOLDER / "left"
+    left.mkdir()
+    known = [["gone", *records.base_ids(store)], records.base_ids(store)]
+    monkeypatch.setattr(records, "base_ids", lambda _: known.pop(0) if len(known) > 1 else known[0])
+    moved_builds.sweep(store)
+    assert not left.exists()
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -191,6 +204,42 @@ def test_what_is_damaged_or_out_of_reach_is_said(store: Store, docs: Path, s3: S
         manuals(store).search([TEA], k=1)
     s3.objects[key] = data
     assert answers(manuals(store)) == whole
+
+
+def test_what_is_lost_in_part_can_be_changed_and_mended(
+    s3: S3Server, tmp_path: Path, docs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, tea = Store(tmp_path / "one").folder, str(docs / "sub" / "tea.txt")
+    manuals(Store(folder)).add([docs])
+    [text] = [path for path in folder.rglob("texts/*") if b"Green tea" in path.read_bytes()]
+    text.unlink()
+    store = opened(folder, BUCKET)
+    moved_builds.sweep(store)
+    assert "the knowledge base manuals stays in the folder" in caplog.text
+    assert f"the text of {tea} is missing" in str(manuals(store).check().damage)
+    (docs / "new.txt").write_text("Black tea is steeped for four minutes.")
+    with pytest.raises(IndexBrokenError, match="the text of a document is missing"):
+        manuals(store).add([docs / "new.txt"])
+    manuals(store).remove([tea])
+    assert manuals(store).check().damage == ()
+    whole = answers(manuals(store))
+    shutil.rmtree(folder / FOLDER)
+    for key in s3.keys("b/archives/"):
+        del s3.objects[key]
+    added = manuals(store).add([docs / "hours.txt", docs / "refunds.md"])
+    assert (added.unchanged, answers(manuals(store))) == (2, whole)
+    assert manuals(store).check().damage == ()
+
+
+def test_a_query_that_is_no_text_leaves_the_index_where_it_is(store: Store, docs: Path) -> None:
+    base = manuals(store)
+    base.add([docs])
+    made = {path: path.stat().st_ino for path in (store.folder / FOLDER).rglob("data/*")}
+    found = base.search(["green tea \ud800"], k=1, mode="bm25")
+    assert "tea" in found[0][0].text
+    with pytest.raises(IndexBrokenError):
+        base.search(["tea"], k=1, mode="bm25", labels=frozenset(["\ud800"]))
+    assert {path: path.stat().st_ino for path in made} == made
 
 
 def move(folder: Path, bucket: str | None) -> ObjectsMove | None:

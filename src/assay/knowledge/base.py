@@ -115,7 +115,7 @@ class KnowledgeBase:
                     known = document
                 after[document.path] = known
             unchanged = sum(before.get(d.path) is after[d.path] for d in given)
-            if after != before:
+            if after != before or builder.is_lost(present):
                 # Earlier states, which agents search, would show it to who may not see it any more.
                 narrowed = intake.find_lost_labels(before, after)
                 for copy in self._copies() if narrowed else ():  # `copy_to` adds them again

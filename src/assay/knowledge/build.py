@@ -113,9 +113,25 @@ class Builder:
         self.texts = texts_at(base_folder(store, base))
 
     def bring(self) -> None:
-        """Let the present state be in the folder, as another server may have made it."""
+        """Let the present state be in the folder, as another server may have made it. What is lost
+        is missed by who needs it, so that the rest can still be changed.
+
+        Raises:
+            ObjectsError: the bucket is out of reach, or has other bytes.
+        """
         documents = records.documents_of(self._store, self._begun)
-        bring_build(self._store, self._base, self._begun, documents)
+        with suppress(IndexBrokenError):
+            bring_build(self._store, self._base, self._begun, documents)
+
+    def is_lost(self, build: Build) -> bool:
+        """Whether the table of a build is neither here nor in the bucket.
+
+        Raises:
+            ObjectsError: as `bring`.
+        """
+        with suppress(IndexBrokenError):
+            bring_build(self._store, self._base, build)
+        return build.table is not None and not self.tables.has(build.table)
 
     def build(
         self,
@@ -146,7 +162,7 @@ class Builder:
         if by_path:
             self.bring()  # what has not changed is taken over from it
         made, archive = self._kept(snapshot), None
-        if made is None or anew:
+        if made is None or anew or self.is_lost(made):
             table, dimension = self._write(by_path, settings, encoder, progress, anew)
             passages = sum(document.passages for document in by_path.values())
             key = made.key if made is not None else None

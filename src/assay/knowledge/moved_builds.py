@@ -38,6 +38,8 @@ def sweep(store: Store) -> None:
     known = records.base_ids(store)  # after it: a new one has its row before its folder
     for base in known:
         with suppress(_BusyError, NotFoundError), store.lock(records.lock_of(base), _refuse):
+            if base not in records.base_ids(store):
+                continue  # deleted meanwhile
             for build in records.builds_of(store, base):
                 _move(store, base, build)
             Builder(store, base, records.present(store, base)).sweep()
@@ -92,7 +94,12 @@ def _move(store: Store, base: str, build: Build) -> None:
     try:
         archive = archives.pack(store, files_of(store, base, build.table, documents))
     except FileNotFoundError as error:
-        log.warning("a knowledge base stays in the folder: %s is missing", error.filename)
+        log.warning(
+            "the knowledge base %s stays in the folder, since %s is missing: `assay knowledge "
+            "check` names the document that it is of; add that again",
+            records.name_of(store, base),
+            error.filename,
+        )
         return
     try:
         with store.session() as session:

@@ -49,6 +49,8 @@ class Reader:
         embedders: Embedders,
     ) -> list[list[Passage]]:
         """The passages of each query, see `KnowledgeBase.search`."""
+        # Half of a surrogate pair is no text, and neither index nor embedder takes it.
+        queries = [query.encode(errors="replace").decode() for query in queries]
         for attempt in range(_TRIES):
             build = self._state(base, snapshot)
             if build.table is None:
@@ -72,7 +74,8 @@ class Reader:
                 self._opened.pop(build.table, None)
                 last = attempt == _TRIES - 1
                 if last or self._state(base, snapshot) == build:
-                    if not attempt and drop_copy(self._store, base, build):
+                    documents = records.documents_of(self._store, build)
+                    if not attempt and drop_copy(self._store, base, build, documents):
                         continue  # the bucket has it whole
                     if isinstance(error, IndexBrokenError):
                         raise

@@ -159,6 +159,12 @@ def base_ids(store: Store) -> list[str]:
         return list(session.scalars(select(KnowledgeBaseRow.id)))
 
 
+def name_of(store: Store, base: str) -> str:
+    """What a knowledge base is called."""
+    with store.session() as session:
+        return session.get_one(KnowledgeBaseRow, base).name
+
+
 def names(store: Store, owner: str) -> list[str]:
     """Of all knowledge bases of an owner, sorted."""
     with store.session() as session:

@@ -39,10 +39,16 @@ def pack_build(
     """Write a build to the bucket; None: there is none, or nothing to write.
 
     Raises:
+        IndexBrokenError: the text of a document is gone.
         ObjectsError: the bucket is out of reach.
     """
     if store.bucket is None or build.table is None:
         return None
+    texts = texts_at(base_folder(store, base))
+    for document in documents:
+        kind = kind_of(document.path)
+        if kind is not None and not texts.has(document.sha256, kind):
+            texts.get(document.sha256, kind)  # says so
     return archives.pack(store, files_of(store, base, build.table, documents))
 
 
@@ -66,7 +72,8 @@ def bring_build(store: Store, base: str, build: Build, documents: Sequence[Docum
                 "the index of this knowledge base is neither on this server nor in the bucket.",
                 where=store.bucket,
                 fix="Start the server whose folder has it, which moves it there; or restore the "
-                f"objects from an earlier version of the bucket. Else {Step.ADD_KNOWLEDGE}.",
+                "objects from an earlier version of the bucket. "
+                f"Else {Step.ADD_KNOWLEDGE}, all of the documents at once.",
             ) from None
         except ObjectsAwayError as error:
             raise ObjectsAwayError(
@@ -77,11 +84,22 @@ def bring_build(store: Store, base: str, build: Build, documents: Sequence[Docum
             ) from None
 
 
-def drop_copy(store: Store, base: str, build: Build) -> bool:
-    """Remove a table that cannot be read, if the bucket has it."""
-    if store.bucket is None or archives.row_of(store, path_of(base, build.snapshot)) is None:
+def drop_copy(store: Store, base: str, build: Build, documents: Sequence[Document]) -> bool:
+    """Remove a table that could not be read, if the bucket has it otherwise: the fault may also be
+    the query's or the machine's, and others search in it.
+
+    Args:
+        documents: of the build.
+    """
+    if store.bucket is None or build.table is None:
         return False
-    assert build.table is not None
+    row = archives.row_of(store, path_of(base, build.snapshot))
+    try:
+        there = archives.sha256_of_files(files_of(store, base, build.table, documents))
+    except OSError:  # such as too many open files
+        return False
+    if row is None or there == row.sha256:
+        return False
     tables_at(base_folder(store, base)).drop(build.table)
     return True
 

@@ -42,8 +42,8 @@ class Texts:
             raise IndexBrokenError(
                 "the text of a document is missing or damaged.",
                 where=str(self.path(sha256, kind)),
-                fix=f"{Step.CHECK_KNOWLEDGE} to see which one, then remove the document and add "
-                "it again.",
+                fix=f"{Step.CHECK_KNOWLEDGE} to see which documents this concerns, then add all of "
+                "them again, or remove them, at once.",
             ) from None
         return ParsedDocument(
             tuple(Page(number, text) for number, text in body["pages"]),

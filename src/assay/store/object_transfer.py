@@ -260,8 +260,11 @@ def _check_room(store: Store, source: Objects, target: FolderObjects) -> None:
     places = [(one.place, one.bytes) for one in _objects(store, source, target)]
     with store.session() as session:
         versions = session.execute(select(TrainedVersionRow.id, TrainedVersionRow.files)).all()
-        # As if none was here: one that is, is of no use to look into.
-        needed = int(session.scalar(select(func.sum(SharedFileRow.bytes))) or 0)
+        # As if none was here: one that is, is of no use to look into. Each archive lies beside
+        # what is unpacked of it.
+        archive = SharedFileRow.bytes
+        total, largest = session.execute(select(func.sum(archive), func.max(archive))).one()
+        needed = int(total or 0) + int(largest or 0)
     for id, files in versions:
         places += [(f"versions/{id}/{name}", file["bytes"]) for name, file in files.items()]
     for place, size in places:

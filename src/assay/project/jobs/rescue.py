@@ -178,16 +178,35 @@ def _fetch(workspace: Workspace, work: Work) -> dict[str, Any]:
 def _plan(workspace: Workspace, work: Work) -> dict[str, Any]:
     from assay.project.rescue_plan import plan_rescue
 
-    return plan_rescue(workspace.root / ACCOUNT, workspace.root / PROJECTS, progress=work)
+    account = _present_account(workspace)
+    return plan_rescue(account, workspace.root / PROJECTS, progress=work)
 
 
 def _record(workspace: Workspace, work: Work) -> dict[str, Any]:
     from assay.project import recording
 
+    _present_account(workspace)
     payload = work.payload
     price = None if payload["price"] is None else TokenPrice(**payload["price"])
     draft = draft_answers(workspace, payload["provider"], payload["model"], price)
     return recording.record(draft, most_usd=payload["most_usd"], progress=work)
+
+
+def _present_account(workspace: Workspace) -> Path:
+    """The folder of the account, which other servers do not have.
+
+    Raises:
+        NotFoundError: it is not on this one.
+    """
+    folder = workspace.root / ACCOUNT
+    if not (folder / MANIFEST).exists():
+        raise NotFoundError(
+            "no fetched account is on the server that took this job.",
+            where=str(folder),
+            fix="Fetch the account first. If another server has fetched it, copy its folder "
+            "`rescued` to this one, or stop the workers of this one and try again.",
+        )
+    return folder
 
 
 def _project_of(workspace: Workspace, model: str) -> Path:
