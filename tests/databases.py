@@ -35,10 +35,10 @@ def made_once() -> Iterator[None]:
             return
         if made:
             whole = Path(f"{name}.{next(_numbers)}")
-            whole.write_bytes(made)
-            with suppress(FileExistsError):  # another thread was first
+            with suppress(OSError):  # another thread was first, or a full disk, which they tell
+                whole.write_bytes(made)
                 Path(name).hardlink_to(whole)
-            whole.unlink()
+            whole.unlink(missing_ok=True)
         migrate(store)  # it looks at least whether they are the newest
         if not made:
             with closing(sqlite3.connect(name)) as connection:
