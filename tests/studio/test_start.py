@@ -75,7 +75,9 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         expect(page.get_by_text("1 repeated row removed from this copy")).to_be_visible()
         # What cannot be right stays as it was typed, and so does what is said of it.
         expect(often).to_have_value("3.000")
-        expect(page.get_by_text("3.000 is not a whole number. Write 1000 without")).to_be_visible()
+        expect(
+            page.get_by_text("Write a whole number without a point or comma, as 1000.")
+        ).to_be_visible()
         often.fill("3000")
         expect(page.get_by_role("button", name="Remove 1 repeated row")).to_have_count(0)
         found = page.get_by_role("region", name="Problems in the file")

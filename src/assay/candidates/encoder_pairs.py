@@ -1,6 +1,6 @@
 """`encoder-pairs`: the embedder trained on pairs of examples, and a classifier over its vectors.
 
-This is SetFit (Tunstall et al. 2022, arXiv:2209.11055), whose pairs each row is trained on once.
+This is SetFit (Tunstall et al. 2022, arXiv:2209.11055); each pair is trained on once.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
 SPEC = CandidateSpec(
     title="fine-tuned classifier, by pairs",
     explanation="The embedder that turns texts into numbers is itself trained on pairs of your "
-    "rows, to tell those of one label from those of two (SetFit). Made in minutes to an hour, "
-    "answers in milliseconds.",
+    "rows, to tell pairs of one label from pairs of two labels (SetFit). Made in minutes to an "
+    "hour, answers in milliseconds.",
     family="training",
     answers_from_rows=True,
     estimate=estimate,

@@ -1,8 +1,7 @@
-"""Opens the place that a project names.
+"""What a place gives: the processes that one training runs in, numbered as ranks.
 
-with open_place(place, rows, progress) as processes:
-    with processes.ranks(make_follower, task) as ranks:   # this process as rank 0
-        ...
+with processes.ranks(make_follower, task) as ranks:   # this process as rank 0
+    ...
 """
 
 from __future__ import annotations

@@ -111,7 +111,10 @@ def _project(plan: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[str]:
     if one["recorded"]:
         yield f"{one['recorded']} answers are recorded; `record` asks for those that are missing."
     else:
-        yield "No answer is recorded yet. Once the model is gone, nothing can be compared without."
+        yield (
+            "No answer is recorded yet. Once the model is gone, nothing can be compared with it "
+            "unless its answers are here."
+        )
     if not one["is_priced"]:
         yield (
             "The price of this model is not listed here, and without it no budget is kept: put "

@@ -56,7 +56,7 @@ class State:
         step: steps done.
         evaluated_step: the last step after which validation was measured.
         best_step, best_validation_loss: of the best such step; 0 and None before the first.
-        stale_epochs: epochs since the best.
+        stale_epochs: measurements of validation since the best; an encoder has several an epoch.
         points: the log.
         window_loss, window_tokens: sum of loss x tokens, and tokens, since the last point (a
             preference method: units).

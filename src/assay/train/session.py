@@ -32,7 +32,7 @@ from assay.train.step import check_head
 
 TRAINER = 9  # raised when the same settings and data would train other weights
 MOST_LOSSES = 3
-"""Of ranks, without a step between them, after which a training goes on by itself."""
+"""A training goes on by itself after so many losses of ranks without a step between them."""
 _ADAPTER = "adapter"
 _RESULT = "training.json"
 

@@ -19,6 +19,7 @@ from assay.studio.dialogs import lead_to
 
 NO_NUMBER = "This cannot be empty. Enter a number."
 NOT_A_NUMBER = "This is not a number. Write 0.2 with a point, and 1000 without a comma."
+NOT_WHOLE = "Write a whole number without a point or comma, as 1000."
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _LONGEST = 40
 """Characters of a number; what is longer is none."""
@@ -145,7 +146,7 @@ def refuse_fraction(typed: str) -> str | None:
     number = parse_number(typed)
     if number is None or ("." not in typed and number.is_integer()):
         return None
-    return f"{typed.strip()} is not a whole number. Write 1000 without a point or comma."
+    return NOT_WHOLE
 
 
 def are_valid(*inputs: NumberInput) -> bool:

@@ -31,7 +31,7 @@ def account_card(
     with w.section(
         "2. Fetch the account", f"It is written to {ACCOUNT} in the folder that is served here."
     ):
-        for line in (f"Fetched are {' '.join(FETCHED)}", *TERMS):
+        for line in (f"What is fetched: {' '.join(FETCHED)}", *TERMS):
             w.text(line)
         w.text(f"{ACCOUNT} will hold your users' data; only the user that runs this server can "
                "read it.", "soft note")  # fmt: skip

@@ -115,8 +115,8 @@ def _model_card(
 
 def _show_recorded(count: int, report: dict[str, Any] | None) -> None:
     if not count:
-        w.text("No answer is recorded yet. Once the model is gone, nothing can be compared without "
-               "its answers.")  # fmt: skip
+        w.text("No answer is recorded yet. Once the model is gone, nothing can be compared with "
+               "it unless its answers are here.")  # fmt: skip
         return
     w.text(f"{say_count(count, 'answer')} of it {'is' if count == 1 else 'are'} recorded.")
     if report is None:
@@ -231,10 +231,13 @@ class AnswersForm:
             return
         account = next(one for one in self._accounts if one["name"] == which.value)
         private = ", ".join(f"{what}: {count}" for what, count in sorted(draft.private.items()))
+        found = f"Secrets and personal data found in them: {private}."
+        if not private:
+            found = "No secrets or personal data were found in them."
         lines = (
             f"{draft.requests:,} inputs are sent to {self._model}, for at most "
             f"{usd(budget.value)}.",
-            f"Secrets and personal data found in them, the holdout's aside: {private or 'none'}.",
+            f"{found} The inputs of the holdout were not looked through.",
         )
         if not await ask_to_send(self._context, account, "Record its answers?", lines, "Record"):
             return
