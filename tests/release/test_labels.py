@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -66,7 +67,9 @@ def test_what_has_run_out_of_time_is_not_the_next(tmp_path: Path) -> None:
     assert found.id == "trace-1"
 
 
-def test_label_and_corrected_answer_are_kept_together_or_not_at_all(tmp_path: Path) -> None:
+def test_label_and_feedback_are_kept_together_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, (a, *_) = shelf(tmp_path)
     changes.promote(store, PROJECT, NAME, "tuned@1", who="ann", force="a test")
     policies.switch_on(store, PROJECT, NAME, who="ann", sample=1.0)
@@ -75,9 +78,24 @@ def test_label_and_corrected_answer_are_kept_together_or_not_at_all(tmp_path: Pa
         with pytest.raises(UsageError, match="the corrected answer"):
             labels.label(store, PROJECT, "trace-0", 0.0, who="ann", corrected=wrong)
     assert labels.labels(store, PROJECT, NAME, a) == labels.Labels((), 0, 1)
-    labels.label(store, PROJECT, "trace-0", 0.0, who="ann", corrected="y")
+    labels.label(store, PROJECT, "trace-0", 0.0, who="ann", thumb="down", corrected="y")
     assert labels.labels(store, PROJECT, NAME, a) == labels.Labels((0.0,), 0, 0)
-    assert traces.trace(store, PROJECT, "trace-0").corrected == "y"
+    kept = traces.trace(store, PROJECT, "trace-0")
+    assert (kept.thumb, kept.corrected) == ("down", "y")
+
+    # One that is deleted between the look at the order and the writing has no label either.
+    _keep(store, "trace-1", a)
+    look = labels.next_to_label
+
+    def look_and_delete(*which: Any) -> traces.Trace | None:
+        found = look(*which)
+        policies.switch_off(store, PROJECT, NAME, who="ann", delete_kept=True)
+        return found
+
+    monkeypatch.setattr(labels, "next_to_label", look_and_delete)
+    with pytest.raises(traces.NoTraceError):
+        labels.label(store, PROJECT, "trace-1", 0.0, who="ann", thumb="down")
+    assert labels.labels(store, PROJECT, NAME, a) == labels.Labels((0.0,), 0, 0)
 
 
 def _keep(store: Store, id: str, agent: str) -> None:

@@ -16,8 +16,8 @@ def test_labels_are_chosen_from_a_list() -> None:
         return SimpleNamespace(workspace=SimpleNamespace(config=SimpleNamespace(labels=labels)))
 
     with Client(page("/answers")):
-        chosen = answer_field(context(["Billing", "Emergency"]), "a wrong answer")
+        chosen = answer_field(context(["Billing", "Emergency"]), "Billing", "a wrong answer")
         assert isinstance(chosen, ui.select)
         assert list(chosen.options) == ["Billing", "Emergency", "a wrong answer"]
-        assert chosen.value == "a wrong answer"
-        assert isinstance(answer_field(context(None), "{}"), ui.textarea)
+        assert chosen.value == "Billing"
+        assert isinstance(answer_field(context(None), "{}", "[]"), ui.textarea)

@@ -123,7 +123,12 @@ def _conversation(trace: Trace) -> dict[str, Any]:
 
 
 def _rejection(trace: Trace, row: dict[str, Any]) -> dict[str, Any]:
-    return {"trace": trace.id, "raw": row["raw"], "problems": row["problems"]}
+    """Of its problems all but file and line, which are those of a draft that is gone."""
+    problems = [
+        {name: value for name, value in problem.items() if name not in ("file", "line")}
+        for problem in row["problems"]
+    ]
+    return {"trace": trace.id, "raw": row["raw"], "problems": problems}
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:

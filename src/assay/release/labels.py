@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
 
 from assay.errors import Step, UsageError
-from assay.release.traces import Trace, as_trace, correction, prune, trace
+from assay.release.traces import Thumb, Trace, as_trace, attach, correction, prune, trace
 from assay.store.store import Store
 from assay.store.tables import TraceLabelRow, TraceRow
 
@@ -49,15 +49,17 @@ def label(
     score: float | None,
     *,
     who: str,
+    thumb: Thumb | None = None,
     corrected: str | None = None,
 ) -> None:
     """Say what the answer of a trace is worth; None: it cannot be told. It is said once.
 
     Args:
-        corrected: what would have been right, kept with the trace or, like the label, not at all.
+        thumb, corrected: of `assay.release.traces.feedback`, kept together with the label or, like
+            it, not at all.
 
     Raises:
-        NoTraceError: there is no such trace.
+        NoTraceError: there is no such trace, or it was deleted at the same moment.
         UsageError: it is not of the sample, has a label, or another one comes first; or there is
             something wrong with the corrected answer.
     """
@@ -84,9 +86,8 @@ def label(
     )
     try:
         with store.session() as session:
+            attach(session, project, id, thumb, right)
             session.add(row)
-            if right is not None:
-                session.execute(update(TraceRow).where(TraceRow.id == id).values(corrected=right))
     except IntegrityError:
         raise UsageError(f"{id} was labelled by another person at the same moment.") from None
 

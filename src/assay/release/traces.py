@@ -214,12 +214,26 @@ def feedback(
         raise UsageError(f"{thumb!r} is not a thumb.", fix="Give up or down.")
     right = None if corrected is None else correction(corrected)
     with store.session() as session:
-        row = _mine(session, project, id)
-        if thumb is not None:
-            row.thumb = thumb
-        if right is not None or thumb == "up":
-            row.corrected = right
-        return as_trace(row)
+        return as_trace(attach(session, project, id, thumb, right))
+
+
+def attach(
+    session: Session, project: str, id: str, thumb: Thumb | None, corrected: str | None
+) -> TraceRow:
+    """`feedback` within a transaction, that of another thing which is said of the trace.
+
+    Args:
+        corrected: as `correction` returns it.
+
+    Raises:
+        NoTraceError: there is no such trace.
+    """
+    row = _mine(session, project, id, lock=True)
+    if thumb is not None:
+        row.thumb = thumb
+    if corrected is not None or thumb == "up":
+        row.corrected = corrected
+    return row
 
 
 def correction(text: str) -> str:
@@ -271,8 +285,10 @@ def _of(project: str, release: str | None) -> Select[TraceRow]:
     return wanted if release is None else wanted.where(TraceRow.release == release)
 
 
-def _mine(session: Session, project: str, id: str) -> TraceRow:
-    row = session.scalar(select(TraceRow).where(TraceRow.id == id, TraceRow.project == project))
+def _mine(session: Session, project: str, id: str, *, lock: bool = False) -> TraceRow:
+    """Its row; `lock`: which nobody deletes before the transaction has ended."""
+    wanted = select(TraceRow).where(TraceRow.id == id, TraceRow.project == project)
+    row = session.scalar(wanted.with_for_update() if lock else wanted)
     if row is None:
         raise NoTraceError(
             f"there is no trace {id!r}.",

@@ -25,7 +25,7 @@ from assay.example import Message
 from assay.project import comparisons, releases, versions
 from assay.project.releases import CorrectionError
 from assay.project.releases.kept import kept_traces
-from assay.release import traces
+from assay.release import changes, traces
 from assay.release.evidence import UnprovenError
 from assay.release.releases import resolve
 from assay.store.store import Store
@@ -210,6 +210,33 @@ primary: record-exact
     with pytest.raises(CorrectionError, match=r"does not match the schema at \$\.count"):
         releases.check_correction(orders, '{"count": "7"}')
     releases.check_correction(orders, '{"count": 7}')
+
+
+def test_what_is_judged_in_the_sample_is_good_where_the_grader_says_so(tmp_path: Path) -> None:
+    workspace = project.open_workspace(small_project(tmp_path).root)
+    _, (agent,) = shelf(tmp_path, 1, workspace.store)
+    changes.promote(workspace.store, "pets", "desk", "tuned@1", who="ann", force="a test")
+    releases.traces_on(workspace, "desk", sample=1.0, days=7, most=100)
+
+    def kept(id: str) -> tuple[str | None, str | None]:
+        found = releases.show_trace(workspace, id)
+        return found.thumb, found.corrected
+
+    for n, (said, score, left) in enumerate(
+        (
+            ({"answer": "Parrot."}, 1.0, ("up", "Parrot.")),  # the same to the grader
+            ({"answer": "dog"}, 0.0, ("down", "dog")),
+            ({"right": True}, 1.0, ("up", None)),
+            ({"skip": True}, None, (None, None)),
+        )
+    ):
+        id, asked = f"trace-{n}", [Message("user", "Who is it?")]
+        answer = Message("assistant", "parrot")
+        assert traces.record(
+            workspace.store, "pets", "desk", agent, id=id, messages=asked, answer=answer
+        )
+        assert releases.label_trace(workspace, id, **said) == score  # type: ignore[arg-type]
+        assert kept(id) == left
 
 
 def test_a_saved_agent_takes_part_in_a_comparison(tmp_path: Path) -> None:

@@ -343,13 +343,15 @@ def label_trace(
     if right + (answer is not None) + skip != 1:
         raise UsageError("say one thing.", fix="Use --right, --answer TEXT or --skip.")
     found = traces.trace(workspace.store, workspace.name, id)
-    score = None
+    score: float | None = None
+    thumb: Thumb | None = None
     if not skip:
         given = str(found.answer.get("content") or "")
         score = _graded(workspace, found, given, given if answer is None else answer)
-    labels.label(workspace.store, workspace.name, id, score, who=workspace.who, corrected=answer)
-    if not skip:
-        traces.feedback(workspace.store, workspace.name, id, thumb="up" if right else "down")
+        # `right` counts whatever the score: the judge finds an answer and itself a tie.
+        thumb = "up" if right or score == 1 else "down"
+    who, store = workspace.who, workspace.store
+    labels.label(store, workspace.name, id, score, who=who, thumb=thumb, corrected=answer)
     return score
 
 

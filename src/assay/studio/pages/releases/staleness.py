@@ -110,7 +110,7 @@ def _show_trace(context: PageContext, trace: Trace, judged: Callable[[], Awaitab
     w.text("Answer", "soft note")
     w.text(content, "pre strong")
     known = content if trace.corrected is None else trace.corrected
-    right = answer_field(context, known, "Correct answer of the sample")
+    right = answer_field(context, known, content, "Correct answer of the sample")
 
     async def judge(*, skip: bool = False) -> None:
         words = str(right.value or "")

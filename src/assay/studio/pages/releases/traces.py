@@ -55,13 +55,19 @@ def write_examples(context: PageContext, name: str) -> ExportedExamples:
         number += 1
         target = folder / f"traces-{date.today():%Y-%m-%d}-{number}.jsonl"
     made = releases.traces_to_data(context.workspace, target, name)
-    if made.file is None or made.rejected:
-        return made
-    for earlier in sorted(folder.glob("traces-*.jsonl")):
-        if earlier != target and filecmp.cmp(earlier, target, shallow=False):
-            target.unlink()  # nothing was corrected since
-            return replace(made, file=str(earlier))
-    return made
+    return replace(made, file=_keep_once(made.file), rejected_file=_keep_once(made.rejected_file))
+
+
+def _keep_once(file: str | None) -> str | None:
+    """The earlier file that says the same, where there is one, in the place of a new one."""
+    if file is None:
+        return None
+    made = Path(file)
+    for earlier in sorted(made.parent.glob("traces-*.jsonl")):
+        if earlier != made and filecmp.cmp(earlier, made, shallow=False):
+            made.unlink()
+            return str(earlier)
+    return file
 
 
 def describe_rejected(written: ExportedExamples) -> str:
@@ -271,9 +277,10 @@ def _mark(marks: Element, trace: Trace) -> None:
 
 def _show_feedback(context: PageContext, trace: Trace, content: str, marks: Element) -> None:
     shown = trace.corrected if trace.corrected is not None else content
-    right = answer_field(context, shown)
+    right = answer_field(context, shown, content)
 
     async def judge(thumb: Thumb | None, corrected: str | None, words: str) -> None:
+        nonlocal shown
         right.error = None
         if corrected == content:
             right.error = SAME
@@ -289,7 +296,9 @@ def _show_feedback(context: PageContext, trace: Trace, content: str, marks: Elem
             return
         _mark(marks, await context.do(give_feedback, trace.id, thumb=thumb, corrected=corrected))
         if thumb == "up":
-            right.value = content
+            shown = right.value = content
+        elif corrected is not None:
+            shown = corrected
         notify(words)
 
     with w.row():
