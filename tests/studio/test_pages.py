@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, TimeoutError, expect
 
 from assay.jobs import queue
+from assay.project import releases
 from assay.project.workspace import Workspace
 from assay.studio.pages import PAGES
 from tests.studio.browsing import PATIENCE_MS, Studio, Tab, tab
@@ -190,6 +191,10 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
     left = filled.folder / "data" / f"traces-{date.today():%Y-%m-%d}.rejected.jsonl"
     left.parent.mkdir(exist_ok=True)
     left.touch()  # of an earlier try on the same day
+    workspace = Workspace(filled.folder)
+    kept = releases.list_traces(workspace, None, count=2, corrected=False)
+    # The API takes any text.
+    releases.give_feedback(workspace, kept[1].id, thumb=None, corrected="not JSON")
     page = here.open("/releases")
     trace = page.locator("details.trace").first
     trace.locator("summary").click()
@@ -204,10 +209,17 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
     trace.get_by_role("button", name="Save correction").click()
     expect(page.get_by_text("The correction was saved.")).to_be_visible()
     here.axe()  # the notice, too
+    trace.get_by_role("button", name="Good").click()  # takes back what was saved
+    expect(right).to_have_value(given)
+    right.fill(json.dumps(json.loads(given) | {"people": 17}))
+    trace.get_by_role("button", name="Save correction").click()
+    expect(trace.get_by_text("corrected", exact=True)).to_be_visible()
     page.get_by_role("button", name="Save corrections as training data").click()
     expect(
         page.get_by_text(re.compile(r"corrections? (was|were) saved in data/traces-"))
     ).to_be_visible(timeout=60_000)
+    why = "Why: 1 × a json task's output is not JSON. They are in data/traces-"
+    expect(page.get_by_text(why)).to_be_visible()
     assert list((filled.folder / "data").glob("traces-*-2.jsonl"))
     page.get_by_role("button", name="Add them to the examples").click()
     expect(page.get_by_text(re.compile(r"\d rows? (was|were) added to "))).to_be_visible()
