@@ -4,7 +4,12 @@
     process = run_code("import sys; print(sys.argv[1])", "word", output=output)
 
 Importing torch, transformers and the web framework takes seconds of a processor, and dozens of
-tests start a server. Only what a test says about a start itself needs a fresh interpreter.
+tests start a server. What differs from a fresh interpreter, so that a test of it needs one:
+
+- modules are there, as they were imported with the environment of the first that was started;
+- all have one seed for the hashes of texts, and one state of numpy's global generator;
+- the end is `os._exit`: what runs at exit does not, nor does anything that native threads break;
+- OpenMP has one thread, whatever the environment says: its library has read it with the imports.
 """
 
 from __future__ import annotations
@@ -13,9 +18,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from pathlib import Path
 from subprocess import TimeoutExpired
+from unittest.mock import patch
 
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
@@ -46,6 +52,8 @@ class Preloaded:
         environment: Mapping[str, str],
     ) -> None:
         given = (main, list(arguments), str(folder), str(output), dict(environment))
+        with patch.dict(os.environ, OMP_NUM_THREADS="1"):
+            forkserver.ensure_running()
         self._process = _CONTEXT.Process(target=_run, args=given)
         self._process.start()
         assert self._process.pid is not None
@@ -89,7 +97,7 @@ def _run(
     output: str,
     environment: dict[str, str],
 ) -> None:
-    """As a fresh process begins, but for its modules."""
+    """As a fresh process begins, but for what the module says."""
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ from assay.jobs import queue, recovery
 from assay.store.store import Store
 store = Store(Path(sys.argv[1]), sys.argv[2])
 while (job := queue.claim(store, sys.argv[3], ["count"])) is not None:
-    print(job.id, flush=True)
+    print("did", job.id, flush=True)
     queue.finish(store, job, {"by": sys.argv[3]})
 """
 
@@ -41,7 +42,7 @@ def test_eight_workers_never_do_a_job_twice(database: str, tmp_path: Path) -> No
         for n, output in enumerate(outputs)
     ]
     assert [process.wait(120) for process in started] == [0] * WORKERS
-    done = [output.read_text().split() for output in outputs]
+    done = [re.findall(r"^did (\S+)$", output.read_text(), re.MULTILINE) for output in outputs]
     assert sorted(id for one in done for id in one) == sorted(ids)
     for name, own in zip([f"w{n}" for n in range(WORKERS)], done, strict=True):
         for id in own:

@@ -44,7 +44,6 @@ class Server:
 def server(folder: Path, *options: str, command: tuple[str, ...] = ASSAY) -> Iterator[Server]:
     """Serve a folder; everything that is printed goes into a file."""
     output = folder / "output.txt"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     asked = ["serve", "--port", "0", *options]
     process: subprocess.Popen[bytes] | Preloaded
     with output.open("wb") as file:
@@ -54,10 +53,10 @@ def server(folder: Path, *options: str, command: tuple[str, ...] = ASSAY) -> Ite
                 cwd=folder,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
         else:
-            process = Preloaded(main.run, ["assay", *asked], folder, output, environment)
+            process = Preloaded(main.run, ["assay", *asked], folder, output, os.environ)
     try:
         deadline = time.monotonic() + 300
         while not (found := re.search(r"Listening on (\S+)", output.read_text())):

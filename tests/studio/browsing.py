@@ -52,9 +52,8 @@ def studio(folder: Path, *options: str) -> Iterator[Studio]:
     """Serve a folder as `tests.studio.serving` does."""
     output = folder.parent / f"{folder.name}.txt"
     output.write_bytes(b"")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     arguments = ["serving", str(folder), *options]
-    process = Preloaded(serving.main, arguments, ROOT, output, environment)
+    process = Preloaded(serving.main, arguments, ROOT, output, os.environ)
     try:
         deadline = time.monotonic() + 300
         while not (found := LINK.search(output.read_text())):
