@@ -34,7 +34,7 @@ UNREADABLE = "unreadable"
 def answer(messages: Any, tools: Any, sampling: Any) -> str:
     """Words enough to be seen streaming; who asks at length has the time to stop it."""
     said = messages[-1].content
-    count = 1000 if "at length" in said else 30
+    count = 4000 if "at length" in said else 30
     return f"You said: {said} " + " ".join(f"word{n}" for n in range(count))
 
 
