@@ -133,4 +133,4 @@ def test_a_vector_store_that_is_removed_by_many_is_gone(workspace: Workspace) ->
         assert {type(one) for one in found if one is not None} <= {NotFoundError, StateError}
         with pytest.raises(NotFoundError):
             vector_stores.get(workspace, "p", made.id)
-    assert not list((workspace.store.folder / "knowledge").iterdir())
+    assert not list((workspace.store.folder / "knowledge").glob("*"))
