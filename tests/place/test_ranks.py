@@ -22,10 +22,10 @@ from assay.config import Place
 from assay.errors import ConfigError, ModelError
 from assay.place import processes
 from assay.place.ranks import (
-    Alone,
-    Linked,
+    GlooRank,
     RankLostError,
     Ranks,
+    SingleRank,
     first_store,
     listening,
     other_store,
@@ -41,7 +41,7 @@ from assay.train.step import step
 HOST = "127.0.0.1"
 
 
-class Numbered(Alone):
+class Numbered(SingleRank):
     """A rank that nothing is sent to."""
 
     def __init__(self, number: int, size: int) -> None:
@@ -56,7 +56,7 @@ def linked(size: int, work: Callable[[Ranks], Any]) -> list[Any]:
 
         def one(number: int) -> Any:
             store = first if number == 0 else other_store(HOST, port, size)
-            return work(Linked(number, size, HOST, store))
+            return work(GlooRank(number, size, HOST, store))
 
         return [*threads.map(one, range(size))]
 

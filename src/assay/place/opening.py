@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from assay.config import Place
-from assay.place.processes import Here, Processes, check_installed
+from assay.place.processes import OneProcess, Processes, check_ray_installed
 from assay.progress import Progress
 
 
@@ -28,9 +28,9 @@ def open_place(place: Place, threads: int, rows: int, progress: Progress) -> Ite
             would leave this machine without consent.
     """
     if place.size == 1:
-        yield Here()
+        yield OneProcess()
         return
-    check_installed()
+    check_ray_installed()
     from assay.place import ray
 
     with ray.cluster(place, threads, rows, progress) as processes:

@@ -35,7 +35,7 @@ class Processes(Protocol):
         """
 
 
-class Here:
+class OneProcess:
     """This process alone."""
 
     @contextmanager
@@ -44,7 +44,7 @@ class Here:
         yield ALONE
 
 
-def check_installed() -> None:
+def check_ray_installed() -> None:
     """See that Ray can be used here.
 
     Raises:

@@ -50,7 +50,7 @@ class Ranks(Protocol):
         """
 
 
-class Alone:
+class SingleRank:
     """One process, which has nothing to add."""
 
     number, size = 0, 1
@@ -59,10 +59,10 @@ class Alone:
         """Leave `values` as they are: of one process they are the sum."""
 
 
-ALONE = Alone()
+ALONE = SingleRank()
 
 
-class Linked:
+class GlooRank:
     """A process that is connected to all others.
 
     Args:

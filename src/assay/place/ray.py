@@ -25,7 +25,7 @@ from typing import Any
 from assay.config import CONFIG_FILE, Place
 from assay.errors import AssayError, ConfigError, first_line
 from assay.place.processes import ADDRESS, Follower, Processes, Task, check_processors
-from assay.place.ranks import Linked, RankLostError, Ranks, first_store, listening, other_store
+from assay.place.ranks import GlooRank, RankLostError, Ranks, first_store, listening, other_store
 from assay.progress import Progress
 
 LOOPBACK = "127.0.0.1"
@@ -198,7 +198,7 @@ class _Processes:
                     actor.run.remote(number, self._size, self._host, port)
                     for number, actor in enumerate(actors, start=1)
                 ]
-                yield Linked(0, self._size, self._host, first_store(self._host, own, self._size))
+                yield GlooRank(0, self._size, self._host, first_store(self._host, own, self._size))
         except RankLostError as lost:
             raise _reason(ends, lost) from None
         finally:
@@ -262,7 +262,7 @@ class _Rank:
         import ray
 
         store = other_store(host, port, size)
-        self._follow(Linked(number, size, ray.util.get_node_ip_address(), store))
+        self._follow(GlooRank(number, size, ray.util.get_node_ip_address(), store))
 
 
 def elsewhere(nodes: Sequence[Mapping[str, Any]], here: str) -> list[str]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from assay.config import Place, TrainingSettings
 from assay.errors import ConfigError
-from assay.place.processes import check_installed
+from assay.place.processes import check_ray_installed
 from assay.place.ranks import Ranks
 from assay.train.sequences import Unit
 
@@ -29,7 +29,7 @@ def check_place(place: Place, settings: TrainingSettings) -> None:
     """
     if place.size == 1:
         return
-    check_installed()
+    check_ray_installed()
     if settings.dropout:
         raise ConfigError(
             "several processes cannot train with dropout: each would drop other entries.",

@@ -31,8 +31,8 @@ from assay.train.sequences import fingerprint, rows_of
 from assay.train.step import check_head
 
 TRAINER = 9  # raised when the same settings and data would train other weights
-MOST_LOSSES = 3
-"""A training goes on by itself after so many losses of ranks without a step between them."""
+MOST_FAILURES = 3
+"""How often a training goes on by itself after it has lost ranks, with no step in between."""
 _ADAPTER = "adapter"
 _RESULT = "training.json"
 
@@ -133,12 +133,12 @@ def train_units(
         )
     rows = len(train) + len(job.validation)
     with open_place(job.place, choices.threads, rows, job.progress) as processes:
-        losses = Losses(job.progress)
+        failures = RankFailures(job.progress)
         while True:
             try:
                 return _attempt(job, choices, key, objective_of, processes)
             except RankLostError as lost:
-                losses.note(lost, checkpoints.last_step(job.folder))
+                failures.note(lost, checkpoints.last_step(job.folder))
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error):
                     raise
@@ -165,7 +165,7 @@ def _attempt(
         return _finish(run, choices)
 
 
-class Losses:
+class RankFailures:
     """How often a training has lost a rank, and whether it shall go on."""
 
     def __init__(self, progress: Progress) -> None:
@@ -173,14 +173,14 @@ class Losses:
         self._count, self._step = 0, 0
 
     def note(self, lost: RankLostError, step: int) -> None:
-        """Count a loss after the checkpoint of `step`.
+        """Count a lost rank after the checkpoint of `step`.
 
         Raises:
             RankLostError: one too many since there was a checkpoint.
         """
         self._count = 1 if step > self._step else self._count + 1
         self._step = step
-        if self._count > MOST_LOSSES:
+        if self._count > MOST_FAILURES:
             raise RankLostError(
                 f"{lost} That happened {self._count} times since the last checkpoint.",
                 fix="Look for what ends it: too little memory ends processes (`dmesg`). The same "
