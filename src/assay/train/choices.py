@@ -17,6 +17,7 @@ from typing import get_args
 import torch
 from torch import nn
 
+from assay.config import FineTune
 from assay.errors import ModelError
 from assay.example import json_sha256
 from assay.models.device import available_bytes
@@ -47,6 +48,11 @@ class Choices:
     compute: Compute
     threads: int
     activation_checkpointing: bool
+
+    def settle(self, settings: FineTune) -> FineTune:
+        """Settings in which nothing of this is left open, to reckon memory with."""
+        again = "on" if self.activation_checkpointing else "off"
+        return settings.model_copy(update={"activation_checkpointing": again})
 
     @contextmanager
     def apply(self, model: nn.Module) -> Iterator[None]:

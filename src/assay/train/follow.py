@@ -83,9 +83,7 @@ def follower(task: RankTask) -> Follower:
             fix="Pull the model again on all machines (`assay models pull`).",
         )
     settings, choices = task.settings, task.choices
-    again = "on" if choices.activation_checkpointing else "off"
-    as_chosen = settings.model_copy(update={"activation_checkpointing": again})
-    check_memory(loaded.model, task.train, as_chosen, choices.compute)
+    check_memory(loaded.model, task.train, choices.settle(settings), choices.compute)
     job = TrainingJob(
         loaded,
         task.train,

@@ -115,9 +115,7 @@ def train_units(
         checkpoints.clear(job.folder)
         return finished
     model, train = job.loaded.model, job.train
-    as_chosen = job.settings.model_copy(
-        update={"activation_checkpointing": "on" if choices.activation_checkpointing else "off"}
-    )
+    as_chosen = choices.settle(job.settings)
     if job.place.size > 1 and model.device.type != "cpu":
         raise ModelError(
             "several processes train on processors only so far, and this model is on a GPU.",
