@@ -3,7 +3,7 @@ how often the model's first choice is the token that follows, at no pass of its 
 
     with counting_hits() as hits:
         loss, _ = step(model, units)
-    hits.accuracy                      # of the trained tokens of all units
+    hits.right / hits.tokens           # of the trained tokens of all units
 
 The loss has the logits of every trained token for a moment; `note` looks at them then.
 """
@@ -80,11 +80,6 @@ class Hits:
     def right(self) -> int:
         """Tokens whose logit was the largest."""
         return sum(int(right) for right in self._right)
-
-    @property
-    def accuracy(self) -> float | None:
-        """Their share; None when there were no tokens."""
-        return self.right / self.tokens if self.tokens else None
 
 
 _COUNTED: ContextVar[Hits | None] = ContextVar("counted", default=None)
