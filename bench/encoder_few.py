@@ -21,8 +21,8 @@ from assay.candidates.encoder_pairs import (
     EVALUATIONS,
     JUDGED_EACH,
     LEARNING_RATE,
-    MOST_EACH,
     MOST_PAIRS,
+    partners,
 )
 from assay.evaluate.stats import mcnemar
 from assay.example import Example
@@ -95,8 +95,8 @@ def main() -> None:
                 train, validation = draw(job, each, seed)
                 found = {"untrained": right(base, train, test)}
                 seconds = {"untrained": 0.0}
-                partners = max(1, min(MOST_EACH, arguments.most_pairs // (2 * len(train))))
-                pairs = LabelPairs(train, validation, partners, JUDGED_EACH, seed)
+                beside = partners(len(train), arguments.most_pairs)
+                pairs = LabelPairs(train, validation, beside, JUDGED_EACH, seed)
                 kinds: dict[str, tuple[Objective[Embedder], EncoderSettings]] = {
                     "cross-entropy": (
                         Labels(train, validation),

@@ -22,9 +22,9 @@ LEARNING_RATE = 2e-5
 """SetFit's own."""
 
 
-def partners(rows: int) -> int:
+def partners(rows: int, most_pairs: int = MOST_PAIRS) -> int:
     """How many training rows of either kind each of so many rows is put beside."""
-    return max(1, min(MOST_EACH, MOST_PAIRS // (2 * max(1, rows))))
+    return max(1, min(MOST_EACH, most_pairs // (2 * max(1, rows))))
 
 
 def estimate(config: Config, sizes: Sizes) -> Workload:
