@@ -24,7 +24,7 @@ from assay.errors import AssayError
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.progress import SILENT, Progress
 from assay.store.files import one_at_a_time, write_atomic
-from assay.store.shared_files import bring_missing, forget_origin, share
+from assay.store.shared_files import bring_missing, replacing
 from assay.store.store import Store
 
 FORMAT = 2
@@ -197,10 +197,8 @@ class _SharedRun:
         bring_missing(self._store, self._folder, "a part of the answers of this run")
 
     def write(self, file: Path, text: str) -> None:
-        path = f"{self._folder}/{file.name}"
-        forget_origin(self._store, path)
-        write_atomic(file, text)
-        share(self._store, path)
+        with replacing(self._store, f"{self._folder}/{file.name}"):
+            write_atomic(file, text)
 
 
 def incomplete(answers: Sequence[Answer]) -> int:
