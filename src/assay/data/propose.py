@@ -96,7 +96,8 @@ def propose(
         reasons.append(f"{len(labels)} labels; the most frequent, {top!r}, has {share:.0%} of rows")
     lists = None
     if task == "json":
-        values = [json_reader.read(text) for text in outputs if _is_json(text)]
+        read = [(e.line, json_reader.read(e.output)) for e in examples if _is_json(e.output)]
+        values = [value for _, value in read]
         held = [json_reader.read(text) for text in held_outputs if _is_json(text)]
         lists = _label_set(values, held)
         if lists is not None:
@@ -106,9 +107,6 @@ def propose(
             schema = open_sets(infer_schema(values), held)
             if fields := schema.get("properties"):
                 reasons.append(f"the records have {len(fields)} fields")
-                read = [
-                    (e.line, json_reader.read(e.output)) for e in examples if _is_json(e.output)
-                ]
                 records = [(line, record) for line, record in read if isinstance(record, dict)]
                 warnings = warn_of_fields(records, schema)
     if own_prompts:
