@@ -114,7 +114,7 @@ def plan_rescue(
         )
         job = jobs.get(one.job, {})
         one.method = found["method"]
-        file = recording_file(source.absolute(), one.model)
+        file = recording_file(source, one.model)
         one.recording, one.recorded = str(file), _recorded(file)
         one.is_priced = price_of(priced, one.model).output is not None
         one.settings = list(_settings(job))

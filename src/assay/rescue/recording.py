@@ -81,7 +81,7 @@ class Recording:
 
 
 def recording_file(folder: Path, model: str) -> Path:
-    """Where the answers of a model are kept in a folder."""
+    """Where the answers of a model are kept in a folder: absolute, links resolved."""
     spelled = spell(model)[:_LONGEST].strip("-")
     return folder.resolve() / RECORDINGS / f"{spelled}-{short_digest(model)}.jsonl"
 
@@ -105,7 +105,7 @@ def opened_recording(folder: Path, model: str, base_url: str) -> Iterator[Record
         StoreError: a line is damaged.
         UsageError: it was made from another address.
     """
-    file = recording_file(folder.absolute(), model)
+    file = recording_file(folder, model)
 
     def occupied() -> None:
         raise StateError("another process is recording this model.", where=str(file))

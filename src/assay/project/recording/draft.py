@@ -183,7 +183,7 @@ def draft_recording(
     """
     agent = _agent(model, access.name, choices)
     inputs = tuple(read_parts(choices, progress))
-    recording = Recording(recording_file(to.absolute(), model))
+    recording = Recording(recording_file(to, model))
     recording.check_address(access.provider.base_url)
     typical = typical_rows(choices, inputs)
     reckoner = Reckoner(agent, model, access.provider, recording.answers, inputs, typical)
