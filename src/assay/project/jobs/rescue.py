@@ -62,6 +62,11 @@ class RescueState:
     recorded: dict[str, int]
     recordings: dict[str, dict[str, Any]]
 
+    @property
+    def active_kind(self) -> str | None:
+        """Kind of the job that waits or runs; None: there is none."""
+        return None if self.job is None or self.job.status in OVER else self.job.kind
+
 
 def read_rescue(workspace: Workspace) -> RescueState:
     """What has been fetched, made and recorded in a folder."""

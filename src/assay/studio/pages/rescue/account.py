@@ -8,7 +8,6 @@ from typing import Any
 from nicegui import ui
 
 from assay.errors import AssayError, Step
-from assay.jobs.queue import OVER
 from assay.project.jobs import rescue
 from assay.project.jobs.rescue import ACCOUNT, FETCH, SHOWN, RescueState
 from assay.project.rescue import FETCHED, TERMS
@@ -55,10 +54,9 @@ def account_card(
                 return
             reload()
 
-        busy = state.job is not None and state.job.kind == FETCH and state.job.status not in OVER
         with w.row():
             made = w.button("Fetch", fetch, kind="primary", icon="download")
-            made.set_enabled(not busy)
+            made.set_enabled(state.active_kind != FETCH)
             if state.is_begun:
                 w.text("Only what is missing is fetched.", "soft note")
 
@@ -104,7 +102,7 @@ def report_card(report: dict[str, Any]) -> None:
         elif report["ended_early"]:
             w.text("The last run ended early: not everything was asked for.")
         else:
-            w.text(f"{count_missing(report)}, because of the reasons below.")
+            w.text(f"{count_missing(report)}, for the reasons below.")
         columns = (w.Number("Complete"), w.Number("Missing"), w.Number("Objects"))
         with w.table("What", *columns, w.Number("Size"), label="What was fetched"):
             for one in report["kinds"]:

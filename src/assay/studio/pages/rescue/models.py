@@ -13,7 +13,6 @@ from nicegui.element import Element
 from assay.compare.report.wording import usd
 from assay.config import TokenPrice
 from assay.errors import AssayError
-from assay.jobs.queue import OVER
 from assay.project.jobs import rescue
 from assay.project.jobs.rescue import PROJECTS, SHOWN, RescueState
 from assay.project.recording import RecordingDraft
@@ -42,7 +41,6 @@ def models_cards(
     reload: Callable[[], None],
 ) -> None:
     """The making of projects, then a card for each model that has one."""
-    busy = state.job is not None and state.job.status not in OVER
 
     async def plan() -> None:
         await context.do(start_planning)
@@ -55,7 +53,7 @@ def models_cards(
     ):
         with w.row():
             made = w.button("Make projects", plan, kind="" if state.plan else "primary")
-            made.set_enabled(not busy)
+            made.set_enabled(state.active_kind is None)
         models = state.plan["models"] if state.plan else []
         without = [one for one in models if one["project"] is None]
         for one in without[:SHOWN]:
@@ -88,7 +86,7 @@ def _model_card(
     one: dict[str, Any],
     reload: Callable[[], None],
 ) -> None:
-    model, busy = one["model"], state.job is not None and state.job.status not in OVER
+    model = one["model"]
     under = f"Ends: {one['ends'] or 'unknown'}. Project: {PROJECTS}/{one['project']}."
     with w.section(model, under):
         if one["holdout"] != "validation file":
@@ -99,7 +97,7 @@ def _model_card(
         form = AnswersForm(context, accounts, state, model, box, reload)
         with box, w.row():
             made = w.button("Estimate and record", form.show, name=f"Estimate and record {model}")
-            made.set_enabled(not busy)
+            made.set_enabled(state.active_kind is None)
         with w.details("Then compare, promote and serve"), ui.element("div").classes("stack"):
             w.text("Run these at a terminal of the machine that serves this page:")
             folder = context.workspace.root / PROJECTS / one["project"]
