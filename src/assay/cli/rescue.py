@@ -248,12 +248,12 @@ def _print_parts(draft: RecordingDraft) -> None:
 
 
 def _terms(draft: RecordingDraft, most_usd: float | None) -> Iterator[str]:
+    from assay.compare.report.wording import usd
+
     origin = draft.access.provider.origin
     yield f"{draft.model} at {origin} is asked in this order; answers go to {draft.file}."
     if draft.is_most:
         yield "How long answers are is not known yet: each is counted as long as is allowed."
-    from assay.compare.report.wording import usd
-
     cost = "at a price that is not known" if draft.usd is None else f"for about {usd(draft.usd)}"
     rate = "as answers came so far" if draft.rate_is_observed else "a guess until answers come"
     minutes = max(1, round(draft.seconds / 60))
