@@ -15,6 +15,7 @@ from assay.models.load import (
     load,
     load_to_train,
     load_tokenizer,
+    published_format,
     weights_sha256,
 )
 from assay.models.pull import RECORD
@@ -64,6 +65,22 @@ def test_a_gpu_trains_on_a_base_in_the_format_it_was_published_in(
     loaded = load_to_train(str(model_folder))
     assert loaded.model.device.type == device
     assert loaded.dtype == ("float32" if device == "cpu" else published)
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        ({"dtype": "bfloat16"}, "bfloat16"),
+        ({"torch_dtype": "float16"}, "float16"),
+        ({"text_config": {"dtype": "bfloat16"}}, "bfloat16"),
+        ({"text_config": None}, "float32"),
+    ],
+)
+def test_the_format_that_a_model_was_published_in(
+    config: dict[str, object], found: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert published_format(tmp_path) == found
 
 
 def test_nothing_is_printed(

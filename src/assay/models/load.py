@@ -111,18 +111,19 @@ def load_to_train(ref: str, progress: Progress = SILENT) -> LoadedModel:
     Half the memory, for the same result: `assay.train.fused` keeps what is not multiplied float32.
     """
     device = best_device()
-    own = _published_format(read_json(pull(ref, progress) / "config.json"))
+    own = published_format(pull(ref, progress))
     narrow = device != "cpu" and own == "bfloat16" and native_bfloat16(device)
     loaded = load(ref, dtype="bfloat16" if narrow else "float32", progress=progress)
     loaded.model.to(device)
     return loaded
 
 
-def _published_format(config: dict[str, Any]) -> object:
-    """Of a model's weights, by its config.json (nested for multimodal models)."""
-    text = config.get("text_config")
+def published_format(folder: Path) -> str:
+    """Of a model's weights, by its config.json; "float32" where that does not say it."""
+    config = read_json(folder / "config.json")
+    text = config.get("text_config")  # of a multimodal model
     both = {**(text if isinstance(text, dict) else {}), **config}
-    return both.get("dtype") or both.get("torch_dtype")  # the older name
+    return both.get("dtype") or both.get("torch_dtype") or "float32"  # the second: the older name
 
 
 def _check_fit(folder: Path, loading: dict[str, Any]) -> None:

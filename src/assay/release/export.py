@@ -31,7 +31,7 @@ from assay.generate.batch import Request
 from assay.generate.llamacpp.files import write_merged
 from assay.generate.llamacpp.server import ServerSettings
 from assay.models.catalogue import CATALOGUE
-from assay.models.load import LoadedModel, load, load_tokenizer
+from assay.models.load import LoadedModel, load, load_tokenizer, published_format
 from assay.models.pull import pull
 from assay.models.quiet import exclusive_loading
 from assay.models.trust import read_json
@@ -160,9 +160,7 @@ def _write_adapter(version: LocalVersion, draft: Path) -> LoadedModel:
 
 
 def _write_merged(version: LocalVersion, draft: Path, template: Template) -> LoadedModel:
-    base = read_json(pull(version.record.base) / "config.json")
-    dtype = base.get("dtype") or base.get("torch_dtype") or "float32"
-    whole = load_merged(version, template, dtype)
+    whole = load_merged(version, template, published_format(pull(version.record.base)))
     with exclusive_loading():
         whole.model.save_pretrained(draft)
     return load(version.record.base, dtype="float32", weights=draft)
