@@ -15,7 +15,7 @@ from assay.config import Config
 MOST_EACH = 20
 """Training rows of either kind that a row is put beside, as by SetFit."""
 MOST_PAIRS = 25_000
-"""Where 2 a row are not more: 625 rows are put beside 20 of either kind, 6,250 beside two."""
+"""At most, or 2 a row if that is more: 625 rows stand beside 20 of either kind, 6,250 beside 2."""
 JUDGED_EACH = 5
 EVALUATIONS = 4
 LEARNING_RATE = 2e-5

@@ -111,7 +111,7 @@ class _Partners:
         }
 
     def pairs_of(self, row: Example, each: int, draw: random.Random) -> Iterator[Pair]:
-        """A row beside so many of its label, and so many of others; none if its label is new."""
+        """A row beside `each` of its label and `each` of others; none if its label is new."""
         own = self.places.get(row.output)
         if own is None:
             return
