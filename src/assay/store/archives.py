@@ -26,7 +26,7 @@ from assay.errors import NotFoundError
 from assay.store import local_copies, unnamed_objects
 from assay.store.files import draft_in
 from assay.store.object_place import objects_of
-from assay.store.objects import damaged
+from assay.store.objects import read_checked
 from assay.store.store import Store
 from assay.store.tables import SharedFileRow
 
@@ -121,11 +121,15 @@ def unpacked(store: Store, path: str) -> Iterator[tuple[Path, SharedFileRow]]:
     """
     row = row_of(store, path)
     with local_copies.scratch(store) as folder:
+        archive = folder / "archive"
         while True:
             if row is None:
                 raise NotFoundError(f"there is no {path} any more.")
             try:
-                archive = _fetch(store, row, folder / "archive")
+                with archive.open("wb") as file:
+                    file.writelines(
+                        read_checked(objects_of(store), row.object, row.bytes, row.sha256)
+                    )
                 break
             except NotFoundError:
                 before, row = row.object, row_of(store, path)
@@ -135,17 +139,6 @@ def unpacked(store: Store, path: str) -> Iterator[tuple[Path, SharedFileRow]]:
             tar.extractall(folder / "files", filter="data")
         archive.unlink()
         yield folder / "files", row
-
-
-def _fetch(store: Store, row: SharedFileRow, target: Path) -> Path:
-    objects, digest = objects_of(store), hashlib.sha256()
-    with target.open("wb") as file:
-        for chunk in objects.read(row.object, row.bytes):
-            digest.update(chunk)
-            file.write(chunk)
-    if digest.hexdigest() != row.sha256:
-        raise damaged(row.object, objects.address)
-    return target
 
 
 class _Sink:

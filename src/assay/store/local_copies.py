@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -21,7 +20,7 @@ from weakref import WeakValueDictionary
 from assay.errors import NotFoundError
 from assay.store.files import draft_in, link_or_copy, said_when_full, sha256_file
 from assay.store.object_place import objects_of
-from assay.store.objects import damaged
+from assay.store.objects import damaged, read_checked
 from assay.store.store import Store
 
 CACHE_BYTES = 10 * 2**30
@@ -166,14 +165,10 @@ def _is_right(original: Original, place: Path, mine: Path) -> bool:
 def _fetch(store: Store, folder: Path, original: Original) -> None:
     if original.object is None:
         raise NotFoundError(f"there is no {original.id} any more.")
-    objects, digest = objects_of(store), hashlib.sha256()
+    given = read_checked(objects_of(store), original.object, original.bytes, original.sha256)
     with draft_in(folder) as draft:
         with draft.open("wb") as file:
-            for chunk in objects.read(original.object, original.bytes):
-                digest.update(chunk)
-                file.write(chunk)
-        if digest.hexdigest() != original.sha256:
-            raise damaged(original.object, objects.address)
+            file.writelines(given)
         draft.replace(folder / original.id)
     _drop_oldest(folder, spare=original.id)
 

@@ -127,6 +127,24 @@ def sha256_of(objects: Objects, name: str, size: int) -> str | None:
     return digest.hexdigest()
 
 
+def read_checked(objects: Objects, name: str, size: int, sha256: str | None) -> Iterator[bytes]:
+    """The bytes of an object as they come; they count only once the last one has come.
+
+    Args:
+        sha256: that they must have (hex); None: it is not known.
+
+    Raises:
+        NotFoundError: there is none of that name.
+        ObjectsError: it is out of reach, or at the end: not what was written.
+    """
+    digest = hashlib.sha256()
+    for chunk in objects.read(name, size):
+        digest.update(chunk)
+        yield chunk
+    if sha256 not in (None, digest.hexdigest()):
+        raise damaged(name, objects.address)
+
+
 def damaged(name: str, address: str) -> ObjectDamageError:
     """That an object is not what was written."""
     return ObjectDamageError(

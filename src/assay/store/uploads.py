@@ -21,7 +21,7 @@ from assay.errors import AssayError, NotFoundError, StateError, UsageError
 from assay.store import stored_files, unnamed_objects
 from assay.store.files import draft_in
 from assay.store.object_place import objects_of
-from assay.store.objects import damaged
+from assay.store.objects import read_checked
 from assay.store.store import Store
 from assay.store.stored_files import StoredBytes, StoredFile
 from assay.store.tables import FileRow, UploadPartRow, UploadRow, now
@@ -254,13 +254,8 @@ def _pending(store: Store, project: str, id: str) -> Upload:
 def _joined(store: Store, parts: Sequence[UploadPartRow]) -> Iterator[bytes]:
     objects = objects_of(store)
     for part in parts:
-        digest = hashlib.sha256()
         name = part_name(part.upload, part.id)
-        for chunk in objects.read(name, part.bytes):
-            digest.update(chunk)
-            yield chunk
-        if part.sha256 not in (None, digest.hexdigest()):
-            raise damaged(name, objects.address)
+        yield from read_checked(objects, name, part.bytes, part.sha256)
 
 
 def _completed(store: Store, upload: Upload, written: StoredBytes) -> None:
