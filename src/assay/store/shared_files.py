@@ -36,7 +36,7 @@ class _GoneError(ObjectsError):
 def is_current(store: Store, path: str) -> bool:
     """Whether what is here is known to be what was published last, or nothing was."""
     row = archives.row_of(store, path)
-    return row is None or (is_noted(store, path) and _origin(store, path) == row.object)
+    return row is None or _is_here(store, row)
 
 
 def is_noted(store: Store, path: str) -> bool:
@@ -59,20 +59,20 @@ def bring(store: Store, path: str, what: str) -> str | None:
         ObjectsError: it is not here, and the bucket is out of reach or does not have it.
     """
     row = archives.row_of(store, path)
-    if row is None or is_current(store, path):
-        return None if row is None else row.object
-    with _alone(store, path):
-        return _bring(store, path, what)
+    if row is not None and not _is_here(store, row):
+        with _alone(store, path):
+            row = _bring(store, path, what)
+    return None if row is None else row.object
 
 
-def _bring(store: Store, path: str, what: str) -> str | None:
+def _bring(store: Store, path: str, what: str) -> SharedFileRow | None:
     row = archives.row_of(store, path)
-    if row is None or is_current(store, path):  # another thread has brought it
-        return None if row is None else row.object
+    if row is None or _is_here(store, row):  # another thread has brought it
+        return row
     target = store.folder / path
     if target.exists() and archives.sha256_of_files(files_at(target)) == row.sha256:
         _note(store, path, row.object)
-        return row.object
+        return row
     try:
         with archives.unpacked(store, path) as (folder, row):
             if target.exists() and not is_noted(store, path):
@@ -92,7 +92,7 @@ def _bring(store: Store, path: str, what: str) -> str | None:
             where=error.where,
             fix=error.fix,
         ) from None
-    return row.object
+    return row
 
 
 def publish(store: Store, path: str, *, instead_of: str | None) -> None:
@@ -212,6 +212,10 @@ def _place(unpacked: Path, target: Path) -> None:
 
 def _published_meanwhile(path: str) -> StateError:
     return StateError(f"{path} was changed by another server meanwhile.", fix="Try again.")
+
+
+def _is_here(store: Store, row: SharedFileRow) -> bool:
+    return (store.folder / row.path).exists() and _origin(store, row.path) == row.object
 
 
 def _origin(store: Store, path: str) -> str | None:
