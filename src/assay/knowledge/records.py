@@ -359,7 +359,7 @@ def forget_base(store: Store, base: str) -> None:
 def _forget_builds(session: Session, keys: Iterable[int]) -> None:
     for key in keys:
         build = session.get_one(KnowledgeBuildRow, key)
-        archives.forget(session, [path_of(build.base, build.snapshot)])
+        archives.forget(session, path_of(build.base, build.snapshot))
         session.execute(delete(KnowledgeDocumentRow).where(KnowledgeDocumentRow.build == key))
         session.execute(delete(KnowledgeBuildRow).where(KnowledgeBuildRow.key == key))
 

@@ -76,20 +76,17 @@ def name(session: Session, path: str, archive: Archive) -> list[str]:
     Returns:
         Objects that are to be removed after it, see `unnamed_objects.remove_doomed`.
     """
-    gone = forget(session, [path])
+    gone = forget(session, path)
     session.add(
         SharedFileRow(path=path, object=archive.object, bytes=archive.bytes, sha256=archive.sha256)
     )
     return gone
 
 
-def forget(session: Session, paths: list[str]) -> list[str]:
-    """Let paths of the state have no archives any more; returns as `name`."""
-    gone: list[str] = []
-    for path in paths:
-        gone += session.scalars(
-            delete(SharedFileRow).where(SharedFileRow.path == path).returning(SharedFileRow.object)
-        )
+def forget(session: Session, path: str) -> list[str]:
+    """Let a path of the state have no archive any more; returns as `name`."""
+    row = delete(SharedFileRow).where(SharedFileRow.path == path)
+    gone = list(session.scalars(row.returning(SharedFileRow.object)))
     unnamed_objects.doom(session, gone)
     return gone
 
