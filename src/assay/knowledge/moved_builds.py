@@ -38,7 +38,7 @@ def sweep(store: Store) -> None:
     known = records.base_ids(store)  # after it: a new one has its row before its folder
     for base in known:
         with suppress(_BusyError, NotFoundError), store.lock(records.lock_of(base), _refuse):
-            if base not in records.base_ids(store):
+            if not records.has_base(store, base):
                 continue  # deleted meanwhile
             for build in records.builds_of(store, base):
                 _move(store, base, build)

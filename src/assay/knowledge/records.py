@@ -159,6 +159,12 @@ def base_ids(store: Store) -> list[str]:
         return list(session.scalars(select(KnowledgeBaseRow.id)))
 
 
+def has_base(store: Store, base: str) -> bool:
+    """Whether there is a knowledge base of an id."""
+    with store.session() as session:
+        return session.get(KnowledgeBaseRow, base) is not None
+
+
 def name_of(store: Store, base: str) -> str:
     """What a knowledge base is called."""
     with store.session() as session:
@@ -185,12 +191,9 @@ def present(store: Store, base: str) -> Build:
 
 def builds_of(store: Store, base: str) -> list[Build]:
     """All that are kept, oldest first."""
+    query = select(KnowledgeBuildRow).where(KnowledgeBuildRow.base == base)
     with store.session() as session:
-        rows = session.scalars(
-            select(KnowledgeBuildRow)
-            .where(KnowledgeBuildRow.base == base)
-            .order_by(KnowledgeBuildRow.key)
-        ).all()
+        rows = session.scalars(query.order_by(KnowledgeBuildRow.key)).all()
     return [_build(row) for row in rows]
 
 
