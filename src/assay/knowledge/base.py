@@ -295,9 +295,10 @@ class KnowledgeBase:
     def texts(self, wanted: Callable[[Document], bool] = lambda _: True) -> Iterator[list[str]]:
         """The text that was read from each document that is wanted, page by page."""
         base = records.base_id(self._store, self.owner, self.name)
-        builder = Builder(self._store, base, self._present())
+        present = records.present(self._store, base)
+        builder = Builder(self._store, base, present)
         builder.bring()
-        for found in filter(wanted, self.documents()):
+        for found in filter(wanted, records.documents_of(self._store, present)):
             kind = kind_of(found.path)
             assert kind is not None  # it was read
             yield [page.text for page in builder.texts.get(found.sha256, kind).pages]
