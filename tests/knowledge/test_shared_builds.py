@@ -15,7 +15,7 @@ from tests.s3 import S3Server
 from tests.store.test_objects import grow_old, opened, unnamed
 
 from assay.errors import ObjectsAwayError, ObjectsError, StateError
-from assay.knowledge import moved_builds, records
+from assay.knowledge import build_transfer, records
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.build import Builder
 from assay.knowledge.settings import KnowledgeSettings
@@ -84,14 +84,14 @@ def test_what_one_server_erases_is_gone_from_the_bucket_and_from_the_others(
     answers(two)
     one.remove([str(docs / "sub" / "tea.txt")])
     assert len(s3.keys("b/archives/")) == 1
-    moved_builds.sweep(servers[1])
+    build_transfer.sweep(servers[1])
     left = files(servers[1])  # the texts of documents that are still there
     assert [name.split("/")[1] for name in left] == ["texts"] * 2
     assert b"tea" not in b"".join(left.values())
     assert len(answers(two)) == 2
     one.delete()
     assert s3.keys("b/archives/") == []
-    moved_builds.sweep(servers[1])
+    build_transfer.sweep(servers[1])
     assert list((servers[1].folder / FOLDER).glob("*")) == []
     assert unnamed(servers[0]) == {}
 
@@ -114,12 +114,12 @@ def test_a_base_that_is_deleted_meanwhile_does_not_end_the_sweep(
     store: Store, docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manuals(store).add([docs])
-    moved_builds.sweep(store)
+    build_transfer.sweep(store)
     left = store.folder / FOLDER / "left"
     left.mkdir()
     known = ["gone", *records.base_ids(store)]
     monkeypatch.setattr(records, "base_ids", lambda _: known)
-    moved_builds.sweep(store)
+    build_transfer.sweep(store)
     assert not left.exists()
 
 
@@ -214,7 +214,7 @@ def test_what_is_lost_in_part_can_be_changed_and_mended(
     [text] = [path for path in folder.rglob("texts/*") if b"Green tea" in path.read_bytes()]
     text.unlink()
     store = opened(folder, BUCKET)
-    moved_builds.sweep(store)
+    build_transfer.sweep(store)
     assert "the knowledge base manuals stays in the folder" in caplog.text
     assert f"the text of {tea} is missing" in str(manuals(store).check().damage)
     (docs / "new.txt").write_text("Black tea is steeped for four minutes.")
@@ -246,8 +246,8 @@ def move(folder: Path, bucket: str | None) -> ObjectsMove | None:
     """As `assay state move` does."""
     store, source = opened(folder, bucket), opened(folder, None)
     source.bucket = last_bucket(source)
-    moved = move_objects(store, SILENT, partial(moved_builds.copy_to_folder, source, SILENT))
-    moved_builds.sweep(store)
+    moved = move_objects(store, SILENT, partial(build_transfer.copy_to_folder, source, SILENT))
+    build_transfer.sweep(store)
     return moved
 
 

@@ -13,7 +13,7 @@ def bucket_sweeps(store: Store) -> Sequence[Callable[[Store], None]]:
         return ()
     from assay.compare import shared_results
     from assay.data import shared_split
-    from assay.knowledge import moved_builds
+    from assay.knowledge import build_transfer
     from assay.models.versions import sweep_versions
     from assay.store import blobs
 
@@ -21,6 +21,6 @@ def bucket_sweeps(store: Store) -> Sequence[Callable[[Store], None]]:
         blobs.sweep,
         sweep_versions,
         shared_split.sweep,
-        moved_builds.sweep,
+        build_transfer.sweep,
         shared_results.sweep,
     )

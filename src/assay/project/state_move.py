@@ -144,7 +144,7 @@ def move_state(root: Path, progress: Progress) -> StateMove:
 
 
 def _copy_others(folder: Path, settings: StateSettings, progress: Progress) -> list[str]:
-    from assay.knowledge import moved_builds  # loads Arrow
+    from assay.knowledge import build_transfer  # loads Arrow
     from assay.knowledge.table import FOLDER as KNOWLEDGE
 
     store = open_store(folder, settings.database, settings.schema)
@@ -154,7 +154,7 @@ def _copy_others(folder: Path, settings: StateSettings, progress: Progress) -> l
         others = [row for row in rows if not row.path.startswith(f"{KNOWLEDGE}/")]
         return [
             *copy_to_folder(store, progress),
-            *moved_builds.copy_to_folder(store, progress),
+            *build_transfer.copy_to_folder(store, progress),
             *shared_files.copy_to_folder(store, others),
         ]
     finally:
