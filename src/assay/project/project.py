@@ -270,7 +270,8 @@ class Project:
             self.providers.agree(name)
         saved = [find_version(self.store, label) for label in agents]
         manifest = self.split(progress)
-        present = self.root / STATE_FOLDER / "split"  # a job may have begun with an earlier one
+        # A job may have begun with an earlier one.
+        present = self.root / STATE_FOLDER / shared_split.FOLDER
         with keep_holdout(present, manifest, self.split_folder):
             unlabelled = read_unlabelled(self, progress)
             found = comparing.ComparisonData.read(self.split_folder, manifest, unlabelled)
