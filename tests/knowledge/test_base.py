@@ -17,6 +17,7 @@ from assay.knowledge.records import EMPTY
 from assay.knowledge.search import Mode
 from assay.knowledge.settings import KnowledgeSettings
 from assay.knowledge.sources import SourceFile
+from assay.knowledge.table import IndexBrokenError, Tables
 from assay.store.store import Store
 from assay.store.tables import KnowledgeBuildRow, KnowledgeDocumentRow, now
 
@@ -440,6 +441,26 @@ def test_check_finds_what_changed_and_what_is_damaged(
     again.rebuild()
     assert again.check().damage == ()
     assert again.search(["tea"], k=1)[0]
+
+
+def test_a_table_that_is_being_removed_cannot_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = Tables(tmp_path)
+    tables.create("a", 2, None)
+
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("assay.knowledge.table.erase", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tables.drop("a")
+    with pytest.raises(IndexBrokenError):  # of files that go one by one, an empty version is left
+        tables.open("a")
+    for left in tables.names():
+        tables.drop(left)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ten_threads_search_while_it_changes(base: KnowledgeBase, docs: Path) -> None:

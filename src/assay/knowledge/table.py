@@ -7,8 +7,11 @@ is a new table, and the folder of the old one is removed.
 from __future__ import annotations
 
 import errno
+import os
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +27,8 @@ from assay.store.store import Store
 _SCALARS = ("id", "document", "sha256", "ordinal", "of", "page", "heading", "indexed", "start")
 FOLDER = "knowledge"
 SUFFIX = ".lance"
+_REMOVED = "removed-"
+"""Begins the name of what is being removed."""
 _TRIES = 20
 
 
@@ -154,8 +159,16 @@ class Tables:
         return (path for path in self.path(name).rglob("*") if path.is_file())
 
     def drop(self, name: str) -> None:
-        """Remove a table's folder with all that is in it, see `erase`."""
-        erase(self.path(name))
+        """Remove a table's folder with all that is in it, see `erase`.
+
+        It is renamed first: who opens a table while its files go one by one may find its first
+        version, which has no passages. What a kill leaves is among `names`.
+        """
+        removed = self.path(f"{_REMOVED}{secrets.token_hex(8)}")
+        with suppress(OSError):  # it is gone already, or `erase` says what is wrong
+            os.rename(self.path(name), removed)
+        for folder in (removed, self.path(name)):
+            erase(folder)
 
 
 def erase(folder: Path) -> None:
