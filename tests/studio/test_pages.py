@@ -166,7 +166,7 @@ def test_promote_trial_and_roll_back(here: Tab) -> None:
     expect(page.locator(".notice")).to_have_count(0)
     page.get_by_role("textbox", name="Reason to promote it anyway").fill("a test of the gate")
     page.get_by_role("button", name="Promote System prompt alone, version 4").click()
-    expect(page.get_by_text("“a test of the gate”")).to_be_visible()
+    expect(page.get_by_text("“a test of the gate”", exact=True)).to_be_visible()
     expect(page.get_by_text(re.compile("^Promoted .* in 100\\)"))).to_be_visible()
     page = here.open("/")
     expect(page.get_by_text("runs System prompt alone, version 4")).to_be_visible()
