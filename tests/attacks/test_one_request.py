@@ -33,11 +33,13 @@ CHAT, COMPLETIONS, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/r
 EMBEDDINGS, KEYS, STORES = "/v1/embeddings", "/v1/keys", "/v1/vector_stores"
 TUNING, VALIDATE = "/v1/fine_tuning/jobs", "/v1/fine_tuning/alpha/graders/validate"
 RUN, UPLOADS, FILES = "/v1/fine_tuning/alpha/graders/run", "/v1/uploads", "/v1/files"
+EVALS, EVAL_RUNS = "/v1/evals", "/v1/evals/eval_1/runs"
 ASKED = [{"role": "user", "content": "hello"}]
 JSON_PATHS = (
     CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, KEYS, STORES, TUNING, VALIDATE, RUN, UPLOADS,
     "/v1/vector_stores/vs_1/search", "/v1/vector_stores/vs_1/files", "/v1/uploads/up_1/complete",
     "/v1/releases/a/promote", "/v1/releases/a/canary", "/v1/traces/t/feedback",
+    EVALS, "/v1/evals/eval_1", EVAL_RUNS,
 )  # fmt: skip
 
 

@@ -80,6 +80,7 @@ SCOPE_OF = {
     "/v1/models": "chat",
     "/v1/files": "files",
     "/v1/batches": "files",
+    "/v1/evals": "files",
     "/v1/uploads": "files",
     "/v1/storage": "files",
     "/v1/fine_tuning": "fine_tuning",

@@ -128,3 +128,44 @@ def test_a_budget_stops_a_batch_and_a_stopped_server_goes_on(tmp_path: Path) -> 
     # What was under way when the server stopped may have been asked twice.
     assert len(good) * USD - 1e-9 <= budgets(store)[made.id].spent <= 10 * USD + 1e-9
     assert json.dumps(key) not in json.dumps([good, bad])
+
+
+def test_a_run_of_an_eval_goes_on_where_a_killed_server_was(tmp_path: Path) -> None:
+    asked: Counter[str] = Counter()
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        said = body["messages"][-1]["content"]
+        asked[said] += 1
+        usage = {"prompt_tokens": 3, "completion_tokens": 2}
+        return streamed(0.1, delta(said), delta(finish="stop"), {"choices": [], "usage": usage})
+
+    count, at_once = 30, 4
+    ask: Any = {"type": "template", "template": [{"role": "user", "content": "{{item.text}}"}]}
+    items = [{"item": {"text": f"text {n}", "right": f"text {n // 2 * 2}"}} for n in range(count)]
+    same: Any = {"type": "string_check", "name": "same", "operation": "eq"}
+    same |= {"input": "{{sample.output_text}}", "reference": "{{item.right}}"}
+    with serving(answer) as far:
+        folder = tmp_path / "served"
+        workspace = served(folder, far.port)
+        _, key = create_key(workspace.store, workspace.name, "test", ["chat", "files"])
+        with server(folder, "--batch-requests", str(at_once), command=PRELOADED) as one:
+            client = client_of(one.url, key)
+            schema: Any = {"type": "custom", "item_schema": {"type": "object"}}
+            made = client.evals.create(data_source_config=schema, testing_criteria=[same])
+            source: Any = {"type": "file_content", "content": items}
+            asks: Any = {"type": "completions", "model": FAR, "input_messages": ask}
+            run = client.evals.runs.create(made.id, data_source={**asks, "source": source})
+            while len(asked) < count // 2:
+                time.sleep(0.02)
+            kill(one.process)
+        with server(folder, command=PRELOADED) as one:
+            client = client_of(one.url, key)
+            while run.status in ("queued", "in_progress"):
+                time.sleep(0.05)
+                run = client.evals.runs.retrieve(run.id, eval_id=made.id)
+            found = list(client.evals.runs.output_items.list(run.id, eval_id=made.id))
+            assert one.stop() == 0
+    counts = run.result_counts
+    assert (run.status, counts.passed, counts.failed, counts.errored) == ("completed", 15, 15, 0)
+    assert [one.datasource_item for one in found] == [one["item"] for one in items]
+    assert sum(asked.values()) <= count + 2 * at_once

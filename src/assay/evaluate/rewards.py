@@ -16,7 +16,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -140,8 +140,8 @@ class Reward:
     compared: int = 0
 
 
-class _VariableError(Exception):
-    pass
+class VariableError(Exception):
+    """A template names what is not there; OpenAI's name of that error."""
 
 
 def check(grader: Grader) -> None:
@@ -164,7 +164,16 @@ def check(grader: Grader) -> None:
             "the metric meteor is not supported yet.", fix="Use bleu, gleu, rouge_l or cosine."
         )
     assert isinstance(grader, (StringCheck, TextSimilarity))
-    for text in (grader.input, grader.reference):
+    check_templates(grader.input, grader.reference)
+
+
+def check_templates(*texts: str) -> None:
+    """Refuse variables that cannot be put in.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for text in texts:
         for found in _ANY_TEMPLATE.findall(text):
             if not _TEMPLATE.fullmatch(found):
                 raise UsageError(
@@ -185,10 +194,18 @@ def run(grader: Grader, item: Any, sample: str, embed: Embed | None = None) -> R
     Raises:
         UsageError: see `check`; or a text is too long, or all of them together are.
     """
+    return run_with(grader, {"item": item, "sample": describe_sample(sample)}, embed)
+
+
+def run_with(grader: Grader, names: Mapping[str, Any], embed: Embed | None = None) -> Reward:
+    """As `run`, with what `item` and `sample` stand for.
+
+    Raises:
+        UsageError: as `run`.
+    """
     check(grader)
     began = time.perf_counter()
     result = Reward()
-    names = {"item": item, "sample": _sample(sample)}
     if isinstance(grader, MultiGrader):
         for key, part in grader.parts.items():
             result.scores[key] = _guarded(part, names, embed, result)
@@ -206,10 +223,10 @@ def run(grader: Grader, item: Any, sample: str, embed: Embed | None = None) -> R
     return result
 
 
-def _guarded(grader: Any, names: dict[str, Any], embed: Embed | None, result: Reward) -> float:
+def _guarded(grader: Any, names: Mapping[str, Any], embed: Embed | None, result: Reward) -> float:
     try:
-        text, reference = _filled(grader.input, names), _filled(grader.reference, names)
-    except _VariableError as error:
+        text, reference = fill(grader.input, names), fill(grader.reference, names)
+    except VariableError as error:
         result.errors.add(str(error))
         return 0.0
     if isinstance(grader, StringCheck):
@@ -224,15 +241,21 @@ def _guarded(grader: Any, names: dict[str, Any], embed: Embed | None, result: Re
     return _similarity(grader.evaluation_metric, text, reference, embed)
 
 
-def _sample(text: str) -> dict[str, Any]:
+def describe_sample(text: str) -> dict[str, Any]:
+    """What `{{sample...}}` stands for where the answer is a text."""
     sample: dict[str, Any] = {"output_text": text}
     with contextlib.suppress(ValueError):
         sample["output_json"] = json_reader.read(text)
     return sample
 
 
-def _filled(template: str, names: dict[str, Any]) -> str:
-    """The template with its variables put in; texts as they are, all else as JSON."""
+def fill(template: str, names: Mapping[str, Any]) -> str:
+    """The template with its variables put in; texts as they are, all else as JSON.
+
+    Raises:
+        VariableError: a variable names what is not there.
+        UsageError: the text is too long.
+    """
 
     room = LONGEST
 
@@ -245,7 +268,7 @@ def _filled(template: str, names: dict[str, Any]) -> str:
             except (KeyError, IndexError, TypeError, ValueError):  # a number of 5000 digits
                 of_json = match[1] == "sample" and match[2].startswith(".output_json")
                 kind = "sample_parse_error" if of_json else "invalid_variable_error"
-                raise _VariableError(kind) from None
+                raise VariableError(kind) from None
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         room -= len(text)
         if room < 0:

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from assay.config.strict import ClosedModel
@@ -30,10 +30,12 @@ from assay.store import stored_files
 from assay.store.files import link_or_copy
 from assay.store.store import Store
 from assay.store.stored_files import StoredBytes
-from assay.store.tables import BatchRow, JobRow, now
+from assay.store.tables import BatchRow, JobRow, Table, now
 from assay.store.tables.clock import database_time
 
 BATCH = "batch"
+EVAL_ITEMS = "/v1/evals/items"
+"""The endpoint of a batch that is a run of an eval, see `assay.jobs.evals`: no client asks it."""
 SERVED = frozenset({BATCH})
 """Kinds of jobs that servers do themselves."""
 WINDOW = timedelta(hours=24)
@@ -47,6 +49,8 @@ Outcome = Literal["completed", "failed", "expired", "cancelled"]
 """How a batch ends, in OpenAI's words."""
 _Key = Annotated[str, StringConstraints(max_length=64)]
 _Value = Annotated[str, StringConstraints(max_length=512)]
+Metadata = Annotated[dict[_Key, _Value], Field(max_length=16, fail_fast=True)]
+"""What a client writes beside an object, in OpenAI's limits."""
 
 
 class BatchRequest(ClosedModel):
@@ -55,7 +59,7 @@ class BatchRequest(ClosedModel):
     input_file_id: Annotated[str, StringConstraints(max_length=100)]
     endpoint: Endpoint
     completion_window: Literal["24h"]
-    metadata: Annotated[dict[_Key, _Value], Field(max_length=16, fail_fast=True)] | None = None
+    metadata: Metadata | None = None
     output_expires_after: Annotated[dict[str, Any], Field(max_length=4)] | None = None
 
 
@@ -133,7 +137,13 @@ def create(
         created=database_time(),
         expires=database_time(WINDOW),
     )
-    return queue.enqueue(store, project, BATCH, {"endpoint": request.endpoint}, id=id, rows=[row])
+    return queue_rows(store, row)
+
+
+def queue_rows(store: Store, batch: BatchRow, *rows: Table) -> str:
+    """Queue a batch, and keep other rows in the same transaction; returns its id."""
+    payload = {"endpoint": batch.endpoint}
+    return queue.enqueue(store, batch.project, BATCH, payload, id=batch.id, rows=[batch, *rows])
 
 
 def find(store: Store, project: str, id: str) -> Batch:
@@ -142,7 +152,7 @@ def find(store: Store, project: str, id: str) -> Batch:
     Raises:
         NotFoundError: there is none of that id in it.
     """
-    query = select(BatchRow).where(BatchRow.id == id, BatchRow.project == project)
+    query = select(BatchRow).where(BatchRow.id == id, _asked_for(project))
     with store.session() as session:
         row = session.scalar(query)
         if row is None:
@@ -167,17 +177,22 @@ def batches(
     Raises:
         NotFoundError: there is no batch `after`.
     """
-    query = select(BatchRow).where(BatchRow.project == project).order_by(BatchRow.key.desc())
+    query = select(BatchRow).where(_asked_for(project)).order_by(BatchRow.key.desc())
     with store.session() as session:
         if after is not None:
             mark = session.scalar(
-                select(BatchRow.key).where(BatchRow.id == after, BatchRow.project == project)
+                select(BatchRow.key).where(BatchRow.id == after, _asked_for(project))
             )
             if mark is None:
                 raise NotFoundError(f"no such batch: {after}")
             query = query.where(BatchRow.key < mark)
         rows = session.scalars(query.limit(limit + 1)).all()
         return [row.convert(Batch) for row in rows[:limit]], len(rows) > limit
+
+
+def _asked_for(project: str) -> ColumnElement[bool]:
+    """Batches that clients of a project have asked for as such."""
+    return and_(BatchRow.project == project, BatchRow.endpoint != EVAL_ITEMS)
 
 
 def count_open(store: Store, project: str, file: str | None = None) -> int:
@@ -200,6 +215,17 @@ def cancel(store: Store, project: str, id: str) -> Batch:
         StateError: it is over.
     """
     batch = find(store, project, id)
+    stop(store, batch)
+    return find(store, project, id)
+
+
+def stop(store: Store, batch: Batch) -> None:
+    """As `cancel`.
+
+    Raises:
+        StateError: it is over.
+    """
+    id = batch.id
     if batch.outcome is not None:
         raise StateError(f"Cannot cancel a batch with status '{batch.status}'.")
     asked = update(BatchRow).where(BatchRow.id == id, BatchRow.cancelling.is_(None))
@@ -211,7 +237,6 @@ def cancel(store: Store, project: str, id: str) -> Batch:
         is_stopped = False
     if is_stopped:  # nobody works on it
         settle(store, id, "cancelled", unanswered=CANCELLED)
-    return find(store, project, id)
 
 
 CANCELLED = {
@@ -363,9 +388,10 @@ def settle_left(store: Store) -> None:
         else:
             settle(store, batch.id, "cancelled", unanswered=CANCELLED)
     waiting = {batch.id for batch, _ in left}
-    for folder in (store.folder / "work").glob("batch_*"):
-        if folder.name not in waiting and _is_over(store, folder.name):
-            shutil.rmtree(folder, ignore_errors=True)
+    for pattern in ("batch_*", "evalrun_*"):
+        for folder in (store.folder / "work").glob(pattern):
+            if folder.name not in waiting and _is_over(store, folder.name):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_over(store: Store, id: str) -> bool:

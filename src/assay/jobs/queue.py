@@ -106,7 +106,9 @@ def enqueue(
         session.add(job)
         session.flush()
         session.add(JobEventRow(job=id, kind="message", message="Queued."))
-        session.add_all(rows)
+        for row in rows:  # in this order: a later one may name an earlier one
+            session.add(row)
+            session.flush()
     return id
 
 

@@ -21,6 +21,8 @@ from assay.serve import (
     completions,
     embeddings,
     errors,
+    eval_items,
+    evals,
     files,
     fine_tuning,
     graders,
@@ -62,7 +64,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        lines = create_line_app(app.state, *(part.router for part in answering))
+        asked = (*answering, eval_items)
+        lines = create_line_app(app.state, *(part.router for part in asked))
         counted: metrics.Metrics = app.state.metrics
         runner = BatchRunner(workspace, lines, lambda: counted.answering, batch_requests)
         running = asyncio.create_task(runner.run(), name="batches")
@@ -89,7 +92,8 @@ def create_app(
     stored = (files, uploads, vector_stores)
     ruling = (releases, traces, keys)
     # Routes are tried in this order, and most requests are to be answered.
-    for part in (*answering, metrics, models, *stored, fine_tuning, batches, graders, *ruling):
+    queued = (fine_tuning, batches, evals, graders)
+    for part in (*answering, metrics, models, *stored, *queued, *ruling):
         app.include_router(part.router)
     app.add_middleware(AccessMiddleware, workspace=workspace, at_once=at_once, beside=beside)
     app.add_middleware(metrics.MetricsMiddleware, metrics=app.state.metrics, beside=beside)

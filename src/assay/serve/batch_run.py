@@ -260,7 +260,7 @@ class BatchRun:
             self._tries = TRIES
         elif reply.code == UNAVAILABLE:
             self._tries = 1
-        request = f"req_{batch.id[6:]}_{line.number}"
+        request = f"req_{batch.id.partition('_')[2]}_{line.number}"
         answer = format_answer(line.number, line.custom_id, request, reply.status, reply.body, good)
         await kept.keep(answer)
         self._completed += good

@@ -3,6 +3,7 @@
 base.py       what every table has in common
 agents.py     agents, what they were measured on, and what a folder remembers
 jobs.py       long work, fine-tunings, and the files that clients bring
+evals.py      evals and their runs
 releases.py   releases and their traces
 contents.py   trained versions and blobs whose bytes are in a bucket
 knowledge.py  documents and their index
@@ -33,6 +34,7 @@ from assay.store.tables.agents import (
 )
 from assay.store.tables.base import Table, UtcDateTime, exactly_now, now
 from assay.store.tables.contents import BlobRow, SharedFileRow, TrainedVersionRow
+from assay.store.tables.evals import EvalRow, EvalRunRow
 from assay.store.tables.jobs import (
     BatchRow,
     FileRow,
@@ -68,6 +70,8 @@ __all__ = [
     "ComparisonRow",
     "ConsentRow",
     "DraftedQuestionRow",
+    "EvalRow",
+    "EvalRunRow",
     "FileRow",
     "FineTuningCheckpointRow",
     "FineTuningRow",

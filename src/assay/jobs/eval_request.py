@@ -1,0 +1,155 @@
+"""What an eval and a run of it are asked for: OpenAI's requests, checked.
+
+https://platform.openai.com/docs/api-reference/evals
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from assay.config.strict import ClosedModel
+from assay.evaluate.criteria import Criterion, Messages, ModelName
+from assay.jobs.batches import Metadata
+
+MOST_CRITERIA = 100
+MOST_FIELDS = 1000
+"""Of an item, and of a schema that a client has written."""
+MOST_ITEMS = 10_000
+"""That come within a request; a file may have more."""
+_FileId = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+_Object = Annotated[dict[str, Any], Field(max_length=MOST_FIELDS)]
+_Text = Annotated[str, StringConstraints(max_length=300)]
+_ItemPath = Annotated[str, StringConstraints(pattern=r"^item(\.[\w-]+)+$", max_length=300)]
+
+
+class _Part(ClosedModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class CustomConfig(_Part):
+    """Items of the client's own, which fit a schema."""
+
+    type: Literal["custom"]
+    item_schema: _Object
+    include_sample_schema: bool | None = None
+
+
+class LogsConfig(_Part):
+    """Requests that were served and kept as traces."""
+
+    type: Literal["logs", "stored_completions"]
+    metadata: Metadata | None = None
+
+
+class EvalRequest(_Part):
+    """The body of `POST /v1/evals`."""
+
+    data_source_config: Annotated[CustomConfig | LogsConfig, Field(discriminator="type")]
+    testing_criteria: Annotated[
+        list[Annotated[Criterion, Field(discriminator="type")]],
+        Field(min_length=1, max_length=MOST_CRITERIA, fail_fast=True),
+    ]
+    metadata: Metadata | None = None
+    name: _Text | None = None
+
+
+class EvalChange(_Part):
+    """The body of `POST /v1/evals/ID`."""
+
+    metadata: Metadata | None = None
+    name: _Text | None = None
+
+
+class Item(_Part):
+    """What is asked, and what an answer is held against; `sample` is an answer that is there."""
+
+    item: _Object
+    sample: _Object | None = None
+
+
+class InlineItems(_Part):
+    """Items within the request."""
+
+    type: Literal["file_content"]
+    content: Annotated[list[Item], Field(min_length=1, max_length=MOST_ITEMS, fail_fast=True)]
+
+
+class ItemsFile(_Part):
+    """A file of items, one a line."""
+
+    type: Literal["file_id"]
+    id: _FileId
+
+
+class StoredAnswers(_Part):
+    """Traces: those of a model (a release), of a time, the newest ones."""
+
+    type: Literal["stored_completions", "responses"]
+    created_after: int | None = None
+    created_before: int | None = None
+    limit: Annotated[int, Field(ge=1, le=MOST_ITEMS)] | None = None
+    model: ModelName | None = None
+    metadata: Metadata | None = None
+
+
+class MessageTemplate(_Part):
+    """Turns, in whose text `{{item...}}` stands for values."""
+
+    type: Literal["template"]
+    template: Messages
+
+
+class ItemReference(_Part):
+    """A field of the item that holds the messages, such as `item.input`."""
+
+    type: Literal["item_reference"]
+    item_reference: _ItemPath
+
+
+class JsonlSource(_Part):
+    """Items whose answers are there, or need none."""
+
+    type: Literal["jsonl"]
+    source: Annotated[InlineItems | ItemsFile, Field(discriminator="type")]
+
+
+class SampledSource(_Part):
+    """Items that a model answers; without `model`, traces are graded by the answers they have.
+
+    Attributes:
+        sampling_params: fields of a request to chat completions (`completions`) or to responses.
+    """
+
+    type: Literal["completions", "responses"]
+    source: Annotated[InlineItems | ItemsFile | StoredAnswers, Field(discriminator="type")]
+    input_messages: (
+        Annotated[MessageTemplate | ItemReference, Field(discriminator="type")] | None
+    ) = None
+    model: ModelName | None = None
+    sampling_params: _Object | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> SampledSource:
+        stored = isinstance(self.source, StoredAnswers)
+        if self.model is None:
+            for name in ("input_messages", "sampling_params"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"`{name}` needs a `model` that answers")
+            if not stored:
+                raise ValueError("`model` says who answers; graded without one is type 'jsonl'")
+        elif self.input_messages is None and not stored:
+            raise ValueError("`input_messages` says what the model is asked")
+        return self
+
+
+DataSource = JsonlSource | SampledSource
+
+
+class RunRequest(_Part):
+    """The body of `POST /v1/evals/ID/runs`."""
+
+    data_source: Annotated[DataSource, Field(discriminator="type")]
+    metadata: Metadata | None = None
+    name: _Text | None = None

@@ -1,0 +1,169 @@
+"""The items of a run: they came with the request, stand in a file, or are traces.
+
+for item in read_items(workspace, "support", source):
+    item["item"], item.get("sample")
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from assay import json_reader
+from assay.data.json_schema import mismatches, schema_validator
+from assay.errors import ConfigError, NotFoundError
+from assay.jobs.batch_answers import LINE_BYTES, read_lines
+from assay.jobs.eval_request import InlineItems, ItemsFile, StoredAnswers
+from assay.jobs.evals import PURPOSE
+from assay.project.jobs.fine_tuning import RefusedError
+from assay.project.workspace import Workspace
+from assay.release import traces
+from assay.release.traces import Trace
+from assay.store import stored_files
+
+MOST_ITEMS = 50_000
+"""Of a run."""
+MOST_BYTES = 200 * 10**6
+MOST_DEPTH = 80
+"""Objects and lists in each other, in an item: less than may be read, for it stands in others."""
+_LINE_LEFT = 10_000
+"""Bytes that a line of a batch has beside its item."""
+_WHERE = "data_source.source"
+
+
+def read_items(
+    workspace: Workspace, project: str, source: InlineItems | ItemsFile | StoredAnswers
+) -> Iterator[dict[str, Any]]:
+    """The items of a source, each with `item` and, where an answer is there, `sample`.
+
+    Raises:
+        RefusedError: there are none, too many, or one is none; told when it is reached.
+    """
+    items: Iterator[tuple[int, Any]]
+    if isinstance(source, InlineItems):
+        items = ((n, one.model_dump(exclude_none=True)) for n, one in enumerate(source.content, 1))
+    elif isinstance(source, ItemsFile):
+        items = _of_file(workspace, project, source.id)
+    else:
+        items = _of_traces(workspace, project, source)
+    number = 0
+    for number, (line, value) in enumerate(items, 1):
+        if number > MOST_ITEMS:
+            raise _refused(f"there are more than {MOST_ITEMS:,} items.", "Divide them.")
+        _check(value, line)
+        yield value
+    if not number:
+        raise _refused("there are no items.", "Check the filters, or the file.")
+
+
+def fitting(items: Iterator[dict[str, Any]], schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The items, as long as they fit the eval's schema.
+
+    Raises:
+        RefusedError: one does not.
+        ConfigError: the schema cannot be used for it.
+    """
+    where = "data_source_config.item_schema"
+    validator = schema_validator(schema, where)
+    for number, value in enumerate(items, 1):
+        wrong = next(mismatches(validator, value["item"], where), None)
+        if wrong is not None:
+            raise _refused(
+                f"item {number} does not fit the eval's item_schema: "
+                f"{wrong.json_path}: {wrong.message[:300]}.",
+                "Mend the item, or create an eval with another schema.",
+            )
+        yield value
+
+
+def check_schema(schema: dict[str, Any]) -> None:
+    """See that a schema is one.
+
+    Raises:
+        RefusedError: it is none.
+    """
+    where = "data_source_config.item_schema"
+    try:
+        schema_validator(schema, where)
+    except ConfigError as error:
+        raise RefusedError(str(error), where, "invalid_schema") from None
+
+
+def _of_file(workspace: Workspace, project: str, id: str) -> Iterator[tuple[int, Any]]:
+    try:
+        file = stored_files.find(workspace.store, project, id)
+    except NotFoundError:
+        raise RefusedError(
+            f"there is no file {id}.", f"{_WHERE}.id", "file_not_found", "Upload it to /v1/files."
+        ) from None
+    if file.purpose != PURPOSE:
+        raise RefusedError(
+            f"the file {id} was uploaded for {file.purpose}.",
+            f"{_WHERE}.id",
+            "invalid_file_purpose",
+            f"Upload it with the purpose {PURPOSE}.",
+        )
+    if file.bytes > MOST_BYTES:
+        raise _refused(f"the file has more than {MOST_BYTES:,} bytes.", "Divide it.")
+    with stored_files.on_disk(workspace.store, file) as path:
+        for number, line in read_lines(path):
+            if line is None:
+                raise _refused(f"line {number} is longer than {LINE_BYTES // 2**20} MB.")
+            try:
+                yield number, json_reader.read(line)
+            except ValueError:
+                raise _refused(f"line {number} is not valid JSON.") from None
+
+
+def _check(value: Any, line: int) -> None:
+    """See that an item is one."""
+    if not isinstance(value, dict) or not isinstance(value.get("item"), dict):
+        raise _refused(
+            f'item {line} has no "item".', 'Write each as {"item": {...}}, an answer in "sample".'
+        )
+    if unknown := value.keys() - {"item", "sample"}:
+        raise _refused(f'item {line} has "{min(unknown)[:80]}" beside "item" and "sample".')
+    if not isinstance(value.get("sample", {}), dict):
+        raise _refused(f'the "sample" of item {line} is not an object.')
+    raw = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    if len(raw) > LINE_BYTES - _LINE_LEFT:
+        raise _refused(f"item {line} is longer than {LINE_BYTES // 2**20} MB.")
+    if json_reader.depth(json_reader.outside(json_reader.signs(raw))) > MOST_DEPTH:
+        raise _refused(f"item {line} is nested more than {MOST_DEPTH} deep.")
+
+
+def _of_traces(
+    workspace: Workspace, project: str, source: StoredAnswers
+) -> Iterator[tuple[int, Any]]:
+    if source.metadata:
+        raise RefusedError(
+            "traces are kept without the metadata of their requests.",
+            f"{_WHERE}.metadata",
+            "unsupported_value",
+            "Choose them by model (a release), created_after and created_before.",
+        )
+    found = traces.traces(workspace.store, project, source.model, count=source.limit or MOST_ITEMS)
+    for number, trace in enumerate(found, 1):
+        second = trace.at.timestamp()
+        if source.created_after is not None and second < source.created_after:
+            continue
+        if source.created_before is not None and second > source.created_before:
+            continue
+        yield number, _as_item(trace)
+
+
+def _as_item(trace: Trace) -> dict[str, Any]:
+    sample = {"output_text": trace.answer.get("content") or "", "model": trace.release}
+    if calls := trace.answer.get("tool_calls"):
+        sample["output_tools"] = calls
+    item = {"id": trace.id, "input": trace.messages}
+    if trace.tools:
+        item["tools"] = trace.tools
+    if trace.corrected is not None:
+        item["corrected"] = trace.corrected
+    return {"item": item, "sample": sample}
+
+
+def _refused(what: str, fix: str | None = None) -> RefusedError:
+    return RefusedError(what, _WHERE, "invalid_items", fix)

@@ -1,0 +1,200 @@
+"""Evals: what may be asked for here, and by whom.
+
+    made = create(workspace, caller, EvalRequest(...))
+    run, batch = create_run(workspace, caller, made.id, RunRequest(...))
+
+They are looked at with `assay.jobs.evals`; `assay.serve.eval_items` answers and grades items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from assay.accounts.keys import Caller
+from assay.errors import NotFoundError, UsageError
+from assay.evaluate import criteria
+from assay.evaluate.criteria import CRITERION, JUDGED, Criterion
+from assay.jobs import batches as job_batches
+from assay.jobs import eval_results, evals
+from assay.jobs.batches import Batch
+from assay.jobs.eval_request import (
+    CustomConfig,
+    EvalRequest,
+    InlineItems,
+    RunRequest,
+    SampledSource,
+)
+from assay.jobs.evals import Eval, EvalRun
+from assay.project.jobs import batches, eval_items
+from assay.project.jobs.fine_tuning import RefusedError
+from assay.project.workspace import Workspace
+from assay.store import stored_files
+from assay.store.audit import audit
+
+CHAT = "/v1/chat/completions"
+"""Where a model is asked."""
+MOST_EVALS = 1_000
+MOST_OPEN_RUNS = 20
+"""Of a project, that are not over."""
+
+
+def create(workspace: Workspace, caller: Caller, request: EvalRequest) -> Eval:
+    """Keep an eval.
+
+    Raises:
+        RefusedError: a criterion or the schema cannot be used here, or there are too many evals.
+    """
+    store, project = workspace.store, caller.project
+    for place, one in enumerate(request.testing_criteria):
+        try:
+            criteria.check(one)
+        except UsageError as error:
+            param = f"testing_criteria[{place}]"
+            raise RefusedError(str(error), param, "invalid_grader") from None
+    if isinstance(request.data_source_config, CustomConfig):
+        eval_items.check_schema(request.data_source_config.item_schema)
+    if evals.count(store, project) >= MOST_EVALS:
+        raise RefusedError(
+            f"this project has {MOST_EVALS} evals.", "name", "too_many_evals", "Delete some."
+        )
+    made = evals.create(store, project, request)
+    audit(store, project, caller.key_id, "eval.create", made.id)
+    return made
+
+
+def remove(workspace: Workspace, caller: Caller, id: str) -> None:
+    """Delete an eval, its runs and their files.
+
+    Raises:
+        NotFoundError: there is none of that id in the project.
+        StateError: a run is not over.
+    """
+    _forget(workspace, caller, evals.remove(workspace.store, caller.project, id))
+    audit(workspace.store, caller.project, caller.key_id, "eval.delete", id)
+
+
+def create_run(
+    workspace: Workspace, caller: Caller, eval: str, request: RunRequest
+) -> tuple[EvalRun, Batch]:
+    """Queue a run. All its items are looked at first.
+
+    Raises:
+        NotFoundError: there is no such eval.
+        RefusedError: it cannot be done here.
+        QuotaError: the project has all that it may have of the disk.
+    """
+    store, project, source = workspace.store, caller.project, request.data_source
+    made = evals.find(store, project, eval)
+    _check_models(workspace, caller, made, request)
+    if evals.count_open(store, project) >= MOST_OPEN_RUNS:
+        raise RefusedError(
+            f"this project has {MOST_OPEN_RUNS} runs that are not over.",
+            "data_source",
+            "too_many_runs",
+            "Wait until some are over, or cancel them.",
+        )
+    workspace.quota.check(project, 1)
+    items = eval_items.read_items(workspace, project, source.source)
+    config = made.request["data_source_config"]
+    if config["type"] == "custom":
+        items = eval_items.fitting(items, config["item_schema"])
+    id = evals.new_run_id()
+    total = 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal total
+        for line in eval_results.write_items(id, items):
+            total += 1
+            yield line
+
+    written = stored_files.write(store, lines(), eval_items.MOST_BYTES)
+    try:
+        workspace.quota.check(project, written.bytes)
+        told = source.model_dump(mode="json", exclude_none=True)
+        if isinstance(source.source, InlineItems):
+            told["source"] = {"type": "file_id", "id": written.id}
+        evals.create_run(store, made, request, id, written, total, caller.key_id, told)
+    except BaseException:
+        stored_files.discard(store, written.id)
+        raise
+    audit(store, project, caller.key_id, "eval.run", id, {"eval": eval})
+    return evals.find_run(store, project, eval, id)
+
+
+def cancel_run(workspace: Workspace, caller: Caller, eval: str, id: str) -> tuple[EvalRun, Batch]:
+    """Cancel a run; what was graded is kept.
+
+    Raises:
+        NotFoundError: there is none.
+        StateError: it is over.
+    """
+    store, project = workspace.store, caller.project
+    _, batch = evals.find_run(store, project, eval, id)
+    job_batches.stop(store, batch)
+    audit(store, project, caller.key_id, "eval.cancel", id)
+    return evals.find_run(store, project, eval, id)
+
+
+def remove_run(workspace: Workspace, caller: Caller, eval: str, id: str) -> None:
+    """Delete a run and its files.
+
+    Raises:
+        NotFoundError: there is none.
+        StateError: it is not over.
+    """
+    _forget(workspace, caller, evals.remove_run(workspace.store, caller.project, eval, id))
+    audit(workspace.store, caller.project, caller.key_id, "eval.delete", id)
+
+
+def tally(workspace: Workspace, made: Eval, run: EvalRun, batch: Batch) -> dict[str, Any] | None:
+    """What came of a run, see `eval_results.count`; None: it is not over, or its files are gone."""
+    if run.tally is not None or batch.outcome is None:
+        return run.tally
+    names = [one["name"] for one in made.request["testing_criteria"]]
+    try:
+        with eval_results.open_results(workspace.store, batch) as results:
+            found = eval_results.count(names, results)
+    except NotFoundError:
+        return None
+    evals.keep_tally(workspace.store, run.id, found)
+    return found
+
+
+def criteria_of(made: Eval) -> list[Criterion]:
+    """The criteria of an eval."""
+    return [CRITERION.validate_python(one) for one in made.request["testing_criteria"]]
+
+
+def _check_models(workspace: Workspace, caller: Caller, made: Eval, request: RunRequest) -> None:
+    """See that whoever is to be asked is known."""
+    asked = [
+        (f"testing_criteria[{place}].model", one.model)
+        for place, one in enumerate(criteria_of(made))
+        if isinstance(one, JUDGED)
+    ]
+    source = request.data_source
+    if isinstance(source, SampledSource) and source.model is not None:
+        asked.append(("data_source.model", source.model))
+    if asked and not caller.may("chat"):
+        raise RefusedError(
+            "this key may not ask models, which the run needs.",
+            "data_source",
+            "insufficient_permissions",
+            "Use a key with the scope chat.",
+        )
+    for param, model in asked:
+        if not batches.is_known(workspace, caller, CHAT, model):
+            raise RefusedError(
+                f"The model {model!r} does not exist.",
+                param,
+                "model_not_found",
+                "GET /v1/models lists those that do.",
+            )
+
+
+def _forget(workspace: Workspace, caller: Caller, files: list[str]) -> None:
+    for file in files:
+        with suppress(NotFoundError):  # somebody has deleted it
+            stored_files.remove(workspace.store, caller.project, file)
