@@ -94,7 +94,7 @@ def status_of(batch: Batch) -> RunStatus:
 
 
 def create(store: Store, project: str, request: EvalRequest) -> Eval:
-    """Keep an eval."""
+    """Keep an eval of a project; what it was made of never changes."""
     kept = request.model_dump(mode="json", exclude={"name", "metadata"}, exclude_none=True)
     id = f"eval_{secrets.token_hex(12)}"
     row = EvalRow(
@@ -121,7 +121,7 @@ def find(store: Store, project: str, id: str) -> Eval:
 
 
 def count(store: Store, project: str) -> int:
-    """Evals of a project."""
+    """How many evals a project has."""
     query = select(func.count(EvalRow.key)).where(EvalRow.project == project)
     with store.session() as session:
         return session.scalar(query) or 0

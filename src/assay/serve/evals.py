@@ -80,7 +80,7 @@ def list_(
 
 @router.get("/v1/evals/{eval_id}")
 def retrieve(workspace: ServedWorkspace, eval_id: str, caller: _Owner) -> dict[str, Any]:
-    """Describe an eval."""
+    """Describe an eval and its criteria."""
     return as_wire(evals.find(workspace.store, caller.project, eval_id))
 
 
