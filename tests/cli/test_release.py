@@ -59,7 +59,7 @@ def test_a_release_from_promotion_to_rollback(served: Path) -> None:
     watched = json.loads(ask(served, "watch", "pets", "--json"))
     assert (watched["outcome"], watched["labels"]) == ("open", 0)
     assert watched["needed"] > 0
-    assert "labels will show whether" in ask(served, "watch", "pets")
+    assert "judged answers will show whether" in ask(served, "watch", "pets")
     kept = " ".join(ask(served, "traces", "on", "pets").split())
     assert "kept for 30 days" in kept
     needed, requests = watched["needed"], 10 * watched["needed"]  # a tenth is drawn

@@ -62,7 +62,7 @@ def test_before_the_first_label_it_says_how_many(release: Release) -> None:
     assert (found.outcome, found.labels, found.waiting, found.mean) == ("open", 0, 5, None)
     assert found.needed is not None
     assert 50 < found.needed < 1000
-    assert f"About {found.needed} labels will show whether" in found.sentence
+    assert f"About {found.needed} judged answers will show whether" in found.sentence
     assert watch(release, Labels((), 0, 0), AT, drop=0.2).needed < found.needed
     with pytest.raises(UsageError, match="not a valid fall"):
         watch(release, Labels((), 0, 0), AT, drop=10)
@@ -73,12 +73,15 @@ def test_the_first_label_does_not_contradict_what_was_said_before_it(release: Re
     before = watch(release, Labels((), 0, 5), at).sentence
     after = watch(release, fresh(1.0, 1), at).sentence
     takes = re.compile(
-        r"it takes about (\d+) (?:more )?labels to show that it has not fallen by 10 p"
+        r"it takes about (\d+) (?:more )?judged answers to show that it has not fallen by 10 p"
     )
     counts = [int(takes.search(said)[1]) for said in (before, after)]
     assert counts[1] <= counts[0] < 1000
-    assert "if it has fallen by 10 points, it takes more than 10,000 labels to show" in before
-    assert "if it has fallen by" not in after.lower()
+    assert (
+        "If it has fallen by 10 points, it takes more than 10,000 judged answers to show it"
+        in before
+    )
+    assert "If it has fallen by" not in after
 
 
 def test_a_fall_is_called_and_none_is_not(release: Release) -> None:
@@ -104,11 +107,11 @@ def test_what_takes_too_many_labels_is_said_with_what_would_help(
     at = Reference(score, *wilson(round(score * rows), rows))
     found = watch(release, Labels((), 0, 0), at, drop=drop)
     assert (found.outcome, found.needed) == ("open", None)
-    assert f"more than {MOST_LABELS:,} labels" in found.sentence
+    assert f"more than {MOST_LABELS:,} judged answers" in found.sentence
     assert "show whether" not in found.sentence
     larger = float(re.search(r"a fall of ([\d.]+) points can", found.sentence)[1]) / 100
     few = watch(release, Labels((), 0, 0), at, drop=larger).needed
-    assert f"With about {few:,} labels, a fall" in found.sentence
+    assert f"With about {few:,} judged answers, a fall" in found.sentence
     assert "`" not in found.sentence  # a page shows it, too
     assert "times as many examples" in found.sentence
     stated = watch(release, Labels((), 0, 0), Reference(0.8, 0.8, 0.8), drop=0.02)

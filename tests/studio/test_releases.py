@@ -5,18 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-from assay.example import Message
-from assay.project import releases
 from assay.project.releases.kept import KeptTraces
 from assay.project.releases.scores import find_scores
 from assay.project.workspace import Workspace
-from assay.release import traces
-from assay.release.examples import ExportedExamples
 from assay.studio.pages.releases.staleness import explain_nothing_to_judge
-from assay.studio.pages.releases.traces import describe_kept, describe_saved, write_examples
+from assay.studio.pages.releases.traces import describe_kept, describe_saved
 from tests.release.shelf import compared, right, shelf
 
 KEPT = KeptTraces(6, False, date(2026, 12, 28), 4, 0, 0.1)
@@ -48,36 +42,6 @@ def test_what_was_saved_is_said_with_what_makes_training_data_of_it() -> None:
     assert said.startswith("1 correction was saved in data/traces-1.jsonl.")
     assert said.endswith("added to data/questions.xlsx, the examples of this project.")
     assert "3 corrections were saved in f; 2 could not" in describe_saved("f", 3, 2, None)
-
-
-def test_the_same_corrections_are_saved_once_though_some_are_rejected(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
-    store, (agent,) = shelf(tmp_path, 1, workspace.store)
-    releases.promote(workspace, "desk", "tuned@1", force="a test")
-    releases.traces_on(workspace, "desk", sample=1.0, days=7, most=100)
-    # A blank input is rejected.
-    for n, text in enumerate(("Where is it?", " ", "When does it come?")):
-        asked, answer = [Message("user", text)], Message("assistant", "Here.")
-        id = f"trace-{n}"
-        assert traces.record(
-            store, workspace.name, "desk", agent, id=id, messages=asked, answer=answer
-        )
-        if n < 2:
-            releases.give_feedback(workspace, id, thumb="down", corrected="There.")
-
-    def save() -> tuple[ExportedExamples, int]:
-        context: Any = SimpleNamespace(workspace=workspace)
-        made = write_examples.work(context, "desk")
-        return made, len(list((tmp_path / "data").iterdir()))
-
-    first, files = save()
-    assert (first.written, first.rejected, files) == (1, 1, 2)
-    assert save() == (first, 2)
-    releases.give_feedback(workspace, "trace-2", thumb="down", corrected="Today.")
-    second, files = save()
-    assert (second.written, files) == (2, 3)
-    assert second.file != first.file
-    assert second.rejected_file == first.rejected_file
 
 
 def test_what_an_agent_scored_then_and_scores_now_is_told_apart(tmp_path: Path) -> None:

@@ -265,21 +265,21 @@ def _open_sentence(counts: _LabelCounts, at: Reference, drop: float) -> str:
     points, needed = f"{_of(drop)} points", counts.needed
     is_first = counts.leans_to_hold is None
     if is_first and needed is not None and needed <= MANY_LABELS:
-        return f"About {needed:,} labels will show whether it has fallen by {points}."
+        return f"About {needed:,} judged answers will show whether it has fallen by {points}."
     more = "" if is_first else " more"
 
     def takes(count: int | None) -> str:
         known = f"about {count:,}" if count is not None else f"more than {MOST_LABELS:,}"
-        return f"it takes {known}{more} labels to show that it has"
+        return f"it takes {known}{more} judged answers to show"
 
-    holds = f"if it is as good as then, {takes(counts.to_hold)} not fallen by {points}"
+    holds = f"If it is still as good, {takes(counts.to_hold)} that it has not fallen by {points}."
     uncertain = ", because the score at promotion is itself uncertain" if at.error else ""
-    fallen = f"if it has fallen by {points}, {takes(counts.to_stale)} fallen{uncertain}"
+    fallen = f"If it has fallen by {points}, {takes(counts.to_stale)} it{uncertain}."
     said = holds if counts.leans_to_hold else fallen
     if is_first:
-        said = f"{holds}; {fallen}"
+        said = f"{holds} {fallen}"
     fewer = _fewer(at, drop) if needed is None or needed > MANY_LABELS else ""
-    return f"{said[0].upper()}{said[1:]}.{fewer}"
+    return f"{said}{fewer}"
 
 
 def _fewer(at: Reference, drop: float) -> str:
@@ -287,14 +287,17 @@ def _fewer(at: Reference, drop: float) -> str:
     said = ""
     for larger in (1.5 * drop, 2 * drop, 3 * drop, 5 * drop):
         if larger < at.score and (needed := _few_needed(at, larger)):
-            said += f" With about {needed:,} labels, a fall of {_of(larger)} points can be shown."
+            said += (
+                f" With about {needed:,} judged answers, a fall of {_of(larger)} points can be "
+                "shown."
+            )
             break
     for times in (2, 4, 10, 25):
         low, high = (at.score + (end - at.score) / math.sqrt(times) for end in (at.low, at.high))
         if at.error and (needed := _few_needed(replace(at, low=low, high=high), drop)):
             said += (
                 f" To notice {_of(drop)} points, compare on {times} times as many examples first: "
-                f"then about {needed:,} labels are enough."
+                f"then about {needed:,} judged answers are enough."
             )
             break
     return said

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
-from dataclasses import replace
-from datetime import date
 from pathlib import Path
 
 from nicegui import ui
@@ -12,9 +9,9 @@ from nicegui.element import Element
 
 from assay.data.problems import CODES
 from assay.project import releases, row_edits
-from assay.project.releases import CorrectionError
+from assay.project.releases import CorrectionError, corrections
 from assay.project.releases.kept import KeptTraces
-from assay.release.examples import ExportedExamples, rejected_file
+from assay.release.examples import ExportedExamples
 from assay.release.policies import DAYS, MOST, SAMPLE
 from assay.release.traces import Thumb, Trace
 from assay.studio import widgets as w
@@ -28,7 +25,7 @@ from assay.studio.dialogs import (
     tell_at,
 )
 from assay.studio.pages.releases.answer_field import answer_field
-from assay.studio.session import LatestRequest, PageContext, action, workspace_action
+from assay.studio.session import LatestRequest, PageContext, workspace_action
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count
 
@@ -45,29 +42,7 @@ stop_keeping = workspace_action("editor", releases.traces_off)
 give_feedback = workspace_action("editor", releases.give_feedback)
 add_examples = workspace_action("editor", row_edits.add)
 
-
-@action("editor")
-def write_examples(context: PageContext, name: str) -> ExportedExamples:
-    """Write corrected requests as examples."""
-    folder = context.workspace.root / "data"
-    target, number = folder / f"traces-{date.today():%Y-%m-%d}.jsonl", 1
-    while target.exists() or rejected_file(target).exists():
-        number += 1
-        target = folder / f"traces-{date.today():%Y-%m-%d}-{number}.jsonl"
-    made = releases.traces_to_data(context.workspace, target, name)
-    return replace(made, file=_keep_once(made.file), rejected_file=_keep_once(made.rejected_file))
-
-
-def _keep_once(file: str | None) -> str | None:
-    """The earlier file that says the same, where there is one, in the place of a new one."""
-    if file is None:
-        return None
-    made = Path(file)
-    for earlier in sorted(made.parent.glob("traces-*.jsonl")):
-        if earlier != made and filecmp.cmp(earlier, made, shallow=False):
-            made.unlink()
-            return str(earlier)
-    return file
+write_examples = workspace_action("editor", corrections.save)
 
 
 def describe_rejected(written: ExportedExamples) -> str:
@@ -251,6 +226,7 @@ def _show_trace(context: PageContext, trace: Trace) -> None:
             w.text(asked, "asked", "span")
             marks = ui.element("span").classes("flow")
             _mark(marks, trace)
+            w.text(f"Answer: {content[:110].strip() or '(no text)'}", "answered", "span")
         with ui.element("div").classes("stack trace-body"):
             for message in trace.messages:
                 w.text(str(message.get("role")), "soft note", "div")
