@@ -18,15 +18,18 @@ from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.numbers import are_valid, number_input
 
 SCOPES = {
-    "chat": "Send requests to models, agents and releases.",
-    "files": "Upload, download and delete files.",
-    "fine_tuning": "Start and monitor fine-tuning jobs.",
-    "knowledge": "Add documents and search them.",
-    "releases": "Promote and roll back releases.",
-    "traces": "Read traces (requests that are kept with their answers) and correct their answers.",
-    "admin": "Everything.",
+    "chat": ("Chat", "Send requests to models, agents and releases."),
+    "files": ("Files", "Upload, download and delete files."),
+    "fine_tuning": ("Fine-tuning", "Start and monitor fine-tuning jobs."),
+    "knowledge": ("Knowledge", "Add documents and search them."),
+    "releases": ("Releases", "Promote and roll back releases."),
+    "traces": (
+        "Traces",
+        "Read traces (requests that are kept with their answers) and correct their answers.",
+    ),
+    "admin": ("Admin", "Everything."),
 }
-"""What a key may be good for, with what that means."""
+"""What a key may be good for: its name here, with what that means."""
 
 _WITHOUT_AMOUNT = (
     "Enter an amount; 0: no providers. A budget can be changed, but not removed: for a key without "
@@ -91,12 +94,12 @@ def set_key_budget(context: PageContext, id: str, usd: float) -> None:
 def _refuse_scopes(scopes: Sequence[str], labels: Sequence[str]) -> str:
     """Why a key cannot have these scopes; "": it can."""
     if not scopes:
-        return "Choose at least one scope. Most programs need only chat."
+        return "Choose at least one scope. Most programs need only Chat."
     if labels and (more := sorted(set(scopes) - access.BY_LABEL)):
-        allowed = " and ".join(sorted(access.BY_LABEL))
+        allowed = " and ".join(SCOPES[scope][0] for scope in sorted(access.BY_LABEL))
         return (
-            f"With the scope {more[0]} a key sees more than documents with certain labels. Choose "
-            f"only {allowed}, or name no labels."
+            f"With the scope {SCOPES[more[0]][0]} a key sees more than documents with certain "
+            f"labels. Choose only {allowed}, or name no labels."
         )
     return ""
 
@@ -130,14 +133,14 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
         labels = w.field(
             "Only documents with these labels",
             ui.input(),
-            "Separate with commas. Empty: all. With labels, only chat and knowledge are allowed.",
+            "Separate with commas. Empty: all. With labels, only Chat and Knowledge are allowed.",
         )
         w.text("Scopes", "field-label", "div")
         with ui.element("div").classes("choices"):
             boxes = {}
-            for scope, meaning in SCOPES.items():
+            for scope, (title, meaning) in SCOPES.items():
                 with ui.element("div"):
-                    boxes[scope] = ui.checkbox(scope, value=scope == "chat")
+                    boxes[scope] = ui.checkbox(title, value=scope == "chat")
                     w.text(meaning, "hint under-box", "div")
         refused = w.text("", "bad note").props("role=alert")
         made = ui.element("div").classes("stack")
@@ -145,10 +148,11 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
         async def click() -> None:
             scopes = [scope for scope, box in boxes.items() if box.value]
             called = (name.value or "").strip()
-            name.error = _without_name(called)
+            keys, _, _ = await context.do(list_keys)
+            name.error = refuse_name(called, keys)
             only = [one.strip() for one in (labels.value or "").split(",") if one.strip()]
             refused.text = _refuse_scopes(scopes, only)
-            if not called or not are_valid(budget) or refused.text:
+            if name.error or not are_valid(budget) or refused.text:
                 return
             secret = await context.do(create_key, called, scopes, budget.value, only)
             with w.refill(made):
@@ -164,11 +168,20 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
         made.move(target_index=-1)
 
 
-def _without_name(name: str | None) -> str | None:
-    """What is wrong with the name of a key; None: nothing."""
-    if (name or "").strip():
-        return None
-    return "Give the key a name, such as the program that uses it."
+def refuse_name(name: str | None, keys: Sequence[ApiKey], of: ApiKey | None = None) -> str | None:
+    """What is wrong with the name of a key; None: nothing.
+
+    Args:
+        keys: all there are; one that is revoked leaves its name free.
+        of: the key that is renamed.
+    """
+    called = (name or "").strip()
+    if not called:
+        return "Give the key a name, such as the program that uses it."
+    others = [key.name for key in keys if key.revoked is None and (of is None or key.id != of.id)]
+    if called in others:
+        return f"There is already a key named {called}. Choose another name."
+    return None
 
 
 def _show_table(
@@ -187,26 +200,33 @@ def _show_table(
             "Scopes",
             "Created",
             w.Number("Budget at providers"),
-            "",
             label="Keys",
         ):
             for key in keys:
                 style = "past" if key.revoked else ""
-                with w.cells(key.name, f"…{key.hint}", style=style):
+                with w.cells(style=style):
+                    with ui.element("td"):
+                        w.text(key.name, tag="div")
+                        # Not in a cell of their own, which a phone would hide at the right.
+                        with w.row("acts-below"):
+                            _show_actions(context, key, budgets.get(key.id), keys, refresh)
+                    w.text(f"…{key.hint}", tag="td")
                     with w.cell("badges"):
                         for scope in key.scopes:
-                            w.badge(scope)
+                            w.badge(SCOPES[scope][0])
                         if key.labels:
                             w.text(f"only labels {', '.join(key.labels)}", "soft note", "span")
                     w.text(w.format_time(key.created), tag="td")
                     spent = _format_spent(budgets.get(key.id)) if key.revoked is None else ""
                     w.text(spent, "number", "td")
-                    with w.cell("acts"):
-                        _show_actions(context, key, budgets.get(key.id), refresh)
 
 
 def _show_actions(
-    context: PageContext, key: ApiKey, budget: Budget | None, refresh: Refresh
+    context: PageContext,
+    key: ApiKey,
+    budget: Budget | None,
+    keys: Sequence[ApiKey],
+    refresh: Refresh,
 ) -> None:
     if key.revoked:
         w.badge("revoked", "bad")
@@ -229,7 +249,7 @@ def _show_actions(
         name = await ask_value(
             f"Rename {key.name}",
             "New name",
-            lambda: ui.input(value=key.name, validation=_without_name),
+            lambda: ui.input(value=key.name, validation=lambda name: refuse_name(name, keys, key)),
             "Save",
             under="The key itself does not change.",
             name="New name of the key",
