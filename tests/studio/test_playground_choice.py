@@ -1,4 +1,4 @@
-"""Which agents Playground begins with, without a browser."""
+"""Which agents Playground and Agent begin with, without a browser."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.compare import records
 from assay.compare.result import CandidateResult
+from assay.project import agents, releases
 from assay.project.workspace import Workspace
+from assay.studio.pages.agent.page import choose_first
 from assay.studio.pages.playground import _find_compared
 from tests.compare.sample import sample_result
+from tests.release.shelf import compared, right, shelf
 
 
 def test_those_of_the_newest_comparison_the_named_first_then_the_best(tmp_path: Path) -> None:
@@ -39,3 +42,21 @@ def test_those_of_the_newest_comparison_the_named_first_then_the_best(tmp_path: 
     records.save_plan(store, result.comparison, "d" * 64, result.plan, folder)
     records.save_result(store, result, [], folder)
     assert _find_compared(workspace) == ["few-shot@1", "fine-tune@1", "baseline-tfidf@1"]
+
+
+def test_agent_begins_with_what_is_served_or_was_saved_since(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    store, (tuned,) = shelf(tmp_path, 1, workspace.store)
+    better, last = Agent(model="m", system_prompt="better"), Agent(model="z")
+    save_agent(store, "better", better, message="")
+    save_agent(store, "zero", last, message="")
+    compared(store, {tuned: right(0.5), better.id: right(0.9), last.id: right(0.1)})
+
+    def first() -> str:
+        return choose_first(workspace, agents.list_agents(workspace))
+
+    assert first() == "better"
+    releases.promote(workspace, "desk", "tuned@1", force="a test")
+    assert first() == "tuned"
+    save_agent(store, "mine", Agent(model="y"), message="")
+    assert first() == "mine"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
+from operator import itemgetter
 from urllib.parse import quote
 
 from nicegui import ui
@@ -10,9 +12,10 @@ from nicegui import ui
 from assay.agent.edits import Draft
 from assay.agent.versions import AgentVersion
 from assay.errors import UsageError
-from assay.project import agents, comparisons
+from assay.project import agents, comparisons, releases
 from assay.project.agents import drafts
 from assay.project.knowledge import documents
+from assay.project.workspace import Workspace
 from assay.studio import widgets as w
 from assay.studio.dialogs import tell_at
 from assay.studio.frame import Page
@@ -21,6 +24,7 @@ from assay.studio.pages.agent.history import history_tab
 from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.form_and_text import open_editor
 from assay.studio.shared.names import format_author, plain_label, plain_labels, typed_term
+from assay.studio.shared.verdict import find_recommended
 
 PATH = "/agent"
 
@@ -36,8 +40,25 @@ def list_arms(context: PageContext, draft: Draft) -> dict[str, str]:
     return {id: plain[label] for id, label in labels.items()}
 
 
+def choose_first(workspace: Workspace, found: list[AgentVersion]) -> str:
+    """The name of the agent to begin with: what a release was pointed at last, or what somebody
+    has saved since; before, of what a comparison has saved the one it names."""
+    last = max(found, key=lambda version: version.at)
+    result = comparisons.newest(workspace)
+    compared = {one.agent for one in result.candidates} if result is not None else set()
+    served = max(releases.list_releases(workspace), key=itemgetter("at"), default=None)
+    is_newer = served is None or datetime.fromisoformat(served["at"]) <= last.at
+    if last.agent not in compared and is_newer:
+        return last.name
+    named = [served["agent"].partition("@")[0]] if served is not None else []
+    best = None if result is None else find_recommended(result)
+    if best is not None:
+        named += [one.name for one in found if one.agent == best.agent]
+    return next((name for name in named if any(one.name == name for one in found)), last.name)
+
+
 async def build(context: PageContext) -> None:
-    """The agent that the address names, or the one that was saved last."""
+    """The agent that the address names, or the one to begin with."""
     wanted = ui.context.client.request.query_params.get("name")
     w.title(
         "Agent",
@@ -57,10 +78,10 @@ async def build(context: PageContext) -> None:
                 _show_new_form(context, found, models)
         return
     names = [version.name for version in found]
-    latest = max(found, key=lambda version: version.at).name
+    first = await context.read(choose_first, found)
     if wanted is not None and wanted not in names:
-        w.text(f"There is no agent named {wanted}; {latest} is shown.", "bad")
-    name = wanted if wanted in names else latest
+        w.text(f"There is no agent named {wanted}; {plain_label(first)} is shown.", "bad")
+    name = wanted if wanted in names else first
     _show_chooser(context, found, models, name)
     open_editor("Reading the agent", lambda reopen: _show_agent(context, name, models, reopen))
 
