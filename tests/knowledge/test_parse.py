@@ -124,6 +124,7 @@ def test_what_is_damaged_or_named_wrongly_says_so(parser: Parser) -> None:
     assert "damaged" in why_not(parser, "a.docx", b"hello")
     assert "damaged" in why_not(parser, "a.xlsx", files.docx(files.words("no sheet")))
     assert "damaged" in why_not(parser, "a.pptx", files.zipped({"a": "b"}))
+    assert "this is an image" in why_not(parser, "a.csv", b"\x89PNG\r\n\x1a\n")
 
 
 def test_a_zip_bomb_is_refused(parser: Parser) -> None:

@@ -33,6 +33,8 @@ PROSE_LINES = 5
 
 Kind = Literal["text", "parquet", "xlsx"]
 
+IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
+"""First bytes of pictures, whatever the files are called."""
 _REFUSED: tuple[tuple[bytes, str, str], ...] = (
     (
         b"\xd0\xcf\x11\xe0",
@@ -50,8 +52,7 @@ _REFUSED: tuple[tuple[bytes, str, str], ...] = (
     (b"\x80\x04", "a Python pickle", "Pickles are never loaded: they can run code. Export CSV."),
     (b"\x80\x05", "a Python pickle", "Pickles are never loaded: they can run code. Export CSV."),
     (b"ARROW1", "an Arrow file", "Save it as Parquet."),
-    (b"\x89PNG", "an image", "Assay reads text."),
-    (b"\xff\xd8\xff", "an image", "Assay reads text."),
+    *((magic, "an image", "Assay reads text.") for magic in IMAGES),
     (b"GGUF", "a model", "Name it with --model."),
 )
 

@@ -220,7 +220,9 @@ class Builder:
         writer = self._taking_over(there, made_so, documents, wanted)
         new = sorted(wanted - writer.done)
         if new:
-            self._embed(new, writer, settings, encoder(settings.embedder), progress)
+            with progress.task("loading the embedder", None, "models"):
+                loaded = encoder(settings.embedder)
+            self._embed(new, writer, settings, loaded, progress)
         for path, count in writer.passages.items():
             documents[path] = replace(documents[path], passages=count)
         if writer.table is None:

@@ -26,6 +26,7 @@ from typing import Any
 
 from assay import json_reader
 from assay.data.encoding import decode
+from assay.data.source import IMAGES
 from assay.errors import AssayError, ModelError
 from assay.interpreter import python
 from assay.knowledge.chunk import Page
@@ -141,6 +142,8 @@ class Parser:
         """
         kind = kind_of(document)
         assert kind is not None
+        if data.startswith(IMAGES):
+            raise UnreadableError("this is an image; there is no text in it to be searched.")
         if kind in PLAIN:
             reply: dict[str, Any] = {"pages": [[None, decode(data)]]}
         else:

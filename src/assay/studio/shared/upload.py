@@ -220,8 +220,8 @@ class DocumentUpload:
 
     def _say_reading(self) -> None:
         if self._done < self._brought:
-            count = say_count(self._brought, "document")
-            self._on_reading(f"Reading {self._done + 1:,} of {count}")
+            done = f", {self._done:,} done" if self._done else ""
+            self._on_reading(f"Reading {say_count(self._brought, 'document')}{done}")
         else:
             self._on_reading("Receiving documents" if self._sending else "")
 
