@@ -218,7 +218,7 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
     expect(
         page.get_by_text(re.compile(r"corrections? (was|were) saved in data/traces-"))
     ).to_be_visible(timeout=60_000)
-    why = "Why: 1 × a json task's output is not JSON. They are in data/traces-"
+    why = "Why: 1 × the output is not a record written as JSON. They are in data/traces-"
     expect(page.get_by_text(why)).to_be_visible()
     assert list((filled.folder / "data").glob("traces-*-2.jsonl"))
     page.get_by_role("button", name="Add them to the examples").click()

@@ -52,7 +52,7 @@ def _save(page: Page) -> None:
 def test_form_and_text_are_one_and_what_follows_is_told(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor)
-        page.get_by_label("Holdout", exact=True).fill("30")
+        page.get_by_label("Holdout (%)", exact=True).fill("30")
         content = page.locator(".cm-content")
         expect(content).to_contain_text("holdout: 0.3")
         expect(content).to_contain_text("# What the desk agreed on.")
@@ -64,7 +64,7 @@ def test_form_and_text_are_one_and_what_follows_is_told(browser: Browser, up: St
         page.locator(".cm-line", has_text="primary").click()
         page.keyboard.press("End")
         page.keyboard.type("\nmargin: 0.05")
-        expect(page.get_by_label("Margin", exact=True)).to_have_value("5")
+        expect(page.get_by_label("Margin (%)", exact=True)).to_have_value("5")
         page.get_by_label("What did you change, and why?").fill("more to measure on")
         visitor.axe()
         _save(page)
@@ -85,7 +85,7 @@ def test_what_is_wrong_is_told_at_its_line_and_not_saved(browser: Browser, up: S
     before = (up.folder / "assay.yaml").read_text()
     with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor)
-        page.get_by_label("Holdout", exact=True).fill("95")
+        page.get_by_label("Holdout (%)", exact=True).fill("95")
         expect(page.locator(".wrong-line")).to_contain_text("holdout: 0.95")
         expect(page.get_by_text("95 is too much")).to_be_visible()
         # In the field's words alone: not again in those of the text.
@@ -93,7 +93,7 @@ def test_what_is_wrong_is_told_at_its_line_and_not_saved(browser: Browser, up: S
         save = page.get_by_role("button", name="Save", exact=True)
         expect(save).to_be_disabled()
         visitor.axe()
-        page.get_by_label("Holdout", exact=True).fill("25")  # the form can take it back
+        page.get_by_label("Holdout (%)", exact=True).fill("25")  # the form can take it back
         expect(page.locator(".wrong-line")).to_have_count(0)
         expect(save).to_be_enabled()
         page.locator(".cm-line", has_text="model:").click()
@@ -111,7 +111,7 @@ def test_what_is_wrong_in_the_form_is_told_at_its_field(browser: Browser, up: St
     with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor)
         locked, requests = (
-            page.get_by_label("Holdout", exact=True),
+            page.get_by_label("Holdout (%)", exact=True),
             page.get_by_label("Requests per month"),
         )
         too_much = page.get_by_text("95 is too much: less than 90 %.")

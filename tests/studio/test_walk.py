@@ -66,7 +66,7 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
         for way in OTHERS:  # only to be done sooner
             page.get_by_role("checkbox", name=way, exact=True).click()
         expect(page.get_by_text("How an answer is judged, by the grader ")).to_be_visible()
-        price = page.get_by_role("textbox", name="Price of a machine hour in USD")
+        price = page.get_by_role("textbox", name="Price of a machine hour (USD)")
         expect(price).to_have_value("0.2")
         page.get_by_role("button", name="Create project").click()
         start = page.get_by_role("button", name="Start the comparison")

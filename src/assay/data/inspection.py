@@ -169,8 +169,9 @@ def _guessed(file: str, encoding: str) -> Problem:
         "encoding-guessed",
         file,
         1,
-        f"the file is not UTF-8; it was read as {encoding}.",
-        "Check that accents and umlauts look right, or save the file as UTF-8.",
+        f"it was read as {encoding}, in which many programs save; it does not say so itself.",
+        "Check that letters such as é, ü or ł look right. If not, save the file as UTF-8 (in "
+        "Excel: CSV UTF-8).",
     )
 
 

@@ -17,7 +17,10 @@ CODES: dict[str, tuple[Severity, str]] = {
     "invalid-byte": ("error", "bytes that do not belong to the encoding of the file"),
     "nul-byte": ("error", "a NUL byte in the text"),
     "lone-surrogate": ("error", r"half of a character (an unpaired \ud800 to \udfff escape)"),
-    "encoding-guessed": ("warning", "neither UTF-8 nor UTF-16; the encoding was guessed"),
+    "encoding-guessed": (
+        "warning",
+        "how letters are stored (the encoding) was guessed",
+    ),
     "field-too-large": ("error", "one field is larger than 10 MB"),
     # Records
     "invalid-json": ("error", "the record is not JSON"),
@@ -72,7 +75,7 @@ CODES: dict[str, tuple[Severity, str]] = {
     "too-long": ("error", "more tokens than the model can read"),
     "cannot-render": ("error", "the model's chat template refuses the conversation"),
     "unknown-label": ("error", "an output that is not one of the labels"),
-    "output-not-json": ("error", "a json task's output is not JSON"),
+    "output-not-json": ("error", "the output is not a record written as JSON"),
     "schema-mismatch": ("error", "the output does not match the JSON Schema"),
     # Secrets and personal data; the value itself is never printed
     "secret": ("warning", "a key, token or password"),

@@ -15,10 +15,10 @@ CENT = 0.01
 
 
 def parts(candidate: CandidateResult) -> str:
-    """What of the first year's cost is paid once and what every month, as "$120 once (prompt and
-    examples), $146 every month (the machine while it waits)"; "" where a part is not known."""
+    """What of the first year's cost is paid once and what every month, as "$120 once (people's
+    work), $146 every month (the machine while it waits)"; "" where a part is not known."""
     cost = candidate.cost
-    once = {"prompt and examples": cost.curation_usd, "training": cost.training_usd}
+    once = {"people's work": cost.curation_usd, "training": cost.training_usd}
     yearly = {
         "the machine while it waits": cost.idle_usd,
         "answering": cost.requests_usd,

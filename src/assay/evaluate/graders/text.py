@@ -77,7 +77,7 @@ def rouge_l_f1(answer: str, reference: str) -> float:
 
 @against_reference(
     "rouge-l",
-    "Longest sequence of words that answer and expected text share, in order (ROUGE-L, F1).",
+    "Words in common with the expected text, in the same order (ROUGE-L, F1): all score 1, none 0.",
     settings=TextSettings,
     points="for likeness to the expected answer",
 )

@@ -178,7 +178,7 @@ class Controls(Generic[S]):
 
         made = NumberInput().props(TYPING)
         shown = f"{label} (%)" if percent else label
-        field = w.field(shown, made, hint, meaning=meaning, name=label)
+        field = w.field(shown, made, hint, meaning=meaning)
         self._control(field, show, write, path, percent=percent)
 
     async def _changed(self, control: Control[S]) -> None:

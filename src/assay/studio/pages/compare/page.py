@@ -260,7 +260,7 @@ def _show_costs(result: Result) -> None:
         "Higher is more right, further left is cheaper.",
     ):
         _show_chart(draw)
-        parts = ("Prompt, examples", "Training", "Answering", "Waiting machine")
+        parts = ("People's work", "Training", "Answering", "Waiting machine")
         columns = ("Candidate", *map(w.Number, (*parts, "Retraining, upkeep", "First year")))
         with w.details("Cost by part"), w.table(*columns, label="Cost by part"):
             for one in wording.rank(result):

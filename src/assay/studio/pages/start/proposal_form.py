@@ -75,7 +75,6 @@ class ProposalForm:
                 "Minimum score (%)",
                 number_input(entries.good_enough, least=0, most=100, unit=" %"),
                 "The lowest score at which a candidate is worth using. Empty: no minimum.",
-                name="Minimum score",
             )
         with w.row("top-aligned"):
             self._monthly = w.field(
@@ -87,7 +86,6 @@ class ProposalForm:
                 "Price of a machine hour (USD)",
                 number_input(entries.machine_hour_usd, least=0),
                 "Of the machine that will answer. Empty: not known.",
-                name="Price of a machine hour in USD",
             )
             self._hours = w.field(
                 "Machine hours per month",
