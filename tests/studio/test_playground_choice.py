@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from assay.agent.agent import Agent
@@ -58,5 +60,6 @@ def test_agent_begins_with_what_is_served_or_was_saved_since(tmp_path: Path) -> 
     assert first() == "better"
     releases.promote(workspace, "desk", "tuned@1", force="a test")
     assert first() == "tuned"
-    save_agent(store, "mine", Agent(model="y"), message="")
-    assert first() == "mine"
+    mine = save_agent(store, "mine", Agent(model="y"), message="")
+    later = replace(mine, at=mine.at + timedelta(minutes=1))
+    assert choose_first(workspace, [*agents.list_agents(workspace), later]) == "mine"
