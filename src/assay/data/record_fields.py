@@ -48,7 +48,7 @@ def _other(name: str, records: Records) -> Iterator[str]:
     places: defaultdict[str, list[int]] = defaultdict(list)
     for line, record in records:
         if (value := record.get(name)) is not None:
-            places[_WORDS.get(type(value), "a number")].append(line)
+            places[_kind(value)].append(line)
     counts = Counter({word: len(lines) for word, lines in places.items()})
     [(usual, _), *others] = counts.most_common() or [("", 0)]
     for word, count in others:
@@ -58,6 +58,28 @@ def _other(name: str, records: Records) -> Iterator[str]:
                 f"{_named(places[word])}. An answer of the other kind counts as wrong; if this is "
                 "a mistake, write it there as in the others and bring the file again."
             )
+
+
+def describe_other_kinds(
+    record: Mapping[str, Any], others: Sequence[Mapping[str, Any]]
+) -> str | None:
+    """A sentence on the fields of a record that hold another kind of value than in most of the
+    others; None where there are none."""
+    odd: list[str] = []
+    for name, value in record.items():
+        kinds = Counter(_kind(one[name]) for one in others if one.get(name) is not None)
+        if value is None or not kinds:
+            continue
+        mine, [(usual, count)] = _kind(value), kinds.most_common(1)
+        if mine != usual and kinds[mine] <= RARELY_OTHER * kinds.total():
+            odd.append(f"{name} is {mine}, in {count} of {kinds.total()} other records {usual}")
+    if not odd:
+        return None
+    return f"{'; '.join(odd)}. An answer of the other kind counts as wrong."
+
+
+def _kind(value: Any) -> str:
+    return _WORDS.get(type(value), "a number")
 
 
 def _named(lines: Sequence[int]) -> str:

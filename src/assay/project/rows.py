@@ -140,6 +140,13 @@ class Rows:
         """Input and expected output of a row that may be seen, whole."""
         return _texts(self._read(self._lines.index(line)), self._columns)
 
+    def outputs(self) -> Iterator[tuple[int, str]]:
+        """Line and expected output of every row that is used."""
+        rejected = PARTS.index("rejected")
+        for row, line in enumerate(self._lines):
+            if self._parts[row] != rejected:
+                yield line, _texts(self._read(row), self._columns)[1]
+
     def errors_of(self, line: int) -> list[dict[str, Any]]:
         """What keeps a row from being used; nothing of a row that may not be seen."""
         return [one for one in self._found.get(line, []) if CODES[one["code"]][0] == "error"]

@@ -33,6 +33,7 @@ UNREAD_EVERY_S = 1.0
 keep_document = workspace_action("editor", documents.keep)
 index_documents = workspace_action("editor", documents.add)
 dismiss_failure = workspace_action("editor", documents.dismiss_failure)
+remove_document = workspace_action("editor", documents.remove)
 
 
 def file_picker(

@@ -15,7 +15,7 @@ from nicegui import events, ui
 from assay.data.problems import CODES
 from assay.errors import AssayError, HoldoutError, UsageError
 from assay.progress import Progress
-from assay.project import row_edits, rows
+from assay.project import row_edits, row_forecast, rows
 from assay.project.rows import PARTS, Part, RowFilter, Rows
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
@@ -101,7 +101,8 @@ def change_row(
     if problems := found.problems_of(line):
         one = problems[0]
         return f"The row was saved, but look at it again: {one['message']} {one['fix']}"
-    return None
+    odd = row_forecast.warn_of_other_kinds(context.workspace, found, line)
+    return None if odd is None else f"The row was saved, but look at it again: {odd}"
 
 
 @pages_app.get(ROWS, include_in_schema=False)
@@ -258,6 +259,14 @@ class RowTable:
                     advise("Nothing was changed: the row is as it was.")
                     dialog.close()
                     return
+                if part != "rejected":  # of such a row, one of several errors may be corrected
+                    wrong = await self._context.read(row_forecast.find_error, changed)
+                    if wrong is not None:
+                        tell_at(
+                            inputs.get(wrong.field or "", list(inputs.values())[-1]),
+                            UsageError(wrong.message, fix=f"{wrong.fix} Nothing was saved."),
+                        )
+                        return
                 # What is typed meanwhile would be lost without a word.
                 for made in inputs.values():
                     made.disable()

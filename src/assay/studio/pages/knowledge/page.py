@@ -25,6 +25,7 @@ from assay.studio.shared.job_progress import show_edits_meanwhile
 from assay.studio.shared.upload import (
     DocumentUpload,
     dismiss_failure,
+    remove_document,
     show_unread,
 )
 
@@ -72,7 +73,6 @@ def read_contents(context: PageContext, base: str) -> Contents:
 
 
 create_base = workspace_action("editor", documents.create)
-remove_document = workspace_action("editor", documents.remove)
 
 
 async def build(context: PageContext) -> None:

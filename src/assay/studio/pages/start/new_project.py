@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from nicegui import ui
+from nicegui.element import Element
 
 from assay.data.checks import CheckReport
 from assay.errors import UsageError
@@ -15,7 +17,7 @@ from assay.project.start import example_file, from_file
 from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.project.start.init import Draft
 from assay.studio import widgets as w
-from assay.studio.dialogs import advise, ask_before_leaving, lead_to, notify
+from assay.studio.dialogs import advise, ask_before_leaving, confirm, lead_to, notify
 from assay.studio.pages.start.columns import choose_columns, describe_unnamed
 from assay.studio.pages.start.proposal_form import FormEntries, ProposalForm
 from assay.studio.session import PageContext, Refresh, workspace_action
@@ -27,7 +29,7 @@ from assay.studio.shared.findings import (
     show_spaces,
 )
 from assay.studio.shared.numbers import say_count
-from assay.studio.shared.upload import DocumentUpload, show_unread
+from assay.studio.shared.upload import DocumentUpload, remove_document, show_unread
 
 NOT_CHANGED = (".xlsx", ".parquet", ".json", ".gz")
 """Endings of files whose rows are better changed in the program that wrote them."""
@@ -132,6 +134,8 @@ class ProposalStep:
     async def _show_upload(self) -> None:
         async def update() -> None:
             self._documents = await self._context.read(from_file.list_documents)
+            self._show_listed(listed, update)
+            upload.forget_removed(self._documents)
             if self._form is None:
                 return
             found = await self._read(self._wanted)
@@ -152,10 +156,30 @@ class ProposalStep:
             "Upload manuals, policies or price lists, and candidates that search them take part. "
             "You can skip this.",
         )
-        DocumentUpload(self._context, from_file.KNOWLEDGE, update, what, set_reading)
-        if self._documents:
-            w.text(f"Already uploaded: {', '.join(self._documents)}.", "soft note")
+        upload = DocumentUpload(self._context, from_file.KNOWLEDGE, update, what, set_reading)
+        listed = ui.element("div")
+        self._show_listed(listed, update)
         await show_unread(self._context, from_file.KNOWLEDGE, update)
+
+    def _show_listed(self, listed: Element, update: Refresh) -> None:
+        """The documents that can be searched; one that was brought by mistake is taken out."""
+
+        async def remove(name: str) -> None:
+            if await confirm(f"Remove {name}?", "Your own file is unchanged.", "Remove"):
+                await self._context.do(remove_document, from_file.KNOWLEDGE, name)
+                notify(f"{name} was removed.")
+                await update()
+
+        with w.refill(listed):
+            if not self._documents:
+                return
+            with w.details(f"Documents that can be searched ({len(self._documents):,})"):
+                for name in self._documents:
+                    with w.row():
+                        w.text(name, "note", "span")
+                        w.button(
+                            "Remove", partial(remove, name), kind="link", name=f"Remove {name}"
+                        )
 
     def _show_repairs(self, found: FileFindings, report: CheckReport) -> None:
         """What can be put right at once: in the copy that was uploaded, or the choice of columns.
