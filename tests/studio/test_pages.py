@@ -162,9 +162,9 @@ def test_promote_trial_and_roll_back(here: Tab) -> None:
     expect(page.get_by_text("A reason is missing.")).to_be_visible()
     page.get_by_text("Or start a canary").click()
     page.get_by_role("button", name="Start the canary").click()
-    expect(page.get_by_text("To start the canary anyway, give a reason.")).to_be_visible()
+    expect(page.get_by_text("A reason is missing.")).to_be_visible()
     expect(page.locator(".notice")).to_have_count(0)
-    page.get_by_role("textbox", name="Reason to promote it anyway").fill("a test of the gate")
+    page.get_by_role("textbox", name="Reason to use it anyway").fill("a test of the gate")
     page.get_by_role("button", name="Promote System prompt alone, version 4").click()
     expect(page.get_by_text("“a test of the gate”", exact=True)).to_be_visible()
     expect(page.get_by_text(re.compile("^Promoted .* in 100\\)"))).to_be_visible()
@@ -179,7 +179,7 @@ def test_promote_trial_and_roll_back(here: Tab) -> None:
 def test_a_release_name_that_cannot_be_used_is_told_at_its_field(here: Tab) -> None:
     page = here.open("/compare")
     page.get_by_label("Release name").fill("My Desk")
-    reason = page.get_by_role("textbox", name="Reason to promote it anyway")
+    reason = page.get_by_role("textbox", name="Reason to use it anyway")
     if reason.is_visible():
         reason.fill("a test")
     page.get_by_role("button", name=re.compile("^Promote ")).click()

@@ -31,7 +31,7 @@ def _promote(visitor: Tab) -> Page:
     page = visitor.open("/releases?name=desk")
     page.get_by_role("combobox", name="Agent").click()
     page.get_by_role("option", name="away").click()
-    page.get_by_role("textbox", name="Reason to promote it anyway").fill("a test")
+    page.get_by_role("textbox", name="Reason to use it anyway").fill("a test")
     page.get_by_role("button", name="Promote away").click()
     return page
 

@@ -89,7 +89,7 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
         put.click()
         clicks += 1
         # So few rows prove nothing: the best is for now, and to promote it takes a reason.
-        reason = page.get_by_role("textbox", name="Reason to promote it anyway")
+        reason = page.get_by_role("textbox", name="Reason to use it anyway")
         box = page.get_by_role("textbox", name="Your message")
         expect(reason.or_(box)).to_be_visible()
         if reason.is_visible():

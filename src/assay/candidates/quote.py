@@ -8,7 +8,7 @@ from itertools import compress, product
 from assay.agent.agent import Agent, Knowledge
 from assay.candidates.building import Candidate, Context, Trial, as_trials
 from assay.candidates.shared.documents import choose_search, knowledge_section
-from assay.candidates.spec import DOCUMENTS, CandidateSpec, Sizes, Workload
+from assay.candidates.spec import DOCUMENTS, FREE_TEXT, CandidateSpec, Sizes, Workload
 from assay.config import Config
 from assay.evaluate.measure import Measurement
 from assay.generate.calibration import Calibration, calibrate
@@ -39,7 +39,7 @@ SPEC = CandidateSpec(
     "generated. It says that it does not know only if some of your examples have no answer.",
     family="documents",
     estimate=estimate,
-    needs=(DOCUMENTS,),
+    needs=(FREE_TEXT, DOCUMENTS),
     baseline=True,
 )
 

@@ -27,6 +27,7 @@ from assay.candidates.spec import (
     CALLS,
     DOCUMENTS,
     FAMILIES,
+    FREE_TEXT,
     LABELS,
     RECORDS,
     CandidateSpec,
@@ -236,6 +237,7 @@ def offer(*, task: TaskKind, documents: bool, lists: bool = False) -> dict[str, 
         ANY_LABELS: task == "label" or lists,
         RECORDS: task == "json",
         CALLS: task == "tools",
+        FREE_TEXT: task == "text",
         DOCUMENTS: documents,
     }
     return {

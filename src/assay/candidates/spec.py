@@ -86,6 +86,13 @@ RECORDS = Need(
 CALLS = Need(
     "calls", lambda config: config.task == "tools", "{name} needs a tools task.", "Remove it."
 )
+FREE_TEXT = Need(
+    "answers in free text",
+    lambda config: config.task == "text",
+    "{name} needs a text task: its answers are sentences of documents, never a label or a record.",
+    "Remove it.",
+    opens_without=True,
+)
 DOCUMENTS = Need(
     "documents",
     lambda config: config.knowledge is not None,

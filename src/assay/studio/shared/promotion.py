@@ -13,7 +13,7 @@ from assay.release.changes import ReleaseNameError
 from assay.release.evidence import UnprovenError
 from assay.release.releases import Release
 from assay.studio import widgets as w
-from assay.studio.dialogs import confirm, notify, tell_at
+from assay.studio.dialogs import confirm, lead_to, notify, tell_at
 from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.names import exact_label, plain_label, typed_hint
 
@@ -50,6 +50,43 @@ async def with_consent(
             await context.do(allow_provider, error.provider)
 
 
+class ReasonField:
+    """Why an agent is put to work though no comparison speaks for it; shown where that is so."""
+
+    def __init__(self) -> None:
+        self._box = ui.element("div").classes("stack")
+        self._box.set_visibility(False)
+        with self._box:
+            self._doubt = w.text("", "warn")
+            self._made = w.field(
+                "Reason to use it anyway", ui.input(), "Your reason is recorded in the history."
+            )
+        self._made.on_value_change(self._forget_error)
+
+    @property
+    def text(self) -> str | None:
+        """What was given; None: nothing, or nothing is asked."""
+        return ((self._made.value or "").strip() or None) if self._box.visible else None
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is asked for and was not given."""
+        return self._box.visible and self.text is None
+
+    def ask(self, doubt: str | None) -> None:
+        """Ask for a reason in the face of a doubt; None: there is none."""
+        self._doubt.text = f"{doubt} Say why you use it anyway." if doubt else ""
+        self._box.set_visibility(doubt is not None)
+
+    def refuse(self) -> None:
+        """Say at the field that a reason is needed."""
+        self._made.error = "A reason is missing."
+        lead_to(self._made)
+
+    def _forget_error(self) -> None:
+        self._made.error = None
+
+
 async def promotion_form(
     context: PageContext,
     label: str,
@@ -58,8 +95,9 @@ async def promotion_form(
     *,
     fixed: bool = False,
     plain: str = "",
-) -> None:
+) -> ReasonField:
     """A form that promotes `label`; where no comparison speaks for it, it asks for a reason first.
+    Returned is the field of that, for another way to put the agent to work.
 
     Args:
         plain: what it is called beside others that can be chosen.
@@ -70,40 +108,25 @@ async def promotion_form(
     with w.row("top-aligned"):
         name_input = w.field("Release name", ui.input(value=name), hint)
         name_input.set_enabled(not fixed)
-    why = ui.element("div").classes("stack")
-    why.set_visibility(False)
-    with why:
-        refused = w.text("", "warn")
-        reason = w.field(
-            "Reason to promote it anyway",
-            ui.input(),
-            "Your reason is recorded in the history.",
-        )
-
-    def ask_reason(doubt: str | None) -> None:
-        refused.text = f"{doubt} Say why you use it anyway." if doubt else ""
-        why.set_visibility(doubt is not None)
-
-    def forget_error() -> None:
-        reason.error = None
+    reason = ReasonField()
 
     async def click() -> None:
         go.props("loading")
         name_input.error = None
         try:
-            force = (reason.value or "").strip() or None
-            if why.visible and force is None:
-                ask_reason(await context.read(releases.find_doubt, name_input.value.strip(), label))
-                if why.visible:
-                    reason.error = "A reason is missing."
+            if reason.is_missing:
+                doubt = await context.read(releases.find_doubt, name_input.value.strip(), label)
+                reason.ask(doubt)
+                if doubt:
+                    reason.refuse()
                     return
             try:
                 release = await with_consent(
                     context,
-                    lambda: context.do(promote, name_input.value.strip(), label, force=force),
+                    lambda: context.do(promote, name_input.value.strip(), label, force=reason.text),
                 )
             except UnprovenError as error:
-                ask_reason(error.in_words)
+                reason.ask(error.in_words)
                 return
             except ReleaseNameError as error:
                 tell_at(name_input, error)
@@ -124,8 +147,8 @@ async def promotion_form(
             typed_hint(label)
         w.text("Before the change, the serving engine must pass a check that it answers as "
              "measured.", "soft note")  # fmt: skip
-    reason.on_value_change(forget_error)
-    ask_reason(await context.read(releases.find_doubt, name, label))
+    reason.ask(await context.read(releases.find_doubt, name, label))
+    return reason
 
 
 async def promotion_chooser(
@@ -135,14 +158,15 @@ async def promotion_chooser(
     done: Callable[[Release], None],
     *,
     plain: Mapping[str, str],
-    more: Callable[[str], None] | None = None,
+    more: Callable[[str, ReasonField], None] | None = None,
 ) -> None:
     """A form that promotes the agent that is chosen, once one is.
 
     Args:
         chosen: has the agents' labels as values.
         plain: what the agents are called beside one another, by their labels.
-        more: adds to the form for a label; the release is there then, and keeps its name.
+        more: adds to the form for a label, with the form's reason; the release is there then, and
+            keeps its name.
     """
     form = ui.element("div").classes("stack gap")
 
@@ -152,9 +176,11 @@ async def promotion_chooser(
             if label is None:
                 return
             fixed = more is not None
-            await promotion_form(context, label, name, done, fixed=fixed, plain=plain[label])
+            reason = await promotion_form(
+                context, label, name, done, fixed=fixed, plain=plain[label]
+            )
             if more is not None and chosen.value == label:
-                more(label)
+                more(label, reason)
 
     chosen.on_value_change(show)
     await show()

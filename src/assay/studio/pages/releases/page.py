@@ -20,7 +20,7 @@ from assay.project.releases.traffic import Day
 from assay.release.evidence import UnprovenError
 from assay.release.releases import Release, find_promotion
 from assay.studio import widgets as w
-from assay.studio.dialogs import confirm, lead_to, notify
+from assay.studio.dialogs import confirm, notify
 from assay.studio.frame import Page
 from assay.studio.pages.releases.staleness import read_staleness, staleness_card
 from assay.studio.pages.releases.traces import TRACE, traces_card
@@ -34,7 +34,7 @@ from assay.studio.shared.names import (
     typed_text,
 )
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
-from assay.studio.shared.promotion import promotion_chooser, with_consent
+from assay.studio.shared.promotion import ReasonField, promotion_chooser, with_consent
 from assay.studio.shared.verdict import find_recommended, warn_of_other_documents
 
 ACTIONS = {"promote": "promoted", "rollback": "rolled back", "canary": "canary set"}
@@ -299,7 +299,7 @@ async def _show_change(context: PageContext, shown: ReleaseView, plain: Mapping[
             now.name,
             lambda _: ui.navigate.reload(),
             plain=plain,
-            more=lambda label: _show_canary(context, now, label),
+            more=lambda label, reason: _show_canary(context, now, label, reason),
         )
 
 
@@ -307,34 +307,29 @@ def _with_score(plain: str, score: float | None) -> str:
     return f"{plain}: {'not measured' if score is None else f'{wording.in_100(score)} of 100'}"
 
 
-def _show_canary(context: PageContext, now: Release, label: str) -> None:
+def _show_canary(context: PageContext, now: Release, label: str, reason: ReasonField) -> None:
     with w.details("Or start a canary on a share of the callers first"):
-        with w.row("top-aligned"):
-            share = w.field(
-                "Share of the callers (%)",
-                number_input(10, least=1, most=99, unit=" %", missing=NO_NUMBER),
-                "Each caller is always answered by the same agent.",
-            )
-            reason = w.field(
-                "Reason",
-                ui.input(),
-                "Needed only if no comparison supports it.",
-                name="Reason for the canary",
-            )
+        share = w.field(
+            "Share of the callers (%)",
+            number_input(10, least=1, most=99, unit=" %", missing=NO_NUMBER),
+            "Each caller is always answered by the same agent.",
+        )
 
         async def click() -> None:
-            reason.error = None
             if not are_valid(share):
                 return
+            if reason.is_missing:
+                reason.refuse()
+                return
             try:
-                force = (reason.value or "").strip() or None
                 part = float(share.value) / 100
                 done = await with_consent(
-                    context, lambda: context.do(start_canary, now.name, part, label, force=force)
+                    context,
+                    lambda: context.do(start_canary, now.name, part, label, force=reason.text),
                 )
             except UnprovenError as error:
-                reason.error = f"{error.in_words} To start the canary anyway, give a reason."
-                lead_to(reason)
+                reason.ask(error.in_words)
+                reason.refuse()
                 return
             if done is None:
                 return
