@@ -22,6 +22,15 @@ _CANDIDATE = re.compile(
 )
 """A candidate's typed name where a job speaks of it."""
 
+METHODS = {
+    "sft": "Learn from answers (sft)",
+    "dpo": "Learn from preferences (dpo)",
+    "ipo": "Learn from preferences (ipo)",
+    "kto": "Learn from thumbs up and down (kto)",
+    "orpo": "Learn from answers and preferences (orpo)",
+}
+"""How a model is trained, as `fine_tune.method` names it."""
+
 
 def plain_labels(labels: Iterable[str]) -> dict[str, str]:
     """What agent versions (`few-shot@2`) are called beside one another; the number is said where

@@ -150,7 +150,11 @@ def _show_new_form(
 
 def _show_search(context: PageContext, base: str) -> None:
     latest = LatestRequest()
-    with w.section("Search", "The passages that each search method finds, with their scores."):
+    with w.section(
+        "Search",
+        "What three ways of searching find, the best first. A score compares the passages of one "
+        "column, not of two.",
+    ):
 
         async def search(query: str) -> None:
             is_latest = latest.start()

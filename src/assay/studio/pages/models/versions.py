@@ -16,7 +16,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import show_record
 from assay.studio.pages.models.export import export_card
 from assay.studio.session import LatestRequest, PageContext, action
-from assay.studio.shared.names import plain_labels, typed_term, version_names
+from assay.studio.shared.names import METHODS, plain_labels, typed_term, version_names
 
 REMOVED = "one that was removed"
 
@@ -62,7 +62,7 @@ async def versions_tab(context: PageContext) -> None:
         w.empty(
             "model_training",
             "No versions yet",
-            "A training creates one: an adapter, with a record of everything that went into it.",
+            "A training creates one, with a record of everything that went into it.",
             act=("Compare", "/compare"),
         )
         await export_card(context, {})
@@ -71,7 +71,8 @@ async def versions_tab(context: PageContext) -> None:
     with (
         w.section(
             "Versions",
-            "Each is kept by a hash of everything that went into it, and never changes.",
+            "A version never changes: another training makes another version. The lower its "
+            "validation loss, the better it fits examples that it was not trained on.",
         ),
         w.table(
             "Version",
@@ -98,7 +99,7 @@ def _show_version(context: PageContext, one: dict[str, Any], names: Mapping[str,
         with ui.element("td"):
             _show_name(one["id"], names)
         w.text(one["base"], tag="td")
-        w.text(one["method"] or "", tag="td")
+        w.text(METHODS.get(one["method"], one["method"] or ""), tag="td")
         w.text("" if loss is None else f"{loss:.4f}", "number", "td")
         with ui.element("td"):
             if parent:

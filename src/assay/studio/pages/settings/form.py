@@ -19,14 +19,7 @@ from assay.studio import widgets as w
 from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
 from assay.studio.shared.controls import TYPING, Controls, Put, read_path, split_lines
 from assay.studio.shared.findings import TASKS
-
-METHODS = {
-    "sft": "Learn from answers (sft)",
-    "dpo": "Learn from preferences (dpo)",
-    "ipo": "Learn from preferences (ipo)",
-    "kto": "Learn from thumbs up and down (kto)",
-    "orpo": "Learn from answers and preferences (orpo)",
-}
+from assay.studio.shared.names import METHODS
 
 
 class SettingsForm(Controls[Config]):

@@ -45,8 +45,8 @@ def start_card(context: PageContext) -> None:
         for name, why, form in (
             ("Train a version", "Trains one model on your examples, as a comparison does.",
              _ask_version),
-            ("Search for settings", "Tries learning rates, ranks and epochs, and shows which "
-             "train best.", _ask_search),
+            ("Search for settings", "Tries several training settings and shows which are "
+             "best.", _ask_search),
             ("Draw a learning curve", "Shows whether more examples would help, before you "
              "collect them.", _ask_curve),
         ):  # fmt: skip
