@@ -72,7 +72,7 @@ async def _show_base_models(context: PageContext) -> None:
                    w.Number("Memory to fine-tune"), "", label="Base models"):  # fmt: skip
             for model in found:
                 _show_model(context, model)
-        w.term("Memory to fine-tune", MEANINGS["tuning"])
+        w.term("What the memory to fine-tune is", MEANINGS["tuning"])
     if context.may("editor"):
         _show_pull_form(context)
 
@@ -127,8 +127,8 @@ def _show_pull_form(context: PageContext) -> None:
             placeholder="org/name",
         )
         w.text(
-            "A Hugging Face Hub ID. To use a folder or GGUF file on the server, name it on the "
-            "command line.",
+            "The name of a model at huggingface.co, such as Qwen/Qwen3-0.6B. To use a folder or "
+            "GGUF file on the server, name it on the command line.",
             "hint",
             "div",
         )

@@ -161,7 +161,7 @@ async def _ask_search(context: PageContext) -> None:
     def ask(changed: Callable[[], None]) -> ReadOptions:
         made = number_input(TRIALS, least=1, most=MOST_TRIALS, whole=True, missing=NO_NUMBER)
         made.props("debounce=400").on_value_change(changed)
-        trials = w.field("Settings to try", made, "Includes those of earlier searches.")
+        trials = w.field("How many settings to try", made, "Includes those of earlier searches.")
         return lambda: SweepOptions(int(trials.value)) if are_valid(trials) else None
 
     under = (
