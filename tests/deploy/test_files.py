@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+import pytest
 from ruamel.yaml import YAML
 from typer.main import get_command
 
 from assay.cli.main import app
+from assay.config.state import database_variable, objects_variable
 from assay.jobs.service import STOP_SECONDS
 from assay.serve.server import DRAIN_S
 
@@ -29,7 +33,7 @@ def test_the_dockerfile() -> None:
     joined = re.sub(r"\\\n", " ", text)
     lines = [line for line in joined.splitlines() if line and not line.startswith("#")]
     known = {
-        "FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "VOLUME", "EXPOSE", "HEALTHCHECK",
+        "FROM", "ARG", "WORKDIR", "COPY", "RUN", "ENV", "USER", "VOLUME", "EXPOSE", "HEALTHCHECK",
         "ENTRYPOINT", "CMD",
     }  # fmt: skip
     assert {line.split()[0] for line in lines} <= known
@@ -40,13 +44,114 @@ def test_the_dockerfile() -> None:
     assert set(re.findall(r"--[a-z-]+", command)) <= options()
 
 
-def test_the_compose_file() -> None:
-    compose = YAML(typ="safe").load((DEPLOY / "compose.yaml").read_text())
-    service = compose["services"]["assay"]
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.state.yaml"])
+def test_the_compose_files(name: str) -> None:
+    compose = YAML(typ="safe").load((DEPLOY / name).read_text())
+    services = compose["services"]
+    service = services["assay"]
     assert int(service["stop_grace_period"].removesuffix("s")) > DRAIN_S + STOP_SECONDS
     assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).exists()
-    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
-    assert {volume.split(":")[0] for volume in service["volumes"]} == set(compose["volumes"])
+    ports = [port for one in services.values() for port in one.get("ports", ())]
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    mounted = {volume.split(":")[0] for one in services.values() for volume in one["volumes"]}
+    assert mounted == set(compose["volumes"])
+    shared = {one["network_mode"] for one in services.values() if "network_mode" in one}
+    assert shared <= {f"service:{other}" for other in services}
+
+
+def test_assay_takes_the_database_and_the_bucket_of_the_compose_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compose = YAML(typ="safe").load((DEPLOY / "compose.state.yaml").read_text())
+    given = {key for one in compose["services"].values() for key in _passwords(one)}
+    assert given == {"POSTGRES_PASSWORD", "S3_PASSWORD"}
+    environment = compose["services"]["assay"]["environment"]
+    for name, value in environment.items():
+        monkeypatch.setenv(name, re.sub(r"\$\{\w+\}", "0f1e2d", value))
+    assert database_variable() == "postgresql://assay:0f1e2d@127.0.0.1/assay"
+    assert objects_variable() == "s3://assay/state"
+    # Plain HTTP is accepted on this machine alone, and so is PostgreSQL without TLS here.
+    assert environment["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
+    listens = " ".join(compose["services"]["objects"]["command"])
+    assert environment["AWS_ENDPOINT_URL"].removeprefix("http://") in listens
+
+
+def _passwords(service: dict[str, Any]) -> set[str]:
+    """Variables that whoever starts it has to set."""
+    return set(re.findall(r"\$\{(\w+)", str(service.get("environment"))))
+
+
+def ray_cluster() -> list[dict[str, Any]]:
+    """The cluster, its volume and its rule of the network."""
+    return list(YAML(typ="safe").load_all((DEPLOY / "kuberay.yaml").read_text()))
+
+
+def test_the_ray_cluster() -> None:
+    cluster, volume, policy = ray_cluster()
+    spec = cluster["spec"]
+    assert spec["authOptions"] == {"mode": "token"}
+    assert f"ray=={spec['rayVersion']}" in (ROOT / "constraints.txt").read_text().split()
+    head = spec["headGroupSpec"]
+    assert head["rayStartParams"]["include-dashboard"] == "false"
+    [workers] = spec["workerGroupSpecs"]
+    claims = set()
+    for group in (head, workers):
+        pod = group["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert not pod["automountServiceAccountToken"]
+        volumes = {one["name"]: one for one in pod["volumes"]}
+        claims |= {
+            one["persistentVolumeClaim"]["claimName"]
+            for one in pod["volumes"]
+            if "persistentVolumeClaim" in one
+        }
+        for container in (*pod["containers"], *pod["initContainers"]):
+            assert not container["securityContext"]["allowPrivilegeEscalation"]
+            assert container["resources"]["limits"] == container["resources"]["requests"]
+            assert {one["name"] for one in container["volumeMounts"]} <= set(volumes)
+        [ray] = pod["containers"]
+        environment = {one["name"]: one["value"] for one in ray["env"]}
+        assert environment["OMP_NUM_THREADS"] == ray["resources"]["limits"]["cpu"]
+        assert environment["RAY_USAGE_STATS_ENABLED"] == "0"
+        assert environment["RAY_worker_niceness"] == "0"
+        port = int(group["rayStartParams"]["node-manager-port"])
+        assert ray["readinessProbe"]["tcpSocket"]["port"] == port
+    assert claims == {volume["metadata"]["name"]}
+    label = {"ray.io/cluster": cluster["metadata"]["name"]}
+    assert policy["spec"]["podSelector"]["matchLabels"] == label
+    [allowed] = policy["spec"]["ingress"]
+    assert allowed["from"] == [{"podSelector": {"matchLabels": label}}]
+
+
+def test_the_ray_cluster_is_as_kuberays_schema_says() -> None:
+    """ASSAY_TEST_KUBERAY names a folder with its CRDs (ray-operator/config/crd/bases)."""
+    if (folder := os.environ.get("ASSAY_TEST_KUBERAY")) is None:
+        pytest.skip("ASSAY_TEST_KUBERAY is not set")
+    crd = YAML(typ="safe").load((Path(folder) / "ray.io_rayclusters.yaml").read_text())
+    [schema] = [
+        one["schema"]["openAPIV3Schema"] for one in crd["spec"]["versions"] if one["name"] == "v1"
+    ]
+    _forbid_unknown(schema)
+    schema["properties"]["metadata"] = {"type": "object"}
+    cluster = ray_cluster()[0]
+    jsonschema.validate(cluster, schema)
+    cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["imagine"] = "x"
+    with pytest.raises(jsonschema.ValidationError, match="imagine"):
+        jsonschema.validate(cluster, schema)
+
+
+def _forbid_unknown(schema: Any) -> None:
+    """As `kubectl apply` does: a field that the schema does not know is an error."""
+    if isinstance(schema, list):
+        for one in schema:
+            _forbid_unknown(one)
+    elif isinstance(schema, dict):
+        if isinstance(schema.get("properties"), dict) and not schema.get(
+            "x-kubernetes-preserve-unknown-fields"
+        ):
+            schema.setdefault("additionalProperties", False)
+        for one in schema.values():
+            _forbid_unknown(one)
 
 
 def test_the_systemd_unit() -> None:
