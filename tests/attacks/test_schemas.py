@@ -94,7 +94,7 @@ def test_an_engine_here_that_gives_a_grammar_up_gives_no_answer(unnoticed: dict[
     tokenizer = byte_tokenizer()
     grammars = Grammars(tokenizer, VOCABULARY, frozenset({258}))
     request = Request((Message("user", "Hello"),), schema=unnoticed)
-    held = grammars.constraint(request)
+    held = grammars.constraint(request.schema, request.choices)
     assert held is not None
     with pytest.raises(ModelError):
         _write(grammars, held, tokenizer('{"p1').input_ids)

@@ -30,7 +30,7 @@ def accepts(request: Request, text: str) -> bool:
     tokenizer = byte_tokenizer()
     stops = frozenset({tokenizer.eos_token_id})
     grammars = Grammars(tokenizer, 264, stops)
-    constraint = grammars.constraint(request)
+    constraint = grammars.constraint(request.schema, request.choices)
     assert constraint is not None
     for token in tokenizer.encode(text, add_special_tokens=False):
         allowed = grammars.masks([constraint], 264)
@@ -71,7 +71,7 @@ def test_of_choices_there_may_be_thousands() -> None:
 
 def test_tokens_beyond_the_tokenizer_are_never_allowed() -> None:
     grammars = Grammars(byte_tokenizer(), 300, frozenset({STOP}))
-    constraint = grammars.constraint(ask("x", choices=("a",)))
+    constraint = grammars.constraint(None, ("a",))
     allowed = grammars.masks([None, constraint], 300)
     assert allowed is not None
     assert allowed[0].all()
@@ -85,13 +85,13 @@ def test_grammars_that_clients_choose_take_no_end_of_memory(
     monkeypatch.setattr(constrained, "MOST_KEPT", 3)
     grammars = Grammars(byte_tokenizer(), 264, frozenset({STOP}))
     for number in range(9):
-        assert grammars.constraint(ask("x", choices=(f"choice {number}",))) is not None
+        assert grammars.constraint(None, (f"choice {number}",)) is not None
     assert len(grammars._compiled) == 3
 
 
 def test_a_constraint_starts_again_from_its_beginning() -> None:
     grammars = Grammars(byte_tokenizer(), 264, frozenset({STOP}))
-    constraint = grammars.constraint(ask("x", choices=("ab",)))
+    constraint = grammars.constraint(None, ("ab",))
     assert constraint is not None
     fresh = grammars.masks([constraint], 264)
     constraint.accept(byte_tokenizer().encode("a")[0])

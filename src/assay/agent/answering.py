@@ -198,6 +198,8 @@ def _call(
                 "format or tools."
             )
         sampling = replace(sampling, schema=made.schema, choices=made.choices)
+    elif made.calls and options.schema is None and not options.json_object:
+        sampling = replace(sampling, calls=True)
     if options.max_new_tokens is None:
         sampling = replace(sampling, max_new_tokens=made.max_new_tokens)
     if options.temperature is None:

@@ -64,12 +64,15 @@ def _request(
     messages = (*system, *(m for turn in shown for m in turn), *turns)
     if agent.knowledge is not None and query_of(example):
         messages = with_passages(messages, passages, agent.knowledge)
+    held = agent.constrained
+    calls = agent.output_schema is None and agent.choices is None and bool(example.tools)
     return Request(
         messages=messages,
         tools=example.tools,
         max_new_tokens=agent.max_new_tokens,
-        schema=agent.output_schema if agent.constrained else None,
-        choices=agent.choices if agent.constrained else None,
+        schema=agent.output_schema if held else None,
+        choices=agent.choices if held else None,
+        calls=held and calls,
         temperature=agent.temperature,
         seed=agent.seed,
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.agent.agent import Agent
-from assay.config import Config
+from assay.config import Config, is_remote
 from assay.errors import ConfigError, DataError
 from assay.evaluate.measure import Bench, Measurement, RefusalError
 from assay.example import Example
@@ -189,10 +189,11 @@ class Context:
         A tie goes to constrained answers, whose form is certain.
         """
         mode = self.config.generate.constrained
-        possible = agent.output_schema is not None or agent.choices is not None
+        calls = self.config.task == "tools" and not is_remote(agent.model)
+        possible = calls or agent.output_schema is not None or agent.choices is not None
         if mode == "on" and not possible:
             raise ConfigError(
-                "constrained answers need `labels` or an `output_schema`.",
+                "constrained answers need `labels`, an `output_schema`, or calls of tools.",
                 where="assay.yaml, generate.constrained",
                 fix="Add one, or use `auto`.",
             )

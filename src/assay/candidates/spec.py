@@ -236,7 +236,8 @@ def asked_rows(
 
 def constraints(config: Config) -> int:
     """How many kinds of constraint are tried on validation: answers are free, held to a form."""
-    return 2 if config.generate.constrained == "auto" and config.task in ("label", "json") else 1
+    forms = ("label", "json", "tools")
+    return 2 if config.generate.constrained == "auto" and config.task in forms else 1
 
 
 def passage_runs(config: Config, sizes: Sizes, further: int = 0) -> tuple[float, ...]:

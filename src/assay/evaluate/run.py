@@ -335,6 +335,7 @@ def _request_dict(request: Request) -> dict[str, Any]:
         "choices": request.choices,
         "temperature": request.temperature,
         "seed": request.seed,
+        **({"calls": True} if request.calls else {}),
         **({} if request.logprobs is None else {"logprobs": request.logprobs}),
     }
 

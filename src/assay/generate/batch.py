@@ -20,6 +20,7 @@ class Request:
         max_new_tokens: at most this many tokens are generated.
         schema: JSON Schema the answer must follow (constrained decoding), or None.
         choices: the answer must be one of these texts (constrained decoding), or None.
+        calls: a call has to be one of the tools', with arguments that fit; text is free.
         temperature: 0 is greedy.
         seed: of the sampling; with temperature 0 without effect.
         logprobs: n asks for the answer's tokens, each with its log-probability and those of the n
@@ -31,6 +32,7 @@ class Request:
     max_new_tokens: int = 256
     schema: dict[str, Any] | None = field(default=None, hash=False)
     choices: tuple[str, ...] | None = None
+    calls: bool = False
     temperature: float = 0.0
     seed: int = 0
     logprobs: int | None = None

@@ -18,7 +18,6 @@ import numpy as np
 
 from assay import json_reader
 from assay.errors import ConfigError, ModelError
-from assay.generate.batch import Request
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -90,17 +89,25 @@ class Grammars:
         self._wrapped: LLTokenizer | None = None
         self._compiled: dict[str, LLMatcher] = {}
 
-    def constraint(self, request: Request) -> Constraint | None:
-        """A fresh constraint for a request; None where it asks for none.
+    def constraint(
+        self,
+        schema: dict[str, Any] | None,
+        choices: tuple[str, ...] | None,
+        rules: str | None = None,
+    ) -> Constraint | None:
+        """A fresh constraint; None where nothing is asked for.
+
+        Args:
+            rules: in Lark's form.
 
         Raises:
             ConfigError: the schema uses what cannot be enforced.
         """
-        if request.choices is not None:
-            return self._start(choices_grammar(request.choices))
-        if request.schema is not None:
-            return self._start(schema_grammar(json.dumps(request.schema)))
-        return None
+        if choices is not None:
+            return self._start(choices_grammar(choices))
+        if schema is not None:
+            return self._start(schema_grammar(json.dumps(schema)))
+        return None if rules is None else self._start(parse_rules(rules))
 
     def masks(
         self, constraints: Sequence[Constraint | None], width: int
@@ -165,6 +172,25 @@ def schema_grammar(schema: str) -> str:
         )
     grammar: str = LLMatcher.grammar_from_json_schema(schema, overrides=JSON_SPELLING)
     return _checked(grammar, "output_schema")
+
+
+@lru_cache(maxsize=64)
+def parse_rules(rules: str) -> str:
+    """The grammar of rules in Lark's form, which may name tokens of a tokenizer."""
+    from llguidance import LLMatcher
+
+    grammar: str = LLMatcher.grammar_from_lark(rules)
+    return grammar
+
+
+@lru_cache(maxsize=64)
+def rules_grammar(rules: str) -> str:
+    """The grammar of rules in Lark's form, over texts.
+
+    Raises:
+        ConfigError: they come to more than can be enforced.
+    """
+    return _checked(parse_rules(rules), "tools")
 
 
 def _checked(grammar: str, where: str) -> str:

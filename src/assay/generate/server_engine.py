@@ -16,11 +16,13 @@ from typing import Any
 from assay.chat.template import Template
 from assay.errors import ModelError
 from assay.example import Message
+from assay.generate.call_grammar import with_grammar
 from assay.generate.constrained import (
     JSON_SPELLING,
     byte_matcher,
     choices_grammar,
     choices_rules,
+    rules_grammar,
     schema_grammar,
 )
 from assay.generate.prompts import chat_ids, text_ids
@@ -49,6 +51,7 @@ class ServerEngine(ABC):
             DataError: the template refuses these messages.
         """
         ids = chat_ids(self.template, messages, tools, self.context_length, sampling.owner)
+        sampling = with_grammar(sampling, tools, self.template)
         answer = self.stream(ids, sampling)
         return enforce_grammar(FirstSpaceRemover(answer) if self._drops_space else answer, sampling)
 
@@ -69,7 +72,10 @@ def guidance(sampling: Sampling) -> str | None:
         return f"%llguidance {{}}\n{choices_rules(sampling.choices)}"
     schema = sampling.answer_schema
     if schema is None:
-        return None
+        if sampling.grammar is None:
+            return None
+        rules_grammar(sampling.grammar)
+        return f"%llguidance {{}}\n{sampling.grammar}"
     schema_grammar(json.dumps(schema))
     return "%llguidance {}\nstart: %json " + json.dumps(
         {**schema, "x-guidance": JSON_SPELLING}, ensure_ascii=False

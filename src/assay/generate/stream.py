@@ -55,6 +55,8 @@ class Sampling:
         schema: JSON Schema that the answer must follow.
         json_object: the answer must be some JSON object.
         choices: the answer must be one of these texts.
+        calls: a call has to be one of the tools', with arguments that fit; text is free.
+        grammar: rules in Lark's form that the answer must follow, which an engine makes of `calls`.
         confidence: the end tells the answer's log-probability.
         tool_choice: `required`, or the name of the tool that must be called; an engine that reads
             calls out of the text follows `schema` instead, which then is the call's.
@@ -75,6 +77,8 @@ class Sampling:
     schema: dict[str, Any] | None = field(default=None, hash=False)
     json_object: bool = False
     choices: tuple[str, ...] | None = None
+    calls: bool = False
+    grammar: str | None = None
     confidence: bool = False
     tool_choice: str | None = None
     at_most_once: bool = False

@@ -65,6 +65,7 @@ class StreamBatchEngine:
             seed=request.seed,
             schema=request.schema,
             choices=request.choices,
+            calls=request.calls,
             confidence=request.logprobs is not None,
         )
         text, end = "", End("stop", 0, 0)

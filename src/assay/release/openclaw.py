@@ -120,7 +120,7 @@ def _warnings(agent: Agent, files: dict[str, str], context: int | None) -> list[
             f"The context length of the model is {context:,} tokens; OpenClaw needs at least "
             f"{LEAST_CONTEXT:,}."
         )
-    if agent.constrained:
+    if agent.constrained and (agent.output_schema is not None or agent.choices is not None):
         found.append(
             "Answers are constrained to a schema or a list, so they cannot call OpenClaw's tools."
         )

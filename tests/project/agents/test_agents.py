@@ -103,7 +103,6 @@ def test_of_two_saves_at_the_same_moment_one_is_refused(workspace: Workspace) ->
     [
         ("model: [", "line 1: the text is not YAML"),
         ("model: m\n", "line 1: model: there is no starter, folder or file"),
-        (f"# x\nmodel: {MODEL}\nconstrained: true\n", "line 3: constrained: constrained needs"),
         ("model: version:abcdef123456\n", "line 1: model: there is no version"),
         ("model: version:abcdef123456/3\n", "line 1: model: weights cannot be stored in"),
         (f"model: classical:{'0' * 64}\n", "line 1: model: an agent of kind chat"),

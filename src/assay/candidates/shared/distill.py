@@ -360,7 +360,7 @@ def _allowed(
 
     None where there was none, and where it would not have let these tokens through.
     """
-    constraint = grammars.constraint(request)
+    constraint = grammars.constraint(request.schema, request.choices)
     if constraint is None:
         return None
     start = len(row.ids)

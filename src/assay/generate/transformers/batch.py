@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from assay.chat.template import Template
 from assay.errors import ModelError
 from assay.generate.batch import Answer, Request
+from assay.generate.call_grammar import call_rules
 from assay.generate.constrained import Constraint, Grammars
+from assay.generate.stream import RequestRefusedError
 from assay.models.device import available_bytes, best_device, ran_out
 from assay.models.load import LoadedModel, key_width
 from assay.prefix.batch import Batch, Decoder
@@ -109,6 +111,12 @@ class TransformersBatchEngine:
         """Tokens of the rendered request."""
         return len(self.template.prompt(request.messages, request.tools))
 
+    def _constraint(self, request: Request) -> Constraint | None:
+        rules = None
+        if request.calls and request.tools:
+            rules = call_rules(request.tools, self.template.call_marks, over_tokens=True)
+        return self._grammars.constraint(request.schema, request.choices, rules)
+
     def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:
         """One answer for each request, in their order.
 
@@ -121,13 +129,17 @@ class TransformersBatchEngine:
             ModelError: memory does not suffice for a single request.
         """
         prompts = [tuple(self.template.prompt(r.messages, r.tools)) for r in requests]
-        constraints = [self._grammars.constraint(r) for r in requests]
         context = self.loaded.context_length
         answers: dict[int, Answer] = {}
         rows = []
         for place, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
             if len(prompt) >= context:
                 answers[place] = _too_long(len(prompt), context)
+                continue
+            try:
+                constraint = self._constraint(request)
+            except RequestRefusedError as error:
+                answers[place] = Answer("", "refused", error=str(error))
                 continue
             limit = min(request.max_new_tokens, context - len(prompt))
             rows.append(
@@ -136,7 +148,7 @@ class TransformersBatchEngine:
                     limit,
                     request.temperature,
                     random.Random(request.seed),
-                    constraints[place],
+                    constraint,
                 )
             )
         with (

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.chat.template import Template
 from assay.example import Message
-from assay.generate.batch import Request
+from assay.generate.call_grammar import with_grammar
 from assay.generate.constrained import Constraint, Grammars
 from assay.generate.prompts import chat_ids, check_room, text_ids
 from assay.generate.stream import BusyError, End, Piece, Sampling, TokenLogprob
@@ -85,9 +85,8 @@ class TransformersStreamEngine:
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
     ) -> Iterator[Piece | End]:
         """Continue a conversation, rendered by the model's chat template."""
-        return self._answer(
-            chat_ids(self.template, messages, tools, self.context_length, sampling.owner), sampling
-        )
+        ids = chat_ids(self.template, messages, tools, self.context_length, sampling.owner)
+        return self._answer(ids, with_grammar(sampling, tools, self.template, over_tokens=True))
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Continue a text or token ids as they are."""
@@ -117,8 +116,7 @@ class TransformersStreamEngine:
             self._places.release()
 
     def _constraint(self, sampling: Sampling) -> Constraint | None:
-        wanted = Request((), schema=sampling.answer_schema, choices=sampling.choices)
-        return self._grammars.constraint(wanted)
+        return self._grammars.constraint(sampling.answer_schema, sampling.choices, sampling.grammar)
 
     def _generate(self, ids: list[int], sampling: Sampling, closed: Event) -> Iterator[Piece | End]:
         model, constraint = self._load(), self._constraint(sampling)

@@ -205,8 +205,6 @@ def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], o
             looks.append(("knowledge.rerank", lambda: _check_reranker(workspace, rerank)))
     if (schema := agent.output_schema) is not None:
         looks.append(("output_schema", lambda: _check_schema(schema, enforced=agent.constrained)))
-    elif agent.constrained:
-        looks.append(("constrained", lambda: _check_form(agent)))
     if (choices := agent.choices) is not None:
         looks.append(("choices", lambda: _check_choices(choices)))
     looks.append(("temperature", lambda: _check_temperature(agent.temperature)))
@@ -265,12 +263,6 @@ def _check_schema(schema: dict[str, Any], *, enforced: bool) -> None:
     schema_validator(schema, "the schema")
     if enforced:
         check_schema(schema)
-
-
-def _check_form(agent: Agent) -> None:
-    """That what is to be enforced is there."""
-    if agent.choices is None:
-        raise UsageError("constrained needs output_schema or choices.")
 
 
 def _check_choices(choices: Sequence[str]) -> None:

@@ -47,7 +47,8 @@ _SETTINGS = {
     "knowledge": "Knowledge base whose passages are put before the input: name, k, characters.",
     "output_schema": "JSON Schema of the answer.",
     "choices": "The only possible answers.",
-    "constrained": "Whether decoding is constrained to output_schema or choices.",
+    "constrained": "Whether decoding is constrained to output_schema or choices; without either, "
+    "a call has to fit the tools that the request offers.",
     "max_new_tokens": "Maximum length of the answer, in tokens.",
     "temperature": "0 always takes the likeliest token; higher values vary more.",
     "seed": "The same seed gives the same answer.",
