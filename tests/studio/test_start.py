@@ -153,7 +153,7 @@ def test_too_few_examples_for_a_verdict_are_told_before_the_comparison(
     with studio(tmp_path, "--idle") as running, signed_in(browser, running, "editor") as visitor:
         page = visitor.open("/start")
         expect(page.get_by_text("This cannot end in a verdict")).to_be_visible()
-        expect(page.get_by_text("is the smallest lead")).to_have_count(0)
+        expect(page.get_by_text("a lead is noticed")).to_have_count(0)
 
 
 def test_a_long_estimate_says_which_candidates_take_the_time() -> None:

@@ -155,8 +155,9 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
         return
     with w.section(
         "Compare the candidates",
-        "All settings are chosen on one part of your examples. The verdict is based on another, "
-        "the holdout, which stays locked until then.",
+        "Candidates learn from one part of your examples; their settings are chosen on a second. "
+        "The verdict is based on a third, the holdout, which none of them has seen: it stays locked "
+        "until all are measured on it.",
     ):
         if now.job is not None and now.job.status == "failed":
             w.text(f"The last comparison failed. {job_error(now.job)}", "bad")
@@ -218,7 +219,7 @@ async def _show_estimate(context: PageContext) -> bool:
             ),
         ]
         if can_tell:
-            smallest = "is the smallest lead (scores of 100) recommended in 8 of 10 comparisons"
+            smallest = "of 100: so large a lead is noticed in 8 of 10 comparisons"
             meaning = f"{MEANINGS['effect']} This holds {ASSUMPTION}."
             figures.append((f"about {effect:.0f} points", smallest, meaning))
         return figures, can_tell, say_slowest(found)
