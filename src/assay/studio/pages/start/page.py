@@ -156,7 +156,7 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
     with w.section(
         "Compare the candidates",
         "Candidates learn from one part of your examples; their settings are chosen on a second. "
-        "The verdict is based on a third, the holdout, which none of them has seen: it stays locked "
+        "The verdict is based on a third, the holdout, which none of them has seen: it is locked "
         "until all are measured on it.",
     ):
         if now.job is not None and now.job.status == "failed":
