@@ -131,6 +131,7 @@ def test_a_finished_search_tries_nothing_and_more_trials_go_on(tmp_path: Path) -
     more = sweep(training, START, tmp_path, trials=7)
     assert more[:5] == first
     assert len(more) == 7
+    assert more == sweep(Training(), START, tmp_path / "whole", trials=7)
 
 
 def test_a_trial_that_fails_is_told_and_the_search_goes_on(tmp_path: Path) -> None:

@@ -10,17 +10,24 @@ again after half of them (only then, where the shortest schedule has fewer than 
 held against the others at the same share of its own schedule: the learning rate of a short one
 falls sooner, so that after equal epochs the short one would always look better.
 
+Trials are drawn four at a time, from what the fours before have shown, and each is held against
+those with a smaller number alone; so several can be trained at once (`together`) and the search
+ends as if they had been trained one after the other.
+
 The trials are in a SQLite file. What is tried next is a function of the seed, the trial's number
-and the trials before it, and a training goes on from its checkpoint; so a search that was killed
+and the fours before it, and a training goes on from its checkpoint; so a search that was killed
 ends as if it had not been.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,13 +45,17 @@ from assay.train.trials import check_installed
 if TYPE_CHECKING:
     import optuna
 
-STARTUP = 5
-"""Trials that are drawn at random before the estimator has anything to go by."""
+ROUND = 4
+"""Trials that are drawn together; the first ones at random, but for the settings at hand."""
 MOST_RANK = 512
 State = Literal["finished", "stopped early", "failed", "unfinished"]
 
 Attempt = Callable[[FineTune, OnPoint], TrainResult]
 """Trains with some settings; the same settings go on from where they were."""
+Outcome = TrainResult | Exception
+Together = Callable[[Sequence[tuple[FineTune, OnPoint]], Callable[[int, Outcome], None]], None]
+"""Trains with several settings at once, and tells of each by its place how it has ended: with a
+ModelError, with what its listener has raised, or well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +98,7 @@ def sweep(
     folder: Path,
     *,
     trials: int,
+    together: Together | None = None,
     progress: Progress = SILENT,
 ) -> list[Trial]:
     """Try settings until `trials` have been tried, those of an earlier call counted.
@@ -94,6 +106,7 @@ def sweep(
     Args:
         start: what is tried first, and what all settings that are not sought stay at.
         folder: of this search, which depends on everything but `trials`.
+        together: trains several at once; None: one `attempt` after the other.
 
     Returns:
         All trials, in order.
@@ -104,51 +117,125 @@ def sweep(
         KeyboardInterrupt: stopped by the user; the same call goes on.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if together is None:
+        together = partial(_one_by_one, attempt)
     with _alone(folder), progress.task("search", trials, "trials") as bar:
         study = _study(folder / "trials.db", start)
         bar.advance(_done(study))
-        while _done(study) < trials:
-            trial = _next(study, start)
-            _try(study, trial, attempt, start)
-            progress.say(_line(_tried(study)[trial.number]))
+
+        def ended(number: int) -> None:
+            progress.say(_line(_tried(study)[number]))
             bar.advance(1)
-    return _tried(study)
+
+        while drawn := _round(study, start, trials):
+            settings = [start.model_copy(update=_settings(trial.params)) for trial in drawn]
+            held = _Halving(study, drawn, [one.epochs for one in settings], ended)
+            together([*zip(settings, held.listeners(), strict=True)], held.end)
+    every = _tried(study)
+    return [one for one in every if one.number < trials or one.state != "unfinished"]
 
 
-def _try(study: optuna.Study, trial: optuna.Trial, attempt: Attempt, start: FineTune) -> None:
-    """Run one trial to its end and write down how it ended."""
+def _one_by_one(
+    attempt: Attempt,
+    tries: Sequence[tuple[FineTune, OnPoint]],
+    ended: Callable[[int, Outcome], None],
+) -> None:
     import optuna
 
-    settings = start.model_copy(update=_settings(trial.params))
-    try:
-        result = attempt(settings, _halving(trial, settings.epochs))
-    except optuna.TrialPruned:
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-    except ModelError as error:  # a rate that explodes, a rank too large for the memory
-        trial.set_user_attr("error", str(error))
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    else:
-        study.tell(trial, result.best_validation_loss)
+    for place, (settings, on_point) in enumerate(tries):
+        outcome: Outcome
+        try:
+            outcome = attempt(settings, on_point)
+        except (optuna.TrialPruned, ModelError) as error:
+            outcome = error
+        ended(place, outcome)
 
 
-def _halving(trial: optuna.Trial, epochs: int) -> OnPoint:
-    """Reports the best loss so far after each epoch, and ends a trial that falls behind."""
-    import optuna
+class _Halving:
+    """The trials of a round, held against each other in the order of their numbers.
 
-    found: list[float] = []
+    What a trial shows after an epoch counts once every trial before it has shown as much of its own
+    schedule, or has ended; until then it goes on, whoever is faster.
 
-    def report(point: Point, rates: Mapping[str, float]) -> None:
-        if point.validation_loss is None:
-            return
-        found.append(point.validation_loss)
-        share = round(100 * point.epoch / epochs)
-        known = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        if share not in known:
-            trial.report(min(found), share)
-        if share < 100 and trial.should_prune():
+    Args:
+        epochs: of each trial.
+        ended: called with the number of each trial once it is written down.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        trials: Sequence[optuna.Trial],
+        epochs: Sequence[int],
+        ended: Callable[[int], None],
+    ) -> None:
+        self._study, self._trials, self._epochs, self._told = study, trials, epochs, ended
+        self._shown: list[deque[tuple[int, float]]] = [deque() for _ in trials]
+        self._passed = [0.0 for _ in trials]  # per cent of the schedule; infinite: written down
+        self._ended: dict[int, Outcome] = {}
+
+    def listeners(self) -> list[OnPoint]:
+        """For each trial, what hears the best loss so far, and ends it once it falls behind."""
+        return [partial(self._hear, place, []) for place in range(len(self._trials))]
+
+    def end(self, place: int, outcome: Outcome) -> None:
+        """Write down how a training has ended, once its turn has come.
+
+        Raises:
+            Exception: it has ended by one that is no fault of its settings.
+        """
+        import optuna
+
+        if not isinstance(outcome, (TrainResult, ModelError, optuna.TrialPruned)):
+            raise outcome
+        self._ended[place] = outcome
+        self._settle()
+
+    def _hear(
+        self, place: int, found: list[float], point: Point, rates: Mapping[str, float]
+    ) -> None:
+        import optuna
+
+        if point.validation_loss is not None:
+            found.append(point.validation_loss)
+            share = round(100 * point.epoch / self._epochs[place])
+            self._shown[place].append((share, min(found)))
+            self._settle()
+        if math.isinf(self._passed[place]):
             raise optuna.TrialPruned
 
-    return report
+    def _settle(self) -> None:
+        for place, shown in enumerate(self._shown):
+            before = min(self._passed[:place], default=math.inf)
+            while shown and shown[0][0] <= before and not math.isinf(self._passed[place]):
+                self._judge(place, *shown.popleft())
+            if place in self._ended and not shown and not math.isinf(self._passed[place]):
+                self._write(place, self._ended[place])
+
+    def _judge(self, place: int, share: int, loss: float) -> None:
+        import optuna
+
+        trial = self._trials[place]
+        known = self._study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        if share not in known:
+            trial.report(loss, share)
+        self._passed[place] = max(share, self._passed[place])  # told again by one that goes on
+        if share < 100 and trial.should_prune():
+            self._write(place, optuna.TrialPruned())
+
+    def _write(self, place: int, outcome: Outcome) -> None:
+        import optuna
+
+        trial, states = self._trials[place], optuna.trial.TrialState
+        if isinstance(outcome, TrainResult):
+            self._study.tell(trial, outcome.best_validation_loss)
+        elif isinstance(outcome, optuna.TrialPruned):
+            self._study.tell(trial, state=states.PRUNED)
+        else:  # a rate that explodes, a rank too large for the memory
+            trial.set_user_attr("error", str(outcome))
+            self._study.tell(trial, state=states.FAIL)
+        self._passed[place] = math.inf
+        self._told(trial.number)
 
 
 def _study(file: Path, start: FineTune) -> optuna.Study:
@@ -167,21 +254,41 @@ def _study(file: Path, start: FineTune) -> optuna.Study:
     )
 
 
-def _next(study: optuna.Study, start: FineTune) -> optuna.Trial:
-    """The trial that was running when the search was killed, else a new one."""
+def _round(study: optuna.Study, start: FineTune, trials: int) -> list[optuna.Trial]:
+    """Trials that have been drawn and not ended, of those below `trials`; of none, a new round.
+
+    A round is drawn whole before one of it is trained, so that it depends on those before it alone,
+    wherever a search was killed and however many trials it was asked for.
+    """
     import optuna
 
-    running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-    number = running[0].number if running else len(study.trials)
+    known = study.get_trials(deepcopy=False)
+    running = [one for one in known if one.state == optuna.trial.TrialState.RUNNING]
+    drawn = [_draw(study, start, one.number, one) for one in running]
+    if len(known) % ROUND or (not running and len(known) < trials):
+        end = len(known) - len(known) % ROUND + ROUND
+        drawn += [_draw(study, start, number) for number in range(len(known), end)]
+    return [trial for trial in drawn if trial.number < trials]
+
+
+def _draw(
+    study: optuna.Study,
+    start: FineTune,
+    number: int,
+    running: optuna.trial.FrozenTrial | None = None,
+) -> optuna.Trial:
+    """A new trial, or one that was drawn before."""
+    import optuna
+
     # A seed for each trial: one for all would start anew with every process, and a search that
     # goes on would draw what it has drawn before.
     digest = hashlib.sha256(f"{start.seed} {number}".encode()).digest()
     study.sampler = optuna.samplers.TPESampler(
-        n_startup_trials=STARTUP, multivariate=True, seed=int.from_bytes(digest[:4], "big")
+        n_startup_trials=ROUND, multivariate=True, seed=int.from_bytes(digest[:4], "big")
     )
-    if number == 0 and not running:
+    if number == 0 and running is None:
         study.enqueue_trial({name: getattr(start, name) for name in _sought(start)})
-    trial = optuna.Trial(study, running[0]._trial_id) if running else study.ask()
+    trial = study.ask() if running is None else optuna.Trial(study, running._trial_id)
     for name in _sought(start):  # what a killed trial has drawn stays
         if name == "learning_rate":
             rate = start.learning_rate
