@@ -11,5 +11,5 @@ QUOTA_GB = 50.0
 BATCH_REQUESTS = 4
 """Requests of all batches that a server answers at the same time: half of what an engine answers
 here (`generate.llamacpp`), so that whoever asks directly finds a free slot."""
-MOST_RANKS = 64
+MOST_PROCESSES = 64
 """Processes of one training on Ray."""

@@ -21,6 +21,7 @@ from torch import nn
 from assay.config import Place
 from assay.errors import ConfigError, ModelError
 from assay.place import processes
+from assay.place.processes import elsewhere
 from assay.place.ranks import (
     GlooRank,
     RankLostError,
@@ -30,7 +31,7 @@ from assay.place.ranks import (
     listening,
     other_store,
 )
-from assay.place.ray import cluster, elsewhere
+from assay.place.ray import ranks as open_ranks
 from assay.progress import SILENT
 from assay.train import estimate
 from assay.train.preference import PairObjective
@@ -142,10 +143,10 @@ def test_what_several_processes_cannot_train(monkeypatch: pytest.MonkeyPatch) ->
     dropout = SETTINGS.model_copy(update={"dropout": 0.1})
     check_place(Place(), dropout)
     with pytest.raises(ConfigError, match="dropout"):
-        check_place(Place(on="ray"), dropout)
+        check_place(Place(on="ray", ranks=2), dropout)
     monkeypatch.setattr(processes, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'assay\[ray\]'"):
-        check_place(Place(on="ray"), SETTINGS)
+        check_place(Place(on="ray", ranks=2), SETTINGS)
 
 
 def test_other_machines_of_a_cluster_are_seen() -> None:
@@ -159,10 +160,10 @@ def test_other_machines_of_a_cluster_are_seen() -> None:
 
 def test_ranks_of_this_machine_share_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert processes.threads_of_rank(Place(), 4) == 4
-    assert processes.threads_of_rank(Place(on="ray", ranks=3), 4) == 1
+    assert processes.threads_of_each(1, 4) == 4
+    assert processes.threads_of_each(3, 4) == 1
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert processes.threads_of_rank(Place(on="ray", ranks=3), 4) == 4
+    assert processes.threads_of_each(3, 4) == 4
 
 
 def test_ranks_that_this_machine_cannot_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,17 +172,18 @@ def test_ranks_that_this_machine_cannot_hold_are_refused(monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     with (
         pytest.raises(ConfigError, match="has 4 processors, too few for 5 processes"),
-        cluster(Place(on="ray", ranks=5), 1, 10, SILENT),
+        open_ranks(Place(on="ray", ranks=5), 1, 10, SILENT),
     ):
         pass
     model, units = tiny_model(), alone(rows(4))
     needed = estimate.training_bytes(model, units, SETTINGS)
     monkeypatch.setattr(estimate, "available_bytes", lambda _: 2 * needed)
-    for ranks in (1, processes.local_ranks(Place())):
-        estimate.check_memory(model, units, SETTINGS, "float32", ranks)
-    with pytest.raises(ModelError, match="2 processes on this machine need"):
-        estimate.check_memory(
-            model, units, SETTINGS, "float32", processes.local_ranks(Place(on="ray"))
-        )
+    estimate.check_memory(model, units, SETTINGS, "float32")
+    for setting, copies in (("ranks", 1), ("workers", 2)):
+        count = processes.on_this_machine(2)
+        with pytest.raises(ModelError, match=rf"place\.{setting}: 2 processes .* need about"):
+            estimate.check_memory(
+                model, units, SETTINGS, "float32", count, copies=copies, setting=setting
+            )
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert processes.local_ranks(Place(on="ray")) == 1
+    assert processes.on_this_machine(2) == 1

@@ -1,4 +1,4 @@
-"""Training on Ray, on a cluster of this machine that is started once for the file."""
+"""Work on Ray, on a cluster of this machine that is started once for the file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
@@ -14,14 +15,17 @@ import torch
 from safetensors.torch import load_file
 from tests.generate.tiny import byte_tokenizer, tiny_model
 from tests.small import small_project
+from tests.train.test_session import Watcher
 from tests.train.tiny import SETTINGS, rows
 from typer.testing import CliRunner
 
+from assay import project
 from assay.cli.main import app
 from assay.config import Place
 from assay.errors import ConfigError, UsageError
 from assay.models.load import load
 from assay.place import ray as ray_place
+from assay.progress import SILENT, Task
 from assay.train import adapters
 from assay.train.job import OnStep, StepReport, TrainingJob
 from assay.train.methods import train_by_method
@@ -31,7 +35,7 @@ from assay.train.session import TrainResult
 pytestmark = pytest.mark.slow
 STEPS = 20
 RUN = SETTINGS.model_copy(update={"epochs": 5, "learning_rate": 2e-3, "patience": 9})
-RAY = Place(on="ray")
+RAY = Place(on="ray", ranks=2)
 
 
 def processes() -> dict[int, str]:
@@ -168,10 +172,72 @@ def test_what_a_cluster_cannot_hold_is_refused(
 def test_the_command_trains_on_ray(cluster: None, tmp_path: Path) -> None:
     made = small_project(tmp_path)
     asked = ["train", "--project", str(made.root), "--json"]
-    for wrong, said in ((["--ranks", "2"], "Add --on ray"), (["--on", "mars"], "here or ray")):
+    for wrong, said in (
+        (["--ranks", "2"], "--ranks needs Ray"),
+        (["--sweep", "--workers", "2"], "--workers needs Ray"),
+        (["--workers", "2"], "need --sweep"),
+        (["--sweep", "--on", "ray", "--ranks", "2", "--workers", "2"], "cannot be used together"),
+        (["--on", "mars"], "here or ray"),
+    ):
         refused = CliRunner().invoke(app, [*asked, *wrong])
         assert isinstance(refused.exception, UsageError)
         assert said in str(refused.exception)
     done = CliRunner().invoke(app, [*asked, "--on", "ray", "--ranks", "2"])
     assert done.exit_code == 0, done.output
     assert '"version"' in done.stdout
+
+
+def test_a_search_by_two_workers_is_that_of_one_process(
+    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though it is stopped once, and one of them dies."""
+    epochs = {"epochs: 1": "epochs: 2"}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as many as each worker has
+    try:
+        one = small_project(tmp_path / "one", rows=80, edit=epochs).sweep(trials=5)
+    finally:
+        torch.set_num_threads(threads)
+
+    made = small_project(tmp_path / "two", rows=80, edit=epochs)
+    made.config = made.config.model_copy(update={"place": Place(on="ray", workers=2)})
+    with pytest.raises(KeyboardInterrupt):
+        made.sweep(trials=5, progress=Trainings(once(10, stop)))
+    watcher = Trainings(once(16, kill_a_worker))
+    capsys.readouterr()
+    two = made.sweep(trials=5, write=True, progress=watcher)
+    assert capsys.readouterr().out == ""
+    assert sum("has died" in line for line in watcher.lines) == 1
+    assert two.trials == one.trials
+    found = project.open(made.root).train()  # here: what the workers have trained
+    assert found.result.best_validation_loss == one.best.loss
+    assert not any(name.startswith("ray::_WorkerProcess") for name in processes().values())
+
+
+class Trainings(Watcher):
+    """Counts the steps of several trainings alone."""
+
+    def task(self, label: str, total: float | None, unit: str) -> AbstractContextManager[Task]:
+        return (super() if "at once" in label else SILENT).task(label, total, unit)
+
+
+def once(steps: int, act: Callable[[], None]) -> Callable[[float], None]:
+    """Does something once, after so many steps."""
+    acts = [act]
+
+    def after(done: float) -> None:
+        if acts and done >= steps:
+            acts.pop()()
+
+    return after
+
+
+def stop() -> None:
+    """What Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def kill_a_worker() -> None:
+    """SIGKILL to a worker's process."""
+    found = [pid for pid, name in processes().items() if name.startswith("ray::_WorkerProcess")]
+    os.kill(found[0], signal.SIGKILL)

@@ -32,7 +32,7 @@ SPEC = CandidateSpec(
 
 def build(context: Context) -> Candidate:
     """Train versions, stopped early by validation loss, and measure them on validation."""
-    from assay.candidates.shared.training import tune  # loads torch
+    from assay.candidates.shared.tuning import tune  # loads torch
 
     def agent_of(version: str) -> Agent:
         return context.chat_agent(model=f"version:{version}", system_prompt=context.training_prompt)

@@ -65,7 +65,7 @@ def build(context: Context) -> Candidate:
 
     found = choose_search(context, searching, available_characters(context))
     knowledge, taught, warnings = _fit_passages(context, found.knowledge)
-    from assay.candidates.shared.training import tune  # loads torch
+    from assay.candidates.shared.tuning import tune  # loads torch
 
     def agent_of(version: str) -> Agent:
         return context.chat_agent(

@@ -39,6 +39,7 @@ from assay.cli.options import (
     ask_consent,
 )
 from assay.cli.output import as_json, print_draft, print_estimate
+from assay.cli.place import On, WorkersOption, placed
 from assay.cli.progress import Terminal
 from assay.defaults import CONFIG_FILE, STARTER_MODEL
 from assay.errors import AssayError, UsageError, is_full
@@ -279,6 +280,8 @@ def curve(
         str, typer.Option(help="The candidate whose learning curve is measured.")
     ] = "fine-tune",
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
+    on: On = None,
+    workers: WorkersOption = None,
     json: AsJson = False,
 ) -> None:
     """Estimate what more data would bring, from scores on validation at five sizes."""
@@ -287,6 +290,8 @@ def curve(
 
     terminal = Terminal()
     opened = project.open(folder)
+    place = placed(opened.config.place, on, workers=workers)
+    opened.config = opened.config.model_copy(update={"place": place})
     seconds = opened.curve_seconds(candidate, progress=terminal)
     terminal.say(f"This will take about {max(1, round(seconds / 60))} minutes.")
     if not yes and sys.stdin.isatty() and not typer.confirm("Continue?", default=True, err=True):

@@ -95,14 +95,20 @@ def curve(
     """Measure every size and repeat, then forecast."""
     sizes = curve_sizes(len(train))
     registry.check_name(name)
-    folder = bench.store.folder / "curves"
+    points = [
+        [
+            _Point.of(name, nested(train, seed)[:size], seed, validation, bench)
+            for seed in range(REPEATS)
+        ]
+        for size in sizes
+    ]
+    _train_ahead(name, [point for repeats in points for point in repeats])
     per_example: list[list[list[float]]] = [[] for _ in sizes]
     with bench.progress.task(f"curve of {name}", len(sizes) * REPEATS, "points") as bar:
-        for i, size in enumerate(sizes):
-            for seed in range(REPEATS):
-                part = nested(train, seed)[:size]
-                scores = _point(name, part, seed, validation, bench, folder)
-                per_example[i].append(scores)
+        for size, repeats, measured in zip(sizes, points, per_example, strict=True):
+            for point in repeats:
+                scores = point.scores()
+                measured.append(scores)
                 bar.advance(rows=size, score=sum(scores) / len(scores))
     tables = [np.array(repeats) for repeats in per_example]
     test = backtest(sizes, tables)
@@ -123,35 +129,56 @@ def nested(train: Sequence[Example], seed: int) -> list[Example]:
     return order
 
 
-def _point(
-    name: str,
-    part: Sequence[Example],
-    seed: int,
-    validation: tuple[Example, ...],
-    bench: Bench,
-    folder: Path,
-) -> list[float]:
-    """Scores on validation of the candidate built from a part of train."""
-    config = bench.config
-    tuned = config.fine_tune.model_copy(update={"seed": seed, "seeds": 1})
-    seeded = config.model_copy(update={"fine_tune": tuned})
-    value: dict[str, Any] = {
-        "candidate": name,
-        "train": [example.content_hash() for example in part],
-        "validation": [example.content_hash() for example in validation],
-        "config": seeded.model_dump(
-            mode="json", exclude={"monthly_requests", "costs", "place", "state"}
-        ),
-    }
-    if files := grader_files(config, bench.root):
-        value["grader_files"] = files
-    key = hashlib.sha256(canonical_json(value).encode()).hexdigest()
-    kept = bring_figures(bench.store, folder / f"{key}.json")
-    if kept.exists():
-        scores: list[float] = json_reader.read(kept.read_text(encoding="utf-8"))
-        return scores
-    context = Context(tuple(part), validation, replace(bench, config=seeded))
-    measured = list(registry.build(name, context).scores)
-    write_json(kept, measured)
-    share(bench.store, kept)
-    return measured
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A candidate built from a part of train, whose scores on validation are kept in a file."""
+
+    name: str
+    context: Context
+    file: Path
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        part: Sequence[Example],
+        seed: int,
+        validation: tuple[Example, ...],
+        bench: Bench,
+    ) -> _Point:
+        config = bench.config
+        tuned = config.fine_tune.model_copy(update={"seed": seed, "seeds": 1})
+        seeded = config.model_copy(update={"fine_tune": tuned})
+        value: dict[str, Any] = {
+            "candidate": name,
+            "train": [example.content_hash() for example in part],
+            "validation": [example.content_hash() for example in validation],
+            "config": seeded.model_dump(
+                mode="json", exclude={"monthly_requests", "costs", "place", "state"}
+            ),
+        }
+        if files := grader_files(config, bench.root):
+            value["grader_files"] = files
+        key = hashlib.sha256(canonical_json(value).encode()).hexdigest()
+        file = bring_figures(bench.store, bench.store.folder / "curves" / f"{key}.json")
+        return cls(name, Context(tuple(part), validation, replace(bench, config=seeded)), file)
+
+    def scores(self) -> list[float]:
+        """What it scores on each example."""
+        if self.file.exists():
+            kept: list[float] = json_reader.read(self.file.read_text(encoding="utf-8"))
+            return kept
+        measured = list(registry.build(self.name, self.context).scores)
+        write_json(self.file, measured)
+        share(self.context.store, self.file)
+        return measured
+
+
+def _train_ahead(name: str, points: Sequence[_Point]) -> None:
+    """Train all points at once, where `place` has workers; the largest first, so that none of them
+    is left alone at the end."""
+    missing = [point.context for point in reversed(points) if not point.file.exists()]
+    if registry.specs()[name].version and missing and missing[0].config.place.at_once:
+        from assay.candidates.shared.many_trainings import train_ahead  # loads torch
+
+        train_ahead(missing)

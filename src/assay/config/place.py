@@ -1,4 +1,4 @@
-"""Where versions are trained: in one process, or in several on a Ray cluster."""
+"""Where the work of a command runs: in one process, or in several on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from assay.config.strict import Strict
-from assay.defaults import MOST_RANKS
+from assay.defaults import MOST_PROCESSES
 
 
 class Place(Strict):
@@ -17,11 +17,17 @@ class Place(Strict):
         "here",
         description="here: the process of the command; ray: that process and others on Ray.",
     )
-    ranks: int = Field(
+    workers: int = Field(
         2,
-        ge=2,
-        le=MOST_RANKS,
-        description="With `on: ray`: how many processes share the rows of each step.",
+        ge=1,
+        le=MOST_PROCESSES,
+        description="With `on: ray` and `ranks: 1`: how many trainings run at once.",
+    )
+    ranks: int = Field(
+        1,
+        ge=1,
+        le=MOST_PROCESSES,
+        description="With `on: ray`: how many processes share the rows of each step of a training.",
     )
     consent: bool = Field(
         False,
@@ -32,3 +38,8 @@ class Place(Strict):
     def size(self) -> int:
         """How many processes train one version."""
         return self.ranks if self.on == "ray" else 1
+
+    @property
+    def at_once(self) -> int:
+        """How many workers train, each a version of its own; 0: this process does."""
+        return self.workers if self.on == "ray" and self.ranks == 1 else 0

@@ -7,14 +7,15 @@ with processes.ranks(make_follower, task) as ranks:   # this process as rank 0
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from assay.config import CONFIG_FILE, Place
 from assay.errors import ConfigError
 from assay.place.ranks import ALONE, Ranks
+from assay.progress import Progress
 
 ADDRESS = "RAY_ADDRESS"
 """Variable that names a cluster that runs already, as Ray itself reads it."""
@@ -57,30 +58,56 @@ def check_ray_installed() -> None:
         )
 
 
-def local_ranks(place: Place) -> int:
-    """How many ranks share this machine: all where the cluster is this machine alone."""
-    return 1 if os.environ.get(ADDRESS) else place.size
+def on_this_machine(processes: int) -> int:
+    """How many of so many processes share this machine: all where it is the whole cluster."""
+    return 1 if os.environ.get(ADDRESS) else processes
 
 
-def threads_of_rank(place: Place, threads: int) -> int:
-    """Threads of each rank, given those that one process would have: where the cluster is this
-    machine, ranks share them."""
-    return max(1, threads // local_ranks(place))
+def threads_of_each(processes: int, threads: int) -> int:
+    """Threads of each process, given those that one alone would have: where the cluster is this
+    machine, they share them."""
+    return max(1, threads // on_this_machine(processes))
 
 
-def check_processors(place: Place) -> None:
-    """Refuse more ranks on this machine than it has processors: Ray is told how many there are, and
-    would refuse none.
+def check_processors(processes: int, setting: str) -> None:
+    """Refuse more processes on this machine than it has processors: Ray is told how many there are,
+    and would refuse none.
+
+    Args:
+        setting: of `place`, that says how many.
 
     Raises:
         ConfigError: there are more.
     """
     have = os.cpu_count() or 1
-    if place.size > have:
+    if processes > have:
         raise ConfigError(
             f"this machine has {have} {'processor' if have == 1 else 'processors'}, too few for "
-            f"{place.size} processes.",
-            where=f"{CONFIG_FILE}, place.ranks",
-            fix="Train with fewer ranks (`--ranks`) or with `--on here`, or start a cluster of "
+            f"{processes} processes.",
+            where=f"{CONFIG_FILE}, place.{setting}",
+            fix=f"Use fewer {setting} (`--{setting}`) or `--on here`, or start a cluster of "
             f"several machines and name it in {ADDRESS}.",
         )
+
+
+def elsewhere(nodes: Sequence[Mapping[str, Any]], here: str) -> list[str]:
+    """Addresses of a cluster's machines that are not this one, of what `ray.nodes` returns."""
+    alive = {str(node["NodeManagerAddress"]) for node in nodes if node["Alive"]}
+    return sorted(alive - {here})
+
+
+def check_agreed(place: Place, machines: Sequence[str], rows: int, progress: Progress) -> None:
+    """See that rows may go to other machines, and say that they do.
+
+    Raises:
+        ConfigError: there are such machines, and the project has not agreed.
+    """
+    if machines and not place.consent:
+        raise ConfigError(
+            f"this project has not agreed that its rows leave this machine. {rows} rows would "
+            f"go to machines of the Ray cluster ({', '.join(machines)}).",
+            where=f"{CONFIG_FILE}, place.consent",
+            fix="To allow it, set place.consent: true.",
+        )
+    if machines:
+        progress.say(f"Sending {rows} rows to machines of the cluster: {', '.join(machines)}.")

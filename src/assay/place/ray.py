@@ -4,28 +4,37 @@ Without RAY_ADDRESS a cluster is started for the length of the block: on this ma
 127.0.0.1, with a token of its own, its files in a folder that goes with it. With RAY_ADDRESS the
 cluster that it names is used as it is; this machine must belong to it.
 
-The process that calls is rank 0, which reads and writes all files; Ray places the others, tells
-when one has died, and ends them with the block.
+Of a training with several ranks the process that calls is rank 0, which reads and writes all files;
+of workers it is the one that sends them work. Ray places the others, tells when one has died, and
+ends them with the block.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import secrets
 import shutil
-import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
 from typing import Any
 
 from assay.config import CONFIG_FILE, Place
 from assay.errors import AssayError, ConfigError, first_line
-from assay.place.processes import ADDRESS, Follower, Processes, Task, check_processors
+from assay.place.around_ray import ignore_interrupts, ray_variables, signals_kept
+from assay.place.processes import (
+    ADDRESS,
+    Follower,
+    Processes,
+    Task,
+    check_agreed,
+    check_processors,
+    elsewhere,
+)
 from assay.place.ranks import GlooRank, RankLostError, Ranks, first_store, listening, other_store
+from assay.place.workers import News, Work, WorkerLostError, Workers, WorkStoppedError
 from assay.progress import Progress
 
 LOOPBACK = "127.0.0.1"
@@ -33,30 +42,51 @@ PLACED_S = 60.0
 """How long a cluster may take to find room for all ranks."""
 STORE_BYTES = 256 * 2**20
 """Of a cluster of this machine, for rows on their way to the ranks; what is more goes to disk."""
-_VARIABLES = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # Without it Ray binds to every address of the machine, whatever address it is told to be at.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    # Ray's is 15: beside other work rank 0 would wait for ranks that hardly get a processor.
-    "RAY_worker_niceness": "0",
-}
 
 
 @contextmanager
-def cluster(place: Place, threads: int, rows: int, progress: Progress) -> Iterator[Processes]:
-    """Processes of the cluster at hand, or of one that is started, see `opening.open_place`."""
+def ranks(place: Place, threads: int, rows: int, progress: Progress) -> Iterator[Processes]:
+    """Ranks of the cluster at hand, or of one that is started, see `opening.open_place`."""
+    with cluster(place.ranks, "ranks", threads, progress):
+        yield _Processes(place, threads, rows, progress)
+
+
+@contextmanager
+def workers(place: Place, threads: int, rows: int, progress: Progress) -> Iterator[Workers]:
+    """Workers of the cluster at hand, or of one that is started, see `opening.open_workers`."""
+    import ray
+
+    with cluster(place.workers, "workers", threads, progress):
+        away = elsewhere(ray.nodes(), ray.util.get_node_ip_address())
+        check_agreed(place, away, rows, progress)
+        found = Workers(_Cluster(threads), place.workers, progress)
+        try:
+            yield found
+        finally:
+            with suppress(Exception):  # of a cluster that has died itself there is nothing to end
+                found.close()
+
+
+@contextmanager
+def cluster(processes: int, setting: str, threads: int, progress: Progress) -> Iterator[None]:
+    """A cluster to be connected to, the one of RAY_ADDRESS or of this machine alone.
+
+    Args:
+        setting: of `place`, that says how many processes.
+        threads: of each of them.
+    """
     import ray
 
     if ray.is_initialized():  # a program that uses Ray itself
-        yield _Processes(place, threads, rows, progress)
+        yield
     elif address := os.environ.get(ADDRESS):
         with _connected(address):
-            yield _Processes(place, threads, rows, progress)
+            yield
     else:
-        check_processors(place)
-        progress.say(f"Starting Ray on this machine for {place.size} processes.")
-        with local_cluster(place.size):
-            yield _Processes(place, 1, rows, progress)
+        check_processors(processes, setting)
+        progress.say(f"Starting Ray on this machine for {processes} processes.")
+        with local_cluster(processes * threads):
+            yield
 
 
 @contextmanager
@@ -64,13 +94,14 @@ def local_cluster(processors: int) -> Iterator[None]:
     """A cluster of this machine that nobody else reaches; nothing of it is left afterwards."""
     folder = tempfile.mkdtemp(prefix="assay-ray-", dir="/tmp")  # a socket's path must be short
     try:
-        with _environment(_VARIABLES | {"RAY_AUTH_TOKEN": _token()}):
+        with ray_variables():
             import ray
             from ray._private import ray_constants
 
             ray_constants.ENABLE_RAY_CLUSTER = False  # where Ray was imported before
             try:
-                with _signals_kept():
+                _keep_stdout()
+                with signals_kept():
                     ray.init(
                         address="local",
                         num_cpus=processors,
@@ -96,19 +127,13 @@ def local_cluster(processors: int) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@cache
-def _token() -> str:
-    """Without it nobody is let in. Ray reads it once in a process, and without one it would keep a
-    token in the user's home."""
-    return secrets.token_hex(32)
-
-
 @contextmanager
 def _connected(address: str) -> Iterator[None]:
     import ray
 
     try:
-        with _signals_kept():
+        _keep_stdout()
+        with signals_kept():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         yield
     except (RuntimeError, ValueError, OSError) as error:
@@ -124,40 +149,11 @@ def _connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Ray takes SIGTERM for itself; whoever heard it before still does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _keep_stdout() -> None:
+    """Ray would print there that a process has died, between what a command prints; we say it."""
+    from ray._private import worker
 
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Ray's variables are these alone; afterwards they are as they were, what Ray sets included."""
-
-    def of_ray() -> dict[str, str]:
-        names = [n for n in os.environ if n.startswith("RAY_") or n == "PYTHONBREAKPOINT"]
-        return {name: os.environ[name] for name in names}
-
-    before = of_ray()
-
-    def clear() -> None:
-        for name in of_ray():
-            del os.environ[name]
-
-    clear()
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        clear()
-        os.environ.update(before)
+    worker.print_to_stdstream = lambda *_, **__: None
 
 
 class _Processes:
@@ -168,16 +164,7 @@ class _Processes:
 
         self._size, self._processors = place.size, processors
         self._host = ray.util.get_node_ip_address()
-        away = elsewhere(ray.nodes(), self._host)
-        if away and not place.consent:
-            raise ConfigError(
-                f"this project has not agreed that its rows leave this machine. {rows} rows would "
-                f"go to machines of the Ray cluster ({', '.join(away)}).",
-                where=f"{CONFIG_FILE}, place.consent",
-                fix="To allow it, set place.consent: true.",
-            )
-        if away:
-            progress.say(f"Sending {rows} rows to machines of the cluster: {', '.join(away)}.")
+        check_agreed(place, elsewhere(ray.nodes(), self._host), rows, progress)
 
     @contextmanager
     def ranks(self, make: Callable[[Task], Follower], task: Task) -> Iterator[Ranks]:
@@ -191,7 +178,7 @@ class _Processes:
         try:
             actors = self._actors(group)
             given = ray.put(task)
-            _each(ray.get, [actor.prepare.remote(make, given) for actor in actors])
+            _each([actor.prepare.remote(make, given) for actor in actors])
             with listening(self._host) as own:
                 port = own.getsockname()[1]
                 ends = [
@@ -250,8 +237,7 @@ class _Rank:
     """In a process of the cluster: one rank after the first."""
 
     def __init__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is rank 0's to hear
+        ignore_interrupts()
 
     def prepare(self, make: Callable[[Task], Follower], task: Task) -> None:
         """Load what is needed before the first step."""
@@ -265,25 +251,125 @@ class _Rank:
         self._follow(GlooRank(number, size, ray.util.get_node_ip_address(), store))
 
 
-def elsewhere(nodes: Sequence[Mapping[str, Any]], here: str) -> list[str]:
-    """Addresses of a cluster's machines that are not this one, of what `ray.nodes` returns."""
-    alive = {str(node["NodeManagerAddress"]) for node in nodes if node["Alive"]}
-    return sorted(alive - {here})
+class _Cluster:
+    """The one that this process is connected to, as workers are had from it."""
+
+    def __init__(self, processors: int) -> None:
+        self._processors = processors
+
+    def start(self) -> _Worker:
+        return _Worker(self._processors)
+
+    def wait(self, workers: Sequence[Any], seconds: float) -> None:
+        import ray
+
+        ends = [worker.end for worker in workers if worker.end is not None]
+        ray.wait(ends, timeout=seconds)
 
 
-def _each(call: Callable[[Any], Any], references: Sequence[Any]) -> None:
+class _Worker:
+    """A process of the cluster, see `workers.Worker`."""
+
+    def __init__(self, processors: int) -> None:
+        import ray
+
+        kind = ray.remote(_WorkerProcess)
+        self._actor: Any = kind.options(
+            num_cpus=processors, max_restarts=0, max_concurrency=2, scheduling_strategy="SPREAD"
+        ).remote()
+        self._started = False
+        self.end: Any = self._actor.is_there.remote()
+        """What `_Cluster.wait` waits for; None: nothing is done."""
+
+    @property
+    def ready(self) -> bool:
+        import ray
+
+        if not self._started and ray.wait([self.end], timeout=0)[0]:
+            self._started, self.end = True, None
+        return self._started
+
+    def begin(self, work: Work) -> None:
+        self.end = self._actor.run.remote(work)
+
+    def news(self) -> News:
+        import ray
+
+        done = bool(ray.wait([self.end], timeout=0)[0])
+        try:
+            told = _value(self._actor.told.remote())
+            if not done:
+                return News(told)
+            end, self.end = self.end, None
+            return News(told, done, _value(end))
+        except Exception as error:
+            return News((), done=True, error=error)
+
+    def stop(self) -> None:
+        self._actor.stop.remote()
+
+    def kill(self) -> None:
+        import ray
+
+        ray.kill(self._actor, no_restart=True)
+
+
+class _WorkerProcess:
+    """In a process of the cluster: does the work, beside which it can be asked."""
+
+    def __init__(self) -> None:
+        ignore_interrupts()
+        self._told: deque[object] = deque()
+        self._stopped = threading.Event()
+
+    def is_there(self) -> None:
+        """Answers once the process has started."""
+
+    def run(self, work: Work) -> Any:
+        """Do a piece of work."""
+        self._stopped.clear()
+        return work.run(self._tell)
+
+    def told(self) -> list[object]:
+        """What the work has told since the last call."""
+        return [self._told.popleft() for _ in range(len(self._told))]
+
+    def stop(self) -> None:
+        """Let the work end where it next tells something."""
+        self._stopped.set()
+
+    def _tell(self, event: object) -> None:
+        if self._stopped.is_set():
+            raise WorkStoppedError
+        self._told.append(event)
+
+
+def _each(references: Sequence[Any]) -> None:
     """Wait for all; what one of them has raised is raised as what it was."""
+    try:
+        for reference in references:
+            _value(reference)
+    except WorkerLostError as error:
+        raise RankLostError(str(error)) from None
+
+
+def _value(reference: Any) -> Any:
+    """What a call has returned; what it has raised is raised as what it was.
+
+    Raises:
+        WorkerLostError: its process has died.
+    """
+    import ray
     from ray.exceptions import RayActorError, RayTaskError
 
     try:
-        for reference in references:
-            call(reference)
+        return ray.get(reference)
     except RayTaskError as error:
         if isinstance(error.cause, AssayError):
             raise error.cause from None
         raise
     except RayActorError as error:
-        raise _ended(error) from None
+        raise WorkerLostError(f"a process of the cluster has died ({first_line(error)}).") from None
 
 
 def _reason(references: Sequence[Any], lost: RankLostError) -> AssayError:

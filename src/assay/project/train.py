@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from assay.candidates.building import Context
+from assay.candidates.shared.many_trainings import Attempt, trainings
 from assay.candidates.shared.training import TrainingSetup, train_version
 from assay.config import CONFIG_FILE, FineTune
 from assay.config.yaml_text import edit
@@ -20,7 +22,7 @@ from assay.store.files import write_atomic
 from assay.train import sweep as search
 from assay.train.job import OnPoint
 from assay.train.session import TrainResult
-from assay.train.sweep import Trial
+from assay.train.sweep import Outcome, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +105,37 @@ def sweep(context: Context, root: Path, *, trials: int, write: bool) -> SearchRe
     start = prepared.settings
     folder = context.folder / prepared.name(context, start).replace("fine-tune", "sweep")
 
+    def drop(settings: FineTune) -> None:
+        """Failed or stopped early: nobody will go on with it."""
+        shutil.rmtree(folder / prepared.name(context, settings), ignore_errors=True)
+
     def attempt(settings: FineTune, on_point: OnPoint) -> TrainResult:
         try:
             return prepared.train(context, settings, on_point, within=folder)
-        except Exception:  # failed or stopped early: nobody will go on with it
-            shutil.rmtree(folder / prepared.name(context, settings), ignore_errors=True)
+        except Exception:
+            drop(settings)
             raise
 
-    tried = search.sweep(attempt, start, folder, trials=trials, progress=context.progress)
+    with trainings(context) as found:
+
+        def together(
+            tries: Sequence[tuple[FineTune, OnPoint]], ended: Callable[[int, Outcome], None]
+        ) -> None:
+            def end(place: int, outcome: Outcome) -> None:
+                if isinstance(outcome, Exception):
+                    drop(tries[place][0])
+                ended(place, outcome)
+
+            found.run([Attempt(prepared, context, *one) for one in tries], end, within=folder)
+
+        tried = search.sweep(
+            attempt,
+            start,
+            folder,
+            trials=trials,
+            together=together if context.config.place.at_once else None,
+            progress=context.progress,
+        )
     best = search.best(tried)
     _keep(folder, prepared.name(context, start.model_copy(update=dict(best.settings))), context)
     path = root / CONFIG_FILE

@@ -23,7 +23,7 @@ from assay.example import json_sha256
 from assay.models.device import available_bytes
 from assay.models.products import faster_format
 from assay.models.quiet import silent_libraries
-from assay.place.processes import threads_of_rank
+from assay.place.processes import threads_of_each
 from assay.train import sealed
 from assay.train.device import Compute
 from assay.train.estimate import check_memory, training_bytes
@@ -106,7 +106,8 @@ def choose(job: TrainingJob) -> Choices:
         own = loaded.dtype == "bfloat16"
         compute = "bfloat16" if own else faster_format(loaded.model.device.type)
     again = _checkpointing(job, compute)
-    threads = threads_of_rank(job.place, torch.get_num_threads())
+    processes = max(job.place.size, job.beside)
+    threads = threads_of_each(processes, torch.get_num_threads())
     choices = Choices(compute, threads, again)
     sealed.write(job.folder / FILE, {"key": key, "choices": asdict(choices)})
     return choices

@@ -174,12 +174,17 @@ def check_memory(
     units: Sequence[Unit],
     settings: FineTune,
     compute: str,
-    ranks: int = 1,
+    processes: int = 1,
+    *,
+    copies: int = 0,
+    setting: str = "ranks",
 ) -> None:
     """Refuse a training that does not fit.
 
     Args:
-        ranks: of this machine; each but this process loads the base, too.
+        processes: of this machine that train at once.
+        copies: of the base weights that they load, beside the one that is here.
+        setting: of `place`, that says how many.
 
     Raises:
         ModelError: it says what to change.
@@ -196,13 +201,13 @@ def check_memory(
             compute,
         )
     each = sum(one.numel() * one.element_size() for one in model.parameters())
-    together = ranks * needed + (ranks - 1) * each
+    together = processes * needed + copies * each
     if together > available:
         raise ModelError(
-            f"{ranks} processes on this machine need about {readable(together)} together, in "
+            f"{processes} processes on this machine need about {readable(together)} together, in "
             f"addition to one copy of the base weights, but only {readable(available)} is free.",
-            where=f"{CONFIG_FILE}, place.ranks",
-            fix="Train with fewer ranks (`--ranks`) or with `--on here`.",
+            where=f"{CONFIG_FILE}, place.{setting}",
+            fix=f"Train with fewer {setting} (`--{setting}`) or with `--on here`.",
         )
 
 

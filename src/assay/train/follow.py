@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.config import FineTune
-from assay.errors import ConfigError, ModelError
-from assay.models.load import load
 from assay.place.processes import Follower
 from assay.place.ranks import Ranks
 from assay.train import adapters
@@ -19,7 +17,7 @@ from assay.train.job import StepReport, TrainingJob
 from assay.train.loop import Run
 from assay.train.preference import objective_of
 from assay.train.sequences import Unit
-from assay.version import VERSION
+from assay.train.shared_base import SharedBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +25,12 @@ class RankTask:
     """What another process needs to keep step: a job without what belongs to rank 0's machine.
 
     Attributes:
-        version: of Assay.
-        ref, weights_sha256, dtype: of the base that rank 0 has loaded.
+        base: that rank 0 has loaded.
         start: where the run goes on; None: at its beginning.
         counts_hits: whether rank 0 counts how often the first choice was right.
     """
 
-    version: str
-    ref: str
-    weights_sha256: str
-    dtype: str
+    base: SharedBase
     train: Sequence[Unit]
     validation: Sequence[Unit]
     settings: FineTune
@@ -47,13 +41,8 @@ class RankTask:
     @classmethod
     def of(cls, job: TrainingJob, choices: Choices, start: Checkpoint | None) -> RankTask:
         """Of a job that rank 0 is about to begin."""
-        loaded = job.loaded
-        path = Path(loaded.ref)
         return cls(
-            VERSION,
-            str(path.resolve()) if path.exists() else loaded.ref,
-            loaded.weights_sha256,
-            loaded.dtype,
+            SharedBase.of(job.loaded),
             job.train,
             job.validation,
             job.settings,
@@ -70,18 +59,7 @@ def follower(task: RankTask) -> Follower:
         ConfigError: another version of Assay is installed here.
         ModelError: the base is not here, is another one, or does not fit into the memory.
     """
-    if task.version != VERSION:
-        raise ConfigError(
-            f"a machine of the cluster has Assay {VERSION}, but this one has {task.version}.",
-            fix="Install the same version on all of them.",
-        )
-    loaded = load(task.ref, dtype=task.dtype)
-    if loaded.weights_sha256 != task.weights_sha256:
-        raise ModelError(
-            "a machine of the cluster has other weights under this name.",
-            where=task.ref,
-            fix="Pull the model again on all machines (`assay models pull`).",
-        )
+    loaded = task.base.load()
     settings, choices = task.settings, task.choices
     check_memory(loaded.model, task.train, choices.settle(settings), choices.compute)
     job = TrainingJob(

@@ -63,6 +63,7 @@ class TrainingJob:
         on_point: None or called with the curve; not for a training that was finished before.
         on_step: None or called with steps and evaluations, likewise.
         place: the processes that train.
+        beside: how many trainings share this machine, this one included.
     """
 
     loaded: LoadedModel
@@ -76,6 +77,7 @@ class TrainingJob:
     on_point: OnPoint | None = None
     on_step: OnStep | None = None
     place: Place = field(default_factory=Place)
+    beside: int = 1
 
     @property
     def max_tokens(self) -> int:

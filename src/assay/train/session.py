@@ -15,7 +15,7 @@ from assay.errors import ModelError
 from assay.example import json_sha256
 from assay.models.device import ran_out
 from assay.place.opening import open_place
-from assay.place.processes import Processes, local_ranks
+from assay.place.processes import Processes, on_this_machine
 from assay.place.ranks import RankLostError
 from assay.prefix.layout import layout_of
 from assay.progress import Progress
@@ -33,8 +33,8 @@ from assay.train.step import check_head
 TRAINER = 9  # raised when the same settings and data would train other weights
 MOST_FAILURES = 3
 """How often a training goes on by itself after it has lost ranks, with no step in between."""
-_ADAPTER = "adapter"
-_RESULT = "training.json"
+ADAPTER = "adapter"
+RESULT = "training.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,8 @@ def train_units(
             where="assay.yaml, place",
             fix="Train with `--on here`.",
         )
-    check_memory(model, train, as_chosen, choices.compute, local_ranks(job.place))
+    ranks = on_this_machine(job.place.size)
+    check_memory(model, train, as_chosen, choices.compute, ranks, copies=ranks - 1)
     if (layout := layout_of(model)) != "tree":
         how = "one after the other" if layout == "packed" else "padded to one length"
         kind = type(model).__name__
@@ -193,11 +194,11 @@ def _finish(run: Run, choices: Choices) -> TrainResult:
     best = checkpoints.read_weights(folder, state.best_step)
     adapters.set_weights(run.model, best)
     adapters.check_effect(run.model, run.job.loaded, run.job.train[0].rows[0])
-    with new_folder(folder / _ADAPTER) as draft:
+    with new_folder(folder / ADAPTER) as draft:
         adapters.write(draft, run.model, best)
     assert state.best_validation_loss is not None
     result = TrainResult(
-        adapter=folder / _ADAPTER,
+        adapter=folder / ADAPTER,
         points=tuple(state.points),
         best_step=state.best_step,
         best_validation_loss=state.best_validation_loss,
@@ -213,8 +214,8 @@ def _finish(run: Run, choices: Choices) -> TrainResult:
     )
     body = {name: value for name, value in asdict(result).items() if name != "adapter"}
     digest = sha256_file(adapters.weights_file(result.adapter))
-    sealed.write(folder / _RESULT, {"key": run.key, "weights": digest, "result": body})
-    for unfinished in folder.glob(f".{_ADAPTER}.*"):
+    sealed.write(folder / RESULT, {"key": run.key, "weights": digest, "result": body})
+    for unfinished in folder.glob(f".{ADAPTER}.*"):
         shutil.rmtree(unfinished)
     checkpoints.clear(folder)
     return result
@@ -222,14 +223,14 @@ def _finish(run: Run, choices: Choices) -> TrainResult:
 
 def _finished(job: TrainingJob, key: str) -> TrainResult | None:
     """The result of the same training, if it was made before and its adapter is whole."""
-    kept = sealed.read(job.folder / _RESULT, key, job.progress)
+    kept = sealed.read(job.folder / RESULT, key, job.progress)
     if kept is None:
         return None
     try:
-        if sha256_file(adapters.weights_file(job.folder / _ADAPTER)) != kept["weights"]:
+        if sha256_file(adapters.weights_file(job.folder / ADAPTER)) != kept["weights"]:
             return None
     except FileNotFoundError:
         return None
     result = kept["result"]
     points = tuple(Point(**point) for point in result.pop("points"))
-    return TrainResult(adapter=job.folder / _ADAPTER, points=points, **result)
+    return TrainResult(adapter=job.folder / ADAPTER, points=points, **result)

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-
 from assay import builtin, json_reader
-from assay.agent.agent import Agent
 from assay.candidates.building import (
-    Candidate,
-    ConstraintChoice,
     Context,
-    SeedScore,
-    as_curve,
-    as_trials,
 )
 from assay.candidates.shared.distill import (
     TrainingTargets,
@@ -28,10 +20,8 @@ from assay.candidates.shared.distill import (
     targets_of_teacher,
 )
 from assay.chat.template import Template
-from assay.config import FineTune, FineTuneSection, TrainingSettings
-from assay.config.training import SEEDS
+from assay.config import FineTune, TrainingSettings
 from assay.errors import ConfigError
-from assay.evaluate.stats import training_spread
 from assay.example import Example, canonical_json
 from assay.models.lineage import TEACHER, keep_rows, rows_sha256
 from assay.models.load import LoadedModel, load_to_train
@@ -84,71 +74,6 @@ def train_version(
     return save_version(context.store, result.adapter, record), result
 
 
-def tune(
-    context: Context, agent_of: Callable[[str], Agent], taught: Context | None = None
-) -> Candidate:
-    """Train with one seed after the other; the version that is best on validation takes part, of
-    equal ones that of the first seed. All trainings are part of what it takes to make it.
-
-    Args:
-        agent_of: the agent that answers with the version of an id.
-        taught: what is trained on, where that is not what is asked (see `train_version`).
-    """
-    settings = context.config.fine_tune
-    made: list[tuple[int, ConstraintChoice, TrainResult]] = []
-
-    def train(seed: int) -> float:
-        asked = context if taught is not None else None
-        version, result = train_version(_seeded(taught or context, seed), asked=asked)
-        agent = agent_of(version)
-        made.append((seed, context.choose_constraint(agent, context.measure(agent)), result))
-        # A teacher has answered once for all seeds.
-        again = settings.teacher is not None and len(made) > 1
-        return result.seconds + (0.0 if again else result.preparation_seconds)
-
-    seconds = train(settings.seed)
-    count = settings.seed_count(seconds)
-    seconds += sum(train(settings.seed + more) for more in range(1, count))
-    seed, chosen, result = max(made, key=lambda one: (one[1].measurement.score, -one[0]))
-    return Candidate(
-        agent=chosen.agent,
-        tried=as_trials(chosen.tried, f"seed {seed}, " if count > 1 else ""),
-        scores=tuple(chosen.measurement.primary_scores),
-        setup_seconds=seconds,
-        fine_tuned=True,
-        retrained=True,
-        warnings=_one_seed_warning(settings, seconds) if count == 1 else (),
-        seeds=tuple(SeedScore(one, c.measurement.score, one == seed) for one, c, _ in made),
-        seed_spread=_spread([one.measurement.primary_scores for _, one, _ in made]),
-        curve=as_curve(result.points),
-        best_step=result.best_step,
-    )
-
-
-def _spread(scores: Sequence[Sequence[float]]) -> float | None:
-    """See `training_spread`; None of fewer than two trainings or examples."""
-    values = np.array(scores)
-    return training_spread(values) if min(values.shape) > 1 else None
-
-
-def _one_seed_warning(settings: FineTuneSection, seconds: float) -> tuple[str, ...]:
-    """That chance could not be told from the way of training, where the time decided so."""
-    if settings.seeds is not None:
-        return ()
-    more = math.ceil((SEEDS - 1) * seconds / 60)
-    return (
-        f"Trained with one seed only: {SEEDS - 1} more would take about {more} minutes, but "
-        f"fine_tune.seeds_minutes allows only {settings.seeds_minutes:g}.",
-    )
-
-
-def _seeded(context: Context, seed: int) -> Context:
-    """The context with another seed of training."""
-    settings = context.config.fine_tune.model_copy(update={"seed": seed})
-    config = context.config.model_copy(update={"fine_tune": settings})
-    return replace(context, bench=replace(context.bench, config=config))
-
-
 @dataclass(frozen=True, slots=True)
 class TrainingSetup:
     """Model, rendered rows and settings of a training, as `compare`, `train` and a sweep share it.
@@ -170,13 +95,17 @@ class TrainingSetup:
     settings: FineTune
 
     @classmethod
-    def of(cls, context: Context) -> TrainingSetup:
-        """Ask the teacher, if there is one, load the model and render the rows."""
+    def of(cls, context: Context, loaded: LoadedModel | None = None) -> TrainingSetup:
+        """Ask the teacher, if there is one, load the model and render the rows.
+
+        Args:
+            loaded: the model, where it is there already.
+        """
         settings = context.config.fine_tune
         check_place(context.config.place, settings)
         targets = training_targets(context)
         general = sample_general_rows(settings, len(targets.examples))
-        loaded = load_to_train(context.config.model)
+        loaded = loaded or load_to_train(context.config.model)
         template, prompt = Template.of(loaded.tokenizer), context.training_prompt
         if settings.method == "sft":
             units = targets.units(template, prompt) + units_of("sft", general, template, "")
@@ -227,6 +156,14 @@ class TrainingSetup:
             on_point: see `TrainingJob`.
             within: parent of its folder; None: where all trainings of the project are.
         """
+        with self.tracked(context, settings, on_point) as told:
+            return self.account(train_by_method(self.job(context, settings, told, within=within)))
+
+    @contextmanager
+    def tracked(
+        self, context: Context, settings: FineTune, on_point: OnPoint | None
+    ) -> Iterator[OnPoint]:
+        """What writes the curve to the trackers of the settings, and tells `on_point`."""
         name = self.name(context, settings)
         with tracking(settings, context.store.folder / "tracking", name) as write:
 
@@ -235,17 +172,32 @@ class TrainingSetup:
                 if on_point is not None:
                     on_point(point, rates)
 
-            job = TrainingJob(
-                self.loaded,
-                self.units,
-                self.checks,
-                settings,
-                (within or context.folder) / name,
-                context.progress,
-                on_point=told,
-                place=context.config.place,
-            )
-            result = train_by_method(job)
+            yield told
+
+    def job(
+        self,
+        context: Context,
+        settings: FineTune,
+        on_point: OnPoint,
+        *,
+        within: Path | None = None,
+        beside: int = 1,
+    ) -> TrainingJob:
+        """The training with these settings; see `train`, and `TrainingJob.beside`."""
+        return TrainingJob(
+            self.loaded,
+            self.units,
+            self.checks,
+            settings,
+            (within or context.folder) / self.name(context, settings),
+            context.progress,
+            on_point=on_point,
+            place=context.config.place,
+            beside=beside,
+        )
+
+    def account(self, result: TrainResult) -> TrainResult:
+        """A result with what the teacher has taken."""
         seconds = result.preparation_seconds + self.targets.seconds
         return replace(result, preparation_seconds=seconds)
 

@@ -1,0 +1,96 @@
+"""A candidate of trained versions: several seeds, of which the best on validation takes part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from assay.agent.agent import Agent
+from assay.candidates.building import (
+    Candidate,
+    ConstraintChoice,
+    Context,
+    SeedScore,
+    as_curve,
+    as_trials,
+)
+from assay.candidates.shared.many_trainings import train_ahead
+from assay.candidates.shared.training import train_version
+from assay.config import FineTuneSection
+from assay.config.training import SEEDS
+from assay.evaluate.stats import training_spread
+from assay.train.session import TrainResult
+
+
+def tune(
+    context: Context, agent_of: Callable[[str], Agent], taught: Context | None = None
+) -> Candidate:
+    """Train with several seeds; the version that is best on validation takes part, of
+    equal ones that of the first seed. All trainings are part of what it takes to make it.
+
+    Args:
+        agent_of: the agent that answers with the version of an id.
+        taught: what is trained on, where that is not what is asked (see `train_version`).
+    """
+    settings = context.config.fine_tune
+    made: list[tuple[int, ConstraintChoice, TrainResult]] = []
+
+    def train(seed: int) -> float:
+        asked = context if taught is not None else None
+        version, result = train_version(_seeded(taught or context, seed), asked=asked)
+        agent = agent_of(version)
+        made.append((seed, context.choose_constraint(agent, context.measure(agent)), result))
+        # A teacher has answered once for all seeds.
+        again = settings.teacher is not None and len(made) > 1
+        return result.seconds + (0.0 if again else result.preparation_seconds)
+
+    def ahead(first: int, count: int) -> None:
+        train_ahead([_seeded(taught or context, settings.seed + n) for n in range(first, count)])
+
+    if settings.seeds is not None:
+        ahead(0, settings.seeds)
+    seconds = train(settings.seed)
+    count = settings.seed_count(seconds)
+    ahead(1, count)
+    seconds += sum(train(settings.seed + more) for more in range(1, count))
+    seed, chosen, result = max(made, key=lambda one: (one[1].measurement.score, -one[0]))
+    return Candidate(
+        agent=chosen.agent,
+        tried=as_trials(chosen.tried, f"seed {seed}, " if count > 1 else ""),
+        scores=tuple(chosen.measurement.primary_scores),
+        setup_seconds=seconds,
+        fine_tuned=True,
+        retrained=True,
+        warnings=_one_seed_warning(settings, seconds) if count == 1 else (),
+        seeds=tuple(SeedScore(one, c.measurement.score, one == seed) for one, c, _ in made),
+        seed_spread=_spread([one.measurement.primary_scores for _, one, _ in made]),
+        curve=as_curve(result.points),
+        best_step=result.best_step,
+    )
+
+
+def _spread(scores: Sequence[Sequence[float]]) -> float | None:
+    """See `training_spread`; None of fewer than two trainings or examples."""
+    values = np.array(scores)
+    return training_spread(values) if min(values.shape) > 1 else None
+
+
+def _one_seed_warning(settings: FineTuneSection, seconds: float) -> tuple[str, ...]:
+    """That chance could not be told from the way of training, where the time decided so."""
+    if settings.seeds is not None:
+        return ()
+    more = math.ceil((SEEDS - 1) * seconds / 60)
+    return (
+        f"Trained with one seed only: {SEEDS - 1} more would take about {more} minutes, but "
+        f"fine_tune.seeds_minutes allows only {settings.seeds_minutes:g}.",
+    )
+
+
+def _seeded(context: Context, seed: int) -> Context:
+    """The context with another seed of training."""
+    settings = context.config.fine_tune.model_copy(update={"seed": seed})
+    config = context.config.model_copy(update={"fine_tune": settings})
+    return replace(context, bench=replace(context.bench, config=config))

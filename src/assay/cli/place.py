@@ -1,0 +1,54 @@
+"""Options that say where a command works."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assay.defaults import MOST_PROCESSES
+from assay.errors import UsageError
+
+if TYPE_CHECKING:
+    from assay.config import Place
+
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on", help="Where to train: here or ray. Default: `place` in assay.yaml, else here."
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=MOST_PROCESSES,
+        help="On Ray: how many trainings run at once. Default: 2.",
+    ),
+]
+
+
+def placed(
+    own: Place, on: str | None, *, workers: int | None = None, ranks: int | None = None
+) -> Place:
+    """The project's place with what the options say; workers take the place of its ranks.
+
+    Raises:
+        UsageError: there is no such place, it has one process alone, or both numbers are given.
+    """
+    if workers is not None:
+        if ranks is not None:
+            raise UsageError(
+                "--workers and --ranks cannot be used together.",
+                fix="Use --workers for several trainings at once, --ranks to share each of them.",
+            )
+        ranks = 1
+    if on not in (None, "here", "ray"):
+        raise UsageError(f"--on is {on!r}.", fix="Use here or ray.")
+    given = {"on": on, "workers": workers, "ranks": ranks}
+    place = own.model_copy(update={name: one for name, one in given.items() if one is not None})
+    if ranks is not None and place.on == "here":
+        option = "--ranks" if workers is None else "--workers"
+        raise UsageError(f"{option} needs Ray.", fix="Add --on ray.")
+    return place

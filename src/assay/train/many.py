@@ -1,0 +1,264 @@
+"""Several trainings at once, each of them whole in a worker (`assay.place.workers`).
+
+    train_many(jobs, workers, ended)
+
+What is trained is what this process would train with as many threads, equal to the bit. A worker
+that reaches a job's folder works there, so that what died or was stopped goes on from its
+checkpoint; another one works in a folder of its own, and sends what it has made.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import secrets
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from assay.config import FineTune
+from assay.errors import ModelError
+from assay.models.load import LoadedModel
+from assay.place.processes import on_this_machine
+from assay.place.workers import Tell, Workers
+from assay.progress import Task
+from assay.store.files import one_at_a_time
+from assay.train import choices as chosen
+from assay.train.checkpoints import Point
+from assay.train.device import Compute
+from assay.train.estimate import check_memory
+from assay.train.job import TrainingJob
+from assay.train.methods import train_by_method
+from assay.train.sequences import Unit
+from assay.train.session import ADAPTER, RESULT, TrainResult
+from assay.train.shared_base import SharedBase
+
+_MARK = "place.txt"
+_TRAINING = "training"
+"""Label of the task that tells the steps of a training."""
+
+Ended = Callable[[int, TrainResult | Exception], None]
+_loaded: dict[SharedBase, LoadedModel] = {}
+"""In a worker: the base of the last training, which is the next one's, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class PointTold:
+    """What a training tells its listener (`OnPoint`)."""
+
+    point: Point
+    rates: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class StepsDone:
+    """How many steps a training has done."""
+
+    steps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A finished training.
+
+    Attributes:
+        files: its folder as a tar, where that is not the job's own.
+    """
+
+    result: TrainResult
+    files: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingWork:
+    """A job without what belongs to the process that has made it.
+
+    Attributes:
+        base: that was loaded there.
+        folder: of the job there.
+        mark: what a file in it says, by which it is known again.
+        choices: the text of what was chosen there (`assay.train.choices`).
+    """
+
+    base: SharedBase
+    train: Sequence[Unit]
+    validation: Sequence[Unit]
+    settings: FineTune
+    compute: Compute | None
+    checkpoint_seconds: float
+    folder: str
+    mark: str
+    choices: str
+
+    @classmethod
+    def of(cls, job: TrainingJob, processes: int) -> TrainingWork:
+        """Of a job, for one of so many workers.
+
+        Raises:
+            DataError, ModelError: it cannot be trained, or not so many times at once.
+        """
+        job = job.validate()
+        loaded = job.loaded
+        if loaded.model.device.type != "cpu":
+            raise ModelError(
+                "workers train on processors only so far, and this model is on a GPU.",
+                where="assay.yaml, place",
+                fix="Train with `--on here`.",
+            )
+        said = "Another process is running this training; waiting for it to finish."
+        with one_at_a_time(job.folder / "lock", lambda: job.progress.say(said)):
+            choices = chosen.choose(job)
+        here = on_this_machine(processes)
+        check_memory(
+            loaded.model,
+            job.train,
+            choices.settle(job.settings),
+            choices.compute,
+            here,
+            copies=here,
+            setting="workers",
+        )
+        mark = secrets.token_hex(16)
+        (job.folder / _MARK).write_text(mark, encoding="ascii")
+        return cls(
+            SharedBase.of(loaded),
+            job.train,
+            job.validation,
+            job.settings,
+            job.compute,
+            job.checkpoint_seconds,
+            str(job.folder.resolve()),
+            mark,
+            (job.folder / chosen.FILE).read_text("utf-8"),
+        )
+
+    def run(self, tell: Tell) -> Trained:
+        """In a worker: train, or go on, to the end."""
+
+        def on_point(point: Point, rates: Mapping[str, float]) -> None:
+            tell(PointTold(point, dict(rates)))
+
+        with self._place() as (folder, is_own):
+            result = train_by_method(
+                TrainingJob(
+                    self._base(),
+                    self.train,
+                    self.validation,
+                    self.settings,
+                    folder,
+                    _Telling(tell),
+                    self.compute,
+                    self.checkpoint_seconds,
+                    on_point,
+                )
+            )
+            return Trained(result, None if is_own else _pack(folder))
+
+    @contextmanager
+    def _place(self) -> Iterator[tuple[Path, bool]]:
+        """The job's folder where it is reached from here, else one that goes with the block."""
+        own = Path(self.folder)
+        try:
+            is_own = (own / _MARK).read_text("ascii") == self.mark
+        except (OSError, ValueError):
+            is_own = False
+        if is_own:
+            yield own, True
+            return
+        with tempfile.TemporaryDirectory(prefix="assay-training-") as made:
+            (Path(made) / chosen.FILE).write_text(self.choices, encoding="utf-8")
+            yield Path(made), False
+
+    def _base(self) -> LoadedModel:
+        if self.base not in _loaded:
+            _loaded.clear()
+            _loaded[self.base] = self.base.load()
+        return _loaded[self.base]
+
+
+def train_many(jobs: Sequence[TrainingJob], workers: Workers, ended: Ended) -> None:
+    """Train each job in a worker; they begin in their order, and end as they may.
+
+    Args:
+        jobs: of one progress; their `on_point` are called as those of a training here.
+        ended: called with the place of a job and its result, or with the exception that it has
+            raised, or its `on_point` has.
+
+    Raises:
+        ConfigError, WorkerLostError: as `Workers.run`.
+        KeyboardInterrupt: stopped by the user; what is trained again goes on.
+    """
+    at_once = min(workers.count, len(jobs))
+    works = [TrainingWork.of(job, at_once) for job in jobs]
+    steps = [
+        job.settings.epochs * math.ceil(len(work.train) / job.settings.rows_per_step)
+        for job, work in zip(jobs, works, strict=True)
+    ]
+    label = f"{len(jobs)} trainings, {at_once} at once" if len(jobs) > 1 else _TRAINING
+    with jobs[0].progress.task(label, sum(steps), "steps") as bar:
+        done = [0.0] * len(jobs)
+
+        def reach(place: int, step: float) -> None:
+            if step > done[place]:
+                bar.advance(step - done[place])
+                done[place] = step
+
+        def told(place: int, event: object) -> None:
+            on_point = jobs[place].on_point
+            if isinstance(event, StepsDone):
+                reach(place, event.steps)
+            elif isinstance(event, PointTold) and on_point is not None:
+                on_point(event.point, event.rates)
+
+        def end(place: int, outcome: Trained | Exception) -> None:
+            folder = jobs[place].folder
+            (folder / _MARK).unlink(missing_ok=True)
+            reach(place, steps[place])  # stopped early, perhaps
+            if isinstance(outcome, Exception):
+                ended(place, outcome)
+                return
+            if outcome.files is not None:
+                _unpack(outcome.files, folder)
+            ended(place, replace(outcome.result, adapter=folder / ADAPTER))
+
+        workers.run(works, told, end)
+
+
+class _Telling:
+    """The progress of a training in a worker: its steps are told, all else is not."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+
+    @contextmanager
+    def task(self, label: str, total: float | None, unit: str) -> Iterator[Task]:
+        yield _Steps(self._tell, told=label == _TRAINING)
+
+    def say(self, line: str) -> None:
+        """Who has sent the work tells what has become of it."""
+
+
+class _Steps:
+    def __init__(self, tell: Tell, *, told: bool) -> None:
+        self._tell, self._told, self._done = tell, told, 0.0
+
+    def advance(self, amount: float = 1, **info: object) -> None:
+        self._done += amount
+        self._tell(StepsDone(self._done if self._told else 0.0))
+
+
+def _pack(folder: Path) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name in (chosen.FILE, ADAPTER, RESULT):
+            tar.add(folder / name, name)
+    return packed.getvalue()
+
+
+def _unpack(files: bytes, folder: Path) -> None:
+    """The result last: what is there without it is not taken for a finished training."""
+    with tarfile.open(fileobj=io.BytesIO(files)) as tar:
+        tar.extractall(folder, filter="data")
