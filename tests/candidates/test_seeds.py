@@ -11,7 +11,7 @@ from tests.candidates.test_distill import context_of
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context
 from assay.candidates.registry import build
-from assay.candidates.shared import training
+from assay.candidates.shared import tuning
 from assay.evaluate.measure import Bench, Measurement
 from assay.generate.batch import Answer
 from assay.train.session import TrainResult
@@ -39,7 +39,7 @@ def built(
         answers = [Answer("x")] * 10
         return Measurement(answers, {"exact": scores}, {"exact": [True] * 10}, [True] * 10, "exact")
 
-    monkeypatch.setattr(training, "train_version", train)
+    monkeypatch.setattr(tuning, "train_version", train)
     monkeypatch.setattr(Bench, "measure", measure)
     monkeypatch.setattr("assay.candidates.registry.is_made_of_many_rows", lambda *_: True)
     return build("fine-tune", context_of(folder, fine_tune))
