@@ -118,17 +118,32 @@ def test_what_is_not_fit_to_be_learned_is_left_out_and_counted(
     assert context.progress.lines[0].endswith(  # type: ignore[attr-defined]
         "3 answers: 1 cut at generate.max_new_tokens; 1 empty."
     )
-    calls = replace(
-        TRAIN[2],
-        messages=(
-            *TRAIN[2].prompt,
-            Message("assistant", "", tool_calls=(ToolCall("1", "look", "{}"),)),
-        ),
+    with pytest.raises(DataError, match=r"no answer that can be learned: 1 cut.*1 empty"):
+        taught(replace(context, train=TRAIN[:2]))
+
+
+def test_a_teachers_calls_are_learned_as_calls(
+    tmp_path: Path, scripted: Callable[..., ScriptedEngine]
+) -> None:
+    parameters = {
+        "type": "object",
+        "properties": {"at": {"type": "string"}},
+        "required": ["at"],
+    }
+    tools = ({"type": "function", "function": {"name": "look", "parameters": parameters}},)
+    train = tuple(replace(one, tools=tools, possible=({"optional": ["at"]},)) for one in TRAIN)
+    call = '<tool_call>\n{"name": "look", "arguments": %s}\n</tool_call>'
+    answers = {"one": call % '{"at": "it"}', "two": call % '{"by": "it"}', "three": "Where?"}
+    scripted(lambda request, _: Answer(answers[request.messages[-1].content]))
+    context = replace(context_of(tmp_path, {"teacher": "large"}), train=train)
+    called, said = taught(context)
+    assert called.target.tool_calls == (ToolCall("call00000", "look", '{"at": "it"}'),)
+    assert (called.target.content, called.possible) == ("", ())
+    assert (said.target.tool_calls, said.output) == ((), "Where?")
+    assert taught(context) == (called, said)  # the same, so that no version is trained twice
+    assert context.progress.lines[0].endswith(  # type: ignore[attr-defined]
+        "3 answers: 1 with a call that does not fit its tools."
     )
-    with pytest.raises(
-        DataError, match=r"no answer that can be learned.*1 whose target calls tools"
-    ):
-        taught(replace(context, train=(*TRAIN[:2], calls)))
 
 
 def test_an_outage_stops_it_and_only_what_is_missing_is_asked_again(

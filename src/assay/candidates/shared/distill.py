@@ -32,7 +32,7 @@ from assay.agent.consent import check_consent
 from assay.agent.engines import BatchEngines
 from assay.agent.runtime import assemble
 from assay.candidates.building import Context
-from assay.candidates.shared.teacher_answers import NOT_RECORDED, usable_answers
+from assay.candidates.shared.teacher_answers import NOT_RECORDED, read_turn, usable_answers
 from assay.chat.template import Template
 from assay.config import is_remote
 from assay.config.names import file_of
@@ -92,8 +92,8 @@ class TrainingTargets:
 def targets_of_teacher(context: Context, teacher: str) -> TrainingTargets:
     """Ask the teacher all training inputs; its answers and distributions are the targets.
 
-    Left out are answers that were cut at `generate.max_new_tokens`, are empty, or are none that the
-    job allows; and examples whose target calls tools, which no answer text can replace.
+    Left out are answers that were cut at `generate.max_new_tokens`, are empty, are none that the
+    job allows, or call a function otherwise than its tools allow.
 
     Raises:
         ConfigError: a method that learns from preferences; a provider that is not known or that
@@ -179,11 +179,13 @@ def with_answer(example: Example, answer: Answer, *, weighed: bool = True) -> Ex
     count = answer.completion_tokens if answer.tokens is None else len(answer.tokens)
     if weighed and answer.logprob is not None and count:
         sure = math.exp(answer.logprob / count)
+    turn = read_turn(answer.text, example.tools) or Message("assistant", answer.text)
     return replace(
         example,
-        messages=(*example.prompt, Message("assistant", answer.text)),
+        messages=(*example.prompt, turn),
         weight=example.weight * sure,
         references=(),
+        possible=(),
         rejected=(),
         desirable=None,
     )
