@@ -32,7 +32,8 @@ from assay.store.stored_files import FILE_BYTES, MOST_LISTED, StoredFile
 
 router = APIRouter(tags=["files"])
 
-PURPOSES = ("fine-tune", "batch", "assistants", "vision", "user_data", "evals")
+PURPOSES = ("fine-tune", "batch", "evals", "assistants", "user_data")
+"""Each leads somewhere: trainings, batches, evals, vector stores. Pictures are not read here."""
 
 _Owner = Annotated[Caller, Depends(RequiredScope("files"))]
 
