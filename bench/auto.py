@@ -25,7 +25,8 @@ from assay.example import Example
 from assay.models.load import load
 from assay.train import auto
 from assay.train.job import TrainingJob
-from assay.train.methods import train_by_method, units_of
+from assay.train.session import train_by_method
+from assay.train.units import units_of
 from public_data import Rows
 from public_jobs import banking77, e2e_style, snips
 
@@ -79,8 +80,8 @@ def measure(job: str, rows: int, out: Path) -> None:
     training, validation = found[:rows], found[rows : rows + VALIDATION]
     loaded = load(MODEL, dtype="float32")
     template = Template.of(loaded.tokenizer)
-    units = units_of("sft", training, template, prompt)
-    checks = units_of("sft", validation, template, prompt)
+    units = units_of("answers", training, template, prompt)
+    checks = units_of("answers", validation, template, prompt)
     rule = auto.choose(
         FineTuneSection(), parameters=loaded.model.num_parameters(), rows=len(training)
     )

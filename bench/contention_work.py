@@ -79,7 +79,7 @@ def training(turns: Turns) -> None:
     """Assay's trainer."""
     from assay.models.load import load
     from assay.train.job import TrainingJob
-    from assay.train.methods import train_by_method
+    from assay.train.session import train_by_method
     from train_ours import Watch, rendered
 
     given, loaded = job(), load(MODEL)

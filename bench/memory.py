@@ -26,8 +26,8 @@ import psutil
 from assay.config import FineTune
 from assay.models.load import LoadedModel, load
 from assay.train.job import StepReport, TrainingJob
-from assay.train.methods import train_by_method
 from assay.train.sequences import TrainingSequence, alone, epoch_order
+from assay.train.session import train_by_method
 from scaling import ticks
 from train_works import MODEL, works
 

@@ -2,7 +2,7 @@
 
     python bench/train_ours.py < job.json
 
-It is the trainer as a user calls it, `assay.train.methods.train_by_method`: rendering, choice of
+It is the trainer as a user calls it, `assay.train.session.train_by_method`: rendering, choice of
 the number format, adapter, checks, steps. It is left after the last step, before the epoch's
 evaluation and its checkpoint, since the peer is not asked for them either. Prints one JSON line.
 """
@@ -31,8 +31,10 @@ from assay.models.load import LoadedModel, load
 from assay.train.choices import FILE
 from assay.train.device import peak_bytes
 from assay.train.job import TrainingJob
-from assay.train.methods import train_by_method, units_of
+from assay.train.methods import registry
 from assay.train.sequences import TrainingSequence, Unit, alone, epoch_order
+from assay.train.session import train_by_method
+from assay.train.units import units_of
 from train_works import ALPHA, MODEL, RANK, Job, Row, common, counted_once
 
 
@@ -175,7 +177,7 @@ def rendered(
         )
         for number, row in enumerate(rows, start=1)
     ]
-    return units_of(method, examples, template, "")
+    return units_of(registry.find(method).learns_from, examples, template, "")
 
 
 def steps_of(units: Sequence[Unit], settings: FineTune) -> list[list[TrainingSequence]]:

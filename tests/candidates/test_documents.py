@@ -32,7 +32,7 @@ from assay.knowledge.passage_block import NOTHING
 from assay.models.lineage import rows_of
 from assay.models.load import load_tokenizer
 from assay.models.versions import load_version
-from assay.train.methods import sequences
+from assay.train.units import sequences
 
 FACTS = {
     "dogs": "hold", "cats": "cabin", "cars": "deck", "bikes": "rack", "meals": "saloon",

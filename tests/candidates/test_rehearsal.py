@@ -13,6 +13,9 @@ from assay.candidates.shared.training import TrainingSetup, general_rows, sample
 from assay.config import FineTuneSection
 from assay.errors import ConfigError
 from assay.evaluate.probe import read_probe
+from assay.train.methods import registry
+
+SFT = registry.find("sft")
 
 
 def _runs(text: str, length: int = 5) -> set[tuple[str, ...]]:
@@ -33,7 +36,7 @@ def test_no_row_has_five_words_in_a_row_in_common_with_the_probe() -> None:
 
 @pytest.mark.parametrize(("share", "rows", "count"), [(0.0, 80, 0), (0.2, 80, 20), (0.5, 80, 80)])
 def test_they_make_up_the_share_that_was_asked_for(share: float, rows: int, count: int) -> None:
-    mixed = sample_general_rows(FineTuneSection(rehearsal=share), rows)
+    mixed = sample_general_rows(FineTuneSection(rehearsal=share), SFT, rows)
     assert len(mixed) == count
     times = [sum(row is one for row in mixed) for one in general_rows()]
     assert max(times) - min(times) <= 1
@@ -41,14 +44,15 @@ def test_they_make_up_the_share_that_was_asked_for(share: float, rows: int, coun
 
 def test_the_seed_draws_them() -> None:
     first, again, other = (
-        sample_general_rows(FineTuneSection(rehearsal=0.2, seed=seed), 40) for seed in (0, 0, 1)
+        sample_general_rows(FineTuneSection(rehearsal=0.2, seed=seed), SFT, 40)
+        for seed in (0, 0, 1)
     )
     assert first == again != other
 
 
 def test_a_method_that_learns_from_judgements_has_no_use_for_them() -> None:
     with pytest.raises(ConfigError, match="learns from judgements"):
-        sample_general_rows(FineTuneSection(rehearsal=0.2, method="dpo"), 40)
+        sample_general_rows(FineTuneSection(rehearsal=0.2), registry.find("dpo"), 40)
 
 
 @pytest.mark.slow

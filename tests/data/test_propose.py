@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.config.project import parsed_config
-from assay.data.propose import ENUM_COUNT, infer_schema, open_sets, propose, propose_method
+from assay.data.propose import ENUM_COUNT, infer_schema, open_sets, propose, propose_judgement
 from assay.evaluate.graders import check_graders
 from assay.example import Example, Message
 from assay.project.start.init import Choices, draft, yaml_text
@@ -73,24 +73,24 @@ PAIR, UP, DOWN = judged(pair=True), judged(thumb=True), judged(thumb=False)
 
 
 @pytest.mark.parametrize(
-    ("examples", "method", "said"),
+    ("examples", "learned", "said"),
     [
-        ([judged()] * 4, "sft", None),
-        ([PAIR] * 4, "orpo", "4 of 4 rows have a better and a worse answer"),
-        ([UP, DOWN, DOWN], "kto", "of 3 rows 1 have a thumb up, 2 a thumb down"),
-        ([UP, PAIR], "kto", "1 a better and a worse answer"),
-        ([UP, UP], "sft", "2 have a thumb up, 0 a thumb down"),
-        ([PAIR, judged()], "sft", "1 of 2 rows have a better and a worse answer"),
+        ([judged()] * 4, "answers", None),
+        ([PAIR] * 4, "pairs", "4 of 4 rows have a better and a worse answer"),
+        ([UP, DOWN, DOWN], "thumbs", "of 3 rows 1 have a thumb up, 2 a thumb down"),
+        ([UP, PAIR], "thumbs", "1 a better and a worse answer"),
+        ([UP, UP], "answers", "2 have a thumb up, 0 a thumb down"),
+        ([PAIR, judged()], "answers", "1 of 2 rows have a better and a worse answer"),
     ],
 )
-def test_judged_answers_propose_a_method_that_can_learn_from_them(
-    examples: list[Example], method: str, said: str | None
+def test_judged_answers_propose_what_can_be_learned_from_them(
+    examples: list[Example], learned: str, said: str | None
 ) -> None:
-    proposed, why = propose_method(examples)
-    assert proposed == method
+    proposed, why = propose_judgement(examples)
+    assert proposed == learned
     assert (why is None) == (said is None)
     assert said is None or (why is not None and said in why)
-    assert propose_method(examples, documents=True)[0] == "sft"
+    assert propose_judgement(examples, documents=True)[0] == "answers"
 
 
 def test_the_method_stands_in_the_settings(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.load import LoadedModel, load
 from assay.models.pull import pull, read_record
 from assay.train.job import TrainingJob
-from assay.train.methods import train_by_method, units_of
+from assay.train.session import train_by_method
+from assay.train.units import units_of
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +65,7 @@ def answers_and_learns(loaded: LoadedModel, folder: Path) -> None:
         for label in ("card arrival", "lost", "stolen", "found")
     ]
     settings = FineTune(rank=2, alpha=4, epochs=1, rows_per_step=2, max_tokens=256)
-    units = units_of("sft", rows, template, "")
+    units = units_of("answers", rows, template, "")
     job = TrainingJob(loaded, units, units[:2], settings, folder / "run", compute="float32")
     result = train_by_method(job)
     assert result.steps == 2

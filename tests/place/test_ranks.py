@@ -34,6 +34,7 @@ from assay.place.ranks import (
 from assay.place.ray import ranks as open_ranks
 from assay.progress import SILENT
 from assay.train import estimate
+from assay.train.methods import orpo
 from assay.train.preference import PairObjective
 from assay.train.ranks import add_figures, add_gradients, check_place, own_part, take_first
 from assay.train.sequences import TrainingSequence, Unit, alone, divisor
@@ -80,7 +81,7 @@ def test_every_unit_has_one_rank_and_neighbours_stay_together(
 @pytest.mark.parametrize("method", ["sft", "dpo"])
 def test_the_parts_of_a_step_are_the_step(method: str) -> None:
     units: list[Unit] = [*(alone(rows(7)) if method == "sft" else pairs(5, 3))]
-    objective = None if method == "sft" else PairObjective("orpo", 0.1)
+    objective = None if method == "sft" else PairObjective(orpo.loss, 0.1)
     whole_model = tiny_model()
     loss, _ = step(whole_model, units, objective)
 

@@ -28,9 +28,8 @@ from assay.place import ray as ray_place
 from assay.progress import SILENT, Task
 from assay.train import adapters
 from assay.train.job import OnStep, StepReport, TrainingJob
-from assay.train.methods import train_by_method
 from assay.train.sequences import alone
-from assay.train.session import TrainResult
+from assay.train.session import TrainResult, train_by_method
 
 pytestmark = pytest.mark.slow
 STEPS = 20

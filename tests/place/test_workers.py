@@ -30,9 +30,8 @@ from assay.train import adapters, many
 from assay.train.checkpoints import Point
 from assay.train.job import TrainingJob
 from assay.train.many import train_many
-from assay.train.methods import train_by_method
 from assay.train.sequences import alone
-from assay.train.session import TrainResult
+from assay.train.session import TrainResult, train_by_method
 
 
 class InThisProcess:

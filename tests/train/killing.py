@@ -29,9 +29,9 @@ from tests.train.tiny import SETTINGS, rows, tiny_loaded
 from assay.progress import SILENT
 from assay.train import checkpoints
 from assay.train.job import TrainingJob
-from assay.train.methods import train_by_method
-from assay.train.preference import Pair
 from assay.train.sequences import TrainingSequence, alone
+from assay.train.session import train_by_method
+from assay.train.units import Pair
 
 SFT = SETTINGS.model_copy(update={"dropout": 0.2, "epochs": 5})
 DPO = SETTINGS.model_copy(update={"method": "dpo", "epochs": 5, "max_tokens": 128})

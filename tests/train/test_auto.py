@@ -14,6 +14,7 @@ from assay.config import FineTune, FineTuneSection
 from assay.errors import ConfigError
 from assay.project import open as open_project
 from assay.train import auto
+from assay.train.methods import registry
 
 SIZES = st.floats(1e4, 1e12)
 ROWS = st.integers(1, 10_000_000)
@@ -72,7 +73,7 @@ def test_a_short_training_takes_twice_the_rate(
 ) -> None:
     section = FineTuneSection.model_validate(stated)
     found = auto.choose(section, parameters=135e6, rows=rows)
-    usual = auto.learning_rate(135e6, found.method, found.adapter)
+    usual = auto.learning_rate(135e6, registry.find(found.method), found.adapter)
     assert found.learning_rate == usual * (2 if short else 1)
 
 
@@ -87,8 +88,8 @@ def test_rows_that_are_mixed_in_make_steps_too() -> None:
 def test_preferences_and_full_training_take_smaller_rates() -> None:
     lora = auto.learning_rate(135e6)
     assert auto.learning_rate(135e6, adapter="full") == lora / 10
-    assert auto.learning_rate(135e6, method="dpo") == lora / 20
-    assert auto.learning_rate(135e6, method="orpo") == lora / 4
+    assert auto.learning_rate(135e6, method=registry.find("dpo")) == lora / 20
+    assert auto.learning_rate(135e6, method=registry.find("orpo")) == lora / 4
 
 
 def test_what_is_stated_stays() -> None:

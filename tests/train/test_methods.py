@@ -21,11 +21,10 @@ from assay.example import Example, Message
 from assay.models.load import LoadedModel
 from assay.train import adapters, loop
 from assay.train.job import TrainingJob
-from assay.train.methods import pairs, thumbs, train_by_method, units_of
-from assay.train.preference import Pair, Thumb
 from assay.train.sequences import TrainingSequence
-from assay.train.session import TrainResult
+from assay.train.session import TrainResult, train_by_method
 from assay.train.step import sequence_logps
+from assay.train.units import Pair, Thumb, pairs, thumbs, units_of
 
 SETTINGS = FineTune(
     method="dpo", rank=4, alpha=8, learning_rate=5e-3, epochs=3, rows_per_step=4, max_tokens=64
@@ -79,11 +78,11 @@ def test_supervised_training_learns_the_answers_that_were_not_disliked() -> None
     template = Template.of(byte_tokenizer())
     down = Example.of("Two?", "Four.", desirable=False)
     up = Example.of("Two?", "2.", desirable=True)
-    (pair, thumb) = units_of("sft", [EXAMPLE, down, up], template, "")
+    (pair, thumb) = units_of("answers", [EXAMPLE, down, up], template, "")
     assert _trained(pair.rows[0]) == "Hello<|im_end|>Two.<|im_end|>"
     assert _trained(thumb.rows[0]) == "2.<|im_end|>"
-    assert units_of("dpo", [EXAMPLE], template, "x") == pairs([EXAMPLE], template, "x")
-    assert units_of("kto", [down], template, "x") == thumbs([down], template, "x")
+    assert units_of("pairs", [EXAMPLE], template, "x") == pairs([EXAMPLE], template, "x")
+    assert units_of("thumbs", [down], template, "x") == thumbs([down], template, "x")
 
 
 def test_examples_without_a_judgement_are_named() -> None:
@@ -116,7 +115,7 @@ def _judged(count: int, seed: int = 0) -> list[Pair]:
 def _as_thumbs(units: list[Pair]) -> list[Thumb]:
     """Each answer with its thumb."""
     return [
-        Thumb((row,), liked)
+        Thumb((row,), desirable=liked)
         for unit in units
         for row, liked in zip(unit.rows, (True, False), strict=True)
     ]
@@ -190,7 +189,7 @@ def test_the_thumbs_are_part_of_what_a_run_is(
     with monkeypatch.context() as patch:
         patch.setattr(loop, "step", lambda *_, **__: pytest.fail("it trained again"))
         assert _run(tmp_path, "kto") == first
-    turned = [Thumb(u.rows, not u.desirable) for u in _as_thumbs(_judged(12))]
+    turned = [Thumb(u.rows, desirable=not u.desirable) for u in _as_thumbs(_judged(12))]
     weights = (first.adapter / adapters.WEIGHTS).read_bytes()
     again = _run(tmp_path, "kto", train=turned)
     assert (again.adapter / adapters.WEIGHTS).read_bytes() != weights

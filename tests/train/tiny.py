@@ -12,9 +12,8 @@ import torch
 from assay.config import FineTune
 from assay.models.load import LoadedModel
 from assay.train.job import TrainingJob
-from assay.train.methods import train_by_method
 from assay.train.sequences import TrainingSequence, alone
-from assay.train.session import TrainResult
+from assay.train.session import TrainResult, train_by_method
 
 VOCABULARY = 97
 EOS = 2

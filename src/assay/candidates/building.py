@@ -18,6 +18,8 @@ from assay.evaluate.measure import Bench, Measurement, RefusalError
 from assay.example import Example
 from assay.progress import Progress
 from assay.store.store import Store
+from assay.train.methods import registry
+from assay.train.methods.spec import MethodSpec
 
 if TYPE_CHECKING:
     from assay.train.checkpoints import Point  # loads torch
@@ -102,6 +104,7 @@ class Context:
     Attributes:
         split: sha256 of the holdout that is locked away; None where there is none.
         built: candidates that are there already, by name.
+        own_method: a training method that was handed over; None: the one that assay.yaml names.
     """
 
     train: tuple[Example, ...]
@@ -109,6 +112,16 @@ class Context:
     bench: Bench
     split: str | None = None
     built: Mapping[str, Candidate] = field(default_factory=dict)
+    own_method: MethodSpec | None = None
+
+    @property
+    def method(self) -> MethodSpec:
+        """The method of training.
+
+        Raises:
+            ConfigError: there is none of the name that assay.yaml says.
+        """
+        return self.own_method or registry.find(self.config.fine_tune.method)
 
     @property
     def config(self) -> Config:

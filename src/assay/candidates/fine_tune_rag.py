@@ -52,10 +52,10 @@ SPEC = CandidateSpec(
 def build(context: Context) -> Candidate:
     """Choose the search as `rag` does, train with its passages, measure with them."""
     tuning = context.config.fine_tune
-    if tuning.teacher or tuning.recorded or tuning.method != "sft":
+    if tuning.teacher or tuning.recorded or context.method.learns_from != "answers":
         raise ConfigError(
-            "it learns the answers in the rows, so it cannot use a teacher or a method other than "
-            "sft.",
+            "it learns the answers in the rows, so it cannot use a teacher or a method that learns "
+            "from judgements.",
             where="assay.yaml, candidates: fine-tune-rag",
             fix="Remove it from the candidates, or teacher, recorded and method from fine_tune.",
         )
@@ -91,7 +91,7 @@ def _fit_passages(
     Raises:
         DataError: there is no room for any passage, or the rows do not fit even without.
     """
-    from assay.train.methods import sequences  # loads torch
+    from assay.train.units import sequences
 
     tokenizer, limit = load_tokenizer(context.config.model)
     template = Template.of(tokenizer)

@@ -23,13 +23,17 @@ SEEDS = 3
 class TrainingSettings(Strict):
     """How one version is trained; `auto` is decided by model and data size (docs/training.md)."""
 
-    method: Literal["sft", "dpo", "ipo", "kto", "orpo"] = Field(
-        "sft", description="sft learns the answers; the others learn from preferences."
+    method: str = Field(
+        "sft",
+        description="Training method: sft learns the answers; dpo, ipo, orpo and kto learn from "
+        "preferences; a package may add others.",
     )
     adapter: Literal["lora", "rslora", "dora", "full"] = Field(
         "lora", description="Kind of adapter; full: train all weights without one."
     )
-    beta: float = Field(0.1, gt=0, description="dpo, ipo, kto, orpo: strength of the preferences.")
+    beta: float = Field(
+        0.1, gt=0, description="Strength of the preferences, in methods that learn from them."
+    )
     teacher: ModelName | None = Field(
         None, description="A larger model whose answers are learned (distillation)."
     )
@@ -38,7 +42,11 @@ class TrainingSettings(Strict):
         description="What to learn from a teacher; auto: log-probabilities if the tokens match.",
     )
     rehearsal: float = Field(
-        0.0, ge=0, le=0.5, description="Share of general rows in the training data (sft only)."
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of general rows among the training rows, in methods that learn from "
+        "answers.",
     )
     tracking: list[Literal["tensorboard", "mlflow"]] = Field(
         default_factory=list, description="Additional trackers that get the learning curve."

@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from assay import json_reader
 from assay.config import GraderSpec, TaskKind, labels_in
@@ -32,6 +32,10 @@ _INSTRUCTIONS = ("system", "developer")
 """Roles of a system prompt."""
 
 
+Judgement = Literal["answers", "pairs", "thumbs"]
+"""What a row holds that is learned from: an answer, a better and a worse one, or a judged one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """What `assay init` proposes, with its reasons as sentences.
@@ -40,7 +44,7 @@ class Proposal:
         training_prompt: the system prompt of the fine-tuned model; None is `system_prompt`.
         candidates: names of those that are compared, which are chosen above this floor.
         warnings: what in the file may be a mistake that the proposal has followed, as sentences.
-        method: of training, `fine_tune.method`.
+        learns_from: what the method of training learns from.
     """
 
     task: TaskKind
@@ -53,7 +57,7 @@ class Proposal:
     reasons: list[str]
     candidates: Sequence[str] = ()
     good_enough: float | None = None
-    method: str = "sft"
+    learns_from: Judgement = "answers"
     warnings: Sequence[str] = ()
 
 
@@ -121,7 +125,7 @@ def propose(
     graders, primary = _graders_for_lists() if lists else graders_for(task)
     trained = LISTS_PROMPT if labels_in(schema) else TRAINING_PROMPTS.get(task)
     short = None if own_prompts else trained
-    method, reason = propose_method(examples, documents=documents)
+    learns_from, reason = propose_judgement(examples, documents=documents)
     if reason is not None:
         reasons.append(reason)
     return Proposal(
@@ -133,24 +137,24 @@ def propose(
         graders,
         primary,
         reasons,
-        method=method,
+        learns_from=learns_from,
         warnings=warnings,
     )
 
 
-def propose_method(
+def propose_judgement(
     examples: Sequence[Example], *, documents: bool = False
-) -> tuple[str, str | None]:
-    """The method of training that examples with judged answers are made for, and why.
+) -> tuple[Judgement, str | None]:
+    """What a training can learn from examples with judged answers, and why.
 
-    A method other than sft needs a judgement in every row, and thumbs of both kinds; with
-    documents it would keep `fine-tune-rag` from taking part.
+    Preferences need a judgement in every row, and thumbs of both kinds; with documents they would
+    keep `fine-tune-rag` from taking part.
     """
     pairs = sum(bool(example.rejected) for example in examples)
     up = sum(example.desirable is True for example in examples)
     down = sum(example.desirable is False for example in examples)
     if not pairs + up + down:
-        return "sft", None
+        return "answers", None
     found = f"{pairs} of {len(examples)} rows have a better and a worse answer"
     if up + down:
         found = (
@@ -158,12 +162,12 @@ def propose_method(
             f"{f', {pairs} a better and a worse answer' if pairs else ''}"
         )
     if documents:
-        return "sft", f"{found}; with documents the method sft learns the good answers"
+        return "answers", f"{found}; with documents training learns the good answers"
     if pairs == len(examples):
-        return "orpo", f"{found}: the method orpo learns the better one and the difference"
+        return "pairs", f"{found}: training learns the better one and the difference"
     if pairs + up + down == len(examples) and (pairs or (up and down)):
-        return "kto", f"{found}: the method kto learns from both kinds"
-    return "sft", f"{found}; no other method can use them all, so sft learns the good answers"
+        return "thumbs", f"{found}: training learns from both kinds"
+    return "answers", f"{found}; not every row has one, so training learns the good answers"
 
 
 def guess_task(outputs: Sequence[str]) -> tuple[TaskKind, str]:

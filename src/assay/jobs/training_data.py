@@ -10,24 +10,22 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from assay.chat.template import Template
 from assay.data.problems import Problem
+from assay.data.propose import Judgement
 from assay.data.read import read
 from assay.errors import AssayError, DataError
 from assay.example import Example
-from assay.train.methods import units_of
 from assay.train.sequences import Unit, check_sequences, rows_of
-
-Method = Literal["sft", "dpo"]
+from assay.train.units import units_of
 
 LEAST_ROWS = 10
 """In a training file, as OpenAI asks for."""
 HELD_BACK = 0.1
 _LEAST_HELD_BACK, _MOST_HELD_BACK = 3, 200
 _SHOWN = 5  # lines that a message names
-_FORMATS = {"sft": "openai-chat", "dpo": "openai-preference"}
+_FORMATS: dict[Judgement, str] = {"answers": "openai-chat", "pairs": "openai-preference"}
 
 
 @dataclass(slots=True)
@@ -57,16 +55,16 @@ class CheckedFile:
         return None
 
 
-def check(path: Path, method: Method, template: Template, limit: int) -> CheckedFile:
+def check(path: Path, learns_from: Judgement, template: Template, limit: int) -> CheckedFile:
     """Read and render every row.
 
     Args:
-        path: JSONL in OpenAI's format for the method.
+        path: JSONL in OpenAI's format for what the method learns from.
         limit: tokens that a row may have.
     """
     checked = CheckedFile()
     try:
-        for row in read(path, format=_FORMATS[method]):
+        for row in read(path, format=_FORMATS[learns_from]):
             errors = [p for p in row.problems if p.severity == "error"]
             if errors:
                 checked.errors.append((row.line, _sentence(errors[0])))
@@ -78,7 +76,7 @@ def check(path: Path, method: Method, template: Template, limit: int) -> Checked
                     )
                     checked.warnings[found.code] = first, count + 1
             if row.example is not None:
-                _render(row.example, method, template, limit, row.line, checked)
+                _render(row.example, learns_from, template, limit, row.line, checked)
     except DataError as error:  # the file as a whole; where it is, is nobody's business
         checked.errors.insert(0, (1, f"{error.what} {error.fix or ''}".strip()))
     return checked
@@ -111,7 +109,7 @@ def hold_back(examples: Sequence[Example], seed: int) -> set[int]:
 
 def _render(
     example: Example,
-    method: Method,
+    learns_from: Judgement,
     template: Template,
     limit: int,
     line: int,
@@ -123,7 +121,7 @@ def _render(
         )
         return
     try:
-        units = units_of(method, [example], template, "")
+        units = units_of(learns_from, [example], template, "")
         check_sequences(rows_of(units), "training", limit)
     except AssayError as error:
         checked.errors.append((line, error.what))

@@ -46,8 +46,9 @@ from assay.store.tables import (
 from assay.train import auto
 from assay.train.choices import FILE as CHOICES
 from assay.train.job import StepReport, TrainingJob
-from assay.train.methods import train_by_method
+from assay.train.methods import registry
 from assay.train.sequences import Unit
+from assay.train.session import train_by_method
 from assay.version import VERSION
 
 KEPT_CHECKPOINTS = 3
@@ -309,14 +310,14 @@ def _checked(
         DataError: one is not.
     """
     folder = work_folder(work.store, tuning.id)
-    method: training_data.Method = "dpo" if tuning.request.kind == "dpo" else "sft"
+    learns_from = registry.find(tuning.request.section(tuning.seed).method).learns_from
     found: list[CheckedFile | None] = []
     for kind, least in (("training", training_data.LEAST_ROWS), ("validation", 1)):
         path = folder / f"{kind}.jsonl"
         if not path.exists():
             found.append(None)
             continue
-        checked = training_data.check(path, method, template, limit)
+        checked = training_data.check(path, learns_from, template, limit)
         complaint = checked.complaint(least)
         if complaint:
             raise _refused(

@@ -111,7 +111,7 @@ def measure_training(project: Project) -> float:
     """
     from assay.candidates.shared.training import TrainingSetup
     from assay.train.job import StepReport, TrainingJob
-    from assay.train.methods import train_by_method
+    from assay.train.session import train_by_method
 
     setup = TrainingSetup.of(project.context())
     size = setup.settings.rows_per_step

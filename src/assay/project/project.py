@@ -48,6 +48,7 @@ from assay.project.state import names_bucket, open_state
 from assay.project.unlabelled import read_unlabelled
 from assay.project.versions import describe_removed, find_uses_of
 from assay.store.store import Store, owner_of
+from assay.train.methods import registry as training_methods
 from assay.train.trials import TRIALS
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Project:
         self.text = config_text(path) if text is None else text
         self.config: Config = read_config(self.text, str(path))
         registry.check_candidates(self.config)
+        training_methods.find(self.config.fine_tune.method)
         check_graders(self.config, root)
 
     @cached_property

@@ -19,6 +19,7 @@ from typing import Any
 from assay.agent.prices import price_of
 from assay.config import CONFIG_FILE, STARTER_MODEL, Provider
 from assay.config.yaml_text import edit
+from assay.data.propose import Judgement
 from assay.errors import AssayError, ModelError, StoreError, UsageError
 from assay.progress import SILENT, Progress
 from assay.project.project import Project
@@ -182,7 +183,7 @@ def _make(
         _remove(draft_folder)
         made = create(drafted, folder=draft_folder, progress=progress)
         path = made.root / CONFIG_FILE
-        path.write_text(edit(made.text, _translated(job, drafted.proposal.method)), "utf-8")
+        path.write_text(edit(made.text, _translated(job, drafted.proposal.learns_from)), "utf-8")
         Project(made.root)  # which checks it
         os.replace(draft_folder, folder)
     is_drawn = Project(folder).config.data.holdout is None
@@ -190,11 +191,11 @@ def _make(
     one.project = name
 
 
-def _translated(job: Mapping[str, Any], proposed: str) -> dict[str, Any]:
+def _translated(job: Mapping[str, Any], proposed: Judgement) -> dict[str, Any]:
     """Settings of assay.yaml that are equal to the job's."""
     values: dict[str, Any] = {}
     method = _METHODS.get(str(_method(job)))
-    if method is not None and proposed != "sft":  # only rows with two answers can be preferred
+    if method is not None and proposed != "answers":  # only rows with two answers can be preferred
         values["fine_tune.method"] = method
     for setting in _settings(job):
         if setting.here is not None:

@@ -34,18 +34,24 @@ import math
 from typing import Any
 
 from assay.config import FineTune, FineTuneSection
+from assay.train.methods import registry, sft
+from assay.train.methods.spec import MethodSpec
 
 REFERENCE_PARAMETERS = 135e6
 REFERENCE_RATE = 1e-3
 SIZE_POWER = 0.4
-_OF_METHOD = {"sft": 1.0, "dpo": 1 / 20, "ipo": 1 / 20, "kto": 1 / 20, "orpo": 1 / 4}
 _OF_FULL = 1 / 10
 SHORT_STEPS = 150
 _OF_SHORT = 2.0
 
 
 def choose(
-    section: FineTuneSection, *, parameters: float, rows: int, units: int | None = None
+    section: FineTuneSection,
+    *,
+    parameters: float,
+    rows: int,
+    units: int | None = None,
+    method: MethodSpec | None = None,
 ) -> FineTune:
     """The settings with a number wherever `auto` stood.
 
@@ -53,12 +59,15 @@ def choose(
         parameters: of the base model.
         rows: training examples.
         units: what an epoch steps through, with rows that are mixed in; None: the rows.
+        method: None: the one that `section.method` names.
     """
     of_rank = rank(rows) if section.rank == "auto" else section.rank
     of_rows = rows_per_step(rows) if section.rows_per_step == "auto" else section.rows_per_step
     of_epochs = epochs(rows) if section.epochs == "auto" else section.epochs
     steps = of_epochs * math.ceil((rows if units is None else units) / of_rows)
-    rate = learning_rate(parameters, section.method, section.adapter, steps)
+    rate = learning_rate(
+        parameters, method or registry.find(section.method), section.adapter, steps
+    )
     if section.adapter == "rslora":  # its update is √rank times lora's at the same rate
         rate = float(f"{rate / math.sqrt(of_rank):.1e}")
     rule: dict[str, Any] = {
@@ -73,7 +82,10 @@ def choose(
 
 
 def learning_rate(
-    parameters: float, method: str = "sft", adapter: str = "lora", steps: float = math.inf
+    parameters: float,
+    method: MethodSpec = sft.SPEC,
+    adapter: str = "lora",
+    steps: float = math.inf,
 ) -> float:
     """The highest rate of the schedule, two digits.
 
@@ -82,10 +94,10 @@ def learning_rate(
         steps: of the whole training.
     """
     size = max(1.0, parameters / REFERENCE_PARAMETERS)
-    rate = REFERENCE_RATE * size**-SIZE_POWER * _OF_METHOD[method]
+    rate = REFERENCE_RATE * size**-SIZE_POWER * method.rate
     if adapter == "full":
         rate *= _OF_FULL
-    elif method == "sft" and steps <= SHORT_STEPS:
+    elif method.learns_from == "answers" and steps <= SHORT_STEPS:
         rate *= _OF_SHORT
     return float(f"{rate:.1e}")
 

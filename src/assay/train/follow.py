@@ -15,7 +15,6 @@ from assay.train.choices import Choices
 from assay.train.estimate import check_memory
 from assay.train.job import StepReport, TrainingJob
 from assay.train.loop import Run
-from assay.train.preference import objective_of
 from assay.train.sequences import Unit
 from assay.train.shared_base import SharedBase
 
@@ -70,7 +69,7 @@ def follower(task: RankTask) -> Follower:
         Path(),
         on_step=_told_by_rank_0 if task.counts_hits else None,
     )
-    objective = None if settings.method == "sft" else objective_of(settings, task.train)
+    objective = job.spec.objective_of(settings, task.train)
 
     def follow(ranks: Ranks) -> None:
         with adapters.adapt(loaded, settings) as adapted, choices.apply(adapted):

@@ -12,6 +12,8 @@ from assay.models.load import LoadedModel
 from assay.progress import SILENT, Progress
 from assay.train.checkpoints import Point
 from assay.train.device import Compute
+from assay.train.methods import registry
+from assay.train.methods.spec import MethodSpec
 from assay.train.sequences import Unit, check_sequences, rows_of
 
 OnPoint = Callable[[Point, Mapping[str, float]], None]
@@ -55,7 +57,7 @@ class TrainingJob:
 
     Attributes:
         loaded: base weights without an adapter; given back as they were.
-        train, validation: as `methods.units_of` makes them for `settings.method`.
+        train, validation: as `units.units_of` makes them of what the method learns from.
         folder: of this run; holds its checkpoints while it runs and `adapter/` afterwards.
         compute: number format of the matrix multiplications (weights and optimiser stay float32);
             None takes what is faster here.
@@ -64,6 +66,7 @@ class TrainingJob:
         on_step: None or called with steps and evaluations, likewise.
         place: the processes that train.
         beside: how many trainings share this machine, this one included.
+        method: None: the one that `settings.method` names; else a method that nobody has installed.
     """
 
     loaded: LoadedModel
@@ -78,6 +81,16 @@ class TrainingJob:
     on_step: OnStep | None = None
     place: Place = field(default_factory=Place)
     beside: int = 1
+    method: MethodSpec | None = None
+
+    @property
+    def spec(self) -> MethodSpec:
+        """The method.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        return self.method or registry.find(self.settings.method)
 
     @property
     def max_tokens(self) -> int:

@@ -10,8 +10,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -30,14 +30,12 @@ from assay.train.counters import Hits, Throughput, counting, counting_hits
 from assay.train.device import HeapLimit, computing, numbers_kept, peak_bytes, readable
 from assay.train.fused import fast
 from assay.train.job import StepReport, TrainingJob
+from assay.train.objective import AnyObjective, ObjectiveOf, of_tokens
 from assay.train.ranks import add_figures, add_gradients, own_part, take_first
 from assay.train.sequences import Unit, divisor, epoch_order, rows_of
-from assay.train.step import Objective, evaluate, running, step
+from assay.train.step import evaluate, running, step
 
 POINTS_PER_EPOCH = 10
-
-ObjectiveOf = Callable[[nn.Module, Sequence[Unit]], Objective]
-"""Makes what a step minimises from the model as it is and the step's units."""
 
 
 class Run:
@@ -148,7 +146,7 @@ class Run:
         """Whether the validation loss has not improved for as many epochs as it may."""
         return self.state.stale_epochs >= self.settings.patience
 
-    def objective(self, units: Sequence[Unit]) -> Objective | None:
+    def objective(self, units: Sequence[Unit]) -> AnyObjective:
         """What is minimised over `units` now; None: the cross-entropy of their tokens."""
         return None if self.objective_of is None else self.objective_of(self.model, units)
 
@@ -167,7 +165,7 @@ class Run:
         with numbers_kept(self.model), computing(self.model, self.compute):
             torch.manual_seed(dropout_seed(settings.seed, state.step))
             objective = self.objective(units)
-            with counting(self.model) as speed, counting_hits(self.counts_hits) as hits:
+            with counting(self.model) as speed, self.counting_hits(objective) as hits:
                 loss = self.own_loss(units, objective)
         add_gradients(self.ranks, self.parameters.values())
         loss, speed.computed, accuracy = self.add_up(loss, speed.computed, hits)
@@ -178,7 +176,7 @@ class Run:
         self.optimizer.step()
         self.heap.after_step()
         speed.tokens = sum(len(row.ids) for row in rows_of(units))
-        counted = trained if objective is None else len(units)
+        counted = trained if of_tokens(objective) else len(units)
         state.step += 1
         state.window_loss += loss * counted
         state.window_tokens += counted
@@ -197,12 +195,12 @@ class Run:
             memory=readable(peak_bytes(self.model)),
         )
 
-    def own_loss(self, units: Sequence[Unit], objective: Objective | None) -> float:
+    def own_loss(self, units: Sequence[Unit], objective: AnyObjective) -> float:
         """This rank's part of a step's loss; its gradient is added."""
         own = own_part(units, self.ranks)
         if not own:
             return 0.0
-        whole = divisor(units, of_tokens=objective is None)
+        whole = divisor(units, of_tokens=of_tokens(objective))
         return step(self.model, own, objective, self.settings.tokens_per_pass, whole)[0]
 
     def add_up(self, loss: float, computed: int, hits: Hits) -> tuple[float, int, float | None]:
@@ -240,22 +238,20 @@ class Run:
                 self.save()
                 raise KeyboardInterrupt
 
-        with (
-            computing(self.model, self.compute),
-            counting_hits(self.counts_hits) as hits,
-        ):
+        with computing(self.model, self.compute):
             units = self.job.validation
             own, objective = own_part(units, self.ranks), self.objective(units)
             loss = 0.0
-            if own:
-                loss = evaluate(
-                    self.model,
-                    own,
-                    objective,
-                    self.settings.tokens_per_pass,
-                    divisor(units, of_tokens=objective is None),
-                    between=stop_or_go,
-                )
+            with self.counting_hits(objective) as hits:
+                if own:
+                    loss = evaluate(
+                        self.model,
+                        own,
+                        objective,
+                        self.settings.tokens_per_pass,
+                        divisor(units, of_tokens=of_tokens(objective)),
+                        between=stop_or_go,
+                    )
         loss, _, accuracy = self.add_up(loss, 0, hits)
         if not math.isfinite(loss):
             raise _not_a_number("validation loss", state.step)
@@ -270,10 +266,9 @@ class Run:
         self.plot(state.points[-1], {})
         self.tell(loss, accuracy, validation=True)
 
-    @property
-    def counts_hits(self) -> bool:
-        """Whether somebody wants to know, and the loss is one of single tokens."""
-        return self.job.on_step is not None and self.objective_of is None
+    def counting_hits(self, objective: AnyObjective) -> AbstractContextManager[Hits]:
+        """Counts where somebody wants to know, and the loss is one of single tokens."""
+        return counting_hits(self.job.on_step is not None and of_tokens(objective))
 
     def tell(self, loss: float, accuracy: float | None, *, validation: bool) -> None:
         """Call `on_step`, if there is one."""

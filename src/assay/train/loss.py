@@ -14,12 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from assay.errors import UsageError
 from assay.train.counters import note
 
 CHUNK = 128
 CUDA_CHUNK = 1024
 
 Head = Callable[[Tensor], Tensor]
+TokenLoss = Callable[[Tensor, Tensor], Tensor]
+"""Of logits [n, V], float32 with a graph, and the tokens that follow [n]: the loss of each, [n]."""
 
 
 def logits_head(model: nn.Module) -> Head:
@@ -92,6 +95,43 @@ def backward_cross_entropy(
         total += (losses * weights).sum(dtype=torch.float64)
     hidden_nd.backward(leaf.grad)  # type: ignore[no-untyped-call]
     return total
+
+
+def sum_of_tokens(
+    loss: TokenLoss, head: Head, hidden_nd: Tensor, targets_n: Tensor, weights_n: Tensor
+) -> Tensor:
+    """Weighted sum of a loss of single tokens, float64 scalar, without a graph."""
+    total = torch.zeros((), dtype=torch.float64, device=hidden_nd.device)
+    with torch.no_grad():
+        for hidden, targets, weights in _chunks(hidden_nd, targets_n, weights_n):
+            total += (_own(loss, head, hidden, targets) * weights).sum(dtype=torch.float64)
+    return total
+
+
+def backward_tokens(
+    loss: TokenLoss, head: Head, hidden_nd: Tensor, targets_n: Tensor, weights_n: Tensor
+) -> Tensor:
+    """As `sum_of_tokens`; its gradient is added, part by part as in `backward_cross_entropy`."""
+    total = torch.zeros((), dtype=torch.float64, device=hidden_nd.device)
+    leaf = hidden_nd.detach().requires_grad_()
+    for hidden, targets, weights in _chunks(leaf, targets_n, weights_n):
+        own = (_own(loss, head, hidden, targets) * weights).sum(dtype=torch.float64)
+        own.backward()  # type: ignore[no-untyped-call]
+        total += own.detach()
+    hidden_nd.backward(leaf.grad)  # type: ignore[no-untyped-call]
+    return total
+
+
+def _own(loss: TokenLoss, head: Head, hidden: Tensor, targets: Tensor) -> Tensor:
+    logits = head(hidden).float()
+    note(logits, targets)
+    losses = loss(logits, targets)
+    if losses.shape != targets.shape:
+        raise UsageError(
+            f"token_loss gave a tensor of shape {list(losses.shape)} for {len(targets)} tokens.",
+            fix="It has to return one loss for each token, not reduced.",
+        )
+    return losses
 
 
 def _with_gradient(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -31,9 +31,8 @@ from assay.train.checkpoints import Point
 from assay.train.device import Compute
 from assay.train.estimate import check_memory
 from assay.train.job import TrainingJob
-from assay.train.methods import train_by_method
 from assay.train.sequences import Unit
-from assay.train.session import ADAPTER, RESULT, TrainResult
+from assay.train.session import ADAPTER, RESULT, TrainResult, train_by_method
 from assay.train.shared_base import SharedBase
 
 _MARK = "place.txt"

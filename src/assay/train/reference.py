@@ -14,6 +14,8 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from itertools import islice
 
 from assay.errors import ModelError
 from assay.example import json_sha256
@@ -21,13 +23,29 @@ from assay.train import sealed
 from assay.train.device import computing
 from assay.train.fused import wide_stream
 from assay.train.job import TrainingJob
-from assay.train.sequences import TrainingSequence, fingerprint
+from assay.train.sequences import TrainingSequence, Unit, fingerprint
 from assay.train.step import sequence_logps
 
 FILE = "reference.json"
 FORMAT = 3
 BLOCK = 256
 """Rows between two writes; even, so that both rows of a pair go through the model together."""
+
+
+def with_reference(
+    job: TrainingJob, train: Sequence[Unit], validation: Sequence[Unit], compute: str
+) -> tuple[list[Unit], list[Unit], float]:
+    """The units with `Unit.reference`, and the seconds of work that it took in all processes.
+
+    Args:
+        compute: number format of the matrix multiplications.
+    """
+    both = [*train, *validation]
+    rows = [row for unit in both for row in unit.measured]
+    logps, seconds = reference_logps(job, rows, compute)
+    left = iter(logps)
+    made = [replace(unit, reference=tuple(islice(left, len(unit.measured)))) for unit in both]
+    return made[: len(train)], made[len(train) :], seconds
 
 
 def reference_logps(

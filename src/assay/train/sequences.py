@@ -64,9 +64,25 @@ class TrainingSequence:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Rows whose losses depend on each other: one for supervised training, two for a pair."""
+    """Rows whose losses depend on each other: one for supervised training, two for a pair.
+
+    Attributes:
+        reference: log π₀ of the rows of `measured`, under the model that the training starts from;
+            None until it was computed, or where the method needs none.
+    """
 
     rows: tuple[TrainingSequence, ...]
+    reference: tuple[float, ...] | None = None
+
+    @property
+    def measured(self) -> tuple[TrainingSequence, ...]:
+        """The rows whose log-probabilities under the reference are needed."""
+        return self.rows
+
+    @property
+    def judgement(self) -> Any:
+        """What is learned from beside the rows, JSON-ready; None: nothing."""
+        return None
 
 
 def alone(sequences: Sequence[TrainingSequence]) -> list[Unit]:
@@ -77,6 +93,11 @@ def alone(sequences: Sequence[TrainingSequence]) -> list[Unit]:
 def rows_of(units: Sequence[Unit]) -> list[TrainingSequence]:
     """The rows of all units, in order."""
     return [row for unit in units for row in unit.rows]
+
+
+def judgements_of(units: Sequence[Unit]) -> list[Any]:
+    """What the units say beside their rows, where they say something."""
+    return [unit.judgement for unit in units if unit.judgement is not None]
 
 
 def divisor(units: Sequence[Unit], *, of_tokens: bool) -> float:

@@ -1,14 +1,17 @@
 """What comes before the loop and what is left after it, for every method of training.
 
-`assay.train.methods.train_by_method` is what a caller wants. The same call goes on where a killed
-one stopped, to the same bits, and returns at once what a finished one has made.
+    units = units_of("pairs", examples, Template.of(loaded.tokenizer), "You answer in verse.")
+    job = TrainingJob(loaded, units, checks, FineTune(method="dpo"), Path("run"))
+    result = train_by_method(job)
+
+The same call goes on where a killed one stopped, to the same bits, and returns at once what a
+finished one has made.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from assay.errors import ModelError
@@ -19,15 +22,17 @@ from assay.place.processes import Processes, on_this_machine
 from assay.place.ranks import RankLostError
 from assay.prefix.layout import layout_of
 from assay.progress import Progress
-from assay.store.files import new_folder, sha256_file
+from assay.store.files import new_folder, one_at_a_time, sha256_file
 from assay.train import adapters, checkpoints, sealed
 from assay.train.checkpoints import Point
-from assay.train.choices import Choices
+from assay.train.choices import Choices, choose
 from assay.train.estimate import check_memory, no_memory
 from assay.train.follow import RankTask, follower
 from assay.train.job import TrainingJob
-from assay.train.loop import ObjectiveOf, Run
-from assay.train.sequences import fingerprint, rows_of
+from assay.train.loop import Run
+from assay.train.objective import ObjectiveOf
+from assay.train.reference import with_reference
+from assay.train.sequences import fingerprint, judgements_of, rows_of
 from assay.train.step import check_head
 
 TRAINER = 9  # raised when the same settings and data would train other weights
@@ -75,11 +80,39 @@ class TrainResult:
     preparation_seconds: float = 0.0
 
 
+def train_by_method(job: TrainingJob) -> TrainResult:
+    """Train by the job's method; a step has `rows_per_step` units.
+
+    Where the method needs the base model's log-probabilities, they are computed first and kept in
+    the run's folder. Losses are means over units, or over tokens where single tokens are learned.
+    Of two processes with one folder the second waits, and finds what the first has made. All else
+    is said at `train_units`.
+
+    Raises:
+        DataError: nothing to train, a row that cannot be trained on, or rows of which the method
+            can learn nothing.
+        ConfigError: there is no such method.
+        ModelError, KeyboardInterrupt: as `train_units`.
+    """
+    method, job = job.spec, job.validate()
+    said = "Another process is running this training; waiting for it to finish."
+    with one_at_a_time(job.folder / "lock", lambda: job.progress.say(said)):
+        choices = choose(job)
+        method.check(job.train)
+        train, validation = (
+            method.prepare(units, job.max_tokens) for units in (job.train, job.validation)
+        )
+        seconds = 0.0
+        if method.reference:
+            with choices.apply(job.loaded.model):
+                train, validation, seconds = with_reference(job, train, validation, choices.compute)
+        job = replace(job, train=train, validation=validation)
+        result = train_units(job, choices, method.objective_of(job.settings, train))
+        return replace(result, preparation_seconds=seconds)
+
+
 def train_units(
-    job: TrainingJob,
-    choices: Choices,
-    objective_of: ObjectiveOf | None = None,
-    judgements: Sequence[object] = (),
+    job: TrainingJob, choices: Choices, objective_of: ObjectiveOf | None = None
 ) -> TrainResult:
     """Train on `job.train`, keep the epoch with the best loss on `job.validation`.
 
@@ -91,7 +124,6 @@ def train_units(
         job: checked.
         choices: as `choose` has made them for this job.
         objective_of: see `Run`.
-        judgements: what the objective depends on beside the rows and the settings, JSON-ready.
 
     Raises:
         ModelError: not enough memory, an architecture that does not fit, a loss that is not a
@@ -107,7 +139,7 @@ def train_units(
         "settings": job.settings.model_dump(mode="json", exclude={"tracking"}),
         "train": fingerprint(rows_of(job.train)),
         "validation": fingerprint(rows_of(job.validation)),
-        "judgements": list(judgements),
+        "judgements": judgements_of([*job.train, *job.validation]),
     }
     key = json_sha256(parts | job.place_key)
     finished = _finished(job, key)

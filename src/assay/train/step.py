@@ -19,7 +19,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +30,15 @@ from assay.prefix.layout import PACKED_TOKENS, concatenate, layout_of
 from assay.prefix.pack import Pack, group_into_packs
 from assay.prefix.trunk import Trunk, TrunkGroup, group_by_trunk
 from assay.train.distillation import SoftTargets, backward_soft, soft_losses
-from assay.train.loss import Head, backward_cross_entropy, logits_head, token_losses
+from assay.train.loss import (
+    Head,
+    backward_cross_entropy,
+    backward_tokens,
+    logits_head,
+    sum_of_tokens,
+    token_losses,
+)
+from assay.train.objective import AnyObjective, TokenObjective, of_tokens
 from assay.train.sequences import (
     TrainingSequence,
     Unit,
@@ -49,22 +56,10 @@ ENOUGH = {"cpu": 1024}
 _SAME_LOGITS = 1e-3  # relative to the largest logit; bfloat16 is given 30 times as much
 
 
-class Objective(Protocol):
-    """What is minimised, where it is not the cross-entropy of single tokens."""
-
-    def __call__(self, logps_r: Tensor, units: Sequence[Unit]) -> Tensor:
-        """The sum of the units' losses, a scalar.
-
-        Args:
-            logps_r: [R] log-probability (nats) of each row's trained tokens together, float32, in
-                the order of the units and of the rows in them.
-        """
-
-
 def step(
     model: nn.Module,
     units: Sequence[Unit],
-    objective: Objective | None = None,
+    objective: AnyObjective = None,
     tokens: int = TOKENS,
     whole: float | None = None,
 ) -> tuple[float, int]:
@@ -73,15 +68,15 @@ def step(
     Args:
         model: a causal language model of transformers, with or without a PEFT adapter.
         units: the rows of the step, each with at least one trained token.
-        objective: None for supervised training.
+        objective: see `AnyObjective`.
         tokens: at most this many at once, shared ones counted once; changes memory and speed, not
             the gradient.
         whole: what the sum of losses is divided by: `divisor` of all units of the step where
             `units` are some of them; None: of `units`.
 
     Returns:
-        The loss (nats per trained token; with an objective: per unit) and the number of trained
-        tokens.
+        The loss (nats per trained token; with an objective of units: per unit) and the number of
+        trained tokens.
     """
     return _over(model, units, objective, tokens, whole, backward=True)
 
@@ -89,7 +84,7 @@ def step(
 def evaluate(
     model: nn.Module,
     units: Sequence[Unit],
-    objective: Objective | None = None,
+    objective: AnyObjective = None,
     tokens: int = TOKENS,
     whole: float | None = None,
     between: Callable[[], None] = lambda: None,
@@ -311,7 +306,7 @@ def check_head(model: nn.Module, sequence: TrainingSequence) -> None:
 def _over(
     model: nn.Module,
     units: Sequence[Unit],
-    objective: Objective | None,
+    objective: AnyObjective,
     tokens: int,
     whole: float | None,
     *,
@@ -321,7 +316,7 @@ def _over(
     """The loss of all units, pass by pass."""
     count = sum(row.trained_tokens for row in rows_of(units))
     if whole is None:
-        whole = divisor(units, of_tokens=objective is None)
+        whole = divisor(units, of_tokens=of_tokens(objective))
     if not whole > 0:
         raise ValueError("a step needs at least one trained token with a weight above 0")
     total = 0.0
@@ -338,7 +333,7 @@ def _pass(
     model: nn.Module,
     head: Head,
     units: Sequence[Unit],
-    objective: Objective | None,
+    objective: AnyObjective,
     whole: float,
     trunk: Trunk | None,
     *,
@@ -347,8 +342,11 @@ def _pass(
     """The share of the loss that comes from `units`, computed together."""
     rows = [row for unit in units for row in unit.rows]
     hidden, targets, row = trained_states(model, rows, trunk)
-    if objective is None:
+    if objective is None or isinstance(objective, TokenObjective):
         factor = torch.tensor([r.weight / whole for r in rows], device=hidden.device)[row]
+        if objective is not None:
+            own = backward_tokens if backward else sum_of_tokens
+            return float(own(objective.loss, head, hidden, targets, factor))
         if any(r.taught is not None for r in rows):
             soft = SoftTargets.of(rows, targets)
             if backward:

@@ -46,9 +46,9 @@ from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.load import load_tokenizer
 from assay.progress import SILENT, Progress
 from assay.store.files import write_json
-from assay.train.methods import sequences
 from assay.train.sequences import TeacherDistribution, TrainingSequence, Unit, alone
 from assay.train.teacher import TOP, match_tokens, read_top, spellings
+from assay.train.units import sequences
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +148,10 @@ def targets_of_recording(context: Context, file: str) -> TrainingTargets:
 
 
 def _check_method(context: Context, setting: str) -> None:
-    method = context.config.fine_tune.method
-    if method != "sft":
+    method = context.method
+    if method.learns_from != "answers":
         raise ConfigError(
-            f"a teacher provides answers, but the method {method} learns from judgements.",
+            f"a teacher provides answers, but the method {method.name} learns from judgements.",
             where=f"assay.yaml, fine_tune.{setting}",
             fix=f"Use method: sft, or remove {setting}.",
         )
@@ -263,7 +263,9 @@ def _distributions(
     settings, engine = context.config.fine_tune, None if asked is None else asked.engine.inner
     known: list[tuple[TeacherDistribution, ...]] = [() for _ in kept]
     seconds, why = 0.0, "fine_tune.distill is answers"
-    if settings.distill != "answers":
+    if not context.method.learns_distributions:
+        why = f"the method {context.method.name} has a loss of its own"
+    elif settings.distill != "answers":
         why = "its tokens do not match the student's"
         told = any(answers[place].tokens for place in kept)
         if not (told or isinstance(engine, TransformersBatchEngine)):

@@ -29,11 +29,12 @@ from assay.models.versions import VersionRecord, save_version
 from assay.train import auto
 from assay.train.checkpoints import Point
 from assay.train.job import OnPoint, TrainingJob
-from assay.train.methods import train_by_method, units_of
+from assay.train.methods.spec import MethodSpec
 from assay.train.ranks import check_place
 from assay.train.sequences import Unit
-from assay.train.session import TrainResult
+from assay.train.session import TrainResult, train_by_method
 from assay.train.tracking import tracking
+from assay.train.units import units_of
 from assay.version import VERSION
 
 
@@ -101,16 +102,17 @@ class TrainingSetup:
         Args:
             loaded: the model, where it is there already.
         """
-        settings = context.config.fine_tune
+        settings, method = context.config.fine_tune, context.method
         check_place(context.config.place, settings)
         targets = training_targets(context)
-        general = sample_general_rows(settings, len(targets.examples))
+        general = sample_general_rows(settings, method, len(targets.examples))
         loaded = loaded or load_to_train(context.config.model)
         template, prompt = Template.of(loaded.tokenizer), context.training_prompt
-        if settings.method == "sft":
-            units = targets.units(template, prompt) + units_of("sft", general, template, "")
+        learns_from = method.learns_from
+        if learns_from == "answers":
+            units = targets.units(template, prompt) + units_of(learns_from, general, template, "")
         else:
-            units = units_of(settings.method, targets.examples, template, prompt)
+            units = units_of(learns_from, targets.examples, template, prompt)
         return cls(
             loaded,
             template,
@@ -118,12 +120,13 @@ class TrainingSetup:
             targets,
             general,
             units,
-            units_of(settings.method, context.validation, template, prompt),
+            units_of(learns_from, context.validation, template, prompt),
             auto.choose(
                 settings,
                 parameters=loaded.model.num_parameters(),
                 rows=len(targets.examples),
                 units=len(units),
+                method=method,
             ),
         )
 
@@ -193,6 +196,7 @@ class TrainingSetup:
             context.progress,
             on_point=on_point,
             place=context.config.place,
+            method=context.own_method,
             beside=beside,
         )
 
@@ -257,7 +261,9 @@ def general_rows() -> tuple[Example, ...]:
     )
 
 
-def sample_general_rows(settings: TrainingSettings, rows: int) -> tuple[Example, ...]:
+def sample_general_rows(
+    settings: TrainingSettings, method: MethodSpec, rows: int
+) -> tuple[Example, ...]:
     """The general rows that are trained on beside `rows` rows of the job.
 
     They make up the share `fine_tune.rehearsal` of all rows, drawn with the training's seed, each
@@ -269,10 +275,9 @@ def sample_general_rows(settings: TrainingSettings, rows: int) -> tuple[Example,
     share = settings.rehearsal
     if not share:
         return ()
-    if settings.method != "sft":
+    if method.learns_from != "answers":
         raise ConfigError(
-            f"general rows contain answers, but the method {settings.method} learns from "
-            "judgements.",
+            f"general rows contain answers, but the method {method.name} learns from judgements.",
             where="assay.yaml, fine_tune.rehearsal",
             fix="Use method: sft, or remove rehearsal.",
         )

@@ -45,6 +45,7 @@ from assay.project.workspace import Workspace
 from assay.store.audit import audit
 from assay.store.files import write_atomic
 from assay.store.tables import AuditRow
+from assay.train.methods import registry as methods
 
 ACTION = "settings.save"
 ADMINS = ("providers", "vllm", "fallback", "place")
@@ -204,6 +205,7 @@ def completions() -> dict[str, Any]:
     schema = config_schema()
     made = _completed(schema, schema.get("$defs", {}))
     made["candidates"]["values"] = list(specs())
+    made["fine_tune"]["settings"]["method"]["values"] = list(methods.specs())
     made["graders"]["settings"]["name"]["values"] = list(GRADERS)
     return made
 

@@ -34,6 +34,7 @@ from assay.progress import SILENT, Progress
 from assay.project.start.document_rows import find_abstention, propose_contains, read_texts
 from assay.project.start.yaml_lines import block, cost_lines, flow
 from assay.store.files import new_folder, write_json
+from assay.train.methods import registry
 
 SAMPLE = 20_000
 MONTHLY_REQUESTS = 10_000
@@ -341,7 +342,7 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "few_shot: {ks: [1, 3, 8]}  # numbers of shown examples, chosen on validation",
         f"generate: {{max_new_tokens: {max_new_tokens}, constrained: auto}}",
         "fine_tune:  # the rest: docs/training.md",
-        *([] if proposal.method == "sft" else [f"  method: {proposal.method}  # judged answers"]),
+        *_method_lines(proposal),
         f"  max_tokens: {max_tokens}",
         f"  system_prompt: {flow(proposal.training_prompt)}  # null: the one above",
         "",
@@ -351,6 +352,12 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "  hours_per_retraining: 2  # new examples, the check of the version, its release",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _method_lines(proposal: Proposal) -> list[str]:
+    if proposal.learns_from == "answers":
+        return []
+    return [f"  method: {registry.proposed_for(proposal.learns_from).name}  # judged answers"]
 
 
 def _grader_lines(proposal: Proposal) -> list[str]:

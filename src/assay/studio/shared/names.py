@@ -14,6 +14,7 @@ from nicegui import ui
 from assay.candidates import registry
 from assay.errors import on_page
 from assay.studio import widgets as w
+from assay.train.methods import registry as methods
 
 _CANDIDATE = re.compile(
     r"^(?P<start>Candidate |Holdout: |Unlabelled inputs: )(?P<named>[\w-]+)$"
@@ -22,14 +23,13 @@ _CANDIDATE = re.compile(
 )
 """A candidate's typed name where a job speaks of it."""
 
-METHODS = {
-    "sft": "Learn from answers (sft)",
-    "dpo": "Learn from preferences (dpo)",
-    "ipo": "Learn from preferences (ipo)",
-    "kto": "Learn from thumbs up and down (kto)",
-    "orpo": "Learn from answers and preferences (orpo)",
-}
-"""How a model is trained, as `fine_tune.method` names it."""
+
+def method_names() -> dict[str, str]:
+    """Training methods by what `fine_tune.method` calls them, as they are offered."""
+    return {
+        name: f"{spec.title[:1].upper()}{spec.title[1:]} ({name})"
+        for name, spec in methods.specs().items()
+    }
 
 
 def plain_labels(labels: Iterable[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import show_record
 from assay.studio.pages.models.export import export_card
 from assay.studio.session import LatestRequest, PageContext, action
-from assay.studio.shared.names import METHODS, plain_labels, typed_term, version_names
+from assay.studio.shared.names import method_names, plain_labels, typed_term, version_names
 
 REMOVED = "one that was removed"
 
@@ -99,7 +99,7 @@ def _show_version(context: PageContext, one: dict[str, Any], names: Mapping[str,
         with ui.element("td"):
             _show_name(one["id"], names)
         w.text(one["base"], tag="td")
-        w.text(METHODS.get(one["method"], one["method"] or ""), tag="td")
+        w.text(method_names().get(one["method"], one["method"] or ""), tag="td")
         w.text("" if loss is None else f"{loss:.4f}", "number", "td")
         with ui.element("td"):
             if parent:

@@ -19,7 +19,7 @@ from assay.studio import widgets as w
 from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
 from assay.studio.shared.controls import TYPING, Controls, Put, read_path, split_lines
 from assay.studio.shared.findings import TASKS
-from assay.studio.shared.names import METHODS
+from assay.studio.shared.names import method_names
 
 
 class SettingsForm(Controls[Config]):
@@ -203,9 +203,9 @@ class SettingsForm(Controls[Config]):
             )
             self._simple(
                 "Training method",
-                ui.select(dict(METHODS)),
+                ui.select(method_names()),
                 "fine_tune.method",
-                "All but sft need preferences or thumbs in the data.",
+                "All but those that learn from answers need preferences or thumbs in the data.",
             )
             self._optional(
                 "Teacher",

@@ -1,0 +1,43 @@
+"""What a step minimises: the cross-entropy of single tokens, or what a method has instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from assay.train.loss import TokenLoss
+from assay.train.sequences import Unit
+
+
+class Objective(Protocol):
+    """What is minimised, where it is not the cross-entropy of single tokens."""
+
+    def __call__(self, logps_r: Tensor, units: Sequence[Unit]) -> Tensor:
+        """The sum of the units' losses, a scalar.
+
+        Args:
+            logps_r: [R] log-probability (nats) of each row's trained tokens together, float32, in
+                the order of the units and of the rows in them.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class TokenObjective:
+    """A loss of single tokens in the place of the cross-entropy: weighed and divided as that."""
+
+    loss: TokenLoss
+
+
+AnyObjective = Objective | TokenObjective | None
+"""What is minimised; None: the cross-entropy of single tokens."""
+
+ObjectiveOf = Callable[[nn.Module, Sequence[Unit]], Objective | TokenObjective]
+"""Makes what a step minimises from the model as it is and the step's units."""
+
+
+def of_tokens(objective: AnyObjective) -> bool:
+    """Whether single tokens are learned: losses are then means over tokens, else over units."""
+    return objective is None or isinstance(objective, TokenObjective)
