@@ -121,15 +121,15 @@ def _as_thumbs(units: list[Pair]) -> list[Thumb]:
     ]
 
 
-def _run(folder: Path, method: str = "dpo", **changes: Any) -> TrainResult:
+def _run(folder: Path, by: str = "dpo", **changes: Any) -> TrainResult:
     train, validation = _judged(12), _judged(4, seed=1)
     units: dict[str, Any] = {"train": train, "validation": validation}
-    if method == "kto":
+    if by == "kto":
         units = {"train": _as_thumbs(train), "validation": _as_thumbs(validation)}
     arguments: dict[str, Any] = {
         "loaded": tiny_loaded(),
         **units,
-        "settings": SETTINGS.model_copy(update={"method": method}),
+        "settings": SETTINGS.model_copy(update={"method": by}),
         "folder": folder,
         "compute": "float32",
         "checkpoint_seconds": 60.0,

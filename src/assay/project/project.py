@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from assay.project.train import SearchResult, TrainingResult
     from assay.release.classifier_export import ClassifierExport
     from assay.release.export import ModelExport
+    from assay.train.methods.spec import MethodSpec
 
 REPORT = "report.html"
 
@@ -291,15 +292,18 @@ class Project:
         share(self.store, folder)
         return Comparison(result, folder, self.root / REPORT)
 
-    def train(self, progress: Progress = DEFAULT) -> TrainingResult:
-        """Train a version as `compare` does, which then finds it done.
+    def train(
+        self, progress: Progress = DEFAULT, *, method: MethodSpec | None = None
+    ) -> TrainingResult:
+        """Train a version as `compare` does, which then finds it done; or by a method of one's own.
 
         Raises:
+            UsageError: a method of that name is installed, or its code cannot be read.
             KeyboardInterrupt: stopped by the user; the same call goes on.
         """
         from assay.project import train
 
-        return train.train(self.context(progress))
+        return train.train(train.by_method(self.context(progress), method))
 
     def sweep(
         self, trials: int | None = None, *, write: bool = False, progress: Progress = DEFAULT

@@ -6,7 +6,7 @@ import difflib
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ from assay.candidates.shared.many_trainings import Attempt, trainings
 from assay.candidates.shared.training import TrainingSetup, train_version
 from assay.config import CONFIG_FILE, FineTune
 from assay.config.yaml_text import edit
+from assay.errors import UsageError
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.probe import forgetting_of
 from assay.models.versions import load_version
 from assay.store.files import write_atomic
 from assay.train import sweep as search
 from assay.train.job import OnPoint
+from assay.train.methods import registry
+from assay.train.methods.spec import MethodSpec
 from assay.train.session import TrainResult
 from assay.train.sweep import Outcome, Trial
 
@@ -78,6 +81,23 @@ class SearchResult:
             "diff": self.diff,
             "written": self.written,
         }
+
+
+def by_method(context: Context, method: MethodSpec | None) -> Context:
+    """The context with a training method that was handed over; None: the project's.
+
+    Raises:
+        UsageError: another method of that name is installed.
+    """
+    if method is None:
+        return context
+    if registry.specs().get(method.name, method) is not method:
+        raise UsageError(
+            f"a training method {method.name} is installed already.", fix="Choose another name."
+        )
+    tuning = context.config.fine_tune.model_copy(update={"method": method.name})
+    config = context.config.model_copy(update={"fine_tune": tuning})
+    return replace(context, bench=replace(context.bench, config=config), own_method=method)
 
 
 def train(context: Context, on_point: OnPoint | None = None) -> TrainingResult:

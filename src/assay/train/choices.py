@@ -96,7 +96,7 @@ def choose(job: TrainingJob) -> Choices:
         "validation": fingerprint(rows_of(job.validation)),
         "compute": job.compute,
     }
-    key = json_sha256(parts | job.place_key)
+    key = json_sha256(parts | job.place_key | job.method_key)
     known = sealed.read(job.folder / FILE, key, job.progress)
     if known is not None:
         return Choices(**known["choices"])

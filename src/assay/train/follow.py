@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.config import FineTune
+from assay.errors import ConfigError
 from assay.place.processes import Follower
 from assay.place.ranks import Ranks
 from assay.train import adapters
@@ -15,6 +16,8 @@ from assay.train.choices import Choices
 from assay.train.estimate import check_memory
 from assay.train.job import StepReport, TrainingJob
 from assay.train.loop import Run
+from assay.train.methods import registry
+from assay.train.methods.identity import code_sha256
 from assay.train.sequences import Unit
 from assay.train.shared_base import SharedBase
 
@@ -27,6 +30,7 @@ class RankTask:
         base: that rank 0 has loaded.
         start: where the run goes on; None: at its beginning.
         counts_hits: whether rank 0 counts how often the first choice was right.
+        method: sha256 of the code of the training method; None of Assay's own.
     """
 
     base: SharedBase
@@ -36,6 +40,7 @@ class RankTask:
     choices: Choices
     start: Checkpoint | None
     counts_hits: bool
+    method: str | None
 
     @classmethod
     def of(cls, job: TrainingJob, choices: Choices, start: Checkpoint | None) -> RankTask:
@@ -48,6 +53,7 @@ class RankTask:
             choices,
             start,
             counts_hits=job.on_step is not None,
+            method=code_sha256(job.spec),
         )
 
 
@@ -55,11 +61,17 @@ def follower(task: RankTask) -> Follower:
     """Load the base, and return what trains with rank 0 to the end.
 
     Raises:
-        ConfigError: another version of Assay is installed here.
+        ConfigError: another version of Assay, or of the training method, is installed here.
         ModelError: the base is not here, is another one, or does not fit into the memory.
     """
     loaded = task.base.load()
     settings, choices = task.settings, task.choices
+    if code_sha256(registry.find(settings.method)) != task.method:
+        raise ConfigError(
+            "a machine of the cluster has another training method under this name.",
+            where=settings.method,
+            fix="Install the same version of its package on all of them.",
+        )
     check_memory(loaded.model, task.train, choices.settle(settings), choices.compute)
     job = TrainingJob(
         loaded,

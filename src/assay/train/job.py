@@ -13,6 +13,7 @@ from assay.progress import SILENT, Progress
 from assay.train.checkpoints import Point
 from assay.train.device import Compute
 from assay.train.methods import registry
+from assay.train.methods.identity import code_sha256
 from assay.train.methods.spec import MethodSpec
 from assay.train.sequences import Unit, check_sequences, rows_of
 
@@ -101,6 +102,12 @@ class TrainingJob:
     def place_key(self) -> dict[str, int]:
         """What the number of processes adds to a key: it decides in which order sums are made."""
         return {"ranks": self.place.size} if self.place.size > 1 else {}
+
+    @property
+    def method_key(self) -> dict[str, str]:
+        """What a method that is not Assay's own adds to a key: its code."""
+        code = code_sha256(self.spec)
+        return {} if code is None else {"method": code}
 
     def validate(self) -> TrainingJob:
         """The same job without the units of weight 0, every row having been looked at.

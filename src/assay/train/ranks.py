@@ -18,14 +18,20 @@ from assay.config import Place, TrainingSettings
 from assay.errors import ConfigError
 from assay.place.processes import check_ray_installed
 from assay.place.ranks import Ranks
+from assay.train.methods.spec import MethodSpec
 from assay.train.sequences import Unit
 
 
-def check_place(place: Place, settings: TrainingSettings) -> None:
+def check_place(
+    place: Place, settings: TrainingSettings, own_method: MethodSpec | None = None
+) -> None:
     """Refuse, before anything is loaded, what several processes cannot train.
 
+    Args:
+        own_method: a method that was handed over, and that no other process can find.
+
     Raises:
-        ConfigError: Ray is not installed, or entries are dropped at random.
+        ConfigError: Ray is not installed, entries are dropped at random, or there is such a method.
     """
     if place.size == 1:
         return
@@ -35,6 +41,12 @@ def check_place(place: Place, settings: TrainingSettings) -> None:
             "several processes cannot train with dropout: each would drop other entries.",
             where="assay.yaml, fine_tune.dropout",
             fix="Set fine_tune.dropout: 0, or train with `--on here`.",
+        )
+    if own_method is not None:
+        raise ConfigError(
+            f"other processes cannot find the training method {own_method.name}, which was handed "
+            "over in Python.",
+            fix="Install it as a package with an entry point, or train with `--on here`.",
         )
 
 

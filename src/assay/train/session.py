@@ -141,7 +141,7 @@ def train_units(
         "validation": fingerprint(rows_of(job.validation)),
         "judgements": judgements_of([*job.train, *job.validation]),
     }
-    key = json_sha256(parts | job.place_key)
+    key = json_sha256(parts | job.place_key | job.method_key)
     finished = _finished(job, key)
     if finished is not None:
         checkpoints.clear(job.folder)

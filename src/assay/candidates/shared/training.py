@@ -29,6 +29,7 @@ from assay.models.versions import VersionRecord, save_version
 from assay.train import auto
 from assay.train.checkpoints import Point
 from assay.train.job import OnPoint, TrainingJob
+from assay.train.methods.identity import code_sha256
 from assay.train.methods.spec import MethodSpec
 from assay.train.ranks import check_place
 from assay.train.sequences import Unit
@@ -65,7 +66,7 @@ def train_version(
         base_sha256=prepared.loaded.weights_sha256,
         data=prepared.data | kept,
         split=context.split,
-        settings=prepared.settings.model_dump(mode="json", exclude={"tracking"}),
+        settings=prepared.settings.model_dump(mode="json", exclude={"tracking"}) | prepared.code,
         template=prepared.template.to_dict(),
         template_sha256=prepared.template.sha256,
         metrics={"validation_loss": result.best_validation_loss},
@@ -83,6 +84,7 @@ class TrainingSetup:
         targets: what is trained on, with the teacher's answers where there is a teacher.
         general: rows that are mixed in, so that less is forgotten.
         units, checks: of training and validation.
+        code: what a method that is not Assay's own adds to the settings: its code's hash.
         settings: the project's, with what it leaves open decided.
     """
 
@@ -93,6 +95,7 @@ class TrainingSetup:
     general: tuple[Example, ...]
     units: list[Unit]
     checks: list[Unit]
+    code: dict[str, str]
     settings: FineTune
 
     @classmethod
@@ -103,7 +106,7 @@ class TrainingSetup:
             loaded: the model, where it is there already.
         """
         settings, method = context.config.fine_tune, context.method
-        check_place(context.config.place, settings)
+        check_place(context.config.place, settings, context.own_method)
         targets = training_targets(context)
         general = sample_general_rows(settings, method, len(targets.examples))
         loaded = loaded or load_to_train(context.config.model)
@@ -121,6 +124,7 @@ class TrainingSetup:
             general,
             units,
             units_of(learns_from, context.validation, template, prompt),
+            _code(method),
             auto.choose(
                 settings,
                 parameters=loaded.model.num_parameters(),
@@ -142,7 +146,8 @@ class TrainingSetup:
 
     def name(self, context: Context, settings: FineTune) -> str:
         """Name of a training with these settings, and of its folder."""
-        key = _key(self.loaded, self.template, self.prompt, self.data, context.validation, settings)
+        data = self.data | self.code
+        key = _key(self.loaded, self.template, self.prompt, data, context.validation, settings)
         return f"fine-tune-{key[:16]}"
 
     def train(
@@ -204,6 +209,11 @@ class TrainingSetup:
         """A result with what the teacher has taken."""
         seconds = result.preparation_seconds + self.targets.seconds
         return replace(result, preparation_seconds=seconds)
+
+
+def _code(method: MethodSpec) -> dict[str, str]:
+    code = code_sha256(method)
+    return {} if code is None else {"method_sha256": code}
 
 
 def training_targets(context: Context) -> TrainingTargets:

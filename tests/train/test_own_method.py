@@ -1,0 +1,214 @@
+"""A method of somebody else's: sharing, resume and checks are those of our own."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.distributions import write_distribution
+from tests.small import small_project
+from tests.train.test_methods import _run
+from tests.train.test_session import Watcher, run
+from tests.train.tiny import rows, tiny_model
+from torch import Tensor
+from torch.nn import functional
+
+from assay.config import FineTune, Place
+from assay.errors import ConfigError, UsageError
+from assay.train import adapters, loop
+from assay.train.methods import registry
+from assay.train.methods.identity import code_sha256
+from assay.train.methods.spec import MethodSpec
+from assay.train.objective import TokenObjective
+from assay.train.preference import PairLogps
+from assay.train.ranks import check_place
+from assay.train.sequences import alone
+from assay.train.step import evaluate, step
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "own_loss.py"
+SCALE = 2.0
+
+
+def doubled(logits: Tensor, targets: Tensor) -> Tensor:
+    return SCALE * functional.cross_entropy(logits, targets, reduction="none")
+
+
+def hinge(pairs: PairLogps, beta: float) -> Tensor:
+    return (1 - beta * (pairs.chosen - pairs.rejected)).clamp_min(0)
+
+
+def _spec(name: str = "own", **changes: Any) -> MethodSpec:
+    given: dict[str, Any] = {"learns_from": "answers", "token_loss": doubled, **changes}
+    return MethodSpec(name, "learn otherwise", "For a test.", formula="none", **given)
+
+
+HINGE = _spec("hinge", learns_from="pairs", token_loss=None, pair_loss=hinge)
+
+
+def _gradients(model: Any) -> list[Tensor]:
+    return [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+
+def test_a_loss_of_tokens_has_the_gradient_of_the_cross_entropy_that_it_is() -> None:
+    """Twice the cross-entropy, over a tree of shared prefixes, in one pass and in many."""
+    shared = [
+        replace(r, ids=[5, 6, 7, 8, *r.ids], trained=[False] * 4 + r.trained) for r in rows(9)
+    ]
+    units = alone(shared)
+    found = []
+    for objective, tokens in (
+        (None, 4096),
+        (TokenObjective(doubled), 4096),
+        (TokenObjective(doubled), 40),
+    ):
+        model = tiny_model()
+        loss, _ = step(model, units, objective, tokens)
+        assert evaluate(model, units, objective, tokens) == pytest.approx(loss, rel=1e-5)
+        found.append((loss, _gradients(model)))
+    (plain, wanted), *others = found
+    for loss, gradients in others:
+        assert loss == pytest.approx(SCALE * plain, rel=1e-5)
+        for ours, theirs in zip(gradients, wanted, strict=True):
+            torch.testing.assert_close(ours, SCALE * theirs, rtol=1e-4, atol=1e-5)
+
+
+def _train_tokens(folder: Path, **named: Any) -> Any:
+    return run(folder, method=_spec(), **named)
+
+
+def _train_pairs(folder: Path, **named: Any) -> Any:
+    return _run(folder, "dpo", method=HINGE, **named)
+
+
+@pytest.mark.parametrize("train", [_train_tokens, _train_pairs])
+def test_it_goes_on_to_the_same_bits_and_is_found_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Callable[..., Any]
+) -> None:
+    def stop(_: float) -> None:
+        if len([i for i in watcher.info if "loss" in i]) == 3:
+            raise KeyboardInterrupt
+
+    whole = train(tmp_path / "whole")
+    watcher = Watcher(stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", progress=watcher, checkpoint_seconds=0.0)
+    cut = train(tmp_path / "cut")
+    bits = [(one.adapter / adapters.WEIGHTS).read_bytes() for one in (whole, cut)]
+    assert bits[0] == bits[1]
+    assert cut.points == whole.points
+    monkeypatch.setattr(loop, "step", lambda *_, **__: pytest.fail("it trained again"))
+    assert train(tmp_path / "whole") == whole
+
+
+def test_of_other_code_it_is_another_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    def scaled(by: Any) -> MethodSpec:
+        return _spec(token_loss=lambda logits, targets: by * doubled(logits, targets))
+
+    assert code_sha256(registry.find("dpo")) is None
+    assert code_sha256(scaled(1.0)) == code_sha256(scaled(1.0)) != code_sha256(scaled(2.0))
+    before = code_sha256(_spec())
+    monkeypatch.setattr(sys.modules[__name__], "SCALE", 3.0)
+    assert code_sha256(_spec()) != before
+    with pytest.raises(UsageError, match=r"by of the training method own is a object"):
+        code_sha256(scaled(object()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "My Loss"}, "lowercase letters"),
+        ({"pair_loss": hinge}, "more than one of"),
+        ({"token_loss": None, "pair_loss": hinge}, "a pair_loss learns from pairs"),
+        ({"learns_from": "thumbs", "token_loss": None}, "has no loss of them"),
+        ({"learns_from": "rewards"}, "none of answers, pairs, thumbs"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        _spec(**changes)
+
+
+def test_a_loss_that_is_reduced_is_refused(tmp_path: Path) -> None:
+    def mean(logits: Tensor, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(logits, targets)
+
+    with pytest.raises(UsageError, match=r"shape \[\] for"):
+        run(tmp_path, method=_spec(token_loss=mean))
+
+
+def test_other_processes_are_not_asked_to_find_a_method_that_was_handed_over() -> None:
+    with pytest.raises(ConfigError, match="cannot find the training method own"):
+        check_place(Place(on="ray", ranks=2), FineTune(), _spec())
+
+
+MODULE = """
+from assay.train.methods.spec import MethodSpec
+
+def loss(pairs, beta):
+    return -beta * (pairs.chosen - pairs.rejected)
+
+SPEC = MethodSpec("toy", "learn", "Learns.", "pairs", "none", pair_loss=loss)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "said"),
+    [
+        ("toy", MODULE, None),
+        ("dpo", MODULE, "the name is taken"),
+        ("other", MODULE, "its SPEC is called toy"),
+        ("toy", "import no_such_module", "no_such_module"),
+        ("toy", "", "has no SPEC"),
+        ("toy", MODULE.replace('"pairs", "none"', '"answers", "none"'), "learns from pairs"),
+    ],
+)
+def test_a_method_of_another_distribution_is_found_or_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    module: str,
+    said: str | None,
+) -> None:
+    monkeypatch.syspath_prepend(write_distribution(tmp_path, module, registry.GROUP, name=name))
+    monkeypatch.delitem(sys.modules, "assay_toy", raising=False)
+    known = set(registry.specs())
+    found = registry.specs.__wrapped__()
+    if said is None:
+        assert set(found) == {*known, name}
+        assert code_sha256(found[name]) is not None
+    else:
+        assert set(found) == known
+        [line] = caplog.messages
+        assert re.search(f"of assay-toy .*{said}", line)
+        if name not in known:
+            with pytest.raises(ConfigError, match=f"of assay-toy .*{said}"):
+                registry.find(name)
+    sys.modules.pop("assay_toy", None)
+
+
+def test_a_method_that_nobody_has_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"fine_tune.method.*no training method 'dp0'.*sft, dpo"):
+        registry.find("dp0")
+
+
+@pytest.mark.slow
+def test_the_example_trains_a_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = small_project(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), str(opened.root)])
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+    assert re.search(r"version \w+ by smoothed: validation loss \d", capsys.readouterr().out)
+    trained = opened.train(method=_spec())
+    assert trained.settings["method"] == "own"
+    assert len(trained.settings["method_sha256"]) == 64
+    with pytest.raises(UsageError, match="dpo is installed already"):
+        opened.train(method=replace(HINGE, name="dpo"))
