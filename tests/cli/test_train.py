@@ -25,6 +25,7 @@ def pets(tmp_path: Path) -> Project:
 def test_options_of_a_search_need_a_search(tmp_path: Path) -> None:
     assert "--sweep" in sentence(run("train", "--write", cwd=tmp_path), 2)
     assert "--sweep" in sentence(run("train", "--trials", "3", cwd=tmp_path), 2)
+    assert "--verbose" in sentence(run("train", "--sweep", "--verbose", cwd=tmp_path), 2)
     assert "no project here" in sentence(run("train", cwd=tmp_path), 1)
 
 

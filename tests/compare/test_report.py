@@ -39,7 +39,7 @@ from assay.compare.settling import two_digits
 from assay.config import Costs
 from assay.errors import on_page
 from assay.evaluate.label_noise import SecondLook
-from assay.project.project import Comparison
+from assay.project.comparison import Comparison
 
 from .sample import sample_result, sample_rows
 from .test_planning import CONFIG

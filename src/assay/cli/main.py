@@ -237,8 +237,8 @@ def compare(
     """Compare all candidates on the locked holdout and recommend one."""
     from assay import project
     from assay.compare.report.terminal import print_result
+    from assay.project.comparison import Comparison
     from assay.project.forecast import Forecast, measure_pace
-    from assay.project.project import Comparison
 
     outside: dict[str, Path] = {}
     for item in predictions or ():

@@ -39,6 +39,9 @@ def train(
             help="On Ray: processes that share the rows of each step. Default: 2, with --sweep 1.",
         ),
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print a line for every step and evaluation.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Train a version as `compare` does; run it again to continue a stopped training."""
@@ -46,6 +49,8 @@ def train(
 
     if not sweep and (trials is not None or write or workers is not None):
         raise UsageError("--trials, --write and --workers need --sweep.", fix="Add --sweep.")
+    if sweep and verbose:
+        raise UsageError("--verbose cannot be used with --sweep.", fix="Remove one of them.")
     opened = project.open(folder)
     own = opened.config.place
     if on == "ray" and own.on == "here" and ranks is None and not sweep:
@@ -56,5 +61,7 @@ def train(
         swept = opened.sweep(trials=trials, write=write, progress=Terminal())
         as_json(swept) if json else print_swept(swept)
         return
-    trained = opened.train(progress=Terminal())
+    terminal = Terminal()
+    each = (lambda report: terminal.say(report.describe())) if verbose else None
+    trained = opened.train(terminal, on_step=each)
     as_json(trained) if json else print_trained(trained)

@@ -16,6 +16,7 @@ from assay.config.names import FileName, ModelName
 from assay.config.strict import Strict
 
 Auto = Literal["auto"]
+Schedule = Literal["cosine", "linear", "constant"]
 SEEDS = 3
 """Trainings that tell what comes of chance, where there is time for them."""
 
@@ -63,6 +64,11 @@ class TrainingSettings(Strict):
     rank: Annotated[int, Field(ge=1, le=512)] | Auto = Field(
         "auto", description="Rank of the adapter."
     )
+    target_modules: Annotated[list[str], Field(min_length=1)] | Literal["all-linear"] = Field(
+        "all-linear",
+        description="Linear maps that get an adapter, by the end of their names: "
+        "[q_proj, v_proj]; never the head.",
+    )
     alpha: int = Field(32, ge=1, description="Scale of the adapter (LoRA's alpha).")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout rate of the adapter.")
     learning_rate: Annotated[float, Field(gt=0)] | Auto = Field(
@@ -76,6 +82,11 @@ class TrainingSettings(Strict):
     )
     warmup: float = Field(
         0.05, ge=0, lt=1, description="Share of the steps with a rising learning rate."
+    )
+    schedule: Schedule = Field(
+        "cosine",
+        description="Learning rate after the warmup: down to 0 along a cosine or a line, or "
+        "constant.",
     )
     weight_decay: float = Field(0.0, ge=0, description="Weight decay of the optimiser.")
     clip: float = Field(1.0, gt=0, description="Maximum norm of the gradient.")
@@ -94,6 +105,21 @@ class TrainingSettings(Strict):
     seed: int = Field(
         0, ge=0, lt=2**63, description="Seed of the adapter, the order of rows and dropout."
     )
+
+    @model_validator(mode="after")
+    def _has_targets_of_an_adapter(self) -> Self:
+        if self.adapter == "full" and self.target_modules != "all-linear":
+            raise ValueError("adapter: full trains every weight; leave target_modules out")
+        return self
+
+    @field_validator("target_modules", mode="wrap")
+    @classmethod
+    def _names_maps(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        """One message for a wrong value."""
+        try:
+            return check(value)
+        except ValidationError:
+            raise ValueError("must be all-linear, or a list of names of linear maps") from None
 
     @field_validator("rank", "learning_rate", "epochs", "rows_per_step", mode="wrap")
     @classmethod

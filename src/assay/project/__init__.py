@@ -7,9 +7,10 @@ comparison = project.compare()
 print(comparison.verdict.outcome, comparison.verdict.reason)
 """
 
+from assay.project.comparison import Comparison
 from assay.project.estimate import Estimate
 from assay.project.files import check_file, import_file, overlap_files
-from assay.project.project import Comparison, Project, open
+from assay.project.project import Project, open
 from assay.project.start.creation import create, create_divided
 from assay.project.start.demo import DemoJobs
 from assay.project.start.init import Choices, Draft, draft

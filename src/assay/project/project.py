@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,8 @@ from assay.compare import comparison as comparing
 from assay.compare import planning
 from assay.compare.curve import LearningCurve, curve
 from assay.compare.holdout import keep_holdout, opened_holdouts, openings, remove_left_holdouts
-from assay.compare.report import notebook_frame, write_report
-from assay.compare.result import OpeningRecord, Result, Verdict
+from assay.compare.report import write_report
+from assay.compare.result import OpeningRecord
 from assay.compare.shared_results import share
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Provider, config_text, read_config
 from assay.data import shared_split
@@ -39,6 +39,7 @@ from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.batch import Answer
 from assay.progress import DEFAULT, SILENT, Progress
+from assay.project.comparison import Comparison
 from assay.project.embedding import indexed_documents, with_encoders
 from assay.project.estimate import Estimate, Pace, curve_seconds, estimate
 from assay.project.last_good import keep
@@ -57,31 +58,10 @@ if TYPE_CHECKING:
     from assay.project.train import SearchResult, TrainingResult
     from assay.release.classifier_export import ClassifierExport
     from assay.release.export import ModelExport
+    from assay.train.job import OnStep
     from assay.train.methods.spec import MethodSpec
 
 REPORT = "report.html"
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A finished comparison.
-
-    Attributes:
-        folder: plan.json, result.json, answers.jsonl.gz and report.html.
-        report: a copy of the report in the project's folder.
-    """
-
-    result: Result
-    folder: Path
-    report: Path
-
-    @property
-    def verdict(self) -> Verdict:
-        """What follows from the comparison."""
-        return self.result.verdict
-
-    def _repr_html_(self) -> str:
-        return notebook_frame(self.result)
 
 
 class Project:
@@ -293,9 +273,17 @@ class Project:
         return Comparison(result, folder, self.root / REPORT)
 
     def train(
-        self, progress: Progress = DEFAULT, *, method: MethodSpec | None = None
+        self,
+        progress: Progress = DEFAULT,
+        *,
+        method: MethodSpec | None = None,
+        on_step: OnStep | None = None,
     ) -> TrainingResult:
-        """Train a version as `compare` does, which then finds it done; or by a method of one's own.
+        """Train a version as `compare` does, which then finds it done.
+
+        Args:
+            method: in the place of `fine_tune.method`, see `assay.train.methods.spec`.
+            on_step: called after every step and every evaluation, see `assay.train.job`.
 
         Raises:
             UsageError: a method of that name is installed, or its code cannot be read.
@@ -303,7 +291,7 @@ class Project:
         """
         from assay.project import train
 
-        return train.train(train.by_method(self.context(progress), method))
+        return train.train(train.by_method(self.context(progress), method), on_step=on_step)
 
     def sweep(
         self, trials: int | None = None, *, write: bool = False, progress: Progress = DEFAULT

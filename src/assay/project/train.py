@@ -21,7 +21,7 @@ from assay.evaluate.probe import forgetting_of
 from assay.models.versions import load_version
 from assay.store.files import write_atomic
 from assay.train import sweep as search
-from assay.train.job import OnPoint
+from assay.train.job import OnPoint, OnStep
 from assay.train.methods import registry
 from assay.train.methods.spec import MethodSpec
 from assay.train.session import TrainResult
@@ -100,9 +100,11 @@ def by_method(context: Context, method: MethodSpec | None) -> Context:
     return replace(context, bench=replace(context.bench, config=config), own_method=method)
 
 
-def train(context: Context, on_point: OnPoint | None = None) -> TrainingResult:
+def train(
+    context: Context, on_point: OnPoint | None = None, on_step: OnStep | None = None
+) -> TrainingResult:
     """Train with the project's settings, keep the version, see what it forgot."""
-    id, result = train_version(context, on_point=on_point)
+    id, result = train_version(context, on_point=on_point, on_step=on_step)
     version = load_version(context.store, id)
     return TrainingResult(
         version=version.id,

@@ -1,6 +1,6 @@
 """What is trained: an adapter beside the frozen weights, or all weights.
 
-    lora    a low-rank product B·A beside every linear map, times alpha / rank (Hu et al. 2021,
+    lora    a low-rank product B·A beside linear maps, times alpha / rank (Hu et al. 2021,
             arXiv:2106.09685); B starts at zero, so that training starts from the base exactly
     rslora  the same times alpha / √rank, so that a high rank learns (Kalajdzievski 2023,
             arXiv:2312.03732)
@@ -32,6 +32,7 @@ from assay.models.load import LoadedModel
 from assay.models.quiet import exclusive_loading
 from assay.train.sequences import TrainingSequence
 from assay.train.step import hidden_states
+from assay.train.targets import check_targets
 
 CONFIG, WEIGHTS = versions.ADAPTER_CONFIG, versions.ADAPTER
 _NAME = "default"
@@ -42,11 +43,11 @@ _MAGNITUDE = ".lora_magnitude_vector"
 def adapt(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
     """The model to train: what `settings.adapter` says is float32 and trainable, nothing else.
 
-    An adapter is on every linear map of the decoder, the head left alone; its start is drawn with
-    `settings.seed`. On leaving, `loaded` is as it was.
+    An adapter is on the linear maps of the decoder that `settings.target_modules` names, the head
+    left alone; its start is drawn with `settings.seed`. On leaving, `loaded` is as it was.
 
     Raises:
-        ModelError: the model has an adapter already, or no linear maps.
+        ModelError: the model has an adapter already, or no such linear maps.
     """
     if hasattr(loaded.model, "peft_config"):
         raise ModelError(
@@ -69,13 +70,15 @@ def _beside(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
     from peft import LoraConfig, get_peft_model
 
     base = loaded.model
+    if settings.target_modules != "all-linear":
+        check_targets(base, settings.target_modules)
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         use_rslora=settings.adapter == "rslora",
         use_dora=settings.adapter == "dora",
-        target_modules="all-linear",
+        target_modules=settings.target_modules,
         bias="none",
         task_type="CAUSAL_LM",
     )

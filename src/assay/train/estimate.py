@@ -7,7 +7,7 @@ measured peaks (docs/training.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from assay.train.device import readable
 from assay.train.loss import chunk_on
 from assay.train.sequences import Unit, epoch_order
 from assay.train.step import causal_lm, device_of, in_passes
+from assay.train.targets import linear_maps, targeted
 
 _HIDDEN = 5.5  # float32 copies of the hidden state that a layer keeps: norms, residuals, rotations
 _LEAN_HIDDEN, _LEAN = 3.0, 0.55  # the same, and the share of the maps' tensors, in `fused.fast`
@@ -42,11 +43,11 @@ def training_bytes(
     `activation_checkpointing: auto` counts as off.
     """
     base = causal_lm(model)
-    linear = _linear_shapes(base)
+    linear, chosen = _shapes(linear_maps(base).values()), _shapes(targeted(base, settings))
     embeddings: torch.Tensor = base.get_input_embeddings().weight  # type: ignore[operator]
     vocabulary, width = embeddings.shape
     layers: int = base.config.get_text_config().num_hidden_layers  # type: ignore[union-attr,operator]
-    pairs, outputs = sum(i + o for i, o in linear), sum(o for _, o in linear)
+    pairs = sum(i + o for i, o in linear)
     value = 2 if compute == "bfloat16" else 4
     lean = _keeps_less(base, settings)
     of_maps, hidden = (_LEAN * value * pairs, _LEAN_HIDDEN) if lean else (value * pairs, _HIDDEN)
@@ -57,12 +58,13 @@ def training_bytes(
         trained = sum(p.numel() for n, p in base.named_parameters() if ".lora_" not in n)
         temporary += 4 * vocabulary * width
     else:
-        trained = settings.rank * pairs
-        each += value * settings.rank * len(linear)
+        trained = settings.rank * sum(i + o for i, o in chosen)
+        each += value * settings.rank * len(chosen)
     if settings.adapter == "dora":
+        outputs = sum(o for _, o in chosen)
         trained += outputs
         each += value * _DORA * outputs
-        temporary += 4 * max(3 * i * o + i * i for i, o in linear)
+        temporary += 4 * max(3 * i * o + i * i for i, o in chosen)
         again *= 2
     if settings.activation_checkpointing == "on":
         each = again * (each / layers + 4 * layers * width)
@@ -82,6 +84,9 @@ def training_bytes(
 def _keeps_less(base: nn.Module, settings: FineTune) -> bool:
     """Whether its layers are such as `assay.train.fused` computes with less."""
     plain = settings.adapter in ("lora", "rslora") and not settings.dropout
+    parts = {"gate_proj", "up_proj", "down_proj"}
+    if settings.target_modules != "all-linear":
+        plain = plain and parts <= {name.rpartition(".")[2] for name in settings.target_modules}
     return plain and any(hasattr(module, "gate_proj") for module in base.modules())
 
 
@@ -92,7 +97,7 @@ def _cast_bytes(base: nn.Module, *, once: bool) -> int:
     float32 that it equals to the last bit (`assay.train.fused`), as in models that were published
     in bfloat16. A row of each map tells.
     """
-    rows = [module.weight[:1] for module in _linear_maps(base)]
+    rows = [module.weight[:1] for module in linear_maps(base).values()]
     if all(row.dtype == torch.bfloat16 for row in rows):
         return 0
     equal = not any(row.is_meta for row in rows) and all(
@@ -224,21 +229,6 @@ def _length(unit: Unit) -> int:
     return max(len(row.ids) for row in unit.rows)
 
 
-def _linear_shapes(model: nn.Module) -> list[tuple[int, int]]:
-    """(inputs, outputs) of every linear map that gets an adapter."""
-    return [(module.weight.shape[1], module.weight.shape[0]) for module in _linear_maps(model)]
-
-
-def _linear_maps(model: nn.Module) -> list[Any]:
-    """The linear maps of a decoder, not the head."""
-    head = model.get_output_embeddings()  # type: ignore[operator]
-    return [
-        module
-        for name, module in model.named_modules()
-        if module is not head
-        and hasattr(module, "weight")
-        and module.weight.dim() == 2
-        and not isinstance(module, nn.Embedding)
-        and ".lora_" not in name
-        and not hasattr(module, "base_layer")
-    ]
+def _shapes(maps: Iterable[Any]) -> list[tuple[int, int]]:
+    """(inputs, outputs) of linear maps."""
+    return [(module.weight.shape[1], module.weight.shape[0]) for module in maps]

@@ -36,6 +36,9 @@ class StepReport:
         accuracy: share of the trained tokens that were the model's first choice, before the step's
             update; None where the method does not learn single tokens.
         validation: whether it is an evaluation.
+        epoch: rows seen / rows of an epoch.
+        learning_rate, gradient_norm, tokens_per_s: of the step, the norm before it was clipped and
+            the tokens as rendered; None of an evaluation.
         write: puts what is trained, as it is now, into an existing folder (`TrainResult.adapter`).
     """
 
@@ -44,7 +47,25 @@ class StepReport:
     loss: float
     accuracy: float | None
     validation: bool
+    epoch: float
     write: Callable[[Path], None]
+    learning_rate: float | None = None
+    gradient_norm: float | None = None
+    tokens_per_s: float | None = None
+
+    def describe(self) -> str:
+        """All of it in one line."""
+        figures = {
+            "validation loss" if self.validation else "loss": (self.loss, ".4f"),
+            "accuracy": (self.accuracy, ".3f"),
+            "learning rate": (self.learning_rate, ".2e"),
+            "gradient norm": (self.gradient_norm, ".3f"),
+            "tokens/s": (self.tokens_per_s, ".0f"),
+        }
+        said = [f"{name} {v:{form}}" for name, (v, form) in figures.items() if v is not None]
+        return ", ".join(
+            [f"step {self.step} of {self.total_steps}", f"epoch {self.epoch:.2f}", *said]
+        )
 
 
 OnStep = Callable[[StepReport], None]

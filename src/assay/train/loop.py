@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from assay.config import FineTune
+from assay.config.training import Schedule
 from assay.errors import ModelError
 from assay.interrupt import heard
 from assay.models.device import give_back_read
@@ -185,7 +186,14 @@ class Run:
         speed.seconds = time.monotonic() - began
         self.window.add(speed)
         self.note_train_loss()
-        self.tell(loss, accuracy, validation=False)
+        self.tell(
+            loss,
+            accuracy,
+            validation=False,
+            learning_rate=float(self.optimizer.param_groups[0]["lr"]),
+            gradient_norm=norm,
+            tokens_per_s=speed.effective_tokens_per_s,
+        )
         bar.advance(
             1,
             loss=round(loss, 4),
@@ -270,7 +278,9 @@ class Run:
         """Counts where somebody wants to know, and the loss is one of single tokens."""
         return counting_hits(self.job.on_step is not None and of_tokens(objective))
 
-    def tell(self, loss: float, accuracy: float | None, *, validation: bool) -> None:
+    def tell(
+        self, loss: float, accuracy: float | None, *, validation: bool, **rates: float
+    ) -> None:
         """Call `on_step`, if there is one."""
         if self.job.on_step is None:
             return
@@ -278,8 +288,10 @@ class Run:
         def write(folder: Path) -> None:
             adapters.write(folder, self.model, adapters.weights(self.model))
 
+        step = self.state.step
+        epoch = step / self.epoch_steps
         self.job.on_step(
-            StepReport(self.state.step, self.total_steps, loss, accuracy, validation, write)
+            StepReport(step, self.total_steps, loss, accuracy, validation, epoch, write, **rates)
         )
 
     def save(self) -> None:
@@ -301,23 +313,27 @@ class Run:
 
 
 def learning_rate(done: int, total: int, settings: FineTune) -> float:
-    """Of the step after `done` steps: linear warm-up from 0, then half a cosine down to 0.
+    """Of the step after `done` steps: linear warm-up from 0, then down to 0 by `settings.schedule`.
 
     The warm-up lasts `settings.warmup` of all steps; the first step and the last are above 0.
     """
-    return settings.learning_rate * rate_share(done, total, settings.warmup)
+    return settings.learning_rate * rate_share(done, total, settings.warmup, settings.schedule)
 
 
-def rate_share(done: int, total: int, warmup: float) -> float:
+def rate_share(done: int, total: int, warmup: float, schedule: Schedule = "cosine") -> float:
     """Of the highest learning rate, see `learning_rate`.
 
     Args:
         warmup: share of all steps.
+        schedule: after it: half a cosine down to 0, a line down to 0, or the highest rate.
     """
     first = round(warmup * total)
     if done < first:
         return (done + 1) / (first + 1)
-    return 0.5 * (1 + math.cos(math.pi * (done - first) / (total - first)))
+    gone = (done - first) / (total - first)
+    if schedule == "linear":
+        return 1 - gone
+    return 1.0 if schedule == "constant" else 0.5 * (1 + math.cos(math.pi * gone))
 
 
 def dropout_seed(seed: int, step: int) -> int:

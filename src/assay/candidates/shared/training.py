@@ -28,7 +28,7 @@ from assay.models.load import LoadedModel, load_to_train
 from assay.models.versions import VersionRecord, save_version
 from assay.train import auto
 from assay.train.checkpoints import Point
-from assay.train.job import OnPoint, TrainingJob
+from assay.train.job import OnPoint, OnStep, TrainingJob
 from assay.train.methods.identity import code_sha256
 from assay.train.methods.spec import MethodSpec
 from assay.train.ranks import check_place
@@ -40,20 +40,23 @@ from assay.version import VERSION
 
 
 def train_version(
-    context: Context, asked: Context | None = None, on_point: OnPoint | None = None
+    context: Context,
+    asked: Context | None = None,
+    on_point: OnPoint | None = None,
+    on_step: OnStep | None = None,
 ) -> tuple[str, TrainResult]:
     """Train an adapter and keep it as a version; an interrupted training goes on.
 
     Args:
         asked: the rows that those of `context` were made of, where they were changed; the version
             then knows of both.
-        on_point: see `TrainingJob`.
+        on_point, on_step: see `TrainingJob`.
 
     Returns:
         the version's id and the trainer's account.
     """
     config, prepared = context.config, TrainingSetup.of(context)
-    result = prepared.train(context, prepared.settings, on_point)
+    result = prepared.train(context, prepared.settings, on_point, on_step)
     learned = prepared.targets.examples
     saw = {"train": learned, "general": prepared.general, "validation": context.validation}
     if learned is not context.train:
@@ -155,17 +158,19 @@ class TrainingSetup:
         context: Context,
         settings: FineTune,
         on_point: OnPoint | None = None,
+        on_step: OnStep | None = None,
         *,
         within: Path | None = None,
     ) -> TrainResult:
         """Train an adapter; the same settings go on from where they were, or are done.
 
         Args:
-            on_point: see `TrainingJob`.
+            on_point, on_step: see `TrainingJob`.
             within: parent of its folder; None: where all trainings of the project are.
         """
         with self.tracked(context, settings, on_point) as told:
-            return self.account(train_by_method(self.job(context, settings, told, within=within)))
+            job = self.job(context, settings, told, within=within, on_step=on_step)
+            return self.account(train_by_method(job))
 
     @contextmanager
     def tracked(
@@ -189,6 +194,7 @@ class TrainingSetup:
         on_point: OnPoint,
         *,
         within: Path | None = None,
+        on_step: OnStep | None = None,
         beside: int = 1,
     ) -> TrainingJob:
         """The training with these settings; see `train`, and `TrainingJob.beside`."""
@@ -200,6 +206,7 @@ class TrainingSetup:
             (within or context.folder) / self.name(context, settings),
             context.progress,
             on_point=on_point,
+            on_step=on_step,
             place=context.config.place,
             method=context.own_method,
             beside=beside,

@@ -18,11 +18,11 @@ from assay.jobs.fine_tuning import Wish
 from assay.jobs.queue import Job, JobEvent, JobLostError
 from assay.jobs.worker import Handler, Work
 from assay.progress import SILENT, Progress, format_duration
+from assay.project.comparison import Comparison
 from assay.project.fingerprint import fingerprint
 from assay.project.forecast import Forecast, measure_pace
 from assay.project.jobs import begun, export, rescue, training
 from assay.project.jobs.queueing import enqueue_once, refuse_second
-from assay.project.project import Comparison
 from assay.project.workspace import Workspace, project_of
 from assay.store.audit import audit
 
