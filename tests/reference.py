@@ -50,7 +50,7 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   `search --json`: `{query, passages: [{document, page, heading, score, text, id}]}`, with
   `--queries FILE` (a line `{"query": "..."}` each) a list of these in the order of FILE.
 - `assay train --json`: `{version, folder, settings, points: [{step, epoch, train_loss,
-  validation_loss}], best_step, best_validation_loss, steps, seconds, trained_tokens, tokens,
+  validation_loss, score}], best_step, best_validation_loss, steps, seconds, trained_tokens, tokens,
   tokens_per_s, peak_bytes, compute, forgetting}`; with `--sweep`: `{trials: [{number, state,
   settings, loss, epochs_done, error}], best, diff, written}`.
 - `assay jobs list --json`: `[{id, project, kind, status, wish, worker, progress, result, error,

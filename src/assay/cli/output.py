@@ -260,8 +260,11 @@ def print_trained(trained: Any) -> None:
         if point.validation_loss is not None:
             kept = "  kept" if point.step == result.best_step else ""
             losses = f"{point.train_loss:.4f}", f"{point.validation_loss:.4f}{kept}"
-            rows.append((f"{point.epoch:g}", point.step, *losses))
-    columns = ("epoch", "step", "loss", "validation loss")
+            score = [] if point.score is None else [f"{point.score:.3f}"]
+            rows.append((f"{point.epoch:g}", point.step, *losses, *score))
+    columns = ["epoch", "step", "loss", "validation loss"]
+    if any(point.score is not None for point in result.points):
+        columns.append("score")
     print_table(columns, rows, numbers=columns[:2])
     names = ["learning_rate", "rank", "epochs", "rows_per_step"]
     if trained.settings.get("adapter") == "full":  # which has none

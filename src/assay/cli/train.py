@@ -42,6 +42,12 @@ def train(
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Print a line for every step and evaluation.")
     ] = False,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code", help="With fine_tune.graded_rows: run the project's own grader."
+        ),
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Train a version as `compare` does; run it again to continue a stopped training."""
@@ -63,5 +69,5 @@ def train(
         return
     terminal = Terminal()
     each = (lambda report: terminal.say(report.describe())) if verbose else None
-    trained = opened.train(terminal, on_step=each)
+    trained = opened.train(terminal, on_step=each, trust_code=trust_code)
     as_json(trained) if json else print_trained(trained)

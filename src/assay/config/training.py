@@ -93,6 +93,12 @@ class TrainingSettings(Strict):
     patience: int = Field(
         2, ge=1, description="Epochs without a better validation loss before training stops."
     )
+    graded_rows: int = Field(
+        0,
+        ge=0,
+        description="Validation rows that are answered and graded after each epoch; the score is "
+        "shown beside the loss.",
+    )
     max_tokens: int = Field(
         1024,
         ge=16,

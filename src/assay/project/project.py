@@ -278,12 +278,14 @@ class Project:
         *,
         method: MethodSpec | None = None,
         on_step: OnStep | None = None,
+        trust_code: bool = False,
     ) -> TrainingResult:
         """Train a version as `compare` does, which then finds it done.
 
         Args:
             method: in the place of `fine_tune.method`, see `assay.train.methods.spec`.
             on_step: called after every step and every evaluation, see `assay.train.job`.
+            trust_code: as in `compare`, where `fine_tune.graded_rows` asks the grader.
 
         Raises:
             UsageError: a method of that name is installed, or its code cannot be read.
@@ -291,7 +293,8 @@ class Project:
         """
         from assay.project import train
 
-        return train.train(train.by_method(self.context(progress), method), on_step=on_step)
+        context = train.by_method(self.context(progress, trust_code=trust_code), method)
+        return train.train(context, on_step=on_step)
 
     def sweep(
         self, trials: int | None = None, *, write: bool = False, progress: Progress = DEFAULT
@@ -346,11 +349,11 @@ class Project:
 
         return export(self, name, to, out, progress)
 
-    def context(self, progress: Progress = SILENT) -> Context:
+    def context(self, progress: Progress = SILENT, *, trust_code: bool = False) -> Context:
         """What candidates are built from: train, validation, and the bench they are measured on."""
         manifest = self.split(progress)
         parts = comparing.ComparisonData.read(self.split_folder, manifest)
-        bench = self._bench(progress, trust_code=False)
+        bench = self._bench(progress, trust_code=trust_code)
         return Context(parts.train, parts.validation, bench, parts.holdout)
 
     def curve_seconds(self, candidate: str, progress: Progress = SILENT) -> float:

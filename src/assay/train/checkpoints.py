@@ -40,12 +40,15 @@ class Point:
         epoch: rows seen / rows of an epoch.
         train_loss: mean over the trained tokens since the point before.
         validation_loss: at the end of an epoch, else None.
+        score: of some validation rows by the primary grader, at the end of an epoch where it was
+            asked for.
     """
 
     step: int
     epoch: float
     train_loss: float | None = None
     validation_loss: float | None = None
+    score: float | None = None
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from assay.config import FineTune, Place
 from assay.errors import DataError
@@ -16,6 +17,9 @@ from assay.train.methods import registry
 from assay.train.methods.identity import code_sha256
 from assay.train.methods.spec import MethodSpec
 from assay.train.sequences import Unit, check_sequences, rows_of
+
+if TYPE_CHECKING:
+    from torch import nn
 
 OnPoint = Callable[[Point, Mapping[str, float]], None]
 """Called with every point of the curve, and again when its validation loss is known.
@@ -36,6 +40,7 @@ class StepReport:
         accuracy: share of the trained tokens that were the model's first choice, before the step's
             update; None where the method does not learn single tokens.
         validation: whether it is an evaluation.
+        score: of an evaluation, see `TrainingJob.score`.
         epoch: rows seen / rows of an epoch.
         learning_rate, gradient_norm, tokens_per_s: of the step, the norm before it was clipped and
             the tokens as rendered; None of an evaluation.
@@ -52,11 +57,13 @@ class StepReport:
     learning_rate: float | None = None
     gradient_norm: float | None = None
     tokens_per_s: float | None = None
+    score: float | None = None
 
     def describe(self) -> str:
         """All of it in one line."""
         figures = {
             "validation loss" if self.validation else "loss": (self.loss, ".4f"),
+            "score": (self.score, ".3f"),
             "accuracy": (self.accuracy, ".3f"),
             "learning rate": (self.learning_rate, ".2e"),
             "gradient norm": (self.gradient_norm, ".3f"),
@@ -86,6 +93,8 @@ class TrainingJob:
         checkpoint_seconds: time between checkpoints within an epoch.
         on_point: None or called with the curve; not for a training that was finished before.
         on_step: None or called with steps and evaluations, likewise.
+        score: None or called with the model after each epoch, what it is worth from 0 to 1; of
+            several processes rank 0 calls it. It has to change nothing.
         place: the processes that train.
         beside: how many trainings share this machine, this one included.
         method: None: the one that `settings.method` names; else a method that nobody has installed.
@@ -101,6 +110,7 @@ class TrainingJob:
     checkpoint_seconds: float = 30.0
     on_point: OnPoint | None = None
     on_step: OnStep | None = None
+    score: Callable[[nn.Module], float] | None = None
     place: Place = field(default_factory=Place)
     beside: int = 1
     method: MethodSpec | None = None

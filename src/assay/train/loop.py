@@ -263,7 +263,8 @@ class Run:
         loss, _, accuracy = self.add_up(loss, 0, hits)
         if not math.isfinite(loss):
             raise _not_a_number("validation loss", state.step)
-        state.points[-1].validation_loss = loss
+        score = self.score()
+        state.points[-1].validation_loss, state.points[-1].score = loss, score
         state.evaluated_step = state.step
         if state.best_validation_loss is None or loss < state.best_validation_loss:
             state.best_step, state.best_validation_loss = state.step, loss
@@ -271,15 +272,30 @@ class Run:
         else:
             state.stale_epochs += 1
         bar.advance(0, validation_loss=round(loss, 4))
+        if score is not None:
+            bar.advance(0, score=round(score, 3))
         self.plot(state.points[-1], {})
-        self.tell(loss, accuracy, validation=True)
+        self.tell(loss, accuracy, validation=True, score=score)
+
+    def score(self) -> float | None:
+        """What the job's scorer says of the model, where there is one and this is rank 0."""
+        if self.job.score is None or self.ranks.number:
+            return None
+        before = dict(self.model.named_buffers())
+        with numbers_kept(self.model), computing(self.model, self.compute):
+            found = self.job.score(self.model)
+        for name, buffer in self.model.named_buffers():
+            if buffer is not before[name]:  # a rotation for longer rows, which can have no gradient
+                owner, _, last = name.rpartition(".")
+                setattr(self.model.get_submodule(owner), last, before[name])
+        return found
 
     def counting_hits(self, objective: AnyObjective) -> AbstractContextManager[Hits]:
         """Counts where somebody wants to know, and the loss is one of single tokens."""
         return counting_hits(self.job.on_step is not None and of_tokens(objective))
 
     def tell(
-        self, loss: float, accuracy: float | None, *, validation: bool, **rates: float
+        self, loss: float, accuracy: float | None, *, validation: bool, **rates: float | None
     ) -> None:
         """Call `on_step`, if there is one."""
         if self.job.on_step is None:

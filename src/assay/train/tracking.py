@@ -68,6 +68,8 @@ def tracking(settings: FineTune, folder: Path, run: str) -> Iterator[OnPoint]:
             values["loss"] = point.train_loss
         if point.validation_loss is not None:
             values["validation_loss"] = point.validation_loss
+        if point.score is not None:
+            values["score"] = point.score
         for tracker in trackers:
             for name in values:
                 if (tracker, name) not in last:

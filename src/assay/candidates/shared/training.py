@@ -19,6 +19,7 @@ from assay.candidates.shared.distill import (
     targets_of_recording,
     targets_of_teacher,
 )
+from assay.candidates.shared.epoch_score import epoch_score
 from assay.chat.template import Template
 from assay.config import FineTune, TrainingSettings
 from assay.errors import ConfigError
@@ -207,6 +208,7 @@ class TrainingSetup:
             context.progress,
             on_point=on_point,
             on_step=on_step,
+            score=epoch_score(context, self.loaded, self.template),
             place=context.config.place,
             method=context.own_method,
             beside=beside,
