@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from tests.train.test_session import run
+from tests.train.test_session import Watcher, run
 from tests.train.tiny import SETTINGS, rows, tiny_loaded
 
-from assay.config import FineTune
+from assay.config import FineTune, FineTuneSection
 from assay.errors import ModelError
 from assay.train import adapters
 from assay.train.estimate import training_bytes
@@ -49,6 +49,8 @@ def test_a_map_that_is_not_there_is_named_with_those_that_are(tmp_path: Path, na
         ({"target_modules": []}, "must be all-linear, or a list"),
         ({"target_modules": "q_proj"}, "must be all-linear, or a list"),
         ({"target_modules": ["q_proj"], "adapter": "full"}, "leave target_modules out"),
+        ({"optimizer": "sgd", "betas": [0.9, 0.95]}, "betas has no effect with optimizer: sgd"),
+        ({"momentum": 0.5}, "momentum has no effect with optimizer: adamw"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], said: str) -> None:
@@ -96,3 +98,37 @@ def test_every_step_and_evaluation_is_told(tmp_path: Path) -> None:
     assert (silent.adapter / adapters.WEIGHTS).read_bytes() == (
         result.adapter / adapters.WEIGHTS
     ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"betas": [0.8, 0.95], "epsilon": 1e-6},
+        {"optimizer": "sgd", "learning_rate": 0.3, "momentum": 0.8},
+        {"optimizer": "adafactor", "learning_rate": 0.1},
+    ],
+)
+def test_every_optimizer_learns_and_goes_on_to_the_same_bits(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    def stop(_: float) -> None:
+        if len([i for i in watcher.info if "loss" in i]) == 4:
+            raise KeyboardInterrupt
+
+    settings = _settings(epochs=6, patience=6, schedule="constant", **changes)
+    whole = run(tmp_path / "whole", settings=settings)
+    losses = [p.validation_loss for p in whole.points if p.validation_loss is not None]
+    assert losses[-1] < losses[0]
+    watcher = Watcher(stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", settings=settings, progress=watcher)
+    cut = run(tmp_path / "cut", settings=settings)
+    bits = [(one.adapter / adapters.WEIGHTS).read_bytes() for one in (whole, cut)]
+    assert bits[0] == bits[1]
+    plain = run(tmp_path / "plain", settings=_settings(epochs=6, patience=6, schedule="constant"))
+    assert (plain.adapter / adapters.WEIGHTS).read_bytes() != bits[0]
+
+
+def test_a_rule_for_one_optimizer_is_not_taken_for_another() -> None:
+    with pytest.raises(ValidationError, match="auto is a rule for adamw"):
+        FineTuneSection(optimizer="adafactor")

@@ -16,6 +16,7 @@ from assay.config.names import FileName, ModelName
 from assay.config.strict import Strict
 
 Auto = Literal["auto"]
+Share = Annotated[float, Field(ge=0, lt=1)]
 Schedule = Literal["cosine", "linear", "constant"]
 SEEDS = 3
 """Trainings that tell what comes of chance, where there is time for them."""
@@ -88,6 +89,14 @@ class TrainingSettings(Strict):
         description="Learning rate after the warmup: down to 0 along a cosine or a line, or "
         "constant.",
     )
+    optimizer: Literal["adamw", "adafactor", "sgd"] = Field(
+        "adamw", description="Optimiser; all but adamw need a learning rate that is stated."
+    )
+    betas: tuple[Share, Share] = Field(
+        (0.9, 0.999), description="Decay of the two moments of adamw, for each step."
+    )
+    epsilon: float = Field(1e-8, gt=0, description="Added to the denominator of adamw's update.")
+    momentum: Share = Field(0.9, description="Momentum of sgd.")
     weight_decay: float = Field(0.0, ge=0, description="Weight decay of the optimiser.")
     clip: float = Field(1.0, gt=0, description="Maximum norm of the gradient.")
     patience: int = Field(
@@ -116,6 +125,18 @@ class TrainingSettings(Strict):
     def _has_targets_of_an_adapter(self) -> Self:
         if self.adapter == "full" and self.target_modules != "all-linear":
             raise ValueError("adapter: full trains every weight; leave target_modules out")
+        return self
+
+    @model_validator(mode="after")
+    def _has_settings_of_its_optimizer(self) -> Self:
+        used = {"adamw": ("betas", "epsilon"), "sgd": ("momentum",)}.get(self.optimizer, ())
+        for name in ("betas", "epsilon", "momentum"):
+            if name not in used and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} has no effect with optimizer: {self.optimizer}")
+        if self.optimizer != "adamw" and self.learning_rate == "auto":
+            raise ValueError(
+                f"learning_rate: auto is a rule for adamw; state a number for {self.optimizer}"
+            )
         return self
 
     @field_validator("target_modules", mode="wrap")

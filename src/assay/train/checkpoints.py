@@ -2,7 +2,7 @@
 
     <folder>/checkpoints/step-00000040/
         weights.safetensors     what is trained: the adapter, or all weights
-        optimizer.safetensors   moments and step count of AdamW, by parameter
+        optimizer.safetensors   moments and step count of the optimiser, by parameter
         state.json              where the run is, its log, the hashes of the two files and of itself
 
 A checkpoint appears by rename, whole or not at all. The last two are kept, and the best of each.

@@ -21,6 +21,7 @@ from assay.prefix.layout import layout_of
 from assay.prefix.pack import packed_tokens
 from assay.train.device import readable
 from assay.train.loss import chunk_on
+from assay.train.optimizer import COPIES
 from assay.train.sequences import Unit, epoch_order
 from assay.train.step import causal_lm, device_of, in_passes
 from assay.train.targets import linear_maps, targeted
@@ -29,7 +30,6 @@ _HIDDEN = 5.5  # float32 copies of the hidden state that a layer keeps: norms, r
 _LEAN_HIDDEN, _LEAN = 3.0, 0.55  # the same, and the share of the maps' tensors, in `fused.fast`
 _DORA = 2  # values more per output of a linear map with DoRA
 _AGAIN = 3  # copies of one layer's activations and of all layers' inputs, computed twice
-_COPIES = 4  # of what is trained: weight, gradient, two moments; one more in a checkpoint's making
 _PROCESS = 320 * 2**20  # buffers, libraries, what the allocator holds back
 _MARGIN = 1.05  # above the fit: it is to refuse before it fails
 _STEPS_LOOKED_AT = 64
@@ -76,7 +76,7 @@ def training_bytes(
     tokens, trunk = largest_pass(base, units, settings)
     # Keys and values of a trunk stay to its end, with what gathers there in float32.
     activations = each * tokens + trunk * layers * 2 * key_width(base.config) * (2 * value + 4)
-    held = 4 * trained * _COPIES
+    held = 4 * trained * COPIES[settings.optimizer]  # one more in a checkpoint's making
     during = held + max(activations, 4 * trained) + temporary
     return math.ceil(_MARGIN * (max(during, held) + _PROCESS))  # in the end all is there again
 

@@ -32,6 +32,7 @@ from assay.train.device import HeapLimit, computing, numbers_kept, peak_bytes, r
 from assay.train.fused import fast
 from assay.train.job import StepReport, TrainingJob
 from assay.train.objective import AnyObjective, ObjectiveOf, of_tokens
+from assay.train.optimizer import optimizer_of, set_state, state_of
 from assay.train.ranks import add_figures, add_gradients, own_part, take_first
 from assay.train.sequences import Unit, divisor, epoch_order, rows_of
 from assay.train.step import evaluate, running, step
@@ -66,12 +67,7 @@ class Run:
         settings = self.settings = job.settings
         self.state = State()
         self.parameters = adapters.trainable(model)
-        self.optimizer = torch.optim.AdamW(
-            self.parameters.values(),
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            fused=True,  # one pass over memory instead of ten
-        )
+        self.optimizer = optimizer_of(settings, self.parameters)
         self.epoch_steps = math.ceil(len(job.train) / settings.rows_per_step)
         self.total_steps = self.epoch_steps * settings.epochs
         self.started = time.monotonic()
@@ -82,14 +78,7 @@ class Run:
         """Go on from a checkpoint of this run."""
         self.state = found.state
         adapters.set_weights(self.model, found.weights)
-        for name, parameter in self.parameters.items():
-            if f"{name}/step" not in found.optimizer:  # has had no gradient: an unused expert
-                continue
-            parts = ("step", "exp_avg", "exp_avg_sq")
-            # A fused optimiser has its count of steps beside its moments.
-            self.optimizer.state[parameter] = {
-                part: found.optimizer[f"{name}/{part}"].to(parameter.device) for part in parts
-            }
+        set_state(self.optimizer, self.parameters, found.optimizer)
         self.job.progress.say(f"Continuing after step {self.state.step} of {self.total_steps}.")
         for point in self.state.points:
             self.plot(point, {})
@@ -319,11 +308,7 @@ class Run:
         self.started = now
         self.state.peak_bytes = max(self.state.peak_bytes, peak_bytes(self.model))
         if self.state.step:
-            moments = {
-                f"{name}/{part}": value.cpu()
-                for name, parameter in self.parameters.items()
-                for part, value in self.optimizer.state[parameter].items()
-            }
+            moments = state_of(self.optimizer, self.parameters)
             weights = adapters.weights(self.model)
             checkpoints.save(self.job.folder, self.key, self.state, weights, moments)
 
