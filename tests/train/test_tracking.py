@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl
 
 import pytest
 from tests.train.test_session import Watcher
@@ -15,6 +21,7 @@ from tests.train.tiny import SETTINGS, rows, tiny_loaded, train
 
 from assay.config import FineTune
 from assay.errors import ConfigError
+from assay.train.checkpoints import Point
 from assay.train.session import TrainResult
 from assay.train.tracking import tracking
 
@@ -136,7 +143,7 @@ import sys
 from pathlib import Path
 from assay.config import FineTune
 from assay.train.tracking import _MLflow
-_MLflow(Path(sys.argv[1]) / "mlflow.db", "run-1", FineTune()).close(finished=True)
+_MLflow.local(Path(sys.argv[1]) / "mlflow.db", "run-1", FineTune()).close(finished=True)
 """
 
 
@@ -161,3 +168,130 @@ def test_where_the_curve_is_written_changes_nothing_in_the_training(tmp_path: Pa
     first = tracked(tmp_path, [])
     assert tracked(tmp_path, ["tensorboard"]) == first  # finished: the same run, not another
     assert [path.name for path in tmp_path.iterdir()] == ["work"]
+
+
+class _Server(BaseHTTPRequestHandler):
+    """As much of MLflow's REST API as a curve needs, of one experiment and one run."""
+
+    requests: ClassVar[list[str]]
+    metrics: ClassVar[dict[str, list[dict[str, Any]]]]
+    params: ClassVar[dict[str, str]]
+    runs: ClassVar[list[dict[str, Any]]]
+    broken: ClassVar[bool]
+
+    def _answer(self) -> None:
+        path = self.path.partition("?")[0].rpartition("/mlflow/")[2]
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        given = json.loads(body) if body else dict(parse_qsl(self.path.partition("?")[2]))
+        self.requests.append(path)
+        if self.broken:
+            self._send({"error_code": "BAD_REQUEST", "message": "disk full"}, 400)
+            return
+        if path == "runs/create":
+            self.runs.append({"info": {"run_id": "r", "run_uuid": "r", "experiment_id": "7"}})
+        if path == "runs/log-parameter":
+            self.params[given["key"]] = given["value"]
+        for metric in given.get("metrics", []):
+            self.metrics.setdefault(metric["key"], []).append(metric)
+        answers: dict[str, dict[str, Any]] = {
+            "experiments/get-by-name": {"experiment": {"experiment_id": "7", "name": "assay"}},
+            "runs/search": {"runs": self.runs},
+            "metrics/get-history": {"metrics": self.metrics.get(given.get("metric_key", ""), [])},
+        }
+        first = self.runs[0] if self.runs else {"info": {}}
+        self._send(answers.get(path, {"run": first, "run_info": first["info"]}))
+
+    do_GET = do_POST = do_PATCH = _answer  # noqa: N815
+
+    def _send(self, body: dict[str, Any], status: int = 200) -> None:
+        text = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Server]]:
+    kind = type(
+        "Server",
+        (_Server,),
+        {"requests": [], "metrics": {}, "params": {}, "runs": [], "broken": False},
+    )
+    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as listening:
+        thread = Thread(target=listening.serve_forever)
+        thread.start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{listening.server_port}")
+        yield kind
+        listening.shutdown()
+        thread.join()
+
+
+@pytest.mark.slow
+def test_a_server_gets_every_point_once_and_no_prompt(
+    tmp_path: Path, server: type[_Server]
+) -> None:
+    def stop_at_5(done: float) -> None:
+        if done == 5:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        tracked(tmp_path, ["mlflow-server"], progress=Watcher(stop_at_5))
+    result = tracked(tmp_path, ["mlflow-server"])
+    check(
+        {
+            name: [(int(m["step"]), float(m["value"])) for m in found]
+            for name, found in server.metrics.items()
+        },
+        result,
+    )
+    assert server.params["rank"] == str(SETTINGS.rank)
+    assert "system_prompt" not in server.params
+    assert server.requests[-1] == "runs/update"
+
+
+@pytest.mark.slow
+def test_a_server_that_fails_does_not_end_the_training(
+    tmp_path: Path, server: type[_Server]
+) -> None:
+    server.broken = True
+    watcher = Watcher()
+    settings = SETTINGS.model_copy(update={"tracking": ["mlflow-server"]})
+    with tracking(settings, tmp_path, "run-1", watcher) as observe:
+        observe(Point(1, 0.1, 2.0), {})
+        observe(Point(2, 0.2, 1.5), {})
+    [line] = watcher.lines
+    assert line.startswith("mlflow-server takes no values (")
+    assert "disk full" in line
+    assert len(server.requests) == 1
+
+
+def test_a_server_that_nobody_names_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(ConfigError, match="needs MLFLOW_TRACKING_URI"):
+        tracked(tmp_path, ["mlflow-server"])
+
+
+@pytest.mark.slow
+def test_weights_and_biases_gets_the_curve_and_nothing_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    tracked(tmp_path, ["wandb"])
+    [file] = (tmp_path / "tracking" / "wandb").glob("offline-run-*/run-run-1.wandb")
+    for _ in range(100):  # its own process writes on for a moment
+        written = file.read_bytes()
+        if written.count(b"validation_loss") >= 2:
+            break
+        time.sleep(0.1)
+    assert written.count(b"sharing_saved") >= 6
+    assert written.count(b"validation_loss") >= 2
+    assert b"system_prompt" not in written
+    assert str(Path.cwd()).encode() not in written
+    assert not list(file.parent.glob("files/*"))

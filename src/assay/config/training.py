@@ -50,8 +50,10 @@ class TrainingSettings(Strict):
         description="Share of general rows among the training rows, in methods that learn from "
         "answers.",
     )
-    tracking: list[Literal["tensorboard", "mlflow"]] = Field(
-        default_factory=list, description="Additional trackers that get the learning curve."
+    tracking: list[Literal["tensorboard", "mlflow", "mlflow-server", "wandb"]] = Field(
+        default_factory=list,
+        description="Additional trackers that get the learning curve: two local files, or a server "
+        "that the environment names.",
     )
     activation_checkpointing: Literal["auto", "on", "off"] = Field(
         "auto",

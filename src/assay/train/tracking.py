@@ -1,16 +1,15 @@
-"""The training curve for TensorBoard and MLflow, beside Assay's own log.
+"""The training curve for TensorBoard, MLflow and Weights & Biases, beside Assay's own log.
 
     .assay/tracking/tensorboard/<run>/     `tensorboard --logdir .assay/tracking/tensorboard`
     .assay/tracking/mlflow.db              `mlflow ui --backend-store-uri sqlite:///...`
 
-Both are local files; no server is asked and nothing is sent. Every value of a step is written
-once: a run that goes on first asks the files how far they are.
+These are local files; `assay.train.remote_tracking` has the servers. Every value of a step is
+written once: a run that goes on first asks how far it was written. A server that fails is left
+alone for the rest of the run, and a later one brings what it lacks.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -19,10 +18,15 @@ from typing import Any, Protocol
 
 from sqlalchemy import URL
 
-from assay.config import FineTune
-from assay.errors import ConfigError
+from assay.config import CONFIG_FILE, FineTune
+from assay.errors import ConfigError, first_line
+from assay.progress import SILENT, Progress
+from assay.train import remote_tracking as remote
 from assay.train.checkpoints import Point
 from assay.train.job import OnPoint
+
+_PACKAGES = {"mlflow-server": "mlflow"}
+_REMOTE = ("mlflow-server", "wandb")
 
 
 class Tracker(Protocol):
@@ -32,66 +36,118 @@ class Tracker(Protocol):
         """The last step that has a value of this name; -1 when there is none."""
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Values of one step, on disk when this returns."""
+        """Values of one step, on disk or at the server when this returns."""
 
     def close(self, *, finished: bool) -> None:
         """Nothing more will come now; not finished: the run was stopped or has failed."""
 
 
 @contextmanager
-def tracking(settings: FineTune, folder: Path, run: str) -> Iterator[OnPoint]:
+def tracking(
+    settings: FineTune, folder: Path, run: str, progress: Progress = SILENT
+) -> Iterator[OnPoint]:
     """What writes each point it is told to the places that `settings.tracking` names.
 
     Args:
         folder: of all runs of a project.
         run: name of this one; the same name goes on.
+        progress: is told of a server that fails.
 
     Raises:
-        ConfigError: a package that is needed is not installed.
+        ConfigError: a package that is needed is not installed, or a server is not named.
     """
     names = tuple(dict.fromkeys(settings.tracking))
     for name in names:
-        if find_spec(name) is None:
-            raise ConfigError(
-                f"{name} is set but not installed.",
-                where="assay.yaml, fine_tune.tracking",
-                fix="Install it with `pip install 'assay[tracking]'`, or leave it out.",
-            )
-    trackers: list[Tracker] = []
-    last: dict[tuple[Tracker, str], int] = {}
+        _check(name)
+    places = [_Place(name, settings, folder, run, progress) for name in names]
 
     def write(point: Point, rates: Mapping[str, float]) -> None:
-        if not trackers:  # opened by the first point: a finished training has none
-            trackers.extend(_open(name, settings, folder, run) for name in names)
         values = dict(rates) | {"epoch": point.epoch}
-        if point.train_loss is not None:
-            values["loss"] = point.train_loss
-        if point.validation_loss is not None:
-            values["validation_loss"] = point.validation_loss
-        if point.score is not None:
-            values["score"] = point.score
-        for tracker in trackers:
-            for name in values:
-                if (tracker, name) not in last:
-                    last[tracker, name] = tracker.last_step(name)
-            new = {name: v for name, v in values.items() if point.step > last[tracker, name]}
-            if new:
-                tracker.write(point.step, new)
-                last.update({(tracker, name): point.step for name in new})
+        measured = {
+            "loss": point.train_loss,
+            "validation_loss": point.validation_loss,
+            "score": point.score,
+        }
+        values |= {name: value for name, value in measured.items() if value is not None}
+        for place in places:
+            place.write(point.step, values)
 
     finished = False
     try:
         yield write
         finished = True
     finally:
-        for tracker in trackers:
-            tracker.close(finished=finished)
+        for place in places:
+            place.close(finished=finished)
+
+
+class _Place:
+    """A tracker that is opened by the first point, as a finished training has none."""
+
+    def __init__(
+        self, name: str, settings: FineTune, folder: Path, run: str, progress: Progress
+    ) -> None:
+        self._name, self._progress = name, progress
+        self._arguments = name, settings, folder, run
+        self._tracker: Tracker | None = None
+        self._last: dict[str, int] = {}
+        self._failed = False
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """What is new of the values of one step."""
+        if self._failed:
+            return
+        with self._surviving():
+            if self._tracker is None:
+                self._tracker = _open(*self._arguments)
+            for name in values:
+                if name not in self._last:
+                    self._last[name] = self._tracker.last_step(name)
+            new = {name: value for name, value in values.items() if step > self._last[name]}
+            if new:
+                self._tracker.write(step, new)
+                self._last.update(dict.fromkeys(new, step))
+
+    def close(self, *, finished: bool) -> None:
+        """See `Tracker`."""
+        if self._failed or self._tracker is None:
+            return
+        with self._surviving():
+            self._tracker.close(finished=finished)
+
+    @contextmanager
+    def _surviving(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # of a client library: a training does not end for its curve
+            if self._name not in _REMOTE:
+                raise
+            self._failed = True
+            self._progress.say(
+                f"{self._name} takes no values ({first_line(error)}). Training goes on without it."
+            )
+
+
+def _check(name: str) -> None:
+    package = _PACKAGES.get(name, name)
+    if find_spec(package) is None:
+        extra = "'assay[wandb]'" if name == "wandb" else "'assay[tracking]'"
+        raise ConfigError(
+            f"{package} is set but not installed.",
+            where=f"{CONFIG_FILE}, fine_tune.tracking",
+            fix=f"Install it with `pip install {extra}`, or leave it out.",
+        )
+    remote.check_address(name)
 
 
 def _open(name: str, settings: FineTune, folder: Path, run: str) -> Tracker:
     if name == "tensorboard":
         return _TensorBoard(folder / "tensorboard" / run)
-    return _MLflow(folder / "mlflow.db", run, settings)
+    if name == "wandb":
+        return remote.WandbTracker(folder, run, settings)
+    if name == "mlflow-server":
+        return _MLflow(remote.mlflow_client(), run, settings)
+    return _MLflow.local(folder / "mlflow.db", run, settings)
 
 
 class _TensorBoard:
@@ -120,30 +176,38 @@ class _TensorBoard:
 
 
 class _MLflow:
-    def __init__(self, database: Path, run: str, settings: FineTune) -> None:
-        # Read at import: it would report its use over the network, and log between our own lines.
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    """A run of an MLflow client's experiment `assay`, which the same name goes on with."""
+
+    def __init__(
+        self, client: Any, run: str, settings: FineTune, artifacts: str | None = None
+    ) -> None:
+        self._client = client
+        known = client.get_experiment_by_name("assay")
+        experiment = (
+            known.experiment_id
+            if known
+            else client.create_experiment("assay", artifact_location=artifacts)
+        )
+        named = f"attributes.run_name = '{run}'"
+        found = client.search_runs([experiment], filter_string=named, max_results=1)
+        if found:
+            self._run = found[0].info.run_id
+            client.update_run(self._run, status="RUNNING")
+        else:
+            self._run = client.create_run(experiment, run_name=run).info.run_id
+            for key, value in remote.shared_settings(settings).items():
+                client.log_param(self._run, key, value)
+
+    @classmethod
+    def local(cls, database: Path, run: str, settings: FineTune) -> _MLflow:
+        """In a file of this machine."""
+        remote.quiet_mlflow()
         from mlflow import MlflowClient
 
         database.parent.mkdir(parents=True, exist_ok=True)
         url = URL.create("sqlite", database=str(database.absolute())).render_as_string()
-        self._client = MlflowClient(tracking_uri=url)
-        known = self._client.get_experiment_by_name("assay")
-        experiment = known.experiment_id if known else self._create(database)
-        named = f"attributes.run_name = '{run}'"
-        found = self._client.search_runs([experiment], filter_string=named, max_results=1)
-        if found:
-            self._run = found[0].info.run_id
-            self._client.update_run(self._run, status="RUNNING")
-        else:
-            self._run = self._client.create_run(experiment, run_name=run).info.run_id
-            for key, value in settings.model_dump(mode="json").items():
-                self._client.log_param(self._run, key, value)
-
-    def _create(self, database: Path) -> str:
         artifacts = database.with_name("mlflow").absolute().as_uri()
-        return str(self._client.create_experiment("assay", artifact_location=artifacts))
+        return cls(MlflowClient(tracking_uri=url), run, settings, artifacts)
 
     def last_step(self, name: str) -> int:
         history = self._client.get_metric_history(self._run, name)
@@ -152,7 +216,7 @@ class _MLflow:
     def write(self, step: int, values: Mapping[str, float]) -> None:
         from mlflow.entities import Metric
 
-        now = int(1000 * time.time())
+        now = remote.now_ms()
         metrics = [Metric(name, value, now, step) for name, value in values.items()]
         self._client.log_batch(self._run, metrics=metrics)
 

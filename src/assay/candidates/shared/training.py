@@ -179,7 +179,7 @@ class TrainingSetup:
     ) -> Iterator[OnPoint]:
         """What writes the curve to the trackers of the settings, and tells `on_point`."""
         name = self.name(context, settings)
-        with tracking(settings, context.store.folder / "tracking", name) as write:
+        with tracking(settings, context.store.folder / "tracking", name, context.progress) as write:
 
             def told(point: Point, rates: Mapping[str, float]) -> None:
                 write(point, rates)
