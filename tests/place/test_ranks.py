@@ -7,6 +7,8 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,10 +17,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.train.killing import pairs
-from tests.train.tiny import SETTINGS, rows, tiny_model
-from torch import nn
+from tests.train.tiny import SETTINGS, rows, tiny_loaded, tiny_model
+from torch import Tensor, nn
+from torch.nn import functional
 
-from assay.config import Place
+from assay.config import FineTune, Place
 from assay.errors import ConfigError, ModelError
 from assay.place import processes
 from assay.place.processes import elsewhere
@@ -34,7 +37,11 @@ from assay.place.ranks import (
 from assay.place.ray import ranks as open_ranks
 from assay.progress import SILENT
 from assay.train import estimate
+from assay.train.choices import Choices
+from assay.train.follow import RankTask, follower
+from assay.train.job import TrainingJob
 from assay.train.methods import orpo
+from assay.train.objective import AnyObjective, TokenObjective, of_tokens
 from assay.train.preference import PairObjective
 from assay.train.ranks import add_figures, add_gradients, check_place, own_part, take_first
 from assay.train.sequences import TrainingSequence, Unit, alone, divisor
@@ -78,10 +85,15 @@ def test_every_unit_has_one_rank_and_neighbours_stay_together(
     assert max(shares) <= sum(shares) / size + longest
 
 
-@pytest.mark.parametrize("method", ["sft", "dpo"])
-def test_the_parts_of_a_step_are_the_step(method: str) -> None:
-    units: list[Unit] = [*(alone(rows(7)) if method == "sft" else pairs(5, 3))]
-    objective = None if method == "sft" else PairObjective(orpo.loss, 0.1)
+def _focal(logits: Tensor, targets: Tensor) -> Tensor:
+    losses = functional.cross_entropy(logits, targets, reduction="none")
+    return (1 - torch.exp(-losses)) ** 2 * losses
+
+
+@pytest.mark.parametrize("objective", [None, TokenObjective(_focal), PairObjective(orpo.loss, 0.1)])
+def test_the_parts_of_a_step_are_the_step(objective: AnyObjective) -> None:
+    tokens = of_tokens(objective)
+    units: list[Unit] = [*(alone(rows(7)) if tokens else pairs(5, 3))]
     whole_model = tiny_model()
     loss, _ = step(whole_model, units, objective)
 
@@ -91,9 +103,7 @@ def test_the_parts_of_a_step_are_the_step(method: str) -> None:
         model = models[ranks.number]
         own = own_part(units, ranks)
         part = (
-            step(model, own, objective, whole=divisor(units, of_tokens=objective is None))[0]
-            if own
-            else 0.0
+            step(model, own, objective, whole=divisor(units, of_tokens=tokens))[0] if own else 0.0
         )
         add_gradients(ranks, model.parameters())
         return add_figures(ranks, part)[0], model
@@ -123,6 +133,14 @@ def test_a_gradient_that_no_rank_has_stays_away_and_all_begin_as_the_first() -> 
         assert used.tolist() == [1.0, 1.0]
         assert unused is None
         assert total == 2.0
+
+
+def test_a_rank_with_another_training_method_is_refused(tmp_path: Path) -> None:
+    job = TrainingJob(tiny_loaded(), alone(rows(3)), alone(rows(2)), FineTune(), tmp_path)
+    task = RankTask.of(job, Choices("float32", 1, activation_checkpointing=False), None)
+    assert task.method is None
+    with pytest.raises(ConfigError, match=r"sft: a machine .* another training method"):
+        follower(replace(task, method="0" * 64))
 
 
 def test_a_rank_that_is_gone_is_noticed() -> None:

@@ -146,6 +146,8 @@ def test_a_loss_that_is_reduced_is_refused(tmp_path: Path) -> None:
 def test_other_processes_are_not_asked_to_find_a_method_that_was_handed_over() -> None:
     with pytest.raises(ConfigError, match="cannot find the training method own"):
         check_place(Place(on="ray", ranks=2), FineTune(), _spec())
+    with pytest.raises(ConfigError, match="workers cannot grade rows"):
+        check_place(Place(on="ray", ranks=1, workers=2), FineTune(graded_rows=5))
 
 
 MODULE = """

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.config import FineTune
-from assay.errors import ConfigError
 from assay.place.processes import Follower
 from assay.place.ranks import Ranks
 from assay.train import adapters
@@ -16,8 +15,7 @@ from assay.train.choices import Choices
 from assay.train.estimate import check_memory
 from assay.train.job import StepReport, TrainingJob
 from assay.train.loop import Run
-from assay.train.methods import registry
-from assay.train.methods.identity import code_sha256
+from assay.train.methods.identity import code_sha256, find_same
 from assay.train.sequences import Unit
 from assay.train.shared_base import SharedBase
 
@@ -64,14 +62,9 @@ def follower(task: RankTask) -> Follower:
         ConfigError: another version of Assay, or of the training method, is installed here.
         ModelError: the base is not here, is another one, or does not fit into the memory.
     """
-    loaded = task.base.load()
     settings, choices = task.settings, task.choices
-    if code_sha256(registry.find(settings.method)) != task.method:
-        raise ConfigError(
-            "a machine of the cluster has another training method under this name.",
-            where=settings.method,
-            fix="Install the same version of its package on all of them.",
-        )
+    find_same(settings.method, task.method)
+    loaded = task.base.load()
     check_memory(loaded.model, task.train, choices.settle(settings), choices.compute)
     job = TrainingJob(
         loaded,

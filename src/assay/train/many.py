@@ -31,6 +31,7 @@ from assay.train.checkpoints import Point
 from assay.train.device import Compute
 from assay.train.estimate import check_memory
 from assay.train.job import TrainingJob
+from assay.train.methods.identity import code_sha256, find_same, unknown_elsewhere
 from assay.train.sequences import Unit
 from assay.train.session import ADAPTER, RESULT, TrainResult, train_by_method
 from assay.train.shared_base import SharedBase
@@ -80,6 +81,7 @@ class TrainingWork:
         folder: of the job there.
         mark: what a file in it says, by which it is known again.
         choices: the text of what was chosen there (`assay.train.choices`).
+        method: sha256 of the code of the training method; None of Assay's own.
     """
 
     base: SharedBase
@@ -91,15 +93,20 @@ class TrainingWork:
     folder: str
     mark: str
     choices: str
+    method: str | None
 
     @classmethod
     def of(cls, job: TrainingJob, processes: int) -> TrainingWork:
         """Of a job, for one of so many workers.
 
         Raises:
+            ConfigError: it needs what is in this process alone.
             DataError, ModelError: it cannot be trained, or not so many times at once.
         """
         job = job.validate()
+        assert job.score is None  # see `check_place`
+        if job.method is not None:
+            raise unknown_elsewhere(job.method)
         loaded = job.loaded
         if loaded.model.device.type != "cpu":
             raise ModelError(
@@ -132,6 +139,7 @@ class TrainingWork:
             str(job.folder.resolve()),
             mark,
             (job.folder / chosen.FILE).read_text("utf-8"),
+            code_sha256(job.spec),
         )
 
     def run(self, tell: Tell) -> Trained:
@@ -140,6 +148,7 @@ class TrainingWork:
         def on_point(point: Point, rates: Mapping[str, float]) -> None:
             tell(PointTold(point, dict(rates)))
 
+        find_same(self.settings.method, self.method)
         with self._place() as (folder, is_own):
             result = train_by_method(
                 TrainingJob(

@@ -18,6 +18,7 @@ from assay.config import Place, TrainingSettings
 from assay.errors import ConfigError
 from assay.place.processes import check_ray_installed
 from assay.place.ranks import Ranks
+from assay.train.methods.identity import unknown_elsewhere
 from assay.train.methods.spec import MethodSpec
 from assay.train.sequences import Unit
 
@@ -31,8 +32,15 @@ def check_place(
         own_method: a method that was handed over, and that no other process can find.
 
     Raises:
-        ConfigError: Ray is not installed, entries are dropped at random, or there is such a method.
+        ConfigError: Ray is not installed, entries are dropped at random, rows are graded where
+            workers train, or there is such a method.
     """
+    if place.at_once and settings.graded_rows:
+        raise ConfigError(
+            "workers cannot grade rows after each epoch: the graders are in this process.",
+            where="assay.yaml, fine_tune.graded_rows",
+            fix="Set it to 0, or train with `--on here`.",
+        )
     if place.size == 1:
         return
     check_ray_installed()
@@ -43,11 +51,7 @@ def check_place(
             fix="Set fine_tune.dropout: 0, or train with `--on here`.",
         )
     if own_method is not None:
-        raise ConfigError(
-            f"other processes cannot find the training method {own_method.name}, which was handed "
-            "over in Python.",
-            fix="Install it as a package with an entry point, or train with `--on here`.",
-        )
+        raise unknown_elsewhere(own_method)
 
 
 def own_part(units: Sequence[Unit], ranks: Ranks) -> Sequence[Unit]:

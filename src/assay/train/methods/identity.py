@@ -17,8 +17,9 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from assay.errors import UsageError
+from assay.errors import ConfigError, UsageError
 from assay.example import canonical_json
+from assay.train.methods import registry
 from assay.train.methods.spec import MethodSpec
 
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
@@ -37,6 +38,34 @@ def code_sha256(spec: MethodSpec) -> str | None:
     code = _Code(spec.name, own[0])
     parts = [spec.learns_from, spec.reference, *(code.describe(one, "") for one in functions)]
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def find_same(name: str, code: str | None) -> MethodSpec:
+    """The method of a name, which has to consist of the same code as on another machine.
+
+    Args:
+        code: what `code_sha256` has said there.
+
+    Raises:
+        ConfigError: there is none here, or it has other code.
+    """
+    found = registry.find(name)
+    if code_sha256(found) != code:
+        raise ConfigError(
+            "a machine of the cluster has another training method under this name.",
+            where=name,
+            fix="Install the same version of its package on all of them.",
+        )
+    return found
+
+
+def unknown_elsewhere(method: MethodSpec) -> ConfigError:
+    """The error of a method that was handed over, where other processes would have to find it."""
+    return ConfigError(
+        f"other processes cannot find the training method {method.name}, which was handed over in "
+        "Python.",
+        fix="Install it as a package with an entry point, or train with `--on here`.",
+    )
 
 
 class _Code:
