@@ -96,6 +96,8 @@ def test_a_training_is_begun_and_can_be_cancelled(browser: Browser, up: Studio) 
         dialog = page.get_by_role("dialog")  # 60 rows are too few for one
         expect(dialog.get_by_role("status")).to_contain_text("too few for a learning curve")
         expect(dialog.get_by_role("button", name="Start")).to_be_disabled()
+        dialog.get_by_role("button", name="Cancel").click()
+        expect(dialog).to_have_count(0)
 
 
 def test_the_best_of_a_search_goes_into_the_settings(browser: Browser, up: Studio) -> None:
@@ -143,7 +145,7 @@ def test_a_running_comparison_is_told_beside_what_is_edited(browser: Browser, up
         queue.enqueue(workspace.store, workspace.name, jobs.COMPARE, {})
         for path in ("/compare", "/data", "/settings"):
             waits = visitor.open(path).get_by_text("A comparison waits.")
-            expect(waits).to_contain_text("if they change before it runs, it ends")
+            expect(waits).to_contain_text("If documents change before it runs, it ends")
         job = queue.claim(workspace.store, "test", [jobs.COMPARE])
         assert job is not None
         for path in ("/compare", "/data"):

@@ -9,7 +9,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
-from inspect import isawaitable
+from inspect import iscoroutine
 from typing import Any, TypeVar
 
 from markupsafe import Markup
@@ -130,7 +130,7 @@ def _one_by_one(click: Callable[..., Any]) -> Callable[[], Awaitable[None]]:
         busy = True
         try:
             done = click()
-            if isawaitable(done):
+            if iscoroutine(done):  # not a dialog that closes itself: awaited, it opens again
                 await done
         finally:
             busy = False

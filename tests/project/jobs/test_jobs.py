@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,17 @@ def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(
     assert jobs.ask(workspace, first.id, "cancel").status == "cancelled"
     agreed = fingerprint(workspace)
     second = jobs.compare(workspace, agreed=agreed)
+    # It has its copy: edits of settings and examples count from the next one, before it runs too.
+    settings = (made.root / "assay.yaml").read_text()
+    later = settings.replace("monthly_requests: 10000", "monthly_requests: 55")
+    (made.root / "assay.yaml").write_text(later)
     worker = work_on(workspace.store, [jobs.COMPARE], jobs.handlers(workspace))
     with monkeypatch.context() as stopped:
         stopped.setattr(Project, "compare", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             worker.once()
-    # It has begun, so that edits of settings and examples count from the next one.
     edited = [made.root / "assay.yaml", made.root / made.config.data.file]
-    texts = [path.read_text() for path in edited]
+    texts = [settings, edited[1].read_text()]
     edited[0].write_text(texts[0].replace("monthly_requests: 10000", "monthly_requests: 66"))
     edited[1].write_text("\n".join(texts[1].splitlines()[:-3]) + "\n")
     done = worker.once()
@@ -62,13 +66,14 @@ def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(
     assert jobs.look(workspace, job.id, events[-1].key)[1] == []
     assert fingerprint(workspace) == agreed  # what a comparison makes is no change
     third = jobs.compare(workspace, agreed=agreed)
+    shutil.rmtree(made.root / ".assay" / "begun" / third.id)  # a worker of another machine has none
     path = made.root / "assay.yaml"
     path.write_text(path.read_text().replace("monthly_requests: 10000", "monthly_requests: 77"))
     ended = worker.once()
     assert ended is not None
     assert (ended.id, ended.status) == (third.id, "failed")
     assert ended.error is not None
-    assert "settings or documents were changed after" in ended.error
+    assert "examples or settings were changed after" in ended.error
     assert len(made.openings()) == 1
     assert list((made.root / ".assay" / "begun").iterdir()) == []
 
@@ -91,6 +96,7 @@ def test_what_a_comparison_begins_with_is_of_one_edit_and_goes_with_the_job(
         return manifest
 
     job = jobs.compare(workspace)
+    begun.end(workspace, job.id)  # as on a worker of another machine
     monkeypatch.setattr(Project, "split", edit_after)
     began = begun.begin(workspace, job.id)
     assert "monthly_requests: 66" in began.text

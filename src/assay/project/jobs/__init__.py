@@ -50,18 +50,27 @@ def compare(
         agents, reason: as of `Project.compare`.
         agreed: `assay.project.fingerprint` of what somebody was asked about; where it is another by
             the time a worker takes the job, the job fails and the holdout is not opened. None:
-            whatever is there then is compared. Of examples and settings, what is edited later
-            counts from the next one, also where this one is paused meanwhile.
+            whatever is there then is compared. Examples and settings are copied now (a worker of
+            another machine copies them when it takes the job): what is edited later counts from
+            the next one, also where this one waits or is paused meanwhile.
 
     Raises:
         UsageError: the folder is no project.
         StateError: one waits or runs already.
+        DataError, HoldoutError: the examples cannot be divided.
     """
     project_of(workspace)
     payload: dict[str, Any] = {"agents": list(agents), "reason": reason}
     if agreed is not None:
         payload["agreed"] = agreed
-    return enqueue_once(workspace, COMPARE, "a comparison", payload, action="job.compare")
+    what, id = _ON_A_SPLIT[COMPARE], queue.new_id(COMPARE)
+    refuse_second(workspace, COMPARE, what)
+    try:
+        begun.begin(workspace, id)
+        return enqueue_once(workspace, COMPARE, what, payload, action="job.compare", id=id)
+    except BaseException:
+        begun.end(workspace, id)
+        raise
 
 
 def renew_holdout(
@@ -136,8 +145,8 @@ def _compare_begun(workspace: Workspace, work: Work) -> Comparison:
     agreed = payload.get("agreed")
     if agreed is not None and fingerprint(workspace, project) != agreed:
         raise StateError(
-            "examples, settings or documents were changed after this comparison was requested, so "
-            "it has ended and the holdout was not opened for the changes.",
+            "documents, examples or settings were changed after this comparison was requested, so "
+            "it has ended. The holdout was not opened.",
             fix="Compare again to compare as it is now; you are asked first if the holdout must be "
             "opened.",
         )

@@ -1,7 +1,8 @@
-"""A comparison that has begun keeps what it began with, so that a pause loses nothing.
+"""A comparison keeps what it was requested with, so that neither an edit nor a pause loses it.
 
-The settings and the split are copied when a worker takes the job for the first time, and read from
-the copy whenever it is taken up again. The copy, which has the holdout, goes when the job is over.
+The settings and the split are copied when it is requested (by a worker of another machine, when it
+takes the job for the first time), and read from the copy whenever it is taken up. The copy, which
+has the holdout, goes when the job is over.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class BegunProject(Project):
 
 
 def begin(workspace: Workspace, job: str) -> BegunProject:
-    """What a job began with; copied now where it has not begun yet.
+    """What a job is made on; copied now where there is no copy yet.
 
     Raises:
         DataError, HoldoutError: the examples cannot be divided.

@@ -41,6 +41,7 @@ def enqueue_once(
     *,
     action: str,
     per_payload: bool = False,
+    id: str | None = None,
 ) -> Job:
     """Queue a job that waits or runs once.
 
@@ -48,12 +49,13 @@ def enqueue_once(
         what: see `refuse_second`.
         action: its name in the audit log.
         per_payload: jobs of the kind with another payload do not count.
+        id: one from `queue.new_id` where it must be known before.
 
     Raises:
         StateError: it waits or runs already.
     """
     refuse_second(workspace, kind, what, payload if per_payload else None)
     store = workspace.store
-    id = queue.enqueue(store, workspace.name, kind, payload, id=queue.new_id(kind))
+    id = queue.enqueue(store, workspace.name, kind, payload, id=id or queue.new_id(kind))
     audit(store, workspace.name, workspace.who, action, id, payload)
     return queue.read(store, id)

@@ -50,8 +50,8 @@ KINDS = {
 }
 
 _EDITS_BEFORE = (
-    "A comparison waits. It is made on examples, settings and documents as they were when it was "
-    "requested: if they change before it runs, it ends without opening the holdout."
+    "A comparison waits. It has its own copy of examples and settings: your edits of these count "
+    "from the next run. If documents change before it runs, it ends without opening the holdout."
 )
 _EDITS_WHILE_RUNNING = (
     "A comparison is running on its own copy of examples and settings. Your edits count from the "
