@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from assay.chat.template import CallMarks, Template
 from assay.chat.tool_text import find_calls
 from assay.example import Example, Message, ToolCall
 from assay.generate.batch import Request
-from assay.generate.call_grammar import NO_FORM, call_rules
-from assay.generate.constrained import Grammars, rules_grammar
+from assay.generate.call_grammar import NO_FORM, call_grammar, with_grammar
+from assay.generate.constrained import Grammars, byte_matcher, rules_grammar
 from assay.generate.llamacpp.engine import AdapterServer, LlamaCppEngine
-from assay.generate.stream import Piece, RequestRefusedError, Sampling
+from assay.generate.server_engine import guidance
+from assay.generate.stream import AnswerGrammar, Piece, RequestRefusedError, Sampling
+from assay.generate.transformers import batch
 from assay.store.store import Store
 
 
@@ -59,7 +62,8 @@ BYTES = LLTokenizer("byte")
 
 def accepts(text: str, marks: CallMarks = MARKS) -> bool:
     """Whether a whole answer follows the grammar."""
-    matcher = LLMatcher(BYTES, rules_grammar(call_rules(TOOLS, marks)), log_level=0)
+    rules = call_grammar(TOOLS, marks).over_texts
+    matcher = LLMatcher(BYTES, rules_grammar(rules), log_level=0)
     raw = list(text.encode())
     return matcher.try_consume_tokens(raw) == len(raw) and matcher.is_accepting()
 
@@ -95,6 +99,9 @@ def test_text_and_calls_that_fit_are_answers(text: str) -> None:
         call("find_ferry", to="Kiel")[:-1],
         "Gladly. " + call("list_ports"),
         call("list_ports") + " Done.",
+        ' {"name": "find_ferry", "arguments": {"bogus": 1}}',  # read as a call without marks
+        '[TOOL_CALLS][{"name": "list_ports", "arguments": {}}]',
+        '[{"name": "list_ports"}]',
     ],
 )
 def test_a_call_that_does_not_fit_is_no_answer(text: str) -> None:
@@ -129,7 +136,7 @@ def test_what_a_template_writes_for_calls_is_allowed_token_by_token(family: str)
     grammars = Grammars(tokenizer, len(tokenizer), template.stop_ids)
     for answer in (Message("assistant", "", made), Message("assistant", "On which day?")):
         rendered = template.render([asked, answer], [FERRY])
-        held = grammars.constraint(None, None, call_rules([FERRY], marks, over_tokens=True))
+        held = grammars.constraint(None, None, call_grammar([FERRY], marks).over_tokens)
         assert held is not None
         for token, is_trained in zip(rendered.ids, rendered.trained, strict=True):
             if is_trained:
@@ -140,24 +147,72 @@ def test_what_a_template_writes_for_calls_is_allowed_token_by_token(family: str)
                     held.accept(token)
 
 
-def test_an_engine_writes_no_call_that_does_not_fit() -> None:
-    """A random model, whose answers would be anything; begun as a call, so that it makes one."""
+def test_an_engine_writes_a_call_that_fits_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A random model, made to begin a call: what it writes then would be anything."""
     engine = tiny_engine()
-    assert engine.template.call_marks is not None
-    requests = [
-        Request(
-            (Message("user", f"{n}"),),
-            tools=(BARE, tool("pick", {"type": "object", "properties": {"n": {"enum": [1, 2]}}})),
-            max_new_tokens=200,
-            calls=True,
-            temperature=1.5,
-            seed=n,
-        )
-        for n in range(12)
-    ]
-    for answer in engine.answer(requests):
-        _, calls = find_calls(answer.text, [*requests[0].tools])
-        assert calls or "<tool_call>" not in answer.text
+    engine.loaded = replace(engine.loaded, context_length=1000)
+    pick = tool("pick", {"type": "object", "properties": {"n": {"enum": [1, 2]}}})
+
+    def calls_only(tools: Sequence[dict[str, Any]], marks: CallMarks | None) -> AnswerGrammar:
+        rules = call_grammar(tools, marks).over_tokens.replace("WORDS | first further*", "first", 1)
+        return AnswerGrammar(rules, rules)
+
+    monkeypatch.setattr(batch, "call_grammar", calls_only)
+    asked = Message("user", "a")
+    request = Request((asked,), (pick,), 200, calls=True, temperature=1.5)
+    for answer in engine.answer([replace(request, seed=n) for n in range(6)]):
+        said, [made] = find_calls(answer.text, [pick])
+        assert (said, made.name) == ("", "pick")
+        assert made.arguments in ("{}", '{"n": 1}', '{"n": 2}')
+    free = engine.answer([replace(request, calls=False)])[0]
+    assert not find_calls(free.text, [pick])[1]
+
+
+def test_two_tools_may_define_the_same_name() -> None:
+    def one(name: str, value: str) -> dict[str, Any]:
+        parameters = {"type": "object", "properties": {"x": {"$ref": "#/$defs/S"}}}
+        return tool(name, {**parameters, "$defs": {"S": {"enum": [value]}}})
+
+    rules = rules_grammar(call_grammar([one("a", "a1"), one("b", "b1")], MARKS).over_texts)
+    for text, fits in ((call("a", x="a1"), True), (call("a", x="b1"), False)):
+        raw = list(text.encode())
+        matcher = LLMatcher(BYTES, rules, log_level=0)
+        assert (matcher.try_consume_tokens(raw) == len(raw)) is fits
+
+
+def test_vllm_is_given_the_tokens_of_marks_and_llamacpp_their_texts() -> None:
+    """vLLM reads the tokenizer as `Grammars` does: a mark that is one token is no text to it."""
+    tokenizer = tokenizer_of("qwen3")
+    template = Template.of(tokenizer)
+    sampling = with_grammar(Sampling(calls=True), [FERRY], template)
+    mark = tokenizer.convert_tokens_to_ids("<tool_call>")
+    grammars = Grammars(tokenizer, len(tokenizer), template.stop_ids)
+    for over_tokens in (True, False):
+        rules = guidance(sampling, over_tokens=over_tokens)
+        assert rules is not None
+        held = grammars.constraint(None, None, rules.partition("\n")[2])
+        allowed = grammars.masks([held], len(tokenizer))
+        assert allowed is not None
+        assert bool(allowed[0, mark]) is over_tokens
+    # The mark that is spelled by other tokens is neither a call nor a text.
+    held = grammars.constraint(None, None, call_grammar([FERRY], template.call_marks).over_tokens)
+    assert held is not None
+    spelled = [*"<tool_call>"]
+    ids = [tokenizer.convert_tokens_to_ids(sign) for sign in spelled]
+    for token in ids[:-1]:
+        held.accept(token)
+    allowed = grammars.masks([held], len(tokenizer))
+    assert allowed is not None
+    assert not allowed[0, ids[-1]]
+
+
+def test_many_tools_are_looked_at_together() -> None:
+    """To try out a grammar takes up to half a second."""
+    parameters = {"type": "object", "properties": {"a": {"type": "string"}}}
+    many = [tool(f"f{number}", parameters) for number in range(128)]
+    tried = byte_matcher.cache_info().misses
+    call_grammar([*many, ODD], MARKS)
+    assert byte_matcher.cache_info().misses <= tried + 2
 
 
 def test_llamacpp_is_given_the_same_grammar(tmp_path: Path) -> None:
@@ -165,14 +220,9 @@ def test_llamacpp_is_given_the_same_grammar(tmp_path: Path) -> None:
     server = AdapterServer(file, SERVER, 1 << 30)
     engine = LlamaCppEngine(server, Template.of(tokenizer), tokenizer)
     tools = [SHORT]
-    for seed in range(4):
-        sampling = Sampling(max_new_tokens=60, temperature=1.5, seed=seed, calls=True)
-        parts = engine.chat([Message("user", "a")], tools, sampling)
-        text = "".join(part.text for part in parts if isinstance(part, Piece))
-        assert "<tool_call>" not in text or find_calls(text, tools)[1]
-    required = f"start: call\n{call_rules(tools, MARKS).partition(chr(10))[2]}"
-    required = required.replace("first: FIRST", "call: FIRST")
-    sampling = Sampling(max_new_tokens=200, temperature=1.0, seed=1, grammar=required)
+    rules = call_grammar(tools, MARKS).over_texts.replace("WORDS | first further*", "first", 1)
+    held = AnswerGrammar(rules, rules)
+    sampling = Sampling(max_new_tokens=200, temperature=1.0, seed=1, grammar=held)
     parts = engine.chat([Message("user", "a")], tools, sampling)
     text = "".join(part.text for part in parts if isinstance(part, Piece))
     assert find_calls(text, tools)[1]
@@ -204,4 +254,4 @@ def test_a_form_that_is_not_known_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert (told.finish, told.error) == ("refused", NO_FORM)
     assert other.has_answered
     with pytest.raises(RequestRefusedError, match="too long"):
-        call_rules([tool("f", {"type": "object", "description": "a" * 70_000})], MARKS)
+        call_grammar([tool("f", {"type": "object", "description": "a" * 70_000})], MARKS)

@@ -142,6 +142,7 @@ def test_what_providers_will_cost_is_said_before_the_comparison(
     with studio(tmp_path, "--idle") as running, signed_in(browser, running, "editor") as visitor:
         page = visitor.open("/start")
         expect(page.get_by_text("for models at providers")).to_be_visible()
+        expect(page.get_by_text("a lead is noticed")).to_be_visible()
         expect(page.get_by_text(re.compile(r"^at most \$[1-9]"))).to_be_visible()
         visitor.axe()
 

@@ -202,7 +202,9 @@ class Context:
         A tie goes to constrained answers, whose form is certain.
         """
         mode = self.config.generate.constrained
-        calls = self.config.task == "tools" and not is_remote(agent.model)
+        # An answer of both words and a call is not to be had so.
+        alone = not any(row.target.tool_calls and row.target.content for row in self.train)
+        calls = self.config.task == "tools" and not is_remote(agent.model) and alone
         possible = calls or agent.output_schema is not None or agent.choices is not None
         if mode == "on" and not possible:
             raise ConfigError(

@@ -236,8 +236,10 @@ def asked_rows(
 
 def constraints(config: Config) -> int:
     """How many kinds of constraint are tried on validation: answers are free, held to a form."""
-    forms = ("label", "json", "tools")
-    return 2 if config.generate.constrained == "auto" and config.task in forms else 1
+    held = config.task in ("label", "json") or (
+        config.task == "tools" and not is_remote(config.model)
+    )
+    return 2 if config.generate.constrained == "auto" and held else 1
 
 
 def passage_runs(config: Config, sizes: Sizes, further: int = 0) -> tuple[float, ...]:

@@ -164,9 +164,11 @@ def call_schema(tools: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """JSON Schema of exactly one call of one of the tools, for constrained decoding."""
     shapes: list[dict[str, Any]] = []
     shared: dict[str, Any] = {}
-    for tool in tools:
+    for number, tool in enumerate(tools):
         parameters = dict(tool["function"].get("parameters") or {"type": "object"})
-        for key in ("$defs", "definitions"):
+        if len(tools) > 1 and not _DEFINITIONS.isdisjoint(parameters):
+            parameters = _renamed(parameters, f"{number}_")  # two tools may define the same name
+        for key in _DEFINITIONS:
             if isinstance(parameters.get(key), dict):
                 shared.setdefault(key, {}).update(parameters.pop(key))
         shapes.append(
@@ -179,6 +181,27 @@ def call_schema(tools: Sequence[dict[str, Any]]) -> dict[str, Any]:
         )
     schema = shapes[0] if len(shapes) == 1 else {"anyOf": shapes}
     return {**schema, **{key: value for key, value in shared.items() if value}}
+
+
+_DEFINITIONS = frozenset({"$defs", "definitions"})
+_OF_DEFINITIONS = re.compile(r"#/(\$defs|definitions)/")
+
+
+def _renamed(part: Any, prefix: str) -> Any:
+    """A schema whose definitions, and references to them, have a prefix before their names."""
+    if isinstance(part, list):
+        return [_renamed(inner, prefix) for inner in part]
+    if not isinstance(part, dict):
+        return part
+    found: dict[str, Any] = {}
+    for key, value in part.items():
+        if key in _DEFINITIONS and isinstance(value, dict):
+            found[key] = {f"{prefix}{name}": _renamed(one, prefix) for name, one in value.items()}
+        elif key == "$ref" and isinstance(value, str):
+            found[key] = _OF_DEFINITIONS.sub(rf"#/\1/{prefix}", value, count=1)
+        else:
+            found[key] = _renamed(value, prefix)
+    return found
 
 
 class Reader:

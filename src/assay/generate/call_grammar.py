@@ -1,9 +1,10 @@
 """The grammar of an answer that calls functions, or calls none.
 
-    rules = call_rules(tools, template.call_marks)      # Lark, as llguidance reads it
+    grammar = call_grammar(tools, template.call_marks)
+    grammar.over_texts         # rules in Lark's form, as llguidance reads them
 
-An answer is either text in which no call begins, or calls and nothing else, each of a function that
-is offered, with arguments that fit its `parameters` and none beside them. Which of the two is the
+An answer is either text that is no call, or calls and nothing else, each of a function that is
+offered, with arguments that fit its `parameters` and none beside them. Which of the two is the
 model's choice. Calls are spelled as the model's own template spells them.
 """
 
@@ -20,24 +21,27 @@ from assay import json_reader
 from assay.chat.template import CallMarks, Template
 from assay.chat.tool_text import call_schema
 from assay.errors import ConfigError
-from assay.generate.constrained import JSON_SPELLING, LONGEST_SCHEMA, check_schema, rules_grammar
-from assay.generate.stream import RequestRefusedError, Sampling
+from assay.generate.constrained import (
+    JSON_SPELLING,
+    LONGEST_SCHEMA,
+    can_be_parsed,
+    rules_grammar,
+)
+from assay.generate.stream import AnswerGrammar, RequestRefusedError, Sampling
 
 NO_FORM = "this model writes calls in a form that constrained decoding does not know."
 """Why a request that asks for it is refused."""
+_BARE = r"\s*(\{|\[|<\|python_tag\|>)"
+"""How text begins that is read as a call without marks (`assay.chat.tool_text`)."""
 
 
-def call_rules(
-    tools: Sequence[dict[str, Any]], marks: CallMarks | None, *, over_tokens: bool = False
-) -> str:
-    """The rules in Lark's form, each call as JSON between the marks.
+def call_grammar(tools: Sequence[dict[str, Any]], marks: CallMarks | None) -> AnswerGrammar:
+    """The grammar of answers to a request that offers tools, each call as JSON between the marks.
 
     Parameters that constrained decoding cannot follow are any object.
 
     Args:
         marks: the model's; None: it writes calls in a form that is not known here.
-        over_tokens: of the model's own tokenizer as llguidance reads it, to which a mark that is
-            one token is no text; else of texts.
 
     Raises:
         RequestRefusedError: the form is not known, or the tools are too many or too large.
@@ -50,31 +54,49 @@ def call_rules(
             f"tools of {len(spelled):,} characters are too long for calls to be held to them "
             f"(at most {LONGEST_SCHEMA:,})."
         )
-    try:
-        rules = _rules(spelled, marks, False)
-        rules_grammar(rules)
-    except ConfigError as error:
-        raise RequestRefusedError(f"calls cannot be held to these tools: {error}") from None
-    return _rules(spelled, marks, True) if over_tokens and marks.are_tokens else rules
+    found = _grammar(spelled, marks)
+    if isinstance(found, str):
+        raise RequestRefusedError(f"calls cannot be held to these tools: {found}")
+    return found
+
+
+def with_grammar(
+    sampling: Sampling, tools: Sequence[dict[str, Any]], template: Template
+) -> Sampling:
+    """The sampling with the grammar that its `calls` asks for.
+
+    Raises:
+        RequestRefusedError: as `call_grammar`.
+    """
+    if not sampling.calls or not tools:
+        return sampling
+    return replace(sampling, grammar=call_grammar(tools, template.call_marks))
 
 
 @lru_cache(maxsize=64)
-def _rules(tools: str, marks: CallMarks, over_tokens: bool) -> str:
-    schema = call_schema([_closed(tool) for tool in json_reader.read(tools)])
-    spelled = json.dumps({**schema, "x-guidance": JSON_SPELLING}, ensure_ascii=False)
-    if over_tokens:
-        before, behind = (mark.strip() for mark in (marks.open, marks.close))
-        thought = "<think> TEXT? </think>" if marks.thinks else ""
-        rules = (
-            f"start: ({thought})? (TEXT | SPACE? call further*)?",
-            f"further: {_literal(marks.between)} call",
-            f"call: {before} {_literal(marks.open.removeprefix(before))} json "
-            f"{_literal(marks.close.removesuffix(behind))} {behind}",
-            "SPACE: /\\s+/",
-            "TEXT: /(?s:.+)/",
-            f"json: %json {spelled}",
-        )
-        return "\n".join(rules)
+def _grammar(spelled: str, marks: CallMarks) -> AnswerGrammar | str:
+    """The grammar, or why there is none: what was refused is not tried again."""
+    tools = [_closed(tool) for tool in json_reader.read(spelled)]
+    try:
+        return _spell(tools, marks)
+    except ConfigError:  # some of them, which are then any object
+        followed = [tool if can_be_parsed(call_schema([tool])) else _open(tool) for tool in tools]
+    try:
+        return _spell(followed, marks)
+    except ConfigError as error:
+        return str(error)
+
+
+def _spell(tools: Sequence[dict[str, Any]], marks: CallMarks) -> AnswerGrammar:
+    schema = json.dumps({**call_schema(tools), "x-guidance": JSON_SPELLING}, ensure_ascii=False)
+    over_texts = _rules_over_texts(schema, marks)
+    rules_grammar(over_texts)
+    return AnswerGrammar(
+        over_texts, _rules_over_tokens(schema, marks) if marks.are_tokens else over_texts
+    )
+
+
+def _rules_over_texts(schema: str, marks: CallMarks) -> str:
     lead = '"<think>" THOUGHT "</think>" /\\s*/' if marks.thinks else _literal(marks.lead)
     # What may stand before the first call is one terminal with its mark: a lexer goes on with text
     # as long as it may be some.
@@ -86,9 +108,27 @@ def _rules(tools: str, marks: CallMarks, over_tokens: bool) -> str:
             f"FIRST: ({lead})? {_literal(marks.open)}",
             f"FURTHER: {_literal(marks.between + marks.open)}",
             f"CLOSE: {_literal(marks.close)}",
-            f"WORDS: {_without(marks.open.strip())}",
-            f"json: %json {spelled}",
+            f"WORDS: {_without(marks.open.strip())} & ~/(?s:{_BARE}.*)/",
             *([f"THOUGHT: {_without('</think>')}"] if marks.thinks else ()),
+            f"json: %json {schema}",
+        )
+    )
+
+
+def _rules_over_tokens(schema: str, marks: CallMarks) -> str:
+    """Of the model's own tokenizer as llguidance reads it: a mark that is one token is no text."""
+    before, behind = (mark.strip() for mark in (marks.open, marks.close))
+    thought = "<think> THOUGHT? </think>" if marks.thinks else ""
+    return "\n".join(
+        (
+            f"start: ({thought})? (TEXT | SPACE? call further*)?",
+            f"further: {_literal(marks.between)} call",
+            f"call: {before} {_literal(marks.open.removeprefix(before))} json "
+            f"{_literal(marks.close.removesuffix(behind))} {behind}",
+            "SPACE: /\\s+/",
+            f"TEXT: /(?s:.+)/ & {_without(before)} & ~/(?s:{_BARE}.*)/",
+            *([f"THOUGHT: /(?s:.+)/ & {_without('</think>')}"] if marks.thinks else ()),
+            f"json: %json {schema}",
         )
     )
 
@@ -105,37 +145,17 @@ def _literal(text: str) -> str:
 
 
 def _closed(tool: dict[str, Any]) -> dict[str, Any]:
-    """A tool whose parameters can be followed and allow no arguments that they do not name."""
+    """A tool that allows no arguments beside those that it names."""
     function = tool["function"]
     parameters = function.get("parameters")
-    if not isinstance(parameters, dict) or not parameters:
+    if not isinstance(parameters, dict) or "properties" not in parameters:
         return tool
-    closed = parameters
-    if "properties" in parameters and "additionalProperties" not in parameters:
-        closed = {**parameters, "additionalProperties": False}
-    for one in (closed, parameters):
-        made = {**tool, "function": {**function, "parameters": one}}
-        try:
-            check_schema(call_schema([made]))
-        except ConfigError:
-            continue
-        return made
-    return {**tool, "function": {**function, "parameters": {"type": "object"}}}
+    if "additionalProperties" in parameters:
+        return tool
+    closed = {**parameters, "additionalProperties": False}
+    return {**tool, "function": {**function, "parameters": closed}}
 
 
-def with_grammar(
-    sampling: Sampling,
-    tools: Sequence[dict[str, Any]],
-    template: Template,
-    *,
-    over_tokens: bool = False,
-) -> Sampling:
-    """The sampling with the grammar that its `calls` asks for, see `call_rules`.
-
-    Raises:
-        RequestRefusedError: as `call_rules`.
-    """
-    if not sampling.calls or not tools:
-        return sampling
-    rules = call_rules(tools, template.call_marks, over_tokens=over_tokens)
-    return replace(sampling, grammar=rules)
+def _open(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool whose arguments are any object."""
+    return {**tool, "function": {**tool["function"], "parameters": {"type": "object"}}}

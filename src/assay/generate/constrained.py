@@ -276,6 +276,18 @@ def _failure(start: LLMatcher, tokens: int) -> str | None:
     return None
 
 
+def can_be_parsed(schema: dict[str, Any]) -> bool:
+    """Whether every keyword of a schema can be followed; its size is not looked at."""
+    from llguidance import LLMatcher
+
+    try:
+        grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=JSON_SPELLING)
+    except ValueError:
+        return False
+    failed, _ = LLMatcher.validate_grammar_with_warnings(grammar)
+    return not failed
+
+
 def check_schema(schema: dict[str, Any]) -> None:
     """Raise a ConfigError that names the keyword if constrained decoding cannot follow `schema`."""
     schema_grammar(json.dumps(schema))

@@ -22,7 +22,6 @@ from assay.generate.constrained import (
     byte_matcher,
     choices_grammar,
     choices_rules,
-    rules_grammar,
     schema_grammar,
 )
 from assay.generate.prompts import chat_ids, text_ids
@@ -61,8 +60,12 @@ class ServerEngine(ABC):
         return enforce_grammar(self.stream(ids, sampling), sampling)
 
 
-def guidance(sampling: Sampling) -> str | None:
+def guidance(sampling: Sampling, *, over_tokens: bool = False) -> str | None:
     """The grammar of an answer, in llguidance's own form; None where any text will do.
+
+    Args:
+        over_tokens: for a server whose grammars are over the model's own tokens (vLLM); else over
+            texts (llama.cpp, to which only control tokens are no text).
 
     Raises:
         ConfigError: a schema or choices that cannot be enforced.
@@ -74,8 +77,8 @@ def guidance(sampling: Sampling) -> str | None:
     if schema is None:
         if sampling.grammar is None:
             return None
-        rules_grammar(sampling.grammar)
-        return f"%llguidance {{}}\n{sampling.grammar}"
+        rules = sampling.grammar.over_tokens if over_tokens else sampling.grammar.over_texts
+        return f"%llguidance {{}}\n{rules}"
     schema_grammar(json.dumps(schema))
     return "%llguidance {}\nstart: %json " + json.dumps(
         {**schema, "x-guidance": JSON_SPELLING}, ensure_ascii=False

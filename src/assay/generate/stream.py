@@ -42,6 +42,19 @@ class SetUpError(ModelError):
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerGrammar:
+    """Rules in Lark's form, as llguidance reads them.
+
+    Attributes:
+        over_texts: for an engine to which every token is a text, and to check a text.
+        over_tokens: for one that reads the model's tokenizer, to which some tokens are no text.
+    """
+
+    over_texts: str
+    over_tokens: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How the answer's tokens are drawn.
 
@@ -56,7 +69,7 @@ class Sampling:
         json_object: the answer must be some JSON object.
         choices: the answer must be one of these texts.
         calls: a call has to be one of the tools', with arguments that fit; text is free.
-        grammar: rules in Lark's form that the answer must follow, which an engine makes of `calls`.
+        grammar: what the answer must follow, which an engine makes of `calls`.
         confidence: the end tells the answer's log-probability.
         tool_choice: `required`, or the name of the tool that must be called; an engine that reads
             calls out of the text follows `schema` instead, which then is the call's.
@@ -78,7 +91,7 @@ class Sampling:
     json_object: bool = False
     choices: tuple[str, ...] | None = None
     calls: bool = False
-    grammar: str | None = None
+    grammar: AnswerGrammar | None = None
     confidence: bool = False
     tool_choice: str | None = None
     at_most_once: bool = False

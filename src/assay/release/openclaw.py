@@ -124,6 +124,12 @@ def _warnings(agent: Agent, files: dict[str, str], context: int | None) -> list[
         found.append(
             "Answers are constrained to a schema or a list, so they cannot call OpenClaw's tools."
         )
+    elif agent.constrained:
+        found.append(
+            "Calls are held to the tools that a request brings. OpenClaw's may be too long for "
+            "that (65,536 characters), and no answer can have both words and a call: save the "
+            "agent with `constrained: false` for OpenClaw."
+        )
     what = "the provider's price" if is_remote(agent.model) else "this machine's hours"
     found.append(f"OpenClaw needs a cost, which is written as 0 a token; the real cost is {what}.")
     return found

@@ -86,7 +86,7 @@ class TransformersStreamEngine:
     ) -> Iterator[Piece | End]:
         """Continue a conversation, rendered by the model's chat template."""
         ids = chat_ids(self.template, messages, tools, self.context_length, sampling.owner)
-        return self._answer(ids, with_grammar(sampling, tools, self.template, over_tokens=True))
+        return self._answer(ids, with_grammar(sampling, tools, self.template))
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Continue a text or token ids as they are."""
@@ -116,7 +116,8 @@ class TransformersStreamEngine:
             self._places.release()
 
     def _constraint(self, sampling: Sampling) -> Constraint | None:
-        return self._grammars.constraint(sampling.answer_schema, sampling.choices, sampling.grammar)
+        rules = None if sampling.grammar is None else sampling.grammar.over_tokens
+        return self._grammars.constraint(sampling.answer_schema, sampling.choices, rules)
 
     def _generate(self, ids: list[int], sampling: Sampling, closed: Event) -> Iterator[Piece | End]:
         model, constraint = self._load(), self._constraint(sampling)

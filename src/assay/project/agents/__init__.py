@@ -205,6 +205,8 @@ def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], o
             looks.append(("knowledge.rerank", lambda: _check_reranker(workspace, rerank)))
     if (schema := agent.output_schema) is not None:
         looks.append(("output_schema", lambda: _check_schema(schema, enforced=agent.constrained)))
+    elif agent.constrained and agent.choices is None:
+        looks.append(("constrained", lambda: _check_calls(workspace)))
     if (choices := agent.choices) is not None:
         looks.append(("choices", lambda: _check_choices(choices)))
     looks.append(("temperature", lambda: _check_temperature(agent.temperature)))
@@ -268,6 +270,16 @@ def _check_schema(schema: dict[str, Any], *, enforced: bool) -> None:
 def _check_choices(choices: Sequence[str]) -> None:
     if not choices or not all(choices):
         raise UsageError("write at least one allowed answer, and leave none empty.")
+
+
+def _check_calls(workspace: Workspace) -> None:
+    """That there are calls to be held to tools, where neither schema nor choices are given."""
+    config = workspace.config
+    if config is not None and config.task != "tools":
+        raise UsageError(
+            "constrained needs output_schema or choices; only in a project of tools it holds calls "
+            "to the tools of each request."
+        )
 
 
 def _check_temperature(temperature: float) -> None:

@@ -251,6 +251,8 @@ class AgentForm(Controls[Agent]):
         )
         usual = Agent(model="").model_dump()
         beyond = [n for n, v in agent.model_dump().items() if n not in _HERE and v != usual[n]]
+        if agent.constrained and agent.output_schema is None and agent.choices is None:
+            beyond.append("constrained")  # calls are held to tools; the switch is of a format
         self._beyond.text = f"Also set in the YAML: {', '.join(beyond)}." if beyond else ""
 
     def _show_output(self, agent: Agent) -> None:

@@ -156,8 +156,8 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
     with w.section(
         "Compare the candidates",
         "Candidates learn from one part of your examples; their settings are chosen on a second. "
-        "The verdict is based on a third, the holdout, which none of them has seen: it is locked "
-        "until all are measured on it.",
+        "The verdict is based on a third, the holdout, which is locked and which none of them has "
+        "seen.",
     ):
         if now.job is not None and now.job.status == "failed":
             w.text(f"The last comparison failed: {job_error(now.job)}", "bad")
