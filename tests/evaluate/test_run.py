@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pytest
 from tests.evaluate.scripted import ScriptedEngine, echo, request
 
 from assay.errors import AssayError
-from assay.evaluate.run import Latency, incomplete, measure_latency, plan, run
+from assay.evaluate.run import Answered, Latency, incomplete, measure_latency, plan, run
 from assay.generate.batch import Answer, Request
 
 REQUESTS = [request("a" * n) for n in (3, 9, 1, 4, 9, 2, 6)]
@@ -50,6 +50,26 @@ def test_answers_come_in_the_order_of_their_requests(tmp_path: Path) -> None:
 
 def test_the_plan_sorts_by_length_longest_first_and_keeps_ties_in_order() -> None:
     assert plan(REQUESTS, ScriptedEngine(), batch_size=3).batches == ((1, 4, 6), (3, 0, 5), (2,))
+
+
+def test_batches_that_others_answer_are_the_same_and_only_what_is_missing_is_asked(
+    tmp_path: Path,
+) -> None:
+    asked: list[list[int]] = []
+
+    def together(batches: Sequence[Sequence[Request]], answered: Answered) -> None:
+        asked.append([len(batch) for batch in batches])
+        for place, batch in reversed([*enumerate(batches)]):
+            if len(asked) == 1 and place == 0:
+                raise KeyboardInterrupt
+            answered(place, [echo(one, 1) for one in batch])
+
+    engine = ScriptedEngine()
+    with pytest.raises(KeyboardInterrupt):
+        go(engine, tmp_path, together=together, batch_size=2)
+    assert go(engine, tmp_path, together=together, batch_size=2) == [echo(r, 1) for r in REQUESTS]
+    assert asked == [[2, 2, 2, 1]]  # one batch alone is not worth sending
+    assert [len(call) for call in engine.calls] == [2]
 
 
 def test_the_engine_is_asked_as_planned(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from torch.nn import functional
 from assay.config import FineTune, Place
 from assay.errors import ConfigError, ModelError
 from assay.place import processes
-from assay.place.processes import elsewhere
+from assay.place.processes import check_agreed, check_requests_agreed, elsewhere
 from assay.place.ranks import (
     GlooRank,
     RankLostError,
@@ -175,6 +175,21 @@ def test_other_machines_of_a_cluster_are_seen() -> None:
         {"NodeManagerAddress": "10.0.0.3", "Alive": True},
     ]
     assert elsewhere(nodes, "10.0.0.1") == ["10.0.0.3"]
+
+
+def test_rows_and_requests_leave_with_a_consent_of_their_own() -> None:
+    away = ["10.0.0.3"]
+    agreed = Place(on="ray", consent=True)
+    check_agreed(Place(on="ray"), [], 10, SILENT)
+    check_agreed(agreed, away, 10, SILENT)
+    with pytest.raises(ConfigError, match="10 rows would go"):
+        check_agreed(Place(on="ray"), away, 10, SILENT)
+    check_requests_agreed(Place(on="ray"), [], 10, SILENT)
+    for place in (Place(on="ray", consent_to_answer=True), agreed):
+        with pytest.raises(ConfigError, match=r"10 requests, with inputs of .* the holdout"):
+            check_requests_agreed(place, away, 10, SILENT)
+    both = agreed.model_copy(update={"consent_to_answer": True})
+    check_requests_agreed(both, away, 10, SILENT)
 
 
 def test_ranks_of_this_machine_share_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:

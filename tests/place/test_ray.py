@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,12 +23,20 @@ from tests.train.tiny import SETTINGS, rows
 from typer.testing import CliRunner
 
 from assay import project
+from assay.agent.agent import Agent
+from assay.agent.engines import BatchEngines
 from assay.cli.main import app
 from assay.config import Place
 from assay.errors import ConfigError, UsageError
+from assay.evaluate.run import run as run_batches
+from assay.example import Message
+from assay.generate.batch import Request
+from assay.generate.remake import Remake
+from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.load import load
+from assay.models.versions import list_versions
 from assay.place import ray as ray_place
-from assay.progress import SILENT, Task
+from assay.progress import SILENT, Progress, Task
 from assay.train import adapters
 from assay.train.job import OnStep, StepReport, TrainingJob
 from assay.train.sequences import alone
@@ -61,6 +72,15 @@ def cluster() -> Iterator[None]:
     assert {*processes()} == before["processes"]
     assert variables() == before["variables"]
     assert home() == before["home"]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many as each of two workers has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def variables() -> dict[str, str]:
@@ -187,22 +207,17 @@ def test_the_command_trains_on_ray(cluster: None, tmp_path: Path) -> None:
 
 
 def test_a_search_by_two_workers_is_that_of_one_process(
-    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: None, one_thread: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Though it is stopped once, and one of them dies."""
     epochs = {"epochs: 1": "epochs: 2"}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as many as each worker has
-    try:
-        one = small_project(tmp_path / "one", rows=80, edit=epochs).sweep(trials=5)
-    finally:
-        torch.set_num_threads(threads)
+    one = small_project(tmp_path / "one", rows=80, edit=epochs).sweep(trials=5)
 
     made = small_project(tmp_path / "two", rows=80, edit=epochs)
     made.config = made.config.model_copy(update={"place": Place(on="ray", workers=2)})
     with pytest.raises(KeyboardInterrupt):
-        made.sweep(trials=5, progress=Trainings(once(10, stop)))
-    watcher = Trainings(once(16, kill_a_worker))
+        made.sweep(trials=5, progress=Counting("at once", once(10, stop)))
+    watcher = Counting("at once", once(16, kill_a_worker))
     capsys.readouterr()
     two = made.sweep(trials=5, write=True, progress=watcher)
     assert capsys.readouterr().out == ""
@@ -210,25 +225,81 @@ def test_a_search_by_two_workers_is_that_of_one_process(
     assert two.trials == one.trials
     found = project.open(made.root).train()  # here: what the workers have trained
     assert found.result.best_validation_loss == one.best.loss
-    assert not any(name.startswith("ray::_WorkerProcess") for name in processes().values())
+    assert not workers()
 
 
-class Trainings(Watcher):
-    """Counts the steps of several trainings alone."""
+def test_a_comparison_by_two_workers_is_that_of_one_process(
+    cluster: None, one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though one of them dies: but for times, its result and its answers are the same."""
+    monkeypatch.setitem(run_batches.__kwdefaults__, "batch_size", 8)
+    some = {"candidates": ["prompt", "fine-tune"], "baselines": False}
+    kept = tmp_path / "kept"
+    small_project(tmp_path / "made", rows=100, edit={"seeds: 1": "seeds: 2"})
+    shutil.copytree(tmp_path / "made", kept)
+
+    def compare(place: Place, progress: Progress) -> tuple[Any, bytes]:
+        shutil.rmtree(tmp_path / "made")
+        shutil.copytree(kept, tmp_path / "made")
+        opened = project.open(tmp_path / "made" / "pets")
+        opened.config = opened.config.model_copy(update={**some, "place": place})
+        found = opened.compare(progress=progress)
+        answers = gzip.decompress((found.folder / "answers.jsonl.gz").read_bytes())
+        return without_times(found.result.model_dump(mode="json")), answers
+
+    watcher = Counting("answering", once(16, kill_a_worker))
+    two = compare(Place(on="ray"), watcher)
+    assert compare(Place(), SILENT) == two
+    assert sum("has died" in line for line in watcher.lines) == 1
+
+    # A machine that does not reach the version is sent its files.
+    opened = project.open(tmp_path / "made" / "pets")
+    version = next(f"version:{one.id}" for one in list_versions(opened.store))
+    engine = BatchEngines(opened.store).for_agent(Agent(model=version))
+    assert isinstance(engine, TransformersBatchEngine)
+    remake = Remake.of(version, engine, opened.store, with_files=True)
+    shutil.rmtree(opened.store.folder / "versions")
+    asked = [Request((Message("user", "Anna feeds the cat"),), max_new_tokens=4)]
+    assert remake.open().answer(asked) == engine.answer(asked)
+
+
+TIMES = re.compile(r"(usd|_s|seconds|_at|yearly_cost|^at|sha256)$")
+
+
+def without_times(value: Any) -> Any:
+    """A result without what a clock says, and what is reckoned of it."""
+    if isinstance(value, list):
+        return [without_times(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: without_times(one) for name, one in value.items() if not TIMES.search(name)}
+
+
+class Counting(Watcher):
+    """Counts what is done of tasks with some label."""
+
+    def __init__(self, label: str, after: Callable[[float], None]) -> None:
+        super().__init__(after)
+        self.label = label
 
     def task(self, label: str, total: float | None, unit: str) -> AbstractContextManager[Task]:
-        return (super() if "at once" in label else SILENT).task(label, total, unit)
+        return super().task(label, total, unit) if self.label in label else SILENT.task("", 0, "")
 
 
-def once(steps: int, act: Callable[[], None]) -> Callable[[float], None]:
-    """Does something once, after so many steps."""
+def once(done: int, act: Callable[[], None]) -> Callable[[float], None]:
+    """Does something once, after so much is done, and there are workers."""
     acts = [act]
 
-    def after(done: float) -> None:
-        if acts and done >= steps:
+    def after(now: float) -> None:
+        if acts and now >= done and workers():
             acts.pop()()
 
     return after
+
+
+def workers() -> list[int]:
+    """Processes of workers."""
+    return [pid for pid, name in processes().items() if name.startswith("ray::_WorkerProcess")]
 
 
 def stop() -> None:
@@ -238,5 +309,4 @@ def stop() -> None:
 
 def kill_a_worker() -> None:
     """SIGKILL to a worker's process."""
-    found = [pid for pid, name in processes().items() if name.startswith("ray::_WorkerProcess")]
-    os.kill(found[0], signal.SIGKILL)
+    os.kill(workers()[0], signal.SIGKILL)

@@ -232,6 +232,8 @@ def compare(
         list[str] | None,
         typer.Option(help="Provider that may receive this project's rows; remembered. Repeatable."),
     ] = None,
+    on: On = None,
+    workers: WorkersOption = None,
     json: AsJson = False,
 ) -> None:
     """Compare all candidates on the locked holdout and recommend one."""
@@ -248,6 +250,8 @@ def compare(
         outside[name] = Path(file)
     terminal = Terminal()
     opened = project.open(folder)
+    place = placed(opened.config.place, on, workers=workers)
+    opened.config = opened.config.model_copy(update={"place": place})
     estimate = None if json else opened.estimate(pace=measure_pace())
     if estimate is not None:
         print_estimate(estimate)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 On = Annotated[
     str | None,
     typer.Option(
-        "--on", help="Where to train: here or ray. Default: `place` in assay.yaml, else here."
+        "--on", help="Where to work: here or ray. Default: `place` in assay.yaml, else here."
     ),
 ]
 WorkersOption = Annotated[
@@ -24,7 +24,7 @@ WorkersOption = Annotated[
         "--workers",
         min=1,
         max=MOST_PROCESSES,
-        help="On Ray: how many trainings run at once. Default: 2.",
+        help="On Ray: how many trainings, or batches of requests, at once. Default: 2.",
     ),
 ]
 

@@ -178,7 +178,7 @@ def _train_ahead(name: str, points: Sequence[_Point]) -> None:
     """Train all points at once, where `place` has workers; the largest first, so that none of them
     is left alone at the end."""
     missing = [point.context for point in reversed(points) if not point.file.exists()]
-    if registry.specs()[name].version and missing and missing[0].config.place.at_once:
+    if registry.specs()[name].version and missing and missing[0].bench.workers is not None:
         from assay.candidates.shared.many_trainings import train_ahead  # loads torch
 
         train_ahead(missing)

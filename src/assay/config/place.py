@@ -11,7 +11,7 @@ from assay.defaults import MOST_PROCESSES
 
 
 class Place(Strict):
-    """Where versions are trained (docs/scale.md)."""
+    """Where versions are trained, and requests of a comparison answered (docs/scale.md)."""
 
     on: Literal["here", "ray"] = Field(
         "here",
@@ -21,7 +21,8 @@ class Place(Strict):
         2,
         ge=1,
         le=MOST_PROCESSES,
-        description="With `on: ray` and `ranks: 1`: how many trainings run at once.",
+        description="With `on: ray` and `ranks: 1`: how many trainings run, or batches of requests "
+        "are answered, at once.",
     )
     ranks: int = Field(
         1,
@@ -33,6 +34,11 @@ class Place(Strict):
         False,
         description="Whether training rows may go to other machines of a Ray cluster.",
     )
+    consent_to_answer: bool = Field(
+        False,
+        description="Whether inputs of validation and holdout, without their answers, may go to "
+        "other machines of a Ray cluster, to be answered there; `consent` is needed as well.",
+    )
 
     @property
     def size(self) -> int:
@@ -41,5 +47,5 @@ class Place(Strict):
 
     @property
     def at_once(self) -> int:
-        """How many workers train, each a version of its own; 0: this process does."""
+        """How many workers train, each a version of its own, and answer; 0: this process does."""
         return self.workers if self.on == "ray" and self.ranks == 1 else 0

@@ -21,9 +21,10 @@ from assay.agent.runtime import assemble
 from assay.config import Config
 from assay.errors import ModelError, OutageError
 from assay.evaluate.graders import GradingContext, grade
-from assay.evaluate.run import incomplete, run
+from assay.evaluate.run import Together, incomplete, run
 from assay.example import Example
-from assay.generate.batch import Answer, Request
+from assay.generate.batch import Answer, BatchEngine, Request
+from assay.place.opening import LazyWorkers
 from assay.progress import SILENT, Progress
 from assay.store.store import Store, owner_of
 
@@ -91,7 +92,11 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where measuring happens: the project's configuration, state, engines and trust."""
+    """Where measuring happens: the project's configuration, state, engines and trust.
+
+    Attributes:
+        workers: that train and answer; None: this process does.
+    """
 
     config: Config
     root: Path
@@ -99,6 +104,7 @@ class Bench:
     engines: BatchEngines
     progress: Progress = SILENT
     trust_code: bool = False
+    workers: LazyWorkers | None = None
 
     @property
     def owner(self) -> str:
@@ -170,14 +176,23 @@ class Bench:
         if with_confidence:
             requests = [routing.with_confidence(request, agent) for request in requests]
         check_consent(agent.model, self.engines.providers, requests, self.progress)
+        engine = self.engines.for_agent(agent)
         return run(
             requests,
-            self.engines.for_agent(agent),
+            engine,
             agent_id=agent.id,
             folder=self.store.folder / "runs",
             store=self.store,
+            together=self._together(agent, engine),
             progress=self.progress,
         )
+
+    def _together(self, agent: Agent, engine: BatchEngine) -> Together | None:
+        if self.workers is None:
+            return None
+        from assay.evaluate.answering import answering  # loads torch
+
+        return answering(self.workers, agent.model, engine, self.store)
 
     def grade(self, answers: list[Answer], examples: Sequence[Example]) -> Measurement:
         """Score answers that are there already; what was refused scores 0 by every grader."""

@@ -31,6 +31,9 @@ FORMAT = 2
 BATCH_SIZE = 64
 SILENT_BATCHES = 2  # after so many without one answer the engine is taken to be down
 OUTAGES = (ConnectionError, TimeoutError)
+Answered = Callable[[int, list[Answer]], None]
+Together = Callable[[Sequence[Sequence[Request]], Answered], None]
+"""Answers several batches at once, and hands over each by its place as it is done."""
 FEWEST_TIMED = 3
 """Requests whose latency is measured, however long they take."""
 
@@ -102,6 +105,7 @@ def run(
     retries: int = 2,
     backoff_s: float = 1.0,
     sleep: Callable[[float], None] = time.sleep,
+    together: Together | None = None,
     progress: Progress = SILENT,
 ) -> list[Answer]:
     """Answer all requests, going on where an earlier call with the same inputs ended.
@@ -118,6 +122,7 @@ def run(
             one on the same run waits for the first.
         store: the state that the folder is in: where that is in a bucket, the run goes on at any
             server.
+        together: answers in the place of `engine`, where several batches are missing.
 
     Returns:
         One answer per request, in their order.
@@ -134,40 +139,51 @@ def run(
         alone(place / "lock", lambda: progress.say(said)),
         progress.task("answering", len(requests), "requests") as bar,
     ):
-        silent_batches, reason = 0, ""
         if shared is not None:
             shared.bring()
+        kept: list[dict[int, Answer]] = []
+        todo: list[tuple[int, list[int]]] = []
         for number, batch in enumerate(batches.batches):
             file = place / f"{number:05d}.json"
-            kept = _read_batch(file, key, number, progress)
-            missing = [position for position in batch if position not in kept]
-            if silent_batches >= SILENT_BATCHES:
-                answers |= {position: _not_tried(reason) for position in missing}
-            elif missing:
-                asked = [requests[position] for position in missing]
-                fresh = dict(
-                    zip(
-                        missing,
-                        _ask(engine, asked, retries, backoff_s, sleep, progress),
-                        strict=True,
-                    )
-                )
-                answers |= fresh
-                good = {at: answer for at, answer in fresh.items() if answer.finish != "error"}
-                if good:
-                    kept |= good
-                    if any(answer.has_answered for answer in kept.values()):
-                        text = _batch_text(key, number, kept)
-                        if shared is None:
-                            write_atomic(file, text)
-                        else:
-                            shared.write(file, text)
+            kept.append(_read_batch(file, key, number, progress))
+            missing = [position for position in batch if position not in kept[number]]
+            if missing:
+                todo.append((number, missing))
+            bar.advance(len(batch) - len(missing))
+
+        def end(step: int, given: list[Answer]) -> None:
+            """Keep what was answered of a batch."""
+            number, missing = todo[step]
+            fresh = dict(zip(missing, given, strict=True))
+            answers.update(fresh)
+            bar.advance(len(missing))
+            good = {at: answer for at, answer in fresh.items() if answer.finish != "error"}
+            kept[number] |= good
+            if good and any(answer.has_answered for answer in kept[number].values()):
+                text, file = _batch_text(key, number, kept[number]), place / f"{number:05d}.json"
+                if shared is None:
+                    write_atomic(file, text)
+                else:
+                    shared.write(file, text)
+
+        asked = [[requests[position] for position in missing] for _, missing in todo]
+        if together is not None and len(asked) > 1:
+            together(asked, end)
+        else:
+            silent_batches, reason = 0, ""
+            for step, (number, missing) in enumerate(todo):
+                if silent_batches >= SILENT_BATCHES:
+                    end(step, [_not_tried(reason) for _ in missing])
+                    continue
+                given = _ask(engine, asked[step], retries, backoff_s, sleep, progress)
+                end(step, given)
+                if any(answer.finish != "error" for answer in given):
                     silent_batches = 0
-                elif len(missing) == len(batch):
+                elif len(missing) == len(batches.batches[number]):
                     silent_batches += 1
-                    reason = fresh[missing[0]].error or "no reason given"
-            answers |= kept
-            bar.advance(len(batch))
+                    reason = given[0].error or "no reason given"
+        for found in kept:
+            answers |= found
     ordered = [answers[position] for position in range(len(requests))]
     if failed := incomplete(ordered):
         progress.say(

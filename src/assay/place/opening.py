@@ -3,17 +3,24 @@
 with open_place(place, threads, rows, progress) as processes:
     with processes.ranks(make_follower, task) as ranks:   # this process as rank 0
         ...
-with open_workers(place, threads, rows, progress) as workers:
-    workers.run(works, told, ended)                       # each by a process of its own
+with workers_of(place, progress) as workers:
+    workers.to_train(rows).run(works, told, ended)        # each by a process of its own
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from assay.config import Place
-from assay.place.processes import OneProcess, Processes, check_ray_installed
+from assay.place.processes import (
+    OneProcess,
+    Processes,
+    check_agreed,
+    check_ray_installed,
+    check_requests_agreed,
+    threads_of_each,
+)
 from assay.place.workers import Workers
 from assay.progress import Progress
 
@@ -40,19 +47,58 @@ def open_place(place: Place, threads: int, rows: int, progress: Progress) -> Ite
         yield processes
 
 
-@contextmanager
-def open_workers(place: Place, threads: int, rows: int, progress: Progress) -> Iterator[Workers]:
-    """The workers of a place that has some (`Place.at_once`).
+class LazyWorkers:
+    """Workers of a place, started when they are first needed.
 
-    Args:
-        threads: of each worker.
-        rows: that go to them.
-
-    Raises:
-        ConfigError: as `open_place`.
+    Attributes:
+        count: how many there will be.
     """
-    check_ray_installed()
-    from assay.place import ray
 
-    with ray.workers(place, threads, rows, progress) as workers:
-        yield workers
+    def __init__(self, place: Place, progress: Progress, stack: ExitStack) -> None:
+        self._place, self._progress, self._stack = place, progress, stack
+        self._workers: Workers | None = None
+        self.count = place.at_once
+
+    @property
+    def threads(self) -> int:
+        """How many threads each worker computes with."""
+        import torch
+
+        return threads_of_each(self.count, torch.get_num_threads())
+
+    def to_train(self, rows: int) -> Workers:
+        """For trainings on so many rows.
+
+        Raises:
+            ConfigError: Ray is not installed or cannot be reached, the cluster is too small, or
+                rows would leave this machine without consent.
+        """
+        found = self._started()
+        check_agreed(self._place, found.elsewhere, rows, self._progress)
+        return found
+
+    def to_answer(self, requests: int) -> Workers:
+        """For so many requests, which may be of the holdout.
+
+        Raises:
+            ConfigError: likewise.
+        """
+        found = self._started()
+        check_requests_agreed(self._place, found.elsewhere, requests, self._progress)
+        return found
+
+    def _started(self) -> Workers:
+        if self._workers is None:
+            check_ray_installed()
+            from assay.place import ray
+
+            opened = ray.workers(self.count, self.threads, self._progress)
+            self._workers = self._stack.enter_context(opened)
+        return self._workers
+
+
+@contextmanager
+def workers_of(place: Place, progress: Progress) -> Iterator[LazyWorkers | None]:
+    """Workers for as long as the block lasts; None where the place has none."""
+    with ExitStack() as stack:
+        yield LazyWorkers(place, progress, stack) if place.at_once else None

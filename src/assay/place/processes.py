@@ -10,18 +10,20 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from assay.config import CONFIG_FILE, Place
 from assay.errors import ConfigError
-from assay.place.ranks import ALONE, Ranks
 from assay.progress import Progress
+
+if TYPE_CHECKING:
+    from assay.place.ranks import Ranks  # loads torch
 
 ADDRESS = "RAY_ADDRESS"
 """Variable that names a cluster that runs already, as Ray itself reads it."""
 
 Task = TypeVar("Task")
-Follower = Callable[[Ranks], None]
+Follower = Callable[["Ranks"], None]
 """What a further rank does from beginning to end, with rank 0."""
 
 
@@ -42,6 +44,8 @@ class OneProcess:
     @contextmanager
     def ranks(self, make: Callable[[Task], Follower], task: Task) -> Iterator[Ranks]:
         """This process, and nobody else, for as long as the block lasts."""
+        from assay.place.ranks import ALONE
+
         yield ALONE
 
 
@@ -111,3 +115,26 @@ def check_agreed(place: Place, machines: Sequence[str], rows: int, progress: Pro
         )
     if machines:
         progress.say(f"Sending {rows} rows to machines of the cluster: {', '.join(machines)}.")
+
+
+def check_requests_agreed(
+    place: Place, machines: Sequence[str], requests: int, progress: Progress
+) -> None:
+    """See that requests may go to other machines to be answered, and say that they do.
+
+    Raises:
+        ConfigError: there are such machines, and the project has not agreed to both.
+    """
+    if machines and not (place.consent and place.consent_to_answer):
+        raise ConfigError(
+            "this project has not agreed that requests are answered on other machines. "
+            f"{requests} requests, with inputs of validation or the holdout, would go to machines "
+            f"of the Ray cluster ({', '.join(machines)}); expected answers of these would stay.",
+            where=f"{CONFIG_FILE}, place.consent_to_answer",
+            fix="To allow it, set place.consent_to_answer: true, and place.consent: true for the "
+            "training rows that requests may show.",
+        )
+    if machines:
+        progress.say(
+            f"Sending {requests} requests to machines of the cluster: {', '.join(machines)}."
+        )

@@ -52,14 +52,13 @@ def ranks(place: Place, threads: int, rows: int, progress: Progress) -> Iterator
 
 
 @contextmanager
-def workers(place: Place, threads: int, rows: int, progress: Progress) -> Iterator[Workers]:
-    """Workers of the cluster at hand, or of one that is started, see `opening.open_workers`."""
+def workers(count: int, threads: int, progress: Progress) -> Iterator[Workers]:
+    """Workers of the cluster at hand, or of one that is started, see `opening.LazyWorkers`."""
     import ray
 
-    with cluster(place.workers, "workers", threads, progress):
+    with cluster(count, "workers", threads, progress):
         away = elsewhere(ray.nodes(), ray.util.get_node_ip_address())
-        check_agreed(place, away, rows, progress)
-        found = Workers(_Cluster(threads), place.workers, progress)
+        found = Workers(_Cluster(threads), count, progress, away)
         try:
             yield found
         finally:

@@ -102,11 +102,13 @@ class Workers:
 
     Attributes:
         count: how many work at once, where the cluster has room for them.
+        elsewhere: addresses of machines that they may be on, beside this one.
     """
 
     cluster: Cluster
     count: int
     progress: Progress
+    elsewhere: Sequence[str] = ()
     _all: list[Worker] = field(default_factory=list)
 
     def run(

@@ -38,6 +38,7 @@ from assay.evaluate.graders import check_graders
 from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.batch import Answer
+from assay.place.opening import workers_of
 from assay.progress import DEFAULT, SILENT, Progress
 from assay.project.comparison import Comparison
 from assay.project.embedding import indexed_documents, with_encoders
@@ -255,13 +256,16 @@ class Project:
         manifest = self.split(progress)
         # A job may have begun with an earlier one.
         present = self.root / STATE_FOLDER / shared_split.FOLDER
-        with keep_holdout(present, manifest, self.split_folder):
+        with (
+            keep_holdout(present, manifest, self.split_folder),
+            workers_of(self.config.place, progress) as workers,
+        ):
             unlabelled = read_unlabelled(self, progress)
             found = comparing.ComparisonData.read(self.split_folder, manifest, unlabelled)
             parts = replace(found, split=present)
             result, folder = comparing.compare(
                 parts,
-                self._bench(progress, trust_code),
+                replace(self._bench(progress, trust_code), workers=workers),
                 predictions=predictions or {},
                 agents=saved,
                 reason=reason,
@@ -311,7 +315,9 @@ class Project:
         from assay.project import train
 
         trials = trials or TRIALS
-        return train.sweep(self.context(progress), self.root, trials=trials, write=write)
+        with workers_of(self.config.place, progress) as workers:
+            context = self.context(progress)
+            return train.sweep(context, self.root, workers, trials=trials, write=write)
 
     def score(self, answer: str, example: Example) -> float:
         """What an answer is worth by the primary grader, 0 to 1.
@@ -363,7 +369,9 @@ class Project:
     def curve(self, candidate: str = "fine-tune", progress: Progress = DEFAULT) -> LearningCurve:
         """The score on validation by the number of training examples, and what more would bring."""
         context = self.context(progress)
-        return curve(candidate, context.train, context.validation, context.bench)
+        with workers_of(self.config.place, progress) as workers:
+            bench = replace(context.bench, workers=workers)
+            return curve(candidate, context.train, context.validation, bench)
 
     @cached_property
     def providers(self) -> Providers:

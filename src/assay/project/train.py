@@ -7,11 +7,12 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from assay.candidates.building import Context
-from assay.candidates.shared.many_trainings import Attempt, trainings
+from assay.candidates.shared.many_trainings import Attempt, train_together
 from assay.candidates.shared.training import TrainingSetup, train_version
 from assay.config import CONFIG_FILE, FineTune
 from assay.config.yaml_text import edit
@@ -19,6 +20,7 @@ from assay.errors import UsageError
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.probe import forgetting_of
 from assay.models.versions import load_version
+from assay.place.opening import LazyWorkers
 from assay.store.files import write_atomic
 from assay.train import sweep as search
 from assay.train.job import OnPoint, OnStep
@@ -115,13 +117,16 @@ def train(
     )
 
 
-def sweep(context: Context, root: Path, *, trials: int, write: bool) -> SearchResult:
+def sweep(
+    context: Context, root: Path, workers: LazyWorkers | None, *, trials: int, write: bool
+) -> SearchResult:
     """Search around the project's settings; the best training is kept for `train` to find.
 
     The others leave nothing but their losses.
 
     Args:
         root: the project's folder.
+        workers: that train several trials at once; None: one after the other.
     """
     prepared = TrainingSetup.of(context)
     start = prepared.settings
@@ -138,26 +143,27 @@ def sweep(context: Context, root: Path, *, trials: int, write: bool) -> SearchRe
             drop(settings)
             raise
 
-    with trainings(context) as found:
+    def together(
+        workers: LazyWorkers,
+        tries: Sequence[tuple[FineTune, OnPoint]],
+        ended: Callable[[int, Outcome], None],
+    ) -> None:
+        def end(place: int, outcome: Outcome) -> None:
+            if isinstance(outcome, Exception):
+                drop(tries[place][0])
+            ended(place, outcome)
 
-        def together(
-            tries: Sequence[tuple[FineTune, OnPoint]], ended: Callable[[int, Outcome], None]
-        ) -> None:
-            def end(place: int, outcome: Outcome) -> None:
-                if isinstance(outcome, Exception):
-                    drop(tries[place][0])
-                ended(place, outcome)
+        attempts = [Attempt(prepared, context, *one) for one in tries]
+        train_together(workers, attempts, end, within=folder)
 
-            found.run([Attempt(prepared, context, *one) for one in tries], end, within=folder)
-
-        tried = search.sweep(
-            attempt,
-            start,
-            folder,
-            trials=trials,
-            together=together if context.config.place.at_once else None,
-            progress=context.progress,
-        )
+    tried = search.sweep(
+        attempt,
+        start,
+        folder,
+        trials=trials,
+        together=None if workers is None else partial(together, workers),
+        progress=context.progress,
+    )
     best = search.best(tried)
     _keep(folder, prepared.name(context, start.model_copy(update=dict(best.settings))), context)
     path = root / CONFIG_FILE

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from assay.config import FineTune
 from assay.errors import ModelError
-from assay.models.load import LoadedModel
+from assay.place.kept import keep
 from assay.place.processes import on_this_machine
 from assay.place.workers import Tell, Workers
 from assay.progress import Task
@@ -41,8 +41,6 @@ _TRAINING = "training"
 """Label of the task that tells the steps of a training."""
 
 Ended = Callable[[int, TrainResult | Exception], None]
-_loaded: dict[SharedBase, LoadedModel] = {}
-"""In a worker: the base of the last training, which is the next one's, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ class TrainingWork:
         with self._place() as (folder, is_own):
             result = train_by_method(
                 TrainingJob(
-                    self._base(),
+                    keep(self.base, self.base.load),
                     self.train,
                     self.validation,
                     self.settings,
@@ -179,12 +177,6 @@ class TrainingWork:
         with tempfile.TemporaryDirectory(prefix="assay-training-") as made:
             (Path(made) / chosen.FILE).write_text(self.choices, encoding="utf-8")
             yield Path(made), False
-
-    def _base(self) -> LoadedModel:
-        if self.base not in _loaded:
-            _loaded.clear()
-            _loaded[self.base] = self.base.load()
-        return _loaded[self.base]
 
 
 def train_many(jobs: Sequence[TrainingJob], workers: Workers, ended: Ended) -> None:

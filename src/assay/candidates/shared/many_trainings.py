@@ -1,27 +1,22 @@
 """Several trainings of a project at once, where `place` says so (`assay.train.many`).
 
-with trainings(context) as found:
-    found.run([Attempt(setup, context, settings, on_point), ...], ended)
+train_together(workers, [Attempt(setup, context, settings, on_point), ...], ended)
 train_ahead(contexts)     # whoever trains with these one after the other finds it done
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 from assay.candidates.building import Context
 from assay.candidates.shared.training import TrainingSetup
 from assay.config import FineTune
 from assay.models.load import LoadedModel
-from assay.place.opening import open_workers
-from assay.place.processes import threads_of_each
-from assay.place.workers import Workers
-from assay.train.job import OnPoint, TrainingJob
+from assay.place.opening import LazyWorkers
+from assay.train.job import OnPoint
 from assay.train.many import Ended, train_many
 from assay.train.session import RESULT, TrainResult
 
@@ -36,57 +31,41 @@ class Attempt:
     on_point: OnPoint | None = None
 
 
-class Trainings:
-    """Workers that train for a project, started when the first training needs one."""
+def train_together(
+    workers: LazyWorkers,
+    attempts: Sequence[Attempt],
+    ended: Ended,
+    *,
+    within: Path | None = None,
+) -> None:
+    """Train them all, as many at once as there are workers.
 
-    def __init__(self, context: Context, stack: ExitStack) -> None:
-        self._place, self._progress = context.config.place, context.progress
-        self._stack = stack
-        self._workers: Workers | None = None
+    Args:
+        ended: see `train_many`.
+        within: see `TrainingSetup.train`.
+    """
+    with ExitStack() as trackers:
+        closing = [trackers.enter_context(ExitStack()) for _ in attempts]
+        jobs = [
+            one.setup.job(
+                one.context,
+                one.settings,
+                own.enter_context(one.setup.tracked(one.context, one.settings, one.on_point)),
+                within=within,
+                beside=workers.count,
+            )
+            for own, one in zip(closing, attempts, strict=True)
+        ]
 
-    def run(self, attempts: Sequence[Attempt], ended: Ended, *, within: Path | None = None) -> None:
-        """Train them all, as many at once as there are workers.
+        def end(place: int, outcome: TrainResult | Exception) -> None:
+            if isinstance(outcome, Exception):
+                closing[place].__exit__(type(outcome), outcome, None)
+            else:
+                closing[place].close()
+            ended(place, outcome)
 
-        Args:
-            ended: see `train_many`.
-            within: see `TrainingSetup.train`.
-        """
-        with ExitStack() as trackers:
-            closing = [trackers.enter_context(ExitStack()) for _ in attempts]
-            jobs = [
-                one.setup.job(
-                    one.context,
-                    one.settings,
-                    own.enter_context(one.setup.tracked(one.context, one.settings, one.on_point)),
-                    within=within,
-                    beside=min(self._place.at_once, len(attempts)),
-                )
-                for own, one in zip(closing, attempts, strict=True)
-            ]
-
-            def end(place: int, outcome: TrainResult | Exception) -> None:
-                if isinstance(outcome, Exception):
-                    closing[place].__exit__(type(outcome), outcome, None)
-                else:
-                    closing[place].close()
-                ended(place, outcome)
-
-            train_many(jobs, self._started(jobs), end)
-
-    def _started(self, jobs: Sequence[TrainingJob]) -> Workers:
-        if self._workers is None:
-            threads = threads_of_each(self._place.at_once, torch.get_num_threads())
-            rows = max(len(job.train) + len(job.validation) for job in jobs)
-            opened = open_workers(self._place, threads, rows, self._progress)
-            self._workers = self._stack.enter_context(opened)
-        return self._workers
-
-
-@contextmanager
-def trainings(context: Context) -> Iterator[Trainings]:
-    """Workers for as long as the block lasts, of a context whose `place` has some."""
-    with ExitStack() as stack:
-        yield Trainings(context, stack)
+        rows = max(len(job.train) + len(job.validation) for job in jobs)
+        train_many(jobs, workers.to_train(rows), end)
 
 
 def train_ahead(contexts: Sequence[Context]) -> None:
@@ -95,7 +74,8 @@ def train_ahead(contexts: Sequence[Context]) -> None:
     Raises:
         AssayError: what the first one has raised that failed.
     """
-    if len(contexts) < 2 or not contexts[0].config.place.at_once:
+    workers = contexts[0].bench.workers if len(contexts) > 1 else None
+    if workers is None:
         return
     loaded: LoadedModel | None = None
     attempts = []
@@ -111,7 +91,6 @@ def train_ahead(contexts: Sequence[Context]) -> None:
             failed[place] = outcome
 
     if len(attempts) > 1:
-        with trainings(contexts[0]) as found:
-            found.run(attempts, ended)
+        train_together(workers, attempts, ended)
     for place in sorted(failed):
         raise failed[place]

@@ -1,0 +1,86 @@
+"""Batches of requests, answered by workers (`assay.place.workers`).
+
+A batch is what `evaluate.run` has planned; a worker answers it as the engine here would, with as
+many threads to the bit. What is sent are requests: whoever sends them keeps the expected answers,
+and grades.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assay.config import CONFIG_FILE
+from assay.errors import ModelError
+from assay.evaluate.run import Answered, Together
+from assay.generate.batch import Answer, BatchEngine, Request
+from assay.generate.remake import Remake
+from assay.generate.transformers.batch import TransformersBatchEngine
+from assay.models.device import available_bytes
+from assay.place.kept import keep
+from assay.place.opening import LazyWorkers
+from assay.place.processes import on_this_machine
+from assay.place.workers import Tell
+from assay.store.store import Store
+from assay.train.device import readable
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweringWork:
+    """One batch, for a worker."""
+
+    remake: Remake
+    requests: Sequence[Request]
+    threads: int
+
+    def run(self, tell: Tell) -> list[Answer]:
+        """In the worker: answer, by the engine that the last batch had if it is the same."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        return keep(self.remake.key, self.remake.open).answer(self.requests)
+
+
+def answering(
+    workers: LazyWorkers, model: str, engine: BatchEngine, store: Store
+) -> Together | None:
+    """What answers batches for a model by workers.
+
+    None where its engine is here alone: of a provider, who is asked by this process and paid once;
+    of a classical model, which is fast; on a GPU; of a version in fewer bits.
+    """
+    if not isinstance(engine, TransformersBatchEngine) or engine.device != "cpu":
+        return None
+
+    def together(batches: Sequence[Sequence[Request]], answered: Answered) -> None:
+        _check_memory(engine, workers.count)
+        found = workers.to_answer(sum(len(batch) for batch in batches))
+        remake = Remake.of(model, engine, store, with_files=bool(found.elsewhere))
+        works = [AnsweringWork(remake, batch, workers.threads) for batch in batches]
+
+        def ended(place: int, outcome: list[Answer] | Exception) -> None:
+            if isinstance(outcome, Exception):
+                raise outcome
+            answered(place, outcome)
+
+        found.run(works, lambda place, event: None, ended)
+
+    return together
+
+
+def _check_memory(engine: TransformersBatchEngine, processes: int) -> None:
+    """Refuse more copies of a model than fit here; those of other machines are theirs to refuse.
+
+    Raises:
+        ModelError: they do not fit.
+    """
+    here = on_this_machine(processes)
+    each = sum(one.numel() * one.element_size() for one in engine.model.parameters())
+    available = available_bytes(engine.model.device)
+    if here * each > available:
+        raise ModelError(
+            f"{here} workers on this machine would load {readable(here * each)} of weights, in "
+            f"addition to the copy that is here, but only {readable(available)} is free.",
+            where=f"{CONFIG_FILE}, place.workers",
+            fix="Use fewer workers (`--workers`) or `--on here`.",
+        )
