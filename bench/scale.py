@@ -200,19 +200,18 @@ def main() -> int:
     given = parser.parse_args()
     amount = QUICK if given.quick else Amount()
     load = os.getloadavg()[0]
-    lines = [
-        Line(work, way, seconds := timed(work, amount, workers), rate(amount, seconds))
-        for work, (_, rate) in WORKS.items()
-        for way, workers in WAYS.items()
-    ]
+    lines = []
+    for work, (_, rate) in WORKS.items():
+        for way, workers in WAYS.items():
+            seconds = timed(work, amount, workers)
+            lines.append(Line(work, way, seconds, rate(amount, seconds)))
+            print(f"{work:18} {way:13} {seconds:8.1f} s {lines[-1].rate:9.2f}", file=sys.stderr)
     took = {(one.work, one.way): one.seconds for one in lines}
     costs = {work: took[work, "1 worker"] / took[work, "this process"] - 1 for work in WORKS}
     if given.json:
         print(json.dumps({"load": load, "lines": [asdict(one) for one in lines], "costs": costs}))
     else:
         print(f"load before: {load:.1f}")
-        for one in lines:
-            print(f"{one.work:18} {one.way:13} {one.seconds:8.1f} s {one.rate:9.2f}")
         for work, cost in costs.items():
             print(f"Ray costs {100 * cost:.1f} % of the time ({work})")
     long = [work for work in WORKS if took[work, "this process"] > LONG_S]

@@ -137,6 +137,21 @@ def test_what_a_listener_raises_stops_that_work_alone() -> None:
     assert [one.stopped for one in cluster.started] == [True, False]
 
 
+def test_workers_that_were_left_at_their_work_are_not_sent_more() -> None:
+    cluster = Workplace()
+    workers = Workers(cluster, 2, Watcher())
+
+    def ended(place: int, outcome: Any) -> None:
+        if isinstance(outcome, Exception):
+            raise outcome
+
+    with pytest.raises(ModelError, match="too small"):
+        workers.run([Square(-1), Square(2)], lambda place, event: None, ended)
+    assert [one.killed for one in cluster.started] == [True, True]
+    workers.run([Square(1)], lambda place, event: None, ended)
+    assert len(cluster.started) == 3
+
+
 def test_a_cluster_without_room_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(InThisProcess, "ready", False)
     monkeypatch.setattr(place_workers, "STARTED_S", 1.0)

@@ -262,8 +262,8 @@ class _Cluster:
     def wait(self, workers: Sequence[Any], seconds: float) -> None:
         import ray
 
-        ends = [worker.end for worker in workers if worker.end is not None]
-        ray.wait(ends, timeout=seconds)
+        pending = [one for one in workers if not (one.ready and one.end is None)]
+        ray.wait([one.end for one in pending], timeout=seconds)
 
 
 class _Worker:

@@ -119,6 +119,8 @@ class Workers:
     ) -> None:
         """Have all works done, begun in their order, and return when the last one has ended.
 
+        Where it is left otherwise the processes are ended, for they are still at work.
+
         Args:
             told: called with the place of a work and what it tells; what it raises stops that work.
             ended: called with the place of a work and its result; or with the exception: the one it
@@ -128,6 +130,18 @@ class Workers:
             ConfigError: the cluster has no room for any worker.
             WorkerLostError: the processes that had one work have died one after the other.
         """
+        try:
+            self._run(works, told, ended)
+        except BaseException:
+            self.close()
+            raise
+
+    def _run(
+        self,
+        works: Sequence[Work],
+        told: Callable[[int, object], None],
+        ended: Callable[[int, Any], None],
+    ) -> None:
         waiting = deque(range(len(works)))
         busy: dict[int, _Assignment] = {}
         losses = [0] * len(works)
