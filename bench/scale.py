@@ -78,8 +78,8 @@ def train(amount: Amount, workers: int) -> None:
     from assay.models.load import load_to_train
     from assay.train.job import TrainingJob
     from assay.train.many import train_many
-    from assay.train.methods import train_by_method
     from assay.train.sequences import TrainingSequence, alone
+    from assay.train.session import train_by_method
 
     loaded = load_to_train(STARTER_MODEL)
     draw = random.Random(0)
