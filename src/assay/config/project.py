@@ -127,7 +127,9 @@ class Config(Strict):
         None, description="The model of the candidate `remote`: remote:PROVIDER/MODEL."
     )
     costs: Costs = Field(Costs(), description="Prices and hours for the cost to own.")
-    place: Place = Field(Place(), description="Where trainings and comparisons run: in one process, or in several.")
+    place: Place = Field(
+        Place(), description="Where trainings and comparisons run: in one process, or in several."
+    )
     state: State = Field(State(), description="Where the state is kept; SQLite unless set.")
 
     @field_validator("name")

@@ -57,8 +57,8 @@ def check_ray_installed() -> None:
     """
     if find_spec("ray") is None:
         raise ConfigError(
-            "training on Ray needs Ray, which is not installed.",
-            fix="Install it with `pip install 'assay[ray]'`, or train with `--on here`.",
+            "Ray is not installed, and `place` or `--on` names it.",
+            fix="Install it with `pip install 'assay[ray]'`, or use `--on here`.",
         )
 
 
