@@ -155,7 +155,8 @@ class SettingsForm(Controls[Config]):
             self._number(
                 "Minimum score",
                 "good_enough",
-                meaning="The lowest score at which a candidate is worth using. Empty: no minimum.",
+                meaning="The lowest score at which a candidate is worth using, as 90. Empty: no "
+                "minimum.",
                 percent=True,
                 optional=True,
             )

@@ -73,8 +73,8 @@ class ProposalForm:
             task = w.field("Task", ui.select(dict(TASKS), value=proposal.task))
             self._enough = w.field(
                 "Minimum score (%)",
-                number_input(entries.good_enough, least=0, most=100, unit=" %"),
-                "The lowest score at which a candidate is worth using. Empty: no minimum.",
+                number_input(entries.good_enough, least=1, most=100, unit=" %"),
+                "The lowest score at which a candidate is worth using, as 90. Empty: no minimum.",
             )
         with w.row("top-aligned"):
             self._monthly = w.field(
@@ -238,7 +238,7 @@ class ProposalForm:
             FileProjectOptions(),
             candidates=chosen,
             system_prompt=self._prompt.value,
-            good_enough=None if enough is None else float(enough) / 100,
+            good_enough=None if enough is None else round(float(enough) / 100, 8),
             monthly_requests=int(self._monthly.value),
             machine_hour_usd=None if self._machine.value is None else float(self._machine.value),
             machine_hours_per_month=float(self._hours.value),
