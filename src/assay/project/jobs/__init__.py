@@ -147,8 +147,7 @@ def _compare_begun(workspace: Workspace, work: Work) -> Comparison:
         raise StateError(
             "documents, examples or settings were changed after this comparison was requested, so "
             "it has ended. The holdout was not opened.",
-            fix="Compare again to compare as it is now; you are asked first if the holdout must be "
-            "opened.",
+            fix="Compare again to compare as it is now.",
         )
     return project.compare(
         agents=payload["agents"], reason=payload["reason"], progress=Forecast(work, told)

@@ -54,8 +54,8 @@ _EDITS_BEFORE = (
     "from the next run. If documents change before it runs, it ends without opening the holdout."
 )
 _EDITS_WHILE_RUNNING = (
-    "A comparison is running on its own copy of examples and settings. Your edits count from the "
-    "next run."
+    "A comparison is running on its own copy of examples and settings. Your edits of these count "
+    "from the next run. If it is paused and documents change, it ends when it goes on."
 )
 _EDITS_AFTER_BEGINNING = (
     "A comparison has begun and waits. It goes on with its own copy of examples and settings: your "

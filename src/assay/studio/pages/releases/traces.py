@@ -272,6 +272,8 @@ def _show_feedback(context: PageContext, trace: Trace, content: str, marks: Elem
             return
         _mark(marks, await context.do(give_feedback, trace.id, thumb=thumb, corrected=corrected))
         if thumb == "up":
+            if shown != content:
+                words = f"{words} The correction was withdrawn."
             shown = right.value = content
         elif corrected is not None:
             shown = corrected
