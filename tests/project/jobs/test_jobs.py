@@ -73,7 +73,7 @@ def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(
     assert ended is not None
     assert (ended.id, ended.status) == (third.id, "failed")
     assert ended.error is not None
-    assert "examples or settings were changed after" in ended.error
+    assert "settings or the version of Assay were changed after" in ended.error
     assert len(made.openings()) == 1
     assert list((made.root / ".assay" / "begun").iterdir()) == []
 

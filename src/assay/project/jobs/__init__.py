@@ -145,9 +145,10 @@ def _compare_begun(workspace: Workspace, work: Work) -> Comparison:
     agreed = payload.get("agreed")
     if agreed is not None and fingerprint(workspace, project) != agreed:
         raise StateError(
-            "documents, examples or settings were changed after this comparison was requested, so "
-            "it has ended. The holdout was not opened.",
-            fix="Compare again to compare as it is now.",
+            "documents, examples, settings or the version of Assay were changed after this "
+            "comparison was requested, so it has ended. The holdout was not opened.",
+            fix="Compare again to compare as it is now; where Assay was updated, restart the "
+            "server first.",
         )
     return project.compare(
         agents=payload["agents"], reason=payload["reason"], progress=Forecast(work, told)

@@ -140,8 +140,12 @@ def _problem(code: str, count: int, places: list[Problem]) -> None:
         w.text("all" if code in OF_THE_FILE else f"{count:,}", "number", "td")
         with w.text("", tag="td"):
             w.text(list_places(code, count, places), tag="div")
-            if first is not None and earlier_line(code, first.message) is None:
-                w.text(first.message, "soft note", "div")
+            if code in OF_THE_FILE:
+                for one in places[:SHOWN_PLACES]:
+                    w.text(one.message, "soft note", "div")
+            elif first is not None and earlier_line(code, first.message) is None:
+                which = f"Line {first.line}: " if count > 1 else ""
+                w.text(f"{which}{first.message}", "soft note", "div")
 
 
 def list_places(code: str, count: int, places: Sequence[Problem]) -> str:

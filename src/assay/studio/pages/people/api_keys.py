@@ -161,6 +161,8 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
             made.run_method("scrollIntoView", {"block": "center"})
             notify("The key was created. Copy it now: it is shown only once.")
             name.value, budget.value, labels.value = "", None, ""
+            for scope, box in boxes.items():  # the next key is asked for its own
+                box.value = scope == "chat"
             await refresh()
 
         with w.row():
