@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from assay.jobs import fine_tuning, queue
@@ -27,13 +28,13 @@ class Figures:
             measured at the step), in the order of the steps.
         last: key of the last event that was read; `look` goes on from it.
         total: steps in all, once known.
-        said: what the job has said, the oldest first.
+        said: when the job has said what, the oldest first.
     """
 
     points: tuple[dict[str, Any], ...] = ()
     last: int = 0
     total: int | None = None
-    said: tuple[str, ...] = ()
+    said: tuple[tuple[datetime, str], ...] = ()
 
     @property
     def best_step(self) -> int | None:
@@ -86,7 +87,7 @@ def _with(before: Figures, events: Sequence[JobEvent]) -> Figures:
         known = points.get(step, {})
         points[step] = {**point, **{n: v for n, v in known.items() if v is not None}}
     last = events[-1].key if events else before.last
-    said = tuple(event.message for event in events if event.kind != "metrics")
+    said = tuple((event.at, event.message) for event in events if event.kind != "metrics")
     return replace(
         before,
         points=tuple(points[step] for step in sorted(points)),

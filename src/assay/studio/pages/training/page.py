@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from nicegui import ui
@@ -61,18 +61,33 @@ async def build(context: PageContext) -> None:
     kinds = (*curves.KINDS, *training_jobs.KINDS)
     trainings = [job for job in found if job.kind in kinds] or found
     job = next((one for one in found if one.id == wanted), trainings[0])
-    await JobView(context, job).show()
+    view = JobView(context, job)
+    await view.show()
     _show_comparison(context, [one for one in found if one.started is not None], job)
-    _show_jobs(found, job)
+    listed = ui.element("div")
+
+    async def list_jobs() -> None:
+        now = await context.read(jobs.list_jobs)
+        with w.refill(listed):
+            _show_jobs(now, job)
+
+    with listed:
+        _show_jobs(found, job)
+    view.on_change = list_jobs
 
 
 class JobView:
-    """One job with its figures, kept fresh while it runs."""
+    """One job with its figures, kept fresh while it runs.
+
+    Attributes:
+        on_change: called when its state is another one.
+    """
 
     def __init__(self, context: PageContext, job: Job) -> None:
         self._context, self._job = context, job
         self._figures = Figures()
         self._points = self._lines = -1
+        self.on_change: Callable[[], Awaitable[None]] | None = None
         self._timer: ui.timer | None = None
         with w.card():
             self._status = JobStatus(context, "Progress")
@@ -88,9 +103,11 @@ class JobView:
             self._timer = ui.timer(LOOK_EVERY_S, self._update)
 
     async def _update(self) -> None:
-        id, before = self._job.id, self._figures
+        id, before, status = self._job.id, self._figures, self._job.status
         job, figures, tuning = await self._context.read(curves.look, id, before)
         self._job, self._figures = job, figures
+        if job.status != status and self.on_change is not None:
+            await self.on_change()
         if self._status.show(job, _name_job(job, tuning)):
             with w.refill(self._outcome):
                 outcome_card(self._context, job)
@@ -98,7 +115,7 @@ class JobView:
             _show_numbers(job, figures, tuning)
         if len(figures.said) != self._lines:
             self._lines = len(figures.said)
-            self._log.show([plain_line(line) for line in figures.said])
+            self._log.show([f"{at:%H:%M:%S}  {plain_line(line)}" for at, line in figures.said])
         if len(figures.points) != self._points:
             self._points = len(figures.points)
             self._curve.clear()
