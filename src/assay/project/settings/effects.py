@@ -85,6 +85,8 @@ def follows(
         sentences.append(
             "The next comparison evaluates its results again, as a new comparison. "
             + _opens(openings)
+            if openings
+            else "The next comparison's verdict goes by it."
         )
     elif has_costs and openings and not sections & {*DIVIDES, *MEASURES, *BUILDS}:
         sentences.append(
