@@ -3,9 +3,10 @@
     export OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=assay-...
     python examples/rescued_evals.py rescued/account --model tickets --judge tickets
 
-Each eval is created with its criteria, and the items of its last run are answered by `--model` and
-graded. A criterion that asks a model is asked of `--judge`; without that, and where it is Python
-code, it is left out, and said so. This program knows nothing of Assay but the folder.
+Each eval is created with its criteria, and the items of its last run that had any are answered by
+`--model`, asked as in that run, and graded; where that run graded answers that were there, they are
+graded again. A criterion that asks a model is asked of `--judge`; without that, and where it is
+Python code, it is left out, and said so. This program knows nothing of Assay but the folder.
 """
 
 import argparse
@@ -15,11 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from openai import OpenAI
+from openai import APIStatusError, OpenAI
+
+SAMPLING = ("temperature", "top_p", "seed", "max_completion_tokens", "tools")
+"""Of a run's `sampling_params`, beside the form of the answer; how long to think is left out."""
 
 
 def main() -> None:
-    """Create, run, wait, tell."""
+    """Run one eval after the other; what is refused is said."""
     parser = argparse.ArgumentParser(description="Run evals again that were fetched.")
     parser.add_argument("account", type=Path, help="the folder of `assay rescue openai --to`")
     parser.add_argument("--model", required=True, help="who answers")
@@ -28,25 +32,35 @@ def main() -> None:
     client = OpenAI()
     for old in lines(chosen.account / "evals.jsonl"):
         print(f"{old.get('name') or old['id']}:")
-        criteria = [one for one in map(bare, old["testing_criteria"]) if kept(one, chosen.judge)]
-        items = items_of(chosen.account, old["id"])
-        if not criteria or not items:
-            print("  nothing to run: no criterion is left, or no run had items of its own")
-            continue
-        made = client.evals.create(
-            name=old.get("name") or old["id"],
-            data_source_config={"type": "custom", "item_schema": item_schema(old)},
-            testing_criteria=criteria,
-        )
-        source = data_source(chosen.account, old["id"], items, chosen.model)
-        run = client.evals.runs.create(made.id, data_source=source)
-        while run.status in ("queued", "in_progress"):
-            time.sleep(0.5)
-            run = client.evals.runs.retrieve(run.id, eval_id=made.id)
-        counts = run.result_counts
-        print(f"  {run.status}: {counts.passed} of {counts.total} passed, {counts.errored} errors")
-        for one in run.per_testing_criteria_results:
-            print(f"  {one.testing_criteria}: {one.passed} passed, {one.failed} failed")
+        try:
+            run_again(client, chosen.account, old, chosen.model, chosen.judge)
+        except APIStatusError as error:
+            print(f"  refused: {error.message}")
+
+
+def run_again(
+    client: OpenAI, account: Path, old: dict[str, Any], model: str, judge: str | None
+) -> None:
+    """Create an eval, run it, wait, tell."""
+    criteria = [one for one in map(bare, old["testing_criteria"]) if kept(one, judge)]
+    run, items = last_run(account, old["id"])
+    if not criteria or not items:
+        print("  nothing to run: no criterion is left, or no run had items of its own")
+        return
+    evaluation = client.evals.create(
+        name=old.get("name") or old["id"],
+        data_source_config={"type": "custom", "item_schema": item_schema(old)},
+        testing_criteria=criteria,
+    )
+    source = data_source(client, run["data_source"], items, model)
+    again = client.evals.runs.create(evaluation.id, data_source=source)
+    while again.status in ("queued", "in_progress"):
+        time.sleep(0.5)
+        again = client.evals.runs.retrieve(again.id, eval_id=evaluation.id)
+    counts = again.result_counts
+    print(f"  {again.status}: {counts.passed} of {counts.total} passed, {counts.errored} errors")
+    for one in again.per_testing_criteria_results:
+        print(f"  {one.testing_criteria}: {one.passed} passed, {one.failed} failed")
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -65,6 +79,8 @@ def kept(criterion: dict[str, Any], judge: str | None) -> bool:
     kind = criterion["type"]
     if kind in ("score_model", "label_model") and judge:
         criterion["model"] = judge
+        if sampling := criterion.get("sampling_params"):
+            sampling.pop("reasoning_effort", None)
         return True
     if kind in ("string_check", "text_similarity"):
         return True
@@ -78,30 +94,51 @@ def item_schema(old: dict[str, Any]) -> dict[str, Any]:
     return whole.get("properties", {}).get("item") or {"type": "object"}
 
 
-def last_run(account: Path, eval_id: str) -> dict[str, Any]:
-    """The newest run of an eval; empty where there is none."""
-    runs = list(lines(account / "evals" / eval_id / "runs.jsonl"))
-    return max(runs, key=lambda run: run["created_at"], default={})
-
-
-def items_of(account: Path, eval_id: str) -> list[dict[str, Any]]:
-    """The items of its last run, as its output items have them."""
-    run = last_run(account, eval_id)
-    path = account / "evals" / eval_id / f"{run.get('id')}.output-items.jsonl"
-    return [{"item": one["datasource_item"]} for one in lines(path)]
+def last_run(account: Path, eval_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The newest run of an eval that came to an output item, and those; empty where none did."""
+    folder = account / "evals" / eval_id
+    runs = sorted(lines(folder / "runs.jsonl"), key=lambda run: run["created_at"], reverse=True)
+    for run in runs:
+        if items := list(lines(folder / f"{run['id']}.output-items.jsonl")):
+            return run, items
+    return {}, []
 
 
 def data_source(
-    account: Path, eval_id: str, items: list[dict[str, Any]], model: str
-) -> dict[str, Any]:
-    """What is asked about the items: as in the last run, of another model."""
-    old = last_run(account, eval_id)["data_source"]
-    source = {"type": "file_content", "content": items}
-    asked = old.get("input_messages") or {"type": "item_reference", "item_reference": "item.input"}
+    client: OpenAI, old: dict[str, Any], items: list[dict[str, Any]], model: str
+) -> Any:
+    """What a run did with these output items, with another model that answers.
+
+    Args:
+        old: its data source.
+    """
+    is_there = old["type"] == "jsonl"
+    rows = [
+        {"item": one["datasource_item"], **(answer_of(one) if is_there else {})} for one in items
+    ]
+    data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    file = client.files.create(file=("items.jsonl", data), purpose="evals")
+    source = {"type": "file_id", "id": file.id}
+    if is_there:
+        return {"type": "jsonl", "source": source}
     kind = old["type"] if old["type"] in ("completions", "responses") else "completions"
-    sampling = {"temperature": 0, "max_completion_tokens": 500}
-    made = {"type": kind, "source": source, "input_messages": asked, "model": model}
-    return {**made, "sampling_params": sampling}
+    asked = old.get("input_messages") or {"type": "item_reference", "item_reference": "item.input"}
+    said = old.get("sampling_params") or {}
+    names = (*SAMPLING, "text" if kind == "responses" else "response_format")
+    sampling = {name: said[name] for name in names if said.get(name) is not None}
+    return {
+        "type": kind,
+        "source": source,
+        "input_messages": asked,
+        "model": model,
+        "sampling_params": {"temperature": 0, "max_completion_tokens": 500, **sampling},
+    }
+
+
+def answer_of(item: dict[str, Any]) -> dict[str, Any]:
+    """The answer that an output item has; nothing where it needed none."""
+    texts = [turn.get("content") for turn in item.get("sample", {}).get("output") or []]
+    return {"sample": {"output_text": texts[-1]}} if texts and texts[-1] else {}
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from assay.generate.stream import Sampling
 from assay.serve import batch_run
 from assay.store import stored_files
 from tests.serve.running import PATIENCE_S, STARTER, Running
-from tests.serve.scripted import ThreeNumbers
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "rescued_evals.py"
 SCHEMA = {
@@ -189,7 +188,6 @@ def test_an_eval_from_its_criteria_to_what_came_of_each_item(
 def test_answers_that_are_there_are_graded_and_nobody_is_asked(
     server: Running, client: openai.OpenAI
 ) -> None:
-    server.workspace.embedder = lambda name: ThreeNumbers()  # type: ignore[method-assign,assignment,return-value]
     alike: Any = {
         "type": "text_similarity",
         "name": "alike",
@@ -266,41 +264,63 @@ def test_evals_that_were_fetched_are_run_again(
     server.engine.script = answer
     schema = {"type": "object", "properties": {"item": SCHEMA, "sample": {}}}
     asked = {"type": "completions", "source": {"type": "file_id", "id": "file-x"}}
-    evals = {
+    there = {"type": "jsonl", "source": {"type": "file_id", "id": "file-x"}}
+    old = {
         "id": "eval_1",
         "object": "eval",
         "name": "old",
         "data_source_config": {"type": "custom", "schema": schema},
         "testing_criteria": [
             {**SAME, "id": "same-1"},
-            {**JUDGE, "id": "judge-1", "model": "gpt-4o"},
+            {
+                **JUDGE,
+                "id": "judge-1",
+                "model": "gpt-4o",
+                "sampling_params": {"reasoning_effort": "low"},
+            },
             {"type": "python", "name": "code", "source": "def grade(): ..."},
         ],
     }
-    run = {"id": "evalrun_1", "created_at": 1, "data_source": {**asked, "input_messages": ASK}}
+    sampling = {"sampling_params": {"seed": 7, "reasoning_effort": "low", "top_p": None}}
+    run = {"id": "evalrun_1", "created_at": 1}
+    run["data_source"] = {**asked, "input_messages": ASK, **sampling}
     items = [
         {"datasource_item": {"question": "say one", "answer": "one"}},
         {"datasource_item": {"question": "say it", "answer": "that"}},
     ]
-    (tmp_path / "evals" / "eval_1").mkdir(parents=True)
+    bad = {**old, "id": "eval_2", "name": "bad", "testing_criteria": [{**SAME, "input": "{{x}}"}]}
+    graded = {**old, "id": "eval_3", "name": "graded", "testing_criteria": [SAME]}
+    answered = {**items[0], "sample": {"output": [{"role": "assistant", "content": "one"}]}}
     for path, lines in (
-        ("evals.jsonl", [evals]),
-        ("evals/eval_1/runs.jsonl", [run]),
+        ("evals.jsonl", [old, bad, graded]),
+        ("evals/eval_1/runs.jsonl", [run, {"id": "evalrun_2", "created_at": 2}]),  # came to none
         ("evals/eval_1/evalrun_1.output-items.jsonl", items),
+        ("evals/eval_2/runs.jsonl", [run]),
+        ("evals/eval_2/evalrun_1.output-items.jsonl", items),
+        ("evals/eval_3/runs.jsonl", [{**run, "data_source": there}]),
+        ("evals/eval_3/evalrun_1.output-items.jsonl", [answered]),
     ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(jsonl(lines))
     monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
     monkeypatch.setenv("OPENAI_API_KEY", server.key)
     arguments = [str(EXAMPLE), str(tmp_path), "--model", STARTER, "--judge", STARTER]
     monkeypatch.setattr(sys, "argv", arguments)
     runpy.run_path(str(EXAMPLE), run_name="__main__")
-    assert capsys.readouterr().out.splitlines() == [
+    said = capsys.readouterr().out.splitlines()
+    assert "  refused: " in said.pop(6)
+    assert said == [
         "old:",
         "  left out: code (python)",
         "  completed: 1 of 2 passed, 0 errors",
         "  same: 1 passed, 1 failed",
         "  judge: 1 passed, 1 failed",
+        "bad:",
+        "graded:",
+        "  completed: 1 of 1 passed, 0 errors",
+        "  same: 1 passed, 0 failed",
     ]
+    assert [one.seed for _, _, one in server.engine.asked].count(7) == 2
 
 
 BAD_EVALS: list[tuple[dict[str, Any], str]] = [
@@ -355,10 +375,6 @@ def test_what_cannot_be_graded_is_refused_with_its_place(
             assert told.status_code in (400, 404)
             assert message in error["message"], error
             assert error["param"] == param
-        assert http.post("/v1/evals/items", json={"model": "x", "item": {}}).status_code in (
-            400,
-            404,
-        )
     others = server.client(server.new_key("files", project="other"))
     with pytest.raises(openai.NotFoundError):
         others.evals.retrieve(made.id)

@@ -10,7 +10,7 @@ request, `read_judgement` reads the answer. https://platform.openai.com/docs/api
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -146,11 +146,13 @@ class Grade:
 
     Attributes:
         error: OpenAI's name of what went wrong; None: nothing did.
+        compared: characters times characters, with those before it, see `rewards.MOST_COMPARED`.
     """
 
     score: float
     passed: bool
     error: str | None = None
+    compared: int = 0
 
 
 def check(criterion: Criterion) -> None:
@@ -167,28 +169,46 @@ def check(criterion: Criterion) -> None:
             "assay.yaml, with --trust-code.",
         )
     if isinstance(criterion, JUDGED):
-        rewards.check_templates(*(message.text for message in criterion.input))
+        check_messages(criterion.input)
     else:
         rewards.check(criterion)
 
 
+def check_messages(
+    messages: Sequence[TemplateMessage], names: Collection[str] = ("item", "sample")
+) -> None:
+    """Refuse variables that cannot be put in.
+
+    Args:
+        names: that variables may begin with.
+
+    Raises:
+        UsageError: there is one.
+    """
+    rewards.check_templates(*(message.text for message in messages), names=names)
+
+
 def grade(
-    criterion: StringCheck | SimilarityCriterion, names: Mapping[str, Any], embed: Embed
+    criterion: StringCheck | SimilarityCriterion,
+    names: Mapping[str, Any],
+    embed: Embed,
+    compared: int = 0,
 ) -> Grade:
     """Grade an answer without asking a model.
 
     Args:
         names: what `item` and `sample` stand for.
         embed: texts to vectors of length 1, for the metric `cosine`.
+        compared: for the criteria of the item that came before.
 
     Raises:
-        UsageError: a text is too long.
+        UsageError: a text is too long, or those of the item are together.
     """
-    reward = rewards.run_with(criterion, names, embed)
+    reward = rewards.run_with(criterion, names, embed, compared)
     if reward.errors:
-        return Grade(0.0, False, min(reward.errors))
+        return Grade(0.0, False, min(reward.errors), reward.compared)
     least = criterion.pass_threshold if isinstance(criterion, SimilarityCriterion) else 1.0
-    return Grade(reward.reward, reward.reward >= least)
+    return Grade(reward.reward, reward.reward >= least, compared=reward.compared)
 
 
 def fill_messages(
@@ -206,12 +226,12 @@ def fill_messages(
 
 
 def judge_body(
-    criterion: ScoreModelCriterion | LabelModelCriterion, names: Mapping[str, Any]
+    criterion: ScoreModelCriterion | LabelModelCriterion, messages: Sequence[dict[str, str]]
 ) -> dict[str, Any]:
     """The request to chat completions that asks the judge.
 
-    Raises:
-        VariableError, UsageError: as `fill_messages`.
+    Args:
+        messages: its own, from `fill_messages`.
     """
     if isinstance(criterion, LabelModelCriterion):
         answer, sampling = {"type": "string", "enum": criterion.labels}, {"temperature": 0}
@@ -225,8 +245,8 @@ def judge_body(
         "additionalProperties": False,
     }
     form = {"type": "json_schema", "json_schema": {"name": "judgement", "schema": schema}}
-    messages = fill_messages(criterion.input, names)
-    return {"model": criterion.model, "messages": messages, "response_format": form, **sampling}
+    asked = {"model": criterion.model, "messages": messages, "response_format": form}
+    return {**sampling, **asked}
 
 
 def read_judgement(criterion: ScoreModelCriterion | LabelModelCriterion, text: str) -> Grade:

@@ -16,7 +16,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -32,9 +32,14 @@ from assay.models.embed import Vectors
 LONGEST = 100_000
 """Characters of a template, and of a text that is compared."""
 MOST_COMPARED = 2_500_000_000
-"""Characters times characters, over all parts of a grader: the work that some metrics take."""
+"""Characters times characters, over all parts of a grader, or all criteria of an eval: the work
+that some metrics take."""
 _TEMPLATE = re.compile(r"\{\{\s*(item|sample)((?:\.[\w-]+|\[\d+\])+)\s*\}\}")
 _ANY_TEMPLATE = re.compile(r"\{\{(?:(?!\{\{|\}\}).)*\}\}", re.DOTALL)
+_FORMS = {
+    "item": ["{{item.FIELD}}"],
+    "sample": ["{{sample.output_text}}", "{{sample.output_json.FIELD}}"],
+}
 _STEP = re.compile(r"\.([\w-]+)|\[(\d+)\]")
 _JUDGED = (
     "graders that ask a model are not supported yet.",
@@ -167,19 +172,22 @@ def check(grader: Grader) -> None:
     check_templates(grader.input, grader.reference)
 
 
-def check_templates(*texts: str) -> None:
+def check_templates(*texts: str, names: Collection[str] = ("item", "sample")) -> None:
     """Refuse variables that cannot be put in.
+
+    Args:
+        names: that variables may begin with.
 
     Raises:
         UsageError: there is one.
     """
     for text in texts:
         for found in _ANY_TEMPLATE.findall(text):
-            if not _TEMPLATE.fullmatch(found):
+            variable = _TEMPLATE.fullmatch(found)
+            if variable is None or variable[1] not in names:
+                known = [form for name in names for form in _FORMS[name]]
                 raise UsageError(
-                    f"{found[:80]} is not a variable.",
-                    fix="Write {{item.FIELD}}, {{sample.output_text}} or "
-                    "{{sample.output_json.FIELD}}.",
+                    f"{found[:80]} is not a variable here.", fix=f"Write {' or '.join(known)}."
                 )
 
 
@@ -197,15 +205,20 @@ def run(grader: Grader, item: Any, sample: str, embed: Embed | None = None) -> R
     return run_with(grader, {"item": item, "sample": describe_sample(sample)}, embed)
 
 
-def run_with(grader: Grader, names: Mapping[str, Any], embed: Embed | None = None) -> Reward:
+def run_with(
+    grader: Grader, names: Mapping[str, Any], embed: Embed | None = None, compared: int = 0
+) -> Reward:
     """As `run`, with what `item` and `sample` stand for.
+
+    Args:
+        compared: where `Reward.compared` begins.
 
     Raises:
         UsageError: as `run`.
     """
     check(grader)
     began = time.perf_counter()
-    result = Reward()
+    result = Reward(compared=compared)
     if isinstance(grader, MultiGrader):
         for key, part in grader.parts.items():
             result.scores[key] = _guarded(part, names, embed, result)
@@ -236,7 +249,7 @@ def _guarded(grader: Any, names: Mapping[str, Any], embed: Embed | None, result:
         raise UsageError(
             f"the texts to compare are too long (their lengths' products add up to more than "
             f"{MOST_COMPARED}).",
-            fix="Compare fewer or shorter texts in one grader.",
+            fix="Compare fewer or shorter texts in one grader or eval.",
         )
     return _similarity(grader.evaluation_metric, text, reference, embed)
 
@@ -261,8 +274,8 @@ def fill(template: str, names: Mapping[str, Any]) -> str:
 
     def put(match: re.Match[str]) -> str:
         nonlocal room
-        value = names[match[1]]
-        for key, index in _STEP.findall(match[2]):
+        value: Any = names
+        for key, index in ((match[1], ""), *_STEP.findall(match[2])):
             try:
                 value = value[key] if key else value[int(index)]
             except (KeyError, IndexError, TypeError, ValueError):  # a number of 5000 digits

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from assay.config.strict import ClosedModel
@@ -152,18 +152,25 @@ def find(store: Store, project: str, id: str) -> Batch:
     Raises:
         NotFoundError: there is none of that id in it.
     """
-    query = select(BatchRow).where(BatchRow.id == id, _asked_for(project))
+    return _convert(store, select(BatchRow).where(BatchRow.id == id, _asked_for(project)), id)
+
+
+def read(store: Store, id: str) -> Batch:
+    """A batch, whosever it is.
+
+    Raises:
+        NotFoundError: there is none of that id.
+    """
+    return _convert(store, select(BatchRow).where(BatchRow.id == id), id)
+
+
+def _convert(store: Store, query: Select[Any], id: str) -> Batch:
     with store.session() as session:
         row = session.scalar(query)
         if row is None:
             raise NotFoundError(f"no such batch: {id}")
-        return row.convert(Batch)
-
-
-def read(store: Store, id: str) -> Batch:
-    """A batch, whosever it is."""
-    with store.session() as session:
-        return session.scalars(select(BatchRow).where(BatchRow.id == id)).one().convert(Batch)
+        batch: Batch = row.convert(Batch)
+        return batch
 
 
 def batches(
@@ -206,28 +213,17 @@ def count_open(store: Store, project: str, file: str | None = None) -> int:
         return session.scalar(query) or 0
 
 
-def cancel(store: Store, project: str, id: str) -> Batch:
+def stop(store: Store, batch: Batch) -> None:
     """Cancel a batch; what was answered is kept. One that a server works on is `cancelling` until
     that has heard of it.
-
-    Raises:
-        NotFoundError: there is none of that id in the project.
-        StateError: it is over.
-    """
-    batch = find(store, project, id)
-    stop(store, batch)
-    return find(store, project, id)
-
-
-def stop(store: Store, batch: Batch) -> None:
-    """As `cancel`.
 
     Raises:
         StateError: it is over.
     """
     id = batch.id
     if batch.outcome is not None:
-        raise StateError(f"Cannot cancel a batch with status '{batch.status}'.")
+        what = "run" if batch.endpoint == EVAL_ITEMS else "batch"
+        raise StateError(f"Cannot cancel a {what} with status '{batch.status}'.")
     asked = update(BatchRow).where(BatchRow.id == id, BatchRow.cancelling.is_(None))
     with store.session() as session:
         session.execute(asked.values(cancelling=now()))

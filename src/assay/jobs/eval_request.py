@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from assay.config.strict import ClosedModel
 from assay.evaluate.criteria import Criterion, Messages, ModelName
@@ -16,10 +16,15 @@ from assay.jobs.batches import Metadata
 MOST_CRITERIA = 100
 MOST_FIELDS = 1000
 """Of an item, and of a schema that a client has written."""
-MOST_ITEMS = 10_000
-"""That come within a request; a file may have more."""
+MOST_ITEMS = 50_000
+"""Of a run."""
+MOST_INLINE = 5_000
+"""Items within a request, whose values are counted (`assay.serve.body`); a file may have more."""
+LAST_SECOND = 2**37
+"""A time that a database can hold."""
 _FileId = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 _Object = Annotated[dict[str, Any], Field(max_length=MOST_FIELDS)]
+_Second = Annotated[int, Field(ge=0, le=LAST_SECOND)]
 _Text = Annotated[str, StringConstraints(max_length=300)]
 _ItemPath = Annotated[str, StringConstraints(pattern=r"^item(\.[\w-]+)+$", max_length=300)]
 
@@ -62,18 +67,29 @@ class EvalChange(_Part):
     name: _Text | None = None
 
 
+class Sample(BaseModel):
+    """An answer that is there. What else a client writes beside it is left out: it is not ours."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    output_text: str | None = None
+    output_json: Any = None
+    output_tools: Annotated[list[_Object], Field(max_length=MOST_FIELDS)] | None = None
+    model: ModelName | None = None
+
+
 class Item(_Part):
     """What is asked, and what an answer is held against; `sample` is an answer that is there."""
 
     item: _Object
-    sample: _Object | None = None
+    sample: Sample | None = None
 
 
 class InlineItems(_Part):
     """Items within the request."""
 
     type: Literal["file_content"]
-    content: Annotated[list[Item], Field(min_length=1, max_length=MOST_ITEMS, fail_fast=True)]
+    content: Annotated[list[Item], Field(min_length=1, max_length=MOST_INLINE, fail_fast=True)]
 
 
 class ItemsFile(_Part):
@@ -87,8 +103,8 @@ class StoredAnswers(_Part):
     """Traces: those of a model (a release), of a time, the newest ones."""
 
     type: Literal["stored_completions", "responses"]
-    created_after: int | None = None
-    created_before: int | None = None
+    created_after: _Second | None = None
+    created_before: _Second | None = None
     limit: Annotated[int, Field(ge=1, le=MOST_ITEMS)] | None = None
     model: ModelName | None = None
     metadata: Metadata | None = None
@@ -119,7 +135,7 @@ class SampledSource(_Part):
     """Items that a model answers; without `model`, traces are graded by the answers they have.
 
     Attributes:
-        sampling_params: fields of a request to chat completions (`completions`) or to responses.
+        sampling_params: OpenAI's, see `assay.serve.eval_sampling`.
     """
 
     type: Literal["completions", "responses"]

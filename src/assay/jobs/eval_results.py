@@ -1,6 +1,6 @@
 """What came of the items of a run, read from the files of its batch.
 
-    lines = write_items(items)                   # the batch's input, in the order of the items
+    lines = write_items(run, items)              # the batch's input, in the order of the items
     with open_results(store, batch) as results:
         page = results.page(after=20, limit=20)  # (number, outcome) of items 21 to 40
     count(criteria, results)                     # what a run tells of itself
@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,24 +30,41 @@ from assay.store import stored_files
 from assay.store.store import Store
 
 ItemStatus = Literal["pass", "fail", "error"]
+PAGE_BYTES = 8 * 2**20
+"""A page ends with the line that reaches it."""
+USED = ("prompt_tokens", "completion_tokens", "cached_tokens", "total_tokens")
 _HEAD = 200
 """Bytes of a line that its number is in."""
 _NUMBER = re.compile(rb'"custom_id": "(\d+)"')
-_USED = ("prompt_tokens", "completion_tokens", "cached_tokens", "total_tokens")
+_CACHED = 64
+"""Files whose lines need not be looked for again: of one with 50,000, 1 MB is kept."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a line is."""
+class _File:
+    """A stored file, which never changes.
 
-    file: Path
-    offset: int
-    size: int
+    Attributes:
+        path: of a copy on disk; another one each time, where files are in a bucket.
+    """
 
-    def read(self) -> Any:
-        with self.file.open("rb") as file:
-            file.seek(self.offset)
-            return json_reader.read(file.read(self.size))
+    id: str
+    path: Path = field(compare=False)
+
+    def read(self, number: int) -> tuple[Any, int]:
+        """The line of this number, and its bytes.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        numbers, offsets = _find_lines(self)
+        place = bisect_left(numbers, number)
+        if place == len(numbers) or numbers[place] != number:
+            raise NotFoundError(f"no such output item: {number}")
+        with self.path.open("rb") as file:
+            file.seek(offsets[place])
+            line = file.readline()
+        return json_reader.read(line), len(line)
 
 
 def write_items(run: str, items: Iterable[dict[str, Any]]) -> Iterator[bytes]:
@@ -62,11 +82,11 @@ def write_items(run: str, items: Iterable[dict[str, Any]]) -> Iterator[bytes]:
 class Results:
     """The outcomes of a batch that is over, by the numbers of its lines from 1."""
 
-    def __init__(self, items: Path, good: Path | None, failed: Path | None) -> None:
-        self._items = _places(items)
-        self._good = {} if good is None else _places(good)
-        self._failed = {} if failed is None else _places(failed)
-        self.numbers = sorted({*self._good, *self._failed})
+    def __init__(self, items: _File, good: _File | None, failed: _File | None) -> None:
+        self._items, self._good, self._failed = items, good, failed
+        self._good_numbers = set() if good is None else set(_find_lines(good)[0])
+        failures = () if failed is None else _find_lines(failed)[0]
+        self.numbers = sorted(self._good_numbers.union(failures))
 
     def read(self, number: int) -> dict[str, Any]:
         """One outcome.
@@ -74,14 +94,19 @@ class Results:
         Raises:
             NotFoundError: there is none of this number.
         """
-        if number in self._good:
-            outcome: dict[str, Any] = self._good[number].read()["response"]["body"]
-            return outcome
-        if number not in self._failed:
+        return self._read(number)[0]
+
+    def _read(self, number: int) -> tuple[dict[str, Any], int]:
+        """An outcome, and about how many bytes it has."""
+        if self._good is not None and number in self._good_numbers:
+            line, size = self._good.read(number)
+            return line["response"]["body"], size
+        if self._failed is None:
             raise NotFoundError(f"no such output item: {number}")
-        line = self._failed[number].read()
+        line, _ = self._failed.read(number)
         error = line["error"] or line["response"]["body"]["error"]
-        return fail(self._items[number].read()["body"]["item"], error["code"], error["message"])
+        asked, size = self._items.read(number)
+        return error_outcome(asked["body"]["item"], error["code"], error["message"]), size
 
     def page(
         self,
@@ -91,22 +116,34 @@ class Results:
         newest_first: bool = False,
         status: ItemStatus | None = None,
     ) -> tuple[list[tuple[int, dict[str, Any]]], bool]:
-        """Outcomes in the order of their numbers, and whether there are more."""
-        numbers = reversed(self.numbers) if newest_first else iter(self.numbers)
+        """Outcomes in the order of their numbers, and whether there are more. It may have fewer
+        than `limit`, where they are long."""
         found: list[tuple[int, dict[str, Any]]] = []
-        for number in numbers:
+        left = PAGE_BYTES
+        for number in reversed(self.numbers) if newest_first else self.numbers:
             if after is not None and (number >= after if newest_first else number <= after):
                 continue
-            outcome = self.read(number)
-            if status is not None and outcome["status"] != status:
+            if status is not None and self._status(number) != status:
                 continue
-            if len(found) == limit:
+            if len(found) == limit or left <= 0:
                 return found, True
+            outcome, size = self._read(number)
+            left -= size
             found.append((number, outcome))
         return found, False
 
+    def _status(self, number: int) -> ItemStatus:
+        """Of an item; all that were graded are read for it once."""
+        if self._good is None or number not in self._good_numbers:
+            return "error"
+        numbers, _ = _find_lines(self._good)
+        return _STATUSES[_read_statuses(self._good)[bisect_left(numbers, number)]]
 
-def fail(item: dict[str, Any], code: str | None, message: str) -> dict[str, Any]:
+
+_STATUSES: tuple[ItemStatus, ...] = ("pass", "fail", "error")
+
+
+def error_outcome(item: dict[str, Any], code: str | None, message: str) -> dict[str, Any]:
     """The outcome of an item that was not graded."""
     error = {"code": code or "server_error", "message": message}
     return {"datasource_item": item, "sample": {"error": error}, "results": [], "status": "error"}
@@ -121,17 +158,14 @@ def open_results(store: Store, batch: Batch) -> Iterator[Results]:
         ObjectsError: a file is in a bucket that is out of reach.
     """
     with ExitStack() as held:
-        files = [
-            None
-            if id is None
-            else held.enter_context(
-                stored_files.on_disk(store, stored_files.find(store, batch.project, id))
-            )
-            for id in (batch.input_file, batch.output_file, batch.error_file)
-        ]
-        items, good, failed = files
-        assert items is not None
-        yield Results(items, good, failed)
+
+        def open(id: str) -> _File:
+            file = stored_files.find(store, batch.project, id)
+            return _File(id, held.enter_context(stored_files.on_disk(store, file)))
+
+        outputs = batch.output_file, batch.error_file
+        good, failed = (None if id is None else open(id) for id in outputs)
+        yield Results(open(batch.input_file), good, failed)
 
 
 def count(names: Sequence[str], results: Results) -> dict[str, Any]:
@@ -162,20 +196,30 @@ def count(names: Sequence[str], results: Results) -> dict[str, Any]:
             {
                 "model_name": model,
                 "invocation_count": used["invocation_count"],
-                **{name: used[name] for name in _USED},
+                **{name: used[name] for name in USED},
             }
             for model, used in sorted(models.items())
         ],
     }
 
 
-def _places(path: Path) -> dict[int, _Place]:
-    """Where the line of each number is."""
-    found, offset = {}, 0
-    with path.open("rb") as file:
-        for line in file:
+@lru_cache(_CACHED)
+def _find_lines(file: _File) -> tuple[array[int], array[int]]:
+    """The numbers of a file's lines in their order, and where each line begins."""
+    found, offset = list[tuple[int, int]](), 0
+    with file.path.open("rb") as lines:
+        for line in lines:
             number = _NUMBER.search(line[:_HEAD])
-            assert number is not None, path
-            found[int(number[1])] = _Place(path, offset, len(line))
+            assert number is not None, file.id
+            found.append((int(number[1]), offset))
             offset += len(line)
-    return found
+    found.sort()
+    return array("q", (number for number, _ in found)), array("q", (place for _, place in found))
+
+
+@lru_cache(_CACHED)
+def _read_statuses(file: _File) -> bytes:
+    """Of each line, in the order of the numbers, the place of its status in `_STATUSES`."""
+    numbers, _ = _find_lines(file)
+    bodies = (file.read(number)[0]["response"]["body"] for number in numbers)
+    return bytes(_STATUSES.index(body["status"]) for body in bodies)

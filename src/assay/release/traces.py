@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Select, delete, func, select
@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from assay.data.privacy import mask, mask_within
 from assay.errors import NotFoundError, Step, UsageError
 from assay.example import Message, canonical_json
-from assay.release.policies import policy
+from assay.release.policies import DAYS, policy
 from assay.store.store import Store
 from assay.store.tables import TracePolicyRow, TraceRow
 from assay.store.tables.clock import database_time
@@ -34,6 +34,9 @@ MOST_BYTES = 256 * 1024
 """A request and answer that are longer, as JSON, are not kept."""
 PRUNE_EVERY = 64
 """Traces between two looks for those that are too old or too many; reading looks each time."""
+
+PAGE = 100
+"""Traces that are read at once."""
 
 Thumb = Literal["up", "down"]
 
@@ -168,6 +171,49 @@ def traces(
         wanted = wanted.where(TraceRow.corrected.is_not(None))
     with store.session() as session:
         return [as_trace(row) for row in session.scalars(wanted).all()]
+
+
+def select_traces(
+    store: Store,
+    project: str,
+    release: str | None = None,
+    *,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int,
+) -> Iterator[Trace]:
+    """The newest traces of a time, newest first, read as they are needed.
+
+    Args:
+        after, before: seconds since 1970; those of these seconds are among them.
+        limit: at most so many.
+    """
+    prune(store, project)
+    wanted = _of(project, release).order_by(TraceRow.key.desc())
+    if after is not None:
+        wanted = wanted.where(TraceRow.at >= datetime.fromtimestamp(after, UTC))
+    if before is not None:
+        wanted = wanted.where(TraceRow.at < datetime.fromtimestamp(before + 1, UTC))
+    last: int | None = None
+    while limit > 0:
+        page = wanted if last is None else wanted.where(TraceRow.key < last)
+        with store.session() as session:
+            rows = session.scalars(page.limit(min(limit, PAGE))).all()
+            found = [as_trace(row) for row in rows]
+        if not rows:
+            return
+        yield from found
+        last, limit = rows[-1].key, limit - len(rows)
+
+
+def shortest_days(store: Store, project: str, release: str | None) -> int:
+    """How long traces of a release are kept; of all releases, where none is named: of the one that
+    keeps them shortest."""
+    wanted = select(func.min(TracePolicyRow.days)).where(TracePolicyRow.project == project)
+    if release is not None:
+        wanted = wanted.where(TracePolicyRow.release == release)
+    with store.session() as session:
+        return session.scalar(wanted) or DAYS
 
 
 def count_kept(store: Store, project: str, release: str, agent: str | None = None) -> KeptCount:

@@ -21,6 +21,7 @@ from assay.jobs.batch_answers import format_answer, usage_of
 from assay.jobs.batches import CANCELLED, EXPIRED, Batch, Outcome
 from assay.jobs.queue import Job, JobLostError
 from assay.project.jobs.batches import is_known
+from assay.project.jobs.evals import tally_run
 from assay.project.workspace import Workspace
 from assay.serve.batch_input import BatchLine, CheckedInput, check_input, requests_of
 from assay.serve.batch_requests import UNAVAILABLE, LineReply, Places, ask
@@ -69,10 +70,7 @@ class Departure:
 
 REVOKED = Ending(
     "failed",
-    {
-        "code": "invalid_api_key",
-        "message": "The API key that the batch was created with was revoked.",
-    },
+    {"code": "invalid_api_key", "message": "The API key that this was created with was revoked."},
 )
 _PAUSED, _LOST = Departure("paused"), Departure("lost")
 _STOPPED = Departure("stopped", GRACE_S)  # whoever stops the server waits for less
@@ -145,24 +143,29 @@ class BatchRun:
                 self._workspace.quota.give_back(self._job.project, self._claimed)
 
     async def _work(self) -> None:
-        batch = await self._in_thread(batches.read, self._store, self._job.id)
-        if batch.outcome is None:
+        try:
+            batch = await self._in_thread(batches.read, self._store, self._job.id)
+        except NotFoundError:  # a run of an eval, deleted when it was over
+            await self._tell(queue.stop, "cancel")
+            return
+        outcome, errors = batch.outcome, batch.errors
+        self._completed, self._failed = batch.completed, batch.failed
+        if outcome is None:
             found = await self._answer(batch)
             if isinstance(found, Departure):
                 await self._leave(found)
                 return
             outcome, errors, why = found
             await self._in_thread(batches.finalize, self._store, self._job)
-            await self._settle(outcome, errors, why)
-            batch = await self._in_thread(batches.read, self._store, self._job.id)
-        if batch.outcome == "completed":
-            counts = {"completed": batch.completed, "failed": batch.failed}
+            await self._settle(outcome, errors, why)  # from now on it may be deleted
+            await self._at_length(tally_run, self._workspace, batch.id)
+        if outcome == "completed":
+            counts = {"completed": self._completed, "failed": self._failed}
             await self._tell(queue.finish, counts)
-        elif batch.outcome == "cancelled":
+        elif outcome == "cancelled":
             await self._tell(queue.stop, "cancel")
         else:
-            said = batch.errors[0]["message"] if batch.errors else EXPIRED["message"]
-            await self._tell(queue.fail, said)
+            await self._tell(queue.fail, errors[0]["message"] if errors else EXPIRED["message"])
 
     async def _answer(
         self, batch: Batch

@@ -13,26 +13,48 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, Any
 
+import anyio
 import anyio.to_thread
+from anyio import CapacityLimiter
+from anyio.lowlevel import RunVar
 from fastapi import APIRouter, Depends, Request, Response
 
 from assay import json_reader
 from assay.accounts.keys import Caller
-from assay.errors import UsageError
+from assay.errors import AssayError, UsageError
 from assay.evaluate import criteria
 from assay.evaluate.criteria import JUDGED, Criterion, Grade, PythonCriterion
 from assay.evaluate.rewards import VariableError, describe_sample
-from assay.jobs import eval_results, evals
+from assay.jobs import eval_results, eval_runs, evals
 from assay.jobs.batches import EVAL_ITEMS
-from assay.jobs.eval_request import ItemReference, RunRequest, SampledSource
+from assay.jobs.eval_request import ItemReference, RunRequest, SampledSource, StoredAnswers
 from assay.models.embed import STARTER, Vectors
 from assay.project.jobs.evals import CHAT, criteria_of
 from assay.project.workspace import Workspace
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.batch_requests import LineReply, ask
+from assay.serve.errors import of_assay
+from assay.serve.eval_sampling import sampling_body
 from assay.serve.route import JsonObject, JsonRoute, Strict
 
 router = APIRouter(route_class=JsonRoute)
+
+PATIENCE_S = 180.0
+"""Most that the judges of one item are waited for while they are busy: its answer is paid for, and
+is not asked for again."""
+JUDGE_TRIES = 2
+"""Of a judge that cannot be asked."""
+_THREADS = 2
+_limiter: RunVar[CapacityLimiter] = RunVar("graders")
+"""Of threads that compare long texts, beside those of the API's routes."""
+_SAMPLING = ("temperature", "top_p", "seed", "max_completion_tokens")
+_NOT_ITS_FAULT = (
+    "invalid_variable_error",
+    "model_grader_parse_error",
+    "model_grader_server_error",
+    "other_error",
+)
+"""Errors of a criterion that say nothing of the answer."""
 
 _Owner = Annotated[Caller, Depends(RequiredScope("files"))]
 
@@ -52,6 +74,25 @@ class _UnansweredError(Exception):
         super().__init__()
         self.reply = reply
 
+    def read(self) -> dict[str, Any]:
+        """The error: `code` and `message`."""
+        error: dict[str, Any] = json_reader.read(self.reply.body)["error"]
+        return error
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a run does with each item.
+
+    Attributes:
+        source: None: nobody is asked for answers.
+        sampling: fields of a request to chat completions.
+    """
+
+    source: SampledSource | None
+    sampling: dict[str, Any]
+    graders: list[Criterion]
+
 
 @dataclass
 class _Exchange:
@@ -59,11 +100,15 @@ class _Exchange:
 
     Attributes:
         usage: tokens and calls by the name of the model.
+        patience_s: that judges may still be waited for.
+        compared: the work of the similarities so far, see `rewards.Reward`.
     """
 
     request: Request
     caller: Caller
     usage: dict[str, Counter[str]] = field(default_factory=dict)
+    patience_s: float = PATIENCE_S
+    compared: int = 0
 
     async def chat(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The completion that a model gives.
@@ -87,17 +132,32 @@ class _Exchange:
         self.usage.setdefault(body["model"], Counter()).update(counted)
         return completion
 
+    async def judge(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """As `chat`; one that is busy is waited for, and asked again."""
+        tries = 0
+        while True:
+            try:
+                return await self.chat(body)
+            except _UnansweredError as error:
+                tries += 1
+                pause = error.reply.pause_s(tries, JUDGE_TRIES)
+                if pause is None or pause > self.patience_s:
+                    raise
+            self.patience_s -= pause
+            await anyio.sleep(pause)
+
 
 @router.post(EVAL_ITEMS)
 async def grade(
     request: Request, workspace: ServedWorkspace, body: RunItem, caller: _Owner
 ) -> Response:
-    """Answer and grade an item. A model that is busy or away is told as such, and asked again."""
+    """Answer and grade an item. A model that answers, and is busy or away, is told as such: the
+    item is asked for again. What a judge cannot say is an error of its criterion alone."""
     exchange = _Exchange(request, caller)
-    source, graders = await anyio.to_thread.run_sync(_plan, workspace, body.model)
+    plan = await anyio.to_thread.run_sync(_plan, workspace, body.model)
     try:
-        sample = await _sample(exchange, source, body)
-        outcome = await _judge(exchange, workspace, graders, body.item, sample)
+        sample = await _sample(exchange, plan, body)
+        outcome = await _judge(exchange, workspace, plan.graders, body.item, sample)
     except _UnansweredError as error:
         reply = error.reply
         if reply.pause_s(1, 2) is not None:
@@ -105,79 +165,56 @@ async def grade(
                 {} if reply.retry_after_s is None else {"retry-after": str(reply.retry_after_s)}
             )
             return Response(reply.body, reply.status, headers, "application/json")
-        told = json_reader.read(reply.body)["error"]
-        outcome = eval_results.fail(body.item, told["code"], told["message"])
+        why = error.read()
+        outcome = eval_results.error_outcome(body.item, why["code"], why["message"])
     except VariableError as error:
         message = "A variable of input_messages names what the item does not have."
-        outcome = eval_results.fail(body.item, str(error), message)
+        outcome = eval_results.error_outcome(body.item, str(error), message)
     except UsageError as error:
-        outcome = eval_results.fail(body.item, "invalid_item", str(error))
+        outcome = eval_results.error_outcome(body.item, "invalid_item", str(error))
     outcome["usage"] = {name: dict(used) for name, used in exchange.usage.items()}
     return Response(json.dumps(outcome), media_type="application/json")
 
 
-def sampling_body(source: SampledSource) -> dict[str, Any]:
-    """The fields of a request to chat completions that a run's `sampling_params` ask for; those of
-    responses are written otherwise there."""
-    given = dict(source.sampling_params or {})
-    if source.type == "responses":
-        text = given.pop("text", None)
-        form = text.get("format") if isinstance(text, dict) else None
-        if isinstance(form, dict):
-            schema = {key: value for key, value in form.items() if key != "type"}
-            kind = form.get("type")
-            more = {"json_schema": schema} if kind == "json_schema" else {}
-            given["response_format"] = {"type": kind, **more}
-        if isinstance(tools := given.get("tools"), list):
-            given["tools"] = [
-                {
-                    "type": tool.get("type"),
-                    "function": {key: value for key, value in tool.items() if key != "type"},
-                }
-                for tool in tools
-                if isinstance(tool, dict)
-            ]
-    return given
-
-
 @lru_cache(64)
-def _plan(workspace: Workspace, run: str) -> tuple[SampledSource | None, list[Criterion]]:
-    """What a run does with each item; neither changes. None: nobody is asked."""
-    found, batch = evals.read_run(workspace.store, run)
-    made = evals.find(workspace.store, batch.project, found.eval)
+def _plan(workspace: Workspace, run: str) -> _Plan:
+    """What a run does with each item; it never changes."""
+    found, batch = eval_runs.read_run(workspace.store, run)
+    evaluation = evals.find(workspace.store, batch.project, found.eval)
+    graders = criteria_of(evaluation)
     source = RunRequest.model_validate({"data_source": found.data_source}).data_source
     if not isinstance(source, SampledSource) or source.model is None:
-        return None, criteria_of(made)
-    return source, criteria_of(made)
+        return _Plan(None, {}, graders)
+    return _Plan(source, sampling_body(source.type, source.sampling_params), graders)
 
 
-async def _sample(
-    exchange: _Exchange, source: SampledSource | None, body: RunItem
-) -> dict[str, Any]:
+async def _sample(exchange: _Exchange, plan: _Plan, body: RunItem) -> dict[str, Any]:
     """What `sample` stands for."""
+    source = plan.source
     if source is None:
         sample = dict(body.sample or {})
         text = sample.get("output_text")
         return {**describe_sample(text), **sample} if isinstance(text, str) else sample
+    assert source.model is not None
     messages = _messages(source, body.item)
-    asked = {"model": source.model, "messages": messages, **sampling_body(source)}
-    completion = await exchange.chat(asked)
+    sampling = plan.sampling
+    if isinstance(source.source, StoredAnswers) and body.item.get("tools"):
+        sampling = {"tools": body.item["tools"], **sampling}
+    completion = await exchange.chat({**sampling, "model": source.model, "messages": messages})
     [choice] = completion["choices"][:1]
     answer = choice["message"]
     sample = describe_sample(answer.get("content") or "")
     if answer.get("tool_calls"):
         sample["output_tools"] = answer["tool_calls"]
+    used = exchange.usage[source.model]
     return {
         **sample,
         "model": completion["model"],
         "input": [{"role": turn["role"], "content": turn["content"]} for turn in messages],
         "finish_reason": choice["finish_reason"],
-        "usage": exchange.usage[source.model or ""],
-        "sampling": {key: asked.get(key) for key in _SAMPLING},
+        "usage": {name: used[name] for name in eval_results.USED},
+        "sampling": {key: sampling.get(key) for key in _SAMPLING},
     }
-
-
-_SAMPLING = ("temperature", "top_p", "seed", "max_completion_tokens")
 
 
 def _messages(source: SampledSource, item: dict[str, Any]) -> list[dict[str, Any]]:
@@ -208,39 +245,60 @@ async def _judge(
     item: dict[str, Any],
     sample: dict[str, Any],
 ) -> dict[str, Any]:
-    def embed(texts: Sequence[str]) -> Vectors:
-        return workspace.embedder(STARTER).encode(texts)
-
+    """The outcome of an item that has an answer."""
     names = {"item": item, "sample": sample}
-    results: list[dict[str, Any]] = []
-    for one in graders:
-        told: dict[str, Any] = {}
-        if isinstance(one, JUDGED):
-            try:
-                said = await exchange.chat(criteria.judge_body(one, names))
-                text = said["choices"][0]["message"].get("content") or ""
-                found, told = criteria.read_judgement(one, text), {"output_text": text}
-            except VariableError as error:
-                found = Grade(0.0, False, str(error))
-        else:
-            assert not isinstance(one, PythonCriterion)  # none is kept
-            found = await anyio.to_thread.run_sync(criteria.grade, one, names, embed)
-        if found.error is not None:
-            told["error"] = found.error
-        results.append(
-            {
-                "name": one.name,
-                "type": one.type,
-                "passed": found.passed,
-                "score": found.score,
-                "sample": told or None,
-            }
-        )
+    results = [await _grade(exchange, workspace, one, names) for one in graders]
     status = "pass" if all(one["passed"] for one in results) else "fail"
     if any((one["sample"] or {}).get("error") in _NOT_ITS_FAULT for one in results):
         status = "error"
-    return {"datasource_item": item, "sample": sample, "results": results, "status": status}
+    # What the text says as JSON is left out: it may be as deep as can be read, and stands in lines.
+    kept = {name: value for name, value in sample.items() if name != "output_json"}
+    return {"datasource_item": item, "sample": kept, "results": results, "status": status}
 
 
-_NOT_ITS_FAULT = ("invalid_variable_error", "model_grader_parse_error")
-"""Errors of a criterion that say nothing of the answer."""
+async def _grade(
+    exchange: _Exchange, workspace: Workspace, criterion: Criterion, names: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What one criterion says."""
+
+    def embed(texts: Sequence[str]) -> Vectors:
+        return workspace.embedder(STARTER).encode(texts)
+
+    said: dict[str, Any] = {}
+    try:
+        if isinstance(criterion, JUDGED):
+            messages = criteria.fill_messages(criterion.input, names)
+            completion = await exchange.judge(criteria.judge_body(criterion, messages))
+            said["output_text"] = completion["choices"][0]["message"].get("content") or ""
+            result = criteria.read_judgement(criterion, said["output_text"])
+        else:
+            assert not isinstance(criterion, PythonCriterion)  # none is kept
+            result = await anyio.to_thread.run_sync(
+                criteria.grade, criterion, names, embed, exchange.compared, limiter=_threads()
+            )
+            exchange.compared = result.compared
+    except VariableError as error:
+        result = Grade(0.0, False, str(error))
+    except _UnansweredError as error:
+        result = Grade(0.0, False, "model_grader_server_error")
+        said["message"] = error.read()["message"]
+    except AssayError as error:
+        result = Grade(0.0, False, "other_error")
+        said["message"] = of_assay(error).message
+    if result.error is not None:
+        said["error"] = result.error
+    return {
+        "name": criterion.name,
+        "type": criterion.type,
+        "passed": result.passed,
+        "score": result.score,
+        "sample": said or None,
+    }
+
+
+def _threads() -> CapacityLimiter:
+    limiter = _limiter.get(None)
+    if limiter is None:
+        limiter = CapacityLimiter(_THREADS)
+        _limiter.set(limiter)
+    return limiter

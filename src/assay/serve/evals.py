@@ -8,23 +8,27 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import ValidationError
 
 from assay.accounts.keys import Caller
-from assay.jobs import eval_results, evals
+from assay.evaluate import criteria
+from assay.evaluate.criteria import JUDGED
+from assay.jobs import eval_results, eval_runs, evals
 from assay.jobs.batches import Batch
 from assay.jobs.eval_request import (
     EvalChange,
     EvalRequest,
+    ItemsFile,
     RunRequest,
     SampledSource,
     StoredAnswers,
 )
 from assay.jobs.eval_results import ItemStatus
-from assay.jobs.evals import Eval, EvalRun, Order, RunStatus
+from assay.jobs.eval_runs import EvalRun, RunStatus
+from assay.jobs.evals import Eval, Order
 from assay.project.jobs import evals as project
 from assay.project.jobs.fine_tuning import RefusedError
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.chat import ChatRequest
 from assay.serve.errors import ApiError, forbidden, invalid, not_found
-from assay.serve.eval_items import sampling_body
+from assay.serve.eval_sampling import sampling_body
 from assay.serve.files import make_page
 from assay.serve.route import JsonRoute
 
@@ -59,7 +63,12 @@ _LOGS_SCHEMA = {
 @router.post("/v1/evals")
 def create(workspace: ServedWorkspace, body: EvalRequest, caller: _Owner) -> dict[str, Any]:
     """Create an eval: what items look like, and the criteria that answers are graded by."""
-    return as_wire(_followed(project.create, workspace, caller, body))
+    _check_judges(body)
+    try:
+        evaluation = project.create(workspace, caller, body)
+    except RefusedError as error:
+        raise _as_error(error) from None
+    return as_wire(evaluation)
 
 
 @router.get("/v1/evals")
@@ -105,11 +114,17 @@ def create_run(
 ) -> dict[str, Any]:
     """Queue a run: every item is answered, if a model is to, and graded."""
     source = body.data_source
-    if isinstance(source.source, StoredAnswers) and not caller.may("traces"):
-        raise forbidden("Traces are read by a key with the scope traces.")
+    if isinstance(source.source, StoredAnswers) or (
+        isinstance(source.source, ItemsFile)
+        and eval_runs.holds_traces(workspace.store, caller.project, source.source.id)
+    ):
+        _check_traces(caller)
     if isinstance(source, SampledSource):
         _check_sampling(source)
-    run, batch = _followed(project.create_run, workspace, caller, eval_id, body)
+    try:
+        run, batch = project.create_run(workspace, caller, eval_id, body)
+    except RefusedError as error:
+        raise _as_error(error) from None
     return _run_as_wire(request, workspace, caller, run, batch)
 
 
@@ -125,7 +140,7 @@ def list_runs(
     status: RunStatus | None = None,
 ) -> dict[str, Any]:
     """List the runs of an eval."""
-    found, more = evals.runs(
+    found, more = eval_runs.runs(
         workspace.store,
         caller.project,
         eval_id,
@@ -143,7 +158,7 @@ def retrieve_run(
     request: Request, workspace: ServedWorkspace, eval_id: str, run_id: str, caller: _Owner
 ) -> dict[str, Any]:
     """Describe a run and its state."""
-    run, batch = evals.find_run(workspace.store, caller.project, eval_id, run_id)
+    run, batch = eval_runs.find_run(workspace.store, caller.project, eval_id, run_id)
     return _run_as_wire(request, workspace, caller, run, batch)
 
 
@@ -178,7 +193,7 @@ def list_items(
     status: ItemStatus | None = None,
 ) -> dict[str, Any]:
     """List what came of the items of a run; none while it is not over."""
-    run, batch = evals.find_run(workspace.store, caller.project, eval_id, run_id)
+    run, batch = _find_readable(workspace, caller, eval_id, run_id)
     if batch.outcome is None:
         return make_page([], False)
     mark = None if after is None else _number(run, after)
@@ -194,7 +209,7 @@ def retrieve_item(
     workspace: ServedWorkspace, eval_id: str, run_id: str, item_id: str, caller: _Owner
 ) -> dict[str, Any]:
     """Show what came of one item."""
-    run, batch = evals.find_run(workspace.store, caller.project, eval_id, run_id)
+    run, batch = _find_readable(workspace, caller, eval_id, run_id)
     number = _number(run, item_id)
     if batch.outcome is None:
         raise not_found("output item", item_id)
@@ -202,16 +217,36 @@ def retrieve_item(
         return _item_as_wire(run, number, results.read(number))
 
 
-def as_wire(one: Eval) -> dict[str, Any]:
+def _check_traces(caller: Caller) -> None:
+    """See that a caller may read traces, and copies of them.
+
+    Raises:
+        ApiError: its key may not.
+    """
+    if not caller.may("traces"):
+        raise forbidden("Traces are read by a key with the scope traces.")
+
+
+def _find_readable(
+    workspace: ServedWorkspace, caller: Caller, eval: str, id: str
+) -> tuple[EvalRun, Batch]:
+    """A run whose items the caller may read."""
+    run, batch = eval_runs.find_run(workspace.store, caller.project, eval, id)
+    if eval_runs.is_over_traces(run):
+        _check_traces(caller)
+    return run, batch
+
+
+def as_wire(evaluation: Eval) -> dict[str, Any]:
     """An eval as OpenAI's eval object."""
-    config = one.request["data_source_config"]
+    config = evaluation.request["data_source_config"]
     if config["type"] == "custom":
         item = config["item_schema"]
         needed = ["item", "sample"] if config.get("include_sample_schema") else ["item"]
-        told: dict[str, Any] = {"type": "custom"}
+        kind: dict[str, Any] = {"type": "custom"}
     else:
         item, needed = _LOGS_SCHEMA, ["item", "sample"]
-        told = {"type": config["type"], "metadata": config.get("metadata") or {}}
+        kind = {"type": config["type"], "metadata": config.get("metadata") or {}}
     properties = {"item": item, "sample": _SAMPLE_SCHEMA}
     schema = {
         "type": "object",
@@ -219,24 +254,24 @@ def as_wire(one: Eval) -> dict[str, Any]:
         "required": needed,
     }
     return {
-        "id": one.id,
+        "id": evaluation.id,
         "object": "eval",
-        "created_at": int(one.created.timestamp()),
-        "data_source_config": {**told, "schema": schema},
-        "metadata": one.client_metadata or {},
-        "name": one.name,
-        "testing_criteria": one.request["testing_criteria"],
+        "created_at": int(evaluation.created.timestamp()),
+        "data_source_config": {**kind, "schema": schema},
+        "metadata": evaluation.client_metadata or {},
+        "name": evaluation.name,
+        "testing_criteria": evaluation.request["testing_criteria"],
     }
 
 
 def _run_as_wire(
     request: Request, workspace: ServedWorkspace, caller: Caller, run: EvalRun, batch: Batch
 ) -> dict[str, Any]:
-    """A run as OpenAI's object, counted when it is first told that it is over."""
+    """A run as OpenAI's object. It is counted when it ends, and here where it ended otherwise."""
     counted = run.tally
     if counted is None and batch.outcome is not None:
-        made = evals.find(workspace.store, caller.project, run.eval)
-        counted = project.tally(workspace, made, run, batch)
+        evaluation = evals.find(workspace.store, caller.project, run.eval)
+        counted = project.tally(workspace, evaluation, run, batch)
     counted = counted or {**_EMPTY, "per_testing_criteria_results": [], "per_model_usage": []}
     path = request.url_for("retrieve_run", eval_id=run.eval, run_id=run.id)
     return {
@@ -245,7 +280,7 @@ def _run_as_wire(
         "created_at": int(run.created.timestamp()),
         "eval_id": run.eval,
         "name": run.name,
-        "status": evals.status_of(batch),
+        "status": eval_runs.status_of(batch),
         "model": run.data_source.get("model"),
         "data_source": run.data_source,
         "error": _error(batch),
@@ -258,11 +293,11 @@ def _run_as_wire(
 
 def _error(batch: Batch) -> dict[str, Any] | None:
     if batch.outcome == "expired":
-        return {"code": "expired", "message": "The run was not over within seven days."}
+        return {"code": "expired", "message": "The run was not over within 24 hours."}
     if batch.outcome != "failed":
         return None
-    told = (batch.errors or [{}])[0]
-    return {"code": told.get("code") or "server_error", "message": told.get("message") or ""}
+    error = (batch.errors or [{}])[0]
+    return {"code": error.get("code") or "server_error", "message": error.get("message") or ""}
 
 
 def _item_as_wire(run: EvalRun, number: int, outcome: dict[str, Any]) -> dict[str, Any]:
@@ -307,6 +342,21 @@ def _number(run: EvalRun, id: str) -> int:
     return int(number)
 
 
+def _check_judges(request: EvalRequest) -> None:
+    """See that judges could be asked as their criteria say.
+
+    Raises:
+        ApiError: a setting cannot be followed.
+    """
+    for place, one in enumerate(request.testing_criteria):
+        if isinstance(one, JUDGED):
+            turns = [{"role": message.role, "content": "a"} for message in one.input]
+            try:
+                ChatRequest.model_validate(criteria.judge_body(one, turns))
+            except ValidationError as error:
+                raise _invalid(error, f"testing_criteria[{place}]") from None
+
+
 def _check_sampling(source: SampledSource) -> None:
     """See that a model could be asked so.
 
@@ -315,22 +365,21 @@ def _check_sampling(source: SampledSource) -> None:
     """
     if source.model is None:
         return
-    turn = {"role": "user", "content": "a"}
-    asked = {"model": source.model, "messages": [turn], **sampling_body(source)}
     try:
-        ChatRequest.model_validate(asked)
+        sampling = sampling_body(source.type, source.sampling_params)
+        turn = {"role": "user", "content": "a"}
+        ChatRequest.model_validate({**sampling, "model": source.model, "messages": [turn]})
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, found["loc"]))
-        raise invalid(
-            f"Invalid 'sampling_params': {where}: {found['msg']}.", "data_source.sampling_params"
-        ) from None
+        raise _invalid(error, "data_source.sampling_params") from None
 
 
-def _followed(what: Any, *arguments: Any) -> Any:
-    """What a function of the project returns; what it refuses is told as a client's error."""
-    try:
-        return what(*arguments)
-    except RefusedError as error:
-        status = 404 if error.code in _MISSING else 400
-        raise ApiError(status, str(error), code=error.code, param=error.param) from None
+def _invalid(error: ValidationError, param: str) -> ApiError:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, problem["loc"]))
+    return invalid(f"Invalid '{param}': {where}: {problem['msg']}.", param)
+
+
+def _as_error(error: RefusedError) -> ApiError:
+    """What the project refuses, told as a client's error."""
+    status = 404 if error.code in _MISSING else 400
+    return ApiError(status, str(error), code=error.code, param=error.param)

@@ -14,10 +14,11 @@ from starlette.types import Receive, Scope, Send
 
 from assay.accounts.keys import Caller
 from assay.accounts.quota import Quota
+from assay.jobs import eval_runs
 from assay.project.jobs import batches
 from assay.project.knowledge import vector_stores
 from assay.serve.auth import RequiredScope, ServedWorkspace
-from assay.serve.errors import ApiError, invalid
+from assay.serve.errors import ApiError, forbidden, invalid
 from assay.serve.forms import (
     check_filename,
     describe_form,
@@ -116,9 +117,11 @@ def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, A
 
 @router.get("/v1/files/{id}/content", response_class=FileResponse)
 def content(workspace: ServedWorkspace, id: str, caller: _Owner) -> FileResponse:
-    """Download the content of a file."""
+    """Download the content of a file; of an eval's run over traces, with the scope `traces`."""
     store = workspace.store
     file = stored_files.find(store, caller.project, id)
+    if not caller.may("traces") and eval_runs.holds_traces(store, caller.project, id):
+        raise forbidden("Traces are read by a key with the scope traces, and so are copies.")
     held = ExitStack()
     path = held.enter_context(stored_files.on_disk(store, file))
     return _HeldFile(held, path, file.filename)

@@ -78,10 +78,15 @@ def create(
 
 
 def cancel(workspace: Workspace, project: str, id: str, who: str) -> Batch:
-    """Cancel a batch, see `assay.jobs.batches.cancel`."""
-    batch = batches.cancel(workspace.store, project, id)
+    """Cancel a batch, see `assay.jobs.batches.stop`.
+
+    Raises:
+        NotFoundError: there is none of that id in the project.
+        StateError: it is over.
+    """
+    batches.stop(workspace.store, batches.find(workspace.store, project, id))
     audit(workspace.store, project, who, "batch.cancel", id)
-    return batch
+    return batches.find(workspace.store, project, id)
 
 
 def check_unread(workspace: Workspace, project: str, file: str) -> None:

@@ -10,11 +10,21 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import ValidationError
+
 from assay import json_reader
 from assay.data.json_schema import mismatches, schema_validator
 from assay.errors import ConfigError, NotFoundError
 from assay.jobs.batch_answers import LINE_BYTES, read_lines
-from assay.jobs.eval_request import InlineItems, ItemsFile, StoredAnswers
+from assay.jobs.batches import EVAL_ITEMS
+from assay.jobs.eval_request import (
+    MOST_FIELDS,
+    MOST_ITEMS,
+    InlineItems,
+    ItemsFile,
+    Sample,
+    StoredAnswers,
+)
 from assay.jobs.evals import PURPOSE
 from assay.project.jobs.fine_tuning import RefusedError
 from assay.project.workspace import Workspace
@@ -22,11 +32,13 @@ from assay.release import traces
 from assay.release.traces import Trace
 from assay.store import stored_files
 
-MOST_ITEMS = 50_000
-"""Of a run."""
 MOST_BYTES = 200 * 10**6
 MOST_DEPTH = 80
 """Objects and lists in each other, in an item: less than may be read, for it stands in others."""
+MOST_VALUES = 100_000
+"""Values and keys of an item, and of those its objects: fewer than a request may have, for the same
+reason."""
+MOST_OBJECTS = 10_000
 _LINE_LEFT = 10_000
 """Bytes that a line of a batch has beside its item."""
 _WHERE = "data_source.source"
@@ -42,7 +54,7 @@ def read_items(
     """
     items: Iterator[tuple[int, Any]]
     if isinstance(source, InlineItems):
-        items = ((n, one.model_dump(exclude_none=True)) for n, one in enumerate(source.content, 1))
+        items = ((n, one.model_dump(exclude_unset=True)) for n, one in enumerate(source.content, 1))
     elif isinstance(source, ItemsFile):
         items = _of_file(workspace, project, source.id)
     else:
@@ -51,8 +63,7 @@ def read_items(
     for number, (line, value) in enumerate(items, 1):
         if number > MOST_ITEMS:
             raise _refused(f"there are more than {MOST_ITEMS:,} items.", "Divide them.")
-        _check(value, line)
-        yield value
+        yield _check(value, line)
     if not number:
         raise _refused("there are no items.", "Check the filters, or the file.")
 
@@ -111,26 +122,56 @@ def _of_file(workspace: Workspace, project: str, id: str) -> Iterator[tuple[int,
             if line is None:
                 raise _refused(f"line {number} is longer than {LINE_BYTES // 2**20} MB.")
             try:
-                yield number, json_reader.read(line)
+                value = json_reader.read(line)
             except ValueError:
                 raise _refused(f"line {number} is not valid JSON.") from None
+            yield number, _of_run(value)
 
 
-def _check(value: Any, line: int) -> None:
-    """See that an item is one."""
+def _of_run(value: Any) -> Any:
+    """The item of a line that an earlier run was made of; any other value as it is."""
+    if not isinstance(value, dict) or value.get("url") != EVAL_ITEMS:
+        return value
+    body = value.get("body")
+    return {k: v for k, v in body.items() if k != "model"} if isinstance(body, dict) else value
+
+
+def _check(value: Any, line: int) -> dict[str, Any]:
+    """See that an item is one; returns what is kept of it."""
     if not isinstance(value, dict) or not isinstance(value.get("item"), dict):
         raise _refused(
             f'item {line} has no "item".', 'Write each as {"item": {...}}, an answer in "sample".'
         )
     if unknown := value.keys() - {"item", "sample"}:
         raise _refused(f'item {line} has "{min(unknown)[:80]}" beside "item" and "sample".')
-    if not isinstance(value.get("sample", {}), dict):
-        raise _refused(f'the "sample" of item {line} is not an object.')
-    raw = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    if len(value["item"]) > MOST_FIELDS:
+        raise _refused(f"item {line} has more than {MOST_FIELDS:,} fields.")
+    kept: dict[str, Any] = {"item": value["item"]}
+    if value.get("sample") is not None:
+        try:
+            sample = Sample.model_validate(value["sample"])
+        except ValidationError as error:
+            [problem, *_] = error.errors(include_url=False, include_input=False)
+            where = ".".join(map(str, ("sample", *problem["loc"])))
+            raise _refused(f"{where} of item {line}: {problem['msg']}.") from None
+        kept["sample"] = sample.model_dump(exclude_unset=True)
+    try:
+        raw = json.dumps(kept, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise _refused(f"item {line} has half characters.") from None
+    except ValueError:
+        raise _refused(f"item {line} has a number that is none, or too large.") from None
     if len(raw) > LINE_BYTES - _LINE_LEFT:
         raise _refused(f"item {line} is longer than {LINE_BYTES // 2**20} MB.")
-    if json_reader.depth(json_reader.outside(json_reader.signs(raw))) > MOST_DEPTH:
+    signs = json_reader.outside(json_reader.signs(raw))
+    if json_reader.depth(signs) > MOST_DEPTH:
         raise _refused(f"item {line} is nested more than {MOST_DEPTH} deep.")
+    values = len(signs) - signs.count(b"]") - signs.count(b"}")
+    if values > MOST_VALUES or signs.count(b"{") > MOST_OBJECTS:
+        raise _refused(
+            f"item {line} has more than {MOST_VALUES:,} values or {MOST_OBJECTS:,} objects."
+        )
+    return kept
 
 
 def _of_traces(
@@ -143,13 +184,15 @@ def _of_traces(
             "unsupported_value",
             "Choose them by model (a release), created_after and created_before.",
         )
-    found = traces.traces(workspace.store, project, source.model, count=source.limit or MOST_ITEMS)
+    found = traces.select_traces(
+        workspace.store,
+        project,
+        source.model,
+        after=source.created_after,
+        before=source.created_before,
+        limit=source.limit or MOST_ITEMS,
+    )
     for number, trace in enumerate(found, 1):
-        second = trace.at.timestamp()
-        if source.created_after is not None and second < source.created_after:
-            continue
-        if source.created_before is not None and second > source.created_before:
-            continue
         yield number, _as_item(trace)
 
 

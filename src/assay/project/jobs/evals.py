@@ -1,13 +1,15 @@
 """Evals: what may be asked for here, and by whom.
 
-    made = create(workspace, caller, EvalRequest(...))
-    run, batch = create_run(workspace, caller, made.id, RunRequest(...))
+    evaluation = create(workspace, caller, EvalRequest(...))
+    run, batch = create_run(workspace, caller, evaluation.id, RunRequest(...))
 
-They are looked at with `assay.jobs.evals`; `assay.serve.eval_items` answers and grades items.
+They are looked at with `assay.jobs.evals` and `eval_runs`; `assay.serve.eval_items` answers and
+grades items.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -17,25 +19,33 @@ from assay.errors import NotFoundError, UsageError
 from assay.evaluate import criteria
 from assay.evaluate.criteria import CRITERION, JUDGED, Criterion
 from assay.jobs import batches as job_batches
-from assay.jobs import eval_results, evals
+from assay.jobs import eval_results, eval_runs, evals
 from assay.jobs.batches import Batch
 from assay.jobs.eval_request import (
     CustomConfig,
     EvalRequest,
     InlineItems,
+    MessageTemplate,
     RunRequest,
     SampledSource,
+    StoredAnswers,
 )
-from assay.jobs.evals import Eval, EvalRun
+from assay.jobs.eval_runs import EvalRun
+from assay.jobs.evals import Eval
 from assay.project.jobs import batches, eval_items
 from assay.project.jobs.fine_tuning import RefusedError
 from assay.project.workspace import Workspace
+from assay.release import traces
 from assay.store import stored_files
 from assay.store.audit import audit
 
 CHAT = "/v1/chat/completions"
 """Where a model is asked."""
 MOST_EVALS = 1_000
+MOST_RUNS = 1_000
+"""Of an eval."""
+MOST_BYTES = 256 * 1024
+"""Of what an eval or a run is asked for, without items: it is kept in the database."""
 MOST_OPEN_RUNS = 20
 """Of a project, that are not over."""
 
@@ -47,6 +57,8 @@ def create(workspace: Workspace, caller: Caller, request: EvalRequest) -> Eval:
         RefusedError: a criterion or the schema cannot be used here, or there are too many evals.
     """
     store, project = workspace.store, caller.project
+    asked = request.model_dump(include={"data_source_config", "testing_criteria"})
+    _check_size(asked, "testing_criteria")
     for place, one in enumerate(request.testing_criteria):
         try:
             criteria.check(one)
@@ -59,9 +71,9 @@ def create(workspace: Workspace, caller: Caller, request: EvalRequest) -> Eval:
         raise RefusedError(
             f"this project has {MOST_EVALS} evals.", "name", "too_many_evals", "Delete some."
         )
-    made = evals.create(store, project, request)
-    audit(store, project, caller.key_id, "eval.create", made.id)
-    return made
+    evaluation = evals.create(store, project, request)
+    audit(store, project, caller.key_id, "eval.create", evaluation.id)
+    return evaluation
 
 
 def remove(workspace: Workspace, caller: Caller, id: str) -> None:
@@ -86,9 +98,17 @@ def create_run(
         QuotaError: the project has all that it may have of the disk.
     """
     store, project, source = workspace.store, caller.project, request.data_source
-    made = evals.find(store, project, eval)
-    _check_models(workspace, caller, made, request)
-    if evals.count_open(store, project) >= MOST_OPEN_RUNS:
+    evaluation = evals.find(store, project, eval)
+    asked = source.model_dump(exclude={"source": {"content"}}, exclude_none=True)
+    _check_size(asked, "data_source")
+    if isinstance(source, SampledSource):
+        _check_messages(source)
+    _check_models(workspace, caller, evaluation, request)
+    if eval_runs.count_runs(store, eval) >= MOST_RUNS:
+        raise RefusedError(
+            f"this eval has {MOST_RUNS:,} runs.", "data_source", "too_many_runs", "Delete some."
+        )
+    if eval_runs.count_open(store, project) >= MOST_OPEN_RUNS:
         raise RefusedError(
             f"this project has {MOST_OPEN_RUNS} runs that are not over.",
             "data_source",
@@ -97,10 +117,10 @@ def create_run(
         )
     workspace.quota.check(project, 1)
     items = eval_items.read_items(workspace, project, source.source)
-    config = made.request["data_source_config"]
+    config = evaluation.request["data_source_config"]
     if config["type"] == "custom":
         items = eval_items.fitting(items, config["item_schema"])
-    id = evals.new_run_id()
+    id = eval_runs.new_run_id()
     total = 0
 
     def lines() -> Iterator[bytes]:
@@ -112,15 +132,20 @@ def create_run(
     written = stored_files.write(store, lines(), eval_items.MOST_BYTES)
     try:
         workspace.quota.check(project, written.bytes)
-        told = source.model_dump(mode="json", exclude_none=True)
+        lifetime_s = None
         if isinstance(source.source, InlineItems):
-            told["source"] = {"type": "file_id", "id": written.id}
-        evals.create_run(store, made, request, id, written, total, caller.key_id, told)
+            asked["source"] = {"type": "file_id", "id": written.id}
+        elif isinstance(source.source, StoredAnswers):  # copies go when the traces have gone
+            days = traces.shortest_days(store, project, source.source.model)
+            lifetime_s = days * 24 * 3600
+        eval_runs.create_run(
+            store, evaluation, request, id, written, total, caller.key_id, asked, lifetime_s
+        )
     except BaseException:
         stored_files.discard(store, written.id)
         raise
-    audit(store, project, caller.key_id, "eval.run", id, {"eval": eval})
-    return evals.find_run(store, project, eval, id)
+    audit(store, project, caller.key_id, "eval.run.create", id, {"eval": eval})
+    return eval_runs.find_run(store, project, eval, id)
 
 
 def cancel_run(workspace: Workspace, caller: Caller, eval: str, id: str) -> tuple[EvalRun, Batch]:
@@ -131,10 +156,10 @@ def cancel_run(workspace: Workspace, caller: Caller, eval: str, id: str) -> tupl
         StateError: it is over.
     """
     store, project = workspace.store, caller.project
-    _, batch = evals.find_run(store, project, eval, id)
+    _, batch = eval_runs.find_run(store, project, eval, id)
     job_batches.stop(store, batch)
-    audit(store, project, caller.key_id, "eval.cancel", id)
-    return evals.find_run(store, project, eval, id)
+    audit(store, project, caller.key_id, "eval.run.cancel", id)
+    return eval_runs.find_run(store, project, eval, id)
 
 
 def remove_run(workspace: Workspace, caller: Caller, eval: str, id: str) -> None:
@@ -144,34 +169,72 @@ def remove_run(workspace: Workspace, caller: Caller, eval: str, id: str) -> None
         NotFoundError: there is none.
         StateError: it is not over.
     """
-    _forget(workspace, caller, evals.remove_run(workspace.store, caller.project, eval, id))
-    audit(workspace.store, caller.project, caller.key_id, "eval.delete", id)
+    _forget(workspace, caller, evals.remove(workspace.store, caller.project, eval, id))
+    audit(workspace.store, caller.project, caller.key_id, "eval.run.delete", id)
 
 
-def tally(workspace: Workspace, made: Eval, run: EvalRun, batch: Batch) -> dict[str, Any] | None:
+def tally_run(workspace: Workspace, id: str) -> None:
+    """Count what came of a batch that is over, if it is a run."""
+    with suppress(NotFoundError):  # another batch, or deleted meanwhile
+        run, batch = eval_runs.read_run(workspace.store, id)
+        tally(workspace, evals.find(workspace.store, batch.project, run.eval), run, batch)
+
+
+def tally(
+    workspace: Workspace, evaluation: Eval, run: EvalRun, batch: Batch
+) -> dict[str, Any] | None:
     """What came of a run, see `eval_results.count`; None: it is not over, or its files are gone."""
     if run.tally is not None or batch.outcome is None:
         return run.tally
-    names = [one["name"] for one in made.request["testing_criteria"]]
+    names = [one["name"] for one in evaluation.request["testing_criteria"]]
     try:
         with eval_results.open_results(workspace.store, batch) as results:
             found = eval_results.count(names, results)
     except NotFoundError:
         return None
-    evals.keep_tally(workspace.store, run.id, found)
+    eval_runs.keep_tally(workspace.store, run.id, found)
     return found
 
 
-def criteria_of(made: Eval) -> list[Criterion]:
+def criteria_of(evaluation: Eval) -> list[Criterion]:
     """The criteria of an eval."""
-    return [CRITERION.validate_python(one) for one in made.request["testing_criteria"]]
+    return [CRITERION.validate_python(one) for one in evaluation.request["testing_criteria"]]
 
 
-def _check_models(workspace: Workspace, caller: Caller, made: Eval, request: RunRequest) -> None:
+def _check_size(asked: dict[str, Any], param: str) -> None:
+    """See that a database can keep it."""
+    try:
+        raw = json.dumps(asked, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        raise RefusedError("a number is none, or too large.", param, "invalid_value") from None
+    if len(raw) > MOST_BYTES:
+        raise RefusedError(
+            f"it is longer than {MOST_BYTES // 1024} KiB.",
+            param,
+            "request_too_large",
+            "Shorten schema and templates; long texts can stand in the items.",
+        )
+
+
+def _check_messages(source: SampledSource) -> None:
+    """See that the variables of a template can be put in."""
+    how = source.input_messages
+    if not isinstance(how, MessageTemplate):
+        return
+    try:
+        criteria.check_messages(how.template, names=("item",))
+    except UsageError as error:
+        param = "data_source.input_messages"
+        raise RefusedError(str(error), param, "invalid_template") from None
+
+
+def _check_models(
+    workspace: Workspace, caller: Caller, evaluation: Eval, request: RunRequest
+) -> None:
     """See that whoever is to be asked is known."""
     asked = [
         (f"testing_criteria[{place}].model", one.model)
-        for place, one in enumerate(criteria_of(made))
+        for place, one in enumerate(criteria_of(evaluation))
         if isinstance(one, JUDGED)
     ]
     source = request.data_source

@@ -1,0 +1,251 @@
+"""Runs of evals as they are kept: queued, looked at.
+
+    create_run(store, evaluation, request, new_run_id(), items, total=120, ...)
+    run, batch = find_run(store, "support", evaluation.id, id)
+    status_of(batch)                        # as OpenAI names it
+
+A run is a batch of requests (`assay.jobs.batches`) to an endpoint that answers and grades one item;
+what came of each is in the batch's files (`assay.jobs.eval_results`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, cast
+
+from sqlalchemy import ColumnElement, and_, func, not_, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from assay.errors import NotFoundError
+from assay.jobs import batches
+from assay.jobs.batches import EVAL_ITEMS, Batch
+from assay.jobs.eval_request import RunRequest
+from assay.jobs.evals import PURPOSE, Eval, Order, behind, find_row
+from assay.store import stored_files
+from assay.store.store import Store
+from assay.store.stored_files import StoredBytes
+from assay.store.tables import BatchRow, EvalRunRow
+from assay.store.tables.clock import database_time
+
+RunStatus = Literal["queued", "in_progress", "completed", "canceled", "failed"]
+_STATUSES: dict[str, RunStatus] = {
+    "validating": "queued",
+    "finalizing": "in_progress",
+    "cancelling": "in_progress",
+    "cancelled": "canceled",
+    "expired": "failed",
+}
+"""Of a batch, where a run's is another word."""
+_OUTCOMES: dict[str, tuple[str, ...]] = {
+    "completed": ("completed",),
+    "canceled": ("cancelled",),
+    "failed": ("failed", "expired"),
+}
+"""Of batches that are over, by the status of the run."""
+_STORED = ("stored_completions", "responses")
+"""Types of the source of a run over traces."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRun:
+    """Items answered and graded by an eval.
+
+    Attributes:
+        eval: its id.
+        data_source: what the client has sent; items that came with it are in a file.
+        total: items.
+        tally: what came of them, see `eval_results.count`; None: not counted yet.
+    """
+
+    id: str
+    eval: str
+    name: str
+    client_metadata: dict[str, str] | None
+    data_source: dict[str, Any]
+    total: int
+    tally: dict[str, Any] | None
+    created: datetime
+
+
+def new_run_id() -> str:
+    """An id that no run has."""
+    return f"evalrun_{secrets.token_hex(12)}"
+
+
+def status_of(batch: Batch) -> RunStatus:
+    """Where the run of a batch stands, as OpenAI names it."""
+    status = batch.status
+    return _STATUSES.get(status) or cast(RunStatus, status)
+
+
+def count_open(store: Store, project: str) -> int:
+    """Runs of a project that are not over."""
+    query = select(func.count(BatchRow.key)).where(
+        BatchRow.project == project, BatchRow.endpoint == EVAL_ITEMS, BatchRow.outcome.is_(None)
+    )
+    with store.session() as session:
+        return session.scalar(query) or 0
+
+
+def create_run(
+    store: Store,
+    evaluation: Eval,
+    request: RunRequest,
+    id: str,
+    items: StoredBytes,
+    total: int,
+    key_id: str,
+    data_source: dict[str, Any],
+    lifetime_s: int | None,
+) -> None:
+    """Queue a run.
+
+    Args:
+        id: from `new_run_id`.
+        items: the file of its batch, see `eval_results.write_items`.
+        total: how many.
+        key_id: of the API key that it is answered for.
+        data_source: as it is told again.
+        lifetime_s: of its files; None: until it is deleted.
+
+    Raises:
+        NotFoundError: the eval was deleted meanwhile.
+    """
+    batch = BatchRow(
+        id=id,
+        project=evaluation.project,
+        key_id=key_id,
+        endpoint=EVAL_ITEMS,
+        input_file=items.id,
+        lifetime_s=lifetime_s,
+        total=total,
+        created=database_time(),
+        expires=database_time(batches.WINDOW),
+    )
+    run = EvalRunRow(
+        id=id,
+        eval=evaluation.id,
+        name=request.name or id,
+        client_metadata=request.metadata,
+        data_source=data_source,
+        total=total,
+    )
+    file = stored_files.row_of(items, evaluation.project, f"{id}.jsonl", PURPOSE, lifetime_s)
+    try:
+        batches.queue_rows(store, batch, run, file)
+    except IntegrityError:
+        raise NotFoundError(f"no such eval: {evaluation.id}") from None
+
+
+def read_run(store: Store, id: str) -> tuple[EvalRun, Batch]:
+    """A run and its batch, whosever it is.
+
+    Raises:
+        NotFoundError: there is none of that id.
+    """
+    query = select(EvalRunRow, BatchRow).join(BatchRow, BatchRow.id == EvalRunRow.id)
+    with store.session() as session:
+        found = session.execute(query.where(EvalRunRow.id == id)).one_or_none()
+        if found is None:
+            raise NotFoundError(f"no such run: {id}")
+        return found[0].convert(EvalRun), found[1].convert(Batch)
+
+
+def is_over_traces(run: EvalRun) -> bool:
+    """Whether the items of a run are traces."""
+    return run.data_source["source"]["type"] in _STORED
+
+
+def holds_traces(store: Store, project: str, file: str) -> bool:
+    """Whether a file is of a run over traces: its items, or what came of them."""
+    of_run = (BatchRow.input_file, BatchRow.output_file, BatchRow.error_file)
+    query = (
+        select(EvalRunRow)
+        .join(BatchRow, BatchRow.id == EvalRunRow.id)
+        .where(BatchRow.project == project, or_(*(column == file for column in of_run)))
+    )
+    with store.session() as session:
+        row = session.scalar(query.limit(1))
+        return row is not None and is_over_traces(row.convert(EvalRun))
+
+
+def count_runs(store: Store, eval: str) -> int:
+    """How many runs an eval has."""
+    query = select(func.count(EvalRunRow.key)).where(EvalRunRow.eval == eval)
+    with store.session() as session:
+        return session.scalar(query) or 0
+
+
+def find_run(store: Store, project: str, eval: str, id: str) -> tuple[EvalRun, Batch]:
+    """A run of an eval, and its batch.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    found, _ = runs(store, project, eval, id=id)
+    if not found:
+        raise NotFoundError(f"no such run of {eval}: {id}")
+    return found[0]
+
+
+def runs(
+    store: Store,
+    project: str,
+    eval: str,
+    *,
+    id: str | None = None,
+    after: str | None = None,
+    limit: int = 20,
+    order: Order = "asc",
+    status: RunStatus | None = None,
+) -> tuple[list[tuple[EvalRun, Batch]], bool]:
+    """Runs of an eval with their batches, in the order of their times, and whether there are more.
+
+    Args:
+        id: of one; the others are left out.
+
+    Raises:
+        NotFoundError: there is no such eval, or no run `after`.
+    """
+    query: Any = (
+        select(EvalRunRow, BatchRow)
+        .join(BatchRow, BatchRow.id == EvalRunRow.id)
+        .where(EvalRunRow.eval == eval)
+    )
+    if id is not None:
+        query = query.where(EvalRunRow.id == id)
+    if status is not None:
+        query = query.where(_stands(status))
+    with store.session() as session:
+        find_row(session, project, eval)
+        mark = None
+        if after is not None:
+            mark = session.scalar(
+                select(EvalRunRow.key).where(EvalRunRow.id == after, EvalRunRow.eval == eval)
+            )
+            if mark is None:
+                raise NotFoundError(f"no such run of {eval}: {after}")
+        query = behind(query, (EvalRunRow.key,), None if mark is None else [mark], order)
+        found = [
+            (row.convert(EvalRun), batch.convert(Batch))
+            for row, batch in session.execute(query.limit(limit + 1))
+        ]
+    return found[:limit], len(found) > limit
+
+
+def _stands(status: RunStatus) -> ColumnElement[bool]:
+    """Batches whose run has a status, see `status_of`."""
+    open, outcomes = BatchRow.outcome.is_(None), _OUTCOMES.get(status)
+    if outcomes is not None:
+        return BatchRow.outcome.in_(outcomes)
+    later = BatchRow.begun, BatchRow.finalizing, BatchRow.cancelling
+    is_queued = and_(*(column.is_(None) for column in later))
+    return and_(open, is_queued if status == "queued" else not_(is_queued))
+
+
+def keep_tally(store: Store, id: str, tally: dict[str, Any]) -> None:
+    """Keep what came of a run that is over."""
+    with store.session() as session:
+        session.execute(update(EvalRunRow).where(EvalRunRow.id == id).values(tally=tally))
