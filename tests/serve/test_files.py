@@ -81,6 +81,7 @@ def test_a_file_that_has_expired_is_gone(server: Running, client: openai.OpenAI)
     [
         ({"files": {"file": ("a", b"x")}}, "purpose"),
         ({"files": {"file": ("a", b"x")}, "data": {"purpose": "party"}}, "purpose"),
+        ({"files": {"file": ("a", b"x")}, "data": {"purpose": "vision"}}, "purpose"),
         ({"data": {"purpose": "batch"}, "files": {"other": ("a", b"x")}}, "file"),
         ({"data": {"purpose": "batch", "file": "text"}}, "file"),
         ({"files": {"file": ("a" * 300, b"x")}, "data": {"purpose": "batch"}}, "filename"),
