@@ -13,6 +13,7 @@ import pytest
 
 from assay.accounts.keys import create_key, revoke_key
 from assay.errors import ModelError
+from assay.evaluate import rewards
 from assay.example import Message
 from assay.generate.stream import BusyError, Sampling
 from assay.jobs import batches, eval_results, eval_runs, evals, queue
@@ -115,6 +116,18 @@ def test_what_a_judge_cannot_say_is_an_error_of_its_criterion_alone(
     ]
     assert "longer than" in one.results[2].sample["message"]
     assert (run.status, run.result_counts.errored) == ("completed", 1)
+
+
+def test_all_criteria_of_an_item_share_the_work_of_comparing(
+    client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rewards, "MOST_COMPARED", 10)
+    texts = {"input": "{{sample.output_text}}", "reference": "{{item.answer}}"}
+    kind = {"type": "text_similarity", "evaluation_metric": "fuzzy_match", "pass_threshold": 0.5}
+    several = [{**kind, **texts, "name": name} for name in ("first", "second")]
+    _, [one] = run_over(client, completions(content(ONE)), *several)
+    assert [result.passed for result in one.results] == [True, False]  # 3 x 3 characters each
+    assert one.results[1].sample["error"] == "other_error"
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -328,6 +341,8 @@ def test_kept_requests_are_graded_or_asked_again(
         ):
             with pytest.raises(openai.PermissionDeniedError):
                 ask()
+        with pytest.raises(openai.BadRequestError, match="holds traces"):
+            client.vector_stores.create(file_ids=[batch.input_file])
         assert blind.evals.runs.retrieve(run.id, eval_id=run.eval_id).result_counts.total == 2
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from assay.accounts.quota import QuotaError
 from assay.errors import NotFoundError, StoreError
 from assay.jobs import batch_answers, batches, queue
 from assay.jobs.batch_answers import format_answer, usage_of
-from assay.jobs.batches import CANCELLED, EXPIRED, Batch, Outcome
+from assay.jobs.batches import CANCELLED, EVAL_ITEMS, EXPIRED, Batch, Outcome
 from assay.jobs.queue import Job, JobLostError
 from assay.project.jobs.batches import is_known
 from assay.project.jobs.evals import tally_run
@@ -69,8 +70,7 @@ class Departure:
 
 
 REVOKED = Ending(
-    "failed",
-    {"code": "invalid_api_key", "message": "The API key that this was created with was revoked."},
+    "failed", {"code": "invalid_api_key", "message": "The API key that made this was revoked."}
 )
 _PAUSED, _LOST = Departure("paused"), Departure("lost")
 _STOPPED = Departure("stopped", GRACE_S)  # whoever stops the server waits for less
@@ -194,9 +194,9 @@ class BatchRun:
         return ending.outcome, [ending.why] if ending.outcome == "failed" else [], ending.why
 
     def _check(self, batch: Batch, path: Path) -> CheckedInput:
-        def knows(model: str) -> bool:
-            return is_known(self._workspace, self._known_caller(), batch.endpoint, model)
-
+        if batch.endpoint == EVAL_ITEMS:  # written by us, of items that were looked at
+            return CheckedInput(batch.total)
+        knows = partial(is_known, self._workspace, self._known_caller(), batch.endpoint)
         return check_input(path, batch.endpoint, knows)
 
     def _known_caller(self) -> Caller:

@@ -107,8 +107,6 @@ def is_known(workspace: Workspace, caller: Caller, endpoint: str, model: str) ->
     Raises:
         AssayError: it cannot be told.
     """
-    if endpoint == batches.EVAL_ITEMS:  # the run itself, whose models were looked at
-        return True
     if endpoint == "/v1/embeddings":
         return model in embedders()
     try:

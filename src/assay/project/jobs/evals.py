@@ -20,7 +20,7 @@ from assay.evaluate import criteria
 from assay.evaluate.criteria import CRITERION, JUDGED, Criterion
 from assay.jobs import batches as job_batches
 from assay.jobs import eval_results, eval_runs, evals
-from assay.jobs.batches import Batch
+from assay.jobs.batches import Batch, Endpoint
 from assay.jobs.eval_request import (
     CustomConfig,
     EvalRequest,
@@ -39,7 +39,7 @@ from assay.release import traces
 from assay.store import stored_files
 from assay.store.audit import audit
 
-CHAT = "/v1/chat/completions"
+CHAT: Endpoint = "/v1/chat/completions"
 """Where a model is asked."""
 MOST_EVALS = 1_000
 MOST_RUNS = 1_000

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 
 from assay.errors import NotFoundError, UsageError
-from assay.jobs import indexing
+from assay.jobs import eval_runs, indexing
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.records import is_tuned_copy
 from assay.knowledge.search import Passage
@@ -30,6 +30,7 @@ from assay.project.workspace import Workspace
 from assay.store import stored_files
 from assay.store.audit import audit
 from assay.store.store import Store
+from assay.store.stored_files import StoredFile
 from assay.store.tables import (
     KnowledgeBaseRow,
     VectorStoreFileRow,
@@ -71,10 +72,11 @@ def create(
 
     Raises:
         NotFoundError: a file is not the project's.
+        UsageError: one holds traces.
         QuotaError: the project may not have so much.
     """
     store = workspace.store
-    found = [stored_files.find(store, project, id) for id in dict.fromkeys(files)]
+    found = [_find_file(workspace, project, id) for id in dict.fromkeys(files)]
     id = f"vs_{secrets.token_hex(12)}"
     with workspace.quota.room(project, sum(file.bytes for file in found)):
         KnowledgeBase(store, project, id).create()
@@ -85,6 +87,22 @@ def create(
             indexing.enqueue(store, project, id, found, {})
     audit(store, project, who, "vector_store.create", id)
     return get(workspace, project, id)
+
+
+def _find_file(workspace: Workspace, project: str, id: str) -> StoredFile:
+    """A file that may be put into a vector store.
+
+    Raises:
+        NotFoundError: it is not the project's.
+        UsageError: it holds copies of traces.
+    """
+    file = stored_files.find(workspace.store, project, id)
+    if eval_runs.holds_traces(workspace.store, project, id):
+        raise UsageError(
+            f"the file {id} holds traces, which are read with a scope of their own.",
+            fix="Put another file into the vector store.",
+        )
+    return file
 
 
 def vector_stores(
@@ -191,11 +209,12 @@ def add_file(
 
     Raises:
         NotFoundError: there is no such vector store or file.
+        UsageError: it holds traces.
         QuotaError: the project may not have so much.
     """
     store = workspace.store
     get(workspace, project, id)
-    found = stored_files.find(store, project, file)
+    found = _find_file(workspace, project, file)
     with workspace.quota.room(project, found.bytes):
         with store.session() as session:
             session.execute(delete(VectorStoreFileRow).where(*_is(project, id, file)))
