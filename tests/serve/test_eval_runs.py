@@ -1,11 +1,10 @@
-"""What an item of an eval's run goes through: judges that fail, items of all kinds, traces."""
+"""What an item of an eval's run goes through: judges that fail, items of all kinds."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
 from typing import Any
 
 import openai
@@ -19,13 +18,9 @@ from assay.generate.stream import BusyError, Sampling
 from assay.jobs import batches, eval_results, eval_runs, evals, queue
 from assay.jobs.eval_request import MOST_INLINE
 from assay.project.jobs import evals as project
-from assay.release import traces
 from assay.serve import batch_run
 from assay.serve.body import check_shape
-from assay.store import stored_files
-from assay.store.tables import TracePolicyRow, TraceRow
-from assay.store.tables.clock import database_time
-from tests.serve.running import PATIENCE_S, STARTER, Running
+from tests.serve.running import PATIENCE_S, Running
 from tests.serve.scripted import ThreeNumbers
 from tests.serve.test_evals import ASK, JUDGE, SAME, completions, content, jsonl, waited
 
@@ -247,6 +242,16 @@ def test_a_run_that_is_deleted_when_it_is_over_leaves_no_job(
     job = queue.read(store, run.id)
     assert (job.status, job.attempts, job.error) == ("succeeded", 1, None)
 
+    queue_rows = batches.queue_rows
+
+    def delete_and_queue(store: Any, batch: Any, run: Any, *rows: Any) -> str:
+        evals.remove(store, batch.project, run.eval)
+        return queue_rows(store, batch, run, *rows)
+
+    monkeypatch.setattr(batches, "queue_rows", delete_and_queue)
+    with pytest.raises(openai.NotFoundError, match="no such eval"):
+        client.evals.runs.create(made(client, YES), data_source=source)
+
 
 def test_runs_have_a_number_and_pages_an_end(
     server: Running, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
@@ -281,69 +286,6 @@ def test_runs_have_a_number_and_pages_an_end(
         listed.list(run.id, eval_id=run.eval_id)
     kept = client.evals.runs.retrieve(run.id, eval_id=run.eval_id)
     assert kept.result_counts.passed == 2
-
-
-def keep_traces(server: Running, count: int) -> None:
-    """Traces of a release: `text 0` was asked now, each other a day before."""
-    owner = server.workspace.name
-    tool = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
-    limits = {"active": True, "sample": 0.0, "days": 30, "most": 100, "seed": "s"}
-    with server.workspace.store.session() as session:
-        session.add(TracePolicyRow(project=owner, release="kept", **limits))
-        for n in reversed(range(count)):
-            row = TraceRow(
-                id=f"trace-{n}",
-                project=owner,
-                release="kept",
-                agent="a",
-                messages=[{"role": "user", "content": f"text {n}"}],
-                tools=[tool],
-                answer={"role": "assistant", "content": "yes"},
-                masked=0,
-                sampled=False,
-                at=database_time(-timedelta(days=n)),
-            )
-            session.add(row)
-            session.flush()
-
-
-def test_kept_requests_are_graded_or_asked_again(
-    server: Running, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(traces, "PAGE", 2)
-    keep_traces(server, 6)
-    source: Any = {"type": "stored_completions", "model": "kept"}
-    run, found = run_over(client, {"type": "completions", "source": source}, YES)
-    texts = [one.datasource_item["input"][0]["content"] for one in found]
-    assert texts == [f"text {n}" for n in range(6)]
-    assert (run.result_counts.passed, len(server.engine.asked)) == (6, 0)
-    before = int(time.time()) - 2 * 24 * 3600 - 3600
-    asked = {**source, "limit": 2, "created_before": before}
-    again = {"type": "completions", "source": asked, "model": STARTER}
-    run, found = run_over(client, again, YES)
-    assert [one.datasource_item["id"] for one in found] == ["trace-3", "trace-4"]
-    assert {len(tools) for _, tools, _ in server.engine.asked} == {1}  # theirs are offered
-    assert len(server.engine.asked) == 2
-
-    store, owner = server.workspace.store, server.workspace.name
-    _, batch = eval_runs.read_run(store, run.id)
-    files = [stored_files.find(store, owner, id) for id in (batch.input_file, batch.output_file)]
-    assert [(one.expires - one.created).days for one in files if one.expires] == [30, 30]
-    with server.client(server.new_key("files", "chat")) as blind:
-        items: Any = {"type": "jsonl", "source": {"type": "file_id", "id": batch.input_file}}
-        for ask in (
-            lambda: blind.evals.runs.output_items.list(run.id, eval_id=run.eval_id),
-            lambda: blind.evals.runs.output_items.retrieve(
-                found[0].id, eval_id=run.eval_id, run_id=run.id
-            ),
-            *(lambda id=file.id: blind.files.content(id) for file in files),
-            lambda: blind.evals.runs.create(run.eval_id, data_source=items),
-        ):
-            with pytest.raises(openai.PermissionDeniedError):
-                ask()
-        with pytest.raises(openai.BadRequestError, match="holds traces"):
-            client.vector_stores.create(file_ids=[batch.input_file])
-        assert blind.evals.runs.retrieve(run.id, eval_id=run.eval_id).result_counts.total == 2
 
 
 def test_a_run_of_responses_says_format_and_tools_in_its_own_way(
