@@ -51,6 +51,9 @@ def test_the_score_is_that_of_the_version_and_changes_no_weight(tmp_path: Path) 
         for one, id in ((made, trained.version), (plain, other.version))
     ]
     assert weights[0] == weights[1]
+    path = made.root / "assay.yaml"
+    path.write_text(path.read_text().replace(f"graded_rows: {ROWS}", "graded_rows: 0"))
+    assert project.open(made.root).train().version == trained.version
 
 
 @pytest.mark.parametrize(

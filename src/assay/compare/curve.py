@@ -155,7 +155,8 @@ class _Point:
             "validation": [example.content_hash() for example in validation],
             "config": seeded.model_dump(
                 mode="json", exclude={"monthly_requests", "costs", "place", "state"}
-            ),
+            )
+            | {"fine_tune": tuned.identity(tracking=True)},
         }
         if files := grader_files(config, bench.root):
             value["grader_files"] = files

@@ -105,7 +105,8 @@ def dump_settings(config: Config) -> dict[str, Any]:
         "place": True,
         "state": True,
     }
-    return config.model_dump(mode="json", exclude=secret)
+    whole = config.model_dump(mode="json", exclude=secret)
+    return whole | {"fine_tune": config.fine_tune.identity(tracking=True)}
 
 
 def detectable_effect(config: Config, rows: int, groups: int | None, opening: int) -> float:

@@ -20,6 +20,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Schedule = Literal["cosine", "linear", "constant"]
 SEEDS = 3
 """Trainings that tell what comes of chance, where there is time for them."""
+_LATER = ("target_modules", "schedule", "optimizer", "betas", "epsilon", "momentum")
+"""Settings that earlier versions of Assay did not have: at their default, a training is the same
+as before there were any, and is known by the same name."""
 
 
 class TrainingSettings(Strict):
@@ -122,6 +125,18 @@ class TrainingSettings(Strict):
     seed: int = Field(
         0, ge=0, lt=2**63, description="Seed of the adapter, the order of rows and dropout."
     )
+
+    def identity(self, *, tracking: bool = False) -> dict[str, Any]:
+        """What decides the weights, JSON-ready: of this every name and hash of a training is made.
+
+        Args:
+            tracking: with the names of the trackers, which decide nothing either; whatever is kept
+                under a hash of them is found by no other.
+        """
+        decides_nothing = {"graded_rows"} if tracking else {"graded_rows", "tracking"}
+        own, default = (one.model_dump(mode="json") for one in (self, type(self)()))
+        as_before = {name for name in _LATER if own[name] == default[name]}
+        return self.model_dump(mode="json", exclude=decides_nothing | as_before)
 
     @model_validator(mode="after")
     def _has_targets_of_an_adapter(self) -> Self:

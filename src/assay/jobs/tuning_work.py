@@ -92,7 +92,7 @@ def check(work: Work) -> NextJob:
         "n_epochs": settings.epochs,
         "batch_size": settings.rows_per_step,
         "learning_rate_multiplier": multiplier,
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.identity(tracking=True),
     }
     if request.kind == "dpo":
         chosen["beta"] = settings.beta

@@ -91,7 +91,7 @@ def choose(job: TrainingJob) -> Choices:
         "base": loaded.weights_sha256,
         "dtype": loaded.dtype,
         "device": loaded.model.device.type,
-        "settings": settings.model_dump(mode="json", exclude={"tracking"}),
+        "settings": settings.identity(),
         "train": fingerprint(rows_of(job.train)),
         "validation": fingerprint(rows_of(job.validation)),
         "compute": job.compute,

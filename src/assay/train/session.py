@@ -136,7 +136,7 @@ def train_units(
         "dtype": job.loaded.dtype,
         "device": job.loaded.model.device.type,
         "choices": asdict(choices),
-        "settings": job.settings.model_dump(mode="json", exclude={"tracking"}),
+        "settings": job.settings.identity(),
         "train": fingerprint(rows_of(job.train)),
         "validation": fingerprint(rows_of(job.validation)),
         "judgements": judgements_of([*job.train, *job.validation]),

@@ -70,7 +70,7 @@ def train_version(
         base_sha256=prepared.loaded.weights_sha256,
         data=prepared.data | kept,
         split=context.split,
-        settings=prepared.settings.model_dump(mode="json", exclude={"tracking"}) | prepared.code,
+        settings=prepared.settings.identity() | prepared.code,
         template=prepared.template.to_dict(),
         template_sha256=prepared.template.sha256,
         metrics={"validation_loss": result.best_validation_loss},
@@ -259,7 +259,7 @@ def _key(
         prompt,
         data,
         rows_sha256(validation),
-        settings.model_dump(mode="json", exclude={"tracking"}),
+        settings.identity(),
     ]
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 
