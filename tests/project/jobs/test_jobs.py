@@ -104,6 +104,9 @@ def test_what_a_comparison_begins_with_is_of_one_edit_and_goes_with_the_job(
     (copies / "of-a-dead-worker").mkdir()
     (copies / f"{job.id}.draft").mkdir()
     begun.remove_left(workspace)
+    assert len(list(copies.iterdir())) == 3  # whoever has just copied is about to queue
+    monkeypatch.setattr(begun, "_YOUNG_S", -1.0)
+    begun.remove_left(workspace)
     assert {path.name for path in copies.iterdir()} == {job.id, f"{job.id}.draft"}
     jobs.ask(workspace, job.id, "cancel")
     begun.remove_left(workspace)

@@ -8,6 +8,7 @@ has the holdout, goes when the job is over.
 from __future__ import annotations
 
 import shutil
+import time
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from assay.store.store import Store
 BEGUN = "begun"
 """Folder of the copies in `.assay`, one a job."""
 _DRAFT = ".draft"
+_YOUNG_S = 3600.0
+"""How long a copy stays whose job is not in the queue: `compare` copies first, and then queues."""
 
 
 class BegunProject(Project):
@@ -83,9 +86,18 @@ def end(workspace: Workspace, job: str) -> None:
 
 def remove_left(workspace: Workspace) -> None:
     """Remove the copies of jobs that are over, such as one whose worker died too often."""
-    copies = list((workspace.root / STATE_FOLDER / BEGUN).glob("*"))  # before the jobs are read
+    every = (workspace.root / STATE_FOLDER / BEGUN).glob("*")
+    copies = [one for one in every if time.time() - _changed(one) > _YOUNG_S]
     if copies:
         alive = {one.id for one in queue.jobs(workspace.store) if one.status not in queue.OVER}
         for copy in copies:
             if copy.name.removesuffix(_DRAFT) not in alive:
                 shutil.rmtree(copy, ignore_errors=True)
+
+
+def _changed(copy: Path) -> float:
+    """When it was made (a draft: begun); now, where it has been renamed or removed meanwhile."""
+    try:
+        return copy.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
