@@ -48,9 +48,9 @@ CHE, LATENCY = 0.01, 0.15
 """What a simulation may be off."""
 NAMES = {
     "random": "random",
-    "least": "least loaded",
+    "least": "fewest under way",
     "affinity": "by key",
-    "bounded": "by key, bounded",
+    "bounded": "by key, with a bound",
 }
 
 
@@ -191,7 +191,7 @@ def main() -> None:
     for policy in policies:
         print(row(NAMES[policy], *(f"{on_disk(policy, 1.0, 32, d):.0f}" for d in (1, 30))))
     if given.out is not None:
-        given.out.write_text(draw(panels, "a fleet of replicas, simulated"), encoding="utf-8")
+        given.out.write_text(draw(panels, "a fleet of servers, simulated"), encoding="utf-8")
 
 
 def replicas_of(found: Experiments, policies: Sequence[Policy]) -> int:
@@ -211,7 +211,7 @@ def load_panel(found: Experiments, policies: Sequence[Policy], quick: bool) -> P
         print(NAMES[policy], *said, sep="\n  ", flush=True)
     return Panel(
         "seconds an answer, mean",
-        "requests a second, 32 replicas, Zipf 1.0",
+        "requests a second, 32 servers, Zipf 1.0",
         lines,
         10.0,
         (0, 4, 8, 12, 16, 20),
@@ -234,9 +234,9 @@ def misses_panel() -> Panel:
     for name, points in (("any replica", any_one), ("by key", by_key)):
         print(name, *(f"{held:.0f} held: {missed:.1f} %" for held, missed in points), sep="\n  ")
     return Panel(
-        "% of requests whose adapter is not held",
-        "adapters held by a replica, Zipf 1.0",
-        {"any of 32 replicas": any_one, "by key": by_key},
+        "% of requests whose version is not held",
+        "versions held by a server, Zipf 1.0",
+        {"any of 32 servers": any_one, "by key": by_key},
         100.0,
         (0, 256, 512, 768, 1024),
         (0, 2),
