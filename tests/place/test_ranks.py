@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from assay.config import FineTune, Place
-from assay.errors import ConfigError, ModelError
+from assay.errors import ConfigError
 from assay.place import processes
 from assay.place.processes import check_agreed, check_requests_agreed, elsewhere
 from assay.place.ranks import (
@@ -182,7 +182,7 @@ def test_rows_and_requests_leave_with_a_consent_of_their_own() -> None:
     agreed = Place(on="ray", consent=True)
     check_agreed(Place(on="ray"), [], 10, SILENT)
     check_agreed(agreed, away, 10, SILENT)
-    with pytest.raises(ConfigError, match="10 rows would go"):
+    with pytest.raises(ConfigError, match="10 rows of train and validation, with their answers"):
         check_agreed(Place(on="ray"), away, 10, SILENT)
     check_requests_agreed(Place(on="ray"), [], 10, SILENT)
     for place in (Place(on="ray", consent_to_answer=True), agreed):
@@ -215,9 +215,12 @@ def test_ranks_that_this_machine_cannot_hold_are_refused(monkeypatch: pytest.Mon
     estimate.check_memory(model, units, SETTINGS, "float32")
     for setting, copies in (("ranks", 1), ("workers", 2)):
         count = processes.on_this_machine(2)
-        with pytest.raises(ModelError, match=rf"place\.{setting}: 2 processes .* need about"):
+        with pytest.raises(ConfigError, match=rf"place\.{setting}: 2 processes .* need about"):
             estimate.check_memory(
                 model, units, SETTINGS, "float32", count, copies=copies, setting=setting
             )
+    # Workers that hold their base since the training before do not load it again.
+    held = 2 * estimate.bytes_of(model)
+    estimate.check_memory(model, units, SETTINGS, "float32", 2, copies=2, held=held)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert processes.on_this_machine(2) == 1

@@ -299,7 +299,7 @@ def once(done: int, act: Callable[[], None]) -> Callable[[float], None]:
 
 def workers() -> list[int]:
     """Processes of workers."""
-    return [pid for pid, name in processes().items() if name.startswith("ray::_WorkerProcess")]
+    return [pid for pid, name in processes().items() if name.startswith("ray::WorkerProcess")]
 
 
 def stop() -> None:

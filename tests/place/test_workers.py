@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 from tests.generate.tiny import byte_tokenizer
 from tests.generate.tiny import tiny_model as written_model
 from tests.train.test_session import Watcher
 from tests.train.tiny import SETTINGS, rows
 
+from assay.config import Place
 from assay.errors import ConfigError, ModelError
+from assay.evaluate import answering
 from assay.models.load import load
+from assay.place import ray as ray_place
 from assay.place import workers as place_workers
+from assay.place.opening import LazyWorkers
 from assay.place.workers import (
     MOST_LOSSES,
     News,
@@ -26,10 +35,11 @@ from assay.place.workers import (
     WorkerLostError,
     Workers,
 )
+from assay.progress import SILENT, Progress
 from assay.train import adapters, many
 from assay.train.checkpoints import Point
 from assay.train.job import TrainingJob
-from assay.train.many import train_many
+from assay.train.many import share_of_machine, train_many
 from assay.train.sequences import alone
 from assay.train.session import TrainResult, train_by_method
 
@@ -73,8 +83,15 @@ class Workplace:
 
     begun: list[Work] = field(default_factory=list)
     started: list[InThisProcess] = field(default_factory=list)
+    leaving: list[bool] = field(default_factory=list)
 
-    def start(self) -> InThisProcess:
+    away: Sequence[str] = ()
+
+    def elsewhere(self) -> Sequence[str]:
+        return self.away
+
+    def start(self, *, may_leave: bool) -> InThisProcess:
+        self.leaving.append(may_leave)
         self.started.append(InThisProcess(self))
         return self.started[-1]
 
@@ -88,6 +105,7 @@ class Square:
 
     number: int
     dies: int = 0
+    kept_bytes: int = 100
 
     def run(self, tell: Tell) -> int:
         tell(f"at {self.number}")
@@ -189,17 +207,168 @@ def test_trainings_of_workers_are_those_of_this_process(
         assert isinstance(outcome, TrainResult)
         found[place] = outcome
 
-    train_many([job("many", 0), job("many", 1)], Workers(Workplace(), 2, Watcher()), ended)
+    jobs = [replace(job("many", seed), beside=2) for seed in (0, 1)]
+    train_many(jobs, Workers(Workplace(), 2, Watcher()), ended)
     for seed in (0, 1):
+        assert share_of_machine(found[seed]) == 0.5
         one = train_by_method(job("one", seed))
         assert found[seed].points == one.points
         assert points[f"many-{seed}"] == points[f"one-{seed}"]
         assert found[seed].adapter == tmp_path / f"many-{seed}" / "adapter"
         again = train_by_method(job("many", seed))  # is found, not trained
         assert again == found[seed]
+        assert share_of_machine(one) == 1.0
         theirs = load_file(found[seed].adapter / adapters.WEIGHTS)
         for weight, value in load_file(one.adapter / adapters.WEIGHTS).items():
             assert torch.equal(theirs[weight], value)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Place, Workplace], LazyWorkers]]:
+    """Opens workers of a place, on a workplace that is told which machines there are."""
+    with ExitStack() as stack:
+
+        def open_(place: Place, workplace: Workplace) -> LazyWorkers:
+            @contextmanager
+            def workers(count: int, threads: int, progress: Progress) -> Iterator[Workers]:
+                yield Workers(workplace, count, progress)
+
+            monkeypatch.setattr(ray_place, "workers", workers)
+            return LazyWorkers(place, SILENT, stack)
+
+        yield open_
+
+
+def test_nothing_leaves_without_consent_be_it_to_machines_that_join_later(
+    opened: Callable[[Place, Workplace], LazyWorkers],
+) -> None:
+    trains = Place(on="ray", consent=True)
+    both = trains.model_copy(update={"consent_to_answer": True})
+    several = Workplace(away=["10.0.0.3"])
+    with pytest.raises(ConfigError, match="5 rows of train and validation"):
+        opened(Place(on="ray"), several).to_train(5)
+    for place in (Place(on="ray"), trains):
+        with pytest.raises(ConfigError, match="7 requests"):
+            opened(place, several).to_answer(7)
+    assert several.started == []
+
+    def leaving(place: Place, asks: Sequence[str]) -> list[bool]:
+        workplace = Workplace()
+        workers = opened(place, workplace)
+        for ask in asks:
+            found = getattr(workers, ask)(1)
+            found.run([Square(1)], lambda place, event: None, lambda place, outcome: None)
+        return workplace.leaving
+
+    assert leaving(Place(on="ray"), ["to_train", "to_answer"]) == [False]
+    assert leaving(trains, ["to_train", "to_answer"]) == [True, False]
+    assert leaving(both, ["to_train", "to_answer"]) == [True]
+    joined = Workplace()
+    workers = opened(trains, joined)
+    workers.to_train(1)
+    joined.away = ["10.0.0.3"]
+    with pytest.raises(ConfigError, match="1 requests"):
+        workers.to_answer(1)
+
+
+def test_workers_without_consent_are_bound_to_this_machine_and_what_was_told_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a Ray that only notes what it is asked for."""
+    asked: list[dict[str, Any]] = []
+
+    class Actor:
+        def __getattr__(self, name: str) -> Any:
+            return SimpleNamespace(remote=lambda *given: name)
+
+    def options(**given: Any) -> Any:
+        asked.append(given)
+        return SimpleNamespace(remote=Actor)
+
+    def get(reference: str) -> Any:
+        if reference == "told":
+            return ["an epoch"]
+        raise ValueError("exploded.")
+
+    ray = SimpleNamespace(
+        remote=lambda kind: SimpleNamespace(options=options),
+        wait=lambda references, timeout: (references, []),
+        get=get,
+        kill=_exploding,
+        nodes=lambda: [{"NodeManagerAddress": "10.0.0.3", "Alive": True}],
+        util=SimpleNamespace(get_node_ip_address=lambda: "10.0.0.1"),
+        exceptions=SimpleNamespace(RayActorError=OSError, RayTaskError=KeyError),
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.exceptions", ray.exceptions)
+    cluster = ray_place._Cluster(1)
+    assert list(cluster.elsewhere()) == ["10.0.0.3"]
+    cluster.start(may_leave=False)
+    worker = cluster.start(may_leave=True)
+    assert [one["resources"] for one in asked] == [{"node:10.0.0.1": 0.001}, {}]
+    worker.begin(Square(1))
+    news = worker.news()
+    assert (news.told, news.done, str(news.error)) == (["an epoch"], True, "exploded.")
+    # Where the cluster itself has died, what was raised is still said, and all are let go.
+    workers = Workers(cluster, 2, Watcher())
+    with pytest.raises(ValueError, match="exploded"):
+        workers.run([Square(1)], lambda place, event: None, raised)
+    assert workers._all == []
+
+
+def _exploding(actor: object, *, no_restart: bool) -> None:
+    raise Exception("the cluster has died.")
+
+
+def raised(place: int, outcome: Any) -> None:
+    """Raises what a work has raised."""
+    if isinstance(outcome, Exception):
+        raise outcome
+
+
+def test_what_workers_hold_is_not_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = Workers(Workplace(), 2, Watcher())
+    assert workers.held(2) == 0
+    works = [Square(1, kept_bytes=70), Square(2, kept_bytes=50)]
+    workers.run(works, lambda place, event: None, raised)
+    assert (workers.held(2), workers.held(1)) == (120, 70)
+    engine: Any = SimpleNamespace(model=SimpleNamespace(device=torch.device("cpu")))
+    monkeypatch.setattr(answering, "available_bytes", lambda device: 80)
+    answering._check_memory(engine, 100, workers)
+    with pytest.raises(ConfigError, match="2 workers on this machine would load"):
+        answering._check_memory(engine, 101, workers)
+    workers.close()
+    assert workers.held(2) == 0
+
+
+def test_a_training_that_is_refused_stops_no_other(tmp_path: Path) -> None:
+    """A rank that the model cannot have is a trial that has failed, as in one process."""
+    model = tmp_path / "base"
+    written_model().save_pretrained(model)
+    byte_tokenizer().save_pretrained(model)
+    loaded, found = load(str(model)), dict[int, TrainResult | Exception]()
+    fits = SETTINGS.model_copy(update={"epochs": 1})
+    refused = fits.model_copy(update={"rank": 2**24})
+    jobs = [
+        TrainingJob(loaded, alone(rows(4)), alone(rows(2)), one, tmp_path / str(one.rank))
+        for one in (refused, fits)
+    ]
+    workers = Workers(Workplace(), 2, Watcher())
+    train_many(jobs, workers, lambda place, outcome: found.update({place: outcome}))
+    assert isinstance(found[0], ModelError)
+    assert isinstance(found[1], TrainResult)
+
+
+def test_folders_of_killed_workers_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(many, "_YOUNG_S", -1.0)
+    for name in ("left", "held"):
+        (tmp_path / f"assay-training-{name}").mkdir()
+    with FileLock(tmp_path / "assay-training-held" / many._MARK):
+        many._remove_left()
+    assert [path.name for path in tmp_path.iterdir()] == ["assay-training-held"]
 
 
 def _unless(write: Callable[..., int], end: str) -> Callable[..., int]:

@@ -32,7 +32,8 @@ class Place(Strict):
     )
     consent: bool = Field(
         False,
-        description="Whether training rows may go to other machines of a Ray cluster.",
+        description="Whether rows of train and validation, with their answers, may go to other "
+        "machines of a Ray cluster.",
     )
     consent_to_answer: bool = Field(
         False,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.config import CONFIG_FILE
-from assay.errors import ModelError
+from assay.errors import ConfigError
 from assay.evaluate.run import Answered, Together
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.remake import Remake
@@ -20,9 +20,10 @@ from assay.models.device import available_bytes
 from assay.place.kept import keep
 from assay.place.opening import LazyWorkers
 from assay.place.processes import on_this_machine
-from assay.place.workers import Tell
+from assay.place.workers import Tell, Workers
 from assay.store.store import Store
 from assay.train.device import readable
+from assay.train.estimate import bytes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class AnsweringWork:
     remake: Remake
     requests: Sequence[Request]
     threads: int
+    kept_bytes: int
 
     def run(self, tell: Tell) -> list[Answer]:
         """In the worker: answer, by the engine that the last batch had if it is the same."""
@@ -53,10 +55,11 @@ def answering(
         return None
 
     def together(batches: Sequence[Sequence[Request]], answered: Answered) -> None:
-        _check_memory(engine, workers.count)
+        weights = bytes_of(engine.model)
         found = workers.to_answer(sum(len(batch) for batch in batches))
+        _check_memory(engine, weights, found)
         remake = Remake.of(model, engine, store, with_files=bool(found.elsewhere))
-        works = [AnsweringWork(remake, batch, workers.threads) for batch in batches]
+        works = [AnsweringWork(remake, batch, workers.threads, weights) for batch in batches]
 
         def ended(place: int, outcome: list[Answer] | Exception) -> None:
             if isinstance(outcome, Exception):
@@ -68,18 +71,20 @@ def answering(
     return together
 
 
-def _check_memory(engine: TransformersBatchEngine, processes: int) -> None:
+def _check_memory(engine: TransformersBatchEngine, weights: int, workers: Workers) -> None:
     """Refuse more copies of a model than fit here; those of other machines are theirs to refuse.
 
+    Each copy takes the place of the model that its worker had before.
+
     Raises:
-        ModelError: they do not fit.
+        ConfigError: they do not fit.
     """
-    here = on_this_machine(processes)
-    each = sum(one.numel() * one.element_size() for one in engine.model.parameters())
+    here = on_this_machine(workers.count)
+    needed = here * weights - workers.held(here)
     available = available_bytes(engine.model.device)
-    if here * each > available:
-        raise ModelError(
-            f"{here} workers on this machine would load {readable(here * each)} of weights, in "
+    if needed > available:
+        raise ConfigError(
+            f"{here} workers on this machine would load {readable(needed)} of weights more, in "
             f"addition to the copy that is here, but only {readable(available)} is free.",
             where=f"{CONFIG_FILE}, place.workers",
             fix="Use fewer workers (`--workers`) or `--on here`.",

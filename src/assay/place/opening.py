@@ -75,6 +75,7 @@ class LazyWorkers:
         """
         found = self._started()
         check_agreed(self._place, found.elsewhere, rows, self._progress)
+        found.stay_unless(self._place.consent)
         return found
 
     def to_answer(self, requests: int) -> Workers:
@@ -85,6 +86,7 @@ class LazyWorkers:
         """
         found = self._started()
         check_requests_agreed(self._place, found.elsewhere, requests, self._progress)
+        found.stay_unless(self._place.consent and self._place.consent_to_answer)
         return found
 
     def _started(self) -> Workers:

@@ -108,8 +108,9 @@ def check_agreed(place: Place, machines: Sequence[str], rows: int, progress: Pro
     """
     if machines and not place.consent:
         raise ConfigError(
-            f"this project has not agreed that its rows leave this machine. {rows} rows would "
-            f"go to machines of the Ray cluster ({', '.join(machines)}).",
+            f"this project has not agreed that its rows leave this machine. {rows} rows of train "
+            "and validation, with their answers, would go to machines of the Ray cluster "
+            f"({', '.join(machines)}).",
             where=f"{CONFIG_FILE}, place.consent",
             fix="To allow it, set place.consent: true.",
         )
@@ -129,10 +130,11 @@ def check_requests_agreed(
         raise ConfigError(
             "this project has not agreed that requests are answered on other machines. "
             f"{requests} requests, with inputs of validation or the holdout, would go to machines "
-            f"of the Ray cluster ({', '.join(machines)}); expected answers of these would stay.",
+            f"of the Ray cluster ({', '.join(machines)}); expected answers of the holdout would "
+            "stay.",
             where=f"{CONFIG_FILE}, place.consent_to_answer",
-            fix="To allow it, set place.consent_to_answer: true, and place.consent: true for the "
-            "training rows that requests may show.",
+            fix="To allow it, set place.consent_to_answer: true, and place.consent: true for rows "
+            "of train and validation with their answers.",
         )
     if machines:
         progress.say(

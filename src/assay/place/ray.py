@@ -15,8 +15,6 @@ import logging
 import os
 import shutil
 import tempfile
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -34,7 +32,8 @@ from assay.place.processes import (
     elsewhere,
 )
 from assay.place.ranks import GlooRank, RankLostError, Ranks, first_store, listening, other_store
-from assay.place.workers import News, Work, WorkerLostError, Workers, WorkStoppedError
+from assay.place.worker_process import WorkerProcess
+from assay.place.workers import News, Work, WorkerLostError, Workers
 from assay.progress import Progress
 
 LOOPBACK = "127.0.0.1"
@@ -54,16 +53,12 @@ def ranks(place: Place, threads: int, rows: int, progress: Progress) -> Iterator
 @contextmanager
 def workers(count: int, threads: int, progress: Progress) -> Iterator[Workers]:
     """Workers of the cluster at hand, or of one that is started, see `opening.LazyWorkers`."""
-    import ray
-
     with cluster(count, "workers", threads, progress):
-        away = elsewhere(ray.nodes(), ray.util.get_node_ip_address())
-        found = Workers(_Cluster(threads), count, progress, away)
+        found = Workers(_Cluster(threads), count, progress)
         try:
             yield found
         finally:
-            with suppress(Exception):  # of a cluster that has died itself there is nothing to end
-                found.close()
+            found.close()
 
 
 @contextmanager
@@ -164,6 +159,7 @@ class _Processes:
         self._size, self._processors = place.size, processors
         self._host = ray.util.get_node_ip_address()
         check_agreed(place, elsewhere(ray.nodes(), self._host), rows, progress)
+        self._may_leave = place.consent
 
     @contextmanager
     def ranks(self, make: Callable[[Task], Follower], task: Task) -> Iterator[Ranks]:
@@ -201,8 +197,10 @@ class _Processes:
         from ray.util import placement_group, remove_placement_group
 
         each = {"CPU": float(self._processors)}
-        mine = {**each, f"node:{self._host}": 0.001}
-        group = placement_group([mine, *[each] * (self._size - 1)], strategy="SPREAD")
+        mine = {**each, **_on_node(self._host)}
+        # Machines may join while it waits for room, and nobody has agreed to these.
+        others = each if self._may_leave else mine
+        group = placement_group([mine, *[others] * (self._size - 1)], strategy="SPREAD")
         if group.wait(PLACED_S):
             return group
         remove_placement_group(group)
@@ -254,10 +252,17 @@ class _Cluster:
     """The one that this process is connected to, as workers are had from it."""
 
     def __init__(self, processors: int) -> None:
-        self._processors = processors
+        import ray
 
-    def start(self) -> _Worker:
-        return _Worker(self._processors)
+        self._processors, self._host = processors, ray.util.get_node_ip_address()
+
+    def elsewhere(self) -> list[str]:
+        import ray
+
+        return elsewhere(ray.nodes(), self._host)
+
+    def start(self, *, may_leave: bool) -> _Worker:
+        return _Worker(self._processors, {} if may_leave else _on_node(self._host))
 
     def wait(self, workers: Sequence[Any], seconds: float) -> None:
         import ray
@@ -269,12 +274,16 @@ class _Cluster:
 class _Worker:
     """A process of the cluster, see `workers.Worker`."""
 
-    def __init__(self, processors: int) -> None:
+    def __init__(self, processors: int, resources: dict[str, float]) -> None:
         import ray
 
-        kind = ray.remote(_WorkerProcess)
+        kind = ray.remote(WorkerProcess)
         self._actor: Any = kind.options(
-            num_cpus=processors, max_restarts=0, max_concurrency=2, scheduling_strategy="SPREAD"
+            num_cpus=processors,
+            resources=resources,
+            max_restarts=0,
+            max_concurrency=2,
+            scheduling_strategy="SPREAD",
         ).remote()
         self._started = False
         self.end: Any = self._actor.is_there.remote()
@@ -295,6 +304,7 @@ class _Worker:
         import ray
 
         done = bool(ray.wait([self.end], timeout=0)[0])
+        told: list[object] = []
         try:
             told = _value(self._actor.told.remote())
             if not done:
@@ -302,7 +312,7 @@ class _Worker:
             end, self.end = self.end, None
             return News(told, done, _value(end))
         except Exception as error:
-            return News((), done=True, error=error)
+            return News(told, done=True, error=error)
 
     def stop(self) -> None:
         self._actor.stop.remote()
@@ -313,34 +323,9 @@ class _Worker:
         ray.kill(self._actor, no_restart=True)
 
 
-class _WorkerProcess:
-    """In a process of the cluster: does the work, beside which it can be asked."""
-
-    def __init__(self) -> None:
-        ignore_interrupts()
-        self._told: deque[object] = deque()
-        self._stopped = threading.Event()
-
-    def is_there(self) -> None:
-        """Answers once the process has started."""
-
-    def run(self, work: Work) -> Any:
-        """Do a piece of work."""
-        self._stopped.clear()
-        return work.run(self._tell)
-
-    def told(self) -> list[object]:
-        """What the work has told since the last call."""
-        return [self._told.popleft() for _ in range(len(self._told))]
-
-    def stop(self) -> None:
-        """Let the work end where it next tells something."""
-        self._stopped.set()
-
-    def _tell(self, event: object) -> None:
-        if self._stopped.is_set():
-            raise WorkStoppedError
-        self._told.append(event)
+def _on_node(host: str) -> dict[str, float]:
+    """What a process asks for that shall be on this machine."""
+    return {f"node:{host}": 0.001}
 
 
 def _each(references: Sequence[Any]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -38,6 +39,10 @@ class WorkStoppedError(Exception):
 
 class Work(Protocol):
     """What a worker does; it is pickled."""
+
+    @property
+    def kept_bytes(self) -> int:
+        """What the worker keeps in memory for the next piece of work (`assay.place.kept`)."""
 
     def run(self, tell: Tell) -> Any:
         """Do it from beginning to end, or from where an earlier worker was."""
@@ -81,8 +86,15 @@ class Worker(Protocol):
 class Cluster(Protocol):
     """Where workers are had from."""
 
-    def start(self) -> Worker:
-        """Another process, which may take a while to be there."""
+    def elsewhere(self) -> Sequence[str]:
+        """Addresses of its machines, as they are now, beside this one."""
+
+    def start(self, *, may_leave: bool) -> Worker:
+        """Another process, which may take a while to be there.
+
+        Args:
+            may_leave: whether it may be on another machine, be it one that joins only now.
+        """
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> None:
         """Return when one of them has ended its work or has started, or after some seconds."""
@@ -102,14 +114,30 @@ class Workers:
 
     Attributes:
         count: how many work at once, where the cluster has room for them.
-        elsewhere: addresses of machines that they may be on, beside this one.
+        may_leave: whether they may be on other machines; see `stay_unless`.
     """
 
     cluster: Cluster
     count: int
     progress: Progress
-    elsewhere: Sequence[str] = ()
+    may_leave: bool = False
     _all: list[Worker] = field(default_factory=list)
+    _held: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def elsewhere(self) -> Sequence[str]:
+        """Addresses of machines that they may be on, beside this one, as the cluster is now."""
+        return self.cluster.elsewhere()
+
+    def stay_unless(self, agreed: bool) -> None:
+        """From now on they are on this machine, unless it was agreed that they may leave it."""
+        if self.may_leave and not agreed:
+            self.close()
+        self.may_leave = agreed
+
+    def held(self, here: int) -> int:
+        """Bytes that at most so many of them keep from one piece of work to the next."""
+        return sum(sorted(self._held.values(), reverse=True)[:here])
 
     def run(
         self,
@@ -148,7 +176,7 @@ class Workers:
         waited = 0.0
         while waiting or busy:
             self._all += [
-                self.cluster.start()
+                self.cluster.start(may_leave=self.may_leave)
                 for _ in range(min(self.count, len(waiting) + len(busy)) - len(self._all))
             ]
             for number, worker in enumerate(self._all):
@@ -170,21 +198,25 @@ class Workers:
                 if not news.done:
                     continue
                 del busy[number]
+                self._held[number] = works[assignment.place].kept_bytes
                 if isinstance(news.error, WorkerLostError):
                     lost.append(number)
+                    del self._held[number]
                     if assignment.stopped is None:
                         self._note(news.error, losses, assignment.place)
                         waiting.appendleft(assignment.place)
                         continue
                 ended(assignment.place, assignment.stopped or news.error or news.result)
             for number in lost:
-                self._all[number] = self.cluster.start()
+                self._all[number] = self.cluster.start(may_leave=self.may_leave)
 
     def close(self) -> None:
         """End the processes of all workers at once."""
         for worker in self._all:
-            worker.kill()
+            with suppress(Exception):  # of a cluster that has died itself there is nothing to end
+                worker.kill()
         self._all.clear()
+        self._held.clear()
 
     @staticmethod
     def _tell(

@@ -148,13 +148,19 @@ def sweep(
         tries: Sequence[tuple[FineTune, OnPoint]],
         ended: Callable[[int, Outcome], None],
     ) -> None:
-        def end(place: int, outcome: Outcome) -> None:
+        def end(places: Sequence[int], number: int, outcome: Outcome) -> None:
+            place = places[number]
             if isinstance(outcome, Exception):
                 drop(tries[place][0])
             ended(place, outcome)
 
-        attempts = [Attempt(prepared, context, *one) for one in tries]
-        train_together(workers, attempts, end, within=folder)
+        waiting = dict(enumerate(tries))
+        while waiting:  # of equal ones, which have one folder, the first; the others find it done
+            every = [*waiting.items()]
+            first = {one.model_dump_json(): place for place, (one, _) in reversed(every)}
+            now = sorted(first.values())
+            attempts = [Attempt(prepared, context, *waiting.pop(place)) for place in now]
+            train_together(workers, attempts, partial(end, now), within=folder)
 
     tried = search.sweep(
         attempt,

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from assay.config import CONFIG_FILE, FineTune
-from assay.errors import ModelError
+from assay.errors import ConfigError, ModelError
 from assay.models.device import available_bytes
 from assay.models.load import key_width
 from assay.prefix.layout import layout_of
@@ -86,7 +86,8 @@ def _keeps_less(base: nn.Module, settings: FineTune) -> bool:
     plain = settings.adapter in ("lora", "rslora") and not settings.dropout
     parts = {"gate_proj", "up_proj", "down_proj"}
     if settings.target_modules != "all-linear":
-        plain = plain and parts <= {name.rpartition(".")[2] for name in settings.target_modules}
+        # A longer name is that of one layer alone: the others keep more.
+        plain = plain and parts <= {name.removeprefix("mlp.") for name in settings.target_modules}
     return plain and any(hasattr(module, "gate_proj") for module in base.modules())
 
 
@@ -183,6 +184,7 @@ def check_memory(
     *,
     copies: int = 0,
     setting: str = "ranks",
+    held: int = 0,
 ) -> None:
     """Refuse a training that does not fit.
 
@@ -190,9 +192,11 @@ def check_memory(
         processes: of this machine that train at once.
         copies: of the base weights that they load, beside the one that is here.
         setting: of `place`, that says how many.
+        held: bytes of it that these processes keep already, such as a base loaded for the last one.
 
     Raises:
-        ModelError: it says what to change.
+        ModelError: not even one fits; it says what to change.
+        ConfigError: not so many at once.
     """
     available = available_bytes(device_of(model))
     needed = training_bytes(model, units, settings, compute)
@@ -205,15 +209,19 @@ def check_memory(
             settings,
             compute,
         )
-    each = sum(one.numel() * one.element_size() for one in model.parameters())
-    together = processes * needed + copies * each
+    together = processes * needed + copies * bytes_of(model) - held
     if together > available:
-        raise ModelError(
-            f"{processes} processes on this machine need about {readable(together)} together, in "
-            f"addition to one copy of the base weights, but only {readable(available)} is free.",
+        raise ConfigError(
+            f"{processes} processes on this machine need about {readable(together)} more together, "
+            f"but only {readable(available)} is free.",
             where=f"{CONFIG_FILE}, place.{setting}",
             fix=f"Train with fewer {setting} (`--{setting}`) or with `--on here`.",
         )
+
+
+def bytes_of(model: nn.Module) -> int:
+    """Bytes that the weights of a model take in memory."""
+    return sum(one.numel() * one.element_size() for one in model.parameters())
 
 
 def no_memory(

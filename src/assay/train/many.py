@@ -11,32 +11,44 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import secrets
+import shutil
+import stat
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from assay import json_reader
 from assay.config import FineTune
-from assay.errors import ModelError
+from assay.errors import ConfigError, DataError, ModelError
+from assay.models.load import LoadedModel
 from assay.place.kept import keep
 from assay.place.processes import on_this_machine
 from assay.place.workers import Tell, Workers
 from assay.progress import Task
-from assay.store.files import one_at_a_time
+from assay.store.files import one_at_a_time, write_json
 from assay.train import choices as chosen
 from assay.train.checkpoints import Point
 from assay.train.device import Compute
-from assay.train.estimate import check_memory
+from assay.train.estimate import bytes_of, check_memory
 from assay.train.job import TrainingJob
 from assay.train.methods.identity import code_sha256, find_same, unknown_elsewhere
+from assay.train.methods.spec import MethodSpec
 from assay.train.sequences import Unit
 from assay.train.session import ADAPTER, RESULT, TrainResult, train_by_method
 from assay.train.shared_base import SharedBase
 
 _MARK = "place.txt"
+_BESIDE = "beside.json"
+_FOLDER = "assay-training-"
+_YOUNG_S = 60.0
 _TRAINING = "training"
 """Label of the task that tells the steps of a training."""
 
@@ -80,6 +92,8 @@ class TrainingWork:
         mark: what a file in it says, by which it is known again.
         choices: the text of what was chosen there (`assay.train.choices`).
         method: sha256 of the code of the training method; None of Assay's own.
+        beside: how many trainings share a machine, this one included.
+        kept_bytes: of the base's weights.
     """
 
     base: SharedBase
@@ -92,26 +106,23 @@ class TrainingWork:
     mark: str
     choices: str
     method: str | None
+    beside: int
+    kept_bytes: int
 
     @classmethod
-    def of(cls, job: TrainingJob, processes: int) -> TrainingWork:
+    def of(cls, job: TrainingJob, processes: int, held: int = 0) -> TrainingWork:
         """Of a job, for one of so many workers.
 
+        Args:
+            held: bytes that workers of this machine keep already.
+
         Raises:
-            ConfigError: it needs what is in this process alone.
-            DataError, ModelError: it cannot be trained, or not so many times at once.
+            ConfigError: workers cannot train it, or not so many at once.
+            DataError, ModelError: it cannot be trained.
         """
+        check_workers(job.loaded, job.settings, job.method)
         job = job.validate()
-        assert job.score is None  # see `check_place`
-        if job.method is not None:
-            raise unknown_elsewhere(job.method)
         loaded = job.loaded
-        if loaded.model.device.type != "cpu":
-            raise ModelError(
-                "workers train on processors only so far, and this model is on a GPU.",
-                where="assay.yaml, place",
-                fix="Train with `--on here`.",
-            )
         said = "Another process is running this training; waiting for it to finish."
         with one_at_a_time(job.folder / "lock", lambda: job.progress.say(said)):
             choices = chosen.choose(job)
@@ -124,6 +135,7 @@ class TrainingWork:
             here,
             copies=here,
             setting="workers",
+            held=held,
         )
         mark = secrets.token_hex(16)
         (job.folder / _MARK).write_text(mark, encoding="ascii")
@@ -138,6 +150,8 @@ class TrainingWork:
             mark,
             (job.folder / chosen.FILE).read_text("utf-8"),
             code_sha256(job.spec),
+            on_this_machine(job.beside),
+            bytes_of(loaded.model),
         )
 
     def run(self, tell: Tell) -> Trained:
@@ -147,6 +161,7 @@ class TrainingWork:
             tell(PointTold(point, dict(rates)))
 
         find_same(self.settings.method, self.method)
+        telling = _Telling(tell)
         with self._place() as (folder, is_own):
             result = train_by_method(
                 TrainingJob(
@@ -155,12 +170,15 @@ class TrainingWork:
                     self.validation,
                     self.settings,
                     folder,
-                    _Telling(tell),
+                    telling,
                     self.compute,
                     self.checkpoint_seconds,
                     on_point,
                 )
             )
+            if telling.has_trained:  # not found as somebody had trained it before
+                body = {"beside": self.beside, "seconds": result.seconds}
+                write_json(folder / _BESIDE, body)
             return Trained(result, None if is_own else _pack(folder))
 
     @contextmanager
@@ -174,7 +192,11 @@ class TrainingWork:
         if is_own:
             yield own, True
             return
-        with tempfile.TemporaryDirectory(prefix="assay-training-") as made:
+        _remove_left()
+        with (
+            tempfile.TemporaryDirectory(prefix=_FOLDER) as made,
+            one_at_a_time(Path(made) / _MARK, lambda: None),
+        ):
             (Path(made) / chosen.FILE).write_text(self.choices, encoding="utf-8")
             yield Path(made), False
 
@@ -185,14 +207,40 @@ def train_many(jobs: Sequence[TrainingJob], workers: Workers, ended: Ended) -> N
     Args:
         jobs: of one progress; their `on_point` are called as those of a training here.
         ended: called with the place of a job and its result, or with the exception that it has
-            raised, or its `on_point` has.
+            raised, or its `on_point` has, or with which it is refused.
 
     Raises:
-        ConfigError, WorkerLostError: as `Workers.run`.
+        ConfigError, WorkerLostError: as `Workers.run`, and as `TrainingWork.of`.
         KeyboardInterrupt: stopped by the user; what is trained again goes on.
     """
     at_once = min(workers.count, len(jobs))
-    works = [TrainingWork.of(job, at_once) for job in jobs]
+    held = workers.held(on_this_machine(at_once))
+    sent: list[int] = []
+    works: list[TrainingWork] = []
+    try:
+        for place, job in enumerate(jobs):
+            try:
+                works.append(TrainingWork.of(job, at_once, held))
+                sent.append(place)
+            except (DataError, ModelError) as refused:
+                ended(place, refused)
+        _train_sent(
+            [jobs[place] for place in sent],
+            works,
+            workers,
+            lambda place, outcome: ended(sent[place], outcome),
+        )
+    finally:
+        for job in jobs:
+            (job.folder / _MARK).unlink(missing_ok=True)
+
+
+def _train_sent(
+    jobs: Sequence[TrainingJob], works: Sequence[TrainingWork], workers: Workers, ended: Ended
+) -> None:
+    if not jobs:
+        return
+    at_once = min(workers.count, len(jobs))
     steps = [
         job.settings.epochs * math.ceil(len(work.train) / job.settings.rows_per_step)
         for job, work in zip(jobs, works, strict=True)
@@ -215,7 +263,6 @@ def train_many(jobs: Sequence[TrainingJob], workers: Workers, ended: Ended) -> N
 
         def end(place: int, outcome: Trained | Exception) -> None:
             folder = jobs[place].folder
-            (folder / _MARK).unlink(missing_ok=True)
             reach(place, steps[place])  # stopped early, perhaps
             if isinstance(outcome, Exception):
                 ended(place, outcome)
@@ -227,14 +274,49 @@ def train_many(jobs: Sequence[TrainingJob], workers: Workers, ended: Ended) -> N
         workers.run(works, told, end)
 
 
+def check_workers(loaded: LoadedModel, settings: FineTune, own_method: MethodSpec | None) -> None:
+    """Refuse what workers cannot train, whatever its settings.
+
+    Args:
+        own_method: see `TrainingJob.method`.
+
+    Raises:
+        ConfigError: the model is on a GPU, rows are graded, or there is such a method.
+    """
+    if own_method is not None:
+        raise unknown_elsewhere(own_method)
+    if settings.graded_rows:
+        raise ConfigError(
+            "workers cannot grade rows after each epoch: the graders are in this process.",
+            where="assay.yaml, fine_tune.graded_rows",
+            fix="Set it to 0, or train with `--on here`.",
+        )
+    if loaded.model.device.type != "cpu":
+        raise ConfigError(
+            "workers train on processors only so far, and this model is on a GPU.",
+            where="assay.yaml, place",
+            fix="Train with `--on here`.",
+        )
+
+
+def share_of_machine(result: TrainResult) -> float:
+    """What a training had of its machine, for `result.seconds`: 1, or less beside others."""
+    try:
+        kept = json_reader.read((result.adapter.parent / _BESIDE).read_text("utf-8"))
+        return 1 / kept["beside"] if kept["seconds"] == result.seconds else 1.0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1.0
+
+
 class _Telling:
     """The progress of a training in a worker: its steps are told, all else is not."""
 
     def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+        self._tell, self.has_trained = tell, False
 
     @contextmanager
     def task(self, label: str, total: float | None, unit: str) -> Iterator[Task]:
+        self.has_trained |= label == _TRAINING
         yield _Steps(self._tell, told=label == _TRAINING)
 
     def say(self, line: str) -> None:
@@ -253,7 +335,7 @@ class _Steps:
 def _pack(folder: Path) -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        for name in (chosen.FILE, ADAPTER, RESULT):
+        for name in (chosen.FILE, ADAPTER, _BESIDE, RESULT):
             tar.add(folder / name, name)
     return packed.getvalue()
 
@@ -262,3 +344,14 @@ def _unpack(files: bytes, folder: Path) -> None:
     """The result last: what is there without it is not taken for a finished training."""
     with tarfile.open(fileobj=io.BytesIO(files)) as tar:
         tar.extractall(folder, filter="data")
+
+
+def _remove_left() -> None:
+    """Remove folders of trainings whose process was killed: nobody holds their lock any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        with suppress(OSError, Timeout):
+            found = folder.lstat()
+            is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+            if is_own and time.time() - found.st_mtime > _YOUNG_S:  # one just made has no lock yet
+                with FileLock(folder / _MARK, timeout=0):
+                    shutil.rmtree(folder)

@@ -32,15 +32,8 @@ def check_place(
         own_method: a method that was handed over, and that no other process can find.
 
     Raises:
-        ConfigError: Ray is not installed, entries are dropped at random, rows are graded where
-            workers train, or there is such a method.
+        ConfigError: Ray is not installed, entries are dropped at random, or there is such a method.
     """
-    if place.at_once and settings.graded_rows:
-        raise ConfigError(
-            "workers cannot grade rows after each epoch: the graders are in this process.",
-            where="assay.yaml, fine_tune.graded_rows",
-            fix="Set it to 0, or train with `--on here`.",
-        )
     if place.size == 1:
         return
     check_ray_installed()

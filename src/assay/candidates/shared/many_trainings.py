@@ -14,10 +14,11 @@ from pathlib import Path
 from assay.candidates.building import Context
 from assay.candidates.shared.training import TrainingSetup
 from assay.config import FineTune
+from assay.errors import ConfigError
 from assay.models.load import LoadedModel
 from assay.place.opening import LazyWorkers
 from assay.train.job import OnPoint
-from assay.train.many import Ended, train_many
+from assay.train.many import Ended, check_workers, train_many
 from assay.train.session import RESULT, TrainResult
 
 
@@ -69,7 +70,7 @@ def train_together(
 
 
 def train_ahead(contexts: Sequence[Context]) -> None:
-    """Train what has not been trained yet, where there are workers for it.
+    """Train what has not been trained yet, where there are workers for it that can.
 
     Raises:
         AssayError: what the first one has raised that failed.
@@ -82,6 +83,11 @@ def train_ahead(contexts: Sequence[Context]) -> None:
     for context in contexts:
         setup = TrainingSetup.of(context, loaded)
         loaded = setup.loaded
+        try:
+            check_workers(loaded, setup.settings, context.own_method)
+        except ConfigError as error:
+            context.progress.say(f"{error} So it is trained here, one version after the other.")
+            return
         if not (context.folder / setup.name(context, setup.settings) / RESULT).exists():
             attempts.append(Attempt(setup, context, setup.settings))
     failed: dict[int, Exception] = {}

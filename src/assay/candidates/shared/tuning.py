@@ -22,6 +22,7 @@ from assay.candidates.shared.training import train_version
 from assay.config import FineTuneSection
 from assay.config.training import SEEDS
 from assay.evaluate.stats import training_spread
+from assay.train.many import share_of_machine
 from assay.train.session import TrainResult
 
 
@@ -45,7 +46,9 @@ def tune(
         made.append((seed, context.choose_constraint(agent, context.measure(agent)), result))
         # A teacher has answered once for all seeds.
         again = settings.teacher is not None and len(made) > 1
-        return result.seconds + (0.0 if again else result.preparation_seconds)
+        prepared = 0.0 if again else result.preparation_seconds
+        share = share_of_machine(result)
+        return share * result.seconds + (share if context.method.reference else 1.0) * prepared
 
     def ahead(first: int, count: int) -> None:
         train_ahead([_seeded(taught or context, settings.seed + n) for n in range(first, count)])
