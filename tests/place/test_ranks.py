@@ -24,6 +24,7 @@ from torch.nn import functional
 from assay.config import FineTune, Place
 from assay.errors import ConfigError
 from assay.place import processes
+from assay.place import ray as ray_place
 from assay.place.processes import check_agreed, check_requests_agreed, elsewhere
 from assay.place.ranks import (
     GlooRank,
@@ -190,6 +191,34 @@ def test_rows_and_requests_leave_with_a_consent_of_their_own() -> None:
             check_requests_agreed(place, away, 10, SILENT)
     both = agreed.model_copy(update={"consent_to_answer": True})
     check_requests_agreed(both, away, 10, SILENT)
+
+
+@pytest.mark.parametrize("consent", [True, False])
+def test_ranks_without_consent_stay_where_machines_join_while_they_wait(
+    consent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a Ray that only notes which room it is asked for."""
+    asked: list[dict[str, float]] = []
+
+    def placement_group(bundles: list[dict[str, float]], strategy: str) -> Any:
+        asked.extend(bundles)
+        return SimpleNamespace(wait=lambda seconds: True)
+
+    util = SimpleNamespace(
+        get_node_ip_address=lambda: "10.0.0.1",
+        placement_group=placement_group,
+        remove_placement_group=lambda group: None,
+    )
+    nodes = [{"NodeManagerAddress": "10.0.0.1", "Alive": True}]
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(util=util, nodes=lambda: nodes))
+    monkeypatch.setitem(sys.modules, "ray.util", util)
+    place = Place(on="ray", ranks=3, consent=consent)
+    ray_place._Processes(place, 1, 10, SILENT)._room()
+    assert ["node:10.0.0.1" in one for one in asked] == [True, not consent, not consent]
+    nodes.append({"NodeManagerAddress": "10.0.0.3", "Alive": True})
+    if not consent:
+        with pytest.raises(ConfigError, match="10 rows of train and validation"):
+            ray_place._Processes(place, 1, 10, SILENT)
 
 
 def test_ranks_of_this_machine_share_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,11 @@ from safetensors.torch import load_file
 from tests.generate.tiny import byte_tokenizer
 from tests.generate.tiny import tiny_model as written_model
 from tests.train.test_session import Watcher
-from tests.train.tiny import SETTINGS, rows
+from tests.train.tiny import SETTINGS, rows, tiny_loaded
 
-from assay.config import Place
+from assay.agent.agent import Agent
+from assay.candidates.shared import many_trainings, tuning
+from assay.config import FineTune, FineTuneSection, Place
 from assay.errors import ConfigError, ModelError
 from assay.evaluate import answering
 from assay.models.load import load
@@ -357,6 +359,45 @@ def test_a_training_that_is_refused_stops_no_other(tmp_path: Path) -> None:
     train_many(jobs, workers, lambda place, outcome: found.update({place: outcome}))
     assert isinstance(found[0], ModelError)
     assert isinstance(found[1], TrainResult)
+
+
+def test_what_workers_cannot_train_is_trained_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    watcher = Watcher()
+    workers = SimpleNamespace(count=2)  # nothing is asked of them
+    context: Any = SimpleNamespace(
+        bench=SimpleNamespace(workers=workers), progress=watcher, own_method=None
+    )
+    setup = SimpleNamespace(loaded=tiny_loaded(), settings=FineTune(graded_rows=5))
+    monkeypatch.setattr(many_trainings.TrainingSetup, "of", lambda context, loaded: setup)
+    many_trainings.train_ahead([context, context])
+    (line,) = watcher.lines
+    assert line.startswith("Trained in this process, one version after the other: workers cannot")
+
+
+@pytest.mark.parametrize(("reference", "charged"), [(False, 18.0), (True, 14.0)])
+def test_trainings_that_ran_beside_each_other_are_charged_once(
+    reference: bool, charged: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two seeds of 10 s by two workers at once are 10 s of the machine; what a teacher took is not
+    shared, what the base's log-probabilities took is."""
+    (tmp_path / "beside.json").write_text('{"beside": 2, "seconds": 10.0}')
+    result = SimpleNamespace(
+        adapter=tmp_path / "adapter", seconds=10.0, preparation_seconds=4.0, points=(), best_step=1
+    )
+    monkeypatch.setattr(tuning, "train_version", lambda context, asked: ("one", result))
+    monkeypatch.setattr(tuning, "train_ahead", lambda contexts: None)
+    measurement = SimpleNamespace(score=0.5, primary_scores=[0.0, 1.0])
+    chosen = SimpleNamespace(measurement=measurement, agent=None, tried=())
+    settings = FineTuneSection(seeds=2)
+    context: Any = SimpleNamespace(
+        config=SimpleNamespace(fine_tune=settings),
+        method=SimpleNamespace(reference=reference),
+        measure=lambda agent: None,
+        choose_constraint=lambda agent, measured: chosen,
+    )
+    monkeypatch.setattr(tuning, "_seeded", lambda context, seed: context)
+    made = tuning.tune(context, lambda version: Agent(model=version))
+    assert made.setup_seconds == charged
 
 
 def test_folders_of_killed_workers_are_removed(

@@ -86,7 +86,8 @@ def train_ahead(contexts: Sequence[Context]) -> None:
         try:
             check_workers(loaded, setup.settings, context.own_method)
         except ConfigError as error:
-            context.progress.say(f"{error} So it is trained here, one version after the other.")
+            said = f"Trained in this process, one version after the other: {error.what}"
+            context.progress.say(said)
             return
         if not (context.folder / setup.name(context, setup.settings) / RESULT).exists():
             attempts.append(Attempt(setup, context, setup.settings))
