@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import runpy
 import sys
@@ -121,6 +122,63 @@ def test_of_other_code_it_is_another_method(monkeypatch: pytest.MonkeyPatch) -> 
         code_sha256(scaled(object()))
 
 
+PACKAGE = {
+    "__init__.py": "",
+    "numbers.py": "SCALE = 2.0\n",
+    "helpers.py": "from .numbers import SCALE\n\ndef penalty(x):\n    return SCALE * x\n",
+    "other.py": "def shift(x):\n    return x + 1\n",
+    "loss.py": """
+from own_losses import helpers
+from own_losses.other import shift
+EXTRA = 1.0
+
+def objective(settings, train):
+    def of_step(model, units):
+        return shift(EXTRA * helpers.penalty(units))
+    return of_step
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("helpers.py", "SCALE * x", "SCALE + x"),
+        ("numbers.py", "2.0", "3.0"),
+        ("other.py", "x + 1", "x + 2"),
+        ("loss.py", "EXTRA *", "EXTRA +"),
+        ("loss.py", "EXTRA = 1.0", "import numpy\nEXTRA = numpy.ones(2)"),
+    ],
+)
+def test_whatever_its_functions_reach_is_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str
+) -> None:
+    """Through a module, from a function within it, and from a script whose `__main__` is a
+    debugger's."""
+    folder = tmp_path / "own_losses"
+    folder.mkdir()
+    for name, text in PACKAGE.items():
+        (folder / name).write_text(text, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def found() -> str | None:
+        for name in [one for one in sys.modules if one.split(".")[0] == "own_losses"]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        script = runpy.run_path(str(folder / "loss.py"), run_name="__main__")
+        return code_sha256(_spec(token_loss=None, objective=script["objective"]))
+
+    before = found()
+    assert found() == before
+    text = (folder / file).read_text("utf-8")
+    (folder / file).write_text(text.replace(old, new), "utf-8")
+    if "numpy" in new:
+        with pytest.raises(UsageError, match="EXTRA of the training method own is a ndarray"):
+            found()
+    else:
+        assert found() != before
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -202,6 +260,14 @@ def test_a_method_of_another_distribution_is_found_or_named(
 def test_a_method_that_nobody_has_is_named_with_those_that_there_are() -> None:
     with pytest.raises(ConfigError, match=r"fine_tune.method.*no training method 'dp0'.*sft, dpo"):
         registry.find("dp0")
+
+
+@pytest.mark.slow
+def test_a_project_opens_without_its_method_and_only_trains_not(tmp_path: Path) -> None:
+    opened = small_project(tmp_path, edit={"  rank: 2": "  rank: 2\n  method: gone"})
+    for spend in (opened.train, opened.compare):
+        with pytest.raises(ConfigError, match="no training method 'gone'"):
+            spend()
 
 
 @pytest.mark.slow

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +108,7 @@ def test_every_step_and_evaluation_is_told(tmp_path: Path) -> None:
     [
         {"betas": [0.8, 0.95], "epsilon": 1e-6},
         {"optimizer": "sgd", "learning_rate": 0.3, "momentum": 0.8},
-        {"optimizer": "adafactor", "learning_rate": 0.1},
+        {"optimizer": "adafactor", "learning_rate": 0.3},
     ],
 )
 def test_every_optimizer_learns_and_goes_on_to_the_same_bits(
@@ -116,7 +119,15 @@ def test_every_optimizer_learns_and_goes_on_to_the_same_bits(
             raise KeyboardInterrupt
 
     settings = _settings(epochs=6, patience=6, schedule="constant", **changes)
-    whole = run(tmp_path / "whole", settings=settings)
+    told: list[StepReport] = []
+    whole = run(tmp_path / "whole", settings=settings, on_step=told.append)
+    rates = [one.learning_rate for one in told if not one.validation]
+    capped = settings.optimizer == "adafactor"
+    first = round(settings.warmup * whole.steps)
+    assert rates[first:] == [
+        min(settings.learning_rate, n**-0.5) if capped else settings.learning_rate
+        for n in range(first + 1, whole.steps + 1)
+    ]
     losses = [p.validation_loss for p in whole.points if p.validation_loss is not None]
     assert losses[-1] < losses[0]
     watcher = Watcher(stop)
@@ -127,6 +138,25 @@ def test_every_optimizer_learns_and_goes_on_to_the_same_bits(
     assert bits[0] == bits[1]
     plain = run(tmp_path / "plain", settings=_settings(epochs=6, patience=6, schedule="constant"))
     assert (plain.adapter / adapters.WEIGHTS).read_bytes() != bits[0]
+
+
+def test_scoring_takes_no_time_of_the_training_and_is_left_on_ctrl_c(tmp_path: Path) -> None:
+    def slow(model: Any, between: Any) -> float:
+        time.sleep(1.0)
+        return 0.5
+
+    def stopped(model: Any, between: Any) -> float:
+        os.kill(os.getpid(), signal.SIGINT)
+        between()
+        pytest.fail("it went on")
+
+    began = time.monotonic()
+    scored = run(tmp_path / "scored", score=slow)
+    assert scored.seconds <= time.monotonic() - began - SETTINGS.epochs * 1.0
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", score=stopped)
+    cut = run(tmp_path / "cut", score=slow)
+    assert cut.points == scored.points
 
 
 def test_a_rule_for_one_optimizer_is_not_taken_for_another() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
@@ -21,6 +23,8 @@ from tests.train.tiny import SETTINGS, rows, tiny_loaded, train
 
 from assay.config import FineTune
 from assay.errors import ConfigError
+from assay.train import remote_tracking
+from assay.train import tracking as tracking_module
 from assay.train.checkpoints import Point
 from assay.train.session import TrainResult
 from assay.train.tracking import tracking
@@ -269,12 +273,60 @@ def test_a_server_that_fails_does_not_end_the_training(
     assert len(server.requests) == 1
 
 
-def test_a_server_that_nobody_names_is_asked_for(
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("", "needs MLFLOW_TRACKING_URI"),
+        ("https://robot:hunter2@mlflow.example", "contains a user or a password"),
+    ],
+)
+def test_a_server_that_nobody_names_is_asked_for_and_one_with_a_password_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, said: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(ConfigError, match=said) as refused:
+        tracked(tmp_path, ["mlflow-server"])
+    assert "hunter2" not in str(refused.value)
+
+
+def test_an_error_of_a_client_says_no_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(ConfigError, match="needs MLFLOW_TRACKING_URI"):
-        tracked(tmp_path, ["mlflow-server"])
+    def fail(*_: object) -> None:
+        raise OSError("no answer from https://robot:hunt@er2@mlflow.example/api for run-1")
+
+    monkeypatch.setattr(tracking_module, "_check", lambda name: None)
+    monkeypatch.setattr(tracking_module, "_open", fail)
+    watcher = Watcher()
+    settings = SETTINGS.model_copy(update={"tracking": ["mlflow-server"]})
+    with tracking(settings, tmp_path, "run-1", watcher) as observe:
+        observe(Point(1, 0.1, 2.0), {})
+    [line] = watcher.lines
+    assert "https://mlflow.example/api" in line
+    assert not any(part in line for part in ("robot", "hunt", "er2"))
+
+
+def test_weights_and_biases_is_told_to_collect_nothing_and_keeps_runs_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs in one process, as workers train them; the client itself is checked below."""
+    begun: list[dict[str, Any]] = []
+
+    def init(**given: Any) -> Any:
+        begun.append(given)
+        return SimpleNamespace(summary={}, define_metric=lambda *_, **__: None)
+
+    fake = SimpleNamespace(Settings=lambda **given: given, init=init)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    for run in ("run-1", "run-2"):
+        remote_tracking.WandbTracker(tmp_path, run, SETTINGS)
+    assert [one["id"] for one in begun] == ["run-1", "run-2"]
+    for one in begun:
+        said = one["settings"]
+        assert (said["reinit"], said["host"]) == ("create_new", "")
+        assert said["x_disable_meta"]
+        assert said["x_disable_stats"]
+        assert "system_prompt" not in one["config"]
 
 
 @pytest.mark.slow
@@ -294,4 +346,5 @@ def test_weights_and_biases_gets_the_curve_and_nothing_of_the_machine(
     assert written.count(b"validation_loss") >= 2
     assert b"system_prompt" not in written
     assert str(Path.cwd()).encode() not in written
+    assert socket.gethostname().encode() not in written
     assert not list(file.parent.glob("files/*"))

@@ -22,6 +22,7 @@ SPEC = CandidateSpec(
     family="training",
     answers_from_rows=True,
     version="fine-tune",
+    by_method=True,
     estimate=estimate,
     sends=lambda config: [
         (model, ("train",)) for model in [config.fine_tune.teacher] if model is not None

@@ -43,6 +43,7 @@ SPEC = CandidateSpec(
     explanation="The model's weights are trained to answer from passages.",
     family="training",
     answers_from_rows=True,
+    by_method=True,
     estimate=estimate,
     needs=(DOCUMENTS,),
     combines=("prompt", "fine-tune", "rag"),

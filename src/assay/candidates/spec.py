@@ -283,6 +283,7 @@ class CandidateSpec:
         answers_from_rows: its answers are learned from training rows, shown some or looked up in
             them, so that what it scores on these rows is its memory.
         version: what it trains, where others hold the same: the first that is built trains it.
+        by_method: whether it trains versions by `fine_tune.method`, which then has to be there.
         combines: names of the candidates with neither, the first and the second of what it puts
             together; what each adds to the other is reported where all four take part.
     """
@@ -298,6 +299,7 @@ class CandidateSpec:
     proposed: bool = False
     answers_from_rows: bool = False
     version: str = ""
+    by_method: bool = False
     combines: tuple[str, str, str] | None = None
 
     def is_possible(self, config: Config) -> bool:

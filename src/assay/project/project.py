@@ -87,7 +87,6 @@ class Project:
         self.text = config_text(path) if text is None else text
         self.config: Config = read_config(self.text, str(path))
         registry.check_candidates(self.config)
-        training_methods.find(self.config.fine_tune.method)
         check_graders(self.config, root)
 
     @cached_property
@@ -249,7 +248,10 @@ class Project:
 
         Raises:
             ConsentError: rows would go to a provider that nobody has agreed to.
+            ConfigError: a version is to be trained, and its method is not there.
         """
+        if any(registry.specs()[name].by_method for name in self.config.candidates):
+            training_methods.find(self.config.fine_tune.method)
         for name in consent:
             self.providers.agree(name)
         saved = [find_version(self.store, label) for label in agents]

@@ -94,7 +94,8 @@ class TrainingJob:
         on_point: None or called with the curve; not for a training that was finished before.
         on_step: None or called with steps and evaluations, likewise.
         score: None or called with the model after each epoch, what it is worth from 0 to 1; of
-            several processes rank 0 calls it. It has to change nothing.
+            several processes rank 0 calls it. It has to change nothing, and to call what it is
+            given beside the model now and then: that is left by a Ctrl-C.
         place: the processes that train.
         beside: how many trainings share this machine, this one included.
         method: None: the one that `settings.method` names; else a method that nobody has installed.
@@ -110,7 +111,7 @@ class TrainingJob:
     checkpoint_seconds: float = 30.0
     on_point: OnPoint | None = None
     on_step: OnStep | None = None
-    score: Callable[[nn.Module], float] | None = None
+    score: Callable[[nn.Module, Callable[[], None]], float] | None = None
     place: Place = field(default_factory=Place)
     beside: int = 1
     method: MethodSpec | None = None

@@ -10,7 +10,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -32,7 +32,7 @@ from assay.train.device import HeapLimit, computing, numbers_kept, peak_bytes, r
 from assay.train.fused import fast
 from assay.train.job import StepReport, TrainingJob
 from assay.train.objective import AnyObjective, ObjectiveOf, of_tokens
-from assay.train.optimizer import optimizer_of, set_state, state_of
+from assay.train.optimizer import optimizer_of, rate_of, set_state, state_of
 from assay.train.ranks import add_figures, add_gradients, own_part, take_first
 from assay.train.sequences import Unit, divisor, epoch_order, rows_of
 from assay.train.step import evaluate, running, step
@@ -179,7 +179,7 @@ class Run:
             loss,
             accuracy,
             validation=False,
-            learning_rate=float(self.optimizer.param_groups[0]["lr"]),
+            learning_rate=rate_of(self.optimizer, state.step),
             gradient_norm=norm,
             tokens_per_s=speed.effective_tokens_per_s,
         )
@@ -217,7 +217,7 @@ class Run:
         state.points.append(Point(state.step, state.step / self.epoch_steps, loss))
         state.window_loss, state.window_tokens = 0.0, 0
         rates = {
-            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+            "learning_rate": rate_of(self.optimizer, state.step),
             "tokens_per_s": self.window.tokens_per_s,
             "effective_tokens_per_s": self.window.effective_tokens_per_s,
             "sharing_saved": self.window.saved,
@@ -252,7 +252,7 @@ class Run:
         loss, _, accuracy = self.add_up(loss, 0, hits)
         if not math.isfinite(loss):
             raise _not_a_number("validation loss", state.step)
-        score = self.score()
+        score = self.score(stop_or_go)
         state.points[-1].validation_loss, state.points[-1].score = loss, score
         state.evaluated_step = state.step
         if state.best_validation_loss is None or loss < state.best_validation_loss:
@@ -266,18 +266,23 @@ class Run:
         self.plot(state.points[-1], {})
         self.tell(loss, accuracy, validation=True, score=score)
 
-    def score(self) -> float | None:
-        """What the job's scorer says of the model, where there is one and this is rank 0."""
+    def score(self, between: Callable[[], None]) -> float | None:
+        """What the job's scorer says of the model, where there is one and this is rank 0.
+
+        Its time is none of the training's, of which costs and the number of seeds are made.
+        """
         if self.job.score is None or self.ranks.number:
             return None
-        before = dict(self.model.named_buffers())
-        with numbers_kept(self.model), computing(self.model, self.compute):
-            found = self.job.score(self.model)
-        for name, buffer in self.model.named_buffers():
-            if buffer is not before[name]:  # a rotation for longer rows, which can have no gradient
-                owner, _, last = name.rpartition(".")
-                setattr(self.model.get_submodule(owner), last, before[name])
-        return found
+        began, before = time.monotonic(), dict(self.model.named_buffers())
+        try:
+            with numbers_kept(self.model), computing(self.model, self.compute):
+                return self.job.score(self.model, between)
+        finally:
+            for name, buffer in self.model.named_buffers():
+                if buffer is not before[name]:  # a rotation for longer rows, without a gradient
+                    owner, _, last = name.rpartition(".")
+                    setattr(self.model.get_submodule(owner), last, before[name])
+            self.started += time.monotonic() - began
 
     def counting_hits(self, objective: AnyObjective) -> AbstractContextManager[Hits]:
         """Counts where somebody wants to know, and the loss is one of single tokens."""

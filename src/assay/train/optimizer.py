@@ -19,7 +19,8 @@ def optimizer_of(
     """The optimiser that `settings.optimizer` names.
 
     AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), Adafactor (Shazeer & Stern 2018,
-    arXiv:1804.04235; the rate is relative to the size of each weight), or SGD with momentum.
+    arXiv:1804.04235; the rate is relative to the size of each weight, see `rate_of`), or SGD with
+    momentum.
     """
     own, rate, decay = parameters.values(), settings.learning_rate, settings.weight_decay
     if settings.optimizer == "adafactor":
@@ -34,6 +35,15 @@ def optimizer_of(
         weight_decay=decay,
         fused=True,  # one pass over memory instead of ten
     )
+
+
+def rate_of(optimizer: torch.optim.Optimizer, step: int) -> float:
+    """The learning rate that a step has taken, 1 being the first.
+
+    Adafactor takes at most 1/√step of whatever it is given (the paper's relative step size).
+    """
+    rate = float(optimizer.param_groups[0]["lr"])
+    return min(rate, step**-0.5) if isinstance(optimizer, torch.optim.Adafactor) else rate
 
 
 def state_of(

@@ -8,6 +8,7 @@ and the settings but for the prompt; no row is.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,21 +21,35 @@ MLFLOW_ADDRESS = "MLFLOW_TRACKING_URI"
 _WAIT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 """A training does not wait for minutes until a server is back."""
 _PRIVATE = {"system_prompt", "tracking"}
+_LOGIN = re.compile(r"//[^/\s]*@")
 
 
 def check_address(name: str) -> None:
-    """Refuse a server that the environment does not name.
+    """Refuse a server that the environment does not name, or names with a password: clients write
+    the address into their errors.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: it does so.
     """
     address = os.environ.get(MLFLOW_ADDRESS, "")
+    if name == "mlflow-server" and _LOGIN.search(address):
+        raise ConfigError(
+            f"{MLFLOW_ADDRESS} contains a user or a password.",
+            where=f"{CONFIG_FILE}, fine_tune.tracking",
+            fix="Take it out of the address, and set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD.",
+        )
     if name == "mlflow-server" and not address.startswith(("http://", "https://", "databricks")):
         raise ConfigError(
             f"mlflow-server needs {MLFLOW_ADDRESS}, the address of an MLflow server.",
             where=f"{CONFIG_FILE}, fine_tune.tracking",
             fix="Set it in the environment, or use mlflow, which writes a local file.",
         )
+
+
+def without_login(text: str) -> str:
+    """A text without what addresses in it say of users and passwords."""
+    return _LOGIN.sub("//", text)
 
 
 def shared_settings(settings: FineTune) -> dict[str, Any]:
@@ -76,6 +91,8 @@ class WandbTracker:
             x_disable_meta=True,
             x_disable_stats=True,
             x_save_requirements=False,
+            host="",
+            reinit="create_new",  # several trainings are told from this process at once
         )
         self._run: Any = wandb.init(
             project="assay",

@@ -124,7 +124,8 @@ class _Place:
                 raise
             self._failed = True
             self._progress.say(
-                f"{self._name} takes no values ({first_line(error)}). Training goes on without it."
+                f"{self._name} takes no values ({remote.without_login(first_line(error))}). "
+                "Training goes on without it."
             )
 
 

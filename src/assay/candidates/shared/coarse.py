@@ -25,6 +25,7 @@ def coarse_spec(bits: int, explanation: str) -> CandidateSpec:
         family="training",
         answers_from_rows=True,
         version=fine_tune.SPEC.version,
+        by_method=True,
         estimate=estimate,
         sends=fine_tune.SPEC.sends,
     )

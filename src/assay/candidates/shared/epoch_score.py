@@ -1,12 +1,14 @@
 """What the primary grader says of some validation rows after each epoch of a training.
 
-It is shown beside the loss, and decides nothing: versions are compared on all of validation.
+It is shown beside the loss, and decides nothing: versions are compared on all of validation. A
+training that was finished without is not made again for it.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -19,11 +21,12 @@ from assay.evaluate.graders import grade
 from assay.generate.batch import Answer, Request
 from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.load import LoadedModel
+from assay.progress import Silent, Task
 
 
 def epoch_score(
     context: Context, loaded: LoadedModel, template: Template
-) -> Callable[[Any], float] | None:
+) -> Callable[[Any, Callable[[], None]], float] | None:
     """What scores a model in training, 0 to 1; None where `fine_tune.graded_rows` is 0.
 
     The rows are drawn with the training's seed and are the same in every epoch. Answers are greedy,
@@ -47,13 +50,27 @@ def epoch_score(
     known = replace(context.bench.grading, ask=_refuse)
     grade(spec, [row.output for row in rows], rows, known)  # what is wrong with it shows now
 
-    def score(model: Any) -> float:
+    def score(model: Any, between: Callable[[], None]) -> float:
         trained = replace(loaded, model=model)
         engine = TransformersBatchEngine(trained, template, device=str(loaded.model.device))
-        texts = [answer.text for answer in engine.answer(requests)]
+        texts = [answer.text for answer in engine.answer(requests, _Stoppable(between))]
         return grade(spec, texts, rows, known).mean or 0.0
 
     return score
+
+
+class _Stoppable(Silent):
+    """Reports to nobody, and lets a Ctrl-C through between two tokens."""
+
+    def __init__(self, between: Callable[[], None]) -> None:
+        self._between = between
+
+    @contextmanager
+    def task(self, label: str, total: float | None, unit: str) -> Iterator[Task]:
+        yield self
+
+    def advance(self, amount: float = 1, **info: object) -> None:
+        self._between()
 
 
 def _refuse(model: str, requests: Sequence[Request]) -> Sequence[Answer]:
