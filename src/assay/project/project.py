@@ -248,7 +248,6 @@ class Project:
 
         Raises:
             ConsentError: rows would go to a provider that nobody has agreed to.
-            ConfigError: a version is to be trained, and its method is not there.
         """
         if any(registry.specs()[name].by_method for name in self.config.candidates):
             training_methods.find(self.config.fine_tune.method)
