@@ -12,6 +12,7 @@ from assay import project
 from assay.agent.consent import ConsentError
 from assay.cli import main, options
 from assay.compare.report import terminal
+from assay.config import Place
 from assay.project import forecast
 from assay.project.estimate import Estimate, Pace, Stage
 
@@ -34,7 +35,8 @@ def test_the_time_that_somebody_thinks_about_consent_is_not_counted_as_work(
         now[0] += 600.0
         return True
 
-    opened = SimpleNamespace(estimate=lambda pace: TOLD, compare=compare)
+    config = SimpleNamespace(place=Place())
+    opened = SimpleNamespace(config=config, estimate=lambda pace: TOLD, compare=compare)
     monkeypatch.setattr(project, "open", lambda _: opened)
     monkeypatch.setattr(forecast, "measure_pace", Pace)
     monkeypatch.setattr(forecast.Forecast.__init__, "__defaults__", (lambda: now[0],))

@@ -321,6 +321,7 @@ def test_candidates_are_given_train_and_validation_only() -> None:
         "engines",
         "progress",
         "trust_code",
+        "workers",
     ]
 
 

@@ -171,6 +171,7 @@ def key(
         lambda: key(replace(BASE, schema=None)),
         lambda: key(replace(BASE, schema={"properties": {"b": {}, "a": {}}})),
         lambda: key(replace(BASE, choices=("a", "b"))),
+        lambda: key(replace(BASE, calls=True)),
         lambda: key(replace(BASE, temperature=0.5)),
         lambda: key(replace(BASE, seed=1)),
         lambda: key(replace(BASE, logprobs=0)),
@@ -188,6 +189,7 @@ def key(
         "no schema",
         "order of the schema's properties",
         "choices",
+        "calls",
         "temperature",
         "seed",
         "logprobs",
@@ -199,7 +201,7 @@ def test_the_key_changes_with_all_that_can_change_an_answer(other: Any) -> None:
 
 def test_every_field_of_a_request_is_in_the_key() -> None:
     tried = {"messages", "tools", "max_new_tokens", "schema", "choices", "temperature", "seed"}
-    tried |= {"logprobs"}
+    tried |= {"calls", "logprobs"}
     assert set(Request.__slots__) == tried  # a new field needs a case above and a part in the key
 
 

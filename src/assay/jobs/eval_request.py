@@ -74,7 +74,9 @@ class Sample(BaseModel):
 
     output_text: str | None = None
     output_json: Any = None
-    output_tools: Annotated[list[_Object], Field(max_length=MOST_FIELDS)] | None = None
+    output_tools: Annotated[list[_Object], Field(max_length=MOST_FIELDS, fail_fast=True)] | None = (
+        None
+    )
     model: ModelName | None = None
 
 
