@@ -93,7 +93,10 @@ class ScoreModelCriterion(_Judged):
     middle of the range."""
 
     type: Literal["score_model"]
-    range: Annotated[list[float], Field(min_length=2, max_length=2, fail_fast=True)] = [0.0, 1.0]
+    range: Annotated[
+        list[float],
+        Field(default_factory=lambda: [0.0, 1.0], min_length=2, max_length=2, fail_fast=True),
+    ]
     sampling_params: JudgeSampling | None = None
     pass_threshold: float | None = None
 
