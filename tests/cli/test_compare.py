@@ -36,6 +36,7 @@ def test_the_time_that_somebody_thinks_about_consent_is_not_counted_as_work(
         return True
 
     config = SimpleNamespace(place=Place())
+    config.model_copy = lambda update: config
     opened = SimpleNamespace(config=config, estimate=lambda pace: TOLD, compare=compare)
     monkeypatch.setattr(project, "open", lambda _: opened)
     monkeypatch.setattr(forecast, "measure_pace", Pace)
