@@ -19,7 +19,7 @@ from assay.studio.shared.numbers import are_valid, number_input
 
 SCOPES = {
     "chat": ("Chat", "Send requests to models, agents and releases."),
-    "files": ("Files", "Upload, download and delete files."),
+    "files": ("Files", "Upload, download and delete files; run batches and evals."),
     "fine_tuning": ("Fine-tuning", "Start and monitor fine-tuning jobs."),
     "knowledge": ("Knowledge", "Add documents and search them."),
     "releases": ("Releases", "Promote and roll back releases."),
