@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from assay.chat.tool_text import Reader, call_schema, find_calls
 
@@ -153,6 +154,25 @@ def test_a_stream_says_what_the_whole_says(text: str, cuts: list[int]) -> None:
 def test_the_schema_of_a_forced_call() -> None:
     schema = call_schema([WEATHER, {"type": "function", "function": {"name": "now"}}])
     assert [s["properties"]["name"]["const"] for s in schema["anyOf"]] == ["weather", "now"]
-    defs = {"$defs": {"c": {"type": "string"}}, "properties": {"c": {"$ref": "#/$defs/c"}}}
-    tool = {"type": "function", "function": {"name": "f", "parameters": defs}}
-    assert call_schema([tool])["$defs"] == {"c": {"type": "string"}}
+
+
+def test_references_of_parameters_lead_where_these_stand_in_the_call() -> None:
+    def tool(name: str, value: str) -> dict[str, Any]:
+        parameters = {
+            "type": "object",
+            "properties": {
+                "x": {"$ref": "#/$defs/S"},
+                "y": {"$ref": "#/properties/x"},
+                "definitions": {"type": "string"},  # a name, no keyword
+                "z": {"const": {"$ref": "#"}},  # a value, no reference
+            },
+            "$defs": {"S": {"enum": [value]}},
+        }
+        return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+    for tools in ([tool("a", "a1")], [tool("a", "a1"), tool("b", "b1")]):
+        validator = Draft202012Validator(call_schema(tools))
+        good = {"x": "a1", "y": "a1", "definitions": "any", "z": {"$ref": "#"}}
+        assert validator.is_valid({"name": "a", "arguments": good})
+        for wrong in ({"x": "b1"}, {"y": "b1"}, {"definitions": 1}, {"z": {}}):
+            assert not validator.is_valid({"name": "a", "arguments": wrong})

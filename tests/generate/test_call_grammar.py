@@ -22,13 +22,13 @@ from assay.agent.runtime import assemble
 from assay.chat.template import CallMarks, Template
 from assay.chat.tool_text import find_calls
 from assay.example import Example, Message, ToolCall
+from assay.generate import call_grammar as grammars_of_calls
 from assay.generate.batch import Request
 from assay.generate.call_grammar import NO_FORM, call_grammar, with_grammar
 from assay.generate.constrained import Grammars, byte_matcher, rules_grammar
 from assay.generate.llamacpp.engine import AdapterServer, LlamaCppEngine
 from assay.generate.server_engine import guidance
 from assay.generate.stream import AnswerGrammar, Piece, RequestRefusedError, Sampling
-from assay.generate.transformers import batch
 from assay.store.store import Store
 
 
@@ -157,7 +157,7 @@ def test_an_engine_writes_a_call_that_fits_or_none(monkeypatch: pytest.MonkeyPat
         rules = call_grammar(tools, marks).over_tokens.replace("WORDS | first further*", "first", 1)
         return AnswerGrammar(rules, rules)
 
-    monkeypatch.setattr(batch, "call_grammar", calls_only)
+    monkeypatch.setattr(grammars_of_calls, "call_grammar", calls_only)
     asked = Message("user", "a")
     request = Request((asked,), (pick,), 200, calls=True, temperature=1.5)
     for answer in engine.answer([replace(request, seed=n) for n in range(6)]):

@@ -59,6 +59,7 @@ def test_provider_and_workspace_are_as_openclaw_reads_them() -> None:
         (Agent(model="m"), 8192, "needs at least 16,000"),
         (Agent(model="remote:a/b"), None, "contextWindow is left out"),
         (Agent(model="m", choices=("a",), constrained=True), 32_000, "cannot call OpenClaw"),
+        (Agent(model="m", constrained=True), 32_000, "may be too long for that (65,536 char"),
     ],
 )
 def test_what_will_not_be_as_it_was_measured_is_said(

@@ -163,44 +163,46 @@ _Validator: Any = extend(  # type: ignore[no-untyped-call]
 def call_schema(tools: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """JSON Schema of exactly one call of one of the tools, for constrained decoding."""
     shapes: list[dict[str, Any]] = []
-    shared: dict[str, Any] = {}
+    moved: dict[str, Any] = {}
     for number, tool in enumerate(tools):
-        parameters = dict(tool["function"].get("parameters") or {"type": "object"})
-        if len(tools) > 1 and not _DEFINITIONS.isdisjoint(parameters):
-            parameters = _renamed(parameters, f"{number}_")  # two tools may define the same name
-        for key in _DEFINITIONS:
-            if isinstance(parameters.get(key), dict):
-                shared.setdefault(key, {}).update(parameters.pop(key))
+        arguments = tool["function"].get("parameters") or {"type": "object"}
+        place = f"#/$defs/{number}"
+        if (whole := _refer(arguments, place)) != arguments:
+            moved[str(number)], arguments = whole, {"$ref": place}
         shapes.append(
             {
                 "type": "object",
-                "properties": {"name": {"const": name_of(tool)}, "arguments": parameters},
+                "properties": {"name": {"const": name_of(tool)}, "arguments": arguments},
                 "required": ["name", "arguments"],
                 "additionalProperties": False,
             }
         )
     schema = shapes[0] if len(shapes) == 1 else {"anyOf": shapes}
-    return {**schema, **{key: value for key, value in shared.items() if value}}
+    return {**schema, "$defs": moved} if moved else schema
 
 
-_DEFINITIONS = frozenset({"$defs", "definitions"})
-_OF_DEFINITIONS = re.compile(r"#/(\$defs|definitions)/")
+_BY_NAME = frozenset(
+    {"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"}
+)
+"""Keywords whose value has a schema under each name, whatever the name."""
+_VALUES = frozenset({"const", "enum", "default", "examples"})
+"""Keywords whose value is no schema."""
 
 
-def _renamed(part: Any, prefix: str) -> Any:
-    """A schema whose definitions, and references to them, have a prefix before their names."""
-    if isinstance(part, list):
-        return [_renamed(inner, prefix) for inner in part]
-    if not isinstance(part, dict):
-        return part
+def _refer(schema: Any, place: str) -> Any:
+    """A schema that stands at another place: its references to itself lead there."""
+    if isinstance(schema, list):
+        return [_refer(part, place) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
     found: dict[str, Any] = {}
-    for key, value in part.items():
-        if key in _DEFINITIONS and isinstance(value, dict):
-            found[key] = {f"{prefix}{name}": _renamed(one, prefix) for name, one in value.items()}
-        elif key == "$ref" and isinstance(value, str):
-            found[key] = _OF_DEFINITIONS.sub(rf"#/\1/{prefix}", value, count=1)
+    for key, value in schema.items():
+        if key == "$ref" and isinstance(value, str) and value.startswith("#"):
+            found[key] = f"{place}{value[1:]}"
+        elif key in _BY_NAME and isinstance(value, dict):
+            found[key] = {name: _refer(part, place) for name, part in value.items()}
         else:
-            found[key] = _renamed(value, prefix)
+            found[key] = value if key in _VALUES else _refer(value, place)
     return found
 
 

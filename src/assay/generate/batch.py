@@ -20,7 +20,8 @@ class Request:
         max_new_tokens: at most this many tokens are generated.
         schema: JSON Schema the answer must follow (constrained decoding), or None.
         choices: the answer must be one of these texts (constrained decoding), or None.
-        calls: a call has to be one of the tools', with arguments that fit; text is free.
+        calls: a call has to be one of the tools', with arguments that fit; text is free. There are
+            tools.
         temperature: 0 is greedy.
         seed: of the sampling; with temperature 0 without effect.
         logprobs: n asks for the answer's tokens, each with its log-probability and those of the n

@@ -63,13 +63,11 @@ def call_grammar(tools: Sequence[dict[str, Any]], marks: CallMarks | None) -> An
 def with_grammar(
     sampling: Sampling, tools: Sequence[dict[str, Any]], template: Template
 ) -> Sampling:
-    """The sampling with the grammar that its `calls` asks for.
+    """The sampling of a request whose `calls` is set, with the grammar that it asks for.
 
     Raises:
         RequestRefusedError: as `call_grammar`.
     """
-    if not sampling.calls or not tools:
-        return sampling
     return replace(sampling, grammar=call_grammar(tools, template.call_marks))
 
 

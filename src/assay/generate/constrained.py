@@ -183,7 +183,6 @@ def parse_rules(rules: str) -> str:
     return grammar
 
 
-@lru_cache(maxsize=64)
 def rules_grammar(rules: str) -> str:
     """The grammar of rules in Lark's form, over texts.
 

@@ -16,7 +16,6 @@ from typing import Any
 from assay.chat.template import Template
 from assay.errors import ModelError
 from assay.example import Message
-from assay.generate.call_grammar import with_grammar
 from assay.generate.constrained import (
     JSON_SPELLING,
     byte_matcher,
@@ -50,7 +49,10 @@ class ServerEngine(ABC):
             DataError: the template refuses these messages.
         """
         ids = chat_ids(self.template, messages, tools, self.context_length, sampling.owner)
-        sampling = with_grammar(sampling, tools, self.template)
+        if sampling.calls:
+            from assay.generate.call_grammar import with_grammar
+
+            sampling = with_grammar(sampling, tools, self.template)
         answer = self.stream(ids, sampling)
         return enforce_grammar(FirstSpaceRemover(answer) if self._drops_space else answer, sampling)
 

@@ -68,7 +68,8 @@ class Sampling:
         schema: JSON Schema that the answer must follow.
         json_object: the answer must be some JSON object.
         choices: the answer must be one of these texts.
-        calls: a call has to be one of the tools', with arguments that fit; text is free.
+        calls: a call has to be one of the tools', with arguments that fit; text is free. There are
+            tools.
         grammar: what the answer must follow, which an engine makes of `calls`.
         confidence: the end tells the answer's log-probability.
         tool_choice: `required`, or the name of the tool that must be called; an engine that reads

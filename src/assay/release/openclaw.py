@@ -17,6 +17,7 @@ from typing import Any
 from assay.agent.agent import Agent
 from assay.config import is_remote
 from assay.errors import ModelError
+from assay.generate.constrained import LONGEST_SCHEMA
 
 PROVIDER = "assay"
 KEY_VARIABLE = "ASSAY_API_KEY"
@@ -127,8 +128,8 @@ def _warnings(agent: Agent, files: dict[str, str], context: int | None) -> list[
     elif agent.constrained:
         found.append(
             "Calls are held to the tools that a request brings. OpenClaw's may be too long for "
-            "that (65,536 characters), and no answer can have both words and a call: save the "
-            "agent with `constrained: false` for OpenClaw."
+            f"that ({LONGEST_SCHEMA:,} characters), and no answer can have both words and a call: "
+            "save the agent with `constrained: false` for OpenClaw."
         )
     what = "the provider's price" if is_remote(agent.model) else "this machine's hours"
     found.append(f"OpenClaw needs a cost, which is written as 0 a token; the real cost is {what}.")

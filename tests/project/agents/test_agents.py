@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from threading import Barrier, Thread
+from types import SimpleNamespace
 
 import pytest
 
@@ -132,6 +133,17 @@ def test_an_invalid_agent_is_never_stored(workspace: Workspace, text: str, said:
     with pytest.raises(agents.InvalidAgentError, match="Nothing was saved"):
         agents.save(workspace, "desk", text, based_on=None, message="x")
     assert agents.list_agents(workspace) == []
+
+
+@pytest.mark.parametrize("task", [None, "tools", "label"])
+def test_only_calls_are_held_to_a_form_that_is_not_given(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, task: str | None
+) -> None:
+    config = None if task is None else SimpleNamespace(task=task)
+    monkeypatch.setattr(Workspace, "config", config)
+    found = agents.check(workspace, f"# x\nmodel: {MODEL}\nconstrained: true\n")
+    said = "line 3: constrained: constrained needs output_schema or choices"
+    assert [str(one).startswith(said) for one in found] == [True] * (task == "label")
 
 
 def test_a_route_is_saved_where_its_arms_are_there(workspace: Workspace) -> None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from assay.chat.template import Template
 from assay.errors import ModelError
 from assay.generate.batch import Answer, Request
-from assay.generate.call_grammar import call_grammar
 from assay.generate.constrained import Constraint, Grammars
 from assay.generate.stream import RequestRefusedError
 from assay.models.device import available_bytes, best_device, ran_out
@@ -113,7 +112,9 @@ class TransformersBatchEngine:
 
     def _constraint(self, request: Request) -> Constraint | None:
         rules = None
-        if request.calls and request.tools:
+        if request.calls:
+            from assay.generate.call_grammar import call_grammar
+
             rules = call_grammar(request.tools, self.template.call_marks).over_tokens
         return self._grammars.constraint(request.schema, request.choices, rules)
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from assay.chat.template import Template
 from assay.example import Message
-from assay.generate.call_grammar import with_grammar
 from assay.generate.constrained import Constraint, Grammars
 from assay.generate.prompts import chat_ids, check_room, text_ids
 from assay.generate.stream import BusyError, End, Piece, Sampling, TokenLogprob
@@ -86,7 +85,11 @@ class TransformersStreamEngine:
     ) -> Iterator[Piece | End]:
         """Continue a conversation, rendered by the model's chat template."""
         ids = chat_ids(self.template, messages, tools, self.context_length, sampling.owner)
-        return self._answer(ids, with_grammar(sampling, tools, self.template))
+        if sampling.calls:
+            from assay.generate.call_grammar import with_grammar
+
+            sampling = with_grammar(sampling, tools, self.template)
+        return self._answer(ids, sampling)
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Continue a text or token ids as they are."""
