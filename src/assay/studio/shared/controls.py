@@ -153,6 +153,7 @@ class Controls(Generic[S]):
         optional: bool = False,
         percent: bool = False,
         whole: bool = False,
+        least: float | None = None,
     ) -> None:
         """A number under a label.
 
@@ -161,6 +162,7 @@ class Controls(Generic[S]):
             optional: empty stands as null; else an empty input is refused at its field.
             percent: a share is shown in percent.
             whole: it has no fraction.
+            least: in the unit of the field; a smaller number is refused there.
         """
         read = read_path(path)
 
@@ -172,6 +174,8 @@ class Controls(Generic[S]):
             if value is None and optional:
                 return {path: None}
             number = round(require_number(value) / (100 if percent else 1), 8)
+            if least is not None and made.value < least:
+                raise UsageError(f"Enter a number of at least {least:g}.")
             if whole and (refused := refuse_fraction(made.typed)):
                 raise UsageError(refused)
             return {path: int(number) if number.is_integer() else number}

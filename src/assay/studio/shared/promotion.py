@@ -83,6 +83,16 @@ class ReasonField:
         self._made.error = "A reason is missing."
         lead_to(self._made)
 
+    async def is_refused(self, find_doubt: Callable[[], Awaitable[str | None]]) -> bool:
+        """Whether a reason is missing and the doubt still holds; it is said at the field."""
+        if not self.is_missing:
+            return False
+        doubt = await find_doubt()  # a comparison may have ended since
+        self.ask(doubt)
+        if doubt:
+            self.refuse()
+        return bool(doubt)
+
     def _forget_error(self) -> None:
         self._made.error = None
 
@@ -114,16 +124,13 @@ async def promotion_form(
         go.props("loading")
         name_input.error = None
         try:
-            if reason.is_missing:
-                doubt = await context.read(releases.find_doubt, name_input.value.strip(), label)
-                reason.ask(doubt)
-                if doubt:
-                    reason.refuse()
-                    return
+            name = name_input.value.strip()
+            if await reason.is_refused(lambda: context.read(releases.find_doubt, name, label)):
+                return
             try:
                 release = await with_consent(
                     context,
-                    lambda: context.do(promote, name_input.value.strip(), label, force=reason.text),
+                    lambda: context.do(promote, name, label, force=reason.text),
                 )
             except UnprovenError as error:
                 reason.ask(error.in_words)

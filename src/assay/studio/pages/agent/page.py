@@ -78,10 +78,12 @@ async def build(context: PageContext) -> None:
                 _show_new_form(context, found, models)
         return
     names = [version.name for version in found]
-    first = await context.read(choose_first, found)
-    if wanted is not None and wanted not in names:
-        w.text(f"There is no agent named {wanted}; {plain_label(first)} is shown.", "bad")
-    name = wanted if wanted in names else first
+    if wanted in names:
+        name = wanted
+    else:
+        name = await context.read(choose_first, found)
+        if wanted is not None:
+            w.text(f"There is no agent named {wanted}; {plain_label(name)} is shown.", "bad")
     _show_chooser(context, found, models, name)
     open_editor("Reading the agent", lambda reopen: _show_agent(context, name, models, reopen))
 

@@ -318,8 +318,7 @@ def _show_canary(context: PageContext, now: Release, label: str, reason: ReasonF
         async def click() -> None:
             if not are_valid(share):
                 return
-            if reason.is_missing:
-                reason.refuse()
+            if await reason.is_refused(lambda: context.read(releases.find_doubt, now.name, label)):
                 return
             try:
                 part = float(share.value) / 100

@@ -159,6 +159,7 @@ class SettingsForm(Controls[Config]):
                 "minimum.",
                 percent=True,
                 optional=True,
+                least=1,
             )
             self._number(
                 "Margin",

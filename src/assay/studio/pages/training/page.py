@@ -61,9 +61,6 @@ async def build(context: PageContext) -> None:
     kinds = (*curves.KINDS, *training_jobs.KINDS)
     trainings = [job for job in found if job.kind in kinds] or found
     job = next((one for one in found if one.id == wanted), trainings[0])
-    view = JobView(context, job)
-    await view.show()
-    _show_comparison(context, [one for one in found if one.started is not None], job)
     listed = ui.element("div")
 
     async def list_jobs() -> None:
@@ -71,23 +68,27 @@ async def build(context: PageContext) -> None:
         with w.refill(listed):
             _show_jobs(now, job)
 
+    await JobView(context, job, list_jobs).show()
+    _show_comparison(context, [one for one in found if one.started is not None], job)
     with listed:
         _show_jobs(found, job)
-    view.on_change = list_jobs
+    listed.move(target_index=-1)
 
 
 class JobView:
     """One job with its figures, kept fresh while it runs.
 
-    Attributes:
+    Args:
         on_change: called when its state is another one.
     """
 
-    def __init__(self, context: PageContext, job: Job) -> None:
+    def __init__(
+        self, context: PageContext, job: Job, on_change: Callable[[], Awaitable[None]]
+    ) -> None:
         self._context, self._job = context, job
         self._figures = Figures()
         self._points = self._lines = -1
-        self.on_change: Callable[[], Awaitable[None]] | None = None
+        self._on_change = on_change
         self._timer: ui.timer | None = None
         with w.card():
             self._status = JobStatus(context, "Progress")
@@ -106,8 +107,8 @@ class JobView:
         id, before, status = self._job.id, self._figures, self._job.status
         job, figures, tuning = await self._context.read(curves.look, id, before)
         self._job, self._figures = job, figures
-        if job.status != status and self.on_change is not None:
-            await self.on_change()
+        if job.status != status:
+            await self._on_change()
         if self._status.show(job, _name_job(job, tuning)):
             with w.refill(self._outcome):
                 outcome_card(self._context, job)
