@@ -97,7 +97,7 @@ def test_the_steps_of_a_training_tell_how_long_the_rest_takes(heard: Heard) -> N
             bar.advance()
     # 300 seconds instead of 100: told long before they are over.
     assert len(heard.lines) == 1
-    assert heard.lines[0].startswith("Slower than estimated: about 7 min in total instead of 3 min")
+    assert heard.lines[0].startswith("Slower than estimated: about 6 min left instead of 2 min.")
 
 
 SEEDS = (
@@ -141,7 +141,7 @@ def test_trainings_that_end_early_are_expected_to_go_on_doing_so(heard: Heard) -
     work(forecast, heard, "training", 100.0, last=20)
     work(forecast, heard, "answering", 20.0)
     assert len(heard.lines) == 1
-    assert heard.lines[0].startswith("Faster than estimated: about 3 min in total instead of 7 min")
+    assert heard.lines[0].startswith("Faster than estimated: about 2 min left instead of 6 min.")
 
 
 def test_of_a_training_without_a_told_time_the_rest_is_the_least_that_is_to_come(
@@ -163,9 +163,7 @@ def test_of_a_training_without_a_told_time_the_rest_is_the_least_that_is_to_come
     assert heard.lines == []
     work(forecast, heard, "training", 600.0, last=6)
     assert len(heard.lines) == 1
-    assert heard.lines[0].startswith(
-        "Slower than estimated: about 15 min in total instead of 6 min"
-    )
+    assert heard.lines[0].startswith("Slower than estimated: about 9 min left instead of 12 s.")
 
 
 def test_what_an_earlier_run_has_done_teaches_nothing(heard: Heard) -> None:

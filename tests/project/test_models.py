@@ -71,7 +71,7 @@ def test_nobody_on_the_web_names_what_lies_on_the_server(
     folder = write_model(tmp_path / "own" / "model")
     monkeypatch.chdir(tmp_path)
     for ref in (str(folder), "own/model", "own/model.gguf", "~/x", "~root", "../own", ""):
-        with pytest.raises(ModelError, match="neither a starter nor a hub id"):
+        with pytest.raises(ModelError, match="neither a starter nor the name of a model"):
             models.pull(workspace.act_as("user:ann"), ref)
     assert models.pulls(workspace) == []
     for ref in (next(iter(CATALOGUE)), "org/name"):

@@ -43,7 +43,7 @@ def test_a_model_that_cannot_be_had_says_why(browser: Browser, up: Studio) -> No
         expect(page.get_by_role("cell", name="not trainable")).to_be_visible()
         page.get_by_role("textbox", name="Model to pull").fill("smollm3")
         page.get_by_role("textbox", name="Model to pull").press("Enter")
-        expect(page.get_by_text("neither a starter nor a hub id")).to_be_visible()
+        expect(page.get_by_text("neither a starter nor the name of a model")).to_be_visible()
         expect(page.locator(".notice")).to_have_count(0)  # it stands at the field
         page.get_by_role("textbox", name="Model to pull").fill("nobody/nothing")
         page.get_by_role("textbox", name="Model to pull").press("Enter")

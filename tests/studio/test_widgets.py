@@ -7,8 +7,9 @@ from nicegui import Client
 from nicegui.elements.mixins.text_element import TextElement
 from nicegui.page import page
 
+from assay.errors import AssayError
 from assay.studio import widgets as w
-from assay.studio.dialogs import begin_with_capital
+from assay.studio.dialogs import stand_alone
 from assay.studio.shared.names import format_author
 
 
@@ -39,5 +40,7 @@ def test_texts_of_a_table_are_shown_as_they_are() -> None:
 
 
 def test_a_notice_begins_with_a_capital_or_a_name() -> None:
-    assert begin_with_capital("a key needs a scope.") == "A key needs a scope."
-    assert begin_with_capital("photo.csv: this is an image.") == "photo.csv: this is an image."
+    assert stand_alone(AssayError("a key needs a scope.")) == "A key needs a scope."
+    assert stand_alone(AssayError("photo.csv is an image.")) == "photo.csv is an image."
+    named = AssayError("the file is empty.", where="only header.csv")
+    assert stand_alone(named) == "only header.csv: the file is empty."

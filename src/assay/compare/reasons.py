@@ -173,7 +173,7 @@ def below_needed(
             return f"{unsure}."
         return (
             f"{unsure}: its likely range is above, but each further opening of the same holdout "
-            "has to be surer."
+            f"has to be surer, and the range by which that is decided begins at {scale.again(low)}."
         )
     return f" It is below {needed}, which {' or '.join(enough)} may reach."
 

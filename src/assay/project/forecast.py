@@ -229,8 +229,8 @@ class Forecast:
             return
         word = "Slower" if total > self._said else "Faster"
         self._inner.say(
-            f"{word} than estimated: about {format_duration(total)} in total instead of "
-            f"{format_duration(self._said)}; about {format_duration(left)} left."
+            f"{word} than estimated: about {format_duration(left)} left instead of "
+            f"{format_duration(max(0.0, self._said - (now - self._began)))}."
         )
         self._said = total
 

@@ -70,9 +70,10 @@ def pull(workspace: Workspace, ref: str) -> Job:
     """
     if workspace.web and names_file(ref):
         raise ModelError(
-            "this is neither a starter nor a hub id.",
+            "this is neither a starter nor the name of a model at huggingface.co.",
             where=ref,
-            fix="A hub id has the form org/name; folders and files work only at the command line.",
+            fix="Such a name has the form organisation/model; folders and files work only at the "
+            "command line.",
         )
     check_name(ref)
     what, payload = f"the download of {ref}", {"model": ref}

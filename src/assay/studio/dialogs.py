@@ -53,13 +53,15 @@ def show_error(error: Exception) -> None:
     if isinstance(error, SignedOutError):
         ui.navigate.reload()
     else:
-        _notify_at_length(begin_with_capital(str(as_sentence(error))), "negative")
+        _notify_at_length(stand_alone(as_sentence(error)), "negative")
 
 
-def begin_with_capital(sentence: str) -> str:
-    """A sentence of an error, which a terminal shows behind a colon, as one that stands alone. One
-    that begins with the name of a file or with code stays as it is."""
-    return sentence[:1].upper() + sentence[1:] if sentence.split(" ")[0].isalpha() else sentence
+def stand_alone(error: AssayError) -> str:
+    """An error, which a terminal shows behind a colon, as a sentence of its own. One that begins
+    with a name or with code stays as it is."""
+    said = str(error)
+    is_word = error.where is None and said.split(" ")[0].isalpha()
+    return said[:1].upper() + said[1:] if is_word else said
 
 
 def _notify_at_length(text: str, kind: Literal["warning", "negative"]) -> None:

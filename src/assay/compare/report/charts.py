@@ -15,7 +15,7 @@ from assay.compare.curve_section import Curve
 from assay.compare.report import svg
 from assay.compare.report.differences import is_puzzling
 from assay.compare.report.general_ability import perplexity
-from assay.compare.report.wording import in_100, usd
+from assay.compare.report.wording import in_100, rank, usd
 from assay.compare.result import CandidateResult, PairResult, Result
 from assay.compare.routing_section import Routing
 from assay.evaluate.forgetting import Ability, Forgetting
@@ -27,9 +27,7 @@ def scores(result: Result, *, phone: bool = False) -> Markup:
     Args:
         phone: narrow, with names above their rows.
     """
-    rows = sorted(
-        (c for c in result.candidates if c.score is not None), key=lambda c: -(c.score or 0)
-    )
+    rows = [c for c in rank(result) if c.score is not None]
     left, right, top = (8.0, 48.0, 8.0) if phone else (svg.room([c.name for c in rows]), 70.0, 8.0)
     width, row = (svg.PHONE, svg.PHONE_ROW) if phone else (svg.WIDTH, svg.ROW)
     height = top + row * len(rows) + 30

@@ -48,6 +48,10 @@ _UNLISTED = (
     "longer measures anything. "
 )
 _OPENING = "Click a row, or press Enter on it, to see all of it or correct it."
+_COPY = (
+    " Lines are counted in {file}, the project's copy of your file, without repeated rows that "
+    "were removed on Start."
+)
 PART_NAMES: dict[Part, str] = {
     "train": "train",
     "validation": "validation",
@@ -151,7 +155,9 @@ class RowTable:
 
     def __init__(self, context: PageContext, of: Rows, refresh: Refresh, view: TableView) -> None:
         self._context, self._refresh, self._view = context, refresh, view
-        with w.section("Rows", f"{_UNLISTED if of.is_divided else ''}{_OPENING}"):
+        config = context.workspace.config
+        copy = "" if config is None else _COPY.format(file=config.data.file)
+        with w.section("Rows", f"{_UNLISTED if of.is_divided else ''}{_OPENING}{copy}"):
             with w.row("top-aligned"):
                 there = {
                     str(part): name.capitalize()
