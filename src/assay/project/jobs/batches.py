@@ -15,9 +15,8 @@ from assay.errors import NotFoundError, ObjectsError, StateError
 from assay.jobs import batches
 from assay.jobs.batches import Batch, BatchRequest
 from assay.project.answer.names import UnknownModelError, embedders, resolve
-from assay.project.jobs.fine_tuning import RefusedError
+from assay.project.jobs.requests import RefusedError, find_file
 from assay.project.workspace import Workspace
-from assay.store import stored_files
 from assay.store.audit import audit
 
 MOST_BYTES = 200 * 10**6
@@ -39,29 +38,9 @@ def create(
         QuotaError: the project has all that it may have of the disk.
     """
     store, project = workspace.store, caller.project
-    try:
-        file = stored_files.find(store, project, request.input_file_id)
-    except NotFoundError:
-        raise RefusedError(
-            f"there is no file {request.input_file_id}.",
-            "input_file_id",
-            "file_not_found",
-            "Upload it to /v1/files.",
-        ) from None
-    if file.purpose != batches.PURPOSE:
-        raise RefusedError(
-            f"the file {file.id} was uploaded for {file.purpose}.",
-            "input_file_id",
-            "invalid_file_purpose",
-            f"Upload it with the purpose {batches.PURPOSE}.",
-        )
-    if file.bytes > MOST_BYTES:  # before it is fetched
-        raise RefusedError(
-            f"the file {file.id} has {file.bytes:,} bytes, and a batch at most {MOST_BYTES:,}.",
-            "input_file_id",
-            "file_too_large",
-            "Divide it.",
-        )
+    file = find_file(
+        workspace, project, request.input_file_id, batches.PURPOSE, "input_file_id", MOST_BYTES
+    )
     if batches.count_open(store, project) >= MOST_OPEN:
         raise RefusedError(
             f"this project has {MOST_OPEN} batches that are not over.",

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from assay import json_reader
 from assay.data.json_schema import mismatches, schema_validator
-from assay.errors import ConfigError, NotFoundError
+from assay.errors import ConfigError
 from assay.jobs.batch_answers import LINE_BYTES, read_lines
 from assay.jobs.batches import EVAL_ITEMS
 from assay.jobs.eval_request import (
@@ -26,7 +26,7 @@ from assay.jobs.eval_request import (
     StoredAnswers,
 )
 from assay.jobs.evals import PURPOSE
-from assay.project.jobs.fine_tuning import RefusedError
+from assay.project.jobs.requests import RefusedError, find_file
 from assay.project.workspace import Workspace
 from assay.release import traces
 from assay.release.traces import Trace
@@ -102,21 +102,7 @@ def check_schema(schema: dict[str, Any]) -> None:
 
 
 def _of_file(workspace: Workspace, project: str, id: str) -> Iterator[tuple[int, Any]]:
-    try:
-        file = stored_files.find(workspace.store, project, id)
-    except NotFoundError:
-        raise RefusedError(
-            f"there is no file {id}.", f"{_WHERE}.id", "file_not_found", "Upload it to /v1/files."
-        ) from None
-    if file.purpose != PURPOSE:
-        raise RefusedError(
-            f"the file {id} was uploaded for {file.purpose}.",
-            f"{_WHERE}.id",
-            "invalid_file_purpose",
-            f"Upload it with the purpose {PURPOSE}.",
-        )
-    if file.bytes > MOST_BYTES:
-        raise _refused(f"the file has more than {MOST_BYTES:,} bytes.", "Divide it.")
+    file = find_file(workspace, project, id, PURPOSE, f"{_WHERE}.id", MOST_BYTES)
     with stored_files.on_disk(workspace.store, file) as path:
         for number, line in read_lines(path):
             if line is None:

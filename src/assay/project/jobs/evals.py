@@ -33,7 +33,7 @@ from assay.jobs.eval_request import (
 from assay.jobs.eval_runs import EvalRun
 from assay.jobs.evals import Eval
 from assay.project.jobs import batches, eval_items
-from assay.project.jobs.fine_tuning import RefusedError
+from assay.project.jobs.requests import RefusedError
 from assay.project.workspace import Workspace
 from assay.release import traces
 from assay.store import stored_files

@@ -11,13 +11,12 @@ from __future__ import annotations
 import secrets
 import time
 
-from assay.errors import NotFoundError, UsageError
 from assay.jobs import fine_tuning
 from assay.jobs.fine_tuning import FineTuning, Wish
 from assay.jobs.tuning_request import LARGEST_SEED, TuningRequest
 from assay.project.answer.names import base_models
+from assay.project.jobs.requests import RefusedError, find_file
 from assay.project.workspace import Workspace
-from assay.store import stored_files
 from assay.store.audit import audit
 from assay.store.tables import ServedNameRow
 
@@ -25,19 +24,6 @@ PURPOSE = "fine-tune"
 """Of files to train on."""
 PAUSE_SECONDS = 10.0
 """So long a pause is waited for before it is said that the job still runs."""
-
-
-class RefusedError(UsageError):
-    """Work that cannot be done here as it was asked for.
-
-    Attributes:
-        param: the field of the request that is to blame.
-        code: what programs look at.
-    """
-
-    def __init__(self, what: str, param: str, code: str, fix: str | None = None) -> None:
-        super().__init__(what, fix=fix)
-        self.param, self.code = param, code
 
 
 def create(workspace: Workspace, project: str, request: TuningRequest, who: str) -> FineTuning:
@@ -54,7 +40,7 @@ def create(workspace: Workspace, project: str, request: TuningRequest, who: str)
         ("validation_file", request.validation_file),
     ):
         if id is not None:
-            _check_file(workspace, project, param, id)
+            find_file(workspace, project, id, PURPOSE, param)
     workspace.quota.check(project, 1)  # what it will make has no size yet
     seed = secrets.randbelow(LARGEST_SEED) if request.seed is None else request.seed
     id = fine_tuning.create(workspace.store, project, request, seed)
@@ -118,19 +104,3 @@ def _check_model(workspace: Workspace, project: str, model: str) -> None:
         "model_not_found",
         "GET /v1/models shows which models are trainable.",
     )
-
-
-def _check_file(workspace: Workspace, project: str, param: str, id: str) -> None:
-    try:
-        file = stored_files.find(workspace.store, project, id)
-    except NotFoundError:
-        raise RefusedError(
-            f"there is no file {id}.", param, "file_not_found", "Upload it to /v1/files."
-        ) from None
-    if file.purpose != PURPOSE:
-        raise RefusedError(
-            f"the file {id} was uploaded for {file.purpose}.",
-            param,
-            "invalid_file_purpose",
-            f"Upload it with the purpose {PURPOSE}.",
-        )

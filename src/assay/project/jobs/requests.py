@@ -1,0 +1,61 @@
+"""What requests for long work have in common: how one is refused, and the file that it names."""
+
+from __future__ import annotations
+
+from assay.errors import NotFoundError, UsageError
+from assay.project.workspace import Workspace
+from assay.store import stored_files
+from assay.store.stored_files import StoredFile
+
+
+class RefusedError(UsageError):
+    """Work that cannot be done here as it was asked for.
+
+    Attributes:
+        param: the field of the request that is to blame.
+        code: what programs look at.
+    """
+
+    def __init__(self, what: str, param: str, code: str, fix: str | None = None) -> None:
+        super().__init__(what, fix=fix)
+        self.param, self.code = param, code
+
+
+def find_file(
+    workspace: Workspace,
+    project: str,
+    id: str,
+    purpose: str,
+    param: str,
+    most_bytes: int | None = None,
+) -> StoredFile:
+    """A file that was uploaded for a purpose.
+
+    Args:
+        param: the field that names it.
+        most_bytes: looked at before it is fetched; None: it may have any size.
+
+    Raises:
+        RefusedError: there is none, it was uploaded for something else, or is too large.
+    """
+    try:
+        file = stored_files.find(workspace.store, project, id)
+    except NotFoundError:
+        raise RefusedError(
+            f"there is no file {id}.", param, "file_not_found", "Upload it to /v1/files."
+        ) from None
+    if file.purpose != purpose:
+        raise RefusedError(
+            f"the file {id} was uploaded for {file.purpose}.",
+            param,
+            "invalid_file_purpose",
+            f"Upload it with the purpose {purpose}.",
+        )
+    if most_bytes is not None and file.bytes > most_bytes:
+        raise RefusedError(
+            f"the file {id} has {file.bytes:,} bytes, and may have {most_bytes:,}.",
+            param,
+            "file_too_large",
+            "Divide it.",
+        )
+    return file
