@@ -5,17 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 
 from assay.accounts.keys import Caller
 from assay.errors import StateError
 from assay.jobs import batches
 from assay.jobs.batches import Batch, BatchRequest
 from assay.project.jobs import batches as project
-from assay.project.jobs.fine_tuning import RefusedError
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.errors import ApiError
-from assay.serve.files import make_page
+from assay.serve.files import After, Limit, make_page
 from assay.serve.forms import parse_lifetime
 from assay.serve.route import JsonRoute
 
@@ -28,20 +27,15 @@ _Owner = Annotated[Caller, Depends(RequiredScope("files"))]
 def create(workspace: ServedWorkspace, body: BatchRequest, caller: _Owner) -> dict[str, Any]:
     """Queue the requests of a file. All of them are checked before the first is answered."""
     lifetime_s = parse_lifetime(body.output_expires_after)
-    try:
-        made = project.create(workspace, caller, body, lifetime_s)
-    except RefusedError as error:
-        status = 404 if error.code == "file_not_found" else 400
-        raise ApiError(status, str(error), code=error.code, param=error.param) from None
-    return as_wire(made)
+    return as_wire(project.create(workspace, caller, body, lifetime_s))
 
 
 @router.get("/v1/batches")
 def list_(
     workspace: ServedWorkspace,
     caller: _Owner,
-    after: Annotated[str | None, Query(max_length=100)] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    after: After = None,
+    limit: Limit = 20,
 ) -> dict[str, Any]:
     """List the batches of the project, newest first."""
     found, more = batches.batches(workspace.store, caller.project, after=after, limit=limit)

@@ -32,6 +32,7 @@ from assay.errors import (
 from assay.evaluate.parity import ParityError
 from assay.generate.stream import BusyError, PromptTooLongError, RequestRefusedError
 from assay.project.answer.names import UnknownModelError
+from assay.project.jobs.requests import RefusedError
 from assay.release.evidence import UnprovenError
 from assay.release.releases import ReleaseError
 
@@ -54,6 +55,8 @@ _CLIENTS: tuple[tuple[type[AssayError], int, str, str | None], ...] = (
     (RequestRefusedError, 400, "request_refused", None),
 )
 """Errors that a client can mend, with status, code and field; the first that fits counts."""
+_MISSING = frozenset({"file_not_found", "model_not_found"})
+"""Codes of refusals that are a 404."""
 
 
 class ApiError(Exception):
@@ -117,6 +120,9 @@ def of_assay(error: AssayError) -> ApiError:
         return ApiError(429, message, "rate_limit_error", "rate_limit_exceeded", headers=wait)
     if isinstance(error, BudgetError):
         return ApiError(429, message, "insufficient_quota", "insufficient_quota")
+    if isinstance(error, RefusedError):
+        status = 404 if error.code in _MISSING else 400
+        return ApiError(status, message, code=error.code, param=error.param)
     for kind, status, code, param in _CLIENTS:
         if isinstance(error, kind):
             return ApiError(status, message, code=code, param=param)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import ValidationError
 
 from assay.accounts.keys import Caller
@@ -24,20 +24,16 @@ from assay.jobs.eval_results import ItemStatus
 from assay.jobs.eval_runs import EvalRun, RunStatus
 from assay.jobs.evals import Eval, Order
 from assay.project.jobs import evals as project
-from assay.project.jobs.fine_tuning import RefusedError
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.chat import ChatRequest
 from assay.serve.errors import ApiError, forbidden, invalid, not_found
 from assay.serve.eval_sampling import sampling_body
-from assay.serve.files import make_page
+from assay.serve.files import After, Limit, make_page
 from assay.serve.route import JsonRoute
 
 router = APIRouter(tags=["evals"], route_class=JsonRoute)
 
 _Owner = Annotated[Caller, Depends(RequiredScope("files"))]
-_After = Annotated[str | None, Query(max_length=100)]
-_Limit = Annotated[int, Query(ge=1, le=100)]
-_MISSING = frozenset({"file_not_found", "model_not_found"})
 _EMPTY = {"result_counts": {"total": 0, "passed": 0, "failed": 0, "errored": 0}}
 _SAMPLE_SCHEMA = {
     "type": "object",
@@ -64,19 +60,15 @@ _LOGS_SCHEMA = {
 def create(workspace: ServedWorkspace, body: EvalRequest, caller: _Owner) -> dict[str, Any]:
     """Create an eval: what items look like, and the criteria that answers are graded by."""
     _check_judges(body)
-    try:
-        evaluation = project.create(workspace, caller, body)
-    except RefusedError as error:
-        raise _as_error(error) from None
-    return as_wire(evaluation)
+    return as_wire(project.create(workspace, caller, body))
 
 
 @router.get("/v1/evals")
 def list_(
     workspace: ServedWorkspace,
     caller: _Owner,
-    after: _After = None,
-    limit: _Limit = 20,
+    after: After = None,
+    limit: Limit = 20,
     order: Order = "asc",
     order_by: Literal["created_at", "updated_at"] = "created_at",
 ) -> dict[str, Any]:
@@ -121,10 +113,7 @@ def create_run(
         _check_traces(caller)
     if isinstance(source, SampledSource):
         _check_sampling(source)
-    try:
-        run, batch = project.create_run(workspace, caller, eval_id, body)
-    except RefusedError as error:
-        raise _as_error(error) from None
+    run, batch = project.create_run(workspace, caller, eval_id, body)
     return _run_as_wire(request, workspace, caller, run, batch)
 
 
@@ -134,8 +123,8 @@ def list_runs(
     workspace: ServedWorkspace,
     eval_id: str,
     caller: _Owner,
-    after: _After = None,
-    limit: _Limit = 20,
+    after: After = None,
+    limit: Limit = 20,
     order: Order = "asc",
     status: RunStatus | None = None,
 ) -> dict[str, Any]:
@@ -187,8 +176,8 @@ def list_items(
     eval_id: str,
     run_id: str,
     caller: _Owner,
-    after: _After = None,
-    limit: _Limit = 20,
+    after: After = None,
+    limit: Limit = 20,
     order: Order = "asc",
     status: ItemStatus | None = None,
 ) -> dict[str, Any]:
@@ -377,9 +366,3 @@ def _invalid(error: ValidationError, param: str) -> ApiError:
     problem = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(map(str, problem["loc"]))
     return invalid(f"Invalid '{param}': {where}: {problem['msg']}.", param)
-
-
-def _as_error(error: RefusedError) -> ApiError:
-    """What the project refuses, told as a client's error."""
-    status = 404 if error.code in _MISSING else 400
-    return ApiError(status, str(error), code=error.code, param=error.param)

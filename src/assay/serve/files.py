@@ -36,6 +36,11 @@ router = APIRouter(tags=["files"])
 PURPOSES = ("fine-tune", "batch", "evals", "assistants", "user_data")
 """Each leads somewhere: trainings, batches, evals, vector stores. Pictures are not read here."""
 
+After = Annotated[str | None, Query(max_length=100)]
+"""The id that a page of a list begins behind."""
+Limit = Annotated[int, Query(ge=1, le=100)]
+"""Of a page."""
+
 _Owner = Annotated[Caller, Depends(RequiredScope("files"))]
 
 _FORM = describe_form(
@@ -85,7 +90,7 @@ def list_(
     workspace: ServedWorkspace,
     caller: _Owner,
     purpose: Annotated[str | None, Query(max_length=40)] = None,
-    after: Annotated[str | None, Query(max_length=100)] = None,
+    after: After = None,
     limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = MOST_LISTED,
     order: Literal["asc", "desc"] = "desc",
 ) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 
 from assay.accounts.keys import Caller
 from assay.jobs import fine_tuning
@@ -13,19 +13,14 @@ from assay.jobs.fine_tuning import FineTuning, TuningCheckpoint, organisation
 from assay.jobs.queue import JobEvent
 from assay.jobs.tuning_request import TuningRequest
 from assay.project.jobs import fine_tuning as project
-from assay.project.jobs.fine_tuning import RefusedError
 from assay.serve.auth import RequiredScope, ServedWorkspace
-from assay.serve.errors import ApiError, not_found
-from assay.serve.files import make_page
+from assay.serve.errors import not_found
+from assay.serve.files import After, Limit, make_page
 from assay.serve.route import JsonRoute
 
 router = APIRouter(tags=["fine-tuning"], route_class=JsonRoute)
 
 _Owner = Annotated[Caller, Depends(RequiredScope("fine_tuning"))]
-_After = Annotated[str | None, Query(max_length=100)]
-_Limit = Annotated[int, Query(ge=1, le=100)]
-
-_MISSING = frozenset({"file_not_found", "model_not_found"})
 _LEVELS = {"warning": "warn", "error": "error"}
 _EVENT = "ftevent-"
 
@@ -33,12 +28,7 @@ _EVENT = "ftevent-"
 @router.post("/v1/fine_tuning/jobs")
 def create(workspace: ServedWorkspace, body: TuningRequest, caller: _Owner) -> dict[str, Any]:
     """Queue a job. Its files are checked before it trains."""
-    try:
-        made = project.create(workspace, caller.project, body, caller.key_id)
-    except RefusedError as error:
-        status = 404 if error.code in _MISSING else 400
-        raise ApiError(status, str(error), code=error.code, param=error.param) from None
-    return as_wire(made)
+    return as_wire(project.create(workspace, caller.project, body, caller.key_id))
 
 
 @router.get("/v1/fine_tuning/jobs")
@@ -46,8 +36,8 @@ def list_(
     request: Request,
     workspace: ServedWorkspace,
     caller: _Owner,
-    after: _After = None,
-    limit: _Limit = 20,
+    after: After = None,
+    limit: Limit = 20,
 ) -> dict[str, Any]:
     """List the jobs of the project, newest first; `metadata[key]=value` filters them."""
     found, more = fine_tuning.tunings(
@@ -68,7 +58,7 @@ def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, A
 
 @router.get("/v1/fine_tuning/jobs/{id}/events")
 def events(
-    workspace: ServedWorkspace, id: str, caller: _Owner, after: _After = None, limit: _Limit = 20
+    workspace: ServedWorkspace, id: str, caller: _Owner, after: After = None, limit: Limit = 20
 ) -> dict[str, Any]:
     """List the events of a job, newest first."""
     found, more = fine_tuning.events(
@@ -79,7 +69,7 @@ def events(
 
 @router.get("/v1/fine_tuning/jobs/{id}/checkpoints")
 def checkpoints(
-    workspace: ServedWorkspace, id: str, caller: _Owner, after: _After = None, limit: _Limit = 10
+    workspace: ServedWorkspace, id: str, caller: _Owner, after: After = None, limit: Limit = 10
 ) -> dict[str, Any]:
     """List the checkpoints of the last epochs, newest first."""
     found, more = fine_tuning.checkpoints(
