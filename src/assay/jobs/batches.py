@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 from assay.config.strict import ClosedModel
 from assay.errors import NotFoundError, StateError
 from assay.jobs import batch_answers, queue
+from assay.jobs.metadata import Metadata
 from assay.jobs.queue import OVER, Job
 from assay.store import stored_files
 from assay.store.files import link_or_copy
@@ -47,10 +48,6 @@ OUTPUT = "batch_output"
 Endpoint = Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"]
 Outcome = Literal["completed", "failed", "expired", "cancelled"]
 """How a batch ends, in OpenAI's words."""
-_Key = Annotated[str, StringConstraints(max_length=64)]
-_Value = Annotated[str, StringConstraints(max_length=512)]
-Metadata = Annotated[dict[_Key, _Value], Field(max_length=16, fail_fast=True)]
-"""What a client writes beside an object, in OpenAI's limits."""
 
 
 class BatchRequest(ClosedModel):

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from assay.config.strict import ClosedModel
 from assay.evaluate.criteria import Criterion, Messages, ModelName
-from assay.jobs.batches import Metadata
+from assay.jobs.metadata import Metadata
 
 MOST_CRITERIA = 100
 MOST_FIELDS = 1000

@@ -20,6 +20,7 @@ from pydantic import (
 
 from assay.config import FineTuneSection
 from assay.config.strict import ClosedModel
+from assay.jobs.metadata import Metadata
 
 Auto = Literal["auto"]
 MOST_EPOCHS = 50
@@ -85,10 +86,6 @@ class Method(_Part):
         return self
 
 
-Key = Annotated[str, StringConstraints(max_length=64)]
-Value = Annotated[str, StringConstraints(max_length=512)]
-
-
 class TuningRequest(_Part):
     """The body of `POST /v1/fine_tuning/jobs`.
 
@@ -104,7 +101,7 @@ class TuningRequest(_Part):
     hyperparameters: Hyperparameters | None = None
     suffix: Annotated[str, StringConstraints(max_length=64)] | None = None
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = None
-    metadata: Annotated[dict[Key, Value], Field(max_length=16, fail_fast=True)] | None = None
+    metadata: Metadata | None = None
     integrations: (
         Annotated[
             list[Annotated[dict[str, Any], Field(max_length=100)]],

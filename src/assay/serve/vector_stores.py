@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
 from assay.accounts.keys import Caller
+from assay.jobs.metadata import Key, Metadata, Value
 from assay.project.knowledge import vector_stores as project
 from assay.project.knowledge.vector_store_files import StoreFile
 from assay.project.knowledge.vector_stores import Hit, VectorStore
@@ -42,12 +43,8 @@ async def _changing(caller: _Owner) -> Caller:
 
 
 _Changer = Annotated[Caller, Depends(_changing)]
-_Key = Annotated[str, Field(max_length=64)]
-_Metadata = Annotated[
-    dict[_Key, Annotated[str, Field(max_length=512)]], Field(max_length=16, fail_fast=True)
-]
 _Attributes = Annotated[
-    dict[_Key, Annotated[str, Field(max_length=512)] | bool | float],
+    dict[Key, Value | bool | float],
     Field(max_length=16, fail_fast=True),
 ]
 _Name = Annotated[str, Field(max_length=256)]
@@ -74,7 +71,7 @@ class VectorStoreRequest(Strict):
     """A vector store to be made."""
 
     name: _Name | None = None
-    metadata: _Metadata | None = None
+    metadata: Metadata | None = None
     file_ids: Annotated[list[_FileId], Field(max_length=MOST_FILES, fail_fast=True)] | None = None
     chunking_strategy: Chunking | None = None
     description: None = None
@@ -85,7 +82,7 @@ class VectorStoreChange(Strict):
     """What is to be another about it."""
 
     name: _Name | None = None
-    metadata: _Metadata | None = None
+    metadata: Metadata | None = None
     expires_after: None = None
 
 
