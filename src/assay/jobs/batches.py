@@ -68,6 +68,7 @@ class Batch:
         key_id: of the API key that it was created with.
         client_metadata: what the client has written beside it.
         lifetime_s: of the files with its answers; None: for ever.
+        scope: what a caller needs, beside `files`, to read its files.
         model: the one that all requests name; None: several, or not known yet.
         total, completed, failed: requests.
         usage: tokens of its answers, by `batch_answers.TOKENS`.
@@ -84,6 +85,7 @@ class Batch:
     input_file: str
     client_metadata: dict[str, str] | None
     lifetime_s: int | None
+    scope: str | None
     model: str | None
     total: int
     completed: int
@@ -351,10 +353,8 @@ def _end(
         return False
     for written, name in ((output, "output"), (failures, "error")):
         if written is not None:
-            filename = f"{batch.id}_{name}.jsonl"
-            session.add(
-                stored_files.row_of(written, batch.project, filename, OUTPUT, batch.lifetime_s)
-            )
+            filename, limits = f"{batch.id}_{name}.jsonl", (batch.lifetime_s, batch.scope)
+            session.add(stored_files.row_of(written, batch.project, filename, OUTPUT, *limits))
     return True
 
 

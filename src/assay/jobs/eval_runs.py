@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, and_, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, not_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from assay.errors import NotFoundError
@@ -44,8 +44,6 @@ _OUTCOMES: dict[str, tuple[str, ...]] = {
     "failed": ("failed", "expired"),
 }
 """Of batches that are over, by the status of the run."""
-_STORED = ("stored_completions", "responses")
-"""Types of the source of a run over traces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +97,7 @@ def create_run(
     key_id: str,
     data_source: dict[str, Any],
     lifetime_s: int | None,
+    scope: str | None,
 ) -> None:
     """Queue a run.
 
@@ -109,6 +108,7 @@ def create_run(
         key_id: of the API key that it is answered for.
         data_source: as it is told again.
         lifetime_s: of its files; None: until it is deleted.
+        scope: what a caller needs, beside `files`, to read them.
 
     Raises:
         NotFoundError: the eval was deleted meanwhile.
@@ -120,6 +120,7 @@ def create_run(
         endpoint=EVAL_ITEMS,
         input_file=items.id,
         lifetime_s=lifetime_s,
+        scope=scope,
         total=total,
         created=database_time(),
         expires=database_time(batches.WINDOW),
@@ -132,7 +133,7 @@ def create_run(
         data_source=data_source,
         total=total,
     )
-    file = stored_files.row_of(items, evaluation.project, f"{id}.jsonl", PURPOSE, lifetime_s)
+    file = stored_files.row_of(items, evaluation.project, f"{id}.jsonl", PURPOSE, lifetime_s, scope)
     try:
         batches.queue_rows(store, batch, run, file)
     except IntegrityError:
@@ -151,24 +152,6 @@ def read_run(store: Store, id: str) -> tuple[EvalRun, Batch]:
         if found is None:
             raise NotFoundError(f"no such run: {id}")
         return found[0].convert(EvalRun), found[1].convert(Batch)
-
-
-def is_over_traces(run: EvalRun) -> bool:
-    """Whether the items of a run are traces."""
-    return run.data_source["source"]["type"] in _STORED
-
-
-def holds_traces(store: Store, project: str, file: str) -> bool:
-    """Whether a file is of a run over traces: its items, or what came of them."""
-    of_run = (BatchRow.input_file, BatchRow.output_file, BatchRow.error_file)
-    query = (
-        select(EvalRunRow)
-        .join(BatchRow, BatchRow.id == EvalRunRow.id)
-        .where(BatchRow.project == project, or_(*(column == file for column in of_run)))
-    )
-    with store.session() as session:
-        row = session.scalar(query.limit(1))
-        return row is not None and is_over_traces(row.convert(EvalRun))
 
 
 def count_runs(store: Store, eval: str) -> int:

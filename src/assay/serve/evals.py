@@ -15,20 +15,19 @@ from assay.jobs.batches import Batch
 from assay.jobs.eval_request import (
     EvalChange,
     EvalRequest,
-    ItemsFile,
     RunRequest,
     SampledSource,
-    StoredAnswers,
 )
 from assay.jobs.eval_results import ItemStatus
 from assay.jobs.eval_runs import EvalRun, RunStatus
 from assay.jobs.evals import Eval, Order
+from assay.project.jobs import eval_items
 from assay.project.jobs import evals as project
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.chat import ChatRequest
-from assay.serve.errors import ApiError, forbidden, invalid, not_found
+from assay.serve.errors import ApiError, invalid, not_found
 from assay.serve.eval_sampling import sampling_body
-from assay.serve.files import After, Limit, make_page
+from assay.serve.files import After, Limit, check_scope, make_page
 from assay.serve.route import JsonRoute
 
 router = APIRouter(tags=["evals"], route_class=JsonRoute)
@@ -106,11 +105,8 @@ def create_run(
 ) -> dict[str, Any]:
     """Queue a run: every item is answered, if a model is to, and graded."""
     source = body.data_source
-    if isinstance(source.source, StoredAnswers) or (
-        isinstance(source.source, ItemsFile)
-        and eval_runs.holds_traces(workspace.store, caller.project, source.source.id)
-    ):
-        _check_traces(caller)
+    _, scope = eval_items.limits_of(workspace, caller.project, source.source)
+    check_scope(caller, scope)
     if isinstance(source, SampledSource):
         _check_sampling(source)
     run, batch = project.create_run(workspace, caller, eval_id, body)
@@ -206,23 +202,12 @@ def retrieve_item(
         return _item_as_wire(run, number, results.read(number))
 
 
-def _check_traces(caller: Caller) -> None:
-    """See that a caller may read traces, and copies of them.
-
-    Raises:
-        ApiError: its key may not.
-    """
-    if not caller.may("traces"):
-        raise forbidden("Traces are read by a key with the scope traces.")
-
-
 def _find_readable(
     workspace: ServedWorkspace, caller: Caller, eval: str, id: str
 ) -> tuple[EvalRun, Batch]:
     """A run whose items the caller may read."""
     run, batch = eval_runs.find_run(workspace.store, caller.project, eval, id)
-    if eval_runs.is_over_traces(run):
-        _check_traces(caller)
+    check_scope(caller, batch.scope)
     return run, batch
 
 

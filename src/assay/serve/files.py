@@ -14,7 +14,6 @@ from starlette.types import Receive, Scope, Send
 
 from assay.accounts.keys import Caller
 from assay.accounts.quota import Quota
-from assay.jobs import eval_runs
 from assay.project.jobs import batches
 from assay.project.knowledge import vector_stores
 from assay.serve.auth import RequiredScope, ServedWorkspace
@@ -125,8 +124,7 @@ def content(workspace: ServedWorkspace, id: str, caller: _Owner) -> FileResponse
     """Download the content of a file; of an eval's run over traces, with the scope `traces`."""
     store = workspace.store
     file = stored_files.find(store, caller.project, id)
-    if not caller.may("traces") and eval_runs.holds_traces(store, caller.project, id):
-        raise forbidden("Traces are read by a key with the scope traces, and so are copies.")
+    check_scope(caller, file.scope)
     held = ExitStack()
     path = held.enter_context(stored_files.on_disk(store, file))
     return _HeldFile(held, path, file.filename)
@@ -156,6 +154,19 @@ def delete(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any
     stored_files.remove(store, caller.project, id)
     audit(store, caller.project, caller.key_id, "file.delete", id)
     return {"id": id, "object": "file", "deleted": True}
+
+
+def check_scope(caller: Caller, scope: str | None) -> None:
+    """See that a caller may read the bytes of a file, or copies of them.
+
+    Args:
+        scope: of the file.
+
+    Raises:
+        ApiError: its key may not.
+    """
+    if scope is not None and not caller.may(scope):
+        raise forbidden(f"Copies of {scope} are read by a key with the scope {scope}.")
 
 
 def check_purpose(purpose: str | None) -> str:

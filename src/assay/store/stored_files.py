@@ -46,6 +46,7 @@ class StoredFile:
     Attributes:
         purpose: what it is for, in OpenAI's words.
         bytes: its size.
+        scope: what a caller needs, beside `files`, to read it.
         expires: when it is removed, or None.
     """
 
@@ -55,6 +56,7 @@ class StoredFile:
     purpose: str
     bytes: int
     sha256: str
+    scope: str | None
     created: datetime
     expires: datetime | None
 
@@ -142,7 +144,12 @@ def discard(store: Store, id: str) -> None:
 
 
 def row_of(
-    written: StoredBytes, project: str, filename: str, purpose: str, lifetime_s: int | None = None
+    written: StoredBytes,
+    project: str,
+    filename: str,
+    purpose: str,
+    lifetime_s: int | None = None,
+    scope: str | None = None,
 ) -> FileRow:
     """The row that makes written bytes a file, once it is added.
 
@@ -155,6 +162,7 @@ def row_of(
         purpose=purpose,
         bytes=written.bytes,
         sha256=written.sha256,
+        scope=scope,
         created=database_time(),
         expires=database_time(timedelta(seconds=lifetime_s)) if lifetime_s else None,
     )

@@ -31,6 +31,8 @@ from assay.project.workspace import Workspace
 from assay.release import traces
 from assay.release.traces import Trace
 from assay.store import stored_files
+from assay.store.stored_files import StoredFile
+from assay.store.tables import now
 
 MOST_BYTES = 200 * 10**6
 MOST_DEPTH = 80
@@ -42,6 +44,28 @@ MOST_OBJECTS = 10_000
 _LINE_LEFT = 10_000
 """Bytes that a line of a batch has beside its item."""
 _WHERE = "data_source.source"
+TRACES = "traces"
+"""The scope that reads copies of traces."""
+
+
+def limits_of(
+    workspace: Workspace, project: str, source: InlineItems | ItemsFile | StoredAnswers
+) -> tuple[int | None, str | None]:
+    """What holds for copies of the items of a source, which are never kept for longer, or read by
+    more callers, than these: the seconds that they are kept, and the scope that reads them; None:
+    until they are deleted, with the scope `files`.
+
+    Raises:
+        RefusedError: there is no such file.
+    """
+    if isinstance(source, StoredAnswers):
+        return traces.shortest_days(workspace.store, project, source.model) * 24 * 3600, TRACES
+    if isinstance(source, ItemsFile):
+        file = _find_file(workspace, project, source.id)
+        if file.scope is not None and file.expires is not None:
+            return max(1, int((file.expires - now()).total_seconds())), file.scope
+        return None, file.scope
+    return None, None
 
 
 def read_items(
@@ -101,8 +125,12 @@ def check_schema(schema: dict[str, Any]) -> None:
         raise RefusedError(str(error), where, "invalid_schema") from None
 
 
+def _find_file(workspace: Workspace, project: str, id: str) -> StoredFile:
+    return find_file(workspace, project, id, PURPOSE, f"{_WHERE}.id", MOST_BYTES)
+
+
 def _of_file(workspace: Workspace, project: str, id: str) -> Iterator[tuple[int, Any]]:
-    file = find_file(workspace, project, id, PURPOSE, f"{_WHERE}.id", MOST_BYTES)
+    file = _find_file(workspace, project, id)
     with stored_files.on_disk(workspace.store, file) as path:
         for number, line in read_lines(path):
             if line is None:

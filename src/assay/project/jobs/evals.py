@@ -28,14 +28,12 @@ from assay.jobs.eval_request import (
     MessageTemplate,
     RunRequest,
     SampledSource,
-    StoredAnswers,
 )
 from assay.jobs.eval_runs import EvalRun
 from assay.jobs.evals import Eval
 from assay.project.jobs import batches, eval_items
 from assay.project.jobs.requests import RefusedError
 from assay.project.workspace import Workspace
-from assay.release import traces
 from assay.store import stored_files
 from assay.store.audit import audit
 
@@ -116,6 +114,7 @@ def create_run(
             "Wait until some are over, or cancel them.",
         )
     workspace.quota.check(project, 1)
+    limits = eval_items.limits_of(workspace, project, source.source)
     items = eval_items.read_items(workspace, project, source.source)
     config = evaluation.request["data_source_config"]
     if config["type"] == "custom":
@@ -132,14 +131,10 @@ def create_run(
     written = stored_files.write(store, lines(), eval_items.MOST_BYTES)
     try:
         workspace.quota.check(project, written.bytes)
-        lifetime_s = None
         if isinstance(source.source, InlineItems):
             asked["source"] = {"type": "file_id", "id": written.id}
-        elif isinstance(source.source, StoredAnswers):  # copies go when the traces have gone
-            days = traces.shortest_days(store, project, source.source.model)
-            lifetime_s = days * 24 * 3600
         eval_runs.create_run(
-            store, evaluation, request, id, written, total, caller.key_id, asked, lifetime_s
+            store, evaluation, request, id, written, total, caller.key_id, asked, *limits
         )
     except BaseException:
         stored_files.discard(store, written.id)

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 
 from assay.errors import NotFoundError, UsageError
-from assay.jobs import eval_runs, indexing
+from assay.jobs import indexing
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.records import is_tuned_copy
 from assay.knowledge.search import Passage
@@ -94,12 +94,12 @@ def _find_file(workspace: Workspace, project: str, id: str) -> StoredFile:
 
     Raises:
         NotFoundError: it is not the project's.
-        UsageError: it holds copies of traces.
+        UsageError: it is read with another scope, as copies of traces are.
     """
     file = stored_files.find(workspace.store, project, id)
-    if eval_runs.holds_traces(workspace.store, project, id):
+    if file.scope is not None:
         raise UsageError(
-            f"the file {id} holds traces, which are read with a scope of their own.",
+            f"the file {id} holds {file.scope}, which are read with a scope of their own.",
             fix="Put another file into the vector store.",
         )
     return file

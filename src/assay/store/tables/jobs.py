@@ -65,7 +65,8 @@ class JobEventRow(Table):
 class FileRow(Table):
     """A file that a client has uploaded or a job has made; its bytes are the object `files/<id>`.
 
-    `key` is the order in which files came.
+    `key` is the order in which files came. `scope` is what a caller needs, beside `files`, to read
+    the bytes, as of copies of traces.
     """
 
     __tablename__ = "files"
@@ -77,6 +78,7 @@ class FileRow(Table):
     purpose: Mapped[str] = mapped_column(String(40))
     bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
+    scope: Mapped[str | None] = mapped_column(String(40), nullable=True)
     created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     expires: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
 
@@ -146,9 +148,9 @@ class FineTuningRow(Table):
 class BatchRow(Table):
     """What is known of a batch of requests beside its job (`id`), which says who works on it.
 
-    `key_id` is the API key that it was created with and is answered for. `outcome` is None until it
-    is over, then a status in OpenAI's words; `usage` has the tokens of its answers. `is_late` is
-    asked of the database whenever a row is read.
+    `key_id` is the API key that it was created with and is answered for; `scope` is that of all its
+    files. `outcome` is None until it is over, then a status in OpenAI's words; `usage` has the
+    tokens of its answers. `is_late` is asked of the database whenever a row is read.
     """
 
     __tablename__ = "batches"
@@ -161,6 +163,7 @@ class BatchRow(Table):
     input_file: Mapped[str] = mapped_column(String(40))
     client_metadata: Mapped[dict[str, str] | None] = mapped_column(JSON, nullable=True)
     lifetime_s: Mapped[int | None] = mapped_column(Integer, nullable=True)
+    scope: Mapped[str | None] = mapped_column(String(40), nullable=True)
     model: Mapped[str | None] = mapped_column(String(300), nullable=True)
     total: Mapped[int] = mapped_column(Integer, default=0)
     completed: Mapped[int] = mapped_column(Integer, default=0)

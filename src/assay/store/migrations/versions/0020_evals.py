@@ -1,4 +1,4 @@
-"""Evals and their runs."""
+"""Evals and their runs; the scope that reads a file."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,8 @@ _TIME = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
+    for table in ("files", "batches"):
+        op.add_column(table, sa.Column("scope", sa.String(40), nullable=True))
     op.create_table(
         "evals",
         sa.Column("key", sa.Integer, primary_key=True),
