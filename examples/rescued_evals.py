@@ -66,7 +66,8 @@ def run_again(
 def lines(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a file; none where there is no file."""
     if path.exists():
-        yield from map(json.loads, path.read_text("utf-8").splitlines())
+        with path.open(encoding="utf-8") as file:  # `splitlines` also cuts within a text
+            yield from map(json.loads, file)
 
 
 def bare(criterion: dict[str, Any]) -> dict[str, Any]:

@@ -285,7 +285,7 @@ def test_evals_that_were_fetched_are_run_again(
     run = {"id": "evalrun_1", "created_at": 1}
     run["data_source"] = {**asked, "input_messages": ASK, **sampling}
     items = [
-        {"datasource_item": {"question": "say one", "answer": "one"}},
+        {"datasource_item": {"question": "say\u2028\x85 one", "answer": "one"}},
         {"datasource_item": {"question": "say it", "answer": "that"}},
     ]
     bad = {**old, "id": "eval_2", "name": "bad", "testing_criteria": [{**SAME, "input": "{{x}}"}]}
@@ -301,7 +301,8 @@ def test_evals_that_were_fetched_are_run_again(
         ("evals/eval_3/evalrun_1.output-items.jsonl", [answered]),
     ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_bytes(jsonl(lines))
+        raw = b"".join(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in lines)
+        (tmp_path / path).write_bytes(raw)
     monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
     monkeypatch.setenv("OPENAI_API_KEY", server.key)
     arguments = [str(EXAMPLE), str(tmp_path), "--model", STARTER, "--judge", STARTER]
@@ -333,6 +334,10 @@ BAD_EVALS: list[tuple[dict[str, Any], str]] = [
     (
         {"data_source_config": {"type": "custom", "item_schema": {"type": "nothing"}}},
         "data_source_config.item_schema",
+    ),
+    (
+        {"data_source_config": {"type": "logs", "metadata": {"a": "b"}}},
+        "data_source_config.metadata",
     ),
 ]
 BAD_RUNS: list[tuple[Any, str, str]] = [
