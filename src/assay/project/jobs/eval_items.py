@@ -192,12 +192,7 @@ def _of_traces(
     workspace: Workspace, project: str, source: StoredAnswers
 ) -> Iterator[tuple[int, Any]]:
     if source.metadata:
-        raise RefusedError(
-            "traces are kept without the metadata of their requests.",
-            f"{_WHERE}.metadata",
-            "unsupported_value",
-            "Choose them by model (a release), created_after and created_before.",
-        )
+        raise no_metadata(f"{_WHERE}.metadata")
     found = traces.select_traces(
         workspace.store,
         project,
@@ -220,6 +215,16 @@ def _as_item(trace: Trace) -> dict[str, Any]:
     if trace.corrected is not None:
         item["corrected"] = trace.corrected
     return {"item": item, "sample": sample}
+
+
+def no_metadata(param: str) -> RefusedError:
+    """Why traces cannot be chosen by `metadata`."""
+    return RefusedError(
+        "traces are kept without the metadata of their requests.",
+        param,
+        "unsupported_value",
+        "Choose them by model (a release), created_after and created_before, in a run's source.",
+    )
 
 
 def _refused(what: str, fix: str | None = None) -> RefusedError:

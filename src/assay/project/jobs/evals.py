@@ -65,6 +65,8 @@ def create(workspace: Workspace, caller: Caller, request: EvalRequest) -> Eval:
             raise RefusedError(str(error), param, "invalid_grader") from None
     if isinstance(request.data_source_config, CustomConfig):
         eval_items.check_schema(request.data_source_config.item_schema)
+    elif request.data_source_config.metadata:
+        raise eval_items.no_metadata("data_source_config.metadata")
     if evals.count(store, project) >= MOST_EVALS:
         raise RefusedError(
             f"this project has {MOST_EVALS} evals.", "name", "too_many_evals", "Delete some."
