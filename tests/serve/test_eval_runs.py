@@ -323,6 +323,9 @@ def test_a_revoked_key_and_a_full_project_end_and_refuse_runs(
         monkeypatch.setattr(project, "MOST_OPEN_RUNS", 1)
         with pytest.raises(openai.BadRequestError, match="not over"):
             other.evals.runs.create(id, data_source=completions(content(ONE)))
+    # It does not use up what the project may have of batches.
+    open_ = [batches.count_open(store, server.workspace.name, runs=runs) for runs in (True, False)]
+    assert open_ == [1, 0]
     wait_for(lambda: server.engine.asked)
     revoke_key(store, key.id)
     over = waited(client, run)

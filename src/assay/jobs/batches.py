@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
-from sqlalchemy import ColumnElement, Select, and_, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, not_, select, update
 from sqlalchemy.orm import Session
 
 from assay.config.strict import ClosedModel
@@ -201,13 +201,21 @@ def _asked_for(project: str) -> ColumnElement[bool]:
     return and_(BatchRow.project == project, BatchRow.endpoint != EVAL_ITEMS)
 
 
-def count_open(store: Store, project: str, file: str | None = None) -> int:
-    """Batches of a project that are not over; those of one input file, where it is named."""
+def count_open(store: Store, project: str, *, runs: bool = False) -> int:
+    """Batches of a project that are not over; with `runs`, those that are runs of evals instead."""
+    is_run = BatchRow.endpoint == EVAL_ITEMS
+    return _count_open(store, project, is_run if runs else not_(is_run))
+
+
+def count_readers(store: Store, project: str, file: str) -> int:
+    """Batches and runs that are not over and have this file for their input."""
+    return _count_open(store, project, BatchRow.input_file == file)
+
+
+def _count_open(store: Store, project: str, which: ColumnElement[bool]) -> int:
     query = select(func.count(BatchRow.key)).where(
-        BatchRow.project == project, BatchRow.outcome.is_(None)
+        BatchRow.project == project, BatchRow.outcome.is_(None), which
     )
-    if file is not None:
-        query = query.where(BatchRow.input_file == file)
     with store.session() as session:
         return session.scalar(query) or 0
 

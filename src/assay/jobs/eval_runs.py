@@ -78,15 +78,6 @@ def status_of(batch: Batch) -> RunStatus:
     return _STATUSES.get(status) or cast(RunStatus, status)
 
 
-def count_open(store: Store, project: str) -> int:
-    """Runs of a project that are not over."""
-    query = select(func.count(BatchRow.key)).where(
-        BatchRow.project == project, BatchRow.endpoint == EVAL_ITEMS, BatchRow.outcome.is_(None)
-    )
-    with store.session() as session:
-        return session.scalar(query) or 0
-
-
 def create_run(
     store: Store,
     evaluation: Eval,

@@ -74,7 +74,7 @@ def check_unread(workspace: Workspace, project: str, file: str) -> None:
     Raises:
         StateError: one does.
     """
-    if batches.count_open(workspace.store, project, file):
+    if batches.count_readers(workspace.store, project, file):
         raise StateError(
             f"a batch reads the file {file}.", fix="Wait until it is over, or cancel it."
         )

@@ -108,7 +108,7 @@ def create_run(
         raise RefusedError(
             f"this eval has {MOST_RUNS:,} runs.", "data_source", "too_many_runs", "Delete some."
         )
-    if eval_runs.count_open(store, project) >= MOST_OPEN_RUNS:
+    if job_batches.count_open(store, project, runs=True) >= MOST_OPEN_RUNS:
         raise RefusedError(
             f"this project has {MOST_OPEN_RUNS} runs that are not over.",
             "data_source",
