@@ -366,9 +366,13 @@ def _end(
     return True
 
 
-def settle_left(store: Store) -> None:
+def settle_left(store: Store) -> list[str]:
     """End the batches that nobody will work on any more: their job is over without them, or they
-    wait beyond their window; and remove what those have left that are over."""
+    wait beyond their window; and remove what those have left that are over.
+
+    Returns:
+        The ids of those that were ended.
+    """
     query = (
         select(BatchRow, JobRow)
         .join(JobRow, JobRow.id == BatchRow.id)
@@ -376,6 +380,7 @@ def settle_left(store: Store) -> None:
     )
     with store.session() as session:
         left = [(row.convert(Batch), job.convert(Job)) for row, job in session.execute(query)]
+    ended: list[str] = []
     for batch, job in left:
         if job.status in ("queued", "paused") and batch.is_late:
             job = queue.ask(store, batch.id, "cancel")
@@ -388,11 +393,13 @@ def settle_left(store: Store) -> None:
             settle(store, batch.id, "expired", unanswered=EXPIRED)
         else:
             settle(store, batch.id, "cancelled", unanswered=CANCELLED)
+        ended.append(batch.id)
     waiting = {batch.id for batch, _ in left}
     for pattern in ("batch_*", "evalrun_*"):
         for folder in (store.folder / "work").glob(pattern):
             if folder.name not in waiting and _is_over(store, folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
+    return ended
 
 
 def _is_over(store: Store, id: str) -> bool:

@@ -88,6 +88,10 @@ class Results:
         failures = () if failed is None else _find_lines(failed)[0]
         self.numbers = sorted(self._good_numbers.union(failures))
 
+    def graded(self) -> Iterator[dict[str, Any]]:
+        """The outcomes of the items that were graded, in their order."""
+        return iter(()) if self._good is None else _bodies(self._good)
+
     def read(self, number: int) -> dict[str, Any]:
         """One outcome.
 
@@ -174,13 +178,13 @@ def count(names: Sequence[str], results: Results) -> dict[str, Any]:
     Args:
         names: of the criteria.
     """
-    counts = Counter({"total": 0, "passed": 0, "failed": 0, "errored": 0})
+    total = len(results.numbers)
+    counts = Counter({"total": total, "passed": 0, "failed": 0, "errored": total})
     passed, failed = [0] * len(names), [0] * len(names)
     models: dict[str, Counter[str]] = {}
     kinds = {"pass": "passed", "fail": "failed", "error": "errored"}
-    for number in results.numbers:
-        outcome = results.read(number)
-        counts["total"] += 1
+    for outcome in results.graded():
+        counts["errored"] -= 1
         counts[kinds[outcome["status"]]] += 1
         for place, one in enumerate(outcome["results"]):
             (passed if one["passed"] else failed)[place] += 1
@@ -220,6 +224,11 @@ def _find_lines(file: _File) -> tuple[array[int], array[int]]:
 @lru_cache(_CACHED)
 def _read_statuses(file: _File) -> bytes:
     """Of each line, in the order of the numbers, the place of its status in `_STATUSES`."""
-    numbers, _ = _find_lines(file)
-    bodies = (file.read(number)[0]["response"]["body"] for number in numbers)
-    return bytes(_STATUSES.index(body["status"]) for body in bodies)
+    return bytes(_STATUSES.index(body["status"]) for body in _bodies(file))
+
+
+def _bodies(file: _File) -> Iterator[dict[str, Any]]:
+    """What a file's lines say, which were written in the order of their numbers."""
+    with file.path.open("rb") as lines:
+        for line in lines:
+            yield json_reader.read(line)["response"]["body"]

@@ -11,6 +11,7 @@ what came of each is in the batch's files (`assay.jobs.eval_results`).
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
@@ -19,7 +20,7 @@ from sqlalchemy import ColumnElement, and_, func, not_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from assay.errors import NotFoundError
-from assay.jobs import batches
+from assay.jobs import batches, eval_results, evals
 from assay.jobs.batches import EVAL_ITEMS, Batch
 from assay.jobs.eval_request import RunRequest
 from assay.jobs.evals import PURPOSE, Eval, Order, behind, find_row
@@ -219,7 +220,23 @@ def _stands(status: RunStatus) -> ColumnElement[bool]:
     return and_(open, is_queued if status == "queued" else not_(is_queued))
 
 
-def keep_tally(store: Store, id: str, tally: dict[str, Any]) -> None:
-    """Keep what came of a run that is over."""
+def tally_run(store: Store, id: str) -> None:
+    """Count what came of a batch that is over, if it is a run."""
+    with suppress(NotFoundError):  # another batch, or deleted meanwhile
+        tally(store, *read_run(store, id))
+
+
+def tally(store: Store, run: EvalRun, batch: Batch) -> dict[str, Any] | None:
+    """What came of a run, counted once; None: it is not over, or its files are gone."""
+    if run.tally is not None or batch.outcome is None:
+        return run.tally
+    request = evals.find(store, batch.project, run.eval).request
+    names = [one["name"] for one in request["testing_criteria"]]
+    try:
+        with eval_results.open_results(store, batch) as results:
+            found = eval_results.count(names, results)
+    except NotFoundError:
+        return None
     with store.session() as session:
-        session.execute(update(EvalRunRow).where(EvalRunRow.id == id).values(tally=tally))
+        session.execute(update(EvalRunRow).where(EvalRunRow.id == run.id).values(tally=found))
+    return found

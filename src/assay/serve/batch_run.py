@@ -17,12 +17,11 @@ from starlette.types import ASGIApp
 from assay.accounts.keys import Caller, read_caller
 from assay.accounts.quota import QuotaError
 from assay.errors import NotFoundError, StoreError
-from assay.jobs import batch_answers, batches, queue
+from assay.jobs import batch_answers, batches, eval_runs, queue
 from assay.jobs.batch_answers import format_answer, usage_of
 from assay.jobs.batches import CANCELLED, EVAL_ITEMS, EXPIRED, Batch, Outcome
 from assay.jobs.queue import Job, JobLostError
 from assay.project.jobs.batches import is_known
-from assay.project.jobs.evals import tally_run
 from assay.project.workspace import Workspace
 from assay.serve.batch_input import BatchLine, CheckedInput, check_input, requests_of
 from assay.serve.batch_requests import UNAVAILABLE, LineReply, Places, ask
@@ -158,7 +157,8 @@ class BatchRun:
             outcome, errors, why = found
             await self._in_thread(batches.finalize, self._store, self._job)
             await self._settle(outcome, errors, why)  # from now on it may be deleted
-            await self._at_length(tally_run, self._workspace, batch.id)
+        if batch.endpoint == EVAL_ITEMS:
+            await self._at_length(eval_runs.tally_run, self._store, batch.id)
         if outcome == "completed":
             counts = {"completed": self._completed, "failed": self._failed}
             await self._tell(queue.finish, counts)

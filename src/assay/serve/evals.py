@@ -110,7 +110,7 @@ def create_run(
     if isinstance(source, SampledSource):
         _check_sampling(source)
     run, batch = project.create_run(workspace, caller, eval_id, body)
-    return _run_as_wire(request, workspace, caller, run, batch)
+    return _run_as_wire(request, workspace, run, batch)
 
 
 @router.get("/v1/evals/{eval_id}/runs")
@@ -134,7 +134,7 @@ def list_runs(
         order=order,
         status=status,
     )
-    lines = [_run_as_wire(request, workspace, caller, run, batch) for run, batch in found]
+    lines = [_run_as_wire(request, workspace, run, batch) for run, batch in found]
     return make_page(lines, more)
 
 
@@ -144,7 +144,7 @@ def retrieve_run(
 ) -> dict[str, Any]:
     """Describe a run and its state."""
     run, batch = eval_runs.find_run(workspace.store, caller.project, eval_id, run_id)
-    return _run_as_wire(request, workspace, caller, run, batch)
+    return _run_as_wire(request, workspace, run, batch)
 
 
 @router.post("/v1/evals/{eval_id}/runs/{run_id}/cancel")
@@ -154,7 +154,7 @@ def cancel_run(
 ) -> dict[str, Any]:
     """Cancel a run; the items that were graded are kept."""
     run, batch = project.cancel_run(workspace, caller, eval_id, run_id)
-    return _run_as_wire(request, workspace, caller, run, batch)
+    return _run_as_wire(request, workspace, run, batch)
 
 
 @router.delete("/v1/evals/{eval_id}/runs/{run_id}")
@@ -239,13 +239,10 @@ def as_wire(evaluation: Eval) -> dict[str, Any]:
 
 
 def _run_as_wire(
-    request: Request, workspace: ServedWorkspace, caller: Caller, run: EvalRun, batch: Batch
+    request: Request, workspace: ServedWorkspace, run: EvalRun, batch: Batch
 ) -> dict[str, Any]:
-    """A run as OpenAI's object. It is counted when it ends, and here where it ended otherwise."""
-    counted = run.tally
-    if counted is None and batch.outcome is not None:
-        evaluation = evals.find(workspace.store, caller.project, run.eval)
-        counted = project.tally(workspace, evaluation, run, batch)
+    """A run as OpenAI's object. It is counted when it ends, and here where that was lost."""
+    counted = eval_runs.tally(workspace.store, run, batch)
     counted = counted or {**_EMPTY, "per_testing_criteria_results": [], "per_model_usage": []}
     path = request.url_for("retrieve_run", eval_id=run.eval, run_id=run.id)
     return {

@@ -170,29 +170,6 @@ def remove_run(workspace: Workspace, caller: Caller, eval: str, id: str) -> None
     audit(workspace.store, caller.project, caller.key_id, "eval.run.delete", id)
 
 
-def tally_run(workspace: Workspace, id: str) -> None:
-    """Count what came of a batch that is over, if it is a run."""
-    with suppress(NotFoundError):  # another batch, or deleted meanwhile
-        run, batch = eval_runs.read_run(workspace.store, id)
-        tally(workspace, evals.find(workspace.store, batch.project, run.eval), run, batch)
-
-
-def tally(
-    workspace: Workspace, evaluation: Eval, run: EvalRun, batch: Batch
-) -> dict[str, Any] | None:
-    """What came of a run, see `eval_results.count`; None: it is not over, or its files are gone."""
-    if run.tally is not None or batch.outcome is None:
-        return run.tally
-    names = [one["name"] for one in evaluation.request["testing_criteria"]]
-    try:
-        with eval_results.open_results(workspace.store, batch) as results:
-            found = eval_results.count(names, results)
-    except NotFoundError:
-        return None
-    eval_runs.keep_tally(workspace.store, run.id, found)
-    return found
-
-
 def criteria_of(evaluation: Eval) -> list[Criterion]:
     """The criteria of an eval."""
     return [CRITERION.validate_python(one) for one in evaluation.request["testing_criteria"]]
