@@ -20,6 +20,7 @@ from assay.jobs.eval_request import MOST_INLINE
 from assay.project.jobs import evals as project
 from assay.serve import batch_run
 from assay.serve.body import check_shape
+from assay.store import stored_files
 from tests.serve.running import PATIENCE_S, Running
 from tests.serve.scripted import ThreeNumbers
 from tests.serve.test_evals import ASK, JUDGE, SAME, completions, content, jsonl, waited
@@ -251,6 +252,22 @@ def test_a_run_that_is_deleted_when_it_is_over_leaves_no_job(
     monkeypatch.setattr(batches, "queue_rows", delete_and_queue)
     with pytest.raises(openai.NotFoundError, match="no such eval"):
         client.evals.runs.create(made(client, YES), data_source=source)
+
+
+def test_the_files_of_a_deleted_eval_go_also_where_the_server_dies_behind_it(
+    server: Running, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = server.workspace.store
+    run, _ = run_over(client, completions(content(ONE)), YES)
+    _, batch = eval_runs.read_run(store, run.id)
+    files = {id for id in (batch.input_file, batch.output_file) if id}
+    paths = [stored_files.path_of(store, id) for id in files]
+    monkeypatch.setattr(stored_files, "remove_bytes", lambda *_: None)
+    client.evals.delete(run.eval_id)
+    assert not files.intersection(file.id for file in client.files.list())
+    assert [path.exists() for path in paths] == [True, True]
+    stored_files.sweep(store, lambda *_: None)
+    assert [path.exists() for path in paths] == [False, False]
 
 
 def test_runs_have_a_number_and_pages_an_end(

@@ -19,8 +19,9 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from assay.errors import NotFoundError, StateError
 from assay.jobs.eval_request import EvalChange, EvalRequest
+from assay.store import stored_files
 from assay.store.store import Store
-from assay.store.tables import BatchRow, EvalRow, EvalRunRow, now
+from assay.store.tables import BatchRow, EvalRow, EvalRunRow, FileRow, now
 
 Order = Literal["asc", "desc"]
 PURPOSE = "evals"
@@ -118,8 +119,8 @@ def evals(
         return [row.convert(Eval) for row in rows[:limit]], len(rows) > limit
 
 
-def remove(store: Store, project: str, id: str, run: str | None = None) -> list[str]:
-    """Forget an eval and its runs; returns the ids of their files, which nobody needs any more.
+def remove(store: Store, project: str, id: str, run: str | None = None) -> None:
+    """Forget an eval, its runs and their files.
 
     Args:
         run: id of one; the eval and its others stay.
@@ -151,8 +152,10 @@ def remove(store: Store, project: str, id: str, run: str | None = None) -> list[
         session.execute(delete(BatchRow).where(BatchRow.id.in_(runs)))
         if run is None:
             session.execute(delete(EvalRow).where(EvalRow.id == id))
-    files = [(one.input_file, one.output_file, one.error_file) for one in found]
-    return [file for several in files for file in several if file is not None]
+        named = [(one.input_file, one.output_file, one.error_file) for one in found]
+        files = [file for several in named for file in several if file is not None]
+        files = stored_files.forget_rows(session, FileRow.id.in_(files), FileRow.project == project)
+    stored_files.remove_bytes(store, files)
 
 
 def find_row(session: Session, project: str, id: str, *, lock: bool = False) -> EvalRow:

@@ -12,13 +12,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy.orm import Session
 
 from assay.errors import NotFoundError, UsageError
 from assay.store import local_copies, unnamed_objects
@@ -244,16 +245,29 @@ def remove(store: Store, project: str, id: str) -> None:
     Raises:
         NotFoundError: there is none of that id in the project.
     """
-    gone = (
-        delete(FileRow)
-        .where(FileRow.id == id, FileRow.project == project, _alive())
-        .returning(FileRow.id)
-    )
     with store.session() as session:
-        if session.scalar(gone) is None:
+        if not forget_rows(session, FileRow.id == id, FileRow.project == project, _alive()):
             raise NotFoundError(f"no such file: {id}")
-        unnamed_objects.doom(session, [object_name(id)])
-    _remove_bytes(store, id)
+    remove_bytes(store, [id])
+
+
+def forget_rows(session: Session, *which: ColumnElement[bool]) -> list[str]:
+    """Forget files in a transaction, after which `remove_bytes` removes what they had.
+
+    Returns:
+        Their ids.
+    """
+    gone = list(session.scalars(delete(FileRow).where(*which).returning(FileRow.id)))
+    unnamed_objects.doom(session, [object_name(id) for id in gone])
+    return gone
+
+
+def remove_bytes(store: Store, ids: Sequence[str]) -> None:
+    """Remove the bytes of files that were forgotten; those that cannot be now go later."""
+    for id in ids:
+        path_of(store, id).unlink(missing_ok=True)
+        local_copies.drop(store, KIND, id)
+    unnamed_objects.remove_doomed(store, [object_name(id) for id in ids])
 
 
 def sweep(store: Store, forget: Callable[[str, str], None]) -> None:
@@ -274,11 +288,9 @@ def sweep(store: Store, forget: Callable[[str, str], None]) -> None:
         except Exception as error:  # of this one file; the others go, and it is tried again
             log.warning("%s has expired but could not be removed: %s", id, error)
             continue
-        gone = delete(FileRow).where(FileRow.id == id).returning(FileRow.id)
         with store.session() as session:
-            if session.scalar(gone) is not None:
-                unnamed_objects.doom(session, [object_name(id)])
-        _remove_bytes(store, id)
+            forget_rows(session, FileRow.id == id)
+        remove_bytes(store, [id])
     unnamed_objects.collect(store)
     local_copies.sweep_held(store)
     _sweep_disk(store)
@@ -327,12 +339,6 @@ def _move(store: Store, path: Path) -> None:
     if not is_known:  # deleted meanwhile
         path.unlink(missing_ok=True)
         discard(store, id)
-
-
-def _remove_bytes(store: Store, id: str) -> None:
-    path_of(store, id).unlink(missing_ok=True)
-    local_copies.drop(store, KIND, id)
-    unnamed_objects.remove_doomed(store, [object_name(id)])
 
 
 def _alive() -> ColumnElement[bool]:

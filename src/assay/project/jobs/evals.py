@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 from assay.accounts.keys import Caller
-from assay.errors import NotFoundError, UsageError
+from assay.errors import UsageError
 from assay.evaluate import criteria
 from assay.evaluate.criteria import CRITERION, JUDGED, Criterion
 from assay.jobs import batches as job_batches
@@ -83,7 +82,7 @@ def remove(workspace: Workspace, caller: Caller, id: str) -> None:
         NotFoundError: there is none of that id in the project.
         StateError: a run is not over.
     """
-    _forget(workspace, caller, evals.remove(workspace.store, caller.project, id))
+    evals.remove(workspace.store, caller.project, id)
     audit(workspace.store, caller.project, caller.key_id, "eval.delete", id)
 
 
@@ -166,7 +165,7 @@ def remove_run(workspace: Workspace, caller: Caller, eval: str, id: str) -> None
         NotFoundError: there is none.
         StateError: it is not over.
     """
-    _forget(workspace, caller, evals.remove(workspace.store, caller.project, eval, id))
+    evals.remove(workspace.store, caller.project, eval, id)
     audit(workspace.store, caller.project, caller.key_id, "eval.run.delete", id)
 
 
@@ -229,9 +228,3 @@ def _check_models(
                 "model_not_found",
                 "GET /v1/models lists those that do.",
             )
-
-
-def _forget(workspace: Workspace, caller: Caller, files: list[str]) -> None:
-    for file in files:
-        with suppress(NotFoundError):  # somebody has deleted it
-            stored_files.remove(workspace.store, caller.project, file)
