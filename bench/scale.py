@@ -118,8 +118,8 @@ def answer(amount: Amount, workers: int) -> None:
     from assay.agent.agent import Agent
     from assay.agent.engines import BatchEngines
     from assay.defaults import STARTER_MODEL
-    from assay.evaluate.answering import answering
     from assay.evaluate.run import run
+    from assay.evaluate.worker_answers import answer_by_workers
     from assay.example import Message
     from assay.generate.batch import Request
     from assay.store.store import Store
@@ -133,7 +133,7 @@ def answer(amount: Amount, workers: int) -> None:
     with tempfile.TemporaryDirectory() as folder, started(workers) as found:
         store = Store(Path(folder))
         engine = BatchEngines(store).for_agent(Agent(model=STARTER_MODEL))
-        together = None if found is None else answering(found, STARTER_MODEL, engine, store)
+        together = None if found is None else answer_by_workers(found, STARTER_MODEL, engine, store)
         run(
             requests,
             engine,
@@ -184,7 +184,7 @@ def timed(work: str, amount: Amount, workers: int) -> float:
 def _timed(
     work: str, amount: Amount, workers: int, end: multiprocessing.connection.Connection
 ) -> None:
-    import assay.evaluate.answering
+    import assay.evaluate.worker_answers
     import assay.train.many  # noqa: F401
 
     began = time.monotonic()

@@ -42,7 +42,8 @@ def run_again(
     client: OpenAI, account: Path, old: dict[str, Any], model: str, judge: str | None
 ) -> None:
     """Create an eval, run it, wait, tell."""
-    criteria = [one for one in map(bare, old["testing_criteria"]) if kept(one, judge)]
+    found = (usable(one, judge) for one in old["testing_criteria"])
+    criteria = [one for one in found if one is not None]
     run, items = last_run(account, old["id"])
     if not criteria or not items:
         print("  nothing to run: no criterion is left, or no run had items of its own")
@@ -70,23 +71,19 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
             yield from map(json.loads, file)
 
 
-def bare(criterion: dict[str, Any]) -> dict[str, Any]:
-    """A criterion as it is created: without the id that it was given."""
-    return {key: value for key, value in criterion.items() if key != "id"}
-
-
-def kept(criterion: dict[str, Any], judge: str | None) -> bool:
-    """Whether a criterion can be run here; a judge takes its place in it."""
-    kind = criterion["type"]
-    if kind in ("score_model", "label_model") and judge:
-        criterion["model"] = judge
-        if sampling := criterion.get("sampling_params"):
-            sampling.pop("reasoning_effort", None)
-        return True
+def usable(old: dict[str, Any], judge: str | None) -> dict[str, Any] | None:
+    """A criterion as it is created here: without its id, asked of `judge`; None: it cannot be."""
+    kind = old["type"]
+    criterion = {key: value for key, value in old.items() if key != "id"}
     if kind in ("string_check", "text_similarity"):
-        return True
-    print(f"  left out: {criterion.get('name')} ({kind})")
-    return False
+        return criterion
+    if kind in ("score_model", "label_model") and judge:
+        if sampling := old.get("sampling_params"):
+            known = {name: value for name, value in sampling.items() if name != "reasoning_effort"}
+            criterion["sampling_params"] = known
+        return {**criterion, "model": judge}
+    print(f"  left out: {old.get('name')} ({kind})")
+    return None
 
 
 def item_schema(old: dict[str, Any]) -> dict[str, Any]:

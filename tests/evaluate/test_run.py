@@ -11,7 +11,7 @@ import pytest
 from tests.evaluate.scripted import ScriptedEngine, echo, request
 
 from assay.errors import AssayError
-from assay.evaluate.run import Answered, Latency, incomplete, measure_latency, plan, run
+from assay.evaluate.run import Latency, OnBatch, incomplete, measure_latency, plan, run
 from assay.generate.batch import Answer, Request
 
 REQUESTS = [request("a" * n) for n in (3, 9, 1, 4, 9, 2, 6)]
@@ -57,7 +57,7 @@ def test_batches_that_others_answer_are_the_same_and_only_what_is_missing_is_ask
 ) -> None:
     asked: list[list[int]] = []
 
-    def together(batches: Sequence[Sequence[Request]], answered: Answered) -> None:
+    def together(batches: Sequence[Sequence[Request]], answered: OnBatch) -> None:
         asked.append([len(batch) for batch in batches])
         for place, batch in reversed([*enumerate(batches)]):
             if len(asked) == 1 and place == 0:

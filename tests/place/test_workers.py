@@ -24,7 +24,7 @@ from assay.agent.agent import Agent
 from assay.candidates.shared import many_trainings, tuning
 from assay.config import FineTune, FineTuneSection, Place
 from assay.errors import ConfigError, ModelError
-from assay.evaluate import answering
+from assay.evaluate import worker_answers
 from assay.models.load import load
 from assay.place import ray as ray_place
 from assay.place import workers as place_workers
@@ -335,10 +335,10 @@ def test_what_workers_hold_is_not_counted_again(monkeypatch: pytest.MonkeyPatch)
     workers.run(works, lambda place, event: None, raised)
     assert (workers.held(2), workers.held(1)) == (120, 70)
     engine: Any = SimpleNamespace(model=SimpleNamespace(device=torch.device("cpu")))
-    monkeypatch.setattr(answering, "available_bytes", lambda device: 80)
-    answering._check_memory(engine, 100, workers)
+    monkeypatch.setattr(worker_answers, "available_bytes", lambda device: 80)
+    worker_answers._check_memory(engine, 100, workers)
     with pytest.raises(ConfigError, match="2 workers on this machine would load"):
-        answering._check_memory(engine, 101, workers)
+        worker_answers._check_memory(engine, 101, workers)
     workers.close()
     assert workers.held(2) == 0
 

@@ -4,8 +4,9 @@
     check(criterion)
     grade(criterion, {"item": {"answer": "yes"}, "sample": {"output_text": "yes"}})
 
-A criterion that asks a model (`JUDGED`) is graded by whoever can ask one: `judge_body` is the
-request, `read_judgement` reads the answer. https://platform.openai.com/docs/api-reference/evals
+A criterion that asks a model (`MODEL_CRITERIA`) is graded by whoever can ask one: `judge_body` is
+the request, `read_judgement` reads the answer.
+https://platform.openai.com/docs/api-reference/evals
 """
 
 from __future__ import annotations
@@ -18,9 +19,15 @@ from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
 from assay import json_reader
 from assay.config.strict import ClosedModel
-from assay.errors import UsageError
 from assay.evaluate import rewards
-from assay.evaluate.rewards import Embed, Name, StringCheck, Template, TextSimilarity
+from assay.evaluate.rewards import (
+    Embed,
+    Name,
+    StringCheck,
+    Template,
+    TextSimilarity,
+    UnsupportedGrader,
+)
 
 MOST_MESSAGES = 200
 MOST_PARTS = 100
@@ -82,13 +89,13 @@ class JudgeSampling(ClosedModel):
         return given
 
 
-class _Judged(ClosedModel):
+class _ModelCriterion(ClosedModel):
     name: Name
     model: ModelName
     input: Messages
 
 
-class ScoreModelCriterion(_Judged):
+class ScoreModelCriterion(_ModelCriterion):
     """A model gives a number within `range`; it passes from `pass_threshold` on, by default the
     middle of the range."""
 
@@ -112,7 +119,7 @@ class ScoreModelCriterion(_Judged):
         return sum(self.range) / 2 if self.pass_threshold is None else self.pass_threshold
 
 
-class LabelModelCriterion(_Judged):
+class LabelModelCriterion(_ModelCriterion):
     """A model chooses a label; some of them pass."""
 
     type: Literal["label_model"]
@@ -126,17 +133,13 @@ class LabelModelCriterion(_Judged):
         return self
 
 
-class PythonCriterion(ClosedModel):
+class PythonCriterion(UnsupportedGrader):
     """Read, so that it can be refused by name."""
 
     type: Literal["python"]
-    name: Name
-    source: Annotated[str, StringConstraints(max_length=rewards.LONGEST)]
-    image_tag: Annotated[str, StringConstraints(max_length=200)] | None = None
-    pass_threshold: float | None = None
 
 
-JUDGED = ScoreModelCriterion, LabelModelCriterion
+MODEL_CRITERIA = ScoreModelCriterion, LabelModelCriterion
 Criterion = (
     StringCheck | SimilarityCriterion | ScoreModelCriterion | LabelModelCriterion | PythonCriterion
 )
@@ -165,13 +168,7 @@ def check(criterion: Criterion) -> None:
         UsageError: it needs code or a metric that is not there, or has a template that says
             nothing.
     """
-    if isinstance(criterion, PythonCriterion):
-        raise UsageError(
-            "code that comes with a request is never run.",
-            fix="Leave the python criterion out, or write it as a python grader of the project's "
-            "assay.yaml, with --trust-code.",
-        )
-    if isinstance(criterion, JUDGED):
+    if isinstance(criterion, MODEL_CRITERIA):
         check_messages(criterion.input)
     else:
         rewards.check(criterion)
@@ -192,7 +189,7 @@ def check_messages(
 
 
 def grade(
-    criterion: StringCheck | SimilarityCriterion,
+    criterion: StringCheck | SimilarityCriterion | PythonCriterion,
     names: Mapping[str, Any],
     embed: Embed,
     compared: int = 0,
@@ -205,7 +202,7 @@ def grade(
         compared: for the criteria of the item that came before.
 
     Raises:
-        UsageError: a text is too long, or those of the item are together.
+        UsageError: see `check`; or a text is too long, or those of the item are together.
     """
     reward = rewards.run_with(criterion, names, embed, compared)
     if reward.errors:

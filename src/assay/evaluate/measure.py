@@ -21,7 +21,7 @@ from assay.agent.runtime import assemble
 from assay.config import Config
 from assay.errors import ModelError, OutageError
 from assay.evaluate.graders import GradingContext, grade
-from assay.evaluate.run import Together, incomplete, run
+from assay.evaluate.run import AnswerBatches, incomplete, run
 from assay.example import Example
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.place.opening import LazyWorkers
@@ -187,12 +187,12 @@ class Bench:
             progress=self.progress,
         )
 
-    def _together(self, agent: Agent, engine: BatchEngine) -> Together | None:
+    def _together(self, agent: Agent, engine: BatchEngine) -> AnswerBatches | None:
         if self.workers is None:
             return None
-        from assay.evaluate.answering import answering  # loads torch
+        from assay.evaluate.worker_answers import answer_by_workers  # loads torch
 
-        return answering(self.workers, agent.model, engine, self.store)
+        return answer_by_workers(self.workers, agent.model, engine, self.store)
 
     def grade(self, answers: list[Answer], examples: Sequence[Example]) -> Measurement:
         """Score answers that are there already; what was refused scores 0 by every grader."""

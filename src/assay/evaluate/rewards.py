@@ -48,8 +48,7 @@ _JUDGED = (
 _REFUSED = {
     "python": (
         "code that comes with a request is never run.",
-        "Use string_check, text_similarity or multi, or a python grader in the project's "
-        "assay.yaml with --trust-code.",
+        "Use another grader, or a python grader in the project's assay.yaml with --trust-code.",
     ),
     "score_model": _JUDGED,
     "label_model": _JUDGED,

@@ -31,8 +31,8 @@ FORMAT = 2
 BATCH_SIZE = 64
 SILENT_BATCHES = 2  # after so many without one answer the engine is taken to be down
 OUTAGES = (ConnectionError, TimeoutError)
-Answered = Callable[[int, list[Answer]], None]
-Together = Callable[[Sequence[Sequence[Request]], Answered], None]
+OnBatch = Callable[[int, list[Answer]], None]
+AnswerBatches = Callable[[Sequence[Sequence[Request]], OnBatch], None]
 """Answers several batches at once, and hands over each by its place as it is done."""
 FEWEST_TIMED = 3
 """Requests whose latency is measured, however long they take."""
@@ -105,7 +105,7 @@ def run(
     retries: int = 2,
     backoff_s: float = 1.0,
     sleep: Callable[[float], None] = time.sleep,
-    together: Together | None = None,
+    together: AnswerBatches | None = None,
     progress: Progress = SILENT,
 ) -> list[Answer]:
     """Answer all requests, going on where an earlier call with the same inputs ended.

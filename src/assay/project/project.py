@@ -298,7 +298,7 @@ class Project:
         """
         from assay.project import train
 
-        context = train.by_method(self.context(progress, trust_code=trust_code), method)
+        context = train.with_method(self.context(progress, trust_code=trust_code), method)
         return train.train(context, on_step=on_step)
 
     def sweep(

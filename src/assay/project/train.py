@@ -85,7 +85,7 @@ class SearchResult:
         }
 
 
-def by_method(context: Context, method: MethodSpec | None) -> Context:
+def with_method(context: Context, method: MethodSpec | None) -> Context:
     """The context with a training method that was handed over; None: the project's.
 
     Raises:

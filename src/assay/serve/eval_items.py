@@ -23,7 +23,7 @@ from assay import json_reader
 from assay.accounts.keys import Caller
 from assay.errors import AssayError, UsageError
 from assay.evaluate import criteria
-from assay.evaluate.criteria import JUDGED, Criterion, Grade, PythonCriterion
+from assay.evaluate.criteria import MODEL_CRITERIA, Criterion, Grade
 from assay.evaluate.rewards import VariableError, describe_sample
 from assay.jobs import eval_results, eval_runs, evals
 from assay.jobs.batches import EVAL_ITEMS
@@ -266,13 +266,12 @@ async def _grade(
 
     said: dict[str, Any] = {}
     try:
-        if isinstance(criterion, JUDGED):
+        if isinstance(criterion, MODEL_CRITERIA):
             messages = criteria.fill_messages(criterion.input, names)
             completion = await exchange.judge(criteria.judge_body(criterion, messages))
             said["output_text"] = completion["choices"][0]["message"].get("content") or ""
             result = criteria.read_judgement(criterion, said["output_text"])
         else:
-            assert not isinstance(criterion, PythonCriterion)  # none is kept
             result = await anyio.to_thread.run_sync(
                 criteria.grade, criterion, names, embed, exchange.compared, limiter=_threads()
             )

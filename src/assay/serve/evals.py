@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from assay.accounts.keys import Caller
 from assay.evaluate import criteria
-from assay.evaluate.criteria import JUDGED
+from assay.evaluate.criteria import MODEL_CRITERIA
 from assay.jobs import eval_results, eval_runs, evals
 from assay.jobs.batches import Batch
 from assay.jobs.eval_request import (
@@ -320,7 +320,7 @@ def _check_judges(request: EvalRequest) -> None:
         ApiError: a setting cannot be followed.
     """
     for place, one in enumerate(request.testing_criteria):
-        if isinstance(one, JUDGED):
+        if isinstance(one, MODEL_CRITERIA):
             turns = [{"role": message.role, "content": "a"} for message in one.input]
             try:
                 ChatRequest.model_validate(criteria.judge_body(one, turns))

@@ -92,7 +92,7 @@ def read_items(
         raise _refused("there are no items.", "Check the filters, or the file.")
 
 
-def fitting(items: Iterator[dict[str, Any]], schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def check_fit(items: Iterator[dict[str, Any]], schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The items, as long as they fit the eval's schema.
 
     Raises:

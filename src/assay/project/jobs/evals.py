@@ -16,7 +16,7 @@ from typing import Any
 from assay.accounts.keys import Caller
 from assay.errors import UsageError
 from assay.evaluate import criteria
-from assay.evaluate.criteria import CRITERION, JUDGED, Criterion
+from assay.evaluate.criteria import CRITERION, MODEL_CRITERIA, Criterion
 from assay.jobs import batches as job_batches
 from assay.jobs import eval_results, eval_runs, evals
 from assay.jobs.batches import Batch, Endpoint
@@ -119,7 +119,7 @@ def create_run(
     items = eval_items.read_items(workspace, project, source.source)
     config = evaluation.request["data_source_config"]
     if config["type"] == "custom":
-        items = eval_items.fitting(items, config["item_schema"])
+        items = eval_items.check_fit(items, config["item_schema"])
     id = eval_runs.new_run_id()
     total = 0
 
@@ -208,7 +208,7 @@ def _check_models(
     asked = [
         (f"testing_criteria[{place}].model", one.model)
         for place, one in enumerate(criteria_of(evaluation))
-        if isinstance(one, JUDGED)
+        if isinstance(one, MODEL_CRITERIA)
     ]
     source = request.data_source
     if isinstance(source, SampledSource) and source.model is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from assay.config import CONFIG_FILE
 from assay.errors import ConfigError
-from assay.evaluate.run import Answered, Together
+from assay.evaluate.run import AnswerBatches, OnBatch
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.remake import Remake
 from assay.generate.transformers.batch import TransformersBatchEngine
@@ -43,9 +43,9 @@ class AnsweringWork:
         return keep(self.remake.key, self.remake.open).answer(self.requests)
 
 
-def answering(
+def answer_by_workers(
     workers: LazyWorkers, model: str, engine: BatchEngine, store: Store
-) -> Together | None:
+) -> AnswerBatches | None:
     """What answers batches for a model by workers.
 
     None where its engine is here alone: of a provider, who is asked by this process and paid once;
@@ -54,7 +54,7 @@ def answering(
     if not isinstance(engine, TransformersBatchEngine) or engine.device != "cpu":
         return None
 
-    def together(batches: Sequence[Sequence[Request]], answered: Answered) -> None:
+    def together(batches: Sequence[Sequence[Request]], answered: OnBatch) -> None:
         weights = bytes_of(engine.model)
         found = workers.to_answer(sum(len(batch) for batch in batches))
         _check_memory(engine, weights, found)
