@@ -173,7 +173,7 @@ def test_an_eval_from_its_criteria_to_what_came_of_each_item(
     assert again.model_dump() == first.model_dump()
 
     assert [one.id for one in client.evals.runs.list(made.id, status="completed")] == [run.id]
-    assert not client.batches.list().data or run.id not in {b.id for b in client.batches.list()}
+    assert run.id not in {batch.id for batch in client.batches.list()}
     client.evals.update(made.id, name="renamed")
     [last] = client.evals.list(order="desc", order_by="updated_at", limit=1).data
     assert (last.id, last.name, last.metadata) == (made.id, "renamed", {"a": "b"})
@@ -242,7 +242,7 @@ def test_a_run_is_cancelled_and_what_was_graded_is_kept(
     while len(server.engine.asked) < 6:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    with pytest.raises(openai.BadRequestError, match="not over"):
+    with pytest.raises(openai.ConflictError, match="not over"):
         client.evals.delete(made.id)
     client.evals.runs.cancel(run.id, eval_id=made.id)
     run = waited(client, run)
@@ -250,7 +250,11 @@ def test_a_run_is_cancelled_and_what_was_graded_is_kept(
     counts = run.result_counts
     assert min(counts.passed, counts.errored) > 0
     assert counts.passed + counts.errored == counts.total == 60
-    with pytest.raises(openai.BadRequestError):
+    left = client.evals.runs.output_items.list(run.id, eval_id=made.id, status="error").data
+    assert {(one.sample.error.code, "batch" in one.sample.error.message) for one in left} == {
+        ("canceled", False)
+    }
+    with pytest.raises(openai.ConflictError, match="status 'canceled'"):
         client.evals.runs.cancel(run.id, eval_id=made.id)
 
 

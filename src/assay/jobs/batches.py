@@ -50,6 +50,10 @@ Outcome = Literal["completed", "failed", "expired", "cancelled"]
 """How a batch ends, in OpenAI's words."""
 
 
+class BatchStateError(StateError):
+    """A batch, or a run of an eval, is over, or not over yet."""
+
+
 class BatchRequest(ClosedModel):
     """What a client asks for."""
 
@@ -225,12 +229,11 @@ def stop(store: Store, batch: Batch) -> None:
     that has heard of it.
 
     Raises:
-        StateError: it is over.
+        BatchStateError: it is over.
     """
     id = batch.id
     if batch.outcome is not None:
-        what = "run" if batch.endpoint == EVAL_ITEMS else "batch"
-        raise StateError(f"Cannot cancel a {what} with status '{batch.status}'.")
+        raise BatchStateError(f"Cannot cancel a batch with status '{batch.status}'.")
     asked = update(BatchRow).where(BatchRow.id == id, BatchRow.cancelling.is_(None))
     with store.session() as session:
         session.execute(asked.values(cancelling=now()))

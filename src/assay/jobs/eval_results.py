@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from assay import json_reader
 from assay.errors import NotFoundError
-from assay.jobs.batches import EVAL_ITEMS, Batch
+from assay.jobs.batches import CANCELLED, EVAL_ITEMS, EXPIRED, Batch
 from assay.store import stored_files
 from assay.store.store import Store
 
@@ -33,6 +33,23 @@ ItemStatus = Literal["pass", "fail", "error"]
 PAGE_BYTES = 8 * 2**20
 """A page ends with the line that reaches it."""
 USED = ("prompt_tokens", "completion_tokens", "cached_tokens", "total_tokens")
+SAMPLING = ("temperature", "top_p", "seed", "max_completion_tokens")
+"""How a model was asked, as is told of each item."""
+EMPTY: dict[str, Any] = {
+    "result_counts": {"total": 0, "passed": 0, "failed": 0, "errored": 0},
+    "per_testing_criteria_results": [],
+    "per_model_usage": [],
+}
+"""What a run tells that was not counted, see `count`."""
+LATE = {"code": "expired", "message": "The run was not over within 24 hours."}
+_UNANSWERED = {
+    CANCELLED["code"]: {
+        "code": "canceled",
+        "message": "The run was canceled before this item was answered.",
+    },
+    EXPIRED["code"]: LATE,
+}
+"""Why items have no answer, by the code of the batch."""
 _HEAD = 200
 """Bytes of a line that its number is in."""
 _NUMBER = re.compile(rb'"custom_id": "(\d+)"')
@@ -74,7 +91,7 @@ def write_items(run: str, items: Iterable[dict[str, Any]]) -> Iterator[bytes]:
         items: each with `item` and perhaps `sample`.
     """
     for number, one in enumerate(items, 1):
-        body = {"model": run, **one}
+        body = {"run": run, **one}
         line = {"custom_id": str(number), "method": "POST", "url": EVAL_ITEMS, "body": body}
         yield json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
@@ -110,7 +127,8 @@ class Results:
         line, _ = self._failed.read(number)
         error = line["error"] or line["response"]["body"]["error"]
         asked, size = self._items.read(number)
-        return error_outcome(asked["body"]["item"], error["code"], error["message"]), size
+        why = _UNANSWERED.get(error["code"], error)
+        return error_outcome(asked["body"]["item"], why["code"], why["message"]), size
 
     def page(
         self,

@@ -1,6 +1,6 @@
 """Runs of evals as they are kept: queued, looked at.
 
-    create_run(store, evaluation, request, new_run_id(), items, total=120, ...)
+    create_run(store, evaluation, request, new_run_id(), items=items, total=120, ...)
     run, batch = find_run(store, "support", evaluation.id, id)
     status_of(batch)                        # as OpenAI names it
 
@@ -14,14 +14,14 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from sqlalchemy import ColumnElement, and_, func, not_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from assay.errors import NotFoundError
 from assay.jobs import batches, eval_results, evals
-from assay.jobs.batches import EVAL_ITEMS, Batch
+from assay.jobs.batches import EVAL_ITEMS, Batch, Outcome
 from assay.jobs.eval_request import RunRequest
 from assay.jobs.evals import PURPOSE, Eval, Order, behind, find_row
 from assay.store import stored_files
@@ -39,12 +39,6 @@ _STATUSES: dict[str, RunStatus] = {
     "expired": "failed",
 }
 """Of a batch, where a run's is another word."""
-_OUTCOMES: dict[str, tuple[str, ...]] = {
-    "completed": ("completed",),
-    "canceled": ("cancelled",),
-    "failed": ("failed", "expired"),
-}
-"""Of batches that are over, by the status of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +69,7 @@ def new_run_id() -> str:
 
 def status_of(batch: Batch) -> RunStatus:
     """Where the run of a batch stands, as OpenAI names it."""
-    status = batch.status
-    return _STATUSES.get(status) or cast(RunStatus, status)
+    return _STATUSES.get(batch.status) or cast(RunStatus, batch.status)
 
 
 def create_run(
@@ -84,6 +77,7 @@ def create_run(
     evaluation: Eval,
     request: RunRequest,
     id: str,
+    *,
     items: StoredBytes,
     total: int,
     key_id: str,
@@ -212,12 +206,12 @@ def runs(
 
 def _stands(status: RunStatus) -> ColumnElement[bool]:
     """Batches whose run has a status, see `status_of`."""
-    open, outcomes = BatchRow.outcome.is_(None), _OUTCOMES.get(status)
-    if outcomes is not None:
+    outcomes = [one for one in get_args(Outcome) if _STATUSES.get(one, one) == status]
+    if outcomes:
         return BatchRow.outcome.in_(outcomes)
     later = BatchRow.begun, BatchRow.finalizing, BatchRow.cancelling
     is_queued = and_(*(column.is_(None) for column in later))
-    return and_(open, is_queued if status == "queued" else not_(is_queued))
+    return and_(BatchRow.outcome.is_(None), is_queued if status == "queued" else not_(is_queued))
 
 
 def tally_run(store: Store, id: str) -> None:

@@ -17,7 +17,8 @@ from typing import Any, Literal
 from sqlalchemy import Select, and_, delete, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from assay.errors import NotFoundError, StateError
+from assay.errors import NotFoundError
+from assay.jobs.batches import BatchStateError
 from assay.jobs.eval_request import EvalChange, EvalRequest
 from assay.store import stored_files
 from assay.store.store import Store
@@ -127,7 +128,7 @@ def remove(store: Store, project: str, id: str, run: str | None = None) -> None:
 
     Raises:
         NotFoundError: there is no such eval in the project, or no such run of it.
-        StateError: a run is not over.
+        BatchStateError: a run is not over.
     """
     batch = select(
         BatchRow.id,
@@ -146,7 +147,7 @@ def remove(store: Store, project: str, id: str, run: str | None = None) -> None:
             raise NotFoundError(f"no such run of {id}: {run}")
         for one in found:
             if one.outcome is None:
-                raise StateError(f"The run {one.id} is not over.", fix="Cancel it first.")
+                raise BatchStateError(f"The run {one.id} is not over.", fix="Cancel it first.")
         runs = [one.id for one in found]
         session.execute(delete(EvalRunRow).where(EvalRunRow.id.in_(runs)))
         session.execute(delete(BatchRow).where(BatchRow.id.in_(runs)))

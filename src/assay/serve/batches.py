@@ -8,12 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 
 from assay.accounts.keys import Caller
-from assay.errors import StateError
 from assay.jobs import batches
 from assay.jobs.batches import Batch, BatchRequest
 from assay.project.jobs import batches as project
 from assay.serve.auth import RequiredScope, ServedWorkspace
-from assay.serve.errors import ApiError
 from assay.serve.files import After, Limit, make_page
 from assay.serve.forms import parse_lifetime
 from assay.serve.route import JsonRoute
@@ -51,10 +49,7 @@ def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, A
 @router.post("/v1/batches/{id}/cancel")
 def cancel(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
     """Cancel a batch; the answers it has are kept."""
-    try:
-        return as_wire(project.cancel(workspace, caller.project, id, caller.key_id))
-    except StateError as error:
-        raise ApiError(409, str(error), code="invalid_state") from None
+    return as_wire(project.cancel(workspace, caller.project, id, caller.key_id))
 
 
 def as_wire(batch: Batch) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from assay.errors import (
 )
 from assay.evaluate.parity import ParityError
 from assay.generate.stream import BusyError, PromptTooLongError, RequestRefusedError
+from assay.jobs.batches import BatchStateError
 from assay.project.answer.names import UnknownModelError
 from assay.project.jobs.requests import RefusedError
 from assay.release.evidence import UnprovenError
@@ -47,6 +48,7 @@ _CLIENTS: tuple[tuple[type[AssayError], int, str, str | None], ...] = (
     (QuotaError, 413, "storage_quota_exceeded", None),
     (UnknownModelError, 404, "model_not_found", "model"),
     (NotFoundError, 404, "not_found", None),
+    (BatchStateError, 409, "invalid_state", None),
     (StateError, 400, "invalid_state", None),
     (UnprovenError, 409, "not_proven", None),
     (ParityError, 409, "parity_refused", None),

@@ -47,7 +47,6 @@ JUDGE_TRIES = 2
 _THREADS = 2
 _limiter: RunVar[CapacityLimiter] = RunVar("graders")
 """Of threads that compare long texts, beside those of the API's routes."""
-_SAMPLING = ("temperature", "top_p", "seed", "max_completion_tokens")
 _NOT_ITS_FAULT = (
     "invalid_variable_error",
     "model_grader_parse_error",
@@ -60,9 +59,9 @@ _Owner = Annotated[Caller, Depends(RequiredScope("files"))]
 
 
 class RunItem(Strict):
-    """An item of the run `model`."""
+    """An item of a run."""
 
-    model: str
+    run: str
     item: JsonObject
     sample: JsonObject | None = None
 
@@ -154,7 +153,7 @@ async def grade(
     """Answer and grade an item. A model that answers, and is busy or away, is told as such: the
     item is asked for again. What a judge cannot say is an error of its criterion alone."""
     exchange = _Exchange(request, caller)
-    plan = await anyio.to_thread.run_sync(_plan, workspace, body.model)
+    plan = await anyio.to_thread.run_sync(_plan, workspace, body.run)
     try:
         sample = await _sample(exchange, plan, body)
         outcome = await _judge(exchange, workspace, plan.graders, body.item, sample)
@@ -213,7 +212,7 @@ async def _sample(exchange: _Exchange, plan: _Plan, body: RunItem) -> dict[str, 
         "input": [{"role": turn["role"], "content": turn["content"]} for turn in messages],
         "finish_reason": choice["finish_reason"],
         "usage": {name: used[name] for name in eval_results.USED},
-        "sampling": {key: sampling.get(key) for key in _SAMPLING},
+        "sampling": {key: sampling.get(key) for key in eval_results.SAMPLING},
     }
 
 

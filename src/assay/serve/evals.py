@@ -33,7 +33,6 @@ from assay.serve.route import JsonRoute
 router = APIRouter(tags=["evals"], route_class=JsonRoute)
 
 _Owner = Annotated[Caller, Depends(RequiredScope("files"))]
-_EMPTY = {"result_counts": {"total": 0, "passed": 0, "failed": 0, "errored": 0}}
 _SAMPLE_SCHEMA = {
     "type": "object",
     "properties": {
@@ -242,8 +241,7 @@ def _run_as_wire(
     request: Request, workspace: ServedWorkspace, run: EvalRun, batch: Batch
 ) -> dict[str, Any]:
     """A run as OpenAI's object. It is counted when it ends, and here where that was lost."""
-    counted = eval_runs.tally(workspace.store, run, batch)
-    counted = counted or {**_EMPTY, "per_testing_criteria_results": [], "per_model_usage": []}
+    counted = eval_runs.tally(workspace.store, run, batch) or eval_results.EMPTY
     path = request.url_for("retrieve_run", eval_id=run.eval, run_id=run.id)
     return {
         "id": run.id,
@@ -264,7 +262,7 @@ def _run_as_wire(
 
 def _error(batch: Batch) -> dict[str, Any] | None:
     if batch.outcome == "expired":
-        return {"code": "expired", "message": "The run was not over within 24 hours."}
+        return dict(eval_results.LATE)
     if batch.outcome != "failed":
         return None
     error = (batch.errors or [{}])[0]
@@ -296,10 +294,7 @@ def _item_as_wire(run: EvalRun, number: int, outcome: dict[str, Any]) -> dict[st
             "finish_reason": sample.get("finish_reason"),
             "usage": usage,
             "error": error,
-            "temperature": sampling.get("temperature"),
-            "top_p": sampling.get("top_p"),
-            "seed": sampling.get("seed"),
-            "max_completion_tokens": sampling.get("max_completion_tokens"),
+            **{name: sampling.get(name) for name in eval_results.SAMPLING},
         },
     }
 

@@ -61,7 +61,7 @@ def cancel(workspace: Workspace, project: str, id: str, who: str) -> Batch:
 
     Raises:
         NotFoundError: there is none of that id in the project.
-        StateError: it is over.
+        BatchStateError: it is over.
     """
     batches.stop(workspace.store, batches.find(workspace.store, project, id))
     audit(workspace.store, project, who, "batch.cancel", id)

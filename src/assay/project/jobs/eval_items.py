@@ -147,7 +147,7 @@ def _of_run(value: Any) -> Any:
     if not isinstance(value, dict) or value.get("url") != EVAL_ITEMS:
         return value
     body = value.get("body")
-    return {k: v for k, v in body.items() if k != "model"} if isinstance(body, dict) else value
+    return {k: v for k, v in body.items() if k != "run"} if isinstance(body, dict) else value
 
 
 def _check(value: Any, line: int) -> dict[str, Any]:

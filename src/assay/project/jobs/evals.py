@@ -19,7 +19,7 @@ from assay.evaluate import criteria
 from assay.evaluate.criteria import CRITERION, MODEL_CRITERIA, Criterion
 from assay.jobs import batches as job_batches
 from assay.jobs import eval_results, eval_runs, evals
-from assay.jobs.batches import Batch, Endpoint
+from assay.jobs.batches import Batch, BatchStateError, Endpoint
 from assay.jobs.eval_request import (
     CustomConfig,
     EvalRequest,
@@ -80,7 +80,7 @@ def remove(workspace: Workspace, caller: Caller, id: str) -> None:
 
     Raises:
         NotFoundError: there is none of that id in the project.
-        StateError: a run is not over.
+        BatchStateError: a run is not over.
     """
     evals.remove(workspace.store, caller.project, id)
     audit(workspace.store, caller.project, caller.key_id, "eval.delete", id)
@@ -115,7 +115,7 @@ def create_run(
             "Wait until some are over, or cancel them.",
         )
     workspace.quota.check(project, 1)
-    limits = eval_items.limits_of(workspace, project, source.source)
+    lifetime_s, scope = eval_items.limits_of(workspace, project, source.source)
     items = eval_items.read_items(workspace, project, source.source)
     config = evaluation.request["data_source_config"]
     if config["type"] == "custom":
@@ -135,7 +135,16 @@ def create_run(
         if isinstance(source.source, InlineItems):
             asked["source"] = {"type": "file_id", "id": written.id}
         eval_runs.create_run(
-            store, evaluation, request, id, written, total, caller.key_id, asked, *limits
+            store,
+            evaluation,
+            request,
+            id,
+            items=written,
+            total=total,
+            key_id=caller.key_id,
+            data_source=asked,
+            lifetime_s=lifetime_s,
+            scope=scope,
         )
     except BaseException:
         stored_files.discard(store, written.id)
@@ -149,10 +158,13 @@ def cancel_run(workspace: Workspace, caller: Caller, eval: str, id: str) -> tupl
 
     Raises:
         NotFoundError: there is none.
-        StateError: it is over.
+        BatchStateError: it is over.
     """
     store, project = workspace.store, caller.project
     _, batch = eval_runs.find_run(store, project, eval, id)
+    if batch.outcome is not None:
+        status = eval_runs.status_of(batch)
+        raise BatchStateError(f"Cannot cancel a run with status '{status}'.")
     job_batches.stop(store, batch)
     audit(store, project, caller.key_id, "eval.run.cancel", id)
     return eval_runs.find_run(store, project, eval, id)
@@ -163,7 +175,7 @@ def remove_run(workspace: Workspace, caller: Caller, eval: str, id: str) -> None
 
     Raises:
         NotFoundError: there is none.
-        StateError: it is not over.
+        BatchStateError: it is not over.
     """
     evals.remove(workspace.store, caller.project, eval, id)
     audit(workspace.store, caller.project, caller.key_id, "eval.run.delete", id)
