@@ -17,13 +17,14 @@ from assay.accounts.keys import find_key, revoke_key
 from assay.errors import ModelError, ObjectsAwayError
 from assay.generate.stream import BusyError
 from assay.jobs import batch_answers, batches, queue
+from assay.jobs.left_batches import settle_left
 from assay.jobs.recovery import MOST_ATTEMPTS
 from assay.project.jobs import batches as project_batches
 from assay.serve import batch_input, batch_requests, batch_run
 from assay.store.audit import entries
 from assay.store.store import Store
 from assay.store.stored_files import path_of
-from assay.store.tables import BatchRow, now
+from assay.store.tables import BatchRow, JobRow, now
 from tests.serve.running import PATIENCE_S, STARTER, Running
 from tests.serve.scripted import ThreeNumbers
 
@@ -456,7 +457,7 @@ def test_batches_that_nobody_works_on_end_too(server: Running, client: openai.Op
     for outcome, code in ends.items():
         id = batches.create(store, server.workspace.name, request, key.id, None)
         with store.session() as session:
-            session.get(batches.JobRow, id).status = "paused"
+            session.get(JobRow, id).status = "paused"
             row = session.query(BatchRow).filter(BatchRow.id == id).one()
             row.begun, row.total = now(), 3
             row.expires = now() if outcome == "expired" else row.expires
@@ -468,12 +469,12 @@ def test_batches_that_nobody_works_on_end_too(server: Running, client: openai.Op
                 log.write(kept + kept[:20])
         if outcome == "failed":
             with store.session() as session:
-                job = session.get(batches.JobRow, id)
+                job = session.get(JobRow, id)
                 job.status, job.error = "failed", "5 workers ended."
         if outcome == "cancelled":
             assert client.batches.cancel(id).status == "cancelled"
         else:
-            batches.settle_left(store)
+            settle_left(store)
         batch = client.batches.retrieve(id)
         assert batch.status == outcome
         assert (batch.request_counts.completed, batch.request_counts.failed) == (1, 1)

@@ -26,12 +26,12 @@ from assay.config.strict import ClosedModel
 from assay.errors import NotFoundError, StateError
 from assay.jobs import batch_answers, queue
 from assay.jobs.metadata import Metadata
-from assay.jobs.queue import OVER, Job
+from assay.jobs.queue import Job
 from assay.store import stored_files
 from assay.store.files import link_or_copy
 from assay.store.store import Store
 from assay.store.stored_files import StoredBytes
-from assay.store.tables import BatchRow, JobRow, Table, now
+from assay.store.tables import BatchRow, Table, now
 from assay.store.tables.clock import database_time
 
 BATCH = "batch"
@@ -367,45 +367,3 @@ def _end(
             filename, limits = f"{batch.id}_{name}.jsonl", (batch.lifetime_s, batch.scope)
             session.add(stored_files.row_of(written, batch.project, filename, OUTPUT, *limits))
     return True
-
-
-def settle_left(store: Store) -> list[str]:
-    """End the batches that nobody will work on any more: their job is over without them, or they
-    wait beyond their window; and remove what those have left that are over.
-
-    Returns:
-        The ids of those that were ended.
-    """
-    query = (
-        select(BatchRow, JobRow)
-        .join(JobRow, JobRow.id == BatchRow.id)
-        .where(BatchRow.outcome.is_(None))
-    )
-    with store.session() as session:
-        left = [(row.convert(Batch), job.convert(Job)) for row, job in session.execute(query)]
-    ended: list[str] = []
-    for batch, job in left:
-        if job.status in ("queued", "paused") and batch.is_late:
-            job = queue.ask(store, batch.id, "cancel")
-        if job.status not in OVER:
-            continue
-        if job.status == "failed":
-            error = {"code": "server_error", "message": job.error or ""}
-            settle(store, batch.id, "failed", errors=[error], unanswered=error)
-        elif batch.is_late and batch.cancelling is None:
-            settle(store, batch.id, "expired", unanswered=EXPIRED)
-        else:
-            settle(store, batch.id, "cancelled", unanswered=CANCELLED)
-        ended.append(batch.id)
-    waiting = {batch.id for batch, _ in left}
-    for pattern in ("batch_*", "evalrun_*"):
-        for folder in (store.folder / "work").glob(pattern):
-            if folder.name not in waiting and _is_over(store, folder.name):
-                shutil.rmtree(folder, ignore_errors=True)
-    return ended
-
-
-def _is_over(store: Store, id: str) -> bool:
-    query = select(BatchRow.id).where(BatchRow.id == id, BatchRow.outcome.is_(None))
-    with store.session() as session:
-        return session.scalar(query) is None

@@ -24,9 +24,10 @@ import anyio.to_thread
 from starlette.types import ASGIApp
 
 from assay.defaults import BATCH_REQUESTS
-from assay.jobs import batches, eval_runs, queue
+from assay.jobs import queue
 from assay.jobs.batches import SERVED
 from assay.jobs.identity import worker_name
+from assay.jobs.left_batches import settle_left
 from assay.project.workspace import Workspace
 from assay.serve.batch_requests import Places
 from assay.serve.batch_run import BatchRun
@@ -73,9 +74,7 @@ class BatchRunner:
             try:
                 if time.monotonic() - settled >= SETTLE_S:
                     settled = time.monotonic()
-                    store = self._workspace.store
-                    for id in await self.at_length(batches.settle_left, store):
-                        await self.at_length(eval_runs.tally_run, store, id)
+                    await self.at_length(settle_left, self._workspace.store)
                 await self._take()
             except Exception as error:  # a database that is away for a moment
                 log.warning("batches could not be looked for: %s", error)

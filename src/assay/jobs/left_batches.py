@@ -1,0 +1,49 @@
+"""Batches, and runs of evals, that nobody will work on any more: they end with what they have."""
+
+from __future__ import annotations
+
+import shutil
+
+from sqlalchemy import select
+
+from assay.jobs import eval_runs, queue
+from assay.jobs.batches import CANCELLED, EXPIRED, Batch, settle
+from assay.jobs.queue import OVER, Job
+from assay.store.store import Store
+from assay.store.tables import BatchRow, JobRow
+
+
+def settle_left(store: Store) -> None:
+    """End the batches whose job is over without them, or that wait beyond their window; and remove
+    what those have left that are over."""
+    query = (
+        select(BatchRow, JobRow)
+        .join(JobRow, JobRow.id == BatchRow.id)
+        .where(BatchRow.outcome.is_(None))
+    )
+    with store.session() as session:
+        left = [(row.convert(Batch), job.convert(Job)) for row, job in session.execute(query)]
+    for batch, job in left:
+        if job.status in ("queued", "paused") and batch.is_late:
+            job = queue.ask(store, batch.id, "cancel")
+        if job.status not in OVER:
+            continue
+        if job.status == "failed":
+            error = {"code": "server_error", "message": job.error or ""}
+            settle(store, batch.id, "failed", errors=[error], unanswered=error)
+        elif batch.is_late and batch.cancelling is None:
+            settle(store, batch.id, "expired", unanswered=EXPIRED)
+        else:
+            settle(store, batch.id, "cancelled", unanswered=CANCELLED)
+        eval_runs.tally_run(store, batch.id)
+    waiting = {batch.id for batch, _ in left}
+    for pattern in ("batch_*", "evalrun_*"):
+        for folder in (store.folder / "work").glob(pattern):
+            if folder.name not in waiting and _is_over(store, folder.name):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_over(store: Store, id: str) -> bool:
+    query = select(BatchRow.id).where(BatchRow.id == id, BatchRow.outcome.is_(None))
+    with store.session() as session:
+        return session.scalar(query) is None
