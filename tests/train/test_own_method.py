@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import re
 import runpy
 import sys
@@ -25,7 +26,7 @@ from assay.config import FineTune, Place
 from assay.errors import ConfigError, UsageError
 from assay.train import adapters, loop
 from assay.train.many import check_workers
-from assay.train.methods import registry
+from assay.train.methods import dpo, ipo, orpo, registry
 from assay.train.methods.identity import code_sha256
 from assay.train.methods.spec import MethodSpec
 from assay.train.objective import TokenObjective
@@ -118,8 +119,24 @@ def test_of_other_code_it_is_another_method(monkeypatch: pytest.MonkeyPatch) -> 
     before = code_sha256(_spec())
     monkeypatch.setattr(sys.modules[__name__], "SCALE", 3.0)
     assert code_sha256(_spec()) != before
-    with pytest.raises(UsageError, match=r"by of the training method own is a object"):
-        code_sha256(scaled(object()))
+    log = logging.getLogger("a method's")
+    monkeypatch.setattr(log, "level", logging.WARNING)
+    said = code_sha256(scaled(log))
+    monkeypatch.setattr(log, "level", logging.DEBUG)
+    assert code_sha256(scaled(log)) == said  # how much is logged is no part of it
+    for unseen in (object(), Path("weights.json")):  # what it points to may change
+        with pytest.raises(UsageError, match=r"by of the training method own is a \w*(object|Path)"):
+            code_sha256(scaled(unseen))
+
+
+def test_put_together_of_assays_functions_it_is_another_method_too() -> None:
+    """Of Assay's own methods alone the version of Assay tells."""
+    mine = [
+        replace(dpo.SPEC, name="mine", **changes)
+        for changes in ({}, {"pair_loss": ipo.loss}, {"reference": False, "pair_loss": orpo.loss})
+    ]
+    assert None not in {code_sha256(one) for one in mine}
+    assert len({code_sha256(one) for one in mine}) == len(mine)
 
 
 PACKAGE = {

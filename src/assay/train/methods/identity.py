@@ -33,16 +33,18 @@ _NAMED = ("typing", "torch.dtype", "torch.device")
 
 
 def code_sha256(spec: MethodSpec) -> str | None:
-    """Sha256 (hex) of a method's code; None of Assay's own.
+    """Sha256 (hex) of a method's code; None of Assay's own methods.
+
+    One that is put together of Assay's functions is none of them: which they are is its code.
 
     Raises:
         UsageError: it cannot be told whether the code has changed.
     """
+    if registry.built_in().get(spec.name) == spec:
+        return None
     functions = (spec.token_loss, spec.pair_loss, spec.objective, spec.prepare, spec.check)
     own = [_package(one) for one in functions if one is not None and _package(one) != "assay"]
-    if not own:
-        return None
-    code = _Code(spec.name, own[0])
+    code = _Code(spec.name, own[0] if own else "")
     parts = [spec.learns_from, spec.reference, *(code.describe(one, "") for one in functions)]
     parts.append(code.files)
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
@@ -84,7 +86,7 @@ class _Code:
 
     Args:
         method: its name, for messages.
-        package: that the method is of.
+        package: that the method is of; "": all its functions are Assay's.
 
     Attributes:
         files: sha256 of each file, by its module.
@@ -125,7 +127,9 @@ class _Code:
             return self._function(inner)
         kind = type(value)
         named = {kind.__module__, f"{kind.__module__}.{kind.__qualname__}"} & set(_NAMED)
-        if named or isinstance(value, Enum | Path | Logger):
+        if isinstance(value, Logger):  # its level is no part of the method
+            return value.name
+        if named or isinstance(value, Enum):
             return repr(value)
         if callable(value) and hasattr(value, "__name__") and not self._is_own(value):
             return value.__name__  # a ufunc

@@ -30,16 +30,20 @@ log = logging.getLogger("assay.train")
 
 
 @cache
+def built_in() -> Mapping[str, MethodSpec]:
+    """Assay's own methods by name."""
+    package = methods.__name__
+    own = (import_module(f"{package}.{found.name}") for found in iter_modules(methods.__path__))
+    return {module.SPEC.name: module.SPEC for module in own if hasattr(module, "SPEC")}
+
+
+@cache
 def specs() -> Mapping[str, MethodSpec]:
     """All methods by name, by what they learn from and then by name.
 
     One of another distribution that cannot be used is left out, and a line of the log says why.
     """
-    package = methods.__name__
-    own = (import_module(f"{package}.{found.name}") for found in iter_modules(methods.__path__))
-    found: dict[str, MethodSpec] = {
-        module.SPEC.name: module.SPEC for module in own if hasattr(module, "SPEC")
-    }
+    found = {**built_in()}
     for point in metadata.entry_points(group=GROUP):
         try:
             if point.name in found:
