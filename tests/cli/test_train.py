@@ -8,11 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from tests.command import run, sentence
 from tests.small import small_project
 
+from assay.config import Place
+from assay.errors import UsageError
 from assay.project.project import Project
 
 
@@ -25,8 +29,46 @@ def pets(tmp_path: Path) -> Project:
 def test_options_of_a_search_need_a_search(tmp_path: Path) -> None:
     assert "--sweep" in sentence(run("train", "--write", cwd=tmp_path), 2)
     assert "--sweep" in sentence(run("train", "--trials", "3", cwd=tmp_path), 2)
-    assert "--verbose" in sentence(run("train", "--sweep", "--verbose", cwd=tmp_path), 2)
+    for option in ("--verbose", "--trust-code"):
+        assert option in sentence(run("train", "--sweep", option, cwd=tmp_path), 2)
     assert "no project here" in sentence(run("train", cwd=tmp_path), 1)
+
+
+@pytest.mark.parametrize(
+    ("place", "options", "size", "at_once"),
+    [
+        ("{}", [], 2, 0),
+        ("{}", ["--sweep"], 1, 2),
+        ("{ranks: 4}", [], 4, 0),
+        ("{ranks: 4}", ["--ranks", "3"], 3, 0),
+        ("{ranks: 4}", ["--sweep", "--workers", "3"], 1, 3),
+        ("{on: ray, workers: 4}", [], 1, 4),
+    ],
+)
+def test_on_ray_it_trains_as_place_says_where_the_options_do_not(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    options: list[str],
+    size: int,
+    at_once: int,
+) -> None:
+    made = small_project(tmp_path, edit={"fine_tune:": f"place: {place}\nfine_tune:"})
+    seen: list[Place] = []
+
+    def note(opened: Project, *_: Any, **__: Any) -> None:
+        seen.append(opened.config.place)
+        raise UsageError("seen.")
+
+    monkeypatch.setattr(Project, "train", note)
+    monkeypatch.setattr(Project, "sweep", note)
+    sentence(run("train", "--on", "ray", *options, cwd=made.root), 2)
+    assert [(one.size, one.at_once) for one in seen] == [(size, at_once)]
+
+
+def test_workers_beside_ranks_are_refused_in_assay_yaml() -> None:
+    with pytest.raises(ValidationError, match="workers has no effect"):
+        Place(ranks=4, workers=4)
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ from assay.cli.options import (
     ask_consent,
 )
 from assay.cli.output import as_json, print_draft, print_estimate
-from assay.cli.place import On, WorkersOption, placed
+from assay.cli.place import PlaceOption, WorkersOption, set_place
 from assay.cli.progress import Terminal
 from assay.defaults import CONFIG_FILE, STARTER_MODEL
 from assay.errors import AssayError, UsageError, is_full
@@ -232,7 +232,7 @@ def compare(
         list[str] | None,
         typer.Option(help="Provider that may receive this project's rows; remembered. Repeatable."),
     ] = None,
-    on: On = None,
+    on: PlaceOption = None,
     workers: WorkersOption = None,
     json: AsJson = False,
 ) -> None:
@@ -250,8 +250,7 @@ def compare(
         outside[name] = Path(file)
     terminal = Terminal()
     opened = project.open(folder)
-    place = placed(opened.config.place, on, workers=workers)
-    opened.config = opened.config.model_copy(update={"place": place})
+    set_place(opened, on, workers=workers)
     estimate = None if json else opened.estimate(pace=measure_pace())
     if estimate is not None:
         print_estimate(estimate)
@@ -284,7 +283,7 @@ def curve(
         str, typer.Option(help="The candidate whose learning curve is measured.")
     ] = "fine-tune",
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
-    on: On = None,
+    on: PlaceOption = None,
     workers: WorkersOption = None,
     json: AsJson = False,
 ) -> None:
@@ -294,8 +293,7 @@ def curve(
 
     terminal = Terminal()
     opened = project.open(folder)
-    place = placed(opened.config.place, on, workers=workers)
-    opened.config = opened.config.model_copy(update={"place": place})
+    set_place(opened, on, workers=workers)
     seconds = opened.curve_seconds(candidate, progress=terminal)
     terminal.say(f"This will take about {max(1, round(seconds / 60))} minutes.")
     if not yes and sys.stdin.isatty() and not typer.confirm("Continue?", default=True, err=True):

@@ -10,9 +10,9 @@ from assay.defaults import MOST_PROCESSES
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
-    from assay.config import Place
+    from assay.project.project import Project
 
-On = Annotated[
+PlaceOption = Annotated[
     str | None,
     typer.Option(
         "--on", help="Where to work: here or ray. Default: `place` in assay.yaml, else here."
@@ -24,15 +24,16 @@ WorkersOption = Annotated[
         "--workers",
         min=1,
         max=MOST_PROCESSES,
-        help="On Ray: how many trainings, or batches of requests, at once. Default: 2.",
+        help="On Ray: how many trainings, or batches of requests, at once. "
+        "Default: `place`, else 2.",
     ),
 ]
 
 
-def placed(
-    own: Place, on: str | None, *, workers: int | None = None, ranks: int | None = None
-) -> Place:
-    """The project's place with what the options say; workers take the place of its ranks.
+def set_place(
+    opened: Project, on: str | None, *, workers: int | None = None, ranks: int | None = None
+) -> None:
+    """Let a project work where the options say; workers take the place of its ranks.
 
     Raises:
         UsageError: there is no such place, it has one process alone, or both numbers are given.
@@ -47,8 +48,9 @@ def placed(
     if on not in (None, "here", "ray"):
         raise UsageError(f"--on is {on!r}.", fix="Use here or ray.")
     given = {"on": on, "workers": workers, "ranks": ranks}
-    place = own.model_copy(update={name: one for name, one in given.items() if one is not None})
+    said = {name: one for name, one in given.items() if one is not None}
+    place = opened.config.place.model_copy(update=said)
     if ranks is not None and place.on == "here":
         option = "--ranks" if workers is None else "--workers"
         raise UsageError(f"{option} needs Ray.", fix="Add --on ray.")
-    return place
+    opened.config = opened.config.model_copy(update={"place": place})

@@ -9,7 +9,7 @@ import typer
 
 from assay.cli.options import AsJson, Folder
 from assay.cli.output import as_json, print_swept, print_trained
-from assay.cli.place import On, WorkersOption, placed
+from assay.cli.place import PlaceOption, WorkersOption, set_place
 from assay.cli.progress import Terminal
 from assay.defaults import MOST_PROCESSES
 from assay.errors import UsageError
@@ -29,14 +29,15 @@ def train(
     write: Annotated[
         bool, typer.Option("--write", help="With --sweep: write the best settings to assay.yaml.")
     ] = False,
-    on: On = None,
+    on: PlaceOption = None,
     workers: WorkersOption = None,
     ranks: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=MOST_PROCESSES,
-            help="On Ray: processes that share the rows of each step. Default: 2, with --sweep 1.",
+            help="On Ray: processes that share the rows of each step. Default: `place`; where that "
+            "has no Ray, 2, and 1 with --sweep.",
         ),
     ] = None,
     verbose: Annotated[
@@ -55,14 +56,14 @@ def train(
 
     if not sweep and (trials is not None or write or workers is not None):
         raise UsageError("--trials, --write and --workers need --sweep.", fix="Add --sweep.")
-    if sweep and verbose:
-        raise UsageError("--verbose cannot be used with --sweep.", fix="Remove one of them.")
+    for option, given in (("--verbose", verbose), ("--trust-code", trust_code)):
+        if sweep and given:
+            raise UsageError(f"{option} cannot be used with --sweep.", fix="Remove one of them.")
     opened = project.open(folder)
     own = opened.config.place
-    if on == "ray" and own.on == "here" and ranks is None and not sweep:
+    if on == "ray" and own.on == "here" and own.ranks == 1 and ranks is None and not sweep:
         ranks = 2  # one training is all there is to share
-    place = placed(own, on, workers=workers, ranks=ranks)
-    opened.config = opened.config.model_copy(update={"place": place})
+    set_place(opened, on, workers=workers, ranks=ranks)
     if sweep:
         swept = opened.sweep(trials=trials, write=write, progress=Terminal())
         as_json(swept) if json else print_swept(swept)

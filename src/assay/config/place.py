@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from assay.config.strict import Strict
 from assay.defaults import MOST_PROCESSES
@@ -40,6 +40,12 @@ class Place(Strict):
         description="Whether inputs of validation and holdout, without their answers, may go to "
         "other machines of a Ray cluster, to be answered there; `consent` is needed as well.",
     )
+
+    @model_validator(mode="after")
+    def _has_workers_or_ranks(self) -> Self:
+        if self.ranks > 1 and self.workers != type(self).model_fields["workers"].default:
+            raise ValueError("workers has no effect with ranks above 1; leave one of them out")
+        return self
 
     @property
     def size(self) -> int:

@@ -134,8 +134,8 @@ class TrainingSettings(Strict):
                 under a hash of them is found by no other.
         """
         decides_nothing = {"graded_rows"} if tracking else {"graded_rows", "tracking"}
-        own, default = (one.model_dump(mode="json") for one in (self, type(self)()))
-        as_before = {name for name in _LATER if own[name] == default[name]}
+        fields = type(self).model_fields
+        as_before = {name for name in _LATER if getattr(self, name) == fields[name].default}
         return self.model_dump(mode="json", exclude=decides_nothing | as_before)
 
     @model_validator(mode="after")
