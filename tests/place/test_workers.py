@@ -395,7 +395,7 @@ def test_trainings_that_ran_beside_each_other_are_charged_once(
         measure=lambda agent: None,
         choose_constraint=lambda agent, measured: chosen,
     )
-    monkeypatch.setattr(tuning, "_seeded", lambda context, seed: context)
+    context.with_training = lambda seed: context
     made = tuning.tune(context, lambda version: Agent(model=version))
     assert made.setup_seconds == charged
 

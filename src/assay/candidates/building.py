@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,6 +127,12 @@ class Context:
     def config(self) -> Config:
         """What assay.yaml of the project says."""
         return self.bench.config
+
+    def with_training(self, **changes: object) -> Context:
+        """The same with other settings of training."""
+        settings = self.config.fine_tune.model_copy(update=changes)
+        config = self.config.model_copy(update={"fine_tune": settings})
+        return replace(self, bench=replace(self.bench, config=config))
 
     @property
     def store(self) -> Store:

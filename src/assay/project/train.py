@@ -97,9 +97,7 @@ def with_method(context: Context, method: MethodSpec | None) -> Context:
         raise UsageError(
             f"a training method {method.name} is installed already.", fix="Choose another name."
         )
-    tuning = context.config.fine_tune.model_copy(update={"method": method.name})
-    config = context.config.model_copy(update={"fine_tune": tuning})
-    return replace(context, bench=replace(context.bench, config=config), own_method=method)
+    return replace(context.with_training(method=method.name), own_method=method)
 
 
 def train(
@@ -122,12 +120,13 @@ def sweep(
 ) -> SearchResult:
     """Search around the project's settings; the best training is kept for `train` to find.
 
-    The others leave nothing but their losses.
+    The others leave nothing but their losses. No rows are graded: nobody is shown the score.
 
     Args:
         root: the project's folder.
         workers: that train several trials at once; None: one after the other.
     """
+    context = context.with_training(graded_rows=0)
     prepared = TrainingSetup.of(context)
     start = prepared.settings
     folder = context.folder / prepared.name(context, start).replace("fine-tune", "sweep")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -41,7 +40,7 @@ def tune(
 
     def train(seed: int) -> float:
         asked = context if taught is not None else None
-        version, result = train_version(_seeded(taught or context, seed), asked=asked)
+        version, result = train_version((taught or context).with_training(seed=seed), asked=asked)
         agent = agent_of(version)
         made.append((seed, context.choose_constraint(agent, context.measure(agent)), result))
         # A teacher has answered once for all seeds.
@@ -51,13 +50,15 @@ def tune(
         return share * result.seconds + (share if context.method.reference else 1.0) * prepared
 
     def ahead(first: int, count: int) -> None:
-        train_ahead([_seeded(taught or context, settings.seed + n) for n in range(first, count)])
+        seeds = range(settings.seed + first, settings.seed + count)
+        train_ahead([(taught or context).with_training(seed=seed) for seed in seeds])
 
     if settings.seeds is not None:
         ahead(0, settings.seeds)
     seconds = train(settings.seed)
     count = settings.seed_count(seconds)
-    ahead(1, count)
+    if settings.seeds is None:
+        ahead(1, count)
     seconds += sum(train(settings.seed + more) for more in range(1, count))
     seed, chosen, result = max(made, key=lambda one: (one[1].measurement.score, -one[0]))
     return Candidate(
@@ -90,10 +91,3 @@ def _one_seed_warning(settings: FineTuneSection, seconds: float) -> tuple[str, .
         f"Trained with one seed only: {SEEDS - 1} more would take about {more} minutes, but "
         f"fine_tune.seeds_minutes allows only {settings.seeds_minutes:g}.",
     )
-
-
-def _seeded(context: Context, seed: int) -> Context:
-    """The context with another seed of training."""
-    settings = context.config.fine_tune.model_copy(update={"seed": seed})
-    config = context.config.model_copy(update={"fine_tune": settings})
-    return replace(context, bench=replace(context.bench, config=config))
