@@ -146,6 +146,7 @@ def test_scoring_takes_no_time_of_the_training_and_is_left_on_ctrl_c(tmp_path: P
         return 0.5
 
     def stopped(model: Any, between: Any) -> float:
+        time.sleep(2.0)
         os.kill(os.getpid(), signal.SIGINT)
         between()
         pytest.fail("it went on")
@@ -157,6 +158,7 @@ def test_scoring_takes_no_time_of_the_training_and_is_left_on_ctrl_c(tmp_path: P
         run(tmp_path / "cut", score=stopped)
     cut = run(tmp_path / "cut", score=slow)
     assert cut.points == scored.points
+    assert cut.seconds < scored.seconds + 1.0
 
 
 def test_a_rule_for_one_optimizer_is_not_taken_for_another() -> None:

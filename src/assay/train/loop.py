@@ -230,10 +230,14 @@ class Run:
         """Measure validation; the point goes beside the epoch's last train loss."""
         state = self.state
 
-        def stop_or_go() -> None:
+        def stop() -> None:
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+
+        def save_and_stop() -> None:
             if interrupted.is_set():
                 self.save()
-                raise KeyboardInterrupt
+            stop()
 
         with computing(self.model, self.compute):
             units = self.job.validation
@@ -247,12 +251,16 @@ class Run:
                         objective,
                         self.settings.tokens_per_pass,
                         divisor(units, of_tokens=of_tokens(objective)),
-                        between=stop_or_go,
+                        between=save_and_stop,
                     )
         loss, _, accuracy = self.add_up(loss, 0, hits)
         if not math.isfinite(loss):
             raise _not_a_number("validation loss", state.step)
-        score = self.score(stop_or_go)
+        try:
+            score = self.score(stop)
+        except KeyboardInterrupt:
+            self.save()  # here, where the time of scoring counts no longer
+            raise
         state.points[-1].validation_loss, state.points[-1].score = loss, score
         state.evaluated_step = state.step
         if state.best_validation_loss is None or loss < state.best_validation_loss:
