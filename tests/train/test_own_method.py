@@ -257,7 +257,9 @@ def test_a_method_of_another_distribution_is_found_or_named(
     module: str,
     said: str | None,
 ) -> None:
-    monkeypatch.syspath_prepend(write_distribution(tmp_path, module, registry.GROUP, name=name))
+    monkeypatch.syspath_prepend(
+        write_distribution(tmp_path, module, registry.EXTENSIONS.name, name=name)
+    )
     monkeypatch.delitem(sys.modules, "assay_toy", raising=False)
     known = set(registry.specs())
     found = registry.specs.__wrapped__()

@@ -10,14 +10,13 @@ another distribution is named by an entry point:
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import import_module, metadata
 from pkgutil import iter_modules
 from types import MappingProxyType, ModuleType
+from typing import Any
 
 from assay import candidates
 from assay.agent.lineage import is_made_of_many_rows
@@ -34,10 +33,17 @@ from assay.candidates.spec import (
 )
 from assay.config import Config, TaskKind
 from assay.errors import ConfigError, UsageError
+from assay.extensions import ExtensionGroup
 
-GROUP = "assay.candidates"
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-log = logging.getLogger("assay.candidates")
+
+def _find_fault(point: metadata.EntryPoint, module: Any) -> str | None:
+    spec = getattr(module, "SPEC", None)
+    if not isinstance(spec, CandidateSpec) or not callable(getattr(module, "build", None)):
+        return f"{point.value} has no SPEC, or no build"
+    return None if spec.family in FAMILIES else f"there is no family {spec.family!r}"
+
+
+EXTENSIONS = ExtensionGroup("assay.candidates", "candidate", _find_fault)
 
 
 @cache
@@ -46,50 +52,17 @@ def _modules() -> Mapping[str, ModuleType]:
 
     One of another distribution that cannot be used is left out, and a line of the log says why.
     """
-    own = (import_module(f"{GROUP}.{found.name}") for found in iter_modules(candidates.__path__))
+    package = candidates.__name__
+    own = (import_module(f"{package}.{found.name}") for found in iter_modules(candidates.__path__))
     modules = {
         module.__name__.rpartition(".")[2].replace("_", "-"): module
         for module in own
         if hasattr(module, "SPEC")
     }
-    for point in metadata.entry_points(group=GROUP):
-        try:
-            if point.name in modules:
-                raise _unusable(point, "the name is taken")
-            modules[point.name] = _load(point)
-        except ConfigError as error:
-            log.warning("%s", error)
+    modules |= EXTENSIONS.load_all(modules)
     families = list(FAMILIES)
     order = sorted(modules, key=lambda name: (families.index(modules[name].SPEC.family), name))
     return {name: modules[name] for name in order}
-
-
-def _load(point: metadata.EntryPoint) -> ModuleType:
-    """The module of a candidate of another distribution.
-
-    Raises:
-        ConfigError: it cannot be used.
-    """
-    if not NAME.fullmatch(point.name):
-        raise _unusable(point, "a name may contain only lowercase letters, digits and hyphens")
-    try:
-        module: ModuleType = point.load()
-    except Exception as error:  # whatever another's module does when it is imported
-        raise _unusable(point, f"{type(error).__name__}: {error}") from error
-    spec = getattr(module, "SPEC", None)
-    if not isinstance(spec, CandidateSpec) or not callable(getattr(module, "build", None)):
-        raise _unusable(point, f"{point.value} has no SPEC, or no build")
-    if spec.family not in FAMILIES:
-        raise _unusable(point, f"there is no family {spec.family!r}")
-    return module
-
-
-def _unusable(point: metadata.EntryPoint, why: str) -> ConfigError:
-    source = point.dist.name if point.dist is not None else point.value
-    return ConfigError(
-        f"the candidate {point.name} of {source} cannot be used: {why}.",
-        fix=f"Update or uninstall {source}.",
-    )
 
 
 @cache
@@ -164,8 +137,7 @@ def check_name(name: str) -> None:
     """
     if name in specs():
         return
-    for point in metadata.entry_points(group=GROUP, name=name):
-        _load(point)
+    EXTENSIONS.check(name)
     raise UsageError(f"there is no candidate {name!r}.", fix=f"Choose from: {', '.join(specs())}.")
 
 

@@ -44,6 +44,7 @@ from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.probe import forgetting_of
 from assay.example import Example, canonical_json
+from assay.extensions import NAME
 from assay.generate.batch import Answer
 from assay.generate.replay import read_predictions
 from assay.models.embed import remember
@@ -278,7 +279,7 @@ def _read_outside(
     """Outside answers in the order of the holdout, refused before anything is built or opened."""
     taken = registry.specs()
     for name in predictions:
-        if name in taken or not registry.NAME.fullmatch(name):
+        if name in taken or not NAME.fullmatch(name):
             raise UsageError(
                 f"{name!r} cannot be used as the name of outside answers.",
                 fix="Use small letters, digits and hyphens, and not the name of a candidate.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from assay.config import FineTune
 from assay.data.propose import Judgement
 from assay.errors import UsageError
+from assay.extensions import NAME
 from assay.train.preference import PairLoss, PairObjective
 from assay.train.sequences import Unit
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # loads torch
     from assay.train.loss import TokenLoss
     from assay.train.objective import ObjectiveOf
 
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 HOLDS: dict[Judgement, str] = {
     "answers": "an answer",
     "pairs": "a better and a worse answer",
