@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context
-from assay.candidates.spec import CandidateSpec, Sizes, Workload, asked_rows, prompted
+from assay.candidates.spec import METHOD, CandidateSpec, Sizes, Workload, asked_rows, prompted
 from assay.config import Config
 
 
@@ -22,7 +22,7 @@ SPEC = CandidateSpec(
     family="training",
     answers_from_rows=True,
     version="fine-tune",
-    by_method=True,
+    needs=(METHOD,),
     estimate=estimate,
     sends=lambda config: [
         (model, ("train",)) for model in [config.fine_tune.teacher] if model is not None

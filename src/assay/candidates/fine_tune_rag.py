@@ -17,7 +17,7 @@ from assay.agent.agent import Agent, Knowledge
 from assay.agent.passages import find_passages, fitting, query_of, with_passages
 from assay.candidates.building import Candidate, Context, as_trials
 from assay.candidates.shared.documents import available_characters, choose_search, knowledge_section
-from assay.candidates.spec import DOCUMENTS, CandidateSpec, Sizes, Workload, passage_runs
+from assay.candidates.spec import DOCUMENTS, METHOD, CandidateSpec, Sizes, Workload, passage_runs
 from assay.chat.template import Template
 from assay.config import Config
 from assay.errors import ConfigError, DataError
@@ -43,9 +43,8 @@ SPEC = CandidateSpec(
     explanation="The model's weights are trained to answer from passages.",
     family="training",
     answers_from_rows=True,
-    by_method=True,
     estimate=estimate,
-    needs=(DOCUMENTS,),
+    needs=(DOCUMENTS, METHOD),
     combines=("prompt", "fine-tune", "rag"),
 )
 

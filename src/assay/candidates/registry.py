@@ -28,6 +28,7 @@ from assay.candidates.spec import (
     FAMILIES,
     FREE_TEXT,
     LABELS,
+    METHOD,
     RECORDS,
     CandidateSpec,
 )
@@ -141,6 +142,17 @@ def check_name(name: str) -> None:
     raise UsageError(f"there is no candidate {name!r}.", fix=f"Choose from: {', '.join(specs())}.")
 
 
+def check_needs(config: Config) -> None:
+    """Refuse to compare, before anything is built, where one of those taking part lacks something.
+
+    Raises:
+        ConfigError: it names candidate and setting.
+    """
+    for name in taking_part(config):
+        for need in specs()[name].needs:
+            need.check(name, config)
+
+
 def check_candidates(config: Config) -> None:
     """Refuse a configuration with unknown candidates, unmet needs or circular routes.
 
@@ -211,6 +223,7 @@ def offer(*, task: TaskKind, documents: bool, lists: bool = False) -> dict[str, 
         CALLS: task == "tools",
         FREE_TEXT: task == "text",
         DOCUMENTS: documents,
+        METHOD: True,
     }
     return {
         name: spec

@@ -9,6 +9,7 @@ from typing import Literal
 from assay.config import Config, is_remote, labels_in
 from assay.errors import ConfigError
 from assay.models.encoder_size import STARTER_SIZE, EncoderSize
+from assay.train.methods import registry as training_methods
 
 Part = Literal["train", "validation", "holdout"]
 AnsweredBy = Literal["model", "provider", "classifier", "rows"]
@@ -39,7 +40,7 @@ class Need:
     Attributes:
         name: what is needed, in one or two words.
         is_met: whether a configuration has it.
-        refusal: message on a candidate `{name}` in a configuration that lacks it.
+        refusal: message on a candidate `{name}` in a configuration `{config}` that lacks it.
         fix: what to do about it.
         setting: of assay.yaml that the message is about.
         opens_without: whether a project that lacks it can be opened, and only not be compared.
@@ -62,7 +63,7 @@ class Need:
             ConfigError: it is not met.
         """
         if not self.is_met(config):
-            refusal = self.refusal.format(name=name)
+            refusal = self.refusal.format(name=name, config=config)
             raise ConfigError(refusal, where=f"assay.yaml, {self.setting}", fix=self.fix)
 
 
@@ -117,6 +118,14 @@ PROVIDER = Need(
     "the candidate {name} needs a model.",
     "Set one: remote: remote:PROVIDER/MODEL.",
     setting="remote",
+    opens_without=True,
+)
+METHOD = Need(
+    "a training method",
+    lambda config: config.fine_tune.method in training_methods.specs(),
+    "{name} cannot be trained: there is no training method {config.fine_tune.method!r}.",
+    "Choose another one, or install its package.",
+    setting="fine_tune.method",
     opens_without=True,
 )
 
@@ -283,7 +292,6 @@ class CandidateSpec:
         answers_from_rows: its answers are learned from training rows, shown some or looked up in
             them, so that what it scores on these rows is its memory.
         version: what it trains, where others hold the same: the first that is built trains it.
-        by_method: whether it trains versions by `fine_tune.method`, which then has to be there.
         combines: names of the candidates with neither, the first and the second of what it puts
             together; what each adds to the other is reported where all four take part.
     """
@@ -299,7 +307,6 @@ class CandidateSpec:
     proposed: bool = False
     answers_from_rows: bool = False
     version: str = ""
-    by_method: bool = False
     combines: tuple[str, str, str] | None = None
 
     def is_possible(self, config: Config) -> bool:

@@ -14,10 +14,13 @@ from pydantic import (
 
 from assay.config.names import FileName, ModelName
 from assay.config.strict import Strict
+from assay.extensions import NAME
 
 Auto = Literal["auto"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Schedule = Literal["cosine", "linear", "constant"]
+METHODS = ("sft", "dpo", "ipo", "orpo", "kto")
+"""Assay's own training methods; which there are beside them is not known before they are loaded."""
 SEEDS = 3
 """Trainings that tell what comes of chance, where there is time for them."""
 _LATER = ("target_modules", "schedule", "optimizer", "betas", "epsilon", "momentum")
@@ -32,6 +35,7 @@ class TrainingSettings(Strict):
         "sft",
         description="Training method: sft learns the answers; dpo, ipo, orpo and kto learn from "
         "preferences; a package may add others.",
+        json_schema_extra={"anyOf": [{"enum": [*METHODS]}, {"pattern": f"^{NAME.pattern}$"}]},
     )
     adapter: Literal["lora", "rslora", "dora", "full"] = Field(
         "lora", description="Kind of adapter; full: train all weights without one."
@@ -137,6 +141,13 @@ class TrainingSettings(Strict):
         fields = type(self).model_fields
         as_before = {name for name in _LATER if getattr(self, name) == fields[name].default}
         return self.model_dump(mode="json", exclude=decides_nothing | as_before)
+
+    @field_validator("method")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if not NAME.fullmatch(value):
+            raise ValueError("must be the name of a method: lowercase letters, digits and hyphens")
+        return value
 
     @model_validator(mode="after")
     def _has_targets_of_an_adapter(self) -> Self:

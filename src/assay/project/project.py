@@ -50,7 +50,7 @@ from assay.project.state import names_bucket, open_state
 from assay.project.unlabelled import read_unlabelled
 from assay.project.versions import describe_removed, find_uses_of
 from assay.store.store import Store, owner_of
-from assay.train.methods import registry as training_methods
+from assay.train.methods.registry import warn_of_missing
 from assay.train.trials import TRIALS
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class Project:
         self.config: Config = read_config(self.text, str(path))
         registry.check_candidates(self.config)
         check_graders(self.config, root)
+        warn_of_missing(self.config)
 
     @cached_property
     def store(self) -> Store:
@@ -249,8 +250,7 @@ class Project:
         Raises:
             ConsentError: rows would go to a provider that nobody has agreed to.
         """
-        if any(registry.specs()[name].by_method for name in self.config.candidates):
-            training_methods.find(self.config.fine_tune.method)
+        registry.check_needs(self.config)
         for name in consent:
             self.providers.agree(name)
         saved = [find_version(self.store, label) for label in agents]

@@ -25,7 +25,7 @@ def coarse_spec(bits: int, explanation: str) -> CandidateSpec:
         family="training",
         answers_from_rows=True,
         version=fine_tune.SPEC.version,
-        by_method=True,
+        needs=fine_tune.SPEC.needs,
         estimate=estimate,
         sends=fine_tune.SPEC.sends,
     )

@@ -136,6 +136,7 @@ def validate(workspace: Workspace, text: str, *, admin: bool) -> Validation:
         return Validation(config, tuple(refused))  # before `Project` or a note reads what it names
     try:
         Project(workspace.root, text)
+        methods.check_method(config)  # a project opens without, but here somebody can mend it
     except AssayError as error:
         problems = [_placed(text, error)]
     misnamed = find_misnamed(workspace.root, before, config)

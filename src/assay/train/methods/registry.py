@@ -9,6 +9,7 @@ is called like its method; that of another distribution is named by an entry poi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module, metadata
@@ -16,13 +17,15 @@ from pkgutil import iter_modules
 from types import MappingProxyType
 from typing import Any
 
-from assay.config import CONFIG_FILE
+from assay.config import CONFIG_FILE, Config
+from assay.config.training import METHODS
 from assay.data.propose import Judgement
 from assay.errors import ConfigError
 from assay.extensions import ExtensionGroup
 from assay.train import methods
 from assay.train.methods.spec import MethodSpec
 
+log = logging.getLogger("assay.train")
 _ORDER: tuple[Judgement, ...] = ("answers", "pairs", "thumbs")
 
 
@@ -71,6 +74,24 @@ def find(name: str) -> MethodSpec:
         where=f"{CONFIG_FILE}, fine_tune.method",
         fix=f"Choose from: {', '.join(known)}.",
     )
+
+
+def check_method(config: Config) -> None:
+    """Refuse a method that is not there; Assay's own are, and nothing is loaded for them.
+
+    Raises:
+        ConfigError: as `find`.
+    """
+    if config.fine_tune.method not in METHODS:
+        find(config.fine_tune.method)
+
+
+def warn_of_missing(config: Config) -> None:
+    """Log that a method is not there: what is trained already is served and compared."""
+    try:
+        check_method(config)
+    except ConfigError as error:
+        log.warning("%s", error)
 
 
 def proposed_for(judgement: Judgement) -> MethodSpec:
