@@ -24,7 +24,7 @@ from assay.train.loss import chunk_on
 from assay.train.optimizer import COPIES
 from assay.train.sequences import Unit, epoch_order
 from assay.train.step import causal_lm, device_of, in_passes
-from assay.train.targets import linear_maps, targeted
+from assay.train.targets import linear_maps, target_maps
 
 _HIDDEN = 5.5  # float32 copies of the hidden state that a layer keeps: norms, residuals, rotations
 _LEAN_HIDDEN, _LEAN = 3.0, 0.55  # the same, and the share of the maps' tensors, in `fused.fast`
@@ -43,7 +43,7 @@ def training_bytes(
     `activation_checkpointing: auto` counts as off.
     """
     base = causal_lm(model)
-    linear, chosen = _shapes(linear_maps(base).values()), _shapes(targeted(base, settings))
+    linear, chosen = _shapes(linear_maps(base).values()), _shapes(target_maps(base, settings))
     embeddings: torch.Tensor = base.get_input_embeddings().weight  # type: ignore[operator]
     vocabulary, width = embeddings.shape
     layers: int = base.config.get_text_config().num_hidden_layers  # type: ignore[union-attr,operator]

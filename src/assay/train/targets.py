@@ -26,15 +26,15 @@ def linear_maps(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def targeted(model: nn.Module, settings: FineTune) -> list[Any]:
+def target_maps(model: nn.Module, settings: FineTune) -> list[Any]:
     """The linear maps that get an adapter."""
     maps, wanted = linear_maps(model), settings.target_modules
     if wanted == "all-linear":
         return [*maps.values()]
-    return [module for name, module in maps.items() if any(ends(name, one) for one in wanted)]
+    return [module for name, module in maps.items() if any(matches(name, one) for one in wanted)]
 
 
-def ends(name: str, wanted: str) -> bool:
+def matches(name: str, wanted: str) -> bool:
     """Whether a module is named by a setting: its whole name, or the end of it."""
     return name == wanted or name.endswith(f".{wanted}")
 
@@ -47,7 +47,7 @@ def check_targets(model: nn.Module, wanted: Sequence[str]) -> None:
     """
     maps = linear_maps(model)
     for one in wanted:
-        if not any(ends(name, one) for name in maps):
+        if not any(matches(name, one) for name in maps):
             there = sorted({name.rpartition(".")[2] for name in maps})
             raise ModelError(
                 f"this model has no linear map {one!r}.",
