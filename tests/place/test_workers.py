@@ -18,11 +18,11 @@ from safetensors.torch import load_file
 from tests.generate.tiny import byte_tokenizer
 from tests.generate.tiny import tiny_model as written_model
 from tests.train.test_session import Watcher
-from tests.train.tiny import SETTINGS, rows, tiny_loaded
+from tests.train.tiny import SETTINGS, rows
 
 from assay.agent.agent import Agent
 from assay.candidates.shared import many_trainings, tuning
-from assay.config import FineTune, FineTuneSection, Place
+from assay.config import FineTuneSection, Place
 from assay.errors import ConfigError, ModelError
 from assay.evaluate import worker_answers
 from assay.models.load import load
@@ -41,7 +41,7 @@ from assay.progress import SILENT, Progress
 from assay.train import adapters, many
 from assay.train.checkpoints import Point
 from assay.train.job import TrainingJob
-from assay.train.many import share_of_machine, train_many
+from assay.train.many import train_many
 from assay.train.sequences import alone
 from assay.train.session import TrainResult, train_by_method
 
@@ -212,14 +212,14 @@ def test_trainings_of_workers_are_those_of_this_process(
     jobs = [replace(job("many", seed), beside=2) for seed in (0, 1)]
     train_many(jobs, Workers(Workplace(), 2, Watcher()), ended)
     for seed in (0, 1):
-        assert share_of_machine(found[seed]) == 0.5
+        assert found[seed].beside == 2
         one = train_by_method(job("one", seed))
         assert found[seed].points == one.points
         assert points[f"many-{seed}"] == points[f"one-{seed}"]
         assert found[seed].adapter == tmp_path / f"many-{seed}" / "adapter"
         again = train_by_method(job("many", seed))  # is found, not trained
         assert again == found[seed]
-        assert share_of_machine(one) == 1.0
+        assert one.beside == 1
         theirs = load_file(found[seed].adapter / adapters.WEIGHTS)
         for weight, value in load_file(one.adapter / adapters.WEIGHTS).items():
             assert torch.equal(theirs[weight], value)
@@ -361,14 +361,15 @@ def test_a_training_that_is_refused_stops_no_other(tmp_path: Path) -> None:
     assert isinstance(found[1], TrainResult)
 
 
-def test_what_workers_cannot_train_is_trained_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_workers_cannot_train_is_trained_here() -> None:
     watcher = Watcher()
-    workers = SimpleNamespace(count=2)  # nothing is asked of them
+    workers = SimpleNamespace(count=2)  # nothing is asked of them, and no model loaded
     context: Any = SimpleNamespace(
-        bench=SimpleNamespace(workers=workers), progress=watcher, own_method=None
+        bench=SimpleNamespace(workers=workers),
+        config=SimpleNamespace(fine_tune=FineTuneSection(graded_rows=5)),
+        progress=watcher,
+        own_method=None,
     )
-    setup = SimpleNamespace(loaded=tiny_loaded(), settings=FineTune(graded_rows=5))
-    monkeypatch.setattr(many_trainings.TrainingSetup, "of", lambda context, loaded: setup)
     many_trainings.train_ahead([context, context])
     (line,) = watcher.lines
     assert line.startswith("Trained in this process, one version after the other: workers cannot")
@@ -376,13 +377,12 @@ def test_what_workers_cannot_train_is_trained_here(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(("reference", "charged"), [(False, 18.0), (True, 14.0)])
 def test_trainings_that_ran_beside_each_other_are_charged_once(
-    reference: bool, charged: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reference: bool, charged: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two seeds of 10 s by two workers at once are 10 s of the machine; what a teacher took is not
     shared, what the base's log-probabilities took is."""
-    (tmp_path / "beside.json").write_text('{"beside": 2, "seconds": 10.0}')
     result = SimpleNamespace(
-        adapter=tmp_path / "adapter", seconds=10.0, preparation_seconds=4.0, points=(), best_step=1
+        seconds=10.0, preparation_seconds=4.0, points=(), best_step=1, beside=2
     )
     monkeypatch.setattr(tuning, "train_version", lambda context, asked: ("one", result))
     monkeypatch.setattr(tuning, "train_ahead", lambda contexts: None)

@@ -54,7 +54,7 @@ def _name(settings: FineTune) -> str:
     loaded, template = SimpleNamespace(weights_sha256="w"), SimpleNamespace(sha256="t")
     targets = TrainingTargets(ROWS, ((), ()))
     setup = TrainingSetup(
-        cast(Any, loaded), cast(Any, template), "Add.", targets, (), [], [], {}, settings
+        cast(Any, loaded), cast(Any, template), "Add.", targets, (), [], [], None, settings
     )
     return setup.name(cast(Context, SimpleNamespace(validation=ROWS[1:])), settings)
 

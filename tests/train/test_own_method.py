@@ -18,14 +18,14 @@ from tests.distributions import write_distribution
 from tests.small import small_project
 from tests.train.test_methods import _run
 from tests.train.test_session import Watcher, run
-from tests.train.tiny import rows, tiny_loaded, tiny_model
+from tests.train.tiny import rows, tiny_model
 from torch import Tensor
 from torch.nn import functional
 
 from assay.config import FineTune, Place
 from assay.errors import ConfigError, UsageError
 from assay.train import adapters, loop
-from assay.train.many import check_workers
+from assay.train.many import check_settings
 from assay.train.methods import dpo, ipo, orpo, registry
 from assay.train.methods.identity import code_sha256
 from assay.train.methods.spec import MethodSpec
@@ -222,10 +222,10 @@ def test_a_loss_that_is_reduced_is_refused(tmp_path: Path) -> None:
 def test_other_processes_are_not_asked_to_find_a_method_that_was_handed_over() -> None:
     with pytest.raises(ConfigError, match="cannot find the training method own"):
         check_place(Place(on="ray", ranks=2), FineTune(), _spec())
-    graded = FineTune(graded_rows=5)
-    check_place(Place(on="ray", ranks=1, workers=2), graded)  # a single training is of this process
+    with pytest.raises(ConfigError, match="cannot find the training method own"):
+        check_settings(FineTune(), _spec())
     with pytest.raises(ConfigError, match="workers cannot grade rows"):
-        check_workers(tiny_loaded(), graded, None)
+        check_settings(FineTune(graded_rows=5), None)
 
 
 MODULE = """

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.candidates.building import Context
-from assay.candidates.shared.many_trainings import Attempt, train_together
+from assay.candidates.shared.many_trainings import TrainingRequest, train_together
 from assay.candidates.shared.training import TrainingSetup, train_version
 from assay.config import CONFIG_FILE, FineTune
 from assay.config.yaml_text import edit
@@ -50,7 +50,7 @@ class TrainingResult:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; losses in nats per trained token."""
         account = asdict(self.result)
-        del account["adapter"]
+        del account["adapter"], account["beside"]
         return {
             "version": self.version,
             "folder": None if self.folder is None else str(self.folder),
@@ -158,8 +158,8 @@ def sweep(
             every = [*waiting.items()]
             first = {one.model_dump_json(): place for place, (one, _) in reversed(every)}
             now = sorted(first.values())
-            attempts = [Attempt(prepared, context, *waiting.pop(place)) for place in now]
-            train_together(workers, attempts, partial(end, now), within=folder)
+            requests = [TrainingRequest(prepared, context, *waiting.pop(place)) for place in now]
+            train_together(workers, requests, partial(end, now), within=folder)
 
     tried = search.sweep(
         attempt,

@@ -15,7 +15,7 @@ from assay.train.choices import Choices
 from assay.train.estimate import check_memory
 from assay.train.job import StepReport, TrainingJob
 from assay.train.loop import Run
-from assay.train.methods.identity import code_sha256, find_same
+from assay.train.methods.identity import find_same
 from assay.train.sequences import Unit
 from assay.train.shared_base import SharedBase
 
@@ -51,7 +51,7 @@ class RankTask:
             choices,
             start,
             counts_hits=job.on_step is not None,
-            method=code_sha256(job.spec),
+            method=job.method_sha256,
         )
 
 

@@ -99,6 +99,8 @@ class TrainingJob:
         place: the processes that train.
         beside: how many trainings share this machine, this one included.
         method: None: the one that `settings.method` names; else a method that nobody has installed.
+        method_sha256: of the code of a method that is not Assay's own; None: `validate` reckons it,
+            once for all keys of the training.
     """
 
     loaded: LoadedModel
@@ -115,6 +117,7 @@ class TrainingJob:
     place: Place = field(default_factory=Place)
     beside: int = 1
     method: MethodSpec | None = None
+    method_sha256: str | None = None
 
     @property
     def spec(self) -> MethodSpec:
@@ -138,17 +141,21 @@ class TrainingJob:
     @property
     def method_key(self) -> dict[str, str]:
         """What a method that is not Assay's own adds to a key: its code."""
-        code = code_sha256(self.spec)
-        return {} if code is None else {"method": code}
+        return {} if self.method_sha256 is None else {"method": self.method_sha256}
 
     def validate(self) -> TrainingJob:
-        """The same job without the units of weight 0, every row having been looked at.
+        """The same job without the units of weight 0, every row having been looked at, and with the
+        hash of its method.
 
         Raises:
             DataError: nothing to train, or a row that cannot be trained on, named.
+            ConfigError: there is no method of that name.
+            UsageError: it cannot be told whether the method's code has changed.
         """
         train = self._checked(self.train, "training")
-        return replace(self, train=train, validation=self._checked(self.validation, "validation"))
+        validation = self._checked(self.validation, "validation")
+        code = self.method_sha256 or code_sha256(self.spec)
+        return replace(self, train=train, validation=validation, method_sha256=code)
 
     def _checked(self, units: Sequence[Unit], kind: str) -> list[Unit]:
         check_sequences(rows_of(units), kind, self.max_tokens)

@@ -25,38 +25,36 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from assay import json_reader
-from assay.config import FineTune
+from assay.config import FineTune, TrainingSettings
 from assay.errors import ConfigError, DataError, ModelError
 from assay.models.load import LoadedModel
 from assay.place.kept import keep
 from assay.place.processes import on_this_machine
 from assay.place.workers import Tell, Workers
 from assay.progress import Task
-from assay.store.files import one_at_a_time, write_json
+from assay.store.files import one_at_a_time
 from assay.train import choices as chosen
 from assay.train.checkpoints import Point
 from assay.train.device import Compute
 from assay.train.estimate import bytes_of, check_memory
 from assay.train.job import TrainingJob
-from assay.train.methods.identity import code_sha256, find_same, unknown_elsewhere
+from assay.train.methods.identity import find_same, unknown_elsewhere
 from assay.train.methods.spec import MethodSpec
 from assay.train.sequences import Unit
 from assay.train.session import ADAPTER, RESULT, TrainResult, train_by_method
 from assay.train.shared_base import SharedBase
 
 _MARK = "place.txt"
-_BESIDE = "beside.json"
 _FOLDER = "assay-training-"
 _YOUNG_S = 60.0
 _TRAINING = "training"
 """Label of the task that tells the steps of a training."""
 
-Ended = Callable[[int, TrainResult | Exception], None]
+OnEnd = Callable[[int, TrainResult | Exception], None]
 
 
 @dataclass(frozen=True, slots=True)
-class PointTold:
+class PointEvent:
     """What a training tells its listener (`OnPoint`)."""
 
     point: Point
@@ -64,14 +62,14 @@ class PointTold:
 
 
 @dataclass(frozen=True, slots=True)
-class StepsDone:
+class StepEvent:
     """How many steps a training has done."""
 
     steps: float
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class WorkerResult:
     """A finished training.
 
     Attributes:
@@ -120,7 +118,8 @@ class TrainingWork:
             ConfigError: workers cannot train it, or not so many at once.
             DataError, ModelError: it cannot be trained.
         """
-        check_workers(job.loaded, job.settings, job.method)
+        check_settings(job.settings, job.method)
+        check_device(job.loaded)
         job = job.validate()
         loaded = job.loaded
         said = "Another process is running this training; waiting for it to finish."
@@ -149,20 +148,19 @@ class TrainingWork:
             str(job.folder.resolve()),
             mark,
             (job.folder / chosen.FILE).read_text("utf-8"),
-            code_sha256(job.spec),
+            job.method_sha256,
             on_this_machine(job.beside),
             bytes_of(loaded.model),
         )
 
-    def run(self, tell: Tell) -> Trained:
+    def run(self, tell: Tell) -> WorkerResult:
         """In a worker: train, or go on, to the end."""
 
         def on_point(point: Point, rates: Mapping[str, float]) -> None:
-            tell(PointTold(point, dict(rates)))
+            tell(PointEvent(point, dict(rates)))
 
         find_same(self.settings.method, self.method)
-        telling = _Telling(tell)
-        with self._place() as (folder, is_own):
+        with self._open_folder() as (folder, is_own):
             result = train_by_method(
                 TrainingJob(
                     keep(self.base, self.base.load),
@@ -170,19 +168,17 @@ class TrainingWork:
                     self.validation,
                     self.settings,
                     folder,
-                    telling,
+                    _WorkerProgress(tell),
                     self.compute,
                     self.checkpoint_seconds,
                     on_point,
+                    beside=self.beside,
                 )
             )
-            if telling.has_trained:  # not found as somebody had trained it before
-                body = {"beside": self.beside, "seconds": result.seconds}
-                write_json(folder / _BESIDE, body)
-            return Trained(result, None if is_own else _pack(folder))
+            return WorkerResult(result, None if is_own else _pack(folder))
 
     @contextmanager
-    def _place(self) -> Iterator[tuple[Path, bool]]:
+    def _open_folder(self) -> Iterator[tuple[Path, bool]]:
         """The job's folder where it is reached from here, else one that goes with the block."""
         own = Path(self.folder)
         try:
@@ -201,12 +197,12 @@ class TrainingWork:
             yield Path(made), False
 
 
-def train_many(jobs: Sequence[TrainingJob], workers: Workers, ended: Ended) -> None:
+def train_many(jobs: Sequence[TrainingJob], workers: Workers, ended: OnEnd) -> None:
     """Train each job in a worker; they begin in their order, and end as they may.
 
     Args:
         jobs: of one progress; their `on_point` are called as those of a training here.
-        ended: called with the place of a job and its result, or with the exception that it has
+        ended: called with the index of a job and its result, or with the exception that it has
             raised, or its `on_point` has, or with which it is refused.
 
     Raises:
@@ -218,17 +214,17 @@ def train_many(jobs: Sequence[TrainingJob], workers: Workers, ended: Ended) -> N
     sent: list[int] = []
     works: list[TrainingWork] = []
     try:
-        for place, job in enumerate(jobs):
+        for index, job in enumerate(jobs):
             try:
                 works.append(TrainingWork.of(job, at_once, held))
-                sent.append(place)
+                sent.append(index)
             except (DataError, ModelError) as refused:
-                ended(place, refused)
+                ended(index, refused)
         _train_sent(
-            [jobs[place] for place in sent],
+            [jobs[index] for index in sent],
             works,
             workers,
-            lambda place, outcome: ended(sent[place], outcome),
+            lambda index, outcome: ended(sent[index], outcome),
         )
     finally:
         for job in jobs:
@@ -236,7 +232,7 @@ def train_many(jobs: Sequence[TrainingJob], workers: Workers, ended: Ended) -> N
 
 
 def _train_sent(
-    jobs: Sequence[TrainingJob], works: Sequence[TrainingWork], workers: Workers, ended: Ended
+    jobs: Sequence[TrainingJob], works: Sequence[TrainingWork], workers: Workers, ended: OnEnd
 ) -> None:
     if not jobs:
         return
@@ -249,39 +245,39 @@ def _train_sent(
     with jobs[0].progress.task(label, sum(steps), "steps") as bar:
         done = [0.0] * len(jobs)
 
-        def reach(place: int, step: float) -> None:
-            if step > done[place]:
-                bar.advance(step - done[place])
-                done[place] = step
+        def reach(index: int, step: float) -> None:
+            if step > done[index]:
+                bar.advance(step - done[index])
+                done[index] = step
 
-        def told(place: int, event: object) -> None:
-            on_point = jobs[place].on_point
-            if isinstance(event, StepsDone):
-                reach(place, event.steps)
-            elif isinstance(event, PointTold) and on_point is not None:
+        def told(index: int, event: object) -> None:
+            on_point = jobs[index].on_point
+            if isinstance(event, StepEvent):
+                reach(index, event.steps)
+            elif isinstance(event, PointEvent) and on_point is not None:
                 on_point(event.point, event.rates)
 
-        def end(place: int, outcome: Trained | Exception) -> None:
-            folder = jobs[place].folder
-            reach(place, steps[place])  # stopped early, perhaps
+        def end(index: int, outcome: WorkerResult | Exception) -> None:
+            folder = jobs[index].folder
+            reach(index, steps[index])  # stopped early, perhaps
             if isinstance(outcome, Exception):
-                ended(place, outcome)
+                ended(index, outcome)
                 return
             if outcome.files is not None:
                 _unpack(outcome.files, folder)
-            ended(place, replace(outcome.result, adapter=folder / ADAPTER))
+            ended(index, replace(outcome.result, adapter=folder / ADAPTER))
 
         workers.run(works, told, end)
 
 
-def check_workers(loaded: LoadedModel, settings: FineTune, own_method: MethodSpec | None) -> None:
-    """Refuse what workers cannot train, whatever its settings.
+def check_settings(settings: TrainingSettings, own_method: MethodSpec | None) -> None:
+    """Refuse what workers cannot train, whatever the model.
 
     Args:
         own_method: see `TrainingJob.method`.
 
     Raises:
-        ConfigError: the model is on a GPU, rows are graded, or there is such a method.
+        ConfigError: rows are graded, or there is such a method.
     """
     if own_method is not None:
         raise unknown_elsewhere(own_method)
@@ -291,6 +287,14 @@ def check_workers(loaded: LoadedModel, settings: FineTune, own_method: MethodSpe
             where="assay.yaml, fine_tune.graded_rows",
             fix="Set it to 0, or train with `--on here`.",
         )
+
+
+def check_device(loaded: LoadedModel) -> None:
+    """Refuse a model that workers cannot train.
+
+    Raises:
+        ConfigError: it is on a GPU.
+    """
     if loaded.model.device.type != "cpu":
         raise ConfigError(
             "workers train on processors only so far, and this model is on a GPU.",
@@ -299,24 +303,14 @@ def check_workers(loaded: LoadedModel, settings: FineTune, own_method: MethodSpe
         )
 
 
-def share_of_machine(result: TrainResult) -> float:
-    """What a training had of its machine, for `result.seconds`: 1, or less beside others."""
-    try:
-        kept = json_reader.read((result.adapter.parent / _BESIDE).read_text("utf-8"))
-        return 1 / kept["beside"] if kept["seconds"] == result.seconds else 1.0
-    except (OSError, ValueError, KeyError, TypeError):
-        return 1.0
-
-
-class _Telling:
+class _WorkerProgress:
     """The progress of a training in a worker: its steps are told, all else is not."""
 
     def __init__(self, tell: Tell) -> None:
-        self._tell, self.has_trained = tell, False
+        self._tell = tell
 
     @contextmanager
     def task(self, label: str, total: float | None, unit: str) -> Iterator[Task]:
-        self.has_trained |= label == _TRAINING
         yield _Steps(self._tell, told=label == _TRAINING)
 
     def say(self, line: str) -> None:
@@ -329,13 +323,13 @@ class _Steps:
 
     def advance(self, amount: float = 1, **info: object) -> None:
         self._done += amount
-        self._tell(StepsDone(self._done if self._told else 0.0))
+        self._tell(StepEvent(self._done if self._told else 0.0))
 
 
 def _pack(folder: Path) -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        for name in (chosen.FILE, ADAPTER, _BESIDE, RESULT):
+        for name in (chosen.FILE, ADAPTER, RESULT):
             tar.add(folder / name, name)
     return packed.getvalue()
 

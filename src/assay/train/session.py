@@ -62,6 +62,7 @@ class TrainResult:
         compute, threads, activation_checkpointing: see `Choices`.
         preparation_seconds: of work before the first step that is not in `seconds`: reference
             log-probabilities, and what a teacher has taken.
+        beside: how many trainings shared the machine when it ended, this one included.
     """
 
     adapter: Path
@@ -78,6 +79,7 @@ class TrainResult:
     threads: int
     activation_checkpointing: bool
     preparation_seconds: float = 0.0
+    beside: int = 1
 
 
 def train_by_method(job: TrainingJob) -> TrainResult:
@@ -243,6 +245,7 @@ def _finish(run: Run, choices: Choices) -> TrainResult:
         compute=choices.compute,
         threads=choices.threads,
         activation_checkpointing=choices.activation_checkpointing,
+        beside=run.job.beside,
     )
     body = {name: value for name, value in asdict(result).items() if name != "adapter"}
     digest = sha256_file(adapters.weights_file(result.adapter))

@@ -53,13 +53,13 @@ def epoch_score(
     def score(model: Any, between: Callable[[], None]) -> float:
         trained = replace(loaded, model=model)
         engine = TransformersBatchEngine(trained, template, device=str(loaded.model.device))
-        texts = [answer.text for answer in engine.answer(requests, _Stoppable(between))]
+        texts = [answer.text for answer in engine.answer(requests, _InterruptibleProgress(between))]
         return grade(spec, texts, rows, known).mean or 0.0
 
     return score
 
 
-class _Stoppable(Silent):
+class _InterruptibleProgress(Silent):
     """Reports to nobody, and lets a Ctrl-C through between two tokens."""
 
     def __init__(self, between: Callable[[], None]) -> None:

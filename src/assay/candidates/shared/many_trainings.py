@@ -1,14 +1,15 @@
 """Several trainings of a project at once, where `place` says so (`assay.train.many`).
 
-train_together(workers, [Attempt(setup, context, settings, on_point), ...], ended)
+train_together(workers, [TrainingRequest(setup, context, settings, on_point), ...], ended)
 train_ahead(contexts)     # whoever trains with these one after the other finds it done
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from assay.candidates.building import Context
@@ -17,13 +18,14 @@ from assay.config import FineTune
 from assay.errors import ConfigError
 from assay.models.load import LoadedModel
 from assay.place.opening import LazyWorkers
+from assay.progress import Progress
 from assay.train.job import OnPoint
-from assay.train.many import Ended, check_workers, train_many
+from assay.train.many import OnEnd, check_device, check_settings, train_many
 from assay.train.session import RESULT, TrainResult
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class TrainingRequest:
     """One training of several; the fields are what `TrainingSetup.train` takes."""
 
     setup: TrainingSetup
@@ -34,8 +36,8 @@ class Attempt:
 
 def train_together(
     workers: LazyWorkers,
-    attempts: Sequence[Attempt],
-    ended: Ended,
+    requests: Sequence[TrainingRequest],
+    ended: OnEnd,
     *,
     within: Path | None = None,
 ) -> None:
@@ -46,24 +48,24 @@ def train_together(
         within: see `TrainingSetup.train`.
     """
     with ExitStack() as trackers:
-        closing = [trackers.enter_context(ExitStack()) for _ in attempts]
+        closing = [trackers.enter_context(ExitStack()) for _ in requests]
         jobs = [
             one.setup.job(
                 one.context,
                 one.settings,
-                own.enter_context(one.setup.tracked(one.context, one.settings, one.on_point)),
+                own.enter_context(one.setup.track(one.context, one.settings, one.on_point)),
                 within=within,
                 beside=workers.count,
             )
-            for own, one in zip(closing, attempts, strict=True)
+            for own, one in zip(closing, requests, strict=True)
         ]
 
-        def end(place: int, outcome: TrainResult | Exception) -> None:
+        def end(index: int, outcome: TrainResult | Exception) -> None:
             if isinstance(outcome, Exception):
-                closing[place].__exit__(type(outcome), outcome, None)
+                closing[index].__exit__(type(outcome), outcome, None)
             else:
-                closing[place].close()
-            ended(place, outcome)
+                closing[index].close()
+            ended(index, outcome)
 
         rows = max(len(job.train) + len(job.validation) for job in jobs)
         train_many(jobs, workers.to_train(rows), end)
@@ -78,26 +80,35 @@ def train_ahead(contexts: Sequence[Context]) -> None:
     workers = contexts[0].bench.workers if len(contexts) > 1 else None
     if workers is None:
         return
+    first = contexts[0]
+    if not _can(partial(check_settings, first.config.fine_tune, first.own_method), first.progress):
+        return
     loaded: LoadedModel | None = None
-    attempts = []
+    requests = []
     for context in contexts:
         setup = TrainingSetup.of(context, loaded)
-        loaded = setup.loaded
-        try:
-            check_workers(loaded, setup.settings, context.own_method)
-        except ConfigError as error:
-            said = f"Trained in this process, one version after the other: {error.what}"
-            context.progress.say(said)
+        if loaded is None and not _can(partial(check_device, setup.loaded), first.progress):
             return
+        loaded = setup.loaded
         if not (context.folder / setup.name(context, setup.settings) / RESULT).exists():
-            attempts.append(Attempt(setup, context, setup.settings))
+            requests.append(TrainingRequest(setup, context, setup.settings))
     failed: dict[int, Exception] = {}
 
-    def ended(place: int, outcome: TrainResult | Exception) -> None:
+    def ended(index: int, outcome: TrainResult | Exception) -> None:
         if isinstance(outcome, Exception):
-            failed[place] = outcome
+            failed[index] = outcome
 
-    if len(attempts) > 1:
-        train_together(workers, attempts, ended)
-    for place in sorted(failed):
-        raise failed[place]
+    if len(requests) > 1:
+        train_together(workers, requests, ended)
+    for index in sorted(failed):
+        raise failed[index]
+
+
+def _can(check: Callable[[], None], progress: Progress) -> bool:
+    """Whether workers can train it; why they cannot is said."""
+    try:
+        check()
+    except ConfigError as error:
+        progress.say(f"Trained in this process, one version after the other: {error.what}")
+        return False
+    return True

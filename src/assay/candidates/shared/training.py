@@ -88,7 +88,7 @@ class TrainingSetup:
         targets: what is trained on, with the teacher's answers where there is a teacher.
         general: rows that are mixed in, so that less is forgotten.
         units, checks: of training and validation.
-        code: what a method that is not Assay's own adds to the settings: its code's hash.
+        method_sha256: of the code of a method that is not Assay's own.
         settings: the project's, with what it leaves open decided.
     """
 
@@ -99,7 +99,7 @@ class TrainingSetup:
     general: tuple[Example, ...]
     units: list[Unit]
     checks: list[Unit]
-    code: dict[str, str]
+    method_sha256: str | None
     settings: FineTune
 
     @classmethod
@@ -128,7 +128,7 @@ class TrainingSetup:
             general,
             units,
             units_of(learns_from, context.validation, template, prompt),
-            _code(method),
+            code_sha256(method),
             auto.choose(
                 settings,
                 parameters=loaded.model.num_parameters(),
@@ -147,6 +147,11 @@ class TrainingSetup:
         if self.general:
             found["general"] = rows_sha256(self.general)
         return found
+
+    @property
+    def code(self) -> dict[str, str]:
+        """What a method that is not Assay's own adds to the settings."""
+        return {} if self.method_sha256 is None else {"method_sha256": self.method_sha256}
 
     def name(self, context: Context, settings: FineTune) -> str:
         """Name of a training with these settings, and of its folder."""
@@ -169,12 +174,12 @@ class TrainingSetup:
             on_point, on_step: see `TrainingJob`.
             within: parent of its folder; None: where all trainings of the project are.
         """
-        with self.tracked(context, settings, on_point) as told:
+        with self.track(context, settings, on_point) as told:
             job = self.job(context, settings, told, within=within, on_step=on_step)
             return self.account(train_by_method(job))
 
     @contextmanager
-    def tracked(
+    def track(
         self, context: Context, settings: FineTune, on_point: OnPoint | None
     ) -> Iterator[OnPoint]:
         """What writes the curve to the trackers of the settings, and tells `on_point`."""
@@ -212,17 +217,13 @@ class TrainingSetup:
             place=context.config.place,
             method=context.own_method,
             beside=beside,
+            method_sha256=self.method_sha256,
         )
 
     def account(self, result: TrainResult) -> TrainResult:
         """A result with what the teacher has taken."""
         seconds = result.preparation_seconds + self.targets.seconds
         return replace(result, preparation_seconds=seconds)
-
-
-def _code(method: MethodSpec) -> dict[str, str]:
-    code = code_sha256(method)
-    return {} if code is None else {"method_sha256": code}
 
 
 def training_targets(context: Context) -> TrainingTargets:

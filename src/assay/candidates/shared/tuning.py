@@ -21,7 +21,6 @@ from assay.candidates.shared.training import train_version
 from assay.config import FineTuneSection
 from assay.config.training import SEEDS
 from assay.evaluate.stats import training_spread
-from assay.train.many import share_of_machine
 from assay.train.session import TrainResult
 
 
@@ -46,7 +45,7 @@ def tune(
         # A teacher has answered once for all seeds.
         again = settings.teacher is not None and len(made) > 1
         prepared = 0.0 if again else result.preparation_seconds
-        share = share_of_machine(result)
+        share = 1 / result.beside
         return share * result.seconds + (share if context.method.reference else 1.0) * prepared
 
     def ahead(first: int, count: int) -> None:
