@@ -16,10 +16,11 @@ from tests.train.test_session import Watcher
 
 from assay.config import FineTune
 from assay.errors import ConfigError, ModelError, UsageError
+from assay.train import sweep as search
 from assay.train.checkpoints import Point
 from assay.train.job import OnPoint
 from assay.train.session import TrainResult
-from assay.train.sweep import Trial, best, sweep
+from assay.train.sweep import Trial, best
 
 START = FineTune(learning_rate=1e-3, rank=16, epochs=4, rows_per_step=8)
 
@@ -51,6 +52,10 @@ class Training:
             observe(Point(10 * epoch, float(epoch), loss), {"tokens_per_s": 1.0})
             observe(Point(10 * epoch, float(epoch), loss, loss), {})
         return TrainResult(Path("adapter"), (), 1, last, 1, 1.0, 1, 1, 1.0, 1, "float32", 1, False)
+
+
+def sweep(training: Training, start: FineTune, folder: Path, **given: Any) -> list[Trial]:
+    return search.sweep(search.one_by_one(training), start, folder, **given)
 
 
 def test_it_starts_with_the_settings_at_hand_and_finds_better_ones(tmp_path: Path) -> None:

@@ -136,39 +136,35 @@ def sweep(
         shutil.rmtree(folder / prepared.name(context, settings), ignore_errors=True)
 
     def attempt(settings: FineTune, on_point: OnPoint) -> TrainResult:
-        try:
-            return prepared.train(context, settings, on_point, within=folder)
-        except Exception:
-            drop(settings)
-            raise
+        return prepared.train(context, settings, on_point, within=folder)
 
-    def together(
+    def train_together_all(
         workers: LazyWorkers,
         tries: Sequence[tuple[FineTune, OnPoint]],
         ended: Callable[[int, Outcome], None],
     ) -> None:
-        def end(places: Sequence[int], number: int, outcome: Outcome) -> None:
-            place = places[number]
-            if isinstance(outcome, Exception):
-                drop(tries[place][0])
-            ended(place, outcome)
-
         waiting = dict(enumerate(tries))
         while waiting:  # of equal ones, which have one folder, the first; the others find it done
             every = [*waiting.items()]
-            first = {one.model_dump_json(): place for place, (one, _) in reversed(every)}
+            first = {prepared.name(context, one): index for index, (one, _) in reversed(every)}
             now = sorted(first.values())
-            requests = [TrainingRequest(prepared, context, *waiting.pop(place)) for place in now]
-            train_together(workers, requests, partial(end, now), within=folder)
+            requests = [TrainingRequest(prepared, context, *waiting.pop(index)) for index in now]
+            tell = partial(_tell, ended, now)
+            train_together(workers, requests, tell, within=folder)
 
-    tried = search.sweep(
-        attempt,
-        start,
-        folder,
-        trials=trials,
-        together=None if workers is None else partial(together, workers),
-        progress=context.progress,
-    )
+    each = search.one_by_one(attempt) if workers is None else partial(train_together_all, workers)
+
+    def train_all(
+        tries: Sequence[tuple[FineTune, OnPoint]], ended: Callable[[int, Outcome], None]
+    ) -> None:
+        def end(index: int, outcome: Outcome) -> None:
+            if isinstance(outcome, Exception):
+                drop(tries[index][0])
+            ended(index, outcome)
+
+        each(tries, end)
+
+    tried = search.sweep(train_all, start, folder, trials=trials, progress=context.progress)
     best = search.best(tried)
     _keep(folder, prepared.name(context, start.model_copy(update=dict(best.settings))), context)
     path = root / CONFIG_FILE
@@ -177,6 +173,13 @@ def sweep(
     if write and after != before:
         write_atomic(path, after)
     return SearchResult(tuple(tried), best, _diff(before, after), write and after != before)
+
+
+def _tell(
+    ended: Callable[[int, Outcome], None], indices: Sequence[int], index: int, outcome: Outcome
+) -> None:
+    """Tell of one of those that were trained together, by its index among all."""
+    ended(indices[index], outcome)
 
 
 def _keep(folder: Path, best: str, context: Context) -> None:

@@ -1,6 +1,6 @@
 """A search for the settings that train best, by the loss on validation.
 
-    tried = sweep(attempt, FineTune(), Path(".assay/work/sweep-1"), trials=12)
+    tried = sweep(one_by_one(attempt), FineTune(), Path(".assay/work/sweep-1"), trials=12)
     best(tried)
 
 Learning rate, rank, epochs and rows per step are sought together by a tree-structured Parzen
@@ -11,7 +11,7 @@ held against the others at the same share of its own schedule: the learning rate
 falls sooner, so that after equal epochs the short one would always look better.
 
 Trials are drawn four at a time, from what the fours before have shown, and each is held against
-those with a smaller number alone; so several can be trained at once (`together`) and the search
+those with a smaller number alone; so several can be trained at once (`TrainAll`) and the search
 ends as if they had been trained one after the other.
 
 The trials are in a SQLite file. What is tried next is a function of the seed, the trial's number
@@ -53,9 +53,9 @@ State = Literal["finished", "stopped early", "failed", "unfinished"]
 Attempt = Callable[[FineTune, OnPoint], TrainResult]
 """Trains with some settings; the same settings go on from where they were."""
 Outcome = TrainResult | Exception
-Together = Callable[[Sequence[tuple[FineTune, OnPoint]], Callable[[int, Outcome], None]], None]
-"""Trains with several settings at once, and tells of each by its place how it has ended: with a
-ModelError, with what its listener has raised, or well."""
+TrainAll = Callable[[Sequence[tuple[FineTune, OnPoint]], Callable[[int, Outcome], None]], None]
+"""Trains with several settings, and tells of each by its index how it has ended: with what it or
+its listener has raised, or well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +93,19 @@ def best(tried: Sequence[Trial]) -> Trial:
 
 
 def sweep(
-    attempt: Attempt,
+    train_all: TrainAll,
     start: FineTune,
     folder: Path,
     *,
     trials: int,
-    together: Together | None = None,
     progress: Progress = SILENT,
 ) -> list[Trial]:
     """Try settings until `trials` have been tried, those of an earlier call counted.
 
     Args:
+        train_all: trains what has been drawn together, several at once or `one_by_one`.
         start: what is tried first, and what all settings that are not sought stay at.
         folder: of this search, which depends on everything but `trials`.
-        together: trains several at once; None: one `attempt` after the other.
 
     Returns:
         All trials, in order.
@@ -117,8 +116,6 @@ def sweep(
         KeyboardInterrupt: stopped by the user; the same call goes on.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if together is None:
-        together = partial(_one_by_one, attempt)
     with _alone(folder), progress.task("search", trials, "trials") as bar:
         study = _study(folder / "trials.db", start)
         bar.advance(_done(study))
@@ -130,25 +127,26 @@ def sweep(
         while drawn := _round(study, start, trials):
             settings = [start.model_copy(update=_settings(trial.params)) for trial in drawn]
             held = _Halving(study, drawn, [one.epochs for one in settings], ended)
-            together([*zip(settings, held.listeners(), strict=True)], held.end)
+            train_all([*zip(settings, held.listeners(), strict=True)], held.end)
     every = _tried(study)
     return [one for one in every if one.number < trials or one.state != "unfinished"]
 
 
-def _one_by_one(
-    attempt: Attempt,
-    tries: Sequence[tuple[FineTune, OnPoint]],
-    ended: Callable[[int, Outcome], None],
-) -> None:
-    import optuna
+def one_by_one(attempt: Attempt) -> TrainAll:
+    """Trains with each settings once those before them have ended; it tells of every exception."""
 
-    for place, (settings, on_point) in enumerate(tries):
-        outcome: Outcome
-        try:
-            outcome = attempt(settings, on_point)
-        except (optuna.TrialPruned, ModelError) as error:
-            outcome = error
-        ended(place, outcome)
+    def train_all(
+        tries: Sequence[tuple[FineTune, OnPoint]], ended: Callable[[int, Outcome], None]
+    ) -> None:
+        for index, (settings, on_point) in enumerate(tries):
+            outcome: Outcome
+            try:
+                outcome = attempt(settings, on_point)
+            except Exception as error:  # who is told raises what is no fault of the settings
+                outcome = error
+            ended(index, outcome)
+
+    return train_all
 
 
 class _Halving:
