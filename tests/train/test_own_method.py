@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from tests.distributions import write_distribution
 from tests.small import small_project
 from tests.train.test_methods import _run
@@ -22,8 +23,11 @@ from tests.train.tiny import rows, tiny_model
 from torch import Tensor
 from torch.nn import functional
 
+from assay.candidates import registry as candidates
 from assay.config import FineTune, Place
+from assay.config.training import METHODS
 from assay.errors import ConfigError, UsageError
+from assay.project.train import by_method
 from assay.train import adapters, loop
 from assay.train.many import check_settings
 from assay.train.methods import dpo, ipo, orpo, registry
@@ -281,12 +285,29 @@ def test_a_method_that_nobody_has_is_named_with_those_that_there_are() -> None:
         registry.find("dp0")
 
 
+def test_what_no_method_can_be_called_is_refused_and_the_schema_lists_those_of_assay() -> None:
+    for name in ("DPO", "d_po", "dpo ", ""):
+        with pytest.raises(ValidationError, match="must be the name of a method"):
+            FineTune(method=name)
+    assert set(METHODS) == set(registry.built_in())
+
+
 @pytest.mark.slow
-def test_a_project_opens_without_its_method_and_only_trains_not(tmp_path: Path) -> None:
+def test_a_project_opens_without_its_method_and_only_trains_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     opened = small_project(tmp_path, edit={"  rank: 2": "  rank: 2\n  method: gone"})
+    assert "there is no training method 'gone'" in caplog.text
+    built: list[str] = []
+    monkeypatch.setattr(candidates, "build", lambda name, context: built.append(name))
     for spend in (opened.train, opened.compare):
         with pytest.raises(ConfigError, match="no training method 'gone'"):
             spend()
+    assert not built
+    monkeypatch.undo()
+    opened.config = opened.config.model_copy(update={"candidates": ["prompt"]})
+    compared = opened.compare()
+    assert "prompt" in [one.name for one in compared.result.candidates]
 
 
 @pytest.mark.slow
@@ -300,5 +321,7 @@ def test_the_example_trains_a_version(
     trained = opened.train(method=_spec())
     assert trained.settings["method"] == "own"
     assert len(trained.settings["method_sha256"]) == 64
+    installed = by_method(opened.context(), dpo.SPEC)  # which other processes find, too
+    assert (installed.config.fine_tune.method, installed.own_method) == ("dpo", None)
     with pytest.raises(UsageError, match="dpo is installed already"):
         opened.train(method=replace(HINGE, name="dpo"))

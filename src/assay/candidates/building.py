@@ -104,7 +104,8 @@ class Context:
     Attributes:
         split: sha256 of the holdout that is locked away; None where there is none.
         built: candidates that are there already, by name.
-        own_method: a training method that was handed over; None: the one that assay.yaml names.
+        own_method: a training method that was handed over and is not installed; None: the one that
+            assay.yaml names.
     """
 
     train: tuple[Example, ...]

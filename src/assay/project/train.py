@@ -93,11 +93,13 @@ def with_method(context: Context, method: MethodSpec | None) -> Context:
     """
     if method is None:
         return context
-    if registry.specs().get(method.name, method) is not method:
+    installed = registry.specs().get(method.name)
+    if installed is not None and installed is not method:
         raise UsageError(
             f"a training method {method.name} is installed already.", fix="Choose another name."
         )
-    return replace(context.with_training(method=method.name), own_method=method)
+    own = None if installed is method else method  # which no other process could find
+    return replace(context.with_training(method=method.name), own_method=own)
 
 
 def train(
