@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from assay.candidates import registry
 from assay.candidates.registry import specs
+from assay.candidates.spec import METHOD
 from assay.cli.main import app
 from assay.config import Config, config_schema
 from assay.train.methods import registry as training_methods
@@ -246,7 +247,7 @@ def candidates() -> str:
         ]
         for name in names:
             spec = specs()[name]
-            needs = ", ".join(need.name for need in spec.needs)
+            needs = ", ".join(need.name for need in spec.needs if need is not METHOD)
             part = "unasked" if spec.baseline else "proposed" if spec.proposed else "when named"
             row = [f"`{name}`", spec.title, spec.explanation, needs, part]
             lines.append(f"| {' | '.join(row)} |")

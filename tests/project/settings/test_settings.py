@@ -72,6 +72,8 @@ def test_files_and_columns_that_are_not_there_are_refused(workspace: Workspace) 
         ({"data.columns.group": "customer"}, "data.columns.group", "no column 'customer'"),
         ({"data.format": "cvs"}, "data.format", "Did you mean 'csv'?"),
         ({"costs.machine_hours_per_month": 10_000}, "costs.machine_hours_per_month", "744"),
+        ({"fine_tune.method": "dp0"}, "fine_tune.method", "no training method 'dp0'"),
+        ({"fine_tune.method": "d_po"}, "fine_tune.method", "must be the name of a method"),
     ):
         text = edit(draft.text, values)
         [problem] = settings.validate(workspace, text, admin=True).problems
