@@ -23,7 +23,6 @@ from tests.train.tiny import SETTINGS, rows, tiny_loaded, train
 
 from assay.config import FineTune
 from assay.errors import ConfigError
-from assay.train import remote_tracking
 from assay.train import tracking as tracking_module
 from assay.train.checkpoints import Point
 from assay.train.session import TrainResult
@@ -145,9 +144,8 @@ def test_a_missing_package_is_named_before_anything_is_done(
 _OPENED = """
 import sys
 from pathlib import Path
-from assay.config import FineTune
-from assay.train.tracking import _MLflow
-_MLflow.local(Path(sys.argv[1]) / "mlflow.db", "run-1", FineTune()).close(finished=True)
+from assay.train.mlflow_tracking import MLflowTracker
+MLflowTracker.local(Path(sys.argv[1]) / "mlflow.db", "run-1", {"rank": 2}).close(finished=True)
 """
 
 
@@ -319,7 +317,7 @@ def test_weights_and_biases_is_told_to_collect_nothing_and_keeps_runs_apart(
     fake = SimpleNamespace(Settings=lambda **given: given, init=init)
     monkeypatch.setitem(sys.modules, "wandb", fake)
     for run in ("run-1", "run-2"):
-        remote_tracking.WandbTracker(tmp_path, run, SETTINGS)
+        tracking_module._open("wandb", SETTINGS, tmp_path, run)
     assert [one["id"] for one in begun] == ["run-1", "run-2"]
     for one in begun:
         said = one["settings"]

@@ -3,30 +3,33 @@
     .assay/tracking/tensorboard/<run>/     `tensorboard --logdir .assay/tracking/tensorboard`
     .assay/tracking/mlflow.db              `mlflow ui --backend-store-uri sqlite:///...`
 
-These are local files; `assay.train.remote_tracking` has the servers. Every value of a step is
-written once: a run that goes on first asks how far it was written. A server that fails is left
-alone for the rest of the run, and a later one brings what it lacks.
+These are local files; `mlflow-server` and `wandb` send the curve, the name of the run and the
+settings but for the prompt to a server; no row is sent. Every value of a step is written once: a
+run that goes on first asks how far it was written. A server that fails is left alone for the rest
+of the run, and a later one brings what it lacks.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import URL
-
 from assay.config import CONFIG_FILE, FineTune
 from assay.errors import ConfigError, first_line
 from assay.progress import SILENT, Progress
-from assay.train import remote_tracking as remote
 from assay.train.checkpoints import Point
 from assay.train.job import OnPoint
+from assay.train.mlflow_tracking import MLflowTracker, check_address
+from assay.train.wandb_tracking import WandbTracker
 
 _PACKAGES = {"mlflow-server": "mlflow"}
 _REMOTE = ("mlflow-server", "wandb")
+_PRIVATE = {"system_prompt", "tracking"}
+_LOGIN = re.compile(r"//[^/\s]*@")
 
 
 class Tracker(Protocol):
@@ -59,7 +62,7 @@ def tracking(
     names = tuple(dict.fromkeys(settings.tracking))
     for name in names:
         _check(name)
-    places = [_Place(name, settings, folder, run, progress) for name in names]
+    trackers = [_LazyTracker(name, settings, folder, run, progress) for name in names]
 
     def write(point: Point, rates: Mapping[str, float]) -> None:
         values = dict(rates) | {"epoch": point.epoch}
@@ -69,19 +72,19 @@ def tracking(
             "score": point.score,
         }
         values |= {name: value for name, value in measured.items() if value is not None}
-        for place in places:
-            place.write(point.step, values)
+        for tracker in trackers:
+            tracker.write(point.step, values)
 
     finished = False
     try:
         yield write
         finished = True
     finally:
-        for place in places:
-            place.close(finished=finished)
+        for tracker in trackers:
+            tracker.close(finished=finished)
 
 
-class _Place:
+class _LazyTracker:
     """A tracker that is opened by the first point, as a finished training has none."""
 
     def __init__(
@@ -124,7 +127,7 @@ class _Place:
                 raise
             self._failed = True
             self._progress.say(
-                f"{self._name} takes no values ({remote.without_login(first_line(error))}). "
+                f"{self._name} takes no values ({_LOGIN.sub('//', first_line(error))}). "
                 "Training goes on without it."
             )
 
@@ -138,17 +141,19 @@ def _check(name: str) -> None:
             where=f"{CONFIG_FILE}, fine_tune.tracking",
             fix=f"Install it with `pip install {extra}`, or leave it out.",
         )
-    remote.check_address(name)
+    if name == "mlflow-server":
+        check_address()
 
 
 def _open(name: str, settings: FineTune, folder: Path, run: str) -> Tracker:
     if name == "tensorboard":
         return _TensorBoard(folder / "tensorboard" / run)
+    shared = settings.model_dump(mode="json", exclude=_PRIVATE)
     if name == "wandb":
-        return remote.WandbTracker(folder, run, settings)
+        return WandbTracker(folder, run, shared)
     if name == "mlflow-server":
-        return _MLflow(remote.mlflow_client(), run, settings)
-    return _MLflow.local(folder / "mlflow.db", run, settings)
+        return MLflowTracker.of_server(run, shared)
+    return MLflowTracker.local(folder / "mlflow.db", run, shared)
 
 
 class _TensorBoard:
@@ -174,52 +179,3 @@ class _TensorBoard:
 
     def close(self, *, finished: bool) -> None:
         self._writer.close()
-
-
-class _MLflow:
-    """A run of an MLflow client's experiment `assay`, which the same name goes on with."""
-
-    def __init__(
-        self, client: Any, run: str, settings: FineTune, artifacts: str | None = None
-    ) -> None:
-        self._client = client
-        known = client.get_experiment_by_name("assay")
-        experiment = (
-            known.experiment_id
-            if known
-            else client.create_experiment("assay", artifact_location=artifacts)
-        )
-        named = f"attributes.run_name = '{run}'"
-        found = client.search_runs([experiment], filter_string=named, max_results=1)
-        if found:
-            self._run = found[0].info.run_id
-            client.update_run(self._run, status="RUNNING")
-        else:
-            self._run = client.create_run(experiment, run_name=run).info.run_id
-            for key, value in remote.shared_settings(settings).items():
-                client.log_param(self._run, key, value)
-
-    @classmethod
-    def local(cls, database: Path, run: str, settings: FineTune) -> _MLflow:
-        """In a file of this machine."""
-        remote.quiet_mlflow()
-        from mlflow import MlflowClient
-
-        database.parent.mkdir(parents=True, exist_ok=True)
-        url = URL.create("sqlite", database=str(database.absolute())).render_as_string()
-        artifacts = database.with_name("mlflow").absolute().as_uri()
-        return cls(MlflowClient(tracking_uri=url), run, settings, artifacts)
-
-    def last_step(self, name: str) -> int:
-        history = self._client.get_metric_history(self._run, name)
-        return max((metric.step for metric in history), default=-1)
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        from mlflow.entities import Metric
-
-        now = remote.now_ms()
-        metrics = [Metric(name, value, now, step) for name, value in values.items()]
-        self._client.log_batch(self._run, metrics=metrics)
-
-    def close(self, *, finished: bool) -> None:
-        self._client.set_terminated(self._run, status="FINISHED" if finished else "KILLED")
