@@ -33,9 +33,9 @@ from assay.place.workers import (
     MOST_LOSSES,
     News,
     Tell,
-    Work,
     WorkerLostError,
     Workers,
+    WorkItem,
 )
 from assay.progress import SILENT, Progress
 from assay.train import adapters, many
@@ -53,10 +53,10 @@ class InThisProcess:
 
     def __init__(self, cluster: Workplace) -> None:
         self.cluster = cluster
-        self.work: Work | None = None
+        self.work: WorkItem | None = None
         self.stopped = self.killed = False
 
-    def begin(self, work: Work) -> None:
+    def begin(self, work: WorkItem) -> None:
         self.work, self.stopped = work, False
         self.cluster.begun.append(work)
 
@@ -83,7 +83,7 @@ class InThisProcess:
 class Workplace:
     """Where those are had from."""
 
-    begun: list[Work] = field(default_factory=list)
+    begun: list[WorkItem] = field(default_factory=list)
     started: list[InThisProcess] = field(default_factory=list)
     leaving: list[bool] = field(default_factory=list)
 

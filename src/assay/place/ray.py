@@ -33,7 +33,7 @@ from assay.place.processes import (
 )
 from assay.place.ranks import GlooRank, RankLostError, Ranks, first_store, listening, other_store
 from assay.place.worker_process import WorkerProcess
-from assay.place.workers import News, Work, WorkerLostError, Workers
+from assay.place.workers import News, WorkerLostError, Workers, WorkItem
 from assay.progress import Progress
 
 LOOPBACK = "127.0.0.1"
@@ -297,7 +297,7 @@ class _Worker:
             self._started, self.end = True, None
         return self._started
 
-    def begin(self, work: Work) -> None:
+    def begin(self, work: WorkItem) -> None:
         self.end = self._actor.run.remote(work)
 
     def news(self) -> News:

@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any
 
 from assay.place.around_ray import ignore_interrupts
-from assay.place.workers import Work, WorkStoppedError
+from assay.place.workers import WorkItem, WorkStoppedError
 
 
 class WorkerProcess:
@@ -21,7 +21,7 @@ class WorkerProcess:
     def is_there(self) -> None:
         """Answers once the process has started."""
 
-    def run(self, work: Work) -> Any:
+    def run(self, work: WorkItem) -> Any:
         """Do a piece of work."""
         self._stopped.clear()
         return work.run(self._tell)

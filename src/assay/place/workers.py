@@ -2,8 +2,9 @@
 
     workers.run(works, told, ended)
 
-What a process does is a `Work`, which is sent to it. It tells how far it is meanwhile, and is asked
-to stop where nobody wants its result. A process that dies is replaced, and its work begun again.
+What a process does is a `WorkItem`, which is sent to it. It tells how far it is meanwhile, and is
+asked to stop where nobody wants its result. A process that dies is replaced, and its work begun
+again.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class WorkStoppedError(Exception):
     """Nobody wants the result of this work any more."""
 
 
-class Work(Protocol):
+class WorkItem(Protocol):
     """What a worker does; it is pickled."""
 
     @property
@@ -70,7 +71,7 @@ class Worker(Protocol):
     def ready(self) -> bool:
         """Whether its process has started and can be sent work."""
 
-    def begin(self, work: Work) -> None:
+    def begin(self, work: WorkItem) -> None:
         """Send a piece of work; the one before has ended."""
 
     def news(self) -> News:
@@ -104,7 +105,7 @@ class Cluster(Protocol):
 class _Assignment:
     """A piece of work at a worker."""
 
-    place: int
+    index: int
     stopped: Exception | None = None
 
 
@@ -141,7 +142,7 @@ class Workers:
 
     def run(
         self,
-        works: Sequence[Work],
+        works: Sequence[WorkItem],
         told: Callable[[int, object], None],
         ended: Callable[[int, Any], None],
     ) -> None:
@@ -150,8 +151,8 @@ class Workers:
         Where it is left otherwise the processes are ended, for they are still at work.
 
         Args:
-            told: called with the place of a work and what it tells; what it raises stops that work.
-            ended: called with the place of a work and its result; or with the exception: the one it
+            told: called with the index of a work and what it tells; what it raises stops that work.
+            ended: called with the index of a work and its result; or with the exception: the one it
                 has raised, or that `told` has.
 
         Raises:
@@ -166,7 +167,7 @@ class Workers:
 
     def _run(
         self,
-        works: Sequence[Work],
+        works: Sequence[WorkItem],
         told: Callable[[int, object], None],
         ended: Callable[[int, Any], None],
     ) -> None:
@@ -182,7 +183,7 @@ class Workers:
             for number, worker in enumerate(self._all):
                 if waiting and number not in busy and worker.ready:
                     busy[number] = _Assignment(waiting.popleft())
-                    worker.begin(works[busy[number].place])
+                    worker.begin(works[busy[number].index])
             self.cluster.wait(self._all, POLL_S)
             waited = 0.0 if busy else waited + POLL_S
             if waited > STARTED_S:
@@ -198,15 +199,15 @@ class Workers:
                 if not news.done:
                     continue
                 del busy[number]
-                self._held[number] = works[assignment.place].kept_bytes
+                self._held[number] = works[assignment.index].kept_bytes
                 if isinstance(news.error, WorkerLostError):
                     lost.append(number)
                     del self._held[number]
                     if assignment.stopped is None:
-                        self._note(news.error, losses, assignment.place)
-                        waiting.appendleft(assignment.place)
+                        self._note(news.error, losses, assignment.index)
+                        waiting.appendleft(assignment.index)
                         continue
-                ended(assignment.place, assignment.stopped or news.error or news.result)
+                ended(assignment.index, assignment.stopped or news.error or news.result)
             for number in lost:
                 self._all[number] = self.cluster.start(may_leave=self.may_leave)
 
@@ -229,16 +230,16 @@ class Workers:
             if assignment.stopped is not None:
                 return
             try:
-                told(assignment.place, event)
+                told(assignment.index, event)
             except Exception as error:
                 assignment.stopped = error
                 worker.stop()
 
-    def _note(self, lost: WorkerLostError, losses: list[int], place: int) -> None:
-        losses[place] += 1
-        if losses[place] > MOST_LOSSES:
+    def _note(self, lost: WorkerLostError, losses: list[int], index: int) -> None:
+        losses[index] += 1
+        if losses[index] > MOST_LOSSES:
             raise WorkerLostError(
-                f"{lost} That happened {losses[place]} times to the same work.",
+                f"{lost} That happened {losses[index]} times to the same work.",
                 fix="Look for what ends it: too little memory ends processes (`dmesg`). The same "
                 "command goes on from what is finished; `--on here` needs no further process.",
             )

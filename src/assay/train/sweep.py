@@ -174,9 +174,9 @@ class _Halving:
 
     def listeners(self) -> list[OnPoint]:
         """For each trial, what hears the best loss so far, and ends it once it falls behind."""
-        return [partial(self._hear, place, []) for place in range(len(self._trials))]
+        return [partial(self._hear, index, []) for index in range(len(self._trials))]
 
-    def end(self, place: int, outcome: Outcome) -> None:
+    def end(self, index: int, outcome: Outcome) -> None:
         """Write down how a training has ended, once its turn has come.
 
         Raises:
@@ -186,45 +186,45 @@ class _Halving:
 
         if not isinstance(outcome, (TrainResult, ModelError, optuna.TrialPruned)):
             raise outcome
-        self._ended[place] = outcome
+        self._ended[index] = outcome
         self._settle()
 
     def _hear(
-        self, place: int, found: list[float], point: Point, rates: Mapping[str, float]
+        self, index: int, found: list[float], point: Point, rates: Mapping[str, float]
     ) -> None:
         import optuna
 
         if point.validation_loss is not None:
             found.append(point.validation_loss)
-            share = round(100 * point.epoch / self._epochs[place])
-            self._shown[place].append((share, min(found)))
+            share = round(100 * point.epoch / self._epochs[index])
+            self._shown[index].append((share, min(found)))
             self._settle()
-        if math.isinf(self._passed[place]):
+        if math.isinf(self._passed[index]):
             raise optuna.TrialPruned
 
     def _settle(self) -> None:
-        for place, shown in enumerate(self._shown):
-            before = min(self._passed[:place], default=math.inf)
-            while shown and shown[0][0] <= before and not math.isinf(self._passed[place]):
-                self._judge(place, *shown.popleft())
-            if place in self._ended and not shown and not math.isinf(self._passed[place]):
-                self._write(place, self._ended[place])
+        for index, shown in enumerate(self._shown):
+            before = min(self._passed[:index], default=math.inf)
+            while shown and shown[0][0] <= before and not math.isinf(self._passed[index]):
+                self._judge(index, *shown.popleft())
+            if index in self._ended and not shown and not math.isinf(self._passed[index]):
+                self._write(index, self._ended[index])
 
-    def _judge(self, place: int, share: int, loss: float) -> None:
+    def _judge(self, index: int, share: int, loss: float) -> None:
         import optuna
 
-        trial = self._trials[place]
+        trial = self._trials[index]
         known = self._study.get_trials(deepcopy=False)[trial.number].intermediate_values
         if share not in known:
             trial.report(loss, share)
-        self._passed[place] = max(share, self._passed[place])  # told again by one that goes on
+        self._passed[index] = max(share, self._passed[index])  # told again by one that goes on
         if share < 100 and trial.should_prune():
-            self._write(place, optuna.TrialPruned())
+            self._write(index, optuna.TrialPruned())
 
-    def _write(self, place: int, outcome: Outcome) -> None:
+    def _write(self, index: int, outcome: Outcome) -> None:
         import optuna
 
-        trial, states = self._trials[place], optuna.trial.TrialState
+        trial, states = self._trials[index], optuna.trial.TrialState
         if isinstance(outcome, TrainResult):
             self._study.tell(trial, outcome.best_validation_loss)
         elif isinstance(outcome, optuna.TrialPruned):
@@ -232,7 +232,7 @@ class _Halving:
         else:  # a rate that explodes, a rank too large for the memory
             trial.set_user_attr("error", str(outcome))
             self._study.tell(trial, state=states.FAIL)
-        self._passed[place] = math.inf
+        self._passed[index] = math.inf
         self._told(trial.number)
 
 
