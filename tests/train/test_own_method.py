@@ -27,7 +27,7 @@ from assay.candidates import registry as candidates
 from assay.config import FineTune, Place
 from assay.config.training import METHODS
 from assay.errors import ConfigError, UsageError
-from assay.project.train import by_method
+from assay.project.train import with_method
 from assay.train import adapters, loop
 from assay.train.many import check_settings
 from assay.train.methods import dpo, ipo, orpo, registry
@@ -321,7 +321,7 @@ def test_the_example_trains_a_version(
     trained = opened.train(method=_spec())
     assert trained.settings["method"] == "own"
     assert len(trained.settings["method_sha256"]) == 64
-    installed = by_method(opened.context(), dpo.SPEC)  # which other processes find, too
+    installed = with_method(opened.context(), dpo.SPEC)  # which other processes find, too
     assert (installed.config.fine_tune.method, installed.own_method) == ("dpo", None)
     with pytest.raises(UsageError, match="dpo is installed already"):
         opened.train(method=replace(HINGE, name="dpo"))
