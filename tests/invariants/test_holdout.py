@@ -20,12 +20,14 @@ from assay.compare import holdout as room
 from assay.compare import records
 from assay.compare.comparison import ComparisonData
 from assay.compare.holdout import (
+    OpeningRequest,
     holdout_inputs,
     holdout_keys,
     keep_holdout,
     next_opening,
     open_holdout,
     openings,
+    openings_by_programs,
     remove_left_holdouts,
 )
 from assay.compare.result import Plan
@@ -83,7 +85,7 @@ def begin(store: Store, id: str, digest: str, tmp_path: Path) -> None:
 def test_no_plan_no_opening(locked: tuple[Store, Path, str]) -> None:
     store, split, digest = locked
     with pytest.raises(HoldoutError, match="written plan"):
-        open_holdout(store, split, digest, comparison="c1", reason="r", alpha=0.05)
+        open_holdout(store, split, digest, OpeningRequest("r"), comparison="c1", alpha=0.05)
     assert openings(store, digest) == []
 
 
@@ -94,7 +96,9 @@ def test_every_opening_is_logged_and_makes_the_next_stricter(
     for number, id in enumerate(["c1", "c2", "c3"], start=1):
         begin(store, id, digest, tmp_path)
         assert next_opening(store, digest, id) == number
-        rows = open_holdout(store, split, digest, comparison=id, reason=f"why {id}", alpha=0.05)
+        rows = open_holdout(
+            store, split, digest, OpeningRequest(f"why {id}"), comparison=id, alpha=0.05
+        )
         assert len(rows) == 20
     log = openings(store, digest)
     assert [(o.number, o.comparison, o.reason) for o in log] == [
@@ -106,13 +110,38 @@ def test_every_opening_is_logged_and_makes_the_next_stricter(
     assert log[2].alpha == pytest.approx(log[0].alpha / 9)
 
 
+@pytest.mark.parametrize("most", [0, 2])
+def test_programs_open_it_as_often_as_the_owner_allows(
+    locked: tuple[Store, Path, str], tmp_path: Path, most: int
+) -> None:
+    store, split, digest = locked
+
+    def open_as(who: str, id: str) -> None:
+        begin(store, id, digest, tmp_path)
+        request = OpeningRequest("why", who, most)
+        open_holdout(store, split, digest, request, comparison=id, alpha=0.05)
+
+    open_as("cli:ann", "owner's")  # counts for the level, not against programs
+    for number in range(most):
+        open_as(f"mcp: key {number}", f"c{number}")
+        open_as(f"mcp: key {number}", f"c{number}")  # goes on
+    for who in ("mcp: key 0", "mcp: stdio of ann"):
+        with pytest.raises(HoldoutError, match="owner"):
+            open_as(who, "one more")
+    open_as("cli:ann", "owner's last")
+    log = openings(store, digest)
+    programs = [f"mcp: key {number}" for number in range(most)]
+    assert [one.who for one in log] == ["cli:ann", *programs, "cli:ann"]
+    assert openings_by_programs(log) == most
+
+
 def test_a_comparison_that_goes_on_is_one_opening(
     locked: tuple[Store, Path, str], tmp_path: Path
 ) -> None:
     store, split, digest = locked
     begin(store, "c1", digest, tmp_path)
     for _ in range(3):
-        open_holdout(store, split, digest, comparison="c1", reason="r", alpha=0.05)
+        open_holdout(store, split, digest, OpeningRequest("r"), comparison="c1", alpha=0.05)
     assert len(openings(store, digest)) == 1
     assert next_opening(store, digest, "c1") == 1
     assert next_opening(store, digest, "c2") == 2
@@ -126,11 +155,11 @@ def test_one_changed_byte_is_noticed_before_anything_is_logged(
     path = split / "holdout.jsonl"
     path.write_text(path.read_text().replace("answer 7", "answer 8", 1))
     with pytest.raises(HoldoutError, match="changed after it was locked"):
-        open_holdout(store, split, digest, comparison="c1", reason="r", alpha=0.05)
+        open_holdout(store, split, digest, OpeningRequest("r"), comparison="c1", alpha=0.05)
     assert openings(store, digest) == []
     path.unlink()
     with pytest.raises(HoldoutError, match="missing"):
-        open_holdout(store, split, digest, comparison="c1", reason="r", alpha=0.05)
+        open_holdout(store, split, digest, OpeningRequest("r"), comparison="c1", alpha=0.05)
 
 
 def test_inputs_go_to_a_model_that_ends_on_record_and_without_their_answers(
@@ -178,7 +207,7 @@ def test_a_comparison_opens_what_it_began_with_and_what_is_in_both_was_seen(
     begin(store, "c1", began, tmp_path)
     with keep_holdout(split, about):
         edited = divided(split, now).holdout_sha256
-        rows = open_holdout(store, split, began, comparison="c1", reason="r", alpha=0.05)
+        rows = open_holdout(store, split, began, OpeningRequest("r"), comparison="c1", alpha=0.05)
     assert [row.id for row in rows] == [f"r{i}" for i in range(20)]
     assert [one.comparison for one in openings(store, began)] == ["c1"]
     assert len(openings(store, edited)) == counted
@@ -201,7 +230,8 @@ def test_what_another_server_divided_meanwhile_was_seen_too(
         with shared_split.dividing(two) as other:
             shared_split.replacing_split(two)
             edited = divided(other, range(19, 39)).holdout_sha256
-        assert len(open_holdout(one, split, began, comparison="c1", reason="r", alpha=0.05)) == 20
+        rows = open_holdout(one, split, began, OpeningRequest("r"), comparison="c1", alpha=0.05)
+        assert len(rows) == 20
     assert len(openings(two, began)) == len(openings(two, edited)) == 1
 
 
@@ -260,7 +290,7 @@ def test_a_kept_holdout_is_locked_like_the_one_it_was(tmp_path: Path) -> None:
 
     def refused(match: str) -> None:
         with pytest.raises(HoldoutError, match=match):
-            open_holdout(store, split, began, comparison="c1", reason="r", alpha=0.05)
+            open_holdout(store, split, began, OpeningRequest("r"), comparison="c1", alpha=0.05)
         assert openings(store, began) == []
 
     with keep_holdout(split, about):
@@ -283,7 +313,7 @@ def test_the_log_is_written_before_a_row_is_read(
 
     monkeypatch.setattr(room, "read_examples", killed)
     with pytest.raises(KeyboardInterrupt):
-        open_holdout(store, split, digest, comparison="c1", reason="r", alpha=0.05)
+        open_holdout(store, split, digest, OpeningRequest("r"), comparison="c1", alpha=0.05)
     assert len(openings(store, digest)) == 1
 
 

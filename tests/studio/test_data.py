@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from assay.compare.holdout import _log
+from assay.compare.holdout import OpeningRequest, _log
 from assay.progress import SILENT
 from assay.project import row_edits, rows
 from assay.project.workspace import Workspace
@@ -118,7 +118,7 @@ def test_after_an_opening_rows_are_mended_and_what_does_not_fit_is_named(
     workspace = project(folder, 90)
     assert workspace.project is not None
     locked = workspace.project.split().holdout_sha256
-    _log(workspace.store, locked, "first", "", 0.05)
+    _log(workspace.store, locked, "first", OpeningRequest(""), 0.05)
     settings = folder / "assay.yaml"
     good = settings.read_text()
     with studio(folder, "--idle") as up, signed_in(browser, up, "editor") as visitor:

@@ -18,7 +18,13 @@ from assay.compare import reasons, records
 from assay.compare.account import Participant, build_result
 from assay.compare.answers import answer_rows
 from assay.compare.data_section import DataSection, QuarantineCounts
-from assay.compare.holdout import holdout_keys, next_opening, open_holdout, openings
+from assay.compare.holdout import (
+    OpeningRequest,
+    holdout_keys,
+    next_opening,
+    open_holdout,
+    openings,
+)
 from assay.compare.identity import identify
 from assay.compare.partiality import partial_judges
 from assay.compare.performance import Performance, measure_performance
@@ -106,9 +112,9 @@ class ComparisonData:
 def compare(
     parts: ComparisonData,
     bench: Bench,
+    request: OpeningRequest,
     *,
     predictions: Mapping[str, Path],
-    reason: str,
     agents: Sequence[AgentVersion] = (),
     notes: Sequence[str] = (),
 ) -> tuple[Result, Path]:
@@ -120,6 +126,7 @@ def compare(
     costs differ from an earlier one.
 
     Args:
+        request: for the log of openings; asked where the holdout is opened.
         agents: saved ones that take part beside what is built, such as the one that is served.
         notes: sentences on the data that a reader must see beside the verdict.
 
@@ -208,8 +215,8 @@ def compare(
         bench.store,
         parts.split,
         parts.holdout,
+        request,
         comparison=plan.opened_by or id,
-        reason=reason,
         alpha=ALPHA,
     )
     with remember():

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -37,6 +38,8 @@ HOLDOUT_FILE = "holdout.jsonl"
 KEPT = Path("cache") / "holdouts"
 """Beside a split: holdouts of comparisons that are being made, each with a lock of that name."""
 LOCKED, DRAFT = ".lock", ".draft"
+PROGRAM = "mcp:"
+"""Begins the name of whoever asks by way of MCP (`who` of an opening)."""
 
 
 def opened_holdouts(store: Store) -> set[str]:
@@ -58,9 +61,42 @@ def openings(store: Store, holdout: str) -> list[OpeningRecord]:
                 reason=row.reason,
                 comparison=row.comparison,
                 alpha=row.alpha,
+                who=row.who,
             )
             for row in rows
         ]
+
+
+def is_program(who: str | None) -> bool:
+    """Whether a name in the log is that of a program that asked by way of MCP."""
+    return who is not None and who.startswith(PROGRAM)
+
+
+def openings_by_programs(log: Iterable[OpeningRecord]) -> int:
+    """How many of these openings programs have asked for."""
+    return sum(is_program(record.who) for record in log)
+
+
+def check_limit(log: Sequence[OpeningRecord], comparison: str | None, most: int) -> None:
+    """See that a program may open a holdout once more, or has opened it for this comparison.
+
+    Args:
+        log: of the holdout.
+        comparison: id; None: one that has not opened it.
+
+    Raises:
+        HoldoutError: programs have opened it `most` times.
+    """
+    if any(record.comparison == comparison for record in log) or openings_by_programs(log) < most:
+        return
+    times = "once" if most == 1 else f"{most} times"
+    raise HoldoutError(
+        f"programs have opened this holdout {times}, which is all that its owner allows."
+        if most
+        else "the owner does not allow programs to open the holdout.",
+        fix="Ask the owner, who can run `assay compare`, raise `openings` under `mcp` in "
+        f"assay.yaml, or lock new examples with {Step.RENEW_HOLDOUT}.",
+    )
 
 
 def next_opening(store: Store, holdout: str, comparison: str) -> int:
@@ -72,8 +108,28 @@ def next_opening(store: Store, holdout: str, comparison: str) -> int:
     return len(log) + 1
 
 
+@dataclass(frozen=True, slots=True)
+class OpeningRequest:
+    """Why a holdout is to be opened, and on whose behalf.
+
+    Attributes:
+        who: for the log; None: nobody says.
+        most: openings of it that programs may ask for, all of them together.
+    """
+
+    reason: str
+    who: str | None = None
+    most: int = 0
+
+
 def open_holdout(
-    store: Store, split: Path, holdout: str, *, comparison: str, reason: str, alpha: float
+    store: Store,
+    split: Path,
+    holdout: str,
+    request: OpeningRequest,
+    *,
+    comparison: str,
+    alpha: float,
 ) -> list[Example]:
     """Log the opening, check the lock, and only then read the rows.
 
@@ -84,7 +140,8 @@ def open_holdout(
         alpha: family-wise level over all openings.
 
     Raises:
-        HoldoutError: no plan was written, the file is missing, or it is not the one locked.
+        HoldoutError: no plan was written, the file is missing, it is not the one locked, or a
+            program asks and programs have opened it as often as they may.
         ObjectsError: another server has divided anew, and the bucket is out of reach.
     """
     with store.session() as session:
@@ -92,11 +149,13 @@ def open_holdout(
             raise HoldoutError("a holdout can be opened only for a comparison with a written plan.")
     with dividing(store):  # here now as any server divided last, and nobody does at this moment
         path = _locked(split, holdout)
-        _log(store, holdout, comparison, reason, alpha)
+        if is_program(request.who):
+            check_limit(openings(store, holdout), comparison, request.most)
+        _log(store, holdout, comparison, request, alpha)
         examples = list(read_examples(path))
         present = _present(split)
         if present not in (None, holdout) and _shares_rows(split / HOLDOUT_FILE, examples):
-            _log(store, str(present), comparison, reason, alpha)
+            _log(store, str(present), comparison, request, alpha)
     return examples
 
 
@@ -222,7 +281,9 @@ def _shares_rows(file: Path, examples: Sequence[Example]) -> bool:
     return any(example.input in seen for example in read_examples(file))
 
 
-def _log(store: Store, holdout: str, comparison: str, reason: str, alpha: float) -> None:
+def _log(
+    store: Store, holdout: str, comparison: str, request: OpeningRequest, alpha: float
+) -> None:
     for _ in range(3):
         try:
             with store.session() as session:
@@ -238,8 +299,9 @@ def _log(store: Store, holdout: str, comparison: str, reason: str, alpha: float)
                         holdout=holdout,
                         number=number,
                         comparison=comparison,
-                        reason=reason,
+                        reason=request.reason,
                         alpha=opening_alpha(alpha, number),
+                        who=request.who,
                     )
                 )
             return

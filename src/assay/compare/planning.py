@@ -104,6 +104,7 @@ def dump_settings(config: Config) -> dict[str, Any]:
         "providers": {"__all__": {"headers", "query", "proxy"}},
         "place": True,
         "state": True,
+        "mcp": True,  # says who may ask, and nothing of what is measured
     }
     whole = config.model_dump(mode="json", exclude=secret)
     return whole | {"fine_tune": config.fine_tune.identity(tracking=True)}

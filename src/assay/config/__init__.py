@@ -8,6 +8,7 @@ routes.py     cascade, router, rules
 providers.py  models elsewhere
 hosts.py      which hosts are this machine
 place.py      in how many processes versions are trained
+programs.py   limits for programs
 state.py      the database
 project.py    the whole, and reading it
 yaml_text.py  YAML that people edit: problems at their line, changes that keep comments

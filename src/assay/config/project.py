@@ -12,6 +12,7 @@ from assay.config.candidates import Classifier, FewShot, Generate, KnowledgeSect
 from assay.config.examples import Data, GraderSpec, TaskKind, Unlabelled
 from assay.config.names import SLUG, ModelName
 from assay.config.place import Place
+from assay.config.programs import Programs
 from assay.config.providers import Provider, RemoteModel, Vllm, is_remote
 from assay.config.routes import RouteSection
 from assay.config.state import State
@@ -130,6 +131,7 @@ class Config(Strict):
     place: Place = Field(
         Place(), description="Where trainings and comparisons run: in one process, or in several."
     )
+    mcp: Programs = Field(Programs(), description="Limits for programs that use `assay mcp`.")
     state: State = Field(State(), description="Where the state is kept; SQLite unless set.")
 
     @field_validator("name")

@@ -9,14 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assay.accounts.keys import local_user
 from assay.agent.versions import find_version
 from assay.candidates import registry
 from assay.candidates.building import Context
 from assay.candidates.spec import Sizes
 from assay.compare import comparison as comparing
-from assay.compare import planning
+from assay.compare import holdout, planning
 from assay.compare.curve import LearningCurve, curve
-from assay.compare.holdout import keep_holdout, opened_holdouts, openings, remove_left_holdouts
 from assay.compare.report import write_report
 from assay.compare.result import OpeningRecord
 from assay.compare.shared_results import share
@@ -133,7 +133,7 @@ class Project:
             shared_split.replacing_split(self.store)
 
         with shared_split.dividing(self.store, progress) as folder:
-            remove_left_holdouts(folder)
+            holdout.remove_left_holdouts(folder)
             is_elsewhere = self.store.bucket is not None and not has_files(self.config, self.root)
             if is_elsewhere and has_split(folder):
                 divided = verify_split(folder)
@@ -146,7 +146,7 @@ class Project:
                 folder,
                 template=template,
                 context_length=context,
-                opened=opened_holdouts(self.store),
+                opened=holdout.opened_holdouts(self.store),
                 replacing=remember,
                 progress=progress,
             )
@@ -160,7 +160,7 @@ class Project:
         """Every opening of the present holdout, oldest first."""
         if not (self.split_folder / MANIFEST).exists():
             return []
-        return openings(self.store, read_manifest(self.split_folder).holdout_sha256)
+        return holdout.openings(self.store, read_manifest(self.split_folder).holdout_sha256)
 
     def show(self, part: str, count: int, progress: Progress = SILENT) -> list[Example]:
         """The first examples of train or validation.
@@ -184,7 +184,7 @@ class Project:
         """Lock a new holdout of new examples; the old one may be trained on from now on."""
         template, context = self.template
         with shared_split.dividing(self.store, progress) as folder:
-            remove_left_holdouts(folder)
+            holdout.remove_left_holdouts(folder)
             shared_split.replacing_split(self.store)
             return renew(
                 self.config,
@@ -230,6 +230,7 @@ class Project:
         predictions: Mapping[str, Path] | None = None,
         agents: Sequence[str] = (),
         reason: str = "compare",
+        who: str | None = None,
         trust_code: bool = False,
         redact: bool = False,
         consent: Sequence[str] = (),
@@ -242,7 +243,7 @@ class Project:
         Args:
             predictions: name -> JSONL file `{id, output}` of an outside model's answers.
             agents: `NAME@VERSION` of saved agents that take part too, such as the one served.
-            reason: why the holdout is opened; kept in its log.
+            reason: why the holdout is opened; kept in its log, with `who` (None: who runs this).
             trust_code: run the project's own Python graders.
             redact: leave inputs, references and answers out of the report.
             consent: providers that this project's rows may be sent to, from now on.
@@ -255,10 +256,9 @@ class Project:
             self.providers.agree(name)
         saved = [find_version(self.store, label) for label in agents]
         manifest = self.split(progress)
-        # A job may have begun with an earlier one.
-        present = self.root / STATE_FOLDER / shared_split.FOLDER
+        present = self.root / STATE_FOLDER / shared_split.FOLDER  # a job may have an earlier one
         with (
-            keep_holdout(present, manifest, self.split_folder),
+            holdout.keep_holdout(present, manifest, self.split_folder),
             workers_of(self.config.place, progress) as workers,
         ):
             unlabelled = read_unlabelled(self, progress)
@@ -267,9 +267,9 @@ class Project:
             result, folder = comparing.compare(
                 parts,
                 replace(self._bench(progress, trust_code), workers=workers),
+                holdout.OpeningRequest(reason, who or local_user(), self.config.mcp.openings),
                 predictions=predictions or {},
                 agents=saved,
-                reason=reason,
                 notes=drafted_note(self),
             )
         report = write_report(folder, redact=redact)

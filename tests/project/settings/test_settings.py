@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.many_rows import project
 
-from assay.compare.holdout import _log
+from assay.compare.holdout import OpeningRequest, _log
 from assay.config import Provider
 from assay.config.yaml_text import edit
 from assay.errors import AssayError
@@ -176,7 +176,7 @@ def test_a_change_that_an_opened_holdout_does_not_allow_is_told_before_it_is_sav
     unopened = settings.validate(workspace, fewer, admin=True)
     assert unopened.stops == ()
     assert unopened.follows[0] == f"{said}: they will be rejected."
-    _log(workspace.store, manifest.holdout_sha256, "first", "", 0.05)
+    _log(workspace.store, manifest.holdout_sha256, "first", OpeningRequest(""), 0.05)
     held = manifest.classes["label 2"][2]
     stopped = settings.validate(workspace, fewer, admin=True)
     assert stopped.stops[0] == f"{said}, {held} of them in the holdout."

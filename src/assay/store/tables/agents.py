@@ -75,7 +75,8 @@ class DraftedQuestionRow(Table):
 
 
 class OpeningRow(Table):
-    """One opening of a locked holdout; rows are only ever added."""
+    """One opening of a locked holdout; rows are only ever added. `who` asked for it; null: before
+    that was kept."""
 
     __tablename__ = "openings"
     __table_args__ = (UniqueConstraint("holdout", "number"),)
@@ -86,6 +87,7 @@ class OpeningRow(Table):
     comparison: Mapped[str] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(Text)
     alpha: Mapped[float] = mapped_column(Float)
+    who: Mapped[str | None] = mapped_column(String(200), nullable=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
