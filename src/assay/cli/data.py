@@ -1,4 +1,4 @@
-"""`assay data`: check, import, add, overlap, split, show, approve, second-look, renew-holdout."""
+"""`assay data`: what is done to a project's examples, and the log of its holdout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from assay.cli.options import (
     open_workspace,
     with_json,
 )
-from assay.cli.output import as_json, print_check, print_overlap, print_split
+from assay.cli.output import as_json, print_check, print_overlap, print_split, print_table
 from assay.cli.progress import Terminal
 from assay.errors import UsageError
 
@@ -307,6 +307,28 @@ def add(
     from assay.project import row_edits
 
     return row_edits.add(open_workspace(folder), file, progress=Terminal())
+
+
+def _print_openings(found: Any) -> None:
+    rows = [
+        (one.number, one.at[:16].replace("T", " "), one.who or "", one.reason, f"{one.alpha:.3g}")
+        for one in found.log
+    ]
+    none = "The holdout has not been opened."
+    print_table(("", "when", "by", "reason", "level"), rows, none=none)
+    print(
+        f"Programs (MCP) have opened it {found.by_programs} of {found.most} times that `mcp` in "
+        f"assay.yaml allows. The next verdict is reached at level {found.next_level:.3g}."
+    )
+
+
+@app.command()
+@with_json(_print_openings)
+def openings(folder: Folder = Path(".")) -> Any:
+    """List who opened the present holdout, when and why, and what the next opening would cost."""
+    from assay.project import programs
+
+    return programs.count_openings(open_workspace(folder))
 
 
 @app.command("renew-holdout")

@@ -150,6 +150,24 @@ def list_(folder: Folder = Path(".")) -> Any:
     return releases.list_releases(open_workspace(folder))
 
 
+def _print_proposals(found: Any) -> None:
+    rows = [(one.release, one.agent, one.reason, one.doubt or "", one.who, one.at) for one in found]
+    none = "Nothing is proposed."
+    print_table(("release", "agent", "reason", "doubt", "by", "at"), rows, none=none)
+
+
+@app.command()
+@with_json(_print_proposals)
+def proposals(folder: Folder = Path(".")) -> Any:
+    """List promotions that programs propose; `assay release promote` accepts one.
+
+    A proposal is open until its release is changed.
+    """
+    from assay.project.releases import proposals
+
+    return proposals.proposals(open_workspace(folder))
+
+
 def _print_watched(found: Any) -> None:
     print(f"{found.release} ({found.agent}): {found.sentence}")
     if found.outcome == "open" and found.needed is None:

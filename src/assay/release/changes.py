@@ -68,7 +68,7 @@ def promote(
         ReleaseError: it is served already, cannot be served, or the release was changed by
             somebody else meanwhile.
     """
-    before = newest(store, project, _checked(store, name))
+    before = newest(store, project, check_name(store, name))
     version = find_version(store, label)
     if before is not None and before.agent == version.agent and before.canary is None:
         raise ReleaseError(f"{name} already serves {version.label}; nothing was changed.")
@@ -208,7 +208,12 @@ def _back_to(store: Store, now: Release) -> Release:
     return next(r for r in history(store, now.project, now.name) if r.number == now.previous)
 
 
-def _checked(store: Store, name: str) -> str:
+def check_name(store: Store, name: str) -> str:
+    """The name, if a release can be called so.
+
+    Raises:
+        ReleaseNameError: it cannot.
+    """
     if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
         raise ReleaseNameError(
             f"{name!r} is not a valid release name." if name else "the release name is missing.",

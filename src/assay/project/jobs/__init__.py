@@ -21,7 +21,7 @@ from assay.progress import SILENT, Progress, format_duration
 from assay.project.comparison import Comparison
 from assay.project.fingerprint import fingerprint
 from assay.project.forecast import Forecast, measure_pace
-from assay.project.jobs import begun, export, rescue, training
+from assay.project.jobs import begun, export, measuring, rescue, training
 from assay.project.jobs.queueing import enqueue_once, refuse_second
 from assay.project.workspace import Workspace, project_of
 from assay.store.audit import audit
@@ -33,6 +33,7 @@ _ON_A_SPLIT = {
     training.TRAIN: "a training",
     training.SWEEP: "a search",
     training.CURVE: "a learning curve",
+    measuring.MEASURE: "a try of an agent",
 }
 """Kinds of jobs that work on a split, and what they are."""
 
@@ -60,7 +61,7 @@ def compare(
         DataError, HoldoutError: the examples cannot be divided.
     """
     project_of(workspace)
-    payload: dict[str, Any] = {"agents": list(agents), "reason": reason}
+    payload: dict[str, Any] = {"agents": list(agents), "reason": reason, "who": workspace.who}
     if agreed is not None:
         payload["agreed"] = agreed
     what, id = _ON_A_SPLIT[COMPARE], queue.new_id(COMPARE)
@@ -118,7 +119,13 @@ def work(
 
 def handlers(workspace: Workspace) -> dict[str, Handler]:
     """By kind, how jobs are done that need the project."""
-    works = {COMPARE: _compare, export.EXPORT: export.work, **training.WORKS, **rescue.WORKS}
+    works = {
+        COMPARE: _compare,
+        export.EXPORT: export.work,
+        measuring.MEASURE: measuring.work,
+        **training.WORKS,
+        **rescue.WORKS,
+    }
     return {kind: partial(work, workspace) for kind, work in works.items()}
 
 
@@ -151,7 +158,10 @@ def _compare_begun(workspace: Workspace, work: Work) -> Comparison:
             "server first.",
         )
     return project.compare(
-        agents=payload["agents"], reason=payload["reason"], progress=Forecast(work, told)
+        agents=payload["agents"],
+        reason=payload["reason"],
+        who=payload.get("who"),  # not in older jobs
+        progress=Forecast(work, told),
     )
 
 

@@ -28,14 +28,16 @@ def create(drafted: Draft, *, folder: Path | None = None, progress: Progress = S
     return Project(target)
 
 
-def create_divided(drafted: Draft, progress: Progress = SILENT) -> Project:
-    """As `create`, in the current folder; nothing is left unless the examples can be divided.
+def create_divided(
+    drafted: Draft, folder: Path | None = None, *, progress: Progress = SILENT
+) -> Project:
+    """As `create`; nothing is left unless the examples can be divided.
 
     Raises:
         UsageError: the folder is there already.
         DataError: the examples cannot be divided; names the file that was given.
     """
-    made = create(drafted, progress=progress)
+    made = create(drafted, folder=folder, progress=progress)
     try:
         made.split(progress)
     except BaseException as error:

@@ -41,6 +41,7 @@ KINDS = {
     "train": "Training",
     "sweep": "Search for settings",
     "curve": "Learning curve",
+    "measure": "Try of an agent on validation",
     "export": "Export",
     "pull": "Pulling a model",
     "batch": "Batch of requests",

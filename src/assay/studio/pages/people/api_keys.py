@@ -27,6 +27,11 @@ SCOPES = {
         "Traces",
         "Read traces (requests that are kept with their answers) and correct their answers.",
     ),
+    "mcp": (
+        "MCP",
+        "Let a program, such as a coding agent, see training rows, compare, train and propose "
+        "promotions; it cannot promote.",
+    ),
     "admin": ("Admin", "Everything."),
 }
 """What a key may be good for: its name here, with what that means."""

@@ -1,0 +1,79 @@
+"""What a program may ask for by itself, such as a coding agent by way of MCP: comparisons, within
+the openings of the holdout that the owner of the project allows (`mcp` in assay.yaml).
+
+    count_openings(workspace)                      # how many, by whom, how many are left
+    job = start_comparison(workspace.act_as(f"{PROGRAM} stdio of ann"), reason="a shorter prompt")
+
+Nothing here changes the limit. Promotions are proposed, see `assay.project.releases.proposals`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assay.compare.holdout import PROGRAM, check_limit, openings_by_programs
+from assay.compare.planning import ALPHA
+from assay.compare.result import OpeningRecord
+from assay.errors import StateError
+from assay.evaluate.stats import opening_alpha
+from assay.jobs.queue import Job
+from assay.project import jobs
+from assay.project.comparisons import changes
+from assay.project.workspace import Workspace, project_of
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningCount:
+    """The log of the present holdout, and what it leaves.
+
+    Attributes:
+        by_programs: how many of the log programs have asked for.
+        most: of these that the owner allows.
+        next_level: at which the verdict of the next opening would be reached.
+    """
+
+    log: tuple[OpeningRecord, ...]
+    by_programs: int
+    most: int
+    next_level: float
+
+    @property
+    def left(self) -> int:
+        """Openings that programs may still ask for."""
+        return max(0, self.most - self.by_programs)
+
+
+def count_openings(workspace: Workspace) -> OpeningCount:
+    """How often the present holdout was opened, and by whom."""
+    project = project_of(workspace)
+    log = tuple(project.openings())
+    return OpeningCount(
+        log=log,
+        by_programs=openings_by_programs(log),
+        most=project.config.mcp.openings,
+        next_level=opening_alpha(ALPHA, len(log) + 1),
+    )
+
+
+def start_comparison(workspace: Workspace, *, agents: Sequence[str] = (), reason: str) -> Job:
+    """Queue a comparison that a program asks for, see `assay.project.jobs.compare`.
+
+    It is refused here before hours are spent on candidates; the log has the last word when the
+    holdout is opened.
+
+    Raises:
+        HoldoutError: programs have opened the holdout as often as they may.
+        StateError: nothing has changed since the newest comparison, or one waits or runs already.
+    """
+    found = count_openings(workspace)
+    check_limit(found.log, None, found.most)
+    if not agents and changes(workspace).opening is None:
+        raise StateError(
+            "nothing has changed since the newest comparison, so there is nothing to find out.",
+            fix="Read its verdict, or name agents that were saved since.",
+        )
+    return jobs.compare(workspace, agents=agents, reason=reason)
+
+
+__all__ = ["PROGRAM", "OpeningCount", "count_openings", "start_comparison"]

@@ -1,0 +1,97 @@
+"""Promotions that a program proposes and a person decides on.
+
+    propose(workspace, "support", "few-shot@3", "as good as the other, at half the cost")
+    for one in proposals(workspace): ...
+    releases.promote(workspace, one.release, one.agent)      # a person's, as ever
+
+A proposal is a line of the audit log and changes nothing. It is open until its release is changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from assay.agent.versions import find_version
+from assay.errors import StateError
+from assay.project.releases import find_doubt
+from assay.project.workspace import Workspace
+from assay.release import releases
+from assay.release.changes import check_name
+from assay.store.audit import audit
+from assay.store.tables import AuditRow
+
+ACTION = "release.propose"
+MOST_OPEN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An agent that a release should serve, as somebody thinks.
+
+    Attributes:
+        agent: `NAME@VERSION`.
+        doubt: why promoting it takes a reason of its own; None: a stored comparison shows that it
+            is fit.
+    """
+
+    release: str
+    agent: str
+    reason: str
+    who: str
+    at: datetime
+    doubt: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `at` is an ISO 8601 time."""
+        return {**asdict(self), "at": self.at.isoformat()}
+
+
+def propose(workspace: Workspace, release: str, label: str, reason: str) -> Proposal:
+    """Put a promotion before the owner. The same one twice is one.
+
+    Raises:
+        AssayError: there is no such agent, or no release can be called so.
+        StateError: the release serves the agent already, or too many proposals are open.
+    """
+    check_name(workspace.store, release)
+    agent = find_version(workspace.store, label)
+    serving = releases.newest(workspace.store, workspace.name, release)
+    if serving is not None and serving.agent == agent.agent:
+        raise StateError(f"{release} serves {agent.label} already.")
+    waiting = {one.release: one for one in proposals(workspace)}
+    if release in waiting and waiting[release].agent == agent.label:
+        return waiting[release]
+    if release not in waiting and len(waiting) >= MOST_OPEN:
+        raise StateError(
+            f"{len(waiting)} proposals wait for the owner already.",
+            fix="Ask the owner to decide on some of them.",
+        )
+    details = {"agent": agent.label, "reason": reason}
+    audit(workspace.store, workspace.name, workspace.who, ACTION, release, details)
+    return next(one for one in proposals(workspace) if one.release == release)
+
+
+def proposals(workspace: Workspace) -> list[Proposal]:
+    """The newest open proposal of each release, newest first."""
+    query = (
+        select(AuditRow)
+        .where(AuditRow.project == workspace.name, AuditRow.action == ACTION)
+        .order_by(AuditRow.key.desc())
+    )
+    with workspace.store.session() as session:
+        rows = list(session.scalars(query))
+    newest: dict[str, AuditRow] = {}
+    for row in rows:
+        newest.setdefault(row.what, row)
+    found = []
+    for release, row in newest.items():
+        serving = releases.newest(workspace.store, workspace.name, release)
+        if serving is None or serving.at < row.at:
+            told: dict[str, str] = row.details or {}
+            doubt = find_doubt(workspace, release, told["agent"])
+            found.append(Proposal(release, told["agent"], told["reason"], row.who, row.at, doubt))
+    return found
