@@ -19,7 +19,7 @@ from assay.store.audit import record
 from assay.store.store import Store
 from assay.store.tables import ApiKeyRow, BudgetRow, now
 
-Scope = Literal["admin", "chat", "files", "fine_tuning", "releases", "knowledge", "traces"]
+Scope = Literal["admin", "chat", "files", "fine_tuning", "releases", "knowledge", "traces", "mcp"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """What a key may be good for; `admin` is good for everything in its project."""
 BY_LABEL: frozenset[str] = frozenset({"chat", "knowledge"})

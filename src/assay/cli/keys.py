@@ -31,7 +31,7 @@ def create(
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            help="admin, chat, files, fine_tuning, releases, knowledge or traces. Repeatable."
+            help="admin, chat, files, fine_tuning, releases, knowledge, traces or mcp. Repeatable."
         ),
     ] = None,
     project: Annotated[

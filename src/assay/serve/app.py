@@ -6,13 +6,16 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from assay.defaults import BATCH_REQUESTS
 from assay.generate.stream import EnginePool
+from assay.mcp.skill import is_installed
 from assay.project.answer.gateway import Gateway
 from assay.project.workspace import Workspace
 from assay.serve import (
@@ -40,7 +43,11 @@ from assay.serve.batch_requests import create_line_app
 from assay.serve.batch_runner import BatchRunner
 from assay.version import VERSION
 
+if TYPE_CHECKING:
+    from assay.mcp.http import Endpoint
+
 log = logging.getLogger("assay.serve")
+MCP_PATH = "/mcp"
 
 
 def create_app(
@@ -69,12 +76,14 @@ def create_app(
         counted: metrics.Metrics = app.state.metrics
         runner = BatchRunner(workspace, lines, lambda: counted.answering, batch_requests)
         running = asyncio.create_task(runner.run(), name="batches")
-        try:
-            yield
-        finally:
-            await runner.stop()
-            await running
+        async with nullcontext() if mcp is None else mcp.run():
+            try:
+                yield
+            finally:
+                await runner.stop()
+                await running
 
+    mcp = _mcp(workspace)
     answering = (chat, completions, responses, embeddings)
     app = FastAPI(
         title="Assay",
@@ -95,9 +104,20 @@ def create_app(
     queued = (fine_tuning, batches, evals, graders)
     for part in (*answering, metrics, models, *stored, *queued, *ruling):
         app.include_router(part.router)
+    if mcp is not None:
+        app.router.routes.append(Route(MCP_PATH, endpoint=mcp))
     app.add_middleware(AccessMiddleware, workspace=workspace, at_once=at_once, beside=beside)
     app.add_middleware(metrics.MetricsMiddleware, metrics=app.state.metrics, beside=beside)
     return app
+
+
+def _mcp(workspace: Workspace) -> Endpoint | None:
+    """What answers at `/mcp`; None where the SDK is not installed."""
+    if not is_installed():
+        return None
+    from assay.mcp.http import Endpoint
+
+    return Endpoint(workspace)
 
 
 def telemetry_wanted() -> bool:

@@ -1,0 +1,123 @@
+"""In whose name a tool acts, and on which project.
+
+A `Workspace` that a tool gets is always one of somebody on the web (`Workspace.act_as`): what a
+program writes may name no more than what is written in the studio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+
+from mcp.server.mcpserver import Context
+
+from assay.accounts.keys import Caller, list_keys
+from assay.agent.versions import user
+from assay.config import CONFIG_FILE
+from assay.errors import StateError, UsageError
+from assay.project.programs import PROGRAM
+from assay.project.workspace import Workspace, project_of
+
+MOST_CHARACTERS = 100
+"""Of a key's name in logs."""
+CALLER = "assay.caller"
+"""Where in a request's scope the gate of `assay serve` puts who asks."""
+SCOPE = "mcp"
+
+
+class Access(Protocol):
+    """What the tools need to know of whoever calls."""
+
+    def workspace(self, context: Context) -> Workspace:
+        """The project, in the name of who asks.
+
+        Raises:
+            AssayError: there is none, or the caller may not use it.
+        """
+
+    def spender(self, context: Context) -> Workspace:
+        """The same, of somebody who may start work that asks models of providers."""
+
+
+class LocalAccess:
+    """A program on this machine: whoever started it may do the same at the command line.
+
+    Args:
+        root: a project's folder, or one with at most one project directly in it.
+        begun: called once a project is there whose jobs may be done.
+    """
+
+    def __init__(self, root: Path, begun: Callable[[Workspace], None]) -> None:
+        self.root, self._begun = root.resolve(), begun
+        self._found: Workspace | None = None
+        self._lock = Lock()
+        if not self.root.is_dir():
+            raise UsageError("the folder does not exist.", where=str(root))
+
+    def workspace(self, context: Context) -> Workspace:
+        """The folder's project, in the name of whoever runs this process."""
+        with self._lock:
+            if self._found is None:
+                found = Workspace(self._folder())
+                project_of(found)
+                self._found = found.act_as(f"{PROGRAM} stdio of {user()}")
+                self._begun(self._found)
+            return self._found
+
+    spender = workspace
+
+    def projects(self) -> list[str]:
+        """Names of the folders directly in `root` that are projects."""
+        return sorted(file.parent.name for file in self.root.glob(f"*/{CONFIG_FILE}"))
+
+    def _folder(self) -> Path:
+        if (self.root / CONFIG_FILE).exists():
+            return self.root
+        names = self.projects()
+        if len(names) == 1:
+            return self.root / names[0]
+        if names:
+            raise UsageError(
+                f"this folder holds {len(names)} projects: {', '.join(names[:20])}.",
+                fix="The owner has to name one: `assay mcp --folder NAME`.",
+            )
+        raise StateError(
+            "there is no project in this folder yet.",
+            fix="Make one of a file of examples with create_project.",
+        )
+
+
+class ServedAccess:
+    """Keys of `assay serve`; the gate has let in only those that may."""
+
+    def __init__(self, served: Workspace) -> None:
+        self._served = served
+
+    def workspace(self, context: Context) -> Workspace:
+        """The project that is served, in the name of the key."""
+        caller = self._caller(context)
+        name = next(
+            (key.name for key in list_keys(self._served.store) if key.id == caller.key_id), ""
+        )
+        acting = self._served.act_as(f"{PROGRAM} key {name[:MOST_CHARACTERS]} ({caller.key_id})")
+        project_of(acting)
+        return acting
+
+    def spender(self, context: Context) -> Workspace:
+        """As `workspace`; a key with a budget may not start what no budget holds."""
+        if self._caller(context).budgeted:
+            raise UsageError(
+                "this key has a budget, which does not count what comparisons and trainings ask of "
+                "providers.",
+                fix="Ask the owner to start it, or for a key without a budget.",
+            )
+        return self.workspace(context)
+
+    def _caller(self, context: Context) -> Caller:
+        request = context.request_context.request
+        caller = request.scope.get(CALLER) if request is not None else None
+        if not isinstance(caller, Caller) or not caller.may(SCOPE):
+            raise UsageError("this key may not use MCP.")  # the gate does not let this happen
+        return caller
