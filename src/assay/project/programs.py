@@ -10,8 +10,10 @@ Nothing here changes the limit. Promotions are proposed, see `assay.project.rele
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
+from assay.agent.versions import find_version
 from assay.compare.holdout import PROGRAM, check_limit, openings_by_programs
 from assay.compare.planning import ALPHA
 from assay.compare.result import OpeningRecord
@@ -43,6 +45,11 @@ class OpeningCount:
         """Openings that programs may still ask for."""
         return max(0, self.most - self.by_programs)
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `left` stands in it, too."""
+        log = [one.model_dump() for one in self.log]
+        return {**asdict(replace(self, log=())), "log": log, "left": self.left}
+
 
 def count_openings(workspace: Workspace) -> OpeningCount:
     """How often the present holdout was opened, and by whom."""
@@ -63,9 +70,12 @@ def start_comparison(workspace: Workspace, *, agents: Sequence[str] = (), reason
     holdout is opened.
 
     Raises:
+        AssayError: there is no such agent.
         HoldoutError: programs have opened the holdout as often as they may.
         StateError: nothing has changed since the newest comparison, or one waits or runs already.
     """
+    for label in agents:
+        find_version(workspace.store, label)
     found = count_openings(workspace)
     check_limit(found.log, None, found.most)
     if not agents and changes(workspace).opening is None:
