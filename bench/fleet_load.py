@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,19 +85,14 @@ def che_misses(shares: Shares, held: int) -> float:
 def lru_misses(shares: Shares, held: int, requests: int, seed: int) -> float:
     """The same of a cache that is asked one request after the other, after as many to fill it."""
     asked = np.random.default_rng(seed).choice(len(shares), 2 * requests, p=shares / shares.sum())
-    return misses_of(asked.tolist(), held, requests)
-
-
-def misses_of(asked: Sequence[int], held: int, warm: int) -> float:
-    """Share of those after the first `warm` that were not among the last `held` different ones."""
     cache: OrderedDict[int, None] = OrderedDict()
     missed = 0
-    for number, adapter in enumerate(asked):
+    for number, adapter in enumerate(asked.tolist()):
         if adapter in cache:
             cache.move_to_end(adapter)
             continue
-        missed += number >= warm
+        missed += number >= requests
         cache[adapter] = None
         if len(cache) > held:
             cache.popitem(last=False)
-    return missed / (len(asked) - warm)
+    return missed / requests

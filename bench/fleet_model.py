@@ -1,6 +1,6 @@
 """A fleet of replicas that serve many tenants' adapters, event by event; see `bench/fleet.py`.
 
-    outcome = simulate(load, Fleet(replicas=32, held=64, policy="bounded"), times)
+    outcomes = simulate(load, Fleet(replicas=32, held=64, policy="bounded"), times)
 
 A replica is one core. Its engine answers for one adapter at a time: requests of the adapter that is
 being answered join it, others wait for their turn. An adapter that the engine does not hold comes
@@ -24,6 +24,8 @@ Policy = Literal["random", "least", "affinity", "bounded"]
 POLICIES: tuple[Policy, ...] = ("random", "least", "affinity", "bounded")
 SLOTS, WAITING = 8, 128
 """Of an engine; one more request is refused, as `assay serve` does."""
+BOUND = 1.25
+"""Of a replica, most requests under way, in means over all replicas (`bounded`)."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +63,17 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Fleet:
-    """Attributes:
-    held: most adapters in an engine.
-    bound: of a replica, most requests under way, in means over all replicas (`bounded`).
-    copies: replicas that a tenant with more than half a replica's mean share has (`bounded`).
-    lost: first and last second without replica 0.
-    before: adapters that were asked of each replica before, by its number, the last one last.
+    """Replicas, and how one of them is chosen.
+
+    Attributes:
+        held: most adapters in an engine.
+        lost: first and last second without replica 0.
+        before: adapters that were asked of each replica before, by its number, the last one last.
     """
 
     replicas: int
     held: int
     policy: Policy
-    bound: float = 1.25
-    copies: int = 2
     lost: tuple[float, float] | None = None
     before: Sequence[Sequence[int]] = ()
 
@@ -93,8 +93,8 @@ class Work:
 
 
 @dataclass
-class Done:
-    """A request that is over; `seconds` is None where it was refused."""
+class Outcome:
+    """What became of a request; `seconds` is None where it was refused."""
 
     arrival: Arrival
     seconds: float | None
@@ -149,7 +149,7 @@ class Replica:
 
     def __init__(self, times: Times, held: int, before: Sequence[int]) -> None:
         self.times, self.held, self.disk = times, held, set(before)
-        self.at, self.busy_s, self.event = 0.0, 0.0, 0
+        self.at, self.event = 0.0, 0
         self.under_way: dict[int, Work] = {}
         self.restart()
         for adapter in before:
@@ -188,7 +188,6 @@ class Replica:
         lanes = self._lanes()
         if not lanes:
             return []
-        self.busy_s += passed
         share = passed / lanes
         done: list[tuple[Engine, Work]] = []
         for engine in self.engines:
@@ -266,14 +265,10 @@ class Replica:
 
 
 class Router:
-    """Which replica is asked. Affinity is by tenant: what a balancer sees is the key.
+    """Which replica is asked. Affinity is by tenant: what a balancer sees is the key."""
 
-    Args:
-        shares: of each tenant in all requests, which tells the hottest.
-    """
-
-    def __init__(self, fleet: Fleet, shares: Sequence[float], seed: int) -> None:
-        self.fleet, self.shares = fleet, shares
+    def __init__(self, fleet: Fleet, seed: int) -> None:
+        self.fleet = fleet
         self._draw = random.Random(seed)
         self._orders: dict[int, list[int]] = {}
 
@@ -289,9 +284,7 @@ class Router:
         """The replicas that are asked for a tenant where nothing is lost and nobody waits."""
         if self.fleet.policy in ("random", "least"):
             return range(self.fleet.replicas)
-        is_hot = self.shares[tenant] * self.fleet.replicas > 0.5
-        copies = self.fleet.copies if is_hot and self.fleet.policy == "bounded" else 1
-        return self.order(tenant)[:copies]
+        return self.order(tenant)[:1]
 
     def choose(self, tenant: int, under_way: Sequence[int], alive: Sequence[int]) -> int:
         """Of the replicas that are alive.
@@ -307,27 +300,17 @@ class Router:
         order = [n for n in self.order(tenant) if n in alive]
         if self.fleet.policy == "affinity":
             return order[0]
-        first = min(order[: len(self.usual(tenant))], key=lambda n: under_way[n])
-        most = math.ceil(self.fleet.bound * (1 + sum(under_way[n] for n in alive)) / len(alive))
-        return next(n for n in [first, *order] if under_way[n] < most)
+        most = math.ceil(BOUND * (1 + sum(under_way[n] for n in alive)) / len(alive))
+        return next(n for n in order if under_way[n] < most)
 
 
-@dataclass
-class Outcome:
-    """Of a whole simulation; `busy` is of each replica, a share of the time."""
-
-    done: list[Done]
-    busy: list[float]
-
-
-def simulate(
-    load: Sequence[Arrival], fleet: Fleet, times: Times, shares: Sequence[float], seed: int = 0
-) -> Outcome:
+def simulate(load: Sequence[Arrival], fleet: Fleet, times: Times, seed: int = 0) -> list[Outcome]:
     """Let a fleet answer; requests on a replica that is lost are asked again at once, of others."""
-    router = Router(fleet, shares, seed)
+    router = Router(fleet, seed)
     before = fleet.before or [()] * fleet.replicas
     replicas = [Replica(times, fleet.held, before[n]) for n in range(fleet.replicas)]
-    alive, done, under_way = list(range(fleet.replicas)), [], [0] * fleet.replicas
+    alive, under_way = list(range(fleet.replicas)), [0] * fleet.replicas
+    done: list[Outcome] = []
     events: list[tuple[float, int, int]] = []  # when, replica, its number of event
 
     def schedule(number: int) -> None:
@@ -340,13 +323,13 @@ def simulate(
         for work in replicas[number].advance(now):
             under_way[number] -= 1
             seconds = now - work.arrival.at
-            done.append(Done(work.arrival, seconds, work.tier, number))
+            done.append(Outcome(work.arrival, seconds, work.tier, number))
 
     def ask(arrival: Arrival, now: float) -> None:
         number = router.choose(arrival.tenant, under_way, alive)
         reckon(number, now)
         if under_way[number] >= SLOTS + WAITING:
-            done.append(Done(arrival, None, "refused", number))
+            done.append(Outcome(arrival, None, "refused", number))
             return
         replicas[number].ask(arrival)
         under_way[number] += 1
@@ -376,8 +359,7 @@ def simulate(
         if event == replicas[number].event:
             reckon(number, at)
             schedule(number)
-    end = max(load[-1].at, *(replica.at for replica in replicas))
-    return Outcome(done, [replica.busy_s / end for replica in replicas])
+    return done
 
 
 def _merged(

@@ -8,10 +8,11 @@ of rank 16 of the starter, random ones, are put there; two `assay serve` process
 their own serve them, each on one core, with room for 20. Time is that of `fleet_clock.py`, so that
 other work on the machine counts little.
 
-1. Each is asked by itself, before and after the rest: what a request, a token, a new engine and a
-   fetch take.
-2. Both are asked what twelve tenants ask, spread by each of the four policies in turn, and the same
-   requests are simulated with those times. What counts is how far the latencies are apart.
+1. Both are asked at the same time, one request after the other each, what a request, a token, a
+   new engine and a fetch take; after the rest two new processes are asked so, too. What counts is
+   the median of these four.
+2. Both are asked what twelve tenants ask, spread by each of the four policies in turn. Every
+   request is kept with what it took; `bench/fleet.py` simulates the same requests.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from scipy.optimize import nnls
 
 from fleet_clock import FleetClock, ReplicaClock
 from fleet_load import ADAPTERS, Bursts, draw_load, tenant_shares
-from fleet_model import SLOTS, Arrival, Done, Fleet, Policy, Router, Times, simulate
+from fleet_model import SLOTS, Arrival, Fleet, Outcome, Policy, Router, Times
 from fleet_summary import summary
 
 STARTER = "smollm2-135m-instruct"
@@ -68,7 +69,8 @@ run()
 """
 
 
-Lists = list[list[int]]
+AdapterHistory = list[list[int]]
+"""Adapters that each replica was asked for, in their order."""
 
 
 @dataclass
@@ -244,10 +246,10 @@ def fitted(rows: Sequence[tuple[float, ...]], values: Sequence[float]) -> list[f
     return [float(one) for one in found]
 
 
-def replay(found: list[Replica], load: Sequence[Arrival], policy: Policy) -> list[Done]:
+def replay(found: list[Replica], load: Sequence[Arrival], policy: Policy) -> list[Outcome]:
     """Ask what the load says, when it says so; prompts' tokens are those that were counted."""
-    router = Router(Fleet(len(found), HELD, policy), tenant_shares(TENANTS, 1.0).tolist(), 0)
-    clocks, done = [one.clock for one in found], list[Done]()
+    router = Router(Fleet(len(found), HELD, policy), 0)
+    clocks, done = [one.clock for one in found], list[Outcome]()
     with FleetClock(clocks) as fleet, ThreadPoolExecutor(200) as pool:
 
         def ask(number: int, arrival: Arrival, chosen: int) -> None:
@@ -256,7 +258,7 @@ def replay(found: list[Replica], load: Sequence[Arrival], policy: Policy) -> lis
             )
             with fleet.changed:
                 seconds = fleet.end(chosen) - arrival.at
-                done.append(Done(replace(arrival, prompt=counted), seconds, "", chosen))
+                done.append(Outcome(replace(arrival, prompt=counted), seconds, "", chosen))
 
         asks = []
         for number, arrival in enumerate(load):
@@ -271,28 +273,13 @@ def replay(found: list[Replica], load: Sequence[Arrival], policy: Policy) -> lis
     return done
 
 
-def compared(times: Times, real: Sequence[Done], policy: Policy, before: Lists) -> dict[str, Any]:
-    """What was asked of both replicas, simulated.
-
-    Args:
-        before: adapters that each was asked for; these are added.
-    """
-    real = sorted(real, key=lambda one: one.arrival.at)
-    fleet = Fleet(2, HELD, policy, before=[list(one) for one in before])
-    shares = tenant_shares(TENANTS, 1.0).tolist()
-    simulated = simulate([one.arrival for one in real], fleet, times, shares)
-    for one in real:
-        before[one.replica].append(one.arrival.adapter)
-    return {
-        "policy": policy,
-        "requests": len(real),
-        "real": asdict(summary(real)),
-        "simulated": asdict(summary(simulated.done)),
-        "busy": simulated.busy,
-    }
+def rows(outcomes: Sequence[Outcome]) -> list[list[float | None]]:
+    """Each request, in the order of arrival, with its replica and its seconds."""
+    ordered = sorted(outcomes, key=lambda one: one.arrival.at)
+    return [[*astuple(one.arrival), one.replica, one.seconds] for one in ordered]
 
 
-def calibrate_all(found: Sequence[Replica]) -> tuple[list[Times], Lists]:
+def calibrate_all(found: Sequence[Replica]) -> tuple[list[Times], AdapterHistory]:
     """All at the same time, as they will be asked; with what each was asked for."""
     with ThreadPoolExecutor(len(found)) as pool:
         made = list(pool.map(calibrate, found))
@@ -302,20 +289,20 @@ def calibrate_all(found: Sequence[Replica]) -> tuple[list[Times], Lists]:
 
 
 def median(several: Sequence[Times]) -> Times:
-    """Each time by itself."""
+    """The median of each of the times."""
     flat = np.median([[*astuple(one)[:-1], *one.speed] for one in several], axis=0).tolist()
     request, prompt, token, start, adapter, fetch, *speed = flat
     return Times(request, prompt, token, start, adapter, fetch, tuple(speed))
 
 
 def main() -> None:
-    """Measure, compare, write down."""
+    """Measure, and write down."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--database", required=True, help="URL of an empty database")
     parser.add_argument("--bucket", required=True, help="s3://BUCKET/PREFIX without objects")
     parser.add_argument("--seconds", type=float, default=110, help="of each replay")
     parser.add_argument("--rate", type=float, default=0.7, help="requests a second, of both")
-    parser.add_argument("--out", type=Path, help="JSON, for bench/fleet.py")
+    parser.add_argument("--out", type=Path, required=True, help="JSON, for bench/fleet.py")
     given = parser.parse_args()
     os.environ |= {"ASSAY_DATABASE": given.database, "ASSAY_OBJECTS": given.bucket}
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -324,7 +311,7 @@ def main() -> None:
         folder = Path(name) / "fleet"
         folder.mkdir()
         ids, key = prepare(folder)
-        real: dict[Policy, list[Done]] = {}
+        real: dict[Policy, list[Outcome]] = {}
         with replicas(folder, ids, key) as found:
             several, before = calibrate_all(found)
             for number, policy in enumerate(REPLAYED):
@@ -334,16 +321,14 @@ def main() -> None:
                 say({"policy": policy, **asdict(summary(real[policy]))})
         with replicas(folder, ids, key) as found:  # once more: other work weighs differently
             several += calibrate_all(found)[0]
-    times = median(several)
     whole = {
-        "times": asdict(times),
-        "replays": [compared(times, real[policy], policy, before) for policy in REPLAYED],
+        "times": asdict(median(several)),
+        "before": before,
+        "replays": [{"policy": policy, "requests": rows(real[policy])} for policy in REPLAYED],
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
         "versions": {name: version(name) for name in ("assay", "xllamacpp", "obstore")},
     }
-    say(whole)
-    if given.out is not None:
-        given.out.write_text(json.dumps(whole, indent=1) + "\n")
+    given.out.write_text(json.dumps(whole) + "\n")
 
 
 def say(line: dict[str, Any]) -> None:

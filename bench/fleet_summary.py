@@ -7,29 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fleet_model import Done
+from fleet_model import Outcome
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Seconds until answers were whole, and shares of the requests by where the adapter was."""
+    """Seconds until answers were whole, and how many requests were refused."""
 
     mean: float
-    median: float
     p95: float
     refused: int
-    memory: float
-    disk: float
-    bucket: float
 
 
-def summary(done: Sequence[Done]) -> Summary:
+def summary(outcomes: Sequence[Outcome]) -> Summary:
     """Of at least one request that was answered."""
-    seconds = [one.seconds for one in done if one.seconds is not None]
-    tiers = [
-        sum(one.tier == tier for one in done) / len(done) for tier in ("memory", "disk", "bucket")
-    ]
-    median, p95 = np.quantile(seconds, (0.5, 0.95))
-    return Summary(
-        float(np.mean(seconds)), float(median), float(p95), len(done) - len(seconds), *tiers
-    )
+    seconds = [one.seconds for one in outcomes if one.seconds is not None]
+    p95 = float(np.quantile(seconds, 0.95))
+    return Summary(float(np.mean(seconds)), p95, len(outcomes) - len(seconds))

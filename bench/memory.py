@@ -28,13 +28,12 @@ from assay.models.load import LoadedModel, load
 from assay.train.job import StepReport, TrainingJob
 from assay.train.sequences import TrainingSequence, alone, epoch_order
 from assay.train.session import train_by_method
-from scaling import ticks
+from line_chart import LEFT, TALL, TOP, Curve, chart, panel
 from train_works import MODEL, works
 
 WARM, BAR = 100, 0.03
 VOCABULARY, LONGEST = 16_000, 300
-WIDE, TALL, LEFT, TOP = 760.0, 240.0, 70.0, 30.0
-STYLE = "text{font:12px sans-serif;fill:#555}.grid{stroke:#ddd}.curve{fill:none;stroke:#2a6fb0}"
+WIDE = 760.0
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -150,30 +149,9 @@ def measure(steps: int, *, starter: bool) -> Memory:
 
 def draw(found: Memory, what: str) -> str:
     """Memory by step, from 0."""
-    high = max(found.mb[1:]) * 1.1
-
-    def at(step: float, mb: float) -> tuple[float, float]:
-        return LEFT + WIDE * step / found.steps, TOP + TALL * (1 - mb / high)
-
-    body = []
-    for tick in ticks(high):
-        y = at(0, tick)[1]
-        body.append(f'<path d="M{LEFT} {y:.1f}h{WIDE}" class="grid"/>')
-        body.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    for tick in ticks(found.steps):
-        x = at(tick, 0)[0]
-        said = f'<text x="{x:.1f}" y="{TOP + TALL + 18}" text-anchor="middle">{tick:g}</text>'
-        body.append(said)
-    places = (at(step, mb) for step, mb in enumerate(found.mb[1:], 1))
-    body.append(
-        f'<path class="curve" d="M{"L".join(f"{x:.1f} {y:.1f}" for x, y in places)}"/>'
-        f'<text x="{LEFT}" y="18">MB at most within a step, {what}; by step</text>'
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + WIDE + 20} '
-        f'{TOP + TALL + 40}" role="img" aria-label="memory of a training by step">\n'
-        f"<style>{STYLE}</style>\n" + "\n".join(body) + "\n</svg>\n"
-    )
+    curve = Curve("c2", "", list(enumerate(found.mb[1:], 1)))
+    body = panel(LEFT, TOP, "step", f"MB at most within a step, {what}", [curve], WIDE)
+    return chart(LEFT + WIDE + 20, TOP + TALL, "memory of a training by step", body)
 
 
 def main() -> None:

@@ -11,32 +11,19 @@ peak memory, weights and libraries included. Prints the points and draws them.
 from __future__ import annotations
 
 import argparse
-import math
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Literal
 
+from line_chart import LEFT, PANEL, TALL, TOP, Curve, chart, panel
 from train import Outcome, run, say
 from train_works import Job, Row
 
 TRAINED = 8
 LIMIT_S = 1800.0
-PANEL, TALL, LEFT, TOP = 300.0, 210.0, 56.0, 46.0
-STYLE = """
-svg { font: 13px system-ui, sans-serif; --ink: #1d2530; --soft: #5a6675; --line: #dfe4ea;
-  --shared: #0b7a53; --unique: #3566a8; background: #ffffff; }
-@media (prefers-color-scheme: dark) { svg { --ink: #e7ebf0; --soft: #9fabb8; --line: #323b46;
-  --shared: #46c892; --unique: #7fa9e6; background: #14181d; } }
-text { fill: var(--ink); } .tick { fill: var(--soft); } .grid { stroke: var(--line); }
-.curve { fill: none; stroke-width: 2; }
-.curve.shared { stroke: var(--shared); } .curve.unique { stroke: var(--unique); }
-.dot.shared, .name.shared { fill: var(--shared); }
-.dot.unique, .name.unique { fill: var(--unique); }
-"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +47,7 @@ class Measured:
 class Line:
     """Points of one curve: (where on the axis, what was measured)."""
 
-    style: Literal["shared", "unique"]
+    style: str
     name: str
     points: list[tuple[float, Point]]
 
@@ -74,8 +61,8 @@ def axes(quick: bool) -> dict[str, list[Line]]:
 
     def curves(points: Callable[[float], list[tuple[float, Point]]]) -> list[Line]:
         return [
-            Line("unique", "nothing shared", points(0.0)),
-            Line("shared", "90 % shared", points(0.9)),
+            Line("c2", "nothing shared", points(0.0)),
+            Line("c3", "90 % shared", points(0.9)),
         ]
 
     return {
@@ -84,7 +71,7 @@ def axes(quick: bool) -> dict[str, list[Line]]:
             lambda s: [(n, Point(rows[1], n, s)) for n in lengths]
         ),
         f"% shared, {count} rows of {length} tokens": [
-            Line("shared", "", [(100 * s, Point(count, length, s)) for s in shares])
+            Line("c3", "", [(100 * s, Point(count, length, s)) for s in shares])
         ],
     }
 
@@ -123,65 +110,11 @@ def draw(panels: dict[str, list[Line]], measured: dict[Point, Measured]) -> str:
     for column, (axis, lines) in enumerate(panels.items()):
         for row, (name, value) in enumerate(kinds):
             curves = [
-                (line, [(x, value(measured[point])) for x, point in line.points]) for line in lines
+                Curve(line.style, line.name, [(x, value(measured[p])) for x, p in line.points])
+                for line in lines
             ]
             body += panel(LEFT + column * PANEL, TOP + row * TALL, axis, name, curves)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
-        'role="img" aria-label="time and memory of a training step">\n'
-        f"<style>{STYLE}</style>\n" + "\n".join(body) + "\n</svg>\n"
-    )
-
-
-def panel(
-    left: float,
-    top: float,
-    axis: str,
-    name: str,
-    curves: Sequence[tuple[Line, list[tuple[float, float]]]],
-) -> list[str]:
-    """One chart, its axes from 0."""
-    wide, tall = PANEL - 80, TALL - 80
-    right = max(x for _, points in curves for x, _ in points)
-    high = max(y for _, points in curves for _, y in points) * 1.05
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        return left + wide * x / right, top + tall * (1 - y / high)
-
-    def text(x: float, y: float, said: str, anchor: str = "middle", style: str = "tick") -> str:
-        return (
-            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{style}">'
-            f"{escape(said)}</text>"
-        )
-
-    body = [text(left, top - 10, name, "start", "")]
-    for tick in ticks(high):
-        _, y = place(0, tick)
-        body.append(f'<path d="M{left:.1f} {y:.1f}h{wide:.1f}" class="grid"/>')
-        body.append(text(left - 8, y + 4, f"{tick:g}", "end"))
-    for tick in ticks(right):
-        body.append(text(place(tick, 0)[0], top + tall + 18, f"{tick:g}"))
-    body.append(text(left + wide / 2, top + tall + 36, axis))
-    for number, (line, points) in enumerate(curves):
-        places = [place(x, y) for x, y in points]
-        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-        body.append(f'<path d="M{path}" class="curve {line.style}"/>')
-        body += [
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" class="dot {line.style}"/>'
-            for x, y in places
-        ]
-        if line.name:
-            body.append(
-                text(left + 10, top + 14 + 16 * number, line.name, "start", f"name {line.style}")
-            )
-    return body
-
-
-def ticks(high: float, count: int = 5) -> list[float]:
-    """Round numbers from 0 to `high`, steps of 1, 2 or 5 times a power of ten."""
-    power = 10.0 ** math.floor(math.log10(high / count))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= high / count)
-    return [step * i for i in range(math.floor(high / step + 1e-9) + 1)]
+    return chart(width, height, "time and memory of a training step", body)
 
 
 def main() -> None:

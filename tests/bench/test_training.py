@@ -19,11 +19,14 @@ def scripts() -> Any:
     """The benchmark's modules; as scripts they find each other beside themselves."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCH))
+        import line_chart
         import scaling
         import train
         import train_works
 
-        yield SimpleNamespace(scaling=scaling, train=train, works=train_works)
+        yield SimpleNamespace(
+            line_chart=line_chart, scaling=scaling, train=train, works=train_works
+        )
 
 
 @given(rows=st.lists(st.lists(st.integers(0, 2), max_size=6), max_size=8))
@@ -64,9 +67,9 @@ def test_synthetic_rows_share_what_they_should(scripts: Any, share: float) -> No
 
 
 def test_ticks_are_round_and_reach_the_top(scripts: Any) -> None:
-    assert scripts.scaling.ticks(97.0) == [0, 20, 40, 60, 80]
-    assert scripts.scaling.ticks(4.0) == [0, 1, 2, 3, 4]
-    assert scripts.scaling.ticks(0.3) == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert scripts.line_chart.ticks(97.0) == [0, 20, 40, 60, 80]
+    assert scripts.line_chart.ticks(4.0) == [0, 1, 2, 3, 4]
+    assert scripts.line_chart.ticks(0.3) == pytest.approx([0, 0.1, 0.2, 0.3])
 
 
 def test_every_point_is_drawn_twice(scripts: Any) -> None:
