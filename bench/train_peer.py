@@ -32,7 +32,7 @@ from assay.config import FineTune
 from assay.models.load import LoadedModel, load
 from assay.train import adapters
 from assay.train.device import computing, peak_bytes
-from assay.train.loop import learning_rate
+from assay.train.schedule import learning_rate
 from assay.train.sequences import epoch_order
 from assay.train.step import evaluate
 from train_ours import Outcome, rendered, report

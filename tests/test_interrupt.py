@@ -108,7 +108,7 @@ print("at peace", sys.unraisablehook is sys.__unraisablehook__)
 @pytest.mark.parametrize(
     ("handler", "times", "block"),
     [
-        ("from assay.train.loop import interrupt_noted", f"{KILL}; {KILL}", "interrupt_noted()"),
+        ("from assay.interrupt import interrupt_noted", f"{KILL}; {KILL}", "interrupt_noted()"),
         ("", KILL, "heard(between_imports=True)"),
     ],
     ids=["training", "worker"],

@@ -88,3 +88,30 @@ def _is_importing(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+@contextmanager
+def interrupt_noted(*, heeded: bool = True) -> Iterator[threading.Event]:
+    """Ctrl-C sets the event instead of raising; the second Ctrl-C raises at once.
+
+    Signals reach the main thread only; in another one the event stays unset.
+
+    Args:
+        heeded: False: the event stays unset, and signals do what they did before.
+    """
+    noted = threading.Event()
+    if not heeded or threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        if noted.is_set():
+            raise KeyboardInterrupt
+        noted.set()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        with heard():
+            yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -171,7 +171,7 @@ def _kill(folder: Path, kills: int, seed: int, method: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["sft", "dpo"])
+@pytest.mark.parametrize("method", ["sft", "dpo", "reinforcement"])
 def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, method: str) -> None:
     """SIGKILL three times; weights, optimiser, order, log as if nothing had happened."""
     found = _kill(tmp_path, kills=3, seed=1, method=method)
@@ -181,7 +181,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, method: str)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("method", ["sft", "dpo"])
+@pytest.mark.parametrize("method", ["sft", "dpo", "reinforcement"])
 @pytest.mark.parametrize("seed", range(5))
 def test_ten_kills_change_nothing(tmp_path: Path, seed: int, method: str) -> None:
     found = _kill(tmp_path, kills=10, seed=seed, method=method)

@@ -43,6 +43,7 @@ PLAIN = {
     *("Provider.base_url", "Provider.headers", "Provider.key_header", "Provider.leave_out"),
     *("Provider.limit", "Provider.prices", "Provider.private_network", "Provider.protocol"),
     *("Place.on", "Provider.query", "Vllm.base_url"),
+    *("Reinforcement.learning_rate", "Reinforcement.reward", "Reinforcement.start"),
     *("RouteRule.labels", "RouteRule.languages", "RouteRule.pattern"),
     *("Rule.labels", "Rule.languages", "Rule.pattern", "Rule.to"),
     *("Rules.classifier", "Rules.kind", "Rules.otherwise"),

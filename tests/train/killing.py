@@ -1,9 +1,9 @@
 """Trains a tiny model in child processes, kills them with SIGKILL, and compares what is left.
 
-    python -m tests.train.killing FOLDER KILLS SEED sft|dpo
+    python -m tests.train.killing FOLDER KILLS SEED sft|dpo|reinforcement
 
 `sft` drops out, which keeps PEFT's own layers; `dpo` has none: fused layers, two threads, and a
-prompt that all pairs share, so that passes are trees.
+prompt that all pairs share, so that passes are trees; `reinforcement` draws its answers anew.
 
 Prints JSON: `whole` and `killed` (digests of all that a run leaves, without its clock), `deaths`
 (how each child died) and `resumed` (the steps after which a child went on). A process of its own,
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tests.train import graded
 from tests.train.tiny import SETTINGS, rows, tiny_loaded
 
 from assay.progress import SILENT
@@ -82,6 +83,10 @@ def train_once(folder: Path, method: str, die_at_write: int | None = None) -> No
             return wrapped
 
         os.fsync, os.replace = dying(os.fsync), dying(os.replace)
+    if method == "reinforcement":
+        listener = Listener(folder.with_suffix(".log"))
+        train_by_method(graded.job(folder, progress=listener, checkpoint_seconds=0))
+        return
     job = TrainingJob(
         tiny_loaded(),
         pairs(22, 0) if method == "dpo" else alone(rows(22)),

@@ -20,7 +20,7 @@ from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, train
 from assay.errors import DataError, ModelError
 from assay.progress import Task
 from assay.train import adapters, checkpoints, choices, estimate, loop
-from assay.train.loop import learning_rate
+from assay.train.schedule import learning_rate
 from assay.train.sequences import TrainingSequence
 from assay.train.session import TrainResult
 

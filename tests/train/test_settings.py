@@ -19,7 +19,7 @@ from assay.errors import ModelError
 from assay.train import adapters
 from assay.train.estimate import training_bytes
 from assay.train.job import StepReport
-from assay.train.loop import learning_rate
+from assay.train.schedule import learning_rate
 from assay.train.sequences import alone
 
 

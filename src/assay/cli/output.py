@@ -250,36 +250,6 @@ def print_curve(curve: Any) -> None:
     console.print(foreseen(body))
 
 
-def print_trained(trained: Any) -> None:
-    """The version, its curve epoch by epoch, and what training took."""
-    from assay.compare.report.general_ability import in_a_line
-
-    result = trained.result
-    rows = []
-    for point in result.points:
-        if point.validation_loss is not None:
-            kept = "  kept" if point.step == result.best_step else ""
-            losses = f"{point.train_loss:.4f}", f"{point.validation_loss:.4f}{kept}"
-            score = [] if point.score is None else [f"{point.score:.3f}"]
-            rows.append((f"{point.epoch:g}", point.step, *losses, *score))
-    columns = ["epoch", "step", "loss", "validation loss"]
-    if any(point.score is not None for point in result.points):
-        columns.append("score")
-    print_table(columns, rows, numbers=columns[:2])
-    names = ["learning_rate", "rank", "epochs", "rows_per_step"]
-    if trained.settings.get("adapter") == "full":  # which has none
-        names.remove("rank")
-    settings = ", ".join(f"{name} {trained.settings[name]:g}" for name in names)
-    console.print(f"Trained with {settings}.")
-    console.print(
-        f"{result.steps} steps in {format_duration(result.seconds)}: {result.tokens_per_s:.0f} "
-        f"effective tokens/s in {result.compute}, at most {result.peak_bytes / 2**30:.1f} GiB of "
-        "memory."
-    )
-    console.print(in_a_line(trained.forgetting))
-    console.print(f"\nVersion: {trained.version}", soft_wrap=True)
-
-
 def print_swept(swept: Any) -> None:
     """Every trial, and what the best changes in assay.yaml."""
     names = list(swept.trials[0].settings)

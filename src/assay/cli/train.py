@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from assay.cli.options import AsJson, Folder
-from assay.cli.output import as_json, print_swept, print_trained
+from assay.cli.output import as_json, print_swept
 from assay.cli.place import PlaceOption, WorkersOption, set_place
 from assay.cli.progress import Terminal
+from assay.cli.trained import print_trained
 from assay.defaults import MOST_PROCESSES
 from assay.errors import UsageError
 
@@ -46,7 +47,8 @@ def train(
     trust_code: Annotated[
         bool,
         typer.Option(
-            "--trust-code", help="With fine_tune.graded_rows: run the project's own grader."
+            "--trust-code",
+            help="With fine_tune.graded_rows or reinforcement: run the project's own grader.",
         ),
     ] = False,
     json: AsJson = False,

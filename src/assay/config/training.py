@@ -13,17 +13,21 @@ from pydantic import (
 )
 
 from assay.config.names import FileName, ModelName
+from assay.config.reinforcement import Reinforcement
 from assay.config.strict import Strict
 from assay.extensions import NAME
 
 Auto = Literal["auto"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Schedule = Literal["cosine", "linear", "constant"]
-METHODS = ("sft", "dpo", "ipo", "orpo", "kto")
+METHODS = ("sft", "dpo", "ipo", "orpo", "kto", "reinforcement")
 """Assay's own training methods; which there are beside them is not known before they are loaded."""
 SEEDS = 3
 """Trainings that tell what comes of chance, where there is time for them."""
-_LATER = ("target_modules", "schedule", "optimizer", "betas", "epsilon", "momentum")
+_LATER = (
+    *("target_modules", "schedule", "optimizer", "betas", "epsilon", "momentum"),
+    "reinforcement",
+)
 """Settings that earlier versions of Assay did not have: at their default, a training is the same
 as before there were any, and is known by the same name."""
 
@@ -34,7 +38,7 @@ class TrainingSettings(Strict):
     method: str = Field(
         "sft",
         description="Training method: sft learns the answers; dpo, ipo, orpo and kto learn from "
-        "preferences; a package may add others.",
+        "preferences; reinforcement learns from graders; a package may add others.",
         json_schema_extra={"anyOf": [{"enum": [*METHODS]}, {"pattern": f"^{NAME.pattern}$"}]},
     )
     adapter: Literal["lora", "rslora", "dora", "full"] = Field(
@@ -42,6 +46,10 @@ class TrainingSettings(Strict):
     )
     beta: float = Field(
         0.1, gt=0, description="Strength of the preferences, in methods that learn from them."
+    )
+    reinforcement: Reinforcement = Field(
+        default_factory=Reinforcement,
+        description="How a version learns from graders (docs/reinforcement.md).",
     )
     teacher: ModelName | None = Field(
         None, description="A larger model whose answers are learned (distillation)."
@@ -139,7 +147,13 @@ class TrainingSettings(Strict):
         """
         decides_nothing = {"graded_rows"} if tracking else {"graded_rows", "tracking"}
         fields = type(self).model_fields
-        as_before = {name for name in _LATER if getattr(self, name) == fields[name].default}
+        as_before = {
+            name
+            for name in _LATER
+            if getattr(self, name) == fields[name].get_default(call_default_factory=True)
+        }
+        if self.method != "reinforcement":
+            decides_nothing.add("reinforcement")
         return self.model_dump(mode="json", exclude=decides_nothing | as_before)
 
     @field_validator("method")

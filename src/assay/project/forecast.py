@@ -109,11 +109,14 @@ def measure_training(project: Project) -> float:
 
     Takes the model's loading and a few steps; nothing of it is kept.
     """
+    from assay.candidates.shared.reinforcement import supervised
     from assay.candidates.shared.training import TrainingSetup
     from assay.train.job import StepReport, TrainingJob
     from assay.train.session import train_by_method
 
-    setup = TrainingSetup.of(project.context())
+    # Of reinforcement, the supervised training: answers are drawn at the pace of answers.
+    context = project.context()
+    setup = TrainingSetup.of(supervised(context) if context.method.reinforces else context)
     size = setup.settings.rows_per_step
     moments: list[float] = []
 

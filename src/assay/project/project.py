@@ -290,7 +290,7 @@ class Project:
         Args:
             method: in the place of `fine_tune.method`, see `assay.train.methods.spec`.
             on_step: called after every step and every evaluation, see `assay.train.job`.
-            trust_code: as in `compare`, where `fine_tune.graded_rows` asks the grader.
+            trust_code: as in `compare`, where the grader is asked while it trains.
 
         Raises:
             UsageError: a method of that name is installed, or its code cannot be read.

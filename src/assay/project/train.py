@@ -16,7 +16,7 @@ from assay.candidates.shared.many_trainings import TrainingRequest, train_togeth
 from assay.candidates.shared.training import TrainingSetup, train_version
 from assay.config import CONFIG_FILE, FineTune
 from assay.config.yaml_text import edit
-from assay.errors import UsageError
+from assay.errors import ConfigError, UsageError
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.probe import forgetting_of
 from assay.models.versions import load_version
@@ -26,6 +26,7 @@ from assay.train import sweep as search
 from assay.train.job import OnPoint, OnStep
 from assay.train.methods import registry
 from assay.train.methods.spec import MethodSpec
+from assay.train.reinforce.figures import warnings_of
 from assay.train.session import TrainResult
 from assay.train.sweep import Outcome, Trial
 
@@ -39,6 +40,7 @@ class TrainingResult:
         folder: where it is kept; None: in a bucket.
         settings: it was trained with, all of them numbers.
         forgetting: what it lost of its base's general ability.
+        warnings: why its figures are not to be believed as they stand.
     """
 
     version: str
@@ -46,6 +48,7 @@ class TrainingResult:
     settings: dict[str, Any]
     result: TrainResult
     forgetting: Forgetting
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; losses in nats per trained token."""
@@ -57,6 +60,7 @@ class TrainingResult:
             "settings": self.settings,
             **account,
             "forgetting": self.forgetting.model_dump(mode="json"),
+            "warnings": list(self.warnings),
         }
 
 
@@ -114,6 +118,7 @@ def train(
         settings=version.record.settings,
         result=result,
         forgetting=forgetting_of(version.id, context.bench.engines, context.progress),
+        warnings=warnings_of(result.rewards, result.best_step, context.config.primary),
     )
 
 
@@ -128,6 +133,12 @@ def sweep(
         root: the project's folder.
         workers: that train several trials at once; None: one after the other.
     """
+    if context.method.reinforces:
+        raise ConfigError(
+            "a search compares settings by their validation loss, which reinforcement has none of.",
+            where=f"{CONFIG_FILE}, fine_tune.method",
+            fix="Search with method: sft, then set method: reinforcement.",
+        )
     context = context.with_training(graded_rows=0)
     prepared = TrainingSetup.of(context)
     start = prepared.settings

@@ -156,6 +156,14 @@ def write(folder: Path, model: nn.Module, values: dict[str, Tensor]) -> None:
     save_file(values, folder / names[1], metadata={"format": "pt"})
 
 
+def read(folder: Path) -> dict[str, Tensor]:
+    """The values that `write` has put into a folder."""
+    from safetensors.torch import load_file
+
+    found: dict[str, Tensor] = load_file(weights_file(folder))
+    return found
+
+
 def weights_file(folder: Path) -> Path:
     """The weights among what `write` has left in a folder."""
     return folder / (versions.MODEL if versions.is_whole(folder) else versions.ADAPTER)

@@ -61,13 +61,21 @@ def choose(
         units: what an epoch steps through, with rows that are mixed in; None: the rows.
         method: None: the one that `section.method` names.
     """
+    method = method or registry.find(section.method)
+    if method.reinforces:
+        own = section.reinforcement
+        section = section.model_copy(
+            update={
+                "learning_rate": own.learning_rate,
+                "rows_per_step": own.prompts_per_step,
+                "epochs": 1,
+            }
+        )
     of_rank = rank(rows) if section.rank == "auto" else section.rank
     of_rows = rows_per_step(rows) if section.rows_per_step == "auto" else section.rows_per_step
     of_epochs = epochs(rows) if section.epochs == "auto" else section.epochs
     steps = of_epochs * math.ceil((rows if units is None else units) / of_rows)
-    rate = learning_rate(
-        parameters, method or registry.find(section.method), section.adapter, steps
-    )
+    rate = learning_rate(parameters, method, section.adapter, steps)
     if section.adapter == "rslora":  # its update is √rank times lora's at the same rate
         rate = float(f"{rate / math.sqrt(of_rank):.1e}")
     rule: dict[str, Any] = {
@@ -97,7 +105,7 @@ def learning_rate(
     rate = REFERENCE_RATE * size**-SIZE_POWER * method.rate
     if adapter == "full":
         rate *= _OF_FULL
-    elif method.learns_from == "answers" and steps <= SHORT_STEPS:
+    elif method.learns_from == "answers" and not method.reinforces and steps <= SHORT_STEPS:
         rate *= _OF_SHORT
     return float(f"{rate:.1e}")
 

@@ -23,6 +23,7 @@ from assay.errors import ModelError, first_line
 from assay.progress import Progress
 from assay.store.files import new_folder, sha256_file
 from assay.train import sealed
+from assay.train.reinforce.figures import RewardPoint
 
 WEIGHTS = "weights.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -67,6 +68,10 @@ class State:
         tokens: that have gone through the model, padding not counted.
         seconds: of work in all processes so far, what a kill has undone not counted.
         peak_bytes: the most memory a process of this run had.
+        rewards: of a training that learns from graders.
+        window_groups, window_taught: groups since the last of `rewards`, and those of them whose
+            answers were not all worth the same.
+        window_reward: the sum of the mean rewards of these groups.
     """
 
     step: int = 0
@@ -81,11 +86,17 @@ class State:
     tokens: int = 0
     seconds: float = 0.0
     peak_bytes: int = 0
+    rewards: list[RewardPoint] = field(default_factory=list)
+    window_groups: int = 0
+    window_taught: int = 0
+    window_reward: float = 0.0
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> State:
         """The state that `dataclasses.asdict` has written."""
-        return cls(**{**raw, "points": [Point(**point) for point in raw["points"]]})
+        points = [Point(**point) for point in raw["points"]]
+        rewards = [RewardPoint(**point) for point in raw.get("rewards", ())]
+        return cls(**{**raw, "points": points, "rewards": rewards})
 
 
 @dataclass(frozen=True, slots=True)

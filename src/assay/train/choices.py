@@ -120,8 +120,10 @@ def _check_possible(job: TrainingJob) -> None:
     ways = [settings]
     if settings.activation_checkpointing == "auto" and model.supports_gradient_checkpointing:
         ways.append(settings.model_copy(update={"activation_checkpointing": "on"}))
-    way, least = min(product(ways, formats), key=lambda one: training_bytes(model, job.train, *one))
-    check_memory(model, job.train, way, least)
+    way, least = min(
+        product(ways, formats), key=lambda one: training_bytes(model, job.largest, *one)
+    )
+    check_memory(model, job.largest, way, least)
 
 
 def _checkpointing(job: TrainingJob, compute: Compute) -> bool:
@@ -139,7 +141,7 @@ def _checkpointing(job: TrainingJob, compute: Compute) -> bool:
     available = available_bytes(loaded.model.device)
     with_it = settings.model_copy(update={"activation_checkpointing": "on"})
     return (
-        training_bytes(loaded.model, job.train, settings, compute)
+        training_bytes(loaded.model, job.largest, settings, compute)
         > available
-        >= training_bytes(loaded.model, job.train, with_it, compute)
+        >= training_bytes(loaded.model, job.largest, with_it, compute)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assay.config import FineTune, Place
 from assay.errors import DataError
@@ -20,6 +20,8 @@ from assay.train.sequences import Unit, check_sequences, rows_of
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from assay.train.reinforce.questions import GradedBy
 
 OnPoint = Callable[[Point, Mapping[str, float]], None]
 """Called with every point of the curve, and again when its validation loss is known.
@@ -41,6 +43,8 @@ class StepReport:
             update; None where the method does not learn single tokens.
         validation: whether it is an evaluation.
         score: of an evaluation, see `TrainingJob.score`.
+        reward: the mean of the answers' rewards, of which the loss is what is left to 1; None
+            where none are drawn.
         epoch: rows seen / rows of an epoch.
         learning_rate, gradient_norm, tokens_per_s: of the step, the norm before it was clipped and
             the tokens as rendered; None of an evaluation.
@@ -58,11 +62,12 @@ class StepReport:
     gradient_norm: float | None = None
     tokens_per_s: float | None = None
     score: float | None = None
+    reward: float | None = None
 
     def describe(self) -> str:
         """All of it in one line."""
         figures = {
-            "validation loss" if self.validation else "loss": (self.loss, ".4f"),
+            **self._loss(),
             "score": (self.score, ".3f"),
             "accuracy": (self.accuracy, ".3f"),
             "learning rate": (self.learning_rate, ".2e"),
@@ -73,6 +78,12 @@ class StepReport:
         return ", ".join(
             [f"step {self.step} of {self.total_steps}", f"epoch {self.epoch:.2f}", *said]
         )
+
+    def _loss(self) -> dict[str, tuple[float, str]]:
+        of = "validation " if self.validation else ""
+        if self.reward is not None:
+            return {f"{of}reward": (self.reward, ".3f")}
+        return {f"{of}loss": (self.loss, ".4f")}
 
 
 OnStep = Callable[[StepReport], None]
@@ -101,6 +112,7 @@ class TrainingJob:
         method: None: the one that `settings.method` names; else a method that nobody has installed.
         method_sha256: of the code of a method that is not Assay's own; None: `validate` reckons it,
             once for all keys of the training.
+        graded_by: of a method that `reinforces`, whose units are `reinforce.questions.Question`.
     """
 
     loaded: LoadedModel
@@ -118,6 +130,7 @@ class TrainingJob:
     beside: int = 1
     method: MethodSpec | None = None
     method_sha256: str | None = None
+    graded_by: GradedBy | None = None
 
     @property
     def spec(self) -> MethodSpec:
@@ -139,9 +152,19 @@ class TrainingJob:
         return {"ranks": self.place.size} if self.place.size > 1 else {}
 
     @property
-    def method_key(self) -> dict[str, str]:
-        """What a method that is not Assay's own adds to a key: its code."""
-        return {} if self.method_sha256 is None else {"method": self.method_sha256}
+    def method_key(self) -> dict[str, Any]:
+        """What a method adds to a key: the code of one that is not Assay's own, the graders."""
+        own = {} if self.method_sha256 is None else {"method": self.method_sha256}
+        return own if self.graded_by is None else own | {"graded_by": dict(self.graded_by.key)}
+
+    @property
+    def largest(self) -> Sequence[Unit]:
+        """Units as large as any that goes through the model, to reckon memory with."""
+        if self.graded_by is None:
+            return self.train
+        from assay.train.reinforce.questions import longest_groups
+
+        return longest_groups(self.train, self.settings.reinforcement.group)
 
     def validate(self) -> TrainingJob:
         """The same job without the units of weight 0, every row having been looked at, and with the

@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import FrameType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from assay.config import FineTune
-from assay.config.training import Schedule
 from assay.errors import ModelError
-from assay.interrupt import heard
+from assay.interrupt import interrupt_noted
 from assay.models.device import give_back_read
 from assay.place.ranks import ALONE, RankLostError, Ranks
 from assay.progress import Task
@@ -34,6 +30,7 @@ from assay.train.job import StepReport, TrainingJob
 from assay.train.objective import AnyObjective, ObjectiveOf, of_tokens
 from assay.train.optimizer import optimizer_of, rate_of, set_state, state_of
 from assay.train.ranks import add_figures, add_gradients, own_part, take_first
+from assay.train.schedule import learning_rate
 from assay.train.sequences import Unit, divisor, epoch_order, rows_of
 from assay.train.step import evaluate, running, step
 
@@ -115,7 +112,7 @@ class Run:
             if interrupted.is_set():
                 self.save()
                 raise KeyboardInterrupt
-            if state.step % self.epoch_steps == 0 and state.evaluated_step < state.step:
+            if self.due and state.evaluated_step < state.step:
                 self.evaluate(interrupted, bar)
                 self.save()
                 saved = time.monotonic()
@@ -130,6 +127,16 @@ class Run:
         """Of weights in a file, what was read to copy them: the copies are what is multiplied."""
         if self.compute == "bfloat16":
             give_back_read(self.model.parameters())
+
+    @property
+    def epoch(self) -> float:
+        """Rows seen / rows of an epoch."""
+        return self.state.step / self.epoch_steps
+
+    @property
+    def due(self) -> bool:
+        """Whether validation is measured after this step."""
+        return self.state.step % self.epoch_steps == 0
 
     @property
     def out_of_patience(self) -> bool:
@@ -148,8 +155,7 @@ class Run:
         first = within * settings.rows_per_step
         units = [self.job.train[i] for i in order[first : first + settings.rows_per_step]]
         began = time.monotonic()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(state.step, self.total_steps, settings)
+        self.set_rate()
         self.optimizer.zero_grad(set_to_none=True)
         self.model.train()
         with numbers_kept(self.model), computing(self.model, self.compute):
@@ -160,11 +166,7 @@ class Run:
         add_gradients(self.ranks, self.parameters.values())
         loss, speed.computed, accuracy = self.add_up(loss, speed.computed, hits)
         trained = sum(row.trained_tokens for row in rows_of(units))
-        norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), settings.clip))
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise _not_a_number("loss" if not math.isfinite(loss) else "gradient", state.step + 1)
-        self.optimizer.step()
-        self.heap.after_step()
+        norm = self.descend(loss)
         speed.tokens = sum(len(row.ids) for row in rows_of(units))
         counted = trained if of_tokens(objective) else len(units)
         state.step += 1
@@ -192,6 +194,21 @@ class Run:
             memory=readable(peak_bytes(self.model)),
         )
 
+    def set_rate(self) -> None:
+        """The learning rate of this step."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.state.step, self.total_steps, self.settings)
+
+    def descend(self, loss: float) -> float:
+        """Update the weights by their gradients; the gradients' norm before it was clipped."""
+        norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            what = "loss" if not math.isfinite(loss) else "gradient"
+            raise _not_a_number(what, self.state.step + 1)
+        self.optimizer.step()
+        self.heap.after_step()
+        return norm
+
     def own_loss(self, units: Sequence[Unit], objective: AnyObjective) -> float:
         """This rank's part of a step's loss; its gradient is added."""
         own = own_part(units, self.ranks)
@@ -211,10 +228,10 @@ class Run:
         """A point of the curve every tenth of an epoch and at its end."""
         state = self.state
         within = state.step % self.epoch_steps
-        if within and within % max(1, self.epoch_steps // POINTS_PER_EPOCH):
+        if not self.due and within % max(1, self.epoch_steps // POINTS_PER_EPOCH):
             return
         loss = state.window_loss / state.window_tokens
-        state.points.append(Point(state.step, state.step / self.epoch_steps, loss))
+        state.points.append(Point(state.step, self.epoch, loss))
         state.window_loss, state.window_tokens = 0.0, 0
         rates = {
             "learning_rate": rate_of(self.optimizer, state.step),
@@ -261,18 +278,24 @@ class Run:
         except KeyboardInterrupt:
             self.save()  # here, where the time of scoring counts no longer
             raise
-        state.points[-1].validation_loss, state.points[-1].score = loss, score
+        self.note_validation(loss, score)
+        bar.advance(0, validation_loss=round(loss, 4))
+        if score is not None:
+            bar.advance(0, score=round(score, 3))
+        self.plot(state.points[-1], {})
+        self.tell(loss, accuracy, validation=True, score=score)
+
+    def note_validation(self, loss: float, score: float | None) -> None:
+        """A measurement of validation, and whether it is the best so far."""
+        state = self.state
+        if state.step:
+            state.points[-1].validation_loss, state.points[-1].score = loss, score
         state.evaluated_step = state.step
         if state.best_validation_loss is None or loss < state.best_validation_loss:
             state.best_step, state.best_validation_loss = state.step, loss
             state.stale_epochs = 0
         else:
             state.stale_epochs += 1
-        bar.advance(0, validation_loss=round(loss, 4))
-        if score is not None:
-            bar.advance(0, score=round(score, 3))
-        self.plot(state.points[-1], {})
-        self.tell(loss, accuracy, validation=True, score=score)
 
     def score(self, between: Callable[[], None]) -> float | None:
         """What the job's scorer says of the model, where there is one and this is rank 0.
@@ -281,16 +304,25 @@ class Run:
         """
         if self.job.score is None or self.ranks.number:
             return None
-        began, before = time.monotonic(), dict(self.model.named_buffers())
+        began = time.monotonic()
+        try:
+            with self.answering():
+                return self.job.score(self.model, between)
+        finally:
+            self.started += time.monotonic() - began
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Within the block the model answers, which leaves nothing behind."""
+        before = dict(self.model.named_buffers())
         try:
             with numbers_kept(self.model), computing(self.model, self.compute):
-                return self.job.score(self.model, between)
+                yield
         finally:
             for name, buffer in self.model.named_buffers():
                 if buffer is not before[name]:  # a rotation for longer rows, without a gradient
                     owner, _, last = name.rpartition(".")
                     setattr(self.model.get_submodule(owner), last, before[name])
-            self.started += time.monotonic() - began
 
     def counting_hits(self, objective: AnyObjective) -> AbstractContextManager[Hits]:
         """Counts where somebody wants to know, and the loss is one of single tokens."""
@@ -306,11 +338,14 @@ class Run:
         def write(folder: Path) -> None:
             adapters.write(folder, self.model, adapters.weights(self.model))
 
-        step = self.state.step
-        epoch = step / self.epoch_steps
+        step, total = self.state.step, self.total_steps
         self.job.on_step(
-            StepReport(step, self.total_steps, loss, accuracy, validation, epoch, write, **rates)
+            StepReport(step, total, loss, accuracy, validation, self.epoch, write, **rates)
         )
+
+    def weights_of(self, step: int) -> dict[str, Tensor]:
+        """What was trained as it was after a step that has a checkpoint."""
+        return checkpoints.read_weights(self.job.folder, step)
 
     def save(self) -> None:
         """Write a checkpoint of this moment, where files are written."""
@@ -326,61 +361,10 @@ class Run:
             checkpoints.save(self.job.folder, self.key, self.state, weights, moments)
 
 
-def learning_rate(done: int, total: int, settings: FineTune) -> float:
-    """Of the step after `done` steps: linear warm-up from 0, then down to 0 by `settings.schedule`.
-
-    The warm-up lasts `settings.warmup` of all steps; the first step and the last are above 0.
-    """
-    return settings.learning_rate * rate_share(done, total, settings.warmup, settings.schedule)
-
-
-def rate_share(done: int, total: int, warmup: float, schedule: Schedule = "cosine") -> float:
-    """Of the highest learning rate, see `learning_rate`.
-
-    Args:
-        warmup: share of all steps.
-        schedule: after it: half a cosine down to 0, a line down to 0, or the highest rate.
-    """
-    first = round(warmup * total)
-    if done < first:
-        return (done + 1) / (first + 1)
-    gone = (done - first) / (total - first)
-    if schedule == "linear":
-        return 1 - gone
-    return 1.0 if schedule == "constant" else 0.5 * (1 + math.cos(math.pi * gone))
-
-
 def dropout_seed(seed: int, step: int) -> int:
     """A seed of its own for each step, so that a resumed run drops what the first would have."""
     digest = hashlib.sha256(f"{seed} {step}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-@contextmanager
-def interrupt_noted(*, heeded: bool = True) -> Iterator[threading.Event]:
-    """Ctrl-C sets the event instead of raising; the second Ctrl-C raises at once.
-
-    Signals reach the main thread only; in another one the event stays unset.
-
-    Args:
-        heeded: False: the event stays unset, and signals do what they did before.
-    """
-    noted = threading.Event()
-    if not heeded or threading.current_thread() is not threading.main_thread():
-        yield noted
-        return
-
-    def note(_number: int, _frame: FrameType | None) -> None:
-        if noted.is_set():
-            raise KeyboardInterrupt
-        noted.set()
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        with heard():
-            yield noted
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _not_a_number(what: str, step: int) -> ModelError:

@@ -23,6 +23,9 @@ CUDA_CHUNK = 1024
 Head = Callable[[Tensor], Tensor]
 TokenLoss = Callable[[Tensor, Tensor], Tensor]
 """Of logits [n, V], float32 with a graph, and the tokens that follow [n]: the loss of each, [n]."""
+LogpLoss = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
+"""Of log-probabilities [k] of some tokens, and where these are among all: the sum of their losses,
+and its slope [k] by the log-probabilities."""
 
 
 def logits_head(model: nn.Module) -> Head:
@@ -47,6 +50,11 @@ def logits_head(model: nn.Module) -> Head:
         return logits
 
     return head
+
+
+def at_temperature(head: Head, temperature: float) -> Head:
+    """The head of the distribution that tokens are drawn from at a temperature."""
+    return head if temperature == 1.0 else lambda hidden_nd: head(hidden_nd) / temperature
 
 
 def chunk_on(device: torch.device) -> int:
@@ -118,6 +126,28 @@ def backward_tokens(
         own = (_own(loss, head, hidden, targets) * weights).sum(dtype=torch.float64)
         own.backward()  # type: ignore[no-untyped-call]
         total += own.detach()
+    hidden_nd.backward(leaf.grad)  # type: ignore[no-untyped-call]
+    return total
+
+
+def backward_logps(
+    loss: LogpLoss, head: Head, hidden_nd: Tensor, targets_n: Tensor, factor: float
+) -> Tensor:
+    """A loss of the tokens' log-probabilities, times `factor`; its gradient is added, part by part
+    as in `backward_cross_entropy`, each head applied once."""
+    total = torch.zeros((), dtype=torch.float64, device=hidden_nd.device)
+    leaf = hidden_nd.detach().requires_grad_()
+    start = 0
+    for hidden, targets in _chunks(leaf, targets_n):
+        logits = head(hidden).float()
+        note(logits, targets)
+        known = logits.detach()
+        logps = -functional.cross_entropy(known, targets, reduction="none")
+        own, slope = loss(logps, slice(start, start + len(targets)))
+        _, gradient = _with_gradient(known, targets, -factor * slope)
+        logits.backward(gradient)  # type: ignore[no-untyped-call]
+        total += factor * own.double()
+        start += len(targets)
     hidden_nd.backward(leaf.grad)  # type: ignore[no-untyped-call]
     return total
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from assay.train.loss import TokenLoss
+from assay.train.loss import Head, LogpLoss, TokenLoss, at_temperature, backward_logps
 from assay.train.sequences import Unit
 
 
@@ -31,7 +31,28 @@ class TokenObjective:
     loss: TokenLoss
 
 
-AnyObjective = Objective | TokenObjective | None
+@dataclass(frozen=True, slots=True)
+class LogpObjective:
+    """A loss of single tokens that their log-probabilities alone decide.
+
+    Attributes:
+        of_pass: called with the units of a pass; takes the log-probabilities of their trained
+            tokens, in the order of the units, of the rows in them and of the tokens in these.
+        temperature: of these log-probabilities: logits are divided by it.
+    """
+
+    of_pass: Callable[[Sequence[Unit]], LogpLoss]
+    temperature: float = 1.0
+
+    def backward(
+        self, head: Head, hidden_nd: Tensor, targets_n: Tensor, units: Sequence[Unit], factor: float
+    ) -> float:
+        """`factor` times the loss of a pass; its gradient is added."""
+        head = at_temperature(head, self.temperature)
+        return float(backward_logps(self.of_pass(units), head, hidden_nd, targets_n, factor))
+
+
+AnyObjective = Objective | TokenObjective | LogpObjective | None
 """What is minimised; None: the cross-entropy of single tokens."""
 
 ObjectiveOf = Callable[[nn.Module, Sequence[Unit]], Objective | TokenObjective]
@@ -40,4 +61,4 @@ ObjectiveOf = Callable[[nn.Module, Sequence[Unit]], Objective | TokenObjective]
 
 def of_tokens(objective: AnyObjective) -> bool:
     """Whether single tokens are learned: losses are then means over tokens, else over units."""
-    return objective is None or isinstance(objective, TokenObjective)
+    return objective is None or isinstance(objective, TokenObjective | LogpObjective)

@@ -14,10 +14,11 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from assay.config import Place, TrainingSettings
+from assay.config import CONFIG_FILE, Place, TrainingSettings
 from assay.errors import ConfigError
 from assay.place.processes import check_ray_installed
 from assay.place.ranks import Ranks
+from assay.train.methods import registry
 from assay.train.methods.identity import unknown_elsewhere
 from assay.train.methods.spec import MethodSpec
 from assay.train.sequences import Unit
@@ -34,8 +35,17 @@ def check_place(
     Raises:
         ConfigError: Ray is not installed, entries are dropped at random, or there is such a method.
     """
+    reinforces = (own_method or registry.find(settings.method)).reinforces
+    if reinforces:
+        _check_reinforcement(settings)
     if place.size == 1:
         return
+    if reinforces:
+        raise ConfigError(
+            "several processes cannot share a training that learns from graders yet.",
+            where="assay.yaml, place",
+            fix="Train with `--on here`, or set place.ranks: 1.",
+        )
     check_ray_installed()
     if settings.dropout:
         raise ConfigError(
@@ -45,6 +55,20 @@ def check_place(
         )
     if own_method is not None:
         raise unknown_elsewhere(own_method)
+
+
+def _check_reinforcement(settings: TrainingSettings) -> None:
+    wrong = {
+        "adapter": settings.adapter == "full"
+        and "needs an adapter, so that what it starts from "
+        "is still there to compare with; use lora, rslora or dora",
+        "dropout": settings.dropout > 0
+        and "needs the probabilities that answers were drawn with, "
+        "which dropout changes; set it to 0",
+    }
+    for name, why in wrong.items():
+        if why:
+            raise ConfigError(f"reinforcement {why}.", where=f"{CONFIG_FILE}, fine_tune.{name}")
 
 
 def own_part(units: Sequence[Unit], ranks: Ranks) -> Sequence[Unit]:

@@ -32,6 +32,8 @@ from assay.train.job import TrainingJob
 from assay.train.loop import Run
 from assay.train.objective import ObjectiveOf
 from assay.train.reference import with_reference
+from assay.train.reinforce.figures import RewardPoint
+from assay.train.reinforce.run import ReinforcementRun
 from assay.train.sequences import fingerprint, judgements_of, rows_of
 from assay.train.step import check_head
 
@@ -60,6 +62,8 @@ class TrainResult:
         tokens_per_s: `tokens` / `seconds` (checkpoints and validation included in the time).
         peak_bytes: the most memory the process had (on a GPU: on the device).
         compute, threads, activation_checkpointing: see `Choices`.
+        rewards: of a training that learns from graders; its losses are what is left to a reward
+            of 1.
         preparation_seconds: of work before the first step that is not in `seconds`: reference
             log-probabilities, and what a teacher has taken.
         beside: how many trainings shared the machine when it ended, this one included.
@@ -80,6 +84,7 @@ class TrainResult:
     activation_checkpointing: bool
     preparation_seconds: float = 0.0
     beside: int = 1
+    rewards: tuple[RewardPoint, ...] = ()
 
 
 def train_by_method(job: TrainingJob) -> TrainResult:
@@ -148,7 +153,7 @@ def train_units(
     if finished is not None:
         checkpoints.clear(job.folder)
         return finished
-    model, train = job.loaded.model, job.train
+    model = job.loaded.model
     as_chosen = choices.settle(job.settings)
     if job.place.size > 1 and model.device.type != "cpu":
         raise ModelError(
@@ -157,14 +162,14 @@ def train_units(
             fix="Train with `--on here`.",
         )
     ranks = on_this_machine(job.place.size)
-    check_memory(model, train, as_chosen, choices.compute, ranks, copies=ranks - 1)
+    check_memory(model, job.largest, as_chosen, choices.compute, ranks, copies=ranks - 1)
     if (layout := layout_of(model)) != "tree":
         how = "one after the other" if layout == "packed" else "padded to one length"
         kind = type(model).__name__
         job.progress.say(
             f"Prefixes of {kind} cannot be shared yet: rows are computed whole, {how}."
         )
-    rows = len(train) + len(job.validation)
+    rows = len(job.train) + len(job.validation)
     with open_place(job.place, choices.threads, rows, job.progress) as processes:
         failures = RankFailures(job.progress)
         while True:
@@ -176,7 +181,7 @@ def train_units(
                 if not ran_out(error):
                     raise
                 what = "training ran out of memory."
-                raise no_memory(what, model, train, as_chosen, choices.compute) from None
+                raise no_memory(what, model, job.largest, as_chosen, choices.compute) from None
 
 
 def _attempt(
@@ -191,7 +196,8 @@ def _attempt(
         check_head(adapted, job.train[0].rows[0])
         start = checkpoints.latest(job.folder, key, job.progress)
         with processes.ranks(follower, RankTask.of(job, choices, start)) as ranks:
-            run = Run(job, adapted, key, choices.compute, objective_of, ranks)
+            kind = Run if job.graded_by is None else ReinforcementRun
+            run = kind(job, adapted, key, choices.compute, objective_of, ranks)
             if start is not None:
                 run.go_to(start)
             run.to_the_end()
@@ -225,9 +231,10 @@ class RankFailures:
 def _finish(run: Run, choices: Choices) -> TrainResult:
     """Write the best weights, then the result, then drop the checkpoints."""
     state, folder = run.state, run.job.folder
-    best = checkpoints.read_weights(folder, state.best_step)
+    best = run.weights_of(state.best_step)
     adapters.set_weights(run.model, best)
-    adapters.check_effect(run.model, run.job.loaded, run.job.train[0].rows[0])
+    if state.best_step:
+        adapters.check_effect(run.model, run.job.loaded, run.job.train[0].rows[0])
     with new_folder(folder / ADAPTER) as draft:
         adapters.write(draft, run.model, best)
     assert state.best_validation_loss is not None
@@ -246,6 +253,7 @@ def _finish(run: Run, choices: Choices) -> TrainResult:
         threads=choices.threads,
         activation_checkpointing=choices.activation_checkpointing,
         beside=run.job.beside,
+        rewards=tuple(state.rewards),
     )
     body = {name: value for name, value in asdict(result).items() if name != "adapter"}
     digest = sha256_file(adapters.weights_file(result.adapter))
@@ -268,4 +276,5 @@ def _finished(job: TrainingJob, key: str) -> TrainResult | None:
         return None
     result = kept["result"]
     points = tuple(Point(**point) for point in result.pop("points"))
-    return TrainResult(adapter=job.folder / ADAPTER, points=points, **result)
+    rewards = tuple(RewardPoint(**point) for point in result.pop("rewards", ()))
+    return TrainResult(adapter=job.folder / ADAPTER, points=points, rewards=rewards, **result)

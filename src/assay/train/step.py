@@ -38,7 +38,7 @@ from assay.train.loss import (
     sum_of_tokens,
     token_losses,
 )
-from assay.train.objective import AnyObjective, TokenObjective, of_tokens
+from assay.train.objective import AnyObjective, LogpObjective, TokenObjective, of_tokens
 from assay.train.sequences import (
     TrainingSequence,
     Unit,
@@ -95,7 +95,7 @@ def evaluate(
         whole: see `step`.
         between: called before every pass; what it raises ends the evaluation.
     """
-    with _evaluating(model):
+    with evaluating(model):
         return _over(model, units, objective, tokens, whole, backward=False, between=between)[0]
 
 
@@ -104,7 +104,7 @@ def sequence_logps(
 ) -> Tensor:
     """[R] log-probability (nats) of each row's trained tokens together, float64, no gradients."""
     result = torch.zeros(len(sequences), dtype=torch.float64)
-    with _evaluating(model), running(model):
+    with evaluating(model), running(model):
         head = logits_head(causal_lm(model))
         for places, trunk in each_pass(model, in_passes(model, alone(sequences), tokens)):
             rows = [sequences[place] for place in places]
@@ -342,6 +342,8 @@ def _pass(
     """The share of the loss that comes from `units`, computed together."""
     rows = [row for unit in units for row in unit.rows]
     hidden, targets, row = trained_states(model, rows, trunk)
+    if isinstance(objective, LogpObjective):
+        return objective.backward(head, hidden, targets, units, 1 / whole)
     if objective is None or isinstance(objective, TokenObjective):
         factor = torch.tensor([r.weight / whole for r in rows], device=hidden.device)[row]
         if objective is not None:
@@ -368,7 +370,8 @@ def _pass(
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Within the block, the model drops nothing out and no gradient is kept."""
     training = model.training
     model.eval()
     try:

@@ -78,6 +78,13 @@ def sequences(
     ]
 
 
+def answered_rows(
+    examples: Sequence[Example], template: Template, prompt: str
+) -> list[TrainingSequence]:
+    """One row of each example: its prompt and its last answer, which alone is trained."""
+    return [_row(example, example.target, template, prompt) for example in examples]
+
+
 def pairs(examples: Sequence[Example], template: Template, prompt: str) -> list[Pair]:
     """The chosen and the rejected answer of each example.
 

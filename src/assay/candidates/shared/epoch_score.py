@@ -7,8 +7,7 @@ training that was finished without is not made again for it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +20,7 @@ from assay.evaluate.graders import grade
 from assay.generate.batch import Answer, Request
 from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.load import LoadedModel
-from assay.progress import Silent, Task
+from assay.train.reinforce.run import StoppableProgress
 
 
 def epoch_score(
@@ -53,24 +52,10 @@ def epoch_score(
     def score(model: Any, between: Callable[[], None]) -> float:
         trained = replace(loaded, model=model)
         engine = TransformersBatchEngine(trained, template, device=str(loaded.model.device))
-        texts = [answer.text for answer in engine.answer(requests, _InterruptibleProgress(between))]
+        texts = [answer.text for answer in engine.answer(requests, StoppableProgress(between))]
         return grade(spec, texts, rows, known).mean or 0.0
 
     return score
-
-
-class _InterruptibleProgress(Silent):
-    """Reports to nobody, and lets a Ctrl-C through between two tokens."""
-
-    def __init__(self, between: Callable[[], None]) -> None:
-        self._between = between
-
-    @contextmanager
-    def task(self, label: str, total: float | None, unit: str) -> Iterator[Task]:
-        yield self
-
-    def advance(self, amount: float = 1, **info: object) -> None:
-        self._between()
 
 
 def _refuse(model: str, requests: Sequence[Request]) -> Sequence[Answer]:

@@ -14,6 +14,7 @@ from assay import builtin, json_reader
 from assay.candidates.building import (
     Context,
 )
+from assay.candidates.shared import reinforcement
 from assay.candidates.shared.distill import (
     TrainingTargets,
     targets_of_recording,
@@ -23,7 +24,7 @@ from assay.candidates.shared.epoch_score import epoch_score
 from assay.chat.template import Template
 from assay.config import FineTune, TrainingSettings
 from assay.errors import ConfigError
-from assay.example import Example, canonical_json
+from assay.example import Example, canonical_json, json_sha256
 from assay.models.lineage import TEACHER, keep_rows, rows_sha256
 from assay.models.load import LoadedModel, load_to_train
 from assay.models.versions import VersionRecord, save_version
@@ -33,6 +34,7 @@ from assay.train.job import OnPoint, OnStep, TrainingJob
 from assay.train.methods.identity import code_sha256
 from assay.train.methods.spec import MethodSpec
 from assay.train.ranks import check_place
+from assay.train.reinforce.questions import GradedBy
 from assay.train.sequences import Unit
 from assay.train.session import TrainResult, train_by_method
 from assay.train.tracking import tracking
@@ -73,7 +75,7 @@ def train_version(
         settings=prepared.settings.identity() | prepared.code,
         template=prepared.template.to_dict(),
         template_sha256=prepared.template.sha256,
-        metrics={"validation_loss": result.best_validation_loss},
+        metrics=_metrics(result),
         seed=prepared.settings.seed,
         code=VERSION,
     )
@@ -90,6 +92,8 @@ class TrainingSetup:
         units, checks: of training and validation.
         method_sha256: of the code of a method that is not Assay's own.
         settings: the project's, with what it leaves open decided.
+        graded_by: what says what answers are worth, where the method learns from that.
+        start: id of the version that is trained further.
     """
 
     loaded: LoadedModel
@@ -101,6 +105,8 @@ class TrainingSetup:
     checks: list[Unit]
     method_sha256: str | None
     settings: FineTune
+    graded_by: GradedBy | None = None
+    start: str | None = None
 
     @classmethod
     def of(cls, context: Context, loaded: LoadedModel | None = None) -> TrainingSetup:
@@ -111,6 +117,8 @@ class TrainingSetup:
         """
         settings, method = context.config.fine_tune, context.method
         check_place(context.config.place, settings, context.own_method)
+        if method.reinforces:
+            return cls._from_graders(context, loaded)
         targets = training_targets(context)
         general = sample_general_rows(settings, method, len(targets.examples))
         loaded = loaded or load_to_train(context.config.model)
@@ -138,6 +146,37 @@ class TrainingSetup:
             ),
         )
 
+    @classmethod
+    def _from_graders(cls, context: Context, loaded: LoadedModel | None) -> TrainingSetup:
+        """Of a method that learns from graders; the supervised version is trained first."""
+        settings, method = context.config.fine_tune, context.method
+        rows = tuple(row for row in context.answered if row.weight > 0)
+        loaded = loaded or load_to_train(context.config.model)
+        template = Template.of(loaded.tokenizer)
+        reinforcement.graded_by(context, template, None)  # what is wrong with it shows now
+        start = None
+        if settings.reinforcement.start == "supervised":
+            context.progress.say("Reinforcement starts from the supervised version.")
+            start, _ = train_version(reinforcement.supervised(context))
+        return cls(
+            loaded,
+            template,
+            context.training_prompt,
+            TrainingTargets(rows, tuple(() for _ in rows)),
+            (),
+            [*reinforcement.questions(context, rows, template)],
+            [*reinforcement.questions(context, reinforcement.checks_of(context), template)],
+            code_sha256(method),
+            auto.choose(
+                settings,
+                parameters=loaded.model.num_parameters(),
+                rows=len(rows),
+                method=method,
+            ),
+            reinforcement.graded_by(context, template, start),
+            start,
+        )
+
     @property
     def data(self) -> dict[str, str]:
         """Sha256 (hex) of each thing that is trained on."""
@@ -146,6 +185,8 @@ class TrainingSetup:
             found[TEACHER] = self.targets.digest
         if self.general:
             found["general"] = rows_sha256(self.general)
+        if self.graded_by is not None:
+            found["graders"] = json_sha256(dict(self.graded_by.key))
         return found
 
     @property
@@ -213,17 +254,27 @@ class TrainingSetup:
             context.progress,
             on_point=on_point,
             on_step=on_step,
-            score=epoch_score(context, self.loaded, self.template),
+            score=None if self.graded_by else epoch_score(context, self.loaded, self.template),
             place=context.config.place,
             method=context.own_method,
             beside=beside,
             method_sha256=self.method_sha256,
+            graded_by=self.graded_by,
         )
 
     def account(self, result: TrainResult) -> TrainResult:
         """A result with what the teacher has taken."""
         seconds = result.preparation_seconds + self.targets.seconds
         return replace(result, preparation_seconds=seconds)
+
+
+def _metrics(result: TrainResult) -> dict[str, float]:
+    """What a version's record keeps of a training."""
+    if not result.rewards:
+        return {"validation_loss": result.best_validation_loss}
+    best = next(point for point in result.rewards if point.step == result.best_step)
+    assert best.valid_reward is not None
+    return {"validation_reward": best.valid_reward}
 
 
 def training_targets(context: Context) -> TrainingTargets:

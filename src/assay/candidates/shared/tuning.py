@@ -21,6 +21,7 @@ from assay.candidates.shared.training import train_version
 from assay.config import FineTuneSection
 from assay.config.training import SEEDS
 from assay.evaluate.stats import training_spread
+from assay.train.reinforce.figures import warnings_of
 from assay.train.session import TrainResult
 
 
@@ -67,7 +68,10 @@ def tune(
         setup_seconds=seconds,
         fine_tuned=True,
         retrained=True,
-        warnings=_one_seed_warning(settings, seconds) if count == 1 else (),
+        warnings=(
+            *(_one_seed_warning(settings, seconds) if count == 1 else ()),
+            *warnings_of(result.rewards, result.best_step, context.config.primary),
+        ),
         seeds=tuple(SeedScore(one, c.measurement.score, one == seed) for one, c, _ in made),
         seed_spread=_spread([one.measurement.primary_scores for _, one, _ in made]),
         curve=as_curve(result.points),

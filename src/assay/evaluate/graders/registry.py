@@ -309,6 +309,13 @@ def check_graders(config: Config, root: Path | None = None) -> None:
         seen.add(spec.label)
         if root is not None:
             settings.check(context)
+    reward = config.fine_tune.reinforcement.reward
+    if isinstance(reward, str) and reward not in seen:
+        raise ConfigError(
+            f"there is no grader {reward!r} among the project's.",
+            where=f"{CONFIG_FILE}, fine_tune.reinforcement.reward",
+            fix=f"Choose from: {', '.join(spec.label for spec in config.graders)}.",
+        )
 
 
 def _resolve(spec: GraderSpec, where: str) -> tuple[Grader, GraderSettings]:

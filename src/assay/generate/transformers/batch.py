@@ -33,6 +33,23 @@ SHARE_OF_MEMORY = 0.25
 """Of the free memory, for keys and values of one batch."""
 
 
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """An answer as the tokens that were drawn.
+
+    Attributes:
+        prompt: tokens of the rendered request.
+        ids: of the answer, the token that ended it included.
+        text: the answer, without that token.
+        stopped: False: it was cut at the limit.
+    """
+
+    prompt: tuple[int, ...]
+    ids: tuple[int, ...]
+    text: str
+    stopped: bool
+
+
 @dataclass(slots=True)
 class _Row:
     """One answer in the making."""
@@ -60,6 +77,8 @@ class TransformersBatchEngine:
         batch_tokens: see `BATCH_TOKENS`; less is used when memory is short.
         device: `cuda`, `cpu` or None for the best there is.
         share: False runs every prompt whole, to compare with.
+        repeatable: `batch_tokens` holds however much memory is free, so that the same requests go
+            through the model in the same batches, and give the same bits, at any other time.
     """
 
     def __init__(
@@ -70,11 +89,13 @@ class TransformersBatchEngine:
         batch_tokens: int = BATCH_TOKENS,
         device: str | None = None,
         share: bool = True,
+        repeatable: bool = False,
     ) -> None:
         from assay.prefix.decode import SharedDecoder, can_share
         from assay.prefix.plain import PlainDecoder
 
         self.loaded, self.template, self.batch_tokens = loaded, template, batch_tokens
+        self.repeatable = repeatable
         model = loaded.model
         if hasattr(model, "get_base_model"):  # PEFT's wrapper; its layers are inside the base
             model = model.get_base_model()
@@ -129,10 +150,34 @@ class TransformersBatchEngine:
             DataError: messages that the chat template refuses.
             ModelError: memory does not suffice for a single request.
         """
+        prompts, rows, answers = self._rows(requests, progress)
+        for row in rows:
+            answers[row.place] = self._answer(row, len(prompts[row.place]))
+        return [answers[place] for place in range(len(requests))]
+
+    def draw(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Draw]:
+        """As `answer`, with the tokens of each answer.
+
+        Raises:
+            ConfigError, DataError, ModelError: as `answer`.
+            ValueError: a request is refused.
+        """
+        prompts, rows, refused = self._rows(requests, progress)
+        if refused:
+            raise ValueError(f"{len(refused)} requests are refused")
+        return [
+            Draw(prompts[row.place], tuple(row.tokens), self._text(row), row.stopped)
+            for row in sorted(rows, key=lambda row: row.place)
+        ]
+
+    def _rows(
+        self, requests: Sequence[Request], progress: Progress
+    ) -> tuple[list[tuple[int, ...]], list[_Row], dict[int, Answer]]:
+        """The prompts, what was generated, and by place the answers of requests refused."""
         prompts = [tuple(self.template.prompt(r.messages, r.tools)) for r in requests]
         context = self.loaded.context_length
         answers: dict[int, Answer] = {}
-        rows = []
+        rows: list[_Row] = []
         for place, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
             if len(prompt) >= context:
                 answers[place] = _too_long(len(prompt), context)
@@ -163,9 +208,7 @@ class TransformersBatchEngine:
             )
             for batch in batches:
                 self._finish(batch, [rows[i] for i in batch.members], task)
-        for row in rows:
-            answers[row.place] = self._answer(row, len(prompts[row.place]))
-        return [answers[place] for place in range(len(requests))]
+        return prompts, rows, answers
 
     def _finish(self, batch: Batch, rows: list[_Row], task: Task) -> None:
         """Generate a batch to its end; in halves when memory does not suffice for the whole."""
@@ -236,19 +279,25 @@ class TransformersBatchEngine:
                 row.constraint.accept(token)
 
     def _answer(self, row: _Row, prompt_tokens: int) -> Answer:
-        kept = row.tokens[:-1] if row.stopped else row.tokens
         return Answer(
-            text=self.loaded.tokenizer.decode(
-                kept, skip_special_tokens=True, clean_up_tokenization_spaces=False
-            ),
+            text=self._text(row),
             finish="stop" if row.stopped else "length",
             prompt_tokens=prompt_tokens,
             completion_tokens=len(row.tokens),
             logprob=row.logprob,
         )
 
+    def _text(self, row: _Row) -> str:
+        kept = row.tokens[:-1] if row.stopped else row.tokens
+        text: str = self.loaded.tokenizer.decode(
+            kept, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
     def _slots(self) -> int:
         """Tokens whose keys and values a batch may hold."""
+        if self.repeatable:
+            return self.batch_tokens
         config: Any = self.model.config
         layers, width = config.get_text_config().num_hidden_layers, self.model.dtype.itemsize
         each = 2 * layers * key_width(config) * width

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from assay.errors import DataError, ModelError
+from assay.interrupt import interrupt_noted
 from assay.models.device import available_bytes, best_device
 from assay.models.quiet import silent_libraries
 from assay.progress import Task
@@ -30,7 +31,8 @@ from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Point, State
 from assay.train.device import HeapLimit, numbers_kept, peak_bytes, readable
 from assay.train.encoder.job import EncoderJob, no_memory
-from assay.train.loop import dropout_seed, interrupt_noted, rate_share
+from assay.train.loop import dropout_seed
+from assay.train.schedule import rate_share
 from assay.train.sequences import epoch_order
 
 SORTED_TOGETHER = 16

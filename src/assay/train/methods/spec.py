@@ -55,6 +55,8 @@ class MethodSpec:
             are trained or measured.
         check: refuses training units that nothing can be learned from, with a DataError.
         proposed: a new project whose rows hold this learns by it.
+        reinforces: it learns from answers of its own and what graders say of them
+            (`assay.train.reinforce`); the row's answer is what graders compare with.
     """
 
     name: str
@@ -70,6 +72,7 @@ class MethodSpec:
     prepare: Callable[[Sequence[Unit], int], list[Unit]] = as_they_are
     check: Callable[[Sequence[Unit]], None] = lambda train: None
     proposed: bool = False
+    reinforces: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what does not go together.
@@ -90,13 +93,16 @@ class MethodSpec:
             why = "a token_loss learns from answers"
         elif self.learns_from != "answers" and not (self.pair_loss or self.objective):
             why = f"it learns from {self.learns_from}, but has no loss of them"
+        elif self.reinforces and self.name != "reinforcement":
+            why = "no other method than reinforcement draws answers"  # its settings are its own
         if why is not None:
             raise UsageError(f"the training method {self.name!r} cannot be used: {why}.")
 
     @property
     def learns_distributions(self) -> bool:
         """Whether a teacher's distribution can take the place of a certain token."""
-        return self.token_loss is None and self.objective is None and self.pair_loss is None
+        own = (self.token_loss, self.objective, self.pair_loss)
+        return not self.reinforces and all(one is None for one in own)
 
     def objective_of(self, settings: FineTune, train: Sequence[Unit]) -> ObjectiveOf | None:
         """What makes the objective of a step; None: the cross-entropy of single tokens."""

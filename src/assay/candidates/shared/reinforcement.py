@@ -1,0 +1,171 @@
+"""What a version learns from that learns from graders: its prompts, its reward, and its start."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+
+from assay.agent.runtime import assemble
+from assay.candidates.building import Context
+from assay.chat.template import Template
+from assay.config import CONFIG_FILE, Config, GraderSpec
+from assay.errors import ConfigError, UsageError
+from assay.evaluate import rewards
+from assay.evaluate.graders import GradingContext, grade, grader_files
+from assay.example import Example
+from assay.generate.batch import Answer, Request
+from assay.models.versions import load_version
+from assay.train.reinforce.questions import GradedBy, Question, Reward
+from assay.train.units import answered_rows
+
+WHERE = f"{CONFIG_FILE}, fine_tune.reinforcement"
+OTHERS = 2
+"""Graders beside the reward that validation is graded by: the primary one, and the next."""
+
+
+def graded_by(context: Context, template: Template, start: str | None) -> GradedBy:
+    """What says what answers are worth, and which adapter is trained further.
+
+    Args:
+        start: id of the version that the training starts from; None: the base.
+
+    Raises:
+        ConfigError: it asks a model, or its form is not one of OpenAI's that are run here.
+        UsageError: it runs code that nobody has said they trust.
+    """
+    config = context.config
+    wanted = config.fine_tune.reinforcement.reward
+    known = replace(context.bench.grading, ask=_refuse)
+    own = config.primary if wanted is None else wanted
+    reward = reward_of(config, known)
+    asked = [spec for spec in config.graders if _is_asked(spec, config, known)]
+    decides = [spec for spec in asked if spec.label == config.primary]
+    unseen: dict[str, Reward] = {
+        spec.label: partial(_by_grader, spec, known)
+        for spec in (*decides, *asked)
+        if spec.label != own
+    }
+    judged = context.judged
+    for one in (reward, *unseen.values()):  # what is wrong with it shows now
+        one(judged, [row.output for row in judged])
+    folder = None if start is None else load_version(context.store, start).folder
+    return GradedBy(
+        template,
+        reward,
+        dict([*unseen.items()][:OTHERS]),
+        config.primary if decides else "the reward",
+        folder,
+        key=key(context) | {"start": start},
+    )
+
+
+def key(context: Context) -> dict[str, Any]:
+    """All that the rewards depend on beside the rows, JSON-ready."""
+    config = context.config
+    wanted = config.fine_tune.reinforcement.reward
+    return {
+        "reward": config.primary if wanted is None else wanted,
+        "graders": [spec.model_dump(mode="json") for spec in config.graders],
+        "files": grader_files(config, context.bench.root),
+        "schema": config.output_schema,
+        "labels": config.labels,
+        "max_new_tokens": config.generate.max_new_tokens,
+    }
+
+
+def reward_of(config: Config, known: GradingContext) -> Reward:
+    """The reward that the settings name.
+
+    Raises:
+        ConfigError: it asks a model, or its form is not one of OpenAI's that are run here.
+    """
+    wanted = config.fine_tune.reinforcement.reward
+    if isinstance(wanted, dict):
+        try:
+            grader = rewards.GRADER.validate_python(wanted)
+            rewards.check(grader)
+        except ValidationError as error:
+            first = error.errors()[0]
+            setting = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(f"{setting}: {first['msg']}.", where=f"{WHERE}.reward") from None
+        except UsageError as error:
+            raise ConfigError(error.what, where=f"{WHERE}.reward", fix=error.fix) from None
+        return partial(_by_recipe, grader)
+    name = config.primary if wanted is None else wanted
+    [spec] = [one for one in config.graders if one.label == name]
+    if spec.name == "judge":
+        raise _asks_a_model()
+    return partial(_by_grader, spec, known)
+
+
+def questions(context: Context, examples: Sequence[Example], template: Template) -> list[Question]:
+    """The prompts of some examples, each as the version will be asked it.
+
+    Raises:
+        DataError: one has a prompt that the chat template refuses.
+    """
+    agent = context.chat_agent(system_prompt=context.training_prompt)
+    requests = assemble(agent, examples, context.store, context.bench.owner)
+    rows = answered_rows(examples, template, context.training_prompt)
+    return [
+        Question((row,), example=example, request=request)
+        for row, example, request in zip(rows, examples, requests, strict=True)
+    ]
+
+
+def checks_of(context: Context) -> list[Example]:
+    """The validation rows that are answered now and then: drawn with the training's seed."""
+    settings = context.config.fine_tune
+    count = min(settings.reinforcement.validation_rows, len(context.judged))
+    return random.Random(settings.seed).sample(context.judged, count)
+
+
+def supervised(context: Context) -> Context:
+    """The training that comes before, the same as that of the candidate `fine-tune`."""
+    plain = replace(context, own_method=None)
+    return plain.with_training(method="sft", graded_rows=0)
+
+
+def _by_grader(
+    spec: GraderSpec, known: GradingContext, examples: Sequence[Example], texts: Sequence[str]
+) -> list[float]:
+    return grade(spec, texts, examples, known).scores
+
+
+def _by_recipe(
+    grader: rewards.Grader, examples: Sequence[Example], texts: Sequence[str]
+) -> list[float]:
+    return [
+        rewards.run(grader, item_of(example), text).reward
+        for example, text in zip(examples, texts, strict=True)
+    ]
+
+
+def item_of(example: Example) -> dict[str, Any]:
+    """What `{{item...}}` stands for: the row's input, and its answer as `reference`."""
+    return {"input": example.input, "reference": example.output, "id": example.id}
+
+
+def _is_asked(spec: GraderSpec, config: Config, known: GradingContext) -> bool:
+    """Whether a grader that is no reward is asked beside it."""
+    if spec.name == "python":
+        return known.trust_code or spec.label == config.primary
+    return spec.name != "judge"
+
+
+def _refuse(model: str, requests: Sequence[Request]) -> Sequence[Answer]:
+    raise _asks_a_model()
+
+
+def _asks_a_model() -> ConfigError:
+    return ConfigError(
+        "a grader that asks a model would be asked for every answer that is drawn, thousands of "
+        "times; that is not supported.",
+        where=f"{WHERE}.reward",
+        fix="Name another grader, such as one that compares with the row's answer.",
+    )

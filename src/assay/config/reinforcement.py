@@ -1,0 +1,65 @@
+"""How a version learns from graders (docs/reinforcement.md)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
+
+from assay.config.strict import Strict
+
+
+class Reinforcement(Strict):
+    """Settings of `method: reinforcement` and of the candidate `fine-tune-reinforced`."""
+
+    reward: str | dict[str, Any] | None = Field(
+        None,
+        description="What an answer is worth: the name of one of `graders`, or a grader in "
+        "OpenAI's form (string_check, text_similarity, multi); null: the primary grader.",
+    )
+    start: Literal["supervised", "base"] = Field(
+        "supervised",
+        description="What it starts from: a version trained on the answers first, or the base.",
+    )
+    steps: int = Field(
+        60, ge=1, description="Maximum number of steps; early stopping may end sooner."
+    )
+    prompts_per_step: int = Field(8, ge=1, description="Training prompts answered in each step.")
+    group: int = Field(8, ge=2, le=64, description="Answers drawn to each of these prompts.")
+    updates: int = Field(
+        2, ge=1, le=16, description="Updates of the weights by the answers of one step."
+    )
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
+        "auto", description="Largest learning rate; fine_tune.learning_rate has no effect here."
+    )
+    temperature: float = Field(1.0, gt=0, le=2, description="Of the answers that are drawn.")
+    clip_low: float = Field(
+        0.2, gt=0, lt=1, description="How far below 1 a token's ratio of probabilities counts."
+    )
+    clip_high: float = Field(0.28, gt=0, description="How far above 1 it does.")
+    beta: float = Field(
+        0.0, ge=0, description="Weight of the KL divergence from what the training started from."
+    )
+    evaluate_every: int = Field(
+        10, ge=1, description="Steps between two measurements on validation."
+    )
+    validation_rows: int = Field(
+        64, ge=1, description="Maximum number of validation rows that are answered each time."
+    )
+
+    @field_validator("learning_rate", mode="wrap")
+    @classmethod
+    def _one_problem(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        """One message for a wrong value, not one for each type that it might have had."""
+        try:
+            return check(value)
+        except ValidationError as error:
+            raise ValueError(f"{error.errors()[0]['msg']}, or auto") from None
+
+    @field_validator("reward", mode="wrap")
+    @classmethod
+    def _text_or_mapping(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError:
+            raise ValueError("must be the name of a grader, or a grader with its type") from None

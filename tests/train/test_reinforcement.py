@@ -1,0 +1,146 @@
+"""A training that learns from a grader: what it learns, what it says of itself, what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.small import small_project
+from tests.train import graded
+
+from assay import project
+from assay.candidates.shared.training import TrainingSetup, train_version
+from assay.config import FineTune
+from assay.errors import AssayError
+from assay.models.versions import load_version
+from assay.project import releases
+from assay.train import adapters
+from assay.train.reinforce.figures import warnings_of
+from assay.train.session import train_by_method
+
+
+def _settings(**changes: Any) -> FineTune:
+    own = graded.SETTINGS.reinforcement.model_copy(update=changes)
+    return graded.SETTINGS.model_copy(update={"reinforcement": own})
+
+
+@pytest.mark.slow
+def test_the_reward_rises_and_a_grader_that_was_hacked_is_named(tmp_path: Path) -> None:
+    """Small letters are paid for, whatever they spell: the reward rises, exact answers do not."""
+    settings = _settings(steps=12, prompts_per_step=4, group=8, beta=0.0, evaluate_every=4)
+    result = train_by_method(graded.job(tmp_path, settings))
+    points = result.rewards
+    assert [point.step for point in points] == [0, 4, 8, 12]
+    rewards = [point.reward for point in points[1:]]
+    assert rewards == sorted(rewards)
+    assert rewards[-1] > rewards[0] + 0.1  # type: ignore[operator]
+    assert points[-1].valid_reward > points[0].valid_reward + 0.1  # type: ignore[operator]
+    assert points[-1].kl > points[1].kl > 0  # type: ignore[operator]
+    assert points[-1].repeated > points[0].repeated  # type: ignore[operator]
+    best = max(points, key=lambda point: point.valid_reward or 0)
+    assert result.best_step == best.step
+    assert result.best_validation_loss == 1 - best.valid_reward  # type: ignore[operator]
+    [said] = warnings_of(points, result.best_step, "exact")
+    assert "exact on validation did not rise (0.000 before, 0.000 after)" in said
+    assert warnings_of(points, result.best_step, "small letters") == (), "the reward is what counts"
+    assert train_by_method(graded.job(tmp_path, settings)).rewards == points
+
+
+def test_where_nothing_can_be_learned_the_version_is_what_it_started_from(tmp_path: Path) -> None:
+    result = train_by_method(
+        graded.job(
+            tmp_path, _settings(steps=2, beta=0.0), reward=lambda _, texts: [1.0] * len(texts)
+        )
+    )
+    assert result.best_step == 0
+    kept = adapters.read(result.adapter)
+    assert all(not value.any() for name, value in kept.items() if "lora_B" in name)
+    said = " ".join(warnings_of(result.rewards, 0, "exact"))
+    assert "the version is that model" in said
+    assert "nothing could be learned" in said
+
+
+REWARD = (
+    '{type: string_check, name: e, operation: ilike, input: "{{sample.output_text}}", '
+    'reference: "e"}'
+)
+EDIT = {
+    "  - baseline-tfidf\n  - classifier\n  - nearest-answer\n"
+    "  - prompt\n  - few-shot\n  - few-shot-nearest\n  - encoder\n  - fine-tune\n": (
+        "  - fine-tune\n  - fine-tune-reinforced\n"
+    ),
+    "margin: 0.02": "baselines: false\nmargin: 0.02",
+    "epochs: 1": "epochs: 2\n  learning_rate: 0.02\n  reinforcement: {steps: 4, "
+    "prompts_per_step: 2, group: 4, evaluate_every: 2, validation_rows: 8, learning_rate: 0.005, "
+    f"reward: {REWARD}}}",
+}
+
+
+@pytest.mark.slow
+def test_a_reinforced_version_is_compared_promoted_and_goes_on_from_the_supervised_one(
+    tmp_path: Path,
+) -> None:
+    made = small_project(tmp_path, edit=EDIT)
+    found = {one.name: one for one in made.compare().result.candidates}
+    assert {"fine-tune", "fine-tune-reinforced"} <= set(found)
+    trained = made.train()  # of the settings' own method: what fine-tune has trained
+    context = made.context().with_training(method="reinforcement")
+    version, result = train_version(context)
+    assert [point.step for point in result.rewards] == [0, 2, 4]
+    assert set(result.rewards[0].others) == {"label-accuracy"}
+    setup = TrainingSetup.of(context)
+    assert setup.start == trained.version
+    record = load_version(made.store, version).record
+    assert record.metrics == {
+        "validation_reward": next(
+            point.valid_reward for point in result.rewards if point.step == result.best_step
+        )
+    }
+    for question in setup.units:  # what is asked is what the rows begin with
+        request = question.request  # type: ignore[attr-defined]
+        assert setup.template.prompt(request.messages, request.tools) == question.prompt  # type: ignore[attr-defined]
+    workspace = project.open_workspace(made.root)
+    done = releases.promote(workspace, "pets", "fine-tune-reinforced@1", force="to be served")
+    assert done.name == "pets"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("dropout: 0.1", "reinforcement needs the probabilities"),
+        ("adapter: full", "reinforcement needs an adapter"),
+        ("reinforcement: {reward: exakt}", "there is no grader 'exakt'"),
+        ("reinforcement: {reward: [a]}", "must be the name of a grader"),
+        ("reinforcement: {learning_rate: fast}", "or auto"),
+        ("reinforcement: {group: 1}", "greater than or equal to 2"),
+        (
+            "reinforcement: {reward: {type: score_model, name: x}}",
+            "graders that ask a model are not supported",
+        ),
+        ("reinforcement: {reward: {type: python, name: x}}", "never run"),
+        (
+            "reinforcement: {reward: {type: string_check, name: x, operation: eq, input: "
+            '"{{sample.text}}x{{me}}", reference: ""}}',
+            "{{me}} is not a variable",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_trained(
+    tmp_path: Path, settings: str, said: str
+) -> None:
+    with pytest.raises(AssayError, match=said.replace("{", r"\{")):
+        small_project(
+            tmp_path, edit={"epochs: 1": f"epochs: 1\n  method: reinforcement\n  {settings}"}
+        ).train()
+    assert not (tmp_path / "pets" / ".assay" / "work").exists()
+
+
+def test_several_processes_and_searches_are_refused(tmp_path: Path) -> None:
+    made = small_project(tmp_path, edit={"epochs: 1": "epochs: 1\n  method: reinforcement"})
+    with pytest.raises(AssayError, match="a search compares settings by their validation loss"):
+        made.sweep()
+    path = made.root / "assay.yaml"
+    path.write_text(path.read_text() + "\nplace: {on: ray, ranks: 2}\n")
+    with pytest.raises(AssayError, match="several processes cannot share"):
+        project.open(made.root).train()
