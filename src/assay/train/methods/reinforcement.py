@@ -15,6 +15,6 @@ SPEC = MethodSpec(
     "finds better than the others.",
     learns_from="answers",
     formula="−min(r A, clip(r) A) + β k3, mean over all tokens of the step",
-    rate=1 / 10,
+    rate=1 / 20,
     reinforces=True,
 )
