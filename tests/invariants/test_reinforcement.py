@@ -4,25 +4,27 @@ the same to the bit."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tests.invariants.test_tree_training import adapted, gradients
+from tests.train import graded
 from torch import Tensor, nn
 
 from assay.config.reinforcement import Reinforcement
 from assay.train import adapters
 from assay.train.reinforce import policy
 from assay.train.reinforce.policy import DrawnAnswer, advantages, token_logps
+from assay.train.reinforce.run import ReinforcementRun
 from assay.train.sequences import TrainingSequence, divisor, rows_of
 from assay.train.step import step
 
 GROUP = 4
 ALLOWED = 1e-5
 SETTINGS = Reinforcement(group=GROUP, beta=0.05, temperature=0.7, clip_low=0.05, clip_high=0.1)
-Plain = Callable[[nn.Module, list[list[tuple[list[int], list[int], float, float]]], Any], Tensor]
 
 
 def drawn_groups(seed: int) -> list[list[tuple[list[int], list[int], float, float]]]:
@@ -150,16 +152,59 @@ def test_loss_and_gradient_are_those_of_the_formula_written_out(family: str) -> 
     assert clipped[0] == 0 < clipped[1]
 
 
-def test_a_group_worth_the_same_throughout_changes_nothing() -> None:
-    """Without the KL term it is left out, and the gradient is that of all groups to rounding."""
-    model, groups = adapted("llama"), drawn_groups(6)
-    settings = SETTINGS.model_copy(update={"beta": 0.0})
-    answers = answers_of(groups)
-    assert [answer.advantage for answer in answers[:GROUP]] == [0.0] * GROUP
-    taught = [answer for answer in answers if answer.advantage]
-    whole = divisor(answers, of_tokens=True)
-    objective = policy.objective(settings)
-    some = gradients(model, lambda: step(model, taught, objective, 4096, whole))
-    every = gradients(model, lambda: step(model, answers, objective, 4096, whole))
-    assert len(taught) < len(answers)
-    assert distance(some, every) <= ALLOWED
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_a_step_of_a_run_is_plain_grpo_of_what_it_has_drawn(tmp_path: Path, beta: float) -> None:
+    """Answers drawn by the engine, graded, and learned from: the gradient that a step leaves is the
+    formula's, groups worth the same, the divisor and the reference included."""
+    own = graded.SETTINGS.reinforcement.model_copy(
+        update={"beta": beta, "updates": 1, "prompts_per_step": 4, "temperature": 0.8}
+    )
+    settings = graded.SETTINGS.model_copy(update={"reinforcement": own, "clip": 1e9})
+    job = graded.job(tmp_path, settings, reward=_coarse)
+    with adapters.adapt(job.loaded, settings) as model:
+        run = ReinforcementRun(job, model, "", "float32")
+        start = adapters.weights(model)
+        torch.manual_seed(0)
+        moved = {name: value + 0.1 * torch.randn_like(value) for name, value in start.items()}
+        adapters.set_weights(model, moved)
+        answers, rewards = run.draw_answers()
+        again, _ = run.draw_answers()
+        assert [one.rows for one in again] == [one.rows for one in answers]
+        split = [(*_split(answer.rows[0]), 1.0) for answer in answers]
+        groups = [
+            [(p, a, reward, w) for (p, a, w), reward in zip(part, worth, strict=True)]
+            for part, worth in zip(
+                policy.groups_of(split, own.group),
+                policy.groups_of(rewards, own.group),
+                strict=True,
+            )
+        ]
+        taught = [len({reward for _, _, reward, _ in group}) > 1 for group in groups]
+        assert any(taught)
+        assert not all(taught), "one is left out, and counts in the divisor"
+
+        def by_hand(weights: dict[str, Tensor]) -> list[Tensor]:
+            adapters.set_weights(model, weights)
+            with torch.no_grad():
+                return [logps_by_hand(model, p, a, own.temperature) for p, a, _ in split]
+
+        reference, old = by_hand(start), by_hand(moved)
+        wanted = gradients(model, lambda: grpo(model, groups, old, reference, own).backward())
+        run.learn(answers)
+        found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        assert set(found) == set(wanted)
+        assert distance(found, wanted) <= ALLOWED
+        assert any((value != moved[n]).any() for n, value in adapters.weights(model).items())
+
+
+def _coarse(examples: Sequence[Any], texts: Sequence[str]) -> list[float]:
+    """Few values, and one prompt whose answers are all worth the same."""
+    return [
+        0.5 if e.id == "0-3" else round(3 * worth) / 3
+        for e, worth in zip(examples, graded.small_letters(examples, texts), strict=True)
+    ]
+
+
+def _split(row: TrainingSequence) -> tuple[list[int], list[int]]:
+    start = row.trained.index(True)
+    return row.ids[:start], row.ids[start:]

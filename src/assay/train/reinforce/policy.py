@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -68,9 +68,12 @@ def advantages(rewards: Sequence[float]) -> list[float]:
     return [reward - mean for reward in rewards]
 
 
-def groups_of(rewards: Sequence[float], group: int) -> list[Sequence[float]]:
-    """The rewards of one prompt's answers after the other's."""
-    return [rewards[at : at + group] for at in range(0, len(rewards), group)]
+T = TypeVar("T")
+
+
+def groups_of(values: Sequence[T], group: int) -> list[Sequence[T]]:
+    """What belongs to one prompt's answers, after what belongs to another's."""
+    return [values[at : at + group] for at in range(0, len(values), group)]
 
 
 def objective(settings: Reinforcement) -> LogpObjective:
