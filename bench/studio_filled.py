@@ -50,6 +50,7 @@ from assay.evaluate.factorial import Factorial, factorial
 from assay.evaluate.label_noise import Rater, SecondLook, doubtful_rows
 from assay.evaluate.stats import wilson
 from assay.models.versions import ADAPTER, ADAPTER_CONFIG, VersionRecord, save_version
+from assay.project.releases.proposals import propose
 from assay.project.start.init import Choices
 from assay.project.workspace import Workspace
 from assay.release import changes, policies, releases
@@ -92,6 +93,8 @@ def fill(folder: Path, *, rows: int = 600, runs: int = 4, traces: int = 240) -> 
         store, workspace.name, RELEASE, 0.1, labels[-1]["few-shot"], who="user:ben",
         force="to see what it costs",
     )  # fmt: skip
+    program = workspace.act_as("mcp: key coder (key_1f2e3d4c)")
+    propose(program, RELEASE, labels[-1]["few-shot"], "as good as the other, at half the cost")
     policies.switch_on(store, workspace.name, RELEASE, who="user:ben")
     _traces(workspace, traces)
     for run in range(runs):

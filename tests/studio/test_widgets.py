@@ -23,6 +23,7 @@ from assay.studio.shared.names import format_author
         ("ann", "ann"),
         ("root", "the server"),
         ("key-1234", "key-1234"),
+        ("mcp: stdio of ann", "a program (stdio of ann)"),
     ],
 )
 def test_who_did_something_is_a_person_or_a_place(who: str, shown: str) -> None:

@@ -127,7 +127,7 @@ def build_result(
         pairs=list(decision.pairs),
         minimum_detectable_effect=plan.minimum_detectable_effect,
         opening=Opening(number=plan.opening, alpha=plan.level),
-        openings=openings(bench.store, data.holdout_sha256),
+        openings=[one.record for one in openings(bench.store, data.holdout_sha256)],
         plan=plan,
         verdict=decision.verdict,
         replacements=list(decision.replacements),

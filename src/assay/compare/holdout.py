@@ -42,20 +42,32 @@ PROGRAM = "mcp:"
 """Begins the name of whoever asks by way of MCP (`who` of an opening)."""
 
 
+class LoggedOpening(OpeningRecord):
+    """A line of the log with who asked, as in the audit log, or `PROGRAM` and which program; None:
+    before that was kept. Results, which people share, name nobody."""
+
+    who: str | None = None
+
+    @property
+    def record(self) -> OpeningRecord:
+        """The line as a result has it."""
+        return OpeningRecord.model_validate(self.model_dump(exclude={"who"}))
+
+
 def opened_holdouts(store: Store) -> set[str]:
     """The holdouts that were ever opened, by their sha256."""
     with store.session() as session:
         return set(session.scalars(select(OpeningRow.holdout).distinct()))
 
 
-def openings(store: Store, holdout: str) -> list[OpeningRecord]:
+def openings(store: Store, holdout: str) -> list[LoggedOpening]:
     """The log of a holdout (by its sha256), oldest first."""
     with store.session() as session:
         rows = session.scalars(
             select(OpeningRow).where(OpeningRow.holdout == holdout).order_by(OpeningRow.number)
         ).all()
         return [
-            OpeningRecord(
+            LoggedOpening(
                 number=row.number,
                 at=row.at.isoformat(),
                 reason=row.reason,
@@ -72,12 +84,12 @@ def is_program(who: str | None) -> bool:
     return who is not None and who.startswith(PROGRAM)
 
 
-def openings_by_programs(log: Iterable[OpeningRecord]) -> int:
+def openings_by_programs(log: Iterable[LoggedOpening]) -> int:
     """How many of these openings programs have asked for."""
     return sum(is_program(record.who) for record in log)
 
 
-def check_limit(log: Sequence[OpeningRecord], comparison: str | None, most: int) -> None:
+def check_limit(log: Sequence[LoggedOpening], comparison: str | None, most: int) -> None:
     """See that a program may open a holdout once more, or has opened it for this comparison.
 
     Args:

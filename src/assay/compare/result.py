@@ -254,19 +254,13 @@ class Opening(ResultPart):
 
 
 class OpeningRecord(ResultPart):
-    """One line of the log of openings.
-
-    Attributes:
-        who: asked for it: `cli:USER`, `user:NAME` of the studio, `mcp:` and what the program is;
-            null in older logs.
-    """
+    """One line of the log of openings."""
 
     number: int
     at: str
     reason: str
     comparison: str
     alpha: float
-    who: str | None = None
 
 
 class Confusion(ResultPart):

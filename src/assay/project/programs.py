@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from assay.agent.versions import find_version
-from assay.compare.holdout import PROGRAM, check_limit, openings_by_programs
+from assay.compare.holdout import PROGRAM, LoggedOpening, check_limit, openings_by_programs
 from assay.compare.planning import ALPHA
-from assay.compare.result import OpeningRecord
 from assay.errors import StateError
 from assay.evaluate.stats import opening_alpha
 from assay.jobs.queue import Job
@@ -35,7 +34,7 @@ class OpeningCount:
         next_level: at which the verdict of the next opening would be reached.
     """
 
-    log: tuple[OpeningRecord, ...]
+    log: tuple[LoggedOpening, ...]
     by_programs: int
     most: int
     next_level: float

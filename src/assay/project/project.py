@@ -18,7 +18,6 @@ from assay.compare import comparison as comparing
 from assay.compare import holdout, planning
 from assay.compare.curve import LearningCurve, curve
 from assay.compare.report import write_report
-from assay.compare.result import OpeningRecord
 from assay.compare.shared_results import share
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Provider, config_text, read_config
 from assay.data import shared_split
@@ -156,7 +155,7 @@ class Project:
                 progress.say(line)
         return manifest
 
-    def openings(self) -> list[OpeningRecord]:
+    def openings(self) -> list[holdout.LoggedOpening]:
         """Every opening of the present holdout, oldest first."""
         if not (self.split_folder / MANIFEST).exists():
             return []

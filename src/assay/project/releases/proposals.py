@@ -25,6 +25,8 @@ from assay.store.audit import audit
 from assay.store.tables import AuditRow
 
 ACTION = "release.propose"
+_CHANGES = ("release.promote", "release.canary", "release.rollback")
+"""By the last line of these it is told whether a proposal is open."""
 MOST_OPEN = 20
 
 
@@ -79,18 +81,16 @@ def proposals(workspace: Workspace) -> list[Proposal]:
     """The newest open proposal of each release, newest first."""
     query = (
         select(AuditRow)
-        .where(AuditRow.project == workspace.name, AuditRow.action == ACTION)
+        .where(AuditRow.project == workspace.name, AuditRow.action.in_((ACTION, *_CHANGES)))
         .order_by(AuditRow.key.desc())
     )
-    with workspace.store.session() as session:
-        rows = list(session.scalars(query))
     newest: dict[str, AuditRow] = {}
-    for row in rows:
-        newest.setdefault(row.what, row)
+    with workspace.store.session() as session:
+        for row in session.scalars(query):
+            newest.setdefault(row.what, row)
     found = []
     for release, row in newest.items():
-        serving = releases.newest(workspace.store, workspace.name, release)
-        if serving is None or serving.at < row.at:
+        if row.action == ACTION:
             told: dict[str, str] = row.details or {}
             doubt = find_doubt(workspace, release, told["agent"])
             found.append(Proposal(release, told["agent"], told["reason"], row.who, row.at, doubt))

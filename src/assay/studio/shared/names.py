@@ -114,4 +114,5 @@ def format_author(who: str) -> str:
         return "the command line"
     if who == "root":
         return "the server"
-    return {"user": name, "cli": f"{name}, on the command line"}.get(kind, who)
+    known = {"user": name, "cli": f"{name}, on the command line", "mcp": f"a program ({name[1:]})"}
+    return known.get(kind, who)

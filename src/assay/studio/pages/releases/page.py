@@ -22,6 +22,7 @@ from assay.release.releases import Release, find_promotion
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, notify
 from assay.studio.frame import Page
+from assay.studio.pages.releases.proposals import proposals_card
 from assay.studio.pages.releases.staleness import read_staleness, staleness_card
 from assay.studio.pages.releases.traces import TRACE, traces_card
 from assay.studio.session import PageContext, workspace_action
@@ -123,6 +124,7 @@ async def build(context: PageContext) -> None:
         "A release is a name that programs request. The agent behind it can be changed, tried on a "
         "share of the callers first, and rolled back.",
     )
+    await proposals_card(context)
     if not found:
         is_compared = await context.read(comparisons.newest) is not None
         w.empty("rocket_launch", "No releases yet",
