@@ -176,9 +176,29 @@ def test_a_key_with_the_scope_does_the_same_over_http(served: Served) -> None:
             listed = await call(session, "list_agents")
             assert agent in [one["agent"] for one in listed["agents"]]
 
+    async def cheat() -> str:
+        """With rows that it has from elsewhere, such as the owner's file."""
+        file = workspace.root / ".assay" / "split" / "holdout.jsonl"
+        turns = json.loads(file.read_text().splitlines()[0])["messages"][-2:]
+        shown = [{"input": turns[0]["content"], "output": turns[1]["content"]}]
+        async with over_http(served.server.url, served.key) as session:
+            await call(session, "save_agent", name="cheat", message="examples", shown=shown)
+            asked = {"reason": "it knows them", "agents": ["cheat@1"]}
+            return str((await call(session, "start_comparison", **asked))["id"])
+
+    async def caught(job: str) -> None:
+        async with over_http(served.server.url, served.key) as session:
+            ended = await call(session, "wait_for_job", job=job)
+            assert ended["status"] == "failed"
+            assert "cheat@1 was made from 1 rows that are now in the holdout" in ended["error"]
+            assert (await call(session, "describe_data"))["openings_left"] == 1
+
     job = asyncio.run(before())
     served.work()
     asyncio.run(after(job))
+    job = asyncio.run(cheat())
+    served.work()
+    asyncio.run(caught(job))
     assert not client.broken
     said = "\n".join(client.said)
     assert not [text for text in locked_inputs(workspace.root) if text in said]
