@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from assay.config import Provider, TokenPrice, split_reference
 
@@ -50,7 +50,31 @@ def cost_usd(
     """
     if prompt is None or completion is None:
         return None
-    price = price_of(provider, model, prompt)
+    return _sum(price_of(provider, model, prompt), prompt, completion, cached)
+
+
+def listed_cost_usd(
+    model: str,
+    company: str | None,
+    prompt: int | None,
+    completion: int | None,
+    cached: int | None = None,
+) -> float | None:
+    """USD of an answer that another program was given, by the list alone; None as of `cost_usd`.
+
+    Args:
+        company: whose model it is, as that program calls it; None where it does not say.
+    """
+    if prompt is None or completion is None:
+        return None
+    size = _size(prompt)
+    price = _listed(model, size, company=company) if company else TokenPrice()
+    if price.output is None:
+        price = _listed(model, size)
+    return _sum(price, prompt, completion, cached)
+
+
+def _sum(price: TokenPrice, prompt: int, completion: int, cached: int | None) -> float | None:
     known = min(cached or 0, prompt)
     parts = (
         (prompt - known, price.input),
@@ -69,23 +93,26 @@ def price_of(provider: Provider, model: str, prompt: int = 0) -> TokenPrice:
     """USD per million tokens; some models take more for long prompts."""
     if model in provider.prices:
         return provider.prices[model]
-    # A lookup takes a millisecond, and is remembered. Prices change at whole thousands, above which
-    # all of a prompt costs more.
-    return _listed(provider.base_url, model, max(1, -(-prompt // 1000)) * 1000)
+    return _listed(model, _size(prompt), base_url=provider.base_url)
+
+
+def _size(prompt: int) -> int:
+    """A lookup takes a millisecond, and is remembered. Prices change at whole thousands, above
+    which all of a prompt costs more."""
+    return max(1, -(-prompt // 1000)) * 1000
 
 
 @lru_cache(maxsize=1024)
-def _listed(base_url: str, model: str, size: int) -> TokenPrice:
+def _listed(
+    model: str, size: int, *, base_url: str | None = None, company: str | None = None
+) -> TokenPrice:
     from genai_prices import Usage, calc_price
 
+    priced = partial(calc_price, model_ref=model, provider_api_url=base_url, provider_id=company)
     try:
-        fresh = calc_price(Usage(input_tokens=size), model, provider_api_url=base_url)
-        known = calc_price(
-            Usage(input_tokens=size, cache_read_tokens=size), model, provider_api_url=base_url
-        )
-        said = calc_price(
-            Usage(input_tokens=size, output_tokens=size), model, provider_api_url=base_url
-        )
+        fresh = priced(Usage(input_tokens=size))
+        known = priced(Usage(input_tokens=size, cache_read_tokens=size))
+        said = priced(Usage(input_tokens=size, output_tokens=size))
     except LookupError:
         return TokenPrice()
     each = _MILLION / size

@@ -13,6 +13,7 @@ from assay.cli import (
     backup,
     data,
     doctor,
+    imported_traces,
     jobs,
     keys,
     knowledge,
@@ -57,6 +58,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+for name, of_traces in imported_traces.COMMANDS.items():
+    traces.app.command(name)(of_traces)
 for group in (
     *(data, knowledge, models, versions, agent, release),
     *(traces, keys, providers, people, jobs, rescue, state),

@@ -22,7 +22,13 @@ from pathlib import Path
 from assay.errors import DataError, StateError, StoreError, UsageError
 from assay.generate.recorded import RecordedAnswer, read_recording
 from assay.rescue.folder import RECORDINGS
-from assay.store.files import append_durable, one_at_a_time, said_when_full, write_atomic
+from assay.store.files import (
+    append_durable,
+    drop_cut_line,
+    one_at_a_time,
+    said_when_full,
+    write_atomic,
+)
 
 _UNSPELLED = re.compile(r"[^a-z0-9]+")
 _LONGEST = 60
@@ -117,26 +123,7 @@ def opened_recording(folder: Path, model: str, base_url: str) -> Iterator[Record
     with one_at_a_time(file.with_suffix(".lock"), occupied):
         if not (file.parent / ".gitignore").exists():
             write_atomic(file.parent / ".gitignore", "*\n", private=True)
-        _drop_cut_line(file)
+        drop_cut_line(file)
         recording = Recording(file)
         recording.check_address(base_url)
         yield recording
-
-
-def _drop_cut_line(file: Path) -> None:
-    """A killed process may have left a line without its end."""
-    if not file.exists():
-        return
-    with file.open("r+b") as lines:
-        end = whole = lines.seek(0, os.SEEK_END)
-        while whole > 0:
-            start = max(0, whole - 2**16)
-            lines.seek(start)
-            at = lines.read(whole - start).rfind(b"\n")
-            if at >= 0:
-                whole = start + at + 1
-                break
-            whole = start
-        if whole < end:
-            lines.truncate(whole)
-            os.fsync(lines.fileno())

@@ -134,6 +134,25 @@ def append_durable(path: Path, data: bytes, at: int | None = None) -> int:
     return start + len(data)
 
 
+def drop_cut_line(file: Path) -> None:
+    """Cut off a last line without its end, which a killed process may have left."""
+    if not file.exists():
+        return
+    with file.open("r+b") as lines:
+        end = whole = lines.seek(0, os.SEEK_END)
+        while whole > 0:
+            start = max(0, whole - 2**16)
+            lines.seek(start)
+            at = lines.read(whole - start).rfind(b"\n")
+            if at >= 0:
+                whole = start + at + 1
+                break
+            whole = start
+        if whole < end:
+            lines.truncate(whole)
+            os.fsync(lines.fileno())
+
+
 @contextmanager
 def draft_in(folder: Path) -> Iterator[Path]:
     """An empty file of its own to write, gone when the block ends unless it was moved away."""

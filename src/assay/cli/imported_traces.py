@@ -1,0 +1,173 @@
+"""`assay traces import`, `jobs`, `project` and `export`: traces of other programs, and ours."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from assay.cli.options import AsJson, Folder, open_workspace, with_json
+from assay.cli.output import as_json, print_table, shorten
+from assay.cli.progress import Terminal
+from assay.defaults import STARTER_MODEL
+from assay.errors import UsageError
+
+IMPORTED = Path("imported-traces")
+SHOWN = 60
+Source = Annotated[Path, typer.Option("--from", help="Folder of imported traces.")]
+
+
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="Files of traces, JSON or JSON Lines.")],
+    to: Annotated[
+        Path, typer.Option(help="Folder to write; the same command goes on in it.")
+    ] = IMPORTED,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="otel, litellm, langfuse, openai-stored or plain. Default: found by the content."
+        ),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Import traces of other programs, with personal data replaced before anything is written.
+
+    The exit code is 1 if no trace of the files could be used.
+    """
+    from assay.project import imported
+
+    reports = []
+    for report in imported.import_traces(files, to, format, Terminal()):
+        reports.append(report)
+        if not json:
+            _print_import(report)
+    if json:
+        as_json(reports)
+    elif any(report.added + report.known for report in reports):
+        print(f"`assay traces jobs --from {shlex.quote(str(to))}` shows the jobs that they are of.")
+    if not any(report.added + report.known for report in reports):
+        raise typer.Exit(1)
+
+
+def _print_import(report: Any) -> None:
+    formats = ", ".join(f"{name} {count:,}" for name, count in report.formats.items())
+    print(f"{report.file}: {report.added:,} traces added" + (f" ({formats})." if formats else "."))
+    if report.known:
+        print(f"  {report.known:,} were here before.")
+    if report.other:
+        print(f"  {report.other:,} records are no calls of a model and were left out.")
+    if report.masked:
+        print(f"  {report.masked:,} secrets or items of personal data were replaced.")
+    if report.rejected:
+        print(
+            f"  {report.rejected:,} could not be used; for the reasons see {report.rejected_file}."
+        )
+
+
+def _print_jobs(jobs: list[Any]) -> None:
+    rows = []
+    for job in jobs:
+        shown = shorten(job.system or job.input, SHOWN)
+        seconds = None if job.median_s is None else f"{job.median_s:.2f} / {job.p95_s:.2f}"
+        usd = None if job.usd is None else f"{job.usd:,.2f}" if job.usd >= 1 else f"{job.usd:.4f}"
+        rows.append((job.id, shown, f"{job.calls:,}", usd, seconds, f"{job.answers:,}", job.task))
+    columns = ("id", "job", "calls", "USD", "median / p95 s", "answers", "task")
+    print_table(columns, rows, numbers=("calls", "USD", "median / p95 s", "answers"))
+    for job in jobs:
+        print(f"\n{job.id}: {job.cheaper}")
+        for note in _notes(job):
+            print(f"  {note}")
+
+
+def _notes(job: Any) -> list[str]:
+    """What the table has no room for."""
+    models = (f"{name or 'unknown'} ({calls:,})" for name, calls in job.models.items())
+    notes = [f"Answered by {', '.join(models)}."]
+    if job.counted:
+        of = "" if job.counted == job.calls else f" in {job.counted:,} calls"
+        notes.append(f"{job.prompt_tokens:,} tokens asked, {job.completion_tokens:,} answered{of}.")
+    if job.tools:
+        named = ", ".join(job.tools)
+        notes.append(f"{job.calling:.0%} of the answers call a tool; offered: {named}.")
+    if 0 < job.records < 1:
+        notes.append(f"{job.records:.0%} of the answers are JSON.")
+    if 0 < job.priced < job.calls:
+        notes.append(f"The cost is of {job.priced:,} calls; that of the others is not known.")
+    if job.corrected or job.up or job.down:
+        notes.append(f"Feedback: {job.corrected} corrected, {job.up} up, {job.down} down.")
+    return notes
+
+
+@with_json(_print_jobs)
+def jobs_(source: Source = IMPORTED, folder: Folder = Path(".")) -> Any:
+    """List the jobs among imported traces: volume, cost, latency, and what could be cheaper.
+
+    Costs that the traces do not tell are computed by the prices of --project, else by the list.
+    """
+    from assay.project import imported
+
+    return imported.list_jobs(source, imported.providers_in(folder), Terminal())
+
+
+def _print_project(made: Any) -> None:
+    if made.project:
+        print(
+            f"{made.project}: {made.held} of {made.labelled} labelled rows are the holdout; it "
+            "learns from the others and from the recorded answers."
+        )
+        print(f"Note: {made.warning}")
+    else:
+        print(f"No project was made: {made.reason}")
+    if made.inputs_file:
+        print(f"{made.inputs:,} inputs without a label, in random order: {made.inputs_file}")
+    for file, count in made.recordings.items():
+        print(f"{count:,} recorded answers: {file}")
+    if made.left_out:
+        print(f"{made.left_out:,} calls with tools are in no recording, which holds texts only.")
+    if made.project:
+        print(f"Next: assay compare --project {shlex.quote(made.project)}")
+    elif made.inputs_file and made.recordings:
+        recording = shlex.quote(next(iter(made.recordings)))
+        print(
+            "Next: add the right answer to the first rows as the assistant's turn, save them as "
+            f"labelled.jsonl, then: assay init NAME --data {recording} --holdout labelled.jsonl"
+        )
+
+
+@with_json(_print_project)
+def project_(
+    job: Annotated[str, typer.Argument(help="Id of a job, or how it begins.")],
+    to: Annotated[Path, typer.Option(help="Folder to make; its name is the project's.")],
+    source: Source = IMPORTED,
+    model: Annotated[
+        str, typer.Option(help="The language model to be specialised.")
+    ] = STARTER_MODEL,
+) -> Any:
+    """Make a project of a job, measured by the answers that people have corrected or rated up.
+
+    Where there are too few of them, it writes the inputs to be labelled instead.
+    """
+    from assay.project import imported
+
+    return imported.make_project(source, job, to, model=model, progress=Terminal())
+
+
+@with_json(lambda done: f"{done.written:,} traces written to {done.file}.")
+def export_(
+    to: Annotated[Path, typer.Argument(help="The file to write.")],
+    release: Annotated[str | None, typer.Option(help="The release. Default: all.")] = None,
+    format: Annotated[str, typer.Option(help="otel: OpenTelemetry's GenAI spans.")] = "otel",
+    folder: Folder = Path("."),
+) -> Any:
+    """Write kept traces as GenAI spans in OTLP/JSON, one request to a collector a line."""
+    from assay.project import imported
+
+    if format != "otel":
+        raise UsageError(f"{format!r} is no format to export.", fix="Use otel.")
+    return imported.export_traces(open_workspace(folder), to, release)
+
+
+COMMANDS = {"import": import_, "jobs": jobs_, "project": project_, "export": export_}
+"""Of the group `traces`, by name."""

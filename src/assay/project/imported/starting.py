@@ -1,0 +1,260 @@
+"""A project of one job: what people have said to be right is measured by, what the model has
+answered is learned from.
+
+Recorded answers are no ground truth. Where people have corrected or rated enough of them, those
+rows become the holdout, and the other answers training rows of a teacher. Where they have not,
+there is no project yet: the inputs are written to be labelled, drawn at random.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from assay.config import STARTER_MODEL
+from assay.data.dataset import LEAST_ROWS
+from assay.errors import NotFoundError, UsageError
+from assay.example import Example, Message
+from assay.generate.batch import Answer
+from assay.generate.recorded import RecordedAnswer, input_sha256
+from assay.progress import SILENT, Progress
+from assay.project.rescue_plan import LEAST_HELD
+from assay.project.start.creation import create
+from assay.project.start.init import HOLDOUT_ROWS, Choices, draft
+from assay.release.imported.folder import TraceFolder
+from assay.release.imported.jobs import Assignment
+from assay.release.imported.raw import time
+from assay.release.imported.trace import ImportedTrace
+from assay.rescue.recording import recording_file
+from assay.store.files import replacing
+
+INPUTS, LABELLED, RECORDED = "inputs.jsonl", "labelled.jsonl", "recorded.jsonl"
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_ID = re.compile(r"[0-9a-f]{4,12}")
+
+
+@dataclass(slots=True)
+class JobFiles:
+    """What was made of a job.
+
+    Attributes:
+        project: folder of the project; None: there is none, and `reason` says why.
+        labelled: rows that people have corrected or rated up; `corrected`: of them corrected.
+        held: of them in the holdout.
+        inputs_file: inputs without a label, in random order; `inputs`: how many.
+        recordings: a file of recorded answers for each model, and how many it has.
+        left_out: inputs that offer tools, whose answers a recording cannot hold.
+        warning: what makes the labelled rows a poor measure; None where nothing does.
+    """
+
+    folder: str
+    project: str | None = None
+    reason: str | None = None
+    labelled: int = 0
+    corrected: int = 0
+    held: int = 0
+    inputs_file: str | None = None
+    inputs: int = 0
+    recordings: dict[str, int] = field(default_factory=dict)
+    left_out: int = 0
+    warning: str | None = None
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The traces of a job, an input once: the last that people judged, else the last."""
+
+    labelled: dict[str, ImportedTrace] = field(default_factory=dict)
+    others: dict[str, ImportedTrace] = field(default_factory=dict)
+    by_model: dict[str, dict[str, ImportedTrace]] = field(default_factory=dict)
+
+    def add(self, trace: ImportedTrace) -> None:
+        key = input_sha256(_example(trace, trace.answer))
+        self.by_model.setdefault(trace.model or "unknown", {})[key] = trace
+        if trace.right is not None:
+            self.labelled[key] = trace
+            self.others.pop(key, None)
+        elif key not in self.labelled:
+            self.others[key] = trace
+
+
+def make_project(
+    source: Path,
+    job: str,
+    to: Path,
+    *,
+    model: str = STARTER_MODEL,
+    progress: Progress = SILENT,
+) -> JobFiles:
+    """Write the project of a job, or without enough labels what is needed for one.
+
+    Args:
+        job: its id, or how that begins.
+        to: a folder that is not there yet; its name is the project's.
+        model: the language model that is specialised.
+
+    Raises:
+        NotFoundError: there is no such job.
+        UsageError: the folder is there, or its name cannot be a project's.
+    """
+    if to.exists():
+        raise UsageError(f"{to} already exists.", fix="Choose another name.")
+    name = to.absolute().name
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a project.",
+            fix="Use lower-case letters, digits and hyphens.",
+        )
+    rows = _collect(TraceFolder(source).traces, job, progress)
+    made = JobFiles(str(to), labelled=len(rows.labelled))
+    made.corrected = sum(one.corrected is not None for one in rows.labelled.values())
+    known = [_row(key, one, one.right) for key, one in sorted(rows.labelled.items())]
+    held, rest = known[: _held_count(len(known))], known[_held_count(len(known)) :]
+    learned = rest + [_row(key, one, one.answer) for key, one in rows.others.items()]
+    made.reason = _why_not(len(known), len(learned))
+    draft_folder = to.absolute().parent / f".{name}.part"
+    shutil.rmtree(draft_folder, ignore_errors=True)  # what a killed process has left
+    try:
+        if made.reason is None:
+            made.held, made.project, made.warning = len(held), str(to), _warning(made)
+            _create(name, draft_folder, held, learned, model, progress)
+        else:
+            draft_folder.mkdir(parents=True, mode=0o700)
+            if known:
+                _write(draft_folder / LABELLED, known)
+        _write_beside(draft_folder, to, rows, made)
+        os.replace(draft_folder, to)
+    finally:
+        shutil.rmtree(draft_folder, ignore_errors=True)
+    return made
+
+
+def _held_count(labelled: int) -> int:
+    """Half of the labelled rows, at least as many as a holdout needs, and no more than it uses."""
+    return min(labelled, max(LEAST_HELD, min(HOLDOUT_ROWS, labelled // 2)))
+
+
+def _why_not(labelled: int, others: int) -> str | None:
+    if labelled < LEAST_HELD:
+        return (
+            f"{labelled} rows were corrected or rated up, and a holdout needs {LEAST_HELD}: what a "
+            "model answered is no measure of itself."
+        )
+    if others < LEAST_ROWS:
+        return f"{others} rows are left to learn from beside the holdout; {LEAST_ROWS} are needed."
+    return None
+
+
+def _warning(made: JobFiles) -> str | None:
+    if made.corrected == made.labelled:
+        return (
+            "every labelled row is a correction, so the recorded model is wrong on all of the "
+            "holdout: do not compare with it before rows drawn at random are labelled."
+        )
+    return (
+        "people do not judge at random: what is shown on these rows holds for such rows. A random "
+        f"sample ({INPUTS}, from its top) is the better holdout."
+    )
+
+
+def _create(
+    name: str,
+    folder: Path,
+    held: list[dict[str, Any]],
+    learned: list[dict[str, Any]],
+    model: str,
+    progress: Progress,
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="assay-traces-") as scratch:
+        data, holdout = Path(scratch) / RECORDED, Path(scratch) / LABELLED
+        _write(data, learned)
+        _write(holdout, held)
+        drafted = draft(name, Choices(data=data, holdout=holdout, model=model), progress=progress)
+        create(drafted, folder=folder, progress=progress)
+
+
+def _collect(traces: Callable[[], Iterator[ImportedTrace]], job: str, progress: Progress) -> _Rows:
+    assignment = Assignment(traces(), progress)
+    rows: dict[str, _Rows] = {}
+    if _ID.fullmatch(job):
+        for trace in traces():
+            if (id := assignment.job_of(trace)).startswith(job):
+                rows.setdefault(id, _Rows()).add(trace)
+    if len(rows) != 1:
+        several = f"several jobs begin with {job!r}." if rows else f"there is no job {job!r}."
+        raise NotFoundError(several, fix="`assay traces jobs` shows them.")
+    return next(iter(rows.values()))
+
+
+def _write_beside(folder: Path, to: Path, rows: _Rows, made: JobFiles) -> None:
+    """The inputs without a label, and a recording of each model; named as they will be in `to`."""
+    if rows.others:
+        drawn = sorted(rows.others, key=lambda key: hashlib.sha256(key.encode()).digest())
+        below = Path("data", INPUTS) if made.project else Path(INPUTS)
+        made.inputs_file = str(to / below)
+        made.inputs = _write(folder / below, (_row(key, rows.others[key], None) for key in drawn))
+    for model, answered in sorted(rows.by_model.items()):
+        texts = {key: one for key, one in answered.items() if _is_text(one)}
+        made.left_out += len(answered) - len(texts)
+        if texts:
+            file = recording_file(folder, model)
+            lines = (_recorded(key, one, model) for key, one in texts.items())
+            shown = to / file.relative_to(folder.resolve())
+            made.recordings[str(shown)] = _write(file, lines)
+
+
+def _is_text(trace: ImportedTrace) -> bool:
+    return not trace.tools and not trace.answer.tool_calls
+
+
+def _recorded(key: str, trace: ImportedTrace, model: str) -> dict[str, Any]:
+    at = time(trace.at)
+    return RecordedAnswer(
+        id=f"trace-{key[:12]}",
+        part="data",
+        input_sha256=key,
+        request_sha256=key,  # how it was asked beside that is not known
+        model=model,
+        base_url="assay traces import",
+        answer=Answer(
+            trace.answer.content,
+            finish="stop",
+            prompt_tokens=trace.prompt_tokens,
+            completion_tokens=trace.completion_tokens,
+        ),
+        at=at.timestamp() if at is not None else 0.0,
+        turns=trace.messages,
+        usd=trace.usd,
+    ).to_dict()
+
+
+def _row(key: str, trace: ImportedTrace, answer: Message | None) -> dict[str, Any]:
+    """A conversation in OpenAI's form, with its answer or, to be labelled, without."""
+    turns = [*trace.messages, *([] if answer is None else [answer])]
+    row: dict[str, Any] = {
+        "id": f"trace-{key[:12]}",
+        "messages": [message.to_dict() for message in turns],
+    }
+    return row | ({"tools": list(trace.tools)} if trace.tools else {})
+
+
+def _example(trace: ImportedTrace, answer: Message) -> Example:
+    return Example("", (*trace.messages, answer), tools=trace.tools)
+
+
+def _write(file: Path, rows: Iterable[dict[str, Any]]) -> int:
+    counts: Counter[str] = Counter()
+    with replacing(file, private=True) as out:
+        for row in rows:
+            out.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+            counts["rows"] += 1
+    return counts["rows"]

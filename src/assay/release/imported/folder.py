@@ -1,0 +1,253 @@
+"""The folder of imported traces: private, redacted, and added to by one process at a time.
+
+    with opened(Path("imported-traces")) as folder:
+        report = folder.add(Path("spans.jsonl"), None, progress)
+
+A trace is on disk, its secrets and personal data replaced, before it is counted on. A killed run
+leaves what it has written; the same command adds the rest, and no trace twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from assay import json_reader
+from assay.data.privacy import mask_within
+from assay.errors import StateError, StoreError, UsageError
+from assay.progress import SILENT, Progress
+from assay.release.imported.raw import TraceFormat
+from assay.release.imported.reading import FoundTrace, read_file
+from assay.release.imported.trace import ImportedTrace
+from assay.rescue.recording import short_digest, spell
+from assay.store.files import (
+    append_durable,
+    drop_cut_line,
+    one_at_a_time,
+    replacing,
+    said_when_full,
+    sha256_file,
+    write_atomic,
+)
+
+TRACES, IMPORTS, REJECTED = "traces.jsonl", "imports.jsonl", "rejected"
+_LOCK = ".lock"
+_BATCH_BYTES = 4 * 2**20
+_KEY = "key"
+_OURS = ("at", "thumb")
+"""Fields that are written in a form of ours: a time would be taken for a telephone number."""
+_LONGEST = 40
+_ABOUT = """\
+This folder was written by `assay traces import`. It holds requests to models and their answers, as
+other programs kept them. Secrets, card numbers, IBANs, e-mail addresses and phone numbers were
+replaced before anything was written; names and postal addresses stay.
+
+IT HOLDS USER DATA. Only the user who imported it can read it. Do not put it into a repository or a
+shared folder; delete it when nobody needs it any more.
+
+traces.jsonl             one trace a line
+imports.jsonl            one line for each file that was imported
+rejected/FILE.jsonl      what could not be used of a file: line, place, reason
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What became of a file.
+
+    Attributes:
+        added: traces that are new; `known`: that were here before.
+        other: records that are no calls of a model.
+        rejected_file: where each rejection has its reason; None where there is none.
+        masked: secrets and items of personal data that were replaced in what was added.
+        formats: how many traces of each format the file has.
+    """
+
+    file: str
+    sha256: str
+    added: int
+    known: int
+    other: int
+    rejected: int
+    rejected_file: str | None
+    masked: int
+    formats: dict[str, int]
+
+
+class TraceFolder:
+    """Imported traces. One process writes, see `opened`; reading needs no more than the path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._keys: set[int] | None = None
+
+    def traces(self) -> Iterator[ImportedTrace]:
+        """The traces in the order in which they came.
+
+        Raises:
+            UsageError: there are none.
+            StoreError: a line is damaged.
+        """
+        for row in self._rows():
+            yield ImportedTrace.from_dict(row)
+
+    def add(
+        self, file: Path, forced: TraceFormat | None = None, progress: Progress = SILENT
+    ) -> ImportReport:
+        """Add the traces of a file.
+
+        Args:
+            forced: its format; None: each record's own.
+
+        Raises:
+            DataError: there is no such file.
+            StoreError: the disk is full, or what is here already is damaged.
+        """
+        if self._keys is None:
+            self._keys = {int(row[_KEY], 16) for row in self._rows()} if self._is_begun() else set()
+        counts: Counter[str] = Counter()
+        formats: Counter[str] = Counter()
+        found = read_file(file, forced)
+        first = next(found, None)  # before anything is written: whether there is such a file
+        digest = sha256_file(file)
+        beside = self._rejected_file(file, digest)
+        with (
+            said_when_full(self.path),
+            progress.task(f"Importing {file.name}", None, "records") as bar,
+            replacing(beside, private=True) as rejected,
+        ):
+            waiting: list[bytes] = []
+            size = 0
+            for number, one in enumerate(_with(first, found)):
+                bar.advance(1)
+                if one.trace is None:
+                    counts["rejected" if one.reason else "other"] += 1
+                    if one.reason:
+                        rejected.write(_rejection(file, one))
+                    continue
+                assert one.format is not None
+                formats[one.format] += 1
+                key = _key(one, digest, number)
+                if int(key, 16) in self._keys:
+                    counts["known"] += 1
+                    continue
+                line, masked = _line(one.trace, key)
+                counts.update(added=1, masked=masked)
+                self._keys.add(int(key, 16))
+                waiting.append(line)
+                size += len(line)
+                if size > _BATCH_BYTES:
+                    append_durable(self.path / TRACES, b"".join(waiting))
+                    waiting, size = [], 0
+            append_durable(self.path / TRACES, b"".join(waiting))
+        if not counts["rejected"]:
+            beside.unlink()
+        report = ImportReport(
+            file=str(file),
+            sha256=digest,
+            added=counts["added"],
+            known=counts["known"],
+            other=counts["other"],
+            rejected=counts["rejected"],
+            rejected_file=str(beside) if counts["rejected"] else None,
+            masked=counts["masked"],
+            formats=dict(formats),
+        )
+        append_durable(self.path / IMPORTS, json.dumps(asdict(report)).encode() + b"\n")
+        return report
+
+    def _rejected_file(self, file: Path, digest: str) -> Path:
+        name = spell(file.name)[:_LONGEST].strip("-")
+        return self.path / REJECTED / f"{name}-{short_digest(digest)}.jsonl"
+
+    def _is_begun(self) -> bool:
+        return (self.path / TRACES).exists()
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        if not self._is_begun():
+            raise UsageError(
+                "there are no imported traces in this folder.",
+                where=str(self.path),
+                fix="Import some with `assay traces import FILE`, or name their folder.",
+            )
+        with (self.path / TRACES).open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n"):  # a process that was killed has left it
+                    return
+                try:
+                    row = json_reader.read(line)
+                    int(row[_KEY], 16), ImportedTrace.from_dict(row)
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    raise StoreError(
+                        "this is no line that `assay traces import` has written.",
+                        where=f"{self.path / TRACES}, line {number}",
+                        fix="Delete the line.",
+                    ) from None
+                yield row
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[TraceFolder]:
+    """A folder to add traces to, for one process at a time; made if there is none.
+
+    Raises:
+        UsageError: it holds other files.
+        StateError: another process adds to it.
+    """
+    path = path.absolute()
+    if path.exists() and not path.is_dir():
+        raise UsageError("this is a file.", where=str(path), fix="Name a folder.")
+    if path.exists() and not (path / TRACES).exists():
+        known = {"README.txt", ".gitignore", _LOCK, IMPORTS, REJECTED}
+        if {one.name for one in path.iterdir() if not one.name.endswith(".part")} - known:
+            raise UsageError(
+                "this folder cannot be used: it holds other files.",
+                where=str(path),
+                fix="Name a new folder with --to.",
+            )
+
+    def occupied() -> None:
+        raise StateError("another process is importing traces.", where=str(path))
+
+    with said_when_full(path):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.chmod(path, 0o700)
+    with one_at_a_time(path / _LOCK, occupied):
+        write_atomic(path / ".gitignore", "*\n", private=True)
+        write_atomic(path / "README.txt", _ABOUT, private=True)
+        for file in (TRACES, IMPORTS):
+            drop_cut_line(path / file)
+        yield TraceFolder(path)
+
+
+def _with(first: FoundTrace | None, rest: Iterator[FoundTrace]) -> Iterator[FoundTrace]:
+    if first is not None:
+        yield first
+        yield from rest
+
+
+def _key(one: FoundTrace, digest: str, number: int) -> str:
+    """16 hex digits: of the id that its program gave it, else of its place in the file."""
+    said = f"{one.format}\0{one.key}" if one.key else f"{digest}\0{number}"
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _line(trace: ImportedTrace, key: str) -> tuple[bytes, int]:
+    """The line of a trace, redacted, and how much was."""
+    known = trace.to_dict()
+    ours = {name: known.pop(name) for name in _OURS if name in known}
+    row, hidden = mask_within(known)
+    row |= {**ours, _KEY: key}
+    return json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n", len(hidden)
+
+
+def _rejection(file: Path, one: FoundTrace) -> bytes:
+    row = {"file": str(file), "line": one.line, "place": one.place or None, "reason": one.reason}
+    return json.dumps(row).encode() + b"\n"

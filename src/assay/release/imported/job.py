@@ -1,0 +1,199 @@
+"""A job that was found among traces, and the counts it is made of."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from assay import json_reader
+from assay.candidates.registry import offer
+from assay.config import TaskKind
+from assay.data.normal import key64, normalise
+from assay.data.propose import guess_task
+from assay.release.imported.trace import ImportedTrace
+
+_SAMPLE = 2000
+"""Answers of a job that are looked at to tell its task."""
+_SAMPLE_CHARACTERS = 4_000_000
+_KINDS = {
+    "label": "this looks like sorting into labels",
+    "json": "this looks like filling in records",
+    "text": "this looks like answering in free text",
+    "tools": "this looks like calling tools",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Traces that ask for the same, and what they show.
+
+    Attributes:
+        system: its system prompt, as the first trace has it; "" where it has none.
+        input: the first input, by which people know it.
+        inputs: how many different ones there are; `answers`: how many different answers.
+        prompt_tokens, completion_tokens: of `counted` calls, whose tokens are known.
+        usd: of `priced` calls, whose cost is known.
+        median_s, p95_s: seconds of an answer; None where none is known.
+        models: calls by the model that answered; "" where it is not known.
+        calling, records: shares of answers that call a tool, and that are JSON.
+        corrected, up, down: feedback.
+        task: as `assay init` would propose it.
+        cheaper: whether something cheaper could do this, as far as the data shows.
+    """
+
+    id: str
+    system: str
+    input: str
+    tools: tuple[str, ...]
+    calls: int
+    first: str | None
+    last: str | None
+    inputs: int
+    answers: int
+    prompt_tokens: int
+    completion_tokens: int
+    counted: int
+    usd: float | None
+    priced: int
+    median_s: float | None
+    p95_s: float | None
+    models: dict[str, int]
+    calling: float
+    records: float
+    corrected: int
+    up: int
+    down: int
+    task: TaskKind
+    cheaper: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Tally:
+    """What is counted of a job, trace by trace; texts of a sample only."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.shown: ImportedTrace | None = None
+        self.inputs: set[int] = set()
+        self.answers: set[int] = set()
+        self.sample: list[str] = []
+        self.sampled_characters = 0
+        self.tokens = [0, 0, 0]
+        self.usd: list[float] = [0.0, 0.0]
+        self.seconds = array("d")
+        self.models: Counter[str] = Counter()
+        self.said: Counter[str] = Counter()
+        self.times: list[str] = []
+
+    def add(self, trace: ImportedTrace, usd: float | None) -> None:
+        """Count a trace in.
+
+        Args:
+            usd: what it cost; None where that is not known.
+        """
+        self.calls += 1
+        self.shown = self.shown or trace
+        self.inputs.add(key64(normalise(trace.input)))
+        answer = trace.answer.text.strip()
+        self.answers.add(key64(answer))
+        if len(self.sample) < _SAMPLE and self.sampled_characters < _SAMPLE_CHARACTERS:
+            self.sample.append(answer)
+            self.sampled_characters += len(answer)
+        if trace.prompt_tokens is not None and trace.completion_tokens is not None:
+            self.tokens[0] += trace.prompt_tokens
+            self.tokens[1] += trace.completion_tokens
+            self.tokens[2] += 1
+        if usd is not None:
+            self.usd[0] += usd
+            self.usd[1] += 1
+        if trace.seconds is not None:
+            self.seconds.append(trace.seconds)
+        self.models[trace.model or ""] += 1
+        self.said["calling"] += bool(trace.answer.tool_calls)
+        self.said["records"] += _is_record(answer)
+        self.said["corrected"] += trace.corrected is not None
+        self.said[trace.thumb or "none"] += 1
+        if trace.at is not None:
+            self.times = [min([*self.times, trace.at]), max([*self.times, trace.at])]
+
+    def job(self, id: str) -> Job:
+        """What was counted; there is one trace at least."""
+        assert self.shown is not None
+        seconds = sorted(self.seconds)
+        task = "tools" if self.said["calling"] else guess_task(self.sample)[0]
+        named = (tool["function"]["name"] for tool in self.shown.tools)
+        return Job(
+            id=id,
+            system=self.shown.system,
+            input=self.shown.input,
+            tools=tuple(named),
+            calls=self.calls,
+            first=self.times[0] if self.times else None,
+            last=self.times[1] if self.times else None,
+            inputs=len(self.inputs),
+            answers=len(self.answers),
+            prompt_tokens=self.tokens[0],
+            completion_tokens=self.tokens[1],
+            counted=self.tokens[2],
+            usd=self.usd[0] if self.usd[1] else None,
+            priced=int(self.usd[1]),
+            median_s=_quantile(seconds, 0.5),
+            p95_s=_quantile(seconds, 0.95),
+            models=dict(self.models.most_common()),
+            calling=self.said["calling"] / self.calls,
+            records=self.said["records"] / self.calls,
+            corrected=self.said["corrected"],
+            up=self.said["up"],
+            down=self.said["down"],
+            task=task,
+            cheaper=self._cheaper(task),
+        )
+
+    def _cheaper(self, task: TaskKind) -> str:
+        """What the counts show, and who would take part without asking a language model."""
+        parts = []
+        if len(self.answers) == 1 and self.calls > 1:
+            parts.append(f"All {self.calls:,} answers are the same.")
+        else:
+            counted = f"{len(self.answers):,} different answers in {self.calls:,} calls"
+            parts.append(f"{counted}: {_KINDS[task]}.")
+        if repeated := self.calls - len(self.inputs):
+            parts.append(f"{repeated / self.calls:.0%} of the calls repeat an earlier input.")
+        found = offer(task=task, documents=False)
+        fitted = [name for name, spec in found.items() if _is_cheap(spec)]
+        if fitted:
+            verb = "needs" if len(fitted) == 1 else "need"
+            parts.append(
+                f"{_listed(fitted)} {verb} no language model and would take part in a comparison."
+            )
+        return " ".join(parts)
+
+
+def _is_cheap(spec: Any) -> bool:
+    return spec.family == "fitted" and not spec.floor and (spec.proposed or spec.baseline)
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _is_record(text: str) -> bool:
+    if not text.startswith(("{", "[")):
+        return False
+    try:
+        json_reader.read(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _quantile(ordered: list[float], share: float) -> float | None:
+    """The least value that so large a share does not exceed."""
+    if not ordered:
+        return None
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

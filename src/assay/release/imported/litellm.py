@@ -1,0 +1,76 @@
+"""`litellm`: the StandardLoggingPayload of LiteLLM, one a line, as its loggers write it.
+
+Fields: `id`, `call_type`, `status`, `messages`, `response`, `model`, `custom_llm_provider`,
+`prompt_tokens`, `completion_tokens`, `response_cost`, `startTime`, `endTime`, `response_time`,
+`model_parameters.tools`. https://docs.litellm.ai/docs/proxy/logging_spec
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from assay.release.imported.raw import (
+    Found,
+    RawCall,
+    TraceFormat,
+    Unusable,
+    answered,
+    asked,
+    between,
+    iso,
+    loaded,
+    mapping,
+    text,
+    time,
+)
+
+_CALLS = ("completion", "acompletion", "text_completion", "atext_completion")
+_FIELDS = {"custom_llm_provider", "model_group", "startTime", "response_cost"}
+
+
+def matches(record: dict[str, Any]) -> bool:
+    """It tells the type of call, and whom LiteLLM asked or when."""
+    return "call_type" in record and bool(_FIELDS & record.keys())
+
+
+def read(record: dict[str, Any], path: Path) -> Iterator[Found]:
+    """Its one call, unless it is of another kind (embeddings, images)."""
+    if record.get("call_type") not in _CALLS:
+        yield None
+        return
+    if record.get("status") == "failure":
+        yield Unusable("the call failed, so there is no answer.")
+        return
+    start, end = time(record.get("startTime")), time(record.get("endTime"))
+    parameters = mapping(record.get("model_parameters"))
+    messages, response = loaded(record.get("messages")), loaded(record.get("response"))
+    if isinstance(messages, dict) and "messages" in messages:
+        messages = messages["messages"]
+    if not messages or not response:
+        yield Unusable(
+            "messages or answer were not logged; LiteLLM leaves them out where "
+            "turn_off_message_logging is set."
+        )
+        return
+    details = mapping(mapping(mapping(response).get("usage")).get("prompt_tokens_details"))
+    seconds = record.get("response_time")
+    yield RawCall(
+        messages=asked(messages),
+        answer=answered(response),
+        key=text(record.get("id")) or "",
+        id=record.get("id"),
+        tools=parameters.get("tools") or parameters.get("functions"),
+        model=record.get("model"),
+        provider=record.get("custom_llm_provider"),
+        prompt_tokens=record.get("prompt_tokens"),
+        completion_tokens=record.get("completion_tokens"),
+        cached_tokens=details.get("cached_tokens"),
+        usd=record.get("response_cost"),
+        seconds=between(start, end) if seconds is None else seconds,
+        at=iso(start),
+    )
+
+
+FORMAT = TraceFormat("litellm", matches, read)
