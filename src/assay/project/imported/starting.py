@@ -15,7 +15,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ from assay.rescue.recording import recording_file
 from assay.store.files import replacing
 
 INPUTS, LABELLED, RECORDED = "inputs.jsonl", "labelled.jsonl", "recorded.jsonl"
+MOST_KEPT_OUT = 2000
+"""Inputs of a project that it does not learn from, a quarter at most: to be labelled, or to be the
+project's unlabelled inputs."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _ID = re.compile(r"[0-9a-f]{4,12}")
 
@@ -50,7 +53,8 @@ class JobFiles:
         project: folder of the project; None: there is none, and `reason` says why.
         labelled: rows that people have corrected or rated up; `corrected`: of them corrected.
         held: of them in the holdout.
-        inputs_file: inputs without a label, in random order; `inputs`: how many.
+        inputs_file: inputs without a label, in random order; `inputs`: how many. In a project they
+            are drawn at random and no training rows.
         recordings: a file of recorded answers for each model, and how many it has.
         left_out: inputs that offer tools, whose answers a recording cannot hold.
         warning: what makes the labelled rows a poor measure; None where nothing does.
@@ -119,7 +123,10 @@ def make_project(
     made.corrected = sum(one.corrected is not None for one in rows.labelled.values())
     known = [_row(key, one, one.right) for key, one in sorted(rows.labelled.items())]
     held, rest = known[: _held_count(len(known))], known[_held_count(len(known)) :]
-    learned = rest + [_row(key, one, one.answer) for key, one in rows.others.items()]
+    drawn = sorted(rows.others, key=lambda key: hashlib.sha256(key.encode()).digest())
+    kept_out = min(MOST_KEPT_OUT, len(drawn) // 4)
+    taught = ((key, rows.others[key]) for key in drawn[kept_out:])
+    learned = rest + [_row(key, one, one.answer) for key, one in taught]
     made.reason = _why_not(len(known), len(learned))
     draft_folder = to.absolute().parent / f".{name}.part"
     shutil.rmtree(draft_folder, ignore_errors=True)  # what a killed process has left
@@ -131,7 +138,8 @@ def make_project(
             draft_folder.mkdir(parents=True, mode=0o700)
             if known:
                 _write(draft_folder / LABELLED, known)
-        _write_beside(draft_folder, to, rows, made)
+        unlabelled = drawn[:kept_out] if made.project else drawn
+        _write_beside(draft_folder, to, rows, unlabelled, made)
         os.replace(draft_folder, to)
     finally:
         shutil.rmtree(draft_folder, ignore_errors=True)
@@ -161,8 +169,8 @@ def _warning(made: JobFiles) -> str | None:
             "holdout: do not compare with it before rows drawn at random are labelled."
         )
     return (
-        "people do not judge at random: what is shown on these rows holds for such rows. A random "
-        f"sample ({INPUTS}, from its top) is the better holdout."
+        "people do not judge at random: what is shown on these rows holds for such rows. The first "
+        f"rows of {INPUTS}, once they are labelled, are the better holdout."
     )
 
 
@@ -195,13 +203,15 @@ def _collect(traces: Callable[[], Iterator[ImportedTrace]], job: str, progress: 
     return next(iter(rows.values()))
 
 
-def _write_beside(folder: Path, to: Path, rows: _Rows, made: JobFiles) -> None:
+def _write_beside(
+    folder: Path, to: Path, rows: _Rows, unlabelled: Sequence[str], made: JobFiles
+) -> None:
     """The inputs without a label, and a recording of each model; named as they will be in `to`."""
-    if rows.others:
-        drawn = sorted(rows.others, key=lambda key: hashlib.sha256(key.encode()).digest())
+    if unlabelled:
         below = Path("data", INPUTS) if made.project else Path(INPUTS)
         made.inputs_file = str(to / below)
-        made.inputs = _write(folder / below, (_row(key, rows.others[key], None) for key in drawn))
+        inputs = (_row(key, rows.others[key], None) for key in unlabelled)
+        made.inputs = _write(folder / below, inputs)
     for model, answered in sorted(rows.by_model.items()):
         texts = {key: one for key, one in answered.items() if _is_text(one)}
         made.left_out += len(answered) - len(texts)

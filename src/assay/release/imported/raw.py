@@ -13,7 +13,7 @@ from assay import json_reader
 from assay.data.formats.messages import tools, turns
 from assay.data.formats.record import RecordProblems
 from assay.data.problems import CODES
-from assay.example import Message, canonical_json
+from assay.example import canonical_json
 from assay.release.imported.trace import ImportedTrace
 from assay.release.traces import MOST_BYTES, Thumb
 
@@ -122,8 +122,10 @@ def text(value: Any) -> str | None:
 
 def count(value: Any) -> int | None:
     """A number of things, also one that JSON spells as text (OTLP does), else None."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
         value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if 0 <= value < 2**64 else None
     found = number(value)
     return int(found) if found is not None and found.is_integer() else None
 
@@ -214,8 +216,3 @@ def _turn(value: Any) -> Any:
     if isinstance(refusal, str) and "content" not in known:
         known["content"] = refusal
     return {"role": "assistant", **known}
-
-
-def is_conversation(messages: tuple[Message, ...]) -> bool:
-    """Whether more than one turn of a user is in it."""
-    return sum(message.role == "user" for message in messages) > 1

@@ -9,7 +9,9 @@ _VARIABLE = re.compile(
     r"|<(?:[A-Za-z-]+ ){0,3}[A-Za-z-]+>"  # what took the place of a secret or of personal data
     r"|\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b"
     r"|\b(?:january|february|march|april|june|july|august|september|october|november|december)\b"
-    r"|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|sept|oct|nov|dec)\b\.?(?=\s*\d|\s+#)"
+    # Beside a number only: the card may be lost.
+    r"|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)\b\.?(?=\s*\d)"
+    r"|(?<=\d )(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)\b\.?"
     r"|\b\w*\d\w*(?:[.,:/+\-]\w*\d\w*)*",  # numbers, dates, times, ids
     re.IGNORECASE,
 )

@@ -1,0 +1,217 @@
+"""Each format in, one trace out; and what cannot be used is rejected with its place."""
+
+from __future__ import annotations
+
+import json
+import string
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.release.imported import samples
+
+from assay.errors import DataError, UsageError
+from assay.example import Message, ToolCall
+from assay.release.imported import otel
+from assay.release.imported.folder import TraceFolder, opened
+from assay.release.imported.reading import format_named, read_file
+from assay.release.imported.trace import ImportedTrace
+
+
+def traces_of(file: Path) -> list[ImportedTrace]:
+    return [one.trace for one in read_file(file) if one.trace is not None]
+
+
+@pytest.mark.parametrize("name", samples.FILES)
+def test_every_format_says_the_same(name: str, tmp_path: Path) -> None:
+    format, write = samples.FILES[name]
+    found = [one for one in read_file(write(tmp_path)) if one.trace or one.reason]
+    assert [(one.format, one.reason) for one in found] == [(format, None)]
+    trace = found[0].trace
+    assert trace is not None
+    assert trace.messages == (
+        Message("system", samples.SYSTEM),
+        Message("user", samples.ASKED),
+    )
+    assert trace.answer == Message("assistant", samples.ANSWER)
+    assert [tool["function"]["name"] for tool in trace.tools] == ["find"]
+    assert (trace.model, trace.prompt_tokens, trace.completion_tokens) == ("gpt-4o-mini", 60, 4)
+    assert trace.at == samples.AT
+    assert trace.seconds in (samples.SECONDS, None)
+    assert (trace.seconds is None) == (format == "openai-stored")  # OpenAI does not tell
+    assert trace.thumb == ("up" if name == "langfuse, traces" else None)
+
+
+REJECTED: dict[str, tuple[Any, str]] = {
+    "a failed call of LiteLLM": (
+        {**samples.LITELLM, "status": "failure", "response": None},
+        "the call failed",
+    ),
+    "LiteLLM without messages": ({**samples.LITELLM, "messages": None}, "were not logged"),
+    "a span without content": (samples.span({}), "CAPTURE_MESSAGE_CONTENT"),
+    "logs": (
+        {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"eventName": "gen_ai.choice"}]}]}]},
+        "sent as logs",
+    ),
+    "a failed generation": ({**samples.GENERATION, "level": "ERROR"}, "the call failed"),
+    "messages that are elsewhere": (samples.STORED, "messages are not here"),
+    "an id that is a path": ({**samples.STORED, "id": "../../x"}, "file's name"),
+    "no answer": ({"messages": samples.MESSAGES}, "it has no answer"),
+    "an image": (
+        {
+            "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}],
+            "answer": "a cat",
+        },
+        "Assay reads text (messages[0].content[0])",
+    ),
+    "no turn of a user": ({"messages": samples.MESSAGES[:1], "answer": "a"}, "no turn of a user"),
+    "too long": ({"input": "a" * 300_000, "output": "b"}, "longer than 256 KiB"),
+    "unknown fields": ({"foo": samples.SECRET}, "no format that is known"),
+    "a list": ([1, 2], "not an object"),
+    "half a character": ({"input": "\ud800", "output": "b"}, "half of a character"),
+}
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_what_cannot_be_used_is_told_with_its_line(name: str, tmp_path: Path) -> None:
+    record, reason = REJECTED[name]
+    good = {"input": "a", "output": "b"}
+    found = list(read_file(samples.as_lines(good, record, good)(tmp_path)))
+    (bad,) = [one for one in found if one.reason]
+    assert bad.line == 2
+    assert bad.reason is not None
+    assert reason in bad.reason
+    assert samples.SECRET not in bad.reason
+    assert sum(one.trace is not None for one in found) == 2
+
+
+def test_bytes_that_are_no_text_cost_their_line_alone(tmp_path: Path) -> None:
+    file = tmp_path / "traces.jsonl"
+    good = json.dumps({"input": "ä" * 20, "output": "b"}, ensure_ascii=False).encode()
+    file.write_bytes(b"\n".join([good, good.replace(b"b", b"\xff\xfe"), good, b""]))
+    found = list(read_file(file))
+    assert [(one.line, one.trace is None) for one in found] == [(1, False), (2, True), (3, False)]
+
+
+@settings(max_examples=120)
+@given(name=st.sampled_from(sorted(samples.FILES)), share=st.floats(0, 1))
+def test_a_file_cut_at_any_byte_ends_in_a_place(name: str, share: float) -> None:
+    """No traceback; every trace before the cut, and at most one rejection, at the last line."""
+    with TemporaryDirectory() as folder:
+        written = samples.FILES[name][1](Path(folder))
+        whole = written.read_bytes() * (3 if written.suffix == ".jsonl" else 1)
+        cut = whole[: int(share * (len(whole) - 1))]
+        written.write_bytes(cut)
+        found = [one for one in read_file(written) if one.trace or one.reason]
+        rejected = [one for one in found if one.reason]
+        lines = cut.count(b"\n")
+        assert len(rejected) <= 1
+        if written.suffix == ".jsonl":
+            assert len(found) - len(rejected) in (lines, lines + 1)
+            assert all(one.line == lines + 1 for one in rejected)
+        assert all(1 <= one.line <= lines + 1 for one in rejected)
+        with opened(Path(folder, "kept")) as kept:
+            report = kept.add(written)
+        assert report.rejected == len(rejected)
+
+
+words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+names = st.text(string.ascii_lowercase, min_size=1, max_size=8)
+counts = st.none() | st.integers(0, 10**9)
+calls = st.builds(
+    lambda id, name, given: ToolCall(id, name, json.dumps(given)),
+    st.uuids().map(str),
+    names,
+    st.dictionaries(names, words | st.integers(0, 9), max_size=2),
+)
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> ImportedTrace:
+    """Any trace that a release may have kept."""
+    turns = [Message("system", draw(words))] if draw(st.booleans()) else []
+    for _ in range(draw(st.integers(0, 2))):
+        turns.append(Message("user", draw(words)))
+        made = tuple(draw(st.lists(calls, max_size=2)))
+        turns.append(Message("assistant", draw(words), tool_calls=made))
+        turns += [Message("tool", draw(words), tool_call_id=call.id) for call in made]
+    turns.append(Message("user", draw(words), name=draw(st.none() | names)))
+    seconds = draw(st.none() | st.integers(0, 10**9).map(lambda n: n / 1e6))
+    moments = st.datetimes(
+        min_value=datetime(1971, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)
+    )
+    return ImportedTrace(
+        id=draw(names),
+        messages=tuple(turns),
+        answer=Message("assistant", draw(words), tool_calls=tuple(draw(st.lists(calls)))),
+        tools=tuple({"type": "function", "function": {"name": n}} for n in draw(st.sets(names))),
+        model=draw(st.none() | names),
+        provider=draw(st.none() | names),
+        prompt_tokens=draw(counts),
+        completion_tokens=draw(counts),
+        cached_tokens=draw(counts),
+        usd=draw(st.none() | st.floats(0, 100)),
+        seconds=seconds,
+        at=draw(st.none() | moments.map(lambda one: one.isoformat())),
+        thumb=draw(st.sampled_from([None, "up", "down"])),
+        corrected=draw(st.none() | words.filter(str.strip)),
+    )
+
+
+@settings(max_examples=200)
+@given(st.lists(traces(), min_size=1, max_size=3))
+def test_what_is_exported_is_imported_as_it_was(written: list[ImportedTrace]) -> None:
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "spans.jsonl")
+        lines = (json.dumps(otel.write(one), ensure_ascii=False) + "\n" for one in written)
+        file.write_text("".join(lines), "utf-8")
+        read = traces_of(file)
+    assert read == written
+
+
+def test_nothing_secret_is_written_and_nothing_comes_twice(tmp_path: Path) -> None:
+    """Whatever the format; a killed run leaves half a line, and the same command goes on."""
+    folder = tmp_path / "kept"
+    for number, (name, (_, write)) in enumerate(samples.FILES.items()):
+        place = tmp_path / str(number)
+        place.mkdir()
+        file = write(place)
+        with file.open("a") as more:
+            more.write(f'\n{{"bad {samples.SECRET} {samples.MAIL}')
+        with opened(folder) as kept:
+            report = kept.add(file)
+            assert kept.add(file).added == 0, name
+        assert report.rejected <= 1
+        with (folder / "traces.jsonl").open("ab") as torn:
+            torn.write(b'{"id": "half')
+    every = b"".join(one.read_bytes() for one in folder.rglob("*") if one.is_file())
+    assert samples.SECRET[:20].encode() not in every
+    assert samples.MAIL.encode() not in every
+    with opened(folder):
+        pass
+    found = list(TraceFolder(folder).traces())
+    assert all("<e-mail address>" in trace.input for trace in found)
+    assert (folder.stat().st_mode & 0o777, (folder / "traces.jsonl").stat().st_mode & 0o777) == (
+        0o700,
+        0o600,
+    )
+
+
+def test_a_folder_or_a_file_that_is_not_fit_is_named(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="it holds other files"), opened(tmp_path / "other"):
+        pass
+    with pytest.raises(UsageError, match="no imported traces"):
+        list(TraceFolder(tmp_path / "none").traces())
+    with pytest.raises(UsageError, match="Did you mean 'litellm'"):
+        format_named("litelm")
+    with opened(tmp_path / "kept") as kept, pytest.raises(DataError, match="no such file"):
+        kept.add(tmp_path / "missing.jsonl")
+    table = tmp_path / "table.csv"
+    table.write_text("a,b\n1,2\n")
+    assert [one.reason for one in read_file(table)] == ["the file is neither JSON nor JSON Lines."]
