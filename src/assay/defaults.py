@@ -1,7 +1,9 @@
 """What applies where nobody has said otherwise, and is shown by the help of commands.
 
-It imports nothing: each of the rooms that go by these takes longer to import than help may take.
+It imports no room: each of those that go by these takes longer to import than help may take.
 """
+
+from typing import Literal
 
 CONFIG_FILE = "assay.yaml"
 STATE_FOLDER = ".assay"
@@ -13,3 +15,7 @@ BATCH_REQUESTS = 4
 here (`generate.llamacpp`), so that whoever asks directly finds a free slot."""
 MOST_PROCESSES = 64
 """Processes of one training on Ray."""
+StoreResponses = Literal["asked", "unless-refused", "never"]
+"""Which responses a server keeps: those with `store: true`, all without `store: false`, none."""
+STORE_RESPONSES: StoreResponses = "asked"
+"""Unless `assay serve --store-responses` says otherwise."""

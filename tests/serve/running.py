@@ -55,16 +55,19 @@ class Running:
 
 @contextmanager
 def running(
-    folder: Path, engines_of: Callable[[Workspace], Any] = lambda _: ScriptedEngines()
+    folder: Path,
+    engines_of: Callable[[Workspace], Any] = lambda _: ScriptedEngines(),
+    **options: Any,
 ) -> Iterator[Running]:
-    """Serve a folder, with scripted engines unless others are given."""
+    """Serve a folder, with scripted engines unless others are given; `options` are those of
+    `create_app`."""
     workspace = Workspace(folder)
     engines = engines_of(workspace)
     _, key = create_key(workspace.store, workspace.name, "test", ["admin"])
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     listening.listen(64)
-    config = uvicorn.Config(create_app(workspace, engines), log_level="error")
+    config = uvicorn.Config(create_app(workspace, engines, **options), log_level="error")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

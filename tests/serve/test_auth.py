@@ -76,6 +76,7 @@ SCOPE_OF = {
     "/v1/chat": "chat",
     "/v1/completions": "chat",
     "/v1/responses": "chat",
+    "/v1/conversations": "chat",
     "/v1/embeddings": "chat",
     "/v1/models": "chat",
     "/v1/files": "files",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assay.defaults import BATCH_REQUESTS, QUOTA_GB
+from assay.defaults import BATCH_REQUESTS, QUOTA_GB, STORE_RESPONSES, StoreResponses
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +35,13 @@ def serve(
         int,
         typer.Option(min=1, max=1024, help="Requests of batches answered at the same time."),
     ] = BATCH_REQUESTS,
+    store_responses: Annotated[
+        StoreResponses,
+        typer.Option(
+            help="Which responses of /v1/responses are kept for 30 days: those whose request says "
+            "store: true, all whose request does not say store: false, or none.",
+        ),
+    ] = STORE_RESPONSES,
     vllm_url: Annotated[
         str | None,
         typer.Option(help="URL of a vLLM server that answers. In a project, set it in assay.yaml."),
@@ -63,6 +70,7 @@ def serve(
         insecure_http=insecure_http,
         pages=Studio(workspace, engines),
         batch_requests=batch_requests,
+        store_responses=store_responses,
     )
 
 

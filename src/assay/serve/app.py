@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from assay.defaults import BATCH_REQUESTS
+from assay.defaults import BATCH_REQUESTS, STORE_RESPONSES, StoreResponses
 from assay.generate.stream import EnginePool
 from assay.mcp.skill import is_installed
 from assay.project.answer.gateway import Gateway
@@ -22,6 +22,7 @@ from assay.serve import (
     batches,
     chat,
     completions,
+    conversations,
     embeddings,
     errors,
     eval_items,
@@ -34,6 +35,7 @@ from assay.serve import (
     models,
     releases,
     responses,
+    stored_responses,
     traces,
     uploads,
     vector_stores,
@@ -56,6 +58,7 @@ def create_app(
     *,
     at_once: int = REQUESTS_AT_ONCE,
     batch_requests: int = BATCH_REQUESTS,
+    store_responses: StoreResponses = STORE_RESPONSES,
     beside: Callable[[str], bool] = lambda path: False,
 ) -> FastAPI:
     """The API over a folder.
@@ -66,6 +69,7 @@ def create_app(
         at_once: requests of one key; one more is told to wait.
         batch_requests: of all batches together, at the same time; they are answered from the app's
             startup to its shutdown.
+        store_responses: which are kept.
         beside: whether a path is that of something else in this app, which guards itself.
     """
 
@@ -96,9 +100,10 @@ def create_app(
     )
     app.state.workspace, app.state.engines = workspace, engines
     app.state.gateway = Gateway(workspace, engines)
+    app.state.store_responses = store_responses
     errors.install(app)
     app.state.metrics = metrics.Metrics()
-    stored = (files, uploads, vector_stores)
+    stored = (stored_responses, conversations, files, uploads, vector_stores)
     ruling = (releases, traces, keys)
     # Routes are tried in this order, and most requests are to be answered.
     queued = (fine_tuning, batches, evals, graders)

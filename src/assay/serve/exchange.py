@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from fastapi import Request
 
 from assay.accounts.keys import Caller
 from assay.errors import ModelError
+from assay.example import Message
 from assay.generate.stream import End, Piece
 from assay.project.answer.answering import Answering, Conversation, Receipt
 from assay.project.answer.gateway import Gateway, SchemaError
@@ -115,16 +116,24 @@ async def begin(
 
 
 async def converse(
-    request: Request, caller: Caller, body: ConversationRequest, prefix: str
+    request: Request,
+    caller: Caller,
+    body: ConversationRequest,
+    prefix: str,
+    messages: Sequence[Message] | None = None,
 ) -> Exchange:
     """Begin the answers to a conversation.
+
+    Args:
+        messages: None: those of the body alone.
 
     Raises:
         ApiError, AssayError: it cannot be answered.
     """
     gateway: Gateway = request.app.state.gateway
     are_parallel = body.parallel_tool_calls is not False
-    conversation = Conversation(body.to_messages(), body.offered_tools(), are_parallel)
+    said = body.to_messages() if messages is None else messages
+    conversation = Conversation(said, body.offered_tools(), are_parallel)
     open = partial(gateway.open, caller, body.model, conversation, body.options(), body.count)
     try:
         return await begin(request, open, prefix, is_whole=not body.stream)

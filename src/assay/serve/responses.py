@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -15,10 +14,12 @@ from assay.generate.stream import End, Piece
 from assay.serve.auth import RequiredScope
 from assay.serve.errors import of_any
 from assay.serve.exchange import Exchange, converse
+from assay.serve.items import call_item, new_id
 from assay.serve.logprobs import token_logprobs
 from assay.serve.responses_request import ResponseRequest
 from assay.serve.route import JsonRoute
 from assay.serve.streams import Events, format_event
+from assay.serve.turns import Turn, open_turn
 
 router = APIRouter(tags=["responses"], route_class=JsonRoute)
 
@@ -30,8 +31,9 @@ async def create(
     caller: Annotated[Caller, Depends(RequiredScope("chat"))],
 ) -> Response:
     """Answer a conversation, whole or as a stream of events."""
-    exchange = await converse(request, caller, body, "resp_")
-    writer = Writer(exchange, body)
+    turn = await open_turn(request, caller, body)
+    exchange = await converse(request, caller, body, "resp_", turn.to_messages(body))
+    writer = Writer(exchange, body, turn)
     if body.stream:
         return Events(_format_events(writer), exchange.close)
 
@@ -53,8 +55,8 @@ async def _format_events(writer: Writer) -> AsyncIterator[str]:
 class Writer:
     """Writes a response down, event by event; the whole response is what they add up to."""
 
-    def __init__(self, exchange: Exchange, body: ResponseRequest) -> None:
-        self.exchange, self.body = exchange, body
+    def __init__(self, exchange: Exchange, body: ResponseRequest, turn: Turn) -> None:
+        self.exchange, self.body, self.turn = exchange, body, turn
         self.sequence = 0
         self.output: list[dict[str, Any]] = []
         self._end: End | None = None
@@ -79,17 +81,21 @@ class Writer:
         for call in calls:
             for data in self._call(call):
                 yield data
+        await self.turn.keep(self.response())  # before its end is told: the next may come at once
         yield self._event(f"response.{self._status()}", response=self.response())
 
     def response(self) -> dict[str, Any]:
         """The response as far as it is written."""
         body = self.body
+        conversation = self.turn.conversation
         cut = self._status() == "incomplete"
         return {
             "id": self.exchange.id,
             "object": "response",
             "created_at": self.exchange.created,
             "status": self._status(),
+            "background": False,
+            "conversation": {"id": conversation} if conversation is not None else None,
             "error": None,
             "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
             "instructions": body.instructions,
@@ -98,10 +104,10 @@ class Writer:
             "model": self.exchange.model,
             "output": [dict(item) for item in self.output],
             "parallel_tool_calls": body.parallel_tool_calls is not False,
-            "previous_response_id": None,
+            "previous_response_id": body.previous_response_id,
             "reasoning": None,
             "service_tier": "default",
-            "store": False,
+            "store": self.turn.is_stored,
             "temperature": body.temperature,
             "text": {"format": self._format()},
             "tool_choice": self._choice(),
@@ -128,7 +134,7 @@ class Writer:
     def _open(self) -> list[dict[str, Any]]:
         self._text = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
         item: dict[str, Any] = {
-            "id": f"msg_{secrets.token_hex(12)}",
+            "id": new_id("msg"),
             "type": "message",
             "role": "assistant",
             "status": "in_progress",
@@ -154,14 +160,7 @@ class Writer:
         ]
 
     def _call(self, call: ToolCall) -> list[dict[str, Any]]:
-        item = {
-            "id": f"fc_{secrets.token_hex(12)}",
-            "type": "function_call",
-            "call_id": call.id,
-            "name": call.name,
-            "arguments": call.arguments,
-            "status": "completed",
-        }
+        item = call_item(call)
         index = len(self.output)
         self.output.append(item)
         place = {"item_id": item["id"], "output_index": index}

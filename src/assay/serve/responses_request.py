@@ -4,69 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from assay.agent.answering import GenerationOptions
-from assay.example import Message, ToolCall
+from assay.example import Message
 from assay.serve.conversation import (
     MOST_MESSAGES,
     MOST_TOOLS,
     MOST_TOP_LOGPROBS,
-    Content,
     ConversationRequest,
     Function,
     FunctionName,
     NamedFunction,
     Tokens,
-    text_of,
 )
 from assay.serve.errors import invalid
+from assay.serve.items import Item
 from assay.serve.route import JsonObject, Strict
 
-
-class MessageItem(Strict):
-    """A turn."""
-
-    type: Literal["message"] = "message"
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Content
-    id: str | None = None
-    status: str | None = None
-    phase: str | None = None
-
-    def to_message(self) -> Message:
-        """As the rest of Assay has it."""
-        return Message(self.role, text_of(self.content))
-
-
-class CallItem(Strict):
-    """A call that the assistant has made."""
-
-    type: Literal["function_call"]
-    call_id: str
-    name: str
-    arguments: str
-    parsed_arguments: Any = None
-    id: str | None = None
-    status: str | None = None
-
-    def to_message(self) -> Message:
-        """An assistant's turn with this call alone; `joined` puts neighbours together."""
-        return Message("assistant", "", (ToolCall(self.call_id, self.name, self.arguments),))
-
-
-class OutputItem(Strict):
-    """What the called function has returned."""
-
-    type: Literal["function_call_output"]
-    call_id: str
-    output: Content
-    id: str | None = None
-    status: str | None = None
-
-    def to_message(self) -> Message:
-        """The output as a tool's turn."""
-        return Message("tool", text_of(self.output), tool_call_id=self.call_id)
+ItemId = Annotated[str, StringConstraints(max_length=100)]
 
 
 class FunctionTool(Function):
@@ -115,14 +71,20 @@ class StreamSettings(Strict):
     include_obfuscation: bool | None = None
 
 
+class ConversationReference(Strict):
+    """A conversation, by its id."""
+
+    id: ItemId
+
+
 class ResponseRequest(ConversationRequest):
-    """The body. Nothing is kept between requests: `previous_response_id` is refused."""
+    """The body."""
 
     FORM = "text.format"
     input: (
         str
         | Annotated[
-            list[MessageItem | CallItem | OutputItem],
+            list[Item],
             Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True),
         ]
     )
@@ -141,8 +103,8 @@ class ResponseRequest(ConversationRequest):
     ) = None
     truncation: Literal["disabled"] | None = None
     background: Literal[False] | None = None
-    previous_response_id: None = None
-    conversation: None = None
+    previous_response_id: ItemId | None = None
+    conversation: ItemId | ConversationReference | None = None
     prompt: None = None
     reasoning: None = None
     max_tool_calls: None = None
@@ -152,12 +114,17 @@ class ResponseRequest(ConversationRequest):
     presence_penalty: None = None
     frequency_penalty: None = None
 
+    @property
+    def conversation_id(self) -> str | None:
+        """Id of the conversation that is named."""
+        named = self.conversation
+        return named.id if isinstance(named, ConversationReference) else named
+
     def to_messages(self) -> list[Message]:
-        """The conversation, with the instructions as its first turn."""
-        turns = [Message("system", self.instructions)] if self.instructions else []
+        """The conversation as far as this request says it, without the instructions."""
         if isinstance(self.input, str):
-            return [*turns, Message("user", self.input)]
-        return [*turns, *join_turns([item.to_message() for item in self.input])]
+            return [Message("user", self.input)]
+        return [item.to_message() for item in self.input]
 
     @property
     def wants_logprobs(self) -> bool:
@@ -181,15 +148,3 @@ class ResponseRequest(ConversationRequest):
             json_object=form is not None and form.type == "json_object",
             tool_choice=self.forced_tool(),
         )
-
-
-def join_turns(messages: list[Message]) -> list[Message]:
-    """Calls that follow each other, or a text of the assistant's, are one turn."""
-    turns: list[Message] = []
-    for message in messages:
-        if message.tool_calls and turns and turns[-1].role == "assistant":
-            before = turns.pop()
-            calls = (*before.tool_calls, *message.tool_calls)
-            message = Message("assistant", before.content, calls)
-        turns.append(message)
-    return turns

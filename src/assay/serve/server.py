@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from assay import garbage
 from assay.accounts.keys import first_key
 from assay.config.hosts import is_loopback
-from assay.defaults import BATCH_REQUESTS
+from assay.defaults import BATCH_REQUESTS, STORE_RESPONSES, StoreResponses
 from assay.errors import AssayError, UsageError
 from assay.generate.stream import EnginePool
 from assay.jobs.service import WorkerSupervisor
@@ -70,6 +70,7 @@ def serve(
     insecure_http: bool = False,
     pages: Pages | None = None,
     batch_requests: int = BATCH_REQUESTS,
+    store_responses: StoreResponses = STORE_RESPONSES,
 ) -> None:
     """Serve a folder, and do its jobs in processes beside, until SIGINT or SIGTERM.
 
@@ -80,6 +81,7 @@ def serve(
         insecure_http: listen beyond this machine without TLS.
         pages: served too.
         batch_requests: of all batches together, that are answered at the same time.
+        store_responses: which are kept.
 
     Raises:
         UsageError: half a pair of TLS files, or plain HTTP to other machines.
@@ -110,7 +112,13 @@ def serve(
         say(f"Admin key (shown only once): {key}")
     address = f"{scheme}://{shown}:{listening.getsockname()[1]}"
     beside = pages.owns if pages else lambda path: False
-    app = create_app(workspace, engines, batch_requests=batch_requests, beside=beside)
+    app = create_app(
+        workspace,
+        engines,
+        batch_requests=batch_requests,
+        store_responses=store_responses,
+        beside=beside,
+    )
     if pages:
         pages.mount(app)
 

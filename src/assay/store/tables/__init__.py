@@ -1,13 +1,14 @@
 """The tables. A change here needs a migration in `migrations/versions/` (a test compares both).
 
-base.py       what every table has in common
-agents.py     agents, what they were measured on, and what a folder remembers
-jobs.py       long work, fine-tunings, and the files that clients bring
-evals.py      evals and their runs
-releases.py   releases and their traces
-contents.py   trained versions and blobs whose bytes are in a bucket
-knowledge.py  documents and their index
-access.py     keys, people, providers, and what they spend
+base.py           what every table has in common
+agents.py         agents, what they were measured on, and what a folder remembers
+jobs.py           long work, fine-tunings, and the files that clients bring
+evals.py          evals and their runs
+conversations.py  responses that are kept, and conversations
+releases.py       releases and their traces
+contents.py       trained versions and blobs whose bytes are in a bucket
+knowledge.py      documents and their index
+access.py         keys, people, providers, and what they spend
 """
 
 from assay.store.tables.access import (
@@ -34,6 +35,7 @@ from assay.store.tables.agents import (
 )
 from assay.store.tables.base import Table, UtcDateTime, exactly_now, now
 from assay.store.tables.contents import BlobRow, SharedFileRow, TrainedVersionRow
+from assay.store.tables.conversations import ConversationItemRow, ConversationRow, ResponseRow
 from assay.store.tables.evals import EvalRow, EvalRunRow
 from assay.store.tables.jobs import (
     BatchRow,
@@ -69,6 +71,8 @@ __all__ = [
     "BudgetRow",
     "ComparisonRow",
     "ConsentRow",
+    "ConversationItemRow",
+    "ConversationRow",
     "DraftedQuestionRow",
     "EvalRow",
     "EvalRunRow",
@@ -84,6 +88,7 @@ __all__ = [
     "OpeningRow",
     "ProviderRow",
     "ReleaseRow",
+    "ResponseRow",
     "SecretRow",
     "ServedNameRow",
     "SessionRow",

@@ -1,0 +1,145 @@
+"""Items of `/v1/responses` and `/v1/conversations`: as clients send them, and as they are kept."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from assay.example import Message, ToolCall
+from assay.serve.conversation import Content, TextPart, text_of
+from assay.serve.route import Strict
+
+
+class MessageItem(Strict):
+    """A turn."""
+
+    type: Literal["message"] = "message"
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Content
+    id: str | None = None
+    status: str | None = None
+    phase: str | None = None
+
+    def to_message(self) -> Message:
+        """As the rest of Assay has it."""
+        return Message(self.role, text_of(self.content))
+
+    def to_kept(self) -> dict[str, Any]:
+        """As it is kept, with an id of its own."""
+        kind = "output_text" if self.role == "assistant" else "input_text"
+        phase = {} if self.phase is None else {"phase": self.phase}
+        return {
+            "id": new_id("msg"),
+            "type": "message",
+            "role": self.role,
+            "status": "completed",
+            "content": _parts(self.content, kind),
+            **phase,
+        }
+
+
+class CallItem(Strict):
+    """A call that the assistant has made."""
+
+    type: Literal["function_call"]
+    call_id: str
+    name: str
+    arguments: str
+    parsed_arguments: Any = None
+    id: str | None = None
+    status: str | None = None
+
+    def to_message(self) -> Message:
+        """An assistant's turn with this call alone; `join_turns` puts neighbours together."""
+        return Message("assistant", "", (ToolCall(self.call_id, self.name, self.arguments),))
+
+    def to_kept(self) -> dict[str, Any]:
+        """As it is kept, with an id of its own."""
+        return call_item(ToolCall(self.call_id, self.name, self.arguments))
+
+
+class OutputItem(Strict):
+    """What the called function has returned."""
+
+    type: Literal["function_call_output"]
+    call_id: str
+    output: Content
+    id: str | None = None
+    status: str | None = None
+
+    def to_message(self) -> Message:
+        """The output as a tool's turn."""
+        return Message("tool", text_of(self.output), tool_call_id=self.call_id)
+
+    def to_kept(self) -> dict[str, Any]:
+        """As it is kept, with an id of its own."""
+        given = self.output
+        return {
+            "id": new_id("fco"),
+            "type": "function_call_output",
+            "call_id": self.call_id,
+            "output": given if isinstance(given, str) else _parts(given, "input_text"),
+            "status": "completed",
+        }
+
+
+Item = MessageItem | CallItem | OutputItem
+
+
+def new_id(kind: str) -> str:
+    """An id that no item has."""
+    return f"{kind}_{secrets.token_hex(12)}"
+
+
+def call_item(call: ToolCall) -> dict[str, Any]:
+    """A call as an item."""
+    return {
+        "id": new_id("fc"),
+        "type": "function_call",
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": call.arguments,
+        "status": "completed",
+    }
+
+
+def message_of(kept: dict[str, Any]) -> Message:
+    """An item that was kept, as the rest of Assay has it."""
+    kind = kept["type"]
+    if kind == "function_call":
+        call = ToolCall(kept["call_id"], kept["name"], kept["arguments"])
+        return Message("assistant", "", (call,))
+    if kind == "function_call_output":
+        return Message("tool", _text(kept["output"]), tool_call_id=kept["call_id"])
+    return Message(kept["role"], _text(kept["content"]))
+
+
+def join_turns(messages: Sequence[Message]) -> list[Message]:
+    """Calls that follow each other, or a text of the assistant's, are one turn."""
+    turns: list[Message] = []
+    for message in messages:
+        if message.tool_calls and turns and turns[-1].role == "assistant":
+            before = turns.pop()
+            calls = (*before.tool_calls, *message.tool_calls)
+            message = Message("assistant", before.content, calls)
+        turns.append(message)
+    return turns
+
+
+def _parts(content: Content, kind: str) -> list[dict[str, Any]]:
+    given = [TextPart(type="text", text=content)] if isinstance(content, str) else content
+    return [_part(part, kind) for part in given]
+
+
+def _part(part: TextPart, kind: str) -> dict[str, Any]:
+    if part.type == "refusal" and not part.text:
+        return {"type": "refusal", "refusal": part.refusal}
+    text = {"type": kind, "text": part.text or part.refusal}
+    return {**text, "annotations": [], "logprobs": []} if kind == "output_text" else text
+
+
+def _text(content: str | list[dict[str, Any]]) -> str:
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text") or part.get("refusal") or "" for part in content)

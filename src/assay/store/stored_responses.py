@@ -1,0 +1,193 @@
+"""Responses that are kept to be read again and gone on from, each of one key.
+
+    found = find(store, owner, "resp_1")
+    items = items_until(store, found)        # all that was said, the oldest first
+    keep(store, owner, body, input, previous=found)
+
+A row holds what a response has added; `previous` leads to what came before. So a chain takes what
+it says, once, and none can lead back to itself: a row names one that was there before it. What was
+deleted or has expired is found no more, and its row stays only while a later response goes on
+from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import CTE, delete, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, aliased
+
+from assay.errors import NotFoundError
+from assay.store import conversations
+from assay.store.conversations import LIFETIME, Owner, size_of
+from assay.store.erasure import overwrite, scrub
+from assay.store.store import Store
+from assay.store.tables import ResponseRow
+from assay.store.tables.clock import database_time
+
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """What is kept of a response.
+
+    Attributes:
+        conversation: id of the one whose items it was answered from, and was added to.
+        input: its own items, without what came before.
+        body: as the client got it.
+        chain_items, chain_bytes: with all before it.
+    """
+
+    id: str
+    conversation: str | None
+    input: list[dict[str, Any]]
+    body: dict[str, Any]
+    chain_items: int
+    chain_bytes: int
+
+
+def keep(
+    store: Store,
+    owner: Owner,
+    body: dict[str, Any],
+    input: Sequence[dict[str, Any]],
+    *,
+    previous: StoredResponse | None = None,
+    conversation: str | None = None,
+) -> bool:
+    """Keep a response that is over, and add it to its conversation: both or neither.
+
+    Args:
+        body: as the client gets it; only where it says `store` is there more than the conversation.
+        conversation: id of one; where it was deleted meanwhile, nothing is added.
+
+    Returns:
+        Whether it can be found; not where `previous` was deleted meanwhile.
+    """
+    size = size_of(body) + size_of(list(input))
+    items = [*input, *body["output"]]
+    before = (previous.chain_items, previous.chain_bytes) if previous is not None else (0, 0)
+    try:
+        with store.session() as session:
+            if conversation is not None:
+                with suppress(NotFoundError):
+                    conversations.add_items(session, owner, conversation, items)
+            if body["store"]:
+                row = ResponseRow(
+                    id=body["id"],
+                    project=owner.project,
+                    key_id=owner.key_id,
+                    previous=previous.id if previous is not None else None,
+                    conversation=conversation,
+                    input=list(input),
+                    body=body,
+                    bytes=size,
+                    chain_items=before[0] + len(items),
+                    chain_bytes=before[1] + size,
+                    expires=database_time(LIFETIME),
+                )
+                session.add(row)
+    except IntegrityError:
+        return False
+    return bool(body["store"])
+
+
+def find(store: Store, owner: Owner, id: str) -> StoredResponse:
+    """A response that is kept.
+
+    Raises:
+        NotFoundError: there is none of that id that is the owner's.
+    """
+    wanted = select(ResponseRow).where(owner.owns(ResponseRow, id), ~ResponseRow.hidden)
+    with store.session() as session:
+        row = session.scalar(wanted)
+        if row is None:
+            raise NotFoundError(f"no such response: {id}")
+        return row.convert(StoredResponse)
+
+
+def items_until(store: Store, response: StoredResponse) -> list[dict[str, Any]]:
+    """All that was said until a response, with its own input and output, the oldest first."""
+    chain = _chain(response.id)
+    query = select(ResponseRow.input, ResponseRow.body).join(chain, ResponseRow.key == chain.c.key)
+    with store.session() as session:
+        rows = session.execute(query.order_by(ResponseRow.key)).all()
+    return [item for input, body in rows for item in (*input, *body["output"])]
+
+
+def remove(store: Store, owner: Owner, id: str) -> None:
+    """Delete a response; later ones that go on from it can still be gone on from.
+
+    Raises:
+        NotFoundError: as `find`.
+    """
+    hide = update(ResponseRow).where(owner.owns(ResponseRow, id), ~ResponseRow.hidden)
+    with store.session() as session:
+        found = session.scalar(
+            hide.values(hidden=True)
+            .returning(ResponseRow.key)
+            .execution_options(synchronize_session=False)
+        )
+    if found is None:
+        raise NotFoundError(f"no such response: {id}")
+    try:
+        with store.session() as session:
+            _erase(session, _unneeded_until(session, id))
+    except IntegrityError:
+        return  # a response that goes on from it came in between
+    scrub(store)
+
+
+def sweep(store: Store) -> None:
+    """Delete what was deleted or has expired and is no part of what may still be gone on from."""
+    row, later = ResponseRow, aliased(ResponseRow)
+    over = or_(row.hidden, row.expires <= database_time())
+    needed_by = select(row.id).join(later, later.previous == row.id)
+    needed_by = needed_by.where(over, ~later.hidden, later.expires > database_time())
+    with store.session() as session:
+        dead = session.execute(select(row.key, row.id, row.previous).where(over)).all()
+        needed = set(session.scalars(needed_by.distinct()).all()) if dead else set()
+        before = {one.id: one.previous for one in dead}
+        for id in list(needed):
+            earlier = before.get(id)
+            while earlier is not None and earlier not in needed:
+                needed.add(earlier)
+                earlier = before.get(earlier)
+        gone = [one.key for one in dead if one.id not in needed]
+        _erase(session, gone)
+    if gone:
+        scrub(store)
+
+
+def _unneeded_until(session: Session, id: str) -> list[int]:
+    """Keys of rows, from this one back, that nothing needs any more."""
+    chain, row, later = _chain(id), ResponseRow, aliased(ResponseRow)
+    is_over = or_(row.hidden, row.expires <= database_time())
+    many = select(func.count(later.key)).where(later.previous == row.id).scalar_subquery()
+    query = select(row.key, is_over, many).join(chain, row.key == chain.c.key)
+    keys: list[int] = []
+    for key, over, count in session.execute(query.order_by(row.key.desc())):
+        if not over or count > bool(keys):  # of those that go on from it one goes, too
+            break
+        keys.append(key)
+    return keys
+
+
+def _chain(id: str) -> CTE:
+    """Keys of a response and all before it."""
+    row = ResponseRow
+    first = select(row.key, row.previous).where(row.id == id).cte("chain", recursive=True)
+    return first.union_all(select(row.key, row.previous).join(first, row.id == first.c.previous))
+
+
+def _erase(session: Session, keys: Sequence[int]) -> None:
+    overwrite(session)
+    newest_first = sorted(keys, reverse=True)
+    for start in range(0, len(keys), _AT_ONCE):
+        some = newest_first[start : start + _AT_ONCE]
+        session.execute(delete(ResponseRow).where(ResponseRow.key.in_(some)))
