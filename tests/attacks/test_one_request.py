@@ -40,6 +40,7 @@ JSON_PATHS = (
     "/v1/vector_stores/vs_1/search", "/v1/vector_stores/vs_1/files", "/v1/uploads/up_1/complete",
     "/v1/releases/a/promote", "/v1/releases/a/canary", "/v1/traces/t/feedback",
     EVALS, "/v1/evals/eval_1", EVAL_RUNS,
+    "/v1/conversations", "/v1/conversations/conv_1", "/v1/conversations/conv_1/items",
 )  # fmt: skip
 
 
