@@ -218,7 +218,9 @@ def test_what_cannot_be_gone_on_from_or_kept(
         assert len(server.engine.asked) == asked + 1
 
 
-def test_what_a_server_keeps_is_its_owners_word(tmp_path: Path) -> None:
+def test_what_a_server_keeps_is_its_owners_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = {}
     for policy in get_args(StoreResponses):
         with running(tmp_path, store_responses=policy) as server:
@@ -236,6 +238,12 @@ def test_what_a_server_keeps_is_its_owners_word(tmp_path: Path) -> None:
         server.client().conversations.create()
     with Store(tmp_path / ".assay").session() as session:
         assert session.scalar(select(func.count(ResponseRow.key))) == 3
+    monkeypatch.setattr(conversations, "PROJECT_BYTES", 0)
+    with running(tmp_path, store_responses="unless-refused") as server:
+        create = server.client().responses.create
+        assert create(model=STARTER, input="a").store is False  # answered all the same
+        with pytest.raises(openai.APIStatusError, match="this project has all"):
+            create(model=STARTER, input="a", store=True)
 
 
 def body(id: str, text: str = "yes", store: bool = True) -> dict[str, Any]:
@@ -292,6 +300,21 @@ def test_a_chain_is_erased_when_nothing_goes_on_from_it(database: str, tmp_path:
     gone = chain_of(store, "e")
     stored_responses.remove(store, MINE, "e")
     assert not stored_responses.keep(store, MINE, body("f"), [asked("f")], previous=gone)
+    # Deleted while eight go on from it: none of them leads to nothing, and nothing is left over.
+    busy = chain_of(store, "busy")
+
+    def go_on(number: int) -> str | None:
+        id = f"next{number}"
+        return id if stored_responses.keep(store, MINE, body(id), [], previous=busy) else None
+
+    with ThreadPoolExecutor(9) as threads:
+        made = [threads.submit(go_on, number) for number in range(16)]
+        stored_responses.remove(store, MINE, "busy")
+    for id in [kept for one in made if (kept := one.result()) is not None]:
+        found = stored_responses.find(store, MINE, id)
+        assert len(stored_responses.items_until(store, found)) == 3
+        stored_responses.remove(store, MINE, id)
+    assert left(store) == []
     # All of a long chain expires together.
     ids = [f"long{n}" for n in range(600)]
     chain_of(store, *ids)

@@ -16,7 +16,7 @@ from assay.serve.errors import ApiError, invalid
 from assay.serve.items import MessageItem, join_turns, message_of
 from assay.serve.responses_request import ResponseRequest
 from assay.store import conversations, stored_responses
-from assay.store.conversations import Owner
+from assay.store.conversations import NoRoomError, Owner
 from assay.store.store import Store
 from assay.store.stored_responses import StoredResponse
 
@@ -111,7 +111,12 @@ def _look_up(turn: Turn, body: ResponseRequest) -> None:
         items, bytes = found.items, found.bytes
     if turn.is_stored or turn.conversation is not None:
         more = conversations.size_of(body.model_dump(mode="json", exclude_none=True))
-        conversations.check_room(store, owner.project, len(turn.input), more, items, bytes)
+        try:
+            conversations.check_room(store, owner.project, len(turn.input), more, items, bytes)
+        except NoRoomError:
+            if body.store or turn.conversation is not None:
+                raise
+            turn.is_stored = False  # nobody has asked for it
 
 
 def _input_of(body: ResponseRequest) -> list[dict[str, Any]]:
