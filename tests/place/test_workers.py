@@ -382,7 +382,7 @@ def test_trainings_that_ran_beside_each_other_are_charged_once(
     """Two seeds of 10 s by two workers at once are 10 s of the machine; what a teacher took is not
     shared, what the base's log-probabilities took is."""
     result = SimpleNamespace(
-        seconds=10.0, preparation_seconds=4.0, points=(), best_step=1, beside=2
+        seconds=10.0, preparation_seconds=4.0, points=(), rewards=(), best_step=1, beside=2
     )
     monkeypatch.setattr(tuning, "train_version", lambda context, asked: ("one", result))
     monkeypatch.setattr(tuning, "train_ahead", lambda contexts: None)
@@ -390,7 +390,7 @@ def test_trainings_that_ran_beside_each_other_are_charged_once(
     chosen = SimpleNamespace(measurement=measurement, agent=None, tried=())
     settings = FineTuneSection(seeds=2)
     context: Any = SimpleNamespace(
-        config=SimpleNamespace(fine_tune=settings),
+        config=SimpleNamespace(fine_tune=settings, primary="exact"),
         method=SimpleNamespace(reference=reference),
         measure=lambda agent: None,
         choose_constraint=lambda agent, measured: chosen,

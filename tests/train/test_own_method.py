@@ -230,6 +230,8 @@ def test_other_processes_are_not_asked_to_find_a_method_that_was_handed_over() -
         check_settings(FineTune(), _spec())
     with pytest.raises(ConfigError, match="workers cannot grade rows"):
         check_settings(FineTune(graded_rows=5), None)
+    with pytest.raises(ConfigError, match="workers cannot learn from graders"):
+        check_settings(FineTune(method="reinforcement"), None)
 
 
 MODULE = """

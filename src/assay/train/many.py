@@ -25,7 +25,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from assay.config import FineTune, TrainingSettings
+from assay.config import CONFIG_FILE, FineTune, TrainingSettings
 from assay.errors import ConfigError, DataError, ModelError
 from assay.models.load import LoadedModel
 from assay.place.kept import keep
@@ -38,6 +38,7 @@ from assay.train.checkpoints import Point
 from assay.train.device import Compute
 from assay.train.estimate import bytes_of, check_memory
 from assay.train.job import TrainingJob
+from assay.train.methods import registry
 from assay.train.methods.identity import find_same, unknown_elsewhere
 from assay.train.methods.spec import MethodSpec
 from assay.train.sequences import Unit
@@ -277,10 +278,16 @@ def check_settings(settings: TrainingSettings, own_method: MethodSpec | None) ->
         own_method: see `TrainingJob.method`.
 
     Raises:
-        ConfigError: rows are graded, or there is such a method.
+        ConfigError: rows are graded, the method learns from graders, or there is such a method.
     """
     if own_method is not None:
         raise unknown_elsewhere(own_method)
+    if registry.find(settings.method).reinforces:
+        raise ConfigError(
+            "workers cannot learn from graders: these are in this process.",
+            where=f"{CONFIG_FILE}, fine_tune.method",
+            fix="Train with `--on here`.",
+        )
     if settings.graded_rows:
         raise ConfigError(
             "workers cannot grade rows after each epoch: the graders are in this process.",

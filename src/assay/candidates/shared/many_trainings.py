@@ -78,7 +78,7 @@ def train_ahead(contexts: Sequence[Context]) -> None:
         AssayError: what the first one has raised that failed.
     """
     workers = contexts[0].bench.workers if len(contexts) > 1 else None
-    if workers is None or contexts[0].method.reinforces:
+    if workers is None:
         return
     first = contexts[0]
     if not _can(partial(check_settings, first.config.fine_tune, first.own_method), first.progress):
