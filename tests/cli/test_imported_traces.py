@@ -115,6 +115,7 @@ def test_what_people_judged_is_measured_by_and_answers_are_learned_from(tmp_path
 
     records = [exchange(n, **(judged(n) if n < 120 else {})) for n in range(200)]
     records += [exchange(n, thumb="down") for n in range(200, 210)]
+    records += [exchange(n, thumb=thumb) for n in range(210, 212) for thumb in ("up", "down")]
     job = imported(tmp_path, *records)
     done = json.loads(
         run("traces", "project", job["id"], "--to", "desks", "--json", cwd=tmp_path).stdout
@@ -128,7 +129,7 @@ def test_what_people_judged_is_measured_by_and_answers_are_learned_from(tmp_path
     held = [json.loads(line) for line in (folder / "labelled.jsonl").open()]
     learned = [json.loads(line) for line in (folder / "recorded.jsonl").open()]
     unlabelled = [json.loads(line) for line in (folder / "inputs.jsonl").open()]
-    assert (len(held), len(learned), len(unlabelled)) == (60, 60 + 68, 22)
+    assert (len(held), len(learned), len(unlabelled)) == (60, 60 + 69, 23)
     assert not {row["id"] for row in unlabelled} & {row["id"] for row in learned + held}
     corrected = [row for row in held + learned if row["messages"][-1]["content"] == "mortgages"]
     assert len(corrected) == 20

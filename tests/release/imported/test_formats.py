@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import string
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +18,13 @@ from tests.release.imported import samples
 
 from assay.errors import DataError, UsageError
 from assay.example import Message, ToolCall
+from assay.project.imported import list_jobs
+from assay.release.imported import folder as folder_of_traces
 from assay.release.imported import otel
 from assay.release.imported.folder import TraceFolder, opened
 from assay.release.imported.reading import format_named, read_file
 from assay.release.imported.trace import ImportedTrace
+from assay.store.files import append_durable
 
 
 def traces_of(file: Path) -> list[ImportedTrace]:
@@ -97,7 +102,7 @@ def test_bytes_that_are_no_text_cost_their_line_alone(tmp_path: Path) -> None:
     assert [(one.line, one.trace is None) for one in found] == [(1, False), (2, True), (3, False)]
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(name=st.sampled_from(sorted(samples.FILES)), share=st.floats(0, 1))
 def test_a_file_cut_at_any_byte_ends_in_a_place(name: str, share: float) -> None:
     """No traceback; every trace before the cut, and at most one rejection, at the last line."""
@@ -117,6 +122,61 @@ def test_a_file_cut_at_any_byte_ends_in_a_place(name: str, share: float) -> None
         with opened(Path(folder, "kept")) as kept:
             report = kept.add(written)
         assert report.rejected == len(rejected)
+
+
+RECORDS: list[Any] = [
+    samples.span(samples.NEWEST),
+    samples.span(samples.STRUCTURED),
+    samples.span(samples.OLDER, samples.EVENTS),
+    samples.span(samples.NUMBERED),
+    samples.LITELLM,
+    samples.GENERATION,
+    samples.LANGFUSE_TRACE,
+    {**samples.STORED, "messages": samples.MESSAGES},
+    samples.PLAIN,
+]
+ODD = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**400), 10**400)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(
+        ["chat", "1e999", "9" * 30, "9999-12-31T23:59:59-23:59", "[]", "{}", "[[1]]"]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["role", "parts", "content", "name"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value within a value."""
+    inner: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        inner = value.items()
+    elif isinstance(value, list):
+        inner = enumerate(value)
+    for key, one in inner:
+        yield (*path, key)
+        yield from places(one, (*path, key))
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_odd_values_anywhere_are_no_traceback(data: st.DataObject) -> None:
+    record = copy.deepcopy(data.draw(st.sampled_from(RECORDS)))
+    path = data.draw(st.sampled_from(list(places(record))))
+    holder = record
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = data.draw(ODD)
+    with TemporaryDirectory() as folder:
+        with opened(Path(folder, "kept")) as kept:
+            kept.add(samples.as_lines(record)(Path(folder)))
+        list_jobs(Path(folder, "kept"), {})
 
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -162,7 +222,7 @@ def traces(draw: st.DrawFn) -> ImportedTrace:
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(traces(), min_size=1, max_size=3))
 def test_what_is_exported_is_imported_as_it_was(written: list[ImportedTrace]) -> None:
     with TemporaryDirectory() as folder:
@@ -199,6 +259,29 @@ def test_nothing_secret_is_written_and_nothing_comes_twice(tmp_path: Path) -> No
         0o700,
         0o600,
     )
+
+
+def test_an_import_that_was_stopped_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After each number of writes: nothing is lost, and nothing there twice."""
+    file = samples.as_lines(*({"input": f"a {n}", "output": "b"} for n in range(12)))(tmp_path)
+    monkeypatch.setattr(folder_of_traces, "_BATCH_BYTES", 1)
+
+    def stop(path: Path, data: bytes) -> int:
+        left.pop()  # IndexError, once there are none
+        return append_durable(path, data)
+
+    for writes in range(12):
+        left = [None] * writes
+        with monkeypatch.context() as stopping, opened(tmp_path / str(writes)) as kept:
+            stopping.setattr(folder_of_traces, "append_durable", stop)
+            with pytest.raises(IndexError):
+                kept.add(file)
+        with opened(tmp_path / str(writes)) as kept:
+            report = kept.add(file)
+            assert (report.known, report.added) == (writes, 12 - writes)
+            assert sorted(t.input for t in kept.traces()) == sorted(f"a {n}" for n in range(12))
 
 
 def test_a_folder_or_a_file_that_is_not_fit_is_named(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class JobFiles:
 
 @dataclass(slots=True)
 class _Rows:
-    """The traces of a job, an input once: the last that people judged, else the last."""
+    """The traces of a job, an input once: the last that people found right, else the last."""
 
     labelled: dict[str, ImportedTrace] = field(default_factory=dict)
     others: dict[str, ImportedTrace] = field(default_factory=dict)
@@ -84,6 +84,9 @@ class _Rows:
     def add(self, trace: ImportedTrace) -> None:
         key = input_sha256(_example(trace, trace.answer))
         self.by_model.setdefault(trace.model or "unknown", {})[key] = trace
+        said = self.labelled.get(key)
+        if trace.thumb == "down" and said is not None and said.right == trace.answer:
+            del self.labelled[key]  # one person found right what another found wrong
         if trace.right is not None:
             self.labelled[key] = trace
             self.others.pop(key, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -110,7 +111,11 @@ def build(raw: RawCall, found: RecordProblems) -> ImportedTrace | Unusable:
         thumb=raw.thumb,
         corrected=text(raw.corrected),
     )
-    if len(canonical_json(made.to_dict()).encode(errors="replace")) > MOST_BYTES:
+    try:
+        spelled = json.dumps(made.to_dict(), ensure_ascii=False, allow_nan=False)
+    except ValueError:  # 1e999, which Python reads
+        return Unusable("a definition of a tool has a number that is too large.", raw.place)
+    if len(spelled.encode(errors="replace")) > MOST_BYTES:
         return Unusable(f"request and answer are longer than {MOST_BYTES // 1024} KiB.", raw.place)
     return made
 
