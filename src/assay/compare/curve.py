@@ -154,7 +154,7 @@ class _Point:
             "train": [example.content_hash() for example in part],
             "validation": [example.content_hash() for example in validation],
             "config": seeded.model_dump(
-                mode="json", exclude={"monthly_requests", "costs", "place", "state"}
+                mode="json", exclude={"monthly_requests", "costs", "place", "state", "mcp"}
             )
             | {"fine_tune": tuned.identity(tracking=True)},
         }
