@@ -51,12 +51,14 @@ class Session:
     Attributes:
         better: comparisons in which one version was called better than the other.
         looked_better: those in which the new one scored higher.
+        spent: the levels of all its comparisons together.
         gained: what the program would believe, had it gone by scores: the last version's score
             on the holdout above its true mean.
     """
 
     better: int
     looked_better: int
+    spent: float
     gained: float
 
 
@@ -75,6 +77,7 @@ def run_session(
     unseen = rng.standard_normal(round(VALIDATION * holdout.rows))
     kept = holdout.version(hard, rng)
     better = looked_better = 0
+    spent = 0.0
     for number in range(1, COMPARISONS + 1):
         new = holdout.version(hard, rng)
         on_validation = [holdout.version(unseen, rng).mean() for _ in range(2)]
@@ -90,8 +93,9 @@ def run_session(
         )
         better += decision.pairs[0].call in ("better", "worse")
         looked_better += new.mean() > kept.mean()
+        spent += decision.level
         kept = max(kept, new, key=np.mean)
-    return Session(better, looked_better, float(kept.mean()) - MEAN)
+    return Session(better, looked_better, spent, float(kept.mean()) - MEAN)
 
 
 def run_sessions(

@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -13,7 +14,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from assay.agent.agent import Agent, Knowledge, make_routed
+from assay.agent.agent import Agent, Knowledge, as_shown, make_routed
 from assay.agent.route import Rule, Rules
 from assay.agent.versions import AgentVersion, save_agent
 from assay.compare import holdout as room
@@ -21,6 +22,7 @@ from assay.compare import records
 from assay.compare.comparison import ComparisonData
 from assay.compare.holdout import (
     OpeningRequest,
+    OpeningTakenError,
     holdout_inputs,
     holdout_keys,
     keep_holdout,
@@ -31,7 +33,7 @@ from assay.compare.holdout import (
     remove_left_holdouts,
 )
 from assay.compare.result import Plan
-from assay.compare.saved import load_saved
+from assay.compare.saved import load_saved, refuse_leak
 from assay.data import shared_split
 from assay.data.split import SplitManifest, write_split
 from assay.errors import HoldoutError, StateError
@@ -79,7 +81,8 @@ def plan(number: int = 1) -> Plan:
 
 
 def begin(store: Store, id: str, digest: str, tmp_path: Path) -> None:
-    records.save_plan(store, id, digest, plan(), tmp_path / id)
+    written = plan(next_opening(store, digest, id))
+    records.save_plan(store, id, digest, written, tmp_path / id)
 
 
 def test_no_plan_no_opening(locked: tuple[Store, Path, str]) -> None:
@@ -108,6 +111,21 @@ def test_every_opening_is_logged_and_makes_the_next_stricter(
     ]
     assert log[1].alpha == pytest.approx(log[0].alpha / 4)
     assert log[2].alpha == pytest.approx(log[0].alpha / 9)
+    for id in ("c4", "c5"):  # both plans state the fourth opening
+        begin(store, id, digest, tmp_path)
+    ask = partial(open_holdout, store, split, digest, OpeningRequest("r"), alpha=0.05)
+    ask(comparison="c5")
+    with pytest.raises(OpeningTakenError, match="stricter"):
+        ask(comparison="c4")
+    assert records.find_plan(store, "c4", digest) is None
+    assert len(openings(store, digest)) == 4
+    begin(store, "c4", digest, tmp_path)
+    for _ in range(2):  # from its opening on the plan stays as it was
+        ask(comparison="c4")
+        records.save_plan(store, "c4", digest, plan(6), tmp_path / "c4")
+    found = records.find_plan(store, "c4", digest)
+    assert found is not None
+    assert found.opening == openings(store, digest)[-1].number == 5
 
 
 @pytest.mark.parametrize("most", [0, 2])
@@ -207,6 +225,14 @@ def test_a_comparison_opens_what_it_began_with_and_what_is_in_both_was_seen(
     begin(store, "c1", began, tmp_path)
     with keep_holdout(split, about):
         edited = divided(split, now).holdout_sha256
+        if counted and edited != began:  # the limit is of both
+            begin(store, "theirs", edited, tmp_path)
+            theirs = OpeningRequest("r", "mcp: x", 1)
+            open_holdout(store, split, edited, theirs, comparison="theirs", alpha=0.05)
+            with pytest.raises(HoldoutError, match="opened this holdout once"):
+                open_holdout(store, split, began, theirs, comparison="c1", alpha=0.05)
+            assert openings(store, began) == []
+            counted += 1
         rows = open_holdout(store, split, began, OpeningRequest("r"), comparison="c1", alpha=0.05)
     assert [row.id for row in rows] == [f"r{i}" for i in range(20)]
     assert [one.comparison for one in openings(store, began)] == ["c1"]
@@ -374,10 +400,28 @@ def test_an_agent_whose_search_was_trained_on_a_held_out_row_takes_no_part(
     clean, leaky = trained_on("clean", "question 70"), trained_on("leaky", "question 7")
     route = make_routed(Rules(rules=(Rule(to=leaky.agent, pattern="x"),), otherwise=clean.agent))
     routed = save_agent(store, "routed", route, message="m")
-    assert len(load_saved([clean], split, digest, store)) == 1
+    refuse = partial(refuse_leak, store, split, digest, "p", "cli:ann")
+    assert len(load_saved([clean], store, refuse)) == 1
     for version in (leaky, routed):
         with pytest.raises(HoldoutError, match=f"{version.label} was made from 1 rows"):
-            load_saved([clean, version], split, digest, store)
+            load_saved([clean, version], store, refuse)
     gone = Example.of("question 7", "answer 7", id="r7")
     assert "agent leaky@1" in (describe_removed(store, [gone], []) or "")
     assert find_uses_of(store, [gone], "r7")["agents"] == ["leaky@1"]
+
+
+def test_a_program_cannot_ask_whether_it_has_guessed_an_expected_answer(
+    locked: tuple[Store, Path, str],
+) -> None:
+    store, split, digest = locked
+    refuse = partial(refuse_leak, store, split, digest, "p", "mcp: x")
+    told = []
+    for guess in ("answer 7", "a wrong guess"):
+        shown = (as_shown(Example.of("question 7", guess)),)
+        with pytest.raises(HoldoutError, match="shows inputs of the holdout") as refused:
+            refuse("mine@1", Agent(model="m", shown=shown))
+        told.append(str(refused.value))
+    assert told[0] == told[1]
+    refuse("mine@1", Agent(model="m", shown=(as_shown(Example.of("question 70", "answer 7")),)))
+    logged = [(line.action, line.what, line.who) for line in audit.entries(store, "p")]
+    assert logged == [("holdout.refuse", "mine@1", "mcp: x")] * 2

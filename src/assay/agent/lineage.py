@@ -47,6 +47,13 @@ def rows_behind(agent: Agent, store: Store) -> Iterator[str]:
             yield from rows_of(store, data) or ()
 
 
+def inputs_shown(agent: Agent, store: Store) -> Iterator[str]:
+    """The inputs (`Example.input`) of the rows that an agent, or an arm of its route, shows."""
+    for one in leaves(agent, store).values():
+        for shown in one.shown:
+            yield Example("shown", messages_of(shown)).input
+
+
 def is_made_of_many_rows(agent: Agent, store: Store) -> bool:
     """Whether more than a handful of rows are behind an agent, so that it could not be had without
     collecting and checking them; as far as its rows are known."""

@@ -5,8 +5,10 @@ Everything that could be chosen is chosen before `open_holdout`; everything afte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,10 @@ from assay.compare.answers import answer_rows
 from assay.compare.data_section import DataSection, QuarantineCounts
 from assay.compare.holdout import (
     OpeningRequest,
+    OpeningTakenError,
     holdout_keys,
     next_opening,
     open_holdout,
-    openings,
 )
 from assay.compare.identity import identify
 from assay.compare.partiality import partial_judges
@@ -57,7 +59,6 @@ from assay.models.embed import remember
 from assay.models.versions import version_id
 from assay.progress import begin_stage
 from assay.store import blobs
-from assay.store.store import Store
 from assay.version import VERSION
 
 
@@ -138,7 +139,8 @@ def compare(
         AssayError: no candidate could be built, or outside answers do not fit the holdout.
     """
     outside = _read_outside(parts, bench, predictions)
-    saved = load_saved(agents, parts.split, parts.holdout, bench.store, taken=predictions)
+    refuse = partial(refuse_leak, bench.store, parts.split, parts.holdout, bench.owner, request.who)
+    saved = load_saved(agents, bench.store, refuse, taken=predictions)
     check_sendings(
         {"train": parts.train, "validation": parts.validation},
         parts.holdout_rows,
@@ -146,7 +148,7 @@ def compare(
         [agent for _, agent in saved],
         () if parts.unlabelled is None else parts.unlabelled.examples,
     )
-    annotator = _annotator(parts, bench)
+    annotator = _annotator(parts, bench, refuse)
     judges = measure_judges(bench)
     built, warnings = build_all(parts, bench)
     built += [_outside(name, predictions[name], outside[name], bench) for name in outside]
@@ -155,7 +157,7 @@ def compare(
     built += as_candidates(saved, built, parts.validation, bench)
     for one in built:
         if one.agent.route is not None:
-            refuse_leak(one.name, one.agent, parts.split, parts.holdout, bench.store)
+            refuse(one.name, one.agent)
     warnings += [*notes, *partial_judges(built, judges, bench)]
     identity = identify(parts.holdout, built, bench, parts.unlabelled)
     id = identity.comparison
@@ -190,35 +192,26 @@ def compare(
     answered = None
     if annotator is not None and parts.unlabelled is not None:
         answered = answer_inputs(annotator, parts.unlabelled, built, bench)
-    plan = records.load_plan(bench.store, id)
-    if plan is None and (before := _opened_before(parts.holdout, identity.tests, bench.store)):
-        plan = restate_plan(*before, bench.config)
-    plan = plan or write_plan(
-        built,
-        bench.config,
-        rows=parts.holdout_rows,
-        groups=parts.holdout_groups,
-        opening=next_opening(bench.store, parts.holdout, id),
-        judge_error=next((j.error_high for j in judges if j.name == bench.config.primary), None),
-        unlabelled=None if answered is None else len(answered.inputs.examples),
-        tests=identity.tests,
-    )
-    records.save_plan(bench.store, id, parts.holdout, plan, folder)
-    bench.progress.say(
-        f"Plan written: {len(built)} candidates, {parts.holdout_rows} holdout examples, opening "
-        f"{plan.opening}. With these, {smallest_lead(plan.minimum_detectable_effect)}."
-    )
+
+    def write() -> Plan:
+        opened = records.find_opened(bench.store, id, parts.holdout, identity.tests)
+        return (restate_plan(*opened, bench.config) if opened else None) or write_plan(
+            built,
+            bench.config,
+            rows=parts.holdout_rows,
+            groups=parts.holdout_groups,
+            opening=next_opening(bench.store, parts.holdout, id),
+            judge_error=next(
+                (j.error_high for j in judges if j.name == bench.config.primary), None
+            ),
+            unlabelled=None if answered is None else len(answered.inputs.examples),
+            tests=identity.tests,
+        )
+
+    plan, examples = _open(id, write, parts, bench, request)
     if plan.opened_by is not None:
         warnings.append(reasons.costs_changed(plan.opened_by))
         bench.progress.say(warnings[-1])
-    examples = open_holdout(
-        bench.store,
-        parts.split,
-        parts.holdout,
-        request,
-        comparison=plan.opened_by or id,
-        alpha=ALPHA,
-    )
     with remember():
         measured = {c.name: _answer(c, examples, bench, outside) for c in built}
     begin_stage(bench.progress, "end", "")
@@ -319,16 +312,35 @@ def _outside(name: str, path: Path, outputs: Sequence[str], bench: Bench) -> Can
     return Candidate(agent, (), (), name=name, kind="outside", title="answers from outside Assay")
 
 
-def _opened_before(holdout: str, tests: str, store: Store) -> tuple[str, Plan] | None:
-    """The comparison that opened this holdout for the same tests, and its plan."""
-    for record in openings(store, holdout):
-        plan = records.load_plan(store, record.comparison)
-        if plan is not None and plan.tests == tests:
-            return record.comparison, plan
-    return None
+def _open(
+    id: str,
+    write: Callable[[], Plan],
+    parts: ComparisonData,
+    bench: Bench,
+    request: OpeningRequest,
+) -> tuple[Plan, list[Example]]:
+    """The plan, and the rows of the holdout, opened by it at the number that it states: where
+    another comparison was faster, the plan is written anew."""
+    store, holdout = bench.store, parts.holdout
+    while True:
+        plan = records.find_plan(store, id, holdout) or write()
+        records.save_plan(store, id, holdout, plan, folder_of(store, id))
+        bench.progress.say(
+            f"Plan written: {len(plan.candidates)} candidates, {parts.holdout_rows} holdout "
+            f"examples, opening {plan.opening}. With these, "
+            f"{smallest_lead(plan.minimum_detectable_effect)}."
+        )
+        opening = plan.opened_by or id
+        with suppress(OpeningTakenError):
+            rows = open_holdout(
+                store, parts.split, holdout, request, comparison=opening, alpha=ALPHA
+            )
+            return records.load_plan(store, id) or plan, rows  # as of the opening, if twice made
 
 
-def _annotator(parts: ComparisonData, bench: Bench) -> Agent | None:
+def _annotator(
+    parts: ComparisonData, bench: Bench, refuse: Callable[[str, Agent], None]
+) -> Agent | None:
     """What labels the unlabelled inputs and the holdout; None where no inputs are named.
 
     Raises:
@@ -339,8 +351,7 @@ def _annotator(parts: ComparisonData, bench: Bench) -> Agent | None:
         return None
     context = Context(parts.train, parts.validation, bench, parts.holdout)
     annotator = annotator_of(bench.config.unlabelled, context)
-    label = f"the annotator {annotator.model}"
-    refuse_leak(label, annotator, parts.split, parts.holdout, bench.store)
+    refuse(f"the annotator {annotator.model}", annotator)
     return annotator
 
 

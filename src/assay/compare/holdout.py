@@ -111,6 +111,10 @@ def check_limit(log: Sequence[LoggedOpening], comparison: str | None, most: int)
     )
 
 
+class OpeningTakenError(HoldoutError):
+    """Another comparison has had the opening that a plan was written for."""
+
+
 def next_opening(store: Store, holdout: str, comparison: str) -> int:
     """The number this comparison's opening has, or would have."""
     log = openings(store, holdout)
@@ -152,23 +156,34 @@ def open_holdout(
         alpha: family-wise level over all openings.
 
     Raises:
+        OpeningTakenError: the plan was written for an opening that another comparison has had.
         HoldoutError: no plan was written, the file is missing, it is not the one locked, or a
-            program asks and programs have opened it as often as they may.
+            program asks and programs have opened it, or the present one of the same rows, as often
+            as they may.
         ObjectsError: another server has divided anew, and the bucket is out of reach.
     """
-    with store.session() as session:
-        if session.get(ComparisonRow, comparison) is None:
-            raise HoldoutError("a holdout can be opened only for a comparison with a written plan.")
     with dividing(store):  # here now as any server divided last, and nobody does at this moment
-        path = _locked(split, holdout)
+        with store.session() as session:
+            row = session.get(ComparisonRow, comparison)
+        if row is None:
+            raise HoldoutError("a holdout can be opened only for a comparison with a written plan.")
+        path, opened, present = _locked(split, holdout), [holdout], _present(split)
+        if present not in (None, holdout) and _shares_rows(split / HOLDOUT_FILE, path):
+            opened.append(str(present))
         if is_program(request.who):
-            check_limit(openings(store, holdout), comparison, request.most)
-        _log(store, holdout, comparison, request, alpha)
-        examples = list(read_examples(path))
-        present = _present(split)
-        if present not in (None, holdout) and _shares_rows(split / HOLDOUT_FILE, examples):
-            _log(store, str(present), comparison, request, alpha)
-    return examples
+            for one in opened:
+                check_limit(openings(store, one), comparison, request.most)
+        log = openings(store, holdout)
+        is_first = all(record.comparison != comparison for record in log)
+        if is_first and row.plan["opening"] != len(log) + 1:
+            raise OpeningTakenError(
+                "another comparison has opened the holdout meanwhile, which makes this one "
+                "stricter.",
+                fix="Run the same command again: its plan is then written anew.",
+            )
+        for one in opened:
+            _log(store, one, comparison, request, alpha)
+        return list(read_examples(path))
 
 
 @contextmanager
@@ -255,6 +270,12 @@ def rows_held_out(split: Path, holdout: str, rows: Collection[str]) -> int:
     return sum(e.content_hash() in rows for e in read_examples(_locked(split, holdout)))
 
 
+def asks_any(split: Path, holdout: str, inputs: Collection[str]) -> bool:
+    """Whether a row of the holdout asks one of `inputs` (`Example.input`), whatever its answer; no
+    opening."""
+    return any(row.input in inputs for row in read_examples(_locked(split, holdout)))
+
+
 def _locked(split: Path, holdout: str) -> Path:
     """The holdout's file, as it was locked."""
     path = split / HOLDOUT_FILE
@@ -287,9 +308,9 @@ def _present(split: Path) -> str | None:
     return read_manifest(split).holdout_sha256 if (split / MANIFEST).exists() else None
 
 
-def _shares_rows(file: Path, examples: Sequence[Example]) -> bool:
-    """Whether a holdout asks what another asked, which was seen; a label may be corrected since."""
-    seen = {example.input for example in examples}
+def _shares_rows(file: Path, other: Path) -> bool:
+    """Whether a holdout asks what another asks; a label may be corrected since. No opening."""
+    seen = {example.input for example in read_examples(other)}
     return any(example.input in seen for example in read_examples(file))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from assay.candidates.building import Candidate
 from assay.compare.entries import Terms
 from assay.compare.findings import LEAST_UNITS
-from assay.compare.result import Plan
+from assay.compare.result import OpeningRecord, Plan
 from assay.config import Config
 from assay.evaluate import stats
 from assay.evaluate.multiplicity import FIRST_SHARE
@@ -83,11 +83,17 @@ def write_plan(
     return _signed(fields)
 
 
-def restate_plan(opened_by: str, plan: Plan, config: Config) -> Plan:
+def restate_plan(opened: OpeningRecord, plan: Plan, config: Config) -> Plan:
     """The plan of a comparison that opened the holdout, for one in which only costs differ: what is
-    tested, in which order and at which level, stays as it was written before the opening."""
+    tested and in which order stays as it was written before the opening, at the level of its line
+    in the log."""
     fields = plan.model_dump(mode="json", exclude={"sha256", "written_at"})
-    changed = {"monthly_requests": config.monthly_requests, "opened_by": opened_by}
+    changed = {
+        "monthly_requests": config.monthly_requests,
+        "opened_by": opened.comparison,
+        "opening": opened.number,
+        "level": opened.alpha,
+    }
     return _signed(fields | changed)
 
 

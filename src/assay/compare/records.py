@@ -9,8 +9,10 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from assay.compare.holdout import LoggedOpening, next_opening, openings
 from assay.compare.result import AnswerRow, Plan, Result
 from assay.compare.shared_results import replacing
+from assay.data.split import LOCK
 from assay.store.files import write_atomic
 from assay.store.store import Store
 from assay.store.tables import ComparisonRow, now
@@ -26,15 +28,39 @@ _ENDED = (
 
 
 def save_plan(store: Store, id: str, holdout: str, plan: Plan, folder: Path) -> None:
-    """Write the plan down, once; a comparison that goes on keeps the plan it began with."""
-    with store.session() as session:
-        if session.get(ComparisonRow, id) is None:
-            session.add(ComparisonRow(id=id, holdout=holdout, plan=plan.model_dump(mode="json")))
-    write_atomic(folder / "plan.json", plan.model_dump_json(indent=2) + "\n")
+    """Write the plan down; a comparison that goes on keeps the plan it began with (`find_plan`)."""
+    with store.lock(LOCK):  # nobody opens a holdout at this moment
+        if kept := find_plan(store, id, holdout):
+            plan = kept
+        else:
+            row = ComparisonRow(id=id, holdout=holdout, plan=plan.model_dump(mode="json"), at=now())
+            with store.session() as session:
+                session.merge(row)  # as if it began now; what was found stays
+        write_atomic(folder / "plan.json", plan.model_dump_json(indent=2) + "\n")
+
+
+def find_plan(store: Store, id: str, holdout: str) -> Plan | None:
+    """The plan that a comparison goes on with; None where its number is no longer that of its
+    opening: it did not open the holdout, and another has since."""
+    plan = load_plan(store, id)
+    if plan is None or plan.opening != next_opening(store, holdout, plan.opened_by or id):
+        return None
+    return plan
+
+
+def find_opened(
+    store: Store, id: str, holdout: str, tests: str
+) -> tuple[LoggedOpening, Plan] | None:
+    """The opening of this holdout by another comparison for the same tests, and its plan."""
+    for record in openings(store, holdout):
+        plan = None if record.comparison == id else load_plan(store, record.comparison)
+        if plan is not None and plan.tests == tests:
+            return record, plan
+    return None
 
 
 def load_plan(store: Store, id: str) -> Plan | None:
-    """The plan a comparison began with, or None."""
+    """The plan of a comparison as it was last written, or None."""
     with store.session() as session:
         row = session.get(ComparisonRow, id)
         return None if row is None else Plan.model_validate(row.plan)

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from assay.agent.agent import Agent
-from assay.agent.lineage import is_made_of_many_rows, is_retrained, is_tuned, rows_behind
+from assay.agent.lineage import (
+    inputs_shown,
+    is_made_of_many_rows,
+    is_retrained,
+    is_tuned,
+    rows_behind,
+)
 from assay.agent.routing import arm
 from assay.agent.versions import AgentVersion, load_agent
 from assay.candidates.building import Candidate
 from assay.candidates.registry import title_of
-from assay.compare.holdout import rows_held_out
+from assay.compare.holdout import asks_any, is_program, rows_held_out
 from assay.errors import HoldoutError, Step, UsageError
 from assay.evaluate.measure import Bench
 from assay.example import Example
+from assay.store import audit
 from assay.store.store import Store
 
 
 def load_saved(
     versions: Sequence[AgentVersion],
-    split: Path,
-    holdout: str,
     store: Store,
+    refuse: Callable[[str, Agent], None],
     *,
     taken: Collection[str] = (),
 ) -> list[tuple[AgentVersion, Agent]]:
     """Load saved agents, or refuse those that must not take part.
 
     Args:
-        split, holdout: folder of the split, and what its holdout was locked with.
+        refuse: raises where an agent (with its label) must not be measured on the holdout.
         taken: names of other candidates.
 
     Raises:
@@ -45,7 +51,7 @@ def load_saved(
             )
         if _name(version) in taken:
             raise UsageError(f"{_name(version)!r} would be the name of two candidates.")
-        refuse_leak(version.label, agent, split, holdout, store)
+        refuse(version.label, agent)
     return found
 
 
@@ -100,16 +106,40 @@ def _arms(agent: Agent, store: Store) -> dict[str, Candidate]:
     }
 
 
-def refuse_leak(label: str, agent: Agent, split: Path, holdout: str, store: Store) -> None:
+def refuse_leak(
+    store: Store,
+    split: Path,
+    holdout: str,
+    project: str,
+    who: str | None,
+    label: str,
+    agent: Agent,
+) -> None:
     """Refuse an agent that was made of rows that are now in the holdout, or has such an arm.
+
+    A program is told neither how many nor whether their answers are right, which it could ask again
+    and again without an opening: whatever shows an input of the holdout is refused, and that is
+    audited.
+
+    Args:
+        split, holdout: folder of the split, and what its holdout was locked with.
+        project, who: for the audit log; who asks.
 
     Raises:
         HoldoutError: it was.
     """
     leaked = rows_held_out(split, holdout, set(rows_behind(agent, store)))
+    fix = f"Leave it out, or start afresh with {Step.RENEW_HOLDOUT}."
+    if is_program(who) and (leaked or asks_any(split, holdout, set(inputs_shown(agent, store)))):
+        audit.audit(store, project, str(who), "holdout.refuse", label, {"holdout": holdout})
+        raise HoldoutError(
+            f"{label} shows inputs of the holdout, or was made from its rows; its score there "
+            "would come from memory.",
+            fix=fix,
+        )
     if leaked:
         raise HoldoutError(
             f"{label} was made from {leaked} rows that are now in the holdout; its score there "
             "would come from memory.",
-            fix=f"Leave it out, or start afresh with {Step.RENEW_HOLDOUT}.",
+            fix=fix,
         )
