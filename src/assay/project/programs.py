@@ -14,8 +14,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from assay.agent.versions import find_version
-from assay.compare.holdout import PROGRAM, LoggedOpening, check_limit, openings_by_programs
+from assay.compare.holdout import (
+    PROGRAM,
+    LoggedOpening,
+    check_limit,
+    is_program,
+    openings_by_programs,
+)
 from assay.compare.planning import ALPHA
+from assay.compare.records import load_result
 from assay.errors import StateError
 from assay.evaluate.stats import opening_alpha
 from assay.jobs.queue import Job
@@ -65,8 +72,8 @@ def count_openings(workspace: Workspace) -> OpeningCount:
 def start_comparison(workspace: Workspace, *, agents: Sequence[str] = (), reason: str) -> Job:
     """Queue a comparison that a program asks for, see `assay.project.jobs.compare`.
 
-    It is refused here before hours are spent on candidates; the log has the last word when the
-    holdout is opened.
+    It is refused here before hours are spent on candidates, unless the newest of programs is
+    unfinished and could be this one; the log has the last word when the holdout is opened.
 
     Raises:
         AssayError: there is no such agent.
@@ -76,13 +83,24 @@ def start_comparison(workspace: Workspace, *, agents: Sequence[str] = (), reason
     for label in agents:
         find_version(workspace.store, label)
     found = count_openings(workspace)
-    check_limit(found.log, None, found.most)
-    if not agents and changes(workspace).opening is None:
+    unfinished = _has_unfinished(workspace, found.log)
+    if not unfinished:
+        check_limit(found.log, None, found.most)
+    if not agents and not unfinished and changes(workspace).opening is None:
         raise StateError(
             "nothing has changed since the newest comparison, so there is nothing to find out.",
             fix="Read its verdict, or name agents that were saved since.",
         )
     return jobs.compare(workspace, agents=agents, reason=reason)
+
+
+def _has_unfinished(workspace: Workspace, log: Sequence[LoggedOpening]) -> bool:
+    """Whether the newest opening by a program has no result yet, or one that lacks answers: asking
+    for the same comparison again opens nothing."""
+    asked = [one.comparison for one in log if is_program(one.who)]
+    result = load_result(workspace.store, asked[-1]) if asked else None
+    lacking = result is None or any(one.status == "incomplete" for one in result.candidates)
+    return bool(asked) and lacking
 
 
 __all__ = ["PROGRAM", "OpeningCount", "count_openings", "start_comparison"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 from tests.small import small_project
 
+from assay.compare import comparison
 from assay.data.split import SplitManifest
-from assay.errors import StateError, UsageError
+from assay.errors import HoldoutError, StateError, UsageError
 from assay.jobs import queue
 from assay.jobs.service import work_on
 from assay.progress import SILENT, Progress
@@ -18,6 +22,7 @@ from assay.project import jobs
 from assay.project.fingerprint import fingerprint
 from assay.project.jobs import begun, curves
 from assay.project.jobs.curves import MOST_POINTS, Figures
+from assay.project.programs import start_comparison
 from assay.project.project import Project
 from assay.project.workspace import Workspace
 
@@ -76,6 +81,60 @@ def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(
     assert "settings or the version of Assay were changed after" in ended.error
     assert len(made.openings()) == 1
     assert list((made.root / ".assay" / "begun").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_of_programs_that_start_at_once_one_does_and_the_limit_is_the_one_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = small_project(tmp_path)
+    made.split()
+    path = made.root / "assay.yaml"
+    text = path.read_text().split("candidates:")[0]
+
+    def allow(openings: int) -> None:
+        own = "candidates: [baseline-tfidf]\nbaselines: false\n"
+        path.write_text(f"{text}{own}mcp: {{openings: {openings}}}\n")
+
+    allow(1)
+    program = Workspace(made.root).act_as("mcp: key x")
+    work = work_on(program.store, [jobs.COMPARE], jobs.handlers(program)).once
+    together = Barrier(8)
+
+    def start(_: int) -> str:
+        together.wait()
+        try:
+            return start_comparison(program, reason="why").status
+        except StateError as error:
+            return error.what
+
+    with ThreadPoolExecutor(8) as threads:
+        told = Counter(threads.map(start, range(8)))
+    assert told == {"queued": 1, "a comparison is already queued.": 7}
+    allow(0)
+    refused = work()
+    assert refused is not None
+    assert "does not allow programs" in (refused.error or "")
+    assert made.openings() == []
+    allow(1)
+    start_comparison(program, reason="why")
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison, "build_result", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            work()  # once it has opened
+    jobs.ask(program, jobs.list_jobs(program)[0].id, "cancel")
+    start_comparison(program, reason="once more")  # goes on with the last opening that is allowed
+    done = work()
+    assert done is not None
+    assert done.status == "succeeded", done.error
+    assert [(one.number, one.who) for one in made.openings()] == [(1, "mcp: key x")]
+    with pytest.raises(HoldoutError, match="programs have opened this holdout once"):
+        start_comparison(program, reason="another")
+    id = queue.enqueue(program.store, program.name, jobs.COMPARE, {"agents": [], "reason": "old"})
+    asked: list[str | None] = []
+    monkeypatch.setattr(Project, "compare", lambda self, **given: asked.append(given["who"]))
+    assert (work() or done).id == id
+    assert asked == [program.who]
 
 
 def test_what_a_comparison_begins_with_is_of_one_edit_and_goes_with_the_job(

@@ -160,7 +160,7 @@ def _compare_begun(workspace: Workspace, work: Work) -> Comparison:
     return project.compare(
         agents=payload["agents"],
         reason=payload["reason"],
-        who=payload.get("who"),  # not in older jobs
+        who=payload.get("who") or workspace.who,  # not in older jobs
         progress=Forecast(work, told),
     )
 

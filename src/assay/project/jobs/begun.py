@@ -33,6 +33,8 @@ class BegunProject(Project):
     def __init__(self, workspace: Workspace, folder: Path) -> None:
         text = (folder / CONFIG_FILE).read_text(encoding="utf-8")
         super().__init__(workspace.root, text, lambda: workspace.store)
+        now = workspace.config or self.config  # what programs may do is not the copy's to say
+        self.config = self.config.model_copy(update={"mcp": now.mcp})
         self._folder = folder
 
     @cached_property

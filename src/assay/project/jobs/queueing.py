@@ -11,6 +11,9 @@ from assay.jobs.queue import OVER, Job
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 
+LOCK = "queueing.lock"
+"""In the state folder: of two that ask at the same moment, the second finds the first's job."""
+
 
 def refuse_second(
     workspace: Workspace, kind: str, what: str, payload: Mapping[str, Any] | None = None
@@ -54,8 +57,9 @@ def enqueue_once(
     Raises:
         StateError: it waits or runs already.
     """
-    refuse_second(workspace, kind, what, payload if per_payload else None)
     store = workspace.store
-    id = queue.enqueue(store, workspace.name, kind, payload, id=id or queue.new_id(kind))
+    with store.lock(LOCK):
+        refuse_second(workspace, kind, what, payload if per_payload else None)
+        id = queue.enqueue(store, workspace.name, kind, payload, id=id or queue.new_id(kind))
     audit(store, workspace.name, workspace.who, action, id, payload)
     return queue.read(store, id)
