@@ -95,7 +95,8 @@ def test_wrong_turns_end_in_sentences(tmp_path: Path) -> None:
 
 
 def test_without_labels_the_inputs_are_written_to_be_labelled(tmp_path: Path) -> None:
-    job = imported(tmp_path, *(exchange(n, thumb="up" if n < 5 else None) for n in range(40)))
+    judged = {**dict.fromkeys(range(5), "up"), 5: "down"}
+    job = imported(tmp_path, *(exchange(n, thumb=judged.get(n)) for n in range(40)))
     done = run("traces", "project", job["id"][:6], "--to", "desks", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "No project was made: 5 rows were corrected or rated up" in done.stdout
@@ -105,23 +106,32 @@ def test_without_labels_the_inputs_are_written_to_be_labelled(tmp_path: Path) ->
     assert {row["messages"][-1]["role"] for row in rows} == {"user"}
     (recording,) = (tmp_path / "desks" / "recordings").iterdir()
     assert len(read_recording(recording)) == 40
+    lines = [json.loads(line) for line in recording.open()]
+    assert (
+        sum("messages" in line for line in lines) == 39
+    )  # to learn from; not what was found wrong
 
 
 def test_what_people_judged_is_measured_by_and_answers_are_learned_from(tmp_path: Path) -> None:
-    """Half of the judged rows are the holdout; a correction counts, not what the model said."""
+    """Half of the judged rows are the holdout; a correction counts, not what the model said. What
+    people found wrong is not learned, and no conversation stands on both sides."""
 
     def judged(number: int) -> dict[str, Any]:
         return {"corrected": "mortgages"} if number < 20 else {"thumb": "up"}
 
     records = [exchange(n, **(judged(n) if n < 120 else {})) for n in range(200)]
-    records += [exchange(n, thumb="down") for n in range(200, 210)]
+    records += [exchange(n, thumb="down", answer="wrong") for n in range(200, 210)]
+    for n in range(20, 120):  # logged once a turn, with all that came before
+        earlier = [*exchange(n)["messages"], {"role": "assistant", "content": DESKS[n % 3]}]
+        later = {"role": "user", "content": f"And then? {exchange(n + 1000)['messages'][1]}"}
+        records.append(exchange(n, messages=[*earlier, later]))
     records += [exchange(n, thumb=thumb) for n in range(210, 212) for thumb in ("up", "down")]
     job = imported(tmp_path, *records)
     done = json.loads(
         run("traces", "project", job["id"], "--to", "desks", "--json", cwd=tmp_path).stdout
     )
     assert (done["labelled"], done["corrected"], done["held"]) == (120, 20, 60)
-    assert "people do not judge at random" in done["warning"]
+    assert "20 of the labelled rows are corrections and 100 thumbs up" in done["warning"]
     project = assay.open(tmp_path / "desks")
     assert project.config.task == "label"
     assert "mortgages" in (project.config.labels or ())
@@ -129,10 +139,19 @@ def test_what_people_judged_is_measured_by_and_answers_are_learned_from(tmp_path
     held = [json.loads(line) for line in (folder / "labelled.jsonl").open()]
     learned = [json.loads(line) for line in (folder / "recorded.jsonl").open()]
     unlabelled = [json.loads(line) for line in (folder / "inputs.jsonl").open()]
-    assert (len(held), len(learned), len(unlabelled)) == (60, 60 + 69, 23)
+    assert (len(held), len(unlabelled)) == (60, 48)
+    assert len(learned) > 100
     assert not {row["id"] for row in unlabelled} & {row["id"] for row in learned + held}
+    assert done["down"] == 12
+    assert "wrong" not in {row["messages"][-1]["content"] for row in learned}
+    assert "wrong" not in (project.config.labels or ())
+    for taken in (held, unlabelled):
+        asked = {row["messages"][1]["content"] for row in taken}
+        assert not asked & {row["messages"][1]["content"] for row in learned}
+    turns = [turn for row in learned for turn in row["messages"][:-1]]
+    assert {turn["weight"] for turn in turns if turn["role"] == "assistant"} == {0}
     corrected = [row for row in held + learned if row["messages"][-1]["content"] == "mortgages"]
-    assert len(corrected) == 20
+    assert 0 < len(corrected) <= 20
     assert not {row["id"] for row in held} & {row["id"] for row in learned}
     # The recorded model takes part: its answer to each row of the holdout is found.
     (recording,) = (tmp_path / "desks" / "recordings").iterdir()

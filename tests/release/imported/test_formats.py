@@ -285,10 +285,15 @@ def test_an_import_that_was_stopped_goes_on(
 
 
 def test_a_folder_or_a_file_that_is_not_fit_is_named(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match="it holds other files"), opened(tmp_path / "other"):
+    other = tmp_path / "other"
+    other.mkdir(0o755)
+    mine = {"traces.jsonl": '{"a": 1}\nhalf', ".gitignore": "x\n", "README.txt": "Mine.\n"}
+    for name, text in mine.items():
+        (other / name).write_text(text)
+    with pytest.raises(UsageError, match="it holds other files"), opened(other):
         pass
+    assert {one.name: one.read_text() for one in other.iterdir()} == mine
+    assert other.stat().st_mode & 0o777 == 0o755
     with pytest.raises(UsageError, match="no imported traces"):
         list(TraceFolder(tmp_path / "none").traces())
     with pytest.raises(UsageError, match="Did you mean 'litellm'"):

@@ -16,12 +16,13 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from assay.config import STARTER_MODEL
 from assay.data.dataset import LEAST_ROWS
+from assay.data.normal import normalise
 from assay.errors import NotFoundError, UsageError
 from assay.example import Example, Message
 from assay.generate.batch import Answer
@@ -56,6 +57,7 @@ class JobFiles:
         inputs_file: inputs without a label, in random order; `inputs`: how many. In a project they
             are drawn at random and no training rows.
         recordings: a file of recorded answers for each model, and how many it has.
+        down: inputs whose answer was rated down, and not corrected: nothing learns from it.
         left_out: inputs that offer tools, whose answers a recording cannot hold.
         warning: what makes the labelled rows a poor measure; None where nothing does.
     """
@@ -69,19 +71,26 @@ class JobFiles:
     inputs_file: str | None = None
     inputs: int = 0
     recordings: dict[str, int] = field(default_factory=dict)
+    down: int = 0
     left_out: int = 0
     warning: str | None = None
 
 
 @dataclass(slots=True)
 class _Rows:
-    """The traces of a job, an input once: the last that people found right, else the last."""
+    """The traces of a job, an input once: the last that people found right, else the last.
+
+    Attributes:
+        down: of `others`, those whose last judged answer people found wrong.
+    """
 
     labelled: dict[str, ImportedTrace] = field(default_factory=dict)
     others: dict[str, ImportedTrace] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
     by_model: dict[str, dict[str, ImportedTrace]] = field(default_factory=dict)
 
     def add(self, trace: ImportedTrace) -> None:
+        trace = _unlearned(trace)
         key = input_sha256(_example(trace, trace.answer))
         self.by_model.setdefault(trace.model or "unknown", {})[key] = trace
         said = self.labelled.get(key)
@@ -90,8 +99,46 @@ class _Rows:
         if trace.right is not None:
             self.labelled[key] = trace
             self.others.pop(key, None)
+            self.down.discard(key)
         elif key not in self.labelled:
             self.others[key] = trace
+            if trace.thumb == "down":
+                self.down.add(key)
+
+    def teaches(self, key: str, trace: ImportedTrace) -> bool:
+        """Whether nobody has found this answer wrong."""
+        if key in self.labelled:
+            return self.labelled[key].right == trace.answer
+        return key not in self.down
+
+
+@dataclass(frozen=True, slots=True)
+class _Division:
+    """The rows of a project. No conversation is in two of `held`, `learned` and `kept_out`, but
+    that one may be both held and kept out: what people say in a turn answers for those before it.
+
+    Attributes:
+        held, learned: keys of rows; `kept_out`: of inputs without a label, at random.
+    """
+
+    held: list[str]
+    learned: list[str]
+    kept_out: list[str]
+
+    @classmethod
+    def of(cls, rows: _Rows) -> _Division:
+        labelled = sorted(rows.labelled, key=lambda key: (_group(rows.labelled[key]), key))
+        others = sorted(rows.others, key=lambda key: (_group(rows.others[key]), key))
+        held = _first_groups(labelled, rows.labelled, _held_count(len(labelled)))
+        drawn = _first_groups(others, rows.others, min(MOST_KEPT_OUT, len(others) // 4))
+        known = rows.labelled | rows.others
+        apart = {_group(known[key]) for key in (*held, *drawn)}
+        learned = [
+            key
+            for key in (*labelled, *others)
+            if _group(known[key]) not in apart and key not in rows.down
+        ]
+        return cls(held, learned, drawn)
 
 
 def make_project(
@@ -124,24 +171,24 @@ def make_project(
     rows = _collect(TraceFolder(source).traces, job, progress)
     made = JobFiles(str(to), labelled=len(rows.labelled))
     made.corrected = sum(one.corrected is not None for one in rows.labelled.values())
+    made.down = len(rows.down)
+    divided = _Division.of(rows)
     known = [_row(key, one, one.right) for key, one in sorted(rows.labelled.items())]
-    held, rest = known[: _held_count(len(known))], known[_held_count(len(known)) :]
-    drawn = sorted(rows.others, key=lambda key: hashlib.sha256(key.encode()).digest())
-    kept_out = min(MOST_KEPT_OUT, len(drawn) // 4)
-    taught = ((key, rows.others[key]) for key in drawn[kept_out:])
-    learned = rest + [_row(key, one, one.answer) for key, one in taught]
-    made.reason = _why_not(len(known), len(learned))
+    made.reason = _why_not(len(known), len(divided.learned))
     draft_folder = to.absolute().parent / f".{name}.part"
     shutil.rmtree(draft_folder, ignore_errors=True)  # what a killed process has left
     try:
         if made.reason is None:
+            held = [_row(key, rows.labelled[key], rows.labelled[key].right) for key in divided.held]
             made.held, made.project, made.warning = len(held), str(to), _warning(made)
+            learned = [_learned(key, rows) for key in divided.learned]
             _create(name, draft_folder, held, learned, model, progress)
         else:
             draft_folder.mkdir(parents=True, mode=0o700)
             if known:
                 _write(draft_folder / LABELLED, known)
-        unlabelled = drawn[:kept_out] if made.project else drawn
+        unlabelled = divided.kept_out if made.project else list(rows.others)
+        unlabelled.sort(key=lambda key: hashlib.sha256(key.encode()).digest())
         _write_beside(draft_folder, to, rows, unlabelled, made)
         os.replace(draft_folder, to)
     finally:
@@ -166,14 +213,19 @@ def _why_not(labelled: int, others: int) -> str | None:
 
 
 def _warning(made: JobFiles) -> str | None:
-    if made.corrected == made.labelled:
+    if made.corrected in (0, made.labelled):
+        right = "wrong" if made.corrected else "right"
+        every = "a correction" if made.corrected else "a thumb up"
         return (
-            "every labelled row is a correction, so the recorded model is wrong on all of the "
-            "holdout: do not compare with it before rows drawn at random are labelled."
+            f"every labelled row is {every}, so the recorded model is {right} on all of the "
+            "holdout by construction: do not compare with it before rows drawn at random are "
+            "labelled."
         )
     return (
-        "people do not judge at random: what is shown on these rows holds for such rows. The first "
-        f"rows of {INPUTS}, once they are labelled, are the better holdout."
+        f"{made.corrected:,} of the labelled rows are corrections and "
+        f"{made.labelled - made.corrected:,} thumbs up, which alone decides what the recorded "
+        "model scores on them. People do not judge at random: what is shown on these rows holds "
+        f"for such rows. The first rows of {INPUTS}, once labelled, are the better holdout."
     )
 
 
@@ -220,7 +272,11 @@ def _write_beside(
         made.left_out += len(answered) - len(texts)
         if texts:
             file = recording_file(folder, model)
-            lines = (_recorded(key, one, model) for key, one in texts.items())
+            shown_in = () if made.project else texts  # a project has its rows to learn from
+            lines = (
+                _recorded(key, one, model, shown=key in shown_in and rows.teaches(key, one))
+                for key, one in texts.items()
+            )
             shown = to / file.relative_to(folder.resolve())
             made.recordings[str(shown)] = _write(file, lines)
 
@@ -229,7 +285,7 @@ def _is_text(trace: ImportedTrace) -> bool:
     return not trace.tools and not trace.answer.tool_calls
 
 
-def _recorded(key: str, trace: ImportedTrace, model: str) -> dict[str, Any]:
+def _recorded(key: str, trace: ImportedTrace, model: str, *, shown: bool) -> dict[str, Any]:
     at = time(trace.at)
     return RecordedAnswer(
         id=f"trace-{key[:12]}",
@@ -245,7 +301,7 @@ def _recorded(key: str, trace: ImportedTrace, model: str) -> dict[str, Any]:
             completion_tokens=trace.completion_tokens,
         ),
         at=at.timestamp() if at is not None else 0.0,
-        turns=trace.messages,
+        turns=trace.messages if shown else (),
         usd=trace.usd,
     ).to_dict()
 
@@ -256,8 +312,36 @@ def _row(key: str, trace: ImportedTrace, answer: Message | None) -> dict[str, An
     row: dict[str, Any] = {
         "id": f"trace-{key[:12]}",
         "messages": [message.to_dict() for message in turns],
+        "group": _group(trace),
     }
     return row | ({"tools": list(trace.tools)} if trace.tools else {})
+
+
+def _learned(key: str, rows: _Rows) -> dict[str, Any]:
+    """A row to learn from: what people found right, else what was answered."""
+    if (trace := rows.labelled.get(key)) is not None:
+        return _row(key, trace, trace.right)
+    return _row(key, rows.others[key], rows.others[key].answer)
+
+
+def _unlearned(trace: ImportedTrace) -> ImportedTrace:
+    """The trace without earlier answers to learn from: each is the answer of a trace of its own."""
+    turns = (replace(one, trained=one.role != "assistant") for one in trace.messages)
+    return replace(trace, messages=tuple(turns))
+
+
+def _group(trace: ImportedTrace) -> str:
+    """Of its conversation, which is logged once a turn with all that came before: how it began."""
+    begun = next(one.content for one in trace.messages if one.role == "user")
+    return hashlib.sha256(normalise(begun).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _first_groups(keys: list[str], of: dict[str, ImportedTrace], least: int) -> list[str]:
+    """The first keys, so many at least if there are, and the others of the last one's group."""
+    end = least
+    while 0 < end < len(keys) and _group(of[keys[end]]) == _group(of[keys[end - 1]]):
+        end += 1
+    return keys[:end]
 
 
 def _example(trace: ImportedTrace, answer: Message) -> Example:

@@ -38,6 +38,7 @@ from assay.store.files import (
 )
 
 TRACES, IMPORTS, REJECTED = "traces.jsonl", "imports.jsonl", "rejected"
+README = "README.txt"
 _LOCK = ".lock"
 _BATCH_BYTES = 4 * 2**20
 _KEY = "key"
@@ -204,14 +205,12 @@ def opened(path: Path) -> Iterator[TraceFolder]:
     path = path.absolute()
     if path.exists() and not path.is_dir():
         raise UsageError("this is a file.", where=str(path), fix="Name a folder.")
-    if path.exists() and not (path / TRACES).exists():
-        known = {"README.txt", ".gitignore", _LOCK, IMPORTS, REJECTED}
-        if {one.name for one in path.iterdir() if not one.name.endswith(".part")} - known:
-            raise UsageError(
-                "this folder cannot be used: it holds other files.",
-                where=str(path),
-                fix="Name a new folder with --to.",
-            )
+    if path.exists() and not _is_ours(path):
+        raise UsageError(
+            "this folder cannot be used: it holds other files.",
+            where=str(path),
+            fix="Name a new folder with --to.",
+        )
 
     def occupied() -> None:
         raise StateError("another process is importing traces.", where=str(path))
@@ -220,11 +219,23 @@ def opened(path: Path) -> Iterator[TraceFolder]:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.chmod(path, 0o700)
     with one_at_a_time(path / _LOCK, occupied):
-        write_atomic(path / ".gitignore", "*\n", private=True)
-        write_atomic(path / "README.txt", _ABOUT, private=True)
+        for name, text in ((".gitignore", "*\n"), (README, _ABOUT)):
+            if not (path / name).exists():
+                write_atomic(path / name, text, private=True)
         for file in (TRACES, IMPORTS):
             drop_cut_line(path / file)
         yield TraceFolder(path)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a folder was made by an import, or is empty: nothing of anybody else is changed."""
+    names = {one.name for one in path.iterdir() if not one.name.endswith(".part")}
+    if {TRACES, IMPORTS} <= names:
+        return True
+    if (path / README).is_file():
+        with (path / README).open("rb") as file:
+            return file.readline().decode("utf-8", "replace") == _ABOUT.splitlines(True)[0]
+    return names <= {_LOCK, ".gitignore"}  # a killed process has written no more
 
 
 def _with(first: FoundTrace | None, rest: Iterator[FoundTrace]) -> Iterator[FoundTrace]:
