@@ -17,10 +17,10 @@ from sqlalchemy import func, select, update
 
 from assay.accounts.keys import create_key
 from assay.defaults import StoreResponses
-from assay.errors import NotFoundError
+from assay.errors import NotFoundError, StoreError
 from assay.generate.stream import End, Piece
 from assay.store import conversations, stored_responses
-from assay.store.conversations import NoRoomError, Owner
+from assay.store.conversations import NoRoomError, Owner, TooLongError
 from assay.store.store import Store
 from assay.store.stored_responses import StoredResponse
 from assay.store.tables import ConversationItemRow, ConversationRow, ResponseRow
@@ -207,15 +207,26 @@ def test_what_cannot_be_gone_on_from_or_kept(
             return
         # All that may be said was said: the next is told so, before the model is asked.
         asked = len(server.engine.asked)
-        body = {"model": STARTER, "input": "b", "store": True, "instructions": "é" * 1_500_000}
-        long = http.post("/v1/responses", json={**body, "input": "b"})
+        body = {"model": STARTER, "input": "é" * 1_500_000, "store": True}
+        long = http.post("/v1/responses", json=body)
         full = {"2,048 are the most": told, "4 MB are the most": long}
         for what, before in full.items():
-            last = before.json()["id"]
-            told = http.post("/v1/responses", json={**body, "previous_response_id": last})
+            last = {"previous_response_id": before.json()["id"]}
+            told = http.post("/v1/responses", json={**body, **last})
             assert told.status_code == 413
+            assert told.json()["error"]["code"] == "conversation_too_long"
             assert what in told.json()["error"]["message"]
-        assert len(server.engine.asked) == asked + 1
+            unkept = {"model": STARTER, "input": "b", **last}
+            status = http.post("/v1/responses", json=unkept).status_code
+            # A model is never asked with more items, whether they are kept or not.
+            assert status == (413 if "items" in told.json()["error"]["message"] else 200)
+        assert len(server.engine.asked) == asked + 2
+        # What each request says anew does not make a conversation long.
+        wordy = {"model": STARTER, "input": "b", "store": True, "instructions": "é" * 1_500_000}
+        for _ in range(3):
+            told = http.post("/v1/responses", json=wordy)
+            wordy["previous_response_id"] = told.json()["id"]
+            assert told.status_code == 200
 
 
 def test_what_a_server_keeps_is_its_owners_word(
@@ -233,9 +244,23 @@ def test_what_a_server_keeps_is_its_owners_word(
         ("unless-refused", None),
         ("unless-refused", True),
     ]
-    never = running(tmp_path, store_responses="never")
-    with never as server, pytest.raises(openai.PermissionDeniedError):
-        server.client().conversations.create()
+    with running(tmp_path) as server:
+        talk = server.client().conversations.create(items=[{"role": "user", "content": "a"}])
+    with running(tmp_path, store_responses="never") as server:
+        turns: Any = server.client().conversations
+        create = server.client().responses.create
+        for write in (
+            turns.create,
+            partial(turns.update, talk.id, metadata={"a": "b"}),
+            partial(turns.items.create, talk.id, items=[{"role": "user", "content": "b"}]),
+            partial(create, model=STARTER, input="b", conversation=talk.id, store=False),
+        ):
+            with pytest.raises(openai.PermissionDeniedError):
+                write()
+        assert server.engine.asked == []
+        assert turns.retrieve(talk.id) == talk
+        assert len(turns.items.list(talk.id).data) == 1
+        turns.delete(talk.id)
     with Store(tmp_path / ".assay").session() as session:
         assert session.scalar(select(func.count(ResponseRow.key))) == 3
     monkeypatch.setattr(conversations, "PROJECT_BYTES", 0)
@@ -244,6 +269,81 @@ def test_what_a_server_keeps_is_its_owners_word(
         assert create(model=STARTER, input="a").store is False  # answered all the same
         with pytest.raises(openai.APIStatusError, match="this project has all"):
             create(model=STARTER, input="a", store=True)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("what", ["conversation", "response", "database"])
+def test_what_goes_while_it_is_answered(
+    server: Running, monkeypatch: pytest.MonkeyPatch, what: str, stream: bool
+) -> None:
+    """The client has its answer, and is told that nothing was kept."""
+    client, store = server.client(), server.workspace.store
+    owner = Owner(server.workspace.name, "", sees_all=True)
+    create: Any = partial(client.responses.create, model=STARTER, store=True)
+    talk, first = client.conversations.create(), create(input="secret")
+    create(input="b", previous_response_id=first.id)  # needs what the first has said
+
+    def away(*_: Any, **__: Any) -> bool:
+        raise StoreError("the database is locked")
+
+    def answer(*_: Any) -> str:
+        if what == "conversation":
+            conversations.remove(store, owner, talk.id)
+        elif what == "response":
+            stored_responses.remove(store, owner, first.id)
+        else:
+            monkeypatch.setattr(stored_responses, "keep", away)
+        return "paid for"
+
+    server.engine.script = answer
+    before = {"previous_response_id": first.id} if what == "response" else {"conversation": talk.id}
+    told = create(input="c", stream=stream, **before)
+    if stream:
+        *_, last = told
+        assert last.type == "response.completed"
+        told = last.response
+    assert (told.output_text, told.store, told.conversation) == ("paid for", False, None)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(told.id)
+
+
+def test_what_goes_before_it_is_read(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = server.client()
+    create: Any = partial(client.responses.create, model=STARTER)
+    read = stored_responses.items_until
+
+    def too_late(store: Store, found: StoredResponse) -> list[dict[str, Any]]:
+        stored_responses.remove(store, Owner(server.workspace.name, "", True), found.id)
+        stored_responses.sweep(store)
+        return read(store, found)
+
+    monkeypatch.setattr(stored_responses, "items_until", too_late)
+    one, two = create(input="a", store=True), create(input="a", store=True)
+    asked = len(server.engine.asked)
+    with pytest.raises(openai.BadRequestError) as told:
+        create(input="b", previous_response_id=one.id)
+    assert told.value.code == "previous_response_not_found"
+    assert len(server.engine.asked) == asked
+    with pytest.raises(openai.NotFoundError):
+        client.responses.input_items.list(two.id)
+
+
+def test_what_is_kept_has_limits_and_no_log_probabilities(server: Running) -> None:
+    client = server.client()
+    create: Any = partial(client.responses.create, model=STARTER, input="a", store=True)
+    for metadata in ({"k" * 65: ""}, {"k": "v" * 513}, {str(n): "" for n in range(17)}):
+        with pytest.raises(openai.BadRequestError):
+            create(metadata=metadata)
+    talk = client.conversations.create()
+    told = create(top_logprobs=2, conversation=talk.id)
+    kept = client.responses.retrieve(told.id)
+    item: Any = client.conversations.items.list(talk.id, limit=1).data[0]
+    assert told.output[0].content[0].logprobs
+    assert kept.output_text == told.output_text
+    for output in (kept.output[0], item):
+        assert output.content[0].logprobs == []
+    with pytest.raises(openai.BadRequestError, match="not afterwards"):
+        client.responses.retrieve(told.id, extra_query={"starting_after": 3})
 
 
 def body(id: str, text: str = "yes", store: bool = True) -> dict[str, Any]:
@@ -293,13 +393,21 @@ def test_a_chain_is_erased_when_nothing_goes_on_from_it(database: str, tmp_path:
     assert left(store) == ["a", "b", "c", "d"]  # two go on from them
     assert len(stored_responses.items_until(store, last)) == 6
     stored_responses.remove(store, MINE, "c")
+    stored_responses.sweep(store)
     assert left(store) == ["a", "b", "d"]
     stored_responses.remove(store, MINE, "d")
+    stored_responses.sweep(store)
     assert left(store) == []
     # One that was deleted while the next was answered: that one is not kept, and nobody loses.
     gone = chain_of(store, "e")
+    chain_of(store, "needs", previous=gone)
     stored_responses.remove(store, MINE, "e")
-    assert not stored_responses.keep(store, MINE, body("f"), [asked("f")], previous=gone)
+    for needed in (True, False):
+        stored_responses.sweep(store)
+        assert left(store) == (["e", "needs"] if needed else [])
+        assert not stored_responses.keep(store, MINE, body("f"), [asked("f")], previous=gone)
+        if needed:
+            stored_responses.remove(store, MINE, "needs")
     # Deleted while eight go on from it: none of them leads to nothing, and nothing is left over.
     busy = chain_of(store, "busy")
 
@@ -314,6 +422,7 @@ def test_a_chain_is_erased_when_nothing_goes_on_from_it(database: str, tmp_path:
         found = stored_responses.find(store, MINE, id)
         assert len(stored_responses.items_until(store, found)) == 3
         stored_responses.remove(store, MINE, id)
+    stored_responses.sweep(store)
     assert left(store) == []
     # All of a long chain expires together.
     ids = [f"long{n}" for n in range(600)]
@@ -348,6 +457,7 @@ def test_a_conversation_is_added_to_and_deleted_at_once(database: str, tmp_path:
         for number in range(40, 60):
             threads.submit(add, number)
         conversations.remove(store, MINE, talk.id)
+    conversations.sweep(store)
     with store.session() as session:
         assert session.scalar(select(func.count(ConversationItemRow.key))) == 0
     old = conversations.create(store, MINE, {}, [asked("old")])
@@ -358,20 +468,58 @@ def test_a_conversation_is_added_to_and_deleted_at_once(database: str, tmp_path:
     assert conversations.used_bytes(store, MINE.project) == 0
 
 
-def test_a_conversation_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_deleted_is_not_in_the_file(tmp_path: Path) -> None:
     store = Store(tmp_path)
+    words = ["xylophonquartz", "brillenkarpfen", "zwetschgenkern"]
+    ids = [conversations.create(store, MINE, {}, [asked(words[n])]).id for n in (0, 1)]
+    chain_of(store, words[2])
+    chain_of(store, "stays")
+
+    def in_file() -> list[str]:
+        state = b"".join(file.read_bytes() for file in tmp_path.glob("assay.db*"))
+        return [word for word in words if word.encode() in state]
+
+    assert in_file() == words
+    conversations.remove(store, MINE, ids[0])
+    conversations.remove_item(store, MINE, ids[1], f"msg_{words[1]}")
+    assert conversations.all_items(store, MINE, ids[1]) == []
+    stored_responses.remove(store, MINE, words[2])
+    stored_responses.sweep(store)
+    conversations.sweep(store)
+    assert in_file() == []
+    assert left(store) == ["stays"]
+
+
+def test_a_conversation_has_an_end(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path, database)
     talk = conversations.create(store, MINE, {}, [])
     thousands = [asked(str(n)) for n in range(conversations.MOST_ITEMS)]
-    conversations.extend(store, MINE, talk.id, thousands)
-    with pytest.raises(NoRoomError, match="2,048 are the most"):
+    conversations.extend(store, MINE, talk.id, thousands[:-8])
+
+    def fill(number: int) -> bool:
+        try:
+            more = thousands[-8:] if number == 0 else [asked(f"{number}_{n}") for n in range(8)]
+            conversations.extend(store, MINE, talk.id, more)
+        except TooLongError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:  # only one of them finds room
+        assert sum(threads.map(fill, range(16))) == 1
+    assert conversations.find(store, MINE, talk.id).items == conversations.MOST_ITEMS
+    with pytest.raises(TooLongError, match="2,048 are the most"):
         conversations.extend(store, MINE, talk.id, [asked("more")])
     found, more = conversations.items_of(
         store, MINE, talk.id, after="msg_2000", limit=100, order="asc"
     )
     assert (len(found), found[0]["id"], more) == (47, "msg_2001", False)
     talk = conversations.create(store, MINE, {}, [])
-    with pytest.raises(NoRoomError, match="4 MB"):
-        conversations.extend(store, MINE, talk.id, [asked("a" * conversations.MOST_BYTES)])
+    with pytest.raises(TooLongError, match="4 MB"):
+        conversations.extend(
+            store, MINE, talk.id, [{**asked("a" * conversations.MOST_BYTES), "id": "msg_a"}]
+        )
     monkeypatch.setattr(conversations, "PROJECT_BYTES", 100)
     with pytest.raises(NoRoomError, match="this project has all"):
         conversations.extend(store, MINE, talk.id, [asked("a")])

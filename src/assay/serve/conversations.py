@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from assay.accounts.keys import Caller
 from assay.serve.auth import RequiredScope, ServedWorkspace
-from assay.serve.errors import ApiError
 from assay.serve.files import After, Limit, make_page
 from assay.serve.items import Item
+from assay.serve.responses_request import Metadata
 from assay.serve.route import JsonRoute, Strict
-from assay.serve.turns import owner_of
+from assay.serve.turns import check_policy, owner_of
 from assay.store import conversations
-from assay.store.conversations import Conversation
+from assay.store.conversations import Conversation, Order
 
 router = APIRouter(tags=["conversations"], route_class=JsonRoute)
 
@@ -23,27 +23,19 @@ MOST_AT_ONCE = 20
 """Items of one request, as with OpenAI."""
 _Caller = Annotated[Caller, Depends(RequiredScope("chat"))]
 _Items = Annotated[list[Item], Field(max_length=MOST_AT_ONCE, fail_fast=True)]
-_Metadata = Annotated[
-    dict[
-        Annotated[str, StringConstraints(max_length=64)],
-        Annotated[str, StringConstraints(max_length=512)],
-    ],
-    Field(max_length=16, fail_fast=True),
-]
-Order = Literal["asc", "desc"]
 
 
 class NewConversation(Strict):
     """What a conversation begins with."""
 
     items: _Items | None = None
-    metadata: _Metadata | None = None
+    metadata: Metadata | None = None
 
 
 class ConversationChange(Strict):
     """Other metadata."""
 
-    metadata: _Metadata | None
+    metadata: Metadata | None
 
 
 class NewItems(Strict):
@@ -57,11 +49,12 @@ def create(
     request: Request, workspace: ServedWorkspace, body: NewConversation, caller: _Caller
 ) -> dict[str, Any]:
     """Begin a conversation, which responses can be added to."""
-    _check_policy(request)
+    check_policy(request)
     items = [item.to_kept() for item in body.items or ()]
     more = conversations.size_of([items, body.metadata])
     store, owner = workspace.store, owner_of(caller)
-    conversations.check_room(store, owner.project, len(items), more)
+    conversations.check_length(len(items), more)
+    conversations.check_room(store, owner.project, more)
     return _wire(conversations.create(store, owner, body.metadata or {}, items))
 
 
@@ -73,9 +66,14 @@ def retrieve(workspace: ServedWorkspace, id: str, caller: _Caller) -> dict[str, 
 
 @router.post("/v1/conversations/{id}")
 def change(
-    workspace: ServedWorkspace, id: str, body: ConversationChange, caller: _Caller
+    request: Request,
+    workspace: ServedWorkspace,
+    id: str,
+    body: ConversationChange,
+    caller: _Caller,
 ) -> dict[str, Any]:
     """Replace the metadata of a conversation."""
+    check_policy(request)
     return _wire(conversations.change(workspace.store, owner_of(caller), id, body.metadata or {}))
 
 
@@ -91,7 +89,7 @@ def create_items(
     request: Request, workspace: ServedWorkspace, id: str, body: NewItems, caller: _Caller
 ) -> dict[str, Any]:
     """Add items to a conversation."""
-    _check_policy(request)
+    check_policy(request)
     items = [item.to_kept() for item in body.items]
     conversations.extend(workspace.store, owner_of(caller), id, items)
     return make_page(items, False)
@@ -127,16 +125,6 @@ def delete_item(
 ) -> dict[str, Any]:
     """Take one item out of a conversation."""
     return _wire(conversations.remove_item(workspace.store, owner_of(caller), id, item_id))
-
-
-def _check_policy(request: Request) -> None:
-    if request.app.state.store_responses == "never":
-        raise ApiError(
-            403,
-            "This server keeps no responses and conversations (--store-responses never).",
-            "permission_error",
-            "not_stored_here",
-        )
 
 
 def _wire(conversation: Conversation) -> dict[str, Any]:

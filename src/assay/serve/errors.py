@@ -36,7 +36,7 @@ from assay.project.answer.names import UnknownModelError
 from assay.project.jobs.requests import RefusedError
 from assay.release.evidence import UnprovenError
 from assay.release.releases import ReleaseError
-from assay.store.conversations import NoRoomError
+from assay.store.conversations import NoRoomError, TooLongError
 
 _FIELD = re.compile(r"(?!(?:str|int|float|bool|dict|list)$)[a-z][a-z0-9_]*")
 """Names of fields; pydantic puts names of types between them."""
@@ -48,6 +48,7 @@ log = logging.getLogger("assay.serve")
 _CLIENTS: tuple[tuple[type[AssayError], int, str, str | None], ...] = (
     (QuotaError, 413, "storage_quota_exceeded", None),
     (NoRoomError, 413, "storage_quota_exceeded", None),
+    (TooLongError, 413, "conversation_too_long", None),
     (UnknownModelError, 404, "model_not_found", "model"),
     (NotFoundError, 404, "not_found", None),
     (BatchStateError, 409, "invalid_state", None),

@@ -115,6 +115,14 @@ def message_of(kept: dict[str, Any]) -> Message:
     return Message(kept["role"], _text(kept["content"]))
 
 
+def without_logprobs(item: dict[str, Any]) -> dict[str, Any]:
+    """An item as it is kept: its log-probabilities take far more than its text."""
+    if item["type"] != "message":
+        return item
+    parts = [{**part, "logprobs": []} if "logprobs" in part else part for part in item["content"]]
+    return {**item, "content": parts}
+
+
 def join_turns(messages: Sequence[Message]) -> list[Message]:
     """Calls that follow each other, or a text of the assistant's, are one turn."""
     turns: list[Message] = []

@@ -22,6 +22,14 @@ from assay.serve.errors import invalid
 from assay.serve.items import Item
 from assay.serve.route import JsonObject, Strict
 
+Metadata = Annotated[
+    dict[
+        Annotated[str, StringConstraints(max_length=64)],
+        Annotated[str, StringConstraints(max_length=512)],
+    ],
+    Field(max_length=16, fail_fast=True),
+]
+"""Of what is kept, in OpenAI's limits."""
 ItemId = Annotated[str, StringConstraints(max_length=100)]
 
 
@@ -105,6 +113,7 @@ class ResponseRequest(ConversationRequest):
     background: Literal[False] | None = None
     previous_response_id: ItemId | None = None
     conversation: ItemId | ConversationReference | None = None
+    metadata: Metadata | None = None
     prompt: None = None
     reasoning: None = None
     max_tool_calls: None = None

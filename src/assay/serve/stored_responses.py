@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
@@ -13,6 +13,7 @@ from assay.serve.files import After, Limit, make_page
 from assay.serve.route import JsonRoute
 from assay.serve.turns import owner_of
 from assay.store import stored_responses
+from assay.store.conversations import Order
 
 router = APIRouter(tags=["responses"], route_class=JsonRoute)
 
@@ -21,11 +22,16 @@ _Caller = Annotated[Caller, Depends(RequiredScope("chat"))]
 
 @router.get("/v1/responses/{id}")
 def retrieve(
-    workspace: ServedWorkspace, id: str, caller: _Caller, stream: bool = False
+    workspace: ServedWorkspace,
+    id: str,
+    caller: _Caller,
+    stream: bool = False,
+    starting_after: int | None = None,
 ) -> dict[str, Any]:
     """Show a response that was stored."""
-    if stream:
-        raise invalid("A response is streamed while it is made, not afterwards.", "stream")
+    if stream or starting_after is not None:
+        param = "stream" if stream else "starting_after"
+        raise invalid("A response is streamed while it is made, not afterwards.", param)
     return stored_responses.find(workspace.store, owner_of(caller), id).body
 
 
@@ -50,7 +56,7 @@ def input_items(
     caller: _Caller,
     after: After = None,
     limit: Limit = 20,
-    order: Literal["asc", "desc"] = "desc",
+    order: Order = "desc",
 ) -> dict[str, Any]:
     """List the items that a response was made from, those of earlier responses among them; of one
     in a conversation, only those of its own request."""

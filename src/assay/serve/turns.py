@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +11,17 @@ from fastapi import Request
 
 from assay.accounts.keys import Caller
 from assay.defaults import StoreResponses
-from assay.errors import NotFoundError
+from assay.errors import AssayError, NotFoundError
 from assay.example import Message
 from assay.serve.errors import ApiError, invalid
-from assay.serve.items import MessageItem, join_turns, message_of
+from assay.serve.items import MessageItem, join_turns, message_of, without_logprobs
 from assay.serve.responses_request import ResponseRequest
 from assay.store import conversations, stored_responses
-from assay.store.conversations import NoRoomError, Owner
+from assay.store.conversations import NoRoomError, Owner, TooLongError
 from assay.store.store import Store
 from assay.store.stored_responses import StoredResponse
+
+log = logging.getLogger("assay.serve")
 
 
 @dataclass
@@ -28,8 +31,9 @@ class Turn:
     Attributes:
         before: items, the oldest first.
         input: the request's own, as they are kept.
-        conversation: id of the one that it belongs to.
-        is_stored: the response is kept, or is to be.
+        conversation: id of the one that question and answer are to be in.
+        is_stored: the response is to be kept so that it can be found. Once it is over, both say
+            what became of it.
     """
 
     store: Store
@@ -47,19 +51,27 @@ class Turn:
         return [*turns, *join_turns([*said, *body.to_messages()])]
 
     async def keep(self, response: dict[str, Any]) -> None:
-        """Keep a response that is over, where it is to be kept."""
+        """Keep a response that is over, where it is to be kept; that it cannot be takes no answer
+        from its client."""
         if self.is_stored or self.conversation is not None:
-            self.is_stored = await anyio.to_thread.run_sync(self._keep, response)
+            output = [without_logprobs(item) for item in response["output"]]
+            kept = {**response, "output": output}
+            if not await anyio.to_thread.run_sync(self._keep, kept):
+                self.is_stored, self.conversation = False, None
 
     def _keep(self, response: dict[str, Any]) -> bool:
-        return stored_responses.keep(
-            self.store,
-            self.owner,
-            response,
-            self.input,
-            previous=self.previous,
-            conversation=self.conversation,
-        )
+        try:
+            return stored_responses.keep(
+                self.store,
+                self.owner,
+                response,
+                self.input,
+                previous=self.previous,
+                conversation=self.conversation,
+            )
+        except AssayError as error:
+            log.error("the response %s could not be kept: %s", response["id"], error)
+            return False
 
 
 def owner_of(caller: Caller) -> Owner:
@@ -68,11 +80,27 @@ def owner_of(caller: Caller) -> Owner:
     return Owner(caller.project, caller.key_id, caller.may("admin"))
 
 
+def check_policy(request: Request) -> None:
+    """See that conversations may be written to.
+
+    Raises:
+        ApiError: the server keeps nothing.
+    """
+    if request.app.state.store_responses == "never":
+        raise ApiError(
+            403,
+            "This server keeps no responses and conversations (--store-responses never).",
+            "permission_error",
+            "not_stored_here",
+        )
+
+
 async def open_turn(request: Request, caller: Caller, body: ResponseRequest) -> Turn:
     """Find what a request goes on from.
 
     Raises:
-        ApiError, AssayError: there is no such thing, or no room to keep what would come.
+        ApiError, AssayError: there is no such thing, or no room to keep what would come, or
+            nothing may be added to conversations.
     """
     if body.previous_response_id is not None and body.conversation is not None:
         raise ApiError(
@@ -81,6 +109,8 @@ async def open_turn(request: Request, caller: Caller, body: ResponseRequest) -> 
             "'previous_response_id' or 'conversation'.",
             code="mutually_exclusive_parameters",
         )
+    if body.conversation is not None:
+        check_policy(request)
     policy: StoreResponses = request.app.state.store_responses
     is_stored = body.store is True or (body.store is None and policy == "unless-refused")
     turn = Turn(
@@ -98,25 +128,30 @@ async def open_turn(request: Request, caller: Caller, body: ResponseRequest) -> 
 
 
 def _look_up(turn: Turn, body: ResponseRequest) -> None:
+    """Find what came before; whether it is too long is known before any of it is read."""
     store, owner = turn.store, turn.owner
     turn.input = _input_of(body)
-    items, bytes = 0, 0
+    items, bytes = len(turn.input), conversations.size_of(turn.input)
     if body.previous_response_id is not None:
         turn.previous = previous = _find_previous(store, owner, body.previous_response_id)
-        turn.before = stored_responses.items_until(store, previous)
-        items, bytes = previous.chain_items, previous.chain_bytes
+        items, bytes = items + previous.chain_items, bytes + previous.chain_bytes
     if turn.conversation is not None:
         found = conversations.find(store, owner, turn.conversation)
-        turn.before = conversations.all_items(store, owner, found.id)
-        items, bytes = found.items, found.bytes
+        items, bytes = items + found.items, bytes + found.bytes
+    conversations.check_length(items)
     if turn.is_stored or turn.conversation is not None:
-        more = conversations.size_of(body.model_dump(mode="json", exclude_none=True))
         try:
-            conversations.check_room(store, owner.project, len(turn.input), more, items, bytes)
-        except NoRoomError:
+            conversations.check_length(items, bytes)
+            more = conversations.size_of(body.model_dump(mode="json", exclude_none=True))
+            conversations.check_room(store, owner.project, more)
+        except (NoRoomError, TooLongError):
             if body.store or turn.conversation is not None:
                 raise
             turn.is_stored = False  # nobody has asked for it
+    if turn.previous is not None:
+        turn.before = _read_until(store, turn.previous)
+    if turn.conversation is not None:
+        turn.before = conversations.all_items(store, owner, turn.conversation)
 
 
 def _input_of(body: ResponseRequest) -> list[dict[str, Any]]:
@@ -126,14 +161,25 @@ def _input_of(body: ResponseRequest) -> list[dict[str, Any]]:
 
 
 def _find_previous(store: Store, owner: Owner, id: str) -> StoredResponse:
-    param = "previous_response_id"
     try:
         found = stored_responses.find(store, owner, id)
     except NotFoundError:
-        message = f"Previous response with id '{id}' not found. A response is kept if its request "
-        message += "says `store: true`."
-        raise ApiError(400, message, code="previous_response_not_found", param=param) from None
+        raise _no_previous(id) from None
     if found.conversation is not None:
         what = f"{id} belongs to the conversation {found.conversation}: send that as 'conversation'"
-        raise invalid(f"{what}.", param)
+        raise invalid(f"{what}.", "previous_response_id")
     return found
+
+
+def _read_until(store: Store, previous: StoredResponse) -> list[dict[str, Any]]:
+    try:
+        return stored_responses.items_until(store, previous)
+    except NotFoundError:  # deleted, and erased, since it was found
+        raise _no_previous(previous.id) from None
+
+
+def _no_previous(id: str) -> ApiError:
+    message = f"Previous response with id '{id}' not found. A response is kept if its request "
+    message += "says `store: true`."
+    param = "previous_response_id"
+    return ApiError(400, message, code="previous_response_not_found", param=param)

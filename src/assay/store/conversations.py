@@ -4,7 +4,9 @@
     found, more = items_of(store, owner, conversation.id, after=None, limit=20, order="desc")
 
 An item is what the API shows of it, with an `id` that no other has. Which limits hold is asked
-before (`check_room`); what comes of an answer that was given is added all the same.
+before (`check_length`, `check_room`); what comes of an answer that was given is added all the same.
+What is deleted is found no more, and erased by `sweep`: that SQLite's log keeps nothing of it takes
+the writer's lock, and may wait for who reads.
 """
 
 from __future__ import annotations
@@ -34,11 +36,18 @@ MOST_BYTES = 4 * 2**20
 """Of these, as JSON."""
 PROJECT_BYTES = 2**30
 """Of all responses and conversations of a project."""
+OVER = timedelta(days=-1)
+"""When what is deleted has expired: not now, or a clock that is set back would show it again."""
+Order = Literal["asc", "desc"]
 _ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 class NoRoomError(AssayError):
-    """Something is larger than may be kept."""
+    """A project keeps as much as it may."""
+
+
+class TooLongError(AssayError):
+    """A conversation has as much as it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,8 @@ class Owner:
             NotFoundError: nothing can have that id.
         """
         if not _ID.fullmatch(id):
-            raise NotFoundError(f"no such {_WORDS[kind]}: {id}")
+            what = "response" if kind is ResponseRow else "conversation"
+            raise NotFoundError(f"no such {what}: {id}")
         mine = and_(kind.id == id, kind.project == self.project, kind.expires > database_time())
         return mine if self.sees_all else and_(mine, kind.key_id == self.key_id)
 
@@ -81,41 +91,42 @@ class Conversation:
     created: datetime
 
 
-_WORDS = {ResponseRow: "response", ConversationRow: "conversation"}
-
-
 def size_of(content: Any) -> int:
-    """Bytes of something as the JSON that is kept."""
+    """Bytes of something as JSON."""
     return len(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
 
 
-def check_room(
-    store: Store, project: str, more_items: int, more_bytes: int, items: int = 0, bytes: int = 0
-) -> None:
-    """See that more may be kept.
+def check_length(items: int, bytes: int = 0) -> None:
+    """See that a conversation may have so much.
 
-    Args:
-        items, bytes: that it is added to.
+    Raises:
+        TooLongError: it may not.
+    """
+    if items > MOST_ITEMS:
+        raise TooLongError(
+            f"there would be {items:,} items; {MOST_ITEMS:,} are the most.",
+            fix="Begin a new conversation, with a summary of this one.",
+        )
+    if bytes > MOST_BYTES:
+        raise TooLongError(
+            f"it would be {bytes / 2**20:.1f} MB; {MOST_BYTES // 2**20} MB are the most that is "
+            "kept of a conversation.",
+            fix="Begin a new one, with a summary of this one.",
+        )
+
+
+def check_room(store: Store, project: str, more: int) -> None:
+    """See that a project may keep so many bytes more.
 
     Raises:
         NoRoomError: it may not.
     """
-    if items + more_items > MOST_ITEMS:
-        raise NoRoomError(
-            f"there would be {items + more_items:,} items; {MOST_ITEMS:,} are the most.",
-            fix="Begin a new conversation, with a summary of this one.",
-        )
-    if bytes + more_bytes > MOST_BYTES:
-        raise NoRoomError(
-            f"it would be {(bytes + more_bytes) / 2**20:.1f} MB; {MOST_BYTES // 2**20} MB are the "
-            "most that is kept of a conversation.",
-            fix="Begin a new one, with a summary of this one.",
-        )
-    if used_bytes(store, project) + more_bytes > PROJECT_BYTES:
+    if used_bytes(store, project) + more > PROJECT_BYTES:
         raise NoRoomError(
             f"this project has all of the {PROJECT_BYTES / 2**30:g} GB that it may have of kept "
             "responses and conversations.",
-            fix="Delete some, send `store: false`, or wait until some expire.",
+            fix="Send `store: false`, wait until some expire, or delete those whose ids you have: "
+            "they are counted for ten minutes more.",
         )
 
 
@@ -166,7 +177,6 @@ def find(store: Store, owner: Owner, id: str) -> Conversation:
 def change(store: Store, owner: Owner, id: str, metadata: dict[str, str]) -> Conversation:
     """Write other metadata (NotFoundError as `find`)."""
     with store.session() as session:
-        overwrite(session)
         _touch(session, owner, id)
         row = _find_row(session, owner, id)
         row.bytes += size_of(metadata) - size_of(row.client_metadata)
@@ -178,11 +188,7 @@ def change(store: Store, owner: Owner, id: str, metadata: dict[str, str]) -> Con
 def remove(store: Store, owner: Owner, id: str) -> None:
     """Delete a conversation and its items (NotFoundError as `find`)."""
     with store.session() as session:
-        overwrite(session)
-        gone = delete(ConversationRow).where(owner.owns(ConversationRow, id))
-        if session.scalar(gone.returning(ConversationRow.key)) is None:
-            raise NotFoundError(f"no such conversation: {id}")
-    scrub(store)
+        _touch(session, owner, id, lifetime=OVER)
 
 
 def add_items(session: Session, owner: Owner, id: str, items: Sequence[dict[str, Any]]) -> None:
@@ -202,12 +208,14 @@ def extend(store: Store, owner: Owner, id: str, items: Sequence[dict[str, Any]])
 
     Raises:
         NotFoundError: as `find`.
-        NoRoomError: there would be too many.
+        NoRoomError, TooLongError: there would be too many.
     """
-    found = find(store, owner, id)
-    check_room(store, owner.project, len(items), size_of(items), found.items, found.bytes)
+    find(store, owner, id)
+    check_room(store, owner.project, size_of(items))
     with store.session() as session:
-        add_items(session, owner, id, items)
+        add_items(session, owner, id, items)  # others wait for it, so this is all there is
+        row = _find_row(session, owner, id)
+        check_length(row.items, row.bytes)
 
 
 def all_items(store: Store, owner: Owner, id: str) -> list[dict[str, Any]]:
@@ -225,7 +233,7 @@ def items_of(
     *,
     after: str | None,
     limit: int,
-    order: Literal["asc", "desc"],
+    order: Order,
 ) -> tuple[list[dict[str, Any]], bool]:
     """Items of a conversation, and whether there are more.
 
@@ -254,34 +262,43 @@ def find_item(store: Store, owner: Owner, id: str, item: str) -> dict[str, Any]:
 def remove_item(store: Store, owner: Owner, id: str, item: str) -> Conversation:
     """Take one item out (NotFoundError: as `find`; there is no such item)."""
     with store.session() as session:
-        overwrite(session)
         _touch(session, owner, id)
         row = _find_item(session, id, item)
-        session.delete(row)
+        row.conversation = None
         session.flush()
         _touch(session, owner, id, -1, -row.bytes)
-        made = _find_row(session, owner, id).convert(Conversation)
-    scrub(store)
-    return made
+        return _find_row(session, owner, id).convert(Conversation)
 
 
 def sweep(store: Store) -> None:
-    """Delete conversations that have expired, with their items."""
+    """Erase conversations that are over, with their items, and items that were taken out."""
+    over = delete(ConversationRow).where(ConversationRow.expires <= database_time())
+    loose = delete(ConversationItemRow).where(ConversationItemRow.conversation.is_(None))
     with store.session() as session:
         overwrite(session)
-        gone = delete(ConversationRow).where(ConversationRow.expires <= database_time())
-        found = session.scalars(gone.returning(ConversationRow.key)).all()
-    if found:
+        gone = [
+            *session.scalars(over.returning(ConversationRow.key)),
+            *session.scalars(loose.returning(ConversationItemRow.key)),
+        ]
+    if gone:
         scrub(store)
 
 
-def _touch(session: Session, owner: Owner, id: str, items: int = 0, bytes: int = 0) -> None:
+def _touch(
+    session: Session,
+    owner: Owner,
+    id: str,
+    items: int = 0,
+    bytes: int = 0,
+    lifetime: timedelta = LIFETIME,
+) -> None:
     """Count what comes or goes. It is the first that a transaction does, for it locks the row."""
+    overwrite(session)  # a row that changes its size moves, and would leave its words behind
     changed = update(ConversationRow).where(owner.owns(ConversationRow, id))
     values = changed.values(
         items=ConversationRow.items + items,
         bytes=ConversationRow.bytes + bytes,
-        expires=database_time(LIFETIME),
+        expires=database_time(lifetime),
     )
     found = session.scalar(
         values.returning(ConversationRow.key).execution_options(synchronize_session=False)

@@ -6,24 +6,23 @@
 
 A row holds what a response has added; `previous` leads to what came before. So a chain takes what
 it says, once, and none can lead back to itself: a row names one that was there before it. What was
-deleted or has expired is found no more, and its row stays only while a later response goes on
-from it.
+deleted has expired: it is found and gone on from no more, and `sweep` erases its row as soon as no
+later response that has not expired goes on from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CTE, delete, func, or_, select, update
+from sqlalchemy import CTE, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from assay.errors import NotFoundError
 from assay.store import conversations
-from assay.store.conversations import LIFETIME, Owner, size_of
+from assay.store.conversations import LIFETIME, OVER, Owner, size_of
 from assay.store.erasure import overwrite, scrub
 from assay.store.store import Store
 from assay.store.tables import ResponseRow
@@ -40,7 +39,7 @@ class StoredResponse:
         conversation: id of the one whose items it was answered from, and was added to.
         input: its own items, without what came before.
         body: as the client got it.
-        chain_items, chain_bytes: with all before it.
+        chain_items, chain_bytes: of what was said, with all before it.
     """
 
     id: str
@@ -64,19 +63,17 @@ def keep(
 
     Args:
         body: as the client gets it; only where it says `store` is there more than the conversation.
-        conversation: id of one; where it was deleted meanwhile, nothing is added.
+        conversation: id of one.
 
     Returns:
-        Whether it can be found; not where `previous` was deleted meanwhile.
+        Whether it was kept: not where `previous` or the conversation was deleted meanwhile.
     """
-    size = size_of(body) + size_of(list(input))
     items = [*input, *body["output"]]
     before = (previous.chain_items, previous.chain_bytes) if previous is not None else (0, 0)
     try:
         with store.session() as session:
             if conversation is not None:
-                with suppress(NotFoundError):
-                    conversations.add_items(session, owner, conversation, items)
+                conversations.add_items(session, owner, conversation, items)
             if body["store"]:
                 row = ResponseRow(
                     id=body["id"],
@@ -86,15 +83,20 @@ def keep(
                     conversation=conversation,
                     input=list(input),
                     body=body,
-                    bytes=size,
+                    bytes=size_of(body) + size_of(list(input)),
                     chain_items=before[0] + len(items),
-                    chain_bytes=before[1] + size,
+                    chain_bytes=before[1] + size_of(items),
                     expires=database_time(LIFETIME),
                 )
                 session.add(row)
-    except IntegrityError:
+                session.flush()  # first: SQLite's lock of writers comes with it
+                if previous is not None:
+                    still = select(ResponseRow.key).where(owner.owns(ResponseRow, previous.id))
+                    if session.scalar(still.with_for_update(read=True)) is None:
+                        raise NotFoundError(f"no such response: {previous.id}")
+    except (IntegrityError, NotFoundError):
         return False
-    return bool(body["store"])
+    return True
 
 
 def find(store: Store, owner: Owner, id: str) -> StoredResponse:
@@ -103,7 +105,7 @@ def find(store: Store, owner: Owner, id: str) -> StoredResponse:
     Raises:
         NotFoundError: there is none of that id that is the owner's.
     """
-    wanted = select(ResponseRow).where(owner.owns(ResponseRow, id), ~ResponseRow.hidden)
+    wanted = select(ResponseRow).where(owner.owns(ResponseRow, id))
     with store.session() as session:
         row = session.scalar(wanted)
         if row is None:
@@ -112,11 +114,17 @@ def find(store: Store, owner: Owner, id: str) -> StoredResponse:
 
 
 def items_until(store: Store, response: StoredResponse) -> list[dict[str, Any]]:
-    """All that was said until a response, with its own input and output, the oldest first."""
+    """All that was said until a response, with its own input and output, the oldest first.
+
+    Raises:
+        NotFoundError: it was erased meanwhile.
+    """
     chain = _chain(response.id)
     query = select(ResponseRow.input, ResponseRow.body).join(chain, ResponseRow.key == chain.c.key)
     with store.session() as session:
         rows = session.execute(query.order_by(ResponseRow.key)).all()
+    if not rows:
+        raise NotFoundError(f"no such response: {response.id}")
     return [item for input, body in rows for item in (*input, *body["output"])]
 
 
@@ -126,29 +134,20 @@ def remove(store: Store, owner: Owner, id: str) -> None:
     Raises:
         NotFoundError: as `find`.
     """
-    hide = update(ResponseRow).where(owner.owns(ResponseRow, id), ~ResponseRow.hidden)
+    over = update(ResponseRow).where(owner.owns(ResponseRow, id))
+    over = over.values(expires=database_time(OVER)).execution_options(synchronize_session=False)
     with store.session() as session:
-        found = session.scalar(
-            hide.values(hidden=True)
-            .returning(ResponseRow.key)
-            .execution_options(synchronize_session=False)
-        )
-    if found is None:
-        raise NotFoundError(f"no such response: {id}")
-    try:
-        with store.session() as session:
-            _erase(session, _unneeded_until(session, id))
-    except IntegrityError:
-        return  # a response that goes on from it came in between
-    scrub(store)
+        overwrite(session)
+        if session.scalar(over.returning(ResponseRow.key)) is None:
+            raise NotFoundError(f"no such response: {id}")
 
 
 def sweep(store: Store) -> None:
-    """Delete what was deleted or has expired and is no part of what may still be gone on from."""
+    """Erase what was deleted or has expired and is no part of what may still be gone on from."""
     row, later = ResponseRow, aliased(ResponseRow)
-    over = or_(row.hidden, row.expires <= database_time())
+    over = row.expires <= database_time()
     needed_by = select(row.id).join(later, later.previous == row.id)
-    needed_by = needed_by.where(over, ~later.hidden, later.expires > database_time())
+    needed_by = needed_by.where(over, later.expires > database_time())
     with store.session() as session:
         dead = session.execute(select(row.key, row.id, row.previous).where(over)).all()
         needed = set(session.scalars(needed_by.distinct()).all()) if dead else set()
@@ -162,20 +161,6 @@ def sweep(store: Store) -> None:
         _erase(session, gone)
     if gone:
         scrub(store)
-
-
-def _unneeded_until(session: Session, id: str) -> list[int]:
-    """Keys of rows, from this one back, that nothing needs any more."""
-    chain, row, later = _chain(id), ResponseRow, aliased(ResponseRow)
-    is_over = or_(row.hidden, row.expires <= database_time())
-    many = select(func.count(later.key)).where(later.previous == row.id).scalar_subquery()
-    query = select(row.key, is_over, many).join(chain, row.key == chain.c.key)
-    keys: list[int] = []
-    for key, over, count in session.execute(query.order_by(row.key.desc())):
-        if not over or count > bool(keys):  # of those that go on from it one goes, too
-            break
-        keys.append(key)
-    return keys
 
 
 def _chain(id: str) -> CTE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, ForeignKey, Index, Integer, String
+from sqlalchemy import JSON, ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from assay.store.tables.base import Table, UtcDateTime
@@ -16,9 +16,10 @@ class ResponseRow(Table):
 
     Attributes:
         key_id: of the API key that it belongs to.
-        hidden: it was deleted, and a later response goes on from it.
-        body: as the client got it.
-        chain_items, chain_bytes: of this row and all before it.
+        body: as the client got it, without log-probabilities.
+        bytes: of all that is kept of it.
+        chain_items, chain_bytes: of what was said in this row and all before it.
+        expires: long ago, if it was deleted.
     """
 
     __tablename__ = "responses"
@@ -32,13 +33,13 @@ class ResponseRow(Table):
         ForeignKey("responses.id"), nullable=True, index=True
     )
     conversation: Mapped[str | None] = mapped_column(String(40), nullable=True)
-    hidden: Mapped[bool] = mapped_column(Boolean, default=False)
-    input: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
-    body: Mapped[dict[str, Any]] = mapped_column(JSON)
     bytes: Mapped[int] = mapped_column(Integer)
     chain_items: Mapped[int] = mapped_column(Integer)
     chain_bytes: Mapped[int] = mapped_column(Integer)
     expires: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    # Last: SQLite reads all that stands before a column.
+    input: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    body: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
 class ConversationRow(Table):
@@ -59,14 +60,18 @@ class ConversationRow(Table):
 
 
 class ConversationItemRow(Table):
-    """What was said or called in a conversation, in the order of `key`."""
+    """What was said or called in a conversation, in the order of `key`.
+
+    Attributes:
+        conversation: None once it was taken out, until it is erased.
+    """
 
     __tablename__ = "conversation_items"
 
     key: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(String(40), unique=True)
-    conversation: Mapped[str] = mapped_column(
-        ForeignKey("conversations.id", ondelete="CASCADE"), index=True
+    conversation: Mapped[str | None] = mapped_column(
+        ForeignKey("conversations.id", ondelete="CASCADE"), nullable=True, index=True
     )
     content: Mapped[dict[str, Any]] = mapped_column(JSON)
     bytes: Mapped[int] = mapped_column(Integer)

@@ -20,13 +20,12 @@ def upgrade() -> None:
             "previous", sa.String(40), sa.ForeignKey("responses.id"), nullable=True, index=True
         ),
         sa.Column("conversation", sa.String(40), nullable=True),
-        sa.Column("hidden", sa.Boolean, nullable=False),
-        sa.Column("input", sa.JSON, nullable=False),
-        sa.Column("body", sa.JSON, nullable=False),
         sa.Column("bytes", sa.Integer, nullable=False),
         sa.Column("chain_items", sa.Integer, nullable=False),
         sa.Column("chain_bytes", sa.Integer, nullable=False),
         sa.Column("expires", _TIME, nullable=False, index=True),
+        sa.Column("input", sa.JSON, nullable=False),
+        sa.Column("body", sa.JSON, nullable=False),
     )
     op.create_index("ix_responses_project", "responses", ["project", "bytes"])
     op.create_table(
@@ -50,7 +49,7 @@ def upgrade() -> None:
             "conversation",
             sa.String(40),
             sa.ForeignKey("conversations.id", ondelete="CASCADE"),
-            nullable=False,
+            nullable=True,
             index=True,
         ),
         sa.Column("content", sa.JSON, nullable=False),
