@@ -27,6 +27,8 @@ BY_LABEL: frozenset[str] = frozenset({"chat", "knowledge"})
 _PREFIX = "assay-"
 STUDIO = "studio"
 """Id of the key that people in the studio spend by: it has no secret, and is in no list."""
+CALLER = "assay.caller"
+"""Where the scope of an HTTP request has its `Caller`, put there by the gate of `assay serve`."""
 
 
 @dataclass(frozen=True, slots=True)

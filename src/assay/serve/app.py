@@ -8,7 +8,6 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -43,13 +42,10 @@ from assay.serve import (
 from assay.serve.auth import REQUESTS_AT_ONCE, AccessMiddleware
 from assay.serve.batch_requests import create_line_app
 from assay.serve.batch_runner import BatchRunner
+from assay.serve.mcp import PATH, McpApp
 from assay.version import VERSION
 
-if TYPE_CHECKING:
-    from assay.mcp.http import Endpoint
-
 log = logging.getLogger("assay.serve")
-MCP_PATH = "/mcp"
 
 
 def create_app(
@@ -87,7 +83,7 @@ def create_app(
                 await runner.stop()
                 await running
 
-    mcp = _mcp(workspace)
+    mcp = McpApp(workspace) if is_installed() else None
     answering = (chat, completions, responses, embeddings)
     app = FastAPI(
         title="Assay",
@@ -110,19 +106,10 @@ def create_app(
     for part in (*answering, metrics, models, *stored, *queued, *ruling):
         app.include_router(part.router)
     if mcp is not None:
-        app.router.routes.append(Route(MCP_PATH, endpoint=mcp))
+        app.router.routes.append(Route(PATH, endpoint=mcp))
     app.add_middleware(AccessMiddleware, workspace=workspace, at_once=at_once, beside=beside)
     app.add_middleware(metrics.MetricsMiddleware, metrics=app.state.metrics, beside=beside)
     return app
-
-
-def _mcp(workspace: Workspace) -> Endpoint | None:
-    """What answers at `/mcp`; None where the SDK is not installed."""
-    if not is_installed():
-        return None
-    from assay.mcp.http import Endpoint
-
-    return Endpoint(workspace)
 
 
 def telemetry_wanted() -> bool:

@@ -19,7 +19,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assay.accounts.keys import Caller, caller_of, find_key, select_keys
+from assay.accounts.keys import CALLER, Caller, caller_of, find_key, select_keys
 from assay.errors import StoreError
 from assay.project.workspace import Workspace
 from assay.serve.errors import ApiError, forbidden, of_assay
@@ -53,7 +53,7 @@ class RequiredScope:
     # A coroutine: FastAPI would send a plain function to a thread and back.
     async def __call__(self, request: Request) -> Caller:
         """The caller of a request."""
-        caller = request.scope.get("assay.caller")
+        caller = request.scope.get(CALLER)
         if not isinstance(caller, Caller):  # the gate does not let this happen
             raise _unknown(None)
         if not caller.may(self.scope):
@@ -111,7 +111,7 @@ class AccessMiddleware:
         except StoreError as error:
             await of_assay(error).response()(scope, receive, send)
             return
-        scope["assay.caller"] = caller
+        scope[CALLER] = caller
         await self._open.run(caller.key_id, self.app, scope, count_bytes(receive, limit), send)
 
     async def _caller(self, header: str | None) -> Caller:

@@ -21,7 +21,7 @@ from starlette.datastructures import State
 from starlette.types import ASGIApp, Message, Scope
 
 from assay import json_reader
-from assay.accounts.keys import Caller
+from assay.accounts.keys import CALLER, Caller
 from assay.serve import errors
 
 UNAVAILABLE = "model_unavailable"
@@ -104,7 +104,7 @@ async def ask(app: ASGIApp, caller: Caller, path: str, body: bytes) -> LineReply
         ],
         "client": None,
         "server": None,
-        "assay.caller": caller,
+        CALLER: caller,
     }
     unread = [body]
     status, wait, parts = 500, None, list[bytes]()
