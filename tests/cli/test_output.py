@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import pytest
 
 from assay.cli import output
+from assay.cli.trained import print_trained
 from assay.compare.report import general_ability
 
 SETTINGS = {"learning_rate": 0.001, "rank": 16, "epochs": 3, "rows_per_step": 8}
 RESULT = SimpleNamespace(
     points=[],
+    rewards=[],
     best_step=1,
     steps=10,
     seconds=5.0,
@@ -28,12 +30,23 @@ def test_a_training_of_all_weights_has_no_rank(
 ) -> None:
     monkeypatch.setattr(general_ability, "in_a_line", lambda _: "")
     trained = SimpleNamespace(
-        result=RESULT, settings=SETTINGS | {"adapter": adapter}, forgetting=None, version="v"
+        result=RESULT,
+        settings=SETTINGS | {"adapter": adapter},
+        forgetting=None,
+        version="v",
+        warnings=[],
     )
-    output.print_trained(trained)
+    print_trained(trained)
     said = " ".join(capsys.readouterr().out.split())
     assert "epochs 3" in said
     assert ("rank 16" in said) == (adapter == "lora")
+
+
+def test_a_value_that_somebody_wrote_stays_in_its_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    reason = "[bold]why\x1b]0;x\x07\n\x1b[31mb@1"
+    output.print_table(("agent", "reason", "doubt"), [("a@1", reason, "none")])
+    _, line = capsys.readouterr().out.splitlines()
+    assert line.split() == ["a@1", r"[bold]why\x1b]0;x\x07\n\x1b[31mb@1", "none"]
 
 
 @pytest.mark.parametrize("found", ["/usr/bin/assay", None])

@@ -51,6 +51,9 @@ def print_table(
 ) -> None:
     """Print a table; a value that is None is left empty.
 
+    What would break a line, or move or colour a terminal, is spelled as an escape: values that
+    others wrote stay in their cells.
+
     Args:
         numbers: the columns that are set flush right.
         none: printed instead where there are no rows.
@@ -63,7 +66,7 @@ def print_table(
         made.columns[0].no_wrap = True
         made.columns[0].min_width = max((len(str(row[0])) for row in rows), default=0)
     for row in rows:
-        made.add_row(*("" if value is None else escape(str(value)) for value in row))
+        made.add_row(*("" if value is None else escape(printable(str(value))) for value in row))
     console.print(made if made.row_count or not none else none)
 
 
@@ -293,7 +296,7 @@ def print_job(row: dict[str, Any]) -> None:
         if key == "progress":
             value = _done(row)
         if value not in (None, ""):
-            console.print(f"{key:10} {escape(str(value))}", soft_wrap=True)
+            console.print(f"{key:10} {escape(printable(str(value)))}", soft_wrap=True)
 
 
 def _done(row: dict[str, Any]) -> str:
