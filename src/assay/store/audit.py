@@ -46,6 +46,18 @@ def audit(
         record(session, project, who, action, what, details)
 
 
+def who_did(store: Store, project: str, action: str, what: str) -> str | None:
+    """Who did something to a thing first; None: there is no such entry."""
+    query = (
+        select(AuditRow.who)
+        .where(AuditRow.project == project, AuditRow.action == action, AuditRow.what == what)
+        .order_by(AuditRow.key)
+        .limit(1)
+    )
+    with store.session() as session:
+        return session.scalar(query)
+
+
 def entries(
     store: Store, project: str, limit: int = 100, after: int | None = None
 ) -> list[AuditRow]:

@@ -11,7 +11,7 @@ from tests.release.shelf import compared, right, shelf
 from assay.errors import AssayError, NotFoundError, StateError
 from assay.project import releases
 from assay.project.programs import PROGRAM
-from assay.project.releases.proposals import MOST_OPEN, proposals, propose
+from assay.project.releases.proposals import MOST_A_DAY, MOST_OPEN, proposals, propose
 from assay.project.workspace import Workspace
 from assay.store.audit import entries
 
@@ -43,12 +43,16 @@ def test_a_proposal_changes_nothing_and_ends_when_its_release_is_changed(tmp_pat
 
 def test_proposals_are_few_and_of_what_there_is(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    shelf(tmp_path, 1, workspace.store)
+    shelf(tmp_path, 2, workspace.store)
     with pytest.raises(NotFoundError):
         propose(workspace, "support", "nobody@1", "why")
     with pytest.raises(AssayError, match="release name"):
         propose(workspace, "../x", "tuned@1", "why")
-    for number in range(MOST_OPEN):
+    for number in range(MOST_A_DAY):
+        propose(workspace, "name-0", f"tuned@{1 + number % 2}", "why")
+    with pytest.raises(StateError, match="within a day"):
+        propose(workspace, "name-0", "tuned@1", "why")
+    for number in range(1, MOST_OPEN):
         propose(workspace, f"name-{number}", "tuned@1", "why")
     with pytest.raises(StateError, match="wait for the owner"):
         propose(workspace, "one-more", "tuned@1", "why")

@@ -9,14 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 from assay.agent.versions import find_version, load_agent
-from assay.errors import UsageError
-from assay.jobs.queue import Job
+from assay.errors import StateError, UsageError
+from assay.jobs import queue
+from assay.jobs.queue import OVER, Job
 from assay.jobs.worker import Work
 from assay.project.jobs.queueing import enqueue_once
 from assay.project.workspace import Workspace, project_of
 
 MEASURE = "measure"
 MOST_ROWS = 1000
+MOST_OPEN = 20
+"""Of a project: other work waits behind them."""
 
 
 def start(workspace: Workspace, label: str) -> Job:
@@ -28,12 +31,17 @@ def start(workspace: Workspace, label: str) -> Job:
     Raises:
         UsageError: the folder is no project, or the agent is a file of answers.
         AssayError: there is no such agent.
-        StateError: one of this agent waits or runs already.
+        StateError: one of this agent waits or runs already, or too many do.
     """
     project_of(workspace)
     agent = find_version(workspace.store, label)
     if load_agent(workspace.store, agent.agent).kind == "outside":
         raise UsageError(f"{agent.label} is a file of answers, which cannot answer other rows.")
+    of_project = queue.jobs(workspace.store, workspace.name)
+    if sum(job.kind == MEASURE and job.status not in OVER for job in of_project) >= MOST_OPEN:
+        raise StateError(
+            f"{MOST_OPEN} tries of agents are not over yet.", fix="Wait until some have ended."
+        )
     what = f"a try of {agent.label}"
     payload = {"agent": agent.label}
     return enqueue_once(

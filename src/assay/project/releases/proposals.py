@@ -10,10 +10,10 @@ A proposal is a line of the audit log and changes nothing. It is open until its 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from assay.agent.versions import find_version
 from assay.errors import StateError
@@ -22,12 +22,14 @@ from assay.project.workspace import Workspace
 from assay.release import releases
 from assay.release.changes import check_name
 from assay.store.audit import audit
-from assay.store.tables import AuditRow
+from assay.store.tables import AuditRow, now
 
 ACTION = "release.propose"
 _CHANGES = ("release.promote", "release.canary", "release.rollback")
 """By the last line of these it is told whether a proposal is open."""
 MOST_OPEN = 20
+MOST_A_DAY = 10
+"""For one release: each is kept for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ def propose(workspace: Workspace, release: str, label: str, reason: str) -> Prop
 
     Raises:
         AssayError: there is no such agent, or no release can be called so.
-        StateError: the release serves the agent already, or too many proposals are open.
+        StateError: the release serves the agent already, or too many proposals are open, or
+            were made for it today.
     """
     check_name(workspace.store, release)
     agent = find_version(workspace.store, label)
@@ -72,9 +75,25 @@ def propose(workspace: Workspace, release: str, label: str, reason: str) -> Prop
             f"{len(waiting)} proposals wait for the owner already.",
             fix="Ask the owner to decide on some of them.",
         )
+    if _count_of_today(workspace, release) >= MOST_A_DAY:
+        raise StateError(
+            f"{MOST_A_DAY} promotions of {release} were proposed within a day.",
+            fix="Ask the owner to decide on the newest one.",
+        )
     details = {"agent": agent.label, "reason": reason}
     audit(workspace.store, workspace.name, workspace.who, ACTION, release, details)
     return next(one for one in proposals(workspace) if one.release == release)
+
+
+def _count_of_today(workspace: Workspace, release: str) -> int:
+    query = select(func.count()).where(
+        AuditRow.project == workspace.name,
+        AuditRow.action == ACTION,
+        AuditRow.what == release,
+        AuditRow.at > now() - timedelta(days=1),
+    )
+    with workspace.store.session() as session:
+        return session.scalar(query) or 0
 
 
 def proposals(workspace: Workspace) -> list[Proposal]:
