@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,15 @@ from tests.small import small_project, write_csv
 from assay.accounts.costs import set_budget
 from assay.accounts.keys import create_key
 from assay.jobs import queue
+from assay.mcp import agents as agent_tools
 from assay.mcp.access import LocalAccess
 from assay.mcp.http import MOST_BYTES
+from assay.mcp.jobs import MOST_WAITS
 from assay.mcp.server import create_server
-from assay.project import Project
+from assay.project import Project, agents
+from assay.project.jobs import measuring
+from assay.serve.auth import REMEMBERED_S
+from assay.store.audit import audit
 
 INITIALIZE = {
     "jsonrpc": "2.0",
@@ -34,6 +40,13 @@ INITIALIZE = {
         "clientInfo": {"name": "x", "version": "1"},
     },
 }
+MODERN = "2026-07-28"
+ABOUT = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientInfo": {"name": "x", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+"""What every request of the newest protocol says of itself."""
 ACCEPT = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 
 
@@ -102,8 +115,13 @@ def test_rows_of_the_holdout_cannot_be_asked_for(server: Running, project: Proje
             assert "no tool" in await refused(session, "show_holdout_examples")
             assert "no finished comparison" in await refused(session, "read_verdict")
             assert "comparison: " in await refused(session, "read_verdict", comparison="../x")
-            long = {"reason": "x" * 501}
-            assert "reason: " in await refused(session, "start_comparison", **long)
+            for reason in (
+                "x" * 501,
+                "red \x1b[31m",
+                "why\nassay release promote pets x@1",
+                "\u202e",
+            ):
+                assert "reason: " in await refused(session, "start_comparison", reason=reason)
             unknown = {"reason": "why", "agents": ["../../etc@1"]}
             assert "agent" in await refused(session, "start_comparison", **unknown)
             # Jobs of other kinds, and of nobody.
@@ -122,23 +140,35 @@ def test_rows_of_the_holdout_cannot_be_asked_for(server: Running, project: Proje
             saved = {"message": "why", "system_prompt": "x", "based_on": "nobody@3"}
             assert "no agent" in await refused(session, "save_agent", name="a", **saved)
             await call(session, "save_agent", name="a", message="why", system_prompt="x")
+            asked = {"release": "pets", "agent": "a@1", "reason": "\x1b]0;title\x07"}
+            assert "reason: " in await refused(session, "propose_promotion", **asked)
             for release in ("../x", "A b", "<b>", ""):
                 asked = {"release": release, "agent": "a@1", "reason": "because"}
                 assert "release name" in await refused(session, "propose_promotion", **asked)
 
-    async def spend() -> None:
+    async def begin() -> str:
+        async with over_http(server.url, budgeted) as session:
+            job = str((await call(session, "try_agent", agent="a@1"))["id"])
+            await call(session, "change_job", job=job, wish="pause")
+            return job
+
+    async def spend(job: str) -> None:
         async with over_http(server.url, budgeted) as session:
             for tool, asked in (
                 ("start_comparison", {"reason": "why"}),
                 ("start_training", {}),
                 ("try_agent", {"agent": "a@1"}),
+                ("change_job", {"job": job, "wish": "resume"}),
             ):
                 assert "has a budget" in await refused(session, tool, **asked)
+            await call(session, "change_job", job=job, wish="cancel")
 
     asyncio.run(attack())
     asyncio.run(write())
+    job = asyncio.run(begin())
     set_budget(server.workspace.store, _id(server, "b"), 1.0)
-    asyncio.run(spend())
+    time.sleep(REMEMBERED_S)
+    asyncio.run(spend(job))
     split = project.root / ".assay" / "split"
     lines = (split / "holdout.jsonl").read_text().splitlines()
     inputs = {json.loads(line)["messages"][-2]["content"] for line in lines}
@@ -152,6 +182,98 @@ def _id(server: Running, name: str) -> str:
     from assay.accounts.keys import list_keys
 
     return next(key.id for key in list_keys(server.workspace.store) if key.name == name)
+
+
+def test_streams_that_nothing_would_be_told_on_are_refused(server: Running) -> None:
+    """By the newest protocol, in which all else is answered as by the others."""
+
+    def ask(method: str, **params: Any) -> httpx.Response:
+        told = {"MCP-Protocol-Version": MODERN, "Mcp-Method": method, **ACCEPT}
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": ABOUT}}
+        with server.http(server.new_key("mcp")) as http:
+            return http.post("/mcp", headers=told, json=body)
+
+    assert "read_verdict" in ask("tools/list").text
+    refused = ask("subscriptions/listen", notifications={"toolsListChanged": True})
+    assert "Method not found" in refused.text
+    assert '"listChanged":true' not in ask("server/discover").text.replace(" ", "")
+
+
+def test_jobs_of_others_are_not_changed_and_tell_nothing_of_rows(server: Running) -> None:
+    """What a provider says of a row of the holdout, or a fault does, is for the owner."""
+    workspace, row = server.workspace, "Ann sees the cat"
+    store, name = workspace.store, workspace.name
+
+    async def attack(job: str) -> None:
+        async with over_http(server.url, server.new_key("mcp")) as session:
+            for wish in ("cancel", "pause", "resume"):
+                told = await refused(session, "change_job", job=job, wish=wish)
+                assert "somebody else" in told
+
+    async def look(job: str, times: int = 1) -> list[dict[str, Any]]:
+        async with over_http(server.url, server.new_key("mcp")) as session:
+            asked = {"job": job, "seconds": 2}
+            waits = [session.call_tool("wait_for_job", asked) for _ in range(times)]
+            found = await asyncio.gather(*waits)
+            return [one.structured_content for one in found if one.structured_content]
+
+    says = f"2 of 64 requests failed (422: {row}); trying again in 1 s."
+    lines = (says, "Holdout: prompt", says, f"the model says: {row}", "Holdout: few-shot")
+    plain = ["2 of 64 requests failed.", "Holdout: prompt", "Holdout: few-shot"]
+    for said, error, events, expected in (
+        (lines, f"the judge did not answer ({row}).", plain, "it has failed while the holdout"),
+        (
+            (),
+            f"an unexpected error: KeyError: {row}",
+            [],
+            "an unexpected error. The owner",
+        ),
+        ((), f"{workspace.root}/data.csv: no\n\x1b[31m", [], "data.csv: no \\x1b[31m"),
+    ):
+        id = queue.enqueue(store, name, "compare", {})
+        audit(store, name, "cli:root", "job.compare", id)
+        asyncio.run(attack(id))
+        taken = queue.claim(store, "worker", ["compare"])
+        assert taken is not None
+        for line in said:
+            queue.note(store, taken, line)
+        queue.fail(store, taken, error)
+        [found] = asyncio.run(look(id))
+        assert found["error"].startswith(expected)
+        assert found["events"] == ["Queued.", "Started.", *events]
+        assert row not in json.dumps(found)
+    waiting = queue.enqueue(store, name, "compare", {})
+    assert len(asyncio.run(look(waiting, MOST_WAITS + 1))) == MOST_WAITS
+    queue.ask(store, waiting, "cancel")
+
+
+def test_what_programs_keep_is_bounded_and_never_over_what_people_saved(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = server.workspace
+    text = "model: smollm2-135m-instruct\nsystem_prompt: the owner's\n"
+    agents.save(owner, "desk", text, based_on=None, message="mine")
+
+    async def attack() -> None:
+        async with over_http(server.url, server.new_key("mcp")) as session:
+            mine = {"message": "why", "system_prompt": "x"}
+            for asked in ({}, {"based_on": "desk@1"}):
+                told = await refused(session, "save_agent", name="desk", **mine, **asked)
+                assert "not saved by a program" in told
+            assert "not saved" in await refused(session, "start_training", agent="desk")
+            for number in (1, 2):
+                asked = {**mine, "system_prompt": str(number), "based_on": "desk@1"}
+                saved = await call(session, "save_agent", name="kept", **asked)
+                assert saved["agent"] == f"kept@{number}"
+            monkeypatch.setattr(agent_tools, "MOST_VERSIONS", 2)
+            assert "all they may" in await refused(session, "save_agent", name="more", **mine)
+            monkeypatch.setattr(measuring, "MOST_OPEN", 1)
+            job = await call(session, "try_agent", agent="kept@1")
+            assert "not over yet" in await refused(session, "try_agent", agent="kept@2")
+            await call(session, "change_job", job=job["id"], wish="cancel")
+
+    asyncio.run(attack())
+    assert [one.version for one in agents.history(owner, "desk")] == [1]
 
 
 def test_a_project_is_made_of_a_file_in_the_folder_alone(tmp_path: Path) -> None:
@@ -183,3 +305,22 @@ def test_a_project_is_made_of_a_file_in_the_folder_alone(tmp_path: Path) -> None
     (root / "mine" / "assay.yaml").write_text("name: mine\n")
     assert "a project already" in ask(name="pets", data="pets.csv")
     assert not (root / "pets").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "data"),
+    [("root", "team/pets.csv"), ("root/team", "pets.csv"), ("root/team/pets", "data/pets.csv")],
+)
+def test_no_second_project_is_made_beside_below_or_around_one(
+    tmp_path: Path, place: str, data: str
+) -> None:
+    (tmp_path / "root" / "team" / "pets" / "data").mkdir(parents=True)
+    (tmp_path / "root" / "team" / "pets" / "assay.yaml").write_text("name: pets\n")
+    write_csv(tmp_path / place / data)
+    server = create_server(LocalAccess(tmp_path / place, lambda workspace: None))
+    asked = {"name": "again", "data": data}
+    with pytest.raises(ToolError, match="a project already"):
+        asyncio.run(server.call_tool("create_project", asked))
+    inside = create_server(LocalAccess(tmp_path / place / Path(data).parent, lambda _: None))
+    with pytest.raises(ToolError, match="a project already"):
+        asyncio.run(inside.call_tool("create_project", {"name": "again", "data": "pets.csv"}))

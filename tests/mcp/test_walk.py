@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +165,9 @@ def test_a_key_with_the_scope_does_the_same_over_http(served: Served) -> None:
 
     async def after(job: str) -> None:
         async with over_http(served.server.url, served.key) as session:
-            assert (await call(session, "wait_for_job", job=job))["status"] == "succeeded"
+            ended = await call(session, "wait_for_job", job=job)
+            assert ended["status"] == "succeeded"
+            assert "Holdout: baseline-tfidf" in ended["events"]  # what is told after it is chosen
             verdict = await call(session, "read_verdict")
             again = await refused(session, "start_comparison", reason="from afar again")
             assert "nothing has changed" in again
@@ -206,6 +210,16 @@ def test_a_key_with_the_scope_does_the_same_over_http(served: Served) -> None:
     actions = {one.action: one.who for one in entries(workspace.store, workspace.name)}
     assert actions["release.propose"] == actions["job.compare"] == actions["holdout.refuse"]
     assert actions["job.compare"].startswith("mcp: key coder (")
+
+
+def test_a_server_that_no_program_asks_loads_nothing_for_them(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; "
+        "from assay.project.workspace import Workspace; from assay.serve.app import create_app; "
+        "w = Workspace(Path()); create_app(w, w.engines()); "
+        "assert not {'mcp', 'mcp_types'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True)
 
 
 def test_the_skill_is_printed_for_those_who_want_a_file(tmp_path: Path) -> None:

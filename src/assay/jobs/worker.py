@@ -29,6 +29,8 @@ from assay.store.tables import Table
 
 BEAT_SECONDS = 5.0
 IDLE_SECONDS = 1.0
+UNEXPECTED = "an unexpected error"
+"""Begins the error of a job that has met a fault; what follows is its traceback's last line."""
 REVIVE_SECONDS = 10.0
 """Between two looks for jobs whose worker has died."""
 
@@ -187,7 +189,7 @@ class Worker:
             self._tell(queue.fail, job, str(error))
         except Exception as error:
             log.exception("%s failed", job.id)
-            self._tell(queue.fail, job, f"an unexpected error: {type(error).__name__}: {error}")
+            self._tell(queue.fail, job, f"{UNEXPECTED}: {type(error).__name__}: {error}")
         else:
             if isinstance(result, NextJob):
                 self._tell(queue.hand_on, job, result.kind)

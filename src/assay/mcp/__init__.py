@@ -2,8 +2,9 @@
 
 server.py      the tools of a project, put together; errors as one sentence
 access.py      in whose name a tool acts, and on which project
+texts.py       one line each, without this machine's paths
 stdio.py       `assay mcp`: over standard input and output, for a program on this machine
-http.py        `/mcp` of `assay serve`: with keys that have the scope `mcp`
+http.py        `/mcp` of `assay serve`: for keys that have the scope `mcp`
 start.py       tools: a project from a file
 data.py        tools: counts, training examples, an estimate
 jobs.py        tools: start a comparison or a training, wait, cancel

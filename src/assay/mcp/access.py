@@ -13,22 +13,28 @@ from typing import Protocol
 
 from mcp.server.mcpserver import Context
 
-from assay.accounts.keys import Caller, list_keys
+from assay.accounts.keys import CALLER, Caller, list_keys
 from assay.agent.versions import user
+from assay.compare.holdout import PROGRAM, is_program
 from assay.config import CONFIG_FILE
-from assay.errors import StateError, UsageError
-from assay.project.programs import PROGRAM
+from assay.errors import NotFoundError, StateError, UsageError
+from assay.project import agents
+from assay.project.agents import Draft
 from assay.project.workspace import Workspace, project_of
 
 MOST_CHARACTERS = 100
 """Of a key's name in logs."""
-CALLER = "assay.caller"
-"""Where in a request's scope the gate of `assay serve` puts who asks."""
 SCOPE = "mcp"
 
 
 class Access(Protocol):
-    """What the tools need to know of whoever calls."""
+    """What the tools need to know of whoever calls.
+
+    Attributes:
+        root: the folder that is served; no path outside it is told.
+    """
+
+    root: Path
 
     def workspace(self, context: Context) -> Workspace:
         """The project, in the name of who asks.
@@ -44,6 +50,9 @@ class Access(Protocol):
 class LocalAccess:
     """A program on this machine: whoever started it may do the same at the command line.
 
+    Attributes:
+        lock: held while the project is looked for, or made.
+
     Args:
         root: a project's folder, or one with at most one project directly in it.
         begun: called once a project is there whose jobs may be done.
@@ -52,13 +61,13 @@ class LocalAccess:
     def __init__(self, root: Path, begun: Callable[[Workspace], None]) -> None:
         self.root, self._begun = root.resolve(), begun
         self._found: Workspace | None = None
-        self._lock = Lock()
+        self.lock = Lock()
         if not self.root.is_dir():
             raise UsageError("the folder does not exist.", where=str(root))
 
     def workspace(self, context: Context) -> Workspace:
         """The folder's project, in the name of whoever runs this process."""
-        with self._lock:
+        with self.lock:
             if self._found is None:
                 found = Workspace(self._folder())
                 project_of(found)
@@ -93,7 +102,7 @@ class ServedAccess:
     """Keys of `assay serve`; the gate has let in only those that may."""
 
     def __init__(self, served: Workspace) -> None:
-        self._served = served
+        self._served, self.root = served, served.root
 
     def workspace(self, context: Context) -> Workspace:
         """The project that is served, in the name of the key."""
@@ -121,3 +130,23 @@ class ServedAccess:
         if not isinstance(caller, Caller) or not caller.may(SCOPE):
             raise UsageError("this key may not use MCP.")  # the gate does not let this happen
         return caller
+
+
+def find_own_agent(workspace: Workspace, name: str) -> Draft | None:
+    """The newest version under a name, if a program has saved it; None: nobody has.
+
+    Raises:
+        UsageError: no agent can be called so.
+        StateError: a person, or a comparison, has saved it.
+    """
+    agents.check_new_name(name)
+    try:
+        found = agents.read(workspace, name)
+    except NotFoundError:
+        return None
+    if not is_program(found.version.author):
+        raise StateError(
+            f"{found.version.label} was not saved by a program, so no program saves over it.",
+            fix="Take another name; it can be based on this one.",
+        )
+    return found

@@ -9,15 +9,19 @@ from pydantic import BaseModel, Field
 
 from assay.agent.agent import Agent
 from assay.agent.texts import as_yaml, edit
-from assay.errors import NotFoundError, UsageError
-from assay.mcp.access import Access
+from assay.compare.holdout import is_program
+from assay.errors import StateError, UsageError
+from assay.mcp.access import Access, find_own_agent
 from assay.mcp.data import READS
 from assay.mcp.jobs import STARTS
+from assay.mcp.texts import OneLine
 from assay.project import agents, versions
 from assay.project.comparisons import scores
 from assay.project.workspace import Workspace, project_of
 
 MOST_PROMPT, MOST_EXAMPLE, MOST_SHOWN = 50_000, 10_000, 50
+MOST_VERSIONS = 1000
+"""That programs may save, all of them together."""
 
 
 class AgentLine(BaseModel):
@@ -116,9 +120,16 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
     @server.tool(title="Save a changed agent", annotations=STARTS)
     def save_agent(
         context: Context,
-        name: Annotated[str, Field(max_length=100, description="Under which it is saved.")],
+        name: Annotated[
+            str,
+            Field(
+                max_length=100,
+                description="Under which it is saved; one that is new, or a program's.",
+            ),
+        ],
         message: Annotated[
-            str, Field(min_length=3, max_length=300, description="What was changed, and why.")
+            OneLine,
+            Field(min_length=3, max_length=300, description="What was changed, and why."),
         ],
         based_on: Annotated[
             str | None,
@@ -144,6 +155,7 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
         served or measured by that: try_agent scores it on validation, start_comparison on the
         holdout."""
         workspace = access.workspace(context)
+        before = find_own_agent(workspace, name)
         base = _base(workspace, based_on)
         if base.kind != "chat":
             raise UsageError(
@@ -170,11 +182,13 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
             values["nearest.k"] = nearest
         if not values:
             raise UsageError("nothing was changed.", fix="Give system_prompt, shown or nearest.")
+        text = edit(as_yaml(base), values)
+        _check_room(workspace, text)
         saved = agents.save(
             workspace,
             name,
-            edit(as_yaml(base), values),
-            based_on=_hash(workspace, name),
+            text,
+            based_on=None if before is None else before.hash,
             message=message,
         )
         return SavedAgent(
@@ -194,9 +208,16 @@ def _base(workspace: Workspace, label: str | None) -> Agent:
     )
 
 
-def _hash(workspace: Workspace, name: str) -> str | None:
-    """Of the text that is there under a name; None: there is none yet."""
-    try:
-        return agents.read(workspace, name.partition("@")[0]).hash
-    except NotFoundError:
-        return None
+def _check_room(workspace: Workspace, text: str) -> None:
+    """See that a program may keep one more text.
+
+    Raises:
+        StateError: programs have saved as many as they may.
+        QuotaError: the project may not have more.
+    """
+    if sum(is_program(one.author) for one in agents.history(workspace)) >= MOST_VERSIONS:
+        raise StateError(
+            f"programs have saved {MOST_VERSIONS} versions of agents here, which is all they may.",
+            fix="Go on with those that are there, or let the owner save another.",
+        )
+    workspace.quota.check(workspace.name, len(text.encode(errors="surrogatepass")))

@@ -11,13 +11,16 @@ from pydantic import BaseModel, Field
 from assay.config import TaskKind
 from assay.data.problems import CODES
 from assay.mcp.access import Access
-from assay.project.forecast import measure_pace
+from assay.project.forecast import recent_pace
 from assay.project.programs import count_openings
 from assay.project.rows import open_rows
 from assay.project.workspace import project_of
 
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+DIVIDES = ToolAnnotations(destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+"""Of tools that divide the examples where that is not done, or they have changed."""
 MOST_EXAMPLES, MOST_CHARACTERS = 20, 2000
+MOST_LABELS, LONGEST_LABEL = 200, 200
 
 
 class DataSummary(BaseModel):
@@ -25,7 +28,7 @@ class DataSummary(BaseModel):
 
     Attributes:
         problems: found in rows that may be seen: how often, and what it is.
-        labels: of a label task: rows in train and validation.
+        labels: of a label task: rows in train and validation, of the first 200 that are there.
         holdout: rows that are locked; nothing else of them is told.
         openings_left: comparisons that you may still ask for.
     """
@@ -85,11 +88,11 @@ class ComparisonEstimate(BaseModel):
 def add_tools(server: MCPServer[Any], access: Access) -> None:
     """Give a server these tools."""
 
-    @server.tool(title="Describe the data", annotations=READS)
+    @server.tool(title="Describe the data", annotations=DIVIDES)
     def describe_data(context: Context) -> DataSummary:
         """Check the examples and say how they are divided: counts of train, validation and the
         locked holdout, problems, duplicates, labels, and how many openings of the holdout are left
-        to you."""
+        to you. Examples that have changed are divided anew by this."""
         workspace = access.workspace(context)
         project = project_of(workspace)
         manifest, rows = project.split(), open_rows(workspace)
@@ -107,13 +110,13 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
             groups_in_holdout=manifest.groups,
             problems={code: f"{count}: {_meaning(code)}" for code, count in rows.problems.items()},
             duplicates=manifest.duplicates,
-            labels={name: counts[:2] for name, counts in manifest.classes.items()},
+            labels=_labels(manifest.classes),
             warnings=manifest.warnings,
             openings=len(found.log),
             openings_left=found.left,
         )
 
-    @server.tool(title="Show training examples", annotations=READS)
+    @server.tool(title="Show training examples", annotations=DIVIDES)
     def show_training_examples(
         context: Context,
         count: Annotated[int, Field(ge=1, le=MOST_EXAMPLES, description="How many.")] = 5,
@@ -131,12 +134,12 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
             for row in rows
         ]
 
-    @server.tool(title="Estimate a comparison", annotations=READS)
+    @server.tool(title="Estimate a comparison", annotations=DIVIDES)
     def estimate_comparison(context: Context) -> ComparisonEstimate:
         """Say what the next comparison will take in time, memory and money, and how small a lead it
         can show at the level that its opening leaves. Opens nothing."""
         workspace = access.workspace(context)
-        found = project_of(workspace).estimate(pace=measure_pace())
+        found = project_of(workspace).estimate(pace=recent_pace())
         openings = count_openings(workspace)
         return ComparisonEstimate(
             seconds=round(found.seconds, 1),
@@ -156,6 +159,12 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
             next_level=openings.next_level,
             openings_left=openings.left,
         )
+
+
+def _labels(classes: dict[str, list[int]]) -> dict[str, list[int]]:
+    """Without those that stand in the holdout alone."""
+    seen = [(name[:LONGEST_LABEL], counts[:2]) for name, counts in classes.items()]
+    return dict([one for one in seen if any(one[1])][:MOST_LABELS])
 
 
 def _meaning(code: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -11,22 +14,33 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
-from assay.errors import NotFoundError
+from assay.errors import NotFoundError, StateError
+from assay.jobs import queue
 from assay.jobs.queue import OVER, Job
-from assay.mcp.access import Access
+from assay.jobs.worker import UNEXPECTED
+from assay.mcp.access import Access, find_own_agent
 from assay.mcp.data import READS
+from assay.mcp.texts import OneLine, say
 from assay.project import jobs
 from assay.project.jobs import measuring, training
 from assay.project.programs import start_comparison as begin_comparison
 from assay.project.workspace import Workspace
+from assay.store.audit import who_did
 
 KINDS = (jobs.COMPARE, training.TRAIN, measuring.MEASURE)
 """Of jobs that these tools show and stop."""
 STARTS = ToolAnnotations(destructive_hint=False, open_world_hint=False)
-LOOK_AGAIN_S = 0.5
+LOOK_AGAIN_S = 2.0
 MOST_WAIT_S = 300
+MOST_WAITS = 4
+"""At the same time, of one key or one program of this machine."""
 MOST_EVENTS, MOST_CHARACTERS = 10, 300
-Id = Annotated[str, Field(min_length=1, max_length=100, description="Id of the job.")]
+HOLDOUT = "Holdout: "
+"""Begins what a comparison says before it asks anybody for rows of the holdout."""
+_PLAIN = re.compile(rf"(?:{HOLDOUT}|Queued|Paused\.|Cancelled\.).*", re.DOTALL)
+_REQUESTS = re.compile(r"(\d+ of \d+ requests (?:failed|were refused and score 0)) \(.*", re.DOTALL)
+"""Of lines that end with what a provider says: it may quote the row that it was asked for."""
+JobId = Annotated[str, Field(min_length=1, max_length=100, description="Id of the job.")]
 Label = Annotated[
     str, Field(min_length=1, max_length=140, description="NAME@VERSION, such as few-shot@3.")
 ]
@@ -60,7 +74,7 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
     def start_comparison(
         context: Context,
         reason: Annotated[
-            str,
+            OneLine,
             Field(min_length=3, max_length=500, description="Why; kept in the log of openings."),
         ],
         agents: Annotated[
@@ -93,6 +107,8 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
         """Fine-tune the project's model on train, choosing by validation. Opens nothing. Returns at
         once with a job."""
         workspace = access.spender(context)
+        if agent is not None:
+            find_own_agent(workspace, agent)
         options = training.TrainingOptions(effort=effort, name=agent)
         return _status(workspace, training.start(workspace, options))
 
@@ -110,10 +126,12 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
         workspace = access.workspace(context)
         return [_status(workspace, job) for job in jobs.list_jobs(workspace, *KINDS)[:20]]
 
+    waits = Counter[str]()
+
     @server.tool(title="Wait for a job", annotations=READS)
     async def wait_for_job(
         context: Context,
-        job: Id,
+        job: JobId,
         seconds: Annotated[
             float,
             Field(ge=0, le=MOST_WAIT_S, description="How long to wait at most; 0: only look."),
@@ -122,32 +140,46 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
         """Wait until a job ends, or the time is over; progress is reported meanwhile. Call it again
         while the status is queued or running."""
         workspace = await anyio.to_thread.run_sync(access.workspace, context)
-        end, told = time.monotonic() + seconds, 0.0
-        while True:
-            found = await anyio.to_thread.run_sync(_find, workspace, job)
-            if found.status in OVER or found.status == "paused" or time.monotonic() >= end:
-                return await anyio.to_thread.run_sync(_status, workspace, found)
-            progress = found.progress or {}
-            share = _share(progress)
-            if share is not None and share > told:
-                told = share
-                await context.report_progress(share, 1.0, str(progress.get("label", ""))[:200])
-            await anyio.sleep(min(LOOK_AGAIN_S, max(0.0, end - time.monotonic())))
+        if waits[workspace.who] >= MOST_WAITS:
+            raise StateError(
+                f"you are waiting {MOST_WAITS} times already.", fix="Let one of these waits end."
+            )
+        waits[workspace.who] += 1
+        try:
+            return await _wait(context, workspace, job, seconds)
+        finally:
+            waits[workspace.who] -= 1
 
-    @server.tool(title="Cancel a job", annotations=ToolAnnotations(destructive_hint=True))
+    @server.tool(title="Change a job", annotations=ToolAnnotations(destructive_hint=True))
     def change_job(
         context: Context,
-        job: Id,
+        job: JobId,
         wish: Annotated[
             Literal["cancel", "pause", "resume"],
             Field(description="cancel ends it; pause keeps what was done; resume goes on."),
         ],
     ) -> JobStatus:
-        """Cancel, pause or resume a comparison, a training or a try. A comparison that has opened
-        the holdout has opened it, also if it is cancelled."""
-        workspace = access.workspace(context)
-        _find(workspace, job)
+        """Cancel, pause or resume a comparison, a training or a try that you have started. A
+        comparison that has opened the holdout has opened it, also if it is cancelled."""
+        workspace = access.spender(context) if wish == "resume" else access.workspace(context)
+        found = _find(workspace, job)
+        if who_did(workspace.store, workspace.name, f"job.{found.kind}", job) != workspace.who:
+            raise StateError("somebody else has started this job.", fix="Ask the owner.")
         return _status(workspace, jobs.ask(workspace, job, wish))
+
+
+async def _wait(context: Context, workspace: Workspace, id: str, seconds: float) -> JobStatus:
+    end, told = time.monotonic() + seconds, 0.0
+    while True:
+        found = await anyio.to_thread.run_sync(_find, workspace, id)
+        if found.status in OVER or found.status == "paused" or time.monotonic() >= end:
+            return await anyio.to_thread.run_sync(_status, workspace, found)
+        progress = found.progress or {}
+        share = _share(progress)
+        if share is not None and share > told:
+            told = share
+            await context.report_progress(share, 1.0, str(progress.get("label", ""))[:200])
+        await anyio.sleep(min(LOOK_AGAIN_S, max(0.0, end - time.monotonic())))
 
 
 def _find(workspace: Workspace, id: str) -> Job:
@@ -156,14 +188,18 @@ def _find(workspace: Workspace, id: str) -> Job:
     Raises:
         NotFoundError: there is none of that id.
     """
-    found = next((job for job in jobs.list_jobs(workspace, *KINDS) if job.id == id), None)
-    if found is None:
+    try:
+        found = queue.read(workspace.store, id)
+    except NotFoundError:
+        found = None
+    if found is None or found.project != workspace.name or found.kind not in KINDS:
         raise NotFoundError(f"there is no job {id[:100]!r}.", fix="list_jobs lists them.")
     return found
 
 
 def _status(workspace: Workspace, job: Job) -> JobStatus:
     _, events = jobs.look(workspace, job.id)
+    messages = [event.message for event in events if event.kind == "message"]
     progress = job.progress or {}
     running = job.status == "running"
     return JobStatus(
@@ -173,11 +209,38 @@ def _status(workspace: Workspace, job: Job) -> JobStatus:
         doing=str(progress["label"])[:200] if running and "label" in progress else None,
         share=_share(progress) if running else None,
         result=job.result,
-        error=job.error,
-        events=[event.message[:MOST_CHARACTERS] for event in events if event.kind != "metrics"][
+        error=None if job.error is None else _error(workspace, job, messages),
+        events=[say(line, workspace.root, MOST_CHARACTERS) for line in _tellable(job, messages)][
             -MOST_EVENTS:
         ],
     )
+
+
+def _error(workspace: Workspace, job: Job, messages: Sequence[str]) -> str:
+    """Why a job has failed; not what a provider, or a fault's own words, may tell of the rows."""
+    assert job.error is not None
+    if job.error.startswith(UNEXPECTED):
+        return f"{UNEXPECTED}. The owner reads which with `assay jobs show {job.id}`."
+    if _asks_for_holdout(job, messages):
+        return (
+            "it has failed while the holdout was open. The owner reads why with "
+            f"`assay jobs show {job.id}`; the same comparison goes on in the same opening."
+        )
+    return say(job.error, workspace.root)
+
+
+def _tellable(job: Job, messages: Sequence[str]) -> list[str]:
+    """What a job has said, without what a provider said of a row."""
+    kept, is_open = [], False
+    for line in messages:
+        is_open = is_open or _asks_for_holdout(job, [line])
+        if not is_open or _PLAIN.fullmatch(line):
+            kept.append(_REQUESTS.sub(r"\1.", line))
+    return kept
+
+
+def _asks_for_holdout(job: Job, messages: Sequence[str]) -> bool:
+    return job.kind == jobs.COMPARE and any(line.startswith(HOLDOUT) for line in messages)
 
 
 def _share(progress: dict[str, Any]) -> float | None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from assay.mcp.access import Access
 from assay.mcp.data import READS
 from assay.mcp.jobs import STARTS, Label
+from assay.mcp.texts import OneLine
 from assay.project import releases
 from assay.project.releases import proposals
 from assay.project.releases.proposals import Proposal
@@ -72,7 +73,7 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
         context: Context,
         release: Annotated[str, Field(max_length=100, description="Such as support.")],
         agent: Label,
-        reason: Annotated[str, Field(min_length=3, max_length=1000)],
+        reason: Annotated[OneLine, Field(min_length=3, max_length=1000)],
     ) -> ProposalLine:
         """Propose that a release should serve an agent. It changes nothing: the owner decides, and
         promotes. Tell the owner what you propose, and the command in next_step."""

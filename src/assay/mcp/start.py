@@ -9,7 +9,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
-from assay.config import STARTER_MODEL, TaskKind
+from assay.config import CONFIG_FILE, STARTER_MODEL, TaskKind
 from assay.config.names import SLUG
 from assay.errors import StateError, UsageError
 from assay.mcp.access import LocalAccess
@@ -78,7 +78,6 @@ def add_tools(server: MCPServer[Any], access: LocalAccess) -> None:
         """Create an Assay project from a file of examples (input and expected output of one job)
         and lock its holdout. Format and task are detected. Only where the folder holds no project:
         another one, which would have a fresh holdout, is the owner's to create."""
-        _check_free(access)
         if not SLUG.fullmatch(name):
             raise UsageError(
                 f"{name!r} is not a project name.", fix="Use small letters, digits and hyphens."
@@ -92,7 +91,9 @@ def add_tools(server: MCPServer[Any], access: LocalAccess) -> None:
         choices = Choices(
             data=file, input=input, output=output, group=group, id=id, task=task, model=model
         )
-        made = create_divided(draft(name, choices), access.root / name)
+        with access.lock:  # of two calls at once the second finds the first one's project
+            _check_free(access, file)
+            made = create_divided(draft(name, choices), access.root / name)
         manifest = made.split()
         labels = made.config.labels
         return CreatedProject(
@@ -109,10 +110,18 @@ def add_tools(server: MCPServer[Any], access: LocalAccess) -> None:
         )
 
 
-def _check_free(access: LocalAccess) -> None:
-    if (access.root / "assay.yaml").exists() or access.projects():
+def _check_free(access: LocalAccess, file: Path) -> None:
+    """See that no project is in the folder, around it, or beside the file and the folders it is in.
+
+    Raises:
+        StateError: one is.
+    """
+    within = [folder for folder in file.parents if folder.is_relative_to(access.root)]
+    if any((folder / CONFIG_FILE).exists() for folder in (*access.root.parents, *within)) or any(
+        any(folder.glob(f"*/{CONFIG_FILE}")) for folder in within
+    ):
         raise StateError(
-            "this folder holds a project already, and a second one of the same job would have a "
+            "there is a project already, and a second one of the same job would have a "
             "holdout that nobody has opened.",
             fix="Use the project that is there; the owner creates another one with `assay init`.",
         )

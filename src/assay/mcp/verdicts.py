@@ -16,7 +16,7 @@ from assay.mcp.data import READS
 from assay.project import comparisons
 from assay.project.programs import count_openings
 
-Id = Annotated[
+ComparisonId = Annotated[
     str,
     Field(max_length=64, pattern=r"^[0-9a-f]*$", description="How its id begins; else the newest."),
 ]
@@ -141,7 +141,7 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
         ]
 
     @server.tool(title="Read a verdict", annotations=READS)
-    def read_verdict(context: Context, comparison: Id = "") -> VerdictSummary:
+    def read_verdict(context: Context, comparison: ComparisonId = "") -> VerdictSummary:
         """Read what a finished comparison has found: the recommendation in words, each candidate's
         score with its interval, all pairs, costs, and what to do next. A difference that is not
         called better or worse is not shown. Rows of the holdout and answers to them are for the
