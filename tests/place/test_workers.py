@@ -391,7 +391,7 @@ def test_trainings_that_ran_beside_each_other_are_charged_once(
     settings = FineTuneSection(seeds=2)
     context: Any = SimpleNamespace(
         config=SimpleNamespace(fine_tune=settings, primary="exact"),
-        method=SimpleNamespace(reference=reference),
+        method=SimpleNamespace(reference=reference, reinforces=False),
         measure=lambda agent: None,
         choose_constraint=lambda agent, measured: chosen,
     )

@@ -15,7 +15,7 @@ from assay.config import FineTune
 from assay.errors import AssayError
 from assay.models.versions import load_version
 from assay.project import releases
-from assay.train import adapters
+from assay.train import adapters, auto
 from assay.train.reinforce.figures import warnings_of
 from assay.train.session import train_by_method
 
@@ -79,7 +79,7 @@ EDIT = {
 
 @pytest.mark.slow
 def test_a_reinforced_version_is_compared_promoted_and_goes_on_from_the_supervised_one(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = small_project(tmp_path, edit=EDIT)
     found = {one.name: one for one in made.compare().result.candidates}
@@ -87,10 +87,14 @@ def test_a_reinforced_version_is_compared_promoted_and_goes_on_from_the_supervis
     trained = made.train()  # of the settings' own method: what fine-tune has trained
     context = made.context().with_training(method="reinforcement")
     version, result = train_version(context)
+    assert result.preparation_seconds == trained.result.seconds > 0, "it costs both trainings"
     assert [point.step for point in result.rewards] == [0, 2, 4]
     assert set(result.rewards[0].others) == {"label-accuracy"}
-    setup = TrainingSetup.of(context)
+    ranks = iter([trained.settings["rank"], 64])  # as where they learn from different rows
+    monkeypatch.setattr(auto, "rank", lambda rows: next(ranks))
+    setup = TrainingSetup.of(context.with_training(rank="auto"))
     assert setup.start == trained.version
+    assert setup.settings.rank == trained.settings["rank"]
     record = load_version(made.store, version).record
     assert record.metrics == {
         "validation_reward": next(

@@ -65,7 +65,7 @@ class TrainResult:
         rewards: of a training that learns from graders; its losses are what is left to a reward
             of 1.
         preparation_seconds: of work before the first step that is not in `seconds`: reference
-            log-probabilities, and what a teacher has taken.
+            log-probabilities, what a teacher has taken, and the training of what it starts from.
         beside: how many trainings shared the machine when it ended, this one included.
     """
 

@@ -27,7 +27,7 @@ from assay.errors import ConfigError
 from assay.example import Example, canonical_json, json_sha256
 from assay.models.lineage import TEACHER, keep_rows, rows_sha256
 from assay.models.load import LoadedModel, load_to_train
-from assay.models.versions import VersionRecord, save_version
+from assay.models.versions import VersionRecord, load_version, save_version
 from assay.train import auto
 from assay.train.checkpoints import Point
 from assay.train.job import OnPoint, OnStep, TrainingJob
@@ -47,6 +47,7 @@ def train_version(
     asked: Context | None = None,
     on_point: OnPoint | None = None,
     on_step: OnStep | None = None,
+    loaded: LoadedModel | None = None,
 ) -> tuple[str, TrainResult]:
     """Train an adapter and keep it as a version; an interrupted training goes on.
 
@@ -54,11 +55,12 @@ def train_version(
         asked: the rows that those of `context` were made of, where they were changed; the version
             then knows of both.
         on_point, on_step: see `TrainingJob`.
+        loaded: the model, where it is there already.
 
     Returns:
         the version's id and the trainer's account.
     """
-    config, prepared = context.config, TrainingSetup.of(context)
+    config, prepared = context.config, TrainingSetup.of(context, loaded)
     result = prepared.train(context, prepared.settings, on_point, on_step)
     learned = prepared.targets.examples
     saw = {"train": learned, "general": prepared.general, "validation": context.validation}
@@ -87,7 +89,8 @@ class TrainingSetup:
     """Model, rendered rows and settings of a training, as `compare`, `train` and a sweep share it.
 
     Attributes:
-        targets: what is trained on, with the teacher's answers where there is a teacher.
+        targets: what is trained on, with the teacher's answers where there is a teacher; learning
+            from graders, with the time that the supervised training before it has taken.
         general: rows that are mixed in, so that less is forgotten.
         units, checks: of training and validation.
         method_sha256: of the code of a method that is not Assay's own.
@@ -154,15 +157,19 @@ class TrainingSetup:
         loaded = loaded or load_to_train(context.config.model)
         template = Template.of(loaded.tokenizer)
         reinforcement.graded_by(context, template, None)  # what is wrong with it shows now
-        start = None
+        start, seconds = None, 0.0
         if settings.reinforcement.start == "supervised":
             context.progress.say("Reinforcement starts from the supervised version.")
-            start, _ = train_version(reinforcement.supervised(context))
+            start, first = train_version(reinforcement.supervised(context), loaded=loaded)
+            seconds = first.seconds + first.preparation_seconds
+            # The rule of the rank counts rows, of which a teacher or a thumb down leaves others.
+            rank = load_version(context.store, start).record.settings["rank"]
+            settings = settings.model_copy(update={"rank": rank})
         return cls(
             loaded,
             template,
             context.training_prompt,
-            TrainingTargets(rows, tuple(() for _ in rows)),
+            TrainingTargets(rows, tuple(() for _ in rows), seconds),
             (),
             [*reinforcement.questions(context, rows, template)],
             [*reinforcement.questions(context, reinforcement.checks_of(context), template)],
@@ -263,7 +270,7 @@ class TrainingSetup:
         )
 
     def account(self, result: TrainResult) -> TrainResult:
-        """A result with what the teacher has taken."""
+        """A result with what the teacher has taken, or the training that comes before."""
         seconds = result.preparation_seconds + self.targets.seconds
         return replace(result, preparation_seconds=seconds)
 
