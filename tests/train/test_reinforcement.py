@@ -16,7 +16,7 @@ from assay.errors import AssayError
 from assay.models.versions import load_version
 from assay.project import releases
 from assay.train import adapters, auto
-from assay.train.reinforce.figures import warnings_of
+from assay.train.reinforce.figures import RewardPoint, warnings_of
 from assay.train.session import train_by_method
 
 
@@ -45,6 +45,26 @@ def test_the_reward_rises_and_a_grader_that_was_hacked_is_named(tmp_path: Path) 
     assert "exact on validation did not rise (0.000 before, 0.000 after)" in said
     assert warnings_of(points, result.best_step, "small letters") == (), "the reward is what counts"
     assert train_by_method(graded.job(tmp_path, settings)).rewards == points
+
+
+@pytest.mark.parametrize(
+    ("best_step", "primary", "said"),
+    [
+        (10, "exact", None),  # what is kept is better, whatever came after it
+        (20, "exact", "but exact on validation did not rise (0.500 before, 0.400 after)"),
+        (20, "judge", "but the reward on validation did not rise (0.300 before, 0.200 after)"),
+    ],
+)
+def test_what_is_kept_is_judged_by_what_was_measured(
+    best_step: int, primary: str, said: str | None
+) -> None:
+    points = [
+        RewardPoint(0, valid_reward=0.3, others={"exact": 0.5}),
+        RewardPoint(10, 0.2, 1.0, 0.4, {"exact": 0.6}),
+        RewardPoint(20, 0.9, 1.0, 0.2, {"exact": 0.4}),
+    ]
+    found = warnings_of(points, best_step, primary)
+    assert [said in one for one in found if said] == [True] if said else not found
 
 
 def test_where_nothing_can_be_learned_the_version_is_what_it_started_from(tmp_path: Path) -> None:

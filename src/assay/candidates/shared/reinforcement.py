@@ -58,7 +58,7 @@ def graded_by(context: Context, template: Template, start: str | None) -> Graded
         template,
         reward,
         dict([*unseen.items()][:OTHERS]),
-        config.primary if decides else "the reward",
+        config.primary,
         folder,
         key=key(context) | {"start": start},
     )

@@ -61,20 +61,22 @@ def warnings_of(points: Sequence[RewardPoint], best_step: int, primary: str) -> 
 
     Args:
         best_step: after which the version was taken.
-        primary: the grader that decides; where it is not among `others`, it is the reward.
+        primary: the grader that decides; where it was not asked, the reward is looked at.
     """
     learned = [point for point in points if point.reward is not None]
     if not learned:
         return ()
     said = []
     first, last = learned[0], learned[-1]
+    kept = next((point for point in learned if point.step == best_step), last)
     assert first.reward is not None
     assert last.reward is not None
-    before, after = _primary(points[0], primary), _primary(last, primary)
+    before, after = _primary(points[0], primary), _primary(kept, primary)
     if last.reward - first.reward >= RISE and after <= before:
+        name = primary if primary in kept.others else "the reward"
         said.append(
             f"Reinforcement raised the reward on training prompts from {first.reward:.3f} to "
-            f"{last.reward:.3f}, but {primary} on validation did not rise ({before:.3f} before, "
+            f"{last.reward:.3f}, but {name} on validation did not rise ({before:.3f} before, "
             f"{after:.3f} after): the model has learned what pays on these prompts, not the task. "
             "Read some of its answers, and correct the reward."
         )

@@ -58,7 +58,8 @@ class GradedBy:
         template: of the model.
         reward: what is maximised.
         others: by name, graders that are only looked at; what decides is not among them.
-        primary: the grader of the project that decides; it is in `others` or is the reward.
+        primary: the grader of the project that decides; it is in `others`, is the reward, or asks a
+            model, which is not done here.
         start: folder of the adapter that the training starts from; None: the base.
         key: of all that the rewards depend on (JSON-ready).
     """
