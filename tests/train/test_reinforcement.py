@@ -148,6 +148,11 @@ def test_a_reinforced_version_is_compared_promoted_and_goes_on_from_the_supervis
             '"{{sample.text}}x{{me}}", reference: ""}}',
             "{{me}} is not a variable",
         ),
+        (
+            "reinforcement: {reward: {type: string_check, name: x, operation: eq, input: "
+            '"{{sample.output_text}}", reference: "{{item.answer}}"}}',
+            "a variable of the reward names what is not there",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_trained(

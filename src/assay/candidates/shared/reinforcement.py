@@ -140,10 +140,18 @@ def _by_grader(
 def _by_recipe(
     grader: rewards.Grader, examples: Sequence[Example], texts: Sequence[str]
 ) -> list[float]:
-    return [
-        rewards.run(grader, item_of(example), text).reward
+    found = [
+        rewards.run(grader, item_of(example), text)
         for example, text in zip(examples, texts, strict=True)
     ]
+    if any("invalid_variable_error" in one.errors for one in found):
+        raise ConfigError(
+            "a variable of the reward names what is not there, so that every answer is worth 0.",
+            where=f"{WHERE}.reward",
+            fix="Use {{item.reference}}, {{item.input}}, {{item.id}}, {{sample.output_text}} or "
+            "{{sample.output_json...}}.",
+        )
+    return [one.reward for one in found]
 
 
 def item_of(example: Example) -> dict[str, Any]:
