@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from assay.models.versions import load_version
 from assay.project import releases
 from assay.train import adapters, auto
 from assay.train.reinforce.figures import RewardPoint, warnings_of
+from assay.train.reinforce.run import ReinforcementRun
 from assay.train.session import train_by_method
 
 
@@ -45,6 +47,26 @@ def test_the_reward_rises_and_a_grader_that_was_hacked_is_named(tmp_path: Path) 
     assert "exact on validation did not rise (0.000 before, 0.000 after)" in said
     assert warnings_of(points, result.best_step, "small letters") == (), "the reward is what counts"
     assert train_by_method(graded.job(tmp_path, settings)).rewards == points
+
+
+def test_a_prompt_that_a_step_asks_twice_is_answered_anew(tmp_path: Path) -> None:
+    """Seven rows, nine prompts a step: two come again, as at the end of every round of all rows."""
+    job = graded.job(tmp_path, _settings(prompts_per_step=9))
+    with adapters.adapt(job.loaded, job.settings) as model:
+        answers, _ = ReinforcementRun(job, model, "", "float32").draw_answers()
+    names = [answer.rows[0].name for answer in answers]
+    [again, _] = [name for name in {*names} if names.count(name) == 8]
+    drawn = [tuple(a.rows[0].ids) for a in answers if a.rows[0].name == again]
+    assert len({*drawn}) == 8
+
+
+def test_memory_is_reckoned_for_the_longest_step_that_fits_into_rows(tmp_path: Path) -> None:
+    job = graded.job(tmp_path)
+    limit = len(job.train[0].prompt) + 5  # type: ignore[attr-defined]
+    cut = replace(job, settings=job.settings.model_copy(update={"max_tokens": limit}))
+    for one, longest in ((job, 8), (cut, 5)):
+        assert len(one.largest) == 3, "prompts of a step"
+        assert [row.trained_tokens for row in one.largest[0].rows] == [longest] * 4
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ class TrainingJob:
             return self.train
         from assay.train.reinforce.questions import longest_groups
 
-        return longest_groups(self.train, self.settings.reinforcement.group)
+        return longest_groups(self.train, self.settings.reinforcement, self.max_tokens)
 
     def validate(self) -> TrainingJob:
         """The same job without the units of weight 0, every row having been looked at, and with the

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
 from assay.chat.template import Template
 from assay.config import FineTune
+from assay.config.reinforcement import Reinforcement
 from assay.example import Example
 from assay.generate.batch import Request
 from assay.generate.transformers.batch import Draw, TransformersBatchEngine
@@ -94,8 +95,12 @@ def draw(
     return engine.draw(requests, progress)
 
 
-def sampled(question: Question, settings: FineTune, step: int) -> list[Request]:
-    """The requests of a group, each with a seed that nothing but its place decides."""
+def sampled(question: Question, settings: FineTune, step: int, turn: int) -> list[Request]:
+    """The requests of a group, each with a seed that nothing but its place decides.
+
+    Args:
+        turn: 0, or 1 where the step asks the prompt a second time, and so on.
+    """
     assert question.request is not None
     own = settings.reinforcement
     return [
@@ -104,7 +109,7 @@ def sampled(question: Question, settings: FineTune, step: int) -> list[Request]:
             temperature=own.temperature,
             seed=_seed(settings.seed, step, question.rows[0].name, number),
         )
-        for number in range(own.group)
+        for number in range(turn * own.group, (turn + 1) * own.group)
     ]
 
 
@@ -115,19 +120,28 @@ def row_of(question: Question, drawn: Draw) -> TrainingSequence:
     return TrainingSequence(ids, trained, row.weight, row.name)
 
 
-def longest_groups(questions: Sequence[Unit], group: int) -> list[Unit]:
-    """Groups as large as they can become, to reckon memory with: no two answers begin alike."""
+def longest_groups(questions: Sequence[Unit], own: Reinforcement, limit: int) -> list[Unit]:
+    """The largest step there can be, to reckon memory with: no two answers begin alike.
+
+    Args:
+        limit: tokens of a row.
+    """
+
+    def longest(asked: Question) -> int:
+        assert asked.request is not None
+        return len(asked.prompt) + asked.request.max_new_tokens
+
+    cut = [cast(Question, question).at_most(limit) for question in questions]
     made: list[Unit] = []
-    for question in questions:
-        assert isinstance(question, Question)
-        assert question.request is not None
-        prompt, room = question.prompt, question.request.max_new_tokens
+    for question in sorted(cut, key=longest, reverse=True)[: own.prompts_per_step]:
+        prompt = question.prompt
+        room = longest(question) - len(prompt)
         trained = [False] * len(prompt) + [True] * room
         made.append(
             Unit(
                 tuple(
                     TrainingSequence([*prompt, number, *[0] * (room - 1)], trained)
-                    for number in range(group)
+                    for number in range(own.group)
                 )
             )
         )

@@ -119,8 +119,14 @@ class ReinforcementRun(Run):
     def draw_answers(self) -> tuple[list[DrawnAnswer], list[float]]:
         """The answers of this step, group by group, and their rewards."""
         step, count = self.state.step, self.own.prompts_per_step
-        chosen = [self.questions[place] for place in self.places(step * count, count)]
-        requests = [one for question in chosen for one in sampled(question, self.settings, step)]
+        places = [*self.places(step * count, count)]
+        chosen = [self.questions[place] for place in places]
+        turns = [places[:at].count(place) for at, place in enumerate(places)]
+        requests = [
+            one
+            for question, turn in zip(chosen, turns, strict=True)
+            for one in sampled(question, self.settings, step, turn)
+        ]
         with self.answering():
             drawn = draw(self.model, self.job.loaded, self.graded_by.template, requests)
         asked = [question for question in chosen for _ in range(self.own.group)]
