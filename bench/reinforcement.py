@@ -93,7 +93,7 @@ def ours(work: Work) -> Rate:
     from assay.generate.batch import Request
     from assay.models.load import load
     from assay.train.job import StepReport, TrainingJob
-    from assay.train.reinforce.questions import GradedBy, Question
+    from assay.train.reinforce.questions import Grading, Question
     from assay.train.session import train_by_method
     from assay.train.units import answered_rows
     from train_works import ALPHA, MODEL, RANK
@@ -134,7 +134,7 @@ def ours(work: Work) -> Rate:
             marks.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder:
-        graded = GradedBy(template, reward, {}, "reward", None, {})
+        graded = Grading(template, reward, {}, "reward", None, {})
         job = TrainingJob(
             loaded,
             questions,

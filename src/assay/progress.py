@@ -78,6 +78,26 @@ class Silent:
         pass
 
 
+class StoppableProgress(Silent):
+    """Reports to nobody, and lets a Ctrl-C through between two tokens.
+
+    Args:
+        between: called whenever a task moves on; what it raises ends the work.
+    """
+
+    def __init__(self, between: Callable[[], None]) -> None:
+        self._between = between
+
+    @contextmanager
+    def task(self, label: str, total: float | None, unit: str) -> Iterator[Task]:
+        """A task that is not shown, each advance of which calls `between`."""
+        yield self
+
+    def advance(self, amount: float = 1, **info: object) -> None:
+        """Call `between`; raises what it raises."""
+        self._between()
+
+
 SILENT: Progress = Silent()
 
 

@@ -15,7 +15,7 @@ from assay.example import Example
 from assay.generate.batch import Request
 from assay.models.load import LoadedModel
 from assay.train.job import TrainingJob
-from assay.train.reinforce.questions import GradedBy, Question
+from assay.train.reinforce.questions import Grading, Question
 from assay.train.units import answered_rows
 
 SETTINGS = FineTune(
@@ -67,7 +67,7 @@ def job(
 ) -> TrainingJob:
     """A training of a few seconds."""
     loaded = loaded or tiny_loaded()
-    graded = GradedBy(
+    graded = Grading(
         Template.of(loaded.tokenizer), reward, {"exact": exact}, "exact", None, {"reward": "test"}
     )
     return TrainingJob(

@@ -21,7 +21,7 @@ from assay.train.sequences import Unit, check_sequences, rows_of
 if TYPE_CHECKING:
     from torch import nn
 
-    from assay.train.reinforce.questions import GradedBy
+    from assay.train.reinforce.questions import Grading
 
 OnPoint = Callable[[Point, Mapping[str, float]], None]
 """Called with every point of the curve, and again when its validation loss is known.
@@ -130,7 +130,7 @@ class TrainingJob:
     beside: int = 1
     method: MethodSpec | None = None
     method_sha256: str | None = None
-    graded_by: GradedBy | None = None
+    graded_by: Grading | None = None
 
     @property
     def spec(self) -> MethodSpec:

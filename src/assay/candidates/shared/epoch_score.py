@@ -20,7 +20,7 @@ from assay.evaluate.graders import grade
 from assay.generate.batch import Answer, Request
 from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.load import LoadedModel
-from assay.train.reinforce.run import StoppableProgress
+from assay.progress import StoppableProgress
 
 
 def epoch_score(

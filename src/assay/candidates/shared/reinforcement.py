@@ -20,7 +20,7 @@ from assay.evaluate.graders import GradingContext, grade, grader_files
 from assay.example import Example
 from assay.generate.batch import Answer, Request
 from assay.models.versions import load_version
-from assay.train.reinforce.questions import GradedBy, Question, Reward
+from assay.train.reinforce.questions import Grading, Question, Reward
 from assay.train.units import answered_rows
 
 WHERE = f"{CONFIG_FILE}, fine_tune.reinforcement"
@@ -28,7 +28,7 @@ OTHERS = 2
 """Graders beside the reward that validation is graded by: the primary one, and the next."""
 
 
-def graded_by(context: Context, template: Template, start: str | None) -> GradedBy:
+def graded_by(context: Context, template: Template, start: str | None) -> Grading:
     """What says what answers are worth, and which adapter is trained further.
 
     Args:
@@ -54,7 +54,7 @@ def graded_by(context: Context, template: Template, start: str | None) -> Graded
     for one in (reward, *unseen.values()):  # what is wrong with it shows now
         one(judged, [row.output for row in judged])
     folder = None if start is None else load_version(context.store, start).folder
-    return GradedBy(
+    return Grading(
         template,
         reward,
         dict([*unseen.items()][:OTHERS]),

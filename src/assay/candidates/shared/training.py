@@ -34,7 +34,7 @@ from assay.train.job import OnPoint, OnStep, TrainingJob
 from assay.train.methods.identity import code_sha256
 from assay.train.methods.spec import MethodSpec
 from assay.train.ranks import check_place
-from assay.train.reinforce.questions import GradedBy
+from assay.train.reinforce.questions import Grading
 from assay.train.sequences import Unit
 from assay.train.session import TrainResult, train_by_method
 from assay.train.tracking import tracking
@@ -108,7 +108,7 @@ class TrainingSetup:
     checks: list[Unit]
     method_sha256: str | None
     settings: FineTune
-    graded_by: GradedBy | None = None
+    graded_by: Grading | None = None
     start: str | None = None
 
     @classmethod

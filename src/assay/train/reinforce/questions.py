@@ -52,7 +52,7 @@ class Question(Unit):
 
 
 @dataclass(frozen=True, slots=True)
-class GradedBy:
+class Grading:
     """What a training learns from beside its prompts.
 
     Attributes:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
 from torch import Tensor
 
-from assay.progress import Silent, Task
+from assay.progress import StoppableProgress, Task
 from assay.train import adapters
 from assay.train.counters import counting
 from assay.train.device import computing, numbers_kept, peak_bytes, readable
@@ -249,17 +249,3 @@ class ReinforcementRun(Run):
         if self.state.points:
             self.plot(self.state.points[-1], {})
         self.tell(1 - mean, None, validation=True, score=score, reward=mean)
-
-
-class StoppableProgress(Silent):
-    """Reports to nobody, and lets a Ctrl-C through between two tokens."""
-
-    def __init__(self, between: Callable[[], None]) -> None:
-        self._between = between
-
-    @contextmanager
-    def task(self, label: str, total: float | None, unit: str) -> Iterator[Task]:
-        yield self
-
-    def advance(self, amount: float = 1, **info: object) -> None:
-        self._between()
