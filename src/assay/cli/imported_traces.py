@@ -13,6 +13,7 @@ from assay.cli.output import as_json, print_table, shorten
 from assay.cli.progress import Terminal
 from assay.defaults import STARTER_MODEL
 from assay.errors import UsageError
+from assay.log_lines import printable
 
 IMPORTED = Path("imported-traces")
 SHOWN = 60
@@ -69,16 +70,22 @@ def _print_import(report: Any) -> None:
 def _print_jobs(jobs: list[Any]) -> None:
     rows = []
     for job in jobs:
-        shown = shorten(job.system or job.input, SHOWN)
+        shown = printable(shorten(job.system or job.input, SHOWN))
         seconds = None if job.median_s is None else f"{job.median_s:.2f} / {job.p95_s:.2f}"
-        usd = None if job.usd is None else f"{job.usd:,.2f}" if job.usd >= 1 else f"{job.usd:.4f}"
+        usd = None if job.usd is None else _usd(job.usd)
         rows.append((job.id, shown, f"{job.calls:,}", usd, seconds, f"{job.answers:,}", job.task))
     columns = ("id", "job", "calls", "USD", "median / p95 s", "answers", "task")
     print_table(columns, rows, numbers=("calls", "USD", "median / p95 s", "answers"))
     for job in jobs:
-        print(f"\n{job.id}: {job.cheaper}")
+        print(f"\n{job.id}: {printable(job.cheaper)}")
         for note in _notes(job):
-            print(f"  {note}")
+            print(f"  {printable(note)}")
+
+
+def _usd(usd: float) -> str:
+    if usd >= 1:
+        return f"{usd:,.2f}"
+    return "<0.0001" if 0 < usd < 0.0001 else f"{usd:.4f}"
 
 
 def _notes(job: Any) -> list[str]:

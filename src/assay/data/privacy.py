@@ -7,11 +7,13 @@ exists (cards: Luhn, IBAN: mod 97) a string that fails it is not reported.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from assay import json_reader
 from assay.data.phones import find_phones
 
 Kind = Literal["secret", "card-number", "iban", "email", "phone"]
@@ -105,19 +107,58 @@ def mask(text: str) -> str:
     return _replaced(text, find_private(text))
 
 
-def mask_within(value: Any) -> tuple[Any, list[Finding]]:
-    """A JSON value with `mask` done to all its texts, and what was found in them."""
+def mask_within(value: Any, inside: int = 2) -> tuple[Any, list[Finding]]:
+    """A JSON value with `mask` done to all its texts, names of fields included, and what was found.
+
+    A text that is the JSON of an object or a list stays one: the value that it spells is masked,
+    so that no escape hides what stands behind it.
+
+    Args:
+        inside: how often such a text may stand in another; what is deeper is masked as a text.
+    """
     if isinstance(value, str):
+        spelled = _masked_json(value, inside - 1) if inside else None
+        if spelled is not None:
+            return spelled
         found = find_private(value)
         return _replaced(value, found), found
     if isinstance(value, list):
-        items = [mask_within(item) for item in value]
+        items = [mask_within(item, inside) for item in value]
         return [item for item, _ in items], [one for _, found in items for one in found]
     if isinstance(value, dict):
-        fields = {name: mask_within(item) for name, item in value.items()}
-        kept = {name: item for name, (item, _) in fields.items()}
-        return kept, [one for _, found in fields.values() for one in found]
+        return _masked_fields(value, inside)
+    if isinstance(value, int) and 10**11 <= value < 10**19:
+        found = [one for one in find_private(str(value)) if one.kind == "card-number"]
+        return (_replaced(str(value), found), found) if found else (value, [])
     return value, []
+
+
+def _masked_fields(fields: dict[str, Any], inside: int) -> tuple[dict[str, Any], list[Finding]]:
+    kept: dict[str, Any] = {}
+    every: list[Finding] = []
+    for name, value in fields.items():
+        found = find_private(name)
+        masked = shown = _replaced(name, found)
+        number = 1
+        while shown in kept:
+            number += 1
+            shown = f"{masked} {number}"
+        kept[shown], more = mask_within(value, inside)
+        every += [*found, *more]
+    return kept, every
+
+
+def _masked_json(text: str, inside: int) -> tuple[str, list[Finding]] | None:
+    """The JSON text of an object or a list, masked; None for any other text."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        masked, found = mask_within(json_reader.read(text), inside)
+        if not found and not find_private(text):  # a name that comes twice hides what it had first
+            return text, found
+        return json.dumps(masked, ensure_ascii=False, allow_nan=False), found
+    except ValueError:
+        return None
 
 
 def _replaced(text: str, findings: list[Finding]) -> str:

@@ -51,6 +51,14 @@ def test_every_format_says_the_same(name: str, tmp_path: Path) -> None:
     assert trace.thumb == ("up" if name == "langfuse, traces" else None)
 
 
+def deep(levels: int) -> dict[str, Any]:
+    """A tool whose parameters have so many objects in each other."""
+    inner: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        inner = {"type": "object", "a": inner}
+    return {"type": "function", "function": {"name": "find", "parameters": inner}}
+
+
 REJECTED: dict[str, tuple[Any, str]] = {
     "a failed call of LiteLLM": (
         {**samples.LITELLM, "status": "failure", "response": None},
@@ -77,6 +85,21 @@ REJECTED: dict[str, tuple[Any, str]] = {
     "too long": ({"input": "a" * 300_000, "output": "b"}, "longer than 256 KiB"),
     "unknown fields": ({"foo": samples.SECRET}, "no format that is known"),
     "a list": ([1, 2], "not an object"),
+    "a record with a number too large": ({"input": "a", "output": {"b": float("1e400")}}, ""),
+    "tools as text, that are deeper in a line": (
+        {"input": "a", "output": "b", "tools": json.dumps([deep(97)])},
+        "nested more than 100 deep",
+    ),
+    "a tool's name is not repeated": (
+        {
+            "input": "a",
+            "output": {
+                "role": "assistant",
+                "tool_calls": [{"function": {"name": samples.SECRET, "arguments": "{"}}],
+            },
+        },
+        "",
+    ),
     "half a character": ({"input": "\ud800", "output": "b"}, "half of a character"),
 }
 
@@ -259,6 +282,50 @@ def test_nothing_secret_is_written_and_nothing_comes_twice(tmp_path: Path) -> No
         0o700,
         0o600,
     )
+
+
+def test_secrets_within_json_are_replaced_and_it_stays_json(tmp_path: Path) -> None:
+    said = json.dumps({"k": f"a\n{samples.SECRET}", "n": 4111111111111111, samples.MAIL: "\nx"})
+    escaped = json.dumps({"m": samples.MAIL}).replace("@", "\\u0040")
+    arguments = {"t": f"key:\n{samples.SECRET}", "id": 1772359200}
+    call = {"id": "1", "function": {"name": "find", "arguments": json.dumps(arguments)}}
+    record = {
+        "messages": [{"role": "user", "content": escaped}],
+        "answer": {"role": "assistant", "content": said, "tool_calls": [call]},
+        "prompt_tokens": 4111111111111111,
+    }
+    with opened(tmp_path / "kept") as kept:
+        assert kept.add(samples.as_lines(record)(tmp_path)).masked == 5
+    (found,) = TraceFolder(tmp_path / "kept").traces()
+    assert json.loads(found.messages[0].content) == {"m": "<e-mail address>"}
+    assert json.loads(found.answer.content) == {
+        "k": "a\n<OpenAI API key>",
+        "n": "<card number>",
+        "<e-mail address>": "\nx",
+    }
+    assert json.loads(found.answer.tool_calls[0].arguments) == {
+        "t": "key:\n<OpenAI API key>",
+        "id": 1772359200,
+    }
+    assert found.prompt_tokens == 4111111111111111
+
+
+def test_a_call_is_known_by_what_it_says_where_each_file_is_numbered(tmp_path: Path) -> None:
+    first = [{"id": n, "input": f"a {n}", "output": "b"} for n in (1, 2)]
+    second = [{**one, "input": f"c {n}"} for n, one in enumerate(first)]
+    grown = [{"input": "a", "output": "b"}, {"input": "a", "output": "b"}]
+    with opened(tmp_path / "kept") as kept:
+        reports = [
+            kept.add(samples.as_lines(*rows)(tmp_path))
+            for rows in (
+                first,
+                second,
+                [{**one, "thumb": "up"} for one in first],
+                grown,
+                [*grown, {"input": "new", "output": "b"}],
+            )
+        ]
+    assert [(one.added, one.known) for one in reports] == [(2, 0), (2, 0), (0, 2), (2, 0), (1, 2)]
 
 
 def test_an_import_that_was_stopped_goes_on(

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from assay import json_reader
-from assay.data.privacy import mask_within
+from assay.data.privacy import mask, mask_within
 from assay.errors import StateError, StoreError, UsageError
+from assay.example import json_sha256
 from assay.progress import SILENT, Progress
 from assay.release.imported.raw import TraceFormat
 from assay.release.imported.reading import FoundTrace, read_file
@@ -42,8 +43,9 @@ README = "README.txt"
 _LOCK = ".lock"
 _BATCH_BYTES = 4 * 2**20
 _KEY = "key"
-_OURS = ("at", "thumb")
+_OURS = ("at", "thumb", "usd", "seconds", "prompt_tokens", "completion_tokens", "cached_tokens")
 """Fields that are written in a form of ours: a time would be taken for a telephone number."""
+_FEEDBACK = ("thumb", "corrected")
 _LONGEST = 40
 _ABOUT = """\
 This folder was written by `assay traces import`. It holds requests to models and their answers, as
@@ -126,7 +128,8 @@ class TraceFolder:
         ):
             waiting: list[bytes] = []
             size = 0
-            for number, one in enumerate(_with(first, found)):
+            seen: Counter[int] = Counter()
+            for one in _with(first, found):
                 bar.advance(1)
                 if one.trace is None:
                     counts["rejected" if one.reason else "other"] += 1
@@ -135,7 +138,7 @@ class TraceFolder:
                     continue
                 assert one.format is not None
                 formats[one.format] += 1
-                key = _key(one, digest, number)
+                key = _key(one, seen)
                 if int(key, 16) in self._keys:
                     counts["known"] += 1
                     continue
@@ -151,7 +154,7 @@ class TraceFolder:
         if not counts["rejected"]:
             beside.unlink()
         report = ImportReport(
-            file=str(file),
+            file=mask(str(file)),
             sha256=digest,
             added=counts["added"],
             known=counts["known"],
@@ -165,7 +168,7 @@ class TraceFolder:
         return report
 
     def _rejected_file(self, file: Path, digest: str) -> Path:
-        name = spell(file.name)[:_LONGEST].strip("-")
+        name = spell(mask(file.name))[:_LONGEST].strip("-")
         return self.path / REJECTED / f"{name}-{short_digest(digest)}.jsonl"
 
     def _is_begun(self) -> bool:
@@ -244,10 +247,21 @@ def _with(first: FoundTrace | None, rest: Iterator[FoundTrace]) -> Iterator[Foun
         yield from rest
 
 
-def _key(one: FoundTrace, digest: str, number: int) -> str:
-    """16 hex digits: of the id that its program gave it, else of its place in the file."""
-    said = f"{one.format}\0{one.key}" if one.key else f"{digest}\0{number}"
-    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+def _key(one: FoundTrace, seen: Counter[int]) -> str:
+    """16 hex digits: of the id that its program gave it; where a user's own program did, of what
+    was said, too, for it may number each file anew. Without an id, of the record, and of how often
+    it was `seen` in its file."""
+    assert one.trace is not None
+    said = f"{one.format}\0{one.key}"
+    if one.format == "plain" or not one.key:
+        row = one.trace.to_dict()
+        kept = ("messages", "answer") if one.key else row.keys() - set(_FEEDBACK)
+        said += "\0" + json_sha256({name: row[name] for name in kept})
+    key = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    if one.key:
+        return key
+    seen[int(key, 16)] += 1
+    return hashlib.sha256(f"{key}\0{seen[int(key, 16)]}".encode()).hexdigest()[:16]
 
 
 def _line(trace: ImportedTrace, key: str) -> tuple[bytes, int]:
@@ -260,5 +274,10 @@ def _line(trace: ImportedTrace, key: str) -> tuple[bytes, int]:
 
 
 def _rejection(file: Path, one: FoundTrace) -> bytes:
-    row = {"file": str(file), "line": one.line, "place": one.place or None, "reason": one.reason}
+    row = {
+        "file": mask(str(file)),
+        "line": one.line,
+        "place": one.place or None,
+        "reason": one.reason,
+    }
     return json.dumps(row).encode() + b"\n"

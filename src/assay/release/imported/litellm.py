@@ -55,7 +55,7 @@ def read(record: dict[str, Any], path: Path) -> Iterator[Found]:
         )
         return
     details = mapping(mapping(mapping(response).get("usage")).get("prompt_tokens_details"))
-    seconds = record.get("response_time")
+    seconds, usd = between(start, end), record.get("response_cost")
     yield RawCall(
         messages=asked(messages),
         answer=answered(response),
@@ -67,8 +67,9 @@ def read(record: dict[str, Any], path: Path) -> Iterator[Found]:
         prompt_tokens=record.get("prompt_tokens"),
         completion_tokens=record.get("completion_tokens"),
         cached_tokens=details.get("cached_tokens"),
-        usd=record.get("response_cost"),
-        seconds=between(start, end) if seconds is None else seconds,
+        usd=usd or (usd if record.get("cache_hit") else None),  # 0 where no price is known
+        # Of a stream, the time it gives is that to the first token.
+        seconds=record.get("response_time") if seconds is None else seconds,
         at=iso(start),
     )
 

@@ -9,6 +9,7 @@ Beside it, each if known: `id`, `tools`, `system`, `model`, `provider`, `prompt_
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,15 @@ def read(record: dict[str, Any], path: Path) -> Iterator[Found]:
     if system := text(record.get("system")):
         messages = [{"role": "system", "content": system}, *messages]
     usage = {**mapping(record.get("usage")), **record}
-    named = record.get("thumb")
+    named, id = record.get("thumb"), record.get("id")
+    if isinstance(id, int) and not isinstance(id, bool):
+        id = json.dumps(id)
     at = next((record[name] for name in _TIMES if record.get(name) is not None), None)
     yield RawCall(
         messages=messages,
         answer=answer,
-        key=text(record.get("id")) or "",
-        id=record.get("id"),
+        key=text(id) or "",
+        id=id,
         tools=record.get("tools"),
         model=record.get("model"),
         provider=record.get("provider"),

@@ -88,7 +88,7 @@ def build(raw: RawCall, found: RecordProblems) -> ImportedTrace | Unusable:
     offered = tools(raw.tools, found)
     for one in found.problems:
         if one.severity == "error":
-            field = f" ({one.field})" if one.field else ""
+            field = f" ({one.field.split(' (')[0]})" if one.field else ""  # what follows is theirs
             return Unusable(f"{CODES[one.code][1]}{field}.", raw.place)
     asked, answer = said[:-1], said[-1]
     if answer.role != "assistant":
@@ -109,12 +109,14 @@ def build(raw: RawCall, found: RecordProblems) -> ImportedTrace | Unusable:
         seconds=number(raw.seconds),
         at=raw.at,
         thumb=raw.thumb,
-        corrected=text(raw.corrected),
+        corrected=text(_record(raw.corrected)),
     )
     try:
         spelled = json.dumps(made.to_dict(), ensure_ascii=False, allow_nan=False)
     except ValueError:  # 1e999, which Python reads
         return Unusable("a definition of a tool has a number that is too large.", raw.place)
+    if json_reader.is_too_deep(spelled):  # a text was read at a depth of its own
+        return Unusable(f"it is nested more than {json_reader.MOST_DEPTH} deep.", raw.place)
     if len(spelled.encode(errors="replace")) > MOST_BYTES:
         return Unusable(f"request and answer are longer than {MOST_BYTES // 1024} KiB.", raw.place)
     return made
@@ -209,7 +211,18 @@ def answered(value: Any) -> Any:
         return answered(value) if isinstance(value, str) else _turn(value)
     if "role" in value or "content" in value or "tool_calls" in value:
         return _turn(value)
-    return {"role": "assistant", "content": canonical_json(value)}
+    return {"role": "assistant", "content": _record(value)}
+
+
+def _record(value: Any) -> Any:
+    """The JSON text of a record, None where it has a number that is too large; else the value."""
+    if not isinstance(value, dict | list):
+        return value
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return None
+    return canonical_json(value)
 
 
 def _turn(value: Any) -> Any:
