@@ -65,10 +65,10 @@ def test_from_files_to_a_table_of_jobs(tmp_path: Path) -> None:
     again = json.loads(run("traces", "import", str(good), "--json", cwd=tmp_path).stdout)
     assert (again[0]["added"], again[0]["known"]) == (0, 30)
     (job,) = json.loads(run("traces", "jobs", "--json", cwd=tmp_path).stdout)
-    assert (job["calls"], job["answers"], job["task"]) == (59, 3, "label")
-    assert job["usd"] == pytest.approx(59 * (1000 * 0.15 + 100 * 0.6) / 1e6)
+    assert (job["calls"], job["answers"], job["task"]) == (30, 3, "label")
+    assert job["usd"] == pytest.approx(30 * (1000 * 0.15 + 100 * 0.6) / 1e6)
     shown = " ".join(run("traces", "jobs", cwd=tmp_path).stdout.split())
-    assert "3 different answers in 59 calls: this looks like sorting into labels" in shown
+    assert "3 different answers in 30 calls: this looks like sorting into labels" in shown
     assert "0.25 / 0.25" in shown
     assert samples.MAIL not in shown
     every = [one.read_bytes() for one in (tmp_path / "imported-traces").rglob("*") if one.is_file()]
@@ -104,7 +104,7 @@ def test_without_labels_the_inputs_are_written_to_be_labelled(tmp_path: Path) ->
     rows = [json.loads(line) for line in (tmp_path / "desks" / "inputs.jsonl").open()]
     assert len(rows) == 35
     assert {row["messages"][-1]["role"] for row in rows} == {"user"}
-    (recording,) = (tmp_path / "desks" / "recordings").iterdir()
+    (recording,) = (tmp_path / "desks" / "recordings").glob("*.jsonl")
     assert len(read_recording(recording)) == 40
     lines = [json.loads(line) for line in recording.open()]
     assert (
@@ -153,8 +153,10 @@ def test_what_people_judged_is_measured_by_and_answers_are_learned_from(tmp_path
     corrected = [row for row in held + learned if row["messages"][-1]["content"] == "mortgages"]
     assert 0 < len(corrected) <= 20
     assert not {row["id"] for row in held} & {row["id"] for row in learned}
+    assert (tmp_path / "desks").stat().st_mode & 0o777 == 0o700
+    assert (folder / ".gitignore").read_text() == "*\n"
     # The recorded model takes part: its answer to each row of the holdout is found.
-    (recording,) = (tmp_path / "desks" / "recordings").iterdir()
+    (recording,) = (tmp_path / "desks" / "recordings").glob("*.jsonl")
     known = read_recording(recording)
     rows = [tuple(map(Message.from_dict, row["messages"])) for row in held]
     assert all(input_sha256(assay.example.Example("", turns)) in known for turns in rows)

@@ -60,7 +60,8 @@ def test_jobs_are_told_by_prompt_and_tools_whatever_changes_in_them() -> None:
         for _ in range(30)
     ]
     call = Message("assistant", "", (ToolCall("1", "find", "{}"),))
-    found += [trace(chatter(source), call, RECORD, ["find"]) for _ in range(20)]
+    offered = (["find", "ask"], ["ask", "find"])  # in whatever order
+    found += [trace(chatter(source), call, RECORD, offered[n % 2]) for n in range(20)]
     source.shuffle(found)
     jobs = jobs_of(found)
     assert [(job.calls, job.task) for job in jobs] == [
@@ -71,7 +72,7 @@ def test_jobs_are_told_by_prompt_and_tools_whatever_changes_in_them() -> None:
     assert (labels.answers, labels.records, jobs[1].records, jobs[3].calling) == (3, 0, 1, 1)
     assert "3 different answers in 60 calls: this looks like sorting into labels" in labels.cheaper
     assert "classifier" in labels.cheaper
-    assert jobs[3].tools == ("find",)
+    assert sorted(jobs[3].tools) == ["ask", "find"]
 
 
 def test_without_a_prompt_the_beginnings_of_inputs_tell_the_job() -> None:
@@ -115,4 +116,6 @@ def test_volume_cost_and_latency_are_counted_where_they_are_known() -> None:
 )
 def test_a_skeleton_has_no_numbers_dates_and_ids(one: str, other: str) -> None:
     assert skeleton(one) == skeleton(other)
+    policy = "Be polite and brief to all of them. " * 150
+    assert skeleton(policy + "Now classify.") != skeleton(policy + "Now write a poem.")
     assert skeleton("The card may be lost") == "The card may be lost"

@@ -35,8 +35,9 @@ from assay.release.imported.folder import TraceFolder
 from assay.release.imported.jobs import Assignment
 from assay.release.imported.raw import time
 from assay.release.imported.trace import ImportedTrace
+from assay.rescue.folder import RECORDINGS
 from assay.rescue.recording import recording_file
-from assay.store.files import replacing
+from assay.store.files import replacing, write_atomic
 
 INPUTS, LABELLED, RECORDED = "inputs.jsonl", "labelled.jsonl", "recorded.jsonl"
 MOST_KEPT_OUT = 2000
@@ -190,6 +191,7 @@ def make_project(
         unlabelled = divided.kept_out if made.project else list(rows.others)
         unlabelled.sort(key=lambda key: hashlib.sha256(key.encode()).digest())
         _write_beside(draft_folder, to, rows, unlabelled, made)
+        _hide(draft_folder, whole=not made.project)
         os.replace(draft_folder, to)
     finally:
         shutil.rmtree(draft_folder, ignore_errors=True)
@@ -279,6 +281,14 @@ def _write_beside(
             )
             shown = to / file.relative_to(folder.resolve())
             made.recordings[str(shown)] = _write(file, lines)
+
+
+def _hide(folder: Path, *, whole: bool) -> None:
+    """Keep texts of users to this user, and out of a repository."""
+    os.chmod(folder, 0o700)
+    for one in (folder,) if whole else (folder / "data", folder / RECORDINGS):
+        if one.is_dir():
+            write_atomic(one / ".gitignore", "*\n", private=True)
 
 
 def _is_text(trace: ImportedTrace) -> bool:

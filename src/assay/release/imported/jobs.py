@@ -3,9 +3,9 @@
     jobs = find_jobs(folder.traces, price)
 
 Two traces are of one job where their system prompts are the same without numbers, dates and ids,
-or nearly so, and the same tools were offered. A prompt of a few words, or none, says little of
-the job: there the beginnings of inputs divide it, where most inputs share one with many others, as
-those of a program do that writes its instructions into the turn of the user.
+or nearly so, and tools of the same names were offered. A prompt of a few words, or none, says
+little of the job: there the beginnings of inputs divide it, where most inputs share one with many
+others, as those of a program do that writes its instructions into the turn of the user.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LOOKED_AT = 20_000
 """Calls of a prompt whose beginnings are counted."""
 
 Key = tuple[str, str]
-"""Skeleton of the system prompt, and hash of the tools."""
+"""Skeleton of the system prompt, and hash of the names of the tools."""
 
 
 @dataclass(slots=True)
@@ -142,7 +142,8 @@ def _joined(prompts: dict[Key, _Prompt], progress: Progress) -> Iterator[tuple[K
 
 
 def _key_of(trace: ImportedTrace) -> Key:
-    return skeleton(trace.system), json_sha256(list(trace.tools)) if trace.tools else ""
+    named = sorted(tool["function"]["name"] for tool in trace.tools)
+    return skeleton(trace.system), json_sha256(named) if named else ""
 
 
 def _first_input(trace: ImportedTrace) -> str:

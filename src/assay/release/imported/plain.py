@@ -26,9 +26,11 @@ from assay.release.imported.raw import (
     text,
     time,
 )
+from assay.release.traces import Thumb
 
 _ASKED = ("messages", "prompt", "input")
 _ANSWERED = ("answer", "completion", "output", "response")
+_THUMBS: dict[str, Thumb] = {"up": "up", "down": "down"}
 _TIMES = ("at", "timestamp", "time", "created_at", "created")
 
 
@@ -60,7 +62,7 @@ def read(record: dict[str, Any], path: Path) -> Iterator[Found]:
     if system := text(record.get("system")):
         messages = [{"role": "system", "content": system}, *messages]
     usage = {**mapping(record.get("usage")), **record}
-    named, id = record.get("thumb"), record.get("id")
+    named, id = text(record.get("thumb")) or "", record.get("id")
     if isinstance(id, int) and not isinstance(id, bool):
         id = json.dumps(id)
     at = next((record[name] for name in _TIMES if record.get(name) is not None), None)
@@ -78,7 +80,7 @@ def read(record: dict[str, Any], path: Path) -> Iterator[Found]:
         usd=record.get("usd"),
         seconds=record.get("seconds"),
         at=iso(time(at)),
-        thumb=named if named in ("up", "down") else None,
+        thumb=_THUMBS.get(named.strip().lower()),
         corrected=record.get("corrected"),
     )
 

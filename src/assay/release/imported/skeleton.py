@@ -21,9 +21,14 @@ MOST = 4000
 
 
 def skeleton(text: str) -> str:
-    """The text without numbers, dates, addresses and ids, `#` in their place; its beginning."""
-    shown = _VARIABLE.sub("#", text[: 4 * MOST])
-    return " ".join(_SEVERAL.sub("#", shown).split())[:MOST]
+    """The text without numbers, dates, addresses and ids, `#` in their place; of a long one its
+    beginning and its end, where the instruction may stand."""
+    if len(text) > 4 * MOST:
+        text = f"{text[: 2 * MOST]} {text[-2 * MOST :]}"
+    shown = " ".join(_SEVERAL.sub("#", _VARIABLE.sub("#", text)).split())
+    if len(shown) > MOST:
+        shown = shown[: MOST // 2] + shown[-(MOST // 2) :]
+    return shown
 
 
 def opening(text: str, words: int) -> str:
