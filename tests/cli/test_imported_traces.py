@@ -120,7 +120,8 @@ def test_what_people_judged_is_measured_by_and_answers_are_learned_from(tmp_path
         return {"corrected": "mortgages"} if number < 20 else {"thumb": "up"}
 
     records = [exchange(n, **(judged(n) if n < 120 else {})) for n in range(200)]
-    records += [exchange(n, thumb="down", answer="wrong") for n in range(200, 210)]
+    records += [exchange(n, thumb="down", answer="wrong") for n in range(200, 205)]
+    records += [exchange(n, finish_reason="length", answer="wrong") for n in range(205, 210)]
     for n in range(20, 120):  # logged once a turn, with all that came before
         earlier = [*exchange(n)["messages"], {"role": "assistant", "content": DESKS[n % 3]}]
         later = {"role": "user", "content": f"And then? {exchange(n + 1000)['messages'][1]}"}

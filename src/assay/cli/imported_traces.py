@@ -132,7 +132,7 @@ def _print_project(made: Any) -> None:
     for file, count in made.recordings.items():
         print(f"{count:,} recorded answers: {file}")
     if made.down:
-        print(f"{made.down:,} inputs whose answer was rated down teach nothing.")
+        print(f"{made.down:,} inputs whose answer was rated down or cut off teach nothing.")
     if made.left_out:
         print(f"{made.left_out:,} calls with tools are in no recording, which holds texts only.")
     if made.project:

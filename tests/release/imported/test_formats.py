@@ -45,10 +45,11 @@ def test_every_format_says_the_same(name: str, tmp_path: Path) -> None:
     assert trace.answer == Message("assistant", samples.ANSWER)
     assert [tool["function"]["name"] for tool in trace.tools] == ["find"]
     assert (trace.model, trace.prompt_tokens, trace.completion_tokens) == ("gpt-4o-mini", 60, 4)
+    assert trace.usd is None  # 0 where no price is known
     assert trace.at == samples.AT
     assert trace.seconds in (samples.SECONDS, None)
     assert (trace.seconds is None) == (format == "openai-stored")  # OpenAI does not tell
-    assert trace.thumb == ("up" if name == "langfuse, traces" else None)
+    assert (trace.cut, trace.thumb) == (None, "up" if name == "langfuse, traces" else None)
 
 
 def deep(levels: int) -> dict[str, Any]:
@@ -242,6 +243,7 @@ def traces(draw: st.DrawFn) -> ImportedTrace:
         at=draw(st.none() | moments.map(lambda one: one.isoformat())),
         thumb=draw(st.sampled_from([None, "up", "down"])),
         corrected=draw(st.none() | words.filter(str.strip)),
+        cut=draw(st.sampled_from([None, True])),
     )
 
 

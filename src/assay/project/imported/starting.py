@@ -58,7 +58,8 @@ class JobFiles:
         inputs_file: inputs without a label, in random order; `inputs`: how many. In a project they
             are drawn at random and no training rows.
         recordings: a file of recorded answers for each model, and how many it has.
-        down: inputs whose answer was rated down, and not corrected: nothing learns from it.
+        down: inputs whose answer was rated down, and not corrected, or cut off: nothing learns from
+            it.
         left_out: inputs that offer tools, whose answers a recording cannot hold.
         warning: what makes the labelled rows a poor measure; None where nothing does.
     """
@@ -82,7 +83,7 @@ class _Rows:
     """The traces of a job, an input once: the last that people found right, else the last.
 
     Attributes:
-        down: of `others`, those whose last judged answer people found wrong.
+        down: of `others`, those whose last judged answer people found wrong, or that was cut off.
     """
 
     labelled: dict[str, ImportedTrace] = field(default_factory=dict)
@@ -103,7 +104,7 @@ class _Rows:
             self.down.discard(key)
         elif key not in self.labelled:
             self.others[key] = trace
-            if trace.thumb == "down":
+            if trace.thumb == "down" or trace.cut:
                 self.down.add(key)
 
     def teaches(self, key: str, trace: ImportedTrace) -> bool:
@@ -306,7 +307,7 @@ def _recorded(key: str, trace: ImportedTrace, model: str, *, shown: bool) -> dic
         base_url="assay traces import",
         answer=Answer(
             trace.answer.content,
-            finish="stop",
+            finish="length" if trace.cut else "stop",
             prompt_tokens=trace.prompt_tokens,
             completion_tokens=trace.completion_tokens,
         ),

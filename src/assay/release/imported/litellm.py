@@ -19,6 +19,7 @@ from assay.release.imported.raw import (
     answered,
     asked,
     between,
+    finish_of,
     iso,
     loaded,
     mapping,
@@ -71,6 +72,7 @@ def read(record: dict[str, Any], path: Path) -> Iterator[Found]:
         # Of a stream, the time it gives is that to the first token.
         seconds=record.get("response_time") if seconds is None else seconds,
         at=iso(start),
+        finish=finish_of(response),
     )
 
 

@@ -27,6 +27,7 @@ from assay.release.imported.raw import (
     count,
     iso,
     listing,
+    loaded,
     mapping,
     number,
     text,
@@ -107,7 +108,17 @@ def _call(span: dict[str, Any], place: str) -> Found:
         at=iso(_moment(start)),
         thumb=_thumb(events),
         corrected=own.get(_CORRECTED),
+        finish=_ended(own),
     )
+
+
+def _ended(own: dict[str, Any]) -> Any:
+    """Why the first answer ended: as its message tells, else as the span does."""
+    answers, reasons = own.get(OUTPUT), own.get("gen_ai.response.finish_reasons")
+    for first in listing(loaded(answers))[:1]:
+        if reason := mapping(first).get("finish_reason"):
+            return reason
+    return next(iter(listing(loaded(reasons))), None)
 
 
 def _moment(nanoseconds: int | None) -> datetime | None:
@@ -170,6 +181,8 @@ def write(trace: ImportedTrace) -> dict[str, Any]:
 
 
 def _finish(trace: ImportedTrace) -> str:
+    if trace.cut:
+        return "length"
     return "tool_call" if trace.answer.tool_calls else "stop"
 
 

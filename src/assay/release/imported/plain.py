@@ -21,6 +21,7 @@ from assay.release.imported.raw import (
     Unusable,
     answered,
     asked,
+    finish_of,
     iso,
     mapping,
     text,
@@ -53,9 +54,10 @@ def read(record: dict[str, Any], path: Path) -> Iterator[Found]:
         yield Unusable("the messages that were asked are no list of turns.")
         return
     if answered_by is not None:
-        answer = answered(record[answered_by])
+        answer, ended = answered(record[answered_by]), finish_of(record[answered_by])
     elif mapping(messages[-1]).get("role") == "assistant":
         *messages, answer = messages
+        ended = None
     else:
         yield Unusable("it has no answer.")
         return
@@ -82,6 +84,7 @@ def read(record: dict[str, Any], path: Path) -> Iterator[Found]:
         at=iso(time(at)),
         thumb=_THUMBS.get(named.strip().lower()),
         corrected=record.get("corrected"),
+        finish="length" if record.get("cut") is True else record.get("finish_reason", ended),
     )
 
 

@@ -18,6 +18,8 @@ from assay.example import canonical_json
 from assay.release.imported.trace import ImportedTrace
 from assay.release.traces import MOST_BYTES, Thumb
 
+_CUT = ("length", "max_tokens", "MAX_TOKENS")
+
 
 @dataclass(frozen=True, slots=True)
 class RawCall:
@@ -29,6 +31,7 @@ class RawCall:
         messages: a list of turns in OpenAI's form, if all is well.
         answer: the assistant's turn.
         tools: a list of definitions, or the JSON text of one.
+        finish: why the answer ended, as the program calls it.
     """
 
     messages: Any
@@ -47,6 +50,7 @@ class RawCall:
     at: str | None = None
     thumb: Thumb | None = None
     corrected: Any = None
+    finish: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ def build(raw: RawCall, found: RecordProblems) -> ImportedTrace | Unusable:
         at=raw.at,
         thumb=raw.thumb,
         corrected=text(_record(raw.corrected)),
+        cut=True if isinstance(raw.finish, str) and raw.finish in _CUT else None,
     )
     try:
         spelled = json.dumps(made.to_dict(), ensure_ascii=False, allow_nan=False)
@@ -120,6 +125,12 @@ def build(raw: RawCall, found: RecordProblems) -> ImportedTrace | Unusable:
     if len(spelled.encode(errors="replace")) > MOST_BYTES:
         return Unusable(f"request and answer are longer than {MOST_BYTES // 1024} KiB.", raw.place)
     return made
+
+
+def finish_of(completion: Any) -> Any:
+    """Why a completion ended, as its first choice tells."""
+    choices = listing(mapping(completion).get("choices"))
+    return mapping(choices[0]).get("finish_reason") if choices else None
 
 
 def text(value: Any) -> str | None:

@@ -18,6 +18,7 @@ from assay.release.imported.raw import (
     TraceFormat,
     Unusable,
     answered,
+    finish_of,
     iso,
     mapping,
     text,
@@ -64,6 +65,7 @@ def read(record: dict[str, Any], path: Path) -> Iterator[Found]:
         completion_tokens=usage.get("completion_tokens"),
         cached_tokens=mapping(usage.get("prompt_tokens_details")).get("cached_tokens"),
         at=iso(time(record.get("created"))),
+        finish=finish_of(record),
     )
 
 

@@ -21,6 +21,8 @@ class ImportedTrace:
         usd: what the program says that it cost; None where it says nothing.
         seconds: from the request to the end of the answer.
         at: when it was asked, ISO 8601 in UTC.
+        cut: True where the answer ended at a limit of its length; None where it did not, or nothing
+            tells.
         thumb, corrected: feedback of people; None where there was none.
     """
 
@@ -38,6 +40,7 @@ class ImportedTrace:
     at: str | None = None
     thumb: Thumb | None = None
     corrected: str | None = None
+    cut: bool | None = None
 
     @property
     def system(self) -> str:
@@ -54,7 +57,7 @@ class ImportedTrace:
         """The answer that people have said to be right; None where nobody has."""
         if self.corrected is not None:
             return Message("assistant", self.corrected)
-        return self.answer if self.thumb == "up" else None
+        return self.answer if self.thumb == "up" and not self.cut else None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; what is not known is left out."""
