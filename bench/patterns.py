@@ -59,6 +59,7 @@ MADE: dict[str, list[str]] = {
     ],
     "release.classify.Classifier._counts": [WORD],
     "models.pull._alone": [r"\.model\.[a-z0-9_]{8}\.(part|old)"],
+    "mcp.texts.say": [r"/srv/support(/|(?![\w.-]))"],
 }
 """Patterns that a function makes of its arguments: examples of them, by the function."""
 TIMED = frozenset({"patterns"})
