@@ -38,7 +38,9 @@ MOST_EVENTS, MOST_CHARACTERS = 10, 300
 HOLDOUT = "Holdout: "
 """Begins what a comparison says before it asks anybody for rows of the holdout."""
 _PLAIN = re.compile(rf"(?:{HOLDOUT}|Queued|Paused\.|Cancelled\.).*", re.DOTALL)
-_REQUESTS = re.compile(r"(\d+ of \d+ requests (?:failed|were refused and score 0)) \(.*", re.DOTALL)
+_REQUESTS = re.compile(
+    r"(\d{1,12} of \d{1,12} requests (?:failed|were refused and score 0)) \(.*", re.DOTALL
+)
 """Of lines that end with what a provider says: it may quote the row that it was asked for."""
 JobId = Annotated[str, Field(min_length=1, max_length=100, description="Id of the job.")]
 Label = Annotated[
