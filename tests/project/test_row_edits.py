@@ -61,7 +61,7 @@ def test_what_cannot_be_divided_any_more_is_as_it_was(
     record = row_edits.record(workspace, wrong["line"])
     # As if it had been opened, and the mended row belonged into it.
     present = {project_of(workspace).split().holdout_sha256}
-    monkeypatch.setattr("assay.project.project.opened_holdouts", lambda _: present)
+    monkeypatch.setattr("assay.compare.holdout.opened_holdouts", lambda _: present)
     monkeypatch.setattr(dataset, "_sha256", lambda examples: "another")
     with pytest.raises(HoldoutError, match="different one"):
         row_edits.change(workspace, wrong["line"], {**record, "label": "label 1"}, record)
@@ -132,7 +132,7 @@ def test_an_opened_holdout_stays_when_rows_are_added(
     present = project_of(workspace).split()
     locked = held(workspace)
     opened = {present.holdout_sha256}
-    monkeypatch.setattr("assay.project.project.opened_holdouts", lambda _: opened)
+    monkeypatch.setattr("assay.compare.holdout.opened_holdouts", lambda _: opened)
     twin = next(iter(sorted(locked)))
     more = [conversation("My bag is not here", "label 0"), conversation(f"{twin}!", "label 0")]
     found = row_edits.add(workspace, write_lines(tmp_path / "more.jsonl", more))
