@@ -564,7 +564,7 @@ PATHS = {
 }
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_killed_at_any_point_nothing_is_lost_and_nothing_fetched_twice(
     tmp_path: Path, seed: int
 ) -> None:
