@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
+from pydantic import Field
 
-from assay.config.strict import Strict
+from assay.config.strict import Strict, one_problem
 
 
 class Reinforcement(Strict):
@@ -47,19 +47,5 @@ class Reinforcement(Strict):
         64, ge=1, description="Maximum number of validation rows that are answered each time."
     )
 
-    @field_validator("learning_rate", mode="wrap")
-    @classmethod
-    def _one_problem(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-        """One message for a wrong value, not one for each type that it might have had."""
-        try:
-            return check(value)
-        except ValidationError as error:
-            raise ValueError(f"{error.errors()[0]['msg']}, or auto") from None
-
-    @field_validator("reward", mode="wrap")
-    @classmethod
-    def _text_or_mapping(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return check(value)
-        except ValidationError:
-            raise ValueError("must be the name of a grader, or a grader with its type") from None
+    _rate = one_problem("learning_rate")
+    _reward = one_problem("reward", said="must be the name of a grader, or a grader with its type")

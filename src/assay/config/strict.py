@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 MOST_FIELDS = 100
 """More than any part has. Pydantic tells a problem for each that is not named: of a body of a few
@@ -28,3 +35,19 @@ class Strict(ClosedModel):
     """A closed part whose fields are not assigned to once it is made."""
 
     model_config = ConfigDict(frozen=True)
+
+
+def one_problem(*fields: str, said: str | None = None) -> Any:
+    """A validator of fields with several types: one message for a wrong value, not one for each.
+
+    Args:
+        said: the message; None: that of the first type, for a number or `auto`.
+    """
+
+    def validate(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError as error:
+            raise ValueError(said or f"{error.errors()[0]['msg']}, or auto") from None
+
+    return field_validator(*fields, mode="wrap")(validate)

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from assay.config.names import FileName, ModelName
 from assay.config.reinforcement import Reinforcement
-from assay.config.strict import Strict
+from assay.config.strict import Strict, one_problem
 from assay.extensions import NAME
 
 Auto = Literal["auto"]
@@ -181,23 +175,10 @@ class TrainingSettings(Strict):
             )
         return self
 
-    @field_validator("target_modules", mode="wrap")
-    @classmethod
-    def _names_maps(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-        """One message for a wrong value."""
-        try:
-            return check(value)
-        except ValidationError:
-            raise ValueError("must be all-linear, or a list of names of linear maps") from None
-
-    @field_validator("rank", "learning_rate", "epochs", "rows_per_step", mode="wrap")
-    @classmethod
-    def _one_problem(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-        """One message for a wrong value, not one for each type that it might have had."""
-        try:
-            return check(value)
-        except ValidationError as error:
-            raise ValueError(f"{error.errors()[0]['msg']}, or auto") from None
+    _maps = one_problem(
+        "target_modules", said="must be all-linear, or a list of names of linear maps"
+    )
+    _numbers = one_problem("rank", "learning_rate", "epochs", "rows_per_step")
 
 
 class FineTuneSection(TrainingSettings):
