@@ -41,13 +41,11 @@ class Draw:
         prompt: tokens of the rendered request.
         ids: of the answer, the token that ended it included.
         text: the answer, without that token.
-        stopped: False: it was cut at the limit.
     """
 
     prompt: tuple[int, ...]
     ids: tuple[int, ...]
     text: str
-    stopped: bool
 
 
 @dataclass(slots=True)
@@ -166,7 +164,7 @@ class TransformersBatchEngine:
         if refused:
             raise ValueError(f"{len(refused)} requests are refused")
         return [
-            Draw(prompts[row.place], tuple(row.tokens), self._text(row), row.stopped)
+            Draw(prompts[row.place], tuple(row.tokens), self._text(row))
             for row in sorted(rows, key=lambda row: row.place)
         ]
 
