@@ -120,10 +120,9 @@ def _check_possible(job: TrainingJob) -> None:
     ways = [settings]
     if settings.activation_checkpointing == "auto" and model.supports_gradient_checkpointing:
         ways.append(settings.model_copy(update={"activation_checkpointing": "on"}))
-    way, least = min(
-        product(ways, formats), key=lambda one: training_bytes(model, job.largest, *one)
-    )
-    check_memory(model, job.largest, way, least)
+    largest = job.largest
+    way, least = min(product(ways, formats), key=lambda one: training_bytes(model, largest, *one))
+    check_memory(model, largest, way, least)
 
 
 def _checkpointing(job: TrainingJob, compute: Compute) -> bool:
@@ -139,9 +138,9 @@ def _checkpointing(job: TrainingJob, compute: Compute) -> bool:
     if settings.activation_checkpointing != "auto" or not able:
         return settings.activation_checkpointing == "on"
     available = available_bytes(loaded.model.device)
-    with_it = settings.model_copy(update={"activation_checkpointing": "on"})
+    with_it, largest = settings.model_copy(update={"activation_checkpointing": "on"}), job.largest
     return (
-        training_bytes(loaded.model, job.largest, settings, compute)
+        training_bytes(loaded.model, largest, settings, compute)
         > available
-        >= training_bytes(loaded.model, job.largest, with_it, compute)
+        >= training_bytes(loaded.model, largest, with_it, compute)
     )

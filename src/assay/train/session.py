@@ -162,7 +162,8 @@ def train_units(
             fix="Train with `--on here`.",
         )
     ranks = on_this_machine(job.place.size)
-    check_memory(model, job.largest, as_chosen, choices.compute, ranks, copies=ranks - 1)
+    largest = job.largest
+    check_memory(model, largest, as_chosen, choices.compute, ranks, copies=ranks - 1)
     if (layout := layout_of(model)) != "tree":
         how = "one after the other" if layout == "packed" else "padded to one length"
         kind = type(model).__name__
@@ -181,7 +182,7 @@ def train_units(
                 if not ran_out(error):
                     raise
                 what = "training ran out of memory."
-                raise no_memory(what, model, job.largest, as_chosen, choices.compute) from None
+                raise no_memory(what, model, largest, as_chosen, choices.compute) from None
 
 
 def _attempt(
