@@ -33,42 +33,44 @@ def check_place(
         own_method: a method that was handed over, and that no other process can find.
 
     Raises:
-        ConfigError: Ray is not installed, entries are dropped at random, or there is such a method.
+        ConfigError: Ray is not installed, entries are dropped at random, or there is such a method;
+            all weights are trained, entries dropped or several processes asked for where it learns
+            from graders.
     """
-    reinforces = (own_method or registry.find(settings.method)).reinforces
-    if reinforces:
-        _check_reinforcement(settings)
+    if (own_method or registry.find(settings.method)).reinforces:
+        _check_reinforcement(place, settings)
     if place.size == 1:
         return
-    if reinforces:
-        raise ConfigError(
-            "several processes cannot share a training that learns from graders yet.",
-            where="assay.yaml, place",
-            fix="Train with `--on here`, or set place.ranks: 1.",
-        )
     check_ray_installed()
     if settings.dropout:
         raise ConfigError(
             "several processes cannot train with dropout: each would drop other entries.",
-            where="assay.yaml, fine_tune.dropout",
+            where=f"{CONFIG_FILE}, fine_tune.dropout",
             fix="Set fine_tune.dropout: 0, or train with `--on here`.",
         )
     if own_method is not None:
         raise unknown_elsewhere(own_method)
 
 
-def _check_reinforcement(settings: TrainingSettings) -> None:
-    wrong = {
-        "adapter": settings.adapter == "full"
-        and "needs an adapter, so that what it starts from "
-        "is still there to compare with; use lora, rslora or dora",
-        "dropout": settings.dropout > 0
-        and "needs the probabilities that answers were drawn with, "
-        "which dropout changes; set it to 0",
-    }
-    for name, why in wrong.items():
-        if why:
-            raise ConfigError(f"reinforcement {why}.", where=f"{CONFIG_FILE}, fine_tune.{name}")
+def _check_reinforcement(place: Place, settings: TrainingSettings) -> None:
+    if settings.adapter == "full":
+        raise ConfigError(
+            "reinforcement needs an adapter, so that what it starts from is still there to compare "
+            "with; use lora, rslora or dora.",
+            where=f"{CONFIG_FILE}, fine_tune.adapter",
+        )
+    if settings.dropout:
+        raise ConfigError(
+            "reinforcement needs the probabilities that answers were drawn with, which dropout "
+            "changes; set it to 0.",
+            where=f"{CONFIG_FILE}, fine_tune.dropout",
+        )
+    if place.size > 1:
+        raise ConfigError(
+            "several processes cannot share a training that learns from graders yet.",
+            where=f"{CONFIG_FILE}, place",
+            fix="Train with `--on here`, or set place.ranks: 1.",
+        )
 
 
 def own_part(units: Sequence[Unit], ranks: Ranks) -> Sequence[Unit]:
