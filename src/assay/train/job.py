@@ -67,7 +67,7 @@ class StepReport:
     def describe(self) -> str:
         """All of it in one line."""
         figures = {
-            **self._loss(),
+            **self._goal(),
             "score": (self.score, ".3f"),
             "accuracy": (self.accuracy, ".3f"),
             "learning rate": (self.learning_rate, ".2e"),
@@ -79,7 +79,7 @@ class StepReport:
             [f"step {self.step} of {self.total_steps}", f"epoch {self.epoch:.2f}", *said]
         )
 
-    def _loss(self) -> dict[str, tuple[float, str]]:
+    def _goal(self) -> dict[str, tuple[float, str]]:
         of = "validation " if self.validation else ""
         if self.reward is not None:
             return {f"{of}reward": (self.reward, ".3f")}

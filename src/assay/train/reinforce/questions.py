@@ -58,7 +58,8 @@ class Grading:
     Attributes:
         template: of the model.
         reward: what is maximised.
-        others: by name, graders that are only looked at; what decides is not among them.
+        others: by name, graders beside the reward that validation is graded by; none is learned
+            from.
         primary: the grader of the project that decides; it is in `others`, is the reward, or asks a
             model, which is not done here.
         start: folder of the adapter that the training starts from; None: the base.
@@ -95,7 +96,7 @@ def draw(
     return engine.draw(requests, progress)
 
 
-def sampled(question: Question, settings: FineTune, step: int, turn: int) -> list[Request]:
+def sample_requests(question: Question, settings: FineTune, step: int, turn: int) -> list[Request]:
     """The requests of a group, each with a seed that nothing but its place decides.
 
     Args:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, cast
 
 from torch import Tensor
@@ -24,7 +25,7 @@ from assay.train.loop import Run
 from assay.train.optimizer import rate_of
 from assay.train.reinforce import figures, policy
 from assay.train.reinforce.policy import DrawnAnswer, groups_of
-from assay.train.reinforce.questions import Question, draw, row_of, sampled
+from assay.train.reinforce.questions import Question, draw, row_of, sample_requests
 from assay.train.sequences import divisor, epoch_order, rows_of
 from assay.train.step import step
 
@@ -125,7 +126,7 @@ class ReinforcementRun(Run):
         requests = [
             one
             for question, turn in zip(chosen, turns, strict=True)
-            for one in sampled(question, self.settings, step, turn)
+            for one in sample_requests(question, self.settings, step, turn)
         ]
         with self.answering():
             drawn = draw(self.model, self.job.loaded, self.graded_by.template, requests)
@@ -145,10 +146,11 @@ class ReinforcementRun(Run):
 
     def places(self, first: int, count: int) -> Iterator[int]:
         """Of the prompts of a step: all in one order, then all in another, and so on."""
-        rows = len(self.questions)
+        rows, seed = len(self.questions), self.settings.seed
+        order = cache(lambda epoch: epoch_order(rows, seed, epoch))
         for at in range(first, first + count):
             epoch, within = divmod(at, rows)
-            yield epoch_order(rows, self.settings.seed, epoch)[within]
+            yield order(epoch)[within]
 
     def rewards(self, questions: Sequence[Question], texts: Sequence[str]) -> list[float]:
         """What each answer is worth by the reward."""
