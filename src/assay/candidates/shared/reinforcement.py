@@ -25,14 +25,11 @@ from assay.train.units import answered_rows
 
 WHERE = f"{CONFIG_FILE}, fine_tune.reinforcement"
 OTHERS = 2
-"""Graders beside the reward that validation is graded by: the primary one, and the next."""
+"""At most so many graders beside the reward grade validation, the primary one first."""
 
 
-def graded_by(context: Context, template: Template, start: str | None) -> Grading:
-    """What says what answers are worth, and which adapter is trained further.
-
-    Args:
-        start: id of the version that the training starts from; None: the base.
+def make_grading(context: Context, template: Template) -> Grading:
+    """What says what answers are worth, where the training starts from the base.
 
     Raises:
         ConfigError: it asks a model, or its form is not one of OpenAI's that are run here.
@@ -42,7 +39,7 @@ def graded_by(context: Context, template: Template, start: str | None) -> Gradin
     wanted = config.fine_tune.reinforcement.reward
     known = replace(context.bench.grading, ask=_refuse)
     own = config.primary if wanted is None else wanted
-    reward = reward_of(config, known)
+    reward = _reward_of(config, known)
     asked = [spec for spec in config.graders if _is_asked(spec, config, known)]
     decides = [spec for spec in asked if spec.label == config.primary]
     unseen: dict[str, Reward] = {
@@ -50,21 +47,21 @@ def graded_by(context: Context, template: Template, start: str | None) -> Gradin
         for spec in (*decides, *asked)
         if spec.label != own
     }
+    others = dict([*unseen.items()][:OTHERS])
     judged = context.judged
-    for one in (reward, *unseen.values()):  # what is wrong with it shows now
+    for one in (reward, *others.values()):  # what is wrong with it shows now
         one(judged, [row.output for row in judged])
-    folder = None if start is None else load_version(context.store, start).folder
-    return Grading(
-        template,
-        reward,
-        dict([*unseen.items()][:OTHERS]),
-        config.primary,
-        folder,
-        key=key(context) | {"start": start},
-    )
+    key = _key(context) | {"start": None}
+    return Grading(template, reward, others, config.primary, start=None, key=key)
 
 
-def key(context: Context) -> dict[str, Any]:
+def start_from(grading: Grading, context: Context, version: str) -> Grading:
+    """The same where the training starts from a version, named by its id."""
+    folder = load_version(context.store, version).folder
+    return replace(grading, start=folder, key={**grading.key, "start": version})
+
+
+def _key(context: Context) -> dict[str, Any]:
     """All that the rewards depend on beside the rows, JSON-ready."""
     config = context.config
     wanted = config.fine_tune.reinforcement.reward
@@ -78,7 +75,7 @@ def key(context: Context) -> dict[str, Any]:
     }
 
 
-def reward_of(config: Config, known: GradingContext) -> Reward:
+def _reward_of(config: Config, known: GradingContext) -> Reward:
     """The reward that the settings name.
 
     Raises:
@@ -127,8 +124,7 @@ def checks_of(context: Context) -> list[Example]:
 
 def supervised(context: Context) -> Context:
     """The training that comes before, the same as that of the candidate `fine-tune`."""
-    plain = replace(context, own_method=None)
-    return plain.with_training(method="sft", graded_rows=0)
+    return context.with_training(method="sft", graded_rows=0)
 
 
 def _by_grader(
@@ -141,7 +137,7 @@ def _by_recipe(
     grader: rewards.Grader, examples: Sequence[Example], texts: Sequence[str]
 ) -> list[float]:
     found = [
-        rewards.run(grader, item_of(example), text)
+        rewards.run(grader, _item_of(example), text)
         for example, text in zip(examples, texts, strict=True)
     ]
     if any("invalid_variable_error" in one.errors for one in found):
@@ -154,7 +150,7 @@ def _by_recipe(
     return [one.reward for one in found]
 
 
-def item_of(example: Example) -> dict[str, Any]:
+def _item_of(example: Example) -> dict[str, Any]:
     """What `{{item...}}` stands for: the row's input, and its answer as `reference`."""
     return {"input": example.input, "reference": example.output, "id": example.id}
 

@@ -156,7 +156,7 @@ class TrainingSetup:
         rows = tuple(row for row in context.answered if row.weight > 0)
         loaded = loaded or load_to_train(context.config.model)
         template = Template.of(loaded.tokenizer)
-        reinforcement.graded_by(context, template, None)  # what is wrong with it shows now
+        grading = reinforcement.make_grading(context, template)
         start, seconds = None, 0.0
         if settings.reinforcement.start == "supervised":
             context.progress.say("Reinforcement starts from the supervised version.")
@@ -164,6 +164,7 @@ class TrainingSetup:
             seconds = first.seconds + first.preparation_seconds
             # The rule of the rank counts rows, of which a teacher or a thumb down leaves others.
             rank = load_version(context.store, start).record.settings["rank"]
+            grading = reinforcement.start_from(grading, context, start)
             settings = settings.model_copy(update={"rank": rank})
         return cls(
             loaded,
@@ -180,7 +181,7 @@ class TrainingSetup:
                 rows=len(rows),
                 method=method,
             ),
-            reinforcement.graded_by(context, template, start),
+            grading,
             start,
         )
 
