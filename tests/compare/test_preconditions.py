@@ -59,6 +59,10 @@ JUDGE = {"name": "judge", "settings": {"model": MODEL}}
     [
         ({"candidates": ["fine-tune"], "fine_tune": {"teacher": MODEL}}, {"train"}),
         (
+            {"candidates": ["fine-tune-reinforced"], "fine_tune": {"teacher": MODEL}},
+            {"train"},
+        ),
+        (
             {"candidates": ["prompt-optimised"], "prompt_search": {"proposer": MODEL}},
             {"train"},
         ),
@@ -80,7 +84,16 @@ JUDGE = {"name": "judge", "settings": {"model": MODEL}}
             {"holdout"},
         ),
     ],
-    ids=["teacher", "proposer", "cascade", "router", "rules", "judge", "annotator"],
+    ids=[
+        "teacher",
+        "teacher of the start",
+        "proposer",
+        "cascade",
+        "router",
+        "rules",
+        "judge",
+        "annotator",
+    ],
 )
 def test_whoever_may_be_asked(tmp_path: Path, fields: dict[str, Any], parts: set[str]) -> None:
     save_agent(context_of(tmp_path, {}).store, "kept", Agent(model=MODEL), message="m")
@@ -94,6 +107,9 @@ def test_a_saved_agent_and_what_stays_here(tmp_path: Path) -> None:
     assert "rows of holdout" in told(tmp_path, (Agent(model=MODEL),), candidates=["prompt"])
     bench = context_of(tmp_path, {}, candidates=["prompt"], route=ARMS, remote=MODEL).bench
     check_sendings(ROWS, 7, bench)  # described, and asked by no candidate
+    from_base = {"teacher": MODEL, "reinforcement": {"start": "base"}}
+    bench = context_of(tmp_path, from_base, candidates=["fine-tune-reinforced"]).bench
+    check_sendings(ROWS, 7, bench)
 
 
 def test_it_is_asked_before_anything_is_built(tmp_path: Path) -> None:

@@ -170,6 +170,27 @@ def test_further_seeds_are_told_where_the_time_allows_them() -> None:
     assert told(seeds_minutes=1e6) == told(seeds=3)
 
 
+def test_learning_from_graders_counts_the_training_before_it_and_what_every_seed_draws() -> None:
+    def told(names: list[str], name: str, start: str = "supervised", **fields: Any) -> float:
+        raw = CONFIG.model_dump(exclude_unset=True)
+        tune = raw["fine_tune"] | fields | {"reinforcement": {"start": start}}
+        config = Config.model_validate(raw | {"candidates": names, "fine_tune": tune})
+        return dict(estimate(config, SIZES, names, 0.3).parts)[name]
+
+    reinforced = "fine-tune-reinforced"
+    alone = told([reinforced], reinforced)
+    assert told(["fine-tune"], "fine-tune", method="reinforcement") == alone
+    from_base = told([reinforced], reinforced, start="base")
+    before = module.training_seconds(CONFIG, SIZES, SIZES.train, 1.0)
+    assert alone - from_base == pytest.approx(before)
+    drawing = 60 * 8 * 8 * module.answer_seconds(SIZES, 0.0, SIZES.output_tokens + 1, 1.0)
+    assert told([reinforced], reinforced, seeds=2) - alone > before + drawing
+    both = ["fine-tune", reinforced]
+    assert told(both, reinforced) == pytest.approx(from_base), "the version is there already"
+    assert told(both, reinforced, method="dpo") == pytest.approx(alone)
+    assert told([*reversed(both)], "fine-tune") < told(["fine-tune"], "fine-tune") - 0.9 * before
+
+
 def test_unlabelled_inputs_are_answered_by_every_candidate_and_labelled_with_the_holdout() -> None:
     def parts(model: str) -> dict[str, float]:
         unlabelled = Unlabelled(file="more.csv", model=model)
@@ -214,6 +235,14 @@ PAID = {
     "its rows once where the version is held in fewer bits alone": (
         {"fine_tune": {"teacher": BIG}, "candidates": ["fine-tune-8bit", "fine-tune-4bit"]},
         {"fine-tune-8bit": 109 * ASKED_USD},
+    ),
+    "a teacher's answers, which the training by graders starts from": (
+        {"fine_tune": {"teacher": BIG}, "candidates": ["fine-tune-reinforced"]},
+        {"fine-tune-reinforced": 109 * ASKED_USD},
+    ),
+    "these once where fine-tune asks for them, too": (
+        {"fine_tune": {"teacher": BIG}, "candidates": ["fine-tune", "fine-tune-reinforced"]},
+        {"fine-tune": 109 * ASKED_USD},
     ),
     "the proposals of a search": (
         {"prompt_search": {"proposer": BIG}, "candidates": ["prompt-reflected"]},

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context
-from assay.candidates.spec import METHOD, CandidateSpec, Sizes, Workload, asked_rows, prompted
+from assay.candidates.shared import training_work
+from assay.candidates.spec import METHOD, CandidateSpec, Sendings, Sizes, Workload
 from assay.config import Config
 
 
 def estimate(config: Config, sizes: Sizes) -> Workload:
-    """Every row of train is trained on; a teacher is asked all of them first."""
-    requests = asked_rows(config.fine_tune.teacher, sizes.train, config, sizes)
-    return replace(prompted(config, sizes), trained=1.0, requests=requests)
+    """What it learns from is up to `fine_tune.method`."""
+    if config.fine_tune.method == "reinforcement":
+        return training_work.of_graders(config, sizes)
+    return training_work.of_rows(config, sizes)
+
+
+def _sends(config: Config) -> Sendings:
+    if config.fine_tune.method == "reinforcement":
+        return training_work.sends_of_graders(config)
+    return training_work.sends_of_rows(config)
 
 
 SPEC = CandidateSpec(
@@ -24,9 +30,7 @@ SPEC = CandidateSpec(
     version="fine-tune",
     needs=(METHOD,),
     estimate=estimate,
-    sends=lambda config: [
-        (model, ("train",)) for model in [config.fine_tune.teacher] if model is not None
-    ],
+    sends=_sends,
     proposed=True,
 )
 

@@ -205,6 +205,10 @@ class Workload:
         searched: answers that are asked for beside those on validation, to choose a prompt.
         trained: mean length of a row that is trained on, in lengths of an example with its system
             prompt; 0 where no language model is trained.
+        drawn: answers that each training asks for, to learn from them.
+        start: the version that it trains first, and goes on from, where others hold the same
+            (`CandidateSpec.version`).
+        trained_from_start: of `trained`, what is left where that version is there already.
     """
 
     runs: tuple[float, ...]
@@ -217,11 +221,18 @@ class Workload:
     tunes_search: bool = False
     searched: int = 0
     trained: float = 0.0
+    drawn: int = 0
+    start: str = ""
+    trained_from_start: float = 0.0
     requests: tuple[ProviderRequests, ...] = ()
 
     def trained_before(self) -> Workload:
         """The same where its version is there already."""
-        return replace(self, trained=0.0, requests=())
+        return replace(self, trained=0.0, drawn=0, requests=())
+
+    def started_before(self) -> Workload:
+        """The same where the version that it starts from is there already."""
+        return replace(self, trained=self.trained_from_start, requests=())
 
 
 Estimate = Callable[[Config, Sizes], Workload]

@@ -39,6 +39,7 @@ from assay.project.embedding import (
 )
 from assay.project.provider_costs import ProviderCost, costs_of, judge_requests
 from assay.train import auto
+from assay.train.methods import sft
 
 REFERENCE_PARAMETERS = 134.5e6
 REFERENCE_FLOPS = 385e9
@@ -185,12 +186,15 @@ def estimate(
 
 
 def _trained_once(workloads: Mapping[str, Workload]) -> dict[str, Workload]:
-    """The same, each version that several hold trained for the first alone."""
+    """The same, each version that several hold or start from trained for the first alone."""
     found, trained = dict[str, Workload](), set[str]()
     for name, one in workloads.items():
         version = specs()[name].version
-        found[name] = one.trained_before() if version in trained else one
-        trained |= {version} - {""}
+        if version in trained:
+            found[name] = one.trained_before()
+        else:
+            found[name] = one.started_before() if one.start in trained else one
+        trained |= {version, one.start} - {""}
     return found
 
 
@@ -250,9 +254,13 @@ def answer_seconds(sizes: Sizes, shown: float, tokens: float, scale: float) -> f
 
 
 def training_seconds(config: Config, sizes: Sizes, rows: int, scale: float) -> float:
-    """Of all epochs, validation loss included (a forward pass, a third of a step)."""
+    """Of all epochs, validation loss included (a forward pass, a third of a step).
+
+    They are those of supervised training: learning from graders has steps of its own, which its
+    `Workload` counts in rows.
+    """
     system = _trained_system(config, sizes)
-    chosen = auto.choose(config.fine_tune, parameters=sizes.parameters, rows=rows)
+    chosen = auto.choose(config.fine_tune, parameters=sizes.parameters, rows=rows, method=sft.SPEC)
     steps = math.ceil(rows / chosen.rows_per_step)
     own = (rows + sizes.validation / 3) * (sizes.input_tokens + sizes.output_tokens)
     epoch = steps * TRAIN_STEP_SECONDS + (steps * system + own) / TRAIN_TOKENS_PER_S
@@ -332,10 +340,13 @@ def _annotating(model: str, config: Config, sizes: Sizes, scale: float) -> float
 
 
 def _training(workload: Workload, config: Config, sizes: Sizes, scale: float) -> float:
-    """Seconds of one training of the model, 0 where none is trained."""
+    """Seconds of one training of the model with the answers it draws, 0 where none is trained."""
     if not workload.trained:
         return 0.0
-    return workload.trained * training_seconds(config, sizes, sizes.train, scale)
+    seconds = workload.trained * training_seconds(config, sizes, sizes.train, scale)
+    if workload.drawn:
+        seconds += _answers(sizes, 0.0, workload.answer_tokens, scale, workload.drawn)
+    return seconds
 
 
 def _building(workload: Workload, config: Config, sizes: Sizes, scale: float) -> float:

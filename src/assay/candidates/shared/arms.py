@@ -89,6 +89,7 @@ def estimate_route(
         requests=requests,
         trained=sum(one.trained for one in built),
         searched=sum(one.searched for one in built),
+        drawn=sum(one.drawn for one in built),
         embedded=sum(one.embedded for one in built),
         embedded_documents=sum(one.embedded_documents for one in built),
         reranked=sum(one.reranked for one in built),
