@@ -19,6 +19,7 @@ from tests.small import small_project, write_csv
 
 from assay.accounts.costs import set_budget
 from assay.accounts.keys import create_key
+from assay.compare.holdout import HOLDOUT
 from assay.jobs import queue
 from assay.mcp import agents as agent_tools
 from assay.mcp.access import LocalAccess
@@ -218,22 +219,26 @@ def test_jobs_of_others_are_not_changed_and_tell_nothing_of_rows(server: Running
             return [one.structured_content for one in found if one.structured_content]
 
     says = f"2 of 64 requests failed (422: {row}); trying again in 1 s."
-    lines = (says, "Holdout: prompt", says, f"the model says: {row}", "Holdout: few-shot")
-    plain = ["2 of 64 requests failed.", "Holdout: prompt", "Holdout: few-shot"]
-    for said, error, events, expected in (
-        (lines, f"the judge did not answer ({row}).", plain, "it has failed while the holdout"),
+    begun = f"{HOLDOUT}prompt"
+    lines = (says, begun, says, f"the model says: {row}", f"{HOLDOUT}few-shot")
+    plain = ["2 of 64 requests failed.", begun, f"{HOLDOUT}few-shot"]
+    silent = f"the judge did not answer ({row})."
+    for kind, said, error, events, expected in (
+        ("compare", lines, silent, plain, "it has failed while the holdout"),
+        ("measure", (says, f"the model says: {row}"), silent, [], "it has failed. The owner"),
         (
+            "compare",
             (),
             f"an unexpected error: KeyError: {row}",
             [],
             "an unexpected error. The owner",
         ),
-        ((), f"{workspace.root}/data.csv: no\n\x1b[31m", [], "data.csv: no \\x1b[31m"),
+        ("compare", (), f"{workspace.root}/data.csv: no\n\x1b[31m", [], "data.csv: no \\x1b[31m"),
     ):
-        id = queue.enqueue(store, name, "compare", {})
-        audit(store, name, "cli:root", "job.compare", id)
+        id = queue.enqueue(store, name, kind, {})
+        audit(store, name, "cli:root", f"job.{kind}", id)
         asyncio.run(attack(id))
-        taken = queue.claim(store, "worker", ["compare"])
+        taken = queue.claim(store, "worker", [kind])
         assert taken is not None
         for line in said:
             queue.note(store, taken, line)

@@ -21,6 +21,7 @@ from assay.compare.account import Participant, build_result
 from assay.compare.answers import answer_rows
 from assay.compare.data_section import DataSection, QuarantineCounts
 from assay.compare.holdout import (
+    HOLDOUT,
     OpeningRequest,
     OpeningTakenError,
     holdout_keys,
@@ -373,7 +374,7 @@ def _answer(
     bench: Bench,
     outside: Mapping[str, Sequence[str]],
 ) -> Measurement:
-    bench.progress.say(f"Holdout: {candidate.name}")
+    bench.progress.say(f"{HOLDOUT}{candidate.name}")
     begin_stage(bench.progress, "holdout", candidate.name)
     if candidate.agent.kind == "outside":
         return bench.grade([Answer(text) for text in outside[candidate.name]], examples)

@@ -40,6 +40,9 @@ KEPT = Path("cache") / "holdouts"
 LOCKED, DRAFT = ".lock", ".draft"
 PROGRAM = "mcp:"
 """Begins the name of whoever asks by way of MCP (`who` of an opening)."""
+HOLDOUT = "Holdout: "
+"""Begins what is said before anybody is asked for rows of the holdout; `assay.mcp.jobs` hides what
+is said after it."""
 
 
 class LoggedOpening(OpeningRecord):

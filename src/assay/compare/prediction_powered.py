@@ -21,6 +21,7 @@ from assay.agent.providers import provider_of
 from assay.candidates.building import Candidate, Context
 from assay.compare.account import all_groups
 from assay.compare.entries import Entry, Terms
+from assay.compare.holdout import HOLDOUT
 from assay.compare.pairs import measure
 from assay.compare.result import Plan, Result
 from assay.config import Unlabelled, is_remote, split_reference
@@ -143,7 +144,7 @@ def _intervals(
     bench: Bench,
 ) -> PredictionPowered:
     primary, unlabelled = bench.config.primary, answered.inputs.examples
-    bench.progress.say(f"Holdout: labels of {answered.annotator.model}")
+    bench.progress.say(f"{HOLDOUT}labels of {answered.annotator.model}")
     labels = _answers(answered.annotator, examples, bench)
     fresh = {example.id for example in without_twins(unlabelled, examples, bench.progress)}
     kept = [example.id in fresh for example in unlabelled]

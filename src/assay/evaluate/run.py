@@ -192,6 +192,7 @@ def run(
         )
     if turned_down := [answer for answer in ordered if answer.finish == "refused"]:
         progress.say(
+            # `assay.mcp.jobs` cuts at the parenthesis: what is in it may quote a row.
             f"{len(turned_down)} of {len(requests)} requests were refused and score 0 "
             f"({turned_down[0].error})."
         )
@@ -277,6 +278,7 @@ def _ask(
             break
         pause = backoff_s * 2**attempt
         progress.say(
+            # `assay.mcp.jobs` cuts at the parenthesis: what is in it may quote a row.
             f"{len(failed)} of {len(requests)} requests failed ({answers[failed[0]].error}); "
             f"trying again in {pause:g} s."
         )

@@ -14,6 +14,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
+from assay.compare.holdout import HOLDOUT
 from assay.errors import NotFoundError, StateError
 from assay.jobs import queue
 from assay.jobs.queue import OVER, Job
@@ -34,10 +35,10 @@ LOOK_AGAIN_S = 2.0
 MOST_WAIT_S = 300
 MOST_WAITS = 4
 """At the same time, of one key or one program of this machine."""
-MOST_EVENTS, MOST_CHARACTERS = 10, 300
-HOLDOUT = "Holdout: "
-"""Begins what a comparison says before it asks anybody for rows of the holdout."""
-_PLAIN = re.compile(rf"(?:{HOLDOUT}|Queued|Paused\.|Cancelled\.).*", re.DOTALL)
+MOST_EVENTS, MOST_EVENT_CHARACTERS = 10, 300
+_PLAIN = re.compile(
+    rf"(?:{HOLDOUT}|Queued|Started\.|Taken up again\.|Paused\.|Cancelled\.).*", re.DOTALL
+)
 _REQUESTS = re.compile(
     r"(\d{1,12} of \d{1,12} requests (?:failed|were refused and score 0)) \(.*", re.DOTALL
 )
@@ -200,7 +201,7 @@ def _find(workspace: Workspace, id: str) -> Job:
 
 
 def _status(workspace: Workspace, job: Job) -> JobStatus:
-    _, events = jobs.look(workspace, job.id)
+    events = queue.events(workspace.store, job.id)
     messages = [event.message for event in events if event.kind == "message"]
     progress = job.progress or {}
     running = job.status == "running"
@@ -212,8 +213,9 @@ def _status(workspace: Workspace, job: Job) -> JobStatus:
         share=_share(progress) if running else None,
         result=job.result,
         error=None if job.error is None else _error(workspace, job, messages),
-        events=[say(line, workspace.root, MOST_CHARACTERS) for line in _tellable(job, messages)][
-            -MOST_EVENTS:
+        events=[
+            say(line, workspace.root, MOST_EVENT_CHARACTERS)
+            for line in _tellable(job, messages)[-MOST_EVENTS:]
         ],
     )
 
@@ -223,7 +225,9 @@ def _error(workspace: Workspace, job: Job, messages: Sequence[str]) -> str:
     assert job.error is not None
     if job.error.startswith(UNEXPECTED):
         return f"{UNEXPECTED}. The owner reads which with `assay jobs show {job.id}`."
-    if _asks_for_holdout(job, messages):
+    if job.kind == measuring.MEASURE:
+        return f"it has failed. The owner reads why with `assay jobs show {job.id}`."
+    if _asks_for_hidden_rows(job, messages):
         return (
             "it has failed while the holdout was open. The owner reads why with "
             f"`assay jobs show {job.id}`; the same comparison goes on in the same opening."
@@ -235,13 +239,17 @@ def _tellable(job: Job, messages: Sequence[str]) -> list[str]:
     """What a job has said, without what a provider said of a row."""
     kept, is_open = [], False
     for line in messages:
-        is_open = is_open or _asks_for_holdout(job, [line])
+        is_open = is_open or _asks_for_hidden_rows(job, [line])
         if not is_open or _PLAIN.fullmatch(line):
             kept.append(_REQUESTS.sub(r"\1.", line))
     return kept
 
 
-def _asks_for_holdout(job: Job, messages: Sequence[str]) -> bool:
+def _asks_for_hidden_rows(job: Job, messages: Sequence[str]) -> bool:
+    """Whether anybody may have been asked for rows that no tool shows: of the holdout, or, by a
+    try, of validation."""
+    if job.kind == measuring.MEASURE:
+        return True
     return job.kind == jobs.COMPARE and any(line.startswith(HOLDOUT) for line in messages)
 
 
