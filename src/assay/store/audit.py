@@ -18,16 +18,18 @@ def record(
     action: str,
     what: str,
     details: dict[str, Any] | None = None,
-) -> None:
+) -> AuditRow:
     """Add one entry to the transaction that makes the change: both are there, or neither.
 
     Args:
-        who: the id of an API key, `user:NAME`, `cli:USER`, or `expired`.
+        who: the id of an API key, `user:NAME`, `cli:USER`, `mcp: ...` (a program), or `expired`.
         action: a verb with its object, such as `key.create` or `file.delete`.
         what: the id or name of the thing that was changed.
         details: what else is worth knowing; never a secret.
     """
-    session.add(AuditRow(project=project, who=who, action=action, what=what[:300], details=details))
+    row = AuditRow(project=project, who=who, action=action, what=what[:300], details=details)
+    session.add(row)
+    return row
 
 
 def audit(

@@ -21,7 +21,7 @@ from assay.project.releases import find_doubt
 from assay.project.workspace import Workspace
 from assay.release import releases
 from assay.release.changes import check_name
-from assay.store.audit import audit
+from assay.store.audit import record
 from assay.store.tables import AuditRow, now
 
 ACTION = "release.propose"
@@ -67,10 +67,11 @@ def propose(workspace: Workspace, release: str, label: str, reason: str) -> Prop
     serving = releases.newest(workspace.store, workspace.name, release)
     if serving is not None and serving.agent == agent.agent:
         raise StateError(f"{release} serves {agent.label} already.")
-    waiting = {one.release: one for one in proposals(workspace)}
-    if release in waiting and waiting[release].agent == agent.label:
-        return waiting[release]
-    if release not in waiting and len(waiting) >= MOST_OPEN:
+    waiting = {row.what: row for row in _open_rows(workspace)}
+    known = waiting.get(release)
+    if known is not None and _details(known)["agent"] == agent.label:
+        return _to_proposal(workspace, known)
+    if known is None and len(waiting) >= MOST_OPEN:
         raise StateError(
             f"{len(waiting)} proposals wait for the owner already.",
             fix="Ask the owner to decide on some of them.",
@@ -81,8 +82,9 @@ def propose(workspace: Workspace, release: str, label: str, reason: str) -> Prop
             fix="Ask the owner to decide on the newest one.",
         )
     details = {"agent": agent.label, "reason": reason}
-    audit(workspace.store, workspace.name, workspace.who, ACTION, release, details)
-    return next(one for one in proposals(workspace) if one.release == release)
+    with workspace.store.session() as session:
+        row = record(session, workspace.name, workspace.who, ACTION, release, details)
+    return _to_proposal(workspace, row)
 
 
 def _count_of_today(workspace: Workspace, release: str) -> int:
@@ -98,19 +100,30 @@ def _count_of_today(workspace: Workspace, release: str) -> int:
 
 def proposals(workspace: Workspace) -> list[Proposal]:
     """The newest open proposal of each release, newest first."""
+    return [_to_proposal(workspace, row) for row in _open_rows(workspace)]
+
+
+def _open_rows(workspace: Workspace) -> list[AuditRow]:
+    """The lines of the log that are the last of a release, and propose something; newest first."""
+    last = (
+        select(func.max(AuditRow.key))
+        .where(AuditRow.project == workspace.name, AuditRow.action.in_((ACTION, *_CHANGES)))
+        .group_by(AuditRow.what)
+    )
     query = (
         select(AuditRow)
-        .where(AuditRow.project == workspace.name, AuditRow.action.in_((ACTION, *_CHANGES)))
+        .where(AuditRow.key.in_(last), AuditRow.action == ACTION)
         .order_by(AuditRow.key.desc())
     )
-    newest: dict[str, AuditRow] = {}
     with workspace.store.session() as session:
-        for row in session.scalars(query):
-            newest.setdefault(row.what, row)
-    found = []
-    for release, row in newest.items():
-        if row.action == ACTION:
-            told: dict[str, str] = row.details or {}
-            doubt = find_doubt(workspace, release, told["agent"])
-            found.append(Proposal(release, told["agent"], told["reason"], row.who, row.at, doubt))
-    return found
+        return list(session.scalars(query))
+
+
+def _to_proposal(workspace: Workspace, row: AuditRow) -> Proposal:
+    told = _details(row)
+    doubt = find_doubt(workspace, row.what, told["agent"])
+    return Proposal(row.what, told["agent"], told["reason"], row.who, row.at, doubt)
+
+
+def _details(row: AuditRow) -> dict[str, str]:
+    return row.details or {}
