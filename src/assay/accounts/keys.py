@@ -177,6 +177,12 @@ def list_keys(store: Store, project: str | None = None) -> list[ApiKey]:
         return [_key(row) for row in session.scalars(query)]
 
 
+def name_of(store: Store, id: str) -> str:
+    """The name of a key; "" where there is none."""
+    with store.session() as session:
+        return session.scalar(select(ApiKeyRow.name).where(ApiKeyRow.id == id)) or ""
+
+
 def revoke_key(store: Store, id: str, who: str | None = None, project: str | None = None) -> ApiKey:
     """From now on the key is good for nothing. Doing it twice changes nothing.
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from mcp.server.mcpserver import Context
 
-from assay.accounts.keys import CALLER, Caller, list_keys
+from assay.accounts.keys import CALLER, Caller, name_of
 from assay.agent.versions import user
 from assay.compare.holdout import PROGRAM, is_program
 from assay.config import CONFIG_FILE
@@ -22,7 +22,7 @@ from assay.project import agents
 from assay.project.agents import Draft
 from assay.project.workspace import Workspace, project_of
 
-MOST_CHARACTERS = 100
+MOST_NAME_CHARACTERS = 100
 """Of a key's name in logs."""
 SCOPE = "mcp"
 
@@ -107,10 +107,8 @@ class ServedAccess:
     def workspace(self, context: Context) -> Workspace:
         """The project that is served, in the name of the key."""
         caller = self._caller(context)
-        name = next(
-            (key.name for key in list_keys(self._served.store) if key.id == caller.key_id), ""
-        )
-        acting = self._served.act_as(f"{PROGRAM} key {name[:MOST_CHARACTERS]} ({caller.key_id})")
+        name = name_of(self._served.store, caller.key_id)[:MOST_NAME_CHARACTERS]
+        acting = self._served.act_as(f"{PROGRAM} key {name} ({caller.key_id})")
         project_of(acting)
         return acting
 

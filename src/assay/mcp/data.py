@@ -19,7 +19,7 @@ from assay.project.workspace import project_of
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 DIVIDES = ToolAnnotations(destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 """Of tools that divide the examples where that is not done, or they have changed."""
-MOST_EXAMPLES, MOST_CHARACTERS = 20, 2000
+MOST_EXAMPLES, MOST_TEXT_CHARACTERS = 20, 2000
 MOST_LABELS, LONGEST_LABEL = 200, 200
 
 
@@ -128,8 +128,8 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
         return [
             TrainingExample(
                 id=row.id[:200],
-                input=row.input[:MOST_CHARACTERS],
-                expected=row.output[:MOST_CHARACTERS],
+                input=row.input[:MOST_TEXT_CHARACTERS],
+                expected=row.output[:MOST_TEXT_CHARACTERS],
             )
             for row in rows
         ]
