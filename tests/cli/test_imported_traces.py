@@ -15,8 +15,10 @@ from tests.release.imported import samples
 from tests.release.shelf import shelf
 
 import assay
+from assay.errors import UsageError
 from assay.example import Message
 from assay.generate.recorded import input_sha256, read_recording
+from assay.project.imported import make_project, starting
 from assay.project.workspace import Workspace
 from assay.release import changes, policies, traces
 from assay.release.imported.folder import TraceFolder
@@ -97,12 +99,19 @@ def test_wrong_turns_end_in_sentences(tmp_path: Path) -> None:
 def test_without_labels_the_inputs_are_written_to_be_labelled(tmp_path: Path) -> None:
     judged = {**dict.fromkeys(range(5), "up"), 5: "down"}
     job = imported(tmp_path, *(exchange(n, thumb=judged.get(n)) for n in range(40)))
-    done = run("traces", "project", job["id"][:6], "--to", "desks", cwd=tmp_path)
+    done = run("traces", "project", job["id"][:1], "--to", "desks", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "No project was made: 5 rows were corrected or rated up" in done.stdout
     assert not (tmp_path / "desks" / "assay.yaml").exists()
+    assert "5 rows that people have judged: desks/labelled.jsonl" in done.stdout
+    assert "append them to desks/labelled.jsonl" in done.stdout
+    known = [json.loads(line) for line in (tmp_path / "desks" / "labelled.jsonl").open()]
+    assert sorted(row["messages"][-1]["content"] for row in known) == sorted(
+        DESKS[n % 3] for n in range(5)
+    )
     rows = [json.loads(line) for line in (tmp_path / "desks" / "inputs.jsonl").open()]
     assert len(rows) == 35
+    assert not {row["id"] for row in rows} & {row["id"] for row in known}
     assert {row["messages"][-1]["role"] for row in rows} == {"user"}
     (recording,) = (tmp_path / "desks" / "recordings").glob("*.jsonl")
     assert len(read_recording(recording)) == 40
@@ -110,6 +119,23 @@ def test_without_labels_the_inputs_are_written_to_be_labelled(tmp_path: Path) ->
     assert (
         sum("messages" in line for line in lines) == 39
     )  # to learn from; not what was found wrong
+
+
+def test_of_two_at_once_the_second_replaces_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = imported(tmp_path, *map(exchange, range(3)))
+    source, to = tmp_path / "imported-traces", tmp_path / "desks"
+
+    def make_another(folder: Path, *, whole: bool) -> None:
+        monkeypatch.undo()
+        make_project(source, job["id"], to)
+
+    monkeypatch.setattr(starting, "_hide", make_another)
+    with pytest.raises(UsageError, match="already exists"):
+        make_project(source, job["id"], to)
+    assert len((to / "inputs.jsonl").read_bytes().splitlines()) == 3
+    assert {one.name for one in tmp_path.iterdir()} == {"desks", "imported-traces", "traces.jsonl"}
 
 
 def test_what_people_judged_is_measured_by_and_answers_are_learned_from(tmp_path: Path) -> None:

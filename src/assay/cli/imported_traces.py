@@ -70,7 +70,7 @@ def _print_import(report: Any) -> None:
 def _print_jobs(jobs: list[Any]) -> None:
     rows = []
     for job in jobs:
-        shown = printable(shorten(job.system or job.input, SHOWN))
+        shown = shorten(job.system or job.input, SHOWN)
         seconds = None if job.median_s is None else f"{job.median_s:.2f} / {job.p95_s:.2f}"
         usd = None if job.usd is None else _usd(job.usd)
         rows.append((job.id, shown, f"{job.calls:,}", usd, seconds, f"{job.answers:,}", job.task))
@@ -127,6 +127,8 @@ def _print_project(made: Any) -> None:
         print(f"Note: {made.warning}")
     else:
         print(f"No project was made: {made.reason}")
+    if made.labelled_file:
+        print(f"{made.labelled:,} rows that people have judged: {made.labelled_file}")
     if made.inputs_file:
         print(f"{made.inputs:,} inputs without a label, in random order: {made.inputs_file}")
     for file, count in made.recordings.items():
@@ -139,9 +141,11 @@ def _print_project(made: Any) -> None:
         print(f"Next: assay compare --project {shlex.quote(made.project)}")
     elif made.inputs_file and made.recordings:
         recording = shlex.quote(next(iter(made.recordings)))
+        file = shlex.quote(made.labelled_file or "labelled.jsonl")
+        kept = f"append them to {file}" if made.labelled_file else f"save them as {file}"
         print(
-            "Next: add the right answer to the first rows as the assistant's turn, save them as "
-            f"labelled.jsonl, then: assay init NAME --data {recording} --holdout labelled.jsonl"
+            f"Next: add the right answer to the first inputs as the assistant's turn, {kept}, "
+            f"then: assay init NAME --data {recording} --holdout {file}"
         )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from assay.agent.prices import cost_usd, listed_cost_usd
@@ -115,13 +116,8 @@ def export_traces(workspace: Workspace, to: Path, release: str | None) -> Export
         )
     written = 0
     with replacing(to, private=True) as file:
-        for trace in _with(first, found):
+        for trace in chain((first,), found):
             line = json.dumps(otel.write(of_release(trace)), ensure_ascii=False)
             file.write(line.encode("utf-8", "replace") + b"\n")
             written += 1
     return ExportedTraces(str(to), written)
-
-
-def _with(first: traces.Trace, rest: Iterator[traces.Trace]) -> Iterator[traces.Trace]:
-    yield first
-    yield from rest

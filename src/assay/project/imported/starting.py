@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.config import STARTER_MODEL
+from assay.config.names import SLUG
 from assay.data.dataset import LEAST_ROWS
 from assay.data.normal import normalise
 from assay.errors import NotFoundError, UsageError
@@ -37,14 +37,13 @@ from assay.release.imported.raw import time
 from assay.release.imported.trace import ImportedTrace
 from assay.rescue.folder import RECORDINGS
 from assay.rescue.recording import recording_file
-from assay.store.files import replacing, write_atomic
+from assay.store.files import new_folder, replacing, write_atomic
 
 INPUTS, LABELLED, RECORDED = "inputs.jsonl", "labelled.jsonl", "recorded.jsonl"
 MOST_KEPT_OUT = 2000
 """Inputs of a project that it does not learn from, a quarter at most: to be labelled, or to be the
 project's unlabelled inputs."""
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_ID = re.compile(r"[0-9a-f]{4,12}")
+_ID = re.compile(r"[0-9a-f]{1,12}")
 
 
 @dataclass(slots=True)
@@ -55,13 +54,14 @@ class JobFiles:
         project: folder of the project; None: there is none, and `reason` says why.
         labelled: rows that people have corrected or rated up; `corrected`: of them corrected.
         held: of them in the holdout.
+        labelled_file: these rows; None: there are none, or they are in the project.
         inputs_file: inputs without a label, in random order; `inputs`: how many. In a project they
             are drawn at random and no training rows.
         recordings: a file of recorded answers for each model, and how many it has.
         down: inputs whose answer was rated down, and not corrected, or cut off: nothing learns from
             it.
         left_out: inputs that offer tools, whose answers a recording cannot hold.
-        warning: what makes the labelled rows a poor measure; None where nothing does.
+        warning: what its score on the holdout means; None where there is no project.
     """
 
     folder: str
@@ -70,6 +70,7 @@ class JobFiles:
     labelled: int = 0
     corrected: int = 0
     held: int = 0
+    labelled_file: str | None = None
     inputs_file: str | None = None
     inputs: int = 0
     recordings: dict[str, int] = field(default_factory=dict)
@@ -162,10 +163,9 @@ def make_project(
         NotFoundError: there is no such job.
         UsageError: the folder is there, or its name cannot be a project's.
     """
-    if to.exists():
-        raise UsageError(f"{to} already exists.", fix="Choose another name.")
+    _check_free(to)
     name = to.absolute().name
-    if not _NAME.fullmatch(name):
+    if not SLUG.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot be the name of a project.",
             fix="Use lower-case letters, digits and hyphens.",
@@ -177,26 +177,27 @@ def make_project(
     divided = _Division.of(rows)
     known = [_row(key, one, one.right) for key, one in sorted(rows.labelled.items())]
     made.reason = _why_not(len(known), len(divided.learned))
-    draft_folder = to.absolute().parent / f".{name}.part"
-    shutil.rmtree(draft_folder, ignore_errors=True)  # what a killed process has left
-    try:
+    with new_folder(to.absolute(), private=True) as draft_folder:
         if made.reason is None:
             held = [_row(key, rows.labelled[key], rows.labelled[key].right) for key in divided.held]
             made.held, made.project, made.warning = len(held), str(to), _warning(made)
             learned = [_learned(key, rows) for key in divided.learned]
+            draft_folder.rmdir()  # a project's folder is made with it
             _create(name, draft_folder, held, learned, model, progress)
-        else:
-            draft_folder.mkdir(parents=True, mode=0o700)
-            if known:
-                _write(draft_folder / LABELLED, known)
+        elif known:
+            made.labelled_file = str(to / LABELLED)
+            _write(draft_folder / LABELLED, known)
         unlabelled = divided.kept_out if made.project else list(rows.others)
         unlabelled.sort(key=lambda key: hashlib.sha256(key.encode()).digest())
         _write_beside(draft_folder, to, rows, unlabelled, made)
         _hide(draft_folder, whole=not made.project)
-        os.replace(draft_folder, to)
-    finally:
-        shutil.rmtree(draft_folder, ignore_errors=True)
+        _check_free(to)  # a folder that has come meanwhile is not replaced
     return made
+
+
+def _check_free(to: Path) -> None:
+    if to.exists():
+        raise UsageError(f"{to} already exists.", fix="Choose another name.")
 
 
 def _held_count(labelled: int) -> int:
@@ -204,18 +205,18 @@ def _held_count(labelled: int) -> int:
     return min(labelled, max(LEAST_HELD, min(HOLDOUT_ROWS, labelled // 2)))
 
 
-def _why_not(labelled: int, others: int) -> str | None:
+def _why_not(labelled: int, learned: int) -> str | None:
     if labelled < LEAST_HELD:
         return (
             f"{labelled} rows were corrected or rated up, and a holdout needs {LEAST_HELD}: what a "
             "model answered is no measure of itself."
         )
-    if others < LEAST_ROWS:
-        return f"{others} rows are left to learn from beside the holdout; {LEAST_ROWS} are needed."
+    if learned < LEAST_ROWS:
+        return f"{learned} rows are left to learn from beside the holdout; {LEAST_ROWS} are needed."
     return None
 
 
-def _warning(made: JobFiles) -> str | None:
+def _warning(made: JobFiles) -> str:
     if made.corrected in (0, made.labelled):
         right = "wrong" if made.corrected else "right"
         every = "a correction" if made.corrected else "a thumb up"
@@ -249,9 +250,9 @@ def _create(
 
 
 def _collect(traces: Callable[[], Iterator[ImportedTrace]], job: str, progress: Progress) -> _Rows:
-    assignment = Assignment(traces(), progress)
     rows: dict[str, _Rows] = {}
     if _ID.fullmatch(job):
+        assignment = Assignment(traces(), progress)
         for trace in traces():
             if (id := assignment.job_of(trace)).startswith(job):
                 rows.setdefault(id, _Rows()).add(trace)
