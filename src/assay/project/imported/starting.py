@@ -344,8 +344,8 @@ def _unlearned(trace: ImportedTrace) -> ImportedTrace:
 
 def _group(trace: ImportedTrace) -> str:
     """Of its conversation, which is logged once a turn with all that came before: how it began."""
-    begun = next(one.content for one in trace.messages if one.role == "user")
-    return hashlib.sha256(normalise(begun).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    begun = normalise(trace.first_input)
+    return hashlib.sha256(begun.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _first_groups(keys: list[str], of: dict[str, ImportedTrace], least: int) -> list[str]:

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ class TraceFolder:
             waiting: list[bytes] = []
             size = 0
             seen: Counter[int] = Counter()
-            for one in _with(first, found):
+            for one in chain(() if first is None else (first,), found):
                 bar.advance(1)
                 if one.trace is None:
                     counts["rejected" if one.reason else "other"] += 1
@@ -239,12 +240,6 @@ def _is_ours(path: Path) -> bool:
         with (path / README).open("rb") as file:
             return file.readline().decode("utf-8", "replace") == _ABOUT.splitlines(True)[0]
     return names <= {_LOCK, ".gitignore"}  # a killed process has written no more
-
-
-def _with(first: FoundTrace | None, rest: Iterator[FoundTrace]) -> Iterator[FoundTrace]:
-    if first is not None:
-        yield first
-        yield from rest
 
 
 def _key(one: FoundTrace, seen: Counter[int]) -> str:

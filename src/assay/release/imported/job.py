@@ -85,12 +85,13 @@ class Tally:
         self.answers: set[int] = set()
         self.sample: list[str] = []
         self.sampled_characters = 0
-        self.tokens = [0, 0, 0]
-        self.usd: list[float] = [0.0, 0.0]
+        self.prompt_tokens = self.completion_tokens = self.counted = 0
+        self.usd, self.priced = 0.0, 0
         self.seconds = array("d")
         self.models: Counter[str] = Counter()
         self.said: Counter[str] = Counter()
-        self.times: list[str] = []
+        self.first: str | None = None
+        self.last: str | None = None
 
     def add(self, trace: ImportedTrace, usd: float | None) -> None:
         """Count a trace in.
@@ -107,21 +108,23 @@ class Tally:
             self.sample.append(answer)
             self.sampled_characters += len(answer)
         if trace.prompt_tokens is not None and trace.completion_tokens is not None:
-            self.tokens[0] += trace.prompt_tokens
-            self.tokens[1] += trace.completion_tokens
-            self.tokens[2] += 1
+            self.prompt_tokens += trace.prompt_tokens
+            self.completion_tokens += trace.completion_tokens
+            self.counted += 1
         if usd is not None:
-            self.usd[0] += usd
-            self.usd[1] += 1
+            self.usd += usd
+            self.priced += 1
         if trace.seconds is not None:
             self.seconds.append(trace.seconds)
         self.models[trace.model or ""] += 1
         self.said["calling"] += bool(trace.answer.tool_calls)
         self.said["records"] += _is_record(answer)
         self.said["corrected"] += trace.corrected is not None
-        self.said[trace.thumb or "none"] += 1
+        if trace.thumb is not None:
+            self.said[trace.thumb] += 1
         if trace.at is not None:
-            self.times = [min([*self.times, trace.at]), max([*self.times, trace.at])]
+            self.first = min(self.first or trace.at, trace.at)
+            self.last = max(self.last or trace.at, trace.at)
 
     def job(self, id: str) -> Job:
         """What was counted; there is one trace at least."""
@@ -135,15 +138,15 @@ class Tally:
             input=self.shown.input,
             tools=tuple(named),
             calls=self.calls,
-            first=self.times[0] if self.times else None,
-            last=self.times[1] if self.times else None,
+            first=self.first,
+            last=self.last,
             inputs=len(self.inputs),
             answers=len(self.answers),
-            prompt_tokens=self.tokens[0],
-            completion_tokens=self.tokens[1],
-            counted=self.tokens[2],
-            usd=self.usd[0] if self.usd[1] else None,
-            priced=int(self.usd[1]),
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            counted=self.counted,
+            usd=self.usd if self.priced else None,
+            priced=self.priced,
             median_s=_quantile(seconds, 0.5),
             p95_s=_quantile(seconds, 0.95),
             models=dict(self.models.most_common()),
@@ -173,7 +176,7 @@ class Tally:
         if fitted:
             verb = "needs" if len(fitted) == 1 else "need"
             parts.append(
-                f"{_listed(fitted)} {verb} no language model and would take part in a comparison."
+                f"{_in_words(fitted)} {verb} no language model and would take part in a comparison."
             )
         return " ".join(parts)
 
@@ -182,7 +185,7 @@ def _is_cheap(spec: Any) -> bool:
     return spec.family == "fitted" and not spec.floor and (spec.proposed or spec.baseline)
 
 
-def _listed(names: list[str]) -> str:
+def _in_words(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

@@ -31,8 +31,12 @@ _FIRST_WORDS = 12
 """Of a system prompt, by which such are known; a shorter one says little of the job."""
 _OPENINGS = (8, 5, 3)
 """Words of an input's beginning; the longest that most inputs share tells its job."""
-_SHARE, _COVERED, _LEAST = 0.05, 0.5, 10
-"""Of the calls of a prompt: that one beginning has, and that all such have together; inputs."""
+_SHARE = 0.05
+"""Of a prompt's calls: a beginning that so many share tells a job."""
+_COVERED = 0.5
+"""Of a prompt's calls: such beginnings have so many together, or none tells a job."""
+_LEAST = 10
+"""Calls that share a beginning, at least."""
 _LOOKED_AT = 20_000
 """Calls of a prompt whose beginnings are counted."""
 
@@ -78,9 +82,9 @@ class Assignment:
         prompts: dict[Key, _Prompt] = {}
         with progress.task("Looking at prompts", None, "traces") as bar:
             for trace in traces:
-                prompts.setdefault(_key_of(trace), _Prompt()).add(_first_input(trace))
+                prompts.setdefault(_key_of(trace), _Prompt()).add(trace.first_input)
                 bar.advance(1)
-        self._root = dict(_joined(prompts, progress))
+        self._root = dict(_join_near(prompts, progress))
         whole: dict[Key, _Prompt] = {}
         for key, prompt in prompts.items():
             whole.setdefault(self._root[key], _Prompt()).join(prompt)
@@ -93,7 +97,7 @@ class Assignment:
         """The id of its job: 12 hex digits."""
         key = self._root[_key_of(trace)]
         words, known = self._shared[key]
-        begun = opening(_first_input(trace), words) if words else ""
+        begun = opening(trace.first_input, words) if words else ""
         return json_sha256([*key, begun if key64(begun) in known else ""])[:12]
 
 
@@ -119,18 +123,15 @@ def find_jobs(
     return sorted(jobs, key=lambda job: (-job.calls, job.id))
 
 
-def _joined(prompts: dict[Key, _Prompt], progress: Progress) -> Iterator[tuple[Key, Key]]:
+def _join_near(prompts: dict[Key, _Prompt], progress: Progress) -> Iterator[tuple[Key, Key]]:
     """Each prompt with the one that it counts as: the first of those that are near to it."""
     keys = sorted(prompts)
     by_opening: dict[Any, Key] = {}
-    for key in keys:
-        begun = tuple(key[0].split(" ")[:_FIRST_WORDS])
-        if prompts[key].calls < _FEW and len(begun) == _FIRST_WORDS:
-            by_opening.setdefault((begun, key[1]), key)
     counted = {}
     for key in keys:
         begun = tuple(key[0].split(" ")[:_FIRST_WORDS])
-        counted[key] = by_opening.get((begun, key[1]), key) if prompts[key].calls < _FEW else key
+        is_one_of_many = prompts[key].calls < _FEW and len(begun) == _FIRST_WORDS
+        counted[key] = by_opening.setdefault((begun, key[1]), key) if is_one_of_many else key
     roots = sorted(set(counted.values()))
     near: dict[Key, Key] = {}
     for tools in {key[1] for key in roots}:
@@ -144,7 +145,3 @@ def _joined(prompts: dict[Key, _Prompt], progress: Progress) -> Iterator[tuple[K
 def _key_of(trace: ImportedTrace) -> Key:
     named = sorted(tool["function"]["name"] for tool in trace.tools)
     return skeleton(trace.system), json_sha256(named) if named else ""
-
-
-def _first_input(trace: ImportedTrace) -> str:
-    return next((m.content for m in trace.messages if m.role == "user"), "")

@@ -3,8 +3,9 @@
 What was asked: `messages` (turns in OpenAI's form; without an answer beside, its last turn is the
 answer), `prompt` or `input`. What was answered: `answer`, `completion`, `output` or `response`.
 Beside it, each if known: `id`, `tools`, `system`, `model`, `provider`, `prompt_tokens`,
-`completion_tokens` (or both in `usage`), `usd`, `seconds`, `at` (ISO 8601 or seconds since 1970),
-`thumb` (up or down), `corrected`. These are the names that `traces.jsonl` has, too.
+`completion_tokens` (or both in `usage`), `cached_tokens`, `usd`, `seconds`, `at` (ISO 8601 or
+seconds since 1970; or `timestamp`, `time`, `created_at`, `created`), `thumb` (up or down),
+`corrected`, `finish_reason` (or `cut`). These are the names that `traces.jsonl` has, too.
 """
 
 from __future__ import annotations

@@ -94,14 +94,14 @@ def build(raw: RawCall, found: RecordProblems) -> ImportedTrace | Unusable:
         if one.severity == "error":
             field = f" ({one.field.split(' (')[0]})" if one.field else ""  # what follows is theirs
             return Unusable(f"{CODES[one.code][1]}{field}.", raw.place)
-    asked, answer = said[:-1], said[-1]
+    prompt, answer = said[:-1], said[-1]
     if answer.role != "assistant":
         return Unusable("the answer is no turn of an assistant.", raw.place)
-    if not any(message.role == "user" for message in asked):
+    if not any(message.role == "user" for message in prompt):
         return Unusable("no turn of a user is among the messages.", raw.place)
     made = ImportedTrace(
         id=text(raw.id) or "",
-        messages=tuple(replace(message, trained=True) for message in asked),
+        messages=tuple(replace(message, trained=True) for message in prompt),
         answer=replace(answer, trained=True),
         tools=offered,
         model=text(raw.model),
@@ -114,7 +114,7 @@ def build(raw: RawCall, found: RecordProblems) -> ImportedTrace | Unusable:
         at=raw.at,
         thumb=raw.thumb,
         corrected=text(_record(raw.corrected)),
-        cut=True if isinstance(raw.finish, str) and raw.finish in _CUT else None,
+        cut=isinstance(raw.finish, str) and raw.finish in _CUT,
     )
     try:
         spelled = json.dumps(made.to_dict(), ensure_ascii=False, allow_nan=False)

@@ -1,6 +1,6 @@
 """A file in, traces and rejections out, whatever program has written it.
 
-    for place, found in read_file(Path("spans.jsonl")):
+    for found in read_file(Path("spans.jsonl")):
         ...
 
 A record is read at a time. Nothing of a record that cannot be used is repeated: it was not
@@ -22,7 +22,11 @@ from assay.release.imported.raw import RawCall, TraceFormat, Unusable, build
 from assay.release.imported.trace import ImportedTrace
 
 FORMATS: tuple[TraceFormat, ...] = (
-    *(otel.FORMAT, litellm.FORMAT, langfuse.FORMAT, stored_completions.FORMAT, plain.FORMAT),
+    otel.FORMAT,
+    litellm.FORMAT,
+    langfuse.FORMAT,
+    stored_completions.FORMAT,
+    plain.FORMAT,
 )
 """In the order in which a record is compared with them."""
 NAMES = tuple(one.name for one in FORMATS)

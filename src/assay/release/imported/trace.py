@@ -21,8 +21,7 @@ class ImportedTrace:
         usd: what the program says that it cost; None where it says nothing.
         seconds: from the request to the end of the answer.
         at: when it was asked, ISO 8601 in UTC.
-        cut: True where the answer ended at a limit of its length; None where it did not, or nothing
-            tells.
+        cut: whether the answer ended at a limit of its length; False, too, where nothing tells.
         thumb, corrected: feedback of people; None where there was none.
     """
 
@@ -40,7 +39,7 @@ class ImportedTrace:
     at: str | None = None
     thumb: Thumb | None = None
     corrected: str | None = None
-    cut: bool | None = None
+    cut: bool = False
 
     @property
     def system(self) -> str:
@@ -53,6 +52,11 @@ class ImportedTrace:
         return Example("", (*self.messages, self.answer)).input
 
     @property
+    def first_input(self) -> str:
+        """What a user said first: how a conversation began."""
+        return next((m.content for m in self.messages if m.role == "user"), "")
+
+    @property
     def right(self) -> Message | None:
         """The answer that people have said to be right; None where nobody has."""
         if self.corrected is not None:
@@ -60,12 +64,13 @@ class ImportedTrace:
         return self.answer if self.thumb == "up" and not self.cut else None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; what is not known is left out."""
+        """JSON-ready; what is not known, or not so, is left out."""
         known = {one.name: getattr(self, one.name) for one in fields(self)}
         known |= {
             "messages": [message.to_dict() for message in self.messages],
             "answer": self.answer.to_dict(),
             "tools": list(self.tools) or None,
+            "cut": self.cut or None,
         }
         return {name: value for name, value in known.items() if value is not None}
 
