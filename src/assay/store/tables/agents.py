@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from assay.store.tables.base import Table, UtcDateTime, now
+from assay.store.tables.base import Table, UtcDateTime, exactly_now, now
 
 
 class AgentRow(Table):
@@ -100,7 +100,7 @@ class ComparisonRow(Table):
     holdout: Mapped[str] = mapped_column(String(64), index=True)
     plan: Mapped[dict[str, Any]] = mapped_column(JSON)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
-    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=exactly_now)
 
 
 class SettingRow(Table):
