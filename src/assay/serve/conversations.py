@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
 from assay.accounts.keys import Caller
+from assay.jobs.metadata import Metadata
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.files import After, Limit, make_page
 from assay.serve.items import Item
-from assay.serve.responses_request import Metadata
 from assay.serve.route import JsonRoute, Strict
 from assay.serve.turns import check_policy, owner_of
 from assay.store import conversations

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from assay.example import Message, ToolCall
-from assay.serve.conversation import Content, TextPart, text_of
+from assay.serve.conversation import Content, TextPart
 from assay.serve.route import Strict
 
 
@@ -20,10 +20,6 @@ class MessageItem(Strict):
     id: str | None = None
     status: str | None = None
     phase: str | None = None
-
-    def to_message(self) -> Message:
-        """As the rest of Assay has it."""
-        return Message(self.role, text_of(self.content))
 
     def to_kept(self) -> dict[str, Any]:
         """As it is kept, with an id of its own."""
@@ -50,10 +46,6 @@ class CallItem(Strict):
     id: str | None = None
     status: str | None = None
 
-    def to_message(self) -> Message:
-        """An assistant's turn with this call alone; `join_turns` puts neighbours together."""
-        return Message("assistant", "", (ToolCall(self.call_id, self.name, self.arguments),))
-
     def to_kept(self) -> dict[str, Any]:
         """As it is kept, with an id of its own."""
         return call_item(ToolCall(self.call_id, self.name, self.arguments))
@@ -67,10 +59,6 @@ class OutputItem(Strict):
     output: Content
     id: str | None = None
     status: str | None = None
-
-    def to_message(self) -> Message:
-        """The output as a tool's turn."""
-        return Message("tool", text_of(self.output), tool_call_id=self.call_id)
 
     def to_kept(self) -> dict[str, Any]:
         """As it is kept, with an id of its own."""
@@ -105,7 +93,8 @@ def call_item(call: ToolCall) -> dict[str, Any]:
 
 
 def message_of(kept: dict[str, Any]) -> Message:
-    """An item that was kept, as the rest of Assay has it."""
+    """An item as it is kept, as the rest of Assay has it; a call is a turn of its own, which
+    `join_turns` puts together with its neighbours."""
     kind = kept["type"]
     if kind == "function_call":
         call = ToolCall(kept["call_id"], kept["name"], kept["arguments"])

@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from assay.agent.answering import GenerationOptions
 from assay.example import Message
+from assay.jobs.metadata import Metadata
 from assay.serve.conversation import (
     MOST_MESSAGES,
     MOST_TOOLS,
@@ -19,17 +20,9 @@ from assay.serve.conversation import (
     Tokens,
 )
 from assay.serve.errors import invalid
-from assay.serve.items import Item
+from assay.serve.items import Item, message_of
 from assay.serve.route import JsonObject, Strict
 
-Metadata = Annotated[
-    dict[
-        Annotated[str, StringConstraints(max_length=64)],
-        Annotated[str, StringConstraints(max_length=512)],
-    ],
-    Field(max_length=16, fail_fast=True),
-]
-"""Of what is kept, in OpenAI's limits."""
 ItemId = Annotated[str, StringConstraints(max_length=100)]
 
 
@@ -133,7 +126,7 @@ class ResponseRequest(ConversationRequest):
         """The conversation as far as this request says it, without the instructions."""
         if isinstance(self.input, str):
             return [Message("user", self.input)]
-        return [item.to_message() for item in self.input]
+        return [message_of(item.to_kept()) for item in self.input]
 
     @property
     def wants_logprobs(self) -> bool:

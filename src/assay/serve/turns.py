@@ -30,7 +30,7 @@ class Turn:
 
     Attributes:
         before: items, the oldest first.
-        input: the request's own, as they are kept.
+        input: the request's own, as they are kept; none where nothing is kept or gone on from.
         conversation: id of the one that question and answer are to be in.
         is_stored: the response is to be kept so that it can be found. Once it is over, both say
             what became of it.
