@@ -1,7 +1,7 @@
 """Two real replicas: how long they take, and whether the simulated ones take as long.
 
     python bench/fleet_replicas.py --database postgresql://… --bucket s3://BUCKET/PREFIX \
-        [--seconds 110] [--rate 0.7] [--out bench/fleet_times.json]
+        [--seconds 110] [--rate 0.7] --out FILE
 
 An empty database and an empty place in a bucket (AWS_* in the environment say where). 60 adapters
 of rank 16 of the starter, random ones, are put there; two `assay serve` processes with folders of

@@ -27,21 +27,16 @@ class Holdout:
 
     Attributes:
         shared: part of the latent variance that is the row's own, the same for every version.
-        fields: 1: right or wrong; more: the share of so many fields.
     """
 
     rows: int = 300
     shared: float = 0.8
-    fields: int = 1
 
     def version(self, hard: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Scores of a version of mean `MEAN` on rows of this hardness."""
+        """1 where a version of mean `MEAN` is right on rows of this hardness, else 0."""
         own = rng.standard_normal(len(hard))
         ranks = stats.norm.cdf(np.sqrt(self.shared) * hard + np.sqrt(1 - self.shared) * own)
-        if self.fields == 1:
-            return (ranks < MEAN).astype(float)
-        steps = stats.binom.cdf(np.arange(self.fields), self.fields, 1 - MEAN)
-        return 1 - np.searchsorted(steps, ranks) / self.fields
+        return (ranks < MEAN).astype(float)
 
 
 @dataclass(frozen=True)
@@ -102,5 +97,5 @@ def run_sessions(
     holdout: Holdout, sessions: int, opening_of: Callable[[int], int] = lambda number: number
 ) -> list[Session]:
     """Independent sessions."""
-    rng = np.random.default_rng([18, holdout.rows, holdout.fields])
+    rng = np.random.default_rng([18, holdout.rows, 1])
     return [run_session(holdout, rng, seed, opening_of) for seed in range(sessions)]

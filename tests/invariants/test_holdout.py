@@ -115,7 +115,7 @@ def test_every_opening_is_logged_and_makes_the_next_stricter(
         begin(store, id, digest, tmp_path)
     ask = partial(open_holdout, store, split, digest, OpeningRequest("r"), alpha=0.05)
     ask(comparison="c5")
-    with pytest.raises(OpeningTakenError, match="stricter"):
+    with pytest.raises(OpeningTakenError, match="is the next"):
         ask(comparison="c4")
     assert records.find_plan(store, "c4", digest) is None
     assert len(openings(store, digest)) == 4

@@ -91,10 +91,11 @@ def test_real_comparisons_of_a_program_are_judged_at_the_levels_of_the_log(
     compare("baseline-tfidf", "mcp: x")
     save_plan = records.save_plan
 
-    def open_first(*given: Any) -> None:
-        save_plan(*given)
+    def open_first(*given: Any) -> Any:
+        plan = save_plan(*given)
         monkeypatch.undo()
         compare("baseline-majority, baseline-tfidf", "cli:ann")
+        return plan
 
     monkeypatch.setattr(records, "save_plan", open_first)
     compare("baseline-tfidf, baseline-majority, nearest-answer", "mcp: x")

@@ -183,13 +183,13 @@ def test_what_is_edited_during_a_comparison_counts_from_the_next_one(
     began = project.split().holdout_sha256
     save_plan = records.save_plan
 
-    def edit_first(*given: Any) -> None:
+    def edit_first(*given: Any) -> Any:
         path = project.root / "assay.yaml"  # somebody locks a larger share away
         text = path.read_text()
         path.write_text(text.replace("holdout: 0.3", "holdout: 0.4"))
         assert path.read_text() != text
         assert assay.open(project.root).split().holdout_sha256 != began
-        save_plan(*given)
+        return save_plan(*given)
 
     monkeypatch.setattr(records, "save_plan", edit_first)
     compared = project.compare()

@@ -325,7 +325,7 @@ def _open(
     store, holdout = bench.store, parts.holdout
     while True:
         plan = records.find_plan(store, id, holdout) or write()
-        records.save_plan(store, id, holdout, plan, folder_of(store, id))
+        plan = records.save_plan(store, id, holdout, plan, folder_of(store, id))
         bench.progress.say(
             f"Plan written: {len(plan.candidates)} candidates, {parts.holdout_rows} holdout "
             f"examples, opening {plan.opening}. With these, "
@@ -336,7 +336,8 @@ def _open(
             rows = open_holdout(
                 store, parts.split, holdout, request, comparison=opening, alpha=ALPHA
             )
-            return records.load_plan(store, id) or plan, rows  # as of the opening, if twice made
+            # Another process with this comparison may have written it anew before the opening.
+            return records.load_plan(store, id) or plan, rows
 
 
 def _annotator(

@@ -180,9 +180,7 @@ def open_holdout(
         is_first = all(record.comparison != comparison for record in log)
         if is_first and row.plan["opening"] != len(log) + 1:
             raise OpeningTakenError(
-                "another comparison has opened the holdout meanwhile, which makes this one "
-                "stricter.",
-                fix="Run the same command again: its plan is then written anew.",
+                f"the plan states opening {row.plan['opening']}, and {len(log) + 1} is the next."
             )
         for one in opened:
             _log(store, one, comparison, request, alpha)

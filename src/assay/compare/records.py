@@ -15,7 +15,7 @@ from assay.compare.shared_results import replacing
 from assay.data.split import LOCK
 from assay.store.files import write_atomic
 from assay.store.store import Store
-from assay.store.tables import ComparisonRow, now
+from assay.store.tables import ComparisonRow, exactly_now
 
 RESULT_FILE = "result.json"
 ANSWERS_FILE = "answers.jsonl.gz"
@@ -27,16 +27,20 @@ _ENDED = (
 """Comparisons that ended, newest first."""
 
 
-def save_plan(store: Store, id: str, holdout: str, plan: Plan, folder: Path) -> None:
-    """Write the plan down; a comparison that goes on keeps the plan it began with (`find_plan`)."""
+def save_plan(store: Store, id: str, holdout: str, plan: Plan, folder: Path) -> Plan:
+    """Write the plan down, and return the one that stands: a comparison that goes on keeps the plan
+    it began with (`find_plan`)."""
     with store.lock(LOCK):  # nobody opens a holdout at this moment
         if kept := find_plan(store, id, holdout):
             plan = kept
         else:
-            row = ComparisonRow(id=id, holdout=holdout, plan=plan.model_dump(mode="json"), at=now())
+            row = ComparisonRow(
+                id=id, holdout=holdout, plan=plan.model_dump(mode="json"), at=exactly_now()
+            )
             with store.session() as session:
                 session.merge(row)  # as if it began now; what was found stays
         write_atomic(folder / "plan.json", plan.model_dump_json(indent=2) + "\n")
+        return plan
 
 
 def find_plan(store: Store, id: str, holdout: str) -> Plan | None:
@@ -103,7 +107,7 @@ def count_as_newest(store: Store, id: str) -> None:
         row, other = (session.get_one(ComparisonRow, one) for one in (id, newest))
         tests = row.plan.get("tests")  # not in older plans
         if row is not other and tests is not None and tests == other.plan.get("tests"):
-            row.at = now()
+            row.at = exactly_now()
 
 
 def _zipped(answers: Iterable[AnswerRow]) -> bytes:
