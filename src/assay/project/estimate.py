@@ -276,9 +276,13 @@ def training_step_seconds(config: Config, sizes: Sizes, rows: int) -> float:
 
 
 def _trained_system(config: Config, sizes: Sizes) -> float:
-    """Tokens of the system prompt that a version is trained with."""
+    """Tokens that all rows begin with where a version is trained: its own system prompt in place of
+    the project's, and the definitions of functions."""
     prompt = config.fine_tune.system_prompt
-    return sizes.system_tokens if prompt is None else len(prompt) / CHARACTERS_PER_TOKEN
+    if prompt is None:
+        return sizes.system_tokens
+    longer = (len(prompt) - len(config.system_prompt)) / CHARACTERS_PER_TOKEN
+    return max(0.0, sizes.system_tokens + longer)
 
 
 def _stages(

@@ -13,10 +13,11 @@ from assay.config import Config
 from assay.config.names import file_of
 from assay.data.split import SplitManifest
 from assay.evaluate.graders.judge import read_pairs
-from assay.example import Example, Message
+from assay.example import Example
+from assay.prefix.tree import common_length
 
 if TYPE_CHECKING:
-    from assay.chat.template import Template
+    from assay.chat.template import Template, TokenSequence
 
 SAMPLE = 300
 """Rows of train whose tokens are counted."""
@@ -41,18 +42,21 @@ def sizes_of(
         ConfigError, DataError: such pairs cannot be read.
     """
     sample = train[:: max(1, len(train) // SAMPLE)][:SAMPLE]
-    lengths = [token_lengths(example, template, config.system_prompt) for example in sample]
-    system = 0
-    if config.system_prompt:
-        shared = [Message("system", config.system_prompt), Message("user", "")]
-        system = len(template.prompt(shared))
+    rows = [_render(example, template, config.system_prompt) for example in sample]
+    lengths = [_lengths(row) for row in rows]
+    whole = fmean(one for one, _ in lengths)
+    answer = fmean(one for _, one in lengths)
+    # Of what all rows begin with: their system prompt, and the definitions of functions.
+    ids = [row.ids for row in rows]
+    shared = common_length(min(ids), max(ids)) if len(ids) > 1 else 0
+    system = min(shared, *(one - trained for one, trained in lengths))
     return Sizes(
         train=len(train),
         validation=manifest.validation,
         holdout=manifest.holdout,
         system_tokens=system,
-        input_tokens=max(1.0, fmean(whole - out for whole, out in lengths) - system),
-        output_tokens=fmean(out for _, out in lengths),
+        input_tokens=max(1.0, whole - answer - system),
+        output_tokens=answer,
         parameters=parameters,
         context=context,
         unlabelled=0 if config.unlabelled is None else config.unlabelled.most,
@@ -66,9 +70,15 @@ def sizes_of(
 
 def token_lengths(example: Example, template: Template, prompt: str) -> tuple[int, int]:
     """(tokens of the whole, tokens of the answer) of one example; earlier answers are no part."""
-    rendered = template.render(example.with_system(prompt).messages, example.tools)
-    answer = takewhile(bool, reversed(rendered.trained))
-    return len(rendered.ids), sum(answer)
+    return _lengths(_render(example, template, prompt))
+
+
+def _render(example: Example, template: Template, prompt: str) -> TokenSequence:
+    return template.render(example.with_system(prompt).messages, example.tools)
+
+
+def _lengths(row: TokenSequence) -> tuple[int, int]:
+    return len(row.ids), sum(takewhile(bool, reversed(row.trained)))
 
 
 def token_limits(
