@@ -83,6 +83,51 @@ def e2e_fields_twice(_part: str) -> Rows:
             yield record | {"restaurant": row["mr"]}
 
 
+def sgd_restaurants(_part: str) -> Rows:
+    """A dialogue about restaurants; which function is called now, with what arguments, or none. The
+    rows of a dialogue begin alike and are one group."""
+    yield from lines("sgd_restaurants", "calls.jsonl")
+
+
+def snips_calls(part: str) -> Rows:
+    """A sentence for a voice assistant, its intent as a call of one of seven functions, its slots
+    as the call's arguments."""
+    functions = slots_of_intents()
+    tools = [
+        {
+            "type": "function",
+            "function": {
+                "name": intent,
+                "parameters": {
+                    "type": "object",
+                    "properties": {
+                        slot: {"type": "array", "items": {"type": "string"}} for slot in slots
+                    },
+                    "additionalProperties": False,
+                },
+            },
+        }
+        for intent, slots in functions.items()
+    ]
+    for row in lines("snips", f"{part}.jsonl"):
+        call = {"name": row["intent"], "arguments": json.dumps(row["slots"], ensure_ascii=False)}
+        answer = {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "call_1", "type": "function", "function": call}],
+        }
+        messages = [{"role": "user", "content": row["text"]}, answer]
+        yield {"id": row["id"], "messages": messages, "tools": tools}
+
+
+def slots_of_intents() -> dict[str, list[str]]:
+    """The slots that each intent of `snips` has in the training file, in the order of names."""
+    slots: dict[str, set[str]] = {}
+    for row in lines("snips", "train.jsonl"):
+        slots.setdefault(row["intent"], set()).update(row["slots"])
+    return {intent: sorted(slots[intent]) for intent in sorted(slots)}
+
+
 GLOSSARY = ["hypertension", "diabetes", "allergies", "denies", "surgeries", "tobacco", "alcohol"]
 STYLE = {"min_words": 5, "max_words": 40, "avoid": ["I", "you"], "format": "plain"}
 
@@ -101,6 +146,7 @@ class Job:
         is_divided: Assay divides the rows itself; `rows` gives all of them for "train".
         documents: text of each document by its file's name; the rows name theirs as `document`.
         abstain: the answer of rows that no document answers.
+        is_chat: rows are OpenAI's chat rows, with `messages` and `tools`.
     """
 
     rows: Callable[[str], Rows]
@@ -109,6 +155,7 @@ class Job:
     is_divided: bool = False
     documents: Callable[[], dict[str, str]] | None = None
     abstain: str | None = None
+    is_chat: bool = False
 
     @property
     def explanation(self) -> str:
@@ -273,5 +320,18 @@ JOBS: dict[str, Job] = {
         is_divided=True,
         documents=policy_documents,
         abstain=policy.ABSTAIN,
+    ),
+    "sgd-restaurants": Job(
+        sgd_restaurants,
+        400,
+        FEWER_SHOWN | {"  - few-shot-nearest\n": "", "fine_tune:": "fine_tune:\n  epochs: 2"},
+        is_divided=True,
+        is_chat=True,
+    ),
+    "snips-calls": Job(
+        snips_calls,
+        600,
+        FEWER_SHOWN | {"  - few-shot-nearest\n": "", "  split:": "  holdout_rows: 300\n  split:"},
+        is_chat=True,
     ),
 }

@@ -149,9 +149,9 @@ def make(
     choices = Choices(
         data=files["train"],
         holdout=None if job.is_divided else files["test"],
-        input=["input"],
-        output=["output"],
-        id="id",
+        input=None if job.is_chat else ["input"],
+        output=None if job.is_chat else ["output"],
+        id=None if job.is_chat else "id",
         train_rows=QUICK_ROWS if quick else most or job.train_rows,
         docs=documents,
         document=None if documents is None else "document",
