@@ -187,7 +187,7 @@ def test_the_first_job_is_one_for_a_classifier(tmp_path: Path) -> None:
     assert verdict_of(made) == ("recommend", "classifier")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.usefixtures("few_timed")
 def test_the_third_job_is_one_for_the_documents(tmp_path: Path) -> None:
     """On the fewest questions, and whoever has read nothing knows nothing."""
