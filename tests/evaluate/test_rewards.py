@@ -10,7 +10,8 @@ import pytest
 
 from assay.errors import UsageError
 from assay.evaluate.formula import Formula
-from assay.evaluate.rewards import GRADER, LONGEST, run
+from assay.evaluate.rewards import GRADER, run
+from assay.evaluate.templates import LONGEST, VariableError, describe_sample, fill
 
 
 def similarity(metric: str, text: str, reference: str, **more: Any) -> float:
@@ -172,3 +173,25 @@ def test_formulas_without_a_finite_value(text: str) -> None:
 def test_what_is_no_formula(text: str) -> None:
     with pytest.raises(UsageError):
         Formula(text, frozenset({"a"}))
+
+
+TOOL: Any = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
+}
+
+
+def test_a_sample_has_its_calls_and_only_the_json_that_fits() -> None:
+    call = '{"name": "weather", "arguments": {"city": "Oslo"}}'
+    said = f"Let me look.\n<tool_call>\n{call}\n</tool_call>"
+    names = {"item": {}, "sample": describe_sample(said, [TOOL])}
+    template = "{{sample.output_text}} {{sample.output_tools[0].function.name}}"
+    assert fill(template, names) == "Let me look. weather"
+    assert fill("{{sample.output_tools[0].function.arguments}}", names) == '{"city": "Oslo"}'
+    with pytest.raises(VariableError, match="sample_parse_error"):
+        fill("{{sample.output_tools[0].function.name}}", {"sample": describe_sample("No.", [TOOL])})
+    assert describe_sample("[1]", fits=lambda value: value == [1])["output_json"] == [1]
+    assert "output_json" not in describe_sample("[2]", fits=lambda value: value == [1])

@@ -85,3 +85,50 @@ def done(store: Store, id: str) -> fine_tuning.FineTuning:
     while worker.once():
         fine_tuning.sweep(store)
     return fine_tuning.find(store, PROJECT, id)
+
+
+GRADER: Any = {
+    "type": "multi",
+    "name": "letters of the colour",
+    "graders": {
+        "alike": {
+            "type": "text_similarity",
+            "name": "alike",
+            "evaluation_metric": "fuzzy_match",
+            "input": "{{sample.output_text}}",
+            "reference": "{{item.reference_answer}}",
+        },
+        "exact": {
+            "type": "string_check",
+            "name": "exact",
+            "operation": "eq",
+            "input": "{{sample.output_text}}",
+            "reference": "{{item.reference_answer}}",
+        },
+    },
+    "calculate_output": "0.9 * alike + 0.1 * exact",
+}
+
+
+def prompts(count: int = 14) -> bytes:
+    """JSONL of prompts with a field beside them that a grader compares with."""
+    rows = [
+        {
+            "messages": [{"role": "user", "content": f"ball {n}"}],
+            "reference_answer": ("red", "blue")[n % 2],
+        }
+        for n in range(count)
+    ]
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def reinforced(**fields: Any) -> dict[str, Any]:
+    """A request's `method` of a few seconds."""
+    numbers = {"n_epochs": 1, "batch_size": 4, "eval_interval": 2, "compute_multiplier": 0.5}
+    own = {
+        "grader": GRADER,
+        "hyperparameters": numbers,
+        "max_completion_tokens": 8,
+        **fields,
+    }
+    return {"type": "reinforcement", "reinforcement": own}

@@ -11,7 +11,7 @@ import pytest
 from assay.jobs import fine_tuning
 from assay.jobs.service import work_on
 from assay.store.audit import entries
-from tests.jobs.tiny_tuning import MODEL, lines, write_cache
+from tests.jobs.tiny_tuning import GRADER, MODEL, lines, prompts, reinforced, write_cache
 from tests.serve.running import Running
 
 
@@ -111,6 +111,65 @@ def test_a_job_from_its_file_to_its_model(server: Running, client: openai.OpenAI
     assert not list(jobs.list())
 
 
+@pytest.mark.slow
+def test_a_job_that_learns_from_a_grader(server: Running, client: openai.OpenAI) -> None:
+    method: Any = reinforced()
+    method["reinforcement"]["hyperparameters"] |= {"eval_samples": 3, "reasoning_effort": "low"}
+    file = uploaded(client, prompts())
+    job = client.fine_tuning.jobs.create(model=MODEL, training_file=file, seed=3, method=method)
+    worked(server)
+    job = client.fine_tuning.jobs.retrieve(job.id)
+    assert job.status == "succeeded", job.error
+    assert job.method is not None
+    own = job.method.reinforcement
+    assert own is not None
+    assert own.grader.to_dict() == GRADER
+    assert own.hyperparameters is not None
+    numbers = own.hyperparameters.to_dict()
+    assert (numbers["n_epochs"], numbers["batch_size"], numbers["eval_samples"]) == (1, 4, 1)
+    assert (numbers["eval_interval"], numbers["compute_multiplier"]) == (2, 0.5)
+
+    events = list(client.fine_tuning.jobs.list_events(job.id))
+    said = [event.message for event in events if event.level == "warn"]
+    assert any(line.startswith("eval_samples has no effect") for line in said)
+    assert any(line.startswith("reasoning_effort has no effect") for line in said)
+    metrics: Any = [event.data for event in reversed(events) if event.type == "metrics"]
+    steps = [one for one in metrics if "train_mean_reward" in one]
+    checks = [one for one in metrics if "full_valid_mean_reward" in one]
+    assert [one["step"] for one in steps] == [1, 2, 3]  # of 11 prompts, 4 a step
+    assert [one["step"] for one in checks] == [0, 2, 3]
+    assert all(one["scores"]["train_reward_mean"] == one["train_mean_reward"] for one in steps)
+    assert all(0 < one["completion_tokens_mean"] <= 8 for one in steps)
+    assert all(one["total_steps"] == 3 for one in metrics)
+    assert any("train mean reward=" in event.message for event in events)
+    found = list(client.fine_tuning.jobs.checkpoints.list(job.id))
+    assert [one.step_number for one in found] == [3, 2]
+    last = found[0].metrics.to_dict()
+    assert last["valid_reward_mean"] == checks[-1]["full_valid_mean_reward"]
+    assert last["train_reward_mean"] == steps[-1]["train_mean_reward"]
+    table = client.files.content(job.result_files[0]).text.splitlines()
+    assert table[0].startswith("step,train_reward_mean,valid_reward_mean")
+    hello: Any = [{"role": "user", "content": "hello"}]
+    assert client.chat.completions.create(model=str(job.fine_tuned_model), messages=hello).choices
+
+
+def test_a_prompt_that_cannot_be_graded_is_told_with_its_line(
+    server: Running, client: openai.OpenAI
+) -> None:
+    rows = prompts().splitlines()
+    rows[2] = b'{"messages": [{"role": "user", "content": "ball"}], "answer": "red"}'
+    rows[4] = lines().splitlines()[0]
+    method: Any = reinforced()
+    file = uploaded(client, b"\n".join(rows))
+    job = client.fine_tuning.jobs.create(model=MODEL, training_file=file, method=method)
+    worked(server)
+    job = client.fine_tuning.jobs.retrieve(job.id)
+    assert job.error is not None
+    assert job.error.code == "invalid_training_file"
+    assert "Line 3: the grader compares with {{item.reference_answer}}" in job.error.message
+    assert "Line 5: the last message has the role assistant" in job.error.message
+
+
 def test_a_bad_file_is_told_with_its_lines(server: Running, client: openai.OpenAI) -> None:
     rows = lines().splitlines()
     rows[6] = b'{"messages": "none"}'
@@ -148,7 +207,24 @@ def test_cancel_pause_and_resume(server: Running, client: openai.OpenAI) -> None
         ({"model": "gpt-4o"}, "model", "does not exist"),
         ({"training_file": "file-none"}, "training_file", "no file"),
         ({"validation_file": "file-none"}, "validation_file", "no file"),
-        ({"method": {"type": "reinforcement"}}, "method.type", "not supported yet"),
+        ({"method": {"type": "reinforcement"}}, "method", "needs a grader"),
+        (
+            {"method": reinforced(grader={**GRADER, "calculate_output": "0.5 * nobody"})},
+            "method.reinforcement.grader",
+            "nobody",
+        ),
+        (
+            {
+                "method": reinforced(
+                    response_format={
+                        "type": "json_schema",
+                        "json_schema": {"name": "a", "schema": {"type": "colour"}},
+                    }
+                )
+            },
+            "method.reinforcement.response_format",
+            "not a JSON Schema",
+        ),
         ({"method": {"type": "party"}}, "method.type", "supervised"),
         ({"method": {"type": "dpo", "supervised": {}}}, "method", "has no effect"),
         (

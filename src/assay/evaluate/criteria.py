@@ -20,14 +20,8 @@ from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 from assay import json_reader
 from assay.config.strict import ClosedModel
 from assay.evaluate import rewards
-from assay.evaluate.rewards import (
-    Embed,
-    Name,
-    StringCheck,
-    Template,
-    TextSimilarity,
-    UnsupportedGrader,
-)
+from assay.evaluate.rewards import Embed, StringCheck, TextSimilarity, UnsupportedGrader
+from assay.evaluate.templates import Name, Template, check_templates, fill
 
 MOST_MESSAGES = 200
 MOST_PARTS = 100
@@ -185,7 +179,7 @@ def check_messages(
     Raises:
         UsageError: there is one.
     """
-    rewards.check_templates(*(message.text for message in messages), names=names)
+    check_templates(*(message.text for message in messages), names=names)
 
 
 def grade(
@@ -220,9 +214,7 @@ def fill_messages(
         VariableError: a variable names what is not there.
         UsageError: a text is too long.
     """
-    return [
-        {"role": message.role, "content": rewards.fill(message.text, names)} for message in messages
-    ]
+    return [{"role": message.role, "content": fill(message.text, names)} for message in messages]
 
 
 def judge_body(

@@ -11,36 +11,32 @@ a request is never run. https://platform.openai.com/docs/guides/graders
 
 from __future__ import annotations
 
-import contextlib
-import json
-import re
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from assay import json_reader
 from assay.config.strict import ClosedModel
 from assay.errors import UsageError
 from assay.evaluate.formula import Formula
 from assay.evaluate.graders.text import rouge_l_f1, words
+from assay.evaluate.templates import (
+    Name,
+    Template,
+    VariableError,
+    check_templates,
+    describe_sample,
+    fill,
+    missing_variable,
+)
 from assay.models.embed import Vectors
 
-LONGEST = 100_000
-"""Characters of a template, and of a text that is compared."""
 MOST_COMPARED = 2_500_000_000
 """Characters times characters, over all parts of a grader, or all criteria of an eval: the work
 that some metrics take."""
-_TEMPLATE = re.compile(r"\{\{\s*(item|sample)((?:\.[\w-]+|\[\d+\])+)\s*\}\}")
-_ANY_TEMPLATE = re.compile(r"\{\{(?:(?!\{\{|\}\}).)*\}\}", re.DOTALL)
-_FORMS = {
-    "item": ["{{item.FIELD}}"],
-    "sample": ["{{sample.output_text}}", "{{sample.output_json.FIELD}}"],
-}
-_STEP = re.compile(r"\.([\w-]+)|\[(\d+)\]")
 _JUDGED = (
     "graders that ask a model are not supported yet.",
     "Use string_check, text_similarity or multi.",
@@ -55,8 +51,6 @@ _REFUSED = {
 }
 
 Embed = Callable[[Sequence[str]], Vectors]
-Template = Annotated[str, StringConstraints(max_length=LONGEST)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class _Named(ClosedModel):
@@ -144,10 +138,6 @@ class Reward:
     compared: int = 0
 
 
-class VariableError(Exception):
-    """A template names what is not there; OpenAI's name of that error."""
-
-
 def check(grader: Grader) -> None:
     """Refuse what cannot be run, before it is.
 
@@ -171,23 +161,15 @@ def check(grader: Grader) -> None:
     check_templates(grader.input, grader.reference)
 
 
-def check_templates(*texts: str, names: Collection[str] = ("item", "sample")) -> None:
-    """Refuse variables that cannot be put in.
-
-    Args:
-        names: that variables may begin with.
-
-    Raises:
-        UsageError: there is one.
-    """
-    for text in texts:
-        for found in _ANY_TEMPLATE.findall(text):
-            variable = _TEMPLATE.fullmatch(found)
-            if variable is None or variable[1] not in names:
-                known = [form for name in names for form in _FORMS[name]]
-                raise UsageError(
-                    f"{found[:80]} is not a variable here.", fix=f"Write {' or '.join(known)}."
-                )
+def missing_of_item(grader: Grader, item: Mapping[str, Any]) -> str | None:
+    """The first variable of a grader, as it is written, that an item has no value for."""
+    parts = grader.parts.values() if isinstance(grader, MultiGrader) else [grader]
+    for part in parts:
+        if isinstance(part, (StringCheck, TextSimilarity)):
+            missing = missing_variable({"item": item}, part.input, part.reference)
+            if missing is not None:
+                return missing
+    return None
 
 
 def run(grader: Grader, item: Any, sample: str, embed: Embed | None = None) -> Reward:
@@ -251,47 +233,6 @@ def _guarded(grader: Any, names: Mapping[str, Any], embed: Embed | None, result:
             fix="Compare fewer or shorter texts in one grader or eval.",
         )
     return _similarity(grader.evaluation_metric, text, reference, embed)
-
-
-def describe_sample(text: str) -> dict[str, Any]:
-    """What `{{sample...}}` stands for where the answer is a text."""
-    sample: dict[str, Any] = {"output_text": text}
-    with contextlib.suppress(ValueError):
-        sample["output_json"] = json_reader.read(text)
-    return sample
-
-
-def fill(template: str, names: Mapping[str, Any]) -> str:
-    """The template with its variables put in; texts as they are, all else as JSON.
-
-    Raises:
-        VariableError: a variable names what is not there.
-        UsageError: the text is too long.
-    """
-
-    room = LONGEST
-
-    def put(match: re.Match[str]) -> str:
-        nonlocal room
-        value: Any = names
-        for key, index in ((match[1], ""), *_STEP.findall(match[2])):
-            try:
-                value = value[key] if key else value[int(index)]
-            except (KeyError, IndexError, TypeError, ValueError):  # a number of 5000 digits
-                of_json = match[1] == "sample" and match[2].startswith(".output_json")
-                kind = "sample_parse_error" if of_json else "invalid_variable_error"
-                raise VariableError(kind) from None
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        room -= len(text)
-        if room < 0:
-            raise too_long
-        return text
-
-    too_long = UsageError(f"a text to compare is longer than {LONGEST} characters.")
-    filled = _TEMPLATE.sub(put, template)
-    if len(filled) > LONGEST:
-        raise too_long
-    return filled
 
 
 def _string_check(operation: str, text: str, reference: str) -> bool:

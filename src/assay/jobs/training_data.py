@@ -7,9 +7,10 @@ fail there for its rows.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from assay.chat.template import Template
 from assay.data.problems import Problem
@@ -23,7 +24,7 @@ from assay.train.units import units_of
 LEAST_ROWS = 10
 """In a training file, as OpenAI asks for."""
 HELD_BACK = 0.1
-_LEAST_HELD_BACK, _MOST_HELD_BACK = 3, 200
+_LEAST_HELD_BACK, MOST_HELD_BACK = 3, 200
 _SHOWN = 5  # lines that a message names
 _FORMATS: dict[Judgement, str] = {"answers": "openai-chat", "pairs": "openai-preference"}
 
@@ -37,12 +38,14 @@ class CheckedFile:
         units: of each example, as the trainer takes them.
         errors: (line of the file, what is wrong with it), in order; at most one a line.
         warnings: by code: a message of the first, and how many there are.
+        items: for reinforcement, what graders compare with, by the id of the example.
     """
 
     examples: list[Example] = field(default_factory=list)
     units: list[list[Unit]] = field(default_factory=list)
     errors: list[tuple[int, str]] = field(default_factory=list)
     warnings: dict[str, tuple[str, int]] = field(default_factory=dict)
+    items: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def complaint(self, least: int) -> str | None:
         """Why the file cannot be used, as sentences; None when it can."""
@@ -67,19 +70,22 @@ def check(path: Path, learns_from: Judgement, template: Template, limit: int) ->
         for row in read(path, format=_FORMATS[learns_from]):
             errors = [p for p in row.problems if p.severity == "error"]
             if errors:
-                checked.errors.append((row.line, _sentence(errors[0])))
+                checked.errors.append((row.line, sentence(errors[0])))
                 continue
-            for found in row.problems:
-                if found.severity == "warning":
-                    first, count = checked.warnings.get(
-                        found.code, (f"Line {row.line}: {_sentence(found)}", 0)
-                    )
-                    checked.warnings[found.code] = first, count + 1
+            note_warnings(checked, row.problems, row.line)
             if row.example is not None:
                 _render(row.example, learns_from, template, limit, row.line, checked)
     except DataError as error:  # the file as a whole; where it is, is nobody's business
         checked.errors.insert(0, (1, f"{error.what} {error.fix or ''}".strip()))
     return checked
+
+
+def note_warnings(checked: CheckedFile, problems: Iterable[Problem], line: int) -> None:
+    """Count the warnings of a row that is used."""
+    for found in problems:
+        if found.severity == "warning":
+            first, count = checked.warnings.get(found.code, (f"Line {line}: {sentence(found)}", 0))
+            checked.warnings[found.code] = first, count + 1
 
 
 def hold_back(examples: Sequence[Example], seed: int) -> set[int]:
@@ -88,7 +94,7 @@ def hold_back(examples: Sequence[Example], seed: int) -> set[int]:
     A tenth, at least 3 and at most 200. Rows with one input stay together, so that nothing is
     trained that is measured, unless that would hold back more than half.
     """
-    wanted = min(_MOST_HELD_BACK, max(_LEAST_HELD_BACK, round(len(examples) * HELD_BACK)))
+    wanted = min(MOST_HELD_BACK, max(_LEAST_HELD_BACK, round(len(examples) * HELD_BACK)))
     groups: dict[str, list[int]] = {}
     for place, example in enumerate(examples):
         groups.setdefault(example.group or example.input, []).append(place)
@@ -130,6 +136,7 @@ def _render(
     checked.units.append(units)
 
 
-def _sentence(found: Problem) -> str:
+def sentence(found: Problem) -> str:
+    """What is wrong with a field, and what to do."""
     where = f"{found.field}: " if found.field else ""
     return f"{where}{found.message} {found.fix}"

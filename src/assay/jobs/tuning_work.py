@@ -11,6 +11,7 @@ nothing, and what is done again is not told again.
 
 from __future__ import annotations
 
+import random
 import secrets
 import tempfile
 from functools import partial
@@ -23,11 +24,16 @@ from sqlalchemy.orm import Session
 from assay import json_reader
 from assay.chat.template import Template
 from assay.config import FineTune
+from assay.config.reinforcement import Reinforcement
+from assay.data.propose import Judgement
 from assay.errors import DataError, NotFoundError
 from assay.jobs import fine_tuning, queue, training_data
 from assay.jobs.fine_tuning import TRAIN, FineTuning, work_folder
+from assay.jobs.prompt_data import check_prompts
 from assay.jobs.step_metrics import StepMetrics
-from assay.jobs.training_data import CheckedFile, hold_back
+from assay.jobs.training_data import MOST_HELD_BACK, CheckedFile, hold_back
+from assay.jobs.tuning_request import TuningRequest
+from assay.jobs.tuning_rewards import REWARD, make_grading
 from assay.jobs.worker import JobResult, NextJob, Work
 from assay.models.lineage import keep_rows
 from assay.models.load import load_to_train
@@ -46,9 +52,10 @@ from assay.store.tables import (
 from assay.train import auto
 from assay.train.choices import FILE as CHOICES
 from assay.train.job import StepReport, TrainingJob
-from assay.train.methods import registry
+from assay.train.reinforce.figures import warnings_of
+from assay.train.reinforce.questions import Grading
 from assay.train.sequences import Unit
-from assay.train.session import train_by_method
+from assay.train.session import TrainResult, train_by_method
 from assay.version import VERSION
 
 KEPT_CHECKPOINTS = 3
@@ -74,10 +81,12 @@ def check(work: Work) -> NextJob:
         for message, count in checked.warnings.values() if checked else ():
             more = f" ({count} lines in total.)" if count > 1 else ""
             queue.note(store, work.job, f"{kind} file: {message}{more}", kind="warning")
+    for line in _unheeded(request):
+        queue.note(store, work.job, line, kind="warning")
     rows = len(training.examples)
     if validation is None:
         rows -= len(hold_back(training.examples, tuning.seed))
-    section = request.section(tuning.seed)
+    section = request.section(tuning.seed, rows)
     parameters = describe(request.model, work).parameters
     settings = auto.choose(section, parameters=parameters, rows=rows)
     multiplier = request.numbers.learning_rate_multiplier
@@ -96,6 +105,16 @@ def check(work: Work) -> NextJob:
     }
     if request.kind == "dpo":
         chosen["beta"] = settings.beta
+    if request.reinforcement is not None:
+        own, numbers = settings.reinforcement, request.reinforcement.hyperparameters
+        stated = numbers.n_epochs
+        seen = own.steps * own.prompts_per_step / rows
+        chosen |= {
+            "n_epochs": max(1, round(seen)) if stated == "auto" else stated,
+            "eval_interval": own.evaluate_every,
+            "compute_multiplier": own.group / Reinforcement().group,
+            "eval_samples": 1,
+        }
     with queue.as_owner(store, work.job) as session:
         session.execute(
             update(FineTuningRow).where(FineTuningRow.id == tuning.id).values(chosen=chosen)
@@ -132,9 +151,12 @@ def train(work: Work) -> JobResult:
             folder / "run",
             work,
             on_step=run.note,
+            graded_by=_grading(tuning, parts, template),
         )
         result = train_by_method(job)
-        return run.finish(result.adapter, result.best_validation_loss, result.tokens)
+        for line in warnings_of(result.rewards, result.best_step, REWARD):
+            queue.note(store, work.job, line, kind="warning")
+        return run.finish(result)
 
 
 class _Split:
@@ -143,6 +165,7 @@ class _Split:
     def __init__(self, store: Store, checked: CheckedFile, places: list[int]) -> None:
         self.units: list[Unit] = [unit for place in places for unit in checked.units[place]]
         self.rows = keep_rows(store, (checked.examples[place] for place in places))
+        self.items = checked.items
 
 
 class _Run:
@@ -159,19 +182,24 @@ class _Run:
     ) -> None:
         self.work, self.tuning, self.folder = work, tuning, folder
         self.parts, self.template, self.base_sha256 = parts, template, base_sha256
-        self.store, self.metrics = work.store, StepMetrics(work.store, work.job)
+        of_rewards = tuning.request.reinforcement is not None
+        self.store = work.store
+        self.metrics = StepMetrics(work.store, work.job, of_rewards=of_rewards)
 
     def note(self, report: StepReport) -> None:
-        """Keep the figures of a step or an evaluation, and the weights after an evaluation."""
-        add = self.metrics.record_validation if report.validation else self.metrics.record_training
-        add(report.step, report.total_steps, report.loss, report.accuracy)
-        if report.validation:
+        """Keep the figures of a step or an evaluation, and the weights after an evaluation: not
+        those that the training starts from."""
+        self.metrics.record(report)
+        if report.validation and report.step:
             self._checkpoint(report)
 
     def _checkpoint(self, report: StepReport) -> None:
         with tempfile.TemporaryDirectory(dir=self.folder, prefix="epoch.") as draft:
             report.write(Path(draft))
-            version = self._save(Path(draft), report.loss)
+            figure = {"validation_loss": report.loss}
+            if report.reward is not None:
+                figure = {"validation_reward": report.reward}
+            version = self._save(Path(draft), figure)
         name = fine_tuning.served_name(self.tuning, version, report.step)
         row = FineTuningCheckpointRow(
             id=f"ftckpt_{secrets.token_hex(12)}",
@@ -190,9 +218,9 @@ class _Run:
                 session.add(_event(self.work, f"Checkpoint created at step {row.step}: {row.name}"))
         _forget_old_checkpoints(self.work, self.tuning.id)
 
-    def finish(self, made: Path, validation_loss: float, tokens: int) -> JobResult:
+    def finish(self, trained: TrainResult) -> JobResult:
         """The model, its name and the result file, to appear together with the job's end."""
-        version = self._save(made, validation_loss)
+        version = self._save(trained.adapter, trained.best_figure)
         name = fine_tuning.served_name(self.tuning, version)
         csv = self.metrics.csv().encode()
         written = stored_files.write(self.store, [csv], stored_files.FILE_BYTES)
@@ -205,11 +233,11 @@ class _Run:
             "model": name.name,
             "version": version,
             "result_file": written.id,
-            "trained_tokens": tokens,
+            "trained_tokens": trained.tokens,
         }
         return JobResult(result, [name, file, *events])
 
-    def _save(self, made: Path, validation_loss: float) -> str:
+    def _save(self, made: Path, metrics: dict[str, float]) -> str:
         assert self.tuning.chosen is not None
         choices = json_reader.read((self.folder / "run" / CHOICES).read_text("utf-8"))["choices"]
         record = VersionRecord(
@@ -221,7 +249,7 @@ class _Run:
             code=VERSION,
             template=self.template.to_dict(),
             template_sha256=self.template.sha256,
-            metrics={"validation_loss": validation_loss},
+            metrics=metrics,
         )
         return save_version(self.store, made, record, self.tuning.project)
 
@@ -309,15 +337,18 @@ def _checked(
     Raises:
         DataError: one is not.
     """
-    folder = work_folder(work.store, tuning.id)
-    learns_from = registry.find(tuning.request.section(tuning.seed).method).learns_from
+    folder, request = work_folder(work.store, tuning.id), tuning.request
+    learns_from: Judgement = "pairs" if request.kind == "dpo" else "answers"
     found: list[CheckedFile | None] = []
     for kind, least in (("training", training_data.LEAST_ROWS), ("validation", 1)):
         path = folder / f"{kind}.jsonl"
         if not path.exists():
             found.append(None)
             continue
-        checked = training_data.check(path, learns_from, template, limit)
+        if request.reinforcement is not None:
+            checked = check_prompts(path, request.reinforcement, template, limit)
+        else:
+            checked = training_data.check(path, learns_from, template, limit)
         complaint = checked.complaint(least)
         if complaint:
             raise _refused(
@@ -337,6 +368,8 @@ def _parts(work: Work, tuning: FineTuning, template: Template, limit: int) -> di
     training, validation = _checked(work, tuning, template, limit)
     kept, measured = list(range(len(training.examples))), validation or training
     places = list(range(len(measured.examples)))
+    if tuning.request.reinforcement is not None and len(places) > MOST_HELD_BACK:
+        places = sorted(random.Random(tuning.seed).sample(places, MOST_HELD_BACK))
     if validation is None:
         held = hold_back(training.examples, tuning.seed)
         work.say(
@@ -348,3 +381,17 @@ def _parts(work: Work, tuning: FineTuning, template: Template, limit: int) -> di
         "train": _Split(work.store, training, kept),
         "validation": _Split(work.store, measured, places),
     }
+
+
+def _grading(tuning: FineTuning, parts: dict[str, _Split], template: Template) -> Grading | None:
+    """What the answers of the model are worth, where it learns from that."""
+    method = tuning.request.reinforcement
+    if method is None:
+        return None
+    items = parts["train"].items | parts["validation"].items
+    return make_grading(method, items, template)
+
+
+def _unheeded(request: TuningRequest) -> list[str]:
+    """A sentence for each number of the request that has no effect."""
+    return [] if request.reinforcement is None else request.reinforcement.hyperparameters.unheeded

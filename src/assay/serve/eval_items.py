@@ -24,7 +24,7 @@ from assay.accounts.keys import Caller
 from assay.errors import AssayError, UsageError
 from assay.evaluate import criteria
 from assay.evaluate.criteria import MODEL_CRITERIA, Criterion, Grade
-from assay.evaluate.rewards import VariableError, describe_sample
+from assay.evaluate.templates import VariableError, describe_sample
 from assay.jobs import eval_results, eval_runs, evals
 from assay.jobs.batches import EVAL_ITEMS
 from assay.jobs.eval_request import ItemReference, RunRequest, SampledSource, StoredAnswers

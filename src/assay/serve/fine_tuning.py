@@ -11,7 +11,8 @@ from assay.accounts.keys import Caller
 from assay.jobs import fine_tuning
 from assay.jobs.fine_tuning import FineTuning, TuningCheckpoint, organisation
 from assay.jobs.queue import JobEvent
-from assay.jobs.tuning_request import TuningRequest
+from assay.jobs.step_metrics import TRAIN_REWARD, TRAIN_TOKENS, VALID_REWARD
+from assay.jobs.tuning_request import Hyperparameters, TuningRequest
 from assay.project.jobs import fine_tuning as project
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.errors import not_found
@@ -117,13 +118,38 @@ def as_wire(tuning: FineTuning) -> dict[str, Any]:
         "result_files": [result["result_file"]] if result else [],
         "trained_tokens": result.get("trained_tokens"),
         "error": tuning.error,
-        "hyperparameters": {key: value for key, value in numbers.items() if key != "beta"},
-        "method": {"type": tuning.request.kind, tuning.request.kind: {"hyperparameters": numbers}},
+        "hyperparameters": {key: numbers[key] for key in Hyperparameters.model_fields},
+        "method": {
+            "type": tuning.request.kind,
+            tuning.request.kind: {**_further(tuning.request), "hyperparameters": numbers},
+        },
         "seed": tuning.seed,
         "user_provided_suffix": tuning.request.suffix,
         "metadata": tuning.request.metadata,
         "integrations": [],
     }
+
+
+def _further(request: TuningRequest) -> dict[str, Any]:
+    """What a method is given beside its numbers."""
+    own = request.reinforcement
+    if own is None:
+        return {}
+    return own.model_dump(mode="json", by_alias=True, exclude={"hyperparameters"})
+
+
+def _figures(data: dict[str, Any]) -> dict[str, Any]:
+    """The figures of an event; rewards under the two names that OpenAI's events have for each."""
+    scores = {name: data[name] for name in (TRAIN_REWARD, VALID_REWARD) if name in data}
+    if not scores:
+        return data
+    again = {
+        "train_mean_reward": data.get(TRAIN_REWARD),
+        "full_valid_mean_reward": data.get(VALID_REWARD),
+        "completion_tokens_mean": data.get(TRAIN_TOKENS),
+    }
+    known = {name: value for name, value in again.items() if value is not None}
+    return {**data, **known, "scores": scores}
 
 
 def _event(event: JobEvent) -> dict[str, Any]:
@@ -134,7 +160,7 @@ def _event(event: JobEvent) -> dict[str, Any]:
         "level": _LEVELS.get(event.kind, "info"),
         "message": event.message,
         "type": "metrics" if event.kind == "metrics" else "message",
-        "data": event.data or {},
+        "data": _figures(event.data or {}),
     }
 
 

@@ -10,7 +10,8 @@ from pydantic import Field
 from assay.accounts.keys import Caller
 from assay.errors import UsageError
 from assay.evaluate import rewards
-from assay.evaluate.rewards import LONGEST, Grader, Reward
+from assay.evaluate.rewards import Grader, Reward
+from assay.evaluate.templates import LONGEST
 from assay.models.embed import STARTER
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.errors import ApiError

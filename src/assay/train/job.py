@@ -45,6 +45,7 @@ class StepReport:
         score: of an evaluation, see `TrainingJob.score`.
         reward: the mean of the answers' rewards, of which the loss is what is left to 1; None
             where none are drawn.
+        answer_tokens: mean length of these answers; None likewise.
         epoch: rows seen / rows of an epoch.
         learning_rate, gradient_norm, tokens_per_s: of the step, the norm before it was clipped and
             the tokens as rendered; None of an evaluation.
@@ -63,6 +64,7 @@ class StepReport:
     tokens_per_s: float | None = None
     score: float | None = None
     reward: float | None = None
+    answer_tokens: float | None = None
 
     def describe(self) -> str:
         """All of it in one line."""

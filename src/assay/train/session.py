@@ -86,6 +86,15 @@ class TrainResult:
     beside: int = 1
     rewards: tuple[RewardPoint, ...] = ()
 
+    @property
+    def best_figure(self) -> dict[str, float]:
+        """What validation says of the weights that were kept, as a version's record names it."""
+        if not self.rewards:
+            return {"validation_loss": self.best_validation_loss}
+        best = next(point for point in self.rewards if point.step == self.best_step)
+        assert best.valid_reward is not None
+        return {"validation_reward": best.valid_reward}
+
 
 def train_by_method(job: TrainingJob) -> TrainResult:
     """Train by the job's method; a step has `rows_per_step` units.

@@ -77,7 +77,7 @@ def train_version(
         settings=prepared.settings.identity() | prepared.code,
         template=prepared.template.to_dict(),
         template_sha256=prepared.template.sha256,
-        metrics=_metrics(result),
+        metrics=result.best_figure,
         seed=prepared.settings.seed,
         code=VERSION,
     )
@@ -274,15 +274,6 @@ class TrainingSetup:
         """A result with what the teacher has taken, or the training that comes before."""
         seconds = result.preparation_seconds + self.targets.seconds
         return replace(result, preparation_seconds=seconds)
-
-
-def _metrics(result: TrainResult) -> dict[str, float]:
-    """What a version's record keeps of a training."""
-    if not result.rewards:
-        return {"validation_loss": result.best_validation_loss}
-    best = next(point for point in result.rewards if point.step == result.best_step)
-    assert best.valid_reward is not None
-    return {"validation_reward": best.valid_reward}
 
 
 def training_targets(context: Context) -> TrainingTargets:

@@ -11,9 +11,12 @@ from __future__ import annotations
 import secrets
 import time
 
+from assay.data.json_schema import schema_validator
+from assay.errors import ConfigError, UsageError
+from assay.evaluate import rewards
 from assay.jobs import fine_tuning
 from assay.jobs.fine_tuning import FineTuning, Wish
-from assay.jobs.tuning_request import LARGEST_SEED, TuningRequest
+from assay.jobs.tuning_request import LARGEST_SEED, ReinforcementMethod, TuningRequest
 from assay.project.answer.names import base_models
 from assay.project.jobs.requests import RefusedError, find_file
 from assay.project.workspace import Workspace
@@ -63,13 +66,8 @@ def ask(workspace: Workspace, project: str, id: str, wish: Wish, who: str) -> Fi
 
 
 def _check_method(request: TuningRequest) -> None:
-    if request.kind == "reinforcement":
-        raise RefusedError(
-            "the method reinforcement is not supported yet.",
-            "method.type",
-            "unsupported_method",
-            "Use supervised or dpo.",
-        )
+    if request.reinforcement is not None:
+        _check_reward(request.reinforcement)
     if request.method is not None and request.hyperparameters is not None:
         raise RefusedError(
             "hyperparameters are given both in the request and in its method.",
@@ -84,6 +82,20 @@ def _check_method(request: TuningRequest) -> None:
             "unsupported_integration",
             "Leave it out; the events and the result file contain the same figures.",
         )
+
+
+def _check_reward(method: ReinforcementMethod) -> None:
+    where = "method.reinforcement"
+    try:
+        rewards.check(method.grader)
+    except UsageError as error:
+        raise RefusedError(str(error), f"{where}.grader", "invalid_grader") from None
+    if method.response_format is None:
+        return
+    try:
+        schema_validator(method.response_format.json_schema.schema_, "response_format")
+    except ConfigError as error:
+        raise RefusedError(error.what, f"{where}.response_format", "invalid_schema") from None
 
 
 def _check_model(workspace: Workspace, project: str, model: str) -> None:

@@ -107,6 +107,7 @@ class ReinforcementRun(Run):
             gradient_norm=norm,
             tokens_per_s=speed.effective_tokens_per_s,
             reward=mean,
+            answer_tokens=sum(lengths) / len(lengths),
         )
         bar.advance(
             1,
@@ -250,4 +251,11 @@ class ReinforcementRun(Run):
         bar.advance(0, validation_reward=round(mean, 3))
         if self.state.points:
             self.plot(self.state.points[-1], {})
-        self.tell(1 - mean, None, validation=True, score=score, reward=mean)
+        self.tell(
+            1 - mean,
+            None,
+            validation=True,
+            score=score,
+            reward=mean,
+            answer_tokens=point.answer_tokens,
+        )
