@@ -223,6 +223,12 @@ def priced(**fields: Any) -> Config:
 BIG, UNPRICED = "remote:far/big", "remote:far/new"
 ASKED_USD = (60 + 20 + 10 * 128) / 1e6
 """Of a row with its system prompt, and an answer as long as it may be."""
+JUDGING = {
+    "type": "score_model",
+    "name": "kind",
+    "model": BIG,
+    "input": [{"role": "user", "content": "{?}"}],
+}
 PAID = {
     "a row twice for validation and once for the holdout": (
         {"remote": BIG, "task": "json", "candidates": ["remote"]},
@@ -243,6 +249,20 @@ PAID = {
     "these once where fine-tune asks for them, too": (
         {"fine_tune": {"teacher": BIG}, "candidates": ["fine-tune", "fine-tune-reinforced"]},
         {"fine-tune": 109 * ASKED_USD},
+    ),
+    "a reward's judge, of every answer of three seeds, on validation too": (
+        {
+            "fine_tune": {"reinforcement": {"reward": JUDGING, "judge_usd": None}},
+            "candidates": ["fine-tune", "fine-tune-reinforced"],
+        },
+        {"fine-tune-reinforced": 3 * (60 * 64 + 7 * 19) * (3 / 3 + 20 + 2 * 4 + 10 * 256) / 1e6},
+    ),
+    "no more than a judge may cost": (
+        {
+            "fine_tune": {"reinforcement": {"reward": JUDGING, "judge_usd": 1.5}},
+            "candidates": ["fine-tune-reinforced"],
+        },
+        {"fine-tune-reinforced": 1.5},
     ),
     "the proposals of a search": (
         {"prompt_search": {"proposer": BIG}, "candidates": ["prompt-reflected"]},

@@ -319,7 +319,15 @@ def test_graders_run(client: openai.OpenAI) -> None:
     ("grader", "says"),
     [
         ({"type": "python", "name": "p", "source": "def grade(s, i): return 1"}, "never"),
-        ({"type": "score_model", "name": "s", "model": "m", "input": []}, "yet"),
+        (
+            {
+                "type": "score_model",
+                "name": "s",
+                "model": "m",
+                "input": [{"role": "user", "content": "?"}],
+            },
+            "yet",
+        ),
         ({**ALIKE, "evaluation_metric": "meteor"}, "yet"),
         ({**SAME, "input": "{{ nothing }}"}, "not a variable"),
         (

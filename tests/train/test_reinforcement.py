@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,14 @@ from tests.small import small_project
 from tests.train import graded
 
 from assay import project
+from assay.candidates.shared import reward_judge
 from assay.candidates.shared.training import TrainingSetup, train_version
 from assay.config import FineTune
-from assay.errors import AssayError
+from assay.errors import AssayError, ConfigError, OutageError
+from assay.evaluate.measure import Bench
+from assay.generate.batch import Answer, Request
 from assay.models.versions import load_version
+from assay.progress import Silent
 from assay.project import releases
 from assay.train import adapters, auto
 from assay.train.reinforce.figures import RewardPoint, warnings_of
@@ -161,10 +167,7 @@ def test_a_reinforced_version_is_compared_promoted_and_goes_on_from_the_supervis
         ("reinforcement: {reward: [a]}", "must be the name of a grader"),
         ("reinforcement: {learning_rate: fast}", "or auto"),
         ("reinforcement: {group: 1}", "greater than or equal to 2"),
-        (
-            "reinforcement: {reward: {type: score_model, name: x}}",
-            "graders that ask a model are not supported",
-        ),
+        ("reinforcement: {reward: {type: score_model, name: x}}", "score_model.model: Field req"),
         ("reinforcement: {reward: {type: python, name: x}}", "never run"),
         (
             "reinforcement: {reward: {type: string_check, name: x, operation: eq, input: "
@@ -186,6 +189,63 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(
             tmp_path, edit={"epochs: 1": f"epochs: 1\n  method: reinforcement\n  {settings}"}
         ).train()
     assert not (tmp_path / "pets" / ".assay" / "work").exists()
+
+
+JUDGED = """reinforcement:
+    {steps: 2, prompts_per_step: 2, group: 4, evaluate_every: 1, validation_rows: 4, start: base,
+     judge_usd: 1.0, judge_calls: CALLS, reward: {type: label_model, name: kind,
+     model: "remote:far/judge", labels: [good, bad], passing_labels: [good],
+     input: [{role: user, content: "{{item.input}} {{sample.output_text}}"}]}}"""
+FAR = """margin: 0.02
+providers: {far: {base_url: "https://far.example/v1", consent: true,
+  prices: {judge: {input: 1, output: 10}}}}"""
+
+
+@pytest.mark.slow
+def test_a_judge_is_asked_within_limits_once_and_its_failure_keeps_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    told: list[str] = []
+    away = 0
+
+    def ask(bench: Any, model: str, requests: Sequence[Request]) -> list[Answer]:
+        nonlocal away
+        assert model == "remote:far/judge"
+        if away:
+            away -= 1
+            return [Answer("", "error", error="no line")] * len(requests)
+        texts = [one.messages[0].content for one in requests]
+        asked.extend(texts)
+        labels = ["bad" if len(text) % 2 else "good" for text in texts]
+        return [
+            Answer(json.dumps({"result": label}), prompt_tokens=1000, completion_tokens=100)
+            for label in labels
+        ]
+
+    monkeypatch.setattr(Bench, "_ask", ask)
+    monkeypatch.setattr(reward_judge, "PAUSES_S", (0.0,))
+    tune = "epochs: 1\n  method: reinforcement\n  " + JUDGED
+    edit = {"epochs: 1": tune, "CALLS": "20", "margin: 0.02": FAR}
+    made = small_project(tmp_path, edit=edit)
+    with pytest.raises(ConfigError, match="the next ones would go beyond 20 questions"):
+        train_version(made.context())
+    path, before = made.root / "assay.yaml", len(asked)
+    assert 12 < before <= 20, "the second step could not be graded"
+    path.write_text(path.read_text().replace("judge_calls: 20", "judge_calls: 200"))
+    away = 2
+    with pytest.raises(OutageError, match="the training goes on where it stopped"):
+        train_version(project.open(made.root).context())
+    away, told = 1, []
+
+    class Told(Silent):
+        def say(self, line: str) -> None:
+            told.append(line)
+
+    _, result = train_version(project.open(made.root).context(Told()))
+    assert [point.step for point in result.rewards] == [0, 1, 2]
+    assert any(line.startswith("Continuing after step 1") for line in told)
+    assert len({*asked}) == len(asked) > before, "nothing was asked twice"
 
 
 def test_several_processes_and_searches_are_refused(tmp_path: Path) -> None:

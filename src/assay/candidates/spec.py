@@ -208,7 +208,8 @@ class Workload:
         drawn: answers that each training asks for, to learn from them.
         start: the version that it trains first, and goes on from, where others hold the same
             (`CandidateSpec.version`).
-        trained_from_start: of `trained`, what is left where that version is there already.
+        trained_from_start, requests_from_start: of `trained` and `requests`, what is left where
+            that version is there already.
     """
 
     runs: tuple[float, ...]
@@ -225,6 +226,7 @@ class Workload:
     start: str = ""
     trained_from_start: float = 0.0
     requests: tuple[ProviderRequests, ...] = ()
+    requests_from_start: tuple[ProviderRequests, ...] = ()
 
     def trained_before(self) -> Workload:
         """The same where its version is there already."""
@@ -232,7 +234,8 @@ class Workload:
 
     def started_before(self) -> Workload:
         """The same where the version that it starts from is there already."""
-        return replace(self, trained=self.trained_from_start, requests=())
+        left = self.requests_from_start
+        return replace(self, trained=self.trained_from_start, requests=left)
 
 
 Estimate = Callable[[Config, Sizes], Workload]

@@ -15,7 +15,20 @@ class Reinforcement(Strict):
     reward: str | dict[str, Any] | None = Field(
         None,
         description="What an answer is worth: the name of one of `graders`, or a grader in "
-        "OpenAI's form (string_check, text_similarity, multi); null: the primary grader.",
+        "OpenAI's form (string_check, text_similarity, score_model, label_model, multi); null: the "
+        "primary grader.",
+    )
+    judge_calls: int | None = Field(
+        20_000,
+        ge=1,
+        description="Maximum number of questions to a reward's score_model or label_model, over "
+        "all trainings by it; what was asked before is not asked again. null: no limit.",
+    )
+    judge_usd: float | None = Field(
+        5.0,
+        gt=0,
+        description="Maximum cost of these questions in USD, where the model is at a provider; "
+        "null: no limit.",
     )
     start: Literal["supervised", "base"] = Field(
         "supervised",

@@ -11,53 +11,21 @@ https://platform.openai.com/docs/api-reference/evals
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter
 
-from assay import json_reader
-from assay.config.strict import ClosedModel
 from assay.evaluate import rewards
+from assay.evaluate.model_graders import (
+    LabelModel,
+    ScoreModel,
+    answer_schema,
+    check_messages,
+    read_reply,
+)
 from assay.evaluate.rewards import Embed, StringCheck, TextSimilarity, UnsupportedGrader
-from assay.evaluate.templates import Name, Template, check_templates, fill
-
-MOST_MESSAGES = 200
-MOST_PARTS = 100
-MOST_LABELS = 1000
-_Label = Annotated[str, StringConstraints(min_length=1, max_length=500)]
-_Labels = Annotated[list[_Label], Field(min_length=1, max_length=MOST_LABELS, fail_fast=True)]
-ModelName = Annotated[str, StringConstraints(min_length=1, max_length=300)]
-
-
-class TextPart(ClosedModel):
-    """A part of a message; images and sound are not read here."""
-
-    type: Literal["input_text", "output_text", "text"]
-    text: Template
-
-
-_Parts = Annotated[list[Template | TextPart], Field(max_length=MOST_PARTS, fail_fast=True)]
-
-
-class TemplateMessage(ClosedModel):
-    """A turn, in whose text `{{item...}}` and `{{sample...}}` stand for values."""
-
-    type: Literal["message"] = "message"
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Template | TextPart | _Parts
-
-    @property
-    def text(self) -> str:
-        """Its parts, one behind the other."""
-        parts = self.content if isinstance(self.content, list) else [self.content]
-        return "".join(part if isinstance(part, str) else part.text for part in parts)
-
-
-Messages = Annotated[
-    list[TemplateMessage], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)
-]
 
 
 class SimilarityCriterion(TextSimilarity):
@@ -66,46 +34,10 @@ class SimilarityCriterion(TextSimilarity):
     pass_threshold: float
 
 
-class JudgeSampling(ClosedModel):
-    """How the judge answers."""
+class ScoreModelCriterion(ScoreModel):
+    """It passes from `pass_threshold` on, by default the middle of the range."""
 
-    max_completions_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
-    reasoning_effort: Annotated[str, StringConstraints(max_length=20)] | None = None
-    seed: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-
-    def to_body(self) -> dict[str, Any]:
-        """The fields of a request to chat completions; the name of one is another there."""
-        given = self.model_dump(exclude_none=True)
-        if (most := given.pop("max_completions_tokens", None)) is not None:
-            given["max_completion_tokens"] = most
-        return given
-
-
-class _ModelCriterion(ClosedModel):
-    name: Name
-    model: ModelName
-    input: Messages
-
-
-class ScoreModelCriterion(_ModelCriterion):
-    """A model gives a number within `range`; it passes from `pass_threshold` on, by default the
-    middle of the range."""
-
-    type: Literal["score_model"]
-    range: Annotated[
-        list[float],
-        Field(default_factory=lambda: [0.0, 1.0], min_length=2, max_length=2, fail_fast=True),
-    ]
-    sampling_params: JudgeSampling | None = None
     pass_threshold: float | None = None
-
-    @model_validator(mode="after")
-    def _rising(self) -> ScoreModelCriterion:
-        if self.range[0] >= self.range[1]:
-            raise ValueError("`range` must go from a smaller to a larger number")
-        return self
 
     @property
     def least(self) -> float:
@@ -113,18 +45,8 @@ class ScoreModelCriterion(_ModelCriterion):
         return sum(self.range) / 2 if self.pass_threshold is None else self.pass_threshold
 
 
-class LabelModelCriterion(_ModelCriterion):
-    """A model chooses a label; some of them pass."""
-
-    type: Literal["label_model"]
-    labels: _Labels
-    passing_labels: _Labels
-
-    @model_validator(mode="after")
-    def _known(self) -> LabelModelCriterion:
-        if unknown := set(self.passing_labels) - set(self.labels):
-            raise ValueError(f"`passing_labels` has {min(unknown)[:80]!r}, which `labels` has not")
-        return self
+class LabelModelCriterion(LabelModel):
+    """A label passes or does not."""
 
 
 class PythonCriterion(UnsupportedGrader):
@@ -168,20 +90,6 @@ def check(criterion: Criterion) -> None:
         rewards.check(criterion)
 
 
-def check_messages(
-    messages: Sequence[TemplateMessage], names: Collection[str] = ("item", "sample")
-) -> None:
-    """Refuse variables that cannot be put in.
-
-    Args:
-        names: that variables may begin with.
-
-    Raises:
-        UsageError: there is one.
-    """
-    check_templates(*(message.text for message in messages), names=names)
-
-
 def grade(
     criterion: StringCheck | SimilarityCriterion | PythonCriterion,
     names: Mapping[str, Any],
@@ -205,18 +113,6 @@ def grade(
     return Grade(reward.reward, reward.reward >= least, compared=reward.compared)
 
 
-def fill_messages(
-    messages: Sequence[TemplateMessage], names: Mapping[str, Any]
-) -> list[dict[str, str]]:
-    """The turns of a template with its variables put in.
-
-    Raises:
-        VariableError: a variable names what is not there.
-        UsageError: a text is too long.
-    """
-    return [{"role": message.role, "content": fill(message.text, names)} for message in messages]
-
-
 def judge_body(
     criterion: ScoreModelCriterion | LabelModelCriterion, messages: Sequence[dict[str, str]]
 ) -> dict[str, Any]:
@@ -226,16 +122,10 @@ def judge_body(
         messages: its own, from `fill_messages`.
     """
     if isinstance(criterion, LabelModelCriterion):
-        answer, sampling = {"type": "string", "enum": criterion.labels}, {"temperature": 0}
+        sampling: dict[str, Any] = {"temperature": 0}
     else:
-        answer = {"type": "number"}
         sampling = criterion.sampling_params.to_body() if criterion.sampling_params else {}
-    schema = {
-        "type": "object",
-        "properties": {"result": answer},
-        "required": ["result"],
-        "additionalProperties": False,
-    }
+    schema = answer_schema(criterion)
     form = {"type": "json_schema", "json_schema": {"name": "judgement", "schema": schema}}
     asked = {"model": criterion.model, "messages": messages, "response_format": form}
     return {**sampling, **asked}
@@ -243,17 +133,8 @@ def judge_body(
 
 def read_judgement(criterion: ScoreModelCriterion | LabelModelCriterion, text: str) -> Grade:
     """What the judge's answer says."""
-    wrong = Grade(0.0, False, "model_grader_parse_error")
-    try:
-        result = json_reader.read(text)["result"]
-    except (ValueError, KeyError, TypeError):
-        return wrong
-    if isinstance(criterion, LabelModelCriterion):
-        if result not in criterion.labels:
-            return wrong
-        passed = result in criterion.passing_labels
-        return Grade(float(passed), passed)
-    low, high = criterion.range
-    if isinstance(result, bool) or not isinstance(result, int | float) or not low <= result <= high:
-        return wrong
-    return Grade(float(result), result >= criterion.least)
+    score = read_reply(criterion, text)
+    if score is None:
+        return Grade(0.0, False, "model_grader_parse_error")
+    least = 1.0 if isinstance(criterion, LabelModelCriterion) else criterion.least
+    return Grade(score, score >= least)

@@ -23,6 +23,7 @@ from assay.config.strict import ClosedModel
 from assay.errors import UsageError
 from assay.evaluate.formula import Formula
 from assay.evaluate.graders.text import rouge_l_f1, words
+from assay.evaluate.model_graders import MODEL_GRADERS, LabelModel, ScoreModel, check_messages
 from assay.evaluate.templates import (
     Name,
     Template,
@@ -37,20 +38,10 @@ from assay.models.embed import Vectors
 MOST_COMPARED = 2_500_000_000
 """Characters times characters, over all parts of a grader, or all criteria of an eval: the work
 that some metrics take."""
-_JUDGED = (
-    "graders that ask a model are not supported yet.",
-    "Use string_check, text_similarity or multi.",
-)
-_REFUSED = {
-    "python": (
-        "code that comes with a request is never run.",
-        "Use another grader, or a python grader in the project's assay.yaml with --trust-code.",
-    ),
-    "score_model": _JUDGED,
-    "label_model": _JUDGED,
-}
-
 Embed = Callable[[Sequence[str]], Vectors]
+Judge = Callable[[ScoreModel | LabelModel, Mapping[str, Any]], float | None]
+"""What a model says of an answer, given what `item` and `sample` stand for; None: its reply says
+nothing."""
 
 
 class _Named(ClosedModel):
@@ -92,11 +83,12 @@ class UnsupportedGrader(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    type: Literal["python", "score_model", "label_model"]
+    type: Literal["python"]
     name: Name = "grader"
 
 
-Single = Annotated[StringCheck | TextSimilarity | UnsupportedGrader, Field(discriminator="type")]
+_Single = StringCheck | TextSimilarity | ScoreModel | LabelModel | UnsupportedGrader
+Single = Annotated[_Single, Field(discriminator="type")]
 
 
 class MultiGrader(_Named):
@@ -109,14 +101,14 @@ class MultiGrader(_Named):
     calculate_output: str
 
     @property
-    def parts(self) -> dict[str, StringCheck | TextSimilarity | UnsupportedGrader]:
+    def parts(self) -> dict[str, _Single]:
         """The combined graders by the names that the formula uses."""
         if isinstance(self.graders, dict):
             return self.graders
         return {self.graders.name: self.graders}
 
 
-Grader = StringCheck | TextSimilarity | UnsupportedGrader | MultiGrader
+Grader = _Single | MultiGrader
 GRADER: TypeAdapter[Grader] = TypeAdapter(Annotated[Grader, Field(discriminator="type")])
 
 
@@ -138,38 +130,54 @@ class Reward:
     compared: int = 0
 
 
-def check(grader: Grader) -> None:
+def check(grader: Grader, *, judged: bool = False) -> None:
     """Refuse what cannot be run, before it is.
+
+    Args:
+        judged: whether models can be asked.
 
     Raises:
         UsageError: it needs code or a judging model, a metric that is not there, or has a template
             or a formula that says nothing.
     """
+    for part in parts_of(grader):
+        if isinstance(part, UnsupportedGrader):
+            raise UsageError(
+                "code that comes with a request is never run.",
+                fix="Use another grader, or a python grader in the project's assay.yaml with "
+                "--trust-code.",
+            )
+        if isinstance(part, MODEL_GRADERS):
+            if not judged:
+                raise UsageError(
+                    "graders that ask a model are not supported here yet.",
+                    fix="Use string_check, text_similarity or multi.",
+                )
+            check_messages(part.input)
+            continue
+        if isinstance(part, TextSimilarity) and part.evaluation_metric == "meteor":
+            raise UsageError(
+                "the metric meteor is not supported yet.", fix="Use bleu, gleu, rouge_l or cosine."
+            )
+        check_templates(part.input, part.reference)
     if isinstance(grader, MultiGrader):
-        for part in grader.parts.values():
-            check(part)
         Formula(grader.calculate_output, frozenset(grader.parts))
-        return
-    if isinstance(grader, UnsupportedGrader):
-        what, fix = _REFUSED[grader.type]
-        raise UsageError(what, fix=fix)
-    if isinstance(grader, TextSimilarity) and grader.evaluation_metric == "meteor":
-        raise UsageError(
-            "the metric meteor is not supported yet.", fix="Use bleu, gleu, rouge_l or cosine."
-        )
-    assert isinstance(grader, (StringCheck, TextSimilarity))
-    check_templates(grader.input, grader.reference)
+
+
+def parts_of(grader: Grader) -> list[_Single]:
+    """The graders that a grader combines, or itself."""
+    return [*grader.parts.values()] if isinstance(grader, MultiGrader) else [grader]
 
 
 def missing_of_item(grader: Grader, item: Mapping[str, Any]) -> str | None:
     """The first variable of a grader, as it is written, that an item has no value for."""
-    parts = grader.parts.values() if isinstance(grader, MultiGrader) else [grader]
-    for part in parts:
-        if isinstance(part, (StringCheck, TextSimilarity)):
-            missing = missing_variable({"item": item}, part.input, part.reference)
-            if missing is not None:
-                return missing
-    return None
+    texts: list[str] = []
+    for part in parts_of(grader):
+        if isinstance(part, MODEL_GRADERS):
+            texts += [message.text for message in part.input]
+        elif not isinstance(part, UnsupportedGrader):
+            texts += [part.input, part.reference]
+    return missing_variable({"item": item}, *texts)
 
 
 def run(grader: Grader, item: Any, sample: str, embed: Embed | None = None) -> Reward:
@@ -187,29 +195,34 @@ def run(grader: Grader, item: Any, sample: str, embed: Embed | None = None) -> R
 
 
 def run_with(
-    grader: Grader, names: Mapping[str, Any], embed: Embed | None = None, compared: int = 0
+    grader: Grader,
+    names: Mapping[str, Any],
+    embed: Embed | None = None,
+    compared: int = 0,
+    judge: Judge | None = None,
 ) -> Reward:
     """As `run`, with what `item` and `sample` stand for.
 
     Args:
         compared: where `Reward.compared` begins.
+        judge: asks models; None: graders that need one are refused.
 
     Raises:
         UsageError: as `run`.
     """
-    check(grader)
+    check(grader, judged=judge is not None)
     began = time.perf_counter()
     result = Reward(compared=compared)
     if isinstance(grader, MultiGrader):
         for key, part in grader.parts.items():
-            result.scores[key] = _guarded(part, names, embed, result)
+            result.scores[key] = _guarded(part, names, embed, result, judge)
         try:
             formula = Formula(grader.calculate_output, frozenset(grader.parts))
             result.reward = formula.value(result.scores)
         except ArithmeticError:
             result.errors.add("formula_parse_error")
     else:
-        result.reward = _guarded(grader, names, embed, result)
+        result.reward = _guarded(grader, names, embed, result, judge)
         result.scores[grader.name] = result.reward
     if result.errors:
         result.reward = 0.0
@@ -217,8 +230,20 @@ def run_with(
     return result
 
 
-def _guarded(grader: Any, names: Mapping[str, Any], embed: Embed | None, result: Reward) -> float:
+def _guarded(
+    grader: Any,
+    names: Mapping[str, Any],
+    embed: Embed | None,
+    result: Reward,
+    judge: Judge | None,
+) -> float:
     try:
+        if isinstance(grader, MODEL_GRADERS):
+            assert judge is not None
+            score = judge(grader, names)
+            if score is None:
+                result.errors.add("model_grader_parse_error")
+            return score or 0.0
         text, reference = fill(grader.input, names), fill(grader.reference, names)
     except VariableError as error:
         result.errors.add(str(error))

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from assay.config.strict import ClosedModel
-from assay.evaluate.criteria import Criterion, Messages, ModelName
+from assay.evaluate.criteria import Criterion
+from assay.evaluate.model_graders import Messages, ModelName
 from assay.jobs.metadata import Metadata
 
 MOST_CRITERIA = 100

@@ -24,6 +24,7 @@ from assay.accounts.keys import Caller
 from assay.errors import AssayError, UsageError
 from assay.evaluate import criteria
 from assay.evaluate.criteria import MODEL_CRITERIA, Criterion, Grade
+from assay.evaluate.model_graders import fill_messages
 from assay.evaluate.templates import VariableError, describe_sample
 from assay.jobs import eval_results, eval_runs, evals
 from assay.jobs.batches import EVAL_ITEMS
@@ -220,7 +221,7 @@ def _messages(source: SampledSource, item: dict[str, Any]) -> list[dict[str, Any
     """What a model is asked about an item."""
     how = source.input_messages
     if how is not None and not isinstance(how, ItemReference):
-        return list(criteria.fill_messages(how.template, {"item": item}))
+        return list(fill_messages(how.template, {"item": item}))
     value: Any = item
     for step in ("item.input" if how is None else how.item_reference).split(".")[1:]:
         if not isinstance(value, dict) or step not in value:
@@ -266,7 +267,7 @@ async def _grade(
     said: dict[str, Any] = {}
     try:
         if isinstance(criterion, MODEL_CRITERIA):
-            messages = criteria.fill_messages(criterion.input, names)
+            messages = fill_messages(criterion.input, names)
             completion = await exchange.judge(criteria.judge_body(criterion, messages))
             said["output_text"] = completion["choices"][0]["message"].get("content") or ""
             result = criteria.read_judgement(criterion, said["output_text"])

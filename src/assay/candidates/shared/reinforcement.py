@@ -12,11 +12,13 @@ from pydantic import ValidationError
 
 from assay.agent.runtime import assemble
 from assay.candidates.building import Context
+from assay.candidates.shared.reward_judge import RewardJudge, judges_of
 from assay.chat.template import Template
 from assay.config import CONFIG_FILE, Config, GraderSpec
 from assay.errors import ConfigError, UsageError
 from assay.evaluate import rewards
 from assay.evaluate.graders import GradingContext, grade, grader_files
+from assay.evaluate.templates import describe_sample
 from assay.example import Example
 from assay.generate.batch import Answer, Request
 from assay.models.versions import load_version
@@ -32,14 +34,15 @@ def make_grading(context: Context, template: Template) -> Grading:
     """What says what answers are worth, where the training starts from the base.
 
     Raises:
-        ConfigError: it asks a model, or its form is not one of OpenAI's that are run here.
+        ConfigError: it is a `judge`, its form is not one of OpenAI's that are run here, or a model
+            that it asks cannot be asked within the limits.
         UsageError: it runs code that nobody has said they trust.
     """
     config = context.config
     wanted = config.fine_tune.reinforcement.reward
     known = replace(context.bench.grading, ask=_refuse)
     own = config.primary if wanted is None else wanted
-    reward = _reward_of(config, known)
+    reward = _reward_of(context, known)
     asked = [spec for spec in config.graders if _is_asked(spec, config, known)]
     decides = [spec for spec in asked if spec.label == config.primary]
     unseen: dict[str, Reward] = {
@@ -50,7 +53,8 @@ def make_grading(context: Context, template: Template) -> Grading:
     others = dict([*unseen.items()][:OTHERS])
     judged = context.judged
     for one in (reward, *others.values()):  # what is wrong with it shows now
-        one(judged, [row.output for row in judged])
+        seen = judged[:1] if one is reward and _judges(config) else judged
+        one(seen, [row.output for row in seen])
     key = _key(context) | {"start": None}
     return Grading(template, reward, others, config.primary, start=None, key=key)
 
@@ -75,24 +79,43 @@ def _key(context: Context) -> dict[str, Any]:
     }
 
 
-def _reward_of(config: Config, known: GradingContext) -> Reward:
-    """The reward that the settings name.
+def recipe_of(config: Config) -> rewards.Grader | None:
+    """The reward in OpenAI's form; None where it is one of the project's graders.
 
     Raises:
-        ConfigError: it asks a model, or its form is not one of OpenAI's that are run here.
+        ConfigError: its form is not one of OpenAI's that are run here.
     """
     wanted = config.fine_tune.reinforcement.reward
     if isinstance(wanted, dict):
         try:
             grader = rewards.GRADER.validate_python(wanted)
-            rewards.check(grader)
+            rewards.check(grader, judged=True)
         except ValidationError as error:
             first = error.errors()[0]
             setting = ".".join(str(part) for part in first["loc"])
             raise ConfigError(f"{setting}: {first['msg']}.", where=f"{WHERE}.reward") from None
         except UsageError as error:
             raise ConfigError(error.what, where=f"{WHERE}.reward", fix=error.fix) from None
-        return partial(_by_recipe, grader)
+        return grader
+    return None
+
+
+def _judges(config: Config) -> bool:
+    grader = recipe_of(config)
+    return grader is not None and bool(judges_of(grader))
+
+
+def _reward_of(context: Context, known: GradingContext) -> Reward:
+    """The reward that the settings name.
+
+    Raises:
+        ConfigError: it cannot be had.
+    """
+    config, grader = context.config, recipe_of(context.config)
+    if grader is not None:
+        judge = RewardJudge(context, grader) if judges_of(grader) else None
+        return partial(_by_recipe, grader, judge)
+    wanted = config.fine_tune.reinforcement.reward
     name = config.primary if wanted is None else wanted
     [spec] = [one for one in config.graders if one.label == name]
     if spec.name == "judge":
@@ -134,12 +157,18 @@ def _by_grader(
 
 
 def _by_recipe(
-    grader: rewards.Grader, examples: Sequence[Example], texts: Sequence[str]
+    grader: rewards.Grader,
+    judge: RewardJudge | None,
+    examples: Sequence[Example],
+    texts: Sequence[str],
 ) -> list[float]:
-    found = [
-        rewards.run(grader, _item_of(example), text)
+    names = [
+        {"item": _item_of(example), "sample": describe_sample(text, example.tools)}
         for example, text in zip(examples, texts, strict=True)
     ]
+    if judge is not None:
+        judge.ask(names)
+    found = [rewards.run_with(grader, one, judge=judge) for one in names]
     if any("invalid_variable_error" in one.errors for one in found):
         raise ConfigError(
             "a variable of the reward names what is not there, so that every answer is worth 0.",
@@ -168,8 +197,8 @@ def _refuse(model: str, requests: Sequence[Request]) -> Sequence[Answer]:
 
 def _asks_a_model() -> ConfigError:
     return ConfigError(
-        "a grader that asks a model would be asked for every answer that is drawn, thousands of "
-        "times; that is not supported.",
+        "the grader judge compares two answers, in both orders; it cannot be the reward.",
         where=f"{WHERE}.reward",
-        fix="Name another grader, such as one that compares with the row's answer.",
+        fix="Name another grader, or write a grader of type score_model or label_model, which "
+        "asks a model about one answer.",
     )

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from assay.candidates.spec import Sendings, Sizes, Workload, asked_rows, prompted
-from assay.config import Config
+from pydantic import ValidationError
+
+from assay.candidates.spec import (
+    CHARACTERS_PER_TOKEN,
+    ProviderRequests,
+    Sendings,
+    Sizes,
+    Workload,
+    asked_rows,
+    prompted,
+)
+from assay.config import Config, is_remote
+from assay.config.training import SEEDS
+from assay.evaluate.model_graders import MODEL_GRADERS, REPLY_TOKENS, LabelModel, ScoreModel
+from assay.evaluate.rewards import GRADER, parts_of
 from assay.train import auto
 
 
@@ -23,8 +36,10 @@ def of_graders(config: Config, sizes: Sizes) -> Workload:
     measured = (1 + own.steps // own.evaluate_every) * min(own.validation_rows, sizes.validation)
     epochs = auto.epochs(sizes.train) if settings.epochs == "auto" else settings.epochs
     updates = drawn * own.updates / max(1, sizes.train) / epochs
+    asked = _judging(config, sizes, drawn + measured)
     if own.start == "base":
-        return replace(prompted(config, sizes), trained=updates, drawn=drawn + measured)
+        plain = prompted(config, sizes)
+        return replace(plain, trained=updates, drawn=drawn + measured, requests=asked)
     # Graded rows make a training of their own, which is not what comes before.
     kept = settings.method == "sft" and not settings.graded_rows
     before = of_rows(config, sizes)
@@ -34,7 +49,39 @@ def of_graders(config: Config, sizes: Sizes) -> Workload:
         drawn=drawn + measured,
         start="fine-tune" if kept else "",
         trained_from_start=updates,
+        requests=(*before.requests, *asked),
+        requests_from_start=asked,
     )
+
+
+def _judging(config: Config, sizes: Sizes, answers: int) -> tuple[ProviderRequests, ...]:
+    """What a reward's judges at providers are asked, at most: of every answer of every seed.
+
+    Args:
+        answers: of one training.
+    """
+    own = config.fine_tune.reinforcement
+    asked = (config.fine_tune.seeds or SEEDS) * answers
+    asked = min(asked, own.judge_calls or asked)
+    found = []
+    for part in _judges(config):
+        if is_remote(part.model):
+            text = sum(len(message.text) for message in part.input) / CHARACTERS_PER_TOKEN
+            length = text + sizes.input_tokens + 2 * sizes.output_tokens
+            found.append(ProviderRequests(part.model, asked, length, REPLY_TOKENS, own.judge_usd))
+    return tuple(found)
+
+
+def _judges(config: Config) -> list[ScoreModel | LabelModel]:
+    """The parts of the reward that ask a model; none where it is written wrongly, which is said
+    when it is used."""
+    reward = config.fine_tune.reinforcement.reward
+    try:
+        grader = GRADER.validate_python(reward) if isinstance(reward, dict) else None
+    except ValidationError:
+        return []
+    parts = [] if grader is None else parts_of(grader)
+    return [part for part in parts if isinstance(part, MODEL_GRADERS)]
 
 
 def sends_of_rows(config: Config) -> Sendings:
@@ -44,5 +91,10 @@ def sends_of_rows(config: Config) -> Sendings:
 
 
 def sends_of_graders(config: Config) -> Sendings:
-    """What a teacher is asked for the supervised training, where that comes before."""
-    return sends_of_rows(config) if config.fine_tune.reinforcement.start == "supervised" else ()
+    """What a teacher is asked for the supervised training, where that comes before, and what
+    judges are asked about answers."""
+    before = config.fine_tune.reinforcement.start == "supervised"
+    found = [*sends_of_rows(config)] if before else []
+    for part in _judges(config):
+        found.append((part.model, ("train", "validation")))
+    return found

@@ -17,6 +17,7 @@ from assay.accounts.keys import Caller
 from assay.errors import UsageError
 from assay.evaluate import criteria
 from assay.evaluate.criteria import CRITERION, MODEL_CRITERIA, Criterion
+from assay.evaluate.model_graders import check_messages
 from assay.jobs import batches as job_batches
 from assay.jobs import eval_results, eval_runs, evals
 from assay.jobs.batches import Batch, BatchStateError, Endpoint
@@ -207,7 +208,7 @@ def _check_messages(source: SampledSource) -> None:
     if not isinstance(how, MessageTemplate):
         return
     try:
-        criteria.check_messages(how.template, names=("item",))
+        check_messages(how.template, names=("item",))
     except UsageError as error:
         param = "data_source.input_messages"
         raise RefusedError(str(error), param, "invalid_template") from None

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from assay.errors import AssayError
 from assay.progress import StoppableProgress, Task
 from assay.train import adapters
 from assay.train.counters import counting
@@ -154,8 +155,13 @@ class ReinforcementRun(Run):
             yield order(epoch)[within]
 
     def rewards(self, questions: Sequence[Question], texts: Sequence[str]) -> list[float]:
-        """What each answer is worth by the reward."""
-        return self.graded_by.reward([cast(Any, one.example) for one in questions], texts)
+        """What each answer is worth by the reward; where that cannot be told, the run can go on
+        from here."""
+        try:
+            return self.graded_by.reward([cast(Any, one.example) for one in questions], texts)
+        except AssayError:
+            self.save()  # nothing was learned since the last step
+            raise
 
     def learn(self, answers: Sequence[DrawnAnswer]) -> float | None:
         """Update the weights by the answers of a step.
@@ -237,7 +243,7 @@ class ReinforcementRun(Run):
             )
         examples = [cast(Any, question.example) for question in self.checks]
         texts = [one.text for one in drawn]
-        rewards = self.graded_by.reward(examples, texts)
+        rewards = self.rewards(self.checks, texts)
         if not self.state.rewards:
             self.state.rewards.append(figures.RewardPoint(0))
         point = self.state.rewards[-1]

@@ -1,0 +1,229 @@
+"""Models that say what answers are worth while a version learns from them.
+
+    <state>/work/judgements/<grader>.jsonl      one reply a line, by the hash of what was asked
+
+What was asked once is not asked again, whichever training asks: late in a training most answers
+have been seen before. The limits hold for all trainings by one grader together. Where a judge does
+not answer, or a limit is reached, the training stops with a checkpoint and the same command goes
+on; a reply that says nothing gives its answer 0.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from assay import json_reader
+from assay.agent.prices import cost_usd
+from assay.agent.providers import provider_of
+from assay.candidates.building import Context
+from assay.config import CONFIG_FILE, is_remote, split_reference
+from assay.errors import ConfigError, ModelError, OutageError, UsageError
+from assay.evaluate.model_graders import (
+    MODEL_GRADERS,
+    REPLY_TOKENS,
+    LabelModel,
+    ScoreModel,
+    answer_schema,
+    fill_messages,
+    read_reply,
+)
+from assay.evaluate.rewards import Grader, parts_of
+from assay.evaluate.templates import VariableError
+from assay.example import Message, json_sha256
+from assay.generate.batch import Answer, Request
+
+WHERE = f"{CONFIG_FILE}, fine_tune.reinforcement"
+TOGETHER = 64
+"""Questions that are asked at once; what they may cost at most is looked at before."""
+PAUSES_S = (5.0, 30.0)
+"""Before a judge that was away is asked again, beside the tries of every run."""
+_CHARACTERS = 2
+"""Of a token, at least about: what a question costs at most."""
+_UNHEEDED = ("top_p", "reasoning_effort")
+
+
+def judges_of(grader: Grader) -> list[ScoreModel | LabelModel]:
+    """The parts of a grader that ask a model."""
+    return [part for part in parts_of(grader) if isinstance(part, MODEL_GRADERS)]
+
+
+class RewardJudge:
+    """Asks the models of a grader.
+
+    Args:
+        sleep: waits so many seconds.
+
+    Raises:
+        ConfigError: a limit in USD cannot be kept, for a price is not known; a provider that
+            nobody has agreed to.
+        UsageError: a setting that has no effect here.
+    """
+
+    def __init__(
+        self, context: Context, grader: Grader, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._context, self._grader, self._sleep = context, grader, sleep
+        self._own = context.config.fine_tune.reinforcement
+        key = json_sha256(grader.model_dump(mode="json"))[:16]
+        self._file = context.folder / "judgements" / f"{key}.jsonl"
+        self._replies: dict[str, str] = {}
+        self.calls, self.usd = 0, 0.0
+        for part in judges_of(grader):
+            if isinstance(part, ScoreModel) and part.sampling_params is not None:
+                for name in _UNHEEDED:
+                    if getattr(part.sampling_params, name) is not None:
+                        raise UsageError(
+                            f"{name} of {part.name} has no effect on a reward's judge."
+                        )
+            if self._own.judge_usd is not None:
+                self._cost(part.model, 0, 0)
+        self._read()
+
+    def ask(self, names: Sequence[Mapping[str, Any]]) -> None:
+        """Ask what is not known yet of some answers.
+
+        Args:
+            names: what `item` and `sample` stand for, of each.
+
+        Raises:
+            ConfigError: a limit is reached.
+            OutageError: a judge does not answer.
+            ModelError: it refuses every question.
+        """
+        for part in judges_of(self._grader):
+            wanted: dict[str, Request] = {}
+            for one in names:
+                try:
+                    request = _request(part, one)
+                except VariableError:
+                    continue
+                wanted.setdefault(_key(part, request), request)
+            missing = [key for key in wanted if key not in self._replies]
+            for first in range(0, len(missing), TOGETHER):
+                keys = missing[first : first + TOGETHER]
+                self._ask(part.model, {key: wanted[key] for key in keys})
+
+    def __call__(self, grader: ScoreModel | LabelModel, names: Mapping[str, Any]) -> float | None:
+        """What a judge that was asked says; None: nothing.
+
+        Raises:
+            VariableError: a template names what is not there.
+        """
+        return read_reply(grader, self._replies[_key(grader, _request(grader, names))])
+
+    def _ask(self, model: str, wanted: Mapping[str, Request]) -> None:
+        self._check_limits(model, list(wanted.values()))
+        keys = list(wanted)
+        answers = self._answers(model, [wanted[key] for key in keys])
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a", encoding="ascii") as lines:
+            for key, answer in zip(keys, answers, strict=True):
+                if answer.finish == "error":
+                    continue
+                usd = self._cost(model, answer.prompt_tokens or 0, answer.completion_tokens or 0)
+                self._note(key, answer.text, usd)
+                line = {"key": key, "reply": answer.text, "usd": usd}
+                lines.write(json.dumps(line) + "\n")
+        failed = [answer for answer in answers if answer.finish == "error"]
+        if failed:
+            raise OutageError(
+                f"the judge {model} left {len(failed)} of {len(answers)} questions unanswered "
+                f"({failed[0].error}).",
+                fix="Run the same command again: the training goes on where it stopped.",
+            )
+        if not any(answer.has_answered for answer in answers):
+            raise ModelError(
+                f"the judge {model} refuses every question ({answers[0].error}).",
+                where=f"{WHERE}.reward",
+                fix="Choose another judge, or check which requests this one accepts.",
+            )
+
+    def _answers(self, model: str, requests: Sequence[Request]) -> Sequence[Answer]:
+        """The judge's answers; while some are missing, it is asked for them again."""
+        ask = self._context.bench.grading.ask
+        assert ask is not None
+        answers = ask(model, requests)
+        for pause in PAUSES_S:
+            if all(answer.finish != "error" for answer in answers):
+                break
+            self._sleep(pause)
+            answers = ask(model, requests)  # those that were answered are kept
+        return answers
+
+    def _check_limits(self, model: str, requests: Sequence[Request]) -> None:
+        calls, usd = self._own.judge_calls, self._own.judge_usd
+        if calls is not None and self.calls + len(requests) > calls:
+            raise self._over("judge_calls", f"{calls:,} questions")
+        if usd is not None:
+            texts = [sum(len(turn.content) for turn in one.messages) for one in requests]
+            tokens = [one.max_new_tokens for one in requests]
+            most = sum(
+                self._cost(model, text // _CHARACTERS, answer)
+                for text, answer in zip(texts, tokens, strict=True)
+            )
+            if self.usd + most > usd:
+                raise self._over("judge_usd", f"{usd:g} USD")
+
+    def _over(self, setting: str, limit: str) -> ConfigError:
+        return ConfigError(
+            f"the judge of the reward was asked {self.calls:,} questions for {self.usd:.2f} USD, "
+            f"and the next ones would go beyond {limit}; the training has stopped.",
+            where=f"{WHERE}.{setting}",
+            fix="Raise it and run the same command again: the training goes on where it stopped.",
+        )
+
+    def _cost(self, model: str, prompt: int, completion: int) -> float:
+        """USD of a reply; 0 of a model of this machine, and where no limit is kept and the price
+        is not known."""
+        if not is_remote(model):
+            return 0.0
+        name, at = split_reference(model)
+        provider = provider_of(self._context.bench.engines.providers, name)
+        usd = cost_usd(provider, at, prompt, completion)
+        if usd is None and self._own.judge_usd is not None:
+            raise ConfigError(
+                f"the price of {model} is not known, so the limit of its cost cannot be kept.",
+                where=f"{WHERE}.judge_usd",
+                fix=f"Set it in `providers.{name}`, or set judge_usd: null.",
+            )
+        return usd or 0.0
+
+    def _note(self, key: str, reply: str, usd: float) -> None:
+        self._replies[key] = reply
+        self.calls, self.usd = self.calls + 1, self.usd + usd
+
+    def _read(self) -> None:
+        """What was asked before; a line that a kill has cut is asked again."""
+        if not self._file.is_file():
+            return
+        text = self._file.read_text(encoding="ascii", errors="replace")
+        if not text.endswith("\n"):
+            self._file.write_text(text := text[: text.rfind("\n") + 1], encoding="ascii")
+        for line in text.splitlines():
+            one = json_reader.read(line)
+            self._note(one["key"], one["reply"], one["usd"])
+
+
+def _request(grader: ScoreModel | LabelModel, names: Mapping[str, Any]) -> Request:
+    """What a judge is asked about an answer.
+
+    Raises:
+        VariableError: a template names what is not there.
+    """
+    turns = fill_messages(grader.input, names)
+    sampling = grader.sampling_params if isinstance(grader, ScoreModel) else None
+    return Request(
+        tuple(Message(turn["role"], turn["content"]) for turn in turns),  # type: ignore[arg-type]
+        max_new_tokens=(sampling and sampling.max_completions_tokens) or REPLY_TOKENS,
+        schema=answer_schema(grader),
+        temperature=(sampling and sampling.temperature) or 0.0,
+        seed=(sampling and sampling.seed) or 0,
+    )
+
+
+def _key(grader: ScoreModel | LabelModel, request: Request) -> str:
+    turns = [turn.to_dict() for turn in request.messages]
+    return json_sha256([grader.model_dump(mode="json"), turns])
