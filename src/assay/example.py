@@ -115,6 +115,8 @@ class Example:
         references: further outputs that are as right as the target.
         possible: for each call of the target, in its order, what is as right as what it says; see
             `docs/tools.md`.
+        assertions: what an answer to this row has to pass, as promptfoo writes it; see
+            `assay.data.assertions`.
         rejected: the turns of the answer that was not preferred (preference data), else empty.
         desirable: the thumb of unpaired preference data (KTO), else None.
         document: name of the document that answers the input; "" when none does, None when nothing
@@ -129,6 +131,7 @@ class Example:
     group: str | None = None
     references: tuple[str, ...] = ()
     possible: tuple[dict[str, Any], ...] = field(default=(), hash=False)
+    assertions: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     rejected: tuple[Message, ...] = ()
     desirable: bool | None = None
     document: str | None = None
@@ -185,6 +188,8 @@ class Example:
             out["references"] = list(self.references)
         if self.possible:
             out["possible"] = list(self.possible)
+        if self.assertions:
+            out["assertions"] = list(self.assertions)
         if self.rejected:
             out["rejected"] = [m.to_dict() for m in self.rejected]
         if self.desirable is not None:
@@ -206,6 +211,7 @@ class Example:
             group=raw.get("group"),
             references=tuple(raw.get("references", ())),
             possible=tuple(raw.get("possible", ())),
+            assertions=tuple(raw.get("assertions", ())),
             rejected=tuple(Message.from_dict(m) for m in raw.get("rejected", ())),
             desirable=raw.get("desirable"),
             document=raw.get("document"),

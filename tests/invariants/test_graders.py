@@ -57,6 +57,7 @@ CASES: dict[str, tuple[dict[str, Any], st.SearchStrategy[str]]] = {
     "call-name": ({}, SAYING),
     "argument-f1": ({}, SAYING),
     "no-call": ({}, SAYING),
+    "assertions": ({}, SAYING),
     "consistency": ({"compare": "token-f1"}, SAYING),
 }
 RUNS_CODE = {"python"}  # its scores are checked by the worker, see tests/evaluate/test_trusted.py

@@ -65,6 +65,7 @@ CODES: dict[str, tuple[Severity, str]] = {
     "unknown-function": ("error", "a call of a function that is not in the row's tools"),
     "arguments-mismatch": ("error", "the arguments of a call do not fit the function's schema"),
     "bad-possible": ("error", "`possible` does not fit the calls of the target"),
+    "bad-assertions": ("error", "`assertions` cannot be checked"),
     # Preferences
     "same-answers": ("warning", "the preferred and the other answer are the same"),
     # Contents

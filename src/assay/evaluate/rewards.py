@@ -12,7 +12,6 @@ a request is never run. https://platform.openai.com/docs/guides/graders
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -22,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from assay.config.strict import ClosedModel
 from assay.errors import UsageError
 from assay.evaluate.formula import Formula
-from assay.evaluate.graders.text import rouge_l_f1, words
+from assay.evaluate.graders.text import bleu, gleu, rouge_l_f1, rouge_n_f1
 from assay.evaluate.model_graders import MODEL_GRADERS, LabelModel, ScoreModel, check_messages
 from assay.evaluate.templates import (
     Name,
@@ -281,35 +280,9 @@ def _similarity(metric: str, text: str, reference: str, embed: Embed | None) -> 
 
         return float(fuzz.ratio(text, reference)) / 100
     if metric == "bleu":
-        from sacrebleu import sentence_bleu
-
-        return min(
-            1.0, float(sentence_bleu(text, [reference], use_effective_order=True).score) / 100
-        )
+        return bleu(text, reference)
     if metric == "rouge_l":
         return rouge_l_f1(text, reference)
-    got, wanted = words(text), words(reference)
     if metric == "gleu":
-        return _gleu(got, wanted)
-    return _rouge_n(got, wanted, int(metric.removeprefix("rouge_")))
-
-
-def _grams(words: Sequence[str], size: int) -> Counter[tuple[str, ...]]:
-    return Counter(tuple(words[i : i + size]) for i in range(len(words) - size + 1))
-
-
-def _rouge_n(got: Sequence[str], wanted: Sequence[str], size: int) -> float:
-    """F1 of the shared n-grams (Lin 2004)."""
-    ours, theirs = _grams(got, size), _grams(wanted, size)
-    if not ours or not theirs:
-        return float(got == wanted)
-    return 2 * (ours & theirs).total() / (ours.total() + theirs.total())
-
-
-def _gleu(got: Sequence[str], wanted: Sequence[str]) -> float:
-    """The smaller of precision and recall over all 1- to 4-grams (Wu et al. 2016, sec. 3.6)."""
-    ours = sum((_grams(got, size) for size in range(1, 5)), Counter())
-    theirs = sum((_grams(wanted, size) for size in range(1, 5)), Counter())
-    if not ours or not theirs:
-        return float(got == wanted)
-    return (ours & theirs).total() / max(ours.total(), theirs.total())
+        return gleu(text, reference)
+    return rouge_n_f1(text, reference, int(metric.removeprefix("rouge_")))

@@ -1,13 +1,14 @@
 """`openai-chat`: {"messages": [...], "tools": [...]}, as OpenAI's fine-tuning takes it.
 
 Read beside it: `id`, `group`, `document`, `weight` (of the whole example), `references` and
-`possible` (what is as right as the target's calls), which Assay writes itself. https://platform.openai.com/docs/guides/supervised-fine-tuning
+`possible` (what is as right as the target's calls), which Assay writes itself, and `assertions`. https://platform.openai.com/docs/guides/supervised-fine-tuning
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from assay.data.assertions import find_fault
 from assay.data.formats.messages import tools, turns
 from assay.data.formats.order import ordered_example
 from assay.data.formats.record import (
@@ -48,6 +49,7 @@ def example(record: Record, default_id: str, found: RecordProblems) -> Example |
         weight=_weight(record, found),
         references=_references(record, found),
         possible=_possible(record, found),
+        assertions=_assertions(record, found),
         document=document_of(record),
     )
 
@@ -112,6 +114,22 @@ def _possible(record: Record, found: RecordProblems) -> tuple[dict[str, Any], ..
         f"possible is {shorten(possible)}, not a list of objects with `values` and `optional`.",
         'Write one for each call: {"values": {"city": ["Bern", "Berne"]}, "optional": ["unit"]}.',
         "possible",
+    )
+    return ()
+
+
+def _assertions(record: Record, found: RecordProblems) -> tuple[dict[str, Any], ...]:
+    assertions = record.get("assertions")
+    if assertions is None:
+        return ()
+    fault = find_fault(assertions)
+    if fault is None:
+        return tuple(assertions)
+    found.add(
+        "bad-assertions",
+        f"assertions{fault}",
+        'Write a list such as [{"type": "icontains", "value": "refund"}].',
+        "assertions",
     )
     return ()
 

@@ -9,10 +9,22 @@ imported here; its settings are a pydantic model, its description goes into docs
 Files: parse (what counts as an answer), registry (how graders are declared, checked and called),
 plain (exact, contains, label-accuracy, numeric, regex), records (JSON), text (token-f1, rouge-l,
 chrf), calls (of functions) and values (of their arguments), terms and style (domain terminology and
-brand voice), agreement (consistency), judge (a model), code (python).
+brand voice), agreement (consistency), assertions (what each row asks for), judge (a model), code
+(python).
 """
 
-from assay.evaluate.graders import agreement, calls, code, judge, plain, records, style, terms, text
+from assay.evaluate.graders import (
+    agreement,
+    assertions,
+    calls,
+    code,
+    judge,
+    plain,
+    records,
+    style,
+    terms,
+    text,
+)
 from assay.evaluate.graders.parse import ParsedValue, parse_answer, parse_json, parse_label
 from assay.evaluate.graders.registry import (
     GRADERS,
@@ -34,6 +46,7 @@ __all__ = [
     "ParsedValue",
     "Score",
     "agreement",
+    "assertions",
     "calls",
     "check_graders",
     "code",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -84,6 +85,45 @@ def rouge_l_f1(answer: str, reference: str) -> float:
 def rouge_l(answer: str, reference: str, settings: TextSettings, context: GradingContext) -> Score:
     """F1 of the longest common subsequence of words, see `rouge_l_f1`."""
     return Score(rouge_l_f1(answer, reference))
+
+
+def rouge_n_f1(answer: str, reference: str, size: int) -> float:
+    """F1 of the shared n-grams (Lin 2004)."""
+    got, wanted = words(answer), words(reference)
+    ours, theirs = _grams(got, size), _grams(wanted, size)
+    if not ours or not theirs:
+        return float(got == wanted)
+    return 2 * (ours & theirs).total() / (ours.total() + theirs.total())
+
+
+def rouge_recall(answer: str, reference: str) -> float:
+    """Share of the reference's words that are in the answer (ROUGE-1 of Lin 2004, recall)."""
+    wanted = _grams(words(reference), 1)
+    if not wanted:
+        return float(answer.strip() == reference.strip())
+    return (_grams(words(answer), 1) & wanted).total() / wanted.total()
+
+
+def gleu(answer: str, reference: str) -> float:
+    """The smaller of precision and recall over all 1- to 4-grams (Wu et al. 2016, sec. 3.6)."""
+    got, wanted = words(answer), words(reference)
+    ours = sum((_grams(got, size) for size in range(1, 5)), Counter())
+    theirs = sum((_grams(wanted, size) for size in range(1, 5)), Counter())
+    if not ours or not theirs:
+        return float(got == wanted)
+    return (ours & theirs).total() / max(ours.total(), theirs.total())
+
+
+def bleu(answer: str, reference: str) -> float:
+    """BLEU of one sentence, by the orders that it has (sacrebleu, divided by 100)."""
+    from sacrebleu import sentence_bleu
+
+    percent = sentence_bleu(answer, [reference], use_effective_order=True).score
+    return min(1.0, float(percent) / 100)
+
+
+def _grams(words: Sequence[str], size: int) -> Counter[tuple[str, ...]]:
+    return Counter(tuple(words[i : i + size]) for i in range(len(words) - size + 1))
 
 
 @cache
