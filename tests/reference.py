@@ -75,6 +75,9 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
 - `assay release promote|canary|rollback --json`: `{name, number, action, agent, agent_id, canary,
   canary_id, share, comparison, reason, who, at}`; `history`: a list of these, newest first; `list`:
   the same with `traces`.
+- `assay promptfoo import --json`: `{folder, project, reason, tests, rows, inputs, rows_file,
+  inputs_file, primary, assertions: {type: count}, agents, remote, unsupported: [{file, line, key,
+  what, reason}]}`; `export`: `{file, tests, left_out, models, unsupported: {grader: reason}}`.
 - `assay traces list --json`: `[{id, release, agent, messages, tools, answer, usage, masked,
   sampled, thumb, corrected, at}]`; `show`, `feedback` and `next`: one of these (`next`: null when
   none is left); `label`: `{trace, score}`; `to-data`: `{file, written, rejected, rejected_file,

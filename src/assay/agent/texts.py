@@ -8,17 +8,15 @@
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
 
 from assay.agent.agent import Agent, messages_of
 from assay.config.yaml_text import (
-    WIDTH,
     Problem,
     block,
+    dump,
     edit,
     locate,
     plain,
@@ -88,11 +86,11 @@ def as_yaml(agent: Agent) -> str:
         for name, value in agent.model_dump(mode="json").items()
         if name in _ALWAYS or value != usual[name]
     }
-    text = _dumped({name: block(value) for name, value in values.items()})
+    text = dump({name: block(value) for name, value in values.items()})
     if parse(text)[0] == agent:
         return text
     # Characters that YAML shows in no other way: everything in quotes, escaped.
-    return _dumped(values, quoted=True)
+    return dump(values, quoted=True)
 
 
 def value_of(setting: str, text: str) -> Any:
@@ -111,19 +109,6 @@ def value_of(setting: str, text: str) -> Any:
     if problems:
         raise UsageError(f"--set {setting}: {problems[0].message}")
     return value
-
-
-def _dumped(values: dict[str, Any], *, quoted: bool = False) -> str:
-    yaml = YAML()
-    yaml.width = WIDTH
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    if quoted:
-        style: Any = '"'  # declared as None, and documented as this
-        yaml.default_style = style
-        yaml.allow_unicode = False
-    out = StringIO()
-    yaml.dump(values, out)
-    return out.getvalue()
 
 
 __all__ = ["InvalidAgentError", "Problem", "as_yaml", "edit", "parse", "problem_at", "value_of"]

@@ -20,6 +20,7 @@ from assay.cli import (
     mcp,
     models,
     people,
+    promptfoo,
     providers,
     release,
     rescue,
@@ -62,7 +63,7 @@ for name, of_traces in imported_traces.COMMANDS.items():
     traces.app.command(name)(of_traces)
 for group in (
     *(data, knowledge, models, versions, agent, release),
-    *(traces, keys, providers, people, jobs, rescue, state),
+    *(traces, keys, providers, people, jobs, rescue, state, promptfoo),
 ):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 for command in (

@@ -221,6 +221,24 @@ def block(value: Any) -> Any:
     return value
 
 
+def dump(values: dict[str, Any], *, quoted: bool = False) -> str:
+    """Values as YAML.
+
+    Args:
+        quoted: all texts in quotes, with escapes.
+    """
+    yaml = YAML()
+    yaml.width = WIDTH
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    if quoted:
+        style: Any = '"'  # declared as None, and documented as this
+        yaml.default_style = style
+        yaml.allow_unicode = False
+    out = StringIO()
+    yaml.dump(values, out)
+    return out.getvalue()
+
+
 def plain(root: Any, node: Any, loc: tuple[int | str, ...], problems: list[Problem]) -> Any:
     """A value as JSON has it; what JSON has not is a problem."""
     if node is None or isinstance(node, bool):

@@ -3,8 +3,9 @@
     [{"type": "icontains", "value": "refund"}, {"type": "not-regex", "value": "(?i)sorry"}]
 
 `not-` before a type turns it round. An `assert-set` holds others under `assert` and passes where
-all of them do, or from its `threshold` on where it has one. `weight` counts towards thresholds; with
-weight 0 an assertion passes always. https://www.promptfoo.dev/docs/configuration/expected-outputs
+all of them do, or from its `threshold` on where it has one. `weight` counts towards thresholds;
+with weight 0 an assertion passes always.
+https://www.promptfoo.dev/docs/configuration/expected-outputs
 """
 
 from __future__ import annotations

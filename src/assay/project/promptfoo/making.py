@@ -1,0 +1,318 @@
+"""A project of a promptfoo configuration: tests become rows, prompts what is compared on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from assay.agent.agent import Agent
+from assay.agent.texts import as_yaml
+from assay.config import CONFIG_FILE, STARTER_MODEL, GraderSpec
+from assay.config.names import SLUG
+from assay.config.yaml_text import edit
+from assay.data.assertions import JUDGED, SET, STATEMENTS, flat, split_type
+from assay.data.dataset import LEAST_ROWS
+from assay.data.propose import Proposal
+from assay.errors import DataError, UsageError
+from assay.evaluate.graders import GradingContext, grade
+from assay.example import Example, json_sha256
+from assay.progress import SILENT, Progress
+from assay.project import agents
+from assay.project.project import Project
+from assay.project.promptfoo.files import Unsupported
+from assay.project.promptfoo.prompts import SuitePrompt
+from assay.project.promptfoo.providers import read_providers
+from assay.project.promptfoo.suite import Suite, SuiteTest, read_suite
+from assay.project.promptfoo.templates import fill, text_of
+from assay.project.start.creation import create
+from assay.project.start.init import Choices, Draft, draft
+from assay.project.workspace import Workspace, project_of
+from assay.rescue.recording import spell
+from assay.store.files import new_folder, replacing, write_json
+
+ROWS, INPUTS, REPORT = "tests.jsonl", "inputs.jsonl", "promptfoo.json"
+_STATED = ("equals", *STATEMENTS, "levenshtein", "rouge-n", "bleu", "gleu", "similar")
+"""Types whose value is a right answer as a whole, before those that ask for a part of one."""
+_PARTS = ("starts-with", "contains", "icontains", "contains-any", "icontains-any", "contains-all")
+
+
+@dataclass(slots=True)
+class PromptfooImport:
+    """What was made of a configuration.
+
+    Attributes:
+        project: folder of the project; None: there is none, and `reason` says why.
+        tests: that the configuration has; `rows`: of them with a right answer, those with the same
+            input as one.
+        rows_file: these rows; `inputs_file`: tests whose right answer is not said, `inputs` of
+            them. None where there are none, or where the project has them.
+        assertions: how many of each type were translated.
+        agents: other prompts, saved as NAME@VERSION.
+        unsupported: everything that has no equal.
+    """
+
+    folder: str
+    project: str | None = None
+    reason: str | None = None
+    tests: int = 0
+    rows: int = 0
+    inputs: int = 0
+    rows_file: str | None = None
+    inputs_file: str | None = None
+    primary: str | None = None
+    assertions: dict[str, int] = field(default_factory=dict)
+    agents: list[str] = field(default_factory=list)
+    remote: str | None = None
+    unsupported: list[Unsupported] = field(default_factory=list)
+
+
+def import_config(
+    config: Path,
+    to: Path,
+    *,
+    model: str = STARTER_MODEL,
+    judge: str | None = None,
+    progress: Progress = SILENT,
+) -> PromptfooImport:
+    """Write the project of a configuration, or without enough right answers what one is made of.
+
+    Args:
+        to: a folder that is not there yet; its name is the project's.
+        model: the language model that is specialised.
+        judge: a model that grades what assertions leave to a model; None: those are listed.
+
+    Raises:
+        DataError: the configuration cannot be read.
+        UsageError: the folder is there, its name cannot be a project's, or the configuration names
+            files outside of its folder.
+    """
+    name = to.absolute().name
+    if to.exists():
+        raise UsageError(f"{to} already exists.", fix="Choose another name.")
+    if not SLUG.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a project.",
+            fix="Use lower-case letters, digits and hyphens.",
+        )
+    suite = read_suite(config)
+    prompts = _comparable(suite)
+    rows, inputs, systems = _rows(suite, prompts)
+    made = PromptfooImport(str(to), tests=len(suite.tests), rows=len(rows), inputs=len(inputs))
+    made.assertions = _counted(rows + inputs)
+    if judge is None:
+        _list_judged(suite)
+    with tempfile.TemporaryDirectory(prefix="assay-promptfoo-") as scratch:
+        file = Path(scratch) / ROWS
+        _write(file, rows)
+        made.reason = _why_not(rows)
+        if made.reason is None:
+            try:
+                drafted = draft(name, Choices(data=file, model=model), progress=progress)
+                prompt = replace(drafted.proposal, system_prompt=systems[0])
+                drafted = replace(drafted, proposal=_graded(prompt, rows, judge))
+                _create(drafted, to, suite, made, progress)
+            except DataError as error:
+                made.reason = str(error)
+                shutil.rmtree(_part(to), ignore_errors=True)
+    if made.project is not None:
+        made.agents = _save_agents(Workspace(to), prompts[1:], systems[1:])
+    if made.project is None:
+        with new_folder(to.absolute()) as folder:
+            made.rows_file = _beside(folder / ROWS, to / ROWS, rows)
+            made.inputs_file = _beside(folder / INPUTS, to / INPUTS, inputs)
+    else:
+        inside = Path("data", INPUTS)
+        made.inputs_file = _beside(to / inside, to / inside, inputs)
+    made.unsupported = sorted(suite.unsupported, key=lambda one: (one.file, one.line or 0))
+    write_json(to / REPORT, asdict(made))
+    return made
+
+
+def _comparable(suite: Suite) -> list[SuitePrompt]:
+    """The prompts whose turns are those of the first, so that they can be compared on one row."""
+    if not suite.prompts:
+        raise DataError(
+            "none of the prompts can be read.",
+            where=str(suite.folder.config),
+            fix="Write one as a text, as turns with texts, or in a .txt or .json file. Not read: "
+            + "; ".join(f"{one.what} ({one.reason})" for one in suite.unsupported[:3]),
+        )
+    first, *others = suite.prompts
+    same = [first]
+    for one in others:
+        if one.turns == first.turns:
+            same.append(one)
+        else:
+            why = "its user's turn differs from that of the first prompt, and a row has one"
+            suite.note(one.node.unsupported(one.label or one.turns[-1][1], why))
+    return same
+
+
+def _rows(
+    suite: Suite, prompts: Sequence[SuitePrompt]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
+    """Rows with a right answer, inputs without one, and the system prompt of each prompt.
+
+    A system prompt that is another one in other tests stands in the rows; it is "" then.
+    """
+    systems: list[set[str]] = [set() for _ in prompts]
+    found: dict[str, dict[str, Any]] = {}
+    for number, test in enumerate(suite.tests, 1):
+        for said, prompt in zip(systems, prompts, strict=True):
+            said.add(fill(prompt.system, test.variables))
+        turns = _turns(prompts[0], test)
+        system = fill(prompts[0].system, test.variables)
+        key = json_sha256([system, turns])
+        row: dict[str, Any] = {"id": f"test-{number}", "system": system, "messages": turns}
+        known = found.setdefault(key, row | {"assertions": []})
+        known["assertions"] += [one for one in test.assertions if one not in known["assertions"]]
+    fixed = [said.pop() if len(said) == 1 else "" for said in systems]
+    varied = fixed[0] == "" and any(row["system"] for row in found.values())
+    rows, inputs = [], []
+    for row in found.values():
+        system = row.pop("system")
+        if varied and system:
+            row["messages"] = [{"role": "system", "content": system}, *row["messages"]]
+        answer = _right_answer(row["assertions"])
+        if answer is None:
+            inputs.append(row)
+        else:
+            target = {"role": "assistant", "content": answer}
+            rows.append(row | {"messages": [*row["messages"], target]})
+    return rows, inputs, fixed
+
+
+def _turns(prompt: SuitePrompt, test: SuiteTest) -> list[dict[str, Any]]:
+    turns: list[dict[str, Any]] = []
+    for role, template in prompt.turns:
+        text = fill(template, test.variables)
+        turn: dict[str, Any] = {"role": role, "content": text}
+        turns.append(turn | ({"weight": 0} if role == "assistant" else {}))
+    turns[-1]["content"] = f"{test.prefix}{turns[-1]['content']}{test.suffix}"
+    return turns
+
+
+def _right_answer(assertions: Sequence[Mapping[str, Any]]) -> str | None:
+    """An answer that the assertions say themselves, and that passes them all; None: they do not."""
+    every = list(flat([dict(one) for one in assertions]))
+    for kinds in (_STATED, _PARTS):
+        for kind in kinds:
+            for one in every:
+                if one["type"] == kind and (text := _said(kind, one["value"])).strip():
+                    row = Example.of("", text, assertions=tuple(dict(a) for a in assertions))
+                    spec = GraderSpec(name="assertions")
+                    if len(every) == 1 or grade(spec, [text], [row], GradingContext()).mean != 0:
+                        return text
+    return None
+
+
+def _said(kind: str, value: Any) -> str:
+    if isinstance(value, list) and kind != "equals":
+        return " ".join(value) if kind == "contains-all" else text_of(value[0])
+    return text_of(value)
+
+
+def _counted(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    counts = Counter(one["type"] for row in rows for one in flat(row["assertions"]))
+    return dict(counts.most_common())
+
+
+def _list_judged(suite: Suite) -> None:
+    for test in suite.tests:
+        if kinds := set(_bare(test.assertions)) & JUDGED:
+            why = "no judge is named: give --judge MODEL"
+            suite.note(test.node.unsupported(", ".join(sorted(kinds)), why))
+
+
+def _why_not(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    if len(rows) < LEAST_ROWS:
+        return (
+            f"{len(rows)} tests say a right answer; at least {LEAST_ROWS} are needed, and some "
+            "hundreds for a verdict."
+        )
+    return None
+
+
+def _create(
+    drafted: Draft, to: Path, suite: Suite, made: PromptfooImport, progress: Progress
+) -> None:
+    """Write the project, with the providers of the configuration."""
+    # Under a name of its own first: a project that cannot be used is none.
+    part = _part(to)
+    project = create(drafted, folder=part, progress=progress)
+    sections, made.remote = read_providers(suite)
+    if sections:
+        candidates = [*project.config.candidates, "remote"]
+        text = edit(project.text, {**sections, "candidates": candidates})
+        (part / CONFIG_FILE).write_text(text, encoding="utf-8")
+        Project(part)  # which checks it
+    os.replace(part, to)
+    made.project, made.primary = str(to), drafted.proposal.primary
+
+
+def _save_agents(
+    workspace: Workspace, prompts: Sequence[SuitePrompt], systems: Sequence[str]
+) -> list[str]:
+    """The other prompts as agents on the project's model; their names with versions."""
+    config, saved = project_of(workspace).config, dict[str, str]()
+    for number, (prompt, system) in enumerate(zip(prompts, systems, strict=True), 2):
+        spelled = spell(prompt.label)[:60].strip("-") if prompt.label else f"prompt-{number}"
+        name = f"{spelled}-{number}" if spelled in saved else spelled
+        agent = Agent(
+            model=config.model,
+            system_prompt=system,
+            max_new_tokens=config.generate.max_new_tokens,
+        )
+        text = as_yaml(agent)
+        made = agents.save(workspace, name, text, based_on=None, message="from promptfoo")
+        saved[name] = made.label
+    return list(saved.values())
+
+
+def _part(to: Path) -> Path:
+    return to.absolute().with_name(f".{to.name}.part")
+
+
+def _graded(proposal: Proposal, rows: Sequence[Mapping[str, Any]], judge: str | None) -> Proposal:
+    """The proposal with the graders that the tests ask for, those that were proposed beside."""
+    kinds = [[one["type"] for one in row["assertions"]] for row in rows]
+    graders: list[GraderSpec] = []
+    if all(found == ["equals"] for found in kinds):
+        texts = all(isinstance(row["assertions"][0]["value"], str) for row in rows)
+        graders.append(GraderSpec(name="exact" if texts else "record-exact"))
+    elif any(not set(_bare(row["assertions"])) <= JUDGED for row in rows):
+        graders.append(GraderSpec(name="assertions"))
+    if judge is not None and any(set(_bare(row["assertions"])) & JUDGED for row in rows):
+        graders.append(GraderSpec(name="judge", settings={"model": judge}))
+    primary = graders[0].name if graders and graders[0].name != "judge" else proposal.primary
+    known = {one.name for one in graders}
+    return replace(
+        proposal,
+        graders=[*graders, *(one for one in proposal.graders if one.name not in known)],
+        primary=primary,
+    )
+
+
+def _bare(assertions: Sequence[dict[str, Any]]) -> list[str]:
+    return [split_type(one)[0] for one in flat(assertions) if one["type"] != SET]
+
+
+def _beside(file: Path, shown: Path, rows: Sequence[dict[str, Any]]) -> str | None:
+    if not rows:
+        return None
+    _write(file, rows)
+    return str(shown)
+
+
+def _write(file: Path, rows: Iterable[dict[str, Any]]) -> None:
+    with replacing(file) as out:
+        for row in rows:
+            kept = {name: value for name, value in row.items() if value != []}
+            out.write(json.dumps(kept, ensure_ascii=False).encode("utf-8", "replace") + b"\n")

@@ -1,0 +1,308 @@
+"""What a promptfooconfig.yaml says: its prompts, its tests with their assertions, its providers.
+
+suite = read_suite(Path("promptfooconfig.yaml"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from assay.errors import DataError
+from assay.project.promptfoo.files import (
+    PREFIX,
+    PROGRAMS,
+    TEXTS,
+    TREES,
+    Node,
+    SuiteFolder,
+    Unsupported,
+)
+from assay.project.promptfoo.prompts import SuitePrompt, read_prompts
+from assay.project.promptfoo.templates import fault_of, fill_all, texts_in
+from assay.project.promptfoo.translation import of_cell, translate
+
+MOST_TESTS = 100_000
+_RECORDS = (".jsonl", ".csv")
+_NOT_READ = {
+    "extensions": "programs of a configuration are not run",
+    "nunjucksFilters": "programs of a configuration are not run",
+    "derivedMetrics": "graders are not combined by formulas here",
+    "redteam": "attacks are not generated",
+}
+_OPTIONS = {
+    "transform": "answers are graded as they are given",
+    "transformVars": "programs of a configuration are not run",
+    "postprocess": "answers are graded as they are given",
+    "rubricPrompt": "a judge is asked in one way",
+    "storeOutputAs": "a row does not see the answers to others",
+}
+_CHANGES_ROWS = ("transform", "transformVars", "postprocess", "storeOutputAs")
+_TEST_KEYS = {
+    "assertScoringFunction": "programs of a configuration are not run",
+    "provider": "every candidate answers every row",
+    "providers": "every candidate answers every row",
+    "prompts": "every prompt is compared on every row",
+    "providerOutput": "recorded answers take part by `assay compare --predictions`",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteTest:
+    """One test.
+
+    Attributes:
+        assertions: with the variables put in; those without an equal are left out, and listed.
+    """
+
+    variables: Mapping[str, Any]
+    assertions: tuple[dict[str, Any], ...]
+    prefix: str
+    suffix: str
+    node: Node
+
+
+@dataclass(slots=True)
+class Suite:
+    """A configuration as it was read.
+
+    Attributes:
+        unsupported: everything that has no equal here, in the order of the files, once each.
+    """
+
+    folder: SuiteFolder
+    prompts: list[SuitePrompt] = field(default_factory=list)
+    tests: list[SuiteTest] = field(default_factory=list)
+    providers: list[Node] = field(default_factory=list)
+    unsupported: list[Unsupported] = field(default_factory=list)
+    _known: set[Unsupported] = field(default_factory=set)
+
+    def note(self, found: Unsupported) -> None:
+        """Add what has no equal; the same place is listed once, however many tests come to it."""
+        if found not in self._known:
+            self._known.add(found)
+            self.unsupported.append(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Defaults:
+    """What every test begins with: `defaultTest`, and the data of a scenario behind it."""
+
+    nodes: tuple[Node, ...]
+
+    def merged(self, key: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for node in self.nodes:
+            value = node.child(key).value
+            found |= value if isinstance(value, dict) else {}
+        return found
+
+
+def read_suite(config: Path) -> Suite:
+    """Read a configuration with all that it names in its folder.
+
+    Raises:
+        DataError: it cannot be read; names file and line.
+        UsageError: it names a file outside of its folder.
+    """
+    if not config.is_file():
+        raise DataError("there is no such file.", where=str(config))
+    folder = SuiteFolder(config)
+    top = folder.tree(config.resolve())
+    if not isinstance(top.value, dict):
+        raise top.error("the file is no promptfoo configuration (it has no `key: value` lines).")
+    suite = Suite(folder)
+    for key, why in _NOT_READ.items():
+        if top.value.get(key):
+            suite.note(top.child(key).unsupported(key, why))
+    suite.prompts = read_prompts(top.child("prompts"), folder, suite.note)
+    providers = top.child("providers" if "providers" in top.value else "targets")
+    suite.providers = list(providers.children())
+    default = _loaded(top.child("defaultTest"), folder)
+    reader = _Reader(suite, top.child("assertionTemplates"))
+    for node in _entries(top.child("tests"), suite):
+        reader.add(node, _Defaults((default,)))
+    for scenario in _entries(top.child("scenarios"), suite):
+        for data in _entries(scenario.child("config"), suite):
+            for node in _entries(scenario.child("tests"), suite):
+                reader.add(node, _Defaults((default, data)))
+    return suite
+
+
+def _loaded(node: Node, folder: SuiteFolder) -> Node:
+    """The value, or that of the file which it names."""
+    if isinstance(node.value, str):
+        return folder.tree(folder.find(node, node.value)[0])
+    return node
+
+
+def _entries(node: Node, suite: Suite) -> Iterator[Node]:
+    """The tests of a list, and of the files that it names."""
+    for entry in node.children():
+        value = entry.value
+        if isinstance(value, dict) and isinstance(value.get("path"), str):
+            entry = entry.child("path")
+            value = entry.value
+        if isinstance(value, dict):
+            yield entry
+        elif isinstance(value, str):
+            yield from _of_file(entry, value, suite)
+        else:
+            suite.note(entry.unsupported(str(value), "it is no test"))
+
+
+def _of_file(entry: Node, name: str, suite: Suite) -> Iterator[Node]:
+    bare = name.removeprefix(PREFIX)
+    if "://" in bare:
+        suite.note(entry.unsupported(name, "tests are not fetched; save them in a file"))
+        return
+    if Path(bare.partition(":")[0]).suffix in PROGRAMS:
+        suite.note(entry.unsupported(name, "code of a configuration is never run"))
+        return
+    for path in suite.folder.find(entry, bare):
+        if path.suffix in _RECORDS:
+            for record in suite.folder.records(path):
+                yield record if path.suffix == ".jsonl" else _of_row(record, suite)
+        elif path.suffix in TREES:
+            for one in suite.folder.tree(path).children():
+                if isinstance(one.value, dict):
+                    yield one
+                else:
+                    suite.note(one.unsupported(str(one.value), "it is no test"))
+        else:
+            why = f"files of the kind {path.suffix or 'without an ending'} are not read"
+            suite.note(entry.unsupported(name, f"{why}; save it as CSV or JSONL"))
+
+
+def _of_row(record: Node, suite: Suite) -> Node:
+    """The test that a row of a table is."""
+    test: dict[str, Any] = {"vars": {}, "assert": [], "options": {}}
+    for name, cell in record.value.items():
+        if name.startswith("__expected"):
+            if cell.strip():
+                test["assert"].append(of_cell(cell.strip()))
+        elif name in ("__prefix", "__suffix"):
+            test["options"][name.removeprefix("__")] = cell
+        elif name == "__threshold":
+            if cell.strip():
+                test["threshold"] = _number(cell, record)
+        elif name.startswith("__config:"):
+            if cell.strip():
+                suite.note(record.unsupported(name, "settings of a column are not read"))
+        elif not name.startswith("__"):
+            test["vars"][name] = cell
+    return Node(test, record.file, row=record.row)
+
+
+def _number(cell: str, record: Node) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        raise record.error(f"__threshold is {cell[:40]!r}, not a number.") from None
+
+
+class _Reader:
+    """Tests one after the other, with what they all begin with."""
+
+    def __init__(self, suite: Suite, templates: Node) -> None:
+        self.suite, self.templates = suite, templates
+
+    def add(self, node: Node, defaults: _Defaults) -> None:
+        """Read a test; of variables with several values each combination is one."""
+        test = node.value
+        for key, why in _TEST_KEYS.items():
+            if test.get(key):
+                self.suite.note(node.child(key).unsupported(key, why))
+        own = test.get("options")
+        options = defaults.merged("options") | (own if isinstance(own, dict) else {})
+        left_out = False
+        for key, why in _OPTIONS.items():
+            if options.get(key):
+                self.suite.note(node.child("options").unsupported(f"options.{key}", why))
+                left_out |= key in _CHANGES_ROWS
+        if left_out:
+            return
+        given = defaults.merged("vars") | _mapping(_loaded_vars(node, self.suite.folder))
+        variables = {}
+        for name, value in given.items():
+            found = self._variable(node, name, value)
+            if found is None and value is not None:
+                return
+            variables[name] = found
+        for one in _combined(node, variables, bool(options.get("disableVarExpansion"))):
+            if len(self.suite.tests) >= MOST_TESTS:
+                raise node.error(f"there are more than {MOST_TESTS:,} tests.")
+            filled = {name: _filled(value, one) for name, value in one.items()}
+            self.suite.tests.append(self._test(node, defaults, options, filled))
+
+    def _variable(self, node: Node, name: str, value: Any) -> Any:
+        """Its value, that of a file where it names one; None where it cannot be read."""
+        if not isinstance(value, str) or not value.startswith(PREFIX):
+            return value
+        place = node.child("vars").child(name)
+        suffix = Path(value.removeprefix(PREFIX).partition(":")[0]).suffix
+        if suffix not in TEXTS | TREES:
+            why = (
+                "code is never run, and pictures, sound and PDF are not read; the test is left out"
+            )
+            self.suite.note(place.unsupported(value, why))
+            return None
+        path = self.suite.folder.find(place, value)[0]
+        return (
+            self.suite.folder.tree(path).value if suffix in TREES else self.suite.folder.text(path)
+        )
+
+    def _test(
+        self, node: Node, defaults: _Defaults, options: dict[str, Any], variables: dict[str, Any]
+    ) -> SuiteTest:
+        nodes = (*(() if options.get("disableDefaultAsserts") else defaults.nodes), node)
+        asserted = [one for each in nodes for one in each.child("assert").children()]
+        found = [
+            translate(one, variables, self.suite.folder, self.templates, self.suite.note)
+            for one in asserted
+        ]
+        assertions = [one for one in found if one is not None]
+        limits = [each.child("threshold").value for each in (*defaults.nodes, node)]
+        threshold = next((limit for limit in reversed(limits) if limit is not None), None)
+        if threshold and assertions:
+            if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+                raise node.child("threshold").error("it is not a number.")
+            assertions = [{"type": "assert-set", "threshold": threshold, "assert": assertions}]
+        return SuiteTest(
+            variables,
+            tuple(assertions),
+            str(options.get("prefix") or ""),
+            str(options.get("suffix") or ""),
+            node,
+        )
+
+
+def _filled(value: Any, variables: Mapping[str, Any]) -> Any:
+    """A variable with the others that it names; one that does more stays as it is written."""
+    return value if any(map(fault_of, texts_in(value))) else fill_all(value, variables)
+
+
+def _loaded_vars(node: Node, folder: SuiteFolder) -> Node:
+    return _loaded(node.child("vars"), folder)
+
+
+def _mapping(node: Node) -> dict[str, Any]:
+    if node.value is not None and not isinstance(node.value, dict):
+        raise node.error("`vars` holds no names with values.")
+    return node.value or {}
+
+
+def _combined(node: Node, variables: dict[str, Any], as_they_are: bool) -> Iterator[dict[str, Any]]:
+    """Each combination of the variables that are lists, as promptfoo makes a test of each."""
+    several = {name: value for name, value in variables.items() if isinstance(value, list)}
+    if as_they_are or not several:
+        yield variables
+        return
+    if prod(map(len, several.values())) > MOST_TESTS:
+        raise node.child("vars").error(f"its lists make more than {MOST_TESTS:,} tests.")
+    for values in product(*several.values()):
+        yield variables | dict(zip(several, values, strict=True))

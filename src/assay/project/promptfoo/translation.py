@@ -1,0 +1,158 @@
+"""An assertion of promptfoo as one of `assay.data.assertions`, or the reason why there is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from assay import json_reader
+from assay.data.assertions import CHECKED, JUDGED, SET, TEXT, TEXTS, find_fault
+from assay.errors import UsageError
+from assay.project.promptfoo.files import PREFIX, PROGRAMS, TREES, Node, SuiteFolder, Unsupported
+from assay.project.promptfoo.templates import fault_of, fill_all, text_of, texts_in
+
+_CODE = "code of a configuration is never run; a `python` grader of your own can do the same"
+_MEASURED = "cost and time of every candidate are measured without being asked for"
+_INSIDE = "no grader looks for this in a text"
+_SERVICE = "it needs another service"
+_TRACED = "it looks at what an agent did on the way; only answers are graded"
+_REASONS = {
+    **dict.fromkeys(("javascript", "python", "ruby"), _CODE),
+    "webhook": "no answer is sent to an address to be graded",
+    **dict.fromkeys(("cost", "latency"), _MEASURED),
+    **dict.fromkeys(("contains-json", "contains-html", "contains-sql", "contains-xml"), _INSIDE),
+    **dict.fromkeys(("is-html", "is-sql", "is-xml", "is-refusal"), "no grader reads this form"),
+    **dict.fromkeys(("classifier", "moderation", "guardrails", "pi"), _SERVICE),
+    **dict.fromkeys(("select-best", "max-score"), "a comparison says itself which is best"),
+    **dict.fromkeys(("perplexity", "perplexity-score"), "probabilities of answers are not graded"),
+    "meteor": "there is no such grader; `rouge-n`, `bleu` and `gleu` are there",
+}
+_SET_ONLY = ("transform", "contextTransform", "normalizeUnicode", "rubricPrompt", "config")
+_COMPACT = re.compile(r"(not-)?([a-z][a-z-]*)(?:\((\d+(?:\.\d+)?)\))?(?::([\s\S]*))?")
+_THRESHOLDS = frozenset(("levenshtein", "rouge-n", "similar"))
+Listed = Callable[[Unsupported], None]
+
+
+def of_cell(text: str) -> dict[str, Any]:
+    """The assertion that a cell `__expected` writes in short: `contains: Paris`."""
+    short = {"fn": "javascript", "eval": "javascript", "grade": "llm-rubric"}
+    for name, stands_for in short.items():
+        if text.startswith(f"{name}:"):
+            return {"type": stands_for, "value": text[len(name) + 1 :]}
+    found = _COMPACT.fullmatch(text)
+    known = found is not None and (found[2] in CHECKED | JUDGED or found[2] in _REASONS)
+    if found is None or not known:
+        if text.startswith(PREFIX) and any(suffix in text for suffix in PROGRAMS):
+            return {"type": "python", "value": text}
+        return {"type": "equals", "value": text}
+    kind, value = found[2], (found[4] or "").strip()
+    made: dict[str, Any] = {"type": f"{found[1] or ''}{kind}"}
+    if value:
+        made["value"] = value
+    if kind in _THRESHOLDS:
+        made["threshold"] = float(found[3] or (0.8 if kind == "similar" else 0.75))
+    return made
+
+
+def translate(
+    node: Node,
+    variables: Mapping[str, Any],
+    folder: SuiteFolder,
+    templates: Node,
+    listed: Listed,
+) -> dict[str, Any] | None:
+    """The assertion with the test's variables in it; None, and it is listed, where it has no equal.
+
+    Args:
+        templates: `assertionTemplates` of the configuration, which `$ref` names.
+    """
+    raw = node.value
+    if isinstance(raw, dict) and isinstance(raw.get("$ref"), str):
+        name = raw["$ref"].rpartition("/")[2]
+        node = templates.child(name)
+        raw = node.value
+    if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
+        listed(node.unsupported(text_of(raw), "it is no assertion with a `type`"))
+        return None
+    named = raw["type"]
+    kind = named.removeprefix("not-")
+    if kind not in CHECKED | JUDGED:
+        listed(node.unsupported(named, _reason(kind)))
+        return None
+    for setting in _SET_ONLY:
+        if raw.get(setting) is not None:
+            what = f"{named} with {setting}"
+            listed(node.unsupported(what, "what it does to the answer or the judge is not done"))
+            return None
+    if kind in JUDGED and raw.get("threshold") is not None:
+        listed(node.unsupported(f"threshold of {named}", "a judge compares with the right answer"))
+    made: dict[str, Any] = {"type": named}
+    made |= {name: raw[name] for name in ("weight", "threshold") if raw.get(name) is not None}
+    if kind == SET:
+        inner = node.child("assert")
+        found = [translate(one, variables, folder, templates, listed) for one in inner.children()]
+        made["assert"] = [one for one in found if one is not None]
+        if not made["assert"]:
+            return None  # each of them is listed
+    elif (value := _value(node, kind, variables, folder, listed)) is not None:
+        made["value"] = value
+    elif raw.get("value") is not None:
+        return None  # it is listed
+    if fault := find_fault([made]):
+        listed(node.unsupported(named, fault.removeprefix("[0]").lstrip(" .").rstrip(".")))
+        return None
+    return made
+
+
+def _reason(kind: str) -> str:
+    if kind.startswith(("trace-", "trajectory:", "skill-")):
+        return _TRACED
+    if kind.startswith(("context-", "answer-", "conversation-")):
+        return "it needs the passages or the conversation beside the answer"
+    if "call" in kind:
+        return "calls are graded by `call-exact` and others in a project of tools"
+    return _REASONS.get(kind, "there is no grader of this name")
+
+
+def _value(
+    node: Node, kind: str, variables: Mapping[str, Any], folder: SuiteFolder, listed: Listed
+) -> Any:
+    value = node.value.get("value")
+    if isinstance(value, str) and value.startswith(PREFIX):
+        name = value.partition("#")[0]
+        suffixes = {f".{part.partition(':')[0]}" for part in name.split(".")[1:]}
+        if suffixes & PROGRAMS:
+            listed(node.unsupported(f"{kind} of {value}", _CODE))
+            return None
+        path = folder.find(node.child("value"), value)[0]
+        value = folder.tree(path).value if path.suffix in TREES else folder.text(path).strip()
+    for text in texts_in(value):
+        if why := fault_of(text):
+            listed(node.unsupported(f"{kind} {text}", why))
+            return None
+    try:
+        return _typed(kind, fill_all(value, variables))
+    except UsageError as error:
+        listed(node.unsupported(kind, str(error)))
+        return None
+
+
+def _typed(kind: str, value: Any) -> Any:
+    """The value as its type wants it."""
+    if kind in TEXT | JUDGED or (kind == "equals" and not isinstance(value, dict | list)):
+        return None if value is None else text_of(value)
+    if kind in TEXTS:
+        parts = value.split(",") if isinstance(value, str) else value
+        if isinstance(parts, list):
+            return [
+                text_of(part).strip() if parts is not value else text_of(part) for part in parts
+            ]
+    if kind == "is-json" and isinstance(value, str):
+        try:
+            return json_reader.read(value)
+        except ValueError:
+            return value  # which is no schema, and listed as such
+    if kind == "word-count" and isinstance(value, str) and value.isdigit():
+        return int(value)
+    return value

@@ -1,0 +1,235 @@
+"""`assay promptfoo`: a configuration becomes a project and comes back; gaps are said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.command import run, sentence
+
+from assay.config import load_config
+from assay.data.split import load_train, load_validation
+from assay.example import read_examples
+from assay.project.promptfoo import import_config
+from assay.project.promptfoo.files import SuiteFolder, Unsupported
+from assay.project.promptfoo.suite import Suite, read_suite
+from assay.project.promptfoo.translation import of_cell
+from assay.project.workspace import Workspace, project_of
+
+CONFIG = """\
+prompts:
+  - id: file://prompts/*.json
+  - |-
+    Name the desk for the message.
+
+    {{message}}
+  - 'Shout {{message | upper}}'
+  - file://make.py
+providers:
+  - openai:chat:gpt-4o-mini
+  - bedrock:claude
+defaultTest:
+  vars: {tone: polite}
+  assert:
+    - {type: not-icontains, value: sorry}
+    - type: javascript
+      value: output.length < 40
+tests:
+  - vars: {message: My card is lost}
+    assert:
+      - {type: icontains-any, value: [cards, desk of cards]}
+      - {type: is-json, value: {type: 7}}
+  - vars: {message: What are your hours?}
+    threshold: 0.5
+    assert:
+      - {type: llm-rubric, value: 'Is it {{tone}}?', weight: 2}
+      - {type: latency, threshold: 500}
+  - file://tests.csv
+  - file://tests.jsonl
+scenarios:
+  - config:
+      - vars: {thing: card, desk: cards}
+      - vars: {thing: loan, desk: loans}
+    tests:
+      - vars: {message: ['Sell me a {{thing}}', 'End my {{thing}}']}
+        assert: [{type: equals, value: '{{desk}}'}]
+"""
+DESKS = ("card", "loan", "transfer")
+
+
+def suite(folder: Path, text: str = CONFIG, **files: str) -> Path:
+    """A folder with a configuration and what it names."""
+    (folder / "prompts").mkdir(parents=True)
+    turns = [{"role": "system", "content": "Answer with the desk."}]
+    turns.append({"role": "user", "content": "{{message}}"})
+    (folder / "prompts" / "short.json").write_text(json.dumps(turns))
+    rows = [f'"My {DESKS[n % 3]}, {n}",{DESKS[n % 3]}s,contains: s' for n in range(12)]
+    (folder / "tests.csv").write_text("\n".join(["message,__expected,__expected2", *rows]))
+    lines = [
+        {"vars": {"message": f"On a {one} of mine"}, "assert": [{"type": "equals", "value": one}]}
+        for one in DESKS
+    ]
+    (folder / "tests.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    config = folder / "promptfooconfig.yaml"
+    config.write_text(text)
+    return config
+
+
+def test_a_configuration_becomes_a_project_and_comes_back(tmp_path: Path) -> None:
+    config = suite(tmp_path / "suite")
+    done = run("promptfoo", "import", str(config), "--to", "desks", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert (made["tests"], made["rows"], made["inputs"]) == (21, 20, 1)
+    assert made["assertions"]["equals"] == 19
+    assert (made["primary"], made["agents"]) == ("assertions", ["prompt-2@1"])
+    listed = {(one["line"], one["what"]) for one in made["unsupported"]}
+    assert listed == {
+        (7, "Shout {{message | upper}}"),
+        (8, "file://make.py"),
+        (11, "bedrock:claude"),
+        (16, "javascript"),
+        (22, "is-json"),
+        (23, "llm-rubric"),
+        (27, "latency"),
+    }
+    settings = load_config(tmp_path / "desks" / "assay.yaml")
+    assert settings.system_prompt == "Answer with the desk."
+    assert settings.remote == "remote:openai/gpt-4o-mini"
+    written = list(read_examples(tmp_path / "desks" / "data" / "tests.jsonl"))
+    by_input = {row.input: row for row in written}
+    assert by_input["My card is lost"].output == "cards"
+    assert by_input["Sell me a card"].assertions[-1] == {"type": "equals", "value": "cards"}
+
+    out = run("promptfoo", "export", "back", "--project", "desks", cwd=tmp_path)
+    assert out.returncode == 0, out.stderr
+    assert "Grader rouge-l: promptfoo has no assertion like it" in out.stdout
+    again = import_config(tmp_path / "back" / "promptfooconfig.yaml", tmp_path / "again")
+    assert again.project is not None
+    assert all(one.key.startswith("providers.0") for one in again.unsupported)
+    project = project_of(Workspace(tmp_path / "desks"))
+    kept = [*load_train(project.split_folder), *load_validation(project.split_folder)]
+    rows = {row.input: row for row in read_examples(tmp_path / "again" / "data" / "tests.jsonl")}
+    assert set(rows) == {row.input for row in kept}
+    for row in kept:
+        assert rows[row.input].output == row.output
+        for one in row.assertions:
+            assert one in rows[row.input].assertions
+
+
+def test_too_few_right_answers_are_no_project(tmp_path: Path) -> None:
+    config = suite(tmp_path / "suite", "prompts: ['{{q}}']\ntests: [{vars: {q: a}}]\n")
+    done = run("promptfoo", "import", str(config), "--to", "few", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "0 tests say a right answer; at least 10 are needed" in done.stdout
+    assert (
+        json.loads((tmp_path / "few" / "inputs.jsonl").read_text())["messages"][0]["content"] == "a"
+    )
+
+
+BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nprompts: ['{{q}}']\n"
+WRONG = {
+    "no YAML": ("prompts: [", "line 1", 1),
+    "aliases": (BOMB, "references (*) are not supported", 1),
+    "huge": ("# " + "x" * 300_000, "more than 250000 characters", 1),
+    "a list": ("- a", "no promptfoo configuration", 1),
+    "outside": ("prompts: [file://../../secret.txt]", "outside of the configuration's folder", 2),
+    "absolute": ("prompts: [file:///etc/passwd]", "outside of the configuration's folder", 2),
+    "a link": ("prompts: [file://link.txt]", "outside of the configuration's folder", 2),
+    "missing": ("prompts: ['{{q}}']\ntests: file://none.csv", "line 2", 1),
+    "no prompt": ("prompts: [exec:./run.sh]", "none of the prompts can be read", 1),
+    "a date": ("prompts: [2024-01-01]", "neither text nor a number", 1),
+    "many": ("prompts: ['{{q}}']\ntests: [{vars: {a: &x 1}}]", "0 tests say", 0),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_files_end_in_sentences(name: str, tmp_path: Path) -> None:
+    text, said, code = WRONG[name]
+    (tmp_path / "secret.txt").write_text("{{q}} secret")
+    config = suite(tmp_path / "inner" / "suite", text)
+    (config.parent / "link.txt").symlink_to(tmp_path / "secret.txt")
+    done = run("promptfoo", "import", str(config), "--to", "made", cwd=tmp_path)
+    found = " ".join((sentence(done, code) + done.stdout).split())
+    assert said in found
+
+
+def read(folder: Path, text: str, **files: str) -> Suite:
+    return read_suite(suite(folder / "suite", text, **files))
+
+
+def test_tests_are_merged_as_promptfoo_merges_them(tmp_path: Path) -> None:
+    text = """\
+prompts: ['{{q}}']
+assertionTemplates: {short: {type: word-count, value: {max: 3}}}
+defaultTest:
+  vars: {place: here}
+  assert: [{$ref: '#/assertionTemplates/short'}]
+  threshold: 0.5
+tests:
+  - vars: {q: [a, b], n: 1}
+    options: {prefix: 'Say: '}
+    assert:
+      - {type: contains-any, value: 'x, {{place}}'}
+      - {type: contains, value: 7}
+  - vars: {q: c}
+    options: {transform: output.trim()}
+  - vars: file://vars.json
+    options: {disableDefaultAsserts: true}
+    threshold: 0
+    assert: [{type: equals, value: file://expected.json}]
+"""
+    found = read(tmp_path, text, **{"vars.json": '{"q": "d"}', "expected.json": '{"a": [1]}'})
+    assert [test.variables["q"] for test in found.tests] == ["a", "b", "d"]
+    assert found.tests[0].prefix == "Say: "
+    (both,) = found.tests[0].assertions
+    assert both == {
+        "type": "assert-set",
+        "threshold": 0.5,
+        "assert": [
+            {"type": "word-count", "value": {"max": 3}},
+            {"type": "contains-any", "value": ["x", "here"]},
+            {"type": "contains", "value": "7"},
+        ],
+    }
+    assert found.tests[2].assertions == ({"type": "equals", "value": {"a": [1]}},)
+    assert found.unsupported == [
+        Unsupported(
+            "promptfooconfig.yaml",
+            14,
+            "tests.1.options",
+            "options.transform",
+            "answers are graded as they are given",
+        )
+    ]
+
+
+CELLS: list[tuple[str, dict[str, Any]]] = [
+    ("Paris", {"type": "equals", "value": "Paris"}),
+    ("note: this", {"type": "equals", "value": "note: this"}),
+    ("contains: Paris", {"type": "contains", "value": "Paris"}),
+    ("not-icontains:no", {"type": "not-icontains", "value": "no"}),
+    ("similar(0.9): hi", {"type": "similar", "value": "hi", "threshold": 0.9}),
+    ("is-json", {"type": "is-json"}),
+    ("grade: be kind", {"type": "llm-rubric", "value": " be kind"}),
+    ("fn: output == 1", {"type": "javascript", "value": " output == 1"}),
+    ("file://check.py", {"type": "python", "value": "file://check.py"}),
+]
+
+
+@pytest.mark.parametrize(("cell", "assertion"), CELLS)
+def test_cells_are_short_assertions(cell: str, assertion: dict[str, Any]) -> None:
+    assert of_cell(cell) == assertion
+
+
+def test_a_file_may_not_be_larger_than_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = suite(tmp_path / "suite")
+    monkeypatch.setattr("assay.project.promptfoo.files.MOST_BYTES", 10)
+    with pytest.raises(Exception, match="more than 0 MiB"):
+        list(SuiteFolder(config).records(config.parent / "tests.csv"))
