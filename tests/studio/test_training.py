@@ -136,6 +136,35 @@ def test_a_curve_is_drawn_and_fits_a_phone(browser: Browser, up: Studio) -> None
         expect(page.get_by_text("forecast", exact=True)).to_have_count(0)
 
 
+def test_rewards_are_shown_as_rewards_with_some_answers(browser: Browser, up: Studio) -> None:
+    store = Workspace(up.folder).store
+    id = queue.enqueue(store, Workspace(up.folder).name, "train", {})
+    job = queue.claim(store, "test", ["train"])
+    assert job is not None
+    for step in range(4):
+        answers = [{"row": f"row-{step}", "answer": f"answer {step}", "reward": 0.75}]
+        drawn = {"train_reward_mean": 0.1 * step, "train_completion_tokens_mean": 5.0}
+        measured = {"valid_reward_mean": 0.2 * step, "valid_completion_tokens_mean": 4.0,
+                    "kl": 0.01 * step, "other_graders": {"label-accuracy": 0.5},
+                    "repeated": 0.0}  # fmt: skip
+        for data in ({**drawn, "rollouts": answers}, measured)[step == 0 :]:
+            data = {"step": step, "total_steps": 9, **data}
+            queue.note(store, job, "step", data, kind="metrics")
+    with signed_in(browser, up, "viewer") as visitor:
+        page = visitor.open(f"/training?id={id}")
+        expect(page.get_by_role("img", name="reward by step")).to_be_visible()
+        expect(page.get_by_role("img", name="tokens of an answer by step")).to_be_visible()
+        expect(page.get_by_role("img", name="KL by step")).to_be_visible()
+        expect(page.get_by_text("best reward on validation")).to_be_visible()
+        expect(page.get_by_text("label-accuracy on validation")).to_be_visible()
+        expect(page.get_by_text("train loss")).to_have_count(0)
+        page.get_by_text("Answers of step 3").click()
+        table = page.get_by_role("region", name="Answers and their rewards")
+        expect(table).to_contain_text("answer 3")
+        visitor.axe()
+    queue.stop(store, job, "cancel")
+
+
 def test_a_running_comparison_is_told_beside_what_is_edited(browser: Browser, up: Studio) -> None:
     workspace = Workspace(up.folder)
     note = "A comparison is running on its own copy"

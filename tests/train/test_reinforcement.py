@@ -23,6 +23,7 @@ from assay.models.versions import load_version
 from assay.progress import Silent
 from assay.project import releases
 from assay.train import adapters, auto
+from assay.train.job import StepReport
 from assay.train.reinforce.figures import RewardPoint, warnings_of
 from assay.train.reinforce.run import ReinforcementRun
 from assay.train.session import train_by_method
@@ -37,8 +38,13 @@ def _settings(**changes: Any) -> FineTune:
 def test_the_reward_rises_and_a_grader_that_was_hacked_is_named(tmp_path: Path) -> None:
     """Small letters are paid for, whatever they spell: the reward rises, exact answers do not."""
     settings = _settings(steps=12, prompts_per_step=4, group=8, beta=0.0, evaluate_every=4)
-    result = train_by_method(graded.job(tmp_path, settings))
+    told: list[StepReport] = []
+    result = train_by_method(graded.job(tmp_path, settings, on_step=told.append))
     points = result.rewards
+    assert [one.measured for one in told if one.validation] == list(points)
+    assert [one.step for one in told if one.rollouts] == [4, 8, 12], "some answers are shown"
+    worth = [one.reward for one in told[4].rollouts[:8]]
+    assert worth == sorted(worth, reverse=True)
     assert [point.step for point in points] == [0, 4, 8, 12]
     rewards = [point.reward for point in points[1:]]
     assert rewards == sorted(rewards)
@@ -59,7 +65,7 @@ def test_a_prompt_that_a_step_asks_twice_is_answered_anew(tmp_path: Path) -> Non
     """Seven rows, nine prompts a step: two come again, as at the end of every round of all rows."""
     job = graded.job(tmp_path, _settings(prompts_per_step=9))
     with adapters.adapt(job.loaded, job.settings) as model:
-        answers, _ = ReinforcementRun(job, model, "", "float32").draw_answers()
+        answers, _, _ = ReinforcementRun(job, model, "", "float32").draw_answers()
     names = [answer.rows[0].name for answer in answers]
     [again, _] = [name for name in {*names} if names.count(name) == 8]
     drawn = [tuple(a.rows[0].ids) for a in answers if a.rows[0].name == again]

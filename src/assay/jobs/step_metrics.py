@@ -23,8 +23,9 @@ VALID_LOSS, VALID_ACCURACY = "valid_loss", "valid_mean_token_accuracy"
 FULL_LOSS, FULL_ACCURACY = "full_valid_loss", "full_valid_mean_token_accuracy"
 TRAIN_REWARD, VALID_REWARD = "train_reward_mean", "valid_reward_mean"
 TRAIN_TOKENS, VALID_TOKENS = "train_completion_tokens_mean", "valid_completion_tokens_mean"
+KL, REPEATED, OTHERS, ROLLOUTS = "kl", "repeated", "other_graders", "rollouts"
 
-Figures = dict[str, float | None]
+Figures = dict[str, Any]
 
 _COLUMNS = {
     "train_loss": TRAIN_LOSS,
@@ -123,8 +124,12 @@ def _losses(report: StepReport) -> tuple[str, Figures]:
 
 
 def _rewards(report: StepReport) -> tuple[str, Figures]:
-    reward, tokens = report.reward, report.answer_tokens
-    if not report.validation:
-        return f"train mean reward={reward:.2f}", {TRAIN_REWARD: reward, TRAIN_TOKENS: tokens}
-    figures: Figures = {VALID_REWARD: reward, VALID_TOKENS: tokens}
+    reward, tokens, measured = report.reward, report.answer_tokens, report.measured
+    if measured is None:
+        figures: Figures = {TRAIN_REWARD: reward, TRAIN_TOKENS: tokens}
+        if report.rollouts:
+            figures[ROLLOUTS] = [one._asdict() for one in report.rollouts]
+        return f"train mean reward={reward:.2f}", figures
+    figures = {VALID_REWARD: reward, VALID_TOKENS: tokens, KL: measured.kl}
+    figures |= {REPEATED: measured.repeated, OTHERS: measured.others or None}
     return f"full validation mean reward={reward:.2f}", figures

@@ -19,7 +19,7 @@ from assay.compare.curve_section import Curve
 from assay.compare.identity import costs_open
 from assay.compare.naming import verdict_in_words
 from assay.compare.planning import ALPHA, dump_settings
-from assay.compare.report import charts, second_look
+from assay.compare.report import second_look, step_charts
 from assay.compare.report.html import disagreements, read_answers, write_report
 from assay.compare.result import AnswerRow, Result, Verdict
 from assay.compare.shared_results import folder_of
@@ -376,8 +376,19 @@ def labels(workspace: Workspace, agents: Sequence[str]) -> dict[str, str]:
 
 def curve_chart(points: Sequence[dict[str, Any]], best_step: int | None = None) -> Markup:
     """A training curve of points as `CurvePoint` has them."""
-    return charts.training(
+    return step_charts.training(
         Curve.model_validate({"candidate": "training", "points": points, "best_step": best_step})
+    )
+
+
+def reward_charts(
+    points: Sequence[dict[str, Any]], best_step: int | None = None
+) -> tuple[Markup, Markup, Markup]:
+    """Rewards, lengths of answers and KL of a training that learns from a grader."""
+    return (
+        step_charts.rewards(points, best_step),
+        step_charts.lengths(points),
+        step_charts.divergence(points),
     )
 
 

@@ -11,7 +11,7 @@ from assay.accounts.keys import Caller
 from assay.jobs import fine_tuning
 from assay.jobs.fine_tuning import FineTuning, TuningCheckpoint, organisation
 from assay.jobs.queue import JobEvent
-from assay.jobs.step_metrics import TRAIN_REWARD, TRAIN_TOKENS, VALID_REWARD
+from assay.jobs.step_metrics import ROLLOUTS, TRAIN_REWARD, TRAIN_TOKENS, VALID_REWARD
 from assay.jobs.tuning_request import Hyperparameters, TuningRequest
 from assay.project.jobs import fine_tuning as project
 from assay.serve.auth import RequiredScope, ServedWorkspace
@@ -149,7 +149,8 @@ def _figures(data: dict[str, Any]) -> dict[str, Any]:
         "completion_tokens_mean": data.get(TRAIN_TOKENS),
     }
     known = {name: value for name, value in again.items() if value is not None}
-    return {**data, **known, "scores": scores}
+    kept = {name: value for name, value in data.items() if name != ROLLOUTS}
+    return {**kept, **known, "scores": scores}
 
 
 def _event(event: JobEvent) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from assay.train.device import Compute
 from assay.train.methods import registry
 from assay.train.methods.identity import code_sha256
 from assay.train.methods.spec import MethodSpec
+from assay.train.reinforce.figures import RewardPoint, Rollout
 from assay.train.sequences import Unit, check_sequences, rows_of
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class StepReport:
         reward: the mean of the answers' rewards, of which the loss is what is left to 1; None
             where none are drawn.
         answer_tokens: mean length of these answers; None likewise.
+        measured: of an evaluation, with all its figures; None likewise.
+        rollouts: of a step before an evaluation, some of its answers.
         epoch: rows seen / rows of an epoch.
         learning_rate, gradient_norm, tokens_per_s: of the step, the norm before it was clipped and
             the tokens as rendered; None of an evaluation.
@@ -65,6 +68,8 @@ class StepReport:
     score: float | None = None
     reward: float | None = None
     answer_tokens: float | None = None
+    measured: RewardPoint | None = None
+    rollouts: tuple[Rollout, ...] = ()
 
     def describe(self) -> str:
         """All of it in one line."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -328,9 +329,7 @@ class Run:
         """Counts where somebody wants to know, and the loss is one of single tokens."""
         return counting_hits(self.job.on_step is not None and of_tokens(objective))
 
-    def tell(
-        self, loss: float, accuracy: float | None, *, validation: bool, **rates: float | None
-    ) -> None:
+    def tell(self, loss: float, accuracy: float | None, *, validation: bool, **more: Any) -> None:
         """Call `on_step`, if there is one."""
         if self.job.on_step is None:
             return
@@ -340,7 +339,7 @@ class Run:
 
         step, total = self.state.step, self.total_steps
         self.job.on_step(
-            StepReport(step, total, loss, accuracy, validation, self.epoch, write, **rates)
+            StepReport(step, total, loss, accuracy, validation, self.epoch, write, **more)
         )
 
     def weights_of(self, step: int) -> dict[str, Tensor]:

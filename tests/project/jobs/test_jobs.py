@@ -197,6 +197,29 @@ def test_figures_grow_and_the_best_step_is_found(tmp_path: Path) -> None:
     assert again == found
 
 
+def test_rewards_are_figures_of_their_own(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    id = queue.enqueue(workspace.store, workspace.name, "test", {})
+    job = queue.claim(workspace.store, "worker", ["test"])
+    assert job is not None
+    rollouts = [{"row": "row-1", "answer": "no", "reward": 0.0}]
+    for data in (
+        {"step": 0, "valid_reward_mean": 0.0, "other_graders": {"exact": 0.5}},
+        {"step": 1, "train_reward_mean": 0.0, "rollouts": rollouts},
+        {"step": 1, "valid_reward_mean": 0.25, "valid_completion_tokens_mean": 4.0, "kl": 0.5},
+        {"step": 2, "train_reward_mean": 1.0, "train_completion_tokens_mean": 3.0},
+    ):
+        queue.note(workspace.store, job, "", {"total_steps": 2, **data}, kind="metrics")
+    _, found, _ = curves.look(workspace, id, Figures())
+    assert (found.points, found.best_step, found.total) == ((), 1, 2)
+    assert [point["reward"] for point in found.rewards] == [None, 0.0, 1.0]
+    assert [point["valid_reward"] for point in found.rewards] == [0.0, 0.25, None]
+    assert found.rewards[0]["others"] == {"exact": 0.5}
+    assert (found.rewards[1]["kl"], found.rewards[1]["valid_tokens"]) == (0.5, 4.0)
+    assert found.rollouts == (1, tuple(rollouts))
+    assert curves.look(workspace, id, found)[1] == found
+
+
 def test_a_long_curve_is_thinned_but_no_validation_is_lost() -> None:
     points = tuple(
         {
@@ -207,6 +230,6 @@ def test_a_long_curve_is_thinned_but_no_validation_is_lost() -> None:
         }
         for s in range(1, 5000)
     )
-    drawn = Figures(points).thin()
+    drawn = Figures(points).thin().points
     assert len(drawn) < 2 * MOST_POINTS
     assert sum(p["validation_loss"] is not None for p in drawn) == 4999 // 97

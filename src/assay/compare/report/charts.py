@@ -1,4 +1,4 @@
-"""Charts as SVG text: forest of differences, cost against quality, training, routing, forgetting.
+"""Charts as SVG text: forest of differences, cost against quality, routing, forgetting.
 
 Colours are classes of report.css, so that they follow light and dark. Every text is escaped.
 """
@@ -11,7 +11,6 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from assay.compare.curve_section import Curve
 from assay.compare.report import svg
 from assay.compare.report.differences import is_puzzling
 from assay.compare.report.general_ability import perplexity
@@ -154,56 +153,6 @@ def cost_against_quality(
         name = svg.shortened(name, svg.PHONE_NAME) if phone else name
         body.append(svg.text(width - right + 8, place + 4, name, "start", "name"))
     return svg.image(height, "cost to own against score", body, width)
-
-
-def training(curve: Curve) -> Markup:
-    """Loss on train and validation by step; the step that was kept is marked."""
-    points = curve.points
-    trained = [(p.step, p.train_loss) for p in points if p.train_loss is not None]
-    checked = [(p.step, p.validation_loss) for p in points if p.validation_loss is not None]
-    values = [loss for _, loss in trained + checked]
-    if not values:
-        return Markup("")
-    left, right, top, height = 60.0, 120.0, 12.0, 260.0
-    last = max(step for step, _ in trained + checked) or 1
-    high = sorted(values)[int(0.98 * (len(values) - 1))] * 1.1
-    low = 0.0
-
-    def x(step: float) -> float:
-        return left + (svg.WIDTH - left - right) * step / last
-
-    def y(loss: float) -> float:
-        return top + (height - top - 40) * (1 - (min(loss, high) - low) / ((high - low) or 1))
-
-    body = []
-    for tick in svg.ticks(low, high, 4):
-        body.append(svg.line(left, y(tick), svg.WIDTH - right, y(tick), "grid"))
-        body.append(svg.text(left - 8, y(tick) + 4, f"{tick:g}", "end", "tick"))
-    for tick in svg.ticks(0, last, 6):
-        body.append(svg.text(x(tick), height - 22, f"{tick:g}", "middle", "tick"))
-    body.append(svg.text((left + svg.WIDTH - right) / 2, height - 5, "step", "middle", "tick"))
-    ends = [rows[-1][1] for rows in (trained, checked) if rows]
-    apart = abs(y(ends[0]) - y(ends[-1])) > 14
-    for rows, style, name, up in (
-        (trained, "plain", "train", ends[0] > ends[-1]),
-        (checked, "chosen", "validation", ends[0] <= ends[-1]),
-    ):
-        shift = 0 if apart else -7 if up else 7
-        if not rows:
-            continue
-        path = " ".join(f"{x(step):.1f},{y(loss):.1f}" for step, loss in rows)
-        body.append(f'<polyline points="{path}" class="curve {style}"/>')
-        if style == "chosen":
-            body += [
-                f'<circle cx="{x(s):.1f}" cy="{y(v):.1f}" r="4" class="dot chosen"/>'
-                for s, v in rows
-            ]
-        body.append(svg.text(x(last) + 10, y(rows[-1][1]) + 4 + shift, name, "start", "name"))
-    if curve.best_step is not None:
-        place = x(curve.best_step)
-        body.append(svg.line(place, top, place, height - 40, "bar-line"))
-        body.append(svg.text(place + 5, top + 10, "kept", "start", "tick"))
-    return svg.image(height, f"training curve of {curve.candidate}", body)
 
 
 def learning(curve: Mapping[str, Any]) -> Markup:

@@ -31,6 +31,7 @@ from assay.compare.report import (
     powered,
     second_look,
     sizes,
+    step_charts,
     typed_names,
     wording,
     worth,
@@ -83,7 +84,7 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         other_pairs=charts.forest(other_pairs, result.margin) if other_pairs else None,
         quality=charts.cost_against_quality(ranked, result.verdict.named),
         routes=[(routing, charts.routing(routing)) for routing in result.routing],
-        curves=[(curve, charts.training(curve)) for curve in result.curves],
+        curves=[(curve, step_charts.training(curve)) for curve in result.curves],
         forgot=[
             (c.name, c.forgetting, charts.forgetting(c.forgetting))
             for c in ranked

@@ -10,11 +10,30 @@ from typing import Any
 from assay.jobs import fine_tuning, queue
 from assay.jobs.fine_tuning import CHECK, TRAIN, FineTuning
 from assay.jobs.queue import Job, JobEvent
-from assay.jobs.step_metrics import FULL_LOSS, TRAIN_LOSS
+from assay.jobs.step_metrics import (
+    FULL_LOSS,
+    KL,
+    OTHERS,
+    REPEATED,
+    ROLLOUTS,
+    TRAIN_LOSS,
+    TRAIN_REWARD,
+    TRAIN_TOKENS,
+    VALID_REWARD,
+    VALID_TOKENS,
+)
 from assay.project.workspace import Workspace
 
 KINDS = (CHECK, TRAIN)
 """Of fine-tunings that were asked for through the API."""
+_REWARDS = {
+    "reward": TRAIN_REWARD,
+    "valid_reward": VALID_REWARD,
+    "answer_tokens": TRAIN_TOKENS,
+    "valid_tokens": VALID_TOKENS,
+    "kl": KL,
+    "repeated": REPEATED,
+}
 MOST_POINTS = 400
 """Of a drawn curve; of more, every n-th is drawn, and every validation."""
 
@@ -26,33 +45,51 @@ class Figures:
     Attributes:
         points: step, train_loss and validation_loss (nats a trained token; None where not
             measured at the step), in the order of the steps.
+        rewards: of a training that learns from a grader, in their order: step, reward,
+            valid_reward, answer_tokens, valid_tokens, kl, repeated (None where not measured at the
+            step) and others (by name, on validation).
+        rollouts: the newest answers that are known, each with row, answer and reward; and of which
+            step.
         last: key of the last event that was read; `look` goes on from it.
         total: steps in all, once known.
         said: when the job has said what, the oldest first.
     """
 
     points: tuple[dict[str, Any], ...] = ()
+    rewards: tuple[dict[str, Any], ...] = ()
+    rollouts: tuple[int, tuple[dict[str, Any], ...]] = (0, ())
     last: int = 0
     total: int | None = None
     said: tuple[tuple[datetime, str], ...] = ()
 
     @property
     def best_step(self) -> int | None:
-        """Where the validation loss was lowest."""
+        """Where the validation loss was lowest, or the reward on validation highest."""
+        rewarded = [p for p in self.rewards if p["valid_reward"] is not None]
+        if rewarded:
+            best: int = max(rewarded, key=lambda p: p["valid_reward"])["step"]
+            return best
         measured = [p for p in self.points if p["validation_loss"] is not None]
         if not measured:
             return None
         step: int = min(measured, key=lambda p: p["validation_loss"])["step"]
         return step
 
-    def thin(self) -> list[dict[str, Any]]:
+    def thin(self) -> Figures:
         """As many points as can be told apart."""
-        every = max(1, len(self.points) // MOST_POINTS)
-        return [
-            point
-            for i, point in enumerate(self.points)
-            if i % every == 0 or point["validation_loss"] is not None
-        ]
+        return replace(
+            self,
+            points=_thin(self.points, "validation_loss"),
+            rewards=_thin(self.rewards, "valid_reward"),
+        )
+
+
+def _thin(points: tuple[dict[str, Any], ...], measured: str) -> tuple[dict[str, Any], ...]:
+    """Every n-th, and every one that was measured on validation."""
+    every = max(1, len(points) // MOST_POINTS)
+    return tuple(
+        point for i, point in enumerate(points) if i % every == 0 or point[measured] is not None
+    )
 
 
 def look(workspace: Workspace, id: str, before: Figures) -> tuple[Job, Figures, FineTuning | None]:
@@ -72,12 +109,21 @@ def look(workspace: Workspace, id: str, before: Figures) -> tuple[Job, Figures, 
 
 def _with(before: Figures, events: Sequence[JobEvent]) -> Figures:
     points = {point["step"]: point for point in before.points}
-    total = before.total
+    rewards = {point["step"]: point for point in before.rewards}
+    total, rollouts = before.total, before.rollouts
     for event in events:
         if event.kind != "metrics" or not event.data or "step" not in event.data:
             continue
         step = event.data["step"]
         total = event.data.get("total_steps", total)
+        if ROLLOUTS in event.data:
+            rollouts = step, tuple(event.data[ROLLOUTS])
+        if TRAIN_REWARD in event.data or VALID_REWARD in event.data:
+            new = {name: event.data.get(of) for name, of in _REWARDS.items()}
+            new |= {"step": step, "others": event.data.get(OTHERS) or {}}
+            known = rewards.get(step, {})
+            rewards[step] = new | {n: v for n, v in known.items() if v is not None and v != {}}
+            continue
         point = {
             "step": step,
             "epoch": 0.0,
@@ -91,6 +137,8 @@ def _with(before: Figures, events: Sequence[JobEvent]) -> Figures:
     return replace(
         before,
         points=tuple(points[step] for step in sorted(points)),
+        rewards=tuple(rewards[step] for step in sorted(rewards)),
+        rollouts=rollouts,
         last=last,
         total=total,
         said=before.said + said,

@@ -20,7 +20,7 @@ from assay.config import Config
 from assay.errors import Step, UsageError
 from assay.jobs import queue
 from assay.jobs.queue import Job
-from assay.jobs.step_metrics import FULL_LOSS, TRAIN_LOSS
+from assay.jobs.step_metrics import FULL_LOSS, TRAIN_LOSS, StepMetrics
 from assay.jobs.worker import Work
 from assay.models.show import describe
 from assay.progress import SILENT, Progress
@@ -153,7 +153,11 @@ def _train(workspace: Workspace, work: Work) -> dict[str, Any]:
     context = project.context(work)
     bench = replace(context.bench, config=_changed(project.config, options))
     context = replace(context, bench=bench)
-    body = train.train(context, _observing(work)).to_dict()
+    if context.method.reinforces:
+        told = StepMetrics(work.store, work.job, of_rewards=True)
+        body = train.train(context, on_step=told.record).to_dict()
+    else:
+        body = train.train(context, _observing(work)).to_dict()
     del body["folder"], body["points"]
     body["model"] = f"version:{body['version']}"
     body["agent"] = (

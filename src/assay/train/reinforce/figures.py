@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from assay.generate.transformers.batch import Draw
 
 GRAM = 4
+SHOWN_PROMPTS, LONGEST = 2, 500
+"""Prompts of a step whose answers are shown, and characters of each answer."""
 RISE = 0.05
 """Of the reward, from which on it has risen: less is what other prompts make of it."""
 
@@ -39,6 +41,30 @@ class RewardPoint:
     answer_tokens: float | None = None
     repeated: float | None = None
     kl: float | None = None
+
+
+class Rollout(NamedTuple):
+    """An answer that was drawn, cut where it is long, by the id of its row; its worth."""
+
+    row: str
+    answer: str
+    reward: float
+
+
+def rollouts_of(
+    rows: Sequence[str], texts: Sequence[str], rewards: Sequence[float], group: int
+) -> tuple[Rollout, ...]:
+    """The answers to the first prompts of a step, each prompt's best first.
+
+    Args:
+        rows: ids, as many as answers.
+    """
+    first = [
+        Rollout(row, text if len(text) <= LONGEST else f"{text[:LONGEST]} …", reward)
+        for row, text, reward in zip(rows, texts, rewards, strict=True)
+    ][: SHOWN_PROMPTS * group]
+    places = {row: place for place, row in enumerate(dict.fromkeys(one.row for one in first))}
+    return tuple(sorted(first, key=lambda one: (places[one.row], -one.reward)))
 
 
 def answer_tokens(drawn: Sequence[Draw]) -> float:

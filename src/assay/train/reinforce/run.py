@@ -77,9 +77,10 @@ class ReinforcementRun(Run):
         """Draw answers to some prompts, grade them, and learn from the differences."""
         state, began = self.state, time.monotonic()
         with counting(self.model) as speed:
-            answers, rewards = self.draw_answers()
+            answers, rewards, texts = self.draw_answers()
             kl = self.divergence(answers) if self.due_after(state.step + 1) else None
             norm = self.learn(answers)
+        names = [answer.rows[0].name for answer in answers]
         lengths = [answer.rows[0].trained_tokens for answer in answers]
         mean = sum(rewards) / len(rewards)
         groups = groups_of(rewards, self.own.group)
@@ -109,6 +110,7 @@ class ReinforcementRun(Run):
             tokens_per_s=speed.effective_tokens_per_s,
             reward=mean,
             answer_tokens=sum(lengths) / len(lengths),
+            rollouts=figures.rollouts_of(names, texts, rewards, self.own.group) if self.due else (),
         )
         bar.advance(
             1,
@@ -119,8 +121,8 @@ class ReinforcementRun(Run):
             memory=readable(peak_bytes(self.model)),
         )
 
-    def draw_answers(self) -> tuple[list[DrawnAnswer], list[float]]:
-        """The answers of this step, group by group, and their rewards."""
+    def draw_answers(self) -> tuple[list[DrawnAnswer], list[float], list[str]]:
+        """The answers of this step, group by group, their rewards and texts."""
         step, count = self.state.step, self.own.prompts_per_step
         places = [*self.places(step * count, count)]
         chosen = [self.questions[place] for place in places]
@@ -133,7 +135,8 @@ class ReinforcementRun(Run):
         with self.answering():
             drawn = draw(self.model, self.job.loaded, self.graded_by.template, requests)
         asked = [question for question in chosen for _ in range(self.own.group)]
-        rewards = self.rewards(asked, [one.text for one in drawn])
+        texts = [one.text for one in drawn]
+        rewards = self.rewards(asked, texts)
         advantages = [
             advantage
             for group in groups_of(rewards, self.own.group)
@@ -144,7 +147,7 @@ class ReinforcementRun(Run):
             DrawnAnswer((row,), advantage=advantage)
             for row, advantage in zip(rows, advantages, strict=True)
         ]
-        return answers, rewards
+        return answers, rewards, texts
 
     def places(self, first: int, count: int) -> Iterator[int]:
         """Of the prompts of a step: all in one order, then all in another, and so on."""
@@ -264,4 +267,5 @@ class ReinforcementRun(Run):
             score=score,
             reward=mean,
             answer_tokens=point.answer_tokens,
+            measured=point,
         )

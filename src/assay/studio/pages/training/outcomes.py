@@ -48,7 +48,11 @@ def _show_version(context: PageContext, result: dict[str, Any]) -> None:
     with w.text("", tag="h2"):
         typed_term("A version was trained", f"version:{result['version'][:12]}")
     with w.row("figures"):
-        w.figure(f"{result['best_validation_loss']:.3f}", "best validation loss")
+        best = result["best_validation_loss"]
+        if result.get("rewards"):
+            w.figure(f"{1 - best:.3f}", "best reward on validation")
+        else:
+            w.figure(f"{best:.3f}", "best validation loss")
         w.figure(f"{result['steps']:,}", "steps")
         w.figure(f"{result['tokens_per_s']:,.0f}", "tokens per second")
     stated, without_rank = result["settings"], result["settings"].get("adapter") == "full"
@@ -58,6 +62,8 @@ def _show_version(context: PageContext, result: dict[str, Any]) -> None:
         if name != "rank" or not without_rank
     )
     w.text(f"Trained with {names}.", "soft note")
+    for line in result.get("warnings", ()):
+        w.text(line, "note bad")
     with w.row():
         if result.get("agent"):
             plain = plain_label(result["agent"])

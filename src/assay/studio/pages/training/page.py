@@ -17,6 +17,7 @@ from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.pages.training.forms import start_card
 from assay.studio.pages.training.outcomes import outcome_card
+from assay.studio.pages.training.rewards import show_reward_charts, show_reward_numbers
 from assay.studio.session import LatestRequest, PageContext
 from assay.studio.shared.job_progress import (
     KINDS,
@@ -87,7 +88,7 @@ class JobView:
     ) -> None:
         self._context, self._job = context, job
         self._figures = Figures()
-        self._points = self._lines = -1
+        self._lines, self._drawn = -1, Figures()
         self._on_change = on_change
         self._timer: ui.timer | None = None
         with w.card():
@@ -117,13 +118,15 @@ class JobView:
         if len(figures.said) != self._lines:
             self._lines = len(figures.said)
             self._log.show([f"{at:%H:%M:%S}  {plain_line(line)}" for at, line in figures.said])
-        if len(figures.points) != self._points:
-            self._points = len(figures.points)
+        drawn, self._drawn = self._drawn, figures
+        if figures.rewards != drawn.rewards or len(figures.points) != len(drawn.points):
             self._curve.clear()
-            if figures.points:
-                with self._curve:
+            with self._curve:
+                if figures.rewards:
+                    show_reward_charts(figures)
+                elif figures.points:
                     w.term("Loss", MEANINGS["loss"])
-                    w.picture(comparisons.curve_chart(figures.thin(), figures.best_step))
+                    w.picture(comparisons.curve_chart(figures.thin().points, figures.best_step))
         if job.status in OVER and self._timer is not None:
             self._timer.cancel()
 
@@ -136,7 +139,9 @@ def _name_job(job: Job, tuning: FineTuning | None) -> str:
 
 def _show_numbers(job: Job, figures: Figures, tuning: FineTuning | None) -> None:
     progress = job.progress or {}
-    if figures.points:
+    if figures.rewards:
+        show_reward_numbers(figures)
+    elif figures.points:
         newest = figures.points[-1]
         total = f" of {figures.total:,}" if figures.total else ""
         w.figure(f"{newest['step']:,}{total}", "steps")
@@ -170,7 +175,10 @@ def _show_comparison(context: PageContext, ran: Sequence[Job], current: Job) -> 
     others.pop(current.id, None)
     if not others or current.started is None:
         return
-    with w.section("Compare runs", "A lower curve is better if both runs used the same examples."):
+    with w.section(
+        "Compare runs",
+        "A lower loss, or a higher reward, is better if both runs used the same examples.",
+    ):
         chosen = w.field("Compare with", ui.select(others), name="Run to compare with")
         shown = ui.element("div").classes("split")
 
@@ -198,8 +206,10 @@ def _show_run(job: Job, figures: Figures) -> None:
         with w.row("figures"):
             _show_numbers(job, figures, None)
             w.figure(format_duration(job), "total time")
-        if figures.points:
-            w.picture(comparisons.curve_chart(figures.thin(), figures.best_step))
+        if figures.rewards:
+            show_reward_charts(figures)
+        elif figures.points:
+            w.picture(comparisons.curve_chart(figures.thin().points, figures.best_step))
         else:
             w.text("This run has no curve.", "soft note")
 
