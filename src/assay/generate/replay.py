@@ -10,6 +10,7 @@ from assay.data.formats.json_records import read_lines
 from assay.errors import DataError, ModelError, UsageError
 from assay.example import json_sha256
 from assay.generate.batch import Answer, BatchEngine, Request
+from assay.generate.outside_logs import LoggedAnswer, read_log
 from assay.generate.recorded import INPUT
 from assay.generate.registry import EngineResources
 from assay.progress import SILENT, Progress
@@ -24,7 +25,8 @@ def read_predictions(path: Path, ids: Sequence[str], inputs: Sequence[str] = ())
         path: JSON Lines of `{"id": ..., "output": ...}`; `id` is the id of an example, or its row
             number counted from 1. An output that is not text is taken as JSON. A line of a
             recording (`assay.generate.recorded`) goes by the hash of its input instead: it answers
-            every row that has this input, and is left out where none has.
+            every row that has this input, and is left out where none has. So is an answer of a log
+            (`assay.generate.outside_logs`), which goes by an id as well.
         ids: of the examples to be answered. An id that equals one of them is always read as such;
             only the others are read as row numbers.
         inputs: the hash of each example's input, in the same order.
@@ -38,6 +40,8 @@ def read_predictions(path: Path, ids: Sequence[str], inputs: Sequence[str] = ())
     unknown: list[str] = []
     twice: list[str] = []
     recorded: dict[str, str] = {}
+    if (logged := read_log(path)) is not None:
+        return _of_log(logged, path, ids, inputs)
     for line, key, output, asked in _lines(path):
         if asked is not None:
             recorded[asked] = output
@@ -75,6 +79,30 @@ def read_predictions(path: Path, ids: Sequence[str], inputs: Sequence[str] = ())
             else "Every row of the holdout needs an output; it may be an empty string.",
         )
     return [found[i] for i in range(len(ids))]
+
+
+def _of_log(
+    logged: Sequence[LoggedAnswer], path: Path, ids: Sequence[str], inputs: Sequence[str]
+) -> list[str]:
+    """The answer of a log to each row, by what was asked, else by the row's own id."""
+    by_input: dict[str, str] = {}
+    by_id: dict[str, str] = {}
+    for one in logged:
+        for sha256 in one.inputs:
+            by_input.setdefault(sha256, one.text)
+        by_id.setdefault(one.id, one.text)
+    asked = [*inputs] or [""] * len(ids)
+    found = [by_input.get(one, by_id.get(id)) for id, one in zip(ids, asked, strict=True)]
+    missing = [id for id, text in zip(ids, found, strict=True) if text is None]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of the {len(ids)} rows have no answer in this log of {len(logged)} "
+            f"answers: {_first_few(missing)}.",
+            where=str(path),
+            fix="The log must have answered every row of the holdout: a row is found by its input, "
+            "or by its id.",
+        )
+    return [text for text in found if text is not None]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str, str, str | None]]:

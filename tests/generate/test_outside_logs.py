@@ -1,0 +1,122 @@
+"""Logs of Inspect and lm-eval answer the rows that they were asked, whatever stood before them."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.errors import DataError
+from assay.example import Example, Message
+from assay.generate.recorded import input_sha256
+from assay.generate.replay import read_predictions
+
+ROWS = [Example.of(f"question {n}", "a", id=f"row-{n}") for n in range(3)]
+IDS = [row.id for row in ROWS]
+INPUTS = [input_sha256(row) for row in ROWS]
+
+
+def message(text: Any) -> dict[str, Any]:
+    return {"choices": [{"message": {"role": "assistant", "content": text}}]}
+
+
+SYSTEM = {"role": "system", "content": "Be short."}
+SAMPLES: list[dict[str, Any]] = [
+    {"id": 1, "epoch": 2, "input": "question 0", "output": message("second")},
+    {"id": 1, "epoch": 1, "input": "question 0", "output": message("zero")},
+    {
+        "id": 2,
+        "epoch": 1,
+        "input": [SYSTEM, {"role": "user", "content": "attachment://abc"}],
+        "attachments": {"abc": "question 1"},
+        "output": message(
+            [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "one"}]
+        ),
+    },
+    {"id": "row-2", "epoch": 1, "input": "asked otherwise", "output": message("two")},
+    {"id": 9, "epoch": 1, "input": "another", "output": None, "error": {"message": "x"}},
+]
+
+
+def archive(folder: Path, samples: list[dict[str, Any]]) -> Path:
+    path = folder / "log.eval"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("header.json", "{}")
+        for one in samples:
+            name = f"samples/{one['id']}_epoch_{one['epoch']}.json"
+            file.writestr(name, json.dumps(one))
+    return path
+
+
+def whole(folder: Path, samples: list[dict[str, Any]]) -> Path:
+    path = folder / "log.json"
+    path.write_text(json.dumps({"version": 2, "eval": {}, "samples": samples}))
+    return path
+
+
+@pytest.mark.parametrize("write", [archive, whole])
+def test_inspect_answers_its_rows(write: Any, tmp_path: Path) -> None:
+    found = read_predictions(write(tmp_path, SAMPLES), IDS, INPUTS)
+    assert found == ["zero", "one", "two"]
+    with pytest.raises(DataError, match="1 of the 3 rows have no answer in this log of 3"):
+        read_predictions(write(tmp_path, [*SAMPLES[:3], SAMPLES[4]]), IDS, INPUTS)
+
+
+def test_lm_eval_answers_its_rows(tmp_path: Path) -> None:
+    chat = json.dumps([SYSTEM, {"role": "user", "content": "question 2"}])
+    lines = [
+        {
+            "doc_id": 0,
+            "doc": {"question": "question 0"},
+            "arguments": {"gen_args_0": {"arg_0": "Q: ?\nQ: question 0", "arg_1": {"until": []}}},
+            "resps": [["zero", "again"]],
+            "filtered_resps": ["0"],
+        },
+        {
+            "doc_id": 1,
+            "doc": {"question": "question 1", "id": "x"},
+            "arguments": [["question 1", " no"], ["question 1", " one"]],
+            "resps": [[[-4.5, False]], [["-1.5", "True"]]],
+        },
+        {
+            "doc_id": 2,
+            "doc": {},
+            "arguments": {"gen_args_0": {"arg_0": chat, "arg_1": {}}},
+            "resps": [["two"]],
+        },
+    ]
+    path = tmp_path / "samples_x.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_predictions(path, IDS, INPUTS) == ["zero", "one", "two"]
+    path.write_text(json.dumps(lines[0]) + "\n" + json.dumps({**lines[1], "resps": [3]}) + "\n")
+    with pytest.raises(DataError, match="under `resps` cannot be read") as caught:
+        read_predictions(path, IDS, INPUTS)
+    assert "line 2" in str(caught.value)
+
+
+def test_a_row_of_several_turns_is_found_whole(tmp_path: Path) -> None:
+    turns = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
+    row = Example("row", (*turns, Message("assistant", "d")))
+    sample = {"id": 1, "epoch": 1, "output": message("found")}
+    path = whole(tmp_path, [{**sample, "input": [turn.to_dict() for turn in turns]}])
+    assert read_predictions(path, ["row"], [input_sha256(row)]) == ["found"]
+
+
+def test_broken_logs_end_in_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = archive(tmp_path, SAMPLES)
+    cut = tmp_path / "cut.eval"
+    cut.write_bytes(good.read_bytes()[:200] + b"x" * 60 + good.read_bytes()[260:])
+    empty = tmp_path / "empty.eval"
+    with zipfile.ZipFile(empty, "w") as file:
+        file.writestr("other.txt", "x")
+    other = tmp_path / "other.json"
+    other.write_text('{"a": 1}')
+    for path, said in ((cut, "log"), (empty, "no samples"), (other, "no `samples`")):
+        with pytest.raises(DataError, match=said):
+            read_predictions(path, IDS, INPUTS)
+    monkeypatch.setattr("assay.generate.outside_logs.MOST_SAMPLE_BYTES", 10)
+    with pytest.raises(DataError, match="more than 0 MiB"):
+        read_predictions(good, IDS, INPUTS)
