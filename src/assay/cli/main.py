@@ -217,8 +217,8 @@ def compare(
     predictions: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=FILE: answers of another model, JSONL of {id, output}, or a log of Inspect or "
-            "lm-eval. Repeatable."
+            help="NAME=FILE: answers of another model, JSONL of {id, output}, or a log of Inspect "
+            "or lm-eval. Repeatable."
         ),
     ] = None,
     agent: Annotated[
