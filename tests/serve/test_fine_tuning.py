@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -151,6 +156,33 @@ def test_a_job_that_learns_from_a_grader(server: Running, client: openai.OpenAI)
     assert table[0].startswith("step,train_reward_mean,valid_reward_mean")
     hello: Any = [{"role": "user", "content": "hello"}]
     assert client.chat.completions.create(model=str(job.fine_tuned_model), messages=hello).choices
+
+
+@pytest.mark.slow
+def test_the_example_of_reinforcement_runs(server: Running, tmp_path: Path) -> None:
+    data = tmp_path / "prompts.jsonl"
+    data.write_bytes(prompts(12))
+    environment = {
+        **os.environ,
+        "OPENAI_BASE_URL": f"{server.url}/v1",
+        "OPENAI_API_KEY": server.new_key("admin"),
+    }
+    example = Path(__file__).parents[2] / "examples" / "openai_reinforcement.py"
+    command = [sys.executable, str(example), str(data), "--model", MODEL, "--tokens", "8"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        worker = work_on(server.workspace.store)
+        while process.poll() is None:
+            if not worker.once():
+                time.sleep(0.05)
+        told, wrong = process.communicate()
+    assert process.returncode == 0, wrong
+    assert "the answer of the first row is worth 1\n" in told
+    assert "train mean reward=" in told
+    assert "full validation mean reward=" in told
+    assert told.count("checkpoint ft:") == 1
+    assert "answered: " in told
 
 
 def test_a_prompt_that_cannot_be_graded_is_told_with_its_line(
