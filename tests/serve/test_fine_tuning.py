@@ -19,6 +19,15 @@ from assay.store.audit import entries
 from tests.jobs.tiny_tuning import GRADER, MODEL, lines, prompts, reinforced, write_cache
 from tests.serve.running import Running
 
+POLITE: Any = {
+    "type": "label_model",
+    "name": "polite",
+    "model": MODEL,
+    "labels": ["yes", "no"],
+    "passing_labels": ["yes"],
+    "input": [{"role": "user", "content": "Polite? {{sample.output_text}}"}],
+}
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -159,6 +168,22 @@ def test_a_job_that_learns_from_a_grader(server: Running, client: openai.OpenAI)
 
 
 @pytest.mark.slow
+def test_a_model_of_this_machine_is_asked_what_answers_are_worth(
+    server: Running, client: openai.OpenAI
+) -> None:
+    method: Any = reinforced(grader=POLITE)
+    file = uploaded(client, prompts(10))
+    job = client.fine_tuning.jobs.create(model=MODEL, training_file=file, seed=3, method=method)
+    worked(server)
+    job = client.fine_tuning.jobs.retrieve(job.id)
+    assert job.status == "succeeded", job.error
+    events: Any = list(client.fine_tuning.jobs.list_events(job.id))
+    rewards = [e.data["train_mean_reward"] for e in events if "train_mean_reward" in e.data]
+    assert len(rewards) == 2
+    assert all(0 <= reward <= 1 for reward in rewards)
+
+
+@pytest.mark.slow
 def test_the_example_of_reinforcement_runs(server: Running, tmp_path: Path) -> None:
     data = tmp_path / "prompts.jsonl"
     data.write_bytes(prompts(12))
@@ -244,6 +269,11 @@ def test_cancel_pause_and_resume(server: Running, client: openai.OpenAI) -> None
             {"method": reinforced(grader={**GRADER, "calculate_output": "0.5 * nobody"})},
             "method.reinforcement.grader",
             "nobody",
+        ),
+        (
+            {"method": reinforced(grader={**POLITE, "model": "gpt-4o"})},
+            "method.reinforcement.grader",
+            "not a model of this machine",
         ),
         (
             {
@@ -345,21 +375,15 @@ def test_graders_run(client: openai.OpenAI) -> None:
     assert (done.reward, done.sub_rewards) == (1.0, {"same": 1.0, "alike": 1.0})
     done = graders.run(grader=both, item={"answer": "", "list": [1, "Oslo"]}, model_sample="Oslo")
     assert done.metadata.errors.sample_parse_error
+    assert graders.validate(grader=POLITE).grader is not None
+    with pytest.raises(openai.BadRequestError, match="ask a model are not supported here yet"):
+        graders.run(grader=POLITE, item={}, model_sample="yes")
 
 
 @pytest.mark.parametrize(
     ("grader", "says"),
     [
         ({"type": "python", "name": "p", "source": "def grade(s, i): return 1"}, "never"),
-        (
-            {
-                "type": "score_model",
-                "name": "s",
-                "model": "m",
-                "input": [{"role": "user", "content": "?"}],
-            },
-            "yet",
-        ),
         ({**ALIKE, "evaluation_metric": "meteor"}, "yet"),
         ({**SAME, "input": "{{ nothing }}"}, "not a variable"),
         (

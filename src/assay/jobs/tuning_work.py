@@ -151,7 +151,7 @@ def train(work: Work) -> JobResult:
             folder / "run",
             work,
             on_step=run.note,
-            graded_by=_grading(tuning, parts, template),
+            graded_by=_grading(work, tuning, parts, template),
         )
         result = train_by_method(job)
         for line in warnings_of(result.rewards, result.best_step, REWARD):
@@ -383,13 +383,15 @@ def _parts(work: Work, tuning: FineTuning, template: Template, limit: int) -> di
     }
 
 
-def _grading(tuning: FineTuning, parts: dict[str, _Split], template: Template) -> Grading | None:
+def _grading(
+    work: Work, tuning: FineTuning, parts: dict[str, _Split], template: Template
+) -> Grading | None:
     """What the answers of the model are worth, where it learns from that."""
     method = tuning.request.reinforcement
     if method is None:
         return None
     items = parts["train"].items | parts["validation"].items
-    return make_grading(method, items, template)
+    return make_grading(work, method, items, template, work_folder(work.store, tuning.id))
 
 
 def _unheeded(request: TuningRequest) -> list[str]:

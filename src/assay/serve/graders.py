@@ -52,15 +52,15 @@ class GraderRun(GraderCheck):
 
 @router.post("/v1/fine_tuning/alpha/graders/validate")
 def validate(body: GraderCheck, caller: _Owner) -> dict[str, Any]:
-    """Check whether the grader can be run."""
-    _check(body.grader)
+    """Check whether a job can use the grader."""
+    _check(body.grader, judged=True)
     return {"grader": body.grader.model_dump()}
 
 
 @router.post("/v1/fine_tuning/alpha/graders/run")
 def run(workspace: ServedWorkspace, body: GraderRun, caller: _Owner) -> dict[str, Any]:
-    """Score one answer with a grader."""
-    _check(body.grader)
+    """Score one answer with a grader that asks no model."""
+    _check(body.grader, judged=False)
     reward = rewards.run(
         body.grader,
         body.item or {},
@@ -70,9 +70,9 @@ def run(workspace: ServedWorkspace, body: GraderRun, caller: _Owner) -> dict[str
     return _as_wire(body.grader, reward)
 
 
-def _check(grader: Grader) -> None:
+def _check(grader: Grader, *, judged: bool) -> None:
     try:
-        rewards.check(grader)
+        rewards.check(grader, judged=judged)
     except UsageError as error:
         raise ApiError(400, str(error), code="invalid_grader", param="grader") from None
 

@@ -113,14 +113,23 @@ def _reward_of(context: Context, known: GradingContext) -> Reward:
     """
     config, grader = context.config, recipe_of(context.config)
     if grader is not None:
-        judge = RewardJudge(context, grader) if judges_of(grader) else None
-        return partial(_by_recipe, grader, judge)
+        return partial(_by_recipe, grader, _judge_of(context, grader))
     wanted = config.fine_tune.reinforcement.reward
     name = config.primary if wanted is None else wanted
     [spec] = [one for one in config.graders if one.label == name]
     if spec.name == "judge":
         raise _asks_a_model()
     return partial(_by_grader, spec, known)
+
+
+def _judge_of(context: Context, grader: rewards.Grader) -> RewardJudge | None:
+    """Who is asked where the grader asks models."""
+    if not judges_of(grader):
+        return None
+    bench, own = context.bench, context.config.fine_tune.reinforcement
+    assert bench.grading.ask is not None
+    folder = context.folder / "judgements"
+    return RewardJudge(grader, own, folder, bench.grading.ask, bench.engines.providers)
 
 
 def questions(context: Context, examples: Sequence[Example], template: Template) -> list[Question]:

@@ -1,11 +1,11 @@
 """Models that say what answers are worth while a version learns from them.
 
-    <state>/work/judgements/<grader>.jsonl      one reply a line, by the hash of what was asked
+    <folder>/<grader>.jsonl      one reply a line, by the hash of what was asked
 
-What was asked once is not asked again, whichever training asks: late in a training most answers
-have been seen before. The limits hold for all trainings by one grader together. Where a judge does
-not answer, or a limit is reached, the training stops with a checkpoint and the same command goes
-on; a reply that says nothing gives its answer 0.
+What was asked once is not asked again, whichever training of the folder asks: late in a training
+most answers have been seen before. The limits hold for all of these trainings together. Where a
+judge does not answer, or a limit is reached, the training stops with a checkpoint and the same
+command goes on; a reply that says nothing gives its answer 0.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from assay import json_reader
 from assay.agent.prices import cost_usd
-from assay.agent.providers import provider_of
-from assay.candidates.building import Context
+from assay.agent.providers import Providers, provider_of
 from assay.config import CONFIG_FILE, is_remote, split_reference
+from assay.config.reinforcement import Reinforcement
 from assay.errors import ConfigError, ModelError, OutageError, UsageError
 from assay.evaluate.model_graders import (
     MODEL_GRADERS,
@@ -43,6 +44,7 @@ PAUSES_S = (5.0, 30.0)
 _CHARACTERS = 2
 """Of a token, at least about: what a question costs at most."""
 _UNHEEDED = ("top_p", "reasoning_effort")
+Ask = Callable[[str, Sequence[Request]], Sequence[Answer]]
 
 
 def judges_of(grader: Grader) -> list[ScoreModel | LabelModel]:
@@ -50,10 +52,27 @@ def judges_of(grader: Grader) -> list[ScoreModel | LabelModel]:
     return [part for part in parts_of(grader) if isinstance(part, MODEL_GRADERS)]
 
 
+def check_sampling(grader: Grader) -> None:
+    """Refuse settings of a judge that have no effect here.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for part in judges_of(grader):
+        if isinstance(part, ScoreModel) and part.sampling_params is not None:
+            for name in _UNHEEDED:
+                if getattr(part.sampling_params, name) is not None:
+                    raise UsageError(f"{name} of {part.name} has no effect on a reward.")
+
+
 class RewardJudge:
     """Asks the models of a grader.
 
     Args:
+        own: with the limits.
+        folder: where replies are kept; the limits hold for all that was asked with it.
+        ask: puts requests to a model, see `GradingContext.ask`.
+        providers: with the prices of their models.
         sleep: waits so many seconds.
 
     Raises:
@@ -63,12 +82,18 @@ class RewardJudge:
     """
 
     def __init__(
-        self, context: Context, grader: Grader, sleep: Callable[[float], None] = time.sleep
+        self,
+        grader: Grader,
+        own: Reinforcement,
+        folder: Path,
+        ask: Ask,
+        providers: Providers,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._context, self._grader, self._sleep = context, grader, sleep
-        self._own = context.config.fine_tune.reinforcement
+        self._grader, self._own, self._sleep = grader, own, sleep
+        self._ask_model, self._providers = ask, providers
         key = json_sha256(grader.model_dump(mode="json"))[:16]
-        self._file = context.folder / "judgements" / f"{key}.jsonl"
+        self._file = folder / f"{key}.jsonl"
         self._replies: dict[str, str] = {}
         self.calls, self.usd = 0, 0.0
         for part in judges_of(grader):
@@ -143,14 +168,12 @@ class RewardJudge:
 
     def _answers(self, model: str, requests: Sequence[Request]) -> Sequence[Answer]:
         """The judge's answers; while some are missing, it is asked for them again."""
-        ask = self._context.bench.grading.ask
-        assert ask is not None
-        answers = ask(model, requests)
+        answers = self._ask_model(model, requests)
         for pause in PAUSES_S:
             if all(answer.finish != "error" for answer in answers):
                 break
             self._sleep(pause)
-            answers = ask(model, requests)  # those that were answered are kept
+            answers = self._ask_model(model, requests)  # those that were answered are kept
         return answers
 
     def _check_limits(self, model: str, requests: Sequence[Request]) -> None:
@@ -181,7 +204,7 @@ class RewardJudge:
         if not is_remote(model):
             return 0.0
         name, at = split_reference(model)
-        provider = provider_of(self._context.bench.engines.providers, name)
+        provider = provider_of(self._providers, name)
         usd = cost_usd(provider, at, prompt, completion)
         if usd is None and self._own.judge_usd is not None:
             raise ConfigError(

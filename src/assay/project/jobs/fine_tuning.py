@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 import time
 
+from assay.candidates.shared.reward_judge import check_sampling, judges_of
 from assay.data.json_schema import schema_validator
 from assay.errors import ConfigError, UsageError
 from assay.evaluate import rewards
@@ -37,6 +38,8 @@ def create(workspace: Workspace, project: str, request: TuningRequest, who: str)
         QuotaError: the project has all that it may have of the disk.
     """
     _check_method(request)
+    if request.reinforcement is not None:
+        _check_reward(workspace, project, request.reinforcement)
     _check_model(workspace, project, request.model)
     for param, id in (
         ("training_file", request.training_file),
@@ -66,8 +69,6 @@ def ask(workspace: Workspace, project: str, id: str, wish: Wish, who: str) -> Fi
 
 
 def _check_method(request: TuningRequest) -> None:
-    if request.reinforcement is not None:
-        _check_reward(request.reinforcement)
     if request.method is not None and request.hyperparameters is not None:
         raise RefusedError(
             "hyperparameters are given both in the request and in its method.",
@@ -84,18 +85,38 @@ def _check_method(request: TuningRequest) -> None:
         )
 
 
-def _check_reward(method: ReinforcementMethod) -> None:
+def _check_reward(workspace: Workspace, project: str, method: ReinforcementMethod) -> None:
     where = "method.reinforcement"
     try:
-        rewards.check(method.grader)
+        rewards.check(method.grader, judged=True)
+        check_sampling(method.grader)
     except UsageError as error:
         raise RefusedError(str(error), f"{where}.grader", "invalid_grader") from None
+    for part in judges_of(method.grader):
+        if not _is_judge(workspace, project, part.model):
+            raise RefusedError(
+                f"the grader {part.name} asks {part.model}, which is not a model of this machine.",
+                f"{where}.grader",
+                "model_not_found",
+                "GET /v1/models lists base models and fine-tuned ones. A reward that asks a "
+                "provider's model is set in a project's assay.yaml.",
+            )
     if method.response_format is None:
         return
     try:
         schema_validator(method.response_format.json_schema.schema_, "response_format")
     except ConfigError as error:
         raise RefusedError(error.what, f"{where}.response_format", "invalid_schema") from None
+
+
+def _is_judge(workspace: Workspace, project: str, model: str) -> bool:
+    """Whether a model can be asked by a job: what a request names is neither sent away nor put into
+    an agent's prompt."""
+    if model in base_models(workspace, project):
+        return True
+    with workspace.store.session() as session:
+        row = session.get(ServedNameRow, model)
+    return row is not None and row.project == project
 
 
 def _check_model(workspace: Workspace, project: str, model: str) -> None:
