@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -112,6 +113,12 @@ def record(
     no_logprobs: Annotated[
         bool, typer.Option("--no-logprobs", help="Keep the texts of answers only.")
     ] = False,
+    batch: Annotated[
+        bool,
+        typer.Option(
+            "--batch", help="Use the provider's batches: half the price, and up to a day."
+        ),
+    ] = False,
     most_usd: Annotated[
         float | None,
         typer.Option(
@@ -146,7 +153,9 @@ def record(
     price = None
     if input_price is not None:
         price = TokenPrice(input=input_price, output=output_price)
-    choices = _choices(folder, data, input, part, prompt, max_new_tokens, not no_logprobs)
+    choices = replace(
+        _choices(folder, data, input, part, prompt, max_new_tokens, not no_logprobs), batch=batch
+    )
     at = folder or Path(".")
 
     def open_(agreed: list[str]) -> tuple[str, Access]:
@@ -256,8 +265,10 @@ def _terms(draft: RecordingDraft, most_usd: float | None) -> Iterator[str]:
         yield "How long answers are is not known yet: each is counted as long as is allowed."
     cost = "at a price that is not known" if draft.usd is None else f"for about {usd(draft.usd)}"
     rate = "as answers came so far" if draft.rate_is_observed else "a guess until answers come"
-    minutes = max(1, round(draft.seconds / 60))
-    yield f"{draft.requests} requests {cost}, in about {minutes} minutes ({rate})."
+    within = f"about {max(1, round(draft.seconds / 60))} minutes ({rate})"
+    if draft.choices.batch:
+        within = "batches that may take a day, at half the price of single requests"
+    yield f"{draft.requests} requests {cost}, in {within}."
     if draft.spent_usd or most_usd is not None:
         most = "" if most_usd is None else f" of at most {usd(most_usd)}"
         yield f"Spent so far: {usd(draft.spent_usd)}{most}."

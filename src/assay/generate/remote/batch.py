@@ -135,14 +135,14 @@ class RemoteBatchEngine:
 
     def _answer(self, request: Request, call: _BatchState) -> Answer:
         remote, attempt = self._remote, 0
-        provider_request = remote.request(request.messages, request.tools, _sampling(request))
+        provider_request = remote.request(request.messages, request.tools, sampling_of(request))
         while True:
             if call.refusal is not None:
-                return _error_answer(call.refusal)
+                return error_answer(call.refusal)
             if call.stop.wait(remote.pause_left_s()):
-                return _error_answer(f"{remote.name}: stopped")
+                return error_answer(f"{remote.name}: stopped")
             try:
-                return _answer_of(remote.complete(provider_request, call.key))
+                return answer_of(remote.complete(provider_request, call.key))
             except NoAnswerError as failure:
                 reason = remote.describe_failure(failure.reason, call.key)
                 if failure.is_permanent:
@@ -151,15 +151,16 @@ class RemoteBatchEngine:
                 if failure.refused:
                     return Answer(text="", finish="refused", error=reason)
                 if not failure.is_retryable or attempt > self.provider.retries:
-                    return _error_answer(reason)
+                    return error_answer(reason)
                 pause = remote.retry_pause(failure, attempt)
                 if pause is None:
-                    return _error_answer(f"{reason}; it asks to wait {failure.pause:.0f} s")
+                    return error_answer(f"{reason}; it asks to wait {failure.pause:.0f} s")
                 if call.stop.wait(pause):
-                    return _error_answer(f"{remote.name}: stopped")
+                    return error_answer(f"{remote.name}: stopped")
 
 
-def _sampling(request: Request) -> Sampling:
+def sampling_of(request: Request) -> Sampling:
+    """How a request is answered, in the words of a stream."""
     return Sampling(
         max_new_tokens=request.max_new_tokens,
         temperature=request.temperature,
@@ -169,7 +170,8 @@ def _sampling(request: Request) -> Sampling:
     )
 
 
-def _answer_of(answer: Completion) -> Answer:
+def answer_of(answer: Completion) -> Answer:
+    """An answer as the graders read it."""
     tokens, usage = answer.tokens, answer.usage
     return Answer(
         # Calls stand in the text as a model on this machine writes them: graders read both alike.
@@ -184,5 +186,6 @@ def _answer_of(answer: Completion) -> Answer:
     )
 
 
-def _error_answer(reason: str) -> Answer:
+def error_answer(reason: str) -> Answer:
+    """What stands for an answer that did not come."""
     return Answer(text="", finish="error", error=reason)

@@ -183,6 +183,37 @@ class RemoteModel:
         )
         return answer
 
+    def body(self, request: CompletionRequest) -> dict[str, Any]:
+        """What is sent for a whole answer."""
+        body: dict[str, Any] = self._wire.request_body(request, stream=False)
+        return body
+
+    def parse(self, tree: dict[str, Any], sampling: Sampling) -> Completion:
+        """The answer of a body that came another way; raises NoAnswerError."""
+        answer: Completion = self._wire.parse_completion(tree, sampling)
+        return answer
+
+    def exchange(
+        self,
+        path: str,
+        body: bytes | None,
+        key: str | None,
+        headers: Mapping[str, str],
+        within_s: float | None = None,
+    ) -> Reply:
+        """A reply of any status to a request for something else than an answer (GET without body).
+
+        Raises:
+            NoAnswerError: there is none.
+        """
+        sent = {**self._headers(key), **headers}
+        try:
+            return self._outbound.send(
+                path, body, sent, within_s=within_s or self.provider.timeout_s
+            )
+        except WireError as error:
+            raise no_answer_from(error) from None
+
     def read_stream(self, reply: Reply, request: CompletionRequest) -> Iterator[Piece | End]:
         """Read a streamed reply; raises NoAnswerError."""
         kind, provider = reply.header("content-type"), self.provider

@@ -7,10 +7,11 @@ as the provider's `concurrency`; only these are asked for again.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from assay.agent.runtime import assemble_plain
@@ -19,7 +20,11 @@ from assay.example import Example
 from assay.generate.batch import Answer, Request
 from assay.generate.recorded import RecordedAnswer, request_sha256
 from assay.generate.remote.batch import RemoteBatchEngine
+from assay.generate.remote.batch_endpoint import MOST_REQUESTS, BatchEndpoint
+from assay.generate.remote.model import RemoteModel
+from assay.generate.remote.wire import NoAnswerError
 from assay.progress import SILENT, Progress, Task
+from assay.project.recording.batches import Batches, BatchFile
 from assay.project.recording.draft import LEAST_OBSERVED, Reckoner, RecordingDraft
 from assay.project.recording.inputs import Part, open_holdout_inputs
 from assay.rescue.recording import Recording, opened_recording
@@ -64,12 +69,17 @@ def record(
     with opened_recording(draft.to, model, provider.base_url) as recording:
         run = _Run(draft, recording, most_usd, progress)
         wanted = list(run.wanted())
-        engine = RemoteBatchEngine(draft.access.name, model, provider, key=lambda: draft.access.key)
-        try:
-            with progress.task("recording", len(wanted), "answers") as task:
-                run.ask(engine, wanted, task)
-        finally:
-            engine.close()
+        left = BatchFile.beside(recording.file)
+        with progress.task("recording", len(wanted), "answers") as task:
+            if draft.choices.batch:
+                run.ask_in_batches(left, wanted, task)
+            else:
+                left.check_none()
+                engine = RemoteBatchEngine(
+                    draft.access.name, model, provider, key=lambda: draft.access.key
+                )
+                with closing(engine):
+                    run.ask(engine, wanted, task)
         return run.report(len(wanted))
 
 
@@ -98,7 +108,8 @@ class _Run:
     ) -> None:
         self._draft, self._recording, self._most = draft, recording, most_usd
         self._progress = progress
-        self._reckoner = Reckoner(draft.agent, draft.model, draft.access.provider, {})
+        share = draft.choices.price_share
+        self._reckoner = Reckoner(draft.agent, draft.model, draft.access.provider, {}, share=share)
         check_budget(draft, most_usd)
         self._left_out = sum(one.left_out for one in draft.inputs)
         self._spent = self._reckoner.spent_usd(recording.answers.values())
@@ -147,11 +158,7 @@ class _Run:
         """Ask for answers until all are there, the budget is used up or the provider is down."""
         waiting = iter(wanted)
         ahead: list[_PendingAnswer] = []
-        logprobs = None
-        if self._draft.choices.logprobs:
-            from assay.train.teacher import TOP  # loads torch
-
-            logprobs = TOP
+        logprobs = self._logprobs()
         while True:
             sent: list[_PendingAnswer] = []
             requests = self._affordable(waiting, ahead, sent, logprobs)
@@ -162,6 +169,54 @@ class _Run:
             # With nothing under way any more there may be room for the one that was too dear.
             if not sent or self._failures >= MOST_FAILURES:
                 return
+
+    def _logprobs(self) -> int | None:
+        if not self._draft.choices.logprobs:
+            return None
+        from assay.train.teacher import TOP  # loads torch
+
+        return TOP
+
+    def ask_in_batches(self, left: BatchFile, wanted: list[_PendingAnswer], task: Task) -> None:
+        """Ask for answers a batch at a time; one that a run before has begun comes first."""
+        access = self._draft.access
+        model = RemoteModel(access.name, self._draft.model, access.provider, key=lambda: access.key)
+        with closing(model):
+            batches = Batches(BatchEndpoint(model), left, self._progress)
+            begun = batches.begun(
+                {one.input_sha256: one.request for one in wanted}, self._recording.has
+            )
+            try:
+                if begun:
+                    first = [one for one in wanted if one.input_sha256 in begun]
+                    self._take_batch(batches, first, task)
+                while not self._reason:
+                    rest = (one for one in wanted if not self._recording.has(one.input_sha256))
+                    sent: list[_PendingAnswer] = []
+                    drawn = self._affordable(rest, [], sent, None)
+                    deque(islice(drawn, MOST_REQUESTS), maxlen=0)
+                    if not sent or not self._take_batch(batches, sent, task):
+                        return
+            except NoAnswerError as failure:
+                self._reason = model.describe_failure(failure.reason, access.key)
+
+    def _take_batch(self, batches: Batches, sent: list[_PendingAnswer], task: Task) -> bool:
+        """Whether a batch of these has brought an answer that is kept."""
+        numbers = {one.input_sha256: number for number, one in enumerate(sent)}
+        logprobs, before = self._logprobs(), sum(self._new.values())
+        requests = {one.input_sha256: replace(one.request, logprobs=logprobs) for one in sent}
+        try:
+            for name, answer in batches.ask(requests):
+                if (number := numbers.pop(name, None)) is not None:
+                    self._reserved.setdefault(number, 0.0)  # of a run before, which has counted it
+                    self._take(sent[number], number, answer, task)
+        except OutageError:  # all of them are refused, and none is kept
+            batches.forget()
+            raise
+        self._reserved.clear()
+        if numbers and not self._reason:
+            self._reason = batches.reason or "the batch has no answer to some"
+        return sum(self._new.values()) > before
 
     def _affordable(
         self,

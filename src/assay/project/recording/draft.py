@@ -186,7 +186,8 @@ def draft_recording(
     recording = Recording(recording_file(to, model))
     recording.check_address(access.provider.base_url)
     typical = typical_rows(choices, inputs)
-    reckoner = Reckoner(agent, model, access.provider, recording.answers, inputs, typical)
+    provider, share = access.provider, choices.price_share
+    reckoner = Reckoner(agent, model, provider, recording.answers, inputs, typical, share)
     parts = tuple(_part(one, recording, reckoner) for one in inputs)
     rate, answers = recording.seconds_per_answer(), recording.answers.values()
     sent = [e for one in inputs for h, e in one.examples.items() if not recording.has(h)]
@@ -214,6 +215,7 @@ class Reckoner:
         answers: that are recorded already, by the hash of their input.
         inputs: with the rows whose answers tell how long prompts are in the provider's tokens.
         typical: rows like those of the holdout.
+        share: of the price of single requests that is paid.
 
     Attributes:
         is_most: answers are taken to be as long as they may be.
@@ -227,7 +229,9 @@ class Reckoner:
         answers: Mapping[str, RecordedAnswer],
         inputs: Sequence[PartInputs] = (),
         typical: Sequence[Example] = (),
+        share: float = 1.0,
     ) -> None:
+        self._share = share
         self._agent, self._model, self._provider = agent, model, provider
         shown = {h: e for one in inputs for h, e in one.examples.items()}
         counted = [
@@ -258,24 +262,24 @@ class Reckoner:
         if not requests:
             return 0.0
         size = round(prompt / requests)
-        each = cost_usd(self._provider, self._model, size, round(completion / requests))
+        each = self._priced(size, round(completion / requests))
         return None if each is None else requests * each
 
     def most_usd(self, request: Request) -> float | None:
         """What a request cannot exceed: no token is shorter than a byte."""
         said = json.dumps([message.to_dict() for message in request.messages])
-        return cost_usd(self._provider, self._model, len(said), request.max_new_tokens)
+        return self._priced(len(said), request.max_new_tokens)
 
     def cost(self, answer: RecordedAnswer) -> float | None:
         """What an answer cost, by the tokens that the provider has told."""
         told = answer.answer
-        return cost_usd(
-            self._provider,
-            self._model,
-            told.prompt_tokens,
-            told.completion_tokens,
-            told.cached_tokens,
-        )
+        return self._priced(told.prompt_tokens, told.completion_tokens, told.cached_tokens)
+
+    def _priced(
+        self, prompt: int | None, completion: int | None, cached: int | None = None
+    ) -> float | None:
+        usd = cost_usd(self._provider, self._model, prompt, completion, cached)
+        return None if usd is None else usd * self._share
 
     def spent_usd(self, answers: Iterable[RecordedAnswer]) -> float:
         """What a budget counts for answers; one that came without a price has today's."""

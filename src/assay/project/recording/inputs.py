@@ -17,6 +17,7 @@ from assay.data.unlabelled import read_inputs
 from assay.errors import UsageError
 from assay.example import Example
 from assay.generate.recorded import input_sha256
+from assay.generate.remote.batch_endpoint import PRICE_SHARE
 from assay.progress import SILENT, Progress
 from assay.project.project import Project
 from assay.rescue.client import Access
@@ -45,6 +46,7 @@ class RecordingChoices:
             model none, which was trained on rows as they are.
         max_new_tokens: None: the project's, else `MAX_NEW_TOKENS`.
         logprobs: whether the tokens' log-probabilities are kept, where they are told.
+        batch: whether the provider is given batches, which take up to a day at half the price.
     """
 
     project: Project | None = None
@@ -54,6 +56,7 @@ class RecordingChoices:
     prompt: str | None = None
     max_new_tokens: int | None = None
     logprobs: bool = True
+    batch: bool = False
 
     def __post_init__(self) -> None:
         for part in self.parts:
@@ -67,6 +70,11 @@ class RecordingChoices:
                 fix="Run it in a project's folder, name one with --project, or files of inputs "
                 "with --data.",
             )
+
+    @property
+    def price_share(self) -> float:
+        """Of the price of single requests that is paid."""
+        return PRICE_SHARE if self.batch else 1.0
 
 
 @dataclass(frozen=True, slots=True)

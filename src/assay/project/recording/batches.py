@@ -1,0 +1,188 @@
+"""One batch of a provider after the other, of which no request is asked twice.
+
+What a batch asks is on disk before it is sent, under a name that the provider keeps with it: a run
+that was killed finds it again, waits for it, and begins the next one only when its answers are
+kept.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from assay import json_reader
+from assay.errors import StoreError, UsageError
+from assay.generate.batch import Answer, Request
+from assay.generate.recorded import request_sha256
+from assay.generate.remote.batch_endpoint import MOST_FILE_BYTES, BatchEndpoint, BatchState
+from assay.generate.remote.wire import NoAnswerError
+from assay.progress import Progress
+from assay.store.files import write_atomic
+
+POLL_S = 10.0
+MOST_TRIES = 30
+"""In a row, of asking how far a batch is."""
+
+
+@dataclass(slots=True)
+class LeftBatch:
+    """A batch that a run has begun.
+
+    Attributes:
+        name: by which the provider finds it.
+        id: None: it is not known whether it was begun.
+        requests: `request_sha256` by `input_sha256`.
+    """
+
+    name: str
+    id: str | None
+    requests: dict[str, str]
+
+
+class BatchFile:
+    """Where the batch that is under way is kept, beside its recording."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    @classmethod
+    def beside(cls, recording: Path) -> BatchFile:
+        """The file for the batches of one recording."""
+        return cls(recording.with_suffix(".batch.json"))
+
+    def check_none(self) -> None:
+        """Refuse to ask one by one what a batch asks already.
+
+        Raises:
+            UsageError: a batch is under way.
+        """
+        if self.file.exists():
+            raise UsageError(
+                "a batch of this model is under way.",
+                where=str(self.file),
+                fix="Give --batch as well, to wait for its answers.",
+            )
+
+    def read(self) -> LeftBatch | None:
+        """The batch that is under way; None: there is none.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        if not self.file.exists():
+            return None
+        try:
+            return LeftBatch(**json_reader.read(self.file.read_bytes()))
+        except (ValueError, TypeError):
+            raise StoreError("the file of the batch is damaged.", where=str(self.file)) from None
+
+    def write(self, batch: LeftBatch) -> None:
+        """Keep it; it is on disk afterwards."""
+        write_atomic(self.file, json.dumps(asdict(batch)), private=True)
+
+    def forget(self) -> None:
+        """Remove it, since its answers are kept."""
+        self.file.unlink(missing_ok=True)
+
+
+class Batches:
+    """Batches of one recording.
+
+    Attributes:
+        reason: why the last one has not answered everything; None: nothing is said.
+    """
+
+    def __init__(self, endpoint: BatchEndpoint, file: BatchFile, progress: Progress) -> None:
+        self._endpoint, self._file, self._progress = endpoint, file, progress
+        self.reason: str | None = None
+
+    def begun(
+        self, wanted: Mapping[str, Request], is_recorded: Callable[[str], bool]
+    ) -> frozenset[str]:
+        """Names of the requests that a batch under way asks already.
+
+        Raises:
+            UsageError: it asks others, too, or asks in another way.
+        """
+        left = self._file.read()
+        if left is None:
+            return frozenset()
+        open_ = {name: sha256 for name, sha256 in left.requests.items() if not is_recorded(name)}
+        other = sum(
+            name not in wanted or request_sha256(wanted[name]) != sha256
+            for name, sha256 in open_.items()
+        )
+        if other:
+            raise UsageError(
+                f"the batch under way asks {other} inputs that are not asked now, or otherwise.",
+                where=str(self._file.file),
+                fix="Run the same command as before, or remove this file to lose its answers.",
+            )
+        if not open_:  # all of its answers are kept
+            self._file.forget()
+        return frozenset(open_)
+
+    def forget(self) -> None:
+        """Do without what the batch under way has answered."""
+        self._file.forget()
+
+    def ask(self, requests: Mapping[str, Request]) -> Iterator[tuple[str, Answer]]:
+        """The answers, once the batch is over; it is forgotten when the last one was taken.
+
+        Raises:
+            NoAnswerError: the provider does not say; the same call goes on with the same batch.
+        """
+        left = self._file.read() or self._write(requests)
+        if left.id is None:
+            left.id = self._endpoint.find(left.name) or self._start(left, requests)
+            self._file.write(left)
+        state = self._wait(left.id)
+        self.reason = state.reason
+        if state.status != "completed" and self.reason is None:
+            self.reason = f"the batch is {state.status}"
+        yield from self._endpoint.answers(state, requests)
+        self._file.forget()
+
+    def _write(self, requests: Mapping[str, Request]) -> LeftBatch:
+        asked = {name: request_sha256(request) for name, request in requests.items()}
+        left = LeftBatch(uuid4().hex, None, asked)
+        self._file.write(left)
+        return left
+
+    def _start(self, left: LeftBatch, requests: Mapping[str, Request]) -> str:
+        lines = [self._endpoint.line(name, request) for name, request in requests.items()]
+        if sum(map(len, lines)) > MOST_FILE_BYTES:
+            self._file.forget()
+            raise NoAnswerError(
+                f"the requests have more than {MOST_FILE_BYTES >> 20} MiB; record fewer at a time",
+                is_retryable=False,
+            )
+        try:
+            return self._endpoint.start(lines, left.name)
+        except NoAnswerError as failure:
+            if not (failure.charged or failure.is_retryable):  # it says that it has not begun
+                self._file.forget()
+            raise
+
+    def _wait(self, id: str) -> BatchState:
+        self._progress.say(f"Batch {id} is under way; it may take a day. Ctrl-C leaves it going.")
+        tries, told = 0, 0
+        while True:
+            try:
+                state = self._endpoint.state(id)
+            except NoAnswerError as failure:
+                tries += 1
+                if not failure.is_retryable or tries >= MOST_TRIES:
+                    raise
+            else:
+                tries = 0
+                if state.is_over:
+                    return state
+                if state.total and state.answered * 10 // state.total > told:
+                    told = state.answered * 10 // state.total
+                    self._progress.say(f"{state.answered} of {state.total} are answered.")
+            time.sleep(POLL_S)

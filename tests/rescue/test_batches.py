@@ -1,0 +1,157 @@
+"""Answers that a provider gives in batches: half the price, and nothing asked twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.rescue.batch_server import BatchServer
+from tests.rescue.server import KEY
+from tests.rescue.test_recording import MODEL, PRICE, animal, inputs, lines
+
+from assay.config import Provider
+from assay.errors import OutageError, UsageError
+from assay.generate.remote.outbound import ProviderClient
+from assay.project.recording import RecordingChoices, RecordingDraft, draft_recording, record
+from assay.project.recording import batches as batching
+from assay.rescue.client import Access
+
+COUNT = 12
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchServer]:
+    monkeypatch.setattr(batching, "POLL_S", 0.0)
+    with BatchServer(animal).running() as running:
+        yield running
+
+
+def drafted(server: BatchServer, folder: Path, **choices: Any) -> RecordingDraft:
+    provider = Provider(
+        base_url=server.url, private_network=["127.0.0.0/8"], prices={MODEL: PRICE}, retries=0
+    )
+    data = folder / "more.jsonl"
+    if not data.exists():
+        inputs(data, COUNT)
+    given = {"data": [data], "batch": True, "logprobs": False, **choices}
+    access = Access("openai", provider, KEY)
+    return draft_recording(MODEL, access, folder / "kept", RecordingChoices(**given))
+
+
+def left(draft: RecordingDraft) -> Path:
+    return draft.file.with_suffix(".batch.json")
+
+
+def test_a_batch_costs_half_and_is_asked_once(server: BatchServer, tmp_path: Path) -> None:
+    draft = drafted(server, tmp_path)
+    single = drafted(server, tmp_path, batch=False)
+    assert draft.usd is not None
+    assert single.usd is not None
+    assert draft.usd == pytest.approx(single.usd / 2)
+    report = record(draft, most_usd=1000.0)
+    assert (report["complete"], report["recorded"], len(server.batches)) == (True, COUNT, 1)
+    found = lines(draft)
+    tokens = [(one["prompt_tokens"], one["completion_tokens"]) for one in found]
+    assert [one["usd"] for one in found] == pytest.approx(
+        [(asked * 100 + said * 1000) / 2e6 for asked, said in tokens]
+    )
+    assert {one["output"] for one in found} == {"cat"}
+    assert not left(draft).exists()
+    assert record(drafted(server, tmp_path))["recorded"] == 0
+    assert len(server.batches) == 1
+
+
+def test_a_budget_ends_before_the_rest(server: BatchServer, tmp_path: Path) -> None:
+    draft = drafted(server, tmp_path, max_new_tokens=10)
+    report = record(draft, most_usd=0.012)
+    assert 0 < report["recorded"] < COUNT
+    assert report["left_because"] == "the budget is used up"
+    assert report["usd"] <= 0.012
+
+
+def test_what_a_batch_leaves_is_asked_again(server: BatchServer, tmp_path: Path) -> None:
+    server.ends_as, server.kept = "expired", 5
+    report = record(drafted(server, tmp_path))
+    assert (report["recorded"], report["left"]) == (5, COUNT - 5)
+    assert report["left_because"] == "the provider did not answer (the batch is expired)"
+    server.ends_as, server.kept = "completed", COUNT
+    assert record(drafted(server, tmp_path))["complete"]
+    assert max(server.asked.values()) == 2
+    server.ends_as = "failed"
+    (tmp_path / "more.jsonl").unlink()
+    inputs(tmp_path / "more.jsonl", COUNT + 1)
+    report = record(drafted(server, tmp_path))
+    assert "the file is not valid" in report["left_because"]
+
+
+def test_a_run_that_nobody_answered_goes_on(server: BatchServer, tmp_path: Path) -> None:
+    """The provider has begun the batch, and its reply was lost: it is found by its name."""
+    record(drafted(server, tmp_path, data=[inputs(tmp_path / "other.jsonl", 1)]))
+    server.failing = ["POST /v1/batches", "GET /v1/batches/"]
+    draft = drafted(server, tmp_path)
+    assert not record(draft)["complete"]
+    assert left(draft).exists()
+    assert record(drafted(server, tmp_path))["complete"]  # though one look fails
+    assert len(server.batches) == 2
+    assert set(server.asked.values()) == {1}
+
+
+def test_what_is_refused_is_not_kept(server: BatchServer, tmp_path: Path) -> None:
+    server.status_of_line = 400
+    draft = drafted(server, tmp_path)
+    with pytest.raises(OutageError, match="refuses what it is asked"):
+        record(draft)
+    assert not left(draft).exists()
+    assert not draft.file.exists()
+
+
+def test_single_requests_wait_for_a_batch(server: BatchServer, tmp_path: Path) -> None:
+    draft = drafted(server, tmp_path)
+    _killed(draft, 4)
+    with pytest.raises(UsageError, match="a batch of this model is under way"):
+        record(drafted(server, tmp_path, batch=False))
+    with pytest.raises(UsageError, match="the batch under way asks 12 inputs"):
+        record(drafted(server, tmp_path, data=[inputs(tmp_path / "c.jsonl", 1)], max_new_tokens=3))
+    assert record(drafted(server, tmp_path))["complete"]
+    assert set(server.asked.values()) == {1}
+
+
+def _killed(draft: RecordingDraft, step: int) -> bool:
+    """Whether SIGKILL before the step-th request or write ended a run in another process."""
+    child = os.fork()
+    if child == 0:
+        steps = 0
+
+        def counted(call: Any) -> Any:
+            def counting(*args: Any, **named: Any) -> Any:
+                nonlocal steps
+                steps += 1
+                if steps == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return call(*args, **named)
+
+            return counting
+
+        try:
+            ProviderClient.send = counted(ProviderClient.send)  # type: ignore[method-assign]
+            batching.write_atomic = counted(batching.write_atomic)  # type: ignore[attr-defined]
+            record(draft)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def test_killed_at_any_step_nothing_is_asked_twice(server: BatchServer, tmp_path: Path) -> None:
+    step, runs = 1, 0
+    while _killed(drafted(server, tmp_path), step):
+        step, runs = step + 1, runs + 1
+        assert runs < 40
+    assert runs >= 5
+    assert record(drafted(server, tmp_path))["complete"]
+    assert set(server.asked.values()) == {1}
+    assert len(server.asked) == COUNT == len(lines(drafted(server, tmp_path)))
