@@ -262,3 +262,6 @@ def test_several_processes_and_searches_are_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text() + "\nplace: {on: ray, ranks: 2}\n")
     with pytest.raises(AssayError, match="several processes cannot share"):
         project.open(made.root).train()
+    with pytest.raises(AssayError, match="fine-tune learns from graders, which several processes"):
+        project.open(made.root).compare()
+    assert not (made.store.folder / "runs").exists(), "said before anything is built"

@@ -5,7 +5,14 @@ from __future__ import annotations
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context
 from assay.candidates.shared import training_work
-from assay.candidates.spec import METHOD, CandidateSpec, Sendings, Sizes, Workload
+from assay.candidates.spec import (
+    METHOD,
+    ONE_PROCESS_OF_GRADERS,
+    CandidateSpec,
+    Sendings,
+    Sizes,
+    Workload,
+)
 from assay.config import Config
 
 
@@ -28,7 +35,7 @@ SPEC = CandidateSpec(
     family="training",
     answers_from_rows=True,
     version="fine-tune",
-    needs=(METHOD,),
+    needs=(METHOD, ONE_PROCESS_OF_GRADERS),
     estimate=estimate,
     sends=_sends,
     proposed=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context
 from assay.candidates.shared import training_work
-from assay.candidates.spec import CandidateSpec
+from assay.candidates.spec import ONE_PROCESS, CandidateSpec
 
 SPEC = CandidateSpec(
     title="fine-tuned by a grader",
@@ -13,6 +13,7 @@ SPEC = CandidateSpec(
     "of them. Takes hours.",
     family="training",
     answers_from_rows=True,
+    needs=(ONE_PROCESS,),
     estimate=training_work.of_graders,
     sends=training_work.sends_of_graders,
 )

@@ -29,6 +29,8 @@ from assay.candidates.spec import (
     FREE_TEXT,
     LABELS,
     METHOD,
+    ONE_PROCESS,
+    ONE_PROCESS_OF_GRADERS,
     RECORDS,
     CandidateSpec,
 )
@@ -224,6 +226,8 @@ def offer(*, task: TaskKind, documents: bool, lists: bool = False) -> dict[str, 
         FREE_TEXT: task == "text",
         DOCUMENTS: documents,
         METHOD: True,
+        ONE_PROCESS: True,
+        ONE_PROCESS_OF_GRADERS: True,
     }
     return {
         name: spec

@@ -128,6 +128,19 @@ METHOD = Need(
     setting="fine_tune.method",
     opens_without=True,
 )
+ONE_PROCESS = Need(
+    "one process a training",
+    lambda config: config.place.size == 1,
+    "{name} learns from graders, which several processes cannot share yet.",
+    "Set place.ranks: 1, use `--on here`, or remove it.",
+    setting="place",
+    opens_without=True,
+)
+ONE_PROCESS_OF_GRADERS = replace(
+    ONE_PROCESS,
+    name="one process a training where it learns from graders",
+    is_met=lambda config: config.fine_tune.method != "reinforcement" or config.place.size == 1,
+)
 
 
 @dataclass(frozen=True, slots=True)
