@@ -167,8 +167,8 @@ def test_a_step_of_a_run_is_plain_grpo_of_what_it_has_drawn(tmp_path: Path, beta
         torch.manual_seed(0)
         moved = {name: value + 0.1 * torch.randn_like(value) for name, value in start.items()}
         adapters.set_weights(model, moved)
-        answers, rewards = run.draw_answers()
-        again, _ = run.draw_answers()
+        answers, rewards, _ = run.draw_answers()
+        again, _, _ = run.draw_answers()
         assert [one.rows for one in again] == [one.rows for one in answers]
         split = [(*_split(answer.rows[0]), 1.0) for answer in answers]
         groups = [
