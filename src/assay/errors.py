@@ -128,10 +128,10 @@ class AssayError(Exception):
         self.what, self.where, self.fix = what, where, fix
         super().__init__(self._sentence())
 
-    def advise_page(self) -> None:
-        """Let it name the page of the studio where it named a command."""
+    def advise_page(self, here: str = "") -> None:
+        """Let it name the page of the studio where it named a command; see `on_page`."""
         if self.fix:
-            self.fix = on_page(self.fix)
+            self.fix = on_page(self.fix, here)
             self.args = (self._sentence(),)
 
     def _sentence(self) -> str:
@@ -207,16 +207,20 @@ _STEPS = re.compile(
 )
 
 
-def on_page(text: str) -> str:
+def on_page(text: str, here: str = "") -> str:
     """An error as a page of the studio says it: where it advises a command, the page that does it.
 
     Args:
         text: as it is told where commands are typed, which is how a job keeps it.
+        here: title of the page that says it, if known: it need not be looked for.
     """
 
     def turn(found: re.Match[str]) -> str:
         name, start = str(found.lastgroup), found["start"]
         page = Step[name].page
+        if here:
+            page = page.replace(f" on the page {here}", "")
+            page = page.replace(f"the page {here}", "this page")
         if start is None and not found[name][0].isupper():
             return page
         return (start or "") + page[:1].upper() + page[1:]

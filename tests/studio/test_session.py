@@ -79,4 +79,5 @@ def test_what_a_job_has_kept_is_told_as_the_page_tells_it(step: Step, name: str 
         assert "--" not in str(error)
     assert on_page(f"It stays. {step.command}").startswith(f"It stays. {step.page[0].upper()}")
     assert on_page("said before: `other`.") == "said before: `other`."
+    assert "the page Releases" not in on_page(f"It stays. {step.command}", "Releases")
     assert Step.GIVE_KEY.of("far") == "with `assay providers add far`"

@@ -112,7 +112,7 @@ def _serve_style() -> None:
 def _register(page: Page, pages: Sequence[Page], workspace: Workspace, engines: EnginePool) -> None:
     @ui.page(page.path, title=f"{page.title} · Assay", response_timeout=SLOW_PAGE_S)
     async def show(request: Request) -> None:
-        context = _make_context(request, workspace, engines, page.role)
+        context = _make_context(request, workspace, engines, page)
         with _show_frame(page, pages, context, request):
             if not context.may(page.role):
                 w.empty("lock", "You cannot open this page", f"It requires the role {page.role}.")
@@ -152,7 +152,7 @@ def request_context(request: Request) -> PageContext:
 
 
 def _make_context(
-    request: Request, workspace: Workspace, engines: EnginePool, role: Role = "viewer"
+    request: Request, workspace: Workspace, engines: EnginePool, page: Page | None = None
 ) -> PageContext:
     person = cast("Person", request.scope["assay.person"])
     return PageContext(
@@ -160,7 +160,8 @@ def _make_context(
         engines=engines,
         person=person,
         session=request.scope["assay.session"],
-        role=role,
+        role="viewer" if page is None else page.role,
+        title="" if page is None else page.title,
         address=f"{request.url.scheme}://{request.url.netloc}",
     )
 

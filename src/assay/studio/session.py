@@ -37,6 +37,7 @@ class PageContext:
         session: secret of the session, to ask again by.
         address: of the server, as the browser reached it, without a slash at its end.
         role: what the page takes, and whatever is done there that is no action of its own.
+        title: of the page; empty where it is a route of no page.
     """
 
     workspace: Workspace
@@ -45,6 +46,7 @@ class PageContext:
     session: str
     address: str
     role: Role = "viewer"
+    title: str = ""
 
     def may(self, role: Role) -> bool:
         """Whether a control for this role is worth showing; an action asks again."""
@@ -70,7 +72,7 @@ class PageContext:
         try:
             return await asyncio.to_thread(allowed)
         except AssayError as error:
-            error.advise_page()
+            error.advise_page(self.title)
             error.calling(f"{self.workspace.root}/", "")
             error.calling(str(self.workspace.root), "the folder")
             raise

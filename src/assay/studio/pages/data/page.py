@@ -56,7 +56,7 @@ def open_division(
     except DataError as error:
         found = rows.open_undivided(context.workspace, error, progress)
         # What `PageContext.do` does with an error that is raised.
-        error.advise_page()
+        error.advise_page(context.title)
         error.calling(f"{context.workspace.root}/", "")
         return error, found
 
