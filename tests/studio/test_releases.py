@@ -38,10 +38,11 @@ def test_that_traces_are_not_in_the_sample_is_said() -> None:
 
 
 def test_what_was_saved_is_said_with_what_makes_training_data_of_it() -> None:
-    said = describe_saved("data/traces-1.jsonl", 1, 0, "data/questions.xlsx")
+    said = describe_saved("data/traces-1.jsonl", 1, 0, "data/questions.xlsx", 0)
     assert said.startswith("1 correction was saved in data/traces-1.jsonl.")
     assert said.endswith("added to data/questions.xlsx, the examples of this project.")
-    assert "3 corrections were saved in f; 2 could not" in describe_saved("f", 3, 2, None)
+    assert "3 corrections were saved in f; 2 could not" in describe_saved("f", 3, 2, None, 0)
+    assert describe_saved("f", 3, 0, "g", 1).endswith(" 1 of them is there already.")
 
 
 def test_what_an_agent_scored_then_and_scores_now_is_told_apart(tmp_path: Path) -> None:

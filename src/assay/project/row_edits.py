@@ -2,6 +2,7 @@
 
     change(workspace, line, record, before)
     addition = add(workspace, Path("corrected.jsonl"))
+    forecast(workspace, Path("corrected.jsonl")).added      # 0: it is all there
 
 After every change the examples are divided anew; where that cannot be done, the file is as it was.
 """
@@ -138,8 +139,14 @@ def add(
             here.
         HoldoutError: the holdout was opened and would become another one.
     """
+    project, target = project_of(workspace), data_file(workspace)
     try:
-        addition = _add(workspace, file, progress)
+        with workspace.store.lock(CHANGE_LOCK):
+            addition, fresh = _compare(workspace, file, progress)
+            if fresh:
+                is_divided = has_split(project.split_folder)
+                with _divided_anew(workspace, target, is_divided, progress):
+                    append(target, fresh)
     except AssayError as error:
         error.calling(str(file), name or str(file))
         raise
@@ -148,59 +155,66 @@ def add(
     return addition
 
 
-def _add(workspace: Workspace, file: Path, progress: Progress) -> Addition:
-    project, target = project_of(workspace), data_file(workspace)
-    config = project.config
-    with workspace.store.lock(CHANGE_LOCK):
-        ours = detect(target, config.data.columns)
-        theirs, record = _match(ours, file, config.system_prompt)
-        kept: list[Example] = []
-        with tempfile.TemporaryDirectory(prefix="assay-add-") as name:
-            report = check(
-                file,
-                format=theirs.format,
-                columns=theirs.columns,
-                task=config.task,
-                labels=config.labels,
-                schema=config.output_schema,
-                system_prompt=config.system_prompt,
-                out=Path(name),
-                keep=kept.append,
-                progress=progress,
+def forecast(workspace: Workspace, file: Path, progress: Progress = SILENT) -> Addition:
+    """What `add` would do with a file, which changes nothing.
+
+    Raises:
+        DataError, UsageError: as `add`.
+    """
+    return _compare(workspace, file, progress)[0]
+
+
+def _compare(
+    workspace: Workspace, file: Path, progress: Progress
+) -> tuple[Addition, list[dict[str, Any]]]:
+    """What becomes of the rows of a file that are to be added, and the records of those that are
+    new to the project's file."""
+    config, target = project_of(workspace).config, data_file(workspace)
+    ours = detect(target, config.data.columns)
+    theirs, record = _match(ours, file, config.system_prompt)
+    kept: list[Example] = []
+    with tempfile.TemporaryDirectory(prefix="assay-add-") as name:
+        report = check(
+            file,
+            format=theirs.format,
+            columns=theirs.columns,
+            task=config.task,
+            labels=config.labels,
+            schema=config.output_schema,
+            system_prompt=config.system_prompt,
+            out=Path(name),
+            keep=kept.append,
+            progress=progress,
+        )
+        with (Path(name) / REJECTED_FILE).open(encoding="utf-8") as lines:
+            rejected = tuple(
+                json_reader.read(line) for line, _ in zip(lines, range(MOST_TOLD), strict=False)
             )
-            with (Path(name) / REJECTED_FILE).open(encoding="utf-8") as lines:
-                rejected = tuple(
-                    json_reader.read(line) for line, _ in zip(lines, range(MOST_TOLD), strict=False)
-                )
-        if not kept:
-            whys = [
-                f"{count:,} × {CODES[code][1]}"
-                for code, count in report.counts.items()
-                if CODES[code][0] == "error" and code not in OF_THE_FILE
-            ]
-            raise DataError(
-                f"no row of this file can be added: {'; '.join(whys)}.",
-                where=str(file),
-                fix=f"Correct the rows; see {Step.CHECK_FILE}.",
-            )
-        seen = {_key(row.example) for row in read(target, ours.format, ours.columns) if row.example}
-        fresh: list[dict[str, Any]] = []
-        repeated = unfit = 0
-        for _, of_record in groupby(kept, key=attrgetter("line")):
-            examples = list(of_record)  # some formats hold several in a record
-            made, keys = record(examples[0]), {_key(one) for one in examples}
-            if made is None:
-                unfit += 1
-            elif keys <= seen:
-                repeated += 1
-            else:
-                fresh.append(made)
-                seen |= keys
-        if fresh:
-            is_divided = has_split(project.split_folder)
-            with _divided_anew(workspace, target, is_divided, progress):
-                append(target, fresh)
-    return Addition(
+    if not kept:
+        whys = [
+            f"{count:,} × {CODES[code][1]}"
+            for code, count in report.counts.items()
+            if CODES[code][0] == "error" and code not in OF_THE_FILE
+        ]
+        raise DataError(
+            f"no row of this file can be added: {'; '.join(whys)}.",
+            where=str(file),
+            fix=f"Correct the rows; see {Step.CHECK_FILE}.",
+        )
+    seen = {_key(row.example) for row in read(target, ours.format, ours.columns) if row.example}
+    fresh: list[dict[str, Any]] = []
+    repeated = unfit = 0
+    for _, of_record in groupby(kept, key=attrgetter("line")):
+        examples = list(of_record)  # some formats hold several in a record
+        made, keys = record(examples[0]), {_key(one) for one in examples}
+        if made is None:
+            unfit += 1
+        elif keys <= seen:
+            repeated += 1
+        else:
+            fresh.append(made)
+            seen |= keys
+    addition = Addition(
         file=config.data.file,
         added=len(fresh),
         repeated=repeated,
@@ -208,6 +222,7 @@ def _add(workspace: Workspace, file: Path, progress: Progress) -> Addition:
         rejected=report.rejected,
         rejected_rows=rejected,
     )
+    return addition, fresh
 
 
 @contextmanager

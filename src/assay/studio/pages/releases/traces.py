@@ -8,6 +8,7 @@ from nicegui import ui
 from nicegui.element import Element
 
 from assay.data.problems import CODES
+from assay.errors import AssayError
 from assay.project import releases, row_edits
 from assay.project.releases import CorrectionError, corrections
 from assay.project.releases.kept import KeptTraces
@@ -100,6 +101,7 @@ def traces_card(context: PageContext, name: str, kept: KeptTraces) -> None:
                 advise(f"No correction could be used: {describe_rejected(written)}")
                 return
             config = context.workspace.config
+            there = 0 if config is None else await _count_added(context, Path(written.file))
             with w.refill(told):
                 w.text(
                     describe_saved(
@@ -107,9 +109,10 @@ def traces_card(context: PageContext, name: str, kept: KeptTraces) -> None:
                         written.written,
                         written.rejected,
                         None if config is None else config.data.file,
+                        there,
                     )
                 )
-                if config is not None:
+                if config is not None and there < written.written:
                     _show_addition(context, Path(written.file))
                 if written.rejected:
                     w.text(f"Why: {describe_rejected(written)}", "warn note")
@@ -138,19 +141,32 @@ def describe_kept(kept: KeptTraces) -> str:
     )
 
 
-def describe_saved(file: str, written: int, rejected: int, read: str | None) -> str:
+async def _count_added(context: PageContext, file: Path) -> int:
+    """How many corrections of a file are among the examples already."""
+    try:
+        return (await context.read(row_edits.forecast, file)).repeated
+    except AssayError:
+        return 0  # whoever adds them is told why they cannot be
+
+
+def describe_saved(file: str, written: int, rejected: int, read: str | None, there: int) -> str:
     """What was saved, and that it is no training data yet.
 
     Args:
         file: the new one; `read`: the one that assay.yaml names, None where there is none.
+        there: how many of them stand in that one already.
     """
     were = "1 correction was" if written == 1 else f"{written:,} corrections were"
     left = f"; {rejected:,} could not be used" if rejected else ""
     if read is None:
         return f"{were} saved in {file}{left}."
+    if there >= written:
+        are = "It is" if written == 1 else f"All {written:,} are"
+        return f"{were} saved in {file}{left}. {are} in {read}, the examples of this project."
+    some = f" {there:,} of them {'is' if there == 1 else 'are'} there already." if there else ""
     return (
         f"{were} saved in {file}{left}. Nothing is trained on them before they are added to "
-        f"{read}, the examples of this project."
+        f"{read}, the examples of this project.{some}"
     )
 
 
