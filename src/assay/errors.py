@@ -16,6 +16,12 @@ class Step(Enum):
     """
 
     RENEW_HOLDOUT = "`assay data renew-holdout FILE`", "“Replace the holdout” on the page Data"
+    CORRECT_LABELS = (
+        "Correct in your file what is wrong; it counts once you bring new examples with "
+        "`assay data renew-holdout FILE`",
+        "Bring new examples with “Replace the holdout” on the page Data: from then on Data lists "
+        "these rows, and you can correct there what is wrong, for training",
+    )
     APPROVE = "`assay data approve`", "the page Data"
     SAY_ENOUGH = "`good_enough` in assay.yaml", "“Minimum score” on the page Settings"
     SET_COSTS = (

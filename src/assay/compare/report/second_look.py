@@ -48,10 +48,9 @@ def advice(look: SecondLook) -> str | None:
     if not look.ids:
         return None
     return (
-        "A person decides, for the candidates may be wrong together. Correct in your file what is "
-        f"wrong; it counts once you bring new examples with {Step.RENEW_HOLDOUT}. This holdout "
-        "keeps its labels: correcting only those that candidates contradict would flatter the "
-        "candidates."
+        "A person decides, for the candidates may be wrong together. "
+        f"{Step.CORRECT_LABELS}. This holdout keeps its labels: correcting only those that "
+        "candidates contradict would flatter the candidates."
     )
 
 
