@@ -13,7 +13,8 @@ from assay import project
 from assay.config.project import parsed_config
 from assay.errors import ConfigError, ModelError
 from assay.project.start.from_documents import create_from_documents
-from assay.project.start.init import Choices, holdout_share
+from assay.project.start.init import Choices
+from assay.project.start.shares import holdout_share, is_enough
 from assay.project.workspace import open_to_serve
 
 ODD = ["1e5", "1E5", "1e-5", "0x1F", "0o17", "0b1"]
@@ -21,10 +22,20 @@ ODD = ["1e5", "1E5", "1e-5", "0x1F", "0o17", "0b1"]
 
 @pytest.mark.parametrize(
     ("examples", "share"),
-    [(1, 0.3), (500, 0.3), (1000, 0.3), (1200, 0.25), (1500, 0.2), (9000, 0.2)],
+    [
+        (10, 0.5),
+        (25, 0.4),
+        (34, 0.3),
+        (500, 0.3),
+        (1000, 0.3),
+        (1200, 0.25),
+        (1500, 0.2),
+        (9000, 0.2),
+    ],
 )
 def test_a_small_file_locks_a_larger_share(examples: int, share: float) -> None:
     assert holdout_share(examples) == share
+    assert is_enough(examples) == (examples > 18)
 
 
 @pytest.mark.slow

@@ -30,7 +30,8 @@ from assay.generate.recorded import RecordedAnswer, input_sha256
 from assay.progress import SILENT, Progress
 from assay.project.rescue_plan import LEAST_HELD
 from assay.project.start.creation import create
-from assay.project.start.init import HOLDOUT_ROWS, Choices, draft
+from assay.project.start.init import Choices, draft
+from assay.project.start.shares import HOLDOUT_ROWS
 from assay.release.imported.folder import TraceFolder
 from assay.release.imported.jobs import Assignment
 from assay.release.imported.raw import time

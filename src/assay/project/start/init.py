@@ -32,14 +32,13 @@ from assay.knowledge.sources import sources
 from assay.models.pull import check_available
 from assay.progress import SILENT, Progress
 from assay.project.start.document_rows import find_abstention, propose_contains, read_texts
+from assay.project.start.shares import NO_VERDICT, holdout_share, is_enough
 from assay.project.start.yaml_lines import block, cost_lines, flow
 from assay.store.files import new_folder, write_json
 from assay.train.methods import registry
 
 SAMPLE = 20_000
 MONTHLY_REQUESTS = 10_000
-HOLDOUT_ROWS = 300
-"""Of a holdout that shows a lead of five points in most comparisons (docs/statistics.md)."""
 SCHEMA_FILE = "assay.schema.json"
 MACHINE_HOUR_USD: float = Costs.model_fields["machine_hour_usd"].default
 MACHINE_HOURS: float = Costs.model_fields["machine_hours_per_month"].default
@@ -165,6 +164,8 @@ def draft(
         )
     held = _held_outputs(choices, detected, columns, progress)
     proposal = propose(examples, choices.task, held, documents=choices.documents)
+    if choices.holdout is None and not is_enough(len(examples)):
+        proposal = replace(proposal, warnings=[*proposal.warnings, NO_VERDICT])
     used = columns or detected.columns
     if proposal.task == "label" and used is not None and used.group in used.output:
         raise DataError(
@@ -277,15 +278,6 @@ def _copy_documents(docs: Path, to: Path) -> None:
             where=str(docs),
             fix="Give a file or a folder with documents.",
         )
-
-
-def holdout_share(examples: int) -> float:
-    """Share of a file that is locked away: more of a small file, so that the verdict can decide.
-
-    Never more than 0.3: what is locked away trains nothing, and of a few hundred rows a larger
-    share cost more than it decided (docs/statistics.md, measured by bench/split_share.py).
-    """
-    return round(min(0.3, max(0.2, HOLDOUT_ROWS / max(examples, 1))), 2)
 
 
 def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
