@@ -11,6 +11,7 @@ from assay.studio.pages.people.api_keys import format_count
 from assay.studio.shared.numbers import (
     NO_NUMBER,
     NOT_A_NUMBER,
+    NOT_PERCENT,
     NOT_WHOLE,
     in_units,
     outside,
@@ -91,10 +92,13 @@ def test_what_is_typed_is_read_as_it_stands_or_not_at_all() -> None:
         assert outside(found, 0, 100) == NOT_A_NUMBER
         with pytest.raises(UsageError, match="with a point"):
             require_number(found)
+    assert parse_number("95 %", " %") == 95
+    assert outside(parse_number("95 %"), 0, 100) == NOT_A_NUMBER
+    assert outside(parse_number("95,5", " %"), 0, 100, " %") == NOT_PERCENT
 
 
 def test_a_point_in_a_whole_number_is_no_matter_of_taste() -> None:
-    for typed in ("3.000", "1.500", "2.0", "1.5e3", "1e-3"):
+    for typed in ("3.000", "1.500", "2.0", "1.5e3", "1e-3", "many"):
         assert refuse_fraction(typed) == NOT_WHOLE
     for typed in ("3000", " 12 ", "-1", "1e3", ""):
         assert refuse_fraction(typed) is None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from assay.config import yaml_text
 from assay.config.candidates import Classifier, FewShot, Generate, KnowledgeSection, PromptSearch
@@ -161,14 +161,14 @@ class Config(Strict):
             )
         return value
 
-    @model_validator(mode="after")
-    def _margins_are_in_order(self) -> Self:
-        if self.margin_for_cheaper is not None and self.margin_for_cheaper < self.margin:
+    @field_validator("margin_for_cheaper")
+    @classmethod
+    def _margins_are_in_order(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and value < info.data.get("margin", value):
             raise ValueError(
-                f"margin_for_cheaper ({self.margin_for_cheaper:g}) must not be smaller than margin "
-                f"({self.margin:g}); make it larger or leave it out"
+                "it must not be smaller than the margin: make it larger or leave it out"
             )
-        return self
+        return value
 
     def primary_grader(self) -> GraderSpec:
         """The grader that `primary` names (ConfigError: none has that name)."""

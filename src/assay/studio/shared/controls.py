@@ -16,6 +16,7 @@ from assay.studio import widgets as w
 from assay.studio.shared.numbers import (
     NumberInput,
     in_units,
+    outside,
     refuse_fraction,
     require_number,
 )
@@ -164,7 +165,7 @@ class Controls(Generic[S]):
             whole: it has no fraction.
             least: in the unit of the field; a smaller number is refused there.
         """
-        read = read_path(path)
+        read, unit = read_path(path), " %" if percent else ""
 
         def show(parsed: S) -> Any:
             value = read(parsed)
@@ -173,14 +174,14 @@ class Controls(Generic[S]):
         def write(value: float | None) -> dict[str, Any]:
             if value is None and optional:
                 return {path: None}
-            number = round(require_number(value) / (100 if percent else 1), 8)
-            if least is not None and made.value < least:
-                raise UsageError(f"Enter a number of at least {least:g}.")
             if whole and (refused := refuse_fraction(made.typed)):
+                raise UsageError(refused)
+            number = round(require_number(value, unit) / (100 if percent else 1), 8)
+            if refused := outside(value, least, None, unit):
                 raise UsageError(refused)
             return {path: int(number) if number.is_integer() else number}
 
-        made = NumberInput().props(TYPING)
+        made = NumberInput(unit=unit).props(TYPING)
         shown = f"{label} (%)" if percent else label
         field = w.field(shown, made, hint, meaning=meaning)
         self._control(field, show, write, path, percent=percent)

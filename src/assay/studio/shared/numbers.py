@@ -19,6 +19,7 @@ from assay.studio.dialogs import lead_to
 
 NO_NUMBER = "This cannot be empty. Enter a number."
 NOT_A_NUMBER = "This is not a number. Write 0.2 with a point, and 1000 without a comma."
+NOT_PERCENT = "This is not a number. Write 95, or 95.5 with a point."
 NOT_WHOLE = "Write a whole number without a point or comma, as 1000."
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _LONGEST = 40
@@ -34,11 +35,15 @@ _WORDS = {
 
 class NumberInput(ui.number):
     """An input for a number, typed as text. `value` is None where it is empty, and NaN where what
-    stands there is no number."""
+    stands there is no number.
 
-    def __init__(self, value: float | str | None = None, **options: Any) -> None:
-        self._typed = value if isinstance(value, str) else ""
-        number = parse_number(value) if isinstance(value, str) else value
+    Args:
+        unit: what may be typed behind the number, as " %".
+    """
+
+    def __init__(self, value: float | str | None = None, *, unit: str = "", **options: Any) -> None:
+        self._typed, self._unit = value if isinstance(value, str) else "", unit
+        number = parse_number(value, unit) if isinstance(value, str) else value
         super().__init__(value=number, **options)
         self.props("type=text inputmode=decimal autocomplete=off")
 
@@ -52,19 +57,23 @@ class NumberInput(ui.number):
 
     def _event_args_to_value(self, e: events.GenericEventArguments) -> float | None:
         self._typed = "" if e.args is None else str(e.args)
-        return parse_number(self._typed)
+        return parse_number(self._typed, self._unit)
 
     def _value_to_model_value(self, value: Any) -> Any:
         if value is None:
             return None
-        if math.isnan(value) or value == parse_number(self._typed):
+        if math.isnan(value) or value == parse_number(self._typed, self._unit):
             return self._typed
         return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
-def parse_number(typed: str) -> float | None:
-    """The number that was typed; None: nothing was; NaN: it is no number, or too large for one."""
-    words = typed.strip()
+def parse_number(typed: str, unit: str = "") -> float | None:
+    """The number that was typed; None: nothing was; NaN: it is no number, or too large for one.
+
+    Args:
+        unit: may stand behind it.
+    """
+    words = typed.strip().removesuffix(unit.strip()).strip()
     if not words:
         return None
     if len(words) > _LONGEST or not _NUMBER.fullmatch(words):
@@ -73,8 +82,11 @@ def parse_number(typed: str) -> float | None:
     return number if math.isfinite(number) else math.nan
 
 
-def require_number(value: float | None) -> float:
+def require_number(value: float | None, unit: str = "") -> float:
     """The number of a field that may not be empty.
+
+    Args:
+        unit: of the field, as " %".
 
     Raises:
         UsageError: it is empty, or no number.
@@ -82,8 +94,12 @@ def require_number(value: float | None) -> float:
     if value is None:
         raise UsageError(NO_NUMBER)
     if math.isnan(value):
-        raise UsageError(NOT_A_NUMBER)
+        raise UsageError(_explain_no_number(unit))
     return float(value)
+
+
+def _explain_no_number(unit: str) -> str:
+    return NOT_PERCENT if unit.strip() == "%" else NOT_A_NUMBER
 
 
 def number_input(
@@ -100,7 +116,7 @@ def number_input(
 
     Args:
         value: a text was typed into an earlier one (`NumberInput.typed`), and is judged at once.
-        unit: behind a limit, as " %".
+        unit: behind a limit, and behind what is typed if one likes, as " %".
         whole: it has no fraction.
         missing: said of an empty field, as `NO_NUMBER`; None: it may be empty.
         options: of `ui.number`.
@@ -108,9 +124,10 @@ def number_input(
     made: NumberInput = NumberInput(
         value,
         validation=lambda given: (
-            outside(given, least, most, unit, missing=missing)
-            or (refuse_fraction(made.typed) if whole else None)
+            (refuse_fraction(made.typed) if whole else None)
+            or outside(given, least, most, unit, missing=missing)
         ),
+        unit=unit,
         **options,
     )
     if isinstance(value, str):
@@ -130,7 +147,7 @@ def outside(
     if value is None:
         return missing
     if math.isnan(value):
-        return NOT_A_NUMBER
+        return _explain_no_number(unit)
     if least is not None and value < least:
         return f"{value:g} is too little: at least {least:g}{unit}."
     if most is not None and value > most:

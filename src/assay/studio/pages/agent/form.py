@@ -177,9 +177,9 @@ class AgentForm(Controls[Agent]):
             self._state = w.text("", "soft note")
 
     def _write_passages(self, value: float | None) -> dict[str, Any] | None:
-        number = require_number(value)  # also without documents: the field shows what was typed
         if refused := refuse_fraction(self._passages.typed):
             raise UsageError(refused)
+        number = require_number(value)  # also without documents: the field shows what was typed
         return {"knowledge.k": int(number)} if self._base.value else None
 
     def _write_base(self, name: str) -> dict[str, Any]:
