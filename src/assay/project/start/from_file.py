@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -234,4 +235,6 @@ def _as_wanted(drafted: Draft, options: FileProjectOptions) -> Draft:
 
 
 def _slug(file: Path) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:40] or "project"
+    spelled = unicodedata.normalize("NFKD", file.stem.casefold())  # ä is a and two dots
+    plain = "".join(letter for letter in spelled if not unicodedata.combining(letter))
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40] or "project"
