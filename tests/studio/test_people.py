@@ -43,12 +43,13 @@ def test_an_api_key_is_shown_once(browser: Browser, up: Studio) -> None:
         assert found is not None
         assert (found.name, found.scopes) == ("the shop", ("chat",))
         assert costs.budgets(store)[found.id].most == 5
-        page = visitor.open("/people")
-        expect(page.get_by_role("cell", name="the shop")).to_be_visible()
-        assert secret not in page.content()
         page.get_by_role("button", name="Revoke the shop").click()
         page.get_by_role("button", name="Revoke", exact=True).click()
         expect(page.get_by_text("revoked", exact=True)).to_be_visible()
+        expect(shown).to_have_count(0)
+        page = visitor.open("/people")
+        expect(page.get_by_role("cell", name="the shop")).to_be_visible()
+        assert secret not in page.content()
     assert keys.find_key(store, secret) is None
     assert all(key.project == owner for key in keys.list_keys(store))
 

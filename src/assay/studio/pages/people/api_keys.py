@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nicegui import ui
@@ -61,8 +61,8 @@ def create_key(
     scopes: Sequence[str],
     budget: float | None,
     labels: Sequence[str],
-) -> str:
-    """Make a key; its secret, which cannot be had again.
+) -> tuple[ApiKey, str]:
+    """Make a key; with its secret, which cannot be had again.
 
     Args:
         labels: it sees only documents with one of these; none: all of the project's.
@@ -74,7 +74,7 @@ def create_key(
     )
     if budget is not None:
         costs.set_budget(workspace.store, key.id, budget, workspace.who)
-    return secret
+    return key, secret
 
 
 @action("admin")
@@ -116,17 +116,24 @@ async def keys_tab(context: PageContext) -> None:
 
     async def refresh() -> None:
         keys, budgets, used = await context.do(list_keys)
+        forget_revoked(keys)
         with w.refill(shown):
             _show_table(context, keys, budgets, refresh)
             if used:
                 _show_usage(keys, used)
 
     with fresh:
-        _show_form(context, refresh)
+        forget_revoked = _show_form(context, refresh)
     await refresh()
 
 
-def _show_form(context: PageContext, refresh: Refresh) -> None:
+def _show_form(context: PageContext, refresh: Refresh) -> Callable[[Sequence[ApiKey]], None]:
+    """The form.
+
+    Returns:
+        What takes away the secret that was shown last, if its key is among those that are revoked.
+    """
+    last = ""
     with w.section("New key", "For a program that calls this server like the OpenAI API."):
         with ui.element("div").classes("split"):
             name = w.field("Name", ui.input(placeholder="Web shop"), name="Name of the key")
@@ -150,7 +157,12 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
         refused = w.text("", "bad note").props("role=alert")
         made = ui.element("div").classes("stack")
 
+        def forget_revoked(keys: Sequence[ApiKey]) -> None:
+            if any(key.id == last and key.revoked is not None for key in keys):
+                made.clear()
+
         async def click() -> None:
+            nonlocal last
             scopes = [scope for scope, box in boxes.items() if box.value]
             called = (name.value or "").strip()
             keys, _, _ = await context.do(list_keys)
@@ -159,7 +171,8 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
             refused.text = _refuse_scopes(scopes, only)
             if name.error or not are_valid(budget) or refused.text:
                 return
-            secret = await context.do(create_key, called, scopes, budget.value, only)
+            key, secret = await context.do(create_key, called, scopes, budget.value, only)
+            last = key.id
             with w.refill(made):
                 w.text("Copy it now: it is shown only once and stored nowhere.", "strong")
                 w.code(secret, "New API key")
@@ -173,6 +186,7 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
         with w.row():
             w.button("Create key", click, kind="primary", icon="key")
         made.move(target_index=-1)
+    return forget_revoked
 
 
 def refuse_name(name: str | None, keys: Sequence[ApiKey], of: ApiKey | None = None) -> str | None:
