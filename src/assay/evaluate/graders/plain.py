@@ -44,7 +44,10 @@ class ContainsSettings(GraderSettings):
     """Settings of `contains`."""
 
     max_words: int | None = Field(
-        None, ge=1, description="an answer of more words scores 0: whoever says all is never wrong"
+        None,
+        ge=1,
+        description="an answer of more words scores 0, since one that says everything would always "
+        "hold the expected text",
     )
     whole_words: bool = Field(
         True, description="not as a part of a longer word or number; false without spaces"

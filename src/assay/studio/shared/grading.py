@@ -29,7 +29,7 @@ def explain_grading(spec: GraderSpec) -> str:
         if about is None or name == "as" or len(str(value)) > LONGEST:
             continue
         shown = str(value).lower() if isinstance(value, bool) else value
-        text += f" {name} is {shown}: {about}."
+        text += f" Its setting {name} is {shown}: {about}."
     return text
 
 
