@@ -110,6 +110,10 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         # The column that names documents was left empty in the choice of columns, so nothing is
         # proposed; chosen, it is.
         expect(unanswered).to_have_value("")
+        unanswered.fill("That I cannot say")
+        expect(page.get_by_text("No example has this answer")).to_be_visible()
+        unanswered.fill("")
+        expect(page.get_by_text("No example has this answer")).to_be_hidden()
         page.get_by_role("button", name="Choose other columns").click()
         page.get_by_role("combobox", name="Document column").click()
         page.get_by_role("option", name="source").click()
@@ -130,6 +134,39 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
     assert (config.good_enough, config.monthly_requests) == (0.7, 3000)
     assert "rag" in config.candidates
     assert "few-shot" not in config.candidates
+
+
+def test_names_and_a_prompt_that_were_typed_outlive_a_repair(
+    browser: Browser, folder: Path
+) -> None:
+    rows = [f"Ticket {i} about item {i * i},{'billing' if i % 2 else 'repairs'}" for i in range(40)]
+    data = folder.parent / "tickets.csv"
+    more = [rows[0], "Wheel bent,reparis", "Chain lost,reparis"]
+    data.write_text("\n".join(["message,desk", *rows, *more]) + "\n")
+    with studio(folder) as running:
+        page = tab(browser.new_context(), running.url).page
+        page.goto(running.link)
+        page.set_input_files("input[type=file]", data)
+        page.get_by_text("Labels (3)").click()
+        renamed = page.get_by_role("textbox", name="New name of reparis")
+        renamed.fill("repairs")
+        page.get_by_text("System prompt", exact=True).click()
+        prompt = page.get_by_label("System prompt", exact=True)
+        prompt.press("Control+End")
+        prompt.press_sequentially("\nBe kind.")
+        page.wait_for_function("window.isChanged")
+        page.get_by_role("button", name="Remove 1 repeated row").click()
+        expect(page.get_by_role("button", name="Remove 1 repeated row")).to_have_count(0)
+        expect(renamed).to_have_value("repairs")
+        page.get_by_role("button", name="Rename", exact=True).click()
+        stale = page.get_by_text("labels that are not in the file any more: “reparis”.")
+        expect(stale).to_be_visible()
+        page.get_by_role("button", name="Choose other columns").click()
+        page.get_by_role("button", name="Continue").click()
+        expect(stale).to_be_visible()  # until it is touched
+        page.get_by_text("System prompt", exact=True).click()
+        prompt.fill("Name the desk: billing or repairs.")
+        expect(stale).to_be_hidden()
 
 
 def test_what_providers_will_cost_is_said_before_the_comparison(

@@ -204,9 +204,9 @@ def refill(box: Element) -> Iterator[None]:
 
 
 @contextmanager
-def details(summary: str) -> Iterator[None]:
+def details(summary: str, *, is_open: bool = False) -> Iterator[None]:
     """Content that a click on its summary opens."""
-    with ui.element("details"):
+    with ui.element("details").props("open" if is_open else ""):
         text(summary, tag="summary")
         yield
 

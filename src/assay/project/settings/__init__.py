@@ -48,6 +48,8 @@ from assay.store.tables import AuditRow
 from assay.train.methods import registry as methods
 
 ACTION = "settings.save"
+MOST_SAVES = 100
+"""Saves that are listed."""
 ADMINS = ("providers", "vllm", "fallback", "place")
 """Sections that say which servers are asked, with which keys, and where rows go to train."""
 
@@ -72,11 +74,16 @@ class InvalidSettingsError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A save by somebody: who, when, and why."""
+    """A save by somebody: who, when, and why.
+
+    Attributes:
+        settings: that were set differently, with dots.
+    """
 
     who: str
     at: datetime
     message: str
+    settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,11 @@ def read(workspace: Workspace) -> SettingsDraft:
     text = _text(workspace)
     digest = text_hash(text)
     return SettingsDraft(text, digest, _change(workspace, digest))
+
+
+def history(workspace: Workspace) -> list[Change]:
+    """The saves of the file, the newest first, `MOST_SAVES` at most."""
+    return [change for change, _ in _changes(workspace, MOST_SAVES)]
 
 
 def validate(workspace: Workspace, text: str, *, admin: bool) -> Validation:
@@ -279,17 +291,27 @@ def _text(workspace: Workspace) -> str:
 
 def _change(workspace: Workspace, digest: str) -> Change | None:
     """The save that made a text, if it was the last one."""
+    found = _changes(workspace, 1)
+    return found[0][0] if found and found[0][1] == digest else None
+
+
+def _changes(workspace: Workspace, most: int) -> list[tuple[Change, str]]:
+    """The last saves, the newest first, each with the hash of the text that it made."""
     query = (
         select(AuditRow)
         .where(AuditRow.project == workspace.name, AuditRow.action == ACTION)
         .order_by(AuditRow.key.desc())
-        .limit(1)
+        .limit(most)
     )
     with workspace.store.session() as session:
-        row = session.scalar(query)
-        if row is None or (row.details or {}).get("hash") != digest:
-            return None
-        return Change(row.who, row.at, str((row.details or {}).get("message", "")))
+        found = [(row.who, row.at, row.details or {}) for row in session.scalars(query)]
+    return [
+        (
+            Change(who, at, str(of.get("message", "")), tuple(of.get("settings", ()))),
+            str(of.get("hash", "")),
+        )
+        for who, at, of in found
+    ]
 
 
 def _config_before(workspace: Workspace) -> Config | None:
@@ -337,6 +359,12 @@ def _notes(workspace: Workspace, config: Config) -> list[str]:
             continue
         if not split_sheet(file_of(name, workspace.root))[0].exists():
             notes.append(f"The folder does not contain the file {name} yet.")
+    said = None if config.knowledge is None else config.knowledge.abstain
+    if said and config.task == "label" and said not in (config.labels or (said,)):
+        notes.append(
+            f"“{said}”, the answer where no document has one, is none of the labels, so it is "
+            "counted as wrong wherever it is given."
+        )
     if workspace.broken is not None:
         notes.append(
             "The server runs with the last valid settings. Settings saved here take effect when it "
@@ -355,6 +383,7 @@ __all__ = [
     "choose_measure",
     "completions",
     "edit",
+    "history",
     "measures",
     "read",
     "save",

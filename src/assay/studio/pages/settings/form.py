@@ -77,6 +77,12 @@ class SettingsForm(Controls[Config]):
             "system_prompt",
             "Every request starts with it. Write what a new colleague would need to know.",
         )
+        with ui.element("div") as self._abstention:
+            self._optional(
+                "Answer where no document has one",
+                "knowledge.abstain",
+                "Word for word as in your examples. Empty: every question has an answer.",
+            )
         with ui.element("div") as self._labels:
             labels = w.field(
                 "Labels, one per line",
@@ -274,6 +280,7 @@ class SettingsForm(Controls[Config]):
     def _show_blocks(self, parsed: Config) -> None:
         """Show what the settings have a use for."""
         self._labels.set_visibility(parsed.task == "label")
+        self._abstention.set_visibility(parsed.knowledge is not None)
         self._columns.set_visibility(parsed.data.columns is not None)
         if (slot := self._rank.parent_slot) is not None:  # with its label
             slot.parent.set_visibility(parsed.fine_tune.adapter != "full")

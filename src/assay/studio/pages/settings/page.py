@@ -12,7 +12,7 @@ from nicegui import ui
 from assay.config import CONFIG_FILE, Config, config_schema
 from assay.project import settings
 from assay.project.answer import names as served
-from assay.project.settings import SettingsDraft, StaleSettingsError, Validation
+from assay.project.settings import Change, SettingsDraft, StaleSettingsError, Validation
 from assay.project.settings.redaction import without_secrets
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm
@@ -152,7 +152,7 @@ async def _show_editor(context: PageContext, followed: list[str], reopen: Refres
     found = await w.load("Reading the settings", _read(context))
     if found is None:
         return
-    draft, names = found
+    draft, names, saves = found
     if followed:
         with w.section("Saved. What this changes", style="accent"):
             for sentence in followed:
@@ -169,13 +169,25 @@ async def _show_editor(context: PageContext, followed: list[str], reopen: Refres
             ui.download(content.encode(), "assay.schema.json")
 
         w.button("Download JSON Schema for editors", schema, kind="link", icon="download")
+    _show_saves(saves)
     SettingsEditor(context, draft, names, followed, reopen)
 
 
-async def _read(context: PageContext) -> tuple[SettingsDraft, list[str]]:
-    """The settings, and the models that may be chosen."""
+async def _read(context: PageContext) -> tuple[SettingsDraft, list[str], list[Change]]:
+    """The settings, the models that may be chosen, and the saves of before."""
     draft = await context.do(read_settings)
-    return draft, await context.read(served.base_models, context.workspace.name)
+    names = await context.read(served.base_models, context.workspace.name)
+    return draft, names, await context.read(settings.history)
+
+
+def _show_saves(saves: list[Change]) -> None:
+    """Who has changed which settings, and why."""
+    if not saves:
+        return
+    with w.details("Saves"), w.table("Saved", "By", "Settings", "Change", label="Saves"):
+        for one in saves:
+            changed = ", ".join(one.settings) or "–"
+            w.line(w.format_time(one.at), format_author(one.who), changed, one.message)
 
 
 def _describe_change(draft: SettingsDraft) -> str:

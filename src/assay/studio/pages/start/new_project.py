@@ -61,6 +61,7 @@ class ProposalStep:
         self._documents: list[str] = []
         self._entries = FormEntries()
         self._form: ProposalForm | None = None
+        self._new_names: dict[str, ui.input] = {}
         self._doing = ""
         file = example_file.find_file(context.workspace)
         assert file is not None
@@ -237,14 +238,26 @@ class ProposalStep:
         return counts if len(counts) <= MOST_RENAMED else Counter()
 
     def _show_labels(self, counts: Counter[str]) -> None:
-        """All labels with how many rows they have; one that gets another's name is joined to it."""
-        with w.details(f"Labels ({len(counts):,})"), ui.element("div").classes("stack gap"):
+        """All labels with how many rows they have; one that gets another's name is joined to it.
+
+        What was typed and not yet done outlives another change of the file.
+        """
+        typed = {
+            label: str(new.value or "")
+            for label, new in self._new_names.items()
+            if label in counts and new.value != label
+        }
+        with (
+            w.details(f"Labels ({len(counts):,})", is_open=bool(typed)),
+            ui.element("div").classes("stack gap"),
+        ):
             w.text("Rename a label, or give it the name of another to join the two.", "soft note")
             if any(show_spaces(label) != label for label in counts):
                 w.text(f"{SPACE} stands for a space that is easily overlooked.", "soft note")
             with w.table("Label", w.Number("Rows"), "New name", label="Labels"):
-                made = {
-                    label: self._label_row(label, count) for label, count in sorted(counts.items())
+                self._new_names = made = {
+                    label: self._label_row(label, count, typed.get(label, label))
+                    for label, count in sorted(counts.items())
                 }
 
             async def rename() -> None:
@@ -268,13 +281,13 @@ class ProposalStep:
         notify(f"{say_count(count, 'row has', 'rows have')} another label now.")
         await self._inspect()
 
-    def _label_row(self, label: str, count: int) -> ui.input:
+    def _label_row(self, label: str, count: int, name: str) -> ui.input:
         shown = show_spaces(label)
         with w.cells():
             w.text(shown, tag="td")  # which may begin with `#`, the mark of a number
             w.text(f"{count:,}", "number", "td")
             with ui.element("td"):
-                return w.label_input(ui.input(value=label), f"New name of {shown}")
+                return w.label_input(ui.input(value=name), f"New name of {shown}")
 
     def _may_change(self) -> bool:
         editor = self._context.may("editor")
@@ -329,6 +342,7 @@ class ProposalStep:
                 drafted.proposal,
                 self._entries,
                 drafted.choices.abstain,
+                {example.output.strip() for example in drafted.examples},
                 has_documents=bool(self._documents),
                 change_task=lambda task: self._inspect(task=task),
                 create=self._create,

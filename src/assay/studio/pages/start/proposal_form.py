@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,9 +19,14 @@ from assay.project.start.from_file import FileProjectOptions
 from assay.studio import widgets as w
 from assay.studio.dialogs import advise, ask_before_leaving
 from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
-from assay.studio.shared.findings import TASKS
+from assay.studio.shared.findings import TASKS, show_spaces
 from assay.studio.shared.grading import explain_grading
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
+
+NOT_THERE = (
+    "No example has this answer, so a comparison counts it as wrong wherever it is given. If your "
+    "examples say it in other words, copy those."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,8 @@ class FormEntries:
 
     Attributes:
         system_prompt: None: as it is proposed.
-        proposed_prompt: the proposal that the person has changed.
+        proposed_prompt: the proposal that the person has changed; stays until it is touched again.
+        labels: of the proposal that the person has changed.
         good_enough: in percent; None: no minimum. Of this and the other numbers, what was typed.
         ticks: by the candidate's name.
         abstain: None: as it is proposed.
@@ -37,6 +44,7 @@ class FormEntries:
 
     system_prompt: str | None = None
     proposed_prompt: str = ""
+    labels: tuple[str, ...] = ()
     good_enough: float | str | None = None
     monthly_requests: float | str | None = FileProjectOptions().monthly_requests
     machine_hour_usd: float | str | None = FileProjectOptions().machine_hour_usd
@@ -51,6 +59,7 @@ class ProposalForm:
     Args:
         entries: of an earlier form, which are put into this one.
         abstain: what is proposed to be said where no document has the answer.
+        answers: that the examples have.
         change_task: called with the task that was chosen.
         create: called with what was chosen.
         show_restart: makes a button that begins with another file.
@@ -61,6 +70,7 @@ class ProposalForm:
         proposal: Proposal,
         entries: FormEntries,
         abstain: str | None,
+        answers: Collection[str],
         *,
         has_documents: bool,
         change_task: Callable[[TaskKind], Awaitable[None]],
@@ -68,7 +78,7 @@ class ProposalForm:
         show_restart: Callable[[], None],
     ) -> None:
         self._proposal, self._entries, self._create = proposal, entries, create
-        self._proposed_abstain = abstain
+        self._proposed_abstain, self._answers = abstain, answers
         with w.row("top-aligned"):
             task = w.field("Task", ui.select(dict(TASKS), value=proposal.task))
             self._enough = w.field(
@@ -106,6 +116,9 @@ class ProposalForm:
                 ui.input(value=kept or ""),
                 "Word for word as in your examples. Empty: every question has an answer.",
             )
+            self._not_there = w.text(NOT_THERE, "warn note").props("role=status")
+            self._abstain.on_value_change(self._look_for_abstention)
+            self._look_for_abstention()
         w.text("Candidates", "field-label", "div")
         lists = labels_in(proposal.schema) is not None
         offered = registry.offer(task=proposal.task, documents=True, lists=lists)
@@ -130,6 +143,8 @@ class ProposalForm:
             if entries.system_prompt is not None:
                 text = entries.system_prompt
             self._prompt = w.label_input(ui.textarea(value=text).props("autogrow"), label)
+        self._prompt.on_value_change(lambda: self._stale.set_visibility(False))
+        self._shown_prompt = text
         with w.row():
             self._go = w.button("Create project", self._click, kind="primary", icon="check")
             show_restart()
@@ -155,12 +170,14 @@ class ProposalForm:
         free = {name: box for name, box in offered.items() if name not in self._always}
         # Of candidates of another task: it may be chosen again.
         ticks = {name: on for name, on in self._entries.ticks.items() if name not in offered}
+        stale = self._entries.system_prompt is not None and prompt == self._shown_prompt
         ticks |= {
             name: box.value for name, box in free.items() if box.value != self._is_proposed(name)
         }
         return FormEntries(
             system_prompt=None if prompt == proposed else prompt,
-            proposed_prompt=proposed,
+            proposed_prompt=self._entries.proposed_prompt if stale else proposed,
+            labels=self._entries.labels if stale else tuple(self._proposal.labels or ()),
             good_enough=self._enough.typed,
             monthly_requests=self._monthly.typed,
             machine_hour_usd=self._machine.typed,
@@ -193,6 +210,10 @@ class ProposalForm:
         offered = self._boxes.boxes.keys()
         self._boxes.show(offered if has_documents else offered - self._searching)
 
+    def _look_for_abstention(self) -> None:
+        said = (self._abstain.value or "").strip()
+        self._not_there.set_visibility(bool(said) and said not in self._answers)
+
     def set_reading(self, doing: str) -> None:
         """Wait with the project while documents are being read.
 
@@ -211,11 +232,16 @@ class ProposalForm:
     def _tell_what_does_not_fit(self) -> None:
         entries, specs = self._entries, registry.specs()
         changed = entries.proposed_prompt != self._proposal.system_prompt
-        if entries.system_prompt is not None and changed:
-            w.text(
-                "The system prompt that you wrote was kept. Check that it fits what has changed.",
-                "warn note",
-            )
+        prompt, now = entries.system_prompt, self._proposal.labels or ()
+        gone = [one for one in entries.labels if one not in now and _names(prompt or "", one)]
+        names = ", ".join(f"“{show_spaces(one)}”" for one in gone)
+        more = f" It still names labels that are not in the file any more: {names}." if gone else ""
+        self._stale = w.text(
+            "The system prompt that you wrote was kept. Check that it fits what has changed."
+            f"{more}",
+            "warn note",
+        )
+        self._stale.set_visibility(prompt is not None and changed)
         lost = [
             specs[name].title
             for name, ticked in entries.ticks.items()
@@ -249,3 +275,8 @@ class ProposalForm:
         finally:
             if not self._go.is_deleted:
                 self._go.props(remove="loading")
+
+
+def _names(prompt: str, label: str) -> bool:
+    """Whether a prompt has a label, not as a part of another word."""
+    return re.search(rf"(?<!\w){re.escape(label)}(?!\w)", prompt) is not None
