@@ -59,6 +59,30 @@ def test_contradictions_of_rows_that_are_not_shown_are_counted(tmp_path: Path) -
     assert found.problems["contradiction"] + found.unseen_contradictions == len(twice) == 40
 
 
+def test_a_row_of_another_file_is_no_line_of_the_examples(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 100)
+    for name in ("first", "second", "third"):
+        new = [f"{name} {n} of {(n + 7) ** 9},label {n % 3}" for n in range(40)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *new]) + "\n")
+    assert workspace.project is not None
+    workspace.project.split()
+    workspace.project.renew_holdout(tmp_path / "first.csv")
+    workspace.project.renew_holdout(tmp_path / "second.csv")
+    found = rows.open_rows(workspace)
+    seen, _ = found.page(RowFilter(), 0, 999)
+    former = [row for row in seen if row["input"].startswith("first")]
+    assert len(former) == 40
+    assert {row["line"] for row in former} == {0}
+    assert found.texts_of(former[7]["row"])[0] == former[7]["input"]
+    lines = [row["line"] for row in seen if row["line"]]
+    assert len(lines) == len(set(lines)) == len(seen) - 40
+    config = tmp_path / "assay.yaml"
+    config.write_text(edit(config.read_text(), {"data.validation": "third.csv"}))
+    given, count = rows.open_rows(workspace).page(RowFilter(part="validation"), 0, 999)
+    assert count == 40
+    assert {row["line"] for row in given} == {0}
+
+
 def test_a_rejected_row_that_is_not_utf_8_can_be_shown(tmp_path: Path) -> None:
     workspace = project(tmp_path, 600)
     with (tmp_path / "tickets.csv").open("ab") as file:

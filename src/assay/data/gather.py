@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from assay.chat.template import Template
@@ -50,7 +50,9 @@ class GatheredExamples:
 
     def recycle(self, rows: list[Example]) -> None:
         """Put the rows of former holdouts into the pool. Where the pool has a row's input with
-        another output, the row is only kept: its label was corrected in the project's file."""
+        another output, the row is only kept: its label was corrected in the project's file, of
+        which none of them is a line."""
+        rows = [replace(example, line=0) for example in rows]
         outputs: dict[str, set[str]] = {}
         for example in self.pool:
             outputs.setdefault(normalise(example.input), set()).add(example.output)

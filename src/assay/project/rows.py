@@ -71,6 +71,12 @@ class RowFilter:
 class Rows:
     """All rows that may be seen, in the order of the file; texts stay on disk.
 
+    Rows of other files, which are validation rows of a file of their own and earlier holdouts that
+    were brought in one, come last. Their line is 0: what is done to a line is done to the file.
+
+    Args:
+        elsewhere: parts whose rows all stand in other files.
+
     Attributes:
         counts: rows by part.
         problems: how often each code was found in these rows.
@@ -79,21 +85,29 @@ class Rows:
     """
 
     def __init__(
-        self, files: dict[Part, Path], problems: Path, columns: InputOutput | None = None
+        self,
+        files: dict[Part, Path],
+        problems: Path,
+        columns: InputOutput | None = None,
+        elsewhere: Sequence[Part] = (),
     ) -> None:
         self._columns = columns
         # Kept open: whatever takes their place meanwhile, these rows stay what they were.
         self._files = {PARTS.index(part): file.open("rb") for part, file in files.items()}
+        others = [PARTS.index(part) for part in elsewhere]
         found = sorted(
-            (line, place, offset, size)
-            for place, file in self._files.items()
-            for line, offset, size in _places(file)
+            (
+                (0 if place in others else line, place, offset, size)
+                for place, file in self._files.items()
+                for line, offset, size in _places(file)
+            ),
+            key=lambda row: (row[0] == 0, row),
         )
         self._lines = array("Q", (line for line, _, _, _ in found))
         self._parts = bytes(place for _, place, _, _ in found)
         self._offsets = array("Q", (offset for _, _, offset, _ in found))
         self._sizes = array("Q", (size for _, _, _, size in found))
-        visible = frozenset(self._lines)
+        visible = frozenset(self._lines) - {0}
         self._found, self.unseen_contradictions = _problems(problems, visible)
         self._first = _alike(self._found, visible)
         sizes = Counter(self._first.values())
@@ -114,15 +128,15 @@ class Rows:
     def page(self, where: RowFilter, start: int, end: int) -> tuple[list[dict[str, Any]], int]:
         """Rows START to END (from 0, END not included) of those wished for, and how many there are.
 
-        Each is `{line, part, input, output, problems, cluster}`, texts cut at `SHORT`; `problems`
-        are codes.
+        Each is `{row, line, part, input, output, problems, cluster}`, texts cut at `SHORT`; `row`
+        is for `texts_of`, `problems` are codes.
         """
         chosen = self._chosen(where)
         return [self._row(row) for row in chosen[max(0, start) : max(0, end)]], len(chosen)
 
     def is_seen(self, line: int) -> bool:
-        """Whether there is such a row, and it may be seen."""
-        return line in self._lines
+        """Whether there is such a row in the file, and it may be seen."""
+        return line > 0 and line in self._lines
 
     def problems_of(self, line: int) -> list[dict[str, Any]]:
         """What was found in a row.
@@ -136,9 +150,15 @@ class Rows:
             )
         return list(self._found.get(line, []))
 
-    def texts_of(self, line: int) -> tuple[str, str]:
-        """Input and expected output of a row that may be seen, whole."""
-        return _texts(self._read(self._lines.index(line)), self._columns)
+    def texts_of(self, row: int) -> tuple[str, str]:
+        """Input and expected output of a row of a page, whole.
+
+        Raises:
+            DataError: there is no such row.
+        """
+        if not 0 <= row < len(self):
+            raise DataError("there is no such row any more.", fix="Reload the page.")
+        return _texts(self._read(row), self._columns)
 
     def outputs(self) -> Iterator[tuple[int, str]]:
         """Line and expected output of every row that is used."""
@@ -175,6 +195,7 @@ class Rows:
         given, target = _texts(self._read(row), self._columns)
         codes = dict.fromkeys(one["code"] for one in self._found.get(line, ()))
         return {
+            "row": row,
             "line": line,
             "part": PARTS[self._parts[row]],
             "input": given[:SHORT],
@@ -209,7 +230,9 @@ def open_rows(workspace: Workspace, progress: Progress = SILENT) -> Rows:
             if old != folder:
                 shutil.rmtree(old, ignore_errors=True)
         columns = _columns(project.config)
-        rows = _loaded(project.split_folder, folder, manifest.train_sha256, columns)
+        elsewhere: tuple[Part, ...] = ("validation",) if project.config.data.validation else ()
+        sha256 = manifest.train_sha256
+        rows = _loaded(project.split_folder, folder, sha256, columns, elsewhere)
         _latest[workspace.root] = rows
         return rows
 
@@ -267,14 +290,20 @@ def open_undivided(workspace: Workspace, why: DataError, progress: Progress = SI
 
 
 @lru_cache(maxsize=1)
-def _loaded(split: Path, checked: Path, train_sha256: str, columns: InputOutput | None) -> Rows:
+def _loaded(
+    split: Path,
+    checked: Path,
+    train_sha256: str,
+    columns: InputOutput | None,
+    elsewhere: tuple[Part, ...],
+) -> Rows:
     train, validation = visible_files(split)
     files: dict[Part, Path] = {
         "train": train,
         "validation": validation,
         "rejected": checked / REJECTED_FILE,
     }
-    return Rows(files, checked / PROBLEMS_FILE, columns)
+    return Rows(files, checked / PROBLEMS_FILE, columns, elsewhere)
 
 
 def data_file(workspace: Workspace) -> Path:

@@ -52,6 +52,11 @@ _COPY = (
     " Lines are counted in {file}, the project's copy of your file, without repeated rows that "
     "were removed on Start."
 )
+FORMER = (
+    "This row is from a holdout that was replaced, so it is not in the file of examples. To "
+    "correct its answer, add a row with the same input and the right answer (“Add examples”): that "
+    "one then counts in its place."
+)
 PART_NAMES: dict[Part, str] = {
     "train": "train",
     "validation": "validation",
@@ -65,6 +70,7 @@ def read_page(context: PageContext, where: RowFilter, start: int, end: int) -> d
     """The rows of the table between two places, in words, and how many fit."""
     found, count = rows.latest_rows(context.workspace).page(where, start, end)
     for row in found:
+        row["place"] = f"{row['line']:,}" if row["line"] else "–"
         row["shown"] = PART_NAMES[row["part"]]
         row["problems"] = "; ".join(_describe(code) for code in row["problems"])
     return {"rows": found, "count": count}
@@ -77,9 +83,9 @@ def list_problems(context: PageContext, line: int) -> list[dict[str, Any]]:
 
 
 @action("viewer")
-def read_texts(context: PageContext, line: int) -> tuple[str, str]:
+def read_texts(context: PageContext, row: int) -> tuple[str, str]:
     """Input and expected output of a row whose record cannot be shown."""
-    return rows.latest_rows(context.workspace).texts_of(line)
+    return rows.latest_rows(context.workspace).texts_of(row)
 
 
 _NOW_LOCKED = (
@@ -226,9 +232,27 @@ class RowTable:
         if isinstance(data, dict) and isinstance(data.get("line"), int):
             place = event.args.get("rowIndex")
             self._view.place = place if isinstance(place, int) and 0 <= place < 2**31 else None
-            await self._open(int(data["line"]), data["part"])
+            if data["line"]:
+                await self._open(int(data["line"]), data["part"], int(data["row"]))
+            else:
+                await self._show_other(data["part"], int(data["row"]))
 
-    async def _open(self, line: int, part: Part) -> None:
+    async def _show_other(self, part: Part, row: int) -> None:
+        """A row that does not stand in the project's file, where it cannot be changed."""
+        texts = await self._context.do(read_texts, row)
+        config = self._context.workspace.config
+        file = None if config is None or part != "validation" else config.data.validation
+        said = FORMER if file is None else f"This row stands in {file}. Correct it there."
+        with open_dialog("A row of another file", style="wide-dialog") as dialog:
+            with w.row():
+                w.badge(PART_NAMES[part], "good")
+            _show_texts(texts)
+            w.text(said, "soft note")
+            with w.row():
+                w.button("Close", dialog.close)
+        await read_choice(dialog)
+
+    async def _open(self, line: int, part: Part, row: int) -> None:
         problems = await self._context.do(list_problems, line)
         fixed: AssayError | None = None
         texts: tuple[str, ...] = ()
@@ -237,7 +261,7 @@ class RowTable:
             record = await self._context.read(row_edits.record, line)
         except UsageError as error:
             fixed = error
-            texts = await self._context.do(read_texts, line)
+            texts = await self._context.do(read_texts, row)
         may = self._context.may("editor") and fixed is None
         with open_dialog(f"Line {line:,}", style="wide-dialog") as dialog:
             with w.row():
@@ -248,8 +272,7 @@ class RowTable:
                 said = f"{message[:1].upper()}{message[1:]} {one['fix']}"
                 w.text(said, "warn note pre")
             if fixed is not None:
-                for label, text in zip(("Input", "Expected output"), texts, strict=True):
-                    w.field(label, ui.textarea(value=text).props("autogrow readonly"))
+                _show_texts(texts)
                 w.text(f"{fixed.what} {fixed.fix or ''}", "soft note")
             inputs = make_inputs(record, may, read_labels(self._context))
 
@@ -321,6 +344,11 @@ class RowTable:
         return True
 
 
+def _show_texts(texts: tuple[str, ...]) -> None:
+    for label, text in zip(("Input", "Expected output"), texts, strict=True):
+        w.field(label, ui.textarea(value=text).props("autogrow readonly"))
+
+
 def _keep(value: V, options: Mapping[V, str]) -> V:
     """What was chosen before, while it is offered; else the first option, which filters nothing."""
     return value if value in options else next(iter(options))
@@ -333,7 +361,7 @@ def _describe(code: str) -> str:
 
 
 _COLUMNS = [
-    {"field": "line", "headerName": "Line", "width": 90, "cellClass": "number"},
+    {"field": "place", "headerName": "Line", "width": 90, "cellClass": "number"},
     {"field": "shown", "headerName": "Part", "width": 110},
     {"field": "input", "headerName": "Input", "flex": 4, "minWidth": 260},
     {"field": "output", "headerName": "Expected output", "flex": 2, "minWidth": 160},
