@@ -36,7 +36,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
 SPEC = CandidateSpec(
     title="quoted sentences",
     explanation="Quotes the sentences of your documents that fit the question best. Nothing is "
-    "generated. It says that it does not know only if some of your examples have no answer.",
+    "generated. Where no passage fits, it gives the answer that you set for that, or an empty one.",
     family="documents",
     estimate=estimate,
     needs=(FREE_TEXT, DOCUMENTS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from assay.candidates.spec import FAMILIES
 from assay.compare import reasons
 from assay.compare.reasons import quoted
 from assay.compare.report import remedy
@@ -60,8 +61,18 @@ def _recommended(result: Result) -> str:
     return (
         f"You need {scale_of(result).first(result.good_enough)}; whether {name} reaches "
         f"that is not shown. Put it to work now only if less will do. {_to_show(result, used)} "
-        "More or cleaner training examples, or a stronger model, may raise its score."
+        f"{_to_raise(result, used)}"
     )
+
+
+def _to_raise(result: Result, used: CandidateResult) -> str:
+    """What may bring more than the best: of one that takes its answers from documents, these."""
+    first = "More or cleaner training examples"
+    if used.needs == FAMILIES["documents"]:
+        first = "Documents that hold more of the answers"
+    models = any(one.prompt_tokens is not None for one in result.candidates)
+    model = "a stronger model" if models else "a candidate with a language model"
+    return f"{first}, or {model}, may bring a higher score."
 
 
 def _to_show(result: Result, used: CandidateResult) -> str:
