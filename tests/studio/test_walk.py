@@ -164,6 +164,7 @@ def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: 
         page.get_by_role("button", name="Choose other columns").click()
         expect(page.get_by_role("heading", name="What is in each column?")).to_be_visible()
         page.get_by_role("button", name="Use another file").click()
+        page.get_by_role("dialog").get_by_role("button", name="Use another file").click()
         expect(page.get_by_role("heading", name="Drop a file of examples here")).to_be_visible()
         for content, said in (
             (b"text,label\n", "no rows below the header"),

@@ -138,10 +138,9 @@ async def build(context: PageContext) -> None:
         _show_releases(found, wanted, plain)
     _show_current(context, shown, plain)
     _show_traffic(shown.days)
-    traces_card(context, wanted, shown.kept)
-    staleness_card(
-        context, wanted, shown.stale, shown.measured, None if shown.is_next else shown.kept
-    )
+    show_trace = traces_card(context, wanted, shown.kept)
+    nothing = None if shown.is_next else shown.kept
+    staleness_card(context, wanted, shown.stale, shown.measured, nothing, show_trace)
     if context.may("editor"):
         await _show_change(context, shown, plain)
     _show_history(shown.history, plain)

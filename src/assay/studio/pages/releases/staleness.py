@@ -41,11 +41,13 @@ def staleness_card(
     known: tuple[str, str],
     measured: AgentScores,
     nothing: KeptTraces | None,
+    show_trace: Callable[[str], Awaitable[None]],
 ) -> None:
     """What is known of a release, and for editors the next answer to judge.
 
     Args:
         nothing: what is kept, where no answer waits to be judged; None: one does.
+        show_trace: shows a trace anew in the list of all, by its id.
     """
     with w.section(
         "Is it as good as when it was promoted?",
@@ -69,7 +71,8 @@ def staleness_card(
                 else:
                     _show_trace(context, trace, judged)
 
-        async def judged() -> None:
+        async def judged(id: str) -> None:
+            await show_trace(id)
             sentence.text = (await context.do(read_staleness, name))[0]
             await show_next()
 
@@ -103,7 +106,9 @@ def explain_nothing_to_judge(kept: KeptTraces) -> str:
     )
 
 
-def _show_trace(context: PageContext, trace: Trace, judged: Callable[[], Awaitable[None]]) -> None:
+def _show_trace(
+    context: PageContext, trace: Trace, judged: Callable[[str], Awaitable[None]]
+) -> None:
     content = str(trace.answer.get("content") or "")
     for message in trace.messages:
         asked = str(message.get("content") or "")
@@ -125,7 +130,7 @@ def _show_trace(context: PageContext, trace: Trace, judged: Callable[[], Awaitab
             tell_at(right, error)
             return
         await context.do(judge_trace, trace.id, right=is_right, answer=answer, skip=skip)
-        await judged()
+        await judged(trace.id)
 
     with w.row():
         keep = w.button(_judgement(known, content), judge, kind="primary", icon="check")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from nicegui import ui
@@ -59,8 +60,22 @@ def describe_rejected(written: ExportedExamples) -> str:
 TRACE = "A trace is one request with its answer, kept on this machine because you said so."
 
 
-def traces_card(context: PageContext, name: str, kept: KeptTraces) -> None:
-    """A card that reads the traces once the page is there."""
+def traces_card(
+    context: PageContext, name: str, kept: KeptTraces
+) -> Callable[[str], Awaitable[None]]:
+    """A card that reads the traces once the page is there.
+
+    Returns:
+        What shows a trace anew, by its id, after it was judged elsewhere on the page.
+    """
+    boxes: dict[str, Element] = {}
+
+    async def show_anew(id: str) -> None:
+        if id in boxes:
+            trace = await context.read(releases.show_trace, id)
+            with w.refill(boxes[id]):
+                _show_trace(context, trace)
+
     with w.card():
         with w.row("spread"):
             w.heading("Traces", describe_kept(kept))
@@ -80,6 +95,7 @@ def traces_card(context: PageContext, name: str, kept: KeptTraces) -> None:
             )
             if not is_latest():
                 return
+            boxes.clear()
             with w.refill(shown):
                 if not found and not corrected:
                     if kept.active:
@@ -91,7 +107,8 @@ def traces_card(context: PageContext, name: str, kept: KeptTraces) -> None:
                     if context.may("editor"):
                         w.button("Save corrections as training data", write, icon="school")
                 for trace in found[:count]:
-                    _show_trace(context, trace)
+                    with ui.element("div").classes("trace-box") as boxes[trace.id]:
+                        _show_trace(context, trace)
                 if len(found) > count:
                     w.button("Show more", lambda: show(count + SHOWN, corrected))
 
@@ -120,6 +137,7 @@ def traces_card(context: PageContext, name: str, kept: KeptTraces) -> None:
         with shown:
             w.waiting("Reading traces")
         ui.timer(0.1, show, once=True)
+    return show_anew
 
 
 def describe_kept(kept: KeptTraces) -> str:

@@ -40,6 +40,10 @@ CONTRADICTIONS = (
 MOST_RENAMED = 60
 """Labels that are listed to be renamed."""
 NO_LABEL = "A label cannot be empty. Give it the name of another to join the two."
+OTHER_FILE = (
+    "This copy of your file, with every change made to it here, and all that you have entered on "
+    "this page are discarded. Your own file is unchanged."
+)
 LONE = (
     "Rename labels that have only one row under “Labels” below, or correct them in your own file "
     "and choose “Use another file”."
@@ -295,6 +299,11 @@ class ProposalStep:
 
     def _show_restart(self) -> None:
         async def click() -> None:
+            is_begun = self._form is not None or self._entries != FormEntries()
+            if (is_begun or self._wanted != FileProjectOptions()) and not await confirm(
+                "Use another file?", OTHER_FILE, "Use another file"
+            ):
+                return
             await self._context.do(forget_file)
             ask_before_leaving(False)
             await self._refresh()
