@@ -133,7 +133,7 @@ def test_what_is_wrong_is_told_at_its_line_and_not_saved(
         expect(page.get_by_role("button", name="Save", exact=True)).to_be_disabled()
         page.keyboard.press("Control+s")
         page.keyboard.press("Backspace")
-        expect(page.get_by_text("All changes saved")).to_be_visible()
+        expect(page.get_by_text("No unsaved changes")).to_be_visible()
     assert agents.read(Workspace(up.folder), name).version.version == 1
 
 

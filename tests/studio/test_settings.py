@@ -52,7 +52,13 @@ def _save(page: Page) -> None:
 def test_form_and_text_are_one_and_what_follows_is_told(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor)
-        page.get_by_label("Holdout (%)", exact=True).fill("30")
+        holdout = page.get_by_label("Holdout (%)", exact=True)
+        before = holdout.input_value()
+        holdout.fill("30")
+        expect(page.get_by_text("Unsaved changes", exact=True)).to_be_visible()
+        holdout.fill(before)
+        expect(page.get_by_text("No unsaved changes")).to_be_visible()
+        holdout.fill("30")
         content = page.locator(".cm-content")
         expect(content).to_contain_text("holdout: 0.3")
         expect(content).to_contain_text("# What the desk agreed on.")
@@ -60,7 +66,7 @@ def test_form_and_text_are_one_and_what_follows_is_told(browser: Browser, up: St
         expect(content).to_contain_text("candidates: [prompt, few-shot]")
         effects = page.locator(".follows")
         expect(effects).to_contain_text("split again")
-        expect(page.get_by_text("Unsaved changes")).to_be_visible()
+        expect(page.get_by_text("Unsaved changes", exact=True)).to_be_visible()
         page.locator(".cm-line", has_text="primary").click()
         page.keyboard.press("End")
         page.keyboard.type("\nmargin: 0.05")
@@ -72,7 +78,7 @@ def test_form_and_text_are_one_and_what_follows_is_told(browser: Browser, up: St
         expect(page.get_by_text("assay.yaml, saved by editor")).to_contain_text(
             "more to measure on"
         )
-        expect(page.get_by_text("All changes saved")).to_be_visible()
+        expect(page.get_by_text("No unsaved changes")).to_be_visible()
         page.get_by_text("Saves", exact=True).click()
         saves = page.get_by_role("table", name="Saves").get_by_role("row")
         expect(saves.nth(1)).to_contain_text("more to measure on")
@@ -107,7 +113,7 @@ def test_what_is_wrong_is_told_at_its_line_and_not_saved(browser: Browser, up: S
         expect(save).to_be_disabled()
         page.keyboard.press("Control+s")
         page.get_by_role("button", name="Discard").click()
-        expect(page.get_by_text("All changes saved")).to_be_visible()
+        expect(page.get_by_text("No unsaved changes")).to_be_visible()
     assert (up.folder / "assay.yaml").read_text() == before
 
 

@@ -79,6 +79,8 @@ class FormAndText(ABC, Generic[S, D]):
         self._context, self._draft, self._reopen = context, draft, reopen
         self._open = context.may("editor")
         self._text, self._valid = draft.text, True
+        self._saved: S | None = None  # what the stored text says
+        self._is_typed = False
         self._turn = 0
         self._writing = asyncio.Lock()
         with ui.element("div").classes("editor"):
@@ -169,7 +171,7 @@ class FormAndText(ABC, Generic[S, D]):
 
     def _typed(self, content: str) -> None:
         if content != self._text:
-            self._text = content
+            self._text, self._is_typed = content, True
             self._controls.forget_problems()
             self._check_later(show=True)
 
@@ -182,11 +184,17 @@ class FormAndText(ABC, Generic[S, D]):
             except BaseException:
                 self._check_later(show=True)
                 raise
-            self._code.set_value(self._text)
+            made = self._text
+            self._code.set_value(made)
             self._check_later(show=False)
-            found = await self._parse(self._text)
-            if found.value is not None:
-                self._controls.accept(found.value)
+            found = await self._parse(made)
+            if found.value is None:
+                return
+            self._controls.accept(found.value)
+            if self._text == made and not self._is_typed and found.value == self._saved:
+                self._text = self._draft.text  # all is as it was: so is its spelling
+                self._code.set_value(self._text)
+                self._check_later(show=False)
 
     def _check_later(self, *, show: bool) -> None:
         self._turn += 1
@@ -206,6 +214,8 @@ class FormAndText(ABC, Generic[S, D]):
         if turn != self._turn or self._is_gone:  # typed on meanwhile, or left
             return
         self._valid = not found.problems
+        if not self.is_changed:
+            self._saved = found.value
         untold = self._controls.freeze(found.value is None, found.problems)
         if found.value is not None and show:
             self._controls.show(found.value)
@@ -252,7 +262,7 @@ class FormAndText(ABC, Generic[S, D]):
         self._show_state()
 
     def _show_state(self, busy: str = "") -> None:
-        words = "Unsaved changes" if self.is_changed else "All changes saved"
+        words = "Unsaved changes" if self.is_changed else "No unsaved changes"
         if self._controls.is_refused or (not self._valid and self.is_changed):
             words = "This cannot be saved yet"
         self._state.text = busy or words

@@ -95,7 +95,13 @@ def _show_chooser(
         chosen = w.field(
             "Agent", ui.select({one.name: plain_label(one.name) for one in found}, value=name)
         )
-        chosen.on_value_change(lambda: ui.navigate.to(_make_path(chosen.value)))
+
+        def go() -> None:
+            if chosen.value != name:
+                ui.navigate.to(_make_path(chosen.value))
+                chosen.set_value(name)  # who stays, for unsaved changes, is still here
+
+        chosen.on_value_change(go)
         if context.may("editor"):
             with ui.dialog() as dialog, ui.card().classes("studio"):
                 _show_new_form(context, found, models, dialog.close)
