@@ -16,6 +16,7 @@ from rich.console import Console
 from assay.agent.agent import Agent
 from assay.candidates import registry
 from assay.candidates.building import Candidate
+from assay.candidates.spec import FAMILIES
 from assay.compare.costs import CostDrivers, price
 from assay.compare.naming import in_words
 from assay.compare.plain_names import plain_names
@@ -537,6 +538,12 @@ def test_who_has_not_said_what_is_enough_is_asked_before_anything_is_put_to_work
         update={"plan": asked.plan.model_copy(update={"judge_error": 0.03})}  # more than the lead
     )
     assert "and the judge may be off by 3.0." in next_step.say(judged)
+    assert "More or cleaner training examples, or a stronger model, may" in next_step.say(asked)
+    quoting = used.model_copy(update={"needs": FAMILIES["documents"]})
+    others = [quoting if one is used else one for one in asked.candidates]
+    assert "Documents that hold more of the answers, or a stronger" in next_step.say(
+        asked.model_copy(update={"candidates": others})
+    )
     assert "wrong" not in other
     assert "you have not said" not in next_step.say(sample_result())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from assay.candidates.spec import FAMILIES
 from assay.compare import reasons
 from assay.compare.reasons import quoted
 from assay.compare.report import remedy
@@ -68,7 +67,7 @@ def _recommended(result: Result) -> str:
 def _to_raise(result: Result, used: CandidateResult) -> str:
     """What may bring more than the best: of one that takes its answers from documents, these."""
     first = "More or cleaner training examples"
-    if used.needs == FAMILIES["documents"]:
+    if "documents" in used.needs:
         first = "Documents that hold more of the answers"
     models = any(one.prompt_tokens is not None for one in result.candidates)
     model = "a stronger model" if models else "a candidate with a language model"
