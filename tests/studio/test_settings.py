@@ -80,7 +80,7 @@ def test_form_and_text_are_one_and_what_follows_is_told(browser: Browser, up: St
         )
         expect(page.get_by_text("No unsaved changes")).to_be_visible()
         page.get_by_text("Saves", exact=True).click()
-        saves = page.get_by_role("table", name="Saves").get_by_role("row")
+        saves = page.get_by_role("region", name="Saves").get_by_role("row")
         expect(saves.nth(1)).to_contain_text("more to measure on")
         expect(saves.nth(1)).to_contain_text("data.split.holdout")
     workspace = Workspace(up.folder)

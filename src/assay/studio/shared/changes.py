@@ -13,6 +13,10 @@ from assay.project.comparisons import Changes
 from assay.studio import widgets as w
 from assay.studio.session import PageContext
 
+LOOKING = "Looking for what has changed since the last comparison …"
+SLOW_S = 1.5
+"""A look that takes longer is told: nothing is not yet an answer."""
+
 
 def changes_line(context: PageContext, *, shown_last: bool) -> None:
     """A place where it is said, soon, what has changed since the newest verdict: to find out may
@@ -24,7 +28,17 @@ def changes_line(context: PageContext, *, shown_last: bool) -> None:
     """
     place = ui.element("div")
     place.set_visibility(False)
-    ui.timer(0.05, lambda: tell_changes(context, place, shown_last=shown_last), once=True)
+    with place:
+        looking = w.text(LOOKING, "soft note").props("role=status")
+
+    async def tell() -> None:
+        await tell_changes(context, place, shown_last=shown_last)
+        if not place.is_deleted:
+            looking.delete()
+
+    ui.timer(0.05, tell, once=True)
+    # Before, it would come and go in a moment on most pages.
+    ui.timer(SLOW_S, lambda: None if looking.is_deleted else place.set_visibility(True), once=True)
 
 
 async def tell_changes(context: PageContext, place: Element, *, shown_last: bool) -> None:

@@ -135,9 +135,10 @@ async def _ask_version(context: PageContext) -> None:
             meaning="More effort takes longer and is not always better.",
         )
         name = w.field(
-            "Name of the new agent",
+            "Name of the agent",
             ui.input().props("debounce=400").on_value_change(changed),
-            "Letters, digits, hyphens, dots and _. Empty: no agent is created.",
+            "Letters, digits, hyphens, dots and _. If there is an agent of this name, the trained "
+            "model becomes its next version. Empty: no agent is created.",
         )
 
         def options() -> TrainingOptions | None:
