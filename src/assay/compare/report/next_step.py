@@ -69,7 +69,7 @@ def _to_raise(result: Result, used: CandidateResult) -> str:
     first = "More or cleaner training examples"
     if "documents" in used.needs:
         first = "Documents that hold more of the answers"
-    models = any(one.prompt_tokens is not None for one in result.candidates)
+    models = any(one.prompt_tokens is not None or one.fine_tuned for one in result.candidates)
     model = "a stronger model" if models else "a candidate with a language model"
     return f"{first}, or {model}, may bring a higher score."
 
