@@ -7,6 +7,8 @@ from typing import Literal
 
 CONFIG_FILE = "assay.yaml"
 STATE_FOLDER = ".assay"
+IMPORTED_TRACES = "imported-traces"
+"""Folder of traces of other programs, in the folder where a command runs or that is served."""
 STARTER_MODEL = "smollm2-135m-instruct"
 QUOTA_GB = 50.0
 """Disk space of one project on a server, unless `assay serve --project-quota` says otherwise."""

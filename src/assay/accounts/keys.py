@@ -19,7 +19,9 @@ from assay.store.audit import record
 from assay.store.store import Store
 from assay.store.tables import ApiKeyRow, BudgetRow, now
 
-Scope = Literal["admin", "chat", "files", "fine_tuning", "releases", "knowledge", "traces", "mcp"]
+Scope = Literal[
+    "admin", "chat", "files", "fine_tuning", "releases", "knowledge", "traces", "spans", "mcp"
+]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """What a key may be good for; `admin` is good for everything in its project."""
 BY_LABEL: frozenset[str] = frozenset({"chat", "knowledge"})

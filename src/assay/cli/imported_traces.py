@@ -11,11 +11,11 @@ import typer
 from assay.cli.options import AsJson, Folder, open_workspace, with_json
 from assay.cli.output import as_json, print_table, shorten
 from assay.cli.progress import Terminal
-from assay.defaults import STARTER_MODEL
+from assay.defaults import IMPORTED_TRACES, STARTER_MODEL
 from assay.errors import UsageError
 from assay.log_lines import printable
 
-IMPORTED = Path("imported-traces")
+IMPORTED = Path(IMPORTED_TRACES)
 SHOWN = 60
 Source = Annotated[Path, typer.Option("--from", help="Folder of imported traces.")]
 

@@ -4,7 +4,7 @@ Who works at the command line may name whatever the operating system lets them r
 written over the web is used by the same server and the same commands, so it may name only:
 
 files        inside the project's folder, links resolved; nothing hidden, so nothing of `.assay`;
-             not assay.yaml, no key that a provider's settings name, and nothing of `RESCUED`
+             not assay.yaml, no key that a provider's settings name, and nothing of `ONLY_ADMINS`
 code         none (`assay compare --trust-code` would run it)
 models       those that are offered: starters, what was fetched, versions of the project, models at
              providers that are described
@@ -29,6 +29,7 @@ from assay.candidates.registry import specs
 from assay.config import CONFIG_FILE, Config, GraderSpec, Provider, Vllm, is_remote, split_reference
 from assay.config.names import Name, file_of, names_in
 from assay.data.formats import hub
+from assay.defaults import IMPORTED_TRACES
 from assay.errors import AssayError
 from assay.evaluate.graders import GRADERS
 from assay.generate.registry import CLASSICAL
@@ -41,7 +42,12 @@ from assay.project.workspace import Workspace
 VARIABLES, FILES = "ASSAY_WEB_VARIABLES", "ASSAY_WEB_FILES"
 """Variables of the server's environment: names of variables, with commas; files, with colons."""
 RESCUED = "rescued"
-"""Folder of what admins have fetched, which nobody else may read."""
+"""Folder of what admins have fetched."""
+ONLY_ADMINS = {
+    RESCUED: "an account that is fetched is",
+    IMPORTED_TRACES: "traces of other programs are",
+}
+"""Folders that nobody else may read, and what is there."""
 Refusal = tuple[str, str]
 """A setting, and why what it names may not be named."""
 
@@ -174,12 +180,13 @@ def _outside(root: Path, name: Name, keys: frozenset[Path]) -> str | None:
             return "hidden files cannot be named over the web."
         if found == inside / CONFIG_FILE or any(key.is_relative_to(found) for key in keys):
             return "this path is or contains a key or the settings."
-        rescued = inside / RESCUED
-        if found.is_relative_to(rescued) or rescued.is_relative_to(found):  # fetched later, too
-            return (
-                f"this path is in or contains the folder {RESCUED}, which only admins may read: an "
-                "account that is fetched is kept there."
-            )
+        for folder, kept in ONLY_ADMINS.items():
+            closed = inside / folder
+            if found.is_relative_to(closed) or closed.is_relative_to(found):  # made later, too
+                return (
+                    f"this path is in or contains the folder {folder}, which only admins may read: "
+                    f"{kept} kept there."
+                )
     return None
 
 

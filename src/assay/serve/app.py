@@ -16,6 +16,7 @@ from assay.defaults import BATCH_REQUESTS, STORE_RESPONSES, StoreResponses
 from assay.generate.stream import EnginePool
 from assay.mcp.skill import is_installed
 from assay.project.answer.gateway import Gateway
+from assay.project.imported.receiving import TraceReceiver
 from assay.project.workspace import Workspace
 from assay.serve import (
     batches,
@@ -34,6 +35,7 @@ from assay.serve import (
     models,
     releases,
     responses,
+    spans,
     stored_responses,
     traces,
     uploads,
@@ -97,10 +99,11 @@ def create_app(
     app.state.workspace, app.state.engines = workspace, engines
     app.state.gateway = Gateway(workspace, engines)
     app.state.store_responses = store_responses
+    app.state.spans = spans.SpanQueue(TraceReceiver(workspace))
     errors.install(app)
     app.state.metrics = metrics.Metrics()
     stored = (stored_responses, conversations, files, uploads, vector_stores)
-    ruling = (releases, traces, keys)
+    ruling = (releases, traces, spans, keys)
     # Routes are tried in this order, and most requests are to be answered.
     queued = (fine_tuning, batches, evals, graders)
     for part in (*answering, metrics, models, *stored, *queued, *ruling):

@@ -36,7 +36,9 @@ _MOST_PROBLEMS = 20
 _one_at_a_time = ThreadPoolExecutor(1, "assay-parse")
 
 
-def check_shape(body: bytes) -> None:
+def check_shape(
+    body: bytes, most_values: int = MOST_VALUES, most_objects: int = MOST_OBJECTS
+) -> None:
     """Refuse JSON that would take too much as objects. What is no JSON may pass.
 
     Raises:
@@ -44,20 +46,20 @@ def check_shape(body: bytes) -> None:
     """
     opened = body.count(b"[") + body.count(b"{")
     values = opened + body.count(b",") + body.count(b":")
-    if values > MOST_VALUES or body.count(b"{") > MOST_OBJECTS or opened > json_reader.MOST_DEPTH:
-        _check_marks(body)
+    if values > most_values or body.count(b"{") > most_objects or opened > json_reader.MOST_DEPTH:
+        _check_marks(body, most_values, most_objects)
 
 
-def _check_marks(body: bytes) -> None:
+def _check_marks(body: bytes, most_values: int, most_objects: int) -> None:
     """`check_shape`, without what stands in strings."""
     signs = json_reader.signs(body)
-    if signs.count(b'"') > 2 * MOST_VALUES:
-        raise _too_large(f"more than {MOST_VALUES:,} values")
+    if signs.count(b'"') > 2 * most_values:
+        raise _too_large(f"more than {most_values:,} values")
     outside = json_reader.outside(signs)
-    if len(outside) - outside.count(b"]") - outside.count(b"}") > MOST_VALUES:
-        raise _too_large(f"more than {MOST_VALUES:,} values")
-    if outside.count(b"{") > MOST_OBJECTS:
-        raise _too_large(f"more than {MOST_OBJECTS:,} objects")
+    if len(outside) - outside.count(b"]") - outside.count(b"}") > most_values:
+        raise _too_large(f"more than {most_values:,} values")
+    if outside.count(b"{") > most_objects:
+        raise _too_large(f"more than {most_objects:,} objects")
     if json_reader.depth(outside) > json_reader.MOST_DEPTH:
         raise ApiError(
             400, f"The body is not JSON: it is nested more than {json_reader.MOST_DEPTH} deep."
@@ -95,14 +97,15 @@ async def read(request: Request, kind: TypeAdapter[Any]) -> Any:
         body = await request.body()
     except ClientDisconnect:
         raise ApiError(400, "The client has disconnected.") from None
-    if not body or not _says_json(request.headers.get("content-type")):
+    if not body or not says_json(request.headers.get("content-type")):
         return None
     if len(body) <= INLINE_BYTES:
         return parse(body, kind)
     return await asyncio.get_running_loop().run_in_executor(_one_at_a_time, parse, body, kind)
 
 
-def _says_json(content_type: str | None) -> bool:
+def says_json(content_type: str | None) -> bool:
+    """Whether a header says that a body is JSON."""
     header = Message()
     header["content-type"] = content_type or ""
     subtype = header.get_content_subtype()

@@ -12,8 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -26,7 +27,7 @@ from assay.errors import StateError, StoreError, UsageError
 from assay.example import json_sha256
 from assay.progress import SILENT, Progress
 from assay.release.imported.raw import TraceFormat
-from assay.release.imported.reading import FoundTrace, read_file
+from assay.release.imported.reading import FoundTrace, read_file, read_record
 from assay.release.imported.trace import ImportedTrace
 from assay.rescue.recording import short_digest, spell
 from assay.store.files import (
@@ -85,12 +86,35 @@ class ImportReport:
     formats: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class RecordReport:
+    """What became of a record that was sent.
+
+    Attributes:
+        reasons: why each of the rejected calls was.
+        is_cut: the time was over before its end; the same record once more adds the rest.
+    """
+
+    added: int
+    known: int
+    other: int
+    reasons: list[str]
+    is_cut: bool
+
+
 class TraceFolder:
-    """Imported traces. One process writes, see `opened`; reading needs no more than the path."""
+    """Imported traces. One process writes, see `writing`; reading needs no more than the path."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._keys: set[int] | None = None
+        self.path = path.absolute()
+        self._keys: set[int] = set()
+        self._read: tuple[int, int, int] | None = None  # device, file, bytes: the keys are of these
+
+    @property
+    def size(self) -> int:
+        """Bytes of the traces that are here."""
+        state = self._state()
+        return 0 if state is None else state[2]
 
     def traces(self) -> Iterator[ImportedTrace]:
         """The traces in the order in which they came.
@@ -114,8 +138,6 @@ class TraceFolder:
             DataError: there is no such file.
             StoreError: the disk is full, or what is here already is damaged.
         """
-        if self._keys is None:
-            self._keys = {int(row[_KEY], 16) for row in self._rows()} if self._is_begun() else set()
         counts: Counter[str] = Counter()
         formats: Counter[str] = Counter()
         found = read_file(file, forced)
@@ -127,31 +149,14 @@ class TraceFolder:
             progress.task(f"Importing {file.name}", None, "records") as bar,
             replacing(beside, private=True) as rejected,
         ):
-            waiting: list[bytes] = []
-            size = 0
-            seen: Counter[int] = Counter()
-            for one in chain(() if first is None else (first,), found):
+            every = found if first is None else chain((first,), found)
+            for one in self._keep(every, counts):
                 bar.advance(1)
-                if one.trace is None:
-                    counts["rejected" if one.reason else "other"] += 1
-                    if one.reason:
-                        rejected.write(_rejection(file, one))
-                    continue
-                assert one.format is not None
-                formats[one.format] += 1
-                key = _key(one, seen)
-                if int(key, 16) in self._keys:
-                    counts["known"] += 1
-                    continue
-                line, masked = _line(one.trace, key)
-                counts.update(added=1, masked=masked)
-                self._keys.add(int(key, 16))
-                waiting.append(line)
-                size += len(line)
-                if size > _BATCH_BYTES:
-                    append_durable(self.path / TRACES, b"".join(waiting))
-                    waiting, size = [], 0
-            append_durable(self.path / TRACES, b"".join(waiting))
+                if one.trace is not None:
+                    assert one.format is not None
+                    formats[one.format] += 1
+                elif one.reason:
+                    rejected.write(_rejection(file, one))
         if not counts["rejected"]:
             beside.unlink()
         report = ImportReport(
@@ -168,21 +173,92 @@ class TraceFolder:
         append_durable(self.path / IMPORTS, json.dumps(asdict(report)).encode() + b"\n")
         return report
 
+    def add_record(
+        self, record: dict[str, Any], format: TraceFormat, within_s: float
+    ) -> RecordReport:
+        """Add the traces of a record that was sent, as far as the time goes; raises StoreError as
+        `add`."""
+        counts: Counter[str] = Counter()
+        reasons, is_cut = [], False
+        end = time.monotonic() + within_s
+
+        def timely() -> Iterator[FoundTrace]:
+            nonlocal is_cut
+            for one in read_record(record, format, self.path):
+                if is_cut := time.monotonic() > end:
+                    return
+                yield one
+
+        with said_when_full(self.path):
+            for one in self._keep(timely(), counts):
+                if one.reason:
+                    reasons.append(one.reason)
+        return RecordReport(counts["added"], counts["known"], counts["other"], reasons, is_cut)
+
+    def _keep(self, found: Iterable[FoundTrace], counts: Counter[str]) -> Iterator[FoundTrace]:
+        """Write the traces that are new; what was found is handed on, and counted."""
+        self._find_keys()
+        waiting: list[bytes] = []
+        size = 0
+        seen: Counter[int] = Counter()
+        try:
+            for one in found:
+                if one.trace is None:
+                    counts["rejected" if one.reason else "other"] += 1
+                    yield one
+                    continue
+                key = _key(one, seen)
+                if int(key, 16) in self._keys:
+                    counts["known"] += 1
+                    yield one
+                    continue
+                line, masked = _line(one.trace, key)
+                counts.update(added=1, masked=masked)
+                self._keys.add(int(key, 16))
+                waiting.append(line)
+                size += len(line)
+                if size > _BATCH_BYTES:
+                    append_durable(self.path / TRACES, b"".join(waiting))
+                    waiting, size = [], 0
+                yield one
+            append_durable(self.path / TRACES, b"".join(waiting))
+            self._read = self._state()
+        except BaseException:
+            self._read = None  # some of the keys are of traces that were not written
+            raise
+
+    def _find_keys(self) -> None:
+        """Learn what is here: of a file that has only grown, what came since."""
+        now = self._state()
+        if now is None or self._read is None or self._read[:2] != now[:2] or self._read[2] > now[2]:
+            self._keys, self._read = set(), None
+        if now is not None:
+            known = 0 if self._read is None else self._read[2]
+            self._keys.update(int(row[_KEY], 16) for row in self._rows(known))
+        self._read = now
+
+    def _state(self) -> tuple[int, int, int] | None:
+        try:
+            found = (self.path / TRACES).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size
+
     def _rejected_file(self, file: Path, digest: str) -> Path:
         name = spell(mask(file.name))[:_LONGEST].strip("-")
         return self.path / REJECTED / f"{name}-{short_digest(digest)}.jsonl"
 
-    def _is_begun(self) -> bool:
-        return (self.path / TRACES).exists()
-
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        if not self._is_begun():
+    def _rows(self, start: int = 0) -> Iterator[dict[str, Any]]:
+        """The rows from a byte on."""
+        if not (self.path / TRACES).exists():
             raise UsageError(
                 "there are no imported traces in this folder.",
                 where=str(self.path),
                 fix="Import some with `assay traces import FILE`, or name their folder.",
             )
         with (self.path / TRACES).open("rb") as lines:
+            lines.seek(start)
+            behind = f" behind byte {start:,}" if start else ""
             for number, line in enumerate(lines, start=1):
                 if not line.endswith(b"\n"):  # a process that was killed has left it
                     return
@@ -192,21 +268,21 @@ class TraceFolder:
                 except (ValueError, KeyError, TypeError, AttributeError):
                     raise StoreError(
                         "this is no line that `assay traces import` has written.",
-                        where=f"{self.path / TRACES}, line {number}",
+                        where=f"{self.path / TRACES}, line {number}{behind}",
                         fix="Delete the line.",
                     ) from None
                 yield row
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[TraceFolder]:
-    """A folder to add traces to, for one process at a time; made if there is none.
+def writing(folder: TraceFolder) -> Iterator[None]:
+    """Add traces to a folder meanwhile, one process at a time; it is made if there is none.
 
     Raises:
         UsageError: it holds other files.
         StateError: another process adds to it.
     """
-    path = path.absolute()
+    path = folder.path
     if path.exists() and not path.is_dir():
         raise UsageError("this is a file.", where=str(path), fix="Name a folder.")
     if path.exists() and not _is_ours(path):
@@ -228,7 +304,15 @@ def opened(path: Path) -> Iterator[TraceFolder]:
                 write_atomic(path / name, text, private=True)
         for file in (TRACES, IMPORTS):
             drop_cut_line(path / file)
-        yield TraceFolder(path)
+        yield
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[TraceFolder]:
+    """A folder to add traces to; raises as `writing`."""
+    folder = TraceFolder(path)
+    with writing(folder):
+        yield folder
 
 
 def _is_ours(path: Path) -> bool:

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from assay.example import canonical_json
 from assay.release.imported.otel_messages import INPUT, OUTPUT, TOOLS, conversation, parts_of
 from assay.release.imported.otlp import attribute, attributes
 from assay.release.imported.raw import (
+    TOO_LONG,
     Found,
     RawCall,
     TraceFormat,
@@ -33,12 +35,15 @@ from assay.release.imported.raw import (
     text,
 )
 from assay.release.imported.trace import ImportedTrace
-from assay.release.traces import Thumb
+from assay.release.traces import MOST_BYTES, Thumb
 
 _ANSWERS = ("chat", "text_completion", "generate_content", "completion")
 _FAILED = (2, "STATUS_CODE_ERROR")
 _EVALUATION, _THUMB, _CORRECTED = "gen_ai.evaluation.result", "thumb", "assay.corrected"
 _USD = "assay.cost_usd"
+_LONGEST, _MOST_OPENED = 8 * MOST_BYTES, MOST_BYTES // 4
+"""Characters of an attribute (JSON takes up to six for one), and objects and lists in it: it is not
+parsed beyond."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SPANS, _SCOPES = ("resourceSpans", "resource_spans"), ("scopeSpans", "scope_spans")
 
@@ -79,6 +84,10 @@ def _call(span: dict[str, Any], place: str) -> Found:
     if operation not in _ANSWERS and (operation is not None or not named):
         return None
     events = listing(span.get("events"))
+    told = (attributes(mapping(one).get("attributes")) for one in events)
+    texts = chain.from_iterable(given.values() for given in (own, *told))
+    if any(isinstance(one, str) and _is_too_long(one) for one in texts):
+        return Unusable(TOO_LONG, place)
     messages, answer, tools = conversation(own, events)
     if answer is None and mapping(span.get("status")).get("code") in _FAILED:
         return Unusable("the call failed, so there is no answer.", place)
@@ -89,7 +98,7 @@ def _call(span: dict[str, Any], place: str) -> Found:
             place,
         )
     start, end = count(span.get("startTimeUnixNano")), count(span.get("endTimeUnixNano"))
-    ids = (text(span.get("traceId")), text(span.get("spanId")))
+    ids = [(text(span.get(name)) or "").lower() for name in ("traceId", "spanId")]
     usage = {name.removeprefix("gen_ai.usage."): value for name, value in own.items()}
     return RawCall(
         messages=messages,
@@ -110,6 +119,10 @@ def _call(span: dict[str, Any], place: str) -> Found:
         corrected=own.get(_CORRECTED),
         finish=_ended(own),
     )
+
+
+def _is_too_long(text: str) -> bool:
+    return len(text) > _LONGEST or text.count("[") + text.count("{") > _MOST_OPENED
 
 
 def _ended(own: dict[str, Any]) -> Any:

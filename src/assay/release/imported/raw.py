@@ -18,6 +18,7 @@ from assay.example import canonical_json
 from assay.release.imported.trace import ImportedTrace
 from assay.release.traces import MOST_BYTES, Thumb
 
+TOO_LONG = f"request and answer are longer than {MOST_BYTES // 1024} KiB."
 _CUT = ("length", "max_tokens", "MAX_TOKENS")
 
 
@@ -123,7 +124,7 @@ def build(raw: RawCall, found: RecordProblems) -> ImportedTrace | Unusable:
     if json_reader.is_too_deep(spelled):  # a text was read at a depth of its own
         return Unusable(f"it is nested more than {json_reader.MOST_DEPTH} deep.", raw.place)
     if len(spelled.encode(errors="replace")) > MOST_BYTES:
-        return Unusable(f"request and answer are longer than {MOST_BYTES // 1024} KiB.", raw.place)
+        return Unusable(TOO_LONG, raw.place)
     return made
 
 

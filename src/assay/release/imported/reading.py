@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from assay.data.formats.record import Raw, RecordProblems, closest
 from assay.data.inspection import inspect_file
@@ -103,13 +104,31 @@ def _traces(
     if format is None:
         yield FoundTrace(raw.line, reason="the record has the fields of no format that is known.")
         return
-    for found in format.read(raw.value, path):
-        problems.start(raw.line)
+    problems.start(raw.line)
+    yield from read_record(raw.value, format, path, problems)
+
+
+def read_record(
+    record: dict[str, Any],
+    format: TraceFormat,
+    path: Path,
+    problems: RecordProblems | None = None,
+) -> Iterator[FoundTrace]:
+    """The traces of one record.
+
+    Args:
+        path: of its file, beside which more may be.
+        problems: at the record's line; None: it stands in no file.
+    """
+    problems = problems or RecordProblems("")
+    line = problems.line
+    for found in format.read(record, path):
+        problems.start(line)
         made = build(found, problems) if isinstance(found, RawCall) else found
         if made is None:
-            yield FoundTrace(raw.line, format=format.name)
+            yield FoundTrace(line, format=format.name)
         elif isinstance(made, Unusable):
-            yield FoundTrace(raw.line, made.place, format.name, reason=made.reason)
+            yield FoundTrace(line, made.place, format.name, reason=made.reason)
         else:
             assert isinstance(found, RawCall)
-            yield FoundTrace(raw.line, found.place, format.name, found.key, made)
+            yield FoundTrace(line, found.place, format.name, found.key, made)

@@ -27,6 +27,10 @@ SCOPES = {
         "Traces",
         "Read traces (requests that are kept with their answers) and correct their answers.",
     ),
+    "spans": (
+        "Spans",
+        "Send traces of other programs (OpenTelemetry spans) to this server; read nothing.",
+    ),
     "mcp": (
         "MCP",
         "Let a program, such as a coding agent, see training rows, compare, train and propose "
