@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assay.agent.prices import cost_usd, price_of
+from assay.agent.prices import cost_usd, listed_cost_usd, price_of
 from assay.config import Provider, TokenPrice
 
 LISTED = Provider(base_url="https://api.openai.com/v1")
@@ -34,6 +34,20 @@ def test_what_is_not_known_is_none_and_never_0() -> None:
         assert cost_usd(LISTED, "gpt-4.1-mini", *counts) is None
     assert cost_usd(OWN, "half", 10, 10) is None
     assert cost_usd(OWN, "half", 10, 0) == pytest.approx(10 / 1e6)
+
+
+def test_an_answer_of_another_program_has_the_price_of_who_gave_it() -> None:
+    def usd(model: str, company: str | None) -> float | None:
+        return listed_cost_usd(model, company, 10**6, 10**6)
+
+    made = usd("gpt-4o", None)
+    assert made is not None
+    assert usd("gpt-4o", "openai") == usd("gpt-4o", "a-proxy-of-ours") == made
+    assert usd("gpt-4o", "anthropic") is None  # which the list knows, and which has no such model
+    assert usd("gpt-oss-20b", "Ollama") is None
+    tuned = usd("ft:gpt-4o-mini-2024-07-18:acme::abc", "openai")
+    assert tuned == usd("ft:gpt-4o-mini-2024-07-18:acme::abc", None)
+    assert tuned != usd("gpt-4o-mini", "openai")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,11 @@ from functools import lru_cache, partial
 from assay.config import Provider, TokenPrice, split_reference
 
 _MILLION = 1_000_000
+_OWN_MACHINES = {
+    *("hosted_vllm", "llama.cpp", "llama_cpp", "llamacpp", "lm_studio", "lmstudio", "localai"),
+    *("ollama", "sglang", "tgi", "vllm"),
+}
+"""Who answers on a machine of one's own, whose price no list knows."""
 
 
 class PriceList:
@@ -63,15 +68,29 @@ def listed_cost_usd(
     """USD of an answer that another program was given, by the list alone; None as of `cost_usd`.
 
     Args:
-        company: whose model it is, as that program calls it; None where it does not say.
+        company: who answered, as that program calls it; None where it does not say. One that the
+            list knows has its own prices or none; for one that it does not know, such as a proxy,
+            the price is that of the model's maker, unless it runs models on machines of one's own.
     """
     if prompt is None or completion is None:
         return None
-    size = _size(prompt)
-    price = _listed(model, size, company=company) if company else TokenPrice()
-    if price.output is None:
-        price = _listed(model, size)
-    return _sum(price, prompt, completion, cached)
+    if company is None and model.startswith("ft:"):
+        company = "openai"
+    if company is not None and company.lower() in _OWN_MACHINES:
+        return None
+    known = company if company is not None and _is_listed(company) else None
+    return _sum(_listed(model, _size(prompt), company=known), prompt, completion, cached)
+
+
+@lru_cache(maxsize=256)
+def _is_listed(company: str) -> bool:
+    from genai_prices.data_snapshot import get_snapshot
+
+    try:
+        get_snapshot().find_provider(None, company, None)
+    except LookupError:
+        return False
+    return True
 
 
 def _sum(price: TokenPrice, prompt: int, completion: int, cached: int | None) -> float | None:

@@ -78,7 +78,7 @@ def _print_jobs(jobs: list[Any]) -> None:
     print_table(columns, rows, numbers=("calls", "USD", "median / p95 s", "answers"))
     for job in jobs:
         print(f"\n{job.id}: {printable(job.cheaper)}")
-        for note in _notes(job):
+        for note in job.notes():
             print(f"  {printable(note)}")
 
 
@@ -86,25 +86,6 @@ def _usd(usd: float) -> str:
     if usd >= 1:
         return f"{usd:,.2f}"
     return "<0.0001" if 0 < usd < 0.0001 else f"{usd:.4f}"
-
-
-def _notes(job: Any) -> list[str]:
-    """What the table has no room for."""
-    models = (f"{name or 'unknown'} ({calls:,})" for name, calls in job.models.items())
-    notes = [f"Answered by {', '.join(models)}."]
-    if job.counted:
-        of = "" if job.counted == job.calls else f" in {job.counted:,} calls"
-        notes.append(f"{job.prompt_tokens:,} tokens asked, {job.completion_tokens:,} answered{of}.")
-    if job.tools:
-        named = ", ".join(job.tools)
-        notes.append(f"{job.calling:.0%} of the answers call a tool; offered: {named}.")
-    if 0 < job.records < 1:
-        notes.append(f"{job.records:.0%} of the answers are JSON.")
-    if 0 < job.priced < job.calls:
-        notes.append(f"The cost is of {job.priced:,} calls; that of the others is not known.")
-    if job.corrected or job.up or job.down:
-        notes.append(f"Feedback: {job.corrected} corrected, {job.up} up, {job.down} down.")
-    return notes
 
 
 @with_json(_print_jobs)
@@ -119,39 +100,18 @@ def jobs_(source: Source = IMPORTED, folder: Folder = Path(".")) -> Any:
 
 
 def _print_project(made: Any) -> None:
-    if made.project:
-        print(
-            f"{made.project}: {made.held} of {made.labelled} labelled rows are the holdout; it "
-            "learns from the others and from the recorded answers."
-        )
-        print(f"Note: {made.warning}")
-    else:
-        print(f"No project was made: {made.reason}")
-    if made.labelled_file:
-        print(f"{made.labelled:,} rows that people have judged: {made.labelled_file}")
-    if made.inputs_file:
-        print(f"{made.inputs:,} inputs without a label, in random order: {made.inputs_file}")
-    for file, count in made.recordings.items():
-        print(f"{count:,} recorded answers: {file}")
-    if made.down:
-        print(f"{made.down:,} inputs whose answer was rated down or cut off teach nothing.")
-    if made.left_out:
-        print(f"{made.left_out:,} calls with tools are in no recording, which holds texts only.")
-    if made.project:
-        print(f"Next: assay compare --project {shlex.quote(made.project)}")
-    elif made.inputs_file and made.recordings:
-        recording = shlex.quote(next(iter(made.recordings)))
-        file = shlex.quote(made.labelled_file or "labelled.jsonl")
-        kept = f"append them to {file}" if made.labelled_file else f"save them as {file}"
-        print(
-            f"Next: add the right answer to the first inputs as the assistant's turn, {kept}, "
-            f"then: assay init NAME --data {recording} --holdout {file}"
-        )
+    for line in made.sentences():
+        print(line)
+    if step := made.next_step():
+        print(f"Next: {step}")
 
 
 @with_json(_print_project)
 def project_(
-    job: Annotated[str, typer.Argument(help="Id of a job, or how it begins.")],
+    jobs: Annotated[
+        list[str],
+        typer.Argument(metavar="JOB...", help="Id of a job, or how it begins. Several: one task."),
+    ],
     to: Annotated[Path, typer.Option(help="Folder to make; its name is the project's.")],
     source: Source = IMPORTED,
     model: Annotated[
@@ -164,7 +124,7 @@ def project_(
     """
     from assay.project import imported
 
-    return imported.make_project(source, job, to, model=model, progress=Terminal())
+    return imported.make_project(source, jobs, to, model=model, progress=Terminal())
 
 
 @with_json(lambda done: f"{done.written:,} traces written to {done.file}.")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from assay.example import Message, ToolCall
+from assay.release.imported import jobs
 from assay.release.imported.job import Job
 from assay.release.imported.jobs import find_jobs
 from assay.release.imported.skeleton import skeleton
@@ -63,16 +64,16 @@ def test_jobs_are_told_by_prompt_and_tools_whatever_changes_in_them() -> None:
     offered = (["find", "ask"], ["ask", "find"])  # in whatever order
     found += [trace(chatter(source), call, RECORD, offered[n % 2]) for n in range(20)]
     source.shuffle(found)
-    jobs = jobs_of(found)
-    assert [(job.calls, job.task) for job in jobs] == [
+    told = jobs_of(found)
+    assert [(job.calls, job.task) for job in told] == [
         *((60, "label"), (40, "json"), (30, "text"), (20, "tools"))
     ]
-    assert jobs_of(list(reversed(found)))[0].id == jobs[0].id
-    labels = jobs[0]
-    assert (labels.answers, labels.records, jobs[1].records, jobs[3].calling) == (3, 0, 1, 1)
+    assert jobs_of(list(reversed(found)))[0].id == told[0].id
+    labels = told[0]
+    assert (labels.answers, labels.records, told[1].records, told[3].calling) == (3, 0, 1, 1)
     assert "3 different answers in 60 calls: this looks like sorting into labels" in labels.cheaper
     assert "classifier" in labels.cheaper
-    assert sorted(jobs[3].tools) == ["ask", "find"]
+    assert sorted(told[3].tools) == ["ask", "find"]
 
 
 def test_without_a_prompt_the_beginnings_of_inputs_tell_the_job() -> None:
@@ -88,6 +89,29 @@ def test_without_a_prompt_the_beginnings_of_inputs_tell_the_job() -> None:
     loose = [trace(f"{source.random()} {chatter(source)}", "yes", short) for _ in range(50)]
     assert len(jobs_of([trace(chatter(source)[n % 7 :], "yes", short) for n in range(50)])) == 1
     assert len(jobs_of(loose)) == 1
+
+
+def test_a_prompt_that_tells_the_job_is_not_split_by_what_customers_say() -> None:
+    greetings = ("Hello there, my dear friends:", "Good morning to you all:")
+    told = "Label the ticket: card, loan or other."
+    found = [trace(f"{greetings[n % 2]} {n} cards", DESKS[n % 2], told, usd=1.0) for n in range(60)]
+    assert [job.calls for job in jobs_of(found)] == [60]
+
+
+def test_thousands_of_prompts_that_begin_with_documents_are_one_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that are alike in no way are bounded, too."""
+    source = random.Random(3)
+    words = ["".join(source.choices("abcdefghij", k=6)) for _ in range(3000)]
+    asked = "Answer the question of the customer from the passages above, in one or two sentences."
+    found = [
+        trace("why", "so", f"{' '.join(source.sample(words, 60))} {asked}") for _ in range(300)
+    ]
+    assert [job.calls for job in jobs_of(found)] == [300]
+    monkeypatch.setattr(jobs, "_COMPARED", 20)
+    loose = [trace("why", "so", " ".join(source.sample(words, 30))) for _ in range(100)]
+    assert len(jobs_of([*loose, *found])) == 101
 
 
 def test_volume_cost_and_latency_are_counted_where_they_are_known() -> None:

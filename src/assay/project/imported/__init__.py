@@ -3,7 +3,7 @@ exported.
 
     import_traces([Path("spans.jsonl")], Path("imported-traces"), None, progress)
     jobs = list_jobs(Path("imported-traces"), providers, progress)
-    make_project(Path("imported-traces"), jobs[0].id, Path("support"), progress=progress)
+    make_project(Path("imported-traces"), [jobs[0].id], Path("support"), progress=progress)
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from assay.agent.prices import cost_usd, listed_cost_usd
 from assay.config import CONFIG_FILE, Provider
 from assay.errors import UsageError
 from assay.progress import SILENT, Progress
-from assay.project.imported.starting import JobFiles, make_project
+from assay.project.imported.job_files import JobFiles
+from assay.project.imported.starting import make_project
 from assay.project.workspace import Workspace
 from assay.release import traces
 from assay.release.imported import otel, reading

@@ -28,6 +28,7 @@ from assay.example import Example, Message
 from assay.generate.batch import Answer
 from assay.generate.recorded import RecordedAnswer, input_sha256
 from assay.progress import SILENT, Progress
+from assay.project.imported.job_files import JobFiles
 from assay.project.rescue_plan import LEAST_HELD
 from assay.project.start.creation import create
 from assay.project.start.init import Choices, draft
@@ -45,39 +46,6 @@ MOST_KEPT_OUT = 2000
 """Inputs of a project that it does not learn from, a quarter at most: to be labelled, or to be the
 project's unlabelled inputs."""
 _ID = re.compile(r"[0-9a-f]{1,12}")
-
-
-@dataclass(slots=True)
-class JobFiles:
-    """What was made of a job.
-
-    Attributes:
-        project: folder of the project; None: there is none, and `reason` says why.
-        labelled: rows that people have corrected or rated up; `corrected`: of them corrected.
-        held: of them in the holdout.
-        labelled_file: these rows; None: there are none, or they are in the project.
-        inputs_file: inputs without a label, in random order; `inputs`: how many. In a project they
-            are drawn at random and no training rows.
-        recordings: a file of recorded answers for each model, and how many it has.
-        down: inputs whose answer was rated down, and not corrected, or cut off: nothing learns from
-            it.
-        left_out: inputs that offer tools, whose answers a recording cannot hold.
-        warning: what its score on the holdout means; None where there is no project.
-    """
-
-    folder: str
-    project: str | None = None
-    reason: str | None = None
-    labelled: int = 0
-    corrected: int = 0
-    held: int = 0
-    labelled_file: str | None = None
-    inputs_file: str | None = None
-    inputs: int = 0
-    recordings: dict[str, int] = field(default_factory=dict)
-    down: int = 0
-    left_out: int = 0
-    warning: str | None = None
 
 
 @dataclass(slots=True)
@@ -147,7 +115,7 @@ class _Division:
 
 def make_project(
     source: Path,
-    job: str,
+    jobs: Sequence[str],
     to: Path,
     *,
     model: str = STARTER_MODEL,
@@ -156,7 +124,7 @@ def make_project(
     """Write the project of a job, or without enough labels what is needed for one.
 
     Args:
-        job: its id, or how that begins.
+        jobs: ids, or how each begins; of several, one project is made.
         to: a folder that is not there yet; its name is the project's.
         model: the language model that is specialised.
 
@@ -171,7 +139,7 @@ def make_project(
             f"{name!r} cannot be the name of a project.",
             fix="Use lower-case letters, digits and hyphens.",
         )
-    rows = _collect(TraceFolder(source).traces, job, progress)
+    rows = _collect(TraceFolder(source).traces, jobs, progress)
     made = JobFiles(str(to), labelled=len(rows.labelled))
     made.corrected = sum(one.corrected is not None for one in rows.labelled.values())
     made.down = len(rows.down)
@@ -250,17 +218,23 @@ def _create(
         create(drafted, folder=folder, progress=progress)
 
 
-def _collect(traces: Callable[[], Iterator[ImportedTrace]], job: str, progress: Progress) -> _Rows:
-    rows: dict[str, _Rows] = {}
-    if _ID.fullmatch(job):
-        assignment = Assignment(traces(), progress)
-        for trace in traces():
-            if (id := assignment.job_of(trace)).startswith(job):
-                rows.setdefault(id, _Rows()).add(trace)
-    if len(rows) != 1:
-        several = f"several jobs begin with {job!r}." if rows else f"there is no job {job!r}."
-        raise NotFoundError(several, fix="`assay traces jobs` shows them.")
-    return next(iter(rows.values()))
+def _collect(
+    traces: Callable[[], Iterator[ImportedTrace]], jobs: Sequence[str], progress: Progress
+) -> _Rows:
+    assignment = Assignment(traces(), progress)
+    ids = {assignment.job_of(trace) for trace in traces()}
+    wanted: set[str] = set()
+    for job in jobs:
+        found = {id for id in ids if _ID.fullmatch(job) and id.startswith(job)}
+        if len(found) != 1:
+            several = f"several jobs begin with {job!r}." if found else f"there is no job {job!r}."
+            raise NotFoundError(several, fix="`assay traces jobs` shows them.")
+        wanted |= found
+    rows = _Rows()
+    for trace in traces():
+        if assignment.job_of(trace) in wanted:
+            rows.add(trace)
+    return rows
 
 
 def _write_beside(

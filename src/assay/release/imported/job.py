@@ -74,6 +74,25 @@ class Job:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def notes(self) -> list[str]:
+        """What else is known of it, a sentence each."""
+        models = (f"{name or 'unknown'} ({calls:,})" for name, calls in self.models.items())
+        notes = [f"Answered by {', '.join(models)}."]
+        if self.counted:
+            of = "" if self.counted == self.calls else f" in {self.counted:,} calls"
+            asked, answered = f"{self.prompt_tokens:,}", f"{self.completion_tokens:,}"
+            notes.append(f"{asked} tokens asked, {answered} answered{of}.")
+        if self.tools:
+            named = ", ".join(self.tools)
+            notes.append(f"{self.calling:.0%} of the answers call a tool; offered: {named}.")
+        if 0 < self.records < 1:
+            notes.append(f"{self.records:.0%} of the answers are JSON.")
+        if 0 < self.priced < self.calls:
+            notes.append(f"The cost is of {self.priced:,} calls; that of the others is not known.")
+        if self.corrected or self.up or self.down:
+            notes.append(f"Feedback: {self.corrected} corrected, {self.up} up, {self.down} down.")
+        return notes
+
 
 class Tally:
     """What is counted of a job, trace by trace; texts of a sample only."""
