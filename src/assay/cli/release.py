@@ -178,7 +178,26 @@ def _print_watched(found: Any) -> None:
         print(f"{found.waiting} traces have no label yet: `assay traces next {found.release}`.")
 
 
-@with_json(_print_watched)
+def _print_watch(found: Any) -> None:
+    if isinstance(found, dict):
+        _print_schedule(found)
+    else:
+        _print_watched(found)
+
+
+def _print_schedule(found: dict[str, Any]) -> None:
+    if found["every"] is None:
+        ended = "is no longer watched" if found["ended"] else "was not watched by the clock"
+        print(f"{found['release']} {ended}.")
+        return
+    print(
+        f"{found['release']} is looked at every {found['every']}, from now on, by a worker: "
+        "`assay serve` has one, `assay worker` is one."
+    )
+    print(f"Whether it was told: assay jobs logs {found['job']}")
+
+
+@with_json(_print_watch)
 def watch(
     name: Name,
     drop: Annotated[
@@ -188,9 +207,52 @@ def watch(
         float | None,
         typer.Option(help="Score to compare with, if none was measured at promotion."),
     ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(help="Let a worker look so often, such as 12h or 1d; off ends it."),
+    ] = None,
+    mail: Annotated[
+        list[str] | None,
+        typer.Option(help="With --every: e-mail address that is told what is new. Repeatable."),
+    ] = None,
+    webhook: Annotated[
+        list[str] | None,
+        typer.Option(help="With --every: URL that is told by POST; ${NAME}: a variable."),
+    ] = None,
+    webhook_network: Annotated[
+        list[str] | None,
+        typer.Option(help="Private network that webhooks may be in, such as 10.2.0.0/16."),
+    ] = None,
     folder: Folder = Path("."),
 ) -> Any:
-    """Test whether a release has become worse, or say how many labels the test needs."""
+    """Test whether a release has become worse, or say how many labels the test needs.
+
+    With --every, a worker tests again and again, and tells what has changed. The holdout is never
+    opened by it.
+    """
     from assay.project import releases
 
-    return releases.watch_release(open_workspace(folder), name, drop=drop, against=against)
+    workspace = open_workspace(folder)
+    if every is None:
+        if mail or webhook or webhook_network:
+            raise UsageError("nobody is told without --every.", fix="Add --every 1d.")
+        return releases.watch_release(workspace, name, drop=drop, against=against)
+    from assay.project.jobs import watching
+
+    if every == "off":
+        return {
+            "release": name,
+            "every": None,
+            "ended": watching.watch_no_more(workspace, name),
+        }
+    job = watching.watch_every(
+        workspace,
+        name,
+        every,
+        drop=drop,
+        against=against,
+        mail=mail or (),
+        webhooks=webhook or (),
+        networks=webhook_network or (),
+    )
+    return {"release": name, "every": every, "job": job.id}

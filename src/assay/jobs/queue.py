@@ -17,10 +17,10 @@ import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Case, ColumnElement, CursorResult, Update, case, func, select, update
+from sqlalchemy import Case, ColumnElement, CursorResult, Update, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from assay.errors import AssayError, NotFoundError, StateError, Step
@@ -47,6 +47,7 @@ class Job:
         error: why it failed, one sentence or more.
         taken: when its last worker took it up; None: nobody has, or before this was kept.
         worked_s: seconds that workers had it before they left it.
+        due: when it may be taken; None: at once.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Job:
     taken: datetime | None
     worked_s: float
     ended: datetime | None
+    due: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def claim(store: Store, worker: str, kinds: Collection[str]) -> Job | None:
         return None
     first = (
         select(JobRow.id)
-        .where(JobRow.status == "queued", JobRow.kind.in_(kinds))
+        .where(JobRow.status == "queued", JobRow.kind.in_(kinds), _is_due())
         .order_by(JobRow.created, JobRow.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -201,6 +203,11 @@ def hand_on(store: Store, job: Job, kind: str) -> None:
     _leave(store, job, _QUEUED, kind=kind, attempts=0)
 
 
+def repeat(store: Store, job: Job, result: dict[str, Any], after: timedelta) -> None:
+    """It is done, and is queued again, to be taken no sooner than `after`."""
+    _leave(store, job, _QUEUED, attempts=0, result=result, due=database_time(after))
+
+
 def fail(store: Store, job: Job, error: str) -> None:
     """It cannot be done; `error` says why."""
     _leave(store, job, "failed", error, event="error", error=error, ended=now())
@@ -258,13 +265,8 @@ def resume(store: Store, id: str) -> Job:
         StateError: it is not paused.
     """
     with store.session() as session:
-        changed = _changed(
-            session.execute(
-                update(JobRow)
-                .where(JobRow.id == id, JobRow.status == "paused")
-                .values(status="queued", wish=None)
-            )
-        )
+        paused = update(JobRow).where(JobRow.id == id, JobRow.status == "paused")
+        changed = _changed(session.execute(paused.values(status="queued", wish=None)))
         if changed:
             add_event(session, id, "Queued again.")
     job = read(store, id)
@@ -275,25 +277,19 @@ def resume(store: Store, id: str) -> Job:
 
 def is_running(store: Store, kinds: Collection[str]) -> bool:
     """Whether a worker does a job of one of these kinds."""
-    return _is_there(store, "running", kinds)
+    return _is_there(store, JobRow.status == "running", JobRow.kind.in_(kinds))
 
 
 def is_waiting(store: Store, kinds: Collection[str], others: Collection[str] = ()) -> bool:
-    """Whether a job of one of these kinds can be taken; of any but `others`, where none are
+    """Whether a job of one of these kinds can be taken now; of any but `others`, where none are
     named."""
-    return _is_there(store, "queued", kinds, others)
+    wanted = JobRow.kind.in_(kinds) if kinds else JobRow.kind.not_in(others)
+    return _is_there(store, JobRow.status == "queued", _is_due(), wanted)
 
 
-def _is_there(
-    store: Store, status: str, kinds: Collection[str], others: Collection[str] = ()
-) -> bool:
-    query = select(JobRow.id).where(JobRow.status == status).limit(1)
-    if kinds:
-        query = query.where(JobRow.kind.in_(kinds))
-    elif others:
-        query = query.where(JobRow.kind.not_in(others))
+def _is_there(store: Store, *where: ColumnElement[bool]) -> bool:
     with store.session() as session:
-        return session.scalar(query) is not None
+        return session.scalar(select(JobRow.id).where(*where).limit(1)) is not None
 
 
 def read(store: Store, id: str) -> Job:
@@ -332,11 +328,8 @@ def note(
 
 def events(store: Store, id: str, after: int = 0) -> Sequence[JobEvent]:
     """The events of a job in order, those behind `after` (a key)."""
-    query = (
-        select(JobEventRow)
-        .where(JobEventRow.job == id, JobEventRow.key > after)
-        .order_by(JobEventRow.key)
-    )
+    where = JobEventRow.job == id, JobEventRow.key > after
+    query = select(JobEventRow).where(*where).order_by(JobEventRow.key)
     with store.session() as session:
         return [row.convert(JobEvent) for row in session.scalars(query)]
 
@@ -392,6 +385,10 @@ def add_event(session: Session, id: str, message: str, kind: str = "message") ->
 
 def _not_to_be_cancelled() -> ColumnElement[bool]:
     return JobRow.wish.is_distinct_from("cancel")
+
+
+def _is_due() -> ColumnElement[bool]:
+    return or_(JobRow.due.is_(None), JobRow.due <= database_time())
 
 
 def _changed(result: Any) -> bool:

@@ -43,7 +43,9 @@ REST_SECONDS = 60.0
 STOP_SECONDS = 20.0
 """A worker that has not put its job back by then is killed; the job is put back all the same."""
 TIDY_SECONDS = 600.0
-QUICK = (CHECK, INDEX, PULL)
+WATCH = "watch"
+"""Kind of the jobs that watch releases; a floor above does them."""
+QUICK = (CHECK, INDEX, PULL, WATCH)
 """Kinds of jobs that take seconds, or wait for others; a process of its own does them beside long
 ones."""
 

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from assay.errors import AssayError
@@ -50,7 +51,15 @@ class JobResult:
     rows: Sequence[Table]
 
 
-Handler = Callable[["Work"], dict[str, Any] | NextJob | JobResult]
+@dataclass(frozen=True, slots=True)
+class RepeatedJob:
+    """What a handler returns whose job is to be done again, no sooner than `after`."""
+
+    result: dict[str, Any]
+    after: timedelta
+
+
+Handler = Callable[["Work"], dict[str, Any] | NextJob | JobResult | RepeatedJob]
 
 log = logging.getLogger(__name__)
 
@@ -193,6 +202,8 @@ class Worker:
         else:
             if isinstance(result, NextJob):
                 self._tell(queue.hand_on, job, result.kind)
+            elif isinstance(result, RepeatedJob):
+                self._tell(queue.repeat, job, result.result, result.after)
             elif isinstance(result, JobResult):
                 self._tell(queue.finish, job, result.result, result.rows)
             else:

@@ -6,7 +6,7 @@ trainings, searches and learning curves: `assay.project.jobs.training`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from assay.progress import SILENT, Progress, format_duration
 from assay.project.comparison import Comparison
 from assay.project.fingerprint import fingerprint
 from assay.project.forecast import Forecast, measure_pace
-from assay.project.jobs import begun, export, measuring, rescue, training
+from assay.project.jobs import begun, export, measuring, rescue, training, watching
 from assay.project.jobs.queueing import enqueue_once, refuse_second
 from assay.project.workspace import Workspace, project_of
 from assay.store.audit import audit
@@ -119,12 +119,13 @@ def work(
 
 def handlers(workspace: Workspace) -> dict[str, Handler]:
     """By kind, how jobs are done that need the project."""
-    works = {
+    works: dict[str, Callable[[Workspace, Work], Any]] = {
         COMPARE: _compare,
         export.EXPORT: export.work,
         measuring.MEASURE: measuring.work,
         **training.WORKS,
         **rescue.WORKS,
+        service.WATCH: watching.work,
     }
     return {kind: partial(work, workspace) for kind, work in works.items()}
 
@@ -211,6 +212,7 @@ def as_dict(job: Job) -> dict[str, Any]:
         "created": job.created.isoformat(timespec="seconds"),
         "started": job.started.isoformat() if job.started else None,
         "ended": job.ended.isoformat() if job.ended else None,
+        "due": job.due.isoformat(timespec="seconds") if job.due else None,
     }
 
 

@@ -25,7 +25,8 @@ from assay.store.tables.clock import database_time
 class JobRow(Table):
     """Long work that a worker takes up; `assay.jobs.queue` is the only one that changes it.
 
-    `taken` is when its last worker took it, `worked_s` the seconds that earlier ones had it.
+    `taken` is when its last worker took it, `worked_s` the seconds that earlier ones had it, `due`
+    when it may be taken; null: at once.
     """
 
     __tablename__ = "jobs"
@@ -47,6 +48,7 @@ class JobRow(Table):
     taken: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
     worked_s: Mapped[float] = mapped_column(Float, default=0.0)
     ended: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
+    due: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
 
 
 class JobEventRow(Table):

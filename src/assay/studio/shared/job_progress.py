@@ -48,6 +48,7 @@ KINDS = {
     "rescue": "Fetching an account",
     "rescue-plan": "Making projects",
     "record": "Recording a model's answers",
+    "watch": "Watching a release",
 }
 
 _EDITS_BEFORE = (

@@ -1,0 +1,218 @@
+"""Releases that are watched by the clock: a job that is queued again, and tells what is new.
+
+job = watch_every(workspace, "support", "1d", mail=["ops@acme.com"])
+watch_no_more(workspace, "support")
+
+It reads labels of served answers, and never opens the holdout. Whoever opens it is told of, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from assay.compare.holdout import LoggedOpening, opened_holdouts, openings
+from assay.errors import AssayError, UsageError
+from assay.jobs import queue
+from assay.jobs.queue import OVER, Job
+from assay.jobs.service import WATCH
+from assay.jobs.worker import RepeatedJob, Work
+from assay.project import releases
+from assay.project.jobs.queueing import LOCK
+from assay.project.releases.notices import (
+    Notice,
+    NoticeError,
+    check_mail,
+    check_webhook,
+    send_mail,
+    send_webhook,
+)
+from assay.project.workspace import Workspace
+from assay.release.watch import DROP
+from assay.store.audit import audit
+
+_EVERY = re.compile(r"(\d{1,4})([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+LEAST, MOST = timedelta(minutes=5), timedelta(days=366)
+AGAIN = timedelta(minutes=15)
+"""After a message was not delivered."""
+MOST_RECIPIENTS = 20
+_WORDS = {"stale": "is stale", "holds": "holds", "open": "is undecided"}
+
+
+def parse_every(text: str) -> timedelta:
+    """How often: `30m`, `12h`, `1d`, `2w`.
+
+    Raises:
+        UsageError: it is none of these, below `LEAST` or above `MOST`.
+    """
+    found = _EVERY.fullmatch(text.strip())
+    every = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None
+    if every is None or not LEAST <= every <= MOST:
+        raise UsageError(
+            f"{text!r} is no time from 5 minutes to 366 days.",
+            where="--every",
+            fix="Write one such as 30m, 12h, 1d or 2w; `off` ends it.",
+        )
+    return every
+
+
+def watch_every(
+    workspace: Workspace,
+    name: str,
+    every: str,
+    *,
+    drop: float = DROP,
+    against: float | None = None,
+    mail: Sequence[str] = (),
+    webhooks: Sequence[str] = (),
+    networks: Sequence[str] = (),
+) -> Job:
+    """Watch a release from now on, in place of how it was watched before.
+
+    Args:
+        drop, against: as of `releases.watch_release`.
+        mail, webhooks: who is told.
+        networks: private ones that webhooks may be in.
+
+    Raises:
+        UsageError: nobody is to be told, an address or a time is none, or the release has no score.
+        ReleaseError: there is no such release.
+    """
+    seconds = parse_every(every).total_seconds()
+    if not 1 <= len(mail) + len(webhooks) <= MOST_RECIPIENTS:
+        raise UsageError(
+            f"between 1 and {MOST_RECIPIENTS} recipients can be told.",
+            fix="Name one with --mail or --webhook.",
+        )
+    payload = {
+        "release": name,
+        "every": every.strip(),
+        "every_s": seconds,
+        "drop": drop,
+        "against": against,
+        "mail": [check_mail(one) for one in dict.fromkeys(mail)],
+        "webhooks": [check_webhook(one, networks) for one in dict.fromkeys(webhooks)],
+        "networks": list(networks),
+        "who": workspace.who,
+    }
+    releases.watch_release(workspace, name, drop=drop, against=against)  # refused before it waits
+    store = workspace.store
+    with store.lock(LOCK):
+        _end(workspace, name)
+        id = queue.enqueue(store, workspace.name, WATCH, payload, id=queue.new_id(WATCH))
+    details = {"every": every, "mail": len(mail), "webhooks": len(webhooks)}  # no address
+    audit(store, workspace.name, workspace.who, "release.watch", name, details)
+    return queue.read(store, id)
+
+
+def watch_no_more(workspace: Workspace, name: str) -> int:
+    """End the watching of a release; returns how many jobs that were."""
+    with workspace.store.lock(LOCK):
+        ended = _end(workspace, name)
+    if ended:
+        audit(
+            workspace.store, workspace.name, workspace.who, "release.watch", name, {"every": None}
+        )
+    return ended
+
+
+def _end(workspace: Workspace, name: str) -> int:
+    found = [
+        job
+        for job in queue.jobs(workspace.store, workspace.name)
+        if job.kind == WATCH and job.status not in OVER and job.payload["release"] == name
+    ]
+    for job in found:
+        queue.ask(workspace.store, job.id, "cancel")
+    return len(found)
+
+
+def work(workspace: Workspace, work: Work) -> RepeatedJob:
+    """Look once, and tell each recipient what it was not told yet."""
+    payload = work.payload
+    every = timedelta(seconds=payload["every_s"])
+    found = _look(workspace, payload)
+    log = [one for holdout in opened_holdouts(work.store) for one in openings(work.store, holdout)]
+    log.sort(key=lambda one: one.at)
+    state = {"outcome": found["outcome"], "agent": found["agent"], "openings": len(log)}
+    told: dict[str, Any] = dict((work.job.result or {}).get("told", {}))
+    failed: dict[str, str] = {}
+    recipients: dict[str, Callable[[Notice], None]] = {
+        f"mail {n}": partial(send_mail, address=one) for n, one in enumerate(payload["mail"], 1)
+    }
+    for n, one in enumerate(payload["webhooks"], 1):
+        recipients[f"webhook {n}"] = partial(send_webhook, url=one, networks=payload["networks"])
+    for recipient, send in recipients.items():  # an address may hold a secret: it is not shown
+        before = told.get(recipient)
+        if before == state:
+            continue
+        notice = _notice(workspace, payload, found, log, before)
+        try:
+            send(notice)
+        except NoticeError as error:
+            failed[recipient] = str(error)
+            work.say(f"{recipient} was not told: {error}")
+        else:
+            told[recipient] = state
+            work.say(f"{recipient} was told: {notice.subject}.")
+    result = {**found, "told": told, "failed": failed}
+    return RepeatedJob(result, min(every, AGAIN) if failed else every)
+
+
+def _look(workspace: Workspace, payload: dict[str, Any]) -> dict[str, Any]:
+    try:
+        found = releases.watch_release(
+            workspace, payload["release"], drop=payload["drop"], against=payload["against"]
+        )
+    except AssayError as error:  # such as a release whose agent nobody has measured
+        return {"outcome": "failed", "agent": None, "sentence": str(error)}
+    return {"outcome": found.outcome, "agent": found.agent, "sentence": found.sentence}
+
+
+def _notice(
+    workspace: Workspace,
+    payload: dict[str, Any],
+    found: dict[str, Any],
+    log: Sequence[LoggedOpening],
+    before: dict[str, Any] | None,
+) -> Notice:
+    name, every = payload["release"], payload["every"]
+    fresh = log[before["openings"] :] if before else []
+    subject = f"Assay: {name} {_WORDS.get(found['outcome'], 'could not be watched')}"
+    if before and fresh and before["outcome"] == found["outcome"]:
+        subject = f"Assay: the holdout of {workspace.name} was opened"
+    answers = f" ({found['agent']})" if found["agent"] else ""
+    lines = [f"{name}{answers} in the project {workspace.name}:", found["sentence"], ""]
+    lines += _about_openings(log, fresh, is_first=before is None)
+    lines += [
+        "Watching opens nothing: it reads labels of answers that were served.",
+        f"It is looked at every {every}; you are told when this changes.",
+        f"To end it: assay watch {name} --every off",
+    ]
+    data = {
+        "type": "assay.watch",
+        "project": workspace.name,
+        "release": name,
+        **found,
+        "openings": [one.model_dump(include={"number", "at", "reason", "who"}) for one in fresh],
+    }
+    return Notice(subject, "\n".join(lines) + "\n", data)
+
+
+def _about_openings(
+    log: Sequence[LoggedOpening], fresh: Sequence[LoggedOpening], *, is_first: bool
+) -> Iterator[str]:
+    if is_first:
+        times = f"{len(log)} times" if len(log) != 1 else "once"
+        yield f"The holdout was opened {times} so far; you are told of each further opening."
+    elif fresh:
+        yield "The holdout was opened since the last message:"
+        for one in fresh:
+            yield f"- opening {one.number}, {one.at}, by {one.who or 'unknown'}: {one.reason}"
+    else:
+        return
+    yield ""
