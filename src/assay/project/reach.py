@@ -41,11 +41,12 @@ from assay.project.workspace import Workspace
 
 VARIABLES, FILES = "ASSAY_WEB_VARIABLES", "ASSAY_WEB_FILES"
 """Variables of the server's environment: names of variables, with commas; files, with colons."""
-RESCUED = "rescued"
-"""Folder of what admins have fetched."""
+RESCUED, TRACE_PROJECTS = "rescued", "trace-projects"
+"""Folders of what admins have fetched, and have made of traces."""
 ONLY_ADMINS = {
     RESCUED: "an account that is fetched is",
     IMPORTED_TRACES: "traces of other programs are",
+    TRACE_PROJECTS: "projects that are made of such traces are",
 }
 """Folders that nobody else may read, and what is there."""
 Refusal = tuple[str, str]

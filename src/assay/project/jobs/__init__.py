@@ -21,7 +21,7 @@ from assay.progress import SILENT, Progress, format_duration
 from assay.project.comparison import Comparison
 from assay.project.fingerprint import fingerprint
 from assay.project.forecast import Forecast, measure_pace
-from assay.project.jobs import begun, export, measuring, rescue, training, watching
+from assay.project.jobs import begun, export, imported_traces, measuring, rescue, training, watching
 from assay.project.jobs.queueing import enqueue_once, refuse_second
 from assay.project.workspace import Workspace, project_of
 from assay.store.audit import audit
@@ -125,6 +125,7 @@ def handlers(workspace: Workspace) -> dict[str, Handler]:
         measuring.MEASURE: measuring.work,
         **training.WORKS,
         **rescue.WORKS,
+        **imported_traces.WORKS,
         service.WATCH: watching.work,
     }
     return {kind: partial(work, workspace) for kind, work in works.items()}

@@ -12,6 +12,7 @@ from assay.studio.pages.releases import page as releases
 from assay.studio.pages.rescue import page as rescue
 from assay.studio.pages.settings import page as settings
 from assay.studio.pages.start import page as start
+from assay.studio.pages.traces import page as traces
 from assay.studio.pages.training import page as training
 
 PAGES: tuple[Page, ...] = (
@@ -27,4 +28,5 @@ PAGES: tuple[Page, ...] = (
     releases.PAGE,
     people.PAGE,
     rescue.PAGE,
+    traces.PAGE,
 )

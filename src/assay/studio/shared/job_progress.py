@@ -17,7 +17,7 @@ from assay.jobs import queue
 from assay.jobs.fine_tuning import Wish
 from assay.jobs.queue import OVER, Job
 from assay.project import jobs
-from assay.project.jobs import rescue
+from assay.project.jobs import imported_traces, rescue
 from assay.studio import widgets as w
 from assay.studio.session import PageContext, action, check_role, workspace_action
 from assay.studio.shared.names import plain_line
@@ -49,6 +49,8 @@ KINDS = {
     "rescue-plan": "Making projects",
     "record": "Recording a model's answers",
     "watch": "Watching a release",
+    "trace-jobs": "Looking for jobs in traces",
+    "trace-project": "Making a project of a job",
 }
 
 _EDITS_BEFORE = (
@@ -76,7 +78,7 @@ def ask(context: PageContext, id: str, wish: Wish) -> Job:
 
 def role_for(kind: str) -> Role:
     """The role that a job of a kind is started, paused, resumed and cancelled with."""
-    return "admin" if kind in rescue.WORKS else "editor"
+    return "admin" if kind in rescue.WORKS or kind in imported_traces.WORKS else "editor"
 
 
 def state_badge(job: Job) -> None:

@@ -1,0 +1,123 @@
+"""Traces of other programs as work of a server: which jobs they are of, and a project of one.
+
+job = find_jobs(workspace)                     # among the traces in imported-traces of the folder
+job = start_project(workspace, "3fa1c0d2e4b5", "desks")   # into trace-projects/desks
+state = read_traces(workspace)                 # what has come of them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from assay.config.names import SLUG
+from assay.defaults import IMPORTED_TRACES
+from assay.errors import UsageError
+from assay.jobs import queue
+from assay.jobs.queue import OVER, Job
+from assay.jobs.worker import Work
+from assay.project import imported
+from assay.project.imported import JobFiles
+from assay.project.jobs.queueing import enqueue_once
+from assay.project.reach import TRACE_PROJECTS
+from assay.project.workspace import Workspace
+from assay.release.imported.folder import TraceFolder
+from assay.store.tables import now
+
+FIND, MAKE = "trace-jobs", "trace-project"
+"""Kinds of the jobs."""
+SHOWN = 50
+"""Jobs that are kept to be shown, those with the most calls; `assay traces jobs` shows all."""
+_LONGEST = 1000
+"""Characters of a prompt that are kept to be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceState:
+    """What is known of the traces of a folder.
+
+    Attributes:
+        bytes: that they take; 0: there are none.
+        found: what the newest search has found: `at`, `bytes`, `traces`, `count`, and `jobs`, each
+            as `Job.to_dict` with its `notes`; None: there was none.
+        job: the one that waits or runs, else the newest; None: there was none.
+        made: what was made of jobs, by their ids; the newest.
+    """
+
+    bytes: int
+    found: dict[str, Any] | None
+    job: Job | None
+    made: dict[str, JobFiles]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job waits or runs."""
+        return self.job is not None and self.job.status not in OVER
+
+
+def read_traces(workspace: Workspace) -> TraceState:
+    """What is there, and what was found and made."""
+    every = [job for job in queue.jobs(workspace.store, workspace.name) if job.kind in WORKS]
+    made: dict[str, JobFiles] = {}
+    for job in every:
+        if job.kind == MAKE and job.result:
+            made.setdefault(job.payload["job"], JobFiles(**job.result))
+    return TraceState(
+        bytes=TraceFolder(workspace.root / IMPORTED_TRACES).size,
+        found=next((job.result for job in every if job.kind == FIND and job.result), None),
+        job=next((job for job in every if job.status not in OVER), every[0] if every else None),
+        made=made,
+    )
+
+
+def find_jobs(workspace: Workspace) -> Job:
+    """Queue the search for jobs; raises StateError where it waits or runs already."""
+    return enqueue_once(workspace, FIND, "the search for jobs", {}, action="traces.jobs")
+
+
+def start_project(workspace: Workspace, job: str, name: str) -> Job:
+    """Queue the making of a project of a job, see `imported.make_project`.
+
+    Raises:
+        UsageError: the name cannot be a project's, or there is a folder of that name.
+        StateError: another is being made.
+    """
+    if not SLUG.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a project.",
+            fix="Use lower-case letters, digits and hyphens.",
+        )
+    if (workspace.root / TRACE_PROJECTS / name).exists():
+        raise UsageError(f"{TRACE_PROJECTS}/{name} already exists.", fix="Choose another name.")
+    payload = {"job": job, "name": name}
+    return enqueue_once(
+        workspace, MAKE, "the making of a project", payload, action="traces.project"
+    )
+
+
+def _find(workspace: Workspace, work: Work) -> dict[str, Any]:
+    folder = workspace.root / IMPORTED_TRACES
+    size = TraceFolder(folder).size
+    jobs = imported.list_jobs(folder, workspace.providers, work)
+    shown = []
+    for job in jobs[:SHOWN]:
+        row = {**job.to_dict(), "notes": job.notes()}
+        shown.append(row | {name: row[name][:_LONGEST] for name in ("system", "input")})
+    return {
+        "at": now().isoformat(),
+        "bytes": size,
+        "traces": sum(job.calls for job in jobs),
+        "count": len(jobs),
+        "jobs": shown,
+    }
+
+
+def _make(workspace: Workspace, work: Work) -> dict[str, Any]:
+    source, projects = workspace.root / IMPORTED_TRACES, workspace.root / TRACE_PROJECTS
+    projects.mkdir(exist_ok=True, mode=0o700)
+    name, job = work.payload["name"], work.payload["job"]
+    return asdict(imported.make_project(source, [job], projects / name, progress=work))
+
+
+WORKS: dict[str, Callable[[Workspace, Work], dict[str, Any]]] = {FIND: _find, MAKE: _make}
