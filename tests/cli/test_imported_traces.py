@@ -129,11 +129,11 @@ def test_of_two_at_once_the_second_replaces_nothing(
 
     def make_another(folder: Path, *, whole: bool) -> None:
         monkeypatch.undo()
-        make_project(source, job["id"], to)
+        make_project(source, [job["id"]], to)
 
     monkeypatch.setattr(starting, "_hide", make_another)
     with pytest.raises(UsageError, match="already exists"):
-        make_project(source, job["id"], to)
+        make_project(source, [job["id"]], to)
     assert len((to / "inputs.jsonl").read_bytes().splitlines()) == 3
     assert {one.name for one in tmp_path.iterdir()} == {"desks", "imported-traces", "traces.jsonl"}
 
