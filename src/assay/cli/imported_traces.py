@@ -110,7 +110,7 @@ def _print_project(made: Any) -> None:
 def project_(
     jobs: Annotated[
         list[str],
-        typer.Argument(metavar="JOB...", help="Id of a job, or how it begins. Several: one task."),
+        typer.Argument(metavar="JOB", help="Id of a job, or how it begins. Several: one task."),
     ],
     to: Annotated[Path, typer.Option(help="Folder to make; its name is the project's.")],
     source: Source = IMPORTED,
