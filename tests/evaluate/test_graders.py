@@ -58,7 +58,7 @@ def test_the_registry_has_every_grader_that_is_promised() -> None:
         *("json-valid", "schema-valid"),
         *("call-exact", "call-name", "argument-f1", "no-call"),
         *("record-exact", "field-precision", "field-recall", "field-f1", "token-f1", "rouge-l"),
-        *("chrf", "terms", "style", "consistency", "judge", "python"),
+        *("chrf", "terms", "style", "assertions", "consistency", "judge", "python"),
     }
 
 
