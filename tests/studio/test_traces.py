@@ -79,7 +79,7 @@ def test_a_job_becomes_a_project(browser: Browser, tmp_path: Path) -> None:
             timeout=JOB_MS
         )
         commands = page.get_by_role("region", name="Commands for desks")
-        expect(commands).to_contain_text("assay compare --project")
+        expect(commands).to_contain_text("assay compare")
         assert (folder / TRACE_PROJECTS / "desks" / CONFIG_FILE).exists()
         visitor.axe()
         page.screenshot(path=tmp_path / "traces.png", full_page=True)

@@ -18,7 +18,7 @@ from assay.release.imported.trace import ImportedTrace
 _SAMPLE = 2000
 """Answers of a job that are looked at to tell its task."""
 _SAMPLE_CHARACTERS = 4_000_000
-_LEAST = 20
+LEAST = 20
 """Calls of a job; fewer do not show which kind of answers it has."""
 _KINDS = {
     "label": "this looks like sorting into labels",
@@ -181,7 +181,7 @@ class Tally:
     def _cheaper(self, task: TaskKind) -> str:
         """What the counts show, and who would take part without asking a language model."""
         parts = []
-        if self.calls < _LEAST:
+        if self.calls < LEAST:
             return f"{self.calls} {'call' if self.calls == 1 else 'calls'}: too few to tell."
         if len(self.answers) == 1:
             parts.append(f"All {self.calls:,} answers are the same.")

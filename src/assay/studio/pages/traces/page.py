@@ -18,11 +18,12 @@ from assay.project.imported import JobFiles
 from assay.project.jobs import imported_traces
 from assay.project.jobs.imported_traces import TraceState
 from assay.project.reach import TRACE_PROJECTS
+from assay.release.imported.job import LEAST
 from assay.studio import widgets as w
 from assay.studio.dialogs import tell_at
 from assay.studio.frame import Page
 from assay.studio.session import PageContext, workspace_action
-from assay.studio.shared.another_project import serve_command
+from assay.studio.shared.another_project import next_port
 from assay.studio.shared.job_progress import KINDS, JobCard, job_error
 from assay.studio.shared.numbers import say_count
 
@@ -128,7 +129,8 @@ def _job_card(context: PageContext, state: TraceState, job: dict[str, Any]) -> N
             w.figure(_seconds(job["median_s"]), "Median time")
             w.figure(_seconds(job["p95_s"]), "95 % are faster than")
             w.figure(f"{job['answers']:,}", "Different answers")
-            w.figure(TASKS[job["task"]], "Answers look like")
+            if job["calls"] >= LEAST:
+                w.figure(TASKS[job["task"]], "Answers look like")
         w.text("Could something cheaper do this?", tag="h3")
         w.text(job["cheaper"])
         with w.details("More about this job"), ui.element("div").classes("stack"):
@@ -175,8 +177,8 @@ def _show_made(context: PageContext, made: JobFiles) -> None:
         w.text(line, "breaks")
     if made.project:
         w.text("Compare there, or serve it beside this one, at a terminal of this machine:")
-        lines = [f"assay compare --project {shlex.quote(made.project)}"]
-        lines.append(serve_command(context, Path(made.project)))
+        lines = [f"cd {shlex.quote(made.project)}", "assay compare"]
+        lines.append(f"assay serve --port {next_port(context)}")
         w.code("\n".join(lines), f"Commands for {Path(made.folder).name}")
     elif step := made.next_step():
         w.text(f"Next: {step}", "breaks")
