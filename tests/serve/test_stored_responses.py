@@ -185,6 +185,34 @@ def test_ids_of_others_are_unknown(server: Running) -> None:
         client.responses.cancel(mine.id)
 
 
+def test_what_an_admin_key_does_with_others_words_is_in_the_audit_log(server: Running) -> None:
+    client, admin = server.client(server.new_key("chat")), server.client()
+    mine = client.responses.create(model=STARTER, input="secret", store=True)
+    talk = client.conversations.create(items=[{"role": "user", "content": "secret"}])
+    for who in (client, admin):  # the first leaves no line
+        item = who.conversations.items.list(talk.id).data[0]
+        who.conversations.items.retrieve(item.id or "", conversation_id=talk.id)
+        who.conversations.update(talk.id, metadata={"a": "b"})
+        who.responses.retrieve(mine.id)
+    admin.responses.create(model=STARTER, input="on", previous_response_id=mine.id, store=True)
+    admin.conversations.items.delete(item.id or "", conversation_id=talk.id)
+    admin.responses.delete(mine.id)
+    admin.conversations.delete(talk.id)
+    with server.http() as http:
+        lines = http.get("/v1/audit", params={"limit": 100}).json()["data"]
+    told = [(line["action"], line["what"]) for line in reversed(lines)]
+    assert [one for one in told if one[1] in (mine.id, talk.id)] == [
+        ("conversation.read", talk.id),
+        ("conversation.read", talk.id),
+        ("conversation.change", talk.id),
+        ("response.read", mine.id),
+        ("response.read", mine.id),
+        ("conversation.change", talk.id),
+        ("response.delete", mine.id),
+        ("conversation.delete", talk.id),
+    ]
+
+
 @pytest.mark.parametrize(
     ("more", "status", "code"),
     [

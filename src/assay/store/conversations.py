@@ -6,7 +6,8 @@
 An item is what the API shows of it, with an `id` that no other has. Which limits hold is asked
 before (`check_length`, `check_room`); what comes of an answer that was given is added all the same.
 What is deleted is found no more, and erased by `sweep`: that SQLite's log keeps nothing of it takes
-the writer's lock, and may wait for who reads.
+the writer's lock, and may wait for who reads. That an admin key reads, changes or deletes what
+another key has made is written into the audit log.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from assay.errors import AssayError, NotFoundError
+from assay.store.audit import audit, record
 from assay.store.erasure import overwrite, scrub
 from assay.store.store import Store
 from assay.store.tables import ConversationItemRow, ConversationRow, ResponseRow
@@ -74,6 +76,16 @@ class Owner:
             raise NotFoundError(f"no such {what}: {id}")
         mine = and_(kind.id == id, kind.project == self.project, kind.expires > database_time())
         return mine if self.sees_all else and_(mine, kind.key_id == self.key_id)
+
+    def record(self, session: Session, action: str, id: str, key_id: str) -> None:
+        """Add a line to the audit log, in this transaction, where another key made the thing."""
+        if key_id != self.key_id:
+            record(session, self.project, self.key_id, action, id, {"key": key_id})
+
+    def audit(self, store: Store, action: str, id: str, key_id: str) -> None:
+        """The same by itself, after something was read."""
+        if key_id != self.key_id:
+            audit(store, self.project, self.key_id, action, id, {"key": key_id})
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +183,10 @@ def find(store: Store, owner: Owner, id: str) -> Conversation:
         NotFoundError: there is none of that id that is the owner's.
     """
     with store.session() as session:
-        return _find_row(session, owner, id).convert(Conversation)
+        row = _find_row(session, owner, id)
+        found, key_id = row.convert(Conversation), row.key_id
+    owner.audit(store, "conversation.read", id, key_id)
+    return found
 
 
 def change(store: Store, owner: Owner, id: str, metadata: dict[str, str]) -> Conversation:
@@ -188,7 +203,7 @@ def change(store: Store, owner: Owner, id: str, metadata: dict[str, str]) -> Con
 def remove(store: Store, owner: Owner, id: str) -> None:
     """Delete a conversation and its items (NotFoundError as `find`)."""
     with store.session() as session:
-        _touch(session, owner, id, lifetime=OVER)
+        _touch(session, owner, id, lifetime=OVER, action="conversation.delete")
 
 
 def add_items(session: Session, owner: Owner, id: str, items: Sequence[dict[str, Any]]) -> None:
@@ -210,7 +225,8 @@ def extend(store: Store, owner: Owner, id: str, items: Sequence[dict[str, Any]])
         NotFoundError: as `find`.
         NoRoomError, TooLongError: there would be too many.
     """
-    find(store, owner, id)
+    with store.session() as session:
+        _find_row(session, owner, id)
     check_room(store, owner.project, size_of(items))
     with store.session() as session:
         add_items(session, owner, id, items)  # others wait for it, so this is all there is
@@ -243,20 +259,23 @@ def items_of(
     key: InstrumentedAttribute[int] = ConversationItemRow.key
     query = select(ConversationItemRow.content).where(ConversationItemRow.conversation == id)
     with store.session() as session:
-        _find_row(session, owner, id)
+        key_id = _find_row(session, owner, id).key_id
         if after is not None:
             mark = _find_item(session, id, after).key
             query = query.where(key < mark if order == "desc" else key > mark)
         query = query.order_by(key.desc() if order == "desc" else key)
         found = list(session.scalars(query.limit(limit + 1)).all())
+    owner.audit(store, "conversation.read", id, key_id)
     return found[:limit], len(found) > limit
 
 
 def find_item(store: Store, owner: Owner, id: str, item: str) -> dict[str, Any]:
     """One item (NotFoundError: as `find`; there is no such item)."""
     with store.session() as session:
-        _find_row(session, owner, id)
-        return _find_item(session, id, item).content
+        key_id = _find_row(session, owner, id).key_id
+        content = _find_item(session, id, item).content
+    owner.audit(store, "conversation.read", id, key_id)
+    return content
 
 
 def remove_item(store: Store, owner: Owner, id: str, item: str) -> Conversation:
@@ -266,7 +285,7 @@ def remove_item(store: Store, owner: Owner, id: str, item: str) -> Conversation:
         row = _find_item(session, id, item)
         row.conversation = None
         session.flush()
-        _touch(session, owner, id, -1, -row.bytes)
+        _touch(session, owner, id, -1, -row.bytes, action=None)
         return _find_row(session, owner, id).convert(Conversation)
 
 
@@ -291,6 +310,7 @@ def _touch(
     items: int = 0,
     bytes: int = 0,
     lifetime: timedelta = LIFETIME,
+    action: str | None = "conversation.change",
 ) -> None:
     """Count what comes or goes. It is the first that a transaction does, for it locks the row."""
     overwrite(session)  # a row that changes its size moves, and would leave its words behind
@@ -301,10 +321,12 @@ def _touch(
         expires=database_time(lifetime),
     )
     found = session.scalar(
-        values.returning(ConversationRow.key).execution_options(synchronize_session=False)
+        values.returning(ConversationRow.key_id).execution_options(synchronize_session=False)
     )
     if found is None:
         raise NotFoundError(f"no such conversation: {id}")
+    if action is not None:
+        owner.record(session, action, id, found)
 
 
 def _find_row(session: Session, owner: Owner, id: str) -> ConversationRow:

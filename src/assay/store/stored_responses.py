@@ -110,7 +110,9 @@ def find(store: Store, owner: Owner, id: str) -> StoredResponse:
         row = session.scalar(wanted)
         if row is None:
             raise NotFoundError(f"no such response: {id}")
-        return row.convert(StoredResponse)
+        found, key_id = row.convert(StoredResponse), row.key_id
+    owner.audit(store, "response.read", id, key_id)
+    return found
 
 
 def items_until(store: Store, response: StoredResponse) -> list[dict[str, Any]]:
@@ -138,8 +140,10 @@ def remove(store: Store, owner: Owner, id: str) -> None:
     over = over.values(expires=database_time(OVER)).execution_options(synchronize_session=False)
     with store.session() as session:
         overwrite(session)
-        if session.scalar(over.returning(ResponseRow.key)) is None:
+        key_id = session.scalar(over.returning(ResponseRow.key_id))
+        if key_id is None:
             raise NotFoundError(f"no such response: {id}")
+        owner.record(session, "response.delete", id, key_id)
 
 
 def sweep(store: Store) -> None:
