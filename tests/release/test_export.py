@@ -143,6 +143,26 @@ def test_a_version_of_a_folder_that_is_no_project_is_exported_from_one(
     assert done.exit_code == 0, done.exception
 
 
+def test_a_folder_for_a_hub_has_a_card_and_nothing_of_this_machine(
+    pets: tuple[Project, str], tmp_path: Path
+) -> None:
+    project, id = pets
+    out = tmp_path / "out"
+    named = ["export", id[:10], "--to", "hub", "--project", str(project.root), "--out", str(out)]
+    refused = CliRunner().invoke(app, named)
+    assert isinstance(refused.exception, ModelError)
+    assert "its licence is not known" in str(refused.exception)
+    assert not out.exists()
+    told = CliRunner().invoke(app, [*named, "--licence", "mit"])
+    assert told.exit_code == 0, told.exception
+    assert f"hf upload ORG/NAME {out}" in told.output
+    card = (out / "README.md").read_text()
+    assert 'license: "mit"' in card
+    assert "Not measured" in card
+    for file in (*out.glob("*.json"), out / "README.md"):
+        assert str(project.root.parent) not in file.read_text(), file.name
+
+
 def test_the_command_says_what_it_wrote_and_how_to_serve_it(
     pets: tuple[Project, str], tmp_path: Path
 ) -> None:

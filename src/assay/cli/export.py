@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,10 @@ from assay.cli.options import AsJson, Folder, open_workspace
 from assay.cli.output import as_json, print_exported
 from assay.cli.progress import Terminal
 from assay.release.forms import FORMS
+
+if TYPE_CHECKING:
+    from assay.release.classifier_export import ClassifierExport
+    from assay.release.export import ModelExport
 
 
 def export(
@@ -23,7 +27,7 @@ def export(
     ],
     to: Annotated[
         str,
-        typer.Option(help=f"{', '.join(FORMS)} or openclaw."),
+        typer.Option(help=f"{', '.join(FORMS)}, hub or openclaw."),
     ],
     out: Annotated[
         Path | None,
@@ -32,6 +36,12 @@ def export(
     base_url: Annotated[
         str, typer.Option(help="For openclaw: the URL at which `assay serve` is reached.")
     ] = "http://127.0.0.1:8000/v1",
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            help="For hub: the base's licence, where you have to agree to it; the card states it."
+        ),
+    ] = None,
     folder: Folder = Path("."),
     json: AsJson = False,
 ) -> None:
@@ -39,18 +49,25 @@ def export(
 
     With --to onnx: export a classifier over an embedder (candidates `classifier`, `encoder`,
     `encoder-pairs`).
+    With --to hub: write a folder for a model hub, with a model card; nothing is sent.
     With --to openclaw: write the configuration with which OpenClaw uses a release of this server.
     """
     if to == "openclaw":
         _openclaw(folder, name, out, base_url, json)
         return
-    from assay.project.jobs.export import export_from
+    from assay.project.jobs.export import export_from, export_hub_from
 
-    done = export_from(folder, name, to, out, Terminal())
+    done: ModelExport | ClassifierExport
+    if to == "hub":
+        done = export_hub_from(folder, name, out, licence, Terminal())
+    else:
+        done = export_from(folder, name, to, out, Terminal())
     if json:
         as_json(done)
     else:
         print_exported(done)
+    if to == "hub" and not json:
+        print(f"To put it on a hub: hf upload ORG/NAME {done.folder}")
 
 
 def _openclaw(folder: Path, release: str, out: Path | None, base_url: str, json: bool) -> None:

@@ -38,12 +38,14 @@ class HubModel:
         files: that are fetched.
         download_bytes: of them.
         licence: as its card states it; None: it does not.
+        gated: only those who have accepted its terms may have it.
     """
 
     revision: str | None
     files: tuple[str, ...]
     download_bytes: int
     licence: str | None
+    gated: bool
 
 
 def check(ref: str, *, with_modules: bool = False) -> HubModel:
@@ -81,7 +83,8 @@ def check(ref: str, *, with_modules: bool = False) -> HubModel:
     if with_modules and MODULES in files:
         wanted += _module_files(ref, info.sha, files)
     licence = getattr(info.card_data, "license", None)
-    return HubModel(info.sha, tuple(wanted), sum(files[name] for name in wanted), licence)
+    size = sum(files[name] for name in wanted)
+    return HubModel(info.sha, tuple(wanted), size, licence, bool(info.gated))
 
 
 def _module_files(ref: str, revision: str | None, files: dict[str, int]) -> list[str]:

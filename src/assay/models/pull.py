@@ -217,6 +217,7 @@ def _pull_hub(ref: str, progress: Progress, wanted: Wanted) -> Path:
             "licence": hub.licence(draft) or model.licence,
             "hub": True,
             "revision": model.revision,
+            "gated": model.gated,
         }
 
     def is_whole(folder: Path) -> bool:

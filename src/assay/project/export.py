@@ -13,7 +13,7 @@ from assay.errors import ModelError, Step
 from assay.generate.embedding_classifier import SCHEME
 from assay.progress import Progress
 from assay.release import releases
-from assay.release.forms import ONNX, check_form
+from assay.release.forms import ONNX, VersionForm, check_form
 from assay.store.store import Store
 
 if TYPE_CHECKING:
@@ -31,6 +31,13 @@ def export(
     form = check_form(to)
     if form == ONNX:
         return _classifier(project, name, out, progress)
+    return export_version(project, name, form, out, progress)
+
+
+def export_version(
+    project: Project, name: str, form: VersionForm, out: Path | None, progress: Progress
+) -> ModelExport:
+    """Write a version in a form, as `Project.export` says."""
     from assay.models.versions import load_version
     from assay.release.export import export
 

@@ -29,6 +29,7 @@ from assay.project.versions import SHORT
 from assay.release.forms import ONNX, check_form
 
 if TYPE_CHECKING:
+    from assay.project.project import Project
     from assay.project.workspace import Workspace
     from assay.release.classifier_export import ClassifierExport
     from assay.release.export import ModelExport
@@ -73,11 +74,28 @@ def export_from(
     Raises:
         UsageError: it is a server's folder and no project: nothing to judge the version by.
     """
+    return _project_of(folder).export(name, to, out, progress)
+
+
+def export_hub_from(
+    folder: Path, name: str, out: Path | None, licence: str | None, progress: Progress
+) -> ModelExport:
+    """Export for a hub from the project in `folder`; see `hub_export.export_hub`.
+
+    Raises:
+        UsageError: as `export_from`.
+    """
+    from assay.project.hub_export import export_hub
+
+    return export_hub(_project_of(folder), name, out, licence=licence, progress=progress)
+
+
+def _project_of(folder: Path) -> Project:
     from assay.project.project import Project
 
     if not (folder / CONFIG_FILE).exists() and versions_folder(folder / STATE_FOLDER).is_dir():
         raise _no_project(folder)
-    return Project(folder).export(name, to, out, progress)
+    return Project(folder)
 
 
 def start(workspace: Workspace, name: str, to: str) -> Job:
