@@ -208,8 +208,11 @@ def test_tool_choice(server: Running) -> None:
     assert server.engine.asked[-1][1] == ()
     server.engine.script = lambda *_: '{"name": "weather", "arguments": {"city": "Oslo"}}'
     named: Any = {"type": "function", "function": {"name": "weather"}}
-    for choice in ("required", named):
-        made = client.create(model=STARTER, messages=HELLO, tools=[WEATHER], tool_choice=choice)
+    form: Any = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}}
+    for choice, rest in (("required", {}), (named, {"response_format": form})):
+        made = client.create(
+            model=STARTER, messages=HELLO, tools=[WEATHER], tool_choice=choice, **rest
+        )
         assert made.choices[0].message.tool_calls
         assert made.choices[0].message.content is None
         schema = server.engine.asked[-1][2].schema

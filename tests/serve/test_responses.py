@@ -76,6 +76,11 @@ def test_structured_outputs(server: Running) -> None:
     made = server.client().responses.parse(model=STARTER, input="who?", text_format=Person)
     assert made.output_parsed == Person(name="Ann", age=7)
     assert server.engine.asked[0][2].schema is not None
+    server.engine.script = lambda *_: '{"name": "weather", "arguments": {"city": "Oslo"}}'
+    called = server.client().responses.parse(
+        model=STARTER, input="who?", text_format=Person, tools=[WEATHER], tool_choice="required"
+    )  # a forced call is the whole answer: the form is of its text, and there is none
+    assert [item.type for item in called.output] == ["function_call"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

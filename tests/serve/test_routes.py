@@ -62,8 +62,10 @@ def test_embeddings(server: Running) -> None:
     found = np.frombuffer(base64.b64decode(line["embedding"]), dtype="<f4")
     assert found.tolist() == [2, 0, 1]
     for bad in ({"input": ""}, {"input": "a b c d e f"}, {"dimensions": 2}, {"input": [1]}):
-        with pytest.raises(openai.BadRequestError):
+        with pytest.raises(openai.BadRequestError) as refused:
             client.create(**{"model": "all-minilm-l6-v2", "input": "a", **bad})  # type: ignore[arg-type]
+    assert "token ids" in str(refused.value)
+    assert refused.value.param == "input"
     with pytest.raises(openai.NotFoundError):
         client.create(model=STARTER, input="a")
 

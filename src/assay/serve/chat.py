@@ -83,13 +83,12 @@ class ChatRequest(ConversationRequest):
             raise ValueError("`top_logprobs` needs `logprobs` to be true")
         if self.stream_options is not None and not self.stream:
             raise ValueError("`stream_options` needs `stream` to be true")
-        if self.is_call_forced() and self._format() is not None:
-            raise ValueError("a forced `tool_choice` cannot be combined with `response_format`")
         return self
 
     def _format(self) -> ResponseFormat | None:
+        """Of the answer's text; where a call is forced there is none."""
         given = self.response_format
-        return None if given is None or given.type == "text" else given
+        return None if given is None or given.type == "text" or self.is_call_forced() else given
 
     def to_messages(self) -> list[Message]:
         """The conversation, as the rest of Assay has it."""

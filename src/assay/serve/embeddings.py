@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Depends, Response
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 
 from assay.accounts.keys import Caller
 from assay.generate.prompts import CHARACTERS_PER_TOKEN
@@ -34,6 +34,16 @@ class EmbeddingRequest(Strict):
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1)] | None = None
     user: str | None = None
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _texts(cls, given: Any) -> Any:
+        if isinstance(given, list) and given and isinstance(given[0], int | list):
+            raise ValueError(
+                "token ids are those of one model's tokenizer, and clients make them for OpenAI's "
+                "models; send texts (langchain-openai: `check_embedding_ctx_length=False`)"
+            )
+        return given
 
 
 @router.post("/v1/embeddings")

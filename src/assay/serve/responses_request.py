@@ -19,7 +19,6 @@ from assay.serve.conversation import (
     NamedFunction,
     Tokens,
 )
-from assay.serve.errors import invalid
 from assay.serve.items import Item, message_of
 from assay.serve.route import JsonObject, Strict
 
@@ -137,11 +136,9 @@ class ResponseRequest(ConversationRequest):
         """Options of generation, see `ConversationRequest.options`."""
         schema = self.forced_schema()
         form = self.text.format if self.text is not None else None
+        if self.is_call_forced():
+            form = None  # it is of the answer's text, and there is none
         if form is not None and form.type != "text":
-            if schema is not None:
-                raise invalid(
-                    "A forced 'tool_choice' cannot be combined with 'text.format'.", "tool_choice"
-                )
             schema = form.schema_
         return self.with_sampling(
             max_new_tokens=self.max_output_tokens,
