@@ -18,8 +18,11 @@ install = $(TRAP) $(if $(UV),{ $(UV_MAY) && $(UV) pip install --python $(BIN)/py
 DEMO_DIR ?= demo
 PYTEST := $(BIN)/python -m pytest
 FIGURES := $(VENV)/figures.jsonl
+# Other people's clients, in environments without Assay: no one resolution holds them (docs/compat.md).
+CLIENTS ?= .venv-compat
+CLIENT_SETS := $(notdir $(basename $(wildcard tests/compat/requirements/*.txt)))
 
-.PHONY: demo test test-fast soak check install docs screenshots recording bench clean
+.PHONY: demo test test-fast soak compat check install docs screenshots recording bench clean
 
 demo: $(STAMP)  ## the built-in project to a printed verdict and an HTML report
 	$(BIN)/assay demo $(DEMO_DIR)
@@ -37,6 +40,13 @@ soak: $(TESTS)  ## the long counts; writes its figures to docs/
 	rm -f $(FIGURES)
 	HYPOTHESIS_PROFILE=random ASSAY_FIGURES=$(FIGURES) $(PYTEST) -m soak --timeout 7200; \
 	  passed=$$?; $(BIN)/python -m tests.figures $(FIGURES) && exit $$passed
+
+compat: $(TESTS) $(CLIENT_SETS:%=$(CLIENTS)/%/installed)  ## other people's clients against a server; writes docs/compat.md
+	$(BIN)/python -m tests.compat --clients $(CLIENTS)
+
+$(CLIENTS)/%/installed: tests/compat/requirements/%.txt
+	@$(TRAP) { $(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet --requirement $<; } || $(FAILED)
+	touch $@
 
 check: $(TESTS)  ## style, types, floors and walls
 	$(BIN)/ruff format --check src tests bench
@@ -72,4 +82,4 @@ $(TESTS): $(STAMP)  # what tests, checks and benches need beside it
 	touch $(TESTS)
 
 clean:  ## the installed environment and the demo
-	rm -rf $(VENV) $(DEMO_DIR)
+	rm -rf $(VENV) $(CLIENTS) $(DEMO_DIR)

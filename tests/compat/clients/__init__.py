@@ -1,0 +1,1 @@
+"""One file a client: what a program that uses it would do."""
