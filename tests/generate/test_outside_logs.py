@@ -105,6 +105,61 @@ def test_a_row_of_several_turns_is_found_whole(tmp_path: Path) -> None:
     assert read_predictions(path, ["row"], [input_sha256(row)]) == ["found"]
 
 
+ASKED = [
+    {"role": "user", "content": "Delete all?"},
+    {"role": "assistant", "content": "Sure?"},
+    {"role": "user", "content": "yes"},
+]
+
+
+def sample(id: Any, asked: Any, answer: str) -> dict[str, Any]:
+    return {"id": id, "epoch": 1, "input": asked, "output": message(answer)}
+
+
+def line(number: int, asked: str, reply: str, **doc: Any) -> dict[str, Any]:
+    return {"doc_id": number, "doc": doc, "arguments": [[asked, {}]], "resps": [[reply]]}
+
+
+NEAR: dict[str, tuple[list[dict[str, Any]], str | None]] = {
+    "last turn": ([sample(1, ASKED, "wrong"), sample(2, "yes", "right")], "right"),
+    "no field of the prompt": (
+        [line(0, "Do you agree?", "wrong", answer="yes"), line(1, "Q: yes", "right", q="yes")],
+        "right",
+    ),
+    "two questions": ([sample(1, ASKED, "a"), sample(2, [*ASKED[1:]], "b")], None),
+    "the id of a count": ([sample(1, "unrelated", "wrong")], None),
+    "a position": ([line(1, "unrelated", "wrong", id=1)], None),
+    "an id": ([sample("1", "unrelated", "right")], "right"),
+}
+
+
+@pytest.mark.parametrize("case", NEAR)
+def test_what_is_near_is_not_what_was_asked(case: str, tmp_path: Path) -> None:
+    said, right = NEAR[case]
+    asked = [input_sha256(Example.of("yes", "a"))]
+    for one in (said, said[::-1]):
+        path = whole(tmp_path, one)
+        if "doc_id" in one[0]:
+            path = tmp_path / "samples_x.jsonl"
+            path.write_text("".join(json.dumps(each) + "\n" for each in one))
+        if right is None:
+            with pytest.raises(DataError, match="1 of the 1 rows have no answer"):
+                read_predictions(path, ["1"], asked)
+        else:
+            assert read_predictions(path, ["1"], asked) == [right]
+
+
+def test_a_question_of_one_row_is_no_other_rows(tmp_path: Path) -> None:
+    rows = [Example("a", (*map(_turn, ASKED), Message("assistant", ""))), Example.of("yes", "")]
+    path = whole(tmp_path, [sample(1, ASKED, "deleted")])
+    with pytest.raises(DataError, match="1 of the 2 rows have no answer"):
+        read_predictions(path, ["a", "b"], [input_sha256(row) for row in rows])
+
+
+def _turn(turn: dict[str, Any]) -> Message:
+    return Message(turn["role"], turn["content"])
+
+
 def test_broken_logs_end_in_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = archive(tmp_path, SAMPLES)
     cut = tmp_path / "cut.eval"

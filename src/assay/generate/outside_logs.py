@@ -2,7 +2,8 @@
 
 A row is found by what was asked: the hash of the turns, as they stand in the log, without its
 system prompt, or the last of them alone. In lm-eval's, which has the prompt with its examples as
-one text, a field of the document counts as well. Otherwise by an id that is the row's.
+one text, a field of the document that the prompt has in it counts as well. Otherwise by an id that
+is the row's. Numbers are no ids where something was asked: both programs count samples themselves.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ MOST_BYTES = 256 << 20
 """Of a log that is one JSON value."""
 MOST_SAMPLE_BYTES = 64 << 20
 MOST_SAMPLES = 1_000_000
+ID = 4
+"""Place of the ids among the keys of an answer."""
 _ATTACHED = "attachment://"
 _SYSTEM = ("system", "developer")
 
@@ -33,12 +36,16 @@ class LoggedAnswer:
     """An answer of a log.
 
     Attributes:
-        inputs: hashes (`input_sha256`) of the rows that it may answer.
-        rank: of several answers to one row that with the smallest counts, and of these the first.
+        asked: what was asked, as a whole; two answers with the same one are to the same question.
+        keys: of the rows that it may answer, from the most exact kind to the least: hashes
+            (`input_sha256`) of all turns, of those without the system prompt, of the last turn, and
+            of fields; the id as the last.
+        rank: of several answers to one question that with the smallest counts, and of these the
+            first.
     """
 
-    id: str
-    inputs: tuple[str, ...]
+    asked: str
+    keys: tuple[tuple[str, ...], ...]
     text: str
     rank: int = 0
 
@@ -144,7 +151,13 @@ def _sample(sample: Any, where: str) -> Iterator[LoggedAnswer]:
     turns = _turns(sample["input"], attachments)
     epoch = sample.get("epoch", 1)
     rank = epoch if isinstance(epoch, int) else 1
-    yield LoggedAnswer(str(sample["id"]), _hashes(turns), text, rank)
+    keys = (*_hashes(turns), (), _ids(sample["id"], bool(turns)))
+    yield LoggedAnswer(_hash(turns) if turns else str(sample["id"]), keys, text, rank)
+
+
+def _ids(id: Any, asked: bool) -> tuple[str, ...]:
+    """The id, if it can be a row's: one that counts samples says nothing of the row."""
+    return () if asked and not isinstance(id, str) else (str(id),)
 
 
 def _completion(output: dict[str, Any], attachments: dict[str, Any]) -> str | None:
@@ -164,7 +177,9 @@ def _content(content: Any, attachments: dict[str, Any]) -> str:
     texts = [
         _resolved(part["text"], attachments)
         for part in parts
-        if isinstance(part, dict) and part.get("type") == "text" and isinstance(part["text"], str)
+        if isinstance(part, dict)
+        and part.get("type") == "text"
+        and isinstance(part.get("text"), str)
     ]
     return "\n".join(texts)
 
@@ -187,12 +202,18 @@ def _turns(asked: Any, attachments: dict[str, Any]) -> list[Message]:
     ]
 
 
-def _hashes(turns: list[Message]) -> tuple[str, ...]:
+def _hashes(turns: list[Message]) -> tuple[tuple[str, ...], ...]:
     """Of all turns, of those without the system prompt, and of the last one alone."""
+    if not turns:
+        return (), (), ()
     talk = [turn for turn in turns if turn.role not in _SYSTEM]
-    found = [_hash(turns), _hash(talk), _hash(talk[-1:])]
-    stripped = [Message(turn.role, turn.content.strip()) for turn in talk[-1:]]
-    return tuple(dict.fromkeys([*found, _hash(stripped)]))
+    return (_hash(turns),), (_hash(talk),), _hashes_of(talk[-1:])
+
+
+def _hashes_of(last: list[Message]) -> tuple[str, ...]:
+    """Of a turn as it stands, and without the blanks around it."""
+    stripped = [Message(turn.role, turn.content.strip()) for turn in last]
+    return tuple(dict.fromkeys([_hash(last), _hash(stripped)]))
 
 
 def _hash(turns: list[Message]) -> str:
@@ -217,11 +238,16 @@ def _of_harness(path: Path) -> Iterator[LoggedAnswer]:
             raise DataError("the answer under `resps` cannot be read.", where=where)
         doc = line["doc"] if isinstance(line["doc"], dict) else {}
         asked = _asked(arguments[0][0]) if arguments and arguments[0] else []
-        fields = [value for value in doc.values() if isinstance(value, str) and value.strip()]
-        inputs = [*_hashes(asked)] if asked else []
-        inputs += [one for field in fields for one in _hashes([Message("user", field)])]
-        known = doc.get("id", line["doc_id"])
-        yield LoggedAnswer(str(known), tuple(dict.fromkeys(inputs)), text)
+        prompt = asked[-1].content if asked else ""
+        fields = [
+            one
+            for value in doc.values()
+            if isinstance(value, str) and value.strip() and value in prompt
+            for one in _hashes_of([Message("user", value)])
+        ]
+        ids = _ids(doc["id"], bool(asked)) if "id" in doc else ()
+        keys = (*_hashes(asked), tuple(dict.fromkeys(fields)), ids)
+        yield LoggedAnswer(_hash(asked) if asked else where, keys, text)
 
 
 def _arguments(raw: Any) -> list[list[Any]]:

@@ -10,7 +10,7 @@ from assay.data.formats.json_records import read_lines
 from assay.errors import DataError, ModelError, UsageError
 from assay.example import json_sha256
 from assay.generate.batch import Answer, BatchEngine, Request
-from assay.generate.outside_logs import LoggedAnswer, read_log
+from assay.generate.outside_logs import ID, LoggedAnswer, read_log
 from assay.generate.recorded import INPUT
 from assay.generate.registry import EngineResources
 from assay.progress import SILENT, Progress
@@ -84,25 +84,40 @@ def read_predictions(path: Path, ids: Sequence[str], inputs: Sequence[str] = ())
 def _of_log(
     logged: Sequence[LoggedAnswer], path: Path, ids: Sequence[str], inputs: Sequence[str]
 ) -> list[str]:
-    """The answer of a log to each row, by what was asked, else by the row's own id."""
-    by_input: dict[str, str] = {}
-    by_id: dict[str, str] = {}
-    for one in logged:
-        for sha256 in one.inputs:
-            by_input.setdefault(sha256, one.text)
-        by_id.setdefault(one.id, one.text)
+    """The answer of a log to each row, by the most exact key that names it alone."""
+    found: dict[int, str] = {}
+    answered: set[str] = set()  # questions: no other row is given an answer to one of them
     asked = [*inputs] or [""] * len(ids)
-    found = [by_input.get(one, by_id.get(id)) for id, one in zip(ids, asked, strict=True)]
-    missing = [id for id, text in zip(ids, found, strict=True) if text is None]
+    for kind in range(ID + 1):
+        named = _named(logged, kind)
+        new: set[str] = set()
+        for row, (id, sha256) in enumerate(zip(ids, asked, strict=True)):
+            one = named.get(id if kind == ID else sha256) if row not in found else None
+            if one is not None and one.asked not in answered:
+                found[row] = one.text
+                new.add(one.asked)
+        answered |= new
+    missing = [id for row, id in enumerate(ids) if row not in found]
     if missing:
         raise DataError(
             f"{len(missing)} of the {len(ids)} rows have no answer in this log of {len(logged)} "
             f"answers: {_first_few(missing)}.",
             where=str(path),
             fix="The log must have answered every row of the holdout: a row is found by its input, "
-            "or by its id.",
+            "or by an id that is no number, and by none that fits several questions of the log.",
         )
-    return [text for text in found if text is not None]
+    return [found[row] for row in range(len(ids))]
+
+
+def _named(logged: Sequence[LoggedAnswer], kind: int) -> dict[str, LoggedAnswer | None]:
+    """What each key of a kind names; None: several questions."""
+    named: dict[str, LoggedAnswer | None] = {}
+    for one in logged:
+        for key in one.keys[kind]:
+            first = named.setdefault(key, one)
+            if first is not None and first.asked != one.asked:
+                named[key] = None
+    return named
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str, str, str | None]]:
