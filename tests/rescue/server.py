@@ -45,14 +45,31 @@ Faults = Callable[[str, int], Fault | None]
 Body = dict[str, Any]
 
 
-def completion(body: Body, text: str) -> Body:
-    """A chat completion as OpenAI words it; a token is a word with the space before it."""
+def count_words(text: str) -> int:
+    return len(text.split())
+
+
+def completion(
+    body: Body, answer: str | Body, tokens_of: Callable[[str], int] = count_words
+) -> Body:
+    """A chat completion as OpenAI words it; log-probabilities are of words.
+
+    Args:
+        answer: a text, or the message of one that calls functions.
+        tokens_of: how many tokens a text is billed as.
+    """
+    message: Body = {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
+    calls = message.get("tool_calls", ())
+    text = message["content"] or " ".join(one["function"]["arguments"] for one in calls)
     words = [word if i == 0 else f" {word}" for i, word in enumerate(text.split(" "))]
     told = None
-    if body.get("logprobs"):
+    if body.get("logprobs") and not calls:  # of calls it tells none
         each = [{"token": w, "bytes": list(w.encode()), "logprob": -0.25} for w in words]
         told = {"content": [one | {"top_logprobs": [dict(one)]} for one in each]}
-    prompt = sum(len(message["content"].split()) for message in body["messages"])
+    prompt = sum(tokens_of(turn["content"] or "") for turn in body["messages"])
+    if "tools" in body:
+        prompt += tokens_of(json.dumps(body["tools"]))
+    said = tokens_of(text)
     return {
         "id": "chatcmpl-new",
         "object": "chat.completion",
@@ -61,15 +78,15 @@ def completion(body: Body, text: str) -> Body:
         "choices": [
             {
                 "index": 0,
-                "finish_reason": "stop",
+                "finish_reason": "tool_calls" if calls else "stop",
                 "logprobs": told,
-                "message": {"role": "assistant", "content": text},
+                "message": message,
             }
         ],
         "usage": {
             "prompt_tokens": prompt,
-            "completion_tokens": len(words),
-            "total_tokens": prompt + len(words),
+            "completion_tokens": said,
+            "total_tokens": prompt + said,
         },
     }
 
@@ -170,7 +187,7 @@ def small_account(completions: int = 7, items: int = 230) -> Account:
         "fine_tuning_job_id": "ftjob-1",
         "step_number": 90,
     }
-    evals = [
+    evals: list[dict[str, Any]] = [
         {
             "object": "eval",
             "id": f"eval_{n}",
@@ -274,6 +291,7 @@ class AccountServer:
         faults: given the path with its query, and how often it was asked for before.
         methods: that were used.
         answer: what every model says to the body of a request; `posted`: these bodies, in order.
+        tokens_of: how many tokens a text is billed as.
     """
 
     account: Account
@@ -281,8 +299,9 @@ class AccountServer:
     requests: list[str] = field(default_factory=list)
     methods: set[str] = field(default_factory=set)
     faults: Faults = lambda path, times: None
-    answer: Callable[[Body], str] = lambda body: "card_arrival"
+    answer: Callable[[Body], str | Body] = lambda body: "card_arrival"
     posted: list[Body] = field(default_factory=list)
+    tokens_of: Callable[[str], int] = count_words
 
     @contextmanager
     def running(self) -> Iterator[AccountServer]:
@@ -325,7 +344,7 @@ class AccountServer:
             return fault
         fault = fault or Fault()
         if body is not None:
-            fault.body = json.dumps(completion(body, self.answer(body))).encode()
+            fault.body = json.dumps(completion(body, self.answer(body), self.tokens_of)).encode()
             return fault
         parts = urlsplit(target)
         if parts.path in self.account.contents:

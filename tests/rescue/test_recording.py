@@ -24,6 +24,8 @@ from assay.cli.main import app
 from assay.config import Provider, TokenPrice
 from assay.config.yaml_text import edit
 from assay.errors import ConfigError, DataError, OutageError, StateError, UsageError
+from assay.evaluate.graders.calls import is_exact
+from assay.example import Example, Message, ToolCall
 from assay.project.project import Project
 from assay.project.recording import (
     RecordingChoices,
@@ -40,6 +42,7 @@ MODEL = "ft:gpt-4o-mini-2024-07-18:acme::abc"
 QUICK = {"  - few-shot\n  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
 PRICE = TokenPrice(input=100.0, output=1000.0)
 PATH = "/chat/completions"
+ANSWER = Message("assistant", "", (ToolCall("c1", "weather", '{"town": "Bonn"}'),))
 
 
 def animal(body: Body) -> str:
@@ -146,6 +149,39 @@ def test_answers_to_a_file_are_examples(tmp_path: Path) -> None:
         assert not beside.is_most
     report = assay.project.check_file(draft.file, folder=tmp_path)
     assert (report.format, report.valid) == ("openai-chat", 30)
+
+
+def test_answers_that_call_functions_are_kept_and_are_examples(tmp_path: Path) -> None:
+    town = {"type": "object", "properties": {"town": {"type": "string"}}, "required": ["town"]}
+    tool = {"type": "function", "function": {"name": "weather", "parameters": town}}
+    said = {"Rain in Bonn?": '{"town": "Bonn"}', "Rain in Ulm?": '{"village": "Ulm"}'}
+    data = tmp_path / "questions.jsonl"
+    asked = [[{"role": "user", "content": text}] for text in (*said, "Thanks.")]
+    rows = [{"messages": turns, "tools": [tool]} for turns in asked]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def answer(body: Body) -> str | Body:
+        arguments = said.get(body["messages"][-1]["content"])
+        if body.get("tools") != [tool] or arguments is None:
+            return "You are welcome."
+        call = {"id": "c1", "type": "function"}
+        call["function"] = {"name": "weather", "arguments": arguments}  # type: ignore[assignment]
+        return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+    with AccountServer(small_account(), answer=answer).running() as server:
+        draft = drafted(server, tmp_path / "kept", data=[data])
+        assert draft.parts[0].prompt_tokens > len(json.dumps(tool)) / 2  # a row's tools are paid
+        assert record(draft)["complete"]
+    by_input = {one["id"]: one for one in lines(draft)}
+    bonn, ulm, thanks = (by_input[f"input-{number}"] for number in (1, 2, 3))
+    example = Example("", (Message("user", "Rain in Bonn?"), ANSWER), tools=(tool,))
+    assert is_exact(bonn["output"], example)
+    assert bonn["messages"][-1]["tool_calls"][0]["function"]["name"] == "weather"
+    assert "village" in ulm["output"]  # which is kept, to compare with
+    assert "messages" not in ulm  # and not learned
+    assert thanks["messages"][-1] == {"role": "assistant", "content": "You are welcome."}
+    report = assay.project.check_file(draft.file, folder=tmp_path)
+    assert (report.format, report.valid) == ("openai-chat", 2)
 
 
 def test_a_budget_is_kept_over_all_runs(tmp_path: Path) -> None:

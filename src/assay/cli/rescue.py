@@ -274,11 +274,6 @@ def _terms(draft: RecordingDraft, most_usd: float | None) -> Iterator[str]:
         yield f"Spent so far: {usd(draft.spent_usd)}{most}."
     private = ", ".join(f"{what}: {count}" for what, count in sorted(draft.private.items()))
     yield f"Secrets and personal data found in these inputs: {private or 'none'}."
-    if any(one.left_out for one in draft.inputs):
-        yield (
-            "Rows that offer tools are left out; a holdout that has such rows cannot be compared "
-            "with."
-        )
     if any(one.part == "holdout" and one.requests for one in draft.parts):
         yield (
             "The holdout's outputs are not read here. Its inputs are sent without them; that is "
@@ -313,8 +308,6 @@ def _print_recorded(report: dict[str, Any]) -> None:
         )
     if report["refused"]:
         print(f"{report['refused']} inputs were refused by the model.")
-    if report["left_out"]:
-        print(f"{report['left_out']} rows offer tools and were left out: only texts are kept.")
     if report["left"]:
         console.print(
             escape(printable(f"{report['left']} are missing: {report['left_because']}.")),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from assay import json_reader
+from assay.chat.tool_text import find_calls
 from assay.data.formats.record import closest, shorten
 from assay.data.json_schema import mismatches, schema_validator
 from assay.data.privacy import mask
 from assay.errors import ConfigError
-from assay.example import Example, ToolCall, canonical_json
+from assay.example import CALL_OPEN, Example, Message, ToolCall, canonical_json
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -38,6 +40,20 @@ def find_misfit(arguments: Any, function: dict[str, Any]) -> str | None:
     validator = _validator(canonical_json(parameters))
     error = next(mismatches(validator, arguments, WHERE), None)
     return None if error is None else f"{error.json_path}: {error.message}"
+
+
+def read_turn(text: str, tools: Sequence[dict[str, Any]]) -> Message | None:
+    """The assistant's turn that an answer is; None where a call in it cannot be read or does not
+    fit the tools. Calls are numbered, so that the same answer is the same turn."""
+    said, calls = find_calls(text, tools)
+    if not calls:
+        return None if tools and CALL_OPEN in text else Message("assistant", text)
+    functions = functions_of(tools)
+    for call in calls:
+        if find_misfit(json_reader.read(call.arguments), functions[call.name]) is not None:
+            return None
+    numbered = (replace(call, id=f"call{number:05}") for number, call in enumerate(calls))
+    return Message("assistant", said, tuple(numbered))
 
 
 @lru_cache(maxsize=256)

@@ -8,18 +8,20 @@ A recording is a file of JSON Lines, one object for each input:
 
 `input_sha256` is of what the row brings along, whatever prompt is put before it, so that the same
 row is found in any project and file that has it; `request_sha256` is of all that was sent. Where
-the input may be shown (not of a holdout) and the answer is whole, `messages` has both: such a line
-is an example in OpenAI's form, too.
+the input may be shown (not of a holdout) and the answer is whole, `messages` has both, and `tools`
+what was offered: such a line is an example in OpenAI's form, too. In `output` the functions that
+were called stand in `<tool_call>` marks, as a model on this machine writes them.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from assay.data.calls import read_turn
 from assay.data.formats.json_records import read_lines
 from assay.errors import DataError
 from assay.example import Example, Message, json_sha256
@@ -38,7 +40,7 @@ class RecordedAnswer:
         id: of the row, in the file or part that it was read from.
         part: `holdout`, `validation`, `train`, or `data` of a file of inputs.
         at: when the answer came, in seconds since 1970.
-        turns: of the input, where they may be shown; what is read back has none.
+        turns, tools: of the input, where it may be shown; what is read back has none.
         usd: what it cost; None where that is not known, and `most_usd` is what it cannot exceed.
     """
 
@@ -51,6 +53,7 @@ class RecordedAnswer:
     answer: Answer
     at: float
     turns: tuple[Message, ...] = ()
+    tools: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     usd: float | None = None
     most_usd: float | None = None
 
@@ -84,9 +87,10 @@ class RecordedAnswer:
             )
             if value is not None
         }
-        if self.turns and answer.finish == "stop":
-            whole = (*self.turns, Message("assistant", answer.text))
-            line["messages"] = [message.to_dict() for message in whole]
+        if self.turns and answer.finish == "stop" and (said := read_turn(answer.text, self.tools)):
+            line["messages"] = [message.to_dict() for message in (*self.turns, said)]
+            if self.tools:
+                line["tools"] = list(self.tools)
         if answer.tokens is not None:
             line["logprobs"] = [asdict(token) for token in answer.tokens]
         return line

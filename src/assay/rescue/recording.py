@@ -62,7 +62,7 @@ class Recording:
     def add(self, answer: RecordedAnswer) -> None:
         """Keep an answer; it is on disk afterwards."""
         append_durable(self.file, json.dumps(answer.to_dict()).encode() + b"\n")
-        answer = replace(answer, answer=replace(answer.answer, tokens=None), turns=())
+        answer = replace(answer, answer=replace(answer.answer, tokens=None), turns=(), tools=())
         self.answers[answer.input_sha256] = answer
 
     def check_address(self, base_url: str) -> None:

@@ -32,10 +32,11 @@ from assay.agent.consent import check_consent
 from assay.agent.engines import BatchEngines
 from assay.agent.runtime import assemble
 from assay.candidates.building import Context
-from assay.candidates.shared.teacher_answers import NOT_RECORDED, read_turn, usable_answers
+from assay.candidates.shared.teacher_answers import NOT_RECORDED, usable_answers
 from assay.chat.template import Template
 from assay.config import is_remote
 from assay.config.names import file_of
+from assay.data.calls import read_turn
 from assay.errors import ConfigError, OutageError
 from assay.evaluate.run import incomplete, run
 from assay.example import Example, Message, canonical_json

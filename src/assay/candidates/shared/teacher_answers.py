@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from assay import json_reader
 from assay.agent.agent import Agent
 from assay.candidates.building import Context
-from assay.chat.tool_text import find_calls
-from assay.data.calls import find_misfit, functions_of
+from assay.data.calls import read_turn
 from assay.data.json_schema import mismatches, schema_validator
 from assay.errors import DataError
-from assay.example import CALL_OPEN, Example, Message
+from assay.example import Example
 from assay.generate.batch import Answer
 
 NOT_RECORDED = "not recorded"
@@ -59,20 +57,6 @@ def _reason_unusable(example: Example, answer: Answer, agent: Agent) -> str | No
     if read_turn(answer.text, example.tools) is None:
         return "with a call that does not fit its tools"
     return None
-
-
-def read_turn(text: str, tools: Sequence[dict[str, Any]]) -> Message | None:
-    """The assistant's turn that an answer is; None where a call in it cannot be read or does not
-    fit the tools. Calls are numbered, so that the same answer is the same turn."""
-    said, calls = find_calls(text, tools)
-    if not calls:
-        return None if tools and CALL_OPEN in text else Message("assistant", text)
-    functions = functions_of(tools)
-    for call in calls:
-        if find_misfit(json_reader.read(call.arguments), functions[call.name]) is not None:
-            return None
-    numbered = (replace(call, id=f"call{number:05}") for number, call in enumerate(calls))
-    return Message("assistant", said, tuple(numbered))
 
 
 def _follows(text: str, schema: dict[str, Any]) -> bool:

@@ -20,7 +20,6 @@ class JobFiles:
         recordings: a file of recorded answers for each model, and how many it has.
         down: inputs whose answer was rated down, and not corrected, or cut off: nothing learns from
             it.
-        left_out: inputs that offer tools, whose answers a recording cannot hold.
         warning: what its score on the holdout means; None where there is no project.
     """
 
@@ -35,7 +34,6 @@ class JobFiles:
     inputs: int = 0
     recordings: dict[str, int] = field(default_factory=dict)
     down: int = 0
-    left_out: int = 0
     warning: str | None = None
 
     def sentences(self) -> list[str]:
@@ -58,10 +56,6 @@ class JobFiles:
         if self.down:
             said.append(
                 f"{self.down:,} inputs whose answer was rated down or cut off teach nothing."
-            )
-        if self.left_out:
-            said.append(
-                f"{self.left_out:,} calls with tools are in no recording, which holds texts only."
             )
         return said
 

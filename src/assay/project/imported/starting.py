@@ -247,17 +247,14 @@ def _write_beside(
         inputs = (_row(key, rows.others[key], None) for key in unlabelled)
         made.inputs = _write(folder / below, inputs)
     for model, answered in sorted(rows.by_model.items()):
-        texts = {key: one for key, one in answered.items() if _is_text(one)}
-        made.left_out += len(answered) - len(texts)
-        if texts:
-            file = recording_file(folder, model)
-            shown_in = () if made.project else texts  # a project has its rows to learn from
-            lines = (
-                _recorded(key, one, model, shown=key in shown_in and rows.teaches(key, one))
-                for key, one in texts.items()
-            )
-            shown = to / file.relative_to(folder.resolve())
-            made.recordings[str(shown)] = _write(file, lines)
+        file = recording_file(folder, model)
+        shown_in = () if made.project else answered  # a project has its rows to learn from
+        lines = (
+            _recorded(key, one, model, shown=key in shown_in and rows.teaches(key, one))
+            for key, one in answered.items()
+        )
+        shown = to / file.relative_to(folder.resolve())
+        made.recordings[str(shown)] = _write(file, lines)
 
 
 def _hide(folder: Path, *, whole: bool) -> None:
@@ -266,10 +263,6 @@ def _hide(folder: Path, *, whole: bool) -> None:
     for one in (folder,) if whole else (folder / "data", folder / RECORDINGS):
         if one.is_dir():
             write_atomic(one / ".gitignore", "*\n", private=True)
-
-
-def _is_text(trace: ImportedTrace) -> bool:
-    return not trace.tools and not trace.answer.tool_calls
 
 
 def _recorded(key: str, trace: ImportedTrace, model: str, *, shown: bool) -> dict[str, Any]:
@@ -282,13 +275,14 @@ def _recorded(key: str, trace: ImportedTrace, model: str, *, shown: bool) -> dic
         model=model,
         base_url="assay traces import",
         answer=Answer(
-            trace.answer.content,
+            trace.answer.text,
             finish="length" if trace.cut else "stop",
             prompt_tokens=trace.prompt_tokens,
             completion_tokens=trace.completion_tokens,
         ),
         at=at.timestamp() if at is not None else 0.0,
         turns=trace.messages if shown else (),
+        tools=trace.tools,
         usd=trace.usd,
     ).to_dict()
 

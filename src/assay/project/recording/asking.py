@@ -111,7 +111,6 @@ class _Run:
         share = draft.choices.price_share
         self._reckoner = Reckoner(draft.agent, draft.model, draft.access.provider, {}, share=share)
         check_budget(draft, most_usd)
-        self._left_out = sum(one.left_out for one in draft.inputs)
         self._spent = self._reckoner.spent_usd(recording.answers.values())
         self._reserved: dict[int, float] = {}
         self._failures, self._reason, self._is_spent = 0, "", False
@@ -129,8 +128,6 @@ class _Run:
             if inputs.part == "holdout" and left and project is not None:
                 examples = open_holdout_inputs(project, draft.access, draft.model)
                 left = [one for one in left if one in examples]
-                self._left_out += sum(bool(examples[one].tools) for one in left)
-                left = [one for one in left if not examples[one].tools]
             self._check_same_requests(examples)
             requests = assemble_plain(draft.agent, [examples[one] for one in left])
             for asked, request in zip(left, requests, strict=True):
@@ -265,6 +262,7 @@ class _Run:
             answer=answer,
             at=time.time(),
             turns=() if one.part == "holdout" else one.example.prompt,
+            tools=one.example.tools,
         )
         usd = self._reckoner.cost(line)
         line = replace(line, usd=usd, most_usd=one.most_usd if usd is None else None)
@@ -327,7 +325,6 @@ class _Run:
             "with_logprobs": sum(one.answer.logprob is not None for one in answers),
             "left": left,
             "left_because": "; ".join(reasons) or None,
-            "left_out": self._left_out,
             "usd": sum(one.usd for one in answers if one.usd is not None),
             "unpriced": sum(one.usd is None for one in answers),
             "complete": not left,

@@ -16,7 +16,7 @@ from assay.agent.runtime import assemble_plain
 from assay.candidates.spec import CHARACTERS_PER_TOKEN
 from assay.config import REMOTE, Provider, TokenPrice, is_remote, split_reference
 from assay.errors import UsageError
-from assay.example import Example
+from assay.example import Example, canonical_json
 from assay.generate.batch import Request
 from assay.generate.recorded import RecordedAnswer
 from assay.progress import SILENT, Progress
@@ -125,7 +125,6 @@ class RecordingDraft:
             "is_most": self.is_most,
             "seconds": self.seconds,
             "rate_is_observed": self.rate_is_observed,
-            "left_out": sum(one.left_out for one in self.inputs),
             "private": dict(self.private),
             "spent_usd": self.spent_usd,
         }
@@ -191,7 +190,8 @@ def draft_recording(
     parts = tuple(_part(one, recording, reckoner) for one in inputs)
     rate, answers = recording.seconds_per_answer(), recording.answers.values()
     sent = [e for one in inputs for h, e in one.examples.items() if not recording.has(h)]
-    private = count_private([m for one in sent for m in one.prompt], ())
+    offered = {canonical_json(tool): tool for one in sent for tool in one.tools}
+    private = count_private([m for one in sent for m in one.prompt], list(offered.values()))
     return RecordingDraft(
         model=model,
         access=access,
@@ -267,7 +267,8 @@ class Reckoner:
 
     def most_usd(self, request: Request) -> float | None:
         """What a request cannot exceed: no token is shorter than a byte."""
-        said = json.dumps([message.to_dict() for message in request.messages])
+        turns = [message.to_dict() for message in request.messages]
+        said = json.dumps([turns, list(request.tools)])
         return self._priced(len(said), request.max_new_tokens)
 
     def cost(self, answer: RecordedAnswer) -> float | None:
@@ -319,5 +320,7 @@ def _guess(request: Request) -> float:
     characters = sum(len(message.content) for message in request.messages)
     for message in request.messages:
         characters += sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
+    if request.tools:
+        characters += len(json.dumps(list(request.tools)))
     turns = len(request.messages) + 1
     return characters / CHARACTERS_PER_TOKEN + TOKENS_PER_TURN * turns

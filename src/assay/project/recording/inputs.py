@@ -86,14 +86,12 @@ class PartInputs:
         hashes: of its inputs, in their order (`input_sha256`); rows that ask the same, in this or
             an earlier part, are one.
         examples: by hash; of the holdout, which stays closed, none.
-        left_out: rows that offer tools: of an answer only the text is kept.
     """
 
     part: Part
     rows: int
     hashes: list[str]
     examples: dict[str, Example] = field(default_factory=dict)
-    left_out: int = 0
 
 
 def read_parts(choices: RecordingChoices, progress: Progress = SILENT) -> list[PartInputs]:
@@ -112,11 +110,10 @@ def read_parts(choices: RecordingChoices, progress: Progress = SILENT) -> list[P
         return new
 
     def add(part: Part, examples: Sequence[Example]) -> None:
-        usable = {input_sha256(one): one for one in examples if not one.tools}
-        hashes = fresh(usable)
-        left_out = sum(bool(one.tools) for one in examples)
-        shown = {asked: usable[asked] for asked in hashes}
-        found.append(PartInputs(part, len(examples), hashes, shown, left_out))
+        known = {input_sha256(one): one for one in examples}
+        hashes = fresh(known)
+        shown = {asked: known[asked] for asked in hashes}
+        found.append(PartInputs(part, len(examples), hashes, shown))
 
     project = choices.project
     if project is not None:  # whose rows tell of a file's answers, too
@@ -141,8 +138,7 @@ def read_parts(choices: RecordingChoices, progress: Progress = SILENT) -> list[P
 def typical_rows(choices: RecordingChoices, parts: Sequence[PartInputs]) -> list[Example]:
     """Rows that may be looked at, to tell how long those are that may not."""
     if choices.project is not None:
-        rows = load_validation(choices.project.split_folder)
-        return [example for example in rows if not example.tools][:_SAMPLE]
+        return load_validation(choices.project.split_folder)[:_SAMPLE]
     return [example for part in parts for example in part.examples.values()][:_SAMPLE]
 
 

@@ -125,8 +125,6 @@ def _show_recorded(count: int, report: dict[str, Any] | None) -> None:
     w.text(_cost(report))
     if report["cut"]:
         w.text(f"{say_count(report['cut'], 'answer')} reached the limit of its length.")
-    if report["left_out"]:
-        w.text(f"{say_count(report['left_out'], 'row')} with tools left out: only texts are kept.")
 
 
 def _cost(report: dict[str, Any]) -> str:
