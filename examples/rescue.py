@@ -59,7 +59,7 @@ def main() -> None:
     (replacement,) = result["replacements"]
     print(replacement["sentence"])
     found = {one["name"]: one for one in result["candidates"]}
-    fit = [name for name in replacement["no_worse"] if found[name]["eligible"]]
+    fit = replacement["no_worse"]
     if not fit:
         raise SystemExit("nothing can take its place yet; keep the recording for later")
     best = result["verdict"]["recommend"]

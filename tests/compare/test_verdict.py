@@ -446,13 +446,13 @@ def test_eligible_means_no_worse_than_every_other(order: str) -> None:
 
 
 def test_who_may_replace_a_model_that_is_only_answers() -> None:
-    old = Entry("gone", right(900), outside=True)
+    old = Entry("gone", right(900), outside=True, recorded="ft:gone")
     near, far = Entry("near", right(895)), Entry("far", right(600, start=100))
     unsure = Entry("unsure", right(900, start=100))
     (found,) = decide(
         [near, old, far, unsure, Entry("floor", right(100), floor=True)], None, Terms(margin=0.02)
     ).replacements
-    assert (found.replaced, found.score) == ("gone", 0.9)
+    assert (found.replaced, found.model, found.score) == ("gone", "ft:gone", 0.9)
     assert (found.no_worse, found.worse, found.not_shown) == (["near"], ["far"], ["unsure"])
     assert found.sentence == (
         "near is shown to be at most 2 in 100 behind gone, which scores 90 in 100; far is worse."

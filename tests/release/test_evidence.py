@@ -8,6 +8,7 @@ import pytest
 from tests.release.shelf import compared, right, shelf
 
 from assay.compare.records import load_results
+from assay.compare.replacement_section import Replacement
 from assay.release.evidence import UnprovenError, judge
 from assay.store.store import Store
 
@@ -43,6 +44,22 @@ def test_the_first_one_is_not_promoted_for_being_used_meanwhile(
     assert (result.verdict.outcome, result.verdict.use_meanwhile) == ("cannot_tell", "candidate-1")
     with pytest.raises(UnprovenError, match="not show candidate-1 to be no worse than the best"):
         judge(load_results(store), b, None)
+
+
+def test_under_the_name_of_a_recorded_model_who_is_no_worse_than_it_may_be_first(
+    saved: tuple[Store, list[str]],
+) -> None:
+    store, (a, b, _) = saved
+    gone = Replacement(
+        replaced="outgoing", model="ft:x", score=0.5, no_worse=["candidate-0"], worse=[],
+        not_shown=["candidate-1"], sentence="",
+    )  # fmt: skip
+    result = compared(store, {a: right(0.5), b: right(0.9)})
+    found = [result.model_copy(update={"replacements": [gone]})]
+    assert "no worse than ft:x, which it replaces" in judge(found, a, None, "ft:x").sentence
+    for name in ("support", "ft:y", ""):
+        with pytest.raises(UnprovenError, match="candidate-0 is worse"):
+            judge(found, a, None, name)
 
 
 def test_each_opening_promotes_at_its_own_level(saved: tuple[Store, list[str]]) -> None:

@@ -112,6 +112,7 @@ def test_a_recording_is_compared_with_and_learned_from(tmp_path: Path) -> None:
         first = project.compare(predictions={"gone": draft.file}).result
         gone = next(one for one in first.candidates if one.name == "gone")
         assert gone.score == 1.0
+        assert [one.model for one in first.replacements] == [MODEL]
         # It grows without becoming another candidate, or another opening.
         more = drafted(server, to, project)
         assert [one.requests for one in more.parts] == [0, 0, more.requests]

@@ -72,6 +72,7 @@ class Candidate:
         arms: of a route, the candidates that it asks, by the ids of their agents.
         target: share of the strong arm's quality that a route's threshold was chosen to keep; None
             where it was chosen for nothing or for something else.
+        recorded: of answers from outside that are a recording, the model that gave them.
         name, kind, title, baseline, floor: as the registry knows it; a builder leaves them out.
             `kind` is the name it was built by, or a saved agent's.
     """
@@ -95,6 +96,7 @@ class Candidate:
     warnings: tuple[str, ...] = ()
     arms: Mapping[str, Candidate] = field(default_factory=dict)
     target: float | None = None
+    recorded: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

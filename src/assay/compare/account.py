@@ -224,6 +224,7 @@ def _entry(one: Participant, cost: Price, names: Mapping[str, str]) -> Entry:
         scores=one.measurement.primary_scores,
         floor=one.candidate.floor,
         outside=one.candidate.kind == "outside",
+        recorded=one.candidate.recorded,
         fine_tuned=one.candidate.fine_tuned,
         incomplete=one.measurement.incomplete,
         setup_cost=cost.setup,

@@ -55,7 +55,7 @@ from assay.evaluate.probe import forgetting_of
 from assay.example import Example, canonical_json
 from assay.extensions import NAME
 from assay.generate.batch import Answer
-from assay.generate.replay import read_predictions
+from assay.generate.replay import read_predictions, recorded_model
 from assay.models.embed import remember
 from assay.models.versions import version_id
 from assay.progress import begin_stage
@@ -310,7 +310,8 @@ def _outside(name: str, path: Path, outputs: Sequence[str], bench: Bench) -> Can
     blob = blobs.put(bench.store, canonical_json(outputs).encode())
     agent = Agent(kind="outside", model=f"outside:{blob}")
     save_agent(bench.store, name, agent, message=f"answers of {path.name}")
-    return Candidate(agent, (), (), name=name, kind="outside", title="answers from outside Assay")
+    title, model = "answers from outside Assay", recorded_model(path)
+    return Candidate(agent, (), (), name=name, kind="outside", title=title, recorded=model)
 
 
 def _open(

@@ -24,7 +24,7 @@ class Entry:
         running_cost: a year of the stated requests: answering them, the machine kept on, upkeep.
         title: what it is called where nobody types its name; empty: by its name.
         answer_seconds: what one answer typically takes.
-        outside: only its answers are here.
+        outside: only its answers are here; `recorded`: the model that they were recorded of.
         trainings: how many differ in their seed alone; one of them takes part.
         training_spread: standard deviation of their true scores, as validation tells it.
     """
@@ -39,6 +39,7 @@ class Entry:
     title: str = ""
     answer_seconds: float | None = None
     outside: bool = False
+    recorded: str | None = None
     trainings: int = 0
     training_spread: float | None = None
     values: Floats = field(init=False, repr=False, compare=False)

@@ -114,6 +114,7 @@ def _replacement_in_words(
     name, quoted = called(one.replaced), reasons.quoted
     return Replacement(
         replaced=name,
+        model=one.model,
         score=one.score,
         no_worse=no_worse,
         worse=worse,

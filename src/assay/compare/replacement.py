@@ -33,6 +33,7 @@ def _of(findings: Findings, old: Entry) -> Replacement:
     rest = [entry for entry in rivals if entry not in shown and entry not in worse]
     return Replacement(
         replaced=old.name,
+        model=old.recorded,
         score=findings.scores[old.name],
         no_worse=_names(shown),
         worse=_names(worse),

@@ -10,11 +10,14 @@ class Replacement(ClosedModel):
 
     Attributes:
         replaced, score: that model, and what it scores.
+        model: as its provider calls it, where its answers are a recording; null in results that are
+            older than this field, too.
         no_worse: shown not to be worse by the margin, all of them together at the level of the
             opening, the best first; `worse`: called worse; `not_shown`: neither.
     """
 
     replaced: str
+    model: str | None = None
     score: float
     no_worse: list[str]
     worse: list[str]

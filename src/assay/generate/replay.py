@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from assay import json_reader
 from assay.data.formats.json_records import read_lines
 from assay.errors import DataError, ModelError, UsageError
 from assay.example import json_sha256
@@ -118,6 +119,17 @@ def _named(logged: Sequence[LoggedAnswer], kind: int) -> dict[str, LoggedAnswer 
             if first is not None and first.asked != one.asked:
                 named[key] = None
     return named
+
+
+def recorded_model(path: Path) -> str | None:
+    """The model whose recording a file is; None: it is none."""
+    with path.open("rb") as lines:
+        try:
+            first = json_reader.read(lines.readline())
+        except ValueError:
+            return None
+    model = first.get("model") if isinstance(first, dict) and INPUT in first else None
+    return model if isinstance(model, str) else None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str, str, str | None]]:

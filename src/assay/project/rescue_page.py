@@ -135,7 +135,10 @@ def _project(plan: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[str]:
         f"`{OUTGOING}`; "
     )
     if _may_be_named(one["model"]):
-        yield "promote the one of these that it recommends (`assay agent list` shows its version)."
+        yield (
+            "promote one of these, the one that it recommends if it is among them (`assay agent "
+            "list` shows versions)."
+        )
     else:
         yield (
             "no release can have this model's name (too long, or other characters): promote the "

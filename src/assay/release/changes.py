@@ -75,7 +75,7 @@ def promote(
     away = _away(leaving, version.label)
     shown = None
     if before is None or before.agent != version.agent:
-        shown = _fit(store, version, before, force, parity)
+        shown = _fit(store, name, version, before, force, parity)
         comparison = shown.comparison if shown else None
     else:
         comparison = before.comparison  # the canary is over, the agent stays
@@ -157,7 +157,7 @@ def canary(
             raise ReleaseError(f"{name} already serves {version.label}; nothing was changed.")
         away = _away(leaving, version.label)
         if version.agent != before.canary:
-            shown = _fit(store, version, before, force, parity)
+            shown = _fit(store, name, version, before, force, parity)
         after.canary, after.canary_label = version.agent, version.label
     details = {"canary": after.canary_label, "share": share, **_said(shown)}
     return _add(store, before, after, details, away)
@@ -233,6 +233,7 @@ def check_name(store: Store, name: str) -> str:
 
 def _fit(
     store: Store,
+    name: str,
     version: AgentVersion,
     before: Release | None,
     force: str | None,
@@ -248,11 +249,11 @@ def _fit(
         )
     replaced = before.agent if before else None
     if force is None:
-        shown: Evidence | None = judge(load_results(store), version.agent, replaced)
+        shown: Evidence | None = judge(load_results(store), version.agent, replaced, name)
     elif not force.strip():
         raise UsageError("--force needs a reason.", fix="Give the reason; it is logged.")
     else:
-        shown = judge_forced(lambda: load_results(store), version.agent, replaced)
+        shown = judge_forced(lambda: load_results(store), version.agent, replaced, name)
     if parity is not None:
         parity(agent)
     return shown

@@ -46,18 +46,20 @@ class Evidence:
     is_proven: bool = True
 
 
-def judge(results: Iterable[Result], agent: str, replaced: str | None) -> Evidence:
+def judge(results: Iterable[Result], agent: str, replaced: str | None, name: str = "") -> Evidence:
     """What speaks for `agent` in the place of `replaced`.
 
     Against an agent that it replaces: the comparison shows it to be no worse by the margin, at the
     level of its opening, so that comparing often does not make promotion easy, and by Holm over all
     candidates, so that comparing many does not; or recommends it, which may be for its price
     (`margin_for_cheaper`). As the first agent of a release: the comparison shows it to be no worse
-    than the best (it is eligible).
+    than the best (it is eligible); or than the model of that name whose recorded answers took part,
+    which it replaces, whatever else would be better.
 
     Args:
         results: of finished comparisons, newest first.
         agent, replaced: ids of agents; None: the release is new.
+        name: the release's.
 
     Raises:
         UnprovenError: nothing does; the message says what the comparison shows instead.
@@ -74,7 +76,7 @@ def judge(results: Iterable[Result], agent: str, replaced: str | None) -> Eviden
                 fix=f"Run {Step.COMPARE} again. {FORCE}",
                 in_words="Answers are missing in its comparison.",
             )
-        return _first(result, new) if old is None else _against(result, new, old)
+        return _first(result, new, name) if old is None else _against(result, new, old)
     both = "the agent" if replaced is None else "both the agent and the one it would replace"
     raise UnprovenError(
         f"no stored comparison includes {both}.",
@@ -86,7 +88,7 @@ def judge(results: Iterable[Result], agent: str, replaced: str | None) -> Eviden
 
 
 def judge_forced(
-    results: Callable[[], Iterable[Result]], agent: str, replaced: str | None
+    results: Callable[[], Iterable[Result]], agent: str, replaced: str | None, name: str = ""
 ) -> Evidence | None:
     """What is known of an agent that is promoted for a reason that somebody gives: as `judge`, or
     the newest comparison that measured it, so that its score stays known; None without any.
@@ -95,7 +97,7 @@ def judge_forced(
         results: of finished comparisons, newest first; called again for a second look.
     """
     try:
-        return judge(results(), agent, replaced)
+        return judge(results(), agent, replaced, name)
     except UnprovenError as error:
         for result in results():
             found = _candidate(result, agent)
@@ -108,7 +110,7 @@ def _candidate(result: Result, agent: str) -> CandidateResult | None:
     return next((c for c in result.candidates if c.agent == agent), None)
 
 
-def _first(result: Result, new: CandidateResult) -> Evidence:
+def _first(result: Result, new: CandidateResult, name: str) -> Evidence:
     verdict, id = result.verdict, result.comparison
     if verdict.not_judged:
         raise UnprovenError(
@@ -125,6 +127,11 @@ def _first(result: Result, new: CandidateResult) -> Evidence:
         )
     if new.name == verdict.recommend:
         return _recommended(id, new)
+    if any(one.model == name and new.name in one.no_worse for one in result.replacements):
+        said = (
+            f"comparison {id[:16]} shows {new.name} to be no worse than {name}, which it replaces."
+        )
+        return Evidence(id, new.name, said)
     if new.eligible:
         return Evidence(
             id, new.name, f"comparison {id[:16]} shows {new.name} to be no worse than the best."

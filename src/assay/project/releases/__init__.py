@@ -125,7 +125,7 @@ def find_doubt(workspace: Workspace, name: str, label: str) -> str | None:
     if before is not None and before.agent == agent:
         return None
     try:
-        judge(load_results(store), agent, before.agent if before else None)
+        judge(load_results(store), agent, before.agent if before else None, name)
     except UnprovenError as error:
         return error.in_words
     return None
