@@ -33,6 +33,13 @@ from assay.compare.report import (
     worth,
 )
 from assay.compare.report.html import MOST_ROWS, disagreements, write_report
+from assay.compare.report.replacement import (
+    NO_WORSE,
+    NOT_SHOWN,
+    WORSE,
+    meaning,
+    replacement_lines,
+)
 from assay.compare.report.terminal import print_result
 from assay.compare.result import CandidateResult, Cost, Result, SeedResult, Verdict
 from assay.compare.sensitivity import Sensitivity, Turn
@@ -134,6 +141,25 @@ def test_a_candidate_has_one_name_in_the_page_and_the_typed_one_stands_beside_it
     old = in_words(result.model_copy(update={"names": {}}))
     assert old.verdict == result.verdict
     assert [c.name for c in old.candidates] == [c.name for c in result.candidates]
+
+
+def test_beside_a_model_that_goes_candidates_are_ahead_or_behind_as_they_scored() -> None:
+    result = sample_result()
+    score = {c.name: c.score or 0.0 for c in result.candidates}
+    for gone in ("prompt", "fine-tune"):  # the first of some pairs and the second of others
+        others = [name for name in score if name != gone]
+        said = Replacement(
+            replaced=gone, score=score[gone], no_worse=others[:1], worse=others[1:2],
+            not_shown=others[2:], sentence="",
+        )  # fmt: skip
+        lines = {one.name: one for one in replacement_lines(result, said)}
+        assert set(lines) == set(others)
+        assert [lines[name].says for name in others[:3]] == [NO_WORSE, WORSE, NOT_SHOWN]
+        for name, line in lines.items():
+            point, low, high = map(float, re.findall(r"[+-][\d.]+", line.difference))
+            assert point == pytest.approx(100 * (score[name] - score[gone]), abs=0.06)
+            assert low <= point <= high
+    assert "at most 2 in 100 behind" in meaning(result)
 
 
 def test_plain_names_tell_candidates_apart_that_are_of_one_kind() -> None:
