@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from assay.config.yaml_text import edit
 from assay.project.workspace import Workspace
 from assay.store.secrets import VARIABLE
 from tests.rescue.server import KEY, AccountServer, Fault, error, small_account
@@ -79,7 +80,7 @@ def test_an_account_is_brought_home(
         expect(missing).to_contain_text("No such File object: file-eval", timeout=JOB_MS)
         assert server.methods == {"GET"}
         assert (folder / "rescued/account/files/file-train.jsonl").read_bytes() == rows
-        expect(page.get_by_text("5. Change the calling program")).to_have_count(0)
+        expect(page.get_by_text("6. Change the calling program")).to_have_count(0)
         proxy = {
             "base_url": server.url.replace("127.0.0.1", "localhost"),
             "private_network": True,
@@ -108,7 +109,17 @@ def test_an_account_is_brought_home(
         expect(page.get_by_text("120 answers of it are recorded.")).to_be_visible(timeout=JOB_MS)
         assert len(server.posted) <= 120 + 4  # those under way when it was paused
         assert KEY not in page.content()
-        page.get_by_text("Then compare, promote and serve").click()
+        settings = folder / "rescued" / "projects" / "abc" / "assay.yaml"
+        quick = {"candidates": ["baseline-tfidf"], "baselines": False}
+        settings.write_text(edit(settings.read_text(), quick))
+        page.get_by_role("button", name=f"Compare with {MODEL}").click()
+        _answer_dialog(page, "Compare")
+        beside = page.get_by_role("region", name=f"Candidates beside {MODEL}")
+        expect(beside).to_contain_text("not proven to be no worse", timeout=2 * JOB_MS)  # few rows
+        expect(
+            page.get_by_text(re.compile("behind .?outgoing.?, which scores 100"))
+        ).to_be_visible()
+        page.get_by_text("Then promote and serve").click()
         commands = page.get_by_role("region", name=f"Commands for {MODEL}")
         expect(commands).to_contain_text(f"assay release promote {MODEL} AGENT@VERSION")
         port = (urlsplit(up.url).port or 0) + 1

@@ -4,13 +4,14 @@ job = fetch(workspace, "openai")               # into rescued/account of the fol
 job = plan(workspace)                          # into rescued/projects
 draft = draft_answers(workspace, "openai", "ft:gpt-4o-mini-2024-07-18:acme::abc")
 job = record_answers(workspace, "openai", draft.model, most_usd=5.0)
+job = compare_answers(workspace, draft.model)  # with the candidates of its project
 state = read_rescue(workspace)                 # what has come of them
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from assay.jobs.worker import Work
 from assay.project.jobs.queueing import enqueue_once
 from assay.project.reach import RESCUED
 from assay.project.rescue import open_provider, rescue
+from assay.project.rescue_page import OUTGOING
 from assay.project.workspace import Workspace
 from assay.rescue.folder import MANIFEST
 from assay.rescue.recording import recording_file
@@ -30,7 +32,7 @@ from assay.rescue.recording import recording_file
 if TYPE_CHECKING:
     from assay.project.recording import RecordingDraft
 
-FETCH, PLAN, RECORD = "rescue", "rescue-plan", "record"
+FETCH, PLAN, RECORD, COMPARE = "rescue", "rescue-plan", "record", "rescue-compare"
 """Kinds of the jobs."""
 ACCOUNT, PROJECTS = f"{RESCUED}/account", f"{RESCUED}/projects"
 """Where the account and the projects of its models are, in the served folder."""
@@ -51,6 +53,7 @@ class RescueState:
         files: where the answers of each of these are kept, whether they are there or not.
         recorded: how many of them are on disk.
         recordings: of a model, what its newest recording that has ended has reported.
+        comparisons: of a model, what its newest comparison that has ended has shown.
     """
 
     is_begun: bool
@@ -61,6 +64,7 @@ class RescueState:
     files: dict[str, Path]
     recorded: dict[str, int]
     recordings: dict[str, dict[str, Any]]
+    comparisons: dict[str, dict[str, Any]]
 
     @property
     def active_kind(self) -> str | None:
@@ -72,10 +76,10 @@ def read_rescue(workspace: Workspace) -> RescueState:
     """What has been fetched, made and recorded in a folder."""
     found = [job for job in queue.jobs(workspace.store, workspace.name) if job.kind in WORKS]
     plan = next((job.result for job in found if job.kind == PLAN and job.result), None)
-    recordings: dict[str, dict[str, Any]] = {}
+    ended: dict[str, dict[str, dict[str, Any]]] = {RECORD: {}, COMPARE: {}}
     for job in found:
-        if job.kind == RECORD and job.result:
-            recordings.setdefault(job.payload["model"], job.result)
+        if job.kind in ended and job.result:
+            ended[job.kind].setdefault(job.payload["model"], job.result)
     folder = workspace.root / ACCOUNT
     models = plan["models"] if plan is not None else []
     planned = [one for one in models if one["project"] is not None][:SHOWN]
@@ -90,7 +94,8 @@ def read_rescue(workspace: Workspace) -> RescueState:
         planned=planned,
         files=files,
         recorded={model: _lines(file) for model, file in files.items()},
-        recordings=recordings,
+        recordings=ended[RECORD],
+        comparisons=ended[COMPARE],
     )
 
 
@@ -171,6 +176,18 @@ def record_answers(
     return enqueue_once(workspace, RECORD, "a recording", payload, action="rescue.record")
 
 
+def compare_answers(workspace: Workspace, model: str) -> Job:
+    """Queue the comparison of a model's recorded answers with the candidates of its project.
+
+    Raises:
+        NotFoundError: the model has no project.
+        StateError: such a comparison waits or runs already.
+    """
+    _project_of(workspace, model)
+    payload = {"model": model}
+    return enqueue_once(workspace, COMPARE, "a comparison", payload, action="rescue.compare")
+
+
 def _fetch(workspace: Workspace, work: Work) -> dict[str, Any]:
     payload = work.payload
     access = open_provider(workspace.providers, payload["provider"])
@@ -195,6 +212,29 @@ def _record(workspace: Workspace, work: Work) -> dict[str, Any]:
     price = None if payload["price"] is None else TokenPrice(**payload["price"])
     draft = draft_answers(workspace, payload["provider"], payload["model"], price)
     return recording.record(draft, most_usd=payload["most_usd"], progress=work)
+
+
+def _compare(workspace: Workspace, work: Work) -> dict[str, Any]:
+    from assay.compare.naming import in_words
+    from assay.compare.report.replacement import meaning, replacement_lines
+    from assay.project.project import Project
+
+    model = work.payload["model"]
+    file = recording_file(_present_account(workspace), model)
+    done = Project(_project_of(workspace, model)).compare(
+        predictions={OUTGOING: file},
+        reason="compared with the recorded model in the studio",
+        who=workspace.who,
+        progress=work,
+    )
+    result = in_words(done.result)
+    (replacement,) = result.replacements
+    return {
+        "comparison": result.comparison,
+        "sentence": replacement.sentence,
+        "meaning": meaning(result),
+        "lines": [asdict(one) for one in replacement_lines(result, replacement)],
+    }
 
 
 def _present_account(workspace: Workspace) -> Path:
@@ -225,4 +265,5 @@ WORKS: dict[str, Callable[[Workspace, Work], dict[str, Any]]] = {
     FETCH: _fetch,
     PLAN: _plan,
     RECORD: _record,
+    COMPARE: _compare,
 }

@@ -48,6 +48,7 @@ KINDS = {
     "rescue": "Fetching an account",
     "rescue-plan": "Making projects",
     "record": "Recording a model's answers",
+    "rescue-compare": "Comparing with a recorded model",
     "watch": "Watching a release",
     "trace-jobs": "Looking for jobs in traces",
     "trace-project": "Making a project of a job",

@@ -1,4 +1,4 @@
-"""The models that end: their projects, their answers within a budget, and what to run then."""
+"""The models that end: their projects, their answers within a budget, who can take their place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from assay.project.jobs.rescue import PROJECTS, SHOWN, RescueState
 from assay.project.recording import RecordingDraft
 from assay.project.rescue_page import client_lines, environment_lines, later_commands
 from assay.studio import widgets as w
-from assay.studio.dialogs import tell_at
+from assay.studio.dialogs import confirm, tell_at
 from assay.studio.pages.rescue.account import account_choice, ask_to_send
 from assay.studio.session import LatestRequest, PageContext, workspace_action
 from assay.studio.shared.another_project import next_port, serve_command
@@ -32,6 +32,7 @@ DRAWN = (
 start_planning = workspace_action("admin", rescue.plan)
 draft_answers = workspace_action("admin", rescue.draft_answers)
 start_recording = workspace_action("admin", rescue.record_answers)
+start_comparing = workspace_action("admin", rescue.compare_answers)
 
 
 def models_cards(
@@ -67,7 +68,7 @@ def models_cards(
 def program_card(context: PageContext) -> None:
     """What changes in the calling program."""
     with w.section(
-        "5. Change the calling program",
+        "6. Change the calling program",
         "Only the address and the key change; the name of the model stays.",
     ):
         w.code("\n".join(client_lines(next_port(context))), "The calling program")
@@ -98,7 +99,10 @@ def _model_card(
         with box, w.row():
             made = w.button("Estimate and record", form.show, name=f"Estimate and record {model}")
             made.set_enabled(state.active_kind is None)
-        with w.details("Then compare, promote and serve"), ui.element("div").classes("stack"):
+        if state.recorded[model]:
+            w.text("5. Compare with the recorded model", tag="h3")
+            _compare_step(context, state, one, reload)
+        with w.details("Then promote and serve"), ui.element("div").classes("stack"):
             w.text("Run these at a terminal of the machine that serves this page:")
             folder = context.workspace.root / PROJECTS / one["project"]
             lines = [
@@ -106,9 +110,47 @@ def _model_card(
                 *later_commands(model, str(state.files[model])),
             ]
             w.code("\n".join([*lines, serve_command(context, folder)]), f"Commands for {model}")
-            w.text("The comparison says which candidates are shown to be no worse than the model "
-                   "that goes; put the one that it recommends in the place of "
-                   "AGENT@VERSION.", "soft note")  # fmt: skip
+            w.text("A comparison whose inputs have not changed is read, not made again. Put a "
+                   "candidate that is proven to be no worse in the place of AGENT@VERSION.",
+                   "soft note")  # fmt: skip
+
+
+def _compare_step(
+    context: PageContext, state: RescueState, one: dict[str, Any], reload: Callable[[], None]
+) -> None:
+    """Who is no worse than the model that goes, and the button that finds it out."""
+    model, shown = one["model"], state.comparisons.get(one["model"])
+    if shown is None:
+        w.text("The candidates of its project answer the holdout, too, and it is tested which of "
+               "them are no worse than the model that goes. Nothing is sent to it.")  # fmt: skip
+    else:
+        w.text(shown["sentence"], "strong")
+        w.text(shown["meaning"], "soft note")
+        numbers = (w.Number("Score"), w.Number("Likely range"))
+        ahead = w.Number("Ahead (+) or behind (−)")
+        label = f"Candidates beside {model}"
+        with w.table("Candidate", *numbers, ahead, "Beside the model that goes", label=label):
+            for line in shown["lines"]:
+                figures = (line["score"], line["range_"], line["difference"])
+                w.line(line["name"], *map(w.Number, figures), line["says"])
+        w.text(f"The report is {PROJECTS}/{one['project']}/report.html.", "soft note")
+
+    async def compare() -> None:
+        if await confirm(
+            f"Compare with {model}?",
+            "The holdout is opened, which is logged. Where examples, settings or the recording "
+            "have changed since it was opened last, this is one more opening, and asks for "
+            "stronger proof. Candidates that are trained may take hours.",
+            "Compare",
+        ):
+            await context.do(start_comparing, model)
+            reload()
+
+    with w.row():
+        label = "Compare" if shown is None else "Compare again"
+        kind = "primary" if shown is None else ""
+        made = w.button(label, compare, kind=kind, icon="balance", name=f"{label} with {model}")
+        made.set_enabled(state.active_kind is None)
 
 
 def _show_recorded(count: int, report: dict[str, Any] | None) -> None:
