@@ -33,7 +33,11 @@ SAMPLES: list[dict[str, Any]] = [
         "input": [SYSTEM, {"role": "user", "content": "attachment://abc"}],
         "attachments": {"abc": "question 1"},
         "output": message(
-            [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "one"}]
+            [
+                {"type": "reasoning", "reasoning": "hm"},
+                {"type": "text"},
+                {"type": "text", "text": "one"},
+            ]
         ),
     },
     {"id": "row-2", "epoch": 1, "input": "asked otherwise", "output": message("two")},
@@ -169,7 +173,32 @@ def test_broken_logs_end_in_sentences(tmp_path: Path, monkeypatch: pytest.Monkey
         file.writestr("other.txt", "x")
     other = tmp_path / "other.json"
     other.write_text('{"a": 1}')
-    for path, said in ((cut, "log"), (empty, "no samples"), (other, "no `samples`")):
+    half = tmp_path / "half.json"
+    half.write_text(json.dumps({"samples": [sample(1, "\ud800", "x")]}))
+    locked, packed = tmp_path / "locked.eval", tmp_path / "packed.eval"
+    # The bit of its flags that says that a member is encrypted, there and in the directory.
+    raw = bytearray(good.read_bytes())
+    first, listed = (
+        raw.index(b"PK\x03\x04", 4),
+        raw.index(b"PK\x01\x02", raw.index(b"PK\x01\x02") + 4),
+    )
+    raw[first + 6] |= 1
+    raw[listed + 8] |= 1
+    locked.write_bytes(raw)
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as file:
+        file.writestr("samples/1_epoch_1.json", "x" * 300)
+    raw = bytearray(packed.read_bytes())
+    at = raw.index(b"samples/") + len("samples/1_epoch_1.json")
+    raw[at : at + 12] = b"\xff" * 12
+    packed.write_bytes(raw)
+    for path, said in (
+        (cut, "log"),
+        (empty, "no samples"),
+        (other, "no `samples`"),
+        (half, "half of a character"),
+        (locked, "encrypted"),
+        (packed, "cannot be read"),
+    ):
         with pytest.raises(DataError, match=said):
             read_predictions(path, IDS, INPUTS)
     monkeypatch.setattr("assay.generate.outside_logs.MOST_SAMPLE_BYTES", 10)

@@ -8,6 +8,7 @@ is the row's. Numbers are no ids where something was asked: both programs count 
 
 from __future__ import annotations
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -77,7 +78,9 @@ def _of_archive(path: Path) -> Iterator[LoggedAnswer]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.startswith("samples/")]
-            if not names or len(names) > MOST_SAMPLES:
+            if len(names) > MOST_SAMPLES:
+                raise DataError(f"it has more than {MOST_SAMPLES:,} samples.", where=str(path))
+            if not names:
                 raise DataError(
                     "the file is no log of Inspect: it has no samples.",
                     where=str(path),
@@ -95,7 +98,8 @@ def _of_archive(path: Path) -> Iterator[LoggedAnswer]:
     except (
         zipfile.BadZipFile,
         zlib.error,
-        NotImplementedError,
+        lzma.LZMAError,
+        RuntimeError,  # an encrypted member, a way of packing that is not known
         ValueError,
         OSError,
         EOFError,
@@ -149,10 +153,19 @@ def _sample(sample: Any, where: str) -> Iterator[LoggedAnswer]:
     if text is None:
         return
     turns = _turns(sample["input"], attachments)
+    _check_texts([text, str(sample["id"]), *(turn.content for turn in turns)], where)
     epoch = sample.get("epoch", 1)
     rank = epoch if isinstance(epoch, int) else 1
     keys = (*_hashes(turns), (), _ids(sample["id"], bool(turns)))
     yield LoggedAnswer(_hash(turns) if turns else str(sample["id"]), keys, text, rank)
+
+
+def _check_texts(texts: list[str], where: str) -> None:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        what = "a text has half of a character (an unpaired surrogate)."
+        raise DataError(what, where=where) from None
 
 
 def _ids(id: Any, asked: bool) -> tuple[str, ...]:
@@ -238,6 +251,7 @@ def _of_harness(path: Path) -> Iterator[LoggedAnswer]:
             raise DataError("the answer under `resps` cannot be read.", where=where)
         doc = line["doc"] if isinstance(line["doc"], dict) else {}
         asked = _asked(arguments[0][0]) if arguments and arguments[0] else []
+        _check_texts([turn.content for turn in asked], where)  # turns in JSON have escapes, too
         prompt = asked[-1].content if asked else ""
         fields = [
             one
