@@ -233,3 +233,32 @@ def test_a_file_may_not_be_larger_than_said(
     monkeypatch.setattr("assay.project.promptfoo.files.MOST_BYTES", 10)
     with pytest.raises(Exception, match="more than 0 MiB"):
         list(SuiteFolder(config).records(config.parent / "tests.csv"))
+
+
+def test_sets_in_each_other_and_many_assertions_have_an_end(tmp_path: Path) -> None:
+    names = "abcdefgh"
+    bomb = [
+        f"  {one}: {{type: assert-set, assert: [{', '.join([ref(after)] * 10)}]}}"
+        for one, after in zip(names, [*names[1:], "a"], strict=True)
+    ]
+    many = ", ".join(f"{{type: contains, value: w{n}}}" for n in range(101))
+    text = "\n".join(
+        [
+            "prompts: ['{{q}}']",
+            "assertionTemplates:",
+            *bomb,
+            f"tests: [{{vars: {{q: a}}, assert: [{ref('a')}]}},",
+            f"{{vars: {{q: b}}, assert: [{many}]}},",
+            "{vars: {q: b}, assert: [{type: contains, value: more}]}]",
+        ]
+    )
+    made = import_config(suite(tmp_path / "suite", text), tmp_path / "made")
+    assert made.assertions == {"contains": 100}
+    said = [one.reason for one in made.unsupported]
+    assert any(why.startswith("more than 2 sets are in each other") for why in said)
+    assert any(why.startswith("a test has at most 100 assertions") for why in said)
+    assert any(why.startswith("the tests of this input have more") for why in said)
+
+
+def ref(name: str) -> str:
+    return f"{{$ref: '#/assertionTemplates/{name}'}}"

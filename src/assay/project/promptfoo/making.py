@@ -17,12 +17,12 @@ from assay.agent.texts import as_yaml
 from assay.config import CONFIG_FILE, STARTER_MODEL, GraderSpec
 from assay.config.names import SLUG
 from assay.config.yaml_text import edit
-from assay.data.assertions import JUDGED, SET, STATEMENTS, flat, split_type
+from assay.data.assertions import JUDGED, MOST, SET, STATEMENTS, flat, split_type
 from assay.data.dataset import LEAST_ROWS
 from assay.data.propose import Proposal
 from assay.errors import DataError, UsageError
 from assay.evaluate.graders import GradingContext, grade
-from assay.example import Example, json_sha256
+from assay.example import Example, canonical_json, json_sha256
 from assay.progress import SILENT, Progress
 from assay.project import agents
 from assay.project.project import Project
@@ -164,6 +164,7 @@ def _rows(
     """
     systems: list[set[str]] = [set() for _ in prompts]
     found: dict[str, dict[str, Any]] = {}
+    asserted: dict[str, set[str]] = {}
     for number, test in enumerate(suite.tests, 1):
         for said, prompt in zip(systems, prompts, strict=True):
             said.add(fill(prompt.system, test.variables))
@@ -172,7 +173,7 @@ def _rows(
         key = json_sha256([system, turns])
         row: dict[str, Any] = {"id": f"test-{number}", "system": system, "messages": turns}
         known = found.setdefault(key, row | {"assertions": []})
-        known["assertions"] += [one for one in test.assertions if one not in known["assertions"]]
+        _add(known["assertions"], asserted.setdefault(key, set()), test, suite)
     fixed = [said.pop() if len(said) == 1 else "" for said in systems]
     varied = fixed[0] == "" and any(row["system"] for row in found.values())
     rows, inputs = [], []
@@ -187,6 +188,20 @@ def _rows(
             target = {"role": "assistant", "content": answer}
             rows.append(row | {"messages": [*row["messages"], target]})
     return rows, inputs, fixed
+
+
+def _add(assertions: list[dict[str, Any]], known: set[str], test: SuiteTest, suite: Suite) -> None:
+    """Add those of a test to those of its row, as many as a row may have."""
+    for one in test.assertions:
+        spelled = canonical_json(one)
+        if spelled in known:
+            continue
+        if sum(1 for _ in flat([*assertions, one])) > MOST:
+            why = f"the tests of this input have more than {MOST} assertions"
+            suite.note(test.node.unsupported(one["type"], why))
+            return
+        known.add(spelled)
+        assertions.append(one)
 
 
 def _turns(prompt: SuitePrompt, test: SuiteTest) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from assay.project.promptfoo.files import (
 )
 from assay.project.promptfoo.prompts import SuitePrompt, read_prompts
 from assay.project.promptfoo.templates import fault_of, fill_all, texts_in
-from assay.project.promptfoo.translation import of_cell, translate
+from assay.project.promptfoo.translation import Translator, of_cell
 
 MOST_TESTS = 100_000
 _RECORDS = (".jsonl", ".csv")
@@ -261,11 +261,8 @@ class _Reader:
     ) -> SuiteTest:
         nodes = (*(() if options.get("disableDefaultAsserts") else defaults.nodes), node)
         asserted = [one for each in nodes for one in each.child("assert").children()]
-        found = [
-            translate(one, variables, self.suite.folder, self.templates, self.suite.note)
-            for one in asserted
-        ]
-        assertions = [one for one in found if one is not None]
+        translator = Translator(variables, self.suite.folder, self.templates, self.suite.note)
+        assertions = translator.translate_all(asserted)
         limits = [each.child("threshold").value for each in (*defaults.nodes, node)]
         threshold = next((limit for limit in reversed(limits) if limit is not None), None)
         if threshold and assertions:

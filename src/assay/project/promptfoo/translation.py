@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from assay import json_reader
-from assay.data.assertions import CHECKED, JUDGED, SET, TEXT, TEXTS, find_fault
+from assay.data.assertions import CHECKED, JUDGED, MOST, SET, TEXT, TEXTS, find_fault
 from assay.errors import UsageError
 from assay.project.promptfoo.files import PREFIX, PROGRAMS, TREES, Node, SuiteFolder, Unsupported
 from assay.project.promptfoo.templates import fault_of, fill_all, text_of, texts_in
@@ -28,6 +29,8 @@ _REASONS = {
     **dict.fromkeys(("perplexity", "perplexity-score"), "probabilities of answers are not graded"),
     "meteor": "there is no such grader; `rouge-n`, `bleu` and `gleu` are there",
 }
+_MOST_DEPTH = 2
+"""Sets in each other: fewer than a row may have, for a test's threshold is one more around them."""
 _SET_ONLY = ("transform", "contextTransform", "normalizeUnicode", "rubricPrompt", "config")
 _COMPACT = re.compile(r"(not-)?([a-z][a-z-]*)(?:\((\d+(?:\.\d+)?)\))?(?::([\s\S]*))?")
 _THRESHOLDS = frozenset(("levenshtein", "rouge-n", "similar"))
@@ -55,54 +58,80 @@ def of_cell(text: str) -> dict[str, Any]:
     return made
 
 
-def translate(
-    node: Node,
-    variables: Mapping[str, Any],
-    folder: SuiteFolder,
-    templates: Node,
-    listed: Listed,
-) -> dict[str, Any] | None:
-    """The assertion with the test's variables in it; None, and it is listed, where it has no equal.
+@dataclass(slots=True)
+class Translator:
+    """Translates the assertions of one test.
 
-    Args:
+    Attributes:
+        variables: of the test.
         templates: `assertionTemplates` of the configuration, which `$ref` names.
+        listed: is told what has no equal.
+        left: assertions that the test may still have, those in sets included.
     """
-    raw = node.value
-    if isinstance(raw, dict) and isinstance(raw.get("$ref"), str):
-        name = raw["$ref"].rpartition("/")[2]
-        node = templates.child(name)
+
+    variables: Mapping[str, Any]
+    folder: SuiteFolder
+    templates: Node
+    listed: Listed
+    left: int = MOST
+
+    def translate_all(self, nodes: Iterable[Node], depth: int = 0) -> list[dict[str, Any]]:
+        """The assertions with the test's variables in them; what has no equal is listed."""
+        found = []
+        for node in nodes:
+            if self.left <= 0:
+                why = (
+                    f"a test has at most {MOST} assertions; this one and those behind are left out"
+                )
+                self.listed(node.unsupported("assertions", why))
+                break
+            self.left -= 1
+            if (made := self._translate(node, depth)) is not None:
+                found.append(made)
+        return found
+
+    def _translate(self, node: Node, depth: int) -> dict[str, Any] | None:
         raw = node.value
-    if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
-        listed(node.unsupported(text_of(raw), "it is no assertion with a `type`"))
-        return None
-    named = raw["type"]
-    kind = named.removeprefix("not-")
-    if kind not in CHECKED | JUDGED:
-        listed(node.unsupported(named, _reason(kind)))
-        return None
-    for setting in _SET_ONLY:
-        if raw.get(setting) is not None:
-            what = f"{named} with {setting}"
-            listed(node.unsupported(what, "what it does to the answer or the judge is not done"))
+        if isinstance(raw, dict) and isinstance(raw.get("$ref"), str):
+            name = raw["$ref"].rpartition("/")[2]
+            node = self.templates.child(name)
+            raw = node.value
+        if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
+            self.listed(node.unsupported(text_of(raw), "it is no assertion with a `type`"))
             return None
-    if kind in JUDGED and raw.get("threshold") is not None:
-        listed(node.unsupported(f"threshold of {named}", "a judge compares with the right answer"))
-    made: dict[str, Any] = {"type": named}
-    made |= {name: raw[name] for name in ("weight", "threshold") if raw.get(name) is not None}
-    if kind == SET:
-        inner = node.child("assert")
-        found = [translate(one, variables, folder, templates, listed) for one in inner.children()]
-        made["assert"] = [one for one in found if one is not None]
-        if not made["assert"]:
-            return None  # each of them is listed
-    elif (value := _value(node, kind, variables, folder, listed)) is not None:
-        made["value"] = value
-    elif raw.get("value") is not None:
-        return None  # it is listed
-    if fault := find_fault([made]):
-        listed(node.unsupported(named, fault.removeprefix("[0]").lstrip(" .").rstrip(".")))
-        return None
-    return made
+        named = raw["type"]
+        kind = named.removeprefix("not-")
+        if kind not in CHECKED | JUDGED:
+            self.listed(node.unsupported(named, _reason(kind)))
+            return None
+        for setting in _SET_ONLY:
+            if raw.get(setting) is not None:
+                what = f"{named} with {setting}"
+                why = "what it does to the answer or the judge is not done"
+                self.listed(node.unsupported(what, why))
+                return None
+        if kind in JUDGED and raw.get("threshold") is not None:
+            why = "a judge compares with the right answer"
+            self.listed(node.unsupported(f"threshold of {named}", why))
+        made: dict[str, Any] = {"type": named}
+        made |= {name: raw[name] for name in ("weight", "threshold") if raw.get(name) is not None}
+        if kind == SET:
+            if depth >= _MOST_DEPTH:
+                why = f"more than {_MOST_DEPTH} sets are in each other"
+                self.listed(node.unsupported(named, why))
+                return None
+            made["assert"] = self.translate_all(node.child("assert").children(), depth + 1)
+            if not made["assert"]:
+                return None  # each of them is listed
+        elif (value := _value(node, kind, self.variables, self.folder, self.listed)) is not None:
+            made["value"] = value
+        elif raw.get("value") is not None:
+            return None  # it is listed
+        if fault := find_fault([made]):
+            why = fault.removeprefix("[0]").lstrip(" .").rstrip(".")
+            self.listed(node.unsupported(named, why))
+            return None
+        return made
 
 
 def _reason(kind: str) -> str:
