@@ -102,6 +102,14 @@ def test_a_configuration_becomes_a_project_and_comes_back(tmp_path: Path) -> Non
     assert settings.remote == "remote:openai/gpt-4o-mini"
     written = list(read_examples(tmp_path / "desks" / "data" / "tests.jsonl"))
     by_input = {row.input: row for row in written}
+    bad = ("file:///etc/passwd", " File://x.js", "package:@a/b:run", "{{env.KEY}}")
+    with (tmp_path / "desks" / "data" / "tests.jsonl").open("a") as file:
+        pairs = [(one, "cards") for one in bad] + [(f"In a word: {one[::-1]}", one) for one in bad]
+        for asked, answer in [*pairs, *((f"Where to, {n}?", "loans") for n in range(16))]:
+            turns = [{"role": "user", "content": asked}]
+            turns.append({"role": "assistant", "content": answer})
+            said = [{"type": "contains-any", "value": [answer]}]
+            file.write(json.dumps({"messages": turns, "assertions": said}) + "\n")
     assert by_input["My card is lost"].output == "cards"
     assert by_input["Sell me a card"].assertions[-1] == {"type": "equals", "value": "cards"}
 
@@ -112,7 +120,12 @@ def test_a_configuration_becomes_a_project_and_comes_back(tmp_path: Path) -> Non
     assert again.project is not None
     assert all(one.key.startswith("providers.0") for one in again.unsupported)
     project = project_of(Workspace(tmp_path / "desks"))
-    kept = [*load_train(project.split_folder), *load_validation(project.split_folder)]
+    seen = [*load_train(project.split_folder), *load_validation(project.split_folder)]
+    kept = [row for row in seen if not {row.input, row.output} & {*bad}]
+    assert kept != seen
+    texts = (tmp_path / "back" / "tests.jsonl").read_text()
+    assert not any(one in texts for one in bad)
+    assert f"{len(seen) - len(kept)} rows are left out" in out.stdout
     rows = {row.input: row for row in read_examples(tmp_path / "again" / "data" / "tests.jsonl")}
     assert set(rows) == {row.input for row in kept}
     for row in kept:

@@ -79,8 +79,8 @@ def _print_export(made: Any) -> None:
     print(f"{made.file}: {made.tests:,} tests against {', '.join(made.models)}.")
     if made.left_out:
         print(
-            f"{made.left_out:,} rows are left out: tests hold one turn of the user, no tools, and "
-            "no {{, {% or {#."
+            f"{made.left_out:,} rows are left out: tests hold one turn of the user, no tools, no "
+            "{{, {% or {#, and nothing that begins with file:// or package:."
         )
     for label, why in made.unsupported.items():
         print(printable(f"Grader {label}: {why}."))

@@ -27,6 +27,7 @@ CONFIG, PROMPT, TESTS = "promptfooconfig.yaml", "prompt.json", "tests.jsonl"
 BASE_URL = "http://127.0.0.1:8000/v1"
 KEY = "ASSAY_API_KEY"
 _TEMPLATES = ("{{", "{%", "{#")
+_LOADED = ("file://", "package:")
 
 
 @dataclass(slots=True)
@@ -62,10 +63,11 @@ def export_config(
         raise UsageError(f"{to} already exists.", fix="Choose another name.")
     project = project_of(workspace)
     config = project.config
-    if _has_template(config.system_prompt):
+    if _is_active(config.system_prompt):
         raise UsageError(
-            "the system prompt has {{, {% or {#, which promptfoo would fill in.",
-            fix="Write it without these signs.",
+            "the system prompt has {{, {% or {#, or begins with file:// or package:, which "
+            "promptfoo would fill in, read or run.",
+            fix="Write it without them.",
         )
     project.split(progress)
     rows = [*load_train(project.split_folder), *load_validation(project.split_folder)]
@@ -76,8 +78,8 @@ def export_config(
     made.tests, made.left_out = len(tests), len(rows) - len(tests)
     if not tests:
         raise UsageError(
-            "no row can be a test of promptfoo: one has a single turn of the user, no tools, and "
-            "none of {{, {% and {#."
+            "no row can be a test of promptfoo: one has a single turn of the user, no tools, none "
+            "of {{, {% and {#, and does not begin with file:// or package:."
         )
     releases = [str(one["name"]) for one in list_releases(workspace)]
     made.models = [config.model, *releases]
@@ -136,7 +138,7 @@ def _test(row: Example, config: Config, own: bool, made: PromptfooExport) -> dic
     if own:
         variables["system"] = _system(row) or config.system_prompt
     assertions = _assertions(row, config, made.unsupported)
-    if any(_has_template(text) for text in texts_in([variables, assertions])):
+    if any(_is_active(text) for text in texts_in([variables, assertions])):
         return None
     return {"vars": variables, "assert": assertions}
 
@@ -236,5 +238,7 @@ _WRITERS: Mapping[str, Writer] = {
 }
 
 
-def _has_template(text: str) -> bool:
-    return any(sign in text for sign in _TEMPLATES)
+def _is_active(text: str) -> bool:
+    """Whether promptfoo would do something with a text: fill it in, read or run a file."""
+    loaded = text.strip().lower().startswith(_LOADED)
+    return loaded or any(sign in text for sign in _TEMPLATES)
