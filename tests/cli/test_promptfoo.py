@@ -14,6 +14,7 @@ from assay.data.split import load_train, load_validation
 from assay.example import read_examples
 from assay.project.promptfoo import import_config
 from assay.project.promptfoo.files import SuiteFolder, Unsupported
+from assay.project.promptfoo.providers import read_providers
 from assay.project.promptfoo.suite import Suite, read_suite
 from assay.project.promptfoo.translation import of_cell
 from assay.project.workspace import Workspace, project_of
@@ -275,3 +276,46 @@ def test_sets_in_each_other_and_many_assertions_have_an_end(tmp_path: Path) -> N
 
 def ref(name: str) -> str:
     return f"{{$ref: '#/assertionTemplates/{name}'}}"
+
+
+OTHER = "apiBaseUrl: https://models.example/v1"
+PROVIDERS: list[tuple[str, str | None, str | None, str | None]] = [
+    ("openai:gpt-4o", "openai/gpt-4o", "OPENAI_API_KEY", None),
+    (f"{{id: openai:gpt-4o, config: {{{OTHER}}}}}", "models-example/gpt-4o", None, "apiBaseUrl"),
+    (
+        f"{{id: openai:gpt-4o, config: {{{OTHER}, apiKeyEnvar: AWS_SECRET_ACCESS_KEY}}}}",
+        "models-example/gpt-4o",
+        None,
+        "apiKeyEnvar",
+    ),
+    (
+        f"{{id: openai:gpt-4o, config: {{{OTHER}, apiKeyEnvar: ANTHROPIC_API_KEY}}}}",
+        "models-example/gpt-4o",
+        None,
+        "apiKeyEnvar",
+    ),
+    (
+        f"{{id: openai:gpt-4o, config: {{{OTHER}, apiKeyEnvar: DESK_API_KEY}}}}",
+        "models-example/gpt-4o",
+        "DESK_API_KEY",
+        "apiKeyEnvar",
+    ),
+    ("openai:completion:x", None, None, "0"),
+    ("openai:embeddings:x", None, None, "0"),
+    ("openai:realtime:x", None, None, "0"),
+    ("openai:gpt-4o:mine", "openai/gpt-4o:mine", "OPENAI_API_KEY", None),
+]
+
+
+@pytest.mark.parametrize(("provider", "model", "key", "listed"), PROVIDERS)
+def test_no_key_goes_to_an_address_that_is_not_its_own(
+    provider: str, model: str | None, key: str | None, listed: str | None, tmp_path: Path
+) -> None:
+    found = read(tmp_path, f"prompts: ['{{{{q}}}}']\nproviders: [{provider}]\n")
+    sections, remote = read_providers(found)
+    assert remote == (model and f"remote:{model}")
+    if model:
+        name = model.partition("/")[0]
+        assert sections[f"providers.{name}"]["key_env"] == key
+    keys = [one.key.rpartition(".")[2] for one in found.unsupported]
+    assert keys[-1:] == ([listed] if listed else [])

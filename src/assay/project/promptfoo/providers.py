@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -22,7 +24,15 @@ _KNOWN: dict[str, dict[str, Any]] = {
     "mistral": {"base_url": "https://api.mistral.ai/v1", "key_env": "MISTRAL_API_KEY"},
     "groq": {"base_url": "https://api.groq.com/openai/v1", "key_env": "GROQ_API_KEY"},
 }
+_KEYS = frozenset(provider["key_env"] for provider in _KNOWN.values())
 _FORMS = frozenset(("chat", "messages", "responses"))
+_OTHERS = frozenset(
+    (
+        *("embedding", "embeddings", "image", "assistant", "completion", "realtime", "moderation"),
+        *("transcription", "speech", "tts", "video", "agents", "chatkit", "codex", "codex-sdk"),
+    )
+)
+"""Second parts of names that ask for no chat model."""
 _SETTINGS = frozenset(("apiBaseUrl", "apiKeyEnvar"))
 
 
@@ -57,15 +67,27 @@ def _read(node: Node, suite: Suite) -> tuple[str, str, dict[str, Any]] | None:
     given = options.get("config")
     config: dict[str, Any] = given if isinstance(given, dict) else {}
     parts = str(id).split(":")
-    name, model = parts[0], ":".join(parts[2:] if parts[1:2] and parts[1] in _FORMS else parts[1:])
-    if name not in _KNOWN or not model or parts[1] in ("embedding", "image", "assistant"):
+    formed = parts[1:2] and parts[1] in _FORMS
+    name, model = parts[0], ":".join(parts[2:] if formed else parts[1:])
+    if name not in _KNOWN or not model or (not formed and parts[1] in _OTHERS):
         suite.note(node.unsupported(str(id), "it is no chat model of a provider that is known"))
         return None
     settings = dict(_KNOWN[name])
-    if isinstance(config.get("apiBaseUrl"), str):
-        settings["base_url"] = config["apiBaseUrl"]
-    if isinstance(config.get("apiKeyEnvar"), str):
-        settings["key_env"] = config["apiKeyEnvar"]
+    place = node.child("config")
+    url, key_env = config.get("apiBaseUrl"), config.get("apiKeyEnvar")
+    if isinstance(url, str) and url.rstrip("/") != settings["base_url"]:
+        # Consent is asked for by name, and the key of the known address is not for this one.
+        name = _name_of(url)
+        settings |= {"base_url": url, "key_env": None}
+        why = f"its name is {name!r}: look at the address before you consent to it"
+        suite.note(place.child("apiBaseUrl").unsupported(url, why))
+    if isinstance(key_env, str) and key_env != settings["key_env"]:
+        if key_env.endswith("_API_KEY") and key_env not in _KEYS:
+            settings["key_env"] = key_env
+            why = f"this variable is sent to {settings['base_url']} with every request"
+        else:
+            why = "it is not the name of a key for this address: set `key_env` if it is"
+        suite.note(place.child("apiKeyEnvar").unsupported(key_env, why))
     for key in sorted(config.keys() - _SETTINGS):
         why = "every request is sent with the project's settings"
         if "key" in key.lower():
@@ -80,3 +102,12 @@ def _read(node: Node, suite: Suite) -> tuple[str, str, dict[str, Any]] | None:
         suite.note(node.unsupported(str(id), sentence(error.errors()[0]).rstrip(".")))
         return None
     return name, model, settings
+
+
+def _name_of(url: str) -> str:
+    """A name for an address, after its host."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        host = ""  # which is no address, and refused as such
+    return re.sub(r"[^a-z0-9]+", "-", host.lower()).strip("-")[:63] or "other"
