@@ -319,3 +319,29 @@ def test_no_key_goes_to_an_address_that_is_not_its_own(
         assert sections[f"providers.{name}"]["key_env"] == key
     keys = [one.key.rpartition(".")[2] for one in found.unsupported]
     assert keys[-1:] == ([listed] if listed else [])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "agents"),
+    [("A", "B", 1), ("A", "B {{way}}", 0), ("A {{way}}", "B", 0), ("A {{way}}", "B {{way}}", 0)],
+)
+def test_a_system_prompt_that_differs_between_tests_is_no_agents(
+    first: str, second: str, agents: int, tmp_path: Path
+) -> None:
+    prompts = [
+        json.dumps([{"role": "system", "content": one}, {"role": "user", "content": "{{q}}"}])
+        for one in (first, second)
+    ]
+    tests = [
+        {
+            "vars": {"q": f"q{n}", "way": f"way {n % 2}"},
+            "assert": [{"type": "equals", "value": f"a{n % 3}"}],
+        }
+        for n in range(12)
+    ]
+    text = json.dumps({"prompts": prompts, "tests": tests})
+    made = import_config(suite(tmp_path / "suite", text), tmp_path / "made")
+    assert len(made.agents) == agents
+    assert len([one for one in made.unsupported if "another one in other tests" in one.reason]) == (
+        1 - agents
+    )

@@ -106,6 +106,7 @@ def import_config(
     rows, inputs, systems = _rows(suite, prompts)
     made = PromptfooImport(str(to), tests=len(suite.tests), rows=len(rows), inputs=len(inputs))
     made.assertions = _counted(rows + inputs)
+    others = _with_one_system(suite, prompts, systems)
     if judge is None:
         _list_judged(suite)
     with tempfile.TemporaryDirectory(prefix="assay-promptfoo-") as scratch:
@@ -115,14 +116,14 @@ def import_config(
         if made.reason is None:
             try:
                 drafted = draft(name, Choices(data=file, model=model), progress=progress)
-                prompt = replace(drafted.proposal, system_prompt=systems[0])
+                prompt = replace(drafted.proposal, system_prompt=systems[0] or "")
                 drafted = replace(drafted, proposal=_graded(prompt, rows, judge))
                 _create(drafted, to, suite, made, progress)
             except DataError as error:
                 made.reason = str(error)
                 shutil.rmtree(_part(to), ignore_errors=True)
     if made.project is not None:
-        made.agents = _save_agents(Workspace(to), prompts[1:], systems[1:])
+        made.agents = _save_agents(Workspace(to), others)
     if made.project is None:
         with new_folder(to.absolute()) as folder:
             made.rows_file = _beside(folder / ROWS, to / ROWS, rows)
@@ -157,10 +158,11 @@ def _comparable(suite: Suite) -> list[SuitePrompt]:
 
 def _rows(
     suite: Suite, prompts: Sequence[SuitePrompt]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str | None]]:
     """Rows with a right answer, inputs without one, and the system prompt of each prompt.
 
-    A system prompt that is another one in other tests stands in the rows; it is "" then.
+    A system prompt that is another one in other tests is None; the first prompt's stands in the
+    rows then.
     """
     systems: list[set[str]] = [set() for _ in prompts]
     found: dict[str, dict[str, Any]] = {}
@@ -174,12 +176,11 @@ def _rows(
         row: dict[str, Any] = {"id": f"test-{number}", "system": system, "messages": turns}
         known = found.setdefault(key, row | {"assertions": []})
         _add(known["assertions"], asserted.setdefault(key, set()), test, suite)
-    fixed = [said.pop() if len(said) == 1 else "" for said in systems]
-    varied = fixed[0] == "" and any(row["system"] for row in found.values())
+    fixed = [next(iter(said), "") if len(said) < 2 else None for said in systems]
     rows, inputs = [], []
     for row in found.values():
         system = row.pop("system")
-        if varied and system:
+        if fixed[0] is None and system:
             row["messages"] = [{"role": "system", "content": system}, *row["messages"]]
         answer = _right_answer(row["assertions"])
         if answer is None:
@@ -202,6 +203,21 @@ def _add(assertions: list[dict[str, Any]], known: set[str], test: SuiteTest, sui
             return
         known.add(spelled)
         assertions.append(one)
+
+
+def _with_one_system(
+    suite: Suite, prompts: Sequence[SuitePrompt], systems: Sequence[str | None]
+) -> list[tuple[SuitePrompt, str]]:
+    """The further prompts that can be agents, with their system prompts; the others are listed."""
+    found = []
+    for prompt, system in zip(prompts[1:], systems[1:], strict=True):
+        if system is not None and systems[0] is not None:
+            found.append((prompt, system))
+        else:
+            whose = "its system prompt" if system is None else "the first prompt's system prompt"
+            why = f"{whose} is another one in other tests, and an agent has one"
+            suite.note(prompt.node.unsupported(prompt.label or prompt.system, why))
+    return found
 
 
 def _turns(prompt: SuitePrompt, test: SuiteTest) -> list[dict[str, Any]]:
@@ -272,12 +288,10 @@ def _create(
     made.project, made.primary = str(to), drafted.proposal.primary
 
 
-def _save_agents(
-    workspace: Workspace, prompts: Sequence[SuitePrompt], systems: Sequence[str]
-) -> list[str]:
+def _save_agents(workspace: Workspace, prompts: Sequence[tuple[SuitePrompt, str]]) -> list[str]:
     """The other prompts as agents on the project's model; their names with versions."""
     config, saved = project_of(workspace).config, dict[str, str]()
-    for number, (prompt, system) in enumerate(zip(prompts, systems, strict=True), 2):
+    for number, (prompt, system) in enumerate(prompts, 2):
         spelled = spell(prompt.label)[:60].strip("-") if prompt.label else f"prompt-{number}"
         name = f"{spelled}-{number}" if spelled in saved else spelled
         agent = Agent(
