@@ -258,6 +258,15 @@ def test_cancel_pause_and_resume(server: Running, client: openai.OpenAI) -> None
     assert {f"fine_tuning.{done}" for done in ("create", "pause", "resume", "cancel")} <= told
 
 
+FORM = "method.reinforcement.response_format"
+
+
+def shaped(schema: dict[str, Any]) -> dict[str, Any]:
+    """A method whose answers have a schema."""
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    return reinforced(response_format=form)
+
+
 @pytest.mark.parametrize(
     ("changes", "param", "says"),
     [
@@ -275,17 +284,11 @@ def test_cancel_pause_and_resume(server: Running, client: openai.OpenAI) -> None
             "method.reinforcement.grader",
             "not a model of this machine",
         ),
+        ({"method": shaped({"type": "colour"})}, FORM, "not a JSON Schema"),
         (
-            {
-                "method": reinforced(
-                    response_format={
-                        "type": "json_schema",
-                        "json_schema": {"name": "a", "schema": {"type": "colour"}},
-                    }
-                )
-            },
-            "method.reinforcement.response_format",
-            "not a JSON Schema",
+            {"method": shaped({"properties": {"a": {"items": {"$ref": "#/$defs/b"}}}})},
+            FORM,
+            "cannot be resolved: #/$defs/b",
         ),
         ({"method": {"type": "party"}}, "method.type", "supervised"),
         ({"method": {"type": "dpo", "supervised": {}}}, "method", "has no effect"),

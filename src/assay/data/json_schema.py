@@ -73,6 +73,30 @@ def schema_validator(schema: dict[str, Any], where: str) -> Validator:
     return made
 
 
+def check_references(schema: dict[str, Any], where: str) -> None:
+    """Refuse references that lead nowhere, before a value is met that follows them.
+
+    A schema whose parts have addresses of their own (`$id`) is not looked at: what is wrong there,
+    `mismatches` says.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    from referencing import Registry, Resource
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    if "$id" in _keys(schema):
+        return
+    resource: Resource[Any] = Resource.from_contents(schema, default_specification=DRAFT202012)
+    resolver = Registry().resolver_with_root(resource)
+    for reference in sorted(_references(schema)):
+        try:
+            resolver.lookup(reference)
+        except Unresolvable:
+            raise _unresolved(reference, where) from None
+
+
 def mismatches(validator: Validator, value: Any, where: str) -> Iterator[ValidationError]:
     """What does not fit the schema.
 
@@ -87,12 +111,7 @@ def mismatches(validator: Validator, value: Any, where: str) -> Iterator[Validat
     try:
         yield from validator.iter_errors(value)
     except Unresolvable as unresolved:
-        raise ConfigError(
-            f"a $ref cannot be resolved: {unresolved.ref}.",
-            where=where,
-            fix="References to other files or addresses are not followed; copy what they "
-            "define into $defs.",
-        ) from None
+        raise _unresolved(unresolved.ref, where) from None
     except _BranchingError:
         raise ConfigError(
             f"references ($ref) are followed more than {MOST_REFERENCES:,} times for one value.",
@@ -103,6 +122,15 @@ def mismatches(validator: Validator, value: Any, where: str) -> Iterator[Validat
         yield ValidationError("it is nested too deeply to be checked")
     except ValueError as error:
         raise ConfigError(f"a pattern cannot be used: {error}.", where=where) from None
+
+
+def _unresolved(reference: str, where: str) -> ConfigError:
+    return ConfigError(
+        f"a $ref cannot be resolved: {reference}.",
+        where=where,
+        fix="References to other files or addresses are not followed; copy what they define into "
+        "$defs.",
+    )
 
 
 class _BranchingError(Exception):
@@ -130,6 +158,16 @@ def _keys(schema: Any) -> set[str]:
         return set().union(*map(_keys, schema))
     if isinstance(schema, dict):
         return set(schema).union(*map(_keys, schema.values()))
+    return set()
+
+
+def _references(schema: Any) -> set[str]:
+    """What the `$ref` of a schema name."""
+    if isinstance(schema, list):
+        return set().union(*map(_references, schema))
+    if isinstance(schema, dict):
+        own = {schema["$ref"]} if isinstance(schema.get("$ref"), str) else set()
+        return own.union(*map(_references, schema.values()))
     return set()
 
 

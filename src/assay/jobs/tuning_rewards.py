@@ -11,7 +11,7 @@ from assay.agent.engines import BatchEngines
 from assay.candidates.shared.reward_judge import RewardJudge, judges_of
 from assay.chat.template import Template
 from assay.config.reinforcement import Reinforcement
-from assay.data.json_schema import schema_validator
+from assay.data.json_schema import mismatches, schema_validator
 from assay.evaluate import rewards
 from assay.evaluate.run import run
 from assay.evaluate.templates import describe_sample
@@ -80,8 +80,9 @@ def _fits(method: ReinforcementMethod) -> Callable[[Any], bool] | None:
     form = method.response_format
     if form is None:
         return None
-    validator = schema_validator(form.json_schema.schema_, "response_format")
-    return lambda value: bool(validator.is_valid(value))
+    where = "response_format"
+    validator = schema_validator(form.json_schema.schema_, where)
+    return lambda value: next(mismatches(validator, value, where), None) is None
 
 
 def _embed(texts: Sequence[str]) -> Vectors:

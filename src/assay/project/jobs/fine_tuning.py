@@ -12,7 +12,7 @@ import secrets
 import time
 
 from assay.candidates.shared.reward_judge import check_sampling, judges_of
-from assay.data.json_schema import schema_validator
+from assay.data.json_schema import check_references, schema_validator
 from assay.errors import ConfigError, UsageError
 from assay.evaluate import rewards
 from assay.jobs import fine_tuning
@@ -103,8 +103,10 @@ def _check_reward(workspace: Workspace, project: str, method: ReinforcementMetho
             )
     if method.response_format is None:
         return
+    schema = method.response_format.json_schema.schema_
     try:
-        schema_validator(method.response_format.json_schema.schema_, "response_format")
+        schema_validator(schema, "response_format")
+        check_references(schema, "response_format")
     except ConfigError as error:
         raise RefusedError(error.what, f"{where}.response_format", "invalid_schema") from None
 
