@@ -24,6 +24,7 @@ from assay.candidates.shared.training import TrainingSetup
 from assay.compare.curve import _Point
 from assay.compare.planning import dump_settings
 from assay.config import Config, FineTune
+from assay.config.reinforcement import Reinforcement
 from assay.evaluate.measure import Bench
 from assay.example import Example, json_sha256
 from assay.store.store import Store
@@ -100,6 +101,15 @@ def test_what_decides_no_weight_is_in_no_name(tmp_path: Path) -> None:
     watched = FineTune(graded_rows=20, tracking=["tensorboard"])
     assert watched.identity() == FineTune().identity()
     assert _name(watched) == _name(FineTune())
+    rewarded = FineTune(method="reinforcement")
+    limited = rewarded.model_copy(
+        update={"reinforcement": Reinforcement(judge_calls=7, judge_usd=None)}
+    )
+    assert limited.identity() == rewarded.identity()
+    short = Reinforcement(steps=3, judge_calls=7)
+    other = rewarded.model_copy(update={"reinforcement": short})
+    assert json_sha256(other.identity()).startswith("3af63a1a88be1604")
+    assert json_sha256(rewarded.identity()).startswith("5c94e3751810fcb1")
     benches = _bench(tmp_path), _bench(tmp_path, graded_rows=20)
     first, second = (_Point.of("fine-tune", ROWS[:1], 0, ROWS[1:], bench) for bench in benches)
     assert first.file == second.file

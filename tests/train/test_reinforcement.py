@@ -240,17 +240,19 @@ def test_a_judge_is_asked_within_limits_once_and_its_failure_keeps_the_training(
     assert 12 < before <= 20, "the second step could not be graded"
     path.write_text(path.read_text().replace("judge_calls: 20", "judge_calls: 200"))
     away = 2
-    with pytest.raises(OutageError, match="the training goes on where it stopped"):
-        train_version(project.open(made.root).context())
-    away, told = 1, []
 
     class Told(Silent):
         def say(self, line: str) -> None:
             told.append(line)
 
+    with pytest.raises(OutageError, match="the training goes on where it stopped"):
+        train_version(project.open(made.root).context(Told()))
+    away, continuing = 1, "Continuing after step 1"
+    assert any(line.startswith(continuing) for line in told), "a higher limit is no other training"
+    told.clear()
     _, result = train_version(project.open(made.root).context(Told()))
     assert [point.step for point in result.rewards] == [0, 1, 2]
-    assert any(line.startswith("Continuing after step 1") for line in told)
+    assert any(line.startswith(continuing) for line in told)
     assert len({*asked}) == len(asked) > before, "nothing was asked twice"
 
 

@@ -8,6 +8,10 @@ from pydantic import Field
 
 from assay.config.strict import Strict, one_problem
 
+LIMITS = {"judge_calls", "judge_usd"}
+"""Settings that decide when a training stops, and nothing of its weights: when they are raised, the
+same training goes on."""
+
 
 class Reinforcement(Strict):
     """Settings of `method: reinforcement` and of the candidate `fine-tune-reinforced`."""

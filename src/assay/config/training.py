@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from assay.config.names import FileName, ModelName
-from assay.config.reinforcement import Reinforcement
+from assay.config.reinforcement import LIMITS, Reinforcement
 from assay.config.strict import Strict, one_problem
 from assay.extensions import NAME
 
@@ -146,9 +146,11 @@ class TrainingSettings(Strict):
             for name in _LATER
             if getattr(self, name) == fields[name].get_default(call_default_factory=True)
         }
-        if self.method != "reinforcement":
-            decides_nothing.add("reinforcement")
-        return self.model_dump(mode="json", exclude=decides_nothing | as_before)
+        left_out: dict[str, Any] = dict.fromkeys(decides_nothing | as_before, True)
+        own = self.reinforcement.model_dump(exclude=LIMITS)
+        is_default = own == Reinforcement().model_dump(exclude=LIMITS)
+        left_out["reinforcement"] = is_default or self.method != "reinforcement" or LIMITS
+        return self.model_dump(mode="json", exclude=left_out)
 
     @field_validator("method")
     @classmethod
