@@ -148,7 +148,9 @@ class RewardJudge:
             for key, answer in zip(keys, answers, strict=True):
                 if answer.finish == "error":
                     continue
-                usd = self._cost(model, answer.prompt_tokens or 0, answer.completion_tokens or 0)
+                usd = self._most(model, wanted[key])
+                if answer.prompt_tokens is not None and answer.completion_tokens is not None:
+                    usd = self._cost(model, answer.prompt_tokens, answer.completion_tokens)
                 self._note(key, answer.text, usd)
                 line = {"key": key, "reply": answer.text, "usd": usd}
                 lines.write(json.dumps(line) + "\n")
@@ -181,13 +183,7 @@ class RewardJudge:
         if calls is not None and self.calls + len(requests) > calls:
             raise self._over("judge_calls", f"{calls:,} questions")
         if usd is not None:
-            texts = [sum(len(turn.content) for turn in one.messages) for one in requests]
-            tokens = [one.max_new_tokens for one in requests]
-            most = sum(
-                self._cost(model, text // _CHARACTERS, answer)
-                for text, answer in zip(texts, tokens, strict=True)
-            )
-            if self.usd + most > usd:
+            if self.usd + sum(self._most(model, one) for one in requests) > usd:
                 raise self._over("judge_usd", f"{usd:g} USD")
 
     def _over(self, setting: str, limit: str) -> ConfigError:
@@ -197,6 +193,11 @@ class RewardJudge:
             where=f"{WHERE}.{setting}",
             fix="Raise it and run the same command again: the training goes on where it stopped.",
         )
+
+    def _most(self, model: str, request: Request) -> float:
+        """USD that a reply costs at most: what counts where its tokens are not told."""
+        text = sum(len(turn.content) for turn in request.messages)
+        return self._cost(model, text // _CHARACTERS, request.max_new_tokens)
 
     def _cost(self, model: str, prompt: int, completion: int) -> float:
         """USD of a reply; 0 of a model of this machine, and where no limit is kept and the price

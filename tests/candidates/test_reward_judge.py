@@ -1,0 +1,64 @@
+"""A judge whose replies are rewards: what it costs, what is kept, and what is asked again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.candidates.shared.reward_judge import RewardJudge
+from assay.config import Provider
+from assay.config.reinforcement import Reinforcement
+from assay.errors import ConfigError, ModelError
+from assay.evaluate import rewards
+from assay.generate.batch import Answer, Request
+
+GRADER = rewards.GRADER.validate_python(
+    {
+        "type": "label_model",
+        "name": "kind",
+        "model": "remote:far/judge",
+        "labels": ["good", "bad"],
+        "passing_labels": ["good"],
+        "input": [{"role": "user", "content": "{{sample.output_text}}"}],
+    }
+)
+PRICED = {
+    "far": Provider.model_validate(
+        {"base_url": "https://far.example/v1", "consent": True, "prices": {"judge": {"input": 1e6, "output": 1e6}}}
+    )
+}
+GOOD = json.dumps({"result": "good"})
+REFUSED = Answer("", "refused", error="400 no such model")
+
+
+class Model:
+    """What is asked, and the replies to it: of each text, or the same to all."""
+
+    def __init__(self, reply: Answer | dict[str, Answer]) -> None:
+        self.reply, self.asked = reply, list[str]()
+
+    def __call__(self, model: str, requests: Sequence[Request]) -> list[Answer]:
+        texts = [one.messages[0].content for one in requests]
+        self.asked += texts
+        return [self.reply[t] if isinstance(self.reply, dict) else self.reply for t in texts]
+
+
+def judge(folder: Path, model: Model, **limits: Any) -> RewardJudge:
+    return RewardJudge(GRADER, Reinforcement(**limits), folder, model, PRICED)
+
+
+def names(*texts: str) -> list[dict[str, Any]]:
+    return [{"item": {}, "sample": {"output_text": text}} for text in texts]
+
+
+def test_a_reply_whose_tokens_are_not_told_costs_what_it_may_at_most(tmp_path: Path) -> None:
+    model = Model(Answer(GOOD))
+    asker = judge(tmp_path, model, judge_usd=500)
+    asker.ask(names("abcd"))
+    assert asker.usd == 2 + 256, "four characters, and a reply of REPLY_TOKENS"
+    with pytest.raises(ConfigError, match="beyond 500 USD"):
+        asker.ask(names("more"))
