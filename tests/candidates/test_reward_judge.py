@@ -28,7 +28,11 @@ GRADER = rewards.GRADER.validate_python(
 )
 PRICED = {
     "far": Provider.model_validate(
-        {"base_url": "https://far.example/v1", "consent": True, "prices": {"judge": {"input": 1e6, "output": 1e6}}}
+        {
+            "base_url": "https://far.example/v1",
+            "consent": True,
+            "prices": {"judge": {"input": 1e6, "output": 1e6}},
+        }
     )
 }
 GOOD = json.dumps({"result": "good"})
@@ -48,7 +52,7 @@ class Model:
 
 
 def judge(folder: Path, model: Model, **limits: Any) -> RewardJudge:
-    return RewardJudge(GRADER, Reinforcement(**limits), folder, model, PRICED)
+    return RewardJudge(GRADER, Reinforcement(**{"judge_usd": None} | limits), folder, model, PRICED)
 
 
 def names(*texts: str) -> list[dict[str, Any]]:
@@ -62,3 +66,20 @@ def test_a_reply_whose_tokens_are_not_told_costs_what_it_may_at_most(tmp_path: P
     assert asker.usd == 2 + 256, "four characters, and a reply of REPLY_TOKENS"
     with pytest.raises(ConfigError, match="beyond 500 USD"):
         asker.ask(names("more"))
+
+
+def test_a_refusal_is_asked_again_once_its_cause_is_mended(tmp_path: Path) -> None:
+    asked = names("a", "b")
+    with pytest.raises(ModelError, match="refuses every question"):
+        judge(tmp_path, Model(REFUSED)).ask(asked)
+    part = judge(tmp_path, Model({"a": REFUSED, "b": Answer(GOOD)}))
+    part.ask(asked)
+    assert [part(GRADER, one) for one in asked] == [None, 1.0], "one of several is worth 0"
+    mended = judge(tmp_path, model := Model(Answer(GOOD)))
+    mended.ask(asked)
+    assert model.asked == ["a"]
+    assert [mended(GRADER, one) for one in asked] == [1.0, 1.0]
+    late = judge(tmp_path, Model(REFUSED))
+    late.ask(names("a", "b", "c"))
+    with pytest.raises(ModelError, match="refuses every question"):
+        late.ask(names(*"defghijk"))

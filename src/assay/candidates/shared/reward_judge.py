@@ -5,7 +5,8 @@
 What was asked once is not asked again, whichever training of the folder asks: late in a training
 most answers have been seen before. The limits hold for all of these trainings together. Where a
 judge does not answer, or a limit is reached, the training stops with a checkpoint and the same
-command goes on; a reply that says nothing gives its answer 0.
+command goes on. A reply that says nothing gives its answer 0; so does a question that is refused,
+which the next training asks again.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ from assay.generate.batch import Answer, Request
 WHERE = f"{CONFIG_FILE}, fine_tune.reinforcement"
 TOGETHER = 64
 """Questions that are asked at once; what they may cost at most is looked at before."""
+MANY = 8
+"""Questions that are refused together show that the judge takes none, even where it took some
+before; fewer may each have something that it does not take."""
 PAUSES_S = (5.0, 30.0)
 """Before a judge that was away is asked again, beside the tries of every run."""
 _CHARACTERS = 2
@@ -95,6 +99,7 @@ class RewardJudge:
         key = json_sha256(grader.model_dump(mode="json"))[:16]
         self._file = folder / f"{key}.jsonl"
         self._replies: dict[str, str] = {}
+        self._replied: set[str] = set()
         self.calls, self.usd = 0, 0.0
         for part in judges_of(grader):
             if isinstance(part, ScoreModel) and part.sampling_params is not None:
@@ -143,17 +148,8 @@ class RewardJudge:
         self._check_limits(model, list(wanted.values()))
         keys = list(wanted)
         answers = self._answers(model, [wanted[key] for key in keys])
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("a", encoding="ascii") as lines:
-            for key, answer in zip(keys, answers, strict=True):
-                if answer.finish == "error":
-                    continue
-                usd = self._most(model, wanted[key])
-                if answer.prompt_tokens is not None and answer.completion_tokens is not None:
-                    usd = self._cost(model, answer.prompt_tokens, answer.completion_tokens)
-                self._note(key, answer.text, usd)
-                line = {"key": key, "reply": answer.text, "usd": usd}
-                lines.write(json.dumps(line) + "\n")
+        replied = [pair for pair in zip(keys, answers, strict=True) if pair[1].has_answered]
+        self._keep(model, replied, wanted)
         failed = [answer for answer in answers if answer.finish == "error"]
         if failed:
             raise OutageError(
@@ -161,12 +157,30 @@ class RewardJudge:
                 f"({failed[0].error}).",
                 fix="Run the same command again: the training goes on where it stopped.",
             )
-        if not any(answer.has_answered for answer in answers):
+        if not replied and (model not in self._replied or len(answers) >= MANY):
             raise ModelError(
                 f"the judge {model} refuses every question ({answers[0].error}).",
                 where=f"{WHERE}.reward",
                 fix="Choose another judge, or check which requests this one accepts.",
             )
+        for key, answer in zip(keys, answers, strict=True):
+            if not answer.has_answered:
+                self._note(key, "", 0.0)
+
+    def _keep(
+        self, model: str, replied: Sequence[tuple[str, Answer]], wanted: Mapping[str, Request]
+    ) -> None:
+        """Keep replies for those who ask later; never a refusal, whose cause may be mended."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a", encoding="ascii") as lines:
+            for key, answer in replied:
+                usd = self._most(model, wanted[key])
+                if answer.prompt_tokens is not None and answer.completion_tokens is not None:
+                    usd = self._cost(model, answer.prompt_tokens, answer.completion_tokens)
+                self._note(key, answer.text, usd)
+                self._replied.add(model)
+                line = {"key": key, "reply": answer.text, "usd": usd, "model": model}
+                lines.write(json.dumps(line) + "\n")
 
     def _answers(self, model: str, requests: Sequence[Request]) -> Sequence[Answer]:
         """The judge's answers; while some are missing, it is asked for them again."""
@@ -182,9 +196,8 @@ class RewardJudge:
         calls, usd = self._own.judge_calls, self._own.judge_usd
         if calls is not None and self.calls + len(requests) > calls:
             raise self._over("judge_calls", f"{calls:,} questions")
-        if usd is not None:
-            if self.usd + sum(self._most(model, one) for one in requests) > usd:
-                raise self._over("judge_usd", f"{usd:g} USD")
+        if usd is not None and self.usd + sum(self._most(model, one) for one in requests) > usd:
+            raise self._over("judge_usd", f"{usd:g} USD")
 
     def _over(self, setting: str, limit: str) -> ConfigError:
         return ConfigError(
@@ -229,6 +242,7 @@ class RewardJudge:
         for line in text.splitlines():
             one = json_reader.read(line)
             self._note(one["key"], one["reply"], one["usd"])
+            self._replied.add(one.get("model", ""))
 
 
 def _request(grader: ScoreModel | LabelModel, names: Mapping[str, Any]) -> Request:
