@@ -83,3 +83,21 @@ def test_a_refusal_is_asked_again_once_its_cause_is_mended(tmp_path: Path) -> No
     late.ask(names("a", "b", "c"))
     with pytest.raises(ModelError, match="refuses every question"):
         late.ask(names(*"defghijk"))
+
+
+def test_trainings_at_once_keep_one_limit_and_ask_nothing_twice(tmp_path: Path) -> None:
+    models = [Model(Answer(GOOD)) for _ in range(3)]
+    first, second = (judge(tmp_path, model, judge_calls=4) for model in models[:2])
+    first.ask(names("a", "b", "c"))
+    second.ask(names("b", "c", "d"))
+    assert [model.asked for model in models] == [["a", "b", "c"], ["d"], []]
+    with pytest.raises(ConfigError, match="was asked 4 questions"):
+        first.ask(names("d", "e"))
+    [kept] = tmp_path.glob("*.jsonl")
+    lines = kept.read_bytes().splitlines(keepends=True)
+    kept.write_bytes(lines[0] + lines[1][:30] + lines[2] + lines[3][:9])
+    third = judge(tmp_path, models[2])
+    third.ask(names(*"abcd"))
+    assert models[2].asked == ["b", "c", "d"], "broken lines are asked again, at the end or not"
+    judge(tmp_path, unasked := Model(REFUSED)).ask(names(*"abcd"))
+    assert not unasked.asked

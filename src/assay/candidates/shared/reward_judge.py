@@ -3,10 +3,10 @@
     <folder>/<grader>.jsonl      one reply a line, by the hash of what was asked
 
 What was asked once is not asked again, whichever training of the folder asks: late in a training
-most answers have been seen before. The limits hold for all of these trainings together. Where a
-judge does not answer, or a limit is reached, the training stops with a checkpoint and the same
-command goes on. A reply that says nothing gives its answer 0; so does a question that is refused,
-which the next training asks again.
+most answers have been seen before. The limits hold for all of these trainings together, also where
+several run at once: while one asks, the others wait. Where a judge does not answer, or a limit is
+reached, the training stops with a checkpoint and the same command goes on. A reply that says
+nothing gives its answer 0; so does a question that is refused, which the next training asks again.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from assay.evaluate.rewards import Grader, parts_of
 from assay.evaluate.templates import VariableError
 from assay.example import Message, json_sha256
 from assay.generate.batch import Answer, Request
+from assay.store.files import one_at_a_time
 
 WHERE = f"{CONFIG_FILE}, fine_tune.reinforcement"
 TOGETHER = 64
@@ -100,6 +101,7 @@ class RewardJudge:
         self._file = folder / f"{key}.jsonl"
         self._replies: dict[str, str] = {}
         self._replied: set[str] = set()
+        self._end = 0
         self.calls, self.usd = 0, 0.0
         for part in judges_of(grader):
             if isinstance(part, ScoreModel) and part.sampling_params is not None:
@@ -131,10 +133,12 @@ class RewardJudge:
                 except VariableError:
                     continue
                 wanted.setdefault(_key(part, request), request)
-            missing = [key for key in wanted if key not in self._replies]
-            for first in range(0, len(missing), TOGETHER):
-                keys = missing[first : first + TOGETHER]
-                self._ask(part.model, {key: wanted[key] for key in keys})
+            while missing := [key for key in wanted if key not in self._replies][:TOGETHER]:
+                with one_at_a_time(self._file.with_suffix(".lock"), lambda: None):
+                    self._read()  # what others have asked meanwhile
+                    missing = [key for key in missing if key not in self._replies]
+                    if missing:
+                        self._ask(part.model, {key: wanted[key] for key in missing})
 
     def __call__(self, grader: ScoreModel | LabelModel, names: Mapping[str, Any]) -> float | None:
         """What a judge that was asked says; None: nothing.
@@ -171,16 +175,20 @@ class RewardJudge:
         self, model: str, replied: Sequence[tuple[str, Answer]], wanted: Mapping[str, Request]
     ) -> None:
         """Keep replies for those who ask later; never a refusal, whose cause may be mended."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("a", encoding="ascii") as lines:
-            for key, answer in replied:
-                usd = self._most(model, wanted[key])
-                if answer.prompt_tokens is not None and answer.completion_tokens is not None:
-                    usd = self._cost(model, answer.prompt_tokens, answer.completion_tokens)
-                self._note(key, answer.text, usd)
-                self._replied.add(model)
-                line = {"key": key, "reply": answer.text, "usd": usd, "model": model}
-                lines.write(json.dumps(line) + "\n")
+        lines = []
+        for key, answer in replied:
+            usd = self._most(model, wanted[key])
+            if answer.prompt_tokens is not None and answer.completion_tokens is not None:
+                usd = self._cost(model, answer.prompt_tokens, answer.completion_tokens)
+            self._note(key, answer.text, usd)
+            self._replied.add(model)
+            line = {"key": key, "reply": answer.text, "usd": usd, "model": model}
+            lines.append(json.dumps(line).encode() + b"\n")
+        with self._file.open("ab") as file:
+            if file.tell() > self._end:
+                file.write(b"\n")  # it ends a line that a kill has cut
+            file.writelines(lines)
+            self._end = file.tell()
 
     def _answers(self, model: str, requests: Sequence[Request]) -> Sequence[Answer]:
         """The judge's answers; while some are missing, it is asked for them again."""
@@ -233,16 +241,21 @@ class RewardJudge:
         self.calls, self.usd = self.calls + 1, self.usd + usd
 
     def _read(self) -> None:
-        """What was asked before; a line that a kill has cut is asked again."""
+        """What was asked since the last look, by whom ever; a line that a kill has cut is none."""
         if not self._file.is_file():
             return
-        text = self._file.read_text(encoding="ascii", errors="replace")
-        if not text.endswith("\n"):
-            self._file.write_text(text := text[: text.rfind("\n") + 1], encoding="ascii")
-        for line in text.splitlines():
-            one = json_reader.read(line)
-            self._note(one["key"], one["reply"], one["usd"])
-            self._replied.add(one.get("model", ""))
+        with self._file.open("rb") as file:
+            file.seek(self._end)
+            text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self._end += len(whole)
+        for line in whole.splitlines():
+            try:
+                one = json_reader.read(line)
+                self._note(one["key"], one["reply"], float(one["usd"]))
+                self._replied.add(one.get("model", ""))
+            except (ValueError, KeyError, TypeError):
+                continue
 
 
 def _request(grader: ScoreModel | LabelModel, names: Mapping[str, Any]) -> Request:
