@@ -176,6 +176,11 @@ def test_a_reinforced_version_is_compared_promoted_and_goes_on_from_the_supervis
         ("reinforcement: {reward: {type: score_model, name: x}}", "score_model.model: Field req"),
         ("reinforcement: {reward: {type: python, name: x}}", "never run"),
         (
+            "reinforcement: {reward: {type: score_model, name: x, model: m, range: [-10, 0], "
+            'input: [{role: user, content: ""}]}}',
+            "the range of x begins below 0",
+        ),
+        (
             "reinforcement: {reward: {type: string_check, name: x, operation: eq, input: "
             '"{{sample.text}}x{{me}}", reference: ""}}',
             "{{me}} is not a variable",

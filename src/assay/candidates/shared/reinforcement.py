@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from assay.agent.runtime import assemble
 from assay.candidates.building import Context
-from assay.candidates.shared.reward_judge import RewardJudge, judges_of
+from assay.candidates.shared.reward_judge import RewardJudge, check_judges, judges_of
 from assay.chat.template import Template
 from assay.config import CONFIG_FILE, Config, GraderSpec
 from assay.errors import ConfigError, UsageError
@@ -90,6 +90,7 @@ def recipe_of(config: Config) -> rewards.Grader | None:
         try:
             grader = rewards.GRADER.validate_python(wanted)
             rewards.check(grader, judged=True)
+            check_judges(grader)
         except ValidationError as error:
             first = error.errors()[0]
             setting = ".".join(str(part) for part in first["loc"])

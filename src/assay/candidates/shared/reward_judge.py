@@ -57,17 +57,25 @@ def judges_of(grader: Grader) -> list[ScoreModel | LabelModel]:
     return [part for part in parts_of(grader) if isinstance(part, MODEL_GRADERS)]
 
 
-def check_sampling(grader: Grader) -> None:
-    """Refuse settings of a judge that have no effect here.
+def check_judges(grader: Grader) -> None:
+    """Refuse a judge whose replies cannot be a reward as they are meant.
 
     Raises:
-        UsageError: there is one.
+        UsageError: a setting has no effect here, or a reply that says nothing, which is worth 0,
+            would not be the worst one.
     """
     for part in judges_of(grader):
-        if isinstance(part, ScoreModel) and part.sampling_params is not None:
-            for name in _UNHEEDED:
-                if getattr(part.sampling_params, name) is not None:
-                    raise UsageError(f"{name} of {part.name} has no effect on a reward.")
+        if not isinstance(part, ScoreModel):
+            continue
+        if part.range[0] < 0:
+            raise UsageError(
+                f"the range of {part.name} begins below 0, the reward where the model's reply "
+                "cannot be read: worse answers would be worth less than that.",
+                fix="Let it begin at 0, such as [0, 10].",
+            )
+        for name in _UNHEEDED:
+            if part.sampling_params is not None and getattr(part.sampling_params, name) is not None:
+                raise UsageError(f"{name} of {part.name} has no effect on a reward.")
 
 
 class RewardJudge:
@@ -83,7 +91,6 @@ class RewardJudge:
     Raises:
         ConfigError: a limit in USD cannot be kept, for a price is not known; a provider that
             nobody has agreed to.
-        UsageError: a setting that has no effect here.
     """
 
     def __init__(
@@ -104,12 +111,6 @@ class RewardJudge:
         self._end = 0
         self.calls, self.usd = 0, 0.0
         for part in judges_of(grader):
-            if isinstance(part, ScoreModel) and part.sampling_params is not None:
-                for name in _UNHEEDED:
-                    if getattr(part.sampling_params, name) is not None:
-                        raise UsageError(
-                            f"{name} of {part.name} has no effect on a reward's judge."
-                        )
             if self._own.judge_usd is not None:
                 self._cost(part.model, 0, 0)
         self._read()

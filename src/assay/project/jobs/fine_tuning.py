@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import time
 
-from assay.candidates.shared.reward_judge import check_sampling, judges_of
+from assay.candidates.shared.reward_judge import check_judges, judges_of
 from assay.data.json_schema import check_references, schema_validator
 from assay.errors import ConfigError, UsageError
 from assay.evaluate import rewards
@@ -89,7 +89,7 @@ def _check_reward(workspace: Workspace, project: str, method: ReinforcementMetho
     where = "method.reinforcement"
     try:
         rewards.check(method.grader, judged=True)
-        check_sampling(method.grader)
+        check_judges(method.grader)
     except UsageError as error:
         raise RefusedError(str(error), f"{where}.grader", "invalid_grader") from None
     for part in judges_of(method.grader):
