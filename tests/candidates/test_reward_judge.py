@@ -12,7 +12,7 @@ import pytest
 from assay.candidates.shared.reward_judge import RewardJudge
 from assay.config import Provider
 from assay.config.reinforcement import Reinforcement
-from assay.errors import ConfigError, ModelError
+from assay.errors import ConfigError, ModelError, OutageError
 from assay.evaluate import rewards
 from assay.generate.batch import Answer, Request
 
@@ -101,3 +101,17 @@ def test_trainings_at_once_keep_one_limit_and_ask_nothing_twice(tmp_path: Path) 
     assert models[2].asked == ["b", "c", "d"], "broken lines are asked again, at the end or not"
     judge(tmp_path, unasked := Model(REFUSED)).ask(names(*"abcd"))
     assert not unasked.asked
+
+
+def test_who_asks_says_where_and_what_to_do(tmp_path: Path) -> None:
+    model, slept = Model(Answer("", "error", error="no line")), list[float]()
+    unlimited = Reinforcement(judge_usd=None)
+    words = {"where": "method.grader", "again": "Create the job again."}
+    asker = RewardJudge(GRADER, unlimited, tmp_path, model, PRICED, slept.append, **words)
+    with pytest.raises(OutageError, match="unanswered") as away:
+        asker.ask(names("a"))
+    assert (away.value.fix, slept) == (words["again"], [5.0, 30.0])
+    model.reply = REFUSED
+    with pytest.raises(ModelError) as refused:
+        asker.ask(names("a"))
+    assert refused.value.where == words["where"]

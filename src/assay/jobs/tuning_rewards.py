@@ -72,7 +72,16 @@ def _judge(work: Work, grader: rewards.Grader, folder: Path) -> RewardJudge | No
         return run(requests, engine, agent_id=f"grader {model}", folder=folder / "runs")
 
     unlimited = Reinforcement(judge_calls=None, judge_usd=None)
-    return RewardJudge(grader, unlimited, folder, ask, engines.providers)
+    return RewardJudge(
+        grader,
+        unlimited,
+        folder,
+        ask,
+        engines.providers,
+        where="method.reinforcement.grader",
+        again="Check that this machine can run the model beside the training, and create the job "
+        "again.",
+    )
 
 
 def _fits(method: ReinforcementMethod) -> Callable[[Any], bool] | None:

@@ -39,6 +39,7 @@ from assay.generate.batch import Answer, Request
 from assay.store.files import one_at_a_time
 
 WHERE = f"{CONFIG_FILE}, fine_tune.reinforcement"
+AGAIN = "Run the same command again: the training goes on where it stopped."
 TOGETHER = 64
 """Questions that are asked at once; what they may cost at most is looked at before."""
 MANY = 8
@@ -87,6 +88,8 @@ class RewardJudge:
         ask: puts requests to a model, see `GradingContext.ask`.
         providers: with the prices of their models.
         sleep: waits so many seconds.
+        where: the grader is written, for errors.
+        again: what to do where the judge has not answered.
 
     Raises:
         ConfigError: a limit in USD cannot be kept, for a price is not known; a provider that
@@ -101,9 +104,12 @@ class RewardJudge:
         ask: Ask,
         providers: Providers,
         sleep: Callable[[float], None] = time.sleep,
+        where: str = f"{WHERE}.reward",
+        again: str = AGAIN,
     ) -> None:
         self._grader, self._own, self._sleep = grader, own, sleep
         self._ask_model, self._providers = ask, providers
+        self._where, self._again = where, again
         key = json_sha256(grader.model_dump(mode="json"))[:16]
         self._file = folder / f"{key}.jsonl"
         self._replies: dict[str, str] = {}
@@ -160,12 +166,12 @@ class RewardJudge:
             raise OutageError(
                 f"the judge {model} left {len(failed)} of {len(answers)} questions unanswered "
                 f"({failed[0].error}).",
-                fix="Run the same command again: the training goes on where it stopped.",
+                fix=self._again,
             )
         if not replied and (model not in self._replied or len(answers) >= MANY):
             raise ModelError(
                 f"the judge {model} refuses every question ({answers[0].error}).",
-                where=f"{WHERE}.reward",
+                where=self._where,
                 fix="Choose another judge, or check which requests this one accepts.",
             )
         for key, answer in zip(keys, answers, strict=True):
@@ -213,7 +219,7 @@ class RewardJudge:
             f"the judge of the reward was asked {self.calls:,} questions for {self.usd:.2f} USD, "
             f"and the next ones would go beyond {limit}; the training has stopped.",
             where=f"{WHERE}.{setting}",
-            fix="Raise it and run the same command again: the training goes on where it stopped.",
+            fix=f"Raise it. {AGAIN}",
         )
 
     def _most(self, model: str, request: Request) -> float:
