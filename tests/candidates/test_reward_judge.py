@@ -115,3 +115,12 @@ def test_who_asks_says_where_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as refused:
         asker.ask(names("a"))
     assert refused.value.where == words["where"]
+
+
+def test_answers_that_cannot_be_asked_about_as_they_are(tmp_path: Path) -> None:
+    asker = judge(tmp_path, model := Model(Answer(GOOD)))
+    asked = names("half \ud83d", "x" * 100_001)
+    asker.ask(asked)
+    assert model.asked == ["half \\ud83d"]
+    found = [rewards.run_on_drawn(GRADER, one, judge=asker) for one in asked]
+    assert [(one.reward, one.errors) for one in found] == [(1.0, set()), (0.0, {"other_error"})]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -42,3 +43,13 @@ def test_an_answer_is_held_to_a_schema_with_references(tmp_path: Path) -> None:
     answers = ['{"name": "a"}', '{"name": "b"}', '{"name": 1}', "a"]
     found = rewards_of(tmp_path, answers, {"name": "a"}, grader=SAME, response_format=form)
     assert found == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_no_answer_ends_a_training(tmp_path: Path) -> None:
+    """Too long to be compared, or with half of a character."""
+    alike = {**SAME, "type": "text_similarity", "evaluation_metric": "fuzzy_match"}
+    del alike["operation"]
+    answers = [json.dumps({"name": name}) for name in ("x" * 60_000, "x" * 100_001, "\ud83d", "y")]
+    found = rewards_of(tmp_path, answers, {"name": "y" * 50_000}, grader=alike)
+    assert found[:3] == [0.0] * 3
+    assert found[3] > 0

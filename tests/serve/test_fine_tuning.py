@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -216,6 +217,9 @@ def test_a_prompt_that_cannot_be_graded_is_told_with_its_line(
     rows = prompts().splitlines()
     rows[2] = b'{"messages": [{"role": "user", "content": "ball"}], "answer": "red"}'
     rows[4] = lines().splitlines()[0]
+    asked = {"messages": [{"role": "user", "content": "ball"}]}
+    rows[6] = json.dumps({**asked, "reference_answer": "x" * 100_001}).encode()
+    rows[8] = json.dumps({**asked, "reference_answer": "red", "note": "\ud800"}).encode()
     method: Any = reinforced()
     file = uploaded(client, b"\n".join(rows))
     job = client.fine_tuning.jobs.create(model=MODEL, training_file=file, method=method)
@@ -225,6 +229,8 @@ def test_a_prompt_that_cannot_be_graded_is_told_with_its_line(
     assert job.error.code == "invalid_training_file"
     assert "Line 3: the grader compares with {{item.reference_answer}}" in job.error.message
     assert "Line 5: the last message has the role assistant" in job.error.message
+    assert "Line 7: a text to compare is longer than" in job.error.message
+    assert "Line 9: a text has half of a character" in job.error.message
 
 
 def test_a_bad_file_is_told_with_its_lines(server: Running, client: openai.OpenAI) -> None:

@@ -26,7 +26,9 @@ from assay.evaluate.model_graders import MODEL_GRADERS, LabelModel, ScoreModel, 
 from assay.evaluate.templates import (
     Name,
     Template,
+    TooLongError,
     VariableError,
+    check_item_texts,
     check_templates,
     describe_sample,
     fill,
@@ -170,13 +172,27 @@ def parts_of(grader: Grader) -> list[_Single]:
 
 def missing_of_item(grader: Grader, item: Mapping[str, Any]) -> str | None:
     """The first variable of a grader, as it is written, that an item has no value for."""
+    return missing_variable({"item": item}, *_texts_of(grader))
+
+
+def check_item(grader: Grader, item: Mapping[str, Any]) -> None:
+    """Refuse an item that has a value for every variable, and too long a text.
+
+    Raises:
+        TooLongError: no answer to it could be graded.
+    """
+    check_item_texts(item, *_texts_of(grader))
+
+
+def _texts_of(grader: Grader) -> list[str]:
+    """All templates of a grader."""
     texts: list[str] = []
     for part in parts_of(grader):
         if isinstance(part, MODEL_GRADERS):
             texts += [message.text for message in part.input]
         elif not isinstance(part, UnsupportedGrader):
             texts += [part.input, part.reference]
-    return missing_variable({"item": item}, *texts)
+    return texts
 
 
 def run(grader: Grader, item: Any, sample: str, embed: Embed | None = None) -> Reward:
@@ -229,6 +245,24 @@ def run_with(
     return result
 
 
+def run_on_drawn(
+    grader: Grader,
+    names: Mapping[str, Any],
+    embed: Embed | None = None,
+    judge: Judge | None = None,
+) -> Reward:
+    """As `run_with`, of an answer that a model in training has drawn: whatever it is, the training
+    goes on. One that is too long to be compared is worth 0, with the error `other_error`.
+
+    Raises:
+        UsageError: as `check`.
+    """
+    try:
+        return run_with(grader, names, embed, judge=judge)
+    except TooLongError:
+        return Reward(errors={"other_error"})
+
+
 def _guarded(
     grader: Any,
     names: Mapping[str, Any],
@@ -251,7 +285,7 @@ def _guarded(
         return float(_string_check(grader.operation, text, reference))
     result.compared += len(text) * len(reference)
     if result.compared > MOST_COMPARED:
-        raise UsageError(
+        raise TooLongError(
             f"the texts to compare are too long (their lengths' products add up to more than "
             f"{MOST_COMPARED}).",
             fix="Compare fewer or shorter texts in one grader or eval.",

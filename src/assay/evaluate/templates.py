@@ -16,6 +16,7 @@ from pydantic import StringConstraints
 
 from assay import json_reader
 from assay.chat.tool_text import find_calls
+from assay.data.problems import escape_surrogates
 from assay.errors import UsageError
 from assay.example import Message
 
@@ -41,6 +42,10 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 class VariableError(Exception):
     """A template names what is not there; OpenAI's name of that error."""
+
+
+class TooLongError(UsageError):
+    """Texts to compare are too long, each of them or all together."""
 
 
 def check_templates(*texts: str, names: Collection[str] = ("item", "sample")) -> None:
@@ -97,11 +102,12 @@ def describe_sample(
 
 
 def fill(template: str, names: Mapping[str, Any]) -> str:
-    """The template with its variables put in; texts as they are, all else as JSON.
+    """The template with its variables put in; texts as they are, all else as JSON. Halves of
+    characters, which JSON can spell and UTF-8 cannot, are written as `\\ud83d`.
 
     Raises:
         VariableError: a variable names what is not there.
-        UsageError: the text is too long.
+        TooLongError: the text is too long.
     """
 
     room = LONGEST
@@ -115,11 +121,23 @@ def fill(template: str, names: Mapping[str, Any]) -> str:
             raise too_long
         return text
 
-    too_long = UsageError(f"a text to compare is longer than {LONGEST} characters.")
+    too_long = TooLongError(f"a text to compare is longer than {LONGEST} characters.")
     filled = _TEMPLATE.sub(put, template)
     if len(filled) > LONGEST:
         raise too_long
-    return filled
+    return escape_surrogates(filled)
+
+
+def check_item_texts(item: Mapping[str, Any], *texts: str) -> None:
+    """Refuse an item whose values alone make a template's text too long, whatever the answer is.
+
+    Raises:
+        VariableError: a variable names what the item does not have.
+        TooLongError: a text is too long.
+    """
+    for text in texts:
+        of_item = _TEMPLATE.sub(lambda found: found[0] if found[1] == "item" else "", text)
+        fill(of_item, {"item": item})
 
 
 def _value(variable: re.Match[str], names: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ https://platform.openai.com/docs/api-reference/fine-tuning/reinforcement-input
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from assay.chat.template import Template
 from assay.data.formats import openai_chat
 from assay.data.formats.record import RecordProblems
 from assay.errors import AssayError
-from assay.evaluate.rewards import missing_of_item
+from assay.evaluate.rewards import check_item, missing_of_item
+from assay.evaluate.templates import TooLongError
 from assay.example import Example
 from assay.generate.batch import Request
 from assay.jobs.training_data import CheckedFile, note_warnings, sentence
@@ -72,6 +74,12 @@ def _read(
         raise _BadRowError(f"this is not JSON: {json_reader.describe(error)}") from None
     if not isinstance(item, dict):
         raise _BadRowError('each line must be an object: {"messages": [...], ...}.')
+    try:
+        json.dumps(item, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise _BadRowError(
+            "a text has half of a character (an unpaired \\ud800 to \\udfff escape)."
+        ) from None
     turns = item.get("messages")
     last = turns[-1] if isinstance(turns, list) and turns else None
     if isinstance(last, dict) and last.get("role") not in _ASKS:
@@ -90,6 +98,10 @@ def _read(
         raise _BadRowError(
             f"the grader compares with {missing[:80]}, which this row does not have."
         )
+    try:
+        check_item(method.grader, item)
+    except TooLongError as error:
+        raise _BadRowError(error.what) from None
     return example, item
 
 

@@ -49,7 +49,8 @@ def make_grading(
         ]
         if judge is not None:
             judge.ask(names)
-        return [rewards.run_with(method.grader, one, _embed, judge=judge).reward for one in names]
+        found = [rewards.run_on_drawn(method.grader, one, _embed, judge) for one in names]
+        return [one.reward for one in found]
 
     asked = method.model_dump(mode="json", by_alias=True, exclude={"hyperparameters"})
     key = {"reward": asked, "items": json_sha256(dict(items))}

@@ -178,7 +178,7 @@ def _by_recipe(
     ]
     if judge is not None:
         judge.ask(names)
-    found = [rewards.run_with(grader, one, judge=judge) for one in names]
+    found = [rewards.run_on_drawn(grader, one, judge=judge) for one in names]
     if any("invalid_variable_error" in one.errors for one in found):
         raise ConfigError(
             "a variable of the reward names what is not there, so that every answer is worth 0.",

@@ -33,7 +33,7 @@ from assay.evaluate.model_graders import (
     read_reply,
 )
 from assay.evaluate.rewards import Grader, parts_of
-from assay.evaluate.templates import VariableError
+from assay.evaluate.templates import TooLongError, VariableError
 from assay.example import Message, json_sha256
 from assay.generate.batch import Answer, Request
 from assay.store.files import one_at_a_time
@@ -137,7 +137,7 @@ class RewardJudge:
             for one in names:
                 try:
                     request = _request(part, one)
-                except VariableError:
+                except (VariableError, TooLongError):
                     continue
                 wanted.setdefault(_key(part, request), request)
             while missing := [key for key in wanted if key not in self._replies][:TOGETHER]:
@@ -151,7 +151,7 @@ class RewardJudge:
         """What a judge that was asked says; None: nothing.
 
         Raises:
-            VariableError: a template names what is not there.
+            VariableError, TooLongError: it could not be asked.
         """
         return read_reply(grader, self._replies[_key(grader, _request(grader, names))])
 
@@ -270,6 +270,7 @@ def _request(grader: ScoreModel | LabelModel, names: Mapping[str, Any]) -> Reque
 
     Raises:
         VariableError: a template names what is not there.
+        TooLongError: a text is too long.
     """
     turns = fill_messages(grader.input, names)
     sampling = grader.sampling_params if isinstance(grader, ScoreModel) else None
