@@ -418,3 +418,23 @@ def test_graders_that_are_refused(server: Running, grader: Any, says: str) -> No
         assert answer.status_code == 400
         assert says in answer.json()["error"]["message"]
         assert answer.json()["error"]["param"] == "grader"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model": "gpt-4o"}, "gpt-4o, which is not a model of this machine"),
+        ({"sampling_params": {"top_p": 0.5}}, "top_p of points has no effect"),
+        ({"range": [-1, 1]}, "the range of points begins below 0"),
+    ],
+)
+def test_a_grader_is_refused_as_a_job_that_uses_it(
+    server: Running, client: openai.OpenAI, changes: dict[str, Any], says: str
+) -> None:
+    grader = {"type": "score_model", "name": "points", "model": MODEL, "input": POLITE["input"]}
+    job = {"model": MODEL, "training_file": uploaded(client), "method": reinforced(grader=grader)}
+    grader |= changes
+    for path, body in (("alpha/graders/validate", {"grader": grader}), ("jobs", job)):
+        answer = server.http().post(f"/v1/fine_tuning/{path}", json=body)
+        assert answer.status_code in (400, 404)
+        assert says in answer.json()["error"]["message"]

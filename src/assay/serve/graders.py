@@ -13,6 +13,7 @@ from assay.evaluate import rewards
 from assay.evaluate.rewards import Grader, Reward
 from assay.evaluate.templates import LONGEST
 from assay.models.embed import STARTER
+from assay.project.jobs.fine_tuning import check_grader
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.errors import ApiError
 from assay.serve.route import JsonObject, JsonRoute, Strict
@@ -51,16 +52,19 @@ class GraderRun(GraderCheck):
 
 
 @router.post("/v1/fine_tuning/alpha/graders/validate")
-def validate(body: GraderCheck, caller: _Owner) -> dict[str, Any]:
+def validate(workspace: ServedWorkspace, body: GraderCheck, caller: _Owner) -> dict[str, Any]:
     """Check whether a job can use the grader."""
-    _check(body.grader, judged=True)
+    check_grader(workspace, caller.project, body.grader, "grader")
     return {"grader": body.grader.model_dump()}
 
 
 @router.post("/v1/fine_tuning/alpha/graders/run")
 def run(workspace: ServedWorkspace, body: GraderRun, caller: _Owner) -> dict[str, Any]:
     """Score one answer with a grader that asks no model."""
-    _check(body.grader, judged=False)
+    try:
+        rewards.check(body.grader, judged=False)
+    except UsageError as error:
+        raise ApiError(400, str(error), code="invalid_grader", param="grader") from None
     reward = rewards.run(
         body.grader,
         body.item or {},
@@ -68,13 +72,6 @@ def run(workspace: ServedWorkspace, body: GraderRun, caller: _Owner) -> dict[str
         lambda texts: workspace.embedder(STARTER).encode(texts),
     )
     return _as_wire(body.grader, reward)
-
-
-def _check(grader: Grader, *, judged: bool) -> None:
-    try:
-        rewards.check(grader, judged=judged)
-    except UsageError as error:
-        raise ApiError(400, str(error), code="invalid_grader", param="grader") from None
 
 
 def _as_wire(grader: Grader, reward: Reward) -> dict[str, Any]:

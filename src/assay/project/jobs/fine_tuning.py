@@ -85,22 +85,35 @@ def _check_method(request: TuningRequest) -> None:
         )
 
 
-def _check_reward(workspace: Workspace, project: str, method: ReinforcementMethod) -> None:
-    where = "method.reinforcement"
+def check_grader(workspace: Workspace, project: str, grader: rewards.Grader, param: str) -> None:
+    """Refuse a grader by which no job could learn.
+
+    Args:
+        param: the field of the request that has it.
+
+    Raises:
+        RefusedError: see `rewards.check` and `check_judges`, or it asks a model that is not one of
+            this machine.
+    """
     try:
-        rewards.check(method.grader, judged=True)
-        check_judges(method.grader)
+        rewards.check(grader, judged=True)
+        check_judges(grader)
     except UsageError as error:
-        raise RefusedError(str(error), f"{where}.grader", "invalid_grader") from None
-    for part in judges_of(method.grader):
+        raise RefusedError(error.what, param, "invalid_grader", error.fix) from None
+    for part in judges_of(grader):
         if not _is_judge(workspace, project, part.model):
             raise RefusedError(
                 f"the grader {part.name} asks {part.model}, which is not a model of this machine.",
-                f"{where}.grader",
+                param,
                 "model_not_found",
                 "GET /v1/models lists base models and fine-tuned ones. A reward that asks a "
                 "provider's model is set in a project's assay.yaml.",
             )
+
+
+def _check_reward(workspace: Workspace, project: str, method: ReinforcementMethod) -> None:
+    where = "method.reinforcement"
+    check_grader(workspace, project, method.grader, f"{where}.grader")
     if method.response_format is None:
         return
     schema = method.response_format.json_schema.schema_
