@@ -257,6 +257,20 @@ PAID = {
         },
         {"fine-tune-reinforced": 3 * (60 * 64 + 7 * 19) * (3 / 3 + 20 + 2 * 4 + 10 * 256) / 1e6},
     ),
+    "its replies as long as they may be, and the measurement after the last step": (
+        {
+            "fine_tune": {
+                "seeds": 1,
+                "reinforcement": {
+                    "reward": JUDGING | {"sampling_params": {"max_completions_tokens": 4096}},
+                    "steps": 25,
+                    "judge_usd": None,
+                },
+            },
+            "candidates": ["fine-tune-reinforced"],
+        },
+        {"fine-tune-reinforced": (25 * 64 + 4 * 19) * (3 / 3 + 20 + 2 * 4 + 10 * 4096) / 1e6},
+    ),
     "no more than a judge may cost": (
         {
             "fine_tune": {"reinforcement": {"reward": JUDGING, "judge_usd": 1.5}},

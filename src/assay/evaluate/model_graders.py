@@ -153,6 +153,12 @@ def answer_schema(grader: ScoreModel | LabelModel) -> dict[str, Any]:
     }
 
 
+def reply_tokens(grader: ScoreModel | LabelModel) -> int:
+    """Tokens that a reply may have."""
+    sampling = grader.sampling_params if isinstance(grader, ScoreModel) else None
+    return (sampling and sampling.max_completions_tokens) or REPLY_TOKENS
+
+
 def read_reply(grader: ScoreModel | LabelModel, text: str) -> float | None:
     """The score that a reply gives: a number of the range, or 1 for a label that passes and 0 for
     another; None where it says neither."""

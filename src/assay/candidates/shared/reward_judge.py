@@ -25,12 +25,12 @@ from assay.config.reinforcement import Reinforcement
 from assay.errors import ConfigError, ModelError, OutageError, UsageError
 from assay.evaluate.model_graders import (
     MODEL_GRADERS,
-    REPLY_TOKENS,
     LabelModel,
     ScoreModel,
     answer_schema,
     fill_messages,
     read_reply,
+    reply_tokens,
 )
 from assay.evaluate.rewards import Grader, parts_of
 from assay.evaluate.templates import TooLongError, VariableError
@@ -276,7 +276,7 @@ def _request(grader: ScoreModel | LabelModel, names: Mapping[str, Any]) -> Reque
     sampling = grader.sampling_params if isinstance(grader, ScoreModel) else None
     return Request(
         tuple(Message(turn["role"], turn["content"]) for turn in turns),  # type: ignore[arg-type]
-        max_new_tokens=(sampling and sampling.max_completions_tokens) or REPLY_TOKENS,
+        max_new_tokens=reply_tokens(grader),
         schema=answer_schema(grader),
         temperature=(sampling and sampling.temperature) or 0.0,
         seed=(sampling and sampling.seed) or 0,

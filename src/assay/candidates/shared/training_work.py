@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -17,7 +18,7 @@ from assay.candidates.spec import (
 )
 from assay.config import Config, is_remote
 from assay.config.training import SEEDS
-from assay.evaluate.model_graders import MODEL_GRADERS, REPLY_TOKENS, LabelModel, ScoreModel
+from assay.evaluate.model_graders import MODEL_GRADERS, LabelModel, ScoreModel, reply_tokens
 from assay.evaluate.rewards import GRADER, parts_of
 from assay.train import auto
 
@@ -33,7 +34,9 @@ def of_graders(config: Config, sizes: Sizes) -> Workload:
     settings = config.fine_tune
     own = settings.reinforcement
     drawn = own.steps * own.prompts_per_step * own.group
-    measured = (1 + own.steps // own.evaluate_every) * min(own.validation_rows, sizes.validation)
+    measured = (1 + math.ceil(own.steps / own.evaluate_every)) * min(
+        own.validation_rows, sizes.validation
+    )
     epochs = auto.epochs(sizes.train) if settings.epochs == "auto" else settings.epochs
     updates = drawn * own.updates / max(1, sizes.train) / epochs
     asked = _judging(config, sizes, drawn + measured)
@@ -55,7 +58,8 @@ def of_graders(config: Config, sizes: Sizes) -> Workload:
 
 
 def _judging(config: Config, sizes: Sizes, answers: int) -> tuple[ProviderRequests, ...]:
-    """What a reward's judges at providers are asked, at most: of every answer of every seed.
+    """What a reward's judges at providers are asked: of every answer of every seed, with answers as
+    long as the rows' and replies as long as they may be.
 
     Args:
         answers: of one training.
@@ -68,7 +72,8 @@ def _judging(config: Config, sizes: Sizes, answers: int) -> tuple[ProviderReques
         if is_remote(part.model):
             text = sum(len(message.text) for message in part.input) / CHARACTERS_PER_TOKEN
             length = text + sizes.input_tokens + 2 * sizes.output_tokens
-            found.append(ProviderRequests(part.model, asked, length, REPLY_TOKENS, own.judge_usd))
+            reply = reply_tokens(part)
+            found.append(ProviderRequests(part.model, asked, length, reply, own.judge_usd))
     return tuple(found)
 
 
