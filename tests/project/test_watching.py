@@ -172,7 +172,13 @@ def test_who_cannot_be_told_is_refused_or_tried_again(
         assert "30m, 12h" in refused(every, mail=["a@b.test"])
     for address in ("ann", "a@b\r\nBcc: c@d", "Ann <a@b.test>", "a@b, c@d"):
         assert "e-mail address" in refused(mail=[address])
-    for url in ("ftp://a.test/x", "http://127.0.0.1/x", "https://u:p@a.test/", "https://a.test/ x"):
+    for url in (
+        "ftp://a.test/x",
+        "http://127.0.0.1/x",
+        "https://u:p@a.test/",
+        "https://a.test/ x",
+        "http://[foo/",
+    ):
         assert "no address of a webhook" in refused(webhooks=[url])
 
     monkeypatch.delenv(notices.SMTP_URL, raising=False)
@@ -195,3 +201,23 @@ def test_who_cannot_be_told_is_refused_or_tried_again(
         assert job.due - job.taken < watching.AGAIN + timedelta(minutes=1)
         with pytest.raises(notices.NoticeError, match="302"):
             notices.send_webhook(notices.Notice("a", "b", {}), url, LOCAL)
+
+
+@pytest.mark.parametrize("password", ["Hunter2\u2100pw", "p[Hunter2", "Hunter2:\n", "Hunter2@x:y"])
+def test_no_password_is_told_of_an_address_that_cannot_be_read(
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    password: str,
+) -> None:
+    monkeypatch.setenv(notices.SMTP_URL, f"smtps://assay:{password}@127.0.0.1:x")
+    monkeypatch.setenv("HOOK", password)
+    hooks = ["https://${HOOK}/"]
+    watching.watch_every(workspace, "pets", "1d", mail=["ops@acme.test"], webhooks=hooks)
+    job = look(workspace)
+    assert job is not None
+    assert job.status == "queued"
+    assert job.result is not None
+    assert set(job.result["failed"]) == {"mail 1", "webhook 1"}
+    events = [event.message for event in queue.events(workspace.store, job.id)]
+    assert "Hunter2" not in json.dumps([job.result, job.error, events]) + caplog.text

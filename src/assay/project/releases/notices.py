@@ -33,7 +33,10 @@ SMTP_URL, MAIL_FROM = "ASSAY_SMTP_URL", "ASSAY_MAIL_FROM"
 WITHIN_S = 30.0
 _ADDRESS = re.compile(r"[A-Za-z0-9._%+\-]{1,64}@(?:[A-Za-z0-9\-]{1,63}\.){0,8}[A-Za-z0-9\-]{1,63}")
 _PORTS = {"smtp": 587, "smtps": 465}
-_FIX = f"Set it where the worker runs: {SMTP_URL}=smtps://USER:PASSWORD@HOST (or smtp://HOST:PORT)."
+_FIX = (
+    f"Set it where the worker runs: {SMTP_URL}=smtps://USER:PASSWORD@HOST (or smtp://HOST:PORT); "
+    "in a password, write what is no letter or digit as %40 for @."
+)
 
 
 class NoticeError(AssayError):
@@ -82,20 +85,20 @@ def send_mail(notice: Notice, address: str) -> None:
     Raises:
         NoticeError: there is none, or it has not taken the message.
     """
-    server = urlsplit(os.environ.get(SMTP_URL, ""))
-    if server.scheme not in _PORTS or not server.hostname:
+    server = _split(os.environ.get(SMTP_URL, ""))
+    if server is None or server.scheme not in _PORTS or not server.hostname:
         raise NoticeError(f"the variable {SMTP_URL} names no mail server.", fix=_FIX)
     sender = os.environ.get(MAIL_FROM) or unquote(server.username or "")
     if not _ADDRESS.fullmatch(sender):
         raise NoticeError(
             "there is no address to send mail from.", fix=f"Set {MAIL_FROM} where the worker runs."
         )
-    mail = EmailMessage()
-    mail["Subject"], mail["From"], mail["To"] = notice.subject, sender, address
-    mail["Date"], mail["Message-ID"] = formatdate(), make_msgid(domain=sender.partition("@")[2])
-    mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content(notice.text)
     try:
+        mail = EmailMessage()
+        mail["Subject"], mail["From"], mail["To"] = notice.subject, sender, address
+        mail["Date"], mail["Message-ID"] = formatdate(), make_msgid(domain=sender.partition("@")[2])
+        mail["Auto-Submitted"] = "auto-generated"
+        mail.set_content(notice.text)
         with _connected(server) as smtp:
             smtp.send_message(mail)
     except (OSError, smtplib.SMTPException, ValueError) as error:
@@ -159,9 +162,19 @@ def send_webhook(notice: Notice, url: str, networks: Sequence[str]) -> None:
         raise NoticeError(f"the webhook answered HTTP {status}.")
 
 
-def _provider(url: str, networks: Sequence[str]) -> Provider:
-    parts = urlsplit(url)
+def _split(url: str) -> SplitResult | None:
+    """None for what is no address: Python's own words repeat it, and a password may be in it."""
     try:
+        return urlsplit(url)
+    except ValueError:
+        return None
+
+
+def _provider(url: str, networks: Sequence[str]) -> Provider:
+    try:
+        parts = _split(url)
+        if parts is None:
+            raise ValueError("what follows :// cannot be read")
         if parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
             raise ValueError("leave out # and what is no printable ASCII")
         return Provider(base_url=f"{parts.scheme}://{parts.netloc}", private_network=list(networks))
