@@ -232,6 +232,13 @@ CELLS: list[tuple[str, dict[str, Any]]] = [
     ("grade: be kind", {"type": "llm-rubric", "value": " be kind"}),
     ("fn: output == 1", {"type": "javascript", "value": " output == 1"}),
     ("file://check.py", {"type": "python", "value": "file://check.py"}),
+    ("file://check.js:run", {"type": "python", "value": "file://check.js:run"}),
+    ("file://right.json", {"type": "equals", "value": "file://right.json"}),
+    ("search-rubric: y", {"type": "search-rubric", "value": "y"}),
+    ("answer-relevance(0.8): x", {"type": "answer-relevance", "value": "x"}),
+    ("not-is-valid-openai-tools-call", {"type": "not-is-valid-openai-tools-call"}),
+    ("trajectory:step-count: 3", {"type": "trajectory", "value": "step-count: 3"}),
+    ("similar(0): hi", {"type": "similar", "value": "hi", "threshold": 0.8}),
 ]
 
 
@@ -345,3 +352,29 @@ def test_a_system_prompt_that_differs_between_tests_is_no_agents(
     assert len([one for one in made.unsupported if "another one in other tests" in one.reason]) == (
         1 - agents
     )
+
+
+VALUES: list[tuple[dict[str, Any], Any]] = [
+    ({"type": "bleu", "value": ["one ref", "two ref"]}, "its value is a list or an object"),
+    ({"type": "contains", "value": {"a": 1}}, "its value is a list or an object"),
+    ({"type": "llm-rubric", "value": {"a": 1}}, "its value is a list or an object"),
+    ({"type": "contains-any", "value": ["file://a.txt"]}, "files in a list are not read"),
+    ({"type": "equals", "value": "x", "metricOnly": True}, "only what decides is graded"),
+    ({"type": "assert-set", "assert": []}, "it has no assertions"),
+    ({"type": "equals", "value": 1.0}, "1"),
+    ({"type": "contains", "value": "at {{price}}"}, "at 5"),
+    ({"type": "contains-all", "value": '"a, b", c'}, ["a, b", "c"]),
+]
+
+
+@pytest.mark.parametrize(("assertion", "made"), VALUES)
+def test_values_are_promptfoos_or_listed(
+    assertion: dict[str, Any], made: Any, tmp_path: Path
+) -> None:
+    test = {"vars": {"q": "a", "price": 5.0}, "assert": [assertion]}
+    found = read(tmp_path, json.dumps({"prompts": ["{{q}}"], "tests": [test]}))
+    (read_test,) = found.tests
+    if read_test.assertions:
+        assert read_test.assertions[0]["value"] == made
+    else:
+        assert found.unsupported[0].reason.startswith(made)

@@ -76,7 +76,16 @@ def texts_in(value: Any) -> list[str]:
 
 
 def text_of(value: Any) -> str:
-    """A value as a text has it: texts as they are, null as nothing, all else as JSON."""
+    """A value as a text has it: texts as they are, null as nothing, all else as JavaScript's JSON,
+    which writes 5.0 as 5."""
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(_whole(value), ensure_ascii=False)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return {k: _whole(v) for k, v in value.items()} if isinstance(value, dict) else value

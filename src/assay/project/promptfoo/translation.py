@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from assay import json_reader
@@ -29,6 +32,17 @@ _REASONS = {
     **dict.fromkeys(("perplexity", "perplexity-score"), "probabilities of answers are not graded"),
     "meteor": "there is no such grader; `rouge-n`, `bleu` and `gleu` are there",
 }
+_OTHERS = frozenset(
+    (
+        *("answer-relevance", "context-faithfulness", "context-recall", "context-relevance"),
+        *("conversation-relevance", "finish-reason", "human", "is-valid-function-call"),
+        *("is-valid-openai-function-call", "is-valid-openai-tools-call", "search-rubric"),
+        *("skill-used", "tool-call-f1", "trace-error-spans", "trace-span-count"),
+        *("trace-span-duration", "trajectory"),
+    )
+)
+_IN_CELLS = (CHECKED - {SET}) | JUDGED | _REASONS.keys() | _OTHERS
+"""What before a colon is a type; any other cell is the right answer as a whole."""
 _MOST_DEPTH = 2
 """Sets in each other: fewer than a row may have, for a test's threshold is one more around them."""
 _SET_ONLY = ("transform", "contextTransform", "normalizeUnicode", "rubricPrompt", "config")
@@ -44,9 +58,9 @@ def of_cell(text: str) -> dict[str, Any]:
         if text.startswith(f"{name}:"):
             return {"type": stands_for, "value": text[len(name) + 1 :]}
     found = _COMPACT.fullmatch(text)
-    known = found is not None and (found[2] in CHECKED | JUDGED or found[2] in _REASONS)
-    if found is None or not known:
-        if text.startswith(PREFIX) and any(suffix in text for suffix in PROGRAMS):
+    if found is None or found[2] not in _IN_CELLS:
+        file = text.removeprefix(PREFIX).partition(":")[0]
+        if text.startswith(PREFIX) and Path(file).suffix in PROGRAMS:
             return {"type": "python", "value": text}
         return {"type": "equals", "value": text}
     kind, value = found[2], (found[4] or "").strip()
@@ -54,7 +68,7 @@ def of_cell(text: str) -> dict[str, Any]:
     if value:
         made["value"] = value
     if kind in _THRESHOLDS:
-        made["threshold"] = float(found[3] or (0.8 if kind == "similar" else 0.75))
+        made["threshold"] = float(found[3] or 0) or (0.8 if kind == "similar" else 0.75)
     return made
 
 
@@ -110,6 +124,12 @@ class Translator:
                 why = "what it does to the answer or the judge is not done"
                 self.listed(node.unsupported(what, why))
                 return None
+        if raw.get("metricOnly"):
+            self.listed(node.unsupported(f"{named} with metricOnly", "only what decides is graded"))
+            return None
+        if raw.get("provider") is not None:
+            why = "one judge and one embedding model serve all assertions"
+            self.listed(node.unsupported(f"provider of {named}", why))
         if kind in JUDGED and raw.get("threshold") is not None:
             why = "a judge compares with the right answer"
             self.listed(node.unsupported(f"threshold of {named}", why))
@@ -120,6 +140,8 @@ class Translator:
                 why = f"more than {_MOST_DEPTH} sets are in each other"
                 self.listed(node.unsupported(named, why))
                 return None
+            if not node.value.get("assert"):
+                self.listed(node.unsupported(named, "it has no assertions"))
             made["assert"] = self.translate_all(node.child("assert").children(), depth + 1)
             if not made["assert"]:
                 return None  # each of them is listed
@@ -157,22 +179,25 @@ def _value(
         path = folder.find(node.child("value"), value)[0]
         value = folder.tree(path).value if path.suffix in TREES else folder.text(path).strip()
     for text in texts_in(value):
-        if why := fault_of(text):
+        named = isinstance(value, list) and text.startswith(PREFIX)
+        if why := "files in a list are not read" if named else fault_of(text):
             listed(node.unsupported(f"{kind} {text}", why))
             return None
     try:
         return _typed(kind, fill_all(value, variables))
     except UsageError as error:
-        listed(node.unsupported(kind, str(error)))
+        listed(node.unsupported(kind, str(error).rstrip(".")))
         return None
 
 
 def _typed(kind: str, value: Any) -> Any:
     """The value as its type wants it."""
     if kind in TEXT | JUDGED or (kind == "equals" and not isinstance(value, dict | list)):
+        if isinstance(value, dict | list):
+            raise UsageError("its value is a list or an object, where one text is compared.")
         return None if value is None else text_of(value)
     if kind in TEXTS:
-        parts = value.split(",") if isinstance(value, str) else value
+        parts = _parts(value) if isinstance(value, str) else value
         if isinstance(parts, list):
             return [
                 text_of(part).strip() if parts is not value else text_of(part) for part in parts
@@ -185,3 +210,14 @@ def _typed(kind: str, value: Any) -> Any:
     if kind == "word-count" and isinstance(value, str) and value.isdigit():
         return int(value)
     return value
+
+
+def _parts(text: str) -> list[str]:
+    """The texts between commas; a comma in quotation marks parts nothing."""
+    if '"' not in text:
+        return text.split(",")
+    try:
+        rows = csv.reader(StringIO(text), skipinitialspace=True)
+        return [part for row in rows for part in row]
+    except csv.Error:
+        return text.split(",")
