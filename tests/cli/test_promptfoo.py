@@ -11,6 +11,7 @@ from tests.command import run, sentence
 
 from assay.config import load_config
 from assay.data.split import load_train, load_validation
+from assay.errors import DataError
 from assay.example import read_examples
 from assay.project.promptfoo import import_config
 from assay.project.promptfoo.files import SuiteFolder, Unsupported
@@ -342,13 +343,14 @@ def test_a_system_prompt_that_differs_between_tests_is_no_agents(
     tests = [
         {
             "vars": {"q": f"q{n}", "way": f"way {n % 2}"},
-            "assert": [{"type": "equals", "value": f"a{n % 3}"}],
+            "assert": [{"type": "equals", "value": f"a{n % 3}" if n % 2 else {"a": n}}],
         }
         for n in range(12)
     ]
     text = json.dumps({"prompts": prompts, "tests": tests})
     made = import_config(suite(tmp_path / "suite", text), tmp_path / "made")
     assert len(made.agents) == agents
+    assert made.primary == "assertions"  # the values are texts and JSON: neither `exact` reads both
     assert len([one for one in made.unsupported if "another one in other tests" in one.reason]) == (
         1 - agents
     )
@@ -378,3 +380,32 @@ def test_values_are_promptfoos_or_listed(
         assert read_test.assertions[0]["value"] == made
     else:
         assert found.unsupported[0].reason.startswith(made)
+
+
+PATHS: list[tuple[str, list[str], str | None]] = [
+    ("prompts/*.txt", ["One {{q}}", "Two {{q}}"], None),
+    ("texts", ["# Role\n\n---\n\n# Task {{q}}"], None),
+    ("prompts/gone.txt", [], "no file 'prompts/gone.txt'"),
+    ("gone/*", [], "no file 'gone/\\*'"),
+    ("and/or" * 60, ["and/or" * 60], None),
+    ("Is it either a/b or 2 * 3? Say so.", ["Is it either a/b or 2 * 3? Say so."], None),
+]
+
+
+@pytest.mark.parametrize(("name", "texts", "fault"), PATHS)
+def test_a_prompt_may_be_a_path(
+    name: str, texts: list[str], fault: str | None, tmp_path: Path
+) -> None:
+    config = suite(tmp_path / "suite", json.dumps({"prompts": [name]}))
+    (config.parent / "prompts" / "two.txt").write_text("One {{q}}\n---\nTwo {{q}}\n")
+    (config.parent / "texts").mkdir()
+    (config.parent / "texts" / "role.md").write_text("# Role\n\n---\n\n# Task {{q}}")
+    if fault:
+        with pytest.raises(DataError, match=fault):
+            read_suite(config)
+    else:
+        found = [
+            "\n\n".join([one.system, one.turns[-1][1]]).strip()
+            for one in read_suite(config).prompts
+        ]
+        assert found == texts

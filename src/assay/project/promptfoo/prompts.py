@@ -16,7 +16,9 @@ from assay.project.promptfoo.translation import Listed
 
 _ELSEWHERE = re.compile(r"(?:exec|langfuse|portkey|helicone|https?|package):", re.IGNORECASE)
 _ONE_LINE = re.compile(r"(.*[:.?!])\s+(\S?\{\{.*)", re.DOTALL)
-_FILE = re.compile(r"[^\s{}]+\.[A-Za-z0-9]{1,5}(?::\w+)?")
+_ENDINGS = PROGRAMS | TREES | (TEXTS - {""}) | {".csv", ".jsonl"}
+_RULE = re.compile(r"^---[ \t]*$", re.MULTILINE)
+_LONGEST_NAME = 255
 _SYSTEM = ("system", "developer")
 Turn = tuple[str, str]
 """Role and template."""
@@ -69,20 +71,17 @@ def _texts(entry: Node, folder: SuiteFolder, listed: Listed) -> Iterator[tuple[A
     if not isinstance(value, str):
         listed(entry.unsupported(str(value), "it is neither a text nor the name of a file"))
         return
-    named = value.startswith(PREFIX) or (
-        _FILE.fullmatch(value) is not None and (folder.root / value.partition(":")[0]).exists()
-    )
     if _ELSEWHERE.match(value):
         listed(entry.unsupported(value, "prompts of programs and other services are not fetched"))
         return
-    if not named:
+    if not _is_path(value, folder):
         yield value, _Origin(entry)
         return
     name = value.removeprefix(PREFIX)
     if Path(name.partition(":")[0]).suffix in PROGRAMS:
         listed(entry.unsupported(value, "code of a configuration is never run"))
         return
-    for path in folder.find(entry, name):
+    for path in folder.find(entry, f"{name.rstrip('/')}/*" if _is_folder(name, folder) else name):
         shown = path.stem
         if path.suffix in TREES:
             tree = folder.tree(path)
@@ -91,7 +90,8 @@ def _texts(entry: Node, folder: SuiteFolder, listed: Listed) -> Iterator[tuple[A
             for record in folder.records(path):
                 yield record.value.get("prompt"), _Origin(record, record.value.get("label", ""))
         elif path.suffix in TEXTS:
-            parts = re.split(r"^---[ \t]*$", folder.text(path), flags=re.MULTILINE)
+            text = folder.text(path)
+            parts = _RULE.split(text) if path.suffix == ".txt" else [text]
             node = Node(None, folder.show(path))
             for number, part in enumerate(parts, 1):
                 if part.strip():
@@ -99,6 +99,24 @@ def _texts(entry: Node, folder: SuiteFolder, listed: Listed) -> Iterator[tuple[A
                     yield part.strip(), _Origin(node, label)
         else:
             listed(entry.unsupported(value, f"files of the kind {path.suffix} are not read"))
+
+
+def _is_path(text: str, folder: SuiteFolder) -> bool:
+    """Whether promptfoo takes a text for a path: a line with a file's ending, `*` or `/`."""
+    if text.startswith(PREFIX):
+        return True
+    if "\n" in text or "{{" in text or len(text) > _LONGEST_NAME:
+        return False
+    if _is_folder(text, folder) or Path(text.partition(":")[0]).suffix in _ENDINGS:
+        return True
+    return not any(map(str.isspace, text)) and ("*" in text or "/" in text)
+
+
+def _is_folder(name: str, folder: SuiteFolder) -> bool:
+    try:
+        return (folder.root / name).is_dir()
+    except (OSError, ValueError):  # no name of a file
+        return False
 
 
 def _prompt(value: Any, label: str, node: Node, listed: Listed) -> SuitePrompt | None:
