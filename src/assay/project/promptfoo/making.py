@@ -313,9 +313,13 @@ def _graded(proposal: Proposal, rows: Sequence[Mapping[str, Any]], judge: str | 
     """The proposal with the graders that the tests ask for, those that were proposed beside."""
     kinds = [[one["type"] for one in row["assertions"]] for row in rows]
     graders: list[GraderSpec] = []
-    if all(found == ["equals"] for found in kinds):
-        texts = all(isinstance(row["assertions"][0]["value"], str) for row in rows)
-        graders.append(GraderSpec(name="exact" if texts else "record-exact"))
+    values = [row["assertions"][0].get("value") for row in rows]
+    alone = all(found == ["equals"] for found in kinds) and all(
+        row["assertions"][0].get("weight", 1) for row in rows
+    )
+    texts = [isinstance(value, str) for value in values]
+    if alone and (all(texts) or not any(texts)):
+        graders.append(GraderSpec(name="exact" if all(texts) else "record-exact"))
     elif any(not set(_bare(row["assertions"])) <= JUDGED for row in rows):
         graders.append(GraderSpec(name="assertions"))
     if judge is not None and any(set(_bare(row["assertions"])) & JUDGED for row in rows):
