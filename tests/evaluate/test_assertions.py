@@ -60,6 +60,21 @@ def test_sets_go_by_their_threshold_and_weights() -> None:
     assert passes([{**of_two, "assert": heavy}], "red", "blue and green") == [1.0, 0.0]
     whole = {"type": "assert-set", "assert": said}
     assert passes([whole], "red, blue, green", "red and blue") == [1.0, 0.0]
+    assert passes([{**whole, "weight": 0}], "red and blue") == [0.0]
+    assert passes([{**whole, "threshold": 0}], "nothing") == [1.0]
+    weightless = [{**one, "weight": 0} for one in said]
+    assert passes([{**of_two, "assert": weightless}], "red, blue, green") == [0.0]
+
+
+def test_what_cannot_be_checked_is_not_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("assay.evaluate.graders.assertions.MATCHING_S", 0.01)
+    slow = {"value": "(a|aa|a?)+$.b|SECRET"}
+    answer = "a" * 60 + "! SECRET"
+    for kind in ("regex", "not-regex"):
+        assert passes([{**slow, "type": kind}], answer) == [0.0]
+    elsewhere = {"properties": {"a": {"$ref": "https://example.org/a.json"}}}
+    for kind in ("is-json", "not-is-json"):
+        assert passes([{"type": kind, "value": elsewhere}], '{"a": 1}') == [0.0]
 
 
 def test_what_needs_a_judge_is_left_to_the_judge() -> None:

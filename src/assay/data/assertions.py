@@ -4,7 +4,7 @@
 
 `not-` before a type turns it round. An `assert-set` holds others under `assert` and passes where
 all of them do, or from its `threshold` on where it has one. `weight` counts towards thresholds;
-with weight 0 an assertion passes always.
+with weight 0 an assertion passes always, a set does not.
 https://www.promptfoo.dev/docs/configuration/expected-outputs
 """
 

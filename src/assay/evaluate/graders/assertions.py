@@ -29,7 +29,7 @@ LEAST = {"rouge-n": 0.75, "bleu": 0.5, "gleu": 0.5, "similar": 0.75}
 """Where an assertion passes that names no `threshold`."""
 MOST_EDITS = 5
 MATCHING_S = 1.0
-"""After which a pattern counts as not matched."""
+"""After which a pattern cannot be checked."""
 _compiled = lru_cache(64)(patterns.compile_pattern)
 
 
@@ -37,6 +37,10 @@ class AssertionSettings(GraderSettings):
     """Settings of `assertions`."""
 
     embedder: ModelName = Field(STARTER_EMBEDDER, description="embedding model of `similar`")
+
+
+class CheckError(Exception):
+    """An answer that cannot be checked: a pattern takes too long, a schema cannot be followed."""
 
 
 class Outcome(NamedTuple):
@@ -106,9 +110,9 @@ def _all(
     weights = [float(one.get("weight", 1)) for one, _ in known]
     total = sum(weights)
     scores = [found.score for _, found in known]
-    score = sum(w * s for w, s in zip(weights, scores, strict=True)) / total if total else 1.0
-    # As promptfoo: a threshold above 0 decides alone.
-    passed = score >= threshold if threshold else all(found.passed for _, found in known)
+    score = sum(w * s for w, s in zip(weights, scores, strict=True)) / total if total else 0.0
+    # As promptfoo: a threshold decides alone.
+    passed = all(found.passed for _, found in known) if threshold is None else score >= threshold
     broken = tuple(name for _, found in known for name in found.broken)
     return Outcome(passed, score, () if passed else broken)
 
@@ -123,12 +127,17 @@ def _one(assertion: dict[str, Any], text: str, settings: AssertionSettings) -> O
         if found is None:
             return None
     else:
-        score, least = _score(kind, assertion, text, settings)
-        passed = (score >= least) != inverse
-        found = Outcome(passed, 1 - score if inverse else score, (assertion["type"],))
-    if found.passed or assertion.get("weight", 1) == 0:
-        return Outcome(True, found.score)
-    return found
+        try:
+            score, least = _score(kind, assertion, text, settings)
+        except CheckError:
+            # What cannot be checked is not passed, whichever way round it is asked.
+            found = Outcome(False, 0.0, (f"{assertion['type']} (could not be checked)",))
+        else:
+            passed = (score >= least) != inverse
+            found = Outcome(passed, 1 - score if inverse else score, (assertion["type"],))
+        if assertion.get("weight", 1) == 0:
+            return Outcome(True, found.score)
+    return Outcome(True, found.score) if found.passed else found
 
 
 def _score(
@@ -164,7 +173,7 @@ def _regex(text: str, value: str) -> bool:
     try:
         return _compiled(value).search(text, timeout=MATCHING_S) is not None
     except TimeoutError:
-        return False
+        raise CheckError from None
 
 
 def _is_json(text: str, schema: dict[str, Any] | None) -> bool:
@@ -174,7 +183,7 @@ def _is_json(text: str, schema: dict[str, Any] | None) -> bool:
     try:
         return next(mismatches(validator_of(schema), parsed.value, "an assertion"), None) is None
     except ConfigError:  # in a part of the schema that only this answer reaches
-        return False
+        raise CheckError from None
 
 
 def _word_count(text: str, value: Any) -> bool:
