@@ -98,6 +98,7 @@ def test_a_configuration_becomes_a_project_and_comes_back(tmp_path: Path) -> Non
         (22, "is-json"),
         (23, "llm-rubric"),
         (27, "latency"),
+        (23, "threshold 0.5"),
     }
     settings = load_config(tmp_path / "desks" / "assay.yaml")
     assert settings.system_prompt == "Answer with the desk."
@@ -211,7 +212,9 @@ tests:
             {"type": "contains", "value": "7"},
         ],
     }
-    assert found.tests[2].assertions == ({"type": "equals", "value": {"a": [1]}},)
+    (equal,) = found.tests[2].assertions
+    assert equal["threshold"] == 0
+    assert equal["assert"] == [{"type": "equals", "value": {"a": [1]}}]
     assert found.unsupported == [
         Unsupported(
             "promptfooconfig.yaml",

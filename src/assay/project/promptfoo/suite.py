@@ -24,7 +24,7 @@ from assay.project.promptfoo.files import (
 )
 from assay.project.promptfoo.prompts import SuitePrompt, read_prompts
 from assay.project.promptfoo.templates import fault_of, fill_all, texts_in
-from assay.project.promptfoo.translation import Translator, of_cell
+from assay.project.promptfoo.translation import LESS, Translator, of_cell
 
 MOST_TESTS = 100_000
 _RECORDS = (".jsonl", ".csv")
@@ -259,15 +259,19 @@ class _Reader:
     def _test(
         self, node: Node, defaults: _Defaults, options: dict[str, Any], variables: dict[str, Any]
     ) -> SuiteTest:
-        nodes = (*(() if options.get("disableDefaultAsserts") else defaults.nodes), node)
+        # Those of a scenario's data are the test's own by then.
+        shared = defaults.nodes[1:] if options.get("disableDefaultAsserts") else defaults.nodes
+        nodes = (*shared, node)
         asserted = [one for each in nodes for one in each.child("assert").children()]
         translator = Translator(variables, self.suite.folder, self.templates, self.suite.note)
         assertions = translator.translate_all(asserted)
         limits = [each.child("threshold").value for each in (*defaults.nodes, node)]
         threshold = next((limit for limit in reversed(limits) if limit is not None), None)
-        if threshold and assertions:
+        if threshold is not None and assertions:
             if isinstance(threshold, bool) or not isinstance(threshold, int | float):
                 raise node.child("threshold").error("it is not a number.")
+            if len(assertions) < len(asserted):
+                self.suite.note(node.unsupported(f"threshold {threshold}", LESS))
             assertions = [{"type": "assert-set", "threshold": threshold, "assert": assertions}]
         return SuiteTest(
             variables,

@@ -47,6 +47,7 @@ _MOST_DEPTH = 2
 """Sets in each other: fewer than a row may have, for a test's threshold is one more around them."""
 _SET_ONLY = ("transform", "contextTransform", "normalizeUnicode", "rubricPrompt", "config")
 _COMPACT = re.compile(r"(not-)?([a-z][a-z-]*)(?:\((\d+(?:\.\d+)?)\))?(?::([\s\S]*))?")
+LESS = "it is reached, or not, by the assertions that are left"
 _THRESHOLDS = frozenset(("levenshtein", "rouge-n", "similar"))
 Listed = Callable[[Unsupported], None]
 
@@ -143,6 +144,9 @@ class Translator:
             if not node.value.get("assert"):
                 self.listed(node.unsupported(named, "it has no assertions"))
             made["assert"] = self.translate_all(node.child("assert").children(), depth + 1)
+            inner = sum(1 for _ in node.child("assert").children())
+            if made["assert"] and len(made["assert"]) < inner and "threshold" in made:
+                self.listed(node.unsupported(f"threshold {made['threshold']}", LESS))
             if not made["assert"]:
                 return None  # each of them is listed
         elif (value := _value(node, kind, self.variables, self.folder, self.listed)) is not None:
