@@ -17,6 +17,7 @@ from assay.project.promptfoo import import_config
 from assay.project.promptfoo.files import SuiteFolder, Unsupported
 from assay.project.promptfoo.providers import read_providers
 from assay.project.promptfoo.suite import Suite, read_suite
+from assay.project.promptfoo.templates import text_of
 from assay.project.promptfoo.translation import of_cell
 from assay.project.workspace import Workspace, project_of
 
@@ -198,9 +199,13 @@ tests:
     options: {disableDefaultAsserts: true}
     threshold: 0
     assert: [{type: equals, value: file://expected.json}]
+scenarios:
+  - config:
+      - {vars: {q: s}, assert: [{type: contains, value: s}], options: {disableDefaultAsserts: true}}
 """
     found = read(tmp_path, text, **{"vars.json": '{"q": "d"}', "expected.json": '{"a": [1]}'})
-    assert [test.variables["q"] for test in found.tests] == ["a", "b", "d"]
+    assert [test.variables["q"] for test in found.tests] == ["a", "b", "d", "s"]
+    assert [one["type"] for one in found.tests[3].assertions[0]["assert"]] == ["contains"]
     assert found.tests[0].prefix == "Say: "
     (both,) = found.tests[0].assertions
     assert both == {
@@ -412,3 +417,54 @@ def test_a_prompt_may_be_a_path(
             for one in read_suite(config).prompts
         ]
         assert found == texts
+
+
+VARIABLES: list[tuple[Any, list[str]]] = [
+    (["a", "file://b.txt"], ["a", "b"]),
+    ("file://texts/*.txt", ["one", "two"]),
+    ("file://list.json", ['["x", 1.0]']),
+    ("file://list.yaml", ['["x",1]']),
+    ([1, 2], ["[1, 2]"]),
+    ([], ["[]"]),
+    ("{{b}} {{b}}\n", ["y y"]),
+    ("{{d | upper}}", []),
+    ("file://x.png", []),
+]
+
+
+@pytest.mark.parametrize(("value", "texts"), VARIABLES)
+def test_lists_and_files_make_tests_as_in_promptfoo(
+    value: Any, texts: list[str], tmp_path: Path
+) -> None:
+    made = {"prompts": ["{{q}}"], "tests": [{"vars": {"q": value, "b": "{{c}}", "c": "y"}}]}
+    config = suite(tmp_path / "suite", json.dumps(made), **{"b.txt": " b\n"})
+    (config.parent / "list.json").write_text('["x", 1.0]\n')
+    (config.parent / "list.yaml").write_text("[x, 1]\n")
+    (config.parent / "texts").mkdir()
+    for name in ("one", "two"):
+        (config.parent / "texts" / f"{name}.txt").write_text(f"{name}\n")
+    found = read_suite(config)
+    assert [text_of(test.variables["q"]) for test in found.tests] == texts
+    assert len(found.unsupported) == (0 if texts else 1)
+
+
+def test_what_is_not_read_is_listed_wherever_it_stands(tmp_path: Path) -> None:
+    text = """\
+prompts: ['{{q}}']
+env: {A: b}
+evaluateOptions: {repeat: 3, maxConcurrency: 2}
+strange: 1
+defaultTest:
+  vars: file://vars.json
+  provider: openai:gpt-4o
+  prompts: [a]
+  assertScoringFunction: file://s.js
+  options: {provider: openai:gpt-4o, odd: 1}
+tests: [{vars: {n: 1}, unheard: 1}]
+"""
+    found = read(tmp_path, text, **{"vars.json": '{"q": "from a file"}'})
+    assert [test.variables["q"] for test in found.tests] == ["from a file"]
+    assert {one.what for one in found.unsupported} == {
+        *("env", "repeat", "strange", "provider", "prompts", "assertScoringFunction"),
+        *("options.provider", "options.odd", "unheard"),
+    }

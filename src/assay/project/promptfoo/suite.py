@@ -6,9 +6,7 @@ suite = read_suite(Path("promptfooconfig.yaml"))
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import product
-from math import prod
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +14,42 @@ from assay.errors import DataError
 from assay.project.promptfoo.files import (
     PREFIX,
     PROGRAMS,
-    TEXTS,
     TREES,
     Node,
     SuiteFolder,
     Unsupported,
 )
 from assay.project.promptfoo.prompts import SuitePrompt, read_prompts
-from assay.project.promptfoo.templates import fault_of, fill_all, texts_in
 from assay.project.promptfoo.translation import LESS, Translator, of_cell
+from assay.project.promptfoo.variables import MOST_TESTS, VariableReader
 
-MOST_TESTS = 100_000
 _RECORDS = (".jsonl", ".csv")
 _NOT_READ = {
     "extensions": "programs of a configuration are not run",
     "nunjucksFilters": "programs of a configuration are not run",
     "derivedMetrics": "graders are not combined by formulas here",
     "redteam": "attacks are not generated",
+    "env": "variables of the environment are not read",
 }
+_READ = frozenset(
+    (
+        *("prompts", "providers", "targets", "tests", "scenarios", "defaultTest"),
+        *("assertionTemplates", "evaluateOptions"),
+        # which say nothing of what is asked and how it is graded
+        *("$schema", "description", "tags", "metadata", "outputPath", "sharing"),
+        *("writeLatestResults", "commandLineOptions", "tracing"),
+    )
+)
+_UNKNOWN = "it is not read"
 _OPTIONS = {
     "transform": "answers are graded as they are given",
     "transformVars": "programs of a configuration are not run",
     "postprocess": "answers are graded as they are given",
     "rubricPrompt": "a judge is asked in one way",
+    "provider": "one judge is asked for all rows",
     "storeOutputAs": "a row does not see the answers to others",
 }
+_OPTIONS_READ = frozenset(("prefix", "suffix", "disableVarExpansion", "disableDefaultAsserts"))
 _CHANGES_ROWS = ("transform", "transformVars", "postprocess", "storeOutputAs")
 _TEST_KEYS = {
     "assertScoringFunction": "programs of a configuration are not run",
@@ -49,6 +58,9 @@ _TEST_KEYS = {
     "prompts": "every prompt is compared on every row",
     "providerOutput": "recorded answers take part by `assay compare --predictions`",
 }
+_TEST_READ = frozenset(
+    ("vars", "assert", "options", "threshold", "description", "metadata", "path", "tests")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +128,26 @@ def read_suite(config: Path) -> Suite:
     if not isinstance(top.value, dict):
         raise top.error("the file is no promptfoo configuration (it has no `key: value` lines).")
     suite = Suite(folder)
-    for key, why in _NOT_READ.items():
-        if top.value.get(key):
-            suite.note(top.child(key).unsupported(key, why))
+    for key, value in top.value.items():
+        if key not in _READ and value:
+            suite.note(top.child(key).unsupported(str(key), _NOT_READ.get(key, _UNKNOWN)))
+    if (repeat := top.child("evaluateOptions").child("repeat")).value not in (None, 1):
+        suite.note(repeat.unsupported("repeat", "every row is answered once"))
     suite.prompts = read_prompts(top.child("prompts"), folder, suite.note)
     providers = top.child("providers" if "providers" in top.value else "targets")
     suite.providers = list(providers.children())
-    default = _loaded(top.child("defaultTest"), folder)
+    default = _with_vars(_loaded(top.child("defaultTest"), folder), folder)
     reader = _Reader(suite, top.child("assertionTemplates"))
     for node in _entries(top.child("tests"), suite):
         reader.add(node, _Defaults((default,)))
     for scenario in _entries(top.child("scenarios"), suite):
+        tests = scenario.child("tests")
+        if tests.value is None:  # its data are tests by themselves
+            tests = replace(tests, value={})
         for data in _entries(scenario.child("config"), suite):
-            for node in _entries(scenario.child("tests"), suite):
-                reader.add(node, _Defaults((default, data)))
+            shared = _Defaults((default, _with_vars(data, folder)))
+            for node in _entries(tests, suite):
+                reader.add(node, shared)
     return suite
 
 
@@ -214,47 +232,27 @@ class _Reader:
     def add(self, node: Node, defaults: _Defaults) -> None:
         """Read a test; of variables with several values each combination is one."""
         test = node.value
-        for key, why in _TEST_KEYS.items():
-            if test.get(key):
-                self.suite.note(node.child(key).unsupported(key, why))
+        for each in (*defaults.nodes, node):
+            for key, value in each.value.items() if isinstance(each.value, dict) else ():
+                if key not in _TEST_READ and value:
+                    why = _TEST_KEYS.get(key, _UNKNOWN)
+                    self.suite.note(each.child(key).unsupported(str(key), why))
         own = test.get("options")
         options = defaults.merged("options") | (own if isinstance(own, dict) else {})
         left_out = False
-        for key, why in _OPTIONS.items():
-            if options.get(key):
+        for key, value in options.items():
+            if key not in _OPTIONS_READ and value:
+                why = _OPTIONS.get(key, _UNKNOWN)
                 self.suite.note(node.child("options").unsupported(f"options.{key}", why))
                 left_out |= key in _CHANGES_ROWS
         if left_out:
             return
-        given = defaults.merged("vars") | _mapping(_loaded_vars(node, self.suite.folder))
-        variables = {}
-        for name, value in given.items():
-            found = self._variable(node, name, value)
-            if found is None and value is not None:
-                return
-            variables[name] = found
-        for one in _combined(node, variables, bool(options.get("disableVarExpansion"))):
+        given = defaults.merged("vars") | _mapping(_with_vars(node, self.suite.folder))
+        reader = VariableReader(node, self.suite.folder, self.suite.note)
+        for one in reader.combine(given, expand=not options.get("disableVarExpansion")):
             if len(self.suite.tests) >= MOST_TESTS:
                 raise node.error(f"there are more than {MOST_TESTS:,} tests.")
-            filled = {name: _filled(value, one) for name, value in one.items()}
-            self.suite.tests.append(self._test(node, defaults, options, filled))
-
-    def _variable(self, node: Node, name: str, value: Any) -> Any:
-        """Its value, that of a file where it names one; None where it cannot be read."""
-        if not isinstance(value, str) or not value.startswith(PREFIX):
-            return value
-        place = node.child("vars").child(name)
-        suffix = Path(value.removeprefix(PREFIX).partition(":")[0]).suffix
-        if suffix not in TEXTS | TREES:
-            why = (
-                "code is never run, and pictures, sound and PDF are not read; the test is left out"
-            )
-            self.suite.note(place.unsupported(value, why))
-            return None
-        path = self.suite.folder.find(place, value)[0]
-        return (
-            self.suite.folder.tree(path).value if suffix in TREES else self.suite.folder.text(path)
-        )
+            self.suite.tests.append(self._test(node, defaults, options, one))
 
     def _test(
         self, node: Node, defaults: _Defaults, options: dict[str, Any], variables: dict[str, Any]
@@ -282,28 +280,15 @@ class _Reader:
         )
 
 
-def _filled(value: Any, variables: Mapping[str, Any]) -> Any:
-    """A variable with the others that it names; one that does more stays as it is written."""
-    return value if any(map(fault_of, texts_in(value))) else fill_all(value, variables)
+def _with_vars(node: Node, folder: SuiteFolder) -> Node:
+    """The test, or what tests begin with, with the variables of the file that its `vars` names."""
+    if not isinstance(node.value, dict) or not isinstance(node.value.get("vars"), str):
+        return node
+    return replace(node, value=node.value | {"vars": _loaded(node.child("vars"), folder).value})
 
 
-def _loaded_vars(node: Node, folder: SuiteFolder) -> Node:
-    return _loaded(node.child("vars"), folder)
-
-
-def _mapping(node: Node) -> dict[str, Any]:
+def _mapping(test: Node) -> dict[str, Any]:
+    node = test.child("vars")
     if node.value is not None and not isinstance(node.value, dict):
         raise node.error("`vars` holds no names with values.")
     return node.value or {}
-
-
-def _combined(node: Node, variables: dict[str, Any], as_they_are: bool) -> Iterator[dict[str, Any]]:
-    """Each combination of the variables that are lists, as promptfoo makes a test of each."""
-    several = {name: value for name, value in variables.items() if isinstance(value, list)}
-    if as_they_are or not several:
-        yield variables
-        return
-    if prod(map(len, several.values())) > MOST_TESTS:
-        raise node.child("vars").error(f"its lists make more than {MOST_TESTS:,} tests.")
-    for values in product(*several.values()):
-        yield variables | dict(zip(several, values, strict=True))
