@@ -13,7 +13,7 @@ from assay.config import load_config
 from assay.data.split import load_train, load_validation
 from assay.errors import DataError
 from assay.example import read_examples
-from assay.project.promptfoo import import_config
+from assay.project.promptfoo import export_config, import_config
 from assay.project.promptfoo.files import SuiteFolder, Unsupported
 from assay.project.promptfoo.providers import read_providers
 from assay.project.promptfoo.suite import Suite, read_suite
@@ -189,7 +189,7 @@ defaultTest:
   threshold: 0.5
 tests:
   - vars: {q: [a, b], n: 1}
-    options: {prefix: 'Say: '}
+    options: {prefix: 'Say {{n}}: '}
     assert:
       - {type: contains-any, value: 'x, {{place}}'}
       - {type: contains, value: 7}
@@ -206,7 +206,7 @@ scenarios:
     found = read(tmp_path, text, **{"vars.json": '{"q": "d"}', "expected.json": '{"a": [1]}'})
     assert [test.variables["q"] for test in found.tests] == ["a", "b", "d", "s"]
     assert [one["type"] for one in found.tests[3].assertions[0]["assert"]] == ["contains"]
-    assert found.tests[0].prefix == "Say: "
+    assert found.tests[0].prefix == "Say 1: "
     (both,) = found.tests[0].assertions
     assert both == {
         "type": "assert-set",
@@ -468,3 +468,15 @@ tests: [{vars: {n: 1}, unheard: 1}]
         *("env", "repeat", "strange", "provider", "prompts", "assertScoringFunction"),
         *("options.provider", "options.odd", "unheard"),
     }
+
+
+def test_what_a_judge_goes_by_comes_back(tmp_path: Path) -> None:
+    said = [{"type": "factuality", "value": f"It is {n}."} for n in range(14)]
+    tests = [{"vars": {"q": f"q{n}"}, "assert": [one]} for n, one in enumerate(said)]
+    made = {"prompts": ["{{q}}"], "tests": tests, "providers": ["openai:gpt-4o"]}
+    config = suite(tmp_path / "suite", json.dumps(made))
+    import_config(config, tmp_path / "made", judge="remote:openai/gpt-4o")
+    out = export_config(Workspace(tmp_path / "made"), tmp_path / "back")
+    assert "judge" not in out.unsupported
+    for line in (tmp_path / "back" / "tests.jsonl").read_text().splitlines():
+        assert [one for one in json.loads(line)["assert"] if one in said]

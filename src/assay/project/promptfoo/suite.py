@@ -20,6 +20,7 @@ from assay.project.promptfoo.files import (
     Unsupported,
 )
 from assay.project.promptfoo.prompts import SuitePrompt, read_prompts
+from assay.project.promptfoo.templates import fault_of, fill
 from assay.project.promptfoo.translation import LESS, Translator, of_cell
 from assay.project.promptfoo.variables import MOST_TESTS, VariableReader
 
@@ -245,6 +246,10 @@ class _Reader:
                 why = _OPTIONS.get(key, _UNKNOWN)
                 self.suite.note(node.child("options").unsupported(f"options.{key}", why))
                 left_out |= key in _CHANGES_ROWS
+        for key in ("prefix", "suffix"):
+            if fault := fault_of(str(options.get(key) or "")):
+                self.suite.note(node.child("options").unsupported(f"options.{key}", fault))
+                left_out = True
         if left_out:
             return
         given = defaults.merged("vars") | _mapping(_with_vars(node, self.suite.folder))
@@ -274,8 +279,8 @@ class _Reader:
         return SuiteTest(
             variables,
             tuple(assertions),
-            str(options.get("prefix") or ""),
-            str(options.get("suffix") or ""),
+            fill(str(options.get("prefix") or ""), variables),
+            fill(str(options.get("suffix") or ""), variables),
             node,
         )
 

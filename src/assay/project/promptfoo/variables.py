@@ -52,8 +52,9 @@ class VariableReader:
             where = self.node.child("vars")
             raise where.error(f"its lists make more than {MOST_TESTS:,} tests.")
         for values in product(*each.values()):
-            if (found := self._loaded(dict(zip(each, values, strict=True)))) is not None:
-                yield _resolved(found)
+            read = self._loaded(dict(zip(each, values, strict=True)))
+            if read is not None:
+                yield _resolved(read)
 
     def _values(self, name: str, value: Any) -> list[Any] | None:
         """What each test has of a variable; None: it is a file that is not read."""
