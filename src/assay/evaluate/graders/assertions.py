@@ -74,15 +74,16 @@ def assertions(
 
 def rubric_of(example: Example) -> str | None:
     """What a judge is to look for in the answers to a row; None: its assertions do not say."""
-    said = [_sentence(one) for one in _judged(example.assertions)]
+    said = [_sentence(one) for one in judged_of(example.assertions)]
     return " ".join(said) or None
 
 
-def _judged(assertions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def judged_of(assertions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that the grader `judge` goes by, of sets without the set."""
     found = []
     for one in assertions:
         if one["type"] == SET:
-            found += _judged(one["assert"])
+            found += judged_of(one["assert"])
         elif split_type(one)[0] in JUDGED:
             found.append(one)
     return found

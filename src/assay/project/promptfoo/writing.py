@@ -16,6 +16,7 @@ from assay.config import Config, GraderSpec
 from assay.config.yaml_text import block, dump
 from assay.data.split import load_train, load_validation
 from assay.errors import UsageError
+from assay.evaluate.graders.assertions import judged_of
 from assay.example import Example
 from assay.progress import SILENT, Progress
 from assay.project.promptfoo.templates import texts_in
@@ -145,11 +146,13 @@ def _test(row: Example, config: Config, own: bool, made: PromptfooExport) -> dic
 
 def _assertions(row: Example, config: Config, reasons: dict[str, str]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
+    whole = any(spec.name == "assertions" for spec in config.graders)
     for spec in config.graders:
         if spec.name == "assertions":
             found += list(row.assertions)
-        elif spec.name == "judge" and row.assertions:
-            continue  # what it goes by is among the row's assertions
+        elif spec.name == "judge" and (said := judged_of(row.assertions)):
+            if not whole:  # else they are among the row's
+                found += said
         elif (write := _WRITERS.get(spec.name)) is not None:
             found += [one for one in write(spec, row, config, reasons) if one not in found]
         else:
@@ -220,10 +223,10 @@ def _judge(
     spec: GraderSpec, row: Example, config: Config, reasons: dict[str, str]
 ) -> list[dict[str, Any]]:
     reasons.setdefault(
-        spec.label, "written as `llm-rubric`, which does not see the right answer; name its model"
+        spec.label, "written as `llm-rubric` with the right answer in it; name its model"
     )
-    said = spec.settings.get("criteria") or "Is it as correct and complete as this answer: "
-    return [{"type": "llm-rubric", "value": f"{said} {row.output}"}]
+    said = spec.settings.get("criteria") or "Is it as correct and complete?"
+    return [{"type": "llm-rubric", "value": f"{said} Compare with this answer: {row.output}"}]
 
 
 _WRITERS: Mapping[str, Writer] = {
