@@ -12,12 +12,18 @@ from assay.agent.agent import Agent
 from assay.candidates.building import Candidate
 from assay.compare.partiality import partial_judges
 from assay.compare.preconditions import measure_judges
+from assay.models.versions import save_version
 from tests.evaluate.test_judge import MODEL, judging_project, longer, people_pairs
 from tests.generate.remote.provider import Reply, said, serving
+from tests.models.test_versions import RECORD, adapter
 from tests.small import small_project
 
+__all__ = ["adapter"]
 
-def test_a_judge_that_is_candidate_base_or_teacher_is_named(tmp_path: Path) -> None:
+
+def test_a_judge_that_is_candidate_base_teacher_or_reward_is_named(
+    tmp_path: Path, adapter: Path
+) -> None:
     def rule(body: dict[str, Any], _: int) -> Reply:
         return said(longer(body["messages"][0]["content"]))
 
@@ -35,6 +41,17 @@ def test_a_judge_that_is_candidate_base_or_teacher_is_named(tmp_path: Path) -> N
     assert judges[0].error == 0.0
     assert judges[0].error_high is not None
     assert 0 < judges[0].error_high < 0.1, "60 pairs do not prove a judge that never errs"
+    reward = {
+        "type": "score_model",
+        "name": "x",
+        "model": MODEL,
+        "input": [{"role": "user", "content": ""}],
+    }
+    settings = {"method": "reinforcement", "reinforcement": {"reward": reward}}
+    version = save_version(bench.store, adapter, RECORD.model_copy(update={"settings": settings}))
+    pleasing = replace(other, agent=Agent(model=f"version:{version}"), name="reinforced")
+    _, pleased = partial_judges([other, pleasing], judges, bench)
+    assert pleased.startswith("The judge judge judges what it has rewarded: `reinforced` learned")
     [unknown] = partial_judges([other], [], bench)
     assert "has not been compared with people" in unknown
     assert list(partial_judges([other], judges, bench)) == [decides]

@@ -2,7 +2,8 @@
 
 A judge prefers what it would have said itself (Panickssery, Bowman and Feng 2024, "LLM evaluators
 recognize and favor their own generations", arXiv:2404.13076), and how far it errs in general is
-known only where people have judged as well.
+known only where people have judged as well. A model that has learned from a judge's rewards has
+learned to please it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from collections.abc import Iterator, Sequence
 
 from assay.agent.routing import leaves
 from assay.candidates.building import Candidate
+from assay.candidates.shared.reward_judge import judges_of_setting
 from assay.evaluate.graders.judge import JudgeSettings
 from assay.evaluate.judging import JudgeAgreement
 from assay.evaluate.measure import Bench
-from assay.models.versions import base_of
+from assay.models.versions import base_of, find_version, version_id
 
 
 def partial_judges(
@@ -47,6 +49,13 @@ def partial_judges(
                 "model prefers what it would have said itself, by more than the ranges contain. "
                 "Let another model judge."
             )
+        pleased = [f"`{one.name}`" for one in built if model in _rewarding(one, bench)]
+        if pleased:
+            yield (
+                f"The judge {spec.label} judges what it has rewarded: {', '.join(pleased)} learned "
+                f"to please {model}, which is not the same as to answer well. The ranges do not "
+                "contain the difference. Let another model judge."
+            )
 
 
 def _models(candidate: Candidate, bench: Bench) -> set[str]:
@@ -57,3 +66,17 @@ def _models(candidate: Candidate, bench: Bench) -> set[str]:
     models |= {base_of(bench.store, model) for model in models}
     teacher = bench.config.fine_tune.teacher
     return models | ({teacher} if candidate.fine_tuned and teacher else set())
+
+
+def _rewarding(candidate: Candidate, bench: Bench) -> set[str]:
+    """The models whose rewards a candidate has learned from."""
+    if candidate.agent.kind == "outside":
+        return set()
+    found = set()
+    for leaf in leaves(candidate.agent, bench.store).values():
+        id = version_id(leaf.model)
+        settings = {} if id is None else find_version(bench.store, id).record.settings
+        if settings.get("method") == "reinforcement":
+            reward = settings.get("reinforcement", {}).get("reward")
+            found |= {judge.model for judge in judges_of_setting(reward)}
+    return found

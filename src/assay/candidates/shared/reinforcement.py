@@ -12,7 +12,12 @@ from pydantic import ValidationError
 
 from assay.agent.runtime import assemble
 from assay.candidates.building import Context
-from assay.candidates.shared.reward_judge import RewardJudge, check_judges, judges_of
+from assay.candidates.shared.reward_judge import (
+    RewardJudge,
+    check_judges,
+    judges_of,
+    judges_of_setting,
+)
 from assay.chat.template import Template
 from assay.config import CONFIG_FILE, Config, GraderSpec
 from assay.errors import ConfigError, UsageError
@@ -51,9 +56,9 @@ def make_grading(context: Context, template: Template) -> Grading:
         if spec.label != own
     }
     others = dict([*unseen.items()][:OTHERS])
-    judged = context.judged
+    judged, asks = context.judged, judges_of_setting(wanted)
     for one in (reward, *others.values()):  # what is wrong with it shows now
-        seen = judged[:1] if one is reward and _judges(config) else judged
+        seen = judged[:1] if one is reward and asks else judged
         one(seen, [row.output for row in seen])
     key = _key(context) | {"start": None}
     return Grading(template, reward, others, config.primary, start=None, key=key)
@@ -99,11 +104,6 @@ def recipe_of(config: Config) -> rewards.Grader | None:
             raise ConfigError(error.what, where=f"{WHERE}.reward", fix=error.fix) from None
         return grader
     return None
-
-
-def _judges(config: Config) -> bool:
-    grader = recipe_of(config)
-    return grader is not None and bool(judges_of(grader))
 
 
 def _reward_of(context: Context, known: GradingContext) -> Reward:

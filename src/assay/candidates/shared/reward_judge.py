@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from assay import json_reader
 from assay.agent.prices import cost_usd
 from assay.agent.providers import Providers, provider_of
@@ -32,7 +34,7 @@ from assay.evaluate.model_graders import (
     read_reply,
     reply_tokens,
 )
-from assay.evaluate.rewards import Grader, parts_of
+from assay.evaluate.rewards import GRADER, Grader, parts_of
 from assay.evaluate.templates import TooLongError, VariableError
 from assay.example import Message, json_sha256
 from assay.generate.batch import Answer, Request
@@ -56,6 +58,15 @@ Ask = Callable[[str, Sequence[Request]], Sequence[Answer]]
 def judges_of(grader: Grader) -> list[ScoreModel | LabelModel]:
     """The parts of a grader that ask a model."""
     return [part for part in parts_of(grader) if isinstance(part, MODEL_GRADERS)]
+
+
+def judges_of_setting(reward: Any) -> list[ScoreModel | LabelModel]:
+    """The same of what `fine_tune.reinforcement.reward` says; none where that is written wrongly,
+    which is said when it is used."""
+    try:
+        return judges_of(GRADER.validate_python(reward)) if isinstance(reward, dict) else []
+    except ValidationError:
+        return []
 
 
 def check_judges(grader: Grader) -> None:

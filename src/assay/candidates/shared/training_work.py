@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from pydantic import ValidationError
-
+from assay.candidates.shared.reward_judge import judges_of_setting
 from assay.candidates.spec import (
     CHARACTERS_PER_TOKEN,
     ProviderRequests,
@@ -18,8 +17,7 @@ from assay.candidates.spec import (
 )
 from assay.config import Config, is_remote
 from assay.config.training import SEEDS
-from assay.evaluate.model_graders import MODEL_GRADERS, LabelModel, ScoreModel, reply_tokens
-from assay.evaluate.rewards import GRADER, parts_of
+from assay.evaluate.model_graders import reply_tokens
 from assay.train import auto
 
 
@@ -68,25 +66,13 @@ def _judging(config: Config, sizes: Sizes, answers: int) -> tuple[ProviderReques
     asked = (config.fine_tune.seeds or SEEDS) * answers
     asked = min(asked, own.judge_calls or asked)
     found = []
-    for part in _judges(config):
+    for part in judges_of_setting(own.reward):
         if is_remote(part.model):
             text = sum(len(message.text) for message in part.input) / CHARACTERS_PER_TOKEN
             length = text + sizes.input_tokens + 2 * sizes.output_tokens
             reply = reply_tokens(part)
             found.append(ProviderRequests(part.model, asked, length, reply, own.judge_usd))
     return tuple(found)
-
-
-def _judges(config: Config) -> list[ScoreModel | LabelModel]:
-    """The parts of the reward that ask a model; none where it is written wrongly, which is said
-    when it is used."""
-    reward = config.fine_tune.reinforcement.reward
-    try:
-        grader = GRADER.validate_python(reward) if isinstance(reward, dict) else None
-    except ValidationError:
-        return []
-    parts = [] if grader is None else parts_of(grader)
-    return [part for part in parts if isinstance(part, MODEL_GRADERS)]
 
 
 def sends_of_rows(config: Config) -> Sendings:
@@ -100,6 +86,6 @@ def sends_of_graders(config: Config) -> Sendings:
     judges are asked about answers."""
     before = config.fine_tune.reinforcement.start == "supervised"
     found = [*sends_of_rows(config)] if before else []
-    for part in _judges(config):
+    for part in judges_of_setting(config.fine_tune.reinforcement.reward):
         found.append((part.model, ("train", "validation")))
     return found
