@@ -162,6 +162,10 @@ def test_rewards_are_shown_as_rewards_with_some_answers(browser: Browser, up: St
         table = page.get_by_role("region", name="Answers and their rewards")
         expect(table).to_contain_text("answer 3")
         visitor.axe()
+        data = {"step": 4, "total_steps": 9, **drawn}
+        queue.note(store, job, "step", data, kind="metrics")
+        expect(page.get_by_text("4 of 9")).to_be_visible()
+        expect(table).to_be_visible()  # what is read stays open at the next step
     queue.stop(store, job, "cancel")
 
 

@@ -17,7 +17,11 @@ from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.pages.training.forms import start_card
 from assay.studio.pages.training.outcomes import outcome_card
-from assay.studio.pages.training.rewards import show_reward_charts, show_reward_numbers
+from assay.studio.pages.training.rewards import (
+    show_answers,
+    show_reward_charts,
+    show_reward_numbers,
+)
 from assay.studio.session import LatestRequest, PageContext
 from assay.studio.shared.job_progress import (
     KINDS,
@@ -95,6 +99,7 @@ class JobView:
             self._status = JobStatus(context, "Progress")
             self._numbers = ui.element("div").classes("flow figures")
             self._curve = ui.element("div").classes("stack")
+            self._answers = ui.element("div")
             self._log = EventLog()
         self._outcome = ui.element("div").classes("stack gap")
 
@@ -127,6 +132,9 @@ class JobView:
                 elif figures.points:
                     w.term("Loss", MEANINGS["loss"])
                     w.picture(comparisons.curve_chart(figures.thin().points, figures.best_step))
+        if figures.rollouts != drawn.rollouts:  # they stay open while the curves go on
+            with w.refill(self._answers):
+                show_answers(figures)
         if job.status in OVER and self._timer is not None:
             self._timer.cancel()
 
@@ -208,6 +216,7 @@ def _show_run(job: Job, figures: Figures) -> None:
             w.figure(format_duration(job), "total time")
         if figures.rewards:
             show_reward_charts(figures)
+            show_answers(figures)
         elif figures.points:
             w.picture(comparisons.curve_chart(figures.thin().points, figures.best_step))
         else:

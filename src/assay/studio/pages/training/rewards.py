@@ -51,6 +51,10 @@ def show_reward_charts(figures: Figures) -> None:
         if chart:
             w.term(name, meaning)
             w.picture(chart)
+
+
+def show_answers(figures: Figures) -> None:
+    """Answers of the newest step that was measured, with what each is worth."""
     step, answers = figures.rollouts
     if answers:
         with (
