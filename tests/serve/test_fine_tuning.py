@@ -181,7 +181,14 @@ def test_a_model_of_this_machine_is_asked_what_answers_are_worth(
     events: Any = list(client.fine_tuning.jobs.list_events(job.id))
     rewards = [e.data["train_mean_reward"] for e in events if "train_mean_reward" in e.data]
     assert len(rewards) == 2
-    assert all(0 <= reward <= 1 for reward in rewards)
+    [kept] = (fine_tuning.work_folder(server.workspace.store, job.id) / "judgements").glob(
+        "*.jsonl"
+    )
+    replies = [json.loads(line) for line in kept.read_bytes().splitlines()]
+    assert len({one["key"] for one in replies}) == len(replies) > 0, "each question once"
+    said = [json.loads(one["reply"])["result"] for one in replies]
+    assert {*said} == {*POLITE["labels"]}
+    assert all(0 < reward < 1 for reward in rewards), "its replies are understood"
 
 
 @pytest.mark.slow
