@@ -34,8 +34,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_cache(tmp_path_factory.mktemp("cache"))
 
 
-def _kill_workers(folder: Path, cache: Path, kills: int, seed: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.jobs.killing", str(folder), str(kills), str(seed)]
+def _kill_workers(folder: Path, cache: Path, kills: int, seed: int, *kind: str) -> dict[str, Any]:
+    numbers = [str(kills), str(seed)]
+    command = [sys.executable, "-m", "tests.jobs.killing", str(folder), *numbers, *kind]
     environment = {**os.environ, "ASSAY_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     finished = subprocess.run(
         command, cwd=REPOSITORY, capture_output=True, text=True, timeout=900, env=environment
@@ -62,6 +63,17 @@ def test_killed_workers_change_nothing(tmp_path: Path, cache: Path) -> None:
     found = _kill_workers(tmp_path, cache, kills=3, seed=0)
     assert len(found["deaths"]) == 3
     _check(found)
+
+
+@pytest.mark.soak
+def test_a_killed_worker_changes_nothing_of_what_a_judge_teaches(
+    tmp_path: Path, cache: Path
+) -> None:
+    found = _kill_workers(tmp_path, cache, 1, 0, "judged")
+    assert len(found["deaths"]) == 1
+    assert found["killed"] == found["whole"]
+    assert found["whole"]["status"] == "succeeded", found["whole"]["error"]
+    assert len(found["whole"]["checkpoints"]) == 2
 
 
 @pytest.mark.soak

@@ -1,10 +1,11 @@
 """A fine-tuning whose workers are killed with SIGKILL, beside one whose worker is left alone.
 
-    ASSAY_CACHE=... python -m tests.jobs.killing FOLDER KILLS SEED
+    ASSAY_CACHE=... python -m tests.jobs.killing FOLDER KILLS SEED [judged]
 
-A worker dies after some more steps were told, at a call of fsync or rename, or before a commit.
-Prints JSON: `whole` and `killed` (all that is left, without ids and times) and `deaths`. A process
-of its own, because forking is safe only before torch has started threads.
+`judged`: it learns from a grader that asks a model. A worker dies after some more steps were told,
+at a call of fsync or rename, or before a commit. Prints JSON: `whole` and `killed` (all that is
+left, without ids and times) and `deaths`. A process of its own, because forking is safe only before
+torch has started threads.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 import torch
 from sqlalchemy import Engine, event, select
-from tests.jobs.tiny_tuning import PROJECT, queued
+from tests.jobs.tiny_tuning import POLITE, PROJECT, prompts, queued, reinforced
 from tests.train.killing import child
 
 from assay.jobs import fine_tuning, queue, tuning_work
@@ -113,19 +114,22 @@ def left_behind(folder: Path, id: str) -> dict[str, Any]:
     return left
 
 
-def prepare(folder: Path) -> str:
+def prepare(folder: Path, *, judged: bool) -> str:
     """A queue with one fine-tuning; its id."""
     store = Store(folder)
-    id = queued(store)
+    if judged:
+        id = queued(store, prompts(), hyperparameters=None, method=reinforced(grader=POLITE))
+    else:
+        id = queued(store)
     store.engine.dispose()
     return id
 
 
-def main(folder: Path, kills: int, seed: int) -> None:
+def main(folder: Path, kills: int, seed: int, *, judged: bool) -> None:
     """One whole run, then one whose worker is killed `kills` times."""
     chance = random.Random(seed)
     whole, killed = folder / "whole", folder / "killed"
-    ids = prepare(whole), prepare(killed)
+    ids = prepare(whole, judged=judged), prepare(killed, judged=judged)
     if child(lambda: work(whole)):
         raise SystemExit("the run that nobody kills failed")
     deaths: list[str] = []
@@ -156,4 +160,5 @@ def main(folder: Path, kills: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    place, kills, seed, *kind = sys.argv[1:]
+    main(Path(place), int(kills), int(seed), judged=kind == ["judged"])

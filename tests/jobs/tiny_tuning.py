@@ -110,6 +110,16 @@ GRADER: Any = {
 }
 
 
+POLITE: Any = {
+    "type": "label_model",
+    "name": "polite",
+    "model": MODEL,
+    "labels": ["yes", "no"],
+    "passing_labels": ["yes"],
+    "input": [{"role": "user", "content": "Polite? {{sample.output_text}}"}],
+}
+
+
 def prompts(count: int = 14) -> bytes:
     """JSONL of prompts with a field beside them that a grader compares with."""
     rows = [

@@ -17,17 +17,8 @@ import pytest
 from assay.jobs import fine_tuning
 from assay.jobs.service import work_on
 from assay.store.audit import entries
-from tests.jobs.tiny_tuning import GRADER, MODEL, lines, prompts, reinforced, write_cache
+from tests.jobs.tiny_tuning import GRADER, MODEL, POLITE, lines, prompts, reinforced, write_cache
 from tests.serve.running import Running
-
-POLITE: Any = {
-    "type": "label_model",
-    "name": "polite",
-    "model": MODEL,
-    "labels": ["yes", "no"],
-    "passing_labels": ["yes"],
-    "input": [{"role": "user", "content": "Polite? {{sample.output_text}}"}],
-}
 
 
 @pytest.fixture(scope="module", autouse=True)
