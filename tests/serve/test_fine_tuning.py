@@ -288,6 +288,20 @@ def shaped(schema: dict[str, Any]) -> dict[str, Any]:
             "method.reinforcement.grader",
             "not a model of this machine",
         ),
+        (
+            {
+                "method": reinforced(
+                    grader={
+                        "type": "multi",
+                        "name": "many",
+                        "graders": {name: {**POLITE, "model": name} for name in "abc"},
+                        "calculate_output": "a",
+                    }
+                )
+            },
+            "method.reinforcement.grader",
+            "asks more than 2 models",
+        ),
         ({"method": shaped({"type": "colour"})}, FORM, "not a JSON Schema"),
         (
             {"method": shaped({"properties": {"a": {"items": {"$ref": "#/$defs/b"}}}})},

@@ -30,6 +30,8 @@ MOST_EPOCHS = 50
 LARGEST_BATCH = 256
 LARGEST_SEED = 2**31 - 1
 LONGEST_ANSWER = 32_768
+MOST_JUDGES = 2
+"""Models that a grader may ask: they stay in memory beside the one that is trained."""
 _AUTO = Reinforcement()
 """What `auto` is for reinforcement, the epochs excepted: as many as make that many steps."""
 

@@ -59,10 +59,11 @@ def make_grading(
 
 def _judge(work: Work, grader: rewards.Grader, folder: Path) -> RewardJudge | None:
     """Who is asked where the grader asks models: those of this machine, which cost no money."""
-    if not judges_of(grader):
+    models = {part.model for part in judges_of(grader)}
+    if not models:
         return None
     store, project = work.store, work.job.project
-    engines = BatchEngines(store, keep=1)
+    engines = BatchEngines(store, keep=len(models))
 
     def ask(name: str, requests: Sequence[Request]) -> Sequence[Answer]:
         with store.session() as session:

@@ -17,7 +17,7 @@ from assay.errors import ConfigError, UsageError
 from assay.evaluate import rewards
 from assay.jobs import fine_tuning
 from assay.jobs.fine_tuning import FineTuning, Wish
-from assay.jobs.tuning_request import LARGEST_SEED, ReinforcementMethod, TuningRequest
+from assay.jobs.tuning_request import LARGEST_SEED, MOST_JUDGES, ReinforcementMethod, TuningRequest
 from assay.project.answer.names import base_models
 from assay.project.jobs.requests import RefusedError, find_file
 from assay.project.workspace import Workspace
@@ -92,15 +92,23 @@ def check_grader(workspace: Workspace, project: str, grader: rewards.Grader, par
         param: the field of the request that has it.
 
     Raises:
-        RefusedError: see `rewards.check` and `check_judges`, or it asks a model that is not one of
-            this machine.
+        RefusedError: see `rewards.check` and `check_judges`, or it asks too many models, or one
+            that is not of this machine.
     """
     try:
         rewards.check(grader, judged=True)
         check_judges(grader)
     except UsageError as error:
         raise RefusedError(error.what, param, "invalid_grader", error.fix) from None
-    for part in judges_of(grader):
+    judges = judges_of(grader)
+    if len({part.model for part in judges}) > MOST_JUDGES:
+        raise RefusedError(
+            f"the grader asks more than {MOST_JUDGES} models.",
+            param,
+            "invalid_grader",
+            "Let one model answer several of its parts.",
+        )
+    for part in judges:
         if not _is_judge(workspace, project, part.model):
             raise RefusedError(
                 f"the grader {part.name} asks {part.model}, which is not a model of this machine.",
