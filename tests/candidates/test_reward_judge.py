@@ -15,6 +15,7 @@ from assay.config.reinforcement import Reinforcement
 from assay.errors import ConfigError, ModelError, OutageError
 from assay.evaluate import rewards
 from assay.generate.batch import Answer, Request
+from assay.progress import Silent
 
 GRADER = rewards.GRADER.validate_python(
     {
@@ -39,6 +40,19 @@ GOOD = json.dumps({"result": "good"})
 REFUSED = Answer("", "refused", error="400 no such model")
 
 
+class Told(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+TOLD = Told()
+
+
 class Model:
     """What is asked, and the replies to it: of each text, or the same to all."""
 
@@ -52,7 +66,8 @@ class Model:
 
 
 def judge(folder: Path, model: Model, **limits: Any) -> RewardJudge:
-    return RewardJudge(GRADER, Reinforcement(**{"judge_usd": None} | limits), folder, model, PRICED)
+    own = Reinforcement(**{"judge_usd": None} | limits)
+    return RewardJudge(GRADER, own, folder, model, PRICED, progress=TOLD)
 
 
 def names(*texts: str) -> list[dict[str, Any]]:
@@ -73,7 +88,10 @@ def test_a_refusal_is_asked_again_once_its_cause_is_mended(tmp_path: Path) -> No
     with pytest.raises(ModelError, match="refuses every question"):
         judge(tmp_path, Model(REFUSED)).ask(asked)
     part = judge(tmp_path, Model({"a": REFUSED, "b": Answer(GOOD)}))
+    TOLD.lines.clear()
     part.ask(asked)
+    [said] = TOLD.lines
+    assert "no score for 1 of 2 new answers" in said
     assert [part(GRADER, one) for one in asked] == [None, 1.0], "one of several is worth 0"
     mended = judge(tmp_path, model := Model(Answer(GOOD)))
     mended.ask(asked)

@@ -83,6 +83,7 @@ def _judge(work: Work, grader: rewards.Grader, folder: Path) -> RewardJudge | No
         where="method.reinforcement.grader",
         again="Check that this machine can run the model beside the training, and create the job "
         "again.",
+        progress=work,
     )
 
 

@@ -130,7 +130,8 @@ def _judge_of(context: Context, grader: rewards.Grader) -> RewardJudge | None:
     bench, own = context.bench, context.config.fine_tune.reinforcement
     assert bench.grading.ask is not None
     folder = context.folder / "judgements"
-    return RewardJudge(grader, own, folder, bench.grading.ask, bench.engines.providers)
+    ask, providers = bench.grading.ask, bench.engines.providers
+    return RewardJudge(grader, own, folder, ask, providers, progress=context.progress)
 
 
 def questions(context: Context, examples: Sequence[Example], template: Template) -> list[Question]:

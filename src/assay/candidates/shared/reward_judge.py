@@ -38,6 +38,7 @@ from assay.evaluate.rewards import GRADER, Grader, parts_of
 from assay.evaluate.templates import TooLongError, VariableError
 from assay.example import Message, json_sha256
 from assay.generate.batch import Answer, Request
+from assay.progress import SILENT, Progress
 from assay.store.files import one_at_a_time
 
 WHERE = f"{CONFIG_FILE}, fine_tune.reinforcement"
@@ -101,6 +102,7 @@ class RewardJudge:
         sleep: waits so many seconds.
         where: the grader is written, for errors.
         again: what to do where the judge has not answered.
+        progress: is told how many replies say nothing.
 
     Raises:
         ConfigError: a limit in USD cannot be kept, for a price is not known; a provider that
@@ -117,10 +119,11 @@ class RewardJudge:
         sleep: Callable[[float], None] = time.sleep,
         where: str = f"{WHERE}.reward",
         again: str = AGAIN,
+        progress: Progress = SILENT,
     ) -> None:
         self._grader, self._own, self._sleep = grader, own, sleep
         self._ask_model, self._providers = ask, providers
-        self._where, self._again = where, again
+        self._where, self._again, self._progress = where, again, progress
         key = json_sha256(grader.model_dump(mode="json"))[:16]
         self._file = folder / f"{key}.jsonl"
         self._replies: dict[str, str] = {}
@@ -151,12 +154,18 @@ class RewardJudge:
                 except (VariableError, TooLongError):
                     continue
                 wanted.setdefault(_key(part, request), request)
+            new = [key for key in wanted if key not in self._replies]
             while missing := [key for key in wanted if key not in self._replies][:TOGETHER]:
                 with one_at_a_time(self._file.with_suffix(".lock"), lambda: None):
                     self._read()  # what others have asked meanwhile
                     missing = [key for key in missing if key not in self._replies]
                     if missing:
                         self._ask(part.model, {key: wanted[key] for key in missing})
+            if unread := sum(read_reply(part, self._replies[key]) is None for key in new):
+                self._progress.say(
+                    f"The judge {part.model} has no score for {unread} of {len(new)} new answers, "
+                    "which are worth 0: its replies cannot be read, or it refused the question."
+                )
 
     def __call__(self, grader: ScoreModel | LabelModel, names: Mapping[str, Any]) -> float | None:
         """What a judge that was asked says; None: nothing.
