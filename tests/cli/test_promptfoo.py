@@ -316,6 +316,12 @@ PROVIDERS: list[tuple[str, str | None, str | None, str | None]] = [
         "DESK_API_KEY",
         "apiKeyEnvar",
     ),
+    (
+        "{id: openai:gpt-4o, config: {apiBaseUrl: https://openai/v1}}",
+        "openai-elsewhere/gpt-4o",
+        None,
+        "apiBaseUrl",
+    ),
     ("openai:completion:x", None, None, "0"),
     ("openai:embeddings:x", None, None, "0"),
     ("openai:realtime:x", None, None, "0"),

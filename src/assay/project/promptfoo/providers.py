@@ -110,4 +110,5 @@ def _name_of(url: str) -> str:
         host = urlsplit(url).hostname or ""
     except ValueError:
         host = ""  # which is no address, and refused as such
-    return re.sub(r"[^a-z0-9]+", "-", host.lower()).strip("-")[:63] or "other"
+    name = re.sub(r"[^a-z0-9]+", "-", host.lower()).strip("-")[:50] or "other"
+    return f"{name}-elsewhere" if name in _KNOWN else name
