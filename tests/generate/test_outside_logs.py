@@ -13,6 +13,7 @@ from assay.errors import DataError
 from assay.example import Example, Message
 from assay.generate.recorded import input_sha256
 from assay.generate.replay import read_predictions
+from assay.progress import Silent
 
 ROWS = [Example.of(f"question {n}", "a", id=f"row-{n}") for n in range(3)]
 IDS = [row.id for row in ROWS]
@@ -62,9 +63,16 @@ def whole(folder: Path, samples: list[dict[str, Any]]) -> Path:
 
 
 @pytest.mark.parametrize("write", [archive, whole])
-def test_inspect_answers_its_rows(write: Any, tmp_path: Path) -> None:
-    found = read_predictions(write(tmp_path, SAMPLES), IDS, INPUTS)
+def test_inspect_answers_its_rows(
+    write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    progress = Silent()
+    monkeypatch.setattr(progress, "say", said.append)
+    found = read_predictions(write(tmp_path, SAMPLES), IDS, INPUTS, progress)
     assert found == ["zero", "one", "two"]
+    assert "1 by all that was asked, 1 by what was asked without" in said[0]
+    assert "1 by the id" in said[0]
     with pytest.raises(DataError, match="1 of the 3 rows have no answer in this log of 3"):
         read_predictions(write(tmp_path, [*SAMPLES[:3], SAMPLES[4]]), IDS, INPUTS)
 

@@ -287,9 +287,9 @@ def _read_outside(
             )
     if not predictions:
         return {}
-    keys = holdout_keys(parts.split, parts.holdout)
-    ids, inputs = [id for id, _ in keys], [asked for _, asked in keys]
-    return {name: read_predictions(path, ids, inputs) for name, path in predictions.items()}
+    ids, inputs = zip(*holdout_keys(parts.split, parts.holdout), strict=True)
+    told = bench.progress
+    return {name: read_predictions(path, ids, inputs, told) for name, path in predictions.items()}
 
 
 def _shown_with_twins(

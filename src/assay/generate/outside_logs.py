@@ -26,8 +26,15 @@ MOST_BYTES = 256 << 20
 """Of a log that is one JSON value."""
 MOST_SAMPLE_BYTES = 64 << 20
 MOST_SAMPLES = 1_000_000
-ID = 4
-"""Place of the ids among the keys of an answer."""
+ID = "the id"
+KINDS = (
+    "all that was asked",
+    "what was asked without the system prompt",
+    "the last turn alone",
+    "a field of the document",
+    ID,
+)
+"""Of keys of an answer, from the most exact to the least."""
 _ATTACHED = "attachment://"
 _SYSTEM = ("system", "developer")
 
@@ -38,9 +45,7 @@ class LoggedAnswer:
 
     Attributes:
         asked: what was asked, as a whole; two answers with the same one are to the same question.
-        keys: of the rows that it may answer, from the most exact kind to the least: hashes
-            (`input_sha256`) of all turns, of those without the system prompt, of the last turn, and
-            of fields; the id as the last.
+        keys: of the rows that it may answer, of each of `KINDS`: hashes (`input_sha256`), and ids.
         rank: of several answers to one question that with the smallest counts, and of these the
             first.
     """

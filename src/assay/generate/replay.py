@@ -11,7 +11,7 @@ from assay.data.formats.json_records import read_lines
 from assay.errors import DataError, ModelError, UsageError
 from assay.example import json_sha256
 from assay.generate.batch import Answer, BatchEngine, Request
-from assay.generate.outside_logs import ID, LoggedAnswer, read_log
+from assay.generate.outside_logs import ID, KINDS, LoggedAnswer, read_log
 from assay.generate.recorded import INPUT
 from assay.generate.registry import EngineResources
 from assay.progress import SILENT, Progress
@@ -19,7 +19,9 @@ from assay.progress import SILENT, Progress
 _SHOWN = 5
 
 
-def read_predictions(path: Path, ids: Sequence[str], inputs: Sequence[str] = ()) -> list[str]:
+def read_predictions(
+    path: Path, ids: Sequence[str], inputs: Sequence[str] = (), progress: Progress = SILENT
+) -> list[str]:
     """The outputs of an outside model, in the order of `ids`.
 
     Args:
@@ -31,6 +33,7 @@ def read_predictions(path: Path, ids: Sequence[str], inputs: Sequence[str] = ())
         ids: of the examples to be answered. An id that equals one of them is always read as such;
             only the others are read as row numbers.
         inputs: the hash of each example's input, in the same order.
+        progress: is told by what the rows of a log were found.
 
     Raises:
         DataError: a line cannot be read, or a row is missing, unknown or there twice.
@@ -42,7 +45,7 @@ def read_predictions(path: Path, ids: Sequence[str], inputs: Sequence[str] = ())
     twice: list[str] = []
     recorded: dict[str, str] = {}
     if (logged := read_log(path)) is not None:
-        return _of_log(logged, path, ids, inputs)
+        return _of_log(logged, path, ids, inputs, progress)
     for line, key, output, asked in _lines(path):
         if asked is not None:
             recorded[asked] = output
@@ -83,21 +86,29 @@ def read_predictions(path: Path, ids: Sequence[str], inputs: Sequence[str] = ())
 
 
 def _of_log(
-    logged: Sequence[LoggedAnswer], path: Path, ids: Sequence[str], inputs: Sequence[str]
+    logged: Sequence[LoggedAnswer],
+    path: Path,
+    ids: Sequence[str],
+    inputs: Sequence[str],
+    progress: Progress,
 ) -> list[str]:
     """The answer of a log to each row, by the most exact key that names it alone."""
     found: dict[int, str] = {}
     answered: set[str] = set()  # questions: no other row is given an answer to one of them
     asked = [*inputs] or [""] * len(ids)
-    for kind in range(ID + 1):
+    counts: dict[str, int] = {}
+    for kind, what in enumerate(KINDS):
         named = _named(logged, kind)
         new: set[str] = set()
+        known = len(found)
         for row, (id, sha256) in enumerate(zip(ids, asked, strict=True)):
-            one = named.get(id if kind == ID else sha256) if row not in found else None
+            one = named.get(id if what == ID else sha256) if row not in found else None
             if one is not None and one.asked not in answered:
                 found[row] = one.text
                 new.add(one.asked)
         answered |= new
+        if len(found) > known:
+            counts[what] = len(found) - known
     missing = [id for row, id in enumerate(ids) if row not in found]
     if missing:
         raise DataError(
@@ -107,6 +118,8 @@ def _of_log(
             fix="The log must have answered every row of the holdout: a row is found by its input, "
             "or by an id that is no number, and by none that fits several questions of the log.",
         )
+    by = ", ".join(f"{count:,} by {what}" for what, count in counts.items())
+    progress.say(f"{path.name}: rows were found {by}.")
     return [found[row] for row in range(len(ids))]
 
 
