@@ -17,6 +17,7 @@ import pytest
 from assay.jobs import fine_tuning
 from assay.jobs.service import work_on
 from assay.store.audit import entries
+from assay.store.tables import ServedNameRow
 from tests.jobs.tiny_tuning import GRADER, MODEL, POLITE, lines, prompts, reinforced, write_cache
 from tests.serve.running import Running
 
@@ -450,3 +451,14 @@ def test_a_grader_is_refused_as_a_job_that_uses_it(
         answer = server.http().post(f"/v1/fine_tuning/{path}", json=body)
         assert answer.status_code in (400, 404)
         assert says in answer.json()["error"]["message"]
+
+
+def test_a_grader_asks_versions_of_its_own_project(server: Running) -> None:
+    store, mine = server.workspace.store, server.workspace.name
+    with store.session() as session:
+        for name, project in (("ft:judge:mine", mine), ("ft:judge:theirs", "another")):
+            session.add(ServedNameRow(name=name, project=project, target="version:" + "1" * 64))
+    for name, statuses in (("ft:judge:mine", [200]), ("ft:judge:theirs", [400, 404])):
+        body = {"grader": {**POLITE, "model": name}}
+        answer = server.http().post("/v1/fine_tuning/alpha/graders/validate", json=body)
+        assert answer.status_code in statuses, answer.text
