@@ -19,8 +19,8 @@ import pytest
 from sqlalchemy import update
 from tests.release.shelf import compared, right, shelf
 
-from assay.errors import UsageError
-from assay.jobs import queue
+from assay.errors import StoreError, UsageError
+from assay.jobs import queue, recovery
 from assay.jobs.service import QUICK, WATCH
 from assay.jobs.worker import Worker
 from assay.project import jobs
@@ -200,7 +200,7 @@ def test_who_cannot_be_told_is_refused_or_tried_again(
         assert job.taken is not None
         assert job.due - job.taken < watching.AGAIN + timedelta(minutes=1)
         with pytest.raises(notices.NoticeError, match="302"):
-            notices.send_webhook(notices.Notice("a", "b", {}), url, LOCAL)
+            notices.send_webhook(notices.Notice("1", "a", "b", {}), url, LOCAL)
 
 
 @pytest.mark.parametrize("password", ["Hunter2\u2100pw", "p[Hunter2", "Hunter2:\n", "Hunter2@x:y"])
@@ -221,3 +221,65 @@ def test_no_password_is_told_of_an_address_that_cannot_be_read(
     assert set(job.result["failed"]) == {"mail 1", "webhook 1"}
     events = [event.message for event in queue.events(workspace.store, job.id)]
     assert "Hunter2" not in json.dumps([job.result, job.error, events]) + caplog.text
+
+
+def test_no_fault_ends_a_watch(
+    workspace: Workspace, mails: list[EmailMessage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching.watch_every(workspace, "pets", "1h", mail=["ops@acme.test"])
+    job = look(workspace)
+    assert job is not None
+    assert job.due is not None
+    assert timedelta(minutes=59) < job.due - job.created < timedelta(minutes=61)
+
+    faults: list[Exception] = [StoreError("away."), ValueError("x"), StoreError("away.")]
+    real, waits = watching.opened_holdouts, []
+    monkeypatch.setattr(watching, "opened_holdouts", lambda _: raising(faults[0]))
+    while faults:
+        job = look(workspace)
+        assert job is not None
+        assert job.due is not None
+        assert job.taken is not None
+        assert job.status == "queued"
+        assert str(job.error).startswith(("away.", "an unexpected error (ValueError)"))
+        waits.append(round((job.due - job.taken) / watching.AGAIN))
+        faults.pop(0)
+    assert waits == [1, 2, 4]  # the last is the next look that was planned
+    assert [mail["Subject"] for mail in mails[1:]] == ["Assay: pets could not be watched"]
+    monkeypatch.setattr(watching, "opened_holdouts", real)
+    job = look(workspace)
+    assert job is not None
+    assert job.due is not None
+    assert job.error is None
+    assert timedelta(minutes=59) < job.due - job.created < timedelta(minutes=61)
+    assert mails[-1]["Subject"] == "Assay: pets is undecided"
+
+    with workspace.store.session() as session:  # its workers died
+        dead = {"status": "running", "worker": "w", "attempts": recovery.MOST_ATTEMPTS}
+        session.execute(update(JobRow).values(beat=job.created - timedelta(days=1), **dead))
+    assert recovery.revive(workspace.store) == []
+    assert queue.read(workspace.store, job.id).status == "queued"
+
+
+def raising(error: Exception) -> Any:
+    raise error
+
+
+def test_who_was_told_before_a_worker_was_stopped_is_not_told_again(
+    workspace: Workspace, mails: list[EmailMessage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching.watch_every(workspace, "pets", "1d", mail=["a@b.test", "c@d.test"])
+    real = watching.send_mail
+
+    def stopped(notice: notices.Notice, address: str) -> None:
+        real(notice, address)
+        if address == "c@d.test":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(watching, "send_mail", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        look(workspace)
+    monkeypatch.setattr(watching, "send_mail", real)
+    look(workspace)
+    assert [mail["To"] for mail in mails] == ["a@b.test", "c@d.test", "c@d.test"]
+    assert mails[0]["Message-ID"] != mails[1]["Message-ID"] == mails[2]["Message-ID"]

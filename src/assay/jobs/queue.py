@@ -203,9 +203,12 @@ def hand_on(store: Store, job: Job, kind: str) -> None:
     _leave(store, job, _QUEUED, kind=kind, attempts=0)
 
 
-def repeat(store: Store, job: Job, result: dict[str, Any], after: timedelta) -> None:
-    """It is done, and is queued again, to be taken no sooner than `after`."""
-    _leave(store, job, _QUEUED, attempts=0, result=result, due=database_time(after))
+def repeat(
+    store: Store, job: Job, result: dict[str, Any], after: timedelta, error: str | None = None
+) -> None:
+    """It is done, or met an error; it is queued again, to be taken no sooner than `after`."""
+    kept = {"result": result, "error": error, "due": database_time(after)}
+    _leave(store, job, _QUEUED, error, event="error", attempts=0, **kept)
 
 
 def fail(store: Store, job: Job, error: str) -> None:

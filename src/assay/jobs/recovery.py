@@ -16,6 +16,8 @@ SILENCE = timedelta(seconds=30)
 """A worker that was not heard of for so long, by the database's clock, is taken for dead."""
 MOST_ATTEMPTS = 5
 """A job that has cost so many workers their life is not given to one more."""
+REST = timedelta(hours=1)
+"""One that is done again and again is given to one more after so long."""
 
 
 def running_workers(store: Store) -> set[str]:
@@ -59,6 +61,13 @@ def revive(
                 .values(status=status, worker=None, wish=None, ended=ended)
             )
         message = f"{MOST_ATTEMPTS} workers ended unexpectedly while running it."
+        resting = session.scalars(
+            update(JobRow)
+            .where(*dead, JobRow.attempts >= MOST_ATTEMPTS, JobRow.due.is_not(None))
+            .values(status="queued", worker=None, attempts=0, error=message)
+            .values(due=database_time(REST))
+            .returning(JobRow.id)
+        ).all()
         spent = session.scalars(
             update(JobRow)
             .where(*dead, JobRow.attempts >= MOST_ATTEMPTS)
@@ -71,7 +80,7 @@ def revive(
             .values(status="queued", worker=None)
             .returning(JobRow.id)
         ).all()
-        for id in spent:
+        for id in (*resting, *spent):
             add_event(session, id, message, "error")
         for id in alive:
             add_event(session, id, "Its worker ended unexpectedly; queued again.")

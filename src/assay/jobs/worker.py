@@ -21,12 +21,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import update
+
 from assay.errors import AssayError
 from assay.interrupt import heard, interrupt_main
 from assay.jobs import queue, recovery
 from assay.jobs.queue import Job, JobLostError
 from assay.store.store import Store
-from assay.store.tables import Table
+from assay.store.tables import JobRow, Table
 
 BEAT_SECONDS = 5.0
 IDLE_SECONDS = 1.0
@@ -53,10 +55,15 @@ class JobResult:
 
 @dataclass(frozen=True, slots=True)
 class RepeatedJob:
-    """What a handler returns whose job is to be done again, no sooner than `after`."""
+    """What a handler returns whose job is to be done again, no sooner than `after`.
+
+    Attributes:
+        error: why it could not be done this time.
+    """
 
     result: dict[str, Any]
     after: timedelta
+    error: str | None = None
 
 
 Handler = Callable[["Work"], dict[str, Any] | NextJob | JobResult | RepeatedJob]
@@ -90,6 +97,11 @@ class Work:
     def metrics(self, message: str, data: dict[str, Any]) -> None:
         """Keep figures as an event of the job."""
         queue.note(self.store, self.job, message, data, kind="metrics")
+
+    def keep(self, result: dict[str, Any]) -> None:
+        """Keep what is done so far, for whoever goes on with the job."""
+        with queue.as_owner(self.store, self.job) as session:
+            session.execute(update(JobRow).where(JobRow.id == self.job.id).values(result=result))
 
     def set_share(self, share: float) -> None:
         """How much of the whole job is done, which a bar of one task does not say; never less than
@@ -203,7 +215,7 @@ class Worker:
             if isinstance(result, NextJob):
                 self._tell(queue.hand_on, job, result.kind)
             elif isinstance(result, RepeatedJob):
-                self._tell(queue.repeat, job, result.result, result.after)
+                self._tell(queue.repeat, job, result.result, result.after, result.error)
             elif isinstance(result, JobResult):
                 self._tell(queue.finish, job, result.result, result.rows)
             else:

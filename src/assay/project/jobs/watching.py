@@ -8,18 +8,21 @@ It reads labels of served answers, and never opens the holdout. Whoever opens it
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from assay.compare.holdout import LoggedOpening, opened_holdouts, openings
-from assay.errors import AssayError, UsageError
+from assay.errors import AssayError, StoreError, UsageError
+from assay.example import json_sha256
 from assay.jobs import queue
-from assay.jobs.queue import OVER, Job
+from assay.jobs.queue import OVER, Job, JobLostError
 from assay.jobs.service import WATCH
-from assay.jobs.worker import RepeatedJob, Work
+from assay.jobs.worker import UNEXPECTED, RepeatedJob, Work
 from assay.project import releases
 from assay.project.jobs.queueing import LOCK
 from assay.project.releases.notices import (
@@ -33,12 +36,17 @@ from assay.project.releases.notices import (
 from assay.project.workspace import Workspace
 from assay.release.watch import DROP
 from assay.store.audit import audit
+from assay.store.tables import exactly_now
+
+log = logging.getLogger(__name__)
 
 _EVERY = re.compile(r"(\d{1,4})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 LEAST, MOST = timedelta(minutes=5), timedelta(days=366)
 AGAIN = timedelta(minutes=15)
-"""After a message was not delivered."""
+"""After a message was not delivered or a look met a fault; twice as long after each further one."""
+FAULTS = 3
+"""So many looks in a row that met a fault are told of."""
 MOST_RECIPIENTS = 20
 _WORDS = {"stale": "is stale", "holds": "holds", "open": "is undecided"}
 
@@ -133,14 +141,50 @@ def _end(workspace: Workspace, name: str) -> int:
 
 def work(workspace: Workspace, work: Work) -> RepeatedJob:
     """Look once, and tell each recipient what it was not told yet."""
+    result = {"told": {}, "tries": 0, **(work.job.result or {}), "failed": {}}
+    error = None
+    try:
+        _tell(workspace, work, result, *_look(workspace, work.payload))
+    except JobLostError:
+        raise
+    except (
+        Exception
+    ) as fault:  # no fault may end a watch: who hears nothing thinks that all is well
+        log.exception("%s could not look", work.job.id)
+        error = str(fault) if isinstance(fault, AssayError) else f"{UNEXPECTED} ({_kind(fault)})."
+        if result["tries"] + 1 >= FAULTS:
+            with suppress(Exception):
+                _tell(workspace, work, result, _failure(error), None)
+    result["tries"] = result["tries"] + 1 if error or result["failed"] else 0
+    return RepeatedJob(result, _until_next(work, result), error)
+
+
+def _until_next(work: Work, result: dict[str, Any]) -> timedelta:
+    """Until the next look that is planned, which no look or failure puts off; sooner, and each time
+    later, after something failed."""
+    every, at = timedelta(seconds=work.payload["every_s"]), exactly_now()
+    planned = datetime.fromisoformat(result.get("planned") or work.job.created.isoformat())
+    planned += every * ((at - planned) // every + 1)
+    result["planned"] = planned.isoformat()
+    soon = AGAIN * 2 ** min(result["tries"] - 1, 16) if result["tries"] else MOST
+    return min(planned - at, soon)
+
+
+def _tell(
+    workspace: Workspace,
+    work: Work,
+    result: dict[str, Any],
+    found: dict[str, Any],
+    opened: Sequence[LoggedOpening] | None,
+) -> None:
+    """Tell each recipient what is new to it; whom it told is kept at once.
+
+    Args:
+        opened: every opening; None: it could not be read.
+    """
     payload = work.payload
-    every = timedelta(seconds=payload["every_s"])
-    found = _look(workspace, payload)
-    log = [one for holdout in opened_holdouts(work.store) for one in openings(work.store, holdout)]
-    log.sort(key=lambda one: one.at)
-    state = {"outcome": found["outcome"], "agent": found["agent"], "openings": len(log)}
-    told: dict[str, Any] = dict((work.job.result or {}).get("told", {}))
-    failed: dict[str, str] = {}
+    result |= found
+    told, failed = result["told"], result["failed"]
     recipients: dict[str, Callable[[Notice], None]] = {
         f"mail {n}": partial(send_mail, address=one) for n, one in enumerate(payload["mail"], 1)
     }
@@ -148,29 +192,51 @@ def work(workspace: Workspace, work: Work) -> RepeatedJob:
         recipients[f"webhook {n}"] = partial(send_webhook, url=one, networks=payload["networks"])
     for recipient, send in recipients.items():  # an address may hold a secret: it is not shown
         before = told.get(recipient)
-        if before == state:
+        count = len(opened) if opened is not None else before["openings"] if before else 0
+        state = {"outcome": found["outcome"], "agent": found["agent"], "openings": count}
+        if before and all(before[name] == value for name, value in state.items()):
             continue
-        notice = _notice(workspace, payload, found, log, before)
+        number = before.get("number", 0) + 1 if before else 1
+        id = json_sha256([work.job.id, recipient, number, state])[:32]
+        notice = _notice(workspace, payload, found, opened or [], before, id)
         try:
             send(notice)
         except NoticeError as error:
             failed[recipient] = str(error)
-            work.say(f"{recipient} was not told: {error}")
-        else:
-            told[recipient] = state
-            work.say(f"{recipient} was told: {notice.subject}.")
-    result = {**found, "told": told, "failed": failed}
-    return RepeatedJob(result, min(every, AGAIN) if failed else every)
+        except Exception as error:  # its words may repeat the address
+            failed[recipient] = f"{UNEXPECTED} ({_kind(error)})."
+        if recipient in failed:
+            work.say(f"{recipient} was not told: {failed[recipient]}")
+            continue
+        told[recipient] = {**state, "number": number}
+        work.keep(result)
+        work.say(f"{recipient} was told: {notice.subject}.")
 
 
-def _look(workspace: Workspace, payload: dict[str, Any]) -> dict[str, Any]:
+def _kind(error: Exception) -> str:
+    return type(error).__name__
+
+
+def _failure(sentence: str) -> dict[str, Any]:
+    return {"outcome": "failed", "agent": None, "sentence": sentence}
+
+
+def _look(
+    workspace: Workspace, payload: dict[str, Any]
+) -> tuple[dict[str, Any], list[LoggedOpening]]:
+    """What is found, and every opening, the oldest first."""
+    store = workspace.store
+    opened = [one for holdout in opened_holdouts(store) for one in openings(store, holdout)]
+    opened.sort(key=lambda one: one.at)
     try:
         found = releases.watch_release(
             workspace, payload["release"], drop=payload["drop"], against=payload["against"]
         )
+    except StoreError:  # a database that is away for a moment
+        raise
     except AssayError as error:  # such as a release whose agent nobody has measured
-        return {"outcome": "failed", "agent": None, "sentence": str(error)}
-    return {"outcome": found.outcome, "agent": found.agent, "sentence": found.sentence}
+        return _failure(str(error)), opened
+    return {"outcome": found.outcome, "agent": found.agent, "sentence": found.sentence}, opened
 
 
 def _notice(
@@ -179,6 +245,7 @@ def _notice(
     found: dict[str, Any],
     log: Sequence[LoggedOpening],
     before: dict[str, Any] | None,
+    id: str,
 ) -> Notice:
     name, every = payload["release"], payload["every"]
     fresh = log[before["openings"] :] if before else []
@@ -194,13 +261,14 @@ def _notice(
         f"To end it: assay watch {name} --every off",
     ]
     data = {
+        "id": id,
         "type": "assay.watch",
         "project": workspace.name,
         "release": name,
         **found,
         "openings": [one.model_dump(include={"number", "at", "reason", "who"}) for one in fresh],
     }
-    return Notice(subject, "\n".join(lines) + "\n", data)
+    return Notice(id, subject, "\n".join(lines) + "\n", data)
 
 
 def _about_openings(

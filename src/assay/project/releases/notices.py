@@ -1,6 +1,6 @@
 """Messages to people: by e-mail over SMTP, and to a webhook.
 
-    send_mail(Notice("support is stale", "...", {}), "ops@acme.com")
+    send_mail(Notice("4f0c", "support is stale", "...", {}), "ops@acme.com")
 
 The mail server is that of the variable `ASSAY_SMTP_URL`. A webhook is spoken to as a provider is:
 public addresses over https, others only where a network was named, no redirects.
@@ -16,7 +16,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
-from email.utils import formatdate, make_msgid
+from email.utils import formatdate
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import certifi
@@ -48,9 +48,11 @@ class Notice:
     """A message.
 
     Attributes:
+        id: which a message that is sent twice has both times.
         data: for a webhook, beside the text.
     """
 
+    id: str
     subject: str
     text: str
     data: dict[str, object]
@@ -96,7 +98,8 @@ def send_mail(notice: Notice, address: str) -> None:
     try:
         mail = EmailMessage()
         mail["Subject"], mail["From"], mail["To"] = notice.subject, sender, address
-        mail["Date"], mail["Message-ID"] = formatdate(), make_msgid(domain=sender.partition("@")[2])
+        domain = sender.partition("@")[2]
+        mail["Date"], mail["Message-ID"] = formatdate(), f"<{notice.id}@{domain}>"
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(notice.text)
         with _connected(server) as smtp:
