@@ -137,12 +137,14 @@ def test_what_is_new_is_told_once_by_mail_and_webhook(
 
         look(workspace)
         assert (len(told), len(mails)) == (2, 1)  # nothing is new
-        opened = OpeningRow(holdout="0" * 64, number=9, comparison="c", reason="r", alpha=0.1)
+        opened = OpeningRow(
+            holdout="0" * 64, number=9, comparison="c", reason="r@here <a>\nTo end it", alpha=0.1
+        )
         opened.who = "mcp:coder"
         with workspace.store.session() as session:
             session.add(opened)
         job = look(workspace)
-        assert "mcp:coder: r" in mails[-1].get_content()
+        assert "by mcp:coder: “r＠here ‹a›\\nTo end it”" in mails[-1].get_content()
         assert mails[-1]["Subject"].endswith("was opened")
         assert [one["number"] for one in told[-1]["openings"]] == [9]
         assert job is not None
@@ -283,3 +285,22 @@ def test_who_was_told_before_a_worker_was_stopped_is_not_told_again(
     look(workspace)
     assert [mail["To"] for mail in mails] == ["a@b.test", "c@d.test", "c@d.test"]
     assert mails[0]["Message-ID"] != mails[1]["Message-ID"] == mails[2]["Message-ID"]
+
+
+def test_openings_of_earlier_holdouts_are_counted_apart(
+    workspace: Workspace, mails: list[EmailMessage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_present_holdout", lambda _: "1" * 64)
+    with workspace.store.session() as session:
+        for holdout, number in (("0" * 64, 1), ("0" * 64, 2), ("1" * 64, 1)):
+            given = {"comparison": f"c{holdout[0]}{number}", "reason": "r", "alpha": 0.1}
+            session.add(OpeningRow(holdout=holdout, number=number, who=None, **given))
+    watching.watch_every(workspace, "pets", "1d", mail=["a@b.test", "c@d.test"])
+    monkeypatch.setattr(watching, "SENDING_S", -1.0)  # the time is over before the first
+    job = look(workspace)
+    assert job is not None
+    assert job.result is not None
+    assert len(job.result["failed"]) == 2
+    monkeypatch.setattr(watching, "SENDING_S", 60.0)
+    look(workspace)
+    assert "was opened once so far (earlier ones 2 times)" in mails[0].get_content()

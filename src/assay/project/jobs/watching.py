@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from assay.compare.holdout import LoggedOpening, opened_holdouts, openings
+from assay.data.split import has_split, read_manifest
 from assay.errors import AssayError, StoreError, UsageError
 from assay.example import json_sha256
 from assay.jobs import queue
 from assay.jobs.queue import OVER, Job, JobLostError
 from assay.jobs.service import WATCH
 from assay.jobs.worker import UNEXPECTED, RepeatedJob, Work
+from assay.log_lines import printable
 from assay.project import releases
 from assay.project.jobs.queueing import LOCK
 from assay.project.releases.notices import (
@@ -48,7 +52,23 @@ AGAIN = timedelta(minutes=15)
 FAULTS = 3
 """So many looks in a row that met a fault are told of."""
 MOST_RECIPIENTS = 20
+SENDING_S = 60.0
+"""For all messages of a look, the one that is under way not counted: other jobs wait meanwhile."""
+LONGEST = 300
+_HARMLESS = str.maketrans("<>@[]`", "‹›＠()'")
 _WORDS = {"stale": "is stale", "holds": "holds", "open": "is undecided"}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An opening in the log.
+
+    Attributes:
+        is_earlier: it was of a holdout that has been renewed since.
+    """
+
+    logged: LoggedOpening
+    is_earlier: bool
 
 
 def parse_every(text: str) -> timedelta:
@@ -175,7 +195,7 @@ def _tell(
     work: Work,
     result: dict[str, Any],
     found: dict[str, Any],
-    opened: Sequence[LoggedOpening] | None,
+    opened: Sequence[Opened] | None,
 ) -> None:
     """Tell each recipient what is new to it; whom it told is kept at once.
 
@@ -190,6 +210,7 @@ def _tell(
     }
     for n, one in enumerate(payload["webhooks"], 1):
         recipients[f"webhook {n}"] = partial(send_webhook, url=one, networks=payload["networks"])
+    end = time.monotonic() + SENDING_S
     for recipient, send in recipients.items():  # an address may hold a secret: it is not shown
         before = told.get(recipient)
         count = len(opened) if opened is not None else before["openings"] if before else 0
@@ -200,6 +221,8 @@ def _tell(
         id = json_sha256([work.job.id, recipient, number, state])[:32]
         notice = _notice(workspace, payload, found, opened or [], before, id)
         try:
+            if time.monotonic() > end:
+                raise NoticeError("others took too long; it comes next time.")
             send(notice)
         except NoticeError as error:
             failed[recipient] = str(error)
@@ -221,13 +244,16 @@ def _failure(sentence: str) -> dict[str, Any]:
     return {"outcome": "failed", "agent": None, "sentence": sentence}
 
 
-def _look(
-    workspace: Workspace, payload: dict[str, Any]
-) -> tuple[dict[str, Any], list[LoggedOpening]]:
+def _look(workspace: Workspace, payload: dict[str, Any]) -> tuple[dict[str, Any], list[Opened]]:
     """What is found, and every opening, the oldest first."""
     store = workspace.store
-    opened = [one for holdout in opened_holdouts(store) for one in openings(store, holdout)]
-    opened.sort(key=lambda one: one.at)
+    present = _present_holdout(workspace)
+    opened = [
+        Opened(one, is_earlier=holdout != (present or holdout))
+        for holdout in opened_holdouts(store)
+        for one in openings(store, holdout)
+    ]
+    opened.sort(key=lambda one: one.logged.at)
     try:
         found = releases.watch_release(
             workspace, payload["release"], drop=payload["drop"], against=payload["against"]
@@ -239,22 +265,30 @@ def _look(
     return {"outcome": found.outcome, "agent": found.agent, "sentence": found.sentence}, opened
 
 
+def _present_holdout(workspace: Workspace) -> str | None:
+    """Its sha256; None: it is not known here."""
+    project = workspace.project
+    if project is None or not has_split(project.split_folder):
+        return None
+    return read_manifest(project.split_folder).holdout_sha256
+
+
 def _notice(
     workspace: Workspace,
     payload: dict[str, Any],
     found: dict[str, Any],
-    log: Sequence[LoggedOpening],
+    opened: Sequence[Opened],
     before: dict[str, Any] | None,
     id: str,
 ) -> Notice:
     name, every = payload["release"], payload["every"]
-    fresh = log[before["openings"] :] if before else []
+    fresh = opened[before["openings"] :] if before else []
     subject = f"Assay: {name} {_WORDS.get(found['outcome'], 'could not be watched')}"
     if before and fresh and before["outcome"] == found["outcome"]:
         subject = f"Assay: the holdout of {workspace.name} was opened"
     answers = f" ({found['agent']})" if found["agent"] else ""
     lines = [f"{name}{answers} in the project {workspace.name}:", found["sentence"], ""]
-    lines += _about_openings(log, fresh, is_first=before is None)
+    lines += _about_openings(opened, fresh, is_first=before is None)
     lines += [
         "Watching opens nothing: it reads labels of answers that were served.",
         f"It is looked at every {every}; you are told when this changes.",
@@ -266,21 +300,42 @@ def _notice(
         "project": workspace.name,
         "release": name,
         **found,
-        "openings": [one.model_dump(include={"number", "at", "reason", "who"}) for one in fresh],
+        "openings": [
+            one.logged.model_dump(include={"number", "at", "reason", "who"})
+            | {"is_earlier": one.is_earlier}
+            for one in fresh
+        ],
     }
     return Notice(id, subject, "\n".join(lines) + "\n", data)
 
 
 def _about_openings(
-    log: Sequence[LoggedOpening], fresh: Sequence[LoggedOpening], *, is_first: bool
+    opened: Sequence[Opened], fresh: Sequence[Opened], *, is_first: bool
 ) -> Iterator[str]:
     if is_first:
-        times = f"{len(log)} times" if len(log) != 1 else "once"
-        yield f"The holdout was opened {times} so far; you are told of each further opening."
+        earlier = sum(one.is_earlier for one in opened)
+        before = f" (earlier ones {_times(earlier)})" if earlier else ""
+        yield f"The holdout was opened {_times(len(opened) - earlier)} so far{before};"
+        yield "you are told of each further opening."
     elif fresh:
         yield "The holdout was opened since the last message:"
         for one in fresh:
-            yield f"- opening {one.number}, {one.at}, by {one.who or 'unknown'}: {one.reason}"
+            which = " of an earlier holdout" if one.is_earlier else ""
+            logged = one.logged
+            who, reason = quotable(logged.who or "unknown"), quotable(logged.reason)
+            yield f"- opening {logged.number}{which}, {logged.at}, by {who}: “{reason}”"
     else:
         return
     yield ""
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def quotable(text: str) -> str:
+    """What somebody else wrote, as one short line in which a chat program finds no link and calls
+    nobody."""
+    text = printable(text)
+    text = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+    return text.translate(_HARMLESS).replace("://", ": //")
