@@ -207,7 +207,7 @@ def repeat(
     store: Store, job: Job, result: dict[str, Any], after: timedelta, error: str | None = None
 ) -> None:
     """It is done, or met an error; it is queued again, to be taken no sooner than `after`."""
-    kept = {"result": result, "error": error, "due": database_time(after)}
+    kept: dict[str, Any] = {"result": result, "error": error, "due": database_time(after)}
     _leave(store, job, _QUEUED, error, event="error", attempts=0, **kept)
 
 
