@@ -57,6 +57,10 @@ def event(name: str, given: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "attributes": [attribute(key, value) for key, value in given.items()]}
 
 
+CONTENT = [
+    event("gen_ai.content.prompt", {"gen_ai.prompt": ASKED}),
+    event("gen_ai.content.completion", {"gen_ai.completion": "b"}),
+]
 PARTS = [{"role": "user", "parts": [{"type": "text", "content": ASKED}]}]
 SAID = [
     {"role": "assistant", "parts": [{"type": "text", "content": ANSWER}], "finish_reason": "stop"}

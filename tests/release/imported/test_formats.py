@@ -153,6 +153,7 @@ RECORDS: list[Any] = [
     samples.span(samples.STRUCTURED),
     samples.span(samples.OLDER, samples.EVENTS),
     samples.span(samples.NUMBERED),
+    samples.span({}, samples.CONTENT),
     samples.LITELLM,
     samples.GENERATION,
     samples.LANGFUSE_TRACE,
@@ -190,13 +191,16 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @settings(max_examples=150)
 @given(st.data())
-def test_odd_values_anywhere_are_no_traceback(data: st.DataObject) -> None:
+def test_odd_and_missing_values_anywhere_are_no_traceback(data: st.DataObject) -> None:
     record = copy.deepcopy(data.draw(st.sampled_from(RECORDS)))
     path = data.draw(st.sampled_from(list(places(record))))
     holder = record
     for key in path[:-1]:
         holder = holder[key]
-    holder[path[-1]] = data.draw(ODD)
+    if data.draw(st.booleans()):
+        holder[path[-1]] = data.draw(ODD)
+    else:
+        del holder[path[-1]]
     with TemporaryDirectory() as folder:
         with opened(Path(folder, "kept")) as kept:
             kept.add(samples.as_lines(record)(Path(folder)))

@@ -201,6 +201,14 @@ class TraceFolder:
         waiting: list[bytes] = []
         size = 0
         seen: Counter[int] = Counter()
+
+        def write() -> None:
+            nonlocal waiting, size
+            lines, waiting, size = b"".join(waiting), [], 0
+            self._read = None  # until they are on disk
+            append_durable(self.path / TRACES, lines)
+            self._read = self._state()
+
         try:
             for one in found:
                 if one.trace is None:
@@ -218,13 +226,12 @@ class TraceFolder:
                 waiting.append(line)
                 size += len(line)
                 if size > _BATCH_BYTES:
-                    append_durable(self.path / TRACES, b"".join(waiting))
-                    waiting, size = [], 0
+                    write()
                 yield one
-            append_durable(self.path / TRACES, b"".join(waiting))
-            self._read = self._state()
-        except BaseException:
-            self._read = None  # some of the keys are of traces that were not written
+            write()
+        except BaseException:  # what was found before stays
+            if waiting:
+                write()
             raise
 
     def _find_keys(self) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -37,6 +39,7 @@ from assay.release.imported.raw import (
 from assay.release.imported.trace import ImportedTrace
 from assay.release.traces import MOST_BYTES, Thumb
 
+log = logging.getLogger(__name__)
 _ANSWERS = ("chat", "text_completion", "generate_content", "completion")
 _FAILED = (2, "STATUS_CODE_ERROR")
 _EVALUATION, _THUMB, _CORRECTED = "gen_ai.evaluation.result", "thumb", "assay.corrected"
@@ -69,7 +72,15 @@ def read(record: dict[str, Any], path: Path) -> Iterator[Found]:
         for scope in _listed(resource, _SCOPES):
             for span in listing(mapping(scope).get("spans")):
                 place += 1
-                yield _call(mapping(span), f"span {place}")
+                try:
+                    found = _call(mapping(span), f"span {place}")
+                except Exception as error:  # a fault of ours must not cost the other spans
+                    at = traceback.extract_tb(error.__traceback__)[
+                        -1
+                    ]  # no words: they may be a user's
+                    log.error("a span: %s in %s:%s", type(error).__name__, at.filename, at.lineno)
+                    found = Unusable("it could not be read; the log says why.", f"span {place}")
+                yield found
 
 
 def _listed(holder: Any, names: tuple[str, ...]) -> list[Any]:

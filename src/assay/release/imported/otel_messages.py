@@ -145,14 +145,17 @@ def _from_events(told: list[tuple[Any, dict[str, Any]]]) -> tuple[list[Any] | No
             answer = _event_turn(inner or shown, "assistant")
         elif name == "gen_ai.content.prompt":
             prompt = loaded(given.get("gen_ai.prompt"))
-            messages += (
-                prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
-            )
+            if prompt is not None:
+                asked = [{"role": "user", "content": prompt}]
+                messages += prompt if isinstance(prompt, list) else asked
         elif name == "gen_ai.content.completion" and answer is None:
             said = loaded(given.get("gen_ai.completion"))
             first = said[0] if isinstance(said, list) and said else said
-            shown = first if isinstance(first, dict) else {"content": given["gen_ai.completion"]}
-            answer = {"role": "assistant", **shown}
+            shown = (
+                first if isinstance(first, dict) else {"content": given.get("gen_ai.completion")}
+            )
+            if first is not None:  # what was said is not recorded
+                answer = {"role": "assistant", **shown}
     return messages or None, answer
 
 
