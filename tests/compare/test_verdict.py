@@ -377,6 +377,18 @@ def test_groups_widen_what_examples_alone_would_narrow() -> None:
     assert grouped.pairs[0].p > plain.pairs[0].p
 
 
+def test_a_pair_of_twins_hides_no_clear_lead() -> None:
+    """26 of 27 right against 1: whole groups that are resampled hold one wrong answer or none."""
+    entries = [Entry("a", right(26, 27)), Entry("b", right(1, 27))]
+    groups = [f"g{i - (i == 2)}" for i in range(27)]
+    plain, twins = decide(entries, None, SETTINGS), decide(entries, groups, SETTINGS)
+    assert (twins.verdict.outcome, twins.verdict.recommend) == ("recommend", "a")
+    wider = twins.pairs[0].low - twins.pairs[0].high, twins.candidate("a").low
+    assert (plain.pairs[0].low - plain.pairs[0].high, plain.candidate("a").low) > wider
+    assert twins.pairs[0].low == pytest.approx(plain.pairs[0].low, abs=0.02)
+    assert twins.pairs[0].p == 2 * plain.pairs[0].p  # a pair that agrees is one witness
+
+
 def test_scores_between_zero_and_one_are_resampled() -> None:
     entries = [Entry("a", noisy(0.5, seed=1)), Entry("b", noisy(0.7, seed=2))]
     decision = decide(entries, None, SETTINGS)

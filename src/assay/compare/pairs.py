@@ -19,6 +19,8 @@ from assay.evaluate.stats import Floats
 
 FEWEST_RESAMPLES = 5_000
 MOST_RESAMPLES = 200_000
+FEW_TWINS = 1.25
+"""Design effect, rows of a group taken to agree, up to which 0 and 1 are counted, not resampled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +125,16 @@ def measure(
 ) -> PairFigures:
     """All figures of complete candidates `entries` (checked).
 
-    Binary scores without groups take exact and score methods; all else is resampled, whole groups
-    at a time. The draws do not depend on the order of candidates, examples or group names.
+    Binary scores take exact and score methods where few rows have another of their group, with
+    counts divided by the design effect as if rows of a group always agreed: a resampling of whole
+    groups would tell next to nothing where a handful of answers is wrong. All else is resampled,
+    whole groups at a time. The draws do not depend on the order of candidates, examples or group
+    names.
     """
     ordered = sorted(entries, key=lambda entry: entry.name)
     couples = list(combinations(range(len(ordered)), 2))
-    binary = [groups is None and _is_binary(entry.values) for entry in ordered]
+    effect = _most_design_effect(groups)
+    binary = [effect <= FEW_TWINS and _is_binary(entry.values) for entry in ordered]
     drawn_singles = [i for i in range(len(ordered)) if not binary[i]]
     drawn_couples = [(i, j) for i, j in couples if not (binary[i] and binary[j])]
 
@@ -137,12 +143,12 @@ def measure(
     chosen = (terms.alpha / rivals, min(terms.alpha, 2 * level) / rivals)
     alphas = (terms.alpha, *chosen, level)
     intervals = {
-        entry.name: _binary_limits(entry, alphas)
+        entry.name: _binary_limits(entry, alphas, effect)
         for entry, exact in zip(ordered, binary, strict=True)
         if exact
     }
     found = {
-        (ordered[i].name, ordered[j].name): _binary_pair(ordered[i], ordered[j], terms)
+        (ordered[i].name, ordered[j].name): _binary_pair(ordered[i], ordered[j], groups, terms)
         for i, j in couples
         if binary[i] and binary[j]
     }
@@ -157,10 +163,14 @@ def measure(
     return PairFigures(intervals, {(pair.a, pair.b): pair for pair in in_order})
 
 
-def _binary_limits(entry: Entry, alphas: Sequence[float]) -> ScoreLimits:
+def _most_design_effect(groups: stats.Groups | None) -> float:
+    return 1.0 if groups is None else stats.design_effect(stats.group_sizes(groups), 1.0)
+
+
+def _binary_limits(entry: Entry, alphas: Sequence[float], effect: float) -> ScoreLimits:
     right, n = int(entry.values.sum()), len(entry.values)
     (low, high), (chosen_low, _), (least, _), (_, most) = (
-        stats.wilson(right, n, alpha) for alpha in alphas
+        stats.wilson(right / effect, n / effect, alpha) for alpha in alphas
     )
     return ScoreLimits(low, high, chosen_low, least, most)
 
@@ -173,23 +183,26 @@ def _is_binary_pair(a: Entry, b: Entry) -> bool:
     return _is_binary(a.values) and _is_binary(b.values)
 
 
-def _binary_pair(a: Entry, b: Entry, terms: Terms) -> ScorePair:
+def _binary_pair(a: Entry, b: Entry, groups: stats.Groups | None, terms: Terms) -> ScorePair:
     a_only, b_only = _discordant(a, b)
     n, cheaper = len(a.values), terms.margin_for_cheaper or terms.margin
-    low, high = stats.tango_interval(a_only, b_only, n, terms.alpha)
     difference, squared = ((a_only - b_only) / n, (a_only + b_only) / n) if n else (0.0, 0.0)
+    effect = _most_design_effect(groups)
+    net = units((a.values - b.values)[:, np.newaxis], groups).sums
+    a_counts, b_counts, counts = a_only / effect, b_only / effect, n / effect
+    low, high = stats.tango_interval(a_counts, b_counts, counts, terms.alpha)
     return ScorePair(
         a=a.name,
         b=b.name,
         difference=difference,
         low=low,
         high=high,
-        error=math.sqrt((squared - difference**2) / (n - 1)) if n > 1 else 0.0,
-        p=stats.mcnemar(a_only, b_only),
-        a_not_worse=stats.tango_not_worse_p(a_only, b_only, n, terms.margin),
-        b_not_worse=stats.tango_not_worse_p(b_only, a_only, n, terms.margin),
-        a_acceptable=stats.tango_not_worse_p(a_only, b_only, n, cheaper),
-        b_acceptable=stats.tango_not_worse_p(b_only, a_only, n, cheaper),
+        error=math.sqrt((squared - difference**2) / (counts - 1)) if counts > 1 else 0.0,
+        p=stats.mcnemar(int((net > 0).sum()), int((net < 0).sum())),
+        a_not_worse=stats.tango_not_worse_p(a_counts, b_counts, counts, terms.margin),
+        b_not_worse=stats.tango_not_worse_p(b_counts, a_counts, counts, terms.margin),
+        a_acceptable=stats.tango_not_worse_p(a_counts, b_counts, counts, cheaper),
+        b_acceptable=stats.tango_not_worse_p(b_counts, a_counts, counts, cheaper),
         a_only=a_only,
         b_only=b_only,
         squared=squared,

@@ -43,8 +43,9 @@ def _z(tail: float) -> float:
     return -float(scipy.special.ndtri(tail))
 
 
-def wilson(successes: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
-    """Score interval of a proportion (Wilson 1927, JASA 22:209-212); (0, 1) when n is 0."""
+def wilson(successes: float, n: float, alpha: float = 0.05) -> tuple[float, float]:
+    """Score interval of a proportion (Wilson 1927, JASA 22:209-212); (0, 1) when n is 0. Counts of
+    examples that come in groups are divided by their design effect beforehand."""
     if n == 0:
         return 0.0, 1.0
     z2 = _z(alpha / 2) ** 2
@@ -81,12 +82,13 @@ def mcnemar(a_only: int, b_only: int, alternative: Alternative = "two-sided") ->
     return min(1.0, 2 * float(scipy.special.bdtr(min(a_only, b_only), n, 0.5)))
 
 
-def tango_z(a_only: int, b_only: int, n: int, difference: float) -> float:
+def tango_z(a_only: float, b_only: float, n: float, difference: float) -> float:
     """Score statistic of the hypothesis that a − b is `difference`, for binary scores.
 
     The variance is taken at the maximum of the likelihood under the hypothesis, which is what
     keeps the test honest when few examples tell the candidates apart (Tango 1998, Statistics in
-    Medicine 17:891-908, equations 24 to 26; there the margin has the other sign).
+    Medicine 17:891-908, equations 24 to 26; there the margin has the other sign). Counts of
+    examples that come in groups are divided by their design effect beforehand.
     """
     a = 2 * n
     b = -a_only - b_only + (2 * n - a_only + b_only) * difference
@@ -99,7 +101,9 @@ def tango_z(a_only: int, b_only: int, n: int, difference: float) -> float:
     return gap / math.sqrt(variance)
 
 
-def tango_interval(a_only: int, b_only: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
+def tango_interval(
+    a_only: float, b_only: float, n: float, alpha: float = 0.05
+) -> tuple[float, float]:
     """Interval of the difference a − b of two paired proportions: every difference that `tango_z`
     does not reject, two-sided at `alpha` (Tango 1998); (-1, 1) when n is 0."""
     if n == 0:
@@ -121,7 +125,7 @@ def tango_interval(a_only: int, b_only: int, n: int, alpha: float = 0.05) -> tup
     return low, high
 
 
-def tango_not_worse_p(a_only: int, b_only: int, n: int, margin: float) -> float:
+def tango_not_worse_p(a_only: float, b_only: float, n: float, margin: float) -> float:
     """One-sided p of the hypothesis that a is worse than b by `margin` or more (binary scores).
 
     It is `tango_z` at −margin, so it is below alpha/2 exactly when the lower end of
