@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from assay.data.privacy import find_private, mask
+from assay.data.privacy import find_private, mask, mask_within
 
 TAIL = "Ab3dE6gH9jK2mN5pQ8sT1vW4yZ7" * 3  # keys are put together here: none stands in this file
 FOUND = [
@@ -20,6 +22,7 @@ FOUND = [
     ("secret", "hf" + "_" + TAIL[:34]),
     ("secret", "-----BEGIN RSA PRIVATE" + " KEY-----"),
     ("secret", "eyJ" + TAIL[:12] + ".eyJ" + TAIL[:20] + "." + TAIL[:30]),
+    ("secret", "assay" + "-" + TAIL[:43]),
     ("secret", "postgres" + "://admin:hunter22@db.internal"),
     ("card-number", "4111 1111 1111 1111"),
     ("card-number", "5555-5555-5555-4444"),
@@ -28,6 +31,9 @@ FOUND = [
     ("iban", "GB29NWBK60161331926819"),
     ("iban", "NO93 8601 1117 947"),
     ("email", "jane.doe+shop@mail.acme.co.uk"),
+    ("email", "jöhn@münchen.de"),
+    ("email", "иван@почта.xn--p1ai"),
+    ("email", "john%40acme.com"),
     ("phone", "+49 30 901820"),
     ("phone", "0044 20 7031 3000"),
     ("phone", "(212) 736-5000"),
@@ -94,6 +100,9 @@ def test_assigned_passwords(assignment: str) -> None:
         "invoice 0000000000000000",
         "DE89 3704 0044 0532 0130 01",  # fails mod 97
         "write to someone@example.com",
+        "someone%40example.com",
+        "the bearer instruments-of-payment are here",
+        "https://unpkg.com/%40angular/core.js",
         "@jane said hello",
         "my order number is 20240517998",
         "call 112",
@@ -116,6 +125,23 @@ def test_assigned_passwords(assignment: str) -> None:
 def test_left_alone(text: str) -> None:
     assert find_private(text) == []
     assert mask(text) == text
+
+
+def test_a_bearer_token_is_a_secret_and_an_address_ends_where_its_alphabet_does() -> None:
+    assert mask(f"Authorization: Bearer {TAIL[:30]}.x") == "Authorization: Bearer <bearer token>"
+    assert mask("写信给john@acme.com谢谢") == "写信给<e-mail address>谢谢"
+
+
+@pytest.mark.parametrize("depth", range(6))
+def test_no_depth_of_json_texts_hides_anything(depth: int) -> None:
+    text = "\\u006aohn@acme.com, \\u0073k-" + TAIL[:40]
+    text = '{"a": "' + text + '"}'
+    for _ in range(depth):
+        text = json.dumps({"a": text})
+    shown, found = mask_within({"text": text})
+    assert len(found) == 2
+    assert "acme" not in shown["text"]
+    assert TAIL[:40] not in shown["text"]
 
 
 def test_several_in_one_text_stand_in_order() -> None:

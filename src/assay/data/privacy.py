@@ -57,6 +57,8 @@ _SECRETS: tuple[tuple[str, str], ...] = (
     ("xAI API key", r"\bxai-[A-Za-z0-9]{40,}"),
     ("Azure storage key", r"\bAccountKey=[A-Za-z0-9+/]{40,}={0,2}"),
     ("JSON web token", r"\beyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}"),
+    ("Assay API key", r"\bassay-[A-Za-z0-9_\-]{43}(?![A-Za-z0-9_\-])"),
+    ("bearer token", r"(?<=\b[Bb]earer )(?=\S{0,99}\d)[A-Za-z0-9._~+/\-]{16,}=*"),
     (
         "password in an address",
         r"\b[a-z][a-z0-9+.\-]{1,12}://[^\s/:@]{1,64}:[^\s/@]{3,64}@[\w.\-]+",
@@ -67,7 +69,7 @@ _SECRET_HINTS = (
     "-----BEGIN", "sk-", "AKIA", "ASIA", "ABIA", "ACCA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_",
     "github_pat_", "glpat-", "glptt-", "gldt-", "glrt-", "glcbt-", "AIza", "GOCSPX-", "xox",
     "hooks.slack", "k_live_", "k_test_", "hf_", "SG.", "SK", "npm_", "pypi-", "gsk_", "xai-",
-    "AccountKey", "eyJ", "://",
+    "AccountKey", "eyJ", "://", "assay-", "earer ",
 )  # fmt: skip
 _ASSIGNMENT = re.compile(
     r"""\b(?:pass(?:word|wd|phrase)|pwd|secret|api[_-]?key|access[_-]?key|auth[_-]?token)\b["']?
@@ -85,9 +87,16 @@ _SCHEMES = re.compile(
 _IBAN = re.compile(
     r"\b[A-Z]{2}\d{2}(?:[A-Z0-9]{11,30}|(?:[ \-][A-Z0-9]{4}){2,7}(?:[ \-][A-Z0-9]{1,4})?)\b"
 )
-_EMAIL = re.compile(r"[A-Za-z0-9._%+\-]{1,64}@(?:[A-Za-z0-9\-]{1,63}\.){1,8}[A-Za-z]{2,24}\b")
+_LETTERS = r"A-Za-z\u00c0-\u024f\u0370-\u052f"
+"""Of alphabets whose words are parted by spaces, so that an address ends where the next begins."""
+_EMAIL = re.compile(
+    rf"[{_LETTERS}0-9._%+\-]{{1,64}}(?:@|%40)(?:[{_LETTERS}0-9\-]{{1,63}}\.){{1,8}}"
+    rf"(?:xn--[a-z0-9\-]{{2,59}}|[{_LETTERS}]{{2,24}})(?![{_LETTERS}0-9_])"
+)
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_SIGNS = {"n": "\n", "r": "\n", "t": "\t", "b": " ", "f": " "}
 _RESERVED = re.compile(
-    r"(?:^|[.@])(?:example\.(?:com|org|net)|example|test|invalid|localhost)$", re.I
+    r"(?:^|[.@]|%40)(?:example\.(?:com|org|net)|example|test|invalid|localhost)$", re.I
 )
 
 
@@ -114,13 +123,18 @@ def mask_within(value: Any, inside: int = 2) -> tuple[Any, list[Finding]]:
     so that no escape hides what stands behind it.
 
     Args:
-        inside: how often such a text may stand in another; what is deeper is masked as a text.
+        inside: how often such a text may stand in another; what is deeper is masked as a text,
+            and where an escape hides something in it, is kept without its escapes.
     """
     if isinstance(value, str):
         spelled = _masked_json(value, inside - 1) if inside else None
         if spelled is not None:
             return spelled
         found = find_private(value)
+        if not inside and "\\" in value:
+            plain = _without_escapes(value)
+            if len(hidden := find_private(plain)) > len(found):
+                return _replaced(plain, hidden), hidden
         return _replaced(value, found), found
     if isinstance(value, list):
         items = [mask_within(item, inside) for item in value]
@@ -131,6 +145,17 @@ def mask_within(value: Any, inside: int = 2) -> tuple[Any, list[Finding]]:
         found = [one for one in find_private(str(value)) if one.kind == "card-number"]
         return (_replaced(str(value), found), found) if found else (value, [])
     return value, []
+
+
+def _without_escapes(text: str) -> str:
+    """Each pass takes what stood one JSON text deeper."""
+    while (plain := _ESCAPE.sub(_unescaped, text)) != text:
+        text = plain
+    return text
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 16)) if escape[1] else _SIGNS.get(escape[2], escape[2])
 
 
 def _masked_fields(fields: dict[str, Any], inside: int) -> tuple[dict[str, Any], list[Finding]]:
@@ -172,7 +197,7 @@ def _replaced(text: str, findings: list[Finding]) -> str:
 def _all(text: str) -> Iterator[Finding]:
     """The surest first: what comes later is dropped where it overlaps what came before."""
     yield from _secrets(text)
-    if "@" in text:
+    if "@" in text or "%40" in text:
         yield from _emails(text)
     if _DIGITS.search(text):
         yield from _numbers(text)
