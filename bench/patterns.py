@@ -48,6 +48,7 @@ MOST_EXPONENT = 1.4
 MADE: dict[str, list[str]] = {
     # Escaped text between two looks at one character: linear whatever the text.
     "evaluate.graders.terms._pattern": [r"(?<!\w)a(?!\w)", r"(?<!\w)C\+\+(?!\w)"],
+    "studio.pages.start.proposal_form._names": [r"(?<!\w)a(?!\w)", r"(?<!\w)a\ a(?!\w)"],
     "evaluate.graders.plain._pattern": [
         plain._pattern(text, whole_words=True).pattern for text in ("aa", "4.50", "a a", "$4")
     ],
