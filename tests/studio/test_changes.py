@@ -13,8 +13,10 @@ from nicegui.elements.mixins.text_element import TextElement
 from nicegui.page import page
 
 from assay.project.comparisons import Changes, NextOpening
+from assay.studio.pages.compare import page as compare
+from assay.studio.pages.start import page as start
 from assay.studio.session import PageContext
-from assay.studio.shared.changes import tell_changes
+from assay.studio.shared.changes import LOOKING, tell_changes
 
 OPENING = NextOpening(2, 0.0076, 0.0304)
 BEFORE = "The newest verdict is from before."
@@ -55,3 +57,23 @@ def test_what_has_changed_is_told_unless_it_stands_beside_the_verdict(
         asyncio.run(tell_changes(context, place, shown_last=shown_last))
     shown = [one.text for one in client.elements.values() if isinstance(one, TextElement)]
     assert shown == ([said] if said else [])
+
+
+def test_a_viewer_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read(*_: Any) -> list[Any]:
+        return []  # no jobs
+
+    monkeypatch.setattr(start, "verdict_card", lambda _: None)
+    workspace = SimpleNamespace(project=object())
+    may = {"may": lambda role: role == "viewer"}
+    context = cast(PageContext, SimpleNamespace(read=read, workspace=workspace, **may))
+    client = Client(page("/compare"))
+
+    async def show() -> None:
+        with client:
+            await compare._show_start(context, before=True, shown_last=True)
+            start._show_card(context, cast(Any, None), other_documents=False)
+
+    asyncio.run(show())
+    shown = [one.text for one in client.elements.values() if isinstance(one, TextElement)]
+    assert shown == [LOOKING, LOOKING]  # and no button

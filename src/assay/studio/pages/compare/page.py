@@ -112,6 +112,8 @@ async def _show_start(context: PageContext, before: bool, shown_last: bool) -> b
     if found and found[0].status == "failed":
         with w.card("lost"):
             w.heading("The last comparison failed", job_error(found[0]))
+    if before:
+        changes_line(context, shown_last=shown_last)
     if not context.may("editor"):
         return last == "cancelled"
 
@@ -126,8 +128,6 @@ async def _show_start(context: PageContext, before: bool, shown_last: bool) -> b
             start.props(remove="loading")
         ui.navigate.to("/compare")
 
-    if before:
-        changes_line(context, shown_last=shown_last)
     with w.row():
         label = "Compare again" if before else "Start a comparison"
         label = "Continue the comparison" if last == "cancelled" else label

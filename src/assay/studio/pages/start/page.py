@@ -265,8 +265,7 @@ def say_slowest(found: Estimate) -> str:
 
 
 def _show_card(context: PageContext, result: Result, *, other_documents: bool) -> None:
-    if context.may("editor"):
-        changes_line(context, shown_last=True)
+    changes_line(context, shown_last=True)
     verdict_card(result)
     if other_documents:
         warn_of_other_documents()
