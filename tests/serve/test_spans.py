@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -17,11 +19,11 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as service
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from assay.project.imported import import_traces, list_jobs
+from assay.project.imported import import_traces, list_jobs, receiving
 from assay.release.imported import folder as imported
 from assay.release.imported.folder import opened
 from assay.release.imported.otel_messages import INPUT, OUTPUT
-from assay.serve import otlp
+from assay.serve import otlp, spans
 from tests.serve.running import Running, running
 
 PATH, FOLDER = "/v1/traces", "imported-traces"
@@ -40,7 +42,7 @@ def server(tmp_path: Path) -> Iterator[Running]:
         yield server
 
 
-def request(*spans: dict[str, Any], start: int = 1) -> dict[str, Any]:
+def request(*called: dict[str, Any], start: int = 1) -> dict[str, Any]:
     """A request to export spans with these attributes."""
     every = [
         {
@@ -50,7 +52,7 @@ def request(*spans: dict[str, Any], start: int = 1) -> dict[str, Any]:
                 {"key": key, "value": {"stringValue": one}} for key, one in given.items()
             ],
         }
-        for number, given in enumerate(spans, start=start)
+        for number, given in enumerate(called, start=start)
     ]
     return {"resourceSpans": [{"scopeSpans": [{"spans": every}]}]}
 
@@ -121,8 +123,60 @@ def test_what_cannot_be_used_is_told_and_the_rest_is_kept(server: Running) -> No
         busy = send(server, body)
     assert (busy.status_code, busy.headers["retry-after"]) == (503, "2")
     assert busy.json()["code"] == 14
+    assert str(server.workspace.root) not in busy.text
     long = request({**CALL, INPUT: "[" + "[]," * 10**6 + "[]]"})
     assert "longer than 256 KiB" in send(server, long).json()["partialSuccess"]["errorMessage"]
+
+
+def test_what_is_wrong_with_the_folder_is_the_servers_to_mend(
+    server: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = server.workspace.root / FOLDER
+    folder.mkdir()
+    (folder / "theirs.txt").write_text("x")
+    reply = send(server, request(CALL))
+    assert (reply.status_code, str(folder) in reply.text) == (503, False)
+    assert str(folder) in caplog.text
+    (folder / "theirs.txt").unlink()
+    (folder / imported.TRACES).write_text("no line\n")
+    (folder / imported.IMPORTS).touch()
+    reply = send(server, request(CALL))
+    assert reply.status_code == 503
+    assert "database" not in reply.text
+    assert "line 1" in caplog.text
+
+
+def test_one_body_at_a_time_and_each_within_its_time(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, at_once = threading.Event(), [0, 0]  # now, and at most
+
+    class Slow:
+        def add(self, record: dict[str, Any]) -> imported.RecordReport:
+            at_once[0] += 1
+            at_once[1] = max(at_once)
+            go.wait(10)
+            at_once[0] -= 1
+            return imported.RecordReport(1, 0, 0, [], is_cut=False)
+
+    async def sent() -> None:
+        queue = spans.SpanQueue(cast("receiving.TraceReceiver", Slow()))
+        body = json.dumps(request(CALL)).encode()
+        waiting = [asyncio.create_task(queue.add(body, "application/json", None)) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(otlp.ApiError, match="Other spans"):
+            queue.check()
+        go.set()
+        await asyncio.gather(*waiting)
+
+    monkeypatch.setattr(spans, "WAITING", 2)
+    asyncio.run(sent())
+    assert at_once == [0, 1]
+
+    monkeypatch.setattr(receiving, "MOST_S", -1.0)  # the time is over before the first span
+    cut = send(server, request(CALL))
+    assert (cut.status_code, "sent again" in cut.text) == (503, True)
+    assert not kept(server)
 
 
 def test_only_a_key_of_its_scope_may_send_and_it_reads_nothing(server: Running) -> None:

@@ -7,6 +7,7 @@ at first; then the body is read, and bounded before it is looked at (`serve.otlp
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
@@ -16,12 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from assay.accounts.keys import Caller
-from assay.errors import StateError
+from assay.errors import StateError, StoreError, UsageError
 from assay.project.imported.receiving import TraceReceiver
 from assay.serve import otlp
 from assay.serve.auth import RequiredScope
 from assay.serve.errors import ApiError, of_any
 
+log = logging.getLogger("assay.serve")
 router = APIRouter(tags=["traces"])
 
 WAITING = 16
@@ -59,8 +61,12 @@ class SpanQueue:
         record = otlp.decode(body, encoding, packed)
         try:
             report = self._receiver.add(record)
-        except StateError as error:  # `assay traces import` runs
-            raise _busy(str(error)) from None
+        except StateError as error:  # `assay traces import` runs; where is for the server's owner
+            raise _busy(error.what) from None
+        except (StoreError, UsageError) as error:  # the folder is damaged, or another's
+            log.error("%s", error)
+            what = "Spans cannot be added at the moment; the server's log says why."
+            raise ApiError(503, what, "server_error", "server_error") from None
         if report.is_cut:
             raise _busy("The rest of these spans is added when they are sent again.")
         reasons = Counter(report.reasons).most_common(3)
