@@ -35,8 +35,11 @@ def test_a_fault_costs_its_span_alone(tmp_path: Path, monkeypatch: pytest.Monkey
     good = copy.deepcopy(CONTENT)
     good["resourceSpans"][0]["scopeSpans"][0]["spans"].append({"broken": True})
     with opened(tmp_path / "kept") as kept:
+        assert kept.add(samples.as_lines({"input": "a", "output": "b"})(tmp_path)).added == 1
+        before = kept.size
         report = kept.add_record(good, otel.FORMAT, 5.0)
         assert (report.added, len(report.reasons)) == (1, 1)
+        assert [len(list(kept.traces(until))) for until in (before, kept.size, None)] == [1, 2, 2]
         monkeypatch.setattr(folder_of_traces, "_key", lambda *_: raising())
         with pytest.raises(KeyError):
             kept.add_record(good, otel.FORMAT, 5.0)

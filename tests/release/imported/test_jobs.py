@@ -98,6 +98,15 @@ def test_a_prompt_that_tells_the_job_is_not_split_by_what_customers_say() -> Non
     assert [job.calls for job in jobs_of(found)] == [60]
 
 
+def test_what_comes_later_does_not_change_what_a_job_is_called() -> None:
+    """A prompt into which a different text is pasted each time: near to each other, never equal."""
+    source = random.Random(3)
+    rules = " ".join("".join(source.choices("abcdefgh", k=6)) for _ in range(200))
+    pasted = [trace("a", "b", f"{chatter(source)}. {rules} {chatter(source)}") for _ in range(40)]
+    ids = {tuple(job.id for job in jobs_of(pasted[:count])) for count in (1, 5, 20, 40)}
+    assert len(ids) == 1
+
+
 def test_thousands_of_prompts_that_begin_with_documents_are_one_job(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -70,14 +71,23 @@ def import_traces(
 
 
 def list_jobs(
-    source: Path, providers: Mapping[str, Provider], progress: Progress = SILENT
+    source: Path,
+    providers: Mapping[str, Provider],
+    progress: Progress = SILENT,
+    *,
+    until: int | None = None,
 ) -> list[Job]:
     """The jobs among the traces of a folder, those with the most calls first.
+
+    Args:
+        until: bytes of its traces that count; None: those that are there now.
 
     Raises:
         UsageError: there are no traces.
     """
-    return find_jobs(TraceFolder(source).traces, _prices(providers), progress)
+    folder = TraceFolder(source)
+    traces = partial(folder.traces, folder.size if until is None else until)
+    return find_jobs(traces, _prices(providers), progress)
 
 
 def _prices(providers: Mapping[str, Provider]) -> Price:

@@ -16,6 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ def make_project(
     to: Path,
     *,
     model: str = STARTER_MODEL,
+    until: int | None = None,
     progress: Progress = SILENT,
 ) -> JobFiles:
     """Write the project of a job, or without enough labels what is needed for one.
@@ -127,6 +129,7 @@ def make_project(
         jobs: ids, or how each begins; of several, one project is made.
         to: a folder that is not there yet; its name is the project's.
         model: the language model that is specialised.
+        until: bytes of the traces among which the jobs were found; None: those that are there now.
 
     Raises:
         NotFoundError: there is no such job.
@@ -139,7 +142,9 @@ def make_project(
             f"{name!r} cannot be the name of a project.",
             fix="Use lower-case letters, digits and hyphens.",
         )
-    rows = _collect(TraceFolder(source).traces, jobs, progress)
+    traces = TraceFolder(source)  # which may grow meanwhile
+    until = traces.size if until is None else until
+    rows = _collect(partial(traces.traces, until), jobs, progress)
     made = JobFiles(str(to), labelled=len(rows.labelled))
     made.corrected = sum(one.corrected is not None for one in rows.labelled.values())
     made.down = len(rows.down)

@@ -90,7 +90,8 @@ def start_project(workspace: Workspace, job: str, name: str) -> Job:
         )
     if (workspace.root / TRACE_PROJECTS / name).exists():
         raise UsageError(f"{TRACE_PROJECTS}/{name} already exists.", fix="Choose another name.")
-    payload = {"job": job, "name": name}
+    found = read_traces(workspace).found  # what has come since may change the ids of jobs
+    payload = {"job": job, "name": name, "bytes": found["bytes"] if found else None}
     return enqueue_once(
         workspace, MAKE, "the making of a project", payload, action="traces.project"
     )
@@ -99,7 +100,7 @@ def start_project(workspace: Workspace, job: str, name: str) -> Job:
 def _find(workspace: Workspace, work: Work) -> dict[str, Any]:
     folder = workspace.root / IMPORTED_TRACES
     size = TraceFolder(folder).size
-    jobs = imported.list_jobs(folder, workspace.providers, work)
+    jobs = imported.list_jobs(folder, workspace.providers, work, until=size)
     shown = []
     for job in jobs[:SHOWN]:
         row = {**job.to_dict(), "notes": job.notes()}
@@ -117,7 +118,9 @@ def _make(workspace: Workspace, work: Work) -> dict[str, Any]:
     source, projects = workspace.root / IMPORTED_TRACES, workspace.root / TRACE_PROJECTS
     projects.mkdir(exist_ok=True, mode=0o700)
     name, job = work.payload["name"], work.payload["job"]
-    return asdict(imported.make_project(source, [job], projects / name, progress=work))
+    until = work.payload.get("bytes")
+    made = imported.make_project(source, [job], projects / name, until=until, progress=work)
+    return asdict(made)
 
 
 WORKS: dict[str, Callable[[Workspace, Work], dict[str, Any]]] = {FIND: _find, MAKE: _make}

@@ -116,14 +116,17 @@ class TraceFolder:
         state = self._state()
         return 0 if state is None else state[2]
 
-    def traces(self) -> Iterator[ImportedTrace]:
+    def traces(self, until: int | None = None) -> Iterator[ImportedTrace]:
         """The traces in the order in which they came.
+
+        Args:
+            until: bytes of the file, `size` at some time: what has come since is left out.
 
         Raises:
             UsageError: there are none.
             StoreError: a line is damaged.
         """
-        for row in self._rows():
+        for row in self._rows(until=until):
             yield ImportedTrace.from_dict(row)
 
     def add(
@@ -255,8 +258,8 @@ class TraceFolder:
         name = spell(mask(file.name))[:_LONGEST].strip("-")
         return self.path / REJECTED / f"{name}-{short_digest(digest)}.jsonl"
 
-    def _rows(self, start: int = 0) -> Iterator[dict[str, Any]]:
-        """The rows from a byte on."""
+    def _rows(self, start: int = 0, until: int | None = None) -> Iterator[dict[str, Any]]:
+        """The rows from a byte on, up to another."""
         if not (self.path / TRACES).exists():
             raise UsageError(
                 "there are no imported traces in this folder.",
@@ -266,7 +269,11 @@ class TraceFolder:
         with (self.path / TRACES).open("rb") as lines:
             lines.seek(start)
             behind = f" behind byte {start:,}" if start else ""
+            at = start
             for number, line in enumerate(lines, start=1):
+                at += len(line)
+                if until is not None and at > until:
+                    return
                 if not line.endswith(b"\n"):  # a process that was killed has left it
                     return
                 try:

@@ -144,8 +144,10 @@ def find_jobs(
 
 
 def _join_near(prompts: dict[Key, _Prompt], progress: Progress) -> Iterator[tuple[Key, Key]]:
-    """Each prompt with the one that it counts as: the first of those that are near to it."""
-    keys = sorted(prompts)
+    """Each prompt with the one that it counts as: of those that are near to it, the one that came
+    first, so that what comes later does not change what a job is called."""
+    keys = list(prompts)
+    place = {key: number for number, key in enumerate(keys)}
     counted = {key: key for key in keys}
     rare = [key for key in keys if prompts[key].calls < _FEW and prompts[key].edges]
     for side in (0, 1):  # those that nobody shares a beginning with may share an end
@@ -170,7 +172,8 @@ def _join_near(prompts: dict[Key, _Prompt], progress: Progress) -> Iterator[tupl
             progress.say(
                 f"{len(same):,} prompts differ; the {_COMPARED:,} with the most calls are compared."
             )
-            same = sorted(same, key=lambda key: (-calls[key], key))[:_COMPARED]
+            most = sorted(same, key=lambda key: (-calls[key], key))[:_COMPARED]
+            same = sorted(most, key=place.__getitem__)
         found = components([Example.of(prompts[key].text or "", "") for key in same], progress)
         near |= {key: same[first] for key, first in zip(same, found, strict=True)}
     for key in keys:
