@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -45,6 +46,8 @@ README = "README.txt"
 _LOCK = ".lock"
 _BATCH_BYTES = 4 * 2**20
 _KEY = "key"
+_KEY_AT_END = re.compile(rb'"key": "([0-9a-f]{16})"\}\n$')
+"""As `_line` writes it: no text within a line can end so, for its quotes are escaped."""
 _OURS = ("at", "thumb", "usd", "seconds", "prompt_tokens", "completion_tokens", "cached_tokens")
 """Fields that are written in a form of ours: a time would be taken for a telephone number."""
 _FEEDBACK = ("thumb", "corrected")
@@ -244,7 +247,11 @@ class TraceFolder:
             self._keys, self._read = set(), None
         if now is not None:
             known = 0 if self._read is None else self._read[2]
-            self._keys.update(int(row[_KEY], 16) for row in self._rows(known))
+            for number, line in self._lines(known):
+                key = _KEY_AT_END.search(line, max(0, len(line) - 64))
+                if key is None:
+                    raise self._damaged(number, known)
+                self._keys.add(int(key[1], 16))
         self._read = now
 
     def _state(self) -> tuple[int, int, int] | None:
@@ -260,6 +267,15 @@ class TraceFolder:
 
     def _rows(self, start: int = 0, until: int | None = None) -> Iterator[dict[str, Any]]:
         """The rows from a byte on, up to another."""
+        for number, line in self._lines(start, until):
+            try:
+                row = json_reader.read(line)
+                int(row[_KEY], 16), ImportedTrace.from_dict(row)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise self._damaged(number, start) from None
+            yield row
+
+    def _lines(self, start: int = 0, until: int | None = None) -> Iterator[tuple[int, bytes]]:
         if not (self.path / TRACES).exists():
             raise UsageError(
                 "there are no imported traces in this folder.",
@@ -268,7 +284,6 @@ class TraceFolder:
             )
         with (self.path / TRACES).open("rb") as lines:
             lines.seek(start)
-            behind = f" behind byte {start:,}" if start else ""
             at = start
             for number, line in enumerate(lines, start=1):
                 at += len(line)
@@ -276,16 +291,15 @@ class TraceFolder:
                     return
                 if not line.endswith(b"\n"):  # a process that was killed has left it
                     return
-                try:
-                    row = json_reader.read(line)
-                    int(row[_KEY], 16), ImportedTrace.from_dict(row)
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    raise StoreError(
-                        "this is no line that `assay traces import` has written.",
-                        where=f"{self.path / TRACES}, line {number}{behind}",
-                        fix="Delete the line.",
-                    ) from None
-                yield row
+                yield number, line
+
+    def _damaged(self, number: int, start: int) -> StoreError:
+        behind = f" behind byte {start:,}" if start else ""
+        return StoreError(
+            "this is no line that `assay traces import` has written.",
+            where=f"{self.path / TRACES}, line {number}{behind}",
+            fix="Delete the line.",
+        )
 
 
 @contextmanager
