@@ -15,11 +15,12 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from assay import json_reader
 from assay.config import STARTER_MODEL
 from assay.config.names import SLUG
 from assay.data.dataset import LEAST_ROWS
@@ -42,6 +43,8 @@ from assay.rescue.folder import RECORDINGS
 from assay.rescue.recording import recording_file
 from assay.store.files import new_folder, replacing, write_atomic
 
+MADE = ".made.json"
+"""In a folder that work of a server has made: what, and which work."""
 INPUTS, LABELLED, RECORDED = "inputs.jsonl", "labelled.jsonl", "recorded.jsonl"
 MOST_KEPT_OUT = 2000
 """Inputs of a project that it does not learn from, a quarter at most: to be labelled, or to be the
@@ -121,6 +124,7 @@ def make_project(
     *,
     model: str = STARTER_MODEL,
     until: int | None = None,
+    work: str | None = None,
     progress: Progress = SILENT,
 ) -> JobFiles:
     """Write the project of a job, or without enough labels what is needed for one.
@@ -130,11 +134,14 @@ def make_project(
         to: a folder that is not there yet; its name is the project's.
         model: the language model that is specialised.
         until: bytes of the traces among which the jobs were found; None: those that are there now.
+        work: the id of the server's work that makes it; asked again, it is handed what it made.
 
     Raises:
         NotFoundError: there is no such job.
         UsageError: the folder is there, or its name cannot be a project's.
     """
+    if work is not None and (before := _made_before(to, work)):
+        return before
     _check_free(to)
     name = to.absolute().name
     if not SLUG.fullmatch(name):
@@ -165,8 +172,20 @@ def make_project(
         unlabelled.sort(key=lambda key: hashlib.sha256(key.encode()).digest())
         _write_beside(draft_folder, to, rows, unlabelled, made)
         _hide(draft_folder, whole=not made.project)
+        if work is not None:
+            row = {"work": work, **asdict(made)}
+            write_atomic(draft_folder / MADE, json.dumps(row), private=True)
         _check_free(to)  # a folder that has come meanwhile is not replaced
     return made
+
+
+def _made_before(folder: Path, work: str) -> JobFiles | None:
+    """What the same work has made there, before it could say so."""
+    try:
+        row = json_reader.read((folder / MADE).read_bytes())
+        return JobFiles(**row) if row.pop("work") == work else None
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+        return None
 
 
 def _check_free(to: Path) -> None:

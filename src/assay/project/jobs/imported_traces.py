@@ -7,10 +7,12 @@ state = read_traces(workspace)                 # what has come of them
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from assay import json_reader
 from assay.config.names import SLUG
 from assay.defaults import IMPORTED_TRACES
 from assay.errors import UsageError
@@ -22,7 +24,8 @@ from assay.project.imported import JobFiles
 from assay.project.jobs.queueing import enqueue_once
 from assay.project.reach import TRACE_PROJECTS
 from assay.project.workspace import Workspace
-from assay.release.imported.folder import TraceFolder
+from assay.release.imported.folder import FOUND, TraceFolder
+from assay.store.files import write_atomic
 from assay.store.tables import now
 
 FIND, MAKE = "trace-jobs", "trace-project"
@@ -65,10 +68,21 @@ def read_traces(workspace: Workspace) -> TraceState:
             made.setdefault(job.payload["job"], JobFiles(**job.result))
     return TraceState(
         bytes=TraceFolder(workspace.root / IMPORTED_TRACES).size,
-        found=next((job.result for job in every if job.kind == FIND and job.result), None),
+        found=_read_found(workspace, every),
         job=next((job for job in every if job.status not in OVER), every[0] if every else None),
         made=made,
     )
+
+
+def _read_found(workspace: Workspace, every: Sequence[Job]) -> dict[str, Any] | None:
+    found = next((job.result for job in every if job.kind == FIND and job.result), None)
+    if found is None:
+        return None
+    try:
+        shown = json_reader.read((workspace.root / IMPORTED_TRACES / FOUND).read_bytes())
+    except (OSError, ValueError):  # the owner has deleted the traces
+        return None
+    return {**found, "jobs": shown}
 
 
 def find_jobs(workspace: Workspace) -> Job:
@@ -105,12 +119,13 @@ def _find(workspace: Workspace, work: Work) -> dict[str, Any]:
     for job in jobs[:SHOWN]:
         row = {**job.to_dict(), "notes": job.notes()}
         shown.append(row | {name: row[name][:_LONGEST] for name in ("system", "input")})
+    # Texts of users: beside the traces, so that they go with them, not in the database.
+    write_atomic(folder / FOUND, json.dumps(shown), private=True)
     return {
         "at": now().isoformat(),
         "bytes": size,
         "traces": sum(job.calls for job in jobs),
         "count": len(jobs),
-        "jobs": shown,
     }
 
 
@@ -119,7 +134,8 @@ def _make(workspace: Workspace, work: Work) -> dict[str, Any]:
     projects.mkdir(exist_ok=True, mode=0o700)
     name, job = work.payload["name"], work.payload["job"]
     until = work.payload.get("bytes")
-    made = imported.make_project(source, [job], projects / name, until=until, progress=work)
+    to = projects / name
+    made = imported.make_project(source, [job], to, until=until, work=work.job.id, progress=work)
     return asdict(made)
 
 

@@ -43,6 +43,7 @@ from assay.store.files import (
 
 TRACES, IMPORTS, REJECTED = "traces.jsonl", "imports.jsonl", "rejected"
 README = "README.txt"
+FOUND = "jobs.json"
 _LOCK = ".lock"
 _BATCH_BYTES = 4 * 2**20
 _KEY = "key"
@@ -62,6 +63,7 @@ shared folder; delete it when nobody needs it any more.
 
 traces.jsonl             one trace a line
 imports.jsonl            one line for each file that was imported
+jobs.json                what the newest search for jobs in the studio has found
 rejected/FILE.jsonl      what could not be used of a file: line, place, reason
 """
 
