@@ -146,13 +146,28 @@ def test_what_is_wrong_with_the_folder_is_the_servers_to_mend(
     assert "line 1" in caplog.text
 
 
+def test_traces_count_among_what_a_project_may_have(server: Running) -> None:
+    assert send(server, request(CALL)).status_code == 200
+    quota = server.workspace.quota
+    used = quota.storage(server.workspace.name)
+    assert used.traces == used.total > 0
+    assert quota.storage("another").traces == 0
+    quota.most = used.total + 100
+    with server.http() as http:  # neither files nor spans
+        file = {"file": ("a.txt", b"x" * 200)}
+        assert http.post("/v1/files", data={"purpose": "user_data"}, files=file).status_code == 413
+    refused = send(server, request(CALL, start=7))
+    assert (refused.status_code, "imported traces" in refused.text) == (413, True)
+    assert len(kept(server)) == 1
+
+
 def test_one_body_at_a_time_and_each_within_its_time(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go, at_once = threading.Event(), [0, 0]  # now, and at most
 
     class Slow:
-        def add(self, record: dict[str, Any]) -> imported.RecordReport:
+        def add(self, record: dict[str, Any], size: int) -> imported.RecordReport:
             at_once[0] += 1
             at_once[1] = max(at_once)
             go.wait(10)

@@ -10,7 +10,7 @@ What is under way counts as written, so requests at once cannot take together wh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -47,17 +47,19 @@ class Storage:
         parts: of uploads that are not complete.
         documents: of knowledge and vector stores, by the size of their files.
         models: fine-tuned weights.
+        traces: imported ones.
     """
 
     files: int
     parts: int
     documents: int
     models: int
+    traces: int
 
     @property
     def total(self) -> int:
         """Bytes of all kinds together."""
-        return self.files + self.parts + self.documents + self.models
+        return self.files + self.parts + self.documents + self.models + self.traces
 
 
 class Quota:
@@ -65,10 +67,11 @@ class Quota:
 
     Args:
         most: bytes of each project.
+        traces: bytes of the imported ones of a project.
     """
 
-    def __init__(self, store: Store, most: int) -> None:
-        self._store, self.most = store, most
+    def __init__(self, store: Store, most: int, traces: Callable[[str], int] = lambda _: 0) -> None:
+        self._store, self.most, self._traces = store, most, traces
         self._under_way: Counter[str] = Counter()
         self._lock = Lock()
 
@@ -96,7 +99,13 @@ class Quota:
             ).all()
         ids = [id for target in targets if (id := version_id(target)) is not None]
         models = version_bytes(self._store, ids)
-        return Storage(int(files or 0), int(parts or 0), int((ours or 0) + (theirs or 0)), models)
+        return Storage(
+            files=int(files or 0),
+            parts=int(parts or 0),
+            documents=int((ours or 0) + (theirs or 0)),
+            models=models,
+            traces=self._traces(project),
+        )
 
     def check(self, project: str, more: int) -> None:
         """See that there is room for bytes, without holding it; raises as `room` does."""
@@ -127,8 +136,8 @@ class Quota:
                 raise QuotaError(
                     f"this project has {used / 1e9:.2f} of the {self.most / 1e9:g} GB that it may "
                     f"have, and {more / 1e9:.2f} GB would come.",
-                    fix="Delete files, vector stores or fine-tuned models, or let the server give "
-                    "more: `assay serve --project-quota`.",
+                    fix="Delete files, vector stores, fine-tuned models or imported traces that "
+                    "were used, or let the server give more: `assay serve --project-quota`.",
                 )
         except BaseException:
             self.give_back(project, more)

@@ -21,7 +21,7 @@ from assay.agent.answering import ServedExchange, Target
 from assay.agent.prices import PriceList
 from assay.agent.providers import Providers
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Costs, Provider, Vllm
-from assay.defaults import QUOTA_GB
+from assay.defaults import IMPORTED_TRACES, QUOTA_GB
 from assay.errors import AssayError, UsageError
 from assay.example import Message
 from assay.generate.fallback import fallback_order
@@ -35,6 +35,7 @@ from assay.project.project import Project
 from assay.project.state import open_state
 from assay.project.versions import find_uses_of
 from assay.release import traces
+from assay.release.imported.folder import TraceFolder
 from assay.store.store import Store, owner_of
 
 NO_PROJECT = "default"
@@ -170,7 +171,12 @@ class Workspace:
     @cached_property
     def quota(self) -> Quota:
         """How much of the disk each project may take."""
-        return Quota(self.store, int(self._quota_gb * 1e9))
+        folder = TraceFolder(self.root / IMPORTED_TRACES)
+        return Quota(
+            self.store,
+            int(self._quota_gb * 1e9),
+            lambda project: folder.size if project == self.name else 0,
+        )
 
     def embedder(self, name: str) -> Embedder:
         """An embedder, loaded at its first use.

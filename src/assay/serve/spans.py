@@ -60,7 +60,7 @@ class SpanQueue:
     def _add(self, body: bytes, encoding: otlp.Encoding, packed: str | None) -> bytes:
         record = otlp.decode(body, encoding, packed)
         try:
-            report = self._receiver.add(record)
+            report = self._receiver.add(record, len(body))
         except StateError as error:  # `assay traces import` runs; where is for the server's owner
             raise _busy(error.what) from None
         except (StoreError, UsageError) as error:  # the folder is damaged, or another's

@@ -1,7 +1,7 @@
 """Spans that other programs send to a server: added to its folder of imported traces.
 
     receiver = TraceReceiver(workspace)
-    report = receiver.add(record)       # a request to export spans, as OTLP/JSON has it
+    report = receiver.add(record, size)       # a request to export spans, as OTLP/JSON has it
 
 The folder is the one that `assay traces import` writes in the served folder, and a span that a file
 has brought already is not added again.
@@ -12,7 +12,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from assay.accounts.quota import QuotaError
 from assay.defaults import IMPORTED_TRACES
 from assay.project.workspace import Workspace
 from assay.release.imported import otel
@@ -32,8 +31,11 @@ class TraceReceiver:
     def _folder(self) -> TraceFolder:
         return TraceFolder(self._workspace.root / IMPORTED_TRACES)
 
-    def add(self, record: dict[str, Any]) -> RecordReport:
+    def add(self, record: dict[str, Any], size: int) -> RecordReport:
         """Add the calls among the spans of a request, redacted.
+
+        Args:
+            size: bytes of the request.
 
         Raises:
             QuotaError: the project may not take so much of the disk.
@@ -41,14 +43,6 @@ class TraceReceiver:
             UsageError: the folder holds other files.
             StoreError: the disk is full, or the folder is damaged.
         """
-        quota = self._workspace.quota
-        size = self._folder.size
-        if size + quota.storage(self._workspace.name).total > quota.most:
-            raise QuotaError(
-                f"the imported traces have {size / 1e9:.2f} GB, and with them this project has all "
-                f"of the {quota.most / 1e9:g} GB that it may have.",
-                fix=f"Delete the folder {IMPORTED_TRACES} once it was used, or let the server give "
-                "more: `assay serve --project-quota`.",
-            )
-        with writing(self._folder):
+        workspace = self._workspace
+        with workspace.quota.room(workspace.name, size), writing(self._folder):
             return self._folder.add_record(record, otel.FORMAT, MOST_S)
