@@ -46,5 +46,14 @@ def test_a_fault_costs_its_span_alone(tmp_path: Path, monkeypatch: pytest.Monkey
         assert kept._read is not None  # nothing is read anew
 
 
+def test_a_call_that_two_instrumentations_tell_is_one(tmp_path: Path) -> None:
+    first = samples.span({**samples.NEWEST, "gen_ai.response.id": "r"})
+    spans = first["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    spans += [{**spans[1], "spanId": "ab"}, {**spans[1], "traceId": "cd"}]  # a trace of its own
+    with opened(tmp_path / "kept") as kept:
+        report = kept.add_record(first, otel.FORMAT, 5.0)
+        assert (report.added, report.known) == (2, 1)
+
+
 def raising() -> Any:
     raise KeyError("x")

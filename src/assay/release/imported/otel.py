@@ -110,13 +110,15 @@ def _call(span: dict[str, Any], place: str) -> Found:
         )
     start, end = count(span.get("startTimeUnixNano")), count(span.get("endTimeUnixNano"))
     ids = [(text(span.get(name)) or "").lower() for name in ("traceId", "spanId")]
+    # A framework and the client below it tell of one call, each in a span: the answer's id is one.
+    answered = text(own.get("gen_ai.response.id"))
     usage = {name.removeprefix("gen_ai.usage."): value for name, value in own.items()}
     return RawCall(
         messages=messages,
         answer=answer,
         place=place,
-        key=f"{ids[0]} {ids[1]}" if ids[0] and ids[1] else "",
-        id=own.get("gen_ai.response.id") or ids[1],
+        key=f"{ids[0]} {answered or ids[1]}" if ids[0] and ids[1] else "",
+        id=answered or ids[1],
         tools=tools,
         model=named,
         provider=own.get("gen_ai.provider.name", own.get("gen_ai.system")),
