@@ -122,6 +122,10 @@ def test_a_missing_column_names_those_there_and_the_closest(tmp_path: Path) -> N
     for call in (lambda: detect(path, wrong), lambda: read(path, columns=wrong)):
         with pytest.raises(DataError, match=r"Text, labels.*Did you mean 'labels'"):
             call()
+    path = write(tmp_path, '"order, text",record\na,b\n')
+    with pytest.raises(DataError, match=r'are: "order, text", record.*mean "order, text"\? A name'):
+        detect(path, Columns(input=["order"], output=["record"]))
+    path = write(tmp_path, "Text,labels\na,b\n")
     for name in ("id", "group"):
         with pytest.raises(DataError, match="no column 'nr'"):
             read(path, columns=Columns(input=["Text"], output=["labels"], **{name: "nr"}))

@@ -16,6 +16,7 @@ from assay.cli.options import (
     OutputColumns,
     TaskOption,
     open_workspace,
+    parse_names,
     with_json,
 )
 from assay.cli.output import as_json, print_check, print_overlap, print_split, print_table
@@ -43,7 +44,12 @@ def parse_columns(
         return None
     if input is None or output is None:
         raise UsageError("--input and --output must be given together.", fix="Give both.")
-    return Columns(input=input.split(","), output=output.split(","), id=id, group=group)
+    return Columns(
+        input=parse_names("--input", input),
+        output=parse_names("--output", output),
+        id=id,
+        group=group,
+    )
 
 
 def parse_task(task: str | None) -> TaskKind | None:

@@ -40,6 +40,7 @@ from assay.cli.options import (
     OutputColumns,
     TaskOption,
     ask_consent,
+    parse_names,
 )
 from assay.cli.output import as_json, print_draft, print_estimate
 from assay.cli.place import PlaceOption, WorkersOption, set_place
@@ -153,8 +154,8 @@ def init(
     choices = Choices(
         data=data,
         holdout=holdout,
-        input=input.split(",") if input else None,
-        output=output.split(",") if output else None,
+        input=parse_names("--input", input) if input else None,
+        output=parse_names("--output", output) if output else None,
         group=group,
         id=id,
         task=parse_task(task),

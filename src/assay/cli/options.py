@@ -31,12 +31,27 @@ T = TypeVar("T")
 Folder = Annotated[Path, typer.Option("--project", help="The project's folder.")]
 Served = Annotated[Path, typer.Option("--folder", help="The folder that is served.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
-InputColumns = Annotated[str | None, typer.Option("--input", help="Input column, or several: a,b.")]
+InputColumns = Annotated[
+    str | None, typer.Option("--input", help='Input column, or several: a,b ("a,b" is one).')
+]
 OutputColumns = Annotated[
-    str | None, typer.Option("--output", help="Output column, or several: a,b.")
+    str | None, typer.Option("--output", help='Output column, or several: a,b ("a,b" is one).')
 ]
 IdColumn = Annotated[str | None, typer.Option("--id", help="Column with a unique id.")]
 TaskOption = Annotated[str | None, typer.Option("--task", help="label, json, text or tools.")]
+
+
+def parse_names(option: str, value: str) -> list[str]:
+    """The columns that an option names.
+
+    Raises:
+        UsageError: there are none.
+    """
+    from assay.config import split_names
+
+    if not (names := split_names(value)):
+        raise UsageError(f"{option} names no column.", fix="Name one, or several: a,b.")
+    return names
 
 
 def with_json(show: Callable[[Any], object]) -> Callable[[Callable[..., Any]], Callable[..., None]]:

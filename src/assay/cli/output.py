@@ -96,8 +96,10 @@ def print_draft(draft: Any) -> None:
 
 def _describe_columns(columns: Any) -> str:
     """Which columns are input and output, and those that name rows, groups and documents."""
+    from assay.config import join_names
+
     named = {"id": columns.id, "group": columns.group, "document": columns.document}
-    parts = [f"input {', '.join(columns.input)}", f"output {', '.join(columns.output)}"]
+    parts = [f"input {join_names(columns.input)}", f"output {join_names(columns.output)}"]
     return ", ".join([*parts, *(f"{part} {name}" for part, name in named.items() if name)])
 
 

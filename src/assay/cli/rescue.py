@@ -12,7 +12,7 @@ import typer
 from rich.filesize import decimal
 from rich.markup import escape
 
-from assay.cli.options import AsJson, Folder, InputColumns, ask_consent, confirm
+from assay.cli.options import AsJson, Folder, InputColumns, ask_consent, confirm, parse_names
 from assay.cli.output import as_json, console, print_table, shorten
 from assay.cli.progress import Terminal
 from assay.defaults import CONFIG_FILE, STARTER_MODEL
@@ -229,7 +229,8 @@ def _choices(
         opened = project.open(folder or Path("."))
     columns = None
     if input is not None:  # an output is needed by the form, and not read
-        columns = Columns(input=input.split(","), output=input.split(","))
+        names = parse_names("--input", input)
+        columns = Columns(input=names, output=names)
     return recording.RecordingChoices(
         project=opened,
         data=data or (),

@@ -30,7 +30,9 @@ from assay.config.examples import (
     Split,
     TaskKind,
     Unlabelled,
+    join_names,
     labels_in,
+    split_names,
 )
 from assay.config.place import Place
 from assay.config.project import (
@@ -94,9 +96,11 @@ __all__ = [
     "config_schema",
     "config_text",
     "is_remote",
+    "join_names",
     "labels_in",
     "load_config",
     "parsed_config",
     "read_config",
+    "split_names",
     "split_reference",
 ]

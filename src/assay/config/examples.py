@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -36,6 +38,27 @@ class Columns(Strict):
     )
     document: str | None = Field(
         None, description="The document that answers the row; empty if none does."
+    )
+
+
+_NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*(?=,|$)|([^,]*))(?:,|$)')
+
+
+def split_names(text: str) -> list[str]:
+    """The columns in a list that a person wrote, `a, b`, see `join_names`."""
+    return [
+        match[1].replace('""', '"') if match[1] is not None else match[2].strip()
+        for match in _NAME.finditer(text)
+        if match[1] is not None or match[2].strip()
+    ]
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Columns as one list, `a, b`, which `split_names` reads: a name that would be read as another
+    one, or as several, is in double quotes, with a quote in it doubled."""
+    return ", ".join(
+        name if split_names(name) == [name] else '"{}"'.format(name.replace('"', '""'))
+        for name in names
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from assay.config import Columns
+from assay.config import Columns, join_names
 from assay.data.formats.objects import check_columns, guess_columns
 from assay.data.formats.objects import shape as column_shape
 from assay.data.formats.record import Raw, RecordProblems, Shape, closest
@@ -211,7 +211,7 @@ def _guessed_columns(content: FileInspection) -> Columns:
     _check_answers(content.fields, content.file)
     raise DataError(
         "it is not clear which column is the input and which is the output. The columns are: "
-        f"{', '.join(content.fields)}.",
+        f"{join_names(content.fields)}.",
         where=content.file,
         fix="Set them with --input COLUMN --output COLUMN.",
     )

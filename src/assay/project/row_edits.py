@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from assay import json_reader
+from assay.config import join_names
 from assay.data.checks import REJECTED_FILE, check
 from assay.data.formats.record import json_text
 from assay.data.inspection import inspect_file
@@ -269,11 +270,11 @@ def _match(
         return theirs, _records_of(file, ours.fields)
     is_table = theirs.format in CONTAINER_FORMATS
     if is_table or len(columns.input) > 1 or len(columns.output) > 1:
-        has = f" It has {', '.join(theirs.fields)}." if is_table else ""
+        has = f" It has {join_names(theirs.fields)}." if is_table else ""
         raise UsageError(
             f"this file lacks columns of the project's rows.{has}",
             where=str(file),
-            fix=f"Bring a file with the columns {', '.join((*columns.input, *columns.output))}.",
+            fix=f"Bring a file with the columns {join_names((*columns.input, *columns.output))}.",
         )
 
     def row(example: Example) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from assay.config import Columns
+from assay.config import Columns, join_names
 from assay.data.formats.record import (
     Record,
     RecordProblems,
@@ -74,10 +74,16 @@ def check_columns(columns: Columns, fields: Sequence[str], file: str, hint: str 
             raise MissingColumnError(
                 role,
                 f"there is no column {name!r} to take the {role} from. "
-                f"The columns are: {', '.join(fields) or 'none'}.{hint}",
+                f"The columns are: {join_names(fields) or 'none'}.{hint}",
                 where=file,
-                fix=f"Did you mean {close!r}?" if close else f"Use one of them as the {role}.",
+                fix=_suggest(close) if close else f"Use one of them as the {role}.",
             )
+
+
+def _suggest(name: str) -> str:
+    if "," not in name:
+        return f"Did you mean {name!r}?"
+    return f"Did you mean {join_names([name])}? A name with a comma is put in double quotes."
 
 
 def shape(name: str, columns: Columns) -> Shape:

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from assay.config import Columns
+from assay.config import Columns, join_names
 from assay.data.checks import CheckReport, earlier_line
 from assay.data.problems import CODES, OF_THE_FILE, Problem
 from assay.project.start.from_file import FileFindings
@@ -87,9 +87,9 @@ def describe_columns(fields: Sequence[str], columns: Columns) -> str:
     }
     named = {use: [name for name in names if name] for use, names in taken.items()}
     used = {name for names in named.values() for name in names}
-    parts = [f"{use}: {', '.join(names)}" for use, names in named.items() if names]
+    parts = [f"{use}: {join_names(names)}" for use, names in named.items() if names]
     if unused := [name for name in fields if name not in used]:
-        parts.append(f"Not used: {', '.join(unused)}")
+        parts.append(f"Not used: {join_names(unused)}")
     return f"Columns. {'. '.join(parts)}."
 
 

@@ -12,7 +12,7 @@ from nicegui import ui
 
 from assay.candidates import registry
 from assay.candidates.registry import specs
-from assay.config import Config
+from assay.config import Config, join_names, split_names
 from assay.errors import UsageError
 from assay.project import settings
 from assay.studio import widgets as w
@@ -112,7 +112,11 @@ class SettingsForm(Controls[Config]):
             )
         with ui.element("div").classes("split") as self._columns:
             for label, name, meaning in (
-                ("Input columns", "input", "One column or field, or several: a, b."),
+                (
+                    "Input columns",
+                    "input",
+                    "One column or field, or several: a, b. Put a name with a comma in quotes.",
+                ),
                 ("Output columns", "output", "One column or field; several become a record."),
             ):
                 made = ui.input().props(TYPING)
@@ -310,12 +314,12 @@ def _always(config: Config) -> list[str]:
 
 
 def _read_columns(name: str) -> Callable[[Config], str]:
-    return lambda c: ", ".join(getattr(c.data.columns, name)) if c.data.columns else ""
+    return lambda c: join_names(getattr(c.data.columns, name)) if c.data.columns else ""
 
 
 def _write_columns(name: str) -> Callable[[str], dict[str, Any]]:
     def write(value: str) -> dict[str, Any]:
-        columns = split_lines((value or "").replace(",", "\n"))
+        columns = split_names(value or "")
         if not columns:
             raise UsageError("this cannot be empty. Name a column.")
         return {f"data.columns.{name}": columns}
