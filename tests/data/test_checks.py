@@ -62,6 +62,16 @@ def test_empty_fields_reject_the_row(tmp_path: Path, row: Any, code: str, field:
     assert (report.valid, report.rejected, report.has_errors) == (4, 1, True)
 
 
+def test_a_row_with_nothing_in_any_input_column_is_rejected(tmp_path: Path) -> None:
+    rows = [{"subject": f"No. {n}", "body": "", "team": "care"} for n in range(3)]
+    empty = {"subject": " ", "body": None, "team": "care"}
+    columns = Columns(input=["subject", "body"], output=["team"])
+    report = checked(tmp_path, [*rows, empty], columns=columns)
+    problem = only(report, "empty-input")
+    assert (problem.line, problem.field) == (4, "subject, body")
+    assert (report.valid, report.rejected) == (3, 1)
+
+
 def test_duplicate_ids(tmp_path: Path) -> None:
     rows = [{**row, "id": f"n{min(i, 2)}"} for i, row in enumerate(GOOD)]
     columns = Columns(input=["q"], output=["a"], id="id")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assay.studio.pages.data.record_form import InvalidFieldError, parse_record
+from assay.studio.pages.data.record_form import InvalidFieldError, find_place, parse_record
 
 
 def test_fields_are_read_as_what_they_were() -> None:
@@ -30,3 +30,18 @@ def test_what_is_no_json_is_told_at_its_field(
     with pytest.raises(InvalidFieldError, match=said) as found:
         parse_record(record, filled)
     assert found.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("field", "place"),
+    [
+        ("body", "body"),
+        ("subject, body", "subject"),
+        ('"order, text", body', "order, text"),
+        ("order, text", "order, text"),
+        ("messages", "team"),
+        (None, "team"),
+    ],
+)
+def test_a_problem_of_several_columns_is_told_at_the_first(field: str | None, place: str) -> None:
+    assert find_place(["order, text", "subject", "body", "team"], field) == place

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from assay import json_reader
 from assay.chat.template import Template
-from assay.config import Columns, TaskKind
+from assay.config import Columns, TaskKind, join_names
 from assay.data.calls import find_call_problems
 from assay.data.formats.record import RecordProblems, closest, shorten
 from assay.data.json_schema import mismatches, schema_validator
@@ -196,11 +196,11 @@ class Rules:
 
     @property
     def _input(self) -> str:
-        return ", ".join(self.columns.input) if self.columns else "messages"
+        return join_names(self.columns.input) if self.columns else "messages"
 
     @property
     def _target(self) -> str:
-        return ", ".join(self.columns.output) if self.columns else "messages"
+        return join_names(self.columns.output) if self.columns else "messages"
 
 
 def placeholder(text: str) -> str | None:

@@ -90,7 +90,6 @@ def shape(name: str, columns: Columns) -> Shape:
     """The shape of records whose columns are known."""
     inputs, outputs = tuple(columns.input), tuple(columns.output)
     needed = (*inputs, *outputs)
-    one_input = inputs[0] if len(inputs) == 1 else None
     one_output = outputs[0] if len(outputs) == 1 else None
     id_column, group_column, document_column = columns.id, columns.group, columns.document
 
@@ -100,10 +99,11 @@ def shape(name: str, columns: Columns) -> Shape:
                 missing_field(record, key, found)
         if found.failed:
             return None
-        if one_input is not None:
-            asked = text_of(record[one_input])
+        texts = [text_of(record[key]) for key in inputs]
+        if len(inputs) == 1 or not any(text.strip() for text in texts):
+            asked = texts[0]  # names of columns alone would be text in a row that has none
         else:
-            asked = "\n".join(f"{key}: {text_of(record[key])}" for key in inputs)
+            asked = "\n".join(f"{key}: {text}" for key, text in zip(inputs, texts, strict=True))
         if one_output is not None:
             answer = text_of(record[one_output])
         else:

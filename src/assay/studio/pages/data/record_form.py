@@ -9,6 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from assay import json_reader
+from assay.config import split_names
 from assay.data.problems import escape_surrogates
 from assay.errors import UsageError
 from assay.studio import widgets as w
@@ -53,6 +54,17 @@ def make_inputs(
         area.set_enabled(may)
         made[str(name)] = w.field(str(name), area, "" if plain else "JSON")
     return made
+
+
+def find_place(names: Sequence[str], field: str | None) -> str:
+    """The field at which a problem of a row is told: the first one that the problem names, else the
+    last one.
+
+    Args:
+        field: of the problem: a name, or columns as `join_names` lists them.
+    """
+    wanted = () if field is None else (field, *split_names(field))
+    return next((name for name in wanted if name in names), names[-1])
 
 
 class InvalidFieldError(UsageError):

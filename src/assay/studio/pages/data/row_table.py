@@ -31,6 +31,7 @@ from assay.studio.dialogs import (
 from assay.studio.frame import request_context
 from assay.studio.pages.data.record_form import (
     InvalidFieldError,
+    find_place,
     make_inputs,
     parse_record,
     read_labels,
@@ -292,7 +293,7 @@ class RowTable:
                     wrong = await self._context.read(row_forecast.find_error, changed)
                     if wrong is not None:
                         tell_at(
-                            inputs.get(wrong.field or "", list(inputs.values())[-1]),
+                            inputs[find_place(list(inputs), wrong.field)],
                             UsageError(wrong.message, fix=f"{wrong.fix} Nothing was saved."),
                         )
                         return
