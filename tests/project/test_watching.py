@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import json
 import socketserver
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
+from tests.attacks.certificates import Authority
 from tests.release.shelf import compared, right, shelf
 
 from assay.errors import StoreError, UsageError
@@ -55,10 +57,9 @@ def serving(server: socketserver.BaseServer) -> Iterator[int]:
         server.server_close()
 
 
-@pytest.fixture
-def mails(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EmailMessage]]:
-    """What a mail server on this machine has taken; it says yes to everything."""
-    taken: list[EmailMessage] = []
+@contextmanager
+def mail_server(taken: list[EmailMessage], tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """On this machine; it says yes to everything, and offers nothing."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -74,7 +75,20 @@ def mails(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EmailMessage]]:
                     b"221 bye\r\n" if line.upper().startswith(b"QUIT") else b"250 ok\r\n"
                 )
 
-    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    with serving(server) as port:
+        yield port
+
+
+@pytest.fixture
+def mails(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EmailMessage]]:
+    """What a mail server has taken, which is the one that messages go to."""
+    taken: list[EmailMessage] = []
+    with mail_server(taken) as port:
         monkeypatch.setenv(notices.SMTP_URL, f"smtp://127.0.0.1:{port}")
         monkeypatch.setenv(notices.MAIL_FROM, "assay@acme.test")
         yield taken
@@ -304,3 +318,33 @@ def test_openings_of_earlier_holdouts_are_counted_apart(
     monkeypatch.setattr(watching, "SENDING_S", 60.0)
     look(workspace)
     assert "was opened once so far (earlier ones 2 times)" in mails[0].get_content()
+
+
+@pytest.mark.parametrize(
+    ("address", "is_here", "reason"),
+    [
+        ("smtps://127.0.0.1", True, "certificate"),  # which nobody has signed
+        ("smtp://127.0.0.1", False, "SMTPNotSupported"),  # it offers no STARTTLS
+        ("smtp://ann:pw@127.0.0.1", True, "SMTPNotSupported"),  # nor a login
+    ],
+)
+def test_mail_goes_over_tls_and_after_a_login_or_not_at_all(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    is_here: bool,
+    reason: str,
+) -> None:
+    monkeypatch.setattr(notices, "is_loopback", lambda _: is_here)
+    tls = None
+    if address.startswith("smtps"):
+        pair = Authority(tmp_path, "nobody").issue("127.0.0.1")
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(pair.cert, pair.key)
+    taken: list[EmailMessage] = []
+    with mail_server(taken, tls) as port:
+        monkeypatch.setenv(notices.SMTP_URL, f"{address}:{port}")
+        monkeypatch.setenv(notices.MAIL_FROM, "assay@acme.test")
+        with pytest.raises(notices.NoticeError, match=reason):
+            notices.send_mail(notices.Notice("1", "a", "b", {}), "ops@acme.test")
+    assert not taken
