@@ -7,6 +7,7 @@ import gzip
 import json
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -252,6 +253,18 @@ def test_nothing_is_made_of_what_takes_too_much(name: str, shared_server: Runnin
     assert reply.status_code == status
     assert word in reply.text
     assert not kept(shared_server)
+
+
+def test_no_more_of_a_bomb_is_unpacked_than_may_be_sent() -> None:
+    bomb = gzip.compress(bytes(8 * otlp.MOST_BYTES))
+    tracemalloc.start()
+    try:
+        with pytest.raises(otlp.ApiError, match="16 MB"):
+            otlp.decode(bomb, "application/json", "gzip")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * otlp.MOST_BYTES
 
 
 def test_protobuf_is_counted_to_its_depth() -> None:
