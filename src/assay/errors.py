@@ -34,6 +34,10 @@ class Step(Enum):
     )
     CHECK_DATA = "`assay data check`", "the page Data"
     CHECK_FILE = "`assay data check FILE`", "“Check or convert other files” on the page Data"
+    NAME_COLUMNS = (
+        "Set them with --input COLUMN --output COLUMN",
+        "Name its columns as those of the project are named, or “input” and “output”",
+    )
     SPLIT = "`assay data split`", "the page Data"
     SHOW_DATA = "`assay data show`", "the page Data"
     START_PROJECT = (

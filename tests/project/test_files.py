@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from assay import project
+from assay.config import Columns
 from assay.data.read import read
-from assay.errors import UsageError
+from assay.errors import DataError, UsageError
+from assay.project.files import find_columns
 
 CHAT = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "good"}]
 LOST = [{"role": "assistant", "content": "bad"}]
@@ -49,3 +51,22 @@ def test_a_row_that_is_not_utf_8_is_left_beside_what_is_imported(tmp_path: Path)
     assert (done["written"], done["rejected"]) == (2, 1)
     (row,) = Path(done["rejected_file"]).read_bytes().decode().splitlines()
     assert (json.loads(row)["line"], json.loads(row)["raw"]) == (4, ["K\udcf6ln", "b"])
+
+
+def test_another_file_is_read_by_the_columns_of_the_project_where_it_has_them(
+    tmp_path: Path,
+) -> None:
+    ours = Columns(input=["subject", "body"], output=["team"], id="nr")
+    like, other, known = (tmp_path / name for name in ("like.jsonl", "other.csv", "known.jsonl"))
+    like.write_text(json.dumps({"subject": "Hi", "body": "Help", "team": "care"}) + "\n")
+    other.write_text("theirs,said,kind\na,b,c\n")
+    known.write_text(json.dumps(ROWS["openai-chat"]) + "\n")
+    assert find_columns(ours, like) == ours.model_copy(update={"id": None})
+    assert [find_columns(ours, other), find_columns(ours, known)] == [None, None]
+    found = project.overlap_files(like, like, columns=ours)
+    assert (found.exact, found.answers) == (1, 1)
+    with pytest.raises(DataError, match="it is not clear which column") as unclear:
+        project.check_file(other, folder=tmp_path)
+    unclear.value.advise_page("Data")
+    assert unclear.value.fix is not None
+    assert "--" not in unclear.value.fix

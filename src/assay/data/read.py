@@ -15,7 +15,7 @@ from assay.data.formats.shapes import BY_NAME, recognise
 from assay.data.inspection import Container, FileInspection, inspect_file
 from assay.data.problems import Problem
 from assay.data.source import ADD_DOCUMENTS
-from assay.errors import DataError, UsageError
+from assay.errors import DataError, Step, UsageError
 from assay.example import Example
 from assay.progress import SILENT, Progress
 
@@ -213,7 +213,7 @@ def _guessed_columns(content: FileInspection) -> Columns:
         "it is not clear which column is the input and which is the output. The columns are: "
         f"{join_names(content.fields)}.",
         where=content.file,
-        fix="Set them with --input COLUMN --output COLUMN.",
+        fix=f"{Step.NAME_COLUMNS.command}.",
     )
 
 

@@ -12,7 +12,7 @@ from assay.config.names import file_of
 from assay.data.checks import CheckReport, check
 from assay.data.overlap import OverlapReport, overlap
 from assay.data.problems import json_line
-from assay.data.read import detect, read
+from assay.data.read import CONTAINER_FORMATS, DetectedFormat, detect, read
 from assay.data.verbatim import answers_in_rows, pairs_in_documents
 from assay.errors import DataError, UsageError
 from assay.example import Example
@@ -117,6 +117,30 @@ def import_file(
     }
 
 
+def find_columns(columns: Columns | None, file: Path) -> Columns | None:
+    """The project's columns as a file of no known format has them; None: it lacks some, or the
+    project has none.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if columns is None:
+        return None
+    found = detect(file)
+    return fit_columns(columns, found) if found.format in CONTAINER_FORMATS else None
+
+
+def fit_columns(columns: Columns, found: DetectedFormat) -> Columns | None:
+    """The columns without those that a file can lack and does; None: it lacks input or output."""
+    if not {*columns.input, *columns.output} <= set(found.fields):
+        return None
+    present = {
+        name: at if at in found.fields else None
+        for name, at in columns.model_dump(include={"id", "group", "document"}).items()
+    }
+    return columns.model_copy(update=present)
+
+
 def conversation(example: Example) -> dict[str, Any]:
     """The example in OpenAI's format: chat, preference when there is an answer that lost, and
     chat with a `label` for a thumb. Id, group and line have no place there."""
@@ -139,6 +163,7 @@ def overlap_files(
     *,
     input: str | None = None,
     output: str | None = None,
+    columns: Columns | None = None,
     knowledge: Sequence[Path] = (),
     texts: Iterable[str] | None = None,
     progress: Progress = SILENT,
@@ -149,6 +174,7 @@ def overlap_files(
     Args:
         input, output: columns; None: as they are found. With an input alone answers are not
             compared.
+        columns: of the project, for a file that has them where none are named.
         knowledge: documents, or folders of them.
         texts: of documents that are read already, in place of `knowledge`; None: there are none.
 
@@ -157,6 +183,7 @@ def overlap_files(
         DataError: no usable rows, or a document that cannot be read.
     """
     named = None if input is None else Columns(input=[input], output=[output or input])
+    chosen = [named or find_columns(columns, path) for path in (train, holdout)]
     with_answers = input is None or output is not None
     if output is not None and input is None:
         raise UsageError("the output is named without the input.", fix="Name both columns.")
@@ -165,7 +192,10 @@ def overlap_files(
             "documents are searched for answers, and no column of answers is named.",
             fix="Name the output's column, too.",
         )
-    first, second = (_examples(path, named, progress) for path in (train, holdout))
+    first, second = (
+        _examples(path, columns, progress)
+        for path, columns in zip((train, holdout), chosen, strict=True)
+    )
     report = overlap(_inputs(first), _inputs(second), progress=progress)
     if not with_answers:
         return report

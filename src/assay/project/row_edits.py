@@ -31,7 +31,7 @@ from assay.data.split import has_split
 from assay.errors import AssayError, DataError, Step, UsageError
 from assay.example import Example
 from assay.progress import SILENT, Progress
-from assay.project.files import conversation
+from assay.project.files import conversation, fit_columns
 from assay.project.rows import data_file, open_visible_rows
 from assay.project.workspace import Workspace, project_of
 from assay.store.audit import audit
@@ -261,13 +261,8 @@ def _match(
             where=str(file),
             fix=f"Bring a file in the format {ours.format}.",
         )
-    if {*columns.input, *columns.output} <= set(theirs.fields):
-        present = {
-            name: at if at in theirs.fields else None
-            for name, at in columns.model_dump(include={"id", "group", "document"}).items()
-        }
-        theirs = detect(file, columns.model_copy(update=present))
-        return theirs, _records_of(file, ours.fields)
+    if (fitting := fit_columns(columns, theirs)) is not None:
+        return detect(file, fitting), _records_of(file, ours.fields)
     is_table = theirs.format in CONTAINER_FORMATS
     if is_table or len(columns.input) > 1 or len(columns.output) > 1:
         has = f" It has {join_names(theirs.fields)}." if is_table else ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nicegui import events, ui
 
+from assay.config import Columns
 from assay.data.checks import CheckReport
 from assay.data.overlap import OverlapReport
 from assay.errors import UsageError
@@ -14,7 +15,7 @@ from assay.project import files
 from assay.project.knowledge import documents
 from assay.studio import widgets as w
 from assay.studio.session import PageContext, action
-from assay.studio.shared.findings import problems_card, row_figures
+from assay.studio.shared.findings import describe_columns, problems_card, row_figures
 from assay.studio.shared.upload import file_picker, save_files
 
 TASKS = {
@@ -37,14 +38,15 @@ class Conversion:
 @action("editor")
 def check_upload(context: PageContext, file: Path) -> CheckReport:
     """Every problem of an uploaded file."""
-    return files.check_file(file, folder=file.parent)
+    columns = files.find_columns(_columns(context), file)
+    return files.check_file(file, folder=file.parent, columns=columns)
 
 
 @action("editor")
 def convert_upload(context: PageContext, file: Path) -> Conversion:
     """An uploaded file in OpenAI's JSONL."""
     to = file.with_name("conversations.jsonl")
-    done = files.import_file(file, to)
+    done = files.import_file(file, to, columns=files.find_columns(_columns(context), file))
     return Conversion(to.read_bytes(), done["written"], done["rejected"])
 
 
@@ -52,7 +54,14 @@ def convert_upload(context: PageContext, file: Path) -> Conversion:
 def find_overlap(context: PageContext, first: Path, second: Path) -> OverlapReport:
     """Rows of the second file that stand in the first; its answers there and in documents of the
     project."""
-    return files.overlap_files(first, second, texts=documents.texts(context.workspace))
+    texts = documents.texts(context.workspace)
+    return files.overlap_files(first, second, columns=_columns(context), texts=texts)
+
+
+def _columns(context: PageContext) -> Columns | None:
+    """The project's, which a file of its kind has, too."""
+    config = context.workspace.config
+    return None if config is None else config.data.columns
 
 
 class OtherFiles:
@@ -103,6 +112,8 @@ class OtherFiles:
 
     def _show_report(self, name: str, report: CheckReport) -> None:
         w.text(f"{name}, read as {report.format}", "strong")
+        if report.columns is not None:
+            w.text(describe_columns((), report.columns), "soft note")
         with w.row("figures"):
             row_figures(report)
         problems_card(report)
