@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from nicegui import Client
+from nicegui.page import page
 
 from assay.accounts.people import NotAllowedError
 from assay.jobs import queue
 from assay.jobs.queue import Job
 from assay.project.jobs import rescue
 from assay.project.workspace import Workspace
+from assay.studio import widgets as w
+from assay.studio.pages.data.renewal import OpeningCount
+from assay.studio.session import PageContext
+from assay.studio.shared import job_progress
 from assay.studio.shared.job_progress import (
     ask,
     describe_job,
@@ -39,6 +48,7 @@ JOB = Job(
     taken=datetime.now(UTC) - timedelta(minutes=5),
     worked_s=120.0,
     ended=None,
+    due=None,
 )
 
 
@@ -78,3 +88,37 @@ def test_an_editor_does_not_go_on_with_what_an_admin_started(tmp_path: Path, kin
                 ask(by["editor"], job.id, wish)
         assert queue.read(workspace.store, job.id).status == "queued"
     assert ask(by[able[-1]], job.id, "pause").status == "paused"
+
+
+def test_a_page_that_is_open_follows_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = replace(JOB, id="job-0", status="succeeded")
+    found = [[ended], [ended], [JOB, ended], [replace(JOB, status="succeeded"), ended]]
+    looks: list[Any] = []
+    monkeypatch.setattr(job_progress.ui, "timer", lambda _, look: looks.append(look))
+
+    async def read(*_: Any) -> list[Job]:
+        return found.pop(0)
+
+    context = cast(PageContext, SimpleNamespace(read=read))
+    openings, shown = OpeningCount(), []
+    client = Client(page("/data"))
+
+    async def changed() -> None:
+        openings.show(len(shown))
+
+    async def follow() -> None:
+        with client:
+            count = w.text("")
+            openings.add(count, lambda number: f"opened {number} times")
+            await job_progress.show_edits_meanwhile(context, changed)
+            card = next(one for one in client.elements.values() if "card" in one.classes)
+        shown.append((card.visible, count.text))
+        while found:
+            await looks[0]()
+            shown.append((card.visible, count.text))
+
+    asyncio.run(follow())
+    zero = "opened 0 times"
+    assert shown == [
+        (False, zero), (False, zero), (True, "opened 2 times"), (False, "opened 3 times"),
+    ]  # fmt: skip

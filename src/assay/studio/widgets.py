@@ -84,14 +84,11 @@ def row(style: str = "") -> Iterator[Element]:
         yield made
 
 
-def figure(value: str, label: str, meaning: str = "") -> None:
-    """A number that matters, with what it is under it."""
+def figure(value: str, label: str, meaning: str = "") -> TextElement:
+    """A number that matters, with what it is under it, which is returned."""
     with ui.element("div").classes("figure"):
         text(value, "value", "div")
-        if meaning:
-            term(label, meaning)
-        else:
-            text(label, "label", "div")
+        return term(label, meaning) if meaning else text(label, "label", "div")
 
 
 def term(word: str, meaning: str) -> TextElement:

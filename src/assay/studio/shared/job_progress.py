@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -205,28 +205,33 @@ class JobCard:
             self._over(job)
 
 
-async def show_edits_meanwhile(context: PageContext) -> None:
-    """Say what edits mean for a comparison that waits or is running, if there is one."""
+async def show_edits_meanwhile(
+    context: PageContext, changed: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Say what edits mean for a comparison that waits or is running, whenever there is one.
 
-    async def read_job() -> Job | None:
-        found = await context.read(jobs.list_jobs, jobs.COMPARE)
-        return next((job for job in found if job.status not in OVER), None)
-
-    job = await read_job()
-    if job is None:
-        return
+    Args:
+        changed: called when one has been started, begun or ended since.
+    """
     with w.card("tight") as card:
-        text = w.text(_describe_edits(job), "soft")
+        text = w.text("", "soft")
+
+    def show(found: list[Job]) -> list[tuple[str, str]]:
+        job = next((one for one in found if one.status not in OVER), None)
+        card.set_visibility(job is not None)
+        if job is not None:
+            text.text = _describe_edits(job)
+        return [(one.id, one.status) for one in found]
+
+    shown = show(await context.read(jobs.list_jobs, jobs.COMPARE))
 
     async def update() -> None:
-        now = await read_job()
-        if now is None:
-            timer.cancel()
-            card.set_visibility(False)
-        else:
-            text.text = _describe_edits(now)
+        nonlocal shown
+        before, shown = shown, show(await context.read(jobs.list_jobs, jobs.COMPARE))
+        if changed is not None and shown != before:
+            await changed()
 
-    timer = ui.timer(LOOK_AGAIN_S, update)
+    ui.timer(LOOK_AGAIN_S, update)
 
 
 def _describe_edits(job: Job) -> str:

@@ -21,7 +21,7 @@ from assay.studio.frame import Page
 from assay.studio.pages.data.addition import addition_form
 from assay.studio.pages.data.other_files import OtherFiles
 from assay.studio.pages.data.questions import QuestionsCard, read_standing
-from assay.studio.pages.data.renewal import renewal_form, split_details
+from assay.studio.pages.data.renewal import OpeningCount, renewal_form, split_details
 from assay.studio.pages.data.row_table import RowTable, TableView
 from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.job_progress import ProgressState, show_edits_meanwhile
@@ -76,7 +76,13 @@ async def build(context: PageContext) -> None:
             act=("Go to Start", "/"),
         )
         return
-    await show_edits_meanwhile(context)
+    openings = OpeningCount()
+
+    async def count_openings() -> None:
+        if (present := await context.read(describe_present_holdout)) is not None:
+            openings.show(present.openings)
+
+    await show_edits_meanwhile(context, count_openings)
     query = ui.element("div").classes("stack gap")
     shown = ui.element("div").classes("stack gap")
     files = ui.element("div").classes("stack gap")
@@ -101,7 +107,7 @@ async def build(context: PageContext) -> None:
             except AssayError as error:
                 if not shown.is_deleted:
                     shown.clear()
-                    await _show_refusal(context, error, refresh)
+                    await _show_refusal(context, error, openings, refresh)
                 return
             finally:
                 timer.cancel()
@@ -113,7 +119,8 @@ async def build(context: PageContext) -> None:
                 w.failure(division, "The examples cannot be split yet")
                 w.text("All rows are listed below and can be corrected there.", "soft note")
             else:
-                _show_division(context, division, of, refresh)
+                openings.show(division.openings)
+                _show_division(context, division, of, openings, refresh)
             RowTable(context, of, refresh, view)
 
     if context.may("editor"):
@@ -134,7 +141,9 @@ async def _show_questions(context: PageContext, query: Element, start: Refresh) 
     return now.is_measured
 
 
-async def _show_refusal(context: PageContext, error: AssayError, refresh: Refresh) -> None:
+async def _show_refusal(
+    context: PageContext, error: AssayError, openings: OpeningCount, refresh: Refresh
+) -> None:
     """Why the examples are not divided anew, and the ways out; no row is shown."""
     present = await context.read(describe_present_holdout)
     if not isinstance(error, HoldoutError) or present is None:
@@ -151,20 +160,25 @@ async def _show_refusal(context: PageContext, error: AssayError, refresh: Refres
                 "soft",
             )
             w.link("Settings", "/settings")
-        renewal_form(context, present, refresh)
+        openings.show(present.openings)
+        renewal_form(context, openings, refresh)
 
 
-def _show_division(context: PageContext, found: HoldoutSummary, of: Rows, refresh: Refresh) -> None:
+def _show_division(
+    context: PageContext,
+    found: HoldoutSummary,
+    of: Rows,
+    openings: OpeningCount,
+    refresh: Refresh,
+) -> None:
     manifest = found.manifest
-    times = {0: "never opened", 1: "opened once"}.get(
-        found.openings, f"opened {found.openings} times"
-    )
     kept_out = manifest.quarantine.train_removed + manifest.quarantine.validation_removed
     with w.card():
         with w.row("figures"):
             w.figure(f"{manifest.train:,}", "for training", MEANINGS["train"])
             w.figure(f"{manifest.validation:,}", "for validation", MEANINGS["validation"])
-            w.figure(f"{manifest.holdout:,}", f"in the holdout, {times}", MEANINGS["holdout"])
+            label = w.figure(f"{manifest.holdout:,}", "in the holdout", MEANINGS["holdout"])
+            openings.add(label, _describe_holdout)
             if kept_out:
                 w.figure(f"{kept_out:,}", "in quarantine", MEANINGS["quarantine"])
             if of.counts["rejected"]:
@@ -175,7 +189,12 @@ def _show_division(context: PageContext, found: HoldoutSummary, of: Rows, refres
             several = say_count(of.unseen_contradictions, "row has", "rows have")
             w.text(f"{several} {CONTRADICTS}", "warn note")
         split_details(found)
-        renewal_form(context, found, refresh)
+        renewal_form(context, openings, refresh)
+
+
+def _describe_holdout(openings: int) -> str:
+    times = {0: "never opened", 1: "opened once"}.get(openings, f"opened {openings} times")
+    return f"in the holdout, {times}"
 
 
 PAGE = Page("/data", "Data", "table_rows", "Build", "viewer", build, wide=True)

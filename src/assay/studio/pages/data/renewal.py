@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from nicegui import events, ui
+from nicegui.elements.mixins.text_element import TextElement
 
 from assay.data.dataset import LEAST_NEW_EXAMPLES
 from assay.project import jobs
@@ -25,18 +28,32 @@ CONSEQUENCES = (
 renew_holdout = workspace_action("editor", jobs.renew_holdout)
 
 
-def renewal_form(context: PageContext, found: HoldoutSummary, refresh: Refresh) -> None:
+class OpeningCount:
+    """How often the present holdout was opened, in every text of the page that says so."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._texts: list[tuple[TextElement, Callable[[int], str]]] = []
+
+    def show(self, count: int) -> None:
+        """Let the texts say another number."""
+        self._count = count
+        self._texts = [(made, say) for made, say in self._texts if not made.is_deleted]
+        for made, say in self._texts:
+            made.text = say(count)
+
+    def add(self, made: TextElement, say: Callable[[int], str]) -> None:
+        """Let a text say the number, now and whenever it changes."""
+        self._texts.append((made, say))
+        made.text = say(self._count)
+
+
+def renewal_form(context: PageContext, openings: OpeningCount, refresh: Refresh) -> None:
     """How to lock other examples, and when that is worth it."""
     if not context.may("editor"):
         return
-    openings = {0: "not been opened yet", 1: "been opened once"}.get(
-        found.openings, f"been opened {found.openings} times"
-    )
     with w.details("Replace the holdout"), ui.element("div").classes("stack"):
-        w.text(
-            f"The holdout has {openings}. Each opening makes a verdict harder to reach; a new "
-            "holdout starts from zero."
-        )
+        openings.add(w.text(""), _describe_openings)
         with ui.element("ul"):
             for sentence in CONSEQUENCES:
                 w.text(sentence, "note", "li")
@@ -50,6 +67,16 @@ def renewal_form(context: PageContext, found: HoldoutSummary, refresh: Refresh) 
             lambda event: _renew_from(context, event, refresh),
             icon="lock_reset",
         )
+
+
+def _describe_openings(count: int) -> str:
+    opened = {0: "not been opened yet", 1: "been opened once"}.get(
+        count, f"been opened {count} times"
+    )
+    return (
+        f"The holdout has {opened}. Each opening makes a verdict harder to reach; a new holdout "
+        "starts from zero."
+    )
 
 
 async def _renew_from(
