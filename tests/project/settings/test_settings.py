@@ -142,7 +142,15 @@ def test_what_follows_is_said_of_what_was_compared(workspace: Workspace) -> None
     [said] = follows(config, metric, 2)
     assert "label-accuracy" in said
     assert "exact" in said
-    assert "3rd time" in said
+    assert "3rd time. Each" in said
+    [said] = follows(config, metric, 2, comparing=True)
+    assert "3rd time, or the 4th if the comparison that waits or is running opens it first." in said
+    assert "nothing is lost" in " ".join(follows(config, split, 0))
+    assert "nothing is lost" not in " ".join(follows(config, split, 0, comparing=True))
+    minimum = config.model_copy(update={"good_enough": 0.7})
+    assert follows(config, minimum, 0) == ["The next comparison's verdict goes by it."]
+    [said] = follows(config, minimum, 0, comparing=True)
+    assert "for the 1st time, or the 2nd if" in said
     assert follows(config, config, 2) == []
     costs = {"costs": config.costs.model_copy(update={"machine_hour_usd": 7.0})}
     [said] = follows(config, config.model_copy(update=costs), 2)

@@ -135,8 +135,11 @@ def history(workspace: Workspace) -> list[Change]:
     return [change for change, _ in _changes(workspace, MOST_SAVES)]
 
 
-def validate(workspace: Workspace, text: str, *, admin: bool) -> Validation:
-    """What a text says, what keeps it from being saved, and what a save would change."""
+def validate(
+    workspace: Workspace, text: str, *, admin: bool, comparing: bool = False
+) -> Validation:
+    """What a text says, what keeps it from being saved, and what a save would change; see `save`
+    and `effects.follows`."""
     problems = tree_of(text, "a configuration")[1]
     if problems:
         return Validation(None, tuple(problems))
@@ -157,7 +160,7 @@ def validate(workspace: Workspace, text: str, *, admin: bool) -> Validation:
     openings, split = 0, None
     if project is not None and has_split(project.split_folder):
         openings, split = len(project.openings()), read_manifest(project.split_folder)
-    effects = follows(before, config, openings, split) if before is not None else []
+    effects = follows(before, config, openings, split, comparing=comparing) if before else []
     notes = [] if problems else _notes(workspace, config)
     stopped = stops(config, openings, split)
     return Validation(config, tuple(problems), tuple(effects), tuple(notes), tuple(stopped))

@@ -58,25 +58,32 @@ def stops(after: Config, openings: int, split: SplitManifest | None) -> list[str
 
 
 def follows(
-    before: Config, after: Config, openings: int, split: SplitManifest | None = None
+    before: Config,
+    after: Config,
+    openings: int,
+    split: SplitManifest | None = None,
+    *,
+    comparing: bool = False,
 ) -> list[str]:
     """What a save of `after` means for what was measured under `before`; most weighty first.
 
     Args:
         openings: of the present holdout.
         split: the present one.
+        comparing: a comparison waits or is running, which goes by the settings of before and may
+            open the holdout first.
     """
     changed = set_differently(before, after)
     sections = {path.split(".")[0] for path in changed}
     sentences = []
     if sections & set(DIVIDES):
         stopped = stops(after, openings, split)
-        sentences += stopped or [*_rejected(after, split), _divided(openings)]
+        sentences += stopped or [*_rejected(after, split), _divided(openings, comparing=comparing)]
     if sections & set(MEASURES):
         sentences.append(
             "Answers will be scored differently: scores of earlier comparisons "
             f"({before.primary}) and of later ones ({after.primary}) cannot be "
-            "compared. " + _opens(openings)
+            "compared. " + _opens(openings, comparing=comparing)
         )
     has_costs = any(is_cost(path, after) for path in changed)
     if any(_is_price(path) and not is_cost(path, after) for path in changed):
@@ -84,8 +91,8 @@ def follows(
     if sections & set(CONCLUDES) or (has_costs and costs_open(after)):
         sentences.append(
             "The next comparison evaluates its results again, as a new comparison. "
-            + _opens(openings)
-            if openings
+            + _opens(openings, comparing=comparing)
+            if openings or comparing
             else "The next comparison's verdict goes by it."
         )
     elif has_costs and openings and not sections & {*DIVIDES, *MEASURES, *BUILDS}:
@@ -113,7 +120,13 @@ def _times(openings: int) -> str:
     return "once" if openings == 1 else f"{openings} times"
 
 
-def _divided(openings: int) -> str:
+def _divided(openings: int, *, comparing: bool) -> str:
+    if not openings and comparing:
+        return (
+            "The examples will be checked and split again. If the comparison that waits or is "
+            "running opens the holdout and its rows would change, comparison and training fail "
+            "until you undo this or replace the holdout (Data)."
+        )
     if not openings:
         return (
             "The examples will be checked and split again, which takes a while with many rows. "
@@ -126,19 +139,22 @@ def _divided(openings: int) -> str:
     )
 
 
-def _opens(openings: int) -> str:
-    if not openings:
+def _opens(openings: int, *, comparing: bool) -> str:
+    if not openings and not comparing:
         return "The holdout was not opened yet."
+    later = (
+        f", or the {_ordinal(openings + 2)} if the comparison that waits or is running opens it "
+        "first"
+    )
     return (
-        f"It will open the holdout for the {openings + 1}{_ordinal(openings + 1)} time, "
-        "and each opening makes a verdict harder to reach."
+        f"It will open the holdout for the {_ordinal(openings + 1)} time"
+        f"{later if comparing else ''}. Each opening makes a verdict harder to reach."
     )
 
 
 def _ordinal(number: int) -> str:
-    if number % 100 in (11, 12, 13):
-        return "th"
-    return {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else ending}"
 
 
 def differing(before: Any, after: Any, path: str = "") -> list[str]:
