@@ -1,4 +1,4 @@
-"""Which agents Playground and Agent begin with, without a browser."""
+"""Which agents Playground and Agent begin with, and how a message is written, without a browser."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.compare import records
 from assay.compare.result import CandidateResult
+from assay.config import Columns
 from assay.project import agents, releases
 from assay.project.workspace import Workspace
 from assay.studio.pages.agent.page import choose_first
 from assay.studio.pages.playground import _find_compared
+from assay.studio.shared.chat import describe_message
 from tests.compare.sample import sample_result
+from tests.many_rows import project
 from tests.release.shelf import compared, right, shelf
 
 
@@ -63,3 +66,16 @@ def test_agent_begins_with_what_is_served_or_was_saved_since(tmp_path: Path) -> 
     mine = save_agent(store, "mine", Agent(model="y"), message="")
     later = replace(mine, at=mine.at + timedelta(minutes=1))
     assert choose_first(workspace, [*agents.list_agents(workspace), later]) == "mine"
+
+
+def test_it_is_said_how_a_message_has_a_line_for_each_input_column(tmp_path: Path) -> None:
+    config = project(tmp_path, 3).config
+    assert config is not None
+    assert [describe_message(one) for one in (None, config)] == [None, None]
+    columns = Columns(input=["subject", "body"], output=["team"])
+    several = config.model_copy(
+        update={"data": config.data.model_copy(update={"columns": columns})}
+    )
+    said = describe_message(several)
+    assert said is not None
+    assert said.endswith("in the same way: “subject: …”, “body: …”.")

@@ -20,7 +20,7 @@ from assay.project.workspace import Workspace
 from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.session import PageContext
-from assay.studio.shared.chat import show_passages
+from assay.studio.shared.chat import describe_message, show_passages
 from assay.studio.shared.names import called_in_turn, plain_labels, typed_term, version_names
 from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.streams import ask, format_tokens
@@ -72,7 +72,9 @@ async def build(context: PageContext) -> None:
             w.text("They replace a release's own instructions for these requests.", "soft note")
             system = w.label_input(ui.textarea().props("autogrow"), "Custom instructions")
         entry = w.field(
-            "Message", ui.textarea(placeholder="What would a customer write?").props("autogrow")
+            "Message",
+            ui.textarea(placeholder="What would a customer write?").props("autogrow"),
+            describe_message(context.workspace.config) or "",
         )
         with w.row():
             go = w.button("Send", kind="primary", icon="send")

@@ -6,6 +6,7 @@ from nicegui import ui
 
 from assay.accounts import keys
 from assay.compare.report import wording
+from assay.config import Config
 from assay.errors import AssayError
 from assay.example import Message
 from assay.project.answer.playground import snippets
@@ -49,10 +50,32 @@ def show_passages(reply: Reply) -> None:
         shown.props('tabindex=0 role=region aria-label="Passages used"')
 
 
+def describe_message(config: Config | None) -> str | None:
+    """How a message has to be written for it to be like the examples; None: in any way.
+
+    Args:
+        config: of the project; None: there is none.
+    """
+    columns = None if config is None else config.data.columns
+    if columns is None or len(columns.input) == 1:
+        return None
+    lines = ", ".join(f"“{name}: …”" for name in columns.input)
+    return (
+        f"Your examples have a line for each input column. Write messages in the same way: {lines}."
+    )
+
+
+def show_message_form(context: PageContext) -> None:
+    """Say how a message has to be written, if it matters."""
+    if said := describe_message(context.workspace.config):
+        w.text(said, "soft note")
+
+
 def chat_card(context: PageContext, name: str) -> None:
     """A conversation with whatever `name` stands for."""
     turns: list[Message] = []
     with w.section(f"Try {name}", "It answers as it answers any program. Nothing is kept."):
+        show_message_form(context)
         log = ui.element("div").classes("chat").props("role=log aria-live=polite")
         with w.row("ask"):
             entry = w.label_input(
@@ -93,6 +116,7 @@ def snippets_card(context: PageContext, name: str) -> None:
     with w.section(
         "Call it from your programs", "It is compatible with the OpenAI API: any client works."
     ):
+        show_message_form(context)
         shown = ui.element("div").classes("stack")
 
         chosen = "curl"
