@@ -29,9 +29,9 @@ demo: $(STAMP)  ## the built-in project to a printed verdict and an HTML report
 
 # Python starts some hundred times in them; without bytecode each start compiles all of src. Threads
 # that wait for each other sleep: those of another worker need the processor.
-test: check  ## checks and all tests, seeded and small; four workers, for each waits half of its time
+test: check  ## checks and all tests, seeded and small; three workers, for each waits half of its time
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(PYTEST) -m "not soak" \
-	  -n 4 --dist loadfile --no-loadscope-reorder
+	  -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(TESTS)  ## the loop: nothing that loads a model
 	$(PYTEST) -m "not soak and not slow" -q -x

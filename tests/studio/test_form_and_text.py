@@ -18,6 +18,7 @@ class Editor(FormAndText[str, Any]):
     def __init__(self) -> None:
         self._text, self._valid, self._turn = "old", True, 0
         self._writing = asyncio.Lock()
+        self._is_typed, self._saved = False, None
         self._code: Any = SimpleNamespace(is_deleted=False, set_value=lambda text: None)
         self.shown: list[str] = []
         self._controls: Any = SimpleNamespace(

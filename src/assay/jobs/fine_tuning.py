@@ -18,14 +18,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import select
 
 from assay.errors import NotFoundError, StateError
 from assay.jobs import queue
 from assay.jobs.queue import OVER, Job, JobEvent
-from assay.jobs.tuning_request import TuningRequest
 from assay.store.store import Store
 from assay.store.tables import (
     FineTuningCheckpointRow,
@@ -34,6 +33,9 @@ from assay.store.tables import (
     JobRow,
     ServedNameRow,
 )
+
+if TYPE_CHECKING:
+    from assay.jobs.tuning_request import TuningRequest
 
 CHECK = "fine-tune-check"
 TRAIN = "fine-tune"
@@ -254,6 +256,9 @@ def sweep(store: Store) -> None:
 
 
 def _tuning(row: FineTuningRow, job: Job) -> FineTuning:
+    # Loads the graders and numpy, which a worker that waits does without.
+    from assay.jobs.tuning_request import TuningRequest
+
     request = TuningRequest.model_validate(row.request)
     assert request.seed is not None
     error = None
