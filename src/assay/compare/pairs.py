@@ -19,8 +19,6 @@ from assay.evaluate.stats import Floats
 
 FEWEST_RESAMPLES = 5_000
 MOST_RESAMPLES = 200_000
-FEW_TWINS = 1.25
-"""Design effect, rows of a group taken to agree, up to which 0 and 1 are counted, not resampled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +131,8 @@ def measure(
     """
     ordered = sorted(entries, key=lambda entry: entry.name)
     couples = list(combinations(range(len(ordered)), 2))
-    effect = _most_design_effect(groups)
-    binary = [effect <= FEW_TWINS and _is_binary(entry.values) for entry in ordered]
+    effect = 1.0 if groups is None else stats.counted_design_effect(stats.group_sizes(groups))
+    binary = [effect is not None and _is_binary(entry.values) for entry in ordered]
     drawn_singles = [i for i in range(len(ordered)) if not binary[i]]
     drawn_couples = [(i, j) for i, j in couples if not (binary[i] and binary[j])]
 
@@ -145,12 +143,14 @@ def measure(
     intervals = {
         entry.name: _binary_limits(entry, alphas, effect)
         for entry, exact in zip(ordered, binary, strict=True)
-        if exact
+        if exact and effect is not None
     }
     found = {
-        (ordered[i].name, ordered[j].name): _binary_pair(ordered[i], ordered[j], groups, terms)
+        (ordered[i].name, ordered[j].name): _binary_pair(
+            ordered[i], ordered[j], groups, effect, terms
+        )
         for i, j in couples
-        if binary[i] and binary[j]
+        if binary[i] and binary[j] and effect is not None
     }
     if drawn_singles or drawn_couples:
         _add_resampled(
@@ -161,10 +161,6 @@ def measure(
     in_order.sort(key=lambda pair: (position[pair.a], position[pair.b]))
     intervals = {name: limits.widened(terms.judge_error) for name, limits in intervals.items()}
     return PairFigures(intervals, {(pair.a, pair.b): pair for pair in in_order})
-
-
-def _most_design_effect(groups: stats.Groups | None) -> float:
-    return 1.0 if groups is None else stats.design_effect(stats.group_sizes(groups), 1.0)
 
 
 def _binary_limits(entry: Entry, alphas: Sequence[float], effect: float) -> ScoreLimits:
@@ -183,11 +179,12 @@ def _is_binary_pair(a: Entry, b: Entry) -> bool:
     return _is_binary(a.values) and _is_binary(b.values)
 
 
-def _binary_pair(a: Entry, b: Entry, groups: stats.Groups | None, terms: Terms) -> ScorePair:
+def _binary_pair(
+    a: Entry, b: Entry, groups: stats.Groups | None, effect: float, terms: Terms
+) -> ScorePair:
     a_only, b_only = _discordant(a, b)
     n, cheaper = len(a.values), terms.margin_for_cheaper or terms.margin
     difference, squared = ((a_only - b_only) / n, (a_only + b_only) / n) if n else (0.0, 0.0)
-    effect = _most_design_effect(groups)
     net = units((a.values - b.values)[:, np.newaxis], groups).sums
     a_counts, b_counts, counts = a_only / effect, b_only / effect, n / effect
     low, high = stats.tango_interval(a_counts, b_counts, counts, terms.alpha)

@@ -139,6 +139,9 @@ def planned_effect(
     seen = UNKNOWN_DISCORDANCE if terms.discordance is None else terms.discordance
     sizes = [rows // groups + (i < rows % groups) for i in range(groups)] if groups else []
 
+    counted = None if graded else stats.counted_design_effect(sizes)
+    effect = stats.design_effect(sizes) if counted is None else counted
+
     def find_least(level: float, margin: float) -> float:
         return stats.minimum_detectable_effect(
             rows,
@@ -147,7 +150,7 @@ def planned_effect(
             # The score test of "worse by the margin" reckons with as much disagreement as that
             # would take, so that candidates which hardly disagree are not shown with fewer rows.
             discordance=seen if graded else max(seen, 2 * terms.margin),
-            design_effect=stats.design_effect(sizes),
+            design_effect=effect,
             unseen=graded,
         )
 

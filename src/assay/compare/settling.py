@@ -131,12 +131,16 @@ def _size(findings: Findings, claims: Sequence[_Claim]) -> int:
 
 
 def _design_effect(findings: Findings, pair: ScorePair) -> float:
-    """Of the differences that were seen; 1 without groups."""
+    """Of the differences that were seen, or as they are counted; 1 without groups."""
     if findings.groups is None:
         return 1.0
+    sizes = stats.group_sizes(findings.groups)
+    counted = stats.counted_design_effect(sizes)
+    if counted is not None and pair.a_only is not None:
+        return counted
     values = {entry.name: entry.values for entry in findings.complete}
     rho = stats.intraclass_correlation(values[pair.a] - values[pair.b], findings.groups)
-    return stats.design_effect(stats.group_sizes(findings.groups), rho)
+    return stats.design_effect(sizes, rho)
 
 
 def two_digits(size: int) -> int:

@@ -27,6 +27,8 @@ UNKNOWN_DISCORDANCE = 0.3
 """Mean squared difference of two candidates' scores that is assumed before any is seen."""
 UNKNOWN_INTRACLASS = 0.2
 """Correlation of differences within a group that is assumed before any is seen."""
+FEW_TWINS = 1.25
+"""Largest `counted_design_effect`."""
 
 
 def opening_alpha(alpha: float, opening: int) -> float:
@@ -173,6 +175,14 @@ def design_effect(sizes: Sequence[int], intraclass: float = UNKNOWN_INTRACLASS) 
     Survey Sampling, chapter 5, with the size-weighted mean size); 1 without groups."""
     total = sum(sizes)
     return 1.0 if total == 0 else 1 + (sum(n * n for n in sizes) / total - 1) * intraclass
+
+
+def counted_design_effect(sizes: Sequence[int]) -> float | None:
+    """The design effect if rows of a group always agreed, where few rows have another of their
+    group (`FEW_TWINS`): scores of 0 and 1 are then counted, every count divided by it. None where
+    more do, and whole groups are resampled."""
+    effect = design_effect(sizes, 1.0)
+    return effect if effect <= FEW_TWINS else None
 
 
 def training_spread(scores: Floats) -> float:
