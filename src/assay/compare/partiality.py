@@ -58,11 +58,16 @@ def partial_judges(
             )
 
 
-def _models(candidate: Candidate, bench: Bench) -> set[str]:
-    """The models that a candidate answers with, those they were trained from, and its teacher."""
+def _answering(candidate: Candidate, bench: Bench) -> set[str]:
+    """The models that a candidate answers with; none is known of answers from outside."""
     if candidate.agent.kind == "outside":
         return set()
-    models = {leaf.model for leaf in leaves(candidate.agent, bench.store).values()}
+    return {leaf.model for leaf in leaves(candidate.agent, bench.store).values()}
+
+
+def _models(candidate: Candidate, bench: Bench) -> set[str]:
+    """The models that a candidate answers with, those they were trained from, and its teacher."""
+    models = _answering(candidate, bench)
     models |= {base_of(bench.store, model) for model in models}
     teacher = bench.config.fine_tune.teacher
     return models | ({teacher} if candidate.fine_tuned and teacher else set())
@@ -70,11 +75,9 @@ def _models(candidate: Candidate, bench: Bench) -> set[str]:
 
 def _rewarding(candidate: Candidate, bench: Bench) -> set[str]:
     """The models whose rewards a candidate has learned from."""
-    if candidate.agent.kind == "outside":
-        return set()
     found = set()
-    for leaf in leaves(candidate.agent, bench.store).values():
-        id = version_id(leaf.model)
+    for model in _answering(candidate, bench):
+        id = version_id(model)
         settings = {} if id is None else find_version(bench.store, id).record.settings
         if settings.get("method") == "reinforcement":
             reward = settings.get("reinforcement", {}).get("reward")
