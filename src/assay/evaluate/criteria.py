@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
@@ -22,7 +22,6 @@ from assay.evaluate.model_graders import (
     LabelModel,
     ScoreModel,
     answer_schema,
-    check_messages,
     read_reply,
 )
 from assay.evaluate.rewards import Embed, StringCheck, TextSimilarity, UnsupportedGrader
@@ -49,15 +48,13 @@ class LabelModelCriterion(LabelModel):
     """A label passes or does not."""
 
 
-class PythonCriterion(UnsupportedGrader):
-    """Read, so that it can be refused by name."""
-
-    type: Literal["python"]
-
-
 MODEL_CRITERIA = ScoreModelCriterion, LabelModelCriterion
 Criterion = (
-    StringCheck | SimilarityCriterion | ScoreModelCriterion | LabelModelCriterion | PythonCriterion
+    StringCheck
+    | SimilarityCriterion
+    | ScoreModelCriterion
+    | LabelModelCriterion
+    | UnsupportedGrader
 )
 CRITERION: TypeAdapter[Criterion] = TypeAdapter(Annotated[Criterion, Field(discriminator="type")])
 
@@ -84,14 +81,11 @@ def check(criterion: Criterion) -> None:
         UsageError: it needs code or a metric that is not there, or has a template that says
             nothing.
     """
-    if isinstance(criterion, MODEL_CRITERIA):
-        check_messages(criterion.input)
-    else:
-        rewards.check(criterion)
+    rewards.check(criterion, judged=True)
 
 
 def grade(
-    criterion: StringCheck | SimilarityCriterion | PythonCriterion,
+    criterion: StringCheck | SimilarityCriterion | UnsupportedGrader,
     names: Mapping[str, Any],
     embed: Embed,
     compared: int = 0,
