@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -34,14 +34,12 @@ from assay.evaluate.templates import (
     fill,
     missing_variable,
 )
-
-if TYPE_CHECKING:
-    from assay.models.embed import Vectors
+from assay.models.embed import Vectors
 
 MOST_COMPARED = 2_500_000_000
 """Characters times characters, over all parts of a grader, or all criteria of an eval: the work
 that some metrics take."""
-Embed = Callable[[Sequence[str]], "Vectors"]
+Embed = Callable[[Sequence[str]], Vectors]
 Judge = Callable[[ScoreModel | LabelModel, Mapping[str, Any]], float | None]
 """What a model says of an answer, given what `item` and `sample` stand for; None: its reply says
 nothing."""

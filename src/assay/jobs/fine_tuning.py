@@ -256,7 +256,7 @@ def sweep(store: Store) -> None:
 
 
 def _tuning(row: FineTuningRow, job: Job) -> FineTuning:
-    # Loads the graders and numpy, which a worker that waits does without.
+    # Loads assay.config, the graders and numpy, which a worker that waits does without.
     from assay.jobs.tuning_request import TuningRequest
 
     request = TuningRequest.model_validate(row.request)

@@ -23,6 +23,7 @@ from assay.evaluate.graders.parse import parse_json, spelling
 from assay.evaluate.graders.registry import GraderSettings, GradingContext, Score, of_answer
 from assay.evaluate.graders.text import bleu, gleu, rouge_recall
 from assay.example import Example
+from assay.models.embed import get_embedder
 
 LEAST = {"rouge-n": 0.75, "bleu": 0.5, "gleu": 0.5, "similar": 0.75}
 """Where an assertion passes that names no `threshold`."""
@@ -158,8 +159,6 @@ def _score(
 
 def _similarity(text: str, value: Any, embedder: str) -> float:
     wanted = value if isinstance(value, list) else [value]
-    from assay.models.embed import get_embedder  # loads numpy, which a waiting worker does without
-
     first, *others = get_embedder(embedder).encode([text, *wanted])
     return min(1.0, max(0.0, *(float(first @ other) for other in others)))
 
