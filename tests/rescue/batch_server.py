@@ -102,6 +102,12 @@ class BatchServer:
         answers = [self._answered(line) for line in reversed(batch["lines"][: self.kept])]
         batch["output_file_id"] = f"{batch['id']}-out"
         self.files[f"{batch['id']}-out"] = "\n".join(map(json.dumps, answers))
+        if self.ends_as == "expired":
+            late = batch["lines"][self.kept :]
+            error = {"code": "batch_expired", "message": "it could not be executed in time"}
+            batch["error_file_id"] = f"{batch['id']}-errors"
+            lines = [{"custom_id": n["custom_id"], "response": None, "error": error} for n in late]
+            self.files[f"{batch['id']}-errors"] = "\n".join(map(json.dumps, lines))
 
     def _answered(self, line: dict[str, Any]) -> dict[str, Any]:
         body: Any = {"error": {"message": "logprobs is not supported", "param": "logprobs"}}

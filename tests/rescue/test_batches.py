@@ -74,13 +74,20 @@ def test_a_budget_ends_before_the_rest(server: BatchServer, tmp_path: Path) -> N
 
 
 def test_what_a_batch_leaves_is_asked_again(server: BatchServer, tmp_path: Path) -> None:
-    server.ends_as, server.kept = "expired", 5
-    report = record(drafted(server, tmp_path))
-    assert (report["recorded"], report["left"]) == (5, COUNT - 5)
-    assert report["left_because"] == "the provider did not answer (the batch is expired)"
+    server.kept = 5
+    for ends_as, rest, why in (
+        ("cancelled", COUNT - 5, "the batch is cancelled"),
+        ("expired", COUNT - 10, "openai: it could not be executed in time"),
+    ):
+        server.ends_as = ends_as
+        draft = drafted(server, tmp_path)
+        report = record(draft)
+        assert (report["recorded"], report["left"]) == (5, rest)
+        assert report["left_because"] == f"the provider did not answer ({why})"
+        assert not left(draft).exists()
     server.ends_as, server.kept = "completed", COUNT
     assert record(drafted(server, tmp_path))["complete"]
-    assert max(server.asked.values()) == 2
+    assert max(server.asked.values()) == 3
     server.ends_as = "failed"
     (tmp_path / "more.jsonl").unlink()
     inputs(tmp_path / "more.jsonl", COUNT + 1)

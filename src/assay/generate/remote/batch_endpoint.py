@@ -1,9 +1,9 @@
 """A provider's batches: requests in a file, answered within a day at half the price.
 
     endpoint = BatchEndpoint(model)
-    id = endpoint.start({"row-1": request}, "name")      # or endpoint.find("name")
+    id = endpoint.start([endpoint.line("row-1", request)], "name")   # or endpoint.find("name")
     state = endpoint.state(id)
-    for name, answer in endpoint.answers(state): ...
+    for name, answer in endpoint.answers(state, {"row-1": request}): ...
 
 https://platform.openai.com/docs/guides/batch
 """
@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
+from assay import json_reader
 from assay.errors import ConfigError
 from assay.generate.batch import Answer, Request
 from assay.generate.remote.batch import answer_of, error_answer, sampling_of
@@ -149,16 +150,20 @@ class BatchEndpoint:
         """
         for file in state.files:
             for line in self._lines(f"/files/{file}/content"):
-                raw = read_json(line, "application/json")
-                name = raw.get("custom_id")
+                try:  # an `error` in it is that of one request
+                    raw = json_reader.read(line)
+                except ValueError:
+                    why = "a line of its answers is cut or not JSON"
+                    raise NoAnswerError(why, is_retryable=True) from None
+                name = raw.get("custom_id") if isinstance(raw, dict) else None
                 if isinstance(name, str) and name in requests:
                     yield name, self._answer(raw, requests[name])
 
     def _answer(self, raw: dict[str, Any], request: Request) -> Answer:
         reply = raw.get("response")
         if not isinstance(reply, dict):
-            said = (raw.get("error") or {}).get("message") or "no reason given"
-            return error_answer(self._model.describe_failure(str(said), self._key))
+            said = error_text(json.dumps(raw).encode()) if raw.get("error") else "no reason given"
+            return error_answer(self._model.describe_failure(said, self._key))
         body, status = reply.get("body") or {}, reply.get("status_code")
         try:
             if status != 200:
