@@ -65,6 +65,17 @@ def test_a_batch_costs_half_and_is_asked_once(server: BatchServer, tmp_path: Pat
     assert len(server.batches) == 1
 
 
+def test_more_than_a_file_may_hold_are_several_batches(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assay.project.recording.asking.MOST_FILE_BYTES", 1000)
+    assert record(drafted(server, tmp_path))["complete"]
+    assert 1 < len(server.batches) < COUNT
+    sent = [text for id, text in server.files.items() if id.startswith("file-")]
+    assert max(map(len, sent)) <= 1000
+    assert set(server.asked.values()) == {1}
+
+
 def test_a_budget_ends_before_the_rest(server: BatchServer, tmp_path: Path) -> None:
     draft = drafted(server, tmp_path, max_new_tokens=10)
     report = record(draft, most_usd=0.012)

@@ -20,7 +20,7 @@ from assay.example import Example
 from assay.generate.batch import Answer, Request
 from assay.generate.recorded import RecordedAnswer, request_sha256
 from assay.generate.remote.batch import RemoteBatchEngine
-from assay.generate.remote.batch_endpoint import MOST_REQUESTS, BatchEndpoint
+from assay.generate.remote.batch_endpoint import MOST_FILE_BYTES, MOST_REQUESTS, BatchEndpoint
 from assay.generate.remote.model import RemoteModel
 from assay.generate.remote.wire import NoAnswerError
 from assay.progress import SILENT, Progress, Task
@@ -179,7 +179,8 @@ class _Run:
         access = self._draft.access
         model = RemoteModel(access.name, self._draft.model, access.provider, key=lambda: access.key)
         with closing(model):
-            batches = Batches(BatchEndpoint(model), left, self._progress)
+            endpoint = BatchEndpoint(model)
+            batches = Batches(endpoint, left, self._progress)
             begun = batches.begun(
                 {one.input_sha256: one.request for one in wanted}, self._recording.has
             )
@@ -190,8 +191,8 @@ class _Run:
                 while not self._reason:
                     rest = (one for one in wanted if not self._recording.has(one.input_sha256))
                     sent: list[_PendingAnswer] = []
-                    drawn = self._affordable(rest, [], sent, None)
-                    deque(islice(drawn, MOST_REQUESTS), maxlen=0)
+                    fitting = _for_one_batch(rest, endpoint, self._logprobs())
+                    deque(self._affordable(fitting, [], sent, None), maxlen=0)
                     if not sent or not self._take_batch(batches, sent, task):
                         return
             except NoAnswerError as failure:
@@ -329,3 +330,15 @@ class _Run:
             "unpriced": sum(one.usd is None for one in answers),
             "complete": not left,
         }
+
+
+def _for_one_batch(
+    waiting: Iterator[_PendingAnswer], endpoint: BatchEndpoint, logprobs: int | None
+) -> Iterator[_PendingAnswer]:
+    """As many as one file for a batch may hold; the first in any case."""
+    size = 0
+    for number, one in enumerate(islice(waiting, MOST_REQUESTS)):
+        size += len(endpoint.line(one.input_sha256, replace(one.request, logprobs=logprobs)))
+        if number and size > MOST_FILE_BYTES:
+            return
+        yield one

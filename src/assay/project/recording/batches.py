@@ -158,7 +158,7 @@ class Batches:
         if sum(map(len, lines)) > MOST_FILE_BYTES:
             self._file.forget()
             raise NoAnswerError(
-                f"the requests have more than {MOST_FILE_BYTES >> 20} MiB; record fewer at a time",
+                f"a request has more than {MOST_FILE_BYTES >> 20} MiB",
                 is_retryable=False,
             )
         try:
