@@ -253,6 +253,30 @@ def job_share(job: Job) -> float | None:
     return float(progress.get("done") or 0.0) / float(progress["total"])
 
 
+def show_job(
+    context: PageContext,
+    job: Job | None,
+    over: Callable[[], None],
+    advise: Callable[[str], None] | None = None,
+) -> None:
+    """A job that waits or runs, or why it has failed; nothing of any other.
+
+    Args:
+        over: called when it has ended, see `JobCard`.
+        advise: called with the error, to show below it what helps.
+    """
+    if job is None or job.status in ("succeeded", "cancelled"):
+        return
+    what = KINDS[job.kind]
+    if job.status not in OVER:
+        JobCard(context, job, what, lambda _: over())
+        return
+    with w.section(f"{what} has failed", style="lost"):
+        w.text(job_error(job), "pre")
+        if advise is not None:
+            advise(job.error or "")
+
+
 def job_error(job: Job) -> str:
     """Why it failed, as a page says it."""
     return on_page(job.error or "")

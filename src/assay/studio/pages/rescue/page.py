@@ -7,7 +7,6 @@ from typing import Any
 
 from nicegui import ui
 
-from assay.jobs.queue import OVER, Job
 from assay.project.jobs import rescue
 from assay.project.jobs.rescue import RescueState
 from assay.project.settings import providers
@@ -16,7 +15,7 @@ from assay.studio.frame import Page
 from assay.studio.pages.rescue.account import account_card, report_card
 from assay.studio.pages.rescue.models import models_cards, program_card
 from assay.studio.session import PageContext, action
-from assay.studio.shared.job_progress import KINDS, JobCard, job_error
+from assay.studio.shared.job_progress import show_job
 from assay.studio.shared.provider_form import OTHER, provider_form
 
 PATH = "/rescue"
@@ -44,7 +43,7 @@ async def build(context: PageContext) -> None:
     if loaded is None:
         return
     state, accounts = loaded
-    _show_job(context, state.job)
+    show_job(context, state.job, reload, _advise)
     _key_step(context, accounts)
     if not accounts:
         return
@@ -62,17 +61,9 @@ def reload() -> None:
     ui.navigate.to(PATH)
 
 
-def _show_job(context: PageContext, job: Job | None) -> None:
-    if job is None or job.status in ("succeeded", "cancelled"):
-        return
-    what = KINDS[job.kind]
-    if job.status not in OVER:
-        JobCard(context, job, what, lambda _: reload())
-        return
-    with w.section(f"{what} has failed", style="lost"):
-        w.text(job_error(job), "pre")
-        if "key is refused" in (job.error or ""):
-            w.link("Replace the key", "/people?part=providers")
+def _advise(error: str) -> None:
+    if "key is refused" in error:
+        w.link("Replace the key", "/people?part=providers")
 
 
 def _key_step(context: PageContext, accounts: Sequence[dict[str, Any]]) -> None:

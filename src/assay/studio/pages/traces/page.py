@@ -13,7 +13,6 @@ from nicegui import ui
 from assay.compare.report.wording import usd
 from assay.defaults import IMPORTED_TRACES
 from assay.errors import UsageError
-from assay.jobs.queue import OVER, Job
 from assay.project.imported import JobFiles
 from assay.project.jobs import imported_traces
 from assay.project.jobs.imported_traces import TraceState
@@ -24,7 +23,7 @@ from assay.studio.dialogs import tell_at
 from assay.studio.frame import Page
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.another_project import next_port
-from assay.studio.shared.job_progress import KINDS, JobCard, job_error
+from assay.studio.shared.job_progress import show_job
 from assay.studio.shared.numbers import say_count
 
 PATH = "/traces"
@@ -47,7 +46,7 @@ async def build(context: PageContext) -> None:
     state = await w.load("Looking at what is here", context.do(read_state))
     if state is None:
         return
-    _show_job(context, state.job)
+    show_job(context, state.job, reload)
     _traces_card(context, state)
     if state.found is not None and state.bytes:
         _found_cards(context, state, state.found)
@@ -56,17 +55,6 @@ async def build(context: PageContext) -> None:
 def reload() -> None:
     """The page as it is now."""
     ui.navigate.to(PATH)
-
-
-def _show_job(context: PageContext, job: Job | None) -> None:
-    if job is None or job.status in ("succeeded", "cancelled"):
-        return
-    what = KINDS[job.kind]
-    if job.status not in OVER:
-        JobCard(context, job, what, lambda _: reload())
-        return
-    with w.section(f"{what} has failed", style="lost"):
-        w.text(job_error(job), "pre")
 
 
 def _traces_card(context: PageContext, state: TraceState) -> None:
