@@ -124,8 +124,8 @@ def _divided(openings: int, *, comparing: bool) -> str:
     if not openings and comparing:
         return (
             "The examples will be checked and split again. If the comparison that waits or is "
-            "running opens the holdout and its rows would change, comparison and training fail "
-            "until you undo this or replace the holdout (Data)."
+            "running opens the holdout first and this changes the rows in it, comparison and "
+            "training fail until you undo this or replace the holdout (Data)."
         )
     if not openings:
         return (

@@ -17,6 +17,7 @@ from assay.project.imported import JobFiles
 from assay.project.jobs import imported_traces
 from assay.project.jobs.imported_traces import TraceState
 from assay.project.reach import TRACE_PROJECTS
+from assay.project.rescue_plan import LEAST_HELD
 from assay.release.imported.job import LEAST
 from assay.studio import widgets as w
 from assay.studio.dialogs import tell_at
@@ -155,8 +156,9 @@ def _project_form(
         made = w.button("Make a project", make, kind=kind, name=f"Make a project of {job['id']}")
         made.set_enabled(not state.is_busy)
     w.text(f"It is written to {TRACE_PROJECTS} in the folder that is served here; nothing is sent. "
-           "Answers that people corrected or rated up become the holdout. Where there are fewer "
-           "than 50, the inputs are written to be labelled instead.", "soft note")  # fmt: skip
+           "The holdout is taken from the answers that people corrected or rated up. Where there "
+           f"are fewer than {LEAST_HELD} of them, no project is made: the inputs are written there "
+           "instead, for you to label.", "soft note")  # fmt: skip
 
 
 def _show_made(context: PageContext, made: JobFiles) -> None:
