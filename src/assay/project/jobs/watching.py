@@ -167,9 +167,7 @@ def work(workspace: Workspace, work: Work) -> RepeatedJob:
         _tell(workspace, work, result, *_look(workspace, work.payload))
     except JobLostError:
         raise
-    except (
-        Exception
-    ) as fault:  # no fault may end a watch: who hears nothing thinks that all is well
+    except Exception as fault:  # ends no watch: who hears nothing thinks that all is well
         log.exception("%s could not look", work.job.id)
         error = str(fault) if isinstance(fault, AssayError) else f"{UNEXPECTED} ({_kind(fault)})."
         if result["tries"] + 1 >= FAULTS:

@@ -75,9 +75,8 @@ def read(record: dict[str, Any], path: Path) -> Iterator[Found]:
                 try:
                     found = _call(mapping(span), f"span {place}")
                 except Exception as error:  # a fault of ours must not cost the other spans
-                    at = traceback.extract_tb(error.__traceback__)[
-                        -1
-                    ]  # no words: they may be a user's
+                    at = traceback.extract_tb(error.__traceback__)[-1]
+                    # Without the error's words: they may be a user's.
                     log.error("a span: %s in %s:%s", type(error).__name__, at.filename, at.lineno)
                     found = Unusable("it could not be read; the log says why.", f"span {place}")
                 yield found
