@@ -117,7 +117,8 @@ def look(workspace: Workspace, *, is_due: bool = True) -> queue.Job | None:
     """What a worker does now, or once the time has come."""
     if is_due:
         with workspace.store.session() as session:
-            session.execute(update(JobRow).values(due=None))
+            was_due = JobRow.due.is_not(None)
+            session.execute(update(JobRow).where(was_due).values(due=JobRow.created))
     return Worker(workspace.store, jobs.handlers(workspace), "test").once()
 
 
@@ -165,6 +166,7 @@ def test_what_is_new_is_told_once_by_mail_and_webhook(
         assert "s3cret" not in json.dumps([job.result, job.payload])
         events = [event.message for event in queue.events(workspace.store, job.id)]
         assert "s3cret" not in " ".join(events)
+        assert events.count("Started.") == 1  # of four looks
 
         again = watching.watch_every(workspace, "pets", "2w", mail=["ops@acme.test"])
         states = {one.id: one.status for one in jobs.list_jobs(workspace, WATCH)}

@@ -148,7 +148,8 @@ def claim(store: Store, worker: str, kinds: Collection[str]) -> Job | None:
         row = session.scalar(taken)
         if row is None:
             return None
-        add_event(session, row.id, "Started." if row.attempts == 1 else "Taken up again.")
+        if row.due is None or row.attempts > 1:  # not for each look of a watch, for years
+            add_event(session, row.id, "Started." if row.attempts == 1 else "Taken up again.")
         return row.convert(Job)
 
 
