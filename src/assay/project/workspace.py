@@ -35,7 +35,6 @@ from assay.project.project import Project
 from assay.project.state import open_state
 from assay.project.versions import find_uses_of
 from assay.release import traces
-from assay.release.imported.folder import TraceFolder
 from assay.store.store import Store, owner_of
 
 NO_PROJECT = "default"
@@ -171,6 +170,9 @@ class Workspace:
     @cached_property
     def quota(self) -> Quota:
         """How much of the disk each project may take."""
+        # Loads every format of traces, and only a server asks.
+        from assay.release.imported.folder import TraceFolder
+
         folder = TraceFolder(self.root / IMPORTED_TRACES)
         return Quota(
             self.store,
