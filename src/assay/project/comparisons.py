@@ -10,16 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from markupsafe import Markup
 from sqlalchemy import select
 
 from assay.agent.versions import find_version
 from assay.compare import records
-from assay.compare.curve_section import Curve
 from assay.compare.identity import costs_open
 from assay.compare.naming import verdict_in_words
 from assay.compare.planning import ALPHA, dump_settings
-from assay.compare.report import second_look, step_charts
+from assay.compare.report import second_look
 from assay.compare.report.html import disagreements, read_answers, write_report
 from assay.compare.result import AnswerRow, Result, Verdict
 from assay.compare.shared_results import folder_of
@@ -372,24 +370,6 @@ def labels(workspace: Workspace, agents: Sequence[str]) -> dict[str, str]:
     )
     with workspace.store.session() as session:
         return {row.agent: f"{row.name}@{row.version}" for row in session.scalars(query)}
-
-
-def curve_chart(points: Sequence[dict[str, Any]], best_step: int | None = None) -> Markup:
-    """A training curve of points as `CurvePoint` has them."""
-    return step_charts.training(
-        Curve.model_validate({"candidate": "training", "points": points, "best_step": best_step})
-    )
-
-
-def reward_charts(
-    points: Sequence[dict[str, Any]], best_step: int | None = None
-) -> tuple[Markup, Markup, Markup]:
-    """Rewards, lengths of answers and KL of a training that learns from a grader."""
-    return (
-        step_charts.rewards(points, best_step),
-        step_charts.lengths(points),
-        step_charts.divergence(points),
-    )
 
 
 @lru_cache(maxsize=4)

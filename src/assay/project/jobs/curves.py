@@ -7,6 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from markupsafe import Markup
+
+from assay.compare.curve_section import Curve
+from assay.compare.report import step_charts
 from assay.jobs import fine_tuning, queue
 from assay.jobs.fine_tuning import CHECK, TRAIN, FineTuning
 from assay.jobs.queue import Job, JobEvent
@@ -84,14 +88,6 @@ class Figures:
         )
 
 
-def _thin(points: tuple[dict[str, Any], ...], measured: str) -> tuple[dict[str, Any], ...]:
-    """Every n-th, and every one that was measured on validation."""
-    every = max(1, len(points) // MOST_POINTS)
-    return tuple(
-        point for i, point in enumerate(points) if i % every == 0 or point[measured] is not None
-    )
-
-
 def look(workspace: Workspace, id: str, before: Figures) -> tuple[Job, Figures, FineTuning | None]:
     """A job as it stands, its figures with what has come since `before`, and its request.
 
@@ -105,6 +101,30 @@ def look(workspace: Workspace, id: str, before: Figures) -> tuple[Job, Figures, 
     if job.kind not in KINDS:
         return job, figures, None
     return job, figures, fine_tuning.find(workspace.store, job.project, id)
+
+
+def loss_chart(figures: Figures) -> Markup:
+    """Losses on train and validation by step, and the step that was kept."""
+    known = {"points": figures.thin().points, "best_step": figures.best_step}
+    return step_charts.training(Curve.model_validate({"candidate": "training", **known}))
+
+
+def reward_charts(figures: Figures) -> tuple[Markup, Markup, Markup]:
+    """Rewards, lengths of answers and KL by step, of a training that learns from a grader."""
+    points = figures.thin().rewards
+    return (
+        step_charts.rewards(points, figures.best_step),
+        step_charts.lengths(points),
+        step_charts.divergence(points),
+    )
+
+
+def _thin(points: tuple[dict[str, Any], ...], measured: str) -> tuple[dict[str, Any], ...]:
+    """Every n-th, and every one that was measured on validation."""
+    every = max(1, len(points) // MOST_POINTS)
+    return tuple(
+        point for i, point in enumerate(points) if i % every == 0 or point[measured] is not None
+    )
 
 
 def _with(before: Figures, events: Sequence[JobEvent]) -> Figures:

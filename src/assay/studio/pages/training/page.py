@@ -9,10 +9,10 @@ from nicegui import ui
 
 from assay.jobs.fine_tuning import FineTuning
 from assay.jobs.queue import OVER, Job
-from assay.project import comparisons, jobs
+from assay.project import jobs
 from assay.project.jobs import curves
 from assay.project.jobs import training as training_jobs
-from assay.project.jobs.curves import Figures
+from assay.project.jobs.curves import Figures, loss_chart
 from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.pages.training.forms import start_card
@@ -131,7 +131,7 @@ class JobView:
                     show_reward_charts(figures)
                 elif figures.points:
                     w.term("Loss", MEANINGS["loss"])
-                    w.picture(comparisons.curve_chart(figures.thin().points, figures.best_step))
+                    w.picture(loss_chart(figures))
         if figures.rollouts != drawn.rollouts:  # they stay open while the curves go on
             with w.refill(self._answers):
                 show_answers(figures)
@@ -218,7 +218,7 @@ def _show_run(job: Job, figures: Figures) -> None:
             show_reward_charts(figures)
             show_answers(figures)
         elif figures.points:
-            w.picture(comparisons.curve_chart(figures.thin().points, figures.best_step))
+            w.picture(loss_chart(figures))
         else:
             w.text("This run has no curve.", "soft note")
 

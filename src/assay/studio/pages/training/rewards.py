@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from assay.project import comparisons
-from assay.project.jobs.curves import Figures
+from assay.project.jobs.curves import Figures, reward_charts
 from assay.studio import widgets as w
 
 REWARD = (
@@ -40,9 +39,7 @@ def show_reward_numbers(figures: Figures) -> None:
 
 def show_reward_charts(figures: Figures) -> None:
     """Rewards by step, the length of answers, and how far the model has moved."""
-    rewards, lengths, divergence = comparisons.reward_charts(
-        figures.thin().rewards, figures.best_step
-    )
+    rewards, lengths, divergence = reward_charts(figures)
     for name, meaning, chart in (
         ("Reward", REWARD, rewards),
         ("Tokens of an answer", LENGTH, lengths),
