@@ -24,11 +24,11 @@ from assay.compare.holdout import (
     HOLDOUT,
     OpeningRequest,
     OpeningTakenError,
-    holdout_keys,
     next_opening,
     open_holdout,
 )
 from assay.compare.identity import identify
+from assay.compare.outside import build_outside, read_outside
 from assay.compare.partiality import partial_judges
 from assay.compare.performance import Performance, measure_performance
 from assay.compare.planning import ALPHA, restate_plan, write_plan
@@ -48,18 +48,15 @@ from assay.data.split import (
     refuse_other,
 )
 from assay.data.unlabelled import UnlabelledInputs
-from assay.errors import AssayError, ConfigError, DataError, OutageError, StoreError, UsageError
+from assay.errors import AssayError, ConfigError, DataError, OutageError, StoreError
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.probe import forgetting_of
-from assay.example import Example, canonical_json
-from assay.extensions import NAME
+from assay.example import Example
 from assay.generate.batch import Answer
-from assay.generate.replay import read_predictions, recorded_model
 from assay.models.embed import remember
 from assay.models.versions import version_id
 from assay.progress import begin_stage
-from assay.store import blobs
 from assay.version import VERSION
 
 
@@ -139,7 +136,7 @@ def compare(
         ConsentError: rows would go to a provider that nobody has agreed to.
         AssayError: no candidate could be built, or outside answers do not fit the holdout.
     """
-    outside = _read_outside(parts, bench, predictions)
+    outside = read_outside(predictions, parts.split, parts.holdout, bench.progress)
     refuse = partial(refuse_leak, bench.store, parts.split, parts.holdout, bench.owner, request.who)
     saved = load_saved(agents, bench.store, refuse, taken=predictions)
     check_sendings(
@@ -152,7 +149,9 @@ def compare(
     annotator = _annotator(parts, bench, refuse)
     judges = measure_judges(bench)
     built, warnings = build_all(parts, bench)
-    built += [_outside(name, predictions[name], outside[name], bench) for name in outside]
+    built += [
+        build_outside(name, predictions[name], outside[name], bench.store) for name in outside
+    ]
     if not built:
         raise AssayError(" ".join(["no candidate could be built.", *warnings]))
     built += as_candidates(saved, built, parts.validation, bench)
@@ -274,24 +273,6 @@ def build_all(parts: ComparisonData, bench: Bench) -> tuple[list[Candidate], lis
     return built, warnings
 
 
-def _read_outside(
-    parts: ComparisonData, bench: Bench, predictions: Mapping[str, Path]
-) -> dict[str, list[str]]:
-    """Outside answers in the order of the holdout, refused before anything is built or opened."""
-    taken = registry.specs()
-    for name in predictions:
-        if name in taken or not NAME.fullmatch(name):
-            raise UsageError(
-                f"{name!r} cannot be used as the name of outside answers.",
-                fix="Use small letters, digits and hyphens, and not the name of a candidate.",
-            )
-    if not predictions:
-        return {}
-    ids, inputs = zip(*holdout_keys(parts.split, parts.holdout), strict=True)
-    told = bench.progress
-    return {name: read_predictions(path, ids, inputs, told) for name, path in predictions.items()}
-
-
 def _shown_with_twins(
     candidate: Candidate, validation: tuple[Example, ...], bench: Bench
 ) -> Candidate:
@@ -299,19 +280,6 @@ def _shown_with_twins(
     score = bench.measure(candidate.agent, [e for e in validation if e.liked]).score
     extra = Trial("chosen setting, with the twins of holdout rows", score, False)
     return replace(candidate, tried=(*candidate.tried, extra))
-
-
-def _outside(name: str, path: Path, outputs: Sequence[str], bench: Bench) -> Candidate:
-    """The answers of an outside model, as a candidate; what they cost is not known.
-
-    It is known by its answers to the holdout, so that a recording may grow without becoming another
-    candidate, and another opening.
-    """
-    blob = blobs.put(bench.store, canonical_json(outputs).encode())
-    agent = Agent(kind="outside", model=f"outside:{blob}")
-    save_agent(bench.store, name, agent, message=f"answers of {path.name}")
-    title, model = "answers from outside Assay", recorded_model(path)
-    return Candidate(agent, (), (), name=name, kind="outside", title=title, recorded=model)
 
 
 def _open(
