@@ -26,6 +26,7 @@ from assay.generate.remote.connection import Reply, WireError
 from assay.generate.remote.model import RemoteModel
 from assay.generate.remote.wire import (
     NoAnswerError,
+    count,
     error_text,
     no_answer_from,
     read_json,
@@ -115,9 +116,9 @@ class BatchEndpoint:
         after = ""
         for _ in range(_PAGES):
             page = self._json(f"/batches?limit=100{after}")
-            entries = [one for one in page.get("data") or () if isinstance(one, dict)]
+            entries = _objects(page, "data")
             for one in entries:
-                if (one.get("metadata") or {}).get(_NAME) == name:
+                if _object(one, "metadata").get(_NAME) == name:
                     return _id_in(one)
             if not page.get("has_more") or not entries:
                 return None
@@ -127,15 +128,15 @@ class BatchEndpoint:
     def state(self, id: str) -> BatchState:
         """How far a batch is; raises NoAnswerError."""
         found = self._json(f"/batches/{_checked(id)}")
-        counts = found.get("request_counts") or {}
+        counts = _object(found, "request_counts")
         files = [found.get("output_file_id"), found.get("error_file_id")]
-        errors = (found.get("errors") or {}).get("data") or ()
-        said = [str(one.get("message")) for one in errors if isinstance(one, dict)]
+        errors = _objects(_object(found, "errors"), "data")
+        said = [str(one.get("message")) for one in errors]
         return BatchState(
             id=id,
             status=str(found.get("status")),
-            answered=int(counts.get("completed") or 0) + int(counts.get("failed") or 0),
-            total=int(counts.get("total") or 0),
+            answered=(count(counts, "completed") or 0) + (count(counts, "failed") or 0),
+            total=count(counts, "total") or 0,
             files=tuple(_checked(one) for one in files if isinstance(one, str)),
             reason=self._model.describe_failure("; ".join(said[:3]), self._key) if said else None,
         )
@@ -164,12 +165,12 @@ class BatchEndpoint:
         if not isinstance(reply, dict):
             said = error_text(json.dumps(raw).encode()) if raw.get("error") else "no reason given"
             return error_answer(self._model.describe_failure(said, self._key))
-        body, status = reply.get("body") or {}, reply.get("status_code")
+        status = count(reply, "status_code")
         try:
             if status != 200:
-                text = json.dumps(body).encode()
-                raise refusal(int(status or 500), {}, error_text(text))
-            return answer_of(self._model.parse(body, sampling_of(request)))
+                text = json.dumps(reply.get("body") or {}).encode()
+                raise refusal(status or 500, {}, error_text(text))
+            return answer_of(self._model.parse(_object(reply, "body"), sampling_of(request)))
         except NoAnswerError as failure:
             reason = self._model.describe_failure(failure.reason, self._key)
             if failure.refused:
@@ -228,6 +229,18 @@ def _form(content: bytes) -> tuple[str, bytes]:
     )
     whole = head.encode() + content + f"\r\n--{mark}--\r\n".encode()
     return f"multipart/form-data; boundary={mark}", whole
+
+
+def _object(tree: dict[str, Any], name: str) -> dict[str, Any]:
+    """An object of a reply; an empty one where there is none."""
+    found = tree.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _objects(tree: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects of a list of a reply."""
+    found = tree.get(name)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _id_in(tree: dict[str, Any]) -> str:
