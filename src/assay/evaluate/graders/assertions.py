@@ -16,7 +16,7 @@ from rapidfuzz.distance import Levenshtein
 from assay import patterns
 from assay.config import STARTER_EMBEDDER
 from assay.config.names import ModelName
-from assay.data.assertions import JUDGED, SET, split_type, validator_of
+from assay.data.assertions import JUDGED, SET, flat, split_type, validator_of
 from assay.data.json_schema import mismatches
 from assay.errors import ConfigError
 from assay.evaluate.graders.parse import parse_json, spelling
@@ -80,13 +80,7 @@ def rubric_of(example: Example) -> str | None:
 
 def judged_of(assertions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those that the grader `judge` goes by, of sets without the set."""
-    found = []
-    for one in assertions:
-        if one["type"] == SET:
-            found += judged_of(one["assert"])
-        elif split_type(one)[0] in JUDGED:
-            found.append(one)
-    return found
+    return [one for one in flat(assertions) if split_type(one)[0] in JUDGED]
 
 
 def _sentence(assertion: dict[str, Any]) -> str:
