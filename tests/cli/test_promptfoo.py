@@ -159,6 +159,7 @@ WRONG = {
     "a link": ("prompts: [file://link.txt]", "outside of the configuration's folder", 2),
     "missing": ("prompts: ['{{q}}']\ntests: file://none.csv", "line 2", 1),
     "no prompt": ("prompts: [exec:./run.sh]", "none of the prompts can be read", 1),
+    "a threshold": ("prompts: ['{{q}}']\ntests: file://far.csv", "far.csv, line 2", 1),
     "a date": ("prompts: [2024-01-01]", "neither text nor a number", 1),
     "many": ("prompts: ['{{q}}']\ntests: [{vars: {a: &x 1}}]", "0 tests say", 0),
 }
@@ -168,7 +169,8 @@ WRONG = {
 def test_wrong_files_end_in_sentences(name: str, tmp_path: Path) -> None:
     text, said, code = WRONG[name]
     (tmp_path / "secret.txt").write_text("{{q}} secret")
-    config = suite(tmp_path / "inner" / "suite", text)
+    far = "q,__expected,__threshold\na,b,nan\n"
+    config = suite(tmp_path / "inner" / "suite", text, **{"far.csv": far})
     (config.parent / "link.txt").symlink_to(tmp_path / "secret.txt")
     done = run("promptfoo", "import", str(config), "--to", "made", cwd=tmp_path)
     found = " ".join((sentence(done, code) + done.stdout).split())

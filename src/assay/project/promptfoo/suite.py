@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from assay.data.assertions import SET, find_fault
 from assay.errors import DataError
 from assay.project.promptfoo.files import (
     PREFIX,
@@ -271,11 +272,11 @@ class _Reader:
         limits = [each.child("threshold").value for each in (*defaults.nodes, node)]
         threshold = next((limit for limit in reversed(limits) if limit is not None), None)
         if threshold is not None and assertions:
-            if isinstance(threshold, bool) or not isinstance(threshold, int | float):
-                raise node.child("threshold").error("it is not a number.")
             if len(assertions) < len(asserted):
                 self.suite.note(node.unsupported(f"threshold {threshold}", LESS))
-            assertions = [{"type": "assert-set", "threshold": threshold, "assert": assertions}]
+            assertions = [{"type": SET, "threshold": threshold, "assert": assertions}]
+            if find_fault(assertions):  # of the threshold: the others are checked
+                raise node.child("threshold").error("it is not a number of at least 0.")
         return SuiteTest(
             variables,
             tuple(assertions),

@@ -14,6 +14,7 @@ from typing import Any
 from assay import json_reader
 from assay.config import Config, GraderSpec
 from assay.config.yaml_text import block, dump
+from assay.data.assertions import SET
 from assay.data.split import load_train, load_validation
 from assay.errors import UsageError
 from assay.evaluate.graders.assertions import judged_of
@@ -168,7 +169,7 @@ def _any_of(kind: str, values: Sequence[Any]) -> list[dict[str, Any]]:
     each = [{"type": kind, "value": value} for value in values]
     if len(each) == 1:
         return each
-    return [{"type": "assert-set", "threshold": round(0.99 / len(each), 6), "assert": each}]
+    return [{"type": SET, "threshold": round(0.99 / len(each), 6), "assert": each}]
 
 
 def _exact(
