@@ -84,6 +84,7 @@ def suite(folder: Path, text: str = CONFIG, **files: str) -> Path:
 
 def test_a_configuration_becomes_a_project_and_comes_back(tmp_path: Path) -> None:
     config = suite(tmp_path / "suite")
+    (tmp_path / ".desks.part").mkdir()  # which a process that was killed may have left
     done = run("promptfoo", "import", str(config), "--to", "desks", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     made = json.loads(done.stdout)
@@ -142,6 +143,7 @@ def test_too_few_right_answers_are_no_project(tmp_path: Path) -> None:
     config = suite(tmp_path / "suite", "prompts: ['{{q}}']\ntests: [{vars: {q: a}}]\n")
     done = run("promptfoo", "import", str(config), "--to", "few", cwd=tmp_path)
     assert done.returncode == 0
+    assert {one.name for one in tmp_path.iterdir()} == {"suite", "few"}
     assert "0 tests say a right answer; at least 10 are needed" in done.stdout
     assert (
         json.loads((tmp_path / "few" / "inputs.jsonl").read_text())["messages"][0]["content"] == "a"

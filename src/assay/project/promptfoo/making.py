@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -109,7 +108,9 @@ def import_config(
     others = _with_one_system(suite, prompts, systems)
     if judge is None:
         _list_judged(suite)
-    with tempfile.TemporaryDirectory(prefix="assay-promptfoo-") as scratch:
+    beside = to.absolute().parent
+    beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name}.", suffix=".part", dir=beside) as scratch:
         file = Path(scratch) / ROWS
         _write(file, rows)
         made.reason = _why_not(rows)
@@ -118,19 +119,21 @@ def import_config(
                 drafted = draft(name, Choices(data=file, model=model), progress=progress)
                 prompt = replace(drafted.proposal, system_prompt=systems[0] or "")
                 drafted = replace(drafted, proposal=_graded(prompt, rows, judge))
-                _create(drafted, to, suite, made, progress)
+                # There first: a project that cannot be used is none.
+                made.remote = _create(drafted, Path(scratch) / name, suite, progress)
+                os.replace(Path(scratch) / name, to)
+                made.project, made.primary = str(to), drafted.proposal.primary
             except DataError as error:
+                error.calling(str(file), str(to / ROWS))
                 made.reason = str(error)
-                shutil.rmtree(_part(to), ignore_errors=True)
-    if made.project is not None:
-        made.agents = _save_agents(Workspace(to), others)
     if made.project is None:
         with new_folder(to.absolute()) as folder:
             made.rows_file = _beside(folder / ROWS, to / ROWS, rows)
             made.inputs_file = _beside(folder / INPUTS, to / INPUTS, inputs)
     else:
-        inside = Path("data", INPUTS)
-        made.inputs_file = _beside(to / inside, to / inside, inputs)
+        made.agents = _save_agents(Workspace(to), others)
+        inside = to / "data" / INPUTS
+        made.inputs_file = _beside(inside, inside, inputs)
     made.unsupported = sorted(suite.unsupported, key=lambda one: (one.file, one.line or 0))
     write_json(to / REPORT, asdict(made))
     return made
@@ -230,14 +233,14 @@ def _turns(prompt: SuitePrompt, test: SuiteTest) -> list[dict[str, Any]]:
     return turns
 
 
-def _right_answer(assertions: Sequence[Mapping[str, Any]]) -> str | None:
+def _right_answer(assertions: Sequence[dict[str, Any]]) -> str | None:
     """An answer that the assertions say themselves, and that passes them all; None: they do not."""
-    every = list(flat([dict(one) for one in assertions]))
+    every = list(flat(assertions))
     for kinds in (_STATED, _PARTS):
         for kind in kinds:
             for one in every:
                 if one["type"] == kind and (text := _said(kind, one["value"])).strip():
-                    row = Example.of("", text, assertions=tuple(dict(a) for a in assertions))
+                    row = Example.of("", text, assertions=tuple(assertions))
                     spec = GraderSpec(name="assertions")
                     if len(every) == 1 or grade(spec, [text], [row], GradingContext()).mean != 0:
                         return text
@@ -271,21 +274,16 @@ def _why_not(rows: Sequence[Mapping[str, Any]]) -> str | None:
     return None
 
 
-def _create(
-    drafted: Draft, to: Path, suite: Suite, made: PromptfooImport, progress: Progress
-) -> None:
-    """Write the project, with the providers of the configuration."""
-    # Under a name of its own first: a project that cannot be used is none.
-    part = _part(to)
-    project = create(drafted, folder=part, progress=progress)
-    sections, made.remote = read_providers(suite)
+def _create(drafted: Draft, folder: Path, suite: Suite, progress: Progress) -> str | None:
+    """Write the project, with the providers of the configuration; the model that takes part."""
+    project = create(drafted, folder=folder, progress=progress)
+    sections, remote = read_providers(suite)
     if sections:
         candidates = [*project.config.candidates, "remote"]
         text = edit(project.text, {**sections, "candidates": candidates})
-        (part / CONFIG_FILE).write_text(text, encoding="utf-8")
-        Project(part)  # which checks it
-    os.replace(part, to)
-    made.project, made.primary = str(to), drafted.proposal.primary
+        (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+        Project(folder)  # which checks it
+    return remote
 
 
 def _save_agents(workspace: Workspace, prompts: Sequence[tuple[SuitePrompt, str]]) -> list[str]:
@@ -303,10 +301,6 @@ def _save_agents(workspace: Workspace, prompts: Sequence[tuple[SuitePrompt, str]
         made = agents.save(workspace, name, text, based_on=None, message="from promptfoo")
         saved[name] = made.label
     return list(saved.values())
-
-
-def _part(to: Path) -> Path:
-    return to.absolute().with_name(f".{to.name}.part")
 
 
 def _graded(proposal: Proposal, rows: Sequence[Mapping[str, Any]], judge: str | None) -> Proposal:
