@@ -26,6 +26,11 @@ TEXTS = frozenset((".txt", ".md", ".j2", ".jinja", ".jinja2", ""))
 TREES = frozenset((".yaml", ".yml", ".json"))
 
 
+def suffix_of(name: str) -> str:
+    """The ending of the file that a reference names; behind a colon a function of it is named."""
+    return Path(name.removeprefix(PREFIX).partition(":")[0]).suffix
+
+
 @dataclass(frozen=True, slots=True)
 class Unsupported:
     """What has no equal here, and where it stands.
@@ -76,6 +81,11 @@ class Node:
     def line(self) -> int | None:
         return self.row or (None if self.tree is None else locate(self.tree, self.loc, "").line)
 
+    @property
+    def where(self) -> str:
+        """File and line, as errors name them."""
+        return f"{self.file}, line {self.line}" if self.line else self.file
+
     def unsupported(self, what: str, reason: str) -> Unsupported:
         key = ".".join(str(part) for part in self.loc)
         return Unsupported(self.file, self.line, key, what[:200], reason)
@@ -83,10 +93,7 @@ class Node:
     def error(self, message: str, fix: str | None = None) -> DataError:
         """An error at this place."""
         key = ".".join(str(part) for part in self.loc)
-        place = f", line {self.line}" if self.line else ""
-        return DataError(
-            f"{key}: {message}" if key else message, where=f"{self.file}{place}", fix=fix
-        )
+        return DataError(f"{key}: {message}" if key else message, where=self.where, fix=fix)
 
 
 class SuiteFolder:
@@ -124,7 +131,7 @@ class SuiteFolder:
         if not found.is_relative_to(self.root):
             raise UsageError(
                 f"{name[:200]!r} is outside of the configuration's folder, and is not read.",
-                where=f"{node.file}{f', line {node.line}' if node.line else ''}",
+                where=node.where,
                 fix="Copy the file into the folder, and name it there.",
             )
         return found

@@ -6,11 +6,18 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from assay import json_reader
-from assay.project.promptfoo.files import PREFIX, PROGRAMS, TEXTS, TREES, Node, SuiteFolder
+from assay.project.promptfoo.files import (
+    PREFIX,
+    PROGRAMS,
+    TEXTS,
+    TREES,
+    Node,
+    SuiteFolder,
+    suffix_of,
+)
 from assay.project.promptfoo.templates import fault_of, first_place
 from assay.project.promptfoo.translation import Listed
 
@@ -48,25 +55,19 @@ def read_prompts(node: Node, folder: SuiteFolder, listed: Listed) -> list[SuiteP
     for entry in node.children():
         label = ""
         if isinstance(entry.value, dict):
-            name = entry.value.get("label")
-            label = name if isinstance(name, str) else ""
+            given = entry.value.get("label")
+            label = given if isinstance(given, str) else ""
             entry = next(
                 (entry.child(key) for key in ("raw", "id", "prompt") if key in entry.value), entry
             )
-        for text, one in _texts(entry, folder, listed):
-            if (prompt := _prompt(text, label or one.file_label, one.node, listed)) is not None:
+        for text, name, origin in _texts(entry, folder, listed):
+            if (prompt := _prompt(text, label or name, origin, listed)) is not None:
                 found.append(prompt)
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    node: Node
-    file_label: str = ""
-
-
-def _texts(entry: Node, folder: SuiteFolder, listed: Listed) -> Iterator[tuple[Any, _Origin]]:
-    """The texts, or lists of turns, that an entry names."""
+def _texts(entry: Node, folder: SuiteFolder, listed: Listed) -> Iterator[tuple[Any, str, Node]]:
+    """The texts, or lists of turns, that an entry names, each with its file's label and place."""
     value = entry.value
     if not isinstance(value, str):
         listed(entry.unsupported(str(value), "it is neither a text nor the name of a file"))
@@ -75,20 +76,20 @@ def _texts(entry: Node, folder: SuiteFolder, listed: Listed) -> Iterator[tuple[A
         listed(entry.unsupported(value, "prompts of programs and other services are not fetched"))
         return
     if not _is_path(value, folder):
-        yield value, _Origin(entry)
+        yield value, "", entry
         return
     name = value.removeprefix(PREFIX)
-    if Path(name.partition(":")[0]).suffix in PROGRAMS:
+    if suffix_of(name) in PROGRAMS:
         listed(entry.unsupported(value, "code of a configuration is never run"))
         return
     for path in folder.find(entry, f"{name.rstrip('/')}/*" if _is_folder(name, folder) else name):
         shown = path.stem
         if path.suffix in TREES:
             tree = folder.tree(path)
-            yield tree.value, _Origin(tree, shown)
+            yield tree.value, shown, tree
         elif path.suffix == ".csv":
             for record in folder.records(path):
-                yield record.value.get("prompt"), _Origin(record, record.value.get("label", ""))
+                yield record.value.get("prompt"), record.value.get("label", ""), record
         elif path.suffix in TEXTS:
             text = folder.text(path)
             parts = _RULE.split(text) if path.suffix == ".txt" else [text]
@@ -96,7 +97,7 @@ def _texts(entry: Node, folder: SuiteFolder, listed: Listed) -> Iterator[tuple[A
             for number, part in enumerate(parts, 1):
                 if part.strip():
                     label = shown if len(parts) == 1 else f"{shown}-{number}"
-                    yield part.strip(), _Origin(node, label)
+                    yield part.strip(), label, node
         else:
             listed(entry.unsupported(value, f"files of the kind {path.suffix} are not read"))
 
@@ -107,7 +108,7 @@ def _is_path(text: str, folder: SuiteFolder) -> bool:
         return True
     if "\n" in text or "{{" in text or len(text) > _LONGEST_NAME:
         return False
-    if _is_folder(text, folder) or Path(text.partition(":")[0]).suffix in _ENDINGS:
+    if _is_folder(text, folder) or suffix_of(text) in _ENDINGS:
         return True
     return not any(map(str.isspace, text)) and ("*" in text or "/" in text)
 

@@ -19,6 +19,7 @@ from assay.project.promptfoo.files import (
     Node,
     SuiteFolder,
     Unsupported,
+    suffix_of,
 )
 from assay.project.promptfoo.prompts import SuitePrompt, read_prompts
 from assay.project.promptfoo.templates import fault_of, fill
@@ -180,7 +181,7 @@ def _of_file(entry: Node, name: str, suite: Suite) -> Iterator[Node]:
     if "://" in bare:
         suite.note(entry.unsupported(name, "tests are not fetched; save them in a file"))
         return
-    if Path(bare.partition(":")[0]).suffix in PROGRAMS:
+    if suffix_of(bare) in PROGRAMS:
         suite.note(entry.unsupported(name, "code of a configuration is never run"))
         return
     for path in suite.folder.find(entry, bare):

@@ -7,13 +7,20 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 from assay import json_reader
-from assay.data.assertions import CHECKED, JUDGED, MOST, SET, TEXT, TEXTS, find_fault
+from assay.data.assertions import CHECKED, JUDGED, MOST, SET, TEXT, TEXTS, find_fault, split_type
 from assay.errors import UsageError
-from assay.project.promptfoo.files import PREFIX, PROGRAMS, TREES, Node, SuiteFolder, Unsupported
+from assay.project.promptfoo.files import (
+    PREFIX,
+    PROGRAMS,
+    TREES,
+    Node,
+    SuiteFolder,
+    Unsupported,
+    suffix_of,
+)
 from assay.project.promptfoo.templates import fault_of, fill_all, text_of, texts_in
 
 _CODE = "code of a configuration is never run; a `python` grader of your own can do the same"
@@ -60,8 +67,7 @@ def of_cell(text: str) -> dict[str, Any]:
             return {"type": stands_for, "value": text[len(name) + 1 :]}
     found = _COMPACT.fullmatch(text)
     if found is None or found[2] not in _IN_CELLS:
-        file = text.removeprefix(PREFIX).partition(":")[0]
-        if text.startswith(PREFIX) and Path(file).suffix in PROGRAMS:
+        if text.startswith(PREFIX) and suffix_of(text) in PROGRAMS:
             return {"type": "python", "value": text}
         return {"type": "equals", "value": text}
     kind, value = found[2], (found[4] or "").strip()
@@ -115,7 +121,7 @@ class Translator:
             self.listed(node.unsupported(text_of(raw), "it is no assertion with a `type`"))
             return None
         named = raw["type"]
-        kind = named.removeprefix("not-")
+        kind, _ = split_type(raw)
         if kind not in CHECKED | JUDGED:
             self.listed(node.unsupported(named, _reason(kind)))
             return None
@@ -175,9 +181,7 @@ def _value(
 ) -> Any:
     value = node.value.get("value")
     if isinstance(value, str) and value.startswith(PREFIX):
-        name = value.partition("#")[0]
-        suffixes = {f".{part.partition(':')[0]}" for part in name.split(".")[1:]}
-        if suffixes & PROGRAMS:
+        if suffix_of(value.partition("#")[0]) in PROGRAMS:
             listed(node.unsupported(f"{kind} of {value}", _CODE))
             return None
         path = folder.find(node.child("value"), value)[0]
@@ -200,12 +204,10 @@ def _typed(kind: str, value: Any) -> Any:
         if isinstance(value, dict | list):
             raise UsageError("its value is a list or an object, where one text is compared.")
         return None if value is None else text_of(value)
-    if kind in TEXTS:
-        parts = _parts(value) if isinstance(value, str) else value
-        if isinstance(parts, list):
-            return [
-                text_of(part).strip() if parts is not value else text_of(part) for part in parts
-            ]
+    if kind in TEXTS and isinstance(value, str):
+        return [part.strip() for part in _parts(value)]
+    if kind in TEXTS and isinstance(value, list):
+        return [text_of(part) for part in value]
     if kind == "is-json" and isinstance(value, str):
         try:
             return json_reader.read(value)

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
-from pathlib import Path
 from typing import Any
 
-from assay.project.promptfoo.files import PREFIX, TEXTS, TREES, Node, SuiteFolder
+from assay.project.promptfoo.files import PREFIX, TEXTS, TREES, Node, SuiteFolder, suffix_of
 from assay.project.promptfoo.templates import fault_of, fill_all, texts_in
 from assay.project.promptfoo.translation import Listed
 
@@ -83,8 +82,7 @@ class VariableReader:
         return variables
 
     def _is_read(self, name: str, value: str) -> bool:
-        suffix = Path(value.removeprefix(PREFIX).partition(":")[0]).suffix
-        if suffix in TEXTS | TREES:
+        if suffix_of(value) in TEXTS | TREES:
             return True
         why = "code is never run, and pictures, sound and PDF are not read; the test is left out"
         self.listed(self._place(name).unsupported(value, why))
