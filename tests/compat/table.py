@@ -32,7 +32,7 @@ _FOOT = """
 ## Installed together
 
 One environment for all is not to be had: llama-index needs openai below 3, and instructor and
-litellm need a jiter that keeps openai at 3.3. With Assay's own `constraints.txt` clash
+litellm need a jiter that keeps openai at 3.3. Four clash with Assay's own `constraints.txt`:
 openai-agents (websockets below 17), instructor (rich below 15), litellm (importlib-metadata below
 9) and llama-index (openai below 3). So there are three environments
 (`tests/compat/requirements`), each whole and pinned, and three releases of the client `openai`
