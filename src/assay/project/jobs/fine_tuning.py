@@ -135,8 +135,11 @@ def _check_reward(workspace: Workspace, project: str, method: ReinforcementMetho
 def _is_judge(workspace: Workspace, project: str, model: str) -> bool:
     """Whether a model can be asked by a job: what a request names is neither sent away nor put into
     an agent's prompt."""
-    if model in base_models(workspace, project):
-        return True
+    return model in base_models(workspace, project) or _is_tuned(workspace, project, model)
+
+
+def _is_tuned(workspace: Workspace, project: str, model: str) -> bool:
+    """Whether a model has come of a fine-tuning of the project."""
     with workspace.store.session() as session:
         row = session.get(ServedNameRow, model)
     return row is not None and row.project == project
@@ -145,9 +148,7 @@ def _is_judge(workspace: Workspace, project: str, model: str) -> bool:
 def _check_model(workspace: Workspace, project: str, model: str) -> None:
     if model in base_models(workspace, project):
         return
-    with workspace.store.session() as session:
-        row = session.get(ServedNameRow, model)
-    if row is not None and row.project == project:
+    if _is_tuned(workspace, project, model):
         raise RefusedError(
             f"{model} is a fine-tuned version, and training cannot continue from one yet.",
             "model",
