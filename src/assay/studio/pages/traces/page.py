@@ -115,8 +115,8 @@ def _job_card(context: PageContext, state: TraceState, job: dict[str, Any]) -> N
         with ui.element("div").classes("flow figures"):
             w.figure(f"{job['calls']:,}", "Calls")
             w.figure(usd(job["usd"]), "Cost", "What the traces say, else tokens times the price.")
-            w.figure(_seconds(job["median_s"]), "Median time")
-            w.figure(_seconds(job["p95_s"]), "95 % are faster than")
+            w.figure(_seconds(job["median_s"]), "Median time", "Half of the calls took longer.")
+            w.figure(_seconds(job["p95_s"]), "95th percentile", "5 % of the calls took longer.")
             w.figure(f"{job['answers']:,}", "Different answers")
             if job["calls"] >= LEAST:
                 w.figure(TASKS[job["task"]], "Answers look like")
