@@ -196,6 +196,8 @@ def test_jobs_of_a_project_the_newest_first_and_none_of_another(tmp_path: Path) 
     queue.enqueue(store, "q", "count", {})
     ids = [queue.enqueue(store, "p", "count", {"n": n}) for n in range(3)]
     assert {job.id for job in queue.jobs(store, "p")} == set(ids)
+    assert len(queue.jobs(store, "p", ("count", "other"))) == 3
+    assert queue.jobs(store, kinds=("other",)) == []
     assert len(queue.jobs(store)) == 4
     with pytest.raises(AssayError, match="no job"):
         queue.read(store, "job-none")

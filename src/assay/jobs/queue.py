@@ -309,11 +309,11 @@ def read(store: Store, id: str) -> Job:
         return row.convert(Job)
 
 
-def jobs(store: Store, project: str | None = None) -> list[Job]:
-    """All jobs (of one project), the newest first."""
-    query = select(JobRow).order_by(JobRow.created.desc(), JobRow.id.desc())
-    if project is not None:
-        query = query.where(JobRow.project == project)
+def jobs(store: Store, project: str | None = None, kinds: Collection[str] = ()) -> list[Job]:
+    """All jobs (of one project, of some kinds), the newest first."""
+    where = [] if project is None else [JobRow.project == project]
+    where += [JobRow.kind.in_(kinds)] if kinds else []
+    query = select(JobRow).where(*where).order_by(JobRow.created.desc(), JobRow.id.desc())
     with store.session() as session:
         return [row.convert(Job) for row in session.scalars(query)]
 

@@ -82,7 +82,7 @@ def pull(workspace: Workspace, ref: str) -> Job:
 
 def pulls(workspace: Workspace) -> list[Job]:
     """The jobs that pull models, the newest first."""
-    return [job for job in queue.jobs(workspace.store, workspace.name) if job.kind == PULL]
+    return queue.jobs(workspace.store, workspace.name, (PULL,))
 
 
 def _tuning_bytes(model: ModelListing) -> int:

@@ -169,8 +169,7 @@ def _compare_begun(workspace: Workspace, work: Work) -> Comparison:
 
 def list_jobs(workspace: Workspace, *kinds: str) -> list[Job]:
     """Jobs of the workspace's project, the newest first; of some kinds, or all."""
-    found = queue.jobs(workspace.store, workspace.name)
-    return [job for job in found if not kinds or job.kind in kinds]
+    return queue.jobs(workspace.store, workspace.name, kinds)
 
 
 def look(workspace: Workspace, id: str, after: int = 0) -> tuple[Job, list[JobEvent]]:

@@ -141,11 +141,10 @@ def work(workspace: Workspace, work: Work) -> dict[str, Any]:
 def exports(workspace: Workspace) -> list[Export]:
     """Those that were asked for as jobs, the newest first."""
     found = []
-    for job in queue.jobs(workspace.store, workspace.name):
-        if job.kind == EXPORT:
-            folder = _folder(workspace, job.id)
-            size = _bytes(folder) if job.status == "succeeded" else None
-            found.append(Export(job, job.payload["version"], job.payload["to"], folder, size))
+    for job in queue.jobs(workspace.store, workspace.name, (EXPORT,)):
+        folder = _folder(workspace, job.id)
+        size = _bytes(folder) if job.status == "succeeded" else None
+        found.append(Export(job, job.payload["version"], job.payload["to"], folder, size))
     return found
 
 

@@ -61,7 +61,7 @@ class TraceState:
 
 def read_traces(workspace: Workspace) -> TraceState:
     """What is there, and what was found and made."""
-    every = [job for job in queue.jobs(workspace.store, workspace.name) if job.kind in WORKS]
+    every = queue.jobs(workspace.store, workspace.name, WORKS)
     made: dict[str, JobFiles] = {}
     for job in every:
         if job.kind == MAKE and job.result:

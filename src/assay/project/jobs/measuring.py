@@ -37,8 +37,8 @@ def start(workspace: Workspace, label: str) -> Job:
     agent = find_version(workspace.store, label)
     if load_agent(workspace.store, agent.agent).kind == "outside":
         raise UsageError(f"{agent.label} is a file of answers, which cannot answer other rows.")
-    of_project = queue.jobs(workspace.store, workspace.name)
-    if sum(job.kind == MEASURE and job.status not in OVER for job in of_project) >= MOST_OPEN:
+    known = queue.jobs(workspace.store, workspace.name, (MEASURE,))
+    if sum(job.status not in OVER for job in known) >= MOST_OPEN:
         raise StateError(
             f"{MOST_OPEN} tries of agents are not over yet.", fix="Wait until some have ended."
         )

@@ -27,9 +27,8 @@ def refuse_second(
     Raises:
         StateError: one does.
     """
-    for job in queue.jobs(workspace.store, workspace.name):
-        same = payload is None or job.payload == payload
-        if job.kind == kind and job.status not in OVER and same:
+    for job in queue.jobs(workspace.store, workspace.name, (kind,)):
+        if job.status not in OVER and (payload is None or job.payload == payload):
             raise StateError(
                 f"{what} is already {job.status}.",
                 fix=f"Wait until it ends, or cancel it: {Step.LIST_JOBS} lists it.",

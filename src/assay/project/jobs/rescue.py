@@ -74,7 +74,7 @@ class RescueState:
 
 def read_rescue(workspace: Workspace) -> RescueState:
     """What has been fetched, made and recorded in a folder."""
-    found = [job for job in queue.jobs(workspace.store, workspace.name) if job.kind in WORKS]
+    found = queue.jobs(workspace.store, workspace.name, WORKS)
     plan = next((job.result for job in found if job.kind == PLAN and job.result), None)
     ended: dict[str, dict[str, dict[str, Any]]] = {RECORD: {}, COMPARE: {}}
     for job in found:

@@ -151,8 +151,8 @@ def watch_no_more(workspace: Workspace, name: str) -> int:
 def _end(workspace: Workspace, name: str) -> int:
     found = [
         job
-        for job in queue.jobs(workspace.store, workspace.name)
-        if job.kind == WATCH and job.status not in OVER and job.payload["release"] == name
+        for job in queue.jobs(workspace.store, workspace.name, (WATCH,))
+        if job.status not in OVER and job.payload["release"] == name
     ]
     for job in found:
         queue.ask(workspace.store, job.id, "cancel")
