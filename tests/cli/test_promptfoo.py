@@ -416,6 +416,7 @@ def test_a_prompt_may_be_a_path(
 ) -> None:
     config = suite(tmp_path / "suite", json.dumps({"prompts": [name]}))
     (config.parent / "prompts" / "two.txt").write_text("One {{q}}\n---\nTwo {{q}}\n")
+    (config.parent / "prompts" / "old.txt").mkdir()
     (config.parent / "texts").mkdir()
     (config.parent / "texts" / "role.md").write_text("# Role\n\n---\n\n# Task {{q}}")
     if fault:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer
 from tests.chat.families import FAMILIES, tokenizer_of
@@ -118,8 +118,10 @@ def test_a_model_that_thinks_may_do_so_before_it_calls() -> None:
 
 
 @given(st.text(max_size=30).map(lambda text: text.encode(errors="replace").decode()))
-def test_any_text_without_a_call_may_be_said(text: str) -> None:
-    assert accepts(text)
+@example("{")
+@example("\x1c {")  # Python's blanks are more than those of llguidance's expressions
+def test_any_text_that_is_not_read_as_a_call_may_be_said(text: str) -> None:
+    assert accepts(text) is not text.strip().startswith(("{", "[", "<|python_tag|>"))
     assert not accepts(f"{text}<tool_call>")
 
 

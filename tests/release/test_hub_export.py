@@ -86,6 +86,9 @@ def test_a_card_says_what_was_measured(base: str, tmp_path: Path) -> None:
     version = Version(hashlib.sha256(base.encode()).hexdigest(), record, "2026-01-01", None)
     result = sample_result()
     mine = result.candidates[0].name
+    none = dict.fromkeys(("score", "low", "high"))
+    away = result.candidates[-1].model_copy(update=none)
+    result = result.model_copy(update={"candidates": [*result.candidates[:-1], away]})
     card = ModelCard(
         model_card(
             version,
@@ -101,5 +104,6 @@ def test_a_card_says_what_was_measured(base: str, tmp_path: Path) -> None:
     assert card.data.base_model == known.get(base, base)
     assert card.data.library_name == ("peft" if base == BASE else "transformers")
     assert card.text.count("| **") == 1
+    assert card.text.count("| not complete |  |") == 1
     assert f"on {result.data.holdout} examples" in card.text
     assert str(tmp_path) not in str(card)

@@ -31,8 +31,9 @@ from assay.generate.stream import AnswerGrammar, RequestRefusedError, Sampling
 
 NO_FORM = "this model writes calls in a form that constrained decoding does not know."
 """Why a request that asks for it is refused."""
-_BARE = r"\s*(\{|\[|<\|python_tag\|>)"
-"""How text begins that is read as a call without marks (`assay.chat.tool_text`)."""
+_BARE = r"[\s\x1c-\x1f]*(\{|\[|<\|python_tag\|>)"
+"""How text begins that is read as a call without marks (`assay.chat.tool_text`), after what Python
+takes for white space."""
 
 
 def call_grammar(tools: Sequence[dict[str, Any]], marks: CallMarks | None) -> AnswerGrammar:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from assay.compare.result import Result
+from assay.compare.result import CandidateResult, Result
 from assay.models.catalogue import CATALOGUE
 from assay.models.versions import Version
 
@@ -84,8 +84,7 @@ def _measured(result: Result | None, candidate: str | None) -> list[str]:
         return ["## Measured", "", "Not measured: no finished comparison has this version."]
     rows = [
         f"| {'**' if one.name == candidate else ''}{result.names.get(one.name, one.name)}"
-        f"{'**, this model' if one.name == candidate else ''} | {_figure(one.score)} | "
-        f"{_figure(one.low)} to {_figure(one.high)} |"
+        f"{'**, this model' if one.name == candidate else ''} | {_figures(one)} |"
         for one in sorted(result.candidates, key=lambda one: -(one.score or 0.0))
     ]
     verdict = result.verdict
@@ -103,5 +102,8 @@ def _measured(result: Result | None, candidate: str | None) -> list[str]:
     ]
 
 
-def _figure(value: float | None) -> str:
-    return "not complete" if value is None else f"{100 * value:.1f}"
+def _figures(one: CandidateResult) -> str:
+    """Score and interval."""
+    if one.score is None or one.low is None or one.high is None:
+        return "not complete | "
+    return f"{100 * one.score:.1f} | {100 * one.low:.1f} to {100 * one.high:.1f}"

@@ -104,7 +104,7 @@ class SuiteFolder:
         self.root = config.resolve().parent
 
     def find(self, node: Node, name: str) -> list[Path]:
-        """The files that a reference names, sorted; `*` stands for any part of a name.
+        """The files that a reference names, sorted; `*` stands for any part of a file's name.
 
         Raises:
             UsageError: it leads out of the folder.
@@ -116,6 +116,7 @@ class SuiteFolder:
             paths = [self.root / one for _, one in zip(range(MOST_FILES + 1), found, strict=False)]
             if len(paths) > MOST_FILES:
                 raise node.error(f"{name!r} names more than {MOST_FILES} files.")
+            paths = [path for path in paths if not path.is_dir()]
         else:
             paths = [self.root / name]
         inside = sorted({self._inside(node, path, name) for path in paths})
