@@ -35,7 +35,6 @@ def test_a_page_says_what_does_not_work_and_why() -> None:
     found = (
         Finding("chat", None),
         Finding("tools", None, "set x"),
-        Finding("token ids", None, "no ids", refused=True),
         Finding("files", "TypeError: a\nb"),
     )
     text = page([Client("some", "1.0", "3.0", found)])
@@ -45,7 +44,6 @@ def test_a_page_says_what_does_not_work_and_why() -> None:
         **dict.fromkeys(NAMES, ""),
         "chat": "yes",
         "tools": "yes (1)",
-        "token ids": "refused (2)",
-        "files": "**no** (3)",
+        "files": "**no** (2)",
     }
-    assert "\n3. TypeError: a b\n" in text
+    assert "\n2. TypeError: a b\n" in text

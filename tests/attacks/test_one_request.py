@@ -116,6 +116,11 @@ def shapes(size: int) -> Iterator[tuple[str, str, bytes]]:
         EMBEDDINGS,
         filled('{"model":"all-minilm-l6-v2","input":[', '""', "]}", size),
     )
+    yield (
+        "texts of ids",
+        EMBEDDINGS,
+        filled('{"model":"all-minilm-l6-v2","input":[', "[1,-1]", "]}", size),
+    )
     yield "scopes", KEYS, filled('{"name":"a","scopes":[', '"x"', "]}", size)
     yield "files", STORES, filled('{"file_ids":[', "1", "]}", size)
     yield (

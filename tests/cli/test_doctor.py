@@ -65,7 +65,12 @@ def test_what_the_machine_could_do_is_told(
     with suppress(typer.Exit):
         doctor()
     told = capsys.readouterr().out
-    for words in ("480 tokens/s in training", "2.5 billion parameters", "the hub answers."):
+    for words in (
+        "480 tokens/s in training",
+        "2.5 billion parameters",
+        "the hub answers.",
+        "token ids",
+    ):
         assert words in told
     monkeypatch.setattr(machine, "best_device", lambda: "cuda")
     assert examine().training_tokens_per_s is None

@@ -31,6 +31,7 @@ ENVIRONMENTS = {
 """File of `clients/` -> file of `requirements/`, and the folder that it is installed in."""
 SECONDS = 900
 """Most that one client may take."""
+_PASSED = ("PATH", "LANG", "TIKTOKEN_CACHE_DIR")
 _QUIET = {
     "OTEL_SDK_DISABLED": "true",
     "OPENAI_AGENTS_DISABLE_TRACING": "1",
@@ -55,6 +56,7 @@ def main() -> int:
     chosen = parser.parse_args()
     kept = chosen.clients / "findings.json"
     found: dict[str, list[dict[str, Any]]] = json.loads(kept.read_text()) if kept.exists() else {}
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(_tiktoken_folder(chosen.clients))  # the server's, too
     with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as running:
         for name in chosen.only or ENVIRONMENTS:
             python = (chosen.clients / ENVIRONMENTS[name] / "bin" / "python").absolute()
@@ -72,12 +74,20 @@ def main() -> int:
     return int(any(one.error is not None for client in clients for one in client.findings))
 
 
+def _tiktoken_folder(clients: Path) -> Path:
+    """Where LiteLLM brings the file that tiktoken would fetch."""
+    [folder] = clients.absolute().glob(
+        "litellm/lib/python*/site-packages/litellm/litellm_core_utils/tokenizers"
+    )
+    return folder
+
+
 def _drive(
     name: str, python: Path, checks: Sequence[str], url: str, key: str, home: Path
 ) -> list[dict[str, Any]]:
     """Run one client's file, and say what it does while it does."""
     environment = {
-        **{name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
+        **{name: os.environ[name] for name in _PASSED if name in os.environ},
         "HOME": str(home),
         "DSPY_CACHEDIR": str(home / "dspy"),
         **_QUIET,
@@ -111,9 +121,7 @@ def _drive(
 
 def _client(told: list[dict[str, Any]]) -> Client:
     head, *checks = told
-    findings = tuple(
-        Finding(one["check"], one["error"], one["but"], one["refused"]) for one in checks
-    )
+    findings = tuple(Finding(one["check"], one["error"], one["but"]) for one in checks)
     return Client(head["package"], head["version"], head["openai"], findings)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from tests.compat.checks import NAMES
 
-_MARKS = {"works": "yes", "limited": "yes", "refused": "refused", "fails": "**no**"}
 _HEAD = """# Clients
 
 [Serving](serving.md) says which routes there are. This page says which programs were seen to work
@@ -20,11 +19,11 @@ that asks for anything beyond this machine is refused.
 """
 _FOOT = """
 - **yes**: done by the client's own call, and looked at. A number: what has to be set, or is not
-  there. **refused**: the server says no on purpose, in words. Empty: the client has no such call,
-  or it is the same as its neighbour's.
+  there. Empty: the client has no such call, or it is the same as its neighbour's.
 - *chat*, *stream*: an answer, and one in pieces. *tools*: a forced call, and going on with its
   result. *structured*: an object that follows a schema. *token ids*: embeddings of numbers in
-  place of texts. *responses* is `/v1/responses`, *previous* and *conversation* what [it
+  place of texts, where the server has [OpenAI's vocabulary](serving.md#token-ids) (here the file
+  that LiteLLM brings). *responses* is `/v1/responses`, *previous* and *conversation* what [it
   keeps](serving.md#responses-and-conversations). *fine-tuning*: a job that trains the starter (of
   LiteLLM: one that is created, looked up and cancelled).
 - That it is called right is checked, not how well the starter, a very small model, answers.
@@ -48,20 +47,11 @@ class Finding:
         name: one of `NAMES`.
         error: what was raised; None: nothing.
         but: what the table says beside it.
-        refused: the server has refused it, as it should.
     """
 
     name: str
     error: str | None
     but: str | None = None
-    refused: bool = False
-
-    @property
-    def outcome(self) -> str:
-        """`works`, `limited` (with a remark), `refused` or `fails`."""
-        if self.error is not None:
-            return "fails"
-        return "refused" if self.refused else "works" if self.but is None else "limited"
 
 
 @dataclass(frozen=True)
@@ -94,7 +84,7 @@ def page(clients: Sequence[Client]) -> str:
 def _cell(found: Finding | None, remarks: list[str]) -> str:
     if found is None:
         return ""
-    mark = _MARKS[found.outcome]
+    mark = "yes" if found.error is None else "**no**"
     remark = found.error if found.error is not None else found.but
     if remark is None:
         return mark

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ import pytest
 from assay.agent.agent import Agent
 from assay.agent.answering import Target
 from assay.agent.versions import save_agent
+from assay.models import openai_tokens
+from assay.store.files import sha256_file
 from assay.store.tables import ServedNameRow
 from tests.serve.running import STARTER, Running
 from tests.serve.scripted import ThreeNumbers
@@ -61,13 +65,42 @@ def test_embeddings(server: Running) -> None:
         [line] = http.post("/v1/embeddings", json=body).json()["data"]
     found = np.frombuffer(base64.b64decode(line["embedding"]), dtype="<f4")
     assert found.tolist() == [2, 0, 1]
-    for bad in ({"input": ""}, {"input": "a b c d e f"}, {"dimensions": 2}, {"input": [1]}):
+    for bad in ({"input": "a b c d e f"}, {"dimensions": 2}, {"input": ""}):
         with pytest.raises(openai.BadRequestError) as refused:
             client.create(**{"model": "all-minilm-l6-v2", "input": "a", **bad})  # type: ignore[arg-type]
-    assert "token ids" in str(refused.value)
     assert refused.value.param == "input"
     with pytest.raises(openai.NotFoundError):
         client.create(model=STARTER, input="a")
+
+
+def test_embeddings_of_token_ids(
+    server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As LangChain sends them, read with the file that tiktoken keeps."""
+    server.workspace.embedder = lambda name: ThreeNumbers()  # type: ignore[method-assign,assignment,return-value]
+    create = partial(server.client().embeddings.create, model="all-minilm-l6-v2")
+    tokens = [b"ab", b" ", b"\xc3", b"\xa4"]
+    lines = [base64.b64encode(token) + b" %d\n" % id for id, token in enumerate(tokens)]
+    file = tmp_path / "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "none"))
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(openai_tokens, "_BYTES", sum(map(len, lines)))
+    openai_tokens._tokens.cache_clear()
+    for content in (b"", b"x" * sum(map(len, lines))):  # none, and a damaged one
+        file.write_bytes(content)
+        with pytest.raises(openai.BadRequestError, match=r"vocabulary.*check_embedding_ctx_length"):
+            create(input=[0, 1])
+    file.write_bytes(b"".join(lines))
+    monkeypatch.setattr(openai_tokens, "_SHA256", sha256_file(file))
+    assert openai_tokens.vocabulary_file() == file
+    assert [e.embedding[0] for e in create(input=[[0, 1, 0], [2, 3], [2]]).data] == [5, 1, 1]
+    assert create(input=[0, 1, 0]).usage.prompt_tokens == 2
+    bad: tuple[Any, ...] = ([], [[]], [0, "a"], [-1], [True], [openai_tokens.IDS], [[0], 1])
+    for wrong in (*bad, [0] * (16 * ThreeNumbers.limit + 1)):
+        with pytest.raises(openai.BadRequestError) as refused:
+            create(input=wrong)
+        assert str(refused.value.param).startswith("input")
+    openai_tokens._tokens.cache_clear()
 
 
 def test_models_of_each_project(server: Running) -> None:

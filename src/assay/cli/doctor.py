@@ -35,6 +35,7 @@ def doctor(
 
     The model hub is asked whether it answers; providers are not (`assay providers test NAME`).
     """
+    from assay.models.openai_tokens import fetch_command
     from assay.project.machine import examine
 
     found = examine(folder, again=again, ask_hub=True)
@@ -71,6 +72,9 @@ def doctor(
             f"{found.largest_tuned / 1e9:.1f} billion parameters (`assay models list`)",
             "starter's speed": _describe_speed(found),
             "cache folder": f"{found.cache_folder}, {decimal(found.disk_bytes)} free",
+            "token ids": f"read with {found.openai_vocabulary}"
+            if found.openai_vocabulary
+            else f"not taken by /v1/embeddings before: {fetch_command()}",
             "model hub": found.hub,
             "database": found.database,
             "stored files": found.objects,

@@ -17,6 +17,7 @@ from assay.errors import AssayError
 from assay.interpreter import startup_code
 from assay.models import hub
 from assay.models.device import available_bytes, best_device, cores
+from assay.models.openai_tokens import vocabulary_file
 from assay.models.products import (
     LIMITS,
     Products,
@@ -64,6 +65,7 @@ class Machine:
             where nothing is known before it is tried.
         largest_tuned: parameters of the largest model that can be trained in the free memory.
         memory_bytes, disk_bytes: free.
+        openai_vocabulary: what token ids in place of texts to embed are read with; None: not here.
         hub: whether it answers, see `assay.models.hub.state`; None: it was not asked.
         database: of the folder, if there is state in it, and that it answers.
         objects: the bucket of the folder's files, if there is one, and that it can be used.
@@ -94,6 +96,7 @@ class Machine:
     memory_bytes: int
     cache_folder: Path
     disk_bytes: int
+    openai_vocabulary: Path | None
     hub: str | None
     database: str | None
     objects: str | None
@@ -141,6 +144,7 @@ def examine(folder: Path | None = None, *, again: bool = False, ask_hub: bool = 
         memory_bytes=memory,
         cache_folder=cache,
         disk_bytes=disk,
+        openai_vocabulary=vocabulary_file(),
         hub=hub.state() if ask_hub else None,
         database=found.database,
         objects=found.objects,

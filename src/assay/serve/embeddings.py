@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Depends, Response
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from assay.accounts.keys import Caller
+from assay.errors import ModelError
 from assay.generate.prompts import CHARACTERS_PER_TOKEN
+from assay.models import openai_tokens
 from assay.models.embed import Embedder
 from assay.project.answer.names import embedders
 from assay.serve.auth import RequiredScope, ServedWorkspace
@@ -22,28 +24,41 @@ from assay.serve.route import JsonRoute, Strict
 router = APIRouter(tags=["embeddings"], route_class=JsonRoute)
 
 MOST_TEXTS = 2048
+MOST_TOKENS = 2**17
 _COUNTED_AT_ONCE = 32
 """Texts whose tokens are in memory at the same time."""
+TokenIds = Annotated[
+    list[Annotated[int, Field(strict=True, ge=0, lt=openai_tokens.IDS)]],
+    Field(min_length=1, max_length=MOST_TOKENS, fail_fast=True),
+]
+_Several = Field(min_length=1, max_length=MOST_TEXTS, fail_fast=True)
+
+
+def _form(given: Any) -> str:
+    """Which form of input is meant, so that what is wrong is told of that one alone."""
+    if not isinstance(given, list):
+        return "a-text"
+    first = given[0] if given else None
+    return {int: "its-ids", list: "several-ids"}.get(type(first), "several-texts")
+
+
+Input = Annotated[
+    Annotated[str, Tag("a-text")]
+    | Annotated[TokenIds, Tag("its-ids")]
+    | Annotated[list[str], _Several, Tag("several-texts")]
+    | Annotated[list[TokenIds], _Several, Tag("several-ids")],
+    Discriminator(_form),
+]
 
 
 class EmbeddingRequest(Strict):
-    """The body. Token ids are refused: they would be of another model's tokenizer."""
+    """The body. Token ids are those of OpenAI's embedders, as its clients make them."""
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=300)]
-    input: str | Annotated[list[str], Field(min_length=1, max_length=MOST_TEXTS, fail_fast=True)]
+    input: Input
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1)] | None = None
     user: str | None = None
-
-    @field_validator("input", mode="before")
-    @classmethod
-    def _texts(cls, given: Any) -> Any:
-        if isinstance(given, list) and given and isinstance(given[0], int | list):
-            raise ValueError(
-                "token ids are those of one model's tokenizer, and clients make them for OpenAI's "
-                "models; send texts (langchain-openai: `check_embedding_ctx_length=False`)"
-            )
-        return given
 
 
 @router.post("/v1/embeddings")
@@ -63,7 +78,7 @@ def create(
     embedder = workspace.embedder(body.model)
     if body.dimensions not in (None, embedder.dimension):
         raise _invalid(f"the vectors have {embedder.dimension} numbers", "dimensions")
-    texts = [body.input] if isinstance(body.input, str) else body.input
+    texts = _read_texts(body.input, embedder)
     if not all(texts):
         raise _invalid("a text is empty", "input")
     tokens = _count_tokens(embedder, texts)
@@ -79,6 +94,29 @@ def create(
     # Put together here, in a thread: a million numbers would keep the event loop for a second.
     whole = f'{{"object":"list","data":[{",".join(spelled)}],{json.dumps(rest)[1:]}'
     return Response(whole, media_type="application/json")
+
+
+def _read_texts(given: str | Sequence[Any], embedder: Embedder) -> list[str]:
+    """The texts of a request.
+
+    Raises:
+        ApiError: token ids are more than the model can look at, or cannot be read here.
+    """
+    if isinstance(given, str):
+        return [given]
+    if isinstance(given[0], str):
+        return list(given)
+    several: list[Any] = [given] if isinstance(given[0], int) else list(given)
+    if (most := max(map(len, several))) > CHARACTERS_PER_TOKEN * embedder.limit:
+        raise _too_long(f"{most} token ids", embedder)
+    try:
+        return [openai_tokens.decode(ids) for ids in several]
+    except ModelError as error:
+        raise invalid(
+            f"{error} Or send texts (langchain-openai: `check_embedding_ctx_length=False`).",
+            "input",
+            "unsupported_value",
+        ) from None
 
 
 def _count_tokens(embedder: Embedder, texts: Sequence[str]) -> int:
