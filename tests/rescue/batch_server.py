@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.rescue.server import completion
 
@@ -28,6 +28,13 @@ class BatchServer:
             with 500.
         asked: how often each input was asked, over all batches.
     """
+
+    protocol, path = "openai", "/v1/batches"
+    lost: ClassVar = {
+        "cancelled": "the batch is cancelled",
+        "expired": "far: it could not be executed in time",
+    }
+    """What is said of requests without an answer."""
 
     def __init__(self, answer: Callable[[dict[str, Any]], str]) -> None:
         self.answer = answer
@@ -93,6 +100,11 @@ class BatchServer:
                 self._end(batch)
             return 200, self._shown(batch)
         return self.files[path.removeprefix("/v1/files/").removesuffix("/content")]
+
+    def confuse(self, id: str) -> None:
+        """Let the counts of a batch be none, and a newer batch be odd."""
+        self.batches[id]["request_counts"] = ["?"]
+        self.batches["odd"] = {"id": "odd", "metadata": "?"}
 
     def _end(self, batch: dict[str, Any]) -> None:
         batch["status"] = self.ends_as

@@ -1,4 +1,7 @@
-"""Answers that a provider gives in batches: half the price, and nothing asked twice."""
+"""Answers that a provider gives in batches: half the price, and nothing asked twice.
+
+Each test is of both protocols, but for what one of them has alone.
+"""
 
 from __future__ import annotations
 
@@ -10,35 +13,44 @@ from typing import Any
 
 import pytest
 from tests.rescue.batch_server import BatchServer
+from tests.rescue.message_batch_server import MessageBatchServer
 from tests.rescue.server import KEY
 from tests.rescue.test_recording import MODEL, PRICE, animal, inputs, lines
 
 from assay.config import Provider
 from assay.errors import OutageError, UsageError
+from assay.generate.remote import provider_batch
+from assay.generate.remote.anthropic_batches import AnthropicBatches
+from assay.generate.remote.openai_batches import OpenAIBatches
 from assay.generate.remote.outbound import ProviderClient
 from assay.project.recording import RecordingChoices, RecordingDraft, draft_recording, record
-from assay.project.recording import batches as batching
 from assay.rescue.client import Access
 
 COUNT = 12
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchServer]:
-    monkeypatch.setattr(batching, "POLL_S", 0.0)
-    with BatchServer(animal).running() as running:
+@pytest.fixture(params=[BatchServer, MessageBatchServer])
+def server(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[BatchServer]:
+    monkeypatch.setattr(provider_batch, "POLL_S", 0.0)
+    with request.param(animal).running() as running:
         yield running
 
 
 def drafted(server: BatchServer, folder: Path, **choices: Any) -> RecordingDraft:
     provider = Provider(
-        base_url=server.url, private_network=["127.0.0.0/8"], prices={MODEL: PRICE}, retries=0
+        base_url=server.url,
+        protocol=server.protocol,
+        private_network=["127.0.0.0/8"],
+        prices={MODEL: PRICE},
+        retries=0,
     )
     data = folder / "more.jsonl"
     if not data.exists():
         inputs(data, COUNT)
     given = {"data": [data], "batch": True, "logprobs": False, **choices}
-    access = Access("openai", provider, KEY)
+    access = Access("far", provider, KEY)
     return draft_recording(MODEL, access, folder / "kept", RecordingChoices(**given))
 
 
@@ -68,11 +80,12 @@ def test_a_batch_costs_half_and_is_asked_once(server: BatchServer, tmp_path: Pat
 def test_more_than_a_file_may_hold_are_several_batches(
     server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assay.project.recording.asking.MOST_FILE_BYTES", 1000)
+    for one in (OpenAIBatches, AnthropicBatches):
+        monkeypatch.setattr(one, "most_bytes", 1000)
     assert record(drafted(server, tmp_path))["complete"]
     assert 1 < len(server.batches) < COUNT
     sent = [text for id, text in server.files.items() if id.startswith("file-")]
-    assert max(map(len, sent)) <= 1000
+    assert max(map(len, sent), default=0) <= 1000
     assert set(server.asked.values()) == {1}
 
 
@@ -86,15 +99,12 @@ def test_a_budget_ends_before_the_rest(server: BatchServer, tmp_path: Path) -> N
 
 def test_what_a_batch_leaves_is_asked_again(server: BatchServer, tmp_path: Path) -> None:
     server.kept = 5
-    for ends_as, rest, why in (
-        ("cancelled", COUNT - 5, "the batch is cancelled"),
-        ("expired", COUNT - 10, "openai: it could not be executed in time"),
-    ):
+    for ends_as, rest in (("cancelled", COUNT - 5), ("expired", COUNT - 10)):
         server.ends_as = ends_as
         draft = drafted(server, tmp_path)
         report = record(draft)
         assert (report["recorded"], report["left"]) == (5, rest)
-        assert report["left_because"] == f"the provider did not answer ({why})"
+        assert report["left_because"] == f"the provider did not answer ({server.lost[ends_as]})"
         assert not left(draft).exists()
     server.ends_as, server.kept = "completed", COUNT
     assert record(drafted(server, tmp_path))["complete"]
@@ -103,18 +113,18 @@ def test_what_a_batch_leaves_is_asked_again(server: BatchServer, tmp_path: Path)
     (tmp_path / "more.jsonl").unlink()
     inputs(tmp_path / "more.jsonl", COUNT + 1)
     report = record(drafted(server, tmp_path))
-    assert "the file is not valid" in report["left_because"]
+    why = {"openai": "the file is not valid", "anthropic": "its results are not available"}
+    assert why[server.protocol] in report["left_because"]
 
 
 def test_a_run_that_nobody_answered_goes_on(server: BatchServer, tmp_path: Path) -> None:
     """The provider has begun the batch, and its reply was lost: it is found by its name."""
     record(drafted(server, tmp_path, data=[inputs(tmp_path / "other.jsonl", 1)]))
-    server.failing = ["POST /v1/batches", "GET /v1/batches/"]
+    server.failing = [f"POST {server.path}", f"GET {server.path}/"]
     draft = drafted(server, tmp_path)
     assert not record(draft)["complete"]
     assert left(draft).exists()
-    server.batches["batch_1"]["request_counts"] = ["?"]
-    server.batches["odd"] = {"id": "odd", "metadata": "?"}  # which is looked at first
+    server.confuse(list(server.batches)[1])
     assert record(drafted(server, tmp_path))["complete"]  # though one look fails
     assert len(server.batches) == 3
     assert set(server.asked.values()) == {1}
@@ -158,7 +168,7 @@ def _killed(draft: RecordingDraft, step: int) -> bool:
 
         try:
             ProviderClient.send = counted(ProviderClient.send)  # type: ignore[method-assign]
-            batching.write_atomic = counted(batching.write_atomic)  # type: ignore[attr-defined]
+            provider_batch.write_atomic = counted(provider_batch.write_atomic)  # type: ignore[attr-defined]
             record(draft)
         finally:
             os._exit(0)

@@ -7,8 +7,7 @@ report = record(draft, most_usd=5.0, progress=progress)
 
 inputs.py    which inputs, in which order
 draft.py     what they will take: requests, tokens, money, time
-asking.py    the answers, each on disk before the next is relied on
-batches.py   the same in the provider's batches, of which none is begun twice
+asking.py    the answers, each on disk before the next is relied on, one by one or in batches
 """
 
 from assay.project.recording.asking import check_budget, record

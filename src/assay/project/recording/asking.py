@@ -20,11 +20,11 @@ from assay.example import Example
 from assay.generate.batch import Answer, Request
 from assay.generate.recorded import RecordedAnswer, request_sha256
 from assay.generate.remote.batch import RemoteBatchEngine
-from assay.generate.remote.batch_endpoint import MOST_FILE_BYTES, MOST_REQUESTS, BatchEndpoint
+from assay.generate.remote.batch_endpoint import BatchEndpoint
 from assay.generate.remote.model import RemoteModel
+from assay.generate.remote.provider_batch import Batches, BatchFile, batch_endpoint
 from assay.generate.remote.wire import NoAnswerError
 from assay.progress import SILENT, Progress, Task
-from assay.project.recording.batches import Batches, BatchFile
 from assay.project.recording.draft import LEAST_OBSERVED, Reckoner, RecordingDraft
 from assay.project.recording.inputs import Part, open_holdout_inputs
 from assay.rescue.recording import Recording, opened_recording
@@ -69,12 +69,12 @@ def record(
     with opened_recording(draft.to, model, provider.base_url) as recording:
         run = _Run(draft, recording, most_usd, progress)
         wanted = list(run.wanted())
-        left = BatchFile.beside(recording.file)
+        left = BatchFile(recording.file.with_suffix(".batch.json"))
         with progress.task("recording", len(wanted), "answers") as task:
             if draft.choices.batch:
                 run.ask_in_batches(left, wanted, task)
             else:
-                left.check_none()
+                _check_none(left)
                 engine = RemoteBatchEngine(
                     draft.access.name, model, provider, key=lambda: draft.access.key
                 )
@@ -179,7 +179,7 @@ class _Run:
         access = self._draft.access
         model = RemoteModel(access.name, self._draft.model, access.provider, key=lambda: access.key)
         with closing(model):
-            endpoint = BatchEndpoint(model)
+            endpoint = batch_endpoint(model)
             batches = Batches(endpoint, left, self._progress)
             begun = batches.begun(
                 {one.input_sha256: one.request for one in wanted}, self._recording.has
@@ -208,6 +208,7 @@ class _Run:
                 if (number := numbers.pop(name, None)) is not None:
                     self._reserved.setdefault(number, 0.0)  # of a run before, which has counted it
                     self._take(sent[number], number, answer, task)
+            batches.forget()
         except OutageError:  # all of them are refused, and none is kept
             batches.forget()
             raise
@@ -332,13 +333,23 @@ class _Run:
         }
 
 
+def _check_none(left: BatchFile) -> None:
+    """Refuse to ask one by one what a batch asks already; raises UsageError."""
+    if left.file.exists():
+        raise UsageError(
+            "a batch of this model is under way.",
+            where=str(left.file),
+            fix="Give --batch as well, to wait for its answers.",
+        )
+
+
 def _for_one_batch(
     waiting: Iterator[_PendingAnswer], endpoint: BatchEndpoint, logprobs: int | None
 ) -> Iterator[_PendingAnswer]:
-    """As many as one file for a batch may hold; the first in any case."""
+    """As many as one batch may hold; the first in any case."""
     size = 0
-    for number, one in enumerate(islice(waiting, MOST_REQUESTS)):
-        size += len(endpoint.line(one.input_sha256, replace(one.request, logprobs=logprobs)))
-        if number and size > MOST_FILE_BYTES:
+    for number, one in enumerate(islice(waiting, endpoint.most_requests)):
+        size += endpoint.size(one.input_sha256, replace(one.request, logprobs=logprobs))
+        if number and size > endpoint.most_bytes:
             return
         yield one

@@ -18,14 +18,26 @@ from assay import json_reader
 from assay.errors import StoreError, UsageError
 from assay.generate.batch import Answer, Request
 from assay.generate.recorded import request_sha256
-from assay.generate.remote.batch_endpoint import MOST_FILE_BYTES, BatchEndpoint, BatchState
+from assay.generate.remote.anthropic_batches import AnthropicBatches
+from assay.generate.remote.batch_endpoint import BatchEndpoint, BatchState, UndecidedError
+from assay.generate.remote.model import RemoteModel
+from assay.generate.remote.openai_batches import OpenAIBatches
 from assay.generate.remote.wire import NoAnswerError
 from assay.progress import Progress
 from assay.store.files import write_atomic
 
-POLL_S = 10.0
+POLL_S, TELL_S = 10.0, 600.0
 MOST_TRIES = 30
 """In a row, of asking how far a batch is."""
+
+
+def batch_endpoint(model: RemoteModel) -> BatchEndpoint:
+    """The batches of a model, in its provider's protocol.
+
+    Raises:
+        ConfigError: there is no key.
+    """
+    return (OpenAIBatches if model.provider.protocol == "openai" else AnthropicBatches)(model)
 
 
 @dataclass(slots=True)
@@ -35,37 +47,21 @@ class LeftBatch:
     Attributes:
         name: by which the provider finds it.
         id: None: it is not known whether it was begun.
-        requests: `request_sha256` by `input_sha256`.
+        requests: `request_sha256` by the name of each.
+        at: when it was begun, in seconds since 1970.
     """
 
     name: str
     id: str | None
     requests: dict[str, str]
+    at: float
 
 
 class BatchFile:
-    """Where the batch that is under way is kept, beside its recording."""
+    """Where the batch that is under way is kept, beside its answers."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
-
-    @classmethod
-    def beside(cls, recording: Path) -> BatchFile:
-        """The file for the batches of one recording."""
-        return cls(recording.with_suffix(".batch.json"))
-
-    def check_none(self) -> None:
-        """Refuse to ask one by one what a batch asks already.
-
-        Raises:
-            UsageError: a batch is under way.
-        """
-        if self.file.exists():
-            raise UsageError(
-                "a batch of this model is under way.",
-                where=str(self.file),
-                fix="Give --batch as well, to wait for its answers.",
-            )
 
     def read(self) -> LeftBatch | None:
         """The batch that is under way; None: there is none.
@@ -90,7 +86,7 @@ class BatchFile:
 
 
 class Batches:
-    """Batches of one recording.
+    """Batches whose answers are kept in one place.
 
     Attributes:
         reason: why the last one has not answered everything; None: nothing is said.
@@ -131,46 +127,54 @@ class Batches:
         self._file.forget()
 
     def ask(self, requests: Mapping[str, Request]) -> Iterator[tuple[str, Answer]]:
-        """The answers, once the batch is over; it is forgotten when the last one was taken.
+        """The answers, once the batch is over; `forget` it when they are kept.
 
         Raises:
             NoAnswerError: the provider does not say; the same call goes on with the same batch.
         """
         left = self._file.read() or self._write(requests)
         if left.id is None:
-            left.id = self._endpoint.find(left.name) or self._start(left, requests)
+            left.id = self._find(left) or self._start(left, requests)
             self._file.write(left)
-        state = self._wait(left.id)
+        state = self._wait(left.id, left.at)
         self.reason = state.reason
         if state.status != "completed" and self.reason is None:
             self.reason = f"the batch is {state.status}"
-        yield from self._endpoint.answers(state, requests)
-        self._file.forget()
+        yield from self._endpoint.answers(state, left.name, requests)
 
     def _write(self, requests: Mapping[str, Request]) -> LeftBatch:
         asked = {name: request_sha256(request) for name, request in requests.items()}
-        left = LeftBatch(uuid4().hex, None, asked)
+        left = LeftBatch(uuid4().hex, None, asked, time.time())
         self._file.write(left)
         return left
 
+    def _find(self, left: LeftBatch) -> str | None:
+        while True:
+            try:
+                return self._endpoint.find(left.name, len(left.requests))
+            except UndecidedError as undecided:
+                self._wait(undecided.id, left.at)
+
     def _start(self, left: LeftBatch, requests: Mapping[str, Request]) -> str:
-        lines = [self._endpoint.line(name, request) for name, request in requests.items()]
-        if sum(map(len, lines)) > MOST_FILE_BYTES:
-            self._file.forget()
-            raise NoAnswerError(
-                f"a request has more than {MOST_FILE_BYTES >> 20} MiB",
-                is_retryable=False,
-            )
         try:
-            return self._endpoint.start(lines, left.name)
+            return self._endpoint.start(requests, left.name)
         except NoAnswerError as failure:
             if not (failure.charged or failure.is_retryable):  # it says that it has not begun
                 self._file.forget()
             raise
 
-    def _wait(self, id: str) -> BatchState:
-        self._progress.say(f"Batch {id} is under way; it may take a day. Ctrl-C leaves it going.")
-        tries, told = 0, 0
+    def _wait(self, id: str, since: float) -> BatchState:
+        self._progress.say(
+            f"Batch {id} is under way at the provider; it may take a day. Ctrl-C leaves it running."
+        )
+        try:
+            return self._watch(id, since)
+        except KeyboardInterrupt:
+            self._progress.say(f"Batch {id} goes on at the provider. Run the same command again.")
+            raise
+
+    def _watch(self, id: str, since: float) -> BatchState:
+        tries, tenths, told = 0, 0, time.monotonic()
         while True:
             try:
                 state = self._endpoint.state(id)
@@ -182,7 +186,12 @@ class Batches:
                 tries = 0
                 if state.is_over:
                     return state
-                if state.total and state.answered * 10 // state.total > told:
-                    told = state.answered * 10 // state.total
-                    self._progress.say(f"{state.answered} of {state.total} are answered.")
+                now, done = time.monotonic(), state.answered * 10 // max(state.total, 1)
+                if done > tenths or now - told >= TELL_S:
+                    tenths, told = done, now
+                    minutes = (time.time() - since) / 60
+                    self._progress.say(
+                        f"Waiting for the provider's batch: {state.answered} of {state.total} "
+                        f"done, asked {minutes:.0f} min ago."
+                    )
             time.sleep(POLL_S)
