@@ -200,14 +200,18 @@ def test_labels_as_a_whole(tmp_path: Path) -> None:
     assert report.has_errors
     rows = [*one, {"q": "rare", "a": "Other"}, {"q": "spelt", "a": "other "}]
     rows += [{"q": "spaced", "a": "Third "}, {"q": "not spaced", "a": "Third"}]
+    rows += [{"q": "of many", "a": "same "}]
     report = checked(tmp_path, rows, task="label")
-    assert "'Other'" in only(report, "rare-class").message
+    rare = only(report, "rare-class").message
+    assert rare.startswith("4 of 6 labels")
+    assert "'Other'" in rare
+    assert "same" not in rare
     variants = [one.message for one in report.problems if one.code == "label-variants"]
-    assert len(variants) == 2
-    assert "'Other'" in variants[0]
+    assert len(variants) == 3
+    assert "'Other'" in variants[1]
     lone = [(one.line, one.message) for one in report.problems if one.code == "lone-label"]
     assert lone == [(7, "no other row has this label."), (8, "no other row has this label.")]
-    assert report.statistics.to_dict()["rows"] == 10
+    assert report.statistics.to_dict()["rows"] == 11
 
 
 def test_no_usable_row(tmp_path: Path) -> None:

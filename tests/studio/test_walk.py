@@ -96,6 +96,7 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
             reason.fill("the best so far")
             put.click()
             clicks += 1
+        expect(page.locator("[aria-current=step]")).to_be_focused()
         box.press("Enter")
         expect(page.get_by_text("Write a message first.")).to_be_visible()
         box.fill("Anna feeds the parrot near the river at 3")

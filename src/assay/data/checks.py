@@ -261,10 +261,8 @@ class _Pass:
 
     def _lone_labels(self) -> set[int]:
         """Hashes of the labels of a label task that one row has, without spaces around them."""
-        counts: Counter[str] = Counter()
-        if self.rules.task == "label":
-            for label, count in (self.statistics.outputs or {}).items():
-                counts[label.strip()] += count
+        outputs = self.statistics.outputs if self.rules.task == "label" else None
+        counts = _count_stripped(outputs or {})
         return {key64(label) for label, count in counts.items() if count == 1}
 
     def _as_earlier(self, code: str, row: int, earlier: int) -> Problem:
@@ -346,6 +344,14 @@ def with_lines(report: CheckReport, lines: Mapping[int, int]) -> CheckReport:
     return replace(report, problems=tuple(map(moved, report.problems)))
 
 
+def _count_stripped(outputs: Mapping[str, int]) -> Counter[str]:
+    """Rows of each label without the spaces around it, which are a variant and no other label."""
+    counts: Counter[str] = Counter()
+    for label, count in outputs.items():
+        counts[label.strip()] += count
+    return counts
+
+
 def _label_findings(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:
     if len(outputs) == 1:
         yield (
@@ -353,7 +359,8 @@ def _label_findings(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:
             f"every output is {quote_label(next(iter(outputs)))}, so there is nothing to classify.",
             "Add rows with the other labels, or use another column as the output.",
         )
-    rare = sorted(label for label, count in outputs.items() if count < RARE_ROWS)
+    rows = _count_stripped(outputs)
+    rare = sorted(label for label in outputs if rows[label.strip()] < RARE_ROWS)
     if rare and len(outputs) > 1:
         have = "has" if len(rare) == 1 else "have"
         yield (

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from fastapi.responses import RedirectResponse
 from nicegui import app as pages_app
 from nicegui import ui
+from nicegui.element import Element
 
 from assay.compare.findings import LEAST_UNITS
 from assay.compare.naming import in_words
@@ -31,7 +32,7 @@ from assay.project.releases.scores import find_scores
 from assay.project.start.example_file import find_file
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
-from assay.studio.dialogs import show_error
+from assay.studio.dialogs import lead_to, show_error
 from assay.studio.frame import Page
 from assay.studio.pages.start.example_file import file_step
 from assay.studio.pages.start.new_project import ProposalStep
@@ -118,14 +119,19 @@ def _find_older(
 async def build(context: PageContext) -> None:
     """The whole way; what is behind is short, what is next is open."""
     shown = ui.element("div").classes("stack gap")
+    before: Step | None = None
 
     async def refresh() -> None:
+        nonlocal before
         with w.refill(shown):
             now = await context.do(read_stage)
-            _show_steps(now.step)
+            current = _show_steps(now.step)
             await _BUILD[now.step](context, now, refresh)
             if context.workspace.project is not None:
                 another_project(context)
+        if before not in (None, now.step):
+            lead_to(current)  # what had the focus is gone, and the keyboard would begin at the top
+        before = now.step
 
     w.title(
         "Find out which approach is worth its cost",
@@ -136,16 +142,16 @@ async def build(context: PageContext) -> None:
     await refresh()
 
 
-def _show_steps(now: Step) -> None:
+def _show_steps(now: Step) -> Element:
+    """The list of steps; returned is the current one."""
+    items: dict[Step, Element] = {}
     with w.text("", "steps", "ol"):
-        past = True
         for step, label in STEPS.items():
-            item = w.text(label, tag="li")
-            if step == now:
-                item.props("aria-current=step")
-                past = False
-            elif past:
+            items[step] = item = w.text(label, tag="li")
+            if now not in items:
                 item.classes("past")
+    items[now].props("aria-current=step tabindex=-1")
+    return items[now]
 
 
 async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -> None:
