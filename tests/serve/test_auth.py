@@ -93,14 +93,17 @@ SCOPE_OF = {
     "/metrics": "admin",
 }
 """By the beginning of a path; a route that is not here fails the test below."""
-SENDS_SPANS = ("POST", "/v1/traces")
+OTHER_SCOPE = {
+    ("POST", "/v1/traces"): "spans",
+    ("DELETE", "/v1/models/{name}"): "fine_tuning",
+}
 NEEDS_CHAT_TOO = ("POST", "/v1/batches")
 
 
 def scope_of(method: str, path: str) -> str:
     """The scope that opens a route."""
-    if (method, path) == SENDS_SPANS:
-        return "spans"
+    if (method, path) in OTHER_SCOPE:
+        return OTHER_SCOPE[method, path]
     [scope] = {scope for start, scope in SCOPE_OF.items() if f"{path}/".startswith(f"{start}/")}
     return scope
 

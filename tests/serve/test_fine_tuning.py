@@ -14,10 +14,13 @@ from typing import Any
 import openai
 import pytest
 
+from assay.agent.agent import Agent
+from assay.agent.versions import save_agent
 from assay.jobs import fine_tuning
 from assay.jobs.service import work_on
+from assay.models.versions import find_version, list_versions
 from assay.store.audit import entries
-from assay.store.tables import ServedNameRow
+from assay.store.tables import AgentRow, AgentVersionRow, ServedNameRow
 from tests.jobs.tiny_tuning import GRADER, MODEL, POLITE, lines, prompts, reinforced, write_cache
 from tests.serve.running import Running
 
@@ -116,6 +119,41 @@ def test_a_job_from_its_file_to_its_model(server: Running, client: openai.OpenAI
     with pytest.raises(openai.NotFoundError):
         other.chat.completions.create(model=job.fine_tuned_model, messages=hello)
     assert not list(jobs.list())
+    with pytest.raises(openai.NotFoundError):
+        other.models.delete(job.fine_tuned_model)
+    check_deletion(server, client, job.fine_tuned_model)
+
+
+def check_deletion(server: Running, client: openai.OpenAI, name: str) -> None:
+    """A model goes when nothing uses it, its weights with their last name."""
+    store = server.workspace.store
+    with store.session() as session:
+        targets = {row.name: row.target for row in session.query(ServedNameRow)}
+    [best] = [
+        other for other, target in targets.items() if target == targets[name] and other != name
+    ]
+    agent = Agent(model=targets[name])
+    save_agent(store, "polite", agent, message="first")
+    with pytest.raises(openai.BadRequestError, match=r"agents answer with it \(polite@1\)"):
+        client.models.delete(name)
+    with store.session() as session:
+        session.query(AgentVersionRow).delete()
+        session.query(AgentRow).delete()
+    assert client.models.delete(name).to_dict() == {"id": name, "object": "model", "deleted": True}
+    assert list_versions(store)
+    for gone in (client.models.delete, client.models.retrieve):
+        with pytest.raises(openai.NotFoundError):
+            gone(name)
+    version = targets[name].removeprefix("version:")
+    assert find_version(store, version)
+    client.models.delete(best)
+    assert version not in {kept.id for kept in list_versions(store)}
+    assert not {name, best} & {model.id for model in client.models.list()}
+    written = [line.what for line in entries(store, "default") if line.action == "model.delete"]
+    assert set(written) == {name, best}
+    for kept in (MODEL, "all-minilm-l6-v2"):
+        with pytest.raises(openai.BadRequestError, match="not a model of a fine-tuning job"):
+            client.models.delete(kept)
 
 
 @pytest.mark.slow

@@ -18,8 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import select, update
 
 from assay import json_reader
 from assay.chat.template import Template
@@ -27,7 +26,7 @@ from assay.config import FineTune
 from assay.config.reinforcement import Reinforcement
 from assay.data.propose import Judgement
 from assay.errors import DataError, NotFoundError
-from assay.jobs import fine_tuning, queue, training_data
+from assay.jobs import fine_tuning, queue, training_data, tuned_models
 from assay.jobs.fine_tuning import TRAIN, FineTuning, work_folder
 from assay.jobs.prompt_data import check_prompts
 from assay.jobs.step_metrics import StepMetrics
@@ -43,11 +42,9 @@ from assay.store import stored_files
 from assay.store.files import link_or_copy, one_at_a_time
 from assay.store.store import Store
 from assay.store.tables import (
-    AgentRow,
     FineTuningCheckpointRow,
     FineTuningRow,
     JobEventRow,
-    ServedNameRow,
 )
 from assay.train import auto
 from assay.train.choices import FILE as CHOICES
@@ -261,24 +258,15 @@ def _forget_old_checkpoints(work: Work, tuning: str) -> None:
         old = session.scalars(query.offset(KEPT_CHECKPOINTS)).all()
     for row in old:
         with queue.as_owner(store, work.job) as session:
-            is_used = _used_elsewhere(session, row)
+            is_used = tuned_models.has_agent(session, row.version) or tuned_models.has_other_name(
+                session, row.version, row.name
+            )
         # Its weights first: a kill between the two leaves it to be forgotten once more. In no
         # transaction: removal writes to the database itself, and waits for the bucket.
         if not is_used:
             remove_version(store, row.version)
         with queue.as_owner(store, work.job) as session:
-            session.execute(delete(ServedNameRow).where(ServedNameRow.name == row.name))
-            session.execute(delete(kept).where(kept.id == row.id))
-
-
-def _used_elsewhere(session: Session, checkpoint: FineTuningCheckpointRow) -> bool:
-    """Whether its version has another name (the same training twice makes one), or an agent."""
-    reference = f"version:{checkpoint.version}"
-    named = select(ServedNameRow.name).where(
-        ServedNameRow.target == reference, ServedNameRow.name != checkpoint.name
-    )
-    agent = select(AgentRow.id).where(AgentRow.body.contains(reference))
-    return any(session.scalar(query.limit(1)) is not None for query in (named, agent))
+            tuned_models.forget_name(session, row.name)
 
 
 def _tuning(work: Work) -> FineTuning:

@@ -193,6 +193,11 @@ def _count(store: Store, data: str) -> int | None:
     return None if rows is None else len(rows)
 
 
+def agents_of(store: Store, version: str) -> list[str]:
+    """`NAME@VERSION` of the saved agents that name a version, as their model or a part of it."""
+    return [label for label, _ in _saved_agents(store, f"version:{version}")]
+
+
 def _agents_by_version(store: Store) -> dict[str, list[str]]:
     """`NAME@VERSION` of the saved agents that answer with each version."""
     used: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""`/v1/models`: every name that the caller's project can use."""
+"""`/v1/models`: every name that the caller's project can use; those of fine-tuned models go."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 
 from assay.accounts.keys import Caller
 from assay.project.answer.names import ModelEntry, model_entries, resolve
+from assay.project.jobs.tuned_models import delete_model
 from assay.serve.auth import RequiredScope, ServedWorkspace
 
 router = APIRouter(tags=["models"])
@@ -32,6 +33,17 @@ def retrieve(workspace: ServedWorkspace, name: str, caller: _Reader) -> dict[str
             return _line(found, caller)
     served = resolve(workspace, name, caller.project, caller.key_id)
     return _line(ModelEntry(name, "version" if served.agent is None else "agent"), caller)
+
+
+@router.delete("/v1/models/{name:path}")
+def delete(
+    workspace: ServedWorkspace,
+    name: str,
+    caller: Annotated[Caller, Depends(RequiredScope("fine_tuning"))],
+) -> dict[str, Any]:
+    """Delete a model of a fine-tuning job, or a checkpoint, that nothing uses."""
+    delete_model(workspace, caller.project, name, caller.key_id)
+    return {"id": name, "object": "model", "deleted": True}
 
 
 def _line(found: ModelEntry, caller: Caller) -> dict[str, Any]:

@@ -191,7 +191,7 @@ def evals() -> None:
     client.evals.delete(made.id)
 
 
-@checks.add("fine-tuning", but="`models.delete` has no route (405)")
+@checks.add("fine-tuning")
 def fine_tuning() -> None:
     rows = [
         {"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]}
@@ -206,10 +206,11 @@ def fine_tuning() -> None:
     expect(job.status == "succeeded", job)
     expect(len(list(client.fine_tuning.jobs.list_events(job.id))) > 0, job)
     expect(len(list(client.fine_tuning.jobs.checkpoints.list(job.id))) > 0, job)
-    answer = client.chat.completions.create(
-        model=job.fine_tuned_model or "", messages=ASK, max_tokens=8
-    )
+    name = job.fine_tuned_model or ""
+    answer = client.chat.completions.create(model=name, messages=ASK, max_tokens=8)
     expect(len(answer.choices) == 1, answer)
+    deleted = client.models.delete(name)
+    expect(deleted.deleted and name not in [one.id for one in client.models.list()], deleted)
 
 
 if __name__ == "__main__":

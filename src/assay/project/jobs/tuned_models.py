@@ -1,0 +1,76 @@
+"""Deleting models of fine-tuning jobs.
+
+delete_model(workspace, "support", "ft:smollm2-135m-instruct:support:toy:a1", who="key_1")
+"""
+
+from __future__ import annotations
+
+import re
+
+from sqlalchemy import select
+
+from assay.errors import StateError
+from assay.jobs import tuned_models
+from assay.models.versions import remove_version, version_id
+from assay.project.answer.names import embedders, resolve
+from assay.project.jobs.requests import RefusedError
+from assay.project.versions import agents_of
+from assay.project.workspace import Workspace
+from assay.store.audit import record
+from assay.store.tables import BatchRow, ServedNameRow
+
+
+def delete_model(workspace: Workspace, project: str, name: str, who: str) -> None:
+    """Delete a model or checkpoint of a fine-tuning job, by its name.
+
+    Its weights go with it where they have no other name, as those of the best checkpoint have.
+
+    Raises:
+        UnknownModelError: the project has no model of that name.
+        RefusedError: it has, but of no fine-tuning job.
+        StateError: it is in use.
+    """
+    store = workspace.store
+    with store.session() as session:
+        row = session.get(ServedNameRow, name)
+        version = None if row is None else version_id(row.target)
+    if row is None or row.project != project or version is None:
+        if name not in embedders():
+            resolve(workspace, name, project, who)
+        raise RefusedError(
+            f"{name} is not a model of a fine-tuning job. Only those can be deleted here.",
+            "model",
+            "unsupported_model",
+        )
+    if (user := _find_user(workspace, project, name, version)) is not None:
+        raise StateError(f"{name} is not deleted, because {user}.")
+    with store.session() as session:
+        is_needed = tuned_models.has_other_name(session, version, name)
+    # The weights first: a kill between the two leaves a name that can be deleted once more. In no
+    # transaction, see `remove_version` of a bucket.
+    if not is_needed:
+        remove_version(store, version)
+    with store.session() as session:
+        tuned_models.forget_name(session, name)
+        record(session, project, who, "model.delete", name, {"version": version})
+
+
+def _find_user(workspace: Workspace, project: str, name: str, version: str) -> str | None:
+    """What needs a model, as the end of a sentence; None: nothing."""
+    batch = select(BatchRow.id).where(
+        BatchRow.project == project, BatchRow.model == name, BatchRow.outcome.is_(None)
+    )
+    with workspace.store.session() as session:
+        is_answering = tuned_models.has_agent(session, version)
+        running = session.scalar(batch.limit(1))
+    if is_answering:
+        labels = agents_of(workspace.store, version) if project == workspace.name else []
+        named = f" ({', '.join(labels[:10])})" if labels else ""
+        return f"agents answer with it{named}, and agents are kept"
+    if running is not None:
+        return f"batch {running} asks it: wait for it, or cancel it"
+    if workspace.config is not None:
+        found = re.findall(r"version:([0-9a-f]+)", workspace.config.model_dump_json())
+        if any(version.startswith(id) for id in found):
+            return "assay.yaml names it"
+    return None
