@@ -9,6 +9,8 @@ CONFIG_FILE = "assay.yaml"
 STATE_FOLDER = ".assay"
 IMPORTED_TRACES = "imported-traces"
 """Folder of traces of other programs, in the folder where a command runs or that is served."""
+TRACE_PROJECTS = "trace-projects"
+"""Folder of projects that work of a server has made of such traces."""
 STARTER_MODEL = "smollm2-135m-instruct"
 QUOTA_GB = 50.0
 """Disk space of one project on a server, unless `assay serve --project-quota` says otherwise."""

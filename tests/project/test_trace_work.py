@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from assay.defaults import IMPORTED_TRACES
+from assay.accounts.quota import QuotaError
+from assay.defaults import IMPORTED_TRACES, TRACE_PROJECTS
 from assay.jobs import queue
 from assay.jobs.worker import Worker
 from assay.project import jobs
 from assay.project.imported import import_traces
 from assay.project.jobs import imported_traces
 from assay.project.jobs.imported_traces import find_jobs, read_traces, start_project
-from assay.project.reach import TRACE_PROJECTS
 from assay.project.workspace import Workspace
 
 ASKED = "Where is Ann of 5 Mill Lane?"
@@ -61,6 +61,11 @@ def test_what_a_search_found_goes_with_the_traces_and_a_killed_making_is_found(
     files = read_traces(workspace).made[job["id"]]
     assert files.inputs == 1
     assert (workspace.root / TRACE_PROJECTS / "where").is_dir()
+    used = workspace.quota.storage(workspace.name)
+    assert used.traces > read_traces(workspace).bytes + len(ASKED)  # what was made counts, too
+    workspace.quota.most = used.total
+    with pytest.raises(QuotaError, match="projects made of them"):
+        start_project(workspace, job["id"], "again")
     assert queue.claim(workspace.store, "test", [imported_traces.MAKE]) is None
 
     shutil.rmtree(workspace.root / IMPORTED_TRACES)

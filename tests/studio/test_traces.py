@@ -10,9 +10,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from assay.config import CONFIG_FILE
-from assay.defaults import IMPORTED_TRACES
+from assay.defaults import IMPORTED_TRACES, TRACE_PROJECTS
 from assay.project.imported import import_traces
-from assay.project.reach import TRACE_PROJECTS
 from tests.studio.browsing import PATIENCE_MS, studio
 from tests.studio.signing_in import signed_in
 

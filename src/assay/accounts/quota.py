@@ -47,7 +47,7 @@ class Storage:
         parts: of uploads that are not complete.
         documents: of knowledge and vector stores, by the size of their files.
         models: fine-tuned weights.
-        traces: imported ones.
+        traces: imported ones, and projects made of them.
     """
 
     files: int
@@ -67,7 +67,7 @@ class Quota:
 
     Args:
         most: bytes of each project.
-        traces: bytes of the imported ones of a project.
+        traces: bytes of the imported ones of a project, and of what was made of them.
     """
 
     def __init__(self, store: Store, most: int, traces: Callable[[str], int] = lambda _: 0) -> None:
@@ -136,8 +136,9 @@ class Quota:
                 raise QuotaError(
                     f"this project has {used / 1e9:.2f} of the {self.most / 1e9:g} GB that it may "
                     f"have, and {more / 1e9:.2f} GB would come.",
-                    fix="Delete files, vector stores, fine-tuned models or imported traces that "
-                    "were used, or let the server give more: `assay serve --project-quota`.",
+                    fix="Delete files, vector stores, fine-tuned models, imported traces or "
+                    "projects made of them, as far as nobody needs them, or let the server give "
+                    "more: `assay serve --project-quota`.",
                 )
         except BaseException:
             self.give_back(project, more)

@@ -21,7 +21,7 @@ from assay.agent.answering import ServedExchange, Target
 from assay.agent.prices import PriceList
 from assay.agent.providers import Providers
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Costs, Provider, Vllm
-from assay.defaults import IMPORTED_TRACES, QUOTA_GB
+from assay.defaults import QUOTA_GB
 from assay.errors import AssayError, UsageError
 from assay.example import Message
 from assay.generate.fallback import fallback_order
@@ -171,13 +171,12 @@ class Workspace:
     def quota(self) -> Quota:
         """How much of the disk each project may take."""
         # Loads every format of traces, and only a server asks.
-        from assay.release.imported.folder import TraceFolder
+        from assay.project.trace_bytes import trace_bytes
 
-        folder = TraceFolder(self.root / IMPORTED_TRACES)
         return Quota(
             self.store,
             int(self._quota_gb * 1e9),
-            lambda project: folder.size if project == self.name else 0,
+            lambda project: trace_bytes(self.root) if project == self.name else 0,
         )
 
     def embedder(self, name: str) -> Embedder:

@@ -14,7 +14,7 @@ from typing import Any
 
 from assay import json_reader
 from assay.config.names import SLUG
-from assay.defaults import IMPORTED_TRACES
+from assay.defaults import IMPORTED_TRACES, TRACE_PROJECTS
 from assay.errors import UsageError
 from assay.jobs import queue
 from assay.jobs.queue import OVER, Job
@@ -22,7 +22,6 @@ from assay.jobs.worker import Work
 from assay.project import imported
 from assay.project.imported import JobFiles
 from assay.project.jobs.queueing import enqueue_once
-from assay.project.reach import TRACE_PROJECTS
 from assay.project.workspace import Workspace
 from assay.release.imported.folder import FOUND, TraceFolder
 from assay.store.files import write_atomic
@@ -95,6 +94,7 @@ def start_project(workspace: Workspace, job: str, name: str) -> Job:
 
     Raises:
         UsageError: the name cannot be a project's, or there is a folder of that name.
+        QuotaError: the project of the server has all that it may have of the disk.
         StateError: another is being made.
     """
     if not SLUG.fullmatch(name):
@@ -104,6 +104,7 @@ def start_project(workspace: Workspace, job: str, name: str) -> Job:
         )
     if (workspace.root / TRACE_PROJECTS / name).exists():
         raise UsageError(f"{TRACE_PROJECTS}/{name} already exists.", fix="Choose another name.")
+    workspace.quota.check(workspace.name, 1)  # what it will make has no size yet
     found = read_traces(workspace).found  # what has come since may change the ids of jobs
     payload = {"job": job, "name": name, "bytes": found["bytes"] if found else None}
     return enqueue_once(

@@ -11,12 +11,11 @@ from typing import Any
 from nicegui import ui
 
 from assay.compare.report.wording import usd
-from assay.defaults import IMPORTED_TRACES
+from assay.defaults import IMPORTED_TRACES, TRACE_PROJECTS
 from assay.errors import UsageError
 from assay.project.imported import JobFiles
 from assay.project.jobs import imported_traces
 from assay.project.jobs.imported_traces import TraceState
-from assay.project.reach import TRACE_PROJECTS
 from assay.project.rescue_plan import LEAST_HELD
 from assay.release.imported.job import LEAST
 from assay.studio import widgets as w
