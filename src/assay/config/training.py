@@ -20,7 +20,7 @@ SEEDS = 3
 """Trainings that tell what comes of chance, where there is time for them."""
 _LATER = (
     *("target_modules", "schedule", "optimizer", "betas", "epsilon", "momentum"),
-    "reinforcement",
+    *("reinforcement", "quantization"),
 )
 """Settings that earlier versions of Assay did not have: at their default, a training is the same
 as before there were any, and is known by the same name."""
@@ -37,6 +37,11 @@ class TrainingSettings(Strict):
     )
     adapter: Literal["lora", "rslora", "dora", "full"] = Field(
         "lora", description="Kind of adapter; full: train all weights without one."
+    )
+    quantization: Literal["none", "nf4"] = Field(
+        "none",
+        description="Frozen base weights during training; nf4: in 4 bits (QLoRA), for lora and "
+        "rslora. Less memory, slower.",
     )
     beta: float = Field(
         0.1, gt=0, description="Strength of the preferences, in methods that learn from them."
@@ -163,6 +168,12 @@ class TrainingSettings(Strict):
     def _has_targets_of_an_adapter(self) -> Self:
         if self.adapter == "full" and self.target_modules != "all-linear":
             raise ValueError("adapter: full trains every weight; leave target_modules out")
+        return self
+
+    @model_validator(mode="after")
+    def _has_an_adapter_for_its_base(self) -> Self:
+        if self.quantization != "none" and self.adapter not in ("lora", "rslora"):
+            raise ValueError(f"quantization: {self.quantization} needs adapter: lora or rslora")
         return self
 
     @model_validator(mode="after")

@@ -136,7 +136,7 @@ def train(work: Work) -> JobResult:
     with one_at_a_time(folder / ".lock", waiting):
         _take(work, _files(tuning))  # again, where its folder is gone: a backup leaves it out
         work.say("Fine-tuning job started")
-        loaded = load_to_train(tuning.request.model, work)
+        loaded = load_to_train(tuning.request.model, settings.quantization, work)
         template = Template.of(loaded.tokenizer)
         parts = _parts(work, tuning, template, loaded.context_length)
         run = _Run(work, tuning, folder, parts, template, loaded.weights_sha256)

@@ -17,6 +17,7 @@ from assay.models.pull import (
     remembered_sha256,
     tensors_sha256,
 )
+from assay.models.quantization import Quantization, keep_packing, nf4_options
 from assay.models.quiet import exclusive_loading
 from assay.models.trust import check_folder, read_json, weight_files
 from assay.progress import SILENT, Progress
@@ -35,6 +36,7 @@ class LoadedModel:
         weights_sha256: of the base weights; equal hashes mean equal weights.
         context_length: tokens that prompt and answer may have together.
         dtype: float32, bfloat16 or float16.
+        quantization: "nf4" where the linear maps are in 4 bits (`assay.models.quantization`).
     """
 
     model: Any
@@ -43,6 +45,7 @@ class LoadedModel:
     weights_sha256: str
     context_length: int
     dtype: str
+    quantization: Quantization = "none"
 
 
 def load(
@@ -51,6 +54,8 @@ def load(
     dtype: str = "float32",
     adapter: Path | None = None,
     weights: Path | None = None,
+    quantization: Quantization = "none",
+    device: str = "cpu",
     progress: Progress = SILENT,
 ) -> LoadedModel:
     """Load the model `ref` (see `pull`).
@@ -59,8 +64,11 @@ def load(
         adapter: a PEFT folder, put beside its weights.
         weights: a folder (config.json, model.safetensors) whose weights replace its own, as full
             fine-tuning leaves it; the tokenizer stays the one of `ref`.
+        quantization: "nf4": the linear maps in 4 bits, quantised one by one as they are read.
+        device: where it is loaded to.
 
     Raises:
+        ConfigError: it shall be quantised, and bitsandbytes is not installed.
         ModelError: it cannot be found, pulled, trusted or loaded.
         UsageError: an unknown dtype.
     """
@@ -76,15 +84,18 @@ def load(
     if weights is not None:
         check_folder(weights)
     tokenizer, limit = _tokenizer(folder)
+    number_format = getattr(torch, dtype)
+    options = nf4_options(number_format, device) if quantization == "nf4" else {}
     try:
         with exclusive_loading():
             model, loading = AutoModelForCausalLM.from_pretrained(
                 source,
-                dtype=getattr(torch, dtype),
+                dtype=number_format,
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
+                **options,
             )
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         raise ModelError(
@@ -93,6 +104,10 @@ def load(
             fix="Pull it again, or use another model.",
         ) from None
     _check_fit(source, loading)
+    if options:
+        keep_packing(model)
+    else:
+        model.to(device)
     if adapter is not None:
         model = _with_adapter(model, adapter)
     return LoadedModel(
@@ -102,10 +117,13 @@ def load(
         weights_sha256=digest,
         context_length=limit,
         dtype=dtype,
+        quantization=quantization,
     )
 
 
-def load_to_train(ref: str, progress: Progress = SILENT) -> LoadedModel:
+def load_to_train(
+    ref: str, quantization: Quantization = "none", progress: Progress = SILENT
+) -> LoadedModel:
     """`load`, on the device that trains: in float32, on a GPU in bfloat16 if it was published so.
 
     Half the memory, for the same result: `assay.train.fused` keeps what is not multiplied float32.
@@ -113,9 +131,8 @@ def load_to_train(ref: str, progress: Progress = SILENT) -> LoadedModel:
     device = best_device()
     own = published_format(pull(ref, progress))
     narrow = device != "cpu" and own == "bfloat16" and native_bfloat16(device)
-    loaded = load(ref, dtype="bfloat16" if narrow else "float32", progress=progress)
-    loaded.model.to(device)
-    return loaded
+    dtype = "bfloat16" if narrow else "float32"
+    return load(ref, dtype=dtype, quantization=quantization, device=device, progress=progress)
 
 
 def published_format(folder: Path) -> str:

@@ -55,6 +55,13 @@ def adapt(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
             where=loaded.ref,
             fix="Load it without an adapter.",
         )
+    if settings.quantization != loaded.quantization:
+        raise ModelError(
+            f"the base is loaded with quantization {loaded.quantization}, but the settings say "
+            f"{settings.quantization}.",
+            where=loaded.ref,
+            fix="Load it with `load_to_train(ref, settings.quantization)`.",
+        )
     if settings.adapter == "full":
         # deepcopy keeps the head and the embeddings one tensor where they are tied.
         model = copy.deepcopy(loaded.model).float()

@@ -17,6 +17,7 @@ from assay.config import CONFIG_FILE, FineTune
 from assay.errors import ConfigError, ModelError
 from assay.models.device import available_bytes
 from assay.models.load import key_width
+from assay.models.quantization import is_quantized, shape_of
 from assay.prefix.layout import layout_of
 from assay.prefix.pack import packed_tokens
 from assay.train.device import readable
@@ -73,6 +74,8 @@ def training_bytes(
         temporary += casts * sum(i * o for i, o in linear)
         if settings.adapter != "full":
             temporary += _head_bytes(base) * vocabulary * width
+    if settings.quantization != "none":  # a map is dense while it is multiplied by
+        temporary += value * max(i * o for i, o in linear)
     tokens, trunk = largest_pass(base, units, settings)
     # Keys and values of a trunk stay to its end, with what gathers there in float32.
     activations = each * tokens + trunk * layers * 2 * key_width(base.config) * (2 * value + 4)
@@ -94,11 +97,11 @@ def _keeps_less(base: nn.Module, settings: FineTune) -> bool:
 def _cast_bytes(base: nn.Module, *, once: bool) -> int:
     """Bytes more for each weight of the maps when they are multiplied in bfloat16.
 
-    2 for a copy; none where they are bfloat16 already. With `once`, a copy takes the place of
-    float32 that it equals to the last bit (`assay.train.fused`), as in models that were published
-    in bfloat16. A row of each map tells.
+    2 for a copy; none where they are bfloat16 or in 4 bits already. With `once`, a copy takes the
+    place of float32 that it equals to the last bit (`assay.train.fused`), as in models that were
+    published in bfloat16. A row of each map tells.
     """
-    rows = [module.weight[:1] for module in linear_maps(base).values()]
+    rows = [one.weight[:1] for one in linear_maps(base).values() if not is_quantized(one)]
     if all(row.dtype == torch.bfloat16 for row in rows):
         return 0
     equal = not any(row.is_meta for row in rows) and all(
@@ -239,4 +242,5 @@ def _length(unit: Unit) -> int:
 
 def _shapes(maps: Iterable[Any]) -> list[tuple[int, int]]:
     """(inputs, outputs) of linear maps."""
-    return [(module.weight.shape[1], module.weight.shape[0]) for module in maps]
+    shapes = map(shape_of, maps)
+    return [(inputs, outputs) for outputs, inputs in shapes]

@@ -195,18 +195,20 @@ class _GatedFeedForward(torch.autograd.Function):
         gate_nf, gate_nr = gate.product(x_nd)
         up_nf, up_nr = up.product(x_nd)
         y_nd, down_nr = down.product(_ACTS[act][0](gate_nf).mul_(up_nf))
-        tensors = [t for one in (gate, up, down) for t in (one.weight_oi, one.a_ri, one.b_or)]
+        three = gate, up, down
+        tensors = [t for one in three for t in (one.a_ri, one.b_or)]
         ctx.save_for_backward(x_nd, gate_nf, up_nf, gate_nr, up_nr, down_nr, *tensors)
-        ctx.settings = act, (gate.scale, up.scale, down.scale), x.shape, x.dtype
+        ctx.frozen = [(one.weight_oi, one.scale) for one in three]
+        ctx.settings = act, x.shape, x.dtype
         return y_nd.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x_nd, gate_nf, up_nf, gate_nr, up_nr, down_nr, *tensors = ctx.saved_tensors
-        act, scales, shape, dtype = ctx.settings
+        act, shape, dtype = ctx.settings
         gate, up, down = (
-            Factors(tensors[3 * i], None, tensors[3 * i + 1], tensors[3 * i + 2], scales[i])
-            for i in range(3)
+            Factors(weight_oi, None, tensors[2 * i], tensors[2 * i + 1], scale)
+            for i, (weight_oi, scale) in enumerate(ctx.frozen)
         )
         activate, slope = _ACTS[act]
         g_nd = grad.reshape(-1, grad.shape[-1]).to(x_nd.dtype)
@@ -248,10 +250,10 @@ def _feed_forward(
     if act is None or not all(map(is_plain, parts)):
         return None
     three = [maps.setdefault(part, LoraMap.of(part, dtype)) for part in parts]
-    base = three[0].weight
-    sample = _sample(base, base.shape[1])
+    like = three[0].like_input
+    sample = _sample(like, three[0].factors.a_ri.shape[1])
     for name, (activate, _) in _ACTS.items():
-        if not _same(_output(act, sample), activate(sample), base.dtype):
+        if not _same(_output(act, sample), activate(sample), like.dtype):
             continue
         apply = partial(_apply_feed_forward, name, three, module.forward)
         if _same(_output(apply, sample), _output(module, sample), three[0].factors.weight_oi.dtype):

@@ -2,15 +2,26 @@
 
 PEFT computes y = x·Wᵀ + s·(x·Aᵀ)·Bᵀ as separate operations, each with its own casts and saved
 tensors. Here both products are one function with its gradient written out; W in the number format
-of the multiplication is made once a run instead of once a pass.
+of the multiplication is made once a run instead of once a pass. A W in 4 bits is made dense for
+each product, and for its gradient again.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from assay.models.quantization import QuantizedWeight, is_quantized
+
+Weight = Tensor | QuantizedWeight
+
+
+def dense(weight: Weight) -> Tensor:
+    """The weight [O, I] to multiply by."""
+    return weight.dense() if isinstance(weight, QuantizedWeight) else weight
 
 
 class Factors(NamedTuple):
@@ -19,7 +30,7 @@ class Factors(NamedTuple):
     Letters: N tokens, I inputs, O outputs, R rank.
     """
 
-    weight_oi: Tensor
+    weight_oi: Weight
     bias_o: Tensor | None
     a_ri: Tensor
     b_or: Tensor
@@ -32,11 +43,11 @@ class Factors(NamedTuple):
 
     def product(self, x_ni: Tensor) -> tuple[Tensor, Tensor]:
         """The output [N, O], and x·Aᵀ [N, R], which `gradients` wants back."""
-        u_nr = x_ni @ self.a_ri.T
+        u_nr, weight_oi = x_ni @ self.a_ri.T, dense(self.weight_oi)
         if self.bias_o is None:
-            y_no = x_ni @ self.weight_oi.T
+            y_no = x_ni @ weight_oi.T
         else:
-            y_no = torch.addmm(self.bias_o, x_ni, self.weight_oi.T)
+            y_no = torch.addmm(self.bias_o, x_ni, weight_oi.T)
         return y_no.addmm_(u_nr, self.b_or.T, alpha=self.scale), u_nr
 
     def gradients(self, g_no: Tensor, x_ni: Tensor, u_nr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,7 +58,8 @@ class Factors(NamedTuple):
 
     def to_input(self, g_no: Tensor, g_nr: Tensor, into: Tensor | None = None) -> Tensor:
         """The gradient of the input [N, I], added to `into`."""
-        d_x = g_no @ self.weight_oi if into is None else into.addmm_(g_no, self.weight_oi)
+        weight_oi = dense(self.weight_oi)
+        d_x = g_no @ weight_oi if into is None else into.addmm_(g_no, weight_oi)
         return d_x.addmm_(g_nr, self.a_ri)
 
 
@@ -57,14 +69,16 @@ class _LoraLinear(torch.autograd.Function):
         of = Factors(*given).cast()
         x_ni = x.reshape(-1, x.shape[-1]).to(of.weight_oi.dtype)
         y_no, u_nr = of.product(x_ni)
-        ctx.save_for_backward(x_ni, u_nr, of.weight_oi, of.a_ri, of.b_or)
-        ctx.scale, ctx.shape, ctx.dtype = of.scale, x.shape, x.dtype
+        ctx.save_for_backward(x_ni, u_nr, of.a_ri, of.b_or)
+        ctx.frozen = of.weight_oi, of.scale
+        ctx.shape, ctx.dtype = x.shape, x.dtype
         return y_no.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x_ni, u_nr, weight_oi, a_ri, b_or = ctx.saved_tensors
-        of = Factors(weight_oi, None, a_ri, b_or, ctx.scale)
+        x_ni, u_nr, a_ri, b_or = ctx.saved_tensors
+        weight_oi, scale = ctx.frozen
+        of = Factors(weight_oi, None, a_ri, b_or, scale)
         g_no = grad.reshape(-1, grad.shape[-1]).to(weight_oi.dtype)
         g_nr, d_a, d_b = of.gradients(g_no, x_ni, u_nr)
         d_x = None
@@ -84,8 +98,9 @@ class LoraMap(NamedTuple):
         """Of a module for which `is_plain` holds."""
         (name,) = module.active_adapters
         base = module.get_base_layer()
+        quantized = is_quantized(base)
         factors = Factors(
-            base.weight.detach().to(dtype),
+            QuantizedWeight.of(base, dtype) if quantized else base.weight.detach().to(dtype),
             None if base.bias is None else base.bias.detach().to(dtype),
             module.lora_A[name].weight,
             module.lora_B[name].weight,
@@ -99,12 +114,19 @@ class LoraMap(NamedTuple):
         found: nn.Parameter = self.module.get_base_layer().weight
         return found
 
+    @property
+    def like_input(self) -> Tensor:
+        """A tensor on the device and in the format of what the module takes."""
+        return self.factors.a_ri if is_quantized(self.module.get_base_layer()) else self.weight
+
     def keep_once(self) -> bool:
         """Let the module share our W where that is its own to the last bit, and tell whether.
 
         The module's is given up for ours, not only seen through it: what it takes is then free.
         """
         own, ours = self.weight, self.factors.weight_oi
+        if isinstance(ours, QuantizedWeight):
+            return False  # it is the module's already
         if own.dtype == ours.dtype or not torch.equal(ours.to(own.dtype), own):
             return False
         own.data = ours
@@ -121,13 +143,11 @@ class LoraMap(NamedTuple):
 
 def is_plain(module: Any) -> bool:
     """Whether a module is a linear map with one LoRA update and nothing else."""
-    from peft.tuners.lora import Linear
-
-    if type(module) is not Linear or len(module.active_adapters) != 1:
+    if type(module) not in _kinds() or len(module.active_adapters) != 1:
         return False
     name = module.active_adapters[0]
     return (
-        type(module.get_base_layer()) is nn.Linear
+        type(module.get_base_layer()) is _kinds()[type(module)]
         and name in module.lora_A
         and isinstance(module.lora_dropout[name], nn.Identity)
         and not module.use_dora.get(name, False)
@@ -135,3 +155,16 @@ def is_plain(module: Any) -> bool:
         and module.lora_B[name].bias is None
         and not module.merged
     )
+
+
+def _kinds() -> dict[type, type]:
+    """PEFT's LoRA layers, each with the linear map that it is beside."""
+    from peft.tuners.lora import Linear
+
+    kinds: dict[type, type] = {Linear: nn.Linear}
+    if "bitsandbytes" in sys.modules:  # else no map can be in 4 bits
+        from bitsandbytes.nn import Linear4bit
+        from peft.tuners.lora.bnb import Linear4bit as LoraLinear4bit
+
+        kinds[LoraLinear4bit] = Linear4bit
+    return kinds

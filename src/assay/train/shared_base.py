@@ -7,6 +7,7 @@ from pathlib import Path
 
 from assay.errors import ConfigError, ModelError
 from assay.models.load import LoadedModel, load
+from assay.models.quantization import Quantization
 from assay.version import VERSION
 
 
@@ -16,20 +17,21 @@ class SharedBase:
 
     Attributes:
         version: of Assay.
-        ref, weights_sha256, dtype: as in `LoadedModel`.
+        ref, weights_sha256, dtype, quantization: as in `LoadedModel`.
     """
 
     version: str
     ref: str
     weights_sha256: str
     dtype: str
+    quantization: Quantization
 
     @classmethod
     def of(cls, loaded: LoadedModel) -> SharedBase:
         """The base that this process has loaded."""
         path = Path(loaded.ref)
         ref = str(path.resolve()) if path.exists() else loaded.ref
-        return cls(VERSION, ref, loaded.weights_sha256, loaded.dtype)
+        return cls(VERSION, ref, loaded.weights_sha256, loaded.dtype, loaded.quantization)
 
     def load(self) -> LoadedModel:
         """The same in this process.
@@ -43,7 +45,7 @@ class SharedBase:
                 f"a machine of the cluster has Assay {VERSION}, but this one has {self.version}.",
                 fix="Install the same version on all of them.",
             )
-        loaded = load(self.ref, dtype=self.dtype)
+        loaded = load(self.ref, dtype=self.dtype, quantization=self.quantization)
         if loaded.weights_sha256 != self.weights_sha256:
             raise ModelError(
                 "a machine of the cluster has other weights under this name.",

@@ -124,7 +124,7 @@ class TrainingSetup:
             return cls._from_graders(context, loaded)
         targets = training_targets(context)
         general = sample_general_rows(settings, method, len(targets.examples))
-        loaded = loaded or load_to_train(context.config.model)
+        loaded = loaded or load_to_train(context.config.model, settings.quantization)
         template, prompt = Template.of(loaded.tokenizer), context.training_prompt
         learns_from = method.learns_from
         if learns_from == "answers":
@@ -154,7 +154,7 @@ class TrainingSetup:
         """Of a method that learns from graders; the supervised version is trained first."""
         settings, method = context.config.fine_tune, context.method
         rows = tuple(row for row in context.answered if row.weight > 0)
-        loaded = loaded or load_to_train(context.config.model)
+        loaded = loaded or load_to_train(context.config.model, settings.quantization)
         template = Template.of(loaded.tokenizer)
         grading = reinforcement.make_grading(context, template)
         start, seconds = None, 0.0
