@@ -3,7 +3,8 @@
 What it knows of the protocol: model info with files, sizes, hashes, card and gate; the tree of a
 revision; `resolve` by HEAD and GET with ETag, X-Repo-Commit, X-Linked-Etag and X-Linked-Size; large
 files by a redirect to another host, which serves ranges; renamed repositories; the refusals with
-their X-Error-Code. Xet, the hub's other way to send large files, is not among it.
+their X-Error-Code; and what is sent (`hub_uploads`). Xet, the hub's other way to send large files,
+is not among it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from huggingface_hub.utils.sha import git_hash
+from tests.models.hub_uploads import WRITER, RefusalError, Uploads, is_large
 
 TOKEN = "hf_a_reader_who_has_accepted"
 _INFO = re.compile(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?")
@@ -45,6 +47,7 @@ class Repository:
     licence: str | None = None
     gated: Literal[False, "auto", "manual"] = False
     lost: bool = False
+    private: bool = False
 
     @property
     def commit(self) -> str:
@@ -96,6 +99,9 @@ class LocalHub:
         asked: requests for contents, in order.
         requests: `METHOD /path` of every request.
         silent_trees: how many requests for a list of files are not answered, ever.
+        stored: large files that were sent, by their sha256.
+        failing_stores: how many of them are refused when they come.
+        is_full: the account has no room for large files.
         status: what every request is answered with instead, such as 503; 0: nothing is, ever.
     """
 
@@ -106,12 +112,22 @@ class LocalHub:
     asked: list[ContentRequest] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     silent_trees: int = 0
+    stored: dict[str, bytes] = field(default_factory=dict)
+    failing_stores: int = 0
+    is_full: bool = False
     status: int | None = None
     ended: threading.Event = field(default_factory=threading.Event)
 
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def create(self, name: str, *, private: bool) -> None:
+        """Make an empty repository."""
+        if name in self.repositories:
+            raise RefusalError(409, message="You already created this model repo")
+        self.repositories[name] = Repository({".gitattributes": b"*.bin filter=lfs\n"})
+        self.repositories[name].private = private
 
     def add(self, name: str, folder: Path, licence: str = "apache-2.0") -> Repository:
         """Publish the files of a folder, and of its subfolders, with a card."""
@@ -126,18 +142,7 @@ class LocalHub:
         return self.repositories[name]
 
 
-def is_large(name: str) -> bool:
-    """Whether the hub keeps a file apart from the small ones, by its sha256."""
-    return name.endswith((".safetensors", "tokenizer.json", ".bin"))
-
-
-class _RefusalError(Exception):
-    def __init__(self, status: int, code: str = "", message: str = "") -> None:
-        self.status = status
-        self.headers = {"X-Error-Code": code, "X-Error-Message": message}
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Uploads, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hub: LocalHub
 
@@ -154,18 +159,21 @@ class _Handler(BaseHTTPRequestHandler):
     def _token(self) -> str | None:
         return (self.headers["Authorization"] or "").removeprefix("Bearer ") or None
 
-    def _answer(self) -> None:
+    def _answer(self, body: bytes | None = None) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append(f"{self.command} {path}")
         try:
             if self.hub.status == 0:
                 self.hub.ended.wait()
             if self.hub.status is not None:
-                raise _RefusalError(self.hub.status)
-            if self._token not in (None, TOKEN, "hf_a_stranger"):
-                raise _RefusalError(401, message="Invalid credentials in Authorization header")
-            self._route(path)
-        except _RefusalError as refusal:
+                raise RefusalError(self.hub.status)
+            if self._token not in (None, TOKEN, WRITER, "hf_a_stranger"):
+                raise RefusalError(401, message="Invalid credentials in Authorization header")
+            if body is None:
+                self._route(path)
+            else:
+                self.receive(body)
+        except RefusalError as refusal:
             self._send(refusal.status, b"{}", refusal.headers)
 
     def _route(self, path: str) -> None:
@@ -185,15 +193,15 @@ class _Handler(BaseHTTPRequestHandler):
         elif found := _LARGE.fullmatch(path):
             self._large(found[1])
         else:
-            raise _RefusalError(404)
+            raise RefusalError(404)
 
     def _repository(self, name: str, revision: str | None) -> Repository:
         if name not in self.hub.repositories:  # nobody is told whether it is private
-            raise _RefusalError(404 if self._token else 401, "RepoNotFound", "Repository not found")
+            raise RefusalError(404 if self._token else 401, "RepoNotFound", "Repository not found")
         repository = self.hub.repositories[name]
         known = ("main", None) if repository.lost else ("main", None, repository.commit)
         if revision not in known:
-            raise _RefusalError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+            raise RefusalError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         return repository
 
     def _info(self, name: str, revision: str | None) -> None:
@@ -205,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
             "id": name,
             "sha": repository.commit,
             "gated": repository.gated,
-            "private": False,
+            "private": repository.private,
             "cardData": {"license": repository.licence} if repository.licence else None,
             "siblings": [repository.listing(file) for file in sorted(repository.files)],
             "tags": [],
@@ -226,9 +234,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _resolve(self, repository: Repository, name: str) -> None:
         if repository.gated and is_large(name) and self._token != TOKEN:
             message = "Access to model is restricted."
-            raise _RefusalError(403 if self._token else 401, "GatedRepo", message)
+            raise RefusalError(403 if self._token else 401, "GatedRepo", message)
         if name not in repository.files:
-            raise _RefusalError(404, "EntryNotFound", "Entry not found")
+            raise RefusalError(404, "EntryNotFound", "Entry not found")
         content = repository.files[name]
         headers = {"X-Repo-Commit": repository.commit}
         if not is_large(name):
@@ -243,7 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
             for name, content in repository.files.items():
                 if hashlib.sha256(content).hexdigest() == digest:
                     return self._content(name, content, {"ETag": f'"{digest}"'})
-        raise _RefusalError(404)
+        raise RefusalError(404)
 
     def _content(self, name: str, content: bytes, headers: dict[str, str]) -> None:
         if self.command == "HEAD":

@@ -237,14 +237,14 @@ def test_every_client_of_the_hubs_library_has_a_limit(monkeypatch: pytest.Monkey
         return get_session() is made[-1] and product._limit in made[-1].event_hooks["request"]
 
     set_client_factory(make_own)
-    product._limit_silence()
+    product.limit_silence()
     assert is_limited()
     close_session()  # as the library does when a connection has failed
     assert is_limited()
     set_client_factory(make_own)
     assert not is_limited()
     monkeypatch.delattr(_http, name)
-    product._limit_silence()
+    product.limit_silence()
     assert is_limited()
     close_session()
 

@@ -11,6 +11,8 @@ import pytest
 from gguf import GGUFReader
 from tests.chat import families
 from tests.generate.tiny import byte_tokenizer
+from tests.models.hub_uploads import WRITER
+from tests.models.local_hub import local_hub, use
 from tests.small import small_project
 from typer.testing import CliRunner
 
@@ -23,6 +25,7 @@ from assay.project import Project
 from assay.release import export as exporting
 from assay.release.forms import VersionForm
 from assay.release.ollama import turns_of
+from assay.store.audit import entries
 
 pytestmark = pytest.mark.slow
 
@@ -144,7 +147,7 @@ def test_a_version_of_a_folder_that_is_no_project_is_exported_from_one(
 
 
 def test_a_folder_for_a_hub_has_a_card_and_nothing_of_this_machine(
-    pets: tuple[Project, str], tmp_path: Path
+    pets: tuple[Project, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, id = pets
     out = tmp_path / "out"
@@ -161,6 +164,22 @@ def test_a_folder_for_a_hub_has_a_card_and_nothing_of_this_machine(
     assert "Not measured" in card
     for file in (*out.glob("*.json"), out / "README.md"):
         assert str(project.root.parent) not in file.read_text(), file.name
+
+    named += ["--push", "acme/pets"]
+    with local_hub() as hub:
+        use(hub, monkeypatch, tmp_path / "nowhere")
+        monkeypatch.setenv("HF_TOKEN", WRITER)
+        unasked = CliRunner().invoke(app, named)
+        assert "nobody can confirm" in str(unasked.exception)
+        assert not hub.repositories
+        sent = CliRunner().invoke(app, [*named, "--yes"])
+        assert sent.exit_code == 0, sent.exception
+        assert f"Sent: {hub.endpoint}/acme/pets (private)" in sent.output
+        there = {**hub.repositories["acme/pets"].files}
+    del there[".gitattributes"]
+    assert there == {file.name: file.read_bytes() for file in out.iterdir()}
+    [line] = [one for one in entries(project.store, project.owner) if one.action == "version.push"]
+    assert (line.what, line.details) == (id, {"to": f"{hub.endpoint}/acme/pets", "private": True})
 
 
 def test_the_command_says_what_it_wrote_and_how_to_serve_it(

@@ -61,7 +61,7 @@ def check(ref: str, *, with_modules: bool = False) -> HubModel:
     """
     from huggingface_hub import HfApi, hf_hub_url
 
-    _limit_silence()
+    limit_silence()
     api = HfApi()
     with _explained(ref):
         info = api.model_info(ref, files_metadata=True)
@@ -113,7 +113,7 @@ def _wanted(names: Iterable[str]) -> list[str]:
     return list(filter_repo_objects(names, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
 
 
-def _limit_silence() -> None:
+def limit_silence() -> None:
     """Let no request of the hub's client in this process wait for ever.
 
     Where a call has no limit (a list of files has none and takes none), the client asks for none,
@@ -163,7 +163,7 @@ def fetch(ref: str, folder: Path, model: HubModel, progress: Progress) -> None:
     """
     from huggingface_hub import HfApi, snapshot_download
 
-    _limit_silence()
+    limit_silence()
     for remains in (folder / ".cache").rglob(_REMAINS):
         remains.unlink()
     with silent_libraries(), _explained(ref):

@@ -1,31 +1,38 @@
-"""`assay export VERSION --to hub`: a folder that can be put on a model hub as it is.
+"""`assay export VERSION --to hub`: a folder that can be put on a model hub as it is, and `--push`,
+which does.
 
 What the base's licence asks a person to agree to is asked before any work is done.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from assay import json_reader
+from assay.accounts.keys import local_user
 from assay.agent.versions import load_agent
 from assay.compare import records
 from assay.compare.result import Result
 from assay.errors import ModelError, UsageError
-from assay.models import hub
+from assay.models import hub, hub_push
 from assay.models.licences import objection
 from assay.models.pull import is_ready, pull, read_record
-from assay.models.versions import REFERENCE, load_version
+from assay.models.versions import REFERENCE, find_version, load_version
 from assay.progress import SILENT, Progress
 from assay.project.export import export_version
 from assay.project.project import Project
 from assay.release.export import ModelExport, check_free
 from assay.release.forms import VersionForm
 from assay.release.model_card import CARD, hub_id, model_card
-from assay.store.files import new_folder, write_atomic
+from assay.store.audit import audit
+from assay.store.files import new_folder, sha256_file, write_atomic
 from assay.store.store import Store
 
+_EXPORTED = "hub-export:"
+"""Of settings that keep the hashes of what was exported of a version, to send it later."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,59}")
 
 
@@ -51,7 +58,7 @@ def export_hub(
     """
     version = load_version(project.store, name)
     agreed = agreed_licence(version.record.base, licence, progress)
-    target = out or Path(f"{version.id[:12]}-hub")
+    target = out or _default_folder(version.id)
     check_free(target)
     base = version.record.base
     is_adapter = not version.whole and hub_id(base) == base
@@ -68,7 +75,87 @@ def export_hub(
         form: VersionForm = "adapter" if is_adapter else "merged"
         done = export_version(project, version.id, form, draft, progress)
         write_atomic(draft / CARD, card)
-    return replace(done, folder=target, files=(*sorted([*done.files, CARD]),))
+    files = (*sorted([*done.files, CARD]),)
+    hashes = {file: sha256_file(target / file) for file in files}
+    project.store.set(f"{_EXPORTED}{version.id}", json.dumps(hashes))
+    return replace(done, folder=target, files=files)
+
+
+@dataclass(frozen=True, slots=True)
+class HubPush:
+    """What was sent to a hub.
+
+    Attributes:
+        exported: what was written for it; None: the folder was here already.
+        url: where it is now.
+    """
+
+    version: str
+    folder: Path
+    files: tuple[str, ...]
+    url: str
+    private: bool
+    exported: ModelExport | None
+
+
+def check_hub_push(
+    project: Project, name: str, repository: str, out: Path | None, *, public: bool
+) -> None:
+    """See that a version can be sent, before somebody is asked; raises as `hub_push.check_push`."""
+    version = find_version(project.store, name).id
+    is_begun = _read_exported(project.store, version, out or _default_folder(version)) is not None
+    hub_push.check_push(repository, public=public, is_begun=is_begun)
+
+
+def push_hub(
+    project: Project,
+    name: str,
+    repository: str,
+    out: Path | None = None,
+    *,
+    licence: str | None = None,
+    public: bool = False,
+    progress: Progress = SILENT,
+) -> HubPush:
+    """Export a version for a hub and send it there. Whoever calls has somebody's consent.
+
+    Asked again after a failure, it goes on with the folder as it was written.
+
+    Args:
+        repository: `OWNER/NAME`.
+        public: everybody may read it.
+
+    Raises:
+        UsageError, ModelError: as `export_hub` and `hub_push.push`.
+    """
+    version = find_version(project.store, name).id
+    folder, done = out or _default_folder(version), None
+    files = _read_exported(project.store, version, folder)
+    if files is None:
+        done = export_hub(project, version, folder, licence=licence, progress=progress)
+        files = {file: sha256_file(folder / file) for file in done.files}
+    message = f"Upload version {version[:12]}"
+    url = hub_push.push(
+        folder, repository, files, public=public, message=message, progress=progress
+    )
+    details = {"to": url, "private": not public}
+    audit(project.store, project.owner, local_user(), "version.push", version, details)
+    return HubPush(version, folder, (*sorted(files),), url, not public, done)
+
+
+def _default_folder(version: str) -> Path:
+    return Path(f"{version[:12]}-hub")
+
+
+def _read_exported(store: Store, version: str, folder: Path) -> dict[str, str] | None:
+    """What an earlier call has exported of a version, if the folder still has it as it was."""
+    kept = store.setting(f"{_EXPORTED}{version}")
+    if kept is None or not folder.is_dir():
+        return None
+    files: dict[str, str] = json_reader.read(kept)
+    if {file.name for file in folder.iterdir()} != files.keys():
+        return None
+    return files if all(sha256_file(folder / name) == files[name] for name in files) else None
 
 
 def agreed_licence(base: str, given: str | None, progress: Progress = SILENT) -> str:

@@ -29,6 +29,7 @@ from assay.project.versions import SHORT
 from assay.release.forms import ONNX, check_form
 
 if TYPE_CHECKING:
+    from assay.project.hub_export import HubPush
     from assay.project.project import Project
     from assay.project.workspace import Workspace
     from assay.release.classifier_export import ClassifierExport
@@ -88,6 +89,49 @@ def export_hub_from(
     from assay.project.hub_export import export_hub
 
     return export_hub(_project_of(folder), name, out, licence=licence, progress=progress)
+
+
+def check_push_from(
+    folder: Path, name: str, repository: str, out: Path | None, public: bool
+) -> str:
+    """See that a version of the project in `folder` can be sent to a hub, see
+    `hub_export.check_hub_push`; returns the address that it would have.
+
+    Raises:
+        UsageError: as `export_from`.
+    """
+    from assay.models.hub_push import address_of
+    from assay.project.hub_export import check_hub_push
+
+    check_hub_push(_project_of(folder), name, repository, out, public=public)
+    return address_of(repository)
+
+
+def push_hub_from(
+    folder: Path,
+    name: str,
+    repository: str,
+    out: Path | None,
+    licence: str | None,
+    public: bool,
+    progress: Progress,
+) -> HubPush:
+    """Export from the project in `folder` and send it to a hub; see `hub_export.push_hub`.
+
+    Raises:
+        UsageError: as `export_from`.
+    """
+    from assay.project.hub_export import push_hub
+
+    return push_hub(
+        _project_of(folder),
+        name,
+        repository,
+        out,
+        licence=licence,
+        public=public,
+        progress=progress,
+    )
 
 
 def _project_of(folder: Path) -> Project:
