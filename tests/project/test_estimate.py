@@ -351,6 +351,23 @@ def test_what_providers_are_paid_is_told(what: str) -> None:
         assert said == ""
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_batches_would_make_of_it_is_told_beside_it(asked: bool) -> None:
+    """The holdout is long enough for a batch; validation and what is timed are not."""
+    address = "https://far.example/v1" if asked else "https://api.openai.com/v1"
+    far = {"base_url": address, "batch": asked, "prices": {"big": {"input": 1, "output": 10}}}
+    config = priced(providers={"far": far}, remote=BIG, candidates=["remote"])
+    [cost] = estimate(config, replace(SIZES, holdout=320), ["remote"], 0.3).provider_costs
+    single = 19 + TIMED_ANSWERS
+    assert cost.usd == pytest.approx((single + 320) * ASKED_USD)
+    assert cost.batched_usd == pytest.approx((single + 320 / 2) * ASKED_USD)
+    said = " ".join(describe_costs([cost]))
+    assert f"{cost.batched_usd:.2f} USD for remote" in said
+    assert ("which its settings ask for" in said, "set batch: true" in said) == (asked, not asked)
+    [short] = estimate(config, SIZES, ["remote"], 0.3).provider_costs
+    assert short.batched_usd is None
+
+
 def test_a_judge_at_a_provider_is_paid_for_every_answer_in_both_orders() -> None:
     """A judge of this machine is not; pairs of people and unlabelled inputs are counted, too."""
     judge = {"name": "judge", "settings": {"model": BIG}}

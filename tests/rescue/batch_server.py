@@ -1,11 +1,14 @@
 """A provider that answers in batches, as OpenAI's reference describes them.
 
 with BatchServer(answer).running() as server: ...
+killed(work, 3)
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +17,10 @@ from threading import Thread
 from typing import Any, ClassVar
 
 from tests.rescue.server import completion
+
+from assay.evaluate import run
+from assay.generate.remote import provider_batch
+from assay.generate.remote.outbound import ProviderClient
 
 Reply = tuple[int, Any]
 
@@ -27,6 +34,7 @@ class BatchServer:
         failing: methods and paths, or how these begin: the next such request is done, and answered
             with 500.
         asked: how often each input was asked, over all batches.
+        single: how often each input was asked by a request of its own.
     """
 
     protocol, path = "openai", "/v1/batches"
@@ -41,6 +49,7 @@ class BatchServer:
         self.files: dict[str, str] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.asked: Counter[str] = Counter()
+        self.single: Counter[str] = Counter()
         self.looks, self.ends_as, self.kept = 2, "completed", 1_000_000
         self.failing: list[str] = []
         self.status_of_line = 200
@@ -66,6 +75,10 @@ class BatchServer:
             id = f"file-{len(self.files)}"
             self.files[id] = content.decode().strip()
             return 200, {"id": id, "object": "file"}
+        if path == "/v1/chat/completions":
+            asked = json.loads(body)
+            self.single[asked["messages"][-1]["content"]] += 1
+            return 200, completion(asked, self.answer(asked))
         assert path == "/v1/batches"
         made = json.loads(body)
         assert made["completion_window"] == "24h"
@@ -162,3 +175,30 @@ class BatchServer:
                 pass
 
         return Handler
+
+
+def killed(work: Callable[[], object], step: int) -> bool:
+    """Whether SIGKILL before the step-th request or write ended a work in another process."""
+    child = os.fork()
+    if child == 0:
+        steps = 0
+
+        def counted(call: Any) -> Any:
+            def counting(*args: Any, **named: Any) -> Any:
+                nonlocal steps
+                steps += 1
+                if steps == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return call(*args, **named)
+
+            return counting
+
+        try:
+            ProviderClient.send = counted(ProviderClient.send)  # type: ignore[method-assign]
+            for module in (provider_batch, run):
+                module.write_atomic = counted(module.write_atomic)  # type: ignore[attr-defined]
+            work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)

@@ -19,6 +19,9 @@ class MessageBatchServer(BatchServer):
     lost: ClassVar = {one: f"far: the request is {outcome}" for one, outcome in OUTCOME.items()}
 
     def post(self, path: str, kind: str, body: bytes) -> Reply:
+        if path == "/v1/messages":
+            self.single[_text(json.loads(body))] += 1
+            return 200, self._message(json.loads(body))
         assert path == PATH
         lines = [{**one, "body": one["params"]} for one in json.loads(body)["requests"]]
         assert len({one["custom_id"] for one in lines}) == len(lines)
@@ -75,16 +78,19 @@ class MessageBatchServer(BatchServer):
             inner = {"type": "invalid_request_error", "message": "temperature: not supported"}
             failed = {"type": "errored", "error": {"type": "error", "error": inner}}
             return {"custom_id": line["custom_id"], "result": failed}
-        text = self.answer({"messages": [{"content": _text(line["body"])}]})
-        message = {
+        result = {"type": "succeeded", "message": self._message(line["body"])}
+        return {"custom_id": line["custom_id"], "result": result}
+
+    def _message(self, params: dict[str, Any]) -> dict[str, Any]:
+        text = self.answer({"messages": [{"content": _text(params)}]})
+        return {
             "type": "message",
             "role": "assistant",
-            "model": line["body"]["model"],
+            "model": params["model"],
             "content": [{"type": "text", "text": text}],
             "stop_reason": "end_turn",
             "usage": {"input_tokens": 9, "output_tokens": 2},
         }
-        return {"custom_id": line["custom_id"], "result": {"type": "succeeded", "message": message}}
 
     def _shown(self, batch: dict[str, Any]) -> dict[str, Any]:
         """A batch that fails is one whose results were archived."""

@@ -5,14 +5,13 @@ Each test is of both protocols, but for what one of them has alone.
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.rescue.batch_server import BatchServer
+from tests.rescue.batch_server import BatchServer, killed
 from tests.rescue.message_batch_server import MessageBatchServer
 from tests.rescue.server import KEY
 from tests.rescue.test_recording import MODEL, PRICE, animal, inputs, lines
@@ -22,7 +21,6 @@ from assay.errors import OutageError, UsageError
 from assay.generate.remote import provider_batch
 from assay.generate.remote.anthropic_batches import AnthropicBatches
 from assay.generate.remote.openai_batches import OpenAIBatches
-from assay.generate.remote.outbound import ProviderClient
 from assay.project.recording import RecordingChoices, RecordingDraft, draft_recording, record
 from assay.rescue.client import Access
 
@@ -141,7 +139,7 @@ def test_what_is_refused_is_not_kept(server: BatchServer, tmp_path: Path) -> Non
 
 def test_single_requests_wait_for_a_batch(server: BatchServer, tmp_path: Path) -> None:
     draft = drafted(server, tmp_path)
-    _killed(draft, 4)
+    assert killed(partial(record, draft), 4)
     with pytest.raises(UsageError, match="a batch of this model is under way"):
         record(drafted(server, tmp_path, batch=False))
     with pytest.raises(UsageError, match="the batch under way asks 12 inputs"):
@@ -150,35 +148,9 @@ def test_single_requests_wait_for_a_batch(server: BatchServer, tmp_path: Path) -
     assert set(server.asked.values()) == {1}
 
 
-def _killed(draft: RecordingDraft, step: int) -> bool:
-    """Whether SIGKILL before the step-th request or write ended a run in another process."""
-    child = os.fork()
-    if child == 0:
-        steps = 0
-
-        def counted(call: Any) -> Any:
-            def counting(*args: Any, **named: Any) -> Any:
-                nonlocal steps
-                steps += 1
-                if steps == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return call(*args, **named)
-
-            return counting
-
-        try:
-            ProviderClient.send = counted(ProviderClient.send)  # type: ignore[method-assign]
-            provider_batch.write_atomic = counted(provider_batch.write_atomic)  # type: ignore[attr-defined]
-            record(draft)
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status)
-
-
 def test_killed_at_any_step_nothing_is_asked_twice(server: BatchServer, tmp_path: Path) -> None:
     step, runs = 1, 0
-    while _killed(drafted(server, tmp_path), step):
+    while killed(partial(record, drafted(server, tmp_path)), step):
         step, runs = step + 1, runs + 1
         assert runs < 40
     assert runs >= 5

@@ -34,10 +34,20 @@ class PriceList:
         Args: as `cost_usd` of the module.
         """
         name, at = split_reference(model)
+        provider = self._provider(name)
+        return None if provider is None else cost_usd(provider, at, prompt, completion, cached)
+
+    def batches(self, model: str) -> bool | None:
+        """Whether the provider's settings ask for its batches; None where it may have none."""
+        provider = self._provider(split_reference(model)[0])
+        if provider is None or not (provider.batch or provider.has_batches):
+            return None
+        return provider.batch
+
+    def _provider(self, name: str) -> Provider | None:
         if name not in self._known:
             self._known[name] = self._providers.get(name)
-        provider = self._known[name]
-        return None if provider is None else cost_usd(provider, at, prompt, completion, cached)
+        return self._known[name]
 
 
 def cost_usd(

@@ -121,7 +121,7 @@ def halve(context: Context, prompts: Sequence[str], rows: Sequence[Example]) -> 
 def _score(context: Context, prompt: str, shown: Sequence[Example]) -> float:
     """Mean score on training rows; -1 for a prompt with which every request is too long."""
     try:
-        return context.bench.measure(_agent(context, prompt), shown).score
+        return context.bench.measure(_agent(context, prompt), shown, in_batches=False).score
     except RefusalError:
         return -1.0
 
@@ -237,7 +237,7 @@ def _wrong(
     context: Context, prompt: str, shown: Sequence[Example], turn: int
 ) -> list[tuple[Example, str]]:
     """Rows that the prompt gets wrong, with what was answered; other ones at every turn."""
-    measured = context.bench.measure(_agent(context, prompt), shown)
+    measured = context.bench.measure(_agent(context, prompt), shown, in_batches=False)
     scores = measured.scores[measured.primary]
     missed = [
         (example, answer.text)

@@ -127,7 +127,8 @@ class _Search:
         from gepa import EvaluationBatch
 
         try:
-            measured = self.context.bench.measure(self.agent(candidate[_COMPONENT]), batch)
+            agent = self.agent(candidate[_COMPONENT])
+            measured = self.context.bench.measure(agent, batch, in_batches=False)
         except RefusalError:
             return EvaluationBatch([""] * len(batch), [0.0] * len(batch), [""] * len(batch))
         texts = [answer.text for answer in measured.answers]

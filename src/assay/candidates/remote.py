@@ -15,6 +15,7 @@ from assay.candidates.spec import (
     Sizes,
     Workload,
     asked_rows,
+    in_batches,
     prompted,
 )
 from assay.config import Config, split_reference
@@ -24,11 +25,13 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
     """Validation, twice where a schema is tried on it as well, and what the answers are timed by;
     then the holdout."""
     runs = 2 if config.task == "json" and config.generate.constrained != "off" else 1
-    rows = runs * sizes.validation + TIMED_ANSWERS + sizes.holdout + sizes.unlabelled
+    asked = (*[sizes.validation] * runs, sizes.holdout, sizes.unlabelled)
     return replace(
         prompted(config, sizes),
         answered_by="provider",
-        requests=asked_rows(config.remote, rows, config, sizes),
+        requests=asked_rows(
+            config.remote, sum(asked) + TIMED_ANSWERS, config, sizes, in_batches(*asked)
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from assay.config import Config, is_remote, labels_in
 from assay.errors import ConfigError
+from assay.evaluate.run import BATCH_SIZE
 from assay.models.encoder_size import STARTER_SIZE, EncoderSize
 from assay.train.methods import registry as training_methods
 
@@ -190,6 +191,7 @@ class ProviderRequests:
         prompt_tokens: of one, about.
         answer_tokens: that one answer may have at most.
         most_usd: what all of them may cost at most, where that is limited.
+        batched: of `count`, those that the provider's batches are asked where its settings say so.
     """
 
     model: str
@@ -197,6 +199,7 @@ class ProviderRequests:
     prompt_tokens: float
     answer_tokens: float
     most_usd: float | None = None
+    batched: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,13 +264,19 @@ def prompted(config: Config, sizes: Sizes) -> Workload:
 
 
 def asked_rows(
-    model: str | None, rows: float, config: Config, sizes: Sizes
+    model: str | None, rows: float, config: Config, sizes: Sizes, batched: float = 0.0
 ) -> tuple[ProviderRequests, ...]:
     """Rows that a model is asked as the project asks it; none where it is on this machine."""
     if model is None or not is_remote(model):
         return ()
     prompt = sizes.system_tokens + sizes.input_tokens
-    return (ProviderRequests(model, rows, prompt, config.generate.max_new_tokens),)
+    answer = config.generate.max_new_tokens
+    return (ProviderRequests(model, rows, prompt, answer, batched=batched),)
+
+
+def in_batches(*runs: float) -> float:
+    """Requests of those of some runs that a provider's batches are asked: a short run is not."""
+    return sum(rows for rows in runs if rows > BATCH_SIZE)
 
 
 def constraints(config: Config) -> int:

@@ -45,6 +45,12 @@ def add(
         list[str] | None,
         typer.Option(help="NAME=VALUE to add to the query of the URL. Repeatable."),
     ] = None,
+    batch: Annotated[
+        bool,
+        typer.Option(
+            "--batch", help="Let comparisons use its batches: half the price, and up to a day."
+        ),
+    ] = False,
     no_key: Annotated[bool, typer.Option("--no-key", help="The provider needs no key.")] = False,
     key_env: KeyEnv = None,
     folder: Folder = Path("."),
@@ -59,6 +65,8 @@ def add(
             settings["private_network"] = private_network
         if key_header:
             settings["key_header"] = key_header
+        if batch:
+            settings["batch"] = True
         if query:
             settings["query"] = dict(_pair(item) for item in query)
     providers = _providers(folder)

@@ -88,6 +88,11 @@ class Provider(Strict):
     concurrency: int = Field(
         4, ge=1, le=64, description="Number of concurrent requests in a comparison."
     )
+    batch: bool = Field(
+        False,
+        description="Whether comparisons ask more than 64 requests at once in the provider's "
+        "batches, at half the price and within a day.",
+    )
     timeout_s: float = Field(
         60.0, gt=0, description="Timeout for one answer, or for the first token of a stream."
     )
@@ -191,6 +196,11 @@ class Provider(Strict):
         """What it calls the most tokens of an answer, in OpenAI's protocol."""
         openai = urlsplit(self.base_url).hostname == "api.openai.com"
         return self.limit or ("max_completion_tokens" if openai else "max_tokens")
+
+    @property
+    def has_batches(self) -> bool:
+        """Whether it is known to answer batches; of others nothing is known."""
+        return urlsplit(self.base_url).hostname in ("api.openai.com", "api.anthropic.com")
 
     @property
     def origin(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from statistics import fmean
@@ -18,9 +19,10 @@ from assay.agent.consent import check_consent
 from assay.agent.engines import BatchEngines
 from assay.agent.routing import Step, follow, paths
 from assay.agent.runtime import assemble
-from assay.config import Config
+from assay.config import Config, is_remote
 from assay.errors import ModelError, OutageError
 from assay.evaluate.graders import GradingContext, grade
+from assay.evaluate.provider_answers import answer_by_provider
 from assay.evaluate.run import AnswerBatches, incomplete, run
 from assay.example import Example
 from assay.generate.batch import Answer, BatchEngine, Request
@@ -130,6 +132,7 @@ class Bench:
         *,
         with_confidence: bool = False,
         in_part: bool = False,
+        in_batches: bool = True,
     ) -> Measurement:
         """Let an agent answer examples (finished batches are kept and reused), and grade.
 
@@ -140,29 +143,39 @@ class Bench:
             with_confidence: of an engine that tells log-probabilities only when asked.
             in_part: what an outage leaves unanswered is left missing. Nothing may be chosen by
                 such a measurement, for it would be chosen otherwise when all is answered.
+            in_batches: a provider's batches are waited for where its settings ask for them; a
+                search, which has many steps, does not.
 
         Raises:
             OutageError: requests were left unanswered, and not `in_part`.
             RefusalError: every request was refused, and not `in_part`.
         """
-        answers, asked = self.answer(agent, examples, with_confidence=with_confidence)
-        measured = replace(self.grade(answers, examples), asked=asked)
+        answers, asked = self.answer(
+            agent, examples, with_confidence=with_confidence, in_batches=in_batches
+        )
+        measured = replace(self.grade(answers, examples, in_batches=in_batches), asked=asked)
         if not in_part:
             _check_answered(agent, measured)
         return measured
 
     def answer(
-        self, agent: Agent, examples: Sequence[Example], *, with_confidence: bool = False
+        self,
+        agent: Agent,
+        examples: Sequence[Example],
+        *,
+        with_confidence: bool = False,
+        in_batches: bool = True,
     ) -> tuple[list[Answer], tuple[tuple[str, ...], ...] | None]:
         """The answers of an agent, ungraded, and whom its route asked (`Measurement.asked`)."""
         if agent.route is None:
-            return self._answers(agent, examples, with_confidence=with_confidence), None
+            found = self._answers(agent, examples, with_confidence, in_batches)
+            return found, None
         runs: dict[tuple[str, bool], list[Answer]] = {}
 
         def ask(step: Step, places: list[int]) -> list[Answer]:
             key = (step.id, step.sure is not None)
             if key not in runs:
-                runs[key] = self._answers(step.agent, examples, with_confidence=key[1])
+                runs[key] = self._answers(step.agent, examples, key[1], in_batches)
             return [runs[key][place] for place in places]
 
         walks = follow(paths(agent, examples, self.store), ask)
@@ -170,7 +183,7 @@ class Bench:
         return [walk.answer for walk in walks], asked
 
     def _answers(
-        self, agent: Agent, examples: Sequence[Example], *, with_confidence: bool = False
+        self, agent: Agent, examples: Sequence[Example], with_confidence: bool, in_batches: bool
     ) -> list[Answer]:
         requests = assemble(agent, examples, self.store, self.owner)
         if with_confidence:
@@ -183,20 +196,30 @@ class Bench:
             agent_id=agent.id,
             folder=self.store.folder / "runs",
             store=self.store,
-            together=self._together(agent, engine),
+            together=self._together(agent.model, engine, in_batches=in_batches),
             progress=self.progress,
         )
 
-    def _together(self, agent: Agent, engine: BatchEngine) -> AnswerBatches | None:
+    def _together(
+        self, model: str, engine: BatchEngine, *, in_batches: bool
+    ) -> AnswerBatches | None:
+        if is_remote(model):
+            return answer_by_provider(engine, self.store, self.progress) if in_batches else None
         if self.workers is None:
             return None
         from assay.evaluate.worker_answers import answer_by_workers  # loads torch
 
-        return answer_by_workers(self.workers, agent.model, engine, self.store)
+        return answer_by_workers(self.workers, model, engine, self.store)
 
-    def grade(self, answers: list[Answer], examples: Sequence[Example]) -> Measurement:
-        """Score answers that are there already; what was refused scores 0 by every grader."""
-        context = self.grading
+    def grade(
+        self, answers: list[Answer], examples: Sequence[Example], *, in_batches: bool = True
+    ) -> Measurement:
+        """Score answers that are there already; what was refused scores 0 by every grader.
+
+        Args:
+            in_batches: see `measure`; of graders that are models.
+        """
+        context = replace(self.grading, ask=partial(self._ask, in_batches=in_batches))
         texts = [answer.text for answer in answers]
         scores: dict[str, list[float]] = {}
         counted: dict[str, list[bool]] = {}
@@ -215,15 +238,19 @@ class Bench:
                     of_grader[place] = 0.0
         return Measurement(answers, scores, counted, parsed, self.config.primary, notes=notes)
 
-    def _ask(self, model: str, requests: Sequence[Request]) -> list[Answer]:
+    def _ask(
+        self, model: str, requests: Sequence[Request], *, in_batches: bool = False
+    ) -> list[Answer]:
         """A grader's questions; answers are kept, so that the same ones are asked once."""
         check_consent(model, self.engines.providers, requests, self.progress)
+        engine = self.engines.for_agent(Agent(model=model))
         return run(
             requests,
-            self.engines.for_agent(Agent(model=model)),
+            engine,
             agent_id=f"grader {model}",
             folder=self.store.folder / "runs",
             store=self.store,
+            together=answer_by_provider(engine, self.store, self.progress) if in_batches else None,
             progress=self.progress,
         )
 

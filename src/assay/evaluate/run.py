@@ -32,8 +32,10 @@ BATCH_SIZE = 64
 SILENT_BATCHES = 2  # after so many without one answer the engine is taken to be down
 OUTAGES = (ConnectionError, TimeoutError)
 OnBatch = Callable[[int, list[Answer]], None]
-AnswerBatches = Callable[[Sequence[Sequence[Request]], OnBatch], None]
-"""Answers several batches at once, and hands over each by its place as it is done."""
+AnswerBatches = Callable[[Sequence[Sequence[Request]], OnBatch, Path], bool]
+"""Answers several batches at once, and hands over each by its place as it is done; False: it has
+done nothing, for so few the engine alone is as good. It is told the folder of the run, which no
+other process works on meanwhile."""
 FEWEST_TIMED = 3
 """Requests whose latency is measured, however long they take."""
 
@@ -122,7 +124,7 @@ def run(
             one on the same run waits for the first.
         store: the state that the folder is in: where that is in a bucket, the run goes on at any
             server.
-        together: answers in the place of `engine`, where several batches are missing.
+        together: answers in the place of `engine`, where it will.
 
     Returns:
         One answer per request, in their order.
@@ -167,9 +169,7 @@ def run(
                     shared.write(file, text)
 
         asked = [[requests[position] for position in missing] for _, missing in todo]
-        if together is not None and len(asked) > 1:
-            together(asked, end)
-        else:
+        if together is None or not together(asked, end, place):
             silent_batches, reason = 0, ""
             for step, (number, missing) in enumerate(todo):
                 if silent_batches >= SILENT_BATCHES:

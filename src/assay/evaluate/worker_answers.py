@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from assay.config import CONFIG_FILE
 from assay.errors import ConfigError
@@ -54,7 +55,9 @@ def answer_by_workers(
     if not isinstance(engine, TransformersBatchEngine) or engine.device != "cpu":
         return None
 
-    def together(batches: Sequence[Sequence[Request]], answered: OnBatch) -> None:
+    def together(batches: Sequence[Sequence[Request]], answered: OnBatch, _folder: Path) -> bool:
+        if len(batches) < 2:
+            return False
         weights = bytes_of(engine.model)
         found = workers.to_answer(sum(len(batch) for batch in batches))
         _check_memory(engine, weights, found)
@@ -67,6 +70,7 @@ def answer_by_workers(
             answered(place, outcome)
 
         found.run(works, lambda place, event: None, ended)
+        return True
 
     return together
 

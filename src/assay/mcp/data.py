@@ -13,6 +13,7 @@ from assay.data.problems import CODES
 from assay.mcp.access import Access
 from assay.project.forecast import recent_pace
 from assay.project.programs import count_openings
+from assay.project.provider_costs import ProviderCost
 from assay.project.rows import open_rows
 from assay.project.workspace import project_of
 
@@ -149,16 +150,21 @@ def add_tools(server: MCPServer[Any], access: Access) -> None:
             ],
             memory_bytes=found.memory_bytes,
             usd=found.usd,
-            provider_costs=[
-                f"{cost.part} asks {cost.model}: "
-                + ("price not known" if cost.usd is None else f"at most about {cost.usd:.2f} USD")
-                for cost in found.provider_costs
-            ],
+            provider_costs=[_paid(cost) for cost in found.provider_costs],
             holdout=found.holdout,
             minimum_detectable_effect=found.minimum_detectable_effect,
             next_level=openings.next_level,
             openings_left=openings.left,
         )
+
+
+def _paid(cost: ProviderCost) -> str:
+    """What a provider is paid for one part, and in its batches."""
+    paid = "price not known" if cost.usd is None else f"at most about {cost.usd:.2f} USD"
+    if cost.batched_usd is not None:
+        asked = "as its settings say" if cost.batches else "if its settings asked for them"
+        paid += f", about {cost.batched_usd:.2f} USD in its batches ({asked})"
+    return f"{cost.part} asks {cost.model}: {paid}"
 
 
 def _labels(classes: dict[str, list[int]]) -> dict[str, list[int]]:

@@ -23,6 +23,7 @@ from assay.candidates.spec import (
     Workload,
     asked_rows,
     constraints,
+    in_batches,
     unshown_answer_tokens,
 )
 from assay.compare.curve import REPEATS, curve_sizes
@@ -206,7 +207,8 @@ def _requests(
         yield name, one.requests
     if config.unlabelled is not None:
         rows = sizes.holdout + sizes.unlabelled
-        yield ANNOTATING, asked_rows(config.unlabelled.model, rows, config, sizes)
+        batched = in_batches(sizes.holdout, sizes.unlabelled)
+        yield ANNOTATING, asked_rows(config.unlabelled.model, rows, config, sizes, batched)
     yield from judge_requests(workloads.values(), config, sizes)
 
 

@@ -12,14 +12,24 @@ from assay.candidates.spec import (
     Sizes,
     Workload,
     constraints,
+    in_batches,
 )
-from assay.config import Config, is_remote, split_reference
+from assay.config import Config, is_remote, join_names, split_reference
 from assay.config.training import SEEDS
 from assay.evaluate.graders.judge import JudgedPair, JudgeSettings, request
 from assay.evaluate.judging import INJECTIONS
+from assay.generate.remote.batch_endpoint import PRICE_SHARE
 
 ORDERS = 2
 """In which a judge sees each pair."""
+_BATCHED = (
+    "The provider's batches, which its settings ask for, make it about {usd:.2f} USD for {parts}; "
+    "each step waits for its batch, up to a day."
+)
+_COULD_BE = (
+    "The provider's batches would make it about {usd:.2f} USD for {parts}, with up to a day of "
+    "waiting at each step: set batch: true of the provider."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +40,16 @@ class ProviderCost:
         part: the candidate, or what else is asked for.
         usd: at most, about: answers are taken to be as long as they may be. None where the price
             of the model is not known.
+        batched_usd: the same with the provider's batches; None where it is known to have none, or
+            nothing would be asked in them.
+        batches: whether its settings ask for them.
     """
 
     part: str
     model: str
     usd: float | None
+    batched_usd: float | None = None
+    batches: bool = False
 
 
 def judge_requests(
@@ -60,18 +75,25 @@ def judge_requests(
         length = max((sizes.output_tokens, *(one.answer_tokens for one in workloads)))
         tokens = words + sizes.input_tokens + sizes.output_tokens + length
         asked = ORDERS * (answers + compared)
+        found = [ORDERS * n for one in workloads for n in _measured(one, config, sizes)]
+        batched, most = in_batches(*found), form.max_new_tokens
         yield (
             spec.label,
-            (ProviderRequests(settings.model, asked, tokens, form.max_new_tokens),),
+            (ProviderRequests(settings.model, asked, tokens, most, batched=batched),),
         )
 
 
 def _graded(one: Workload, config: Config, sizes: Sizes) -> float:
     """Answers of a candidate that graders score, those of every seed and of a search included."""
+    return sum(_measured(one, config, sizes)) + one.searched
+
+
+def _measured(one: Workload, config: Config, sizes: Sizes) -> list[int]:
+    """The same by measurement, without those of a search."""
     runs = max(1, len(one.runs))
     if one.trained:
         runs += ((config.fine_tune.seeds or SEEDS) - 1) * constraints(config)
-    return runs * sizes.validation + one.searched + sizes.holdout
+    return [*[sizes.validation] * runs, sizes.holdout]
 
 
 def costs_of(
@@ -82,9 +104,12 @@ def costs_of(
         prompt, answer = round(one.prompt_tokens), round(one.answer_tokens)
         each = prices.cost_usd(one.model, prompt, answer)
         usd = None if each is None else one.count * each
+        batches, batched = prices.batches(one.model), None
+        if usd is not None and batches is not None and one.batched:
+            batched = usd * (1 - (1 - PRICE_SHARE) * one.batched / one.count)
         if usd is not None and one.most_usd is not None:
             usd = min(usd, one.most_usd)
-        yield ProviderCost(part, one.model, usd)
+        yield ProviderCost(part, one.model, usd, batched, batches is True)
 
 
 def total_usd(costs: Iterable[ProviderCost]) -> float | None:
@@ -103,6 +128,11 @@ def describe_costs(costs: Sequence[ProviderCost]) -> list[str]:
     if known := [one for one in costs if one.usd is not None]:
         each = ", ".join(f"{one.part} {one.usd:.2f} ({one.model})" for one in known)
         said.append(f"Providers cost about {total_usd(known):.2f} USD more, at most: {each}.")
+    for asked in (True, False):
+        if found := [one for one in known if one.batches is asked and one.batched_usd is not None]:
+            usd = sum(one.batched_usd or 0.0 for one in found)
+            names = join_names(dict.fromkeys(one.part for one in found))
+            said.append((_BATCHED if asked else _COULD_BE).format(parts=names, usd=usd))
     for model in dict.fromkeys(one.model for one in costs if one.usd is None):
         parts = ", ".join(one.part for one in costs if one.model == model)
         said.append(

@@ -25,6 +25,7 @@ from assay.candidates.spec import (
     Sizes,
     Workload,
     asked_rows,
+    in_batches,
     prompted,
 )
 from assay.config import Config, RouteSection, is_remote
@@ -61,13 +62,14 @@ def estimate_route(
         asked_anew: an arm that is asked once more than it is as a candidate, for its confidence.
     """
     own, requests, built = False, tuple[ProviderRequests, ...](), list[Workload]()
-    rows = sizes.validation + sizes.holdout + sizes.unlabelled + _TIMED_ROUTE + train
+    runs = (sizes.validation, sizes.holdout, sizes.unlabelled, train)
+    rows, batched = sum(runs) + _TIMED_ROUTE, in_batches(*runs)
     part = registry.taking_part(config)
     versions = {registry.specs()[name].version for name in part}
     for name in arms:
         spec = registry.specs().get(name)
         if spec is None:
-            requests += asked_rows(name, rows, config, sizes)
+            requests += asked_rows(name, rows, config, sizes, batched)
             own = own or not is_remote(name)
         elif name not in part:
             alone = spec.estimate(config, sizes)
@@ -77,8 +79,8 @@ def estimate_route(
             requests += alone.requests
             own = own or alone.answered_by == "model"
         if spec is not None and spec.family == "provider" and (train or name == asked_anew):
-            anew = rows if name == asked_anew else train
-            requests += asked_rows(config.remote, anew, config, sizes)
+            anew = (rows, batched) if name == asked_anew else (train, in_batches(train))
+            requests += asked_rows(config.remote, anew[0], config, sizes, anew[1])
     by: AnsweredBy = "model" if own else "provider" if requests else "rows"
     plain = prompted(config, sizes)
     models = [one for one in built if one.answered_by == "model"]

@@ -38,6 +38,7 @@ from assay.config import is_remote
 from assay.config.names import file_of
 from assay.data.calls import read_turn
 from assay.errors import ConfigError, OutageError
+from assay.evaluate.provider_answers import answer_by_provider
 from assay.evaluate.run import incomplete, run
 from assay.example import Example, Message, canonical_json
 from assay.generate.batch import Answer, BatchEngine, Request
@@ -111,6 +112,7 @@ def targets_of_teacher(context: Context, teacher: str) -> TrainingTargets:
         agent_id=asked.agent.id,
         folder=context.store.folder / "runs",
         store=context.store,
+        together=answer_by_provider(asked.engine.inner, context.store, context.progress),
         progress=context.progress,
     )
     if failed := incomplete(answers):

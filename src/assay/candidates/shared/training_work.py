@@ -13,6 +13,7 @@ from assay.candidates.spec import (
     Sizes,
     Workload,
     asked_rows,
+    in_batches,
     prompted,
 )
 from assay.config import Config, is_remote
@@ -23,7 +24,8 @@ from assay.train import auto
 
 def of_rows(config: Config, sizes: Sizes) -> Workload:
     """Every row of train is trained on; a teacher is asked all of them first."""
-    requests = asked_rows(config.fine_tune.teacher, sizes.train, config, sizes)
+    rows = sizes.train
+    requests = asked_rows(config.fine_tune.teacher, rows, config, sizes, in_batches(rows))
     return replace(prompted(config, sizes), trained=1.0, requests=requests)
 
 

@@ -57,7 +57,7 @@ class RemoteBatchEngine:
         key: Callable[[], str | None] | None = None,
         backoff_s: float = 1.0,
     ) -> None:
-        self._remote = RemoteModel(name, model, provider, key=key, backoff_s=backoff_s)
+        self.model = RemoteModel(name, model, provider, key=key, backoff_s=backoff_s)
         self.provider = provider
 
     @property
@@ -66,7 +66,7 @@ class RemoteBatchEngine:
         known = {
             "engine": "remote",
             "base_url": self.provider.base_url,
-            "model": self._remote.model,
+            "model": self.model.model,
         }
         return known if self.provider.protocol == "openai" else known | {"protocol": "anthropic"}
 
@@ -83,10 +83,10 @@ class RemoteBatchEngine:
             ConfigError: there is no key where the configuration says, the address is not allowed,
                 or a request has a closed list of answers, which the protocol cannot enforce.
         """
-        check_unconstrained(self._remote.reference, any(r.choices is not None for r in requests))
-        call = _BatchState(self._remote.key())
+        check_unconstrained(self.model.reference, any(r.choices is not None for r in requests))
+        call = _BatchState(self.model.key())
         with (
-            progress.task(f"asking {self._remote.name}", len(requests), "answers") as task,
+            progress.task(f"asking {self.model.name}", len(requests), "answers") as task,
             ThreadPoolExecutor(self.provider.concurrency) as workers,
         ):
             running = [workers.submit(self._answer, request, call) for request in requests]
@@ -109,7 +109,7 @@ class RemoteBatchEngine:
         Raises:
             ConfigError: as `answer`.
         """
-        call = _BatchState(self._remote.key())
+        call = _BatchState(self.model.key())
         numbered, running = enumerate(requests), dict[Future[Answer], int]()
         with ThreadPoolExecutor(self.provider.concurrency) as workers:
             try:
@@ -117,7 +117,7 @@ class RemoteBatchEngine:
                     for number, request in islice(
                         numbered, self.provider.concurrency - len(running)
                     ):
-                        check_unconstrained(self._remote.reference, request.choices is not None)
+                        check_unconstrained(self.model.reference, request.choices is not None)
                         running[workers.submit(self._answer, request, call)] = number
                     if not running:
                         return
@@ -131,10 +131,10 @@ class RemoteBatchEngine:
 
     def close(self) -> None:
         """Close the connections to the provider."""
-        self._remote.close()
+        self.model.close()
 
     def _answer(self, request: Request, call: _BatchState) -> Answer:
-        remote, attempt = self._remote, 0
+        remote, attempt = self.model, 0
         provider_request = remote.request(request.messages, request.tools, sampling_of(request))
         while True:
             if call.refusal is not None:

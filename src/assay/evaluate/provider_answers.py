@@ -1,0 +1,130 @@
+"""Requests that a provider answers in its batches, at a share of the price, where its settings say.
+
+Answers are kept as those of single requests are, and so are the same run's. A batch is on disk
+beside them before it is sent: a run that was killed finds it again and asks nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from assay.evaluate.run import AnswerBatches, OnBatch
+from assay.generate.batch import Answer, BatchEngine, Request
+from assay.generate.recorded import request_sha256
+from assay.generate.remote.batch import RemoteBatchEngine, error_answer
+from assay.generate.remote.batch_endpoint import BatchEndpoint
+from assay.generate.remote.model import check_unconstrained
+from assay.generate.remote.provider_batch import Batches, BatchFile, batch_endpoint
+from assay.generate.remote.wire import NoAnswerError
+from assay.progress import Progress
+from assay.store.store import Store
+
+FILE = "provider-batch.json"
+
+
+def answer_by_provider(
+    engine: BatchEngine, store: Store, progress: Progress
+) -> AnswerBatches | None:
+    """What answers several batches of a run by the provider's batches.
+
+    None where its settings do not ask for them, or the state is in a bucket: another server could
+    not find a batch again.
+    """
+    if not isinstance(engine, RemoteBatchEngine) or not engine.provider.batch:
+        return None
+    if store.bucket is not None:
+        return None
+    remote = engine
+
+    def together(steps: Sequence[Sequence[Request]], answered: OnBatch, folder: Path) -> bool:
+        file = BatchFile(folder / FILE)
+        if len(steps) < 2 and not file.file.exists():
+            return False
+        held = any(one.choices is not None for requests in steps for one in requests)
+        check_unconstrained(remote.model.reference, held)
+        _Steps(remote, steps, answered).ask(file, progress)
+        return True
+
+    return together
+
+
+class _Steps:
+    """The batches of a run that are missing, and how each is answered."""
+
+    def __init__(
+        self, engine: RemoteBatchEngine, steps: Sequence[Sequence[Request]], answered: OnBatch
+    ) -> None:
+        self._engine, self._answered = engine, answered
+        self._left = dict(enumerate(_named(steps)))
+
+    def ask(self, file: BatchFile, progress: Progress) -> None:
+        """Ask for all, in as few batches as hold them; nothing more after one without an answer."""
+        model, reason = self._engine.model, "not tried after a batch without an answer"
+        endpoint = batch_endpoint(model)
+        batches = Batches(endpoint, file, progress)
+        try:
+            while True:
+                under_way = file.read()
+                begun = under_way.requests if under_way is not None else {}
+                chosen = [n for n, one in self._left.items() if one.keys() & begun.keys()]
+                if not chosen:  # of one that is under way all answers are kept
+                    batches.forget()
+                if not self._left:
+                    return
+                asked = self._requests(chosen or self._for_one_batch(endpoint))
+                found = dict(batches.ask(asked))
+                missing = error_answer(batches.reason or "the batch has no answer to it")
+                helped = any(one.has_answered for one in found.values())
+                for number in [n for n, one in self._left.items() if one.keys() <= asked.keys()]:
+                    self._end(number, found, missing, again=helped)
+                batches.forget()
+                if not helped:
+                    break
+        except NoAnswerError as failure:
+            reason = model.describe_failure(failure.reason, endpoint.key)
+        for number in list(self._left):
+            self._end(number, {}, error_answer(reason), again=False)
+
+    def _requests(self, numbers: Sequence[int]) -> dict[str, Request]:
+        return {name: one for n in numbers for name, one in self._left[n].items()}
+
+    def _for_one_batch(self, endpoint: BatchEndpoint) -> list[int]:
+        """The next steps that one batch holds; the first in any case."""
+        size, count, fitting = 0, 0, list[int]()
+        for number, requests in self._left.items():
+            count += len(requests)
+            size += sum(endpoint.size(*one) for one in requests.items())
+            if fitting and (count > endpoint.most_requests or size > endpoint.most_bytes):
+                break
+            fitting.append(number)
+        return fitting
+
+    def _end(
+        self, number: int, found: Mapping[str, Answer], missing: Answer, *, again: bool
+    ) -> None:
+        """Hand over a step.
+
+        Args:
+            again: what was not answered is asked for by single requests first.
+        """
+        requests = self._left.pop(number)
+        answers = {name: found.get(name, missing) for name in requests}
+        failed = [name for name, answer in answers.items() if not answer.has_answered]
+        if again and failed:
+            single = self._engine.answer([requests[name] for name in failed])
+            answers |= dict(zip(failed, single, strict=True))
+        self._answered(number, list(answers.values()))
+
+
+def _named(steps: Sequence[Sequence[Request]]) -> list[dict[str, Request]]:
+    """Each request by a name that it has in every process; the same request twice has two."""
+    seen: Counter[str] = Counter()
+
+    def name(request: Request) -> str:
+        sha256 = request_sha256(request)[:40]
+        seen[sha256] += 1
+        return f"{sha256}-{seen[sha256]}"
+
+    return [{name(request): request for request in step} for step in steps]
