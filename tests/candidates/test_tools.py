@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,13 @@ from tests.knowledge.wordy import Wordy
 
 from assay.agent import runtime
 from assay.agent.lineage import rows_held
+from assay.agent.route import Cascade
 from assay.agent.runtime import assemble
 from assay.candidates import nearest_answer, registry
 from assay.candidates.building import Context
 from assay.candidates.shared import extraction
 from assay.chat.tool_text import find_calls
+from assay.config import RouteSection
 from assay.example import Example, Message, ToolCall
 from assay.generate import call_extraction, nearest
 
@@ -122,6 +125,30 @@ def test_a_call_is_put_together_of_what_was_said_last(context: Context) -> None:
     strict["function"]["parameters"]["properties"]["day"] = {"enum": ["Tuesday"]}
     [other] = context.bench.measure(built.agent, [replace(held[0], tools=(strict,))]).answers
     assert '"day": "Tuesday"' in other.text
+
+
+def test_a_call_tells_how_sure_it_is_and_a_cascade_stands_on_it(context: Context) -> None:
+    """Things of which no row tells are wrong, and look as if nothing were to be called."""
+    odd = [row(f"{word} is gone", word, word) for word in ("engine", "flag", "gull", "hatch")]
+    held = (*context.validation, *odd)
+    route = {"cheap": "extract-call", "strong": "nearest-answer"}
+    config = context.config.model_copy(update={"route": RouteSection.model_validate(route)})
+    bench = replace(context.bench, config=config)
+    cheap = registry.build("extract-call", replace(context, validation=held))
+    all_rows = (*context.train, *odd)
+    known = replace(
+        context, bench=bench, train=all_rows, validation=held, built={"extract-call": cheap}
+    )
+    answers = context.bench.measure(cheap.agent, held).answers
+    right, wrong = ([a.logprob for a in part] for part in (answers[:5], answers[5:]))
+    assert cheap.scores == (1.0,) * 5 + (0.0,) * 4
+    assert max(wrong) < min(right) <= 0  # type: ignore[type-var]
+    cascade = registry.build("cascade", known)
+    assert isinstance(cascade.agent.route, Cascade)
+    routed = context.bench.measure(cascade.agent, held)
+    assert routed.primary_scores == [1.0] * 9
+    assert cascade.agent.route.cheap == cheap.agent.id
+    assert max(wrong) < math.log(cascade.agent.route.threshold) <= min(right)  # type: ignore[type-var]
 
 
 def test_the_floor_tries_to_call_nothing(context: Context) -> None:

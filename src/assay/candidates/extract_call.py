@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import compress
 
 import numpy as np
 
@@ -20,7 +22,15 @@ from assay.candidates.shared.extraction import (
 from assay.candidates.spec import CALLS, CandidateSpec
 from assay.errors import AssayError
 from assay.example import Example
-from assay.generate.call_extraction import CallModel, decision_text, dump_calls, newest_first
+from assay.generate.batch import Request
+from assay.generate.calibration import PLAIN, Calibration, calibrate
+from assay.generate.call_extraction import (
+    CallModel,
+    decide,
+    decision_text,
+    dump_calls,
+    newest_first,
+)
 from assay.generate.extraction import word_features
 from assay.generate.logistic import fit_logistic
 from assay.models.lineage import keep_rows
@@ -76,9 +86,11 @@ def build(context: Context) -> Candidate:
         coefficients=coefficients,
         intercept=intercept,
         functions={name: one.model for name, one in functions.items()},
+        calibrations=(PLAIN,) * len(names),
         rows=rows,
     )
-    agent = Agent(kind="classical", model=f"calls:{blobs.put(context.store, dump_calls(model))}")
+    model = replace(model, calibrations=_calibrations(context, model))
+    agent = _agent(context, model)
     measured = context.measure(agent)
     named = {name: one for name, one in functions.items() if name}
     return Candidate(
@@ -98,6 +110,26 @@ def build(context: Context) -> Candidate:
             *((said,) if left else ()),
             *(f"{name}: {warning}" for name, one in named.items() for warning in one.warnings),
         ),
+    )
+
+
+def _agent(context: Context, model: CallModel) -> Agent:
+    return Agent(kind="classical", model=f"calls:{blobs.put(context.store, dump_calls(model))}")
+
+
+def _calibrations(context: Context, model: CallModel) -> tuple[Calibration, ...]:
+    """How probable it is that an answer is right, by the function that is called: of one with many
+    arguments fewer are right, however sure the choice is."""
+    measured = context.measure(_agent(context, model))
+    rows = list(compress(context.judged, measured.counted[measured.primary]))
+    decided = decide(model, [Request(one.prompt, tools=one.tools) for one in rows])
+    scored = list(zip(decided, measured.primary_scores, strict=True))
+    return tuple(
+        calibrate(
+            [share for (chosen, share), _ in scored if chosen == place],
+            [score for (chosen, _), score in scored if chosen == place],
+        )
+        for place in range(len(model.names))
     )
 
 

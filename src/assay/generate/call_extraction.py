@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from assay import json_reader
 from assay.data.calls import functions_of
 from assay.example import Message, ToolCall, call_text
 from assay.generate.batch import Answer, BatchEngine, Request
+from assay.generate.calibration import Calibration
 from assay.generate.extraction import (
     WORD_PLACES,
     ExtractEngine,
@@ -27,6 +28,7 @@ from assay.generate.extraction import (
     load_extract,
     word_features,
 )
+from assay.generate.logistic import log_softmax
 from assay.generate.nearest import round_likeness
 from assay.generate.registry import EngineResources
 from assay.models.embed import Embedder, get_embedder
@@ -34,7 +36,7 @@ from assay.models.tensor_blob import Array, check_arrays, dump_tensors, load_ten
 from assay.progress import SILENT, Progress
 from assay.store import blobs
 
-FORMAT = "assay-calls-1"
+FORMAT = "assay-calls-2"
 LAST_TURNS = 2
 """Turns whose words tell which function is called."""
 LAST_ROLES = 4
@@ -54,6 +56,8 @@ class CallModel:
         intercept: [len(names)].
         functions: what finds the arguments in the text of `newest_first`, by name; of None: what is
             said.
+        calibrations: for each name, how probable it is that an answer is right, by the share that
+            `decide` gives the name.
         rows: what `assay.models.lineage.rows_of` knows the rows by.
     """
 
@@ -61,6 +65,7 @@ class CallModel:
     coefficients: Array
     intercept: Array
     functions: Mapping[str | None, ExtractModel]
+    calibrations: tuple[Calibration, ...]
     rows: str
 
 
@@ -86,6 +91,15 @@ def newest_first(messages: Sequence[Message]) -> str:
 
 def _turns(messages: Sequence[Message]) -> list[Message]:
     return [one for one in messages if one.role not in ("system", "developer")]
+
+
+def decide(model: CallModel, requests: Sequence[Request]) -> list[tuple[int, float]]:
+    """The name that each request is answered with, by its place, and its share of all (0 to 1)."""
+    features = word_features([decision_text(request.messages) for request in requests])
+    scores = round_likeness(np.asarray(features @ model.coefficients.T) + model.intercept)
+    shares = np.exp(log_softmax(scores))
+    places = scores.argmax(axis=1).tolist()
+    return [(place, float(row[place])) for place, row in zip(places, shares, strict=True)]
 
 
 class CallEngine:
@@ -118,28 +132,32 @@ class CallEngine:
         """A call of one of the functions that each request offers, or words.
 
         One whose arguments do not fit the function's `parameters` gives way to that of the most
-        similar row which fits; where none of `extraction.MOST_TRIED` does, it is refused.
+        similar row which fits; where none of `extraction.MOST_TRIED` does, it is refused. Its
+        `logprob` is that of its being right.
         """
         if not requests:
             return []
         answers: list[Answer] = [Answer("")] * len(requests)
-        names = list(self._decide(requests))
+        decided = decide(self._model, requests)
+        names = [
+            self._offered(place, request)
+            for (place, _), request in zip(decided, requests, strict=True)
+        ]
         with progress.task("extracting", len(requests), "answers") as task:
             for name in dict.fromkeys(names):
                 places = [place for place, one in enumerate(names) if one == name]
                 given = self._answer(name, [requests[place] for place in places])
                 for place, answer in zip(places, given, strict=True):
-                    answers[place] = answer
+                    chosen, share = decided[place]
+                    sure = self._model.calibrations[chosen].logprob(share)
+                    answers[place] = replace(answer, logprob=sure)
                     task.advance()
         return answers
 
-    def _decide(self, requests: Sequence[Request]) -> Iterator[str | None]:
-        """The function that each request is answered with; one that is not offered is none."""
-        features = word_features([decision_text(request.messages) for request in requests])
-        scores = np.asarray(features @ self._model.coefficients.T) + self._model.intercept
-        for request, best in zip(requests, round_likeness(scores).argmax(axis=1), strict=True):
-            name = self._model.names[best]
-            yield name if name in functions_of(request.tools) else None
+    def _offered(self, place: int, request: Request) -> str | None:
+        """The name at a place; a function that is not offered is none."""
+        name = self._model.names[place]
+        return name if name in functions_of(request.tools) else None
 
     def _answer(self, name: str | None, requests: Sequence[Request]) -> list[Answer]:
         if name not in self._functions:  # every row makes a call
@@ -167,7 +185,12 @@ def dump_calls(model: CallModel) -> bytes:
         str(place): np.frombuffer(dump_extract(model.functions[name]), dtype=np.int8)
         for place, name in enumerate(model.names)
     }
-    tensors |= {"coefficients": model.coefficients, "intercept": model.intercept}
+    curves = [(one.slope, one.intercept) for one in model.calibrations]
+    tensors |= {
+        "coefficients": model.coefficients,
+        "intercept": model.intercept,
+        "calibrations": np.array(curves, dtype=np.float64),
+    }
     document = {"names": model.names, "rows": model.rows}
     return dump_tensors(FORMAT, document, tensors)
 
@@ -184,7 +207,11 @@ def load_calls(blob: bytes) -> CallModel:
         if not read_texts([name or "" for name in names]):
             raise ValueError("there is nothing to choose from")
         parts = {str(place): (-1,) for place in range(len(names))}
-        shapes = {"coefficients": (len(names), WORD_PLACES), "intercept": (len(names),)}
+        shapes = {
+            "coefficients": (len(names), WORD_PLACES),
+            "intercept": (len(names),),
+            "calibrations": (len(names), 2),
+        }
         check_arrays(tensors, parts | shapes)
         [rows] = read_texts([document["rows"]])
         return CallModel(
@@ -195,6 +222,7 @@ def load_calls(blob: bytes) -> CallModel:
                 name: load_extract(tensors[place].tobytes())
                 for name, place in zip(names, parts, strict=True)
             },
+            calibrations=tuple(Calibration(*row) for row in tensors["calibrations"].tolist()),
             rows=rows,
         )
 
