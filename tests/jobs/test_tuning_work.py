@@ -21,6 +21,7 @@ from assay.errors import NotFoundError, StateError
 from assay.jobs import fine_tuning, queue, tuning_work
 from assay.jobs.fine_tuning import CHECK, work_folder
 from assay.jobs.service import work_on
+from assay.jobs.tuned_models import has_agent, has_other_name
 from assay.jobs.worker import Work
 from assay.models.lineage import rows_of
 from assay.models.versions import list_versions, load_version, save_version
@@ -129,18 +130,17 @@ def test_the_same_training_twice_is_one_version_under_two_names(tmp_path: Path) 
     assert first.result["model"] != second.result["model"]
 
 
-def test_a_version_that_has_another_name_is_not_forgotten(tmp_path: Path) -> None:
-    from assay.jobs.tuning_work import _used_elsewhere
-
-    store = Store(tmp_path)
-    row = FineTuningCheckpointRow(name="ft:mine", version="1" * 64)
-    with store.session() as session:
-        session.add(ServedNameRow(name="ft:mine", project=PROJECT, target=f"version:{'1' * 64}"))
+def test_a_version_that_has_another_name_or_an_agent_is_not_forgotten(tmp_path: Path) -> None:
+    version = "1" * 64
+    with Store(tmp_path).session() as session:
+        session.add(ServedNameRow(name="ft:mine", project=PROJECT, target=f"version:{version}"))
         session.flush()
-        assert not _used_elsewhere(session, row)
-        session.add(AgentRow(id="a", body='{"model": "version:' + "1" * 64 + '"}'))
+        assert not has_other_name(session, version, "ft:mine")
+        assert has_other_name(session, version, "ft:another")
+        assert not has_agent(session, version)
+        session.add(AgentRow(id="a", body=f'{{"model": "version:{version}"}}'))
         session.flush()
-        assert _used_elsewhere(session, row)
+        assert has_agent(session, version)
 
 
 def test_old_checkpoints_are_forgotten_where_versions_are_in_a_bucket(

@@ -46,7 +46,7 @@ def vocabulary_file() -> Path | None:
 
 def fetch_command() -> str:
     """What brings the vocabulary to where it is looked for."""
-    return f"curl --create-dirs -o '{cache_folder() / 'tiktoken' / _NAME}' {URL}"
+    return f"curl --fail --create-dirs -o '{cache_folder() / 'tiktoken' / _NAME}' {URL}"
 
 
 def _places() -> Iterator[Path]:
