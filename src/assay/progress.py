@@ -54,7 +54,7 @@ def begin_stage(progress: Progress, doing: str, candidate: str) -> None:
     """Tell whoever wants to know that a stage begins.
 
     Args:
-        doing: "build", "speed", "probe", "inputs", "holdout" or "end".
+        doing: "build", "speed", "probe", "inputs", "holdout", "rollout" or "end".
         candidate: its name, or "" where it is of none.
     """
     if isinstance(progress, StageListener):

@@ -21,6 +21,7 @@ from assay.compare.result import (
     Result,
     ValidationFigure,
 )
+from assay.compare.rollout_section import CandidateRollout, DialogueShare, LeftOut, Rollout
 from assay.compare.verdict import decide
 from assay.evaluate.label_noise import Rater, SecondLook, doubtful_rows
 from assay.evaluate.prediction_powered import (
@@ -96,6 +97,30 @@ def sample_powered(labelled: int) -> PredictionPowered:
             PoweredScore(candidate=b, score=0.605, low=0.573, high=0.637, worth=777),
         ],
         pairs=[PoweredDifference(a=a, b=b, difference=0.107, low=0.083, high=0.131, worth=903)],
+    )
+
+
+def sample_rollout() -> Rollout:
+    """One candidate's dialogues, and why another has none."""
+    return Rollout(
+        dialogues=40,
+        groups=38,
+        turns=210,
+        with_call=37,
+        tools=True,
+        candidates=[
+            CandidateRollout(
+                candidate="few-shot",
+                success=DialogueShare(score=0.55, low=0.391, high=0.702),
+                before_departure=DialogueShare(score=0.713, low=0.584, high=0.829),
+                all_made=DialogueShare(score=0.625, low=0.462, high=0.771),
+                departures={"arguments": 12, "missed": 6},
+                at_turn=[2, 9, 0, 3, 4],
+                answers=260,
+                usd=0.42,
+            )
+        ],
+        left_out=[LeftOut(candidate="prompt", reason="answers are missing <i>", again=True)],
     )
 
 
@@ -184,6 +209,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
         verdict=decision.verdict,
         second_look=sample_second_look(rows),
         prediction_powered=sample_powered(n),
+        rollout=sample_rollout(),
         curves=[
             Curve(
                 candidate="fine-tune",

@@ -153,6 +153,7 @@ class Sizes:
         input_tokens, output_tokens: of one example.
         parameters: of the language model.
         unlabelled: inputs that are answered beside the holdout, at most.
+        turns: answers that whole dialogues of the holdout take, at most, about.
         judged: pairs of answers that people have judged, by the label of the judge that is put to
             them.
         passages: of the documents that are indexed; 0 before they are.
@@ -170,6 +171,7 @@ class Sizes:
     parameters: float
     context: int
     unlabelled: int = 0
+    turns: int = 0
     judged: Mapping[str, int] = field(default_factory=dict)
     passages: int = 0
     embedder: EncoderSize = STARTER_SIZE

@@ -45,6 +45,7 @@ from assay.cli.options import (
 from assay.cli.output import as_json, print_draft, print_estimate
 from assay.cli.place import PlaceOption, WorkersOption, set_place
 from assay.cli.progress import Terminal
+from assay.cli.rollout import RolloutOption, ToolsOption, set_rollout
 from assay.defaults import CONFIG_FILE, STARTER_MODEL
 from assay.errors import AssayError, UsageError, is_full
 from assay.interpreter import keep_folder_off_paths
@@ -230,7 +231,8 @@ def compare(
         str, typer.Option(help="Why the holdout is opened; recorded in its log.")
     ] = "assay compare",
     trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Allow the project's own Python graders to run.")
+        bool,
+        typer.Option("--trust-code", help="Allow the project's own Python code to run."),
     ] = False,
     redact: Annotated[
         bool,
@@ -242,6 +244,8 @@ def compare(
     ] = None,
     on: PlaceOption = None,
     workers: WorkersOption = None,
+    rollout: RolloutOption = False,
+    tools: ToolsOption = None,
     json: AsJson = False,
 ) -> None:
     """Compare all candidates on the locked holdout and recommend one."""
@@ -259,6 +263,7 @@ def compare(
     terminal = Terminal()
     opened = project.open(folder)
     set_place(opened, on, workers=workers)
+    set_rollout(opened, rollout, tools)
     estimate = None if json else opened.estimate(pace=measure_pace())
     if estimate is not None:
         print_estimate(estimate)

@@ -36,6 +36,7 @@ from assay.compare.preconditions import check_sendings, measure_judges
 from assay.compare.prediction_powered import add_intervals, annotator_of, answer_inputs
 from assay.compare.report.detectable import smallest_lead
 from assay.compare.result import Plan, Result
+from assay.compare.rollout import check_rollout, roll_out_all
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
 from assay.compare.shared_results import folder_of
 from assay.compare.verbatim import find_verbatim
@@ -147,6 +148,7 @@ def compare(
         () if parts.unlabelled is None else parts.unlabelled.examples,
     )
     annotator = _annotator(parts, bench, refuse)
+    check_rollout((*parts.train, *parts.validation), bench)
     judges = measure_judges(bench)
     built, warnings = build_all(parts, bench)
     built += [
@@ -167,6 +169,8 @@ def compare(
         missing = [one.name for one in ended.candidates if one.status == "incomplete"]
         if annotator is not None and ended.prediction_powered is None:
             missing.append(f"labels of {annotator.model}")
+        rolled = [] if ended.rollout is None else ended.rollout.left_out
+        missing += [one.candidate for one in rolled if one.again and one.candidate not in missing]
         if not missing:
             records.count_as_newest(bench.store, id)
             bench.progress.say(
@@ -214,6 +218,9 @@ def compare(
         bench.progress.say(warnings[-1])
     with remember():
         measured = {c.name: _answer(c, examples, bench, outside) for c in built}
+        rollout = None
+        if bench.config.rollout is not None:
+            rollout = roll_out_all(built, measured, examples, bench)
     begin_stage(bench.progress, "end", "")
     taken = [
         Participant(c, measured[c.name], performances[c.name], forgotten.get(c.name), arms[c.name])
@@ -222,6 +229,7 @@ def compare(
     verbatim = find_verbatim(parts.train, examples, bench)
     data = parts.data.model_copy(update={"verbatim": verbatim})
     result = build_result(id, plan, taken, examples, data, bench, warnings, judges)
+    result = result.model_copy(update={"rollout": rollout})
     if answered is not None:
         result = add_intervals(result, answered, measured, examples, bench)
     records.save_result(bench.store, result, answer_rows(examples, built, measured), folder)

@@ -58,6 +58,7 @@ def in_words(result: Result) -> Result:
         return [_TYPED.sub(lambda typed: names.get(typed[1], typed[0]), one) for one in warnings]
 
     powered, turning, look = result.prediction_powered, result.sensitivity, result.second_look
+    rolled = result.rollout
     return result.model_copy(
         update={
             "candidates": [
@@ -94,6 +95,13 @@ def in_words(result: Result) -> Result:
             ),
             "second_look": look
             and look.model_copy(update={"raters": [called(name) for name in look.raters]}),
+            "rollout": rolled
+            and rolled.model_copy(
+                update={
+                    "candidates": [rename(one, "candidate") for one in rolled.candidates],
+                    "left_out": [rename(one, "candidate") for one in rolled.left_out],
+                }
+            ),
             "prediction_powered": powered
             and powered.model_copy(
                 update={

@@ -44,6 +44,7 @@ def write_plan(
         unlabelled: inputs that a model labels; None where there are none.
         tests: see `Identity`.
     """
+    rollout = config.rollout
     seen, ranked = discordance(built), ranked_on_validation(built)
     best = ranked[0] if ranked else None
     graded = any(score not in (0, 1) for one in ranked[:2] for score in one.scores)
@@ -70,6 +71,7 @@ def write_plan(
         "monthly_requests": terms.monthly_requests,
         "judge_error": judge_error,
         "unlabelled": unlabelled,
+        "rollout": rollout and ("recorded" if rollout.tools is None else "tools"),
         "tests": tests,
         "holdout": rows,
         "groups": groups,

@@ -154,7 +154,7 @@ def _intervals(
         unlabelled=len(fresh),
         twins=len(unlabelled) - len(fresh) + answered.inputs.twins,
         annotator_score=float(_scores(labels, examples, bench).mean()),
-        usd=_usd(answered.annotator, [*labels, *answered.labels], bench),
+        usd=usd_of(answered.annotator, [*labels, *answered.labels], bench),
     )
     names = [name for name in answered.answers if not measured[name].incomplete]
     if not names:
@@ -289,11 +289,11 @@ def _groups(examples: Sequence[Example]) -> list[str] | None:
     return None if all(e.group is None for e in examples) else all_groups(examples)
 
 
-def _usd(annotator: Agent, answers: Sequence[Answer], bench: Bench) -> float | None:
-    """What a provider takes for the labels; None on this machine, or where it is not known."""
-    if not is_remote(annotator.model):
+def usd_of(agent: Agent, answers: Sequence[Answer], bench: Bench) -> float | None:
+    """What a provider takes for answers; None on this machine, or where it is not known."""
+    if not is_remote(agent.model):
         return None
-    name, model = split_reference(annotator.model)
+    name, model = split_reference(agent.model)
     provider = provider_of(bench.engines.providers, name)
     costs = [
         cost_usd(provider, model, one.prompt_tokens, one.completion_tokens, one.cached_tokens)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from assay.compare.curve_section import Curve
 from assay.compare.data_section import DataSection
 from assay.compare.replacement_section import Replacement
+from assay.compare.rollout_section import Rollout
 from assay.compare.routing_section import Routing
 from assay.compare.sensitivity import Sensitivity
 from assay.evaluate.documents import Abstention, Retrieval, Support
@@ -281,6 +282,7 @@ class Plan(ResultPart):
         judge_error: by so much every interval of a score is wider, since a judge decides, whose
             scores may be off people's by it; null where none does.
         unlabelled: inputs that a model labels; null where there are none.
+        rollout: what answers the calls of whole dialogues; null where none are gone on with.
         tests: sha256 of all that answers and tests rest on, which costs are no part of, unless
             `margin_for_cheaper` is set or inputs without labels are used; comparisons of the same
             tests share an opening.
@@ -305,6 +307,7 @@ class Plan(ResultPart):
     monthly_requests: int
     judge_error: float | None = None
     unlabelled: int | None = None
+    rollout: Literal["recorded", "tools"] | None = None
     tests: str | None = None
     opened_by: str | None = None
     holdout: int
@@ -337,6 +340,7 @@ class Result(ResultPart):
         prediction_powered: intervals that unlabelled inputs make narrower, beside those of the
             verdict, which does not rest on them; null where the project names no such inputs, or
             labels of the holdout are missing or cannot be graded (`warnings` says so).
+        rollout: scores of whole dialogues, which decide nothing; null where none were asked for.
     """
 
     schema_version: Literal[1] = 1
@@ -366,6 +370,7 @@ class Result(ResultPart):
     judges: list[JudgeAgreement] = []
     second_look: SecondLook | None = None
     prediction_powered: PredictionPowered | None = None
+    rollout: Rollout | None = None
     data: DataSection
     environment: dict[str, Any]
     config: dict[str, Any]

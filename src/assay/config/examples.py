@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from assay.config.names import DataName, ModelName
+from assay.config.names import CodeName, DataName, ModelName
 from assay.config.strict import Strict
 
 TaskKind = Literal["label", "json", "text", "tools"]
@@ -127,6 +127,17 @@ class Unlabelled(Strict):
         if (self.file is None) == (self.release is None):
             raise ValueError("give a `file` of inputs, or a `release` whose traces are kept")
         return self
+
+
+class Rollout(Strict):
+    """Whole dialogues, which every candidate goes on with by itself in a comparison."""
+
+    tools: CodeName | None = Field(
+        None,
+        min_length=1,
+        description="Python file with a function for each tool, relative to the project's folder: "
+        "it answers calls that differ from the recorded ones (only with --trust-code).",
+    )
 
 
 class GraderSpec(Strict):

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from assay.config import yaml_text
 from assay.config.candidates import Classifier, FewShot, Generate, KnowledgeSection, PromptSearch
-from assay.config.examples import Data, GraderSpec, TaskKind, Unlabelled
+from assay.config.examples import Data, GraderSpec, Rollout, TaskKind, Unlabelled
 from assay.config.names import SLUG, ModelName
 from assay.config.place import Place
 from assay.config.programs import Programs
@@ -68,6 +68,9 @@ class Config(Strict):
     data: Data = Field(description="Where the examples are and how to read them.")
     unlabelled: Unlabelled | None = Field(
         None, description="Unlabelled inputs that narrow the intervals of a comparison."
+    )
+    rollout: Rollout | None = Field(
+        None, description="Score whole dialogues beside single calls; of a tools task only."
     )
     system_prompt: str = Field(
         "", description="System prompt that candidates use, or start from to find a better one."
@@ -159,6 +162,13 @@ class Config(Strict):
                 "the project's model must be one that is trained and served on this machine; use a "
                 "provider's model as fine_tune.teacher, or as the candidate `remote`"
             )
+        return value
+
+    @field_validator("rollout")
+    @classmethod
+    def _has_calls(cls, value: Rollout | None, info: ValidationInfo) -> Rollout | None:
+        if value is not None and info.data.get("task", "tools") != "tools":
+            raise ValueError("whole dialogues are scored by their calls: this needs `task: tools`")
         return value
 
     @field_validator("margin_for_cheaper")

@@ -104,7 +104,7 @@ def _beginning(example: Example) -> tuple[list[str], bool]:
     for message in example.messages:
         if message.role in ("system", "developer"):
             continue
-        hashes.append(json_sha256([hashes[-1], _content(message)]))
+        hashes.append(json_sha256([hashes[-1], content_of(message)]))
         if message.role == "user":
             questions += 1
             words += len(message.content.split())
@@ -114,7 +114,7 @@ def _beginning(example: Example) -> tuple[list[str], bool]:
     return hashes[1:] or hashes, False
 
 
-def _content(message: Message) -> object:
+def content_of(message: Message) -> object:
     """What a turn says; ids of calls are left out, since they may be drawn for every row."""
     calls = [[call.name, json_reader.read(call.arguments or "{}")] for call in message.tool_calls]
     return [message.role, message.content.strip(), calls]

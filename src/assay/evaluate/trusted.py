@@ -1,10 +1,11 @@
-"""A user's own Python function, called in a process of its own with limits.
+"""A user's own Python, called in a process of its own with limits: a grader, or tools.
 
 The limits guard against accidents (an endless loop, a leak, a secret in a log), not against
 malice: the code runs with the user's rights, which is why it runs only when the user has said
 `--trust-code`, and never because of a request to an API.
 
     def grade(answer: str, example: dict) -> float:   # 0 to 1
+    def find_ferry(to: str, date: str) -> object:     # of the function's name, with its arguments
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,20 +60,7 @@ def trusted_function(
         AssayError: from here or from a call: the file does not load, the function raised (with
             its line), returned something other than a number from 0 to 1, or ran into a limit.
     """
-    file = file.resolve()
-    cpu_seconds = math.ceil(limits.seconds + LOADING_SECONDS)
-    command = python("-I", "-B", str(WORKER), str(file), name)
-    worker = subprocess.Popen(
-        [*command, str(cpu_seconds), str(limits.memory_mib)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=folder,
-        env={key: os.environ[key] for key in PASSED_ON if key in os.environ},
-        start_new_session=True,
-    )
-    try:
-        replies = _Replies(worker, file, limits)
-        replies.next(LOADING_SECONDS, f"loading took more than {LOADING_SECONDS:g} s")
+    with _started(file, limits, folder, f"grader:{name}") as replies:
         end = time.monotonic() + limits.seconds
 
         def call(answer: str, example: dict[str, Any]) -> float:
@@ -86,6 +74,60 @@ def trusted_function(
             return float(reply["score"])
 
         yield call
+
+
+@contextlib.contextmanager
+def trusted_tools(
+    file: Path, limits: Limits, *, folder: Path, functions: Sequence[str] = ()
+) -> Iterator[Callable[[Sequence[tuple[str, dict[str, Any]]]], list[str]]]:
+    """The functions of `file` as tools: calls in, each with a name and arguments, results out.
+
+    They run in a worker process. For every list of calls the file is run anew, so that what it
+    keeps is of these calls alone. A result that is no text is written as JSON; what a function
+    raises is a result, too, as `{"error": ...}`. The limit of one call is that of a list.
+
+    Args:
+        folder: the worker's working directory.
+        functions: names that the file has to define.
+
+    Raises:
+        AssayError: from here or from a list of calls: the file does not load, lacks a function,
+            or ran into a limit.
+    """
+    with _started(file, limits, folder, "tools:" + ",".join(functions)) as replies:
+
+        def use(calls: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+            replies.send({"calls": [[name, arguments] for name, arguments in calls]})
+            each = limits.seconds_per_call
+            reply = replies.next(each, f"the calls of one dialogue took more than {each:g} s")
+            results: list[str] = reply["results"]
+            return results
+
+        yield use
+
+
+@contextlib.contextmanager
+def _started(file: Path, limits: Limits, folder: Path, role: str) -> Iterator[_Replies]:
+    """A worker that has loaded a file.
+
+    Args:
+        role: what it is to do with it, as `trusted_worker` is told.
+    """
+    file = file.resolve()
+    cpu_seconds = math.ceil(limits.seconds + LOADING_SECONDS)
+    command = python("-I", "-B", str(WORKER), str(file), role)
+    worker = subprocess.Popen(
+        [*command, str(cpu_seconds), str(limits.memory_mib)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=folder,
+        env={key: os.environ[key] for key in PASSED_ON if key in os.environ},
+        start_new_session=True,
+    )
+    try:
+        replies = _Replies(worker, file, limits, role.partition(":")[0])
+        replies.next(LOADING_SECONDS, f"loading took more than {LOADING_SECONDS:g} s")
+        yield replies
     finally:
         _end(worker)
 
@@ -93,11 +135,14 @@ def trusted_function(
 class _Replies:
     """The worker's lines, each waited for no longer than allowed."""
 
-    def __init__(self, worker: subprocess.Popen[bytes], file: Path, limits: Limits) -> None:
+    def __init__(
+        self, worker: subprocess.Popen[bytes], file: Path, limits: Limits, what: str
+    ) -> None:
         assert worker.stdin is not None
         assert worker.stdout is not None
         self._stdin, self._stdout = worker.stdin, worker.stdout
         self._worker, self._file, self._limits = worker, file, limits
+        self._what = what
         self._buffer = b""
         self._ready = selectors.DefaultSelector()
         self._ready.register(self._stdout, selectors.EVENT_READ)
@@ -134,7 +179,7 @@ class _Replies:
 
     def _error(self, what: str, *, line: int | None = None, fix: str | None = None) -> AssayError:
         where = f"{self._file}, line {line}" if line else str(self._file)
-        return AssayError(f"the grader failed: {what}", where=where, fix=fix)
+        return AssayError(f"the {self._what} failed: {what}", where=where, fix=fix)
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:

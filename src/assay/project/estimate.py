@@ -38,7 +38,7 @@ from assay.project.embedding import (
     encoders_of,
     tuned_bytes,
 )
-from assay.project.provider_costs import ProviderCost, costs_of, judge_requests
+from assay.project.provider_costs import ProviderCost, asked_in_dialogues, costs_of, judge_requests
 from assay.train import auto
 from assay.train.methods import sft
 
@@ -204,7 +204,7 @@ def _requests(
 ) -> Iterator[tuple[str, tuple[ProviderRequests, ...]]]:
     """What is sent to providers, by candidate and what else it is for."""
     for name, one in workloads.items():
-        yield name, one.requests
+        yield name, (*one.requests, *asked_in_dialogues(one, sizes))
     if config.unlabelled is not None:
         rows = sizes.holdout + sizes.unlabelled
         batched = in_batches(sizes.holdout, sizes.unlabelled)
@@ -313,6 +313,8 @@ def _stages(
         yield Stage("inputs", name, _answering(one), _asked(one, sizes, scale, sizes.unlabelled))
     for name, one in workloads.items():
         yield Stage("holdout", name, _answering(one), _asked(one, sizes, scale, sizes.holdout))
+    for name, one in workloads.items():
+        yield Stage("rollout", name, _answering(one), _asked(one, sizes, scale, sizes.turns))
 
 
 def _answering(workload: Workload) -> Work:

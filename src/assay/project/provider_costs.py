@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assay.agent.prices import PriceList
 from assay.candidates.spec import (
@@ -81,6 +81,15 @@ def judge_requests(
             spec.label,
             (ProviderRequests(settings.model, asked, tokens, most, batched=batched),),
         )
+
+
+def asked_in_dialogues(one: Workload, sizes: Sizes) -> Iterator[ProviderRequests]:
+    """What whole dialogues take of each model that a candidate's rows are answered by, at most: a
+    route may ask all of its arms. Answers that tools bring about are left out: how many is not
+    known."""
+    if one.answered_by == "provider" and sizes.turns:
+        for model in {each.model: each for each in one.requests}.values():
+            yield replace(model, count=sizes.turns, most_usd=None)
 
 
 def _graded(one: Workload, config: Config, sizes: Sizes) -> float:

@@ -12,6 +12,7 @@ from assay.candidates.spec import PASSAGE_TOKENS, Sizes
 from assay.config import Config
 from assay.config.names import file_of
 from assay.data.split import SplitManifest
+from assay.evaluate.dialogues import dialogues_of
 from assay.evaluate.graders.judge import read_pairs
 from assay.example import Example
 from assay.prefix.tree import common_length
@@ -60,12 +61,18 @@ def sizes_of(
         parameters=parameters,
         context=context,
         unlabelled=0 if config.unlabelled is None else config.unlabelled.most,
+        turns=0 if config.rollout is None else _turns(train, manifest.holdout),
         judged={
             spec.label: len(read_pairs(file_of(pairs, root)))
             for spec in config.graders
             if spec.name == "judge" and (pairs := spec.settings.get("pairs")) is not None
         },
     )
+
+
+def _turns(train: Sequence[Example], rows: int) -> int:
+    """Turns of the assistant in the dialogues of so many rows, if these are like those of train."""
+    return round(rows * sum(len(one.turns) for one in dialogues_of(train)) / len(train))
 
 
 def token_lengths(example: Example, template: Template, prompt: str) -> tuple[int, int]:

@@ -17,12 +17,14 @@ from assay.compare.report import (
     general_ability,
     next_step,
     powered,
+    rollouts,
     second_look,
     sizes,
     wording,
     worth,
 )
 from assay.compare.result import Result
+from assay.compare.rollout_section import Rollout
 
 COLOURS = {"recommend": "green", "none": "red", "cannot_tell": "yellow"}
 BAR = 14
@@ -64,6 +66,9 @@ def print_result(result: Result, console: Console | None = None) -> None:
         if shown := powered.lines(result):
             out.print(_powered(shown))
         out.print(escape(powered.summary(result.prediction_powered)))
+    if result.rollout is not None:
+        out.print(_rollouts(result.rollout))
+        out.print(escape(rollouts.summary(result.rollout)))
     for candidate in result.candidates:
         if candidate.forgetting is not None:
             out.print(
@@ -111,6 +116,18 @@ def _powered(lines: Sequence[powered.Line]) -> Table:
         table.add_column(name, justify="right" if number else "left")
     for line in lines:
         table.add_row(*map(escape, line))
+    return table
+
+
+def _rollouts(found: Rollout) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    first, *numbers, last = rollouts.columns(found)
+    table.add_column(first)
+    for name in numbers:
+        table.add_column(name, justify="right")
+    table.add_column(last)
+    for line in rollouts.lines(found):
+        table.add_row(*(escape(cell) for cell in line if cell is not None))
     return table
 
 

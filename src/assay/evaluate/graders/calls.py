@@ -154,11 +154,32 @@ def is_exact(answer: str, example: Example) -> bool:
     return _best(answer, example, _exact).value == 1.0
 
 
+def match_calls(answer: str, example: Example) -> list[int] | None:
+    """For each call of an answer, the place of the target's call that it is; None where its calls
+    are not exactly the target's."""
+    calls, right = read_calls(answer, example.tools), next(right_calls(example))
+    if calls is None or not _exact(calls, right):
+        return None
+    return [place for _, place in _pairs(calls, right)]
+
+
+def makes_all(calls: Sequence[Call], right: Sequence[RightCall]) -> bool:
+    """Whether each right call is one of these calls, another one for each."""
+    made = sum(right[place].is_made_by(calls[number]) for number, place in _pairs(calls, right))
+    return made == len(right)
+
+
+def _pairs(calls: Sequence[Call], right: Sequence[RightCall]) -> list[tuple[int, int]]:
+    """Each call beside a right call of its own, so that as many as can be are the same."""
+    if not calls or not right:
+        return []
+    return _pair([[float(one.is_made_by(call)) for one in right] for call in calls])
+
+
 def _exact(calls: tuple[Call, ...], right: tuple[RightCall, ...]) -> float:
     if len(calls) != len(right) or not calls:
         return float(len(calls) == len(right))
-    made = [[float(one.is_made_by(call)) for one in right] for call in calls]
-    return float(all(made[row][column] for row, column in _pair(made)))
+    return float(makes_all(calls, right))
 
 
 @of_answer(

@@ -1,0 +1,67 @@
+"""What `result.json` says of whole dialogues: counts and shares, no holdout text."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from assay.config.strict import ClosedModel
+from assay.evaluate.departures import How
+
+
+class DialogueShare(ClosedModel):
+    """A mean over dialogues with its 95 % interval, drawn over groups."""
+
+    score: float
+    low: float
+    high: float
+
+
+class CandidateRollout(ClosedModel):
+    """How one candidate went on with the dialogues.
+
+    Attributes:
+        success: share of the dialogues in which every turn was right.
+        before_departure: share of a dialogue's turns before the first wrong one, the mean.
+        all_made: share of those in which every recorded call was made in the end, whatever else
+            was called; null without tools, where a dialogue ends at its first wrong turn.
+        departures: dialogues by what was wrong with their first wrong turn.
+        at_turn: dialogues by the number of that turn: the first of the list is turn 1.
+        answers: that were asked for.
+        usd: what a provider takes for them; null on this machine, of routes, and where the price is
+            not known.
+    """
+
+    candidate: str
+    success: DialogueShare
+    before_departure: DialogueShare
+    all_made: DialogueShare | None = None
+    departures: dict[How, int] = Field(default_factory=dict)
+    at_turn: list[int] = Field(default_factory=list)
+    answers: int
+    usd: float | None = None
+
+
+class LeftOut(ClosedModel):
+    """A candidate without figures, and why; `again`: the same command asks for what is missing."""
+
+    candidate: str
+    reason: str
+    again: bool = False
+
+
+class Rollout(ClosedModel):
+    """Whole dialogues of the holdout, gone on with by every candidate.
+
+    Attributes:
+        groups: of dialogues that are not independent; null where each is alone.
+        turns: of the assistant, in all of them; with_call: dialogues in which a call is due.
+        tools: whether tools of the user answered calls that differ from the recorded ones.
+    """
+
+    dialogues: int
+    groups: int | None = None
+    turns: int
+    with_call: int
+    tools: bool
+    candidates: list[CandidateRollout] = Field(default_factory=list)
+    left_out: list[LeftOut] = Field(default_factory=list)
