@@ -7,6 +7,7 @@ from nicegui.elements.mixins.text_element import TextElement
 from nicegui.page import page
 
 from assay.compare.naming import in_words
+from assay.studio.pages.compare.dialogues import dialogues_card
 from assay.studio.shared.verdict import candidates_table, fields_table, verdict_card
 from tests.compare.sample import sample_result
 
@@ -62,3 +63,14 @@ def test_of_records_it_is_shown_which_fields_go_wrong() -> None:
         texts = (e for e in client.elements.values() if isinstance(e, TextElement))
         shown.append([e.text for e in texts if e.tag == "td"])
     assert shown == [[], ["part", "100.0", "count", "16.7"]]
+
+
+def test_whole_dialogues_have_a_line_for_each_candidate() -> None:
+    with Client(page("/dialogues")) as client:
+        dialogues_card(in_words(sample_result()))
+    shown = [one for one in client.elements.values() if isinstance(one, TextElement)]
+    cells = [one.text for one in shown if one.tag == "td"]
+    where = "turn 2: 9, turn 5: 4, turn 4: 3, others: 2 "
+    where += "(other arguments: 12, no call where one is due: 6)"
+    assert cells[1:] == ["55.0 (39.1 – 70.2)", "71.3 (58.4 – 82.9)", "62.5 (46.2 – 77.1)", where]
+    assert any("answers are missing" in one.text for one in shown)

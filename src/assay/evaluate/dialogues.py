@@ -266,7 +266,8 @@ class _Walk:
         while self.place < len(messages) and self.place not in self.dialogue.turns:
             turn = messages[self.place]
             if turn.tool_call_id is not None:
-                turn = replace(turn, tool_call_id=self.ids.get(turn.tool_call_id))
+                known = self.ids.get(turn.tool_call_id, turn.tool_call_id)
+                turn = replace(turn, tool_call_id=known)
             self.said.append(turn)
             self.place += 1
         self.is_over = self.place == len(messages)

@@ -9,15 +9,7 @@ from markupsafe import Markup
 from nicegui import ui
 
 from assay.compare.naming import in_words
-from assay.compare.report import (
-    charts,
-    detectable,
-    differences,
-    powered,
-    rollouts,
-    second_look,
-    wording,
-)
+from assay.compare.report import charts, detectable, differences, powered, second_look, wording
 from assay.compare.result import Result
 from assay.errors import on_page
 from assay.jobs.queue import OVER
@@ -29,6 +21,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import confirm
 from assay.studio.frame import Page
 from assay.studio.pages.compare.answers import answers_card
+from assay.studio.pages.compare.dialogues import dialogues_card
 from assay.studio.session import PageContext
 from assay.studio.shared.changes import changes_line, describe_changes, list_changes
 from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
@@ -87,7 +80,7 @@ async def build(context: PageContext) -> None:
     _show_candidates(result)
     _show_pairs(result)
     _show_powered(result)
-    _show_rollouts(result)
+    dialogues_card(result)
     _show_additions(result)
     _show_costs(result)
     _show_second_look(result)
@@ -291,26 +284,6 @@ def _show_powered(result: Result) -> None:
             with w.table(*columns, label="Figures with unlabelled inputs"):
                 for line in lines:
                     w.line(line.what, *(w.Number(figure) for figure in line[1:]))
-
-
-def _show_rollouts(result: Result) -> None:
-    found = result.rollout
-    if found is None:
-        return
-    with w.section("Whole dialogues", rollouts.summary(found)):
-        if not found.candidates:
-            return
-        first, *numbers, last = (name.capitalize() for name in rollouts.columns(found))
-        columns = (first, *map(w.Number, numbers), last)
-        with w.table(*columns, label="Whole dialogues by candidate"):
-            for line in rollouts.lines(found):
-                name, *figures, where = (cell for cell in line if cell is not None)
-                w.line(name, *map(w.Number, figures), where)
-        w.text(
-            "Of 100, with 95 % intervals over dialogues. Turns right until then: the share of a "
-            "dialogue's turns before its first wrong one.",
-            "note soft",
-        )
 
 
 def _show_second_look(result: Result) -> None:
