@@ -158,7 +158,7 @@ def write(folder: Path, rows: list[Example], *names: str, **fields: Any) -> proj
     return projects.open(folder)
 
 
-def many(count: int = 24) -> list[Example]:
+def many(count: int = 16) -> list[Example]:
     return [row for number in range(count) for row in dialogue(number)]
 
 
@@ -252,7 +252,7 @@ def test_whole_dialogues_are_scored_in_the_opening_of_single_calls(
         "few-shot-nearest": (0.0, 0.0, {"needless": count}, [count]),
     }
     perfect = found.candidates[0].success
-    assert 0.7 < perfect.low < perfect.high == 1.0
+    assert 0.5 < perfect.low < perfect.high == 1.0
     assert [one.candidate for one in found.left_out] == ["other"]
     assert result.plan.rollout == "recorded"
     out = Console(width=120, record=True)
@@ -301,7 +301,7 @@ def test_tools_answer_once_a_dialogue_has_departed(
 def known() -> str:
     """The departures that the dialogues name, as a part of the tools' file."""
     found = {}
-    for number in range(24):
+    for number in range(16):
         turns = dialogue(number)[-1].messages
         asked = json.loads(turns[3].tool_calls[0].arguments)
         found[asked["to"], asked["date"]] = json.loads(turns[4].content)[0]["departure"]
@@ -349,7 +349,7 @@ def test_dialogues_of_restaurants(
     for module in (runtime, nearest, nearest_answer):
         monkeypatch.setattr(module, "get_embedder", lambda name: Wordy())
     monkeypatch.setattr(comparison, "forgetting_of", lambda *_: None)
-    lines = (data_folder / "sgd_restaurants" / "calls.jsonl").read_text().splitlines()[:60]
+    lines = (data_folder / "sgd_restaurants" / "calls.jsonl").read_text().splitlines()[:45]
     made = write(tmp_path, [], "nearest-answer")
     (tmp_path / "rows.jsonl").write_text("\n".join(lines))
     result = made.compare().result
