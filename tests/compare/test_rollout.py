@@ -367,7 +367,8 @@ def test_options_and_estimate_of_whole_dialogues(tmp_path: Path) -> None:
     far = {"base_url": "https://a.example", "consent": True}
     far |= {"prices": {"model": {"input": 1.0, "output": 1.0}}}
     fields = {"remote": "remote:far/model", "providers": {"far": far}, "rollout": None}
-    made = write(tmp_path, many(), "prompt", "remote", **fields)
+    fields |= {"route": {"cheap": "prompt", "strong": "remote"}}
+    made = write(tmp_path, many(), "prompt", "remote", "cascade", **fields)
     before = made.estimate()
     with pytest.raises(UsageError, match="--rollout"):
         set_rollout(made, False, "mine.py")
@@ -375,8 +376,10 @@ def test_options_and_estimate_of_whole_dialogues(tmp_path: Path) -> None:
     assert made.config.rollout is not None
     assert made.config.rollout.tools == "mine.py"
     after = made.estimate()
-    less, more = (sum(c.usd or 0.0 for c in one.provider_costs) for one in (before, after))
-    assert more > less > 0
+    alone = {one.part for one in before.provider_costs}
+    more = [one for one in after.provider_costs if one.part not in alone]
+    assert [one.part.split()[0] for one in more] == ["remote", "cascade"]
+    assert all(one.usd for one in more)
     assert {one.candidate for one in after.stages if one.doing == "rollout"} == {"prompt", "remote"}
     assert after.seconds > before.seconds
     made.config = made.config.model_copy(update={"task": "text"})

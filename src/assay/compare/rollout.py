@@ -114,7 +114,7 @@ def roll_out_all(
 
 def _asking(one: Candidate, bench: Bench) -> Callable[[list[Example]], list[Answer]]:
     def ask(asked: list[Example]) -> list[Answer]:
-        answers, _ = bench.answer(one.agent, asked)
+        answers, _ = bench.answer(one.agent, asked, in_batches=False)  # one turn after the other
         if missing := incomplete(answers):  # later turns would be others without these
             raise OutageError(f"{one.name} left {missing} of {len(answers)} turns unanswered.")
         return answers

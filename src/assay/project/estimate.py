@@ -38,7 +38,7 @@ from assay.project.embedding import (
     encoders_of,
     tuned_bytes,
 )
-from assay.project.provider_costs import ProviderCost, asked_in_dialogues, costs_of, judge_requests
+from assay.project.provider_costs import ProviderCost, costs_of, dialogue_requests, judge_requests
 from assay.train import auto
 from assay.train.methods import sft
 
@@ -204,11 +204,12 @@ def _requests(
 ) -> Iterator[tuple[str, tuple[ProviderRequests, ...]]]:
     """What is sent to providers, by candidate and what else it is for."""
     for name, one in workloads.items():
-        yield name, (*one.requests, *asked_in_dialogues(one, sizes))
+        yield name, one.requests
     if config.unlabelled is not None:
         rows = sizes.holdout + sizes.unlabelled
         batched = in_batches(sizes.holdout, sizes.unlabelled)
         yield ANNOTATING, asked_rows(config.unlabelled.model, rows, config, sizes, batched)
+    yield from dialogue_requests(workloads, config, sizes)
     yield from judge_requests(workloads.values(), config, sizes)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from assay.agent.prices import PriceList
+from assay.candidates.registry import is_route, specs
 from assay.candidates.spec import (
     CHARACTERS_PER_TOKEN,
     ProviderRequests,
     Sizes,
     Workload,
+    asked_rows,
     constraints,
     in_batches,
 )
@@ -83,13 +85,23 @@ def judge_requests(
         )
 
 
-def asked_in_dialogues(one: Workload, sizes: Sizes) -> Iterator[ProviderRequests]:
-    """What whole dialogues take of each model that a candidate's rows are answered by, at most: a
-    route may ask all of its arms. Answers that tools bring about are left out: how many is not
-    known."""
-    if one.answered_by == "provider" and sizes.turns:
-        for model in {each.model: each for each in one.requests}.values():
-            yield replace(model, count=sizes.turns, most_usd=None)
+def dialogue_requests(
+    workloads: Mapping[str, Workload], config: Config, sizes: Sizes
+) -> Iterator[tuple[str, tuple[ProviderRequests, ...]]]:
+    """What whole dialogues take of models at providers, by candidate, at most: a route may ask all
+    of its arms, also those that take part. Turns that tools bring about are left out: how many is
+    not known."""
+    if not sizes.turns:
+        return
+    for name, one in workloads.items():
+        arms = config.route.arms if is_route(name) and config.route is not None else []
+        models = {each.model for each in one.requests if one.answered_by == "provider"}
+        for arm in arms:
+            spec = specs().get(arm)
+            model = config.remote if spec is not None and spec.family == "provider" else arm
+            models |= {model} if model is not None and is_remote(model) else set()
+        asked = (asked_rows(model, sizes.turns, config, sizes) for model in sorted(models))
+        yield f"{name} in whole dialogues", tuple(each for found in asked for each in found)
 
 
 def _graded(one: Workload, config: Config, sizes: Sizes) -> float:
