@@ -93,6 +93,18 @@ def test_few_requests_and_those_of_a_search_wait_for_no_batch(
     assert not server.batches
 
 
+def test_a_batch_under_way_is_waited_for_whatever_the_settings_say_by_now(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one in (OpenAIBatches, AnthropicBatches):
+        monkeypatch.setattr(one, "most_requests", BATCH_SIZE)
+    assert killed(partial(measured, server, tmp_path), 6)
+    assert measured(server, tmp_path, batch=False).score == 1.0
+    assert len(server.batches) == 1
+    assert sum(server.asked.values()) == BATCH_SIZE
+    assert set((server.asked + server.single).values()) == {1}
+
+
 @pytest.mark.parametrize("server", [BatchServer], indirect=True)
 def test_killed_at_any_step_nothing_is_asked_twice(server: BatchServer, tmp_path: Path) -> None:
     """From its start at the provider on: what comes before is as it is for a recording."""

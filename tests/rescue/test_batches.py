@@ -21,6 +21,7 @@ from assay.errors import OutageError, UsageError
 from assay.generate.remote import provider_batch
 from assay.generate.remote.anthropic_batches import AnthropicBatches
 from assay.generate.remote.openai_batches import OpenAIBatches
+from assay.progress import Silent
 from assay.project.recording import RecordingChoices, RecordingDraft, draft_recording, record
 from assay.rescue.client import Access
 
@@ -146,6 +147,31 @@ def test_single_requests_wait_for_a_batch(server: BatchServer, tmp_path: Path) -
         record(drafted(server, tmp_path, data=[inputs(tmp_path / "c.jsonl", 1)], max_new_tokens=3))
     assert record(drafted(server, tmp_path))["complete"]
     assert set(server.asked.values()) == {1}
+
+
+def test_ctrl_c_leaves_a_batch_running(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    class Lines(Silent):
+        def say(self, line: str) -> None:
+            said.append(line)
+
+    draft = drafted(server, tmp_path)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(provider_batch, "TELL_S", 0.0)
+        stopped.setattr(provider_batch.time, "sleep", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            record(draft, progress=Lines())
+    assert said[-2] == f"Waiting for the provider's batch: 0 of {COUNT} done, asked 0 min ago."
+    assert "goes on at the provider" in said[-1]
+    assert record(drafted(server, tmp_path))["complete"]
+    assert set(server.asked.values()) == {1}
+
+
+def _interrupt(seconds: float) -> None:
+    raise KeyboardInterrupt
 
 
 def test_killed_at_any_step_nothing_is_asked_twice(server: BatchServer, tmp_path: Path) -> None:

@@ -29,18 +29,16 @@ def answer_by_provider(
 ) -> AnswerBatches | None:
     """What answers several batches of a run by the provider's batches.
 
-    None where its settings do not ask for them, or the state is in a bucket: another server could
-    not find a batch again.
+    A batch that is under way is waited for whatever the settings say by now. None where a model is
+    at no provider, or the state is in a bucket: another server could not find a batch again.
     """
-    if not isinstance(engine, RemoteBatchEngine) or not engine.provider.batch:
-        return None
-    if store.bucket is not None:
+    if not isinstance(engine, RemoteBatchEngine) or store.bucket is not None:
         return None
     remote = engine
 
     def together(steps: Sequence[Sequence[Request]], answered: OnBatch, folder: Path) -> bool:
         file = BatchFile(folder / FILE)
-        if len(steps) < 2 and not file.file.exists():
+        if not file.file.exists() and (len(steps) < 2 or not remote.provider.batch):
             return False
         held = any(one.choices is not None for requests in steps for one in requests)
         check_unconstrained(remote.model.reference, held)
@@ -61,7 +59,8 @@ class _Steps:
 
     def ask(self, file: BatchFile, progress: Progress) -> None:
         """Ask for all, in as few batches as hold them; nothing more after one without an answer."""
-        model, reason = self._engine.model, "not tried after a batch without an answer"
+        model, again = self._engine.model, False
+        reason = "not tried after a batch without an answer"
         endpoint = batch_endpoint(model)
         batches = Batches(endpoint, file, progress)
         try:
@@ -71,6 +70,9 @@ class _Steps:
                 chosen = [n for n, one in self._left.items() if one.keys() & begun.keys()]
                 if not chosen:  # of one that is under way all answers are kept
                     batches.forget()
+                    if not self._engine.provider.batch:
+                        again = True
+                        break
                 if not self._left:
                     return
                 asked = self._requests(chosen or self._for_one_batch(endpoint))
@@ -85,7 +87,7 @@ class _Steps:
         except NoAnswerError as failure:
             reason = model.describe_failure(failure.reason, endpoint.key)
         for number in list(self._left):
-            self._end(number, {}, error_answer(reason), again=False)
+            self._end(number, {}, error_answer(reason), again=again)
 
     def _requests(self, numbers: Sequence[int]) -> dict[str, Request]:
         return {name: one for n in numbers for name, one in self._left[n].items()}

@@ -142,10 +142,7 @@ class RemoteModel:
         """
         left_out: list[RefusedParameter] = []
         while True:
-            body = self._wire.request_body(request, stream=stream)
-            if known := self._refused.names_in(body) - request.refused:
-                request = replace(request, refused=request.refused | known)
-                body = self._wire.request_body(request, stream=stream)
+            request, body = self._accepted(request, stream=stream)
             try:
                 reply = self._outbound.send(
                     self._wire.PATH,
@@ -184,9 +181,8 @@ class RemoteModel:
         return answer
 
     def body(self, request: CompletionRequest) -> dict[str, Any]:
-        """What is sent for a whole answer."""
-        body: dict[str, Any] = self._wire.request_body(request, stream=False)
-        return body
+        """What is sent for a whole answer, without parameters that are known to be refused."""
+        return self._accepted(request, stream=False)[1]
 
     def parse(self, tree: dict[str, Any], sampling: Sampling) -> Completion:
         """The answer of a body that came another way; raises NoAnswerError."""
@@ -260,6 +256,16 @@ class RemoteModel:
         """One line, fit to be shown: without the key, whoever repeats it, and other secrets."""
         line = redact(" ".join(reason.split())[:_READ], (key, *self._outbound.secrets))
         return f"{self.name}: {printable(replace_surrogates(mask(line)[:_SHOWN]))}"
+
+    def _accepted(
+        self, request: CompletionRequest, *, stream: bool
+    ) -> tuple[CompletionRequest, dict[str, Any]]:
+        """The request without parameters that are known to be refused, and its body."""
+        body: dict[str, Any] = self._wire.request_body(request, stream=stream)
+        if known := self._refused.names_in(body) - request.refused:
+            request = replace(request, refused=request.refused | known)
+            body = self._wire.request_body(request, stream=stream)
+        return request, body
 
     def _headers(self, key: str | None) -> dict[str, str]:
         headers: dict[str, str] = dict(self._wire.HEADERS)
