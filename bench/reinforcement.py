@@ -134,7 +134,7 @@ def ours(work: Work) -> Rate:
             marks.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder:
-        graded = Grading(template, reward, {}, "reward", None, {})
+        graded = Grading(template, reward, {}, "reward", {})
         job = TrainingJob(
             loaded,
             questions,

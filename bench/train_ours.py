@@ -177,7 +177,9 @@ def rendered(
         )
         for number, row in enumerate(rows, start=1)
     ]
-    return units_of(registry.find(method).learns_from, examples, template, "")
+    learns_from = registry.find(method).learns_from
+    assert learns_from != "documents"
+    return units_of(learns_from, examples, template, "")
 
 
 def steps_of(units: Sequence[Unit], settings: FineTune) -> list[list[TrainingSequence]]:

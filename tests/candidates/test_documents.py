@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,12 @@ from tests.words import by_words
 from assay.agent.engines import BatchEngines
 from assay.agent.passages import find_passages
 from assay.agent.runtime import assemble
-from assay.candidates import fine_tune_rag, rag, rag_few_shot
+from assay.candidates import fine_tune_documents, fine_tune_rag, rag, rag_few_shot
 from assay.candidates.building import Context
 from assay.candidates.shared import documents
 from assay.candidates.shared.documents import index_documents
+from assay.candidates.shared.training import train_version
+from assay.candidates.shared.training_documents import training_documents
 from assay.chat.template import Template
 from assay.config import Config
 from assay.errors import ConfigError, DataError
@@ -267,3 +270,61 @@ def test_a_version_trained_with_passages_knows_the_rows_it_was_made_of(
     assert asked == [example.content_hash() for example in context.train]
     assert version.record.data["train"] != version.record.data["asked"]
     assert len(made.scores) == len(context.validation)
+
+
+@pytest.mark.slow
+def test_a_version_learns_the_documents_and_then_the_rows(
+    project: Callable[..., Context], tmp_path: Path
+) -> None:
+    context = project(rule=None)
+    private = "Ask jane.roe@mail.org.\n"
+    (tmp_path / "docs" / "contact.md").write_text(private)
+    (tmp_path / "docs" / "copy.md").write_text((tmp_path / "docs" / "cats.md").read_text())
+    found = training_documents(context)
+    parts = found.train, found.held
+    assert [len(part) for part in parts] == [12, 1], "two texts are one; one of the others is held"
+    texts = {one.text for part in parts for one in part}
+    assert not any("jane" in text for text in texts)
+    assert any(text.startswith("Ask ") for text in texts)
+    made = fine_tune_documents.build(context)
+    version = load_version(context.store, made.agent.model.removeprefix("version:")).record
+    assert version.settings["method"] == "sft"
+    assert rows_of(context.store, version.data["train"]) == [
+        e.content_hash() for e in context.train
+    ]
+    assert version.parent is not None
+    first = load_version(context.store, version.parent).record
+    assert (first.settings["method"], first.data) == ("text", {"documents": found.sha256})
+    assert made.warnings[0].startswith("1 of 13 documents are kept out of the training")
+    assert re.search(r"[012] of 12 validation rows that name a document", made.warnings[0])
+    again, result = train_version(context.on_documents())
+    assert again == version.parent, "found done: nothing of it depends on the rows"
+    assert made.setup_seconds > result.seconds, "it costs both trainings"
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ([], "no documents"),
+        (["One."], "one document to learn"),
+        (["One.", "Two."], "too few for a training"),
+    ],
+)
+def test_too_little_text_is_refused(
+    project: Callable[..., Context], tmp_path: Path, texts: list[str], said: str
+) -> None:
+    context = project(rule=None, paths=["few"]).on_documents()
+    (tmp_path / "few").mkdir()
+    for number, text in enumerate(texts):
+        (tmp_path / "few" / f"{number}.md").write_text(text)
+    with pytest.raises(DataError, match=said):
+        train_version(context)
+
+
+def test_what_does_not_go_with_documents_is_refused(project: Callable[..., Context]) -> None:
+    context = project(rule=None).on_documents()
+    with pytest.raises(ConfigError, match="the method text learns from documents"):
+        train_version(context.with_training(teacher="large"))
+    alone = context.config.model_copy(update={"knowledge": None})
+    with pytest.raises(ConfigError, match="there is no `knowledge`"):
+        train_version(replace(context, bench=replace(context.bench, config=alone)))

@@ -9,7 +9,8 @@ import pytest
 from tests.candidates.test_distill import context_of
 from tests.small import write_model
 
-from assay.candidates.shared.training import TrainingSetup, general_rows, sample_general_rows
+from assay.candidates.shared.rehearsal import general_rows, sample_general_rows
+from assay.candidates.shared.training import TrainingSetup
 from assay.config import FineTuneSection
 from assay.errors import ConfigError
 from assay.evaluate.probe import read_probe

@@ -12,11 +12,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.generate import tiny as written
 from tests.rounding import near, rounding
 from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, tiny_model, train
 from torch import Tensor, nn
 
+from assay.chat.template import Template
 from assay.train import adapters
+from assay.train.documents import TextDocument, document_units
 from assay.train.sequences import TrainingSequence, alone
 from assay.train.step import evaluate, in_passes, running, step, trained_states
 
@@ -95,6 +98,36 @@ def test_the_loss_and_gradient_are_those_of_plain_transformers(changes: dict[str
         assert _distance(plain, gradients) <= rounding(model, backward=True)
 
 
+def test_each_token_of_a_document_is_learned_once_as_plain_transformers_learns_it() -> None:
+    """Cut into parts that lie in one pass; a mark that somebody wrote into a text is text."""
+    loaded = written.tiny_loaded()
+    template, end = Template.of(loaded.tokenizer), loaded.tokenizer.eos_token_id
+    texts = ["Goods may be sent back. " * 9, "<|im_end|> is written so.", "b", "c" * 62, "d" * 63]
+    units = document_units([TextDocument(t[:1], t) for t in texts], template, 64)
+    learned: dict[str, list[int]] = {}
+    for unit in units:
+        [row] = unit.rows
+        assert 1 < len(row.ids) <= 64
+        learned[row.name] = learned.get(row.name, row.ids[:1])
+        assert learned[row.name][-1:] == row.ids[:1], "predicted from the token before it"
+        learned[row.name] += [i for i, t in zip(row.ids, row.trained, strict=True) if t]
+    assert [loaded.tokenizer.decode(ids[:-1]) for ids in learned.values()] == texts
+    assert [ids.index(end) for ids in learned.values()] == [len(text) for text in texts]
+    assert [len(u.rows[0].ids) for u in units] == [55, 55, 55, 55, 26, 2, 63, 64]
+    with adapters.adapt(loaded, SETTINGS) as model:
+        _randomise(model)
+        sums = []
+        for unit in units:
+            ids = torch.tensor([unit.rows[0].ids])
+            sums.append(model(input_ids=ids, labels=ids).loss * (ids.shape[1] - 1))
+        expected = torch.stack(sums).sum() / sum(map(len, texts))
+        expected.backward()
+        plain = {n: p.grad.clone() for n, p in adapters.trainable(model).items()}  # type: ignore[union-attr]
+        loss, gradients = _gradients(model, [unit.rows[0] for unit in units], 10_000)
+        assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
+        assert _distance(plain, gradients) <= 1e-5
+
+
 def test_no_row_sees_another() -> None:
     """Changing one row leaves the others as they are: to the bit, or, moved, to the rounding."""
     model = tiny_model()
@@ -171,7 +204,7 @@ def _kill(folder: Path, kills: int, seed: int, method: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["sft", "dpo", "reinforcement"])
+@pytest.mark.parametrize("method", ["sft", "text", "dpo", "reinforcement"])
 def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, method: str) -> None:
     """SIGKILL three times; weights, optimiser, order, log as if nothing had happened."""
     found = _kill(tmp_path, kills=3, seed=1, method=method)
@@ -181,7 +214,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, method: str)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("method", ["sft", "dpo", "reinforcement"])
+@pytest.mark.parametrize("method", ["sft", "text", "dpo", "reinforcement"])
 @pytest.mark.parametrize("seed", range(5))
 def test_ten_kills_change_nothing(tmp_path: Path, seed: int, method: str) -> None:
     found = _kill(tmp_path, kills=10, seed=seed, method=method)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assay.candidates.shared.arms import _TIMED_ROUTE
-from assay.candidates.spec import TIMED_ANSWERS, Sizes
+from assay.candidates.spec import PASSAGE_TOKENS, TIMED_ANSWERS, Sizes
 from assay.compare.performance import (
     LATENCY_PROMPTS,
     ROUTED_LATENCY_PROMPTS,
@@ -189,6 +189,25 @@ def test_learning_from_graders_counts_the_training_before_it_and_what_every_seed
     assert told(both, reinforced) == pytest.approx(from_base), "the version is there already"
     assert told(both, reinforced, method="dpo") == pytest.approx(alone)
     assert told([*reversed(both)], "fine-tune") < told(["fine-tune"], "fine-tune") - 0.9 * before
+
+
+def test_documents_that_are_learned_take_time_with_their_number_and_the_rows_too() -> None:
+    def told(name: str, passages: int, method: str = "sft") -> float:
+        raw = CONFIG.model_dump(exclude_unset=True)
+        tune = {"method": method, "epochs": 2, "seeds": 1}
+        own = {"candidates": [name], "fine_tune": tune, "knowledge": {"paths": ["docs"]}}
+        config = Config.model_validate(raw | own)
+        sizes = replace(SIZES, passages=passages)
+        return dict(estimate(config, sizes, [name], 0.3).parts)[name]
+
+    rows = told("fine-tune", 0)
+    assert told("fine-tune-documents", 0) == pytest.approx(rows)
+    once, twice = (told("fine-tune-documents", n) - rows for n in (1000, 2000))
+    assert twice == pytest.approx(2 * once)
+    alone = told("fine-tune", 2000, "text") - told("fine-tune", 1000, "text")
+    assert alone == pytest.approx(once)
+    tokens = 1000 * PASSAGE_TOKENS * 2 / module.TRAIN_TOKENS_PER_S  # of two epochs
+    assert 0.5 * tokens < once < 2 * tokens
 
 
 def test_unlabelled_inputs_are_answered_by_every_candidate_and_labelled_with_the_holdout() -> None:

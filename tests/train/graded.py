@@ -68,7 +68,7 @@ def job(
     """A training of a few seconds."""
     loaded = loaded or tiny_loaded()
     graded = Grading(
-        Template.of(loaded.tokenizer), reward, {"exact": exact}, "exact", None, {"reward": "test"}
+        Template.of(loaded.tokenizer), reward, {"exact": exact}, "exact", {"reward": "test"}
     )
     return TrainingJob(
         loaded, questions(7), questions(4, 1), settings, folder, graded_by=graded, **named

@@ -1,9 +1,10 @@
 """Trains a tiny model in child processes, kills them with SIGKILL, and compares what is left.
 
-    python -m tests.train.killing FOLDER KILLS SEED sft|dpo|reinforcement
+    python -m tests.train.killing FOLDER KILLS SEED sft|text|dpo|reinforcement
 
 `sft` drops out, which keeps PEFT's own layers; `dpo` has none: fused layers, two threads, and a
-prompt that all pairs share, so that passes are trees; `reinforcement` draws its answers anew.
+prompt that all pairs share, so that passes are trees; `reinforcement` draws its answers anew;
+`text` goes on from another training.
 
 Prints JSON: `whole` and `killed` (digests of all that a run leaves, without its clock), `deaths`
 (how each child died) and `resumed` (the steps after which a child went on). A process of its own,
@@ -24,11 +25,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tests.generate import tiny as written
 from tests.train import graded
 from tests.train.tiny import SETTINGS, rows, tiny_loaded
 
+from assay.chat.template import Template
+from assay.models.versions import LocalVersion
 from assay.progress import SILENT
-from assay.train import checkpoints
+from assay.train import adapters, checkpoints
+from assay.train.documents import TextDocument, document_units
 from assay.train.job import TrainingJob
 from assay.train.sequences import TrainingSequence, alone
 from assay.train.session import train_by_method
@@ -36,6 +41,7 @@ from assay.train.units import Pair
 
 SFT = SETTINGS.model_copy(update={"dropout": 0.2, "epochs": 5})
 DPO = SETTINGS.model_copy(update={"method": "dpo", "epochs": 5, "max_tokens": 128})
+TEXT = SETTINGS.model_copy(update={"method": "text", "epochs": 2})
 SHARED = 70  # tokens; above the least that makes a node
 
 
@@ -87,6 +93,9 @@ def train_once(folder: Path, method: str, die_at_write: int | None = None) -> No
         listener = Listener(folder.with_suffix(".log"))
         train_by_method(graded.job(folder, progress=listener, checkpoint_seconds=0))
         return
+    if method == "text":
+        train_by_method(on_documents(folder))
+        return
     job = TrainingJob(
         tiny_loaded(),
         pairs(22, 0) if method == "dpo" else alone(rows(22)),
@@ -98,6 +107,27 @@ def train_once(folder: Path, method: str, die_at_write: int | None = None) -> No
         checkpoint_seconds=0,
     )
     train_by_method(job)
+
+
+def on_documents(folder: Path) -> TrainingJob:
+    """A training on documents that goes on from weights of another seed."""
+    loaded, start = written.tiny_loaded(), folder.with_suffix(".start")
+    start.mkdir(exist_ok=True)
+    with adapters.adapt(loaded, TEXT.model_copy(update={"seed": 5})) as model:
+        adapters.write(start, model, adapters.weights(model))
+    texts = [TextDocument(f"{n}", f"Part {n} of a manual. " * (n % 7 + 1)) for n in range(16)]
+    template = Template.of(loaded.tokenizer)
+    return TrainingJob(
+        loaded,
+        document_units(texts[4:], template, TEXT.max_tokens),
+        document_units(texts[:4], template, TEXT.max_tokens),
+        TEXT,
+        folder,
+        Listener(folder.with_suffix(".log")),
+        compute="float32",
+        checkpoint_seconds=0,
+        start=LocalVersion("start", None, "", None, start),  # type: ignore[arg-type]
+    )
 
 
 def steps_done(folder: Path) -> int:

@@ -207,7 +207,7 @@ def test_whatever_its_functions_reach_is_part_of_it(
         ({"pair_loss": hinge}, "more than one of"),
         ({"token_loss": None, "pair_loss": hinge}, "a pair_loss learns from pairs"),
         ({"learns_from": "thumbs", "token_loss": None}, "has no loss of them"),
-        ({"learns_from": "rewards"}, "none of answers, pairs, thumbs"),
+        ({"learns_from": "rewards"}, "none of answers, documents, pairs"),
     ],
 )
 def test_what_does_not_go_together_is_refused(changes: dict[str, Any], said: str) -> None:

@@ -20,6 +20,7 @@ from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, train
 from assay.errors import DataError, ModelError
 from assay.progress import Task
 from assay.train import adapters, checkpoints, choices, estimate, loop
+from assay.train.job import StepReport
 from assay.train.schedule import learning_rate
 from assay.train.sequences import TrainingSequence
 from assay.train.session import TrainResult
@@ -559,3 +560,32 @@ def test_half_written_folders_are_swept(tmp_path: Path) -> None:
         "lock",
         "training.json",
     ]
+
+
+def test_a_training_is_stopped_as_at_its_end_and_goes_on_where_nobody_stops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of the second epoch; what was made until then is measured, kept and found."""
+    asked: list[tuple[int, bool]] = []
+
+    def at_five(report: StepReport) -> str | None:
+        asked.append((report.step, report.validation))
+        return "enough" if report.step == 5 else None
+
+    settings = SETTINGS.model_copy(update={"epochs": 3})
+    whole = run(tmp_path / "whole", settings=settings)
+    watcher = Watcher()
+    stopped = run(tmp_path / "cut", settings=settings, stop_when=at_five, progress=watcher)
+    assert (stopped.stopped, stopped.steps, stopped.points[-1].step) == ("enough", 5, 5)
+    assert stopped.points[-1].validation_loss is not None
+    assert watcher.lines[-1] == "Stopped after step 5 of 9: enough"
+    assert asked == [(1, False), (2, False), (3, False), (3, True), (4, False), (5, False)]
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "step", lambda *_, **__: pytest.fail("it trained again"))
+        assert run(tmp_path / "cut", settings=settings, stop_when=at_five) == stopped
+    resumed = Watcher()
+    ended = run(tmp_path / "cut", settings=settings, progress=resumed)
+    assert "Continuing after step 5 of 9." in resumed.lines
+    assert (ended.stopped, ended.steps) == (None, 9)
+    assert ended.points[-1].train_loss == whole.points[-1].train_loss, "the same weights"
+    assert not (tmp_path / "cut" / "checkpoints").exists()

@@ -108,6 +108,7 @@ class Context:
         built: candidates that are there already, by name.
         own_method: a training method that was handed over and is not installed; None: the one that
             assay.yaml names.
+        documents_first: whether a training learns the project's documents before its rows.
     """
 
     train: tuple[Example, ...]
@@ -116,6 +117,7 @@ class Context:
     split: str | None = None
     built: Mapping[str, Candidate] = field(default_factory=dict)
     own_method: MethodSpec | None = None
+    documents_first: bool = False
 
     @property
     def method(self) -> MethodSpec:
@@ -136,6 +138,12 @@ class Context:
         settings = self.config.fine_tune.model_copy(update=changes)
         config = self.config.model_copy(update={"fine_tune": settings})
         return replace(self, bench=replace(self.bench, config=config))
+
+    def on_documents(self) -> Context:
+        """The same for a training that learns the project's documents alone."""
+        alone = {"teacher": None, "recorded": None, "distill": "auto", "graded_rows": 0}
+        own = self.with_training(method="text", **alone)
+        return replace(own, own_method=None, documents_first=False)
 
     @property
     def store(self) -> Store:

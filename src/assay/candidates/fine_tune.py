@@ -6,6 +6,7 @@ from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context
 from assay.candidates.shared import training_work
 from assay.candidates.spec import (
+    DOCUMENTS_OF_TEXT,
     METHOD,
     ONE_PROCESS_OF_GRADERS,
     CandidateSpec,
@@ -20,6 +21,8 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
     """What it learns from is up to `fine_tune.method`."""
     if config.fine_tune.method == "reinforcement":
         return training_work.of_graders(config, sizes)
+    if config.fine_tune.method == "text":
+        return training_work.of_documents(config, sizes)
     return training_work.of_rows(config, sizes)
 
 
@@ -35,7 +38,7 @@ SPEC = CandidateSpec(
     family="training",
     answers_from_rows=True,
     version="fine-tune",
-    needs=(METHOD, ONE_PROCESS_OF_GRADERS),
+    needs=(METHOD, DOCUMENTS_OF_TEXT, ONE_PROCESS_OF_GRADERS),
     estimate=estimate,
     sends=_sends,
     proposed=True,

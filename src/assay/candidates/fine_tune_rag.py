@@ -55,7 +55,7 @@ def build(context: Context) -> Candidate:
     if tuning.teacher or tuning.recorded or context.method.learns_from != "answers":
         raise ConfigError(
             "it learns the answers in the rows, so it cannot use a teacher or a method that learns "
-            "from judgements.",
+            "from anything else.",
             where="assay.yaml, candidates: fine-tune-rag",
             fix="Remove it from the candidates, or teacher, recorded and method from fine_tune.",
         )

@@ -101,6 +101,14 @@ DOCUMENTS = Need(
     "the candidate {name} needs `knowledge`: the documents that it searches.",
     "Add `knowledge: {paths: [knowledge]}`, or remove it.",
 )
+DOCUMENTS_OF_TEXT = replace(
+    DOCUMENTS,
+    name="documents where it learns them",
+    is_met=lambda config: config.fine_tune.method != "text" or config.knowledge is not None,
+    refusal="{name} with method: text needs `knowledge`: the documents that it learns.",
+    fix="Add `knowledge: {paths: [knowledge]}`, or choose another fine_tune.method.",
+    opens_without=True,
+)
 ARMS = Need(
     "two agents",
     lambda config: config.route is not None and config.route.cheap is not None,
@@ -126,6 +134,15 @@ METHOD = Need(
     lambda config: config.fine_tune.method in training_methods.specs(),
     "{name} cannot be trained: there is no training method {config.fine_tune.method!r}.",
     "Choose another one, or install its package.",
+    setting="fine_tune.method",
+    opens_without=True,
+)
+LEARNS_ANSWERS = Need(
+    "a method that learns answers or documents",
+    lambda config: config.fine_tune.method in ("sft", "text"),
+    "{name} learns the documents and then the answers of the rows, so that it cannot use "
+    "fine_tune.method {config.fine_tune.method}.",
+    "Set method: sft, or remove it.",
     setting="fine_tune.method",
     opens_without=True,
 )

@@ -333,6 +333,19 @@ class Template:
             found[1], found[2], found[3], found[4], are_tokens=len(marks) == 2, thinks=thinks
         )
 
+    def document_ids(self, text: str) -> list[int]:
+        """Ids of a text that is no conversation: after the token that the tokenizer puts before
+        every text, if it does, and before the one that ends a text, if there is one.
+
+        Raises:
+            DataError: half of a character stands in it.
+        """
+        marked = self._tokenizer("a")["input_ids"]
+        start = marked[: marked.index(self._tokenizer("a", add_special_tokens=False).input_ids[0])]
+        end = self._tokenizer.eos_token_id
+        body = self._encoder.encode(self._encoder.inert(text), "document")
+        return [*start, *body, *([] if end is None else [end])]
+
     def _encode(self, text: str, owner: str = "") -> list[int]:
         ids = self._encoder.encode(text, owner)
         bos = self._tokenizer.bos_token_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,13 +19,17 @@ def print_trained(trained: Any) -> None:
         _print_rewards(trained)
         return
     rows = []
+    of_text = trained.settings["method"] == "text"
     for point in result.points:
         if point.validation_loss is not None:
             kept = "  kept" if point.step == result.best_step else ""
             losses = f"{point.train_loss:.4f}", f"{point.validation_loss:.4f}{kept}"
             score = [] if point.score is None else [f"{point.score:.3f}"]
-            rows.append((f"{point.epoch:g}", point.step, *losses, *score))
+            perplexity = [f"{math.exp(point.validation_loss):.2f}"] if of_text else []
+            rows.append((f"{point.epoch:g}", point.step, *losses, *perplexity, *score))
     columns = ["epoch", "step", "loss", "validation loss"]
+    if of_text:
+        columns.append("perplexity")
     if any(point.score is not None for point in result.points):
         columns.append("score")
     print_table(columns, rows, numbers=columns[:2])

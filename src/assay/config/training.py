@@ -14,7 +14,7 @@ from assay.extensions import NAME
 Auto = Literal["auto"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Schedule = Literal["cosine", "linear", "constant"]
-METHODS = ("sft", "dpo", "ipo", "orpo", "kto", "reinforcement")
+METHODS = ("sft", "text", "dpo", "ipo", "orpo", "kto", "reinforcement")
 """Assay's own training methods; which there are beside them is not known before they are loaded."""
 SEEDS = 3
 """Trainings that tell what comes of chance, where there is time for them."""
@@ -31,8 +31,9 @@ class TrainingSettings(Strict):
 
     method: str = Field(
         "sft",
-        description="Training method: sft learns the answers; dpo, ipo, orpo and kto learn from "
-        "preferences; reinforcement learns from graders; a package may add others.",
+        description="Training method: sft learns the answers; text learns the documents of "
+        "`knowledge`; dpo, ipo, orpo and kto learn from preferences; reinforcement learns from "
+        "graders; a package may add others.",
         json_schema_extra={"anyOf": [{"enum": [*METHODS]}, {"pattern": f"^{NAME.pattern}$"}]},
     )
     adapter: Literal["lora", "rslora", "dora", "full"] = Field(

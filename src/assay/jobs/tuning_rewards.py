@@ -54,7 +54,7 @@ def make_grading(
 
     asked = method.model_dump(mode="json", by_alias=True, exclude={"hyperparameters"})
     key = {"reward": asked, "items": json_sha256(dict(items))}
-    return Grading(template, reward, {}, REWARD, start=None, key=key)
+    return Grading(template, reward, {}, REWARD, key)
 
 
 def _judge(work: Work, grader: rewards.Grader, folder: Path) -> RewardJudge | None:

@@ -17,7 +17,14 @@ from assay.store import blobs
 from assay.store.store import Store
 
 TEACHER = "teacher"
-"""The one of a record's data that is no rows: a teacher's distributions over those of train."""
+"""Of a record's data: a teacher's distributions over the rows of train."""
+DOCUMENTS = "documents"
+"""Of a record's data: the texts that were learned."""
+GRADERS = "graders"
+"""Of a record's data: all that the rewards depend on beside the rows."""
+START = "start"
+"""Of a record's data: the version that was trained further."""
+_NO_ROWS = {TEACHER, DOCUMENTS, GRADERS, START}
 _HEX = 64  # digits of a row's hash
 
 
@@ -36,7 +43,7 @@ class VersionUse:
 
 def rows_seen(version: Version) -> dict[str, str]:
     """What of a record's data is rows: part -> hash."""
-    return {part: data for part, data in version.record.data.items() if part != TEACHER}
+    return {part: data for part, data in version.record.data.items() if part not in _NO_ROWS}
 
 
 def keep_rows(store: Store, examples: Iterable[Example]) -> str:

@@ -114,9 +114,11 @@ def measure_training(project: Project) -> float:
     from assay.train.job import StepReport, TrainingJob
     from assay.train.session import train_by_method
 
-    # Of reinforcement, the supervised training: answers are drawn at the pace of answers.
+    # Of reinforcement, the supervised training: answers are drawn at the pace of answers. Of
+    # documents, too: their parts are of another length than the rows that are reckoned with.
     context = project.context()
-    setup = TrainingSetup.of(supervised(context) if context.method.reinforces else context)
+    of_rows = not context.method.reinforces and context.method.learns_from != "documents"
+    setup = TrainingSetup.of(context if of_rows else supervised(context))
     size = setup.settings.rows_per_step
     moments: list[float] = []
 

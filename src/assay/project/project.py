@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from assay.project.train import SearchResult, TrainingResult
     from assay.release.classifier_export import ClassifierExport
     from assay.release.export import ModelExport
-    from assay.train.job import OnStep
+    from assay.train.job import OnStep, StopWhen
     from assay.train.methods.spec import MethodSpec
 
 REPORT = "report.html"
@@ -282,13 +282,14 @@ class Project:
         *,
         method: MethodSpec | None = None,
         on_step: OnStep | None = None,
+        stop_when: StopWhen | None = None,
         trust_code: bool = False,
     ) -> TrainingResult:
         """Train a version as `compare` does, which then finds it done.
 
         Args:
             method: in the place of `fine_tune.method`, see `assay.train.methods.spec`.
-            on_step: called after every step and every evaluation, see `assay.train.job`.
+            on_step, stop_when: called after each step and evaluation, see `assay.train.job`.
             trust_code: as in `compare`, where the grader is asked while it trains.
 
         Raises:
@@ -298,7 +299,7 @@ class Project:
         from assay.project import train
 
         context = train.with_method(self.context(progress, trust_code=trust_code), method)
-        return train.train(context, on_step=on_step)
+        return train.train(context, on_step=on_step, stop_when=stop_when)
 
     def sweep(
         self, trials: int | None = None, *, write: bool = False, progress: Progress = DEFAULT

@@ -23,7 +23,7 @@ from assay.models.versions import load_version
 from assay.place.opening import LazyWorkers
 from assay.store.files import write_atomic
 from assay.train import sweep as search
-from assay.train.job import OnPoint, OnStep
+from assay.train.job import OnPoint, OnStep, StopWhen
 from assay.train.methods import registry
 from assay.train.methods.spec import MethodSpec
 from assay.train.reinforce.figures import warnings_of
@@ -107,10 +107,13 @@ def with_method(context: Context, method: MethodSpec | None) -> Context:
 
 
 def train(
-    context: Context, on_point: OnPoint | None = None, on_step: OnStep | None = None
+    context: Context,
+    on_point: OnPoint | None = None,
+    on_step: OnStep | None = None,
+    stop_when: StopWhen | None = None,
 ) -> TrainingResult:
     """Train with the project's settings, keep the version, see what it forgot."""
-    id, result = train_version(context, on_point=on_point, on_step=on_step)
+    id, result = train_version(context, on_point=on_point, on_step=on_step, stop_when=stop_when)
     version = load_version(context.store, id)
     return TrainingResult(
         version=version.id,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from assay.compare.result import CandidateResult, Result
 from assay.models.catalogue import CATALOGUE
+from assay.models.lineage import rows_seen
 from assay.models.versions import Version
 
 CARD = "README.md"
@@ -67,7 +68,8 @@ def model_card(
             "",
             f"- version `{version.id}`, seed {version.record.seed}",
             *(
-                f"- {part}: rows with the sha256 `{digest}`"
+                f"- {part}: {'rows with the ' if part in rows_seen(version) else ''}sha256 "
+                f"`{digest}`"
                 for part, digest in sorted(version.record.data.items())
             ),
             f"- holdout, not seen in training: sha256 `{version.record.split or 'none'}`",

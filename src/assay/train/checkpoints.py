@@ -72,6 +72,7 @@ class State:
         window_groups, window_taught: groups since the last of `rewards`, and those of them whose
             answers were not all worth the same.
         window_reward: the sum of the mean rewards of these groups.
+        stopped: why it is to end before its last step; None: it is not.
     """
 
     step: int = 0
@@ -90,6 +91,7 @@ class State:
     window_groups: int = 0
     window_taught: int = 0
     window_reward: float = 0.0
+    stopped: str | None = None
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> State:

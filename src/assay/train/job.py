@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from assay.config import FineTune, Place
 from assay.errors import DataError
 from assay.models.load import LoadedModel
+from assay.models.versions import LocalVersion
 from assay.progress import SILENT, Progress
 from assay.train.checkpoints import Point
 from assay.train.device import Compute
@@ -97,6 +98,10 @@ OnStep = Callable[[StepReport], None]
 """Called after every step and every evaluation, before the checkpoint that holds it is written. A
 run that goes on tells the steps since its checkpoint again, with equal figures."""
 
+StopWhen = Callable[[StepReport], str | None]
+"""Says why a training is to end now; None: it goes on. The training that has ended so is found done
+by whoever may stop it; for others it goes on from there."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
@@ -120,6 +125,10 @@ class TrainingJob:
         method_sha256: of the code of a method that is not Assay's own; None: `validate` reckons it,
             once for all keys of the training.
         graded_by: of a method that `reinforces`, whose units are `reinforce.questions.Question`.
+        start: the version that is trained further, of the same base with the same settings of its
+            adapter; None: the base.
+        stop_when: None or called after every step and every evaluation with what `on_step` is told;
+            a reason that it gives ends the training there as after its last step.
     """
 
     loaded: LoadedModel
@@ -138,6 +147,8 @@ class TrainingJob:
     method: MethodSpec | None = None
     method_sha256: str | None = None
     graded_by: Grading | None = None
+    start: LocalVersion | None = None
+    stop_when: StopWhen | None = None
 
     @property
     def spec(self) -> MethodSpec:
@@ -160,9 +171,16 @@ class TrainingJob:
 
     @property
     def method_key(self) -> dict[str, Any]:
-        """What a method adds to a key: the code of one that is not Assay's own, the graders."""
-        own = {} if self.method_sha256 is None else {"method": self.method_sha256}
-        return own if self.graded_by is None else own | {"graded_by": dict(self.graded_by.key)}
+        """What a method adds to a key: the code of one that is not Assay's own, the graders (whose
+        key names the start), what it starts from."""
+        own: dict[str, Any] = {}
+        if self.method_sha256 is not None:
+            own["method"] = self.method_sha256
+        if self.graded_by is not None:
+            own["graded_by"] = dict(self.graded_by.key)
+        elif self.start is not None:
+            own["start"] = self.start.id
+        return own
 
     @property
     def largest(self) -> Sequence[Unit]:

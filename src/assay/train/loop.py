@@ -64,6 +64,8 @@ class Run:
         self.compute, self.objective_of, self.ranks = compute, objective_of, ranks
         settings = self.settings = job.settings
         self.state = State()
+        if job.start is not None:
+            adapters.set_weights(model, adapters.read(job.start.folder))
         self.parameters = adapters.trainable(model)
         self.optimizer = optimizer_of(settings, self.parameters)
         self.epoch_steps = math.ceil(len(job.train) / settings.rows_per_step)
@@ -75,6 +77,8 @@ class Run:
     def go_to(self, found: Checkpoint) -> None:
         """Go on from a checkpoint of this run."""
         self.state = found.state
+        if self.job.stop_when is None:  # nobody wants it to end there any more
+            self.state.stopped = None
         adapters.set_weights(self.model, found.weights)
         set_state(self.optimizer, self.parameters, found.optimizer)
         self.job.progress.say(f"Continuing after step {self.state.step} of {self.total_steps}.")
@@ -117,7 +121,7 @@ class Run:
                 self.evaluate(interrupted, bar)
                 self.save()
                 saved = time.monotonic()
-            if state.step >= self.total_steps or self.out_of_patience:
+            if state.step >= self.total_steps or self.out_of_patience or self.is_stopped:
                 return
             self.step(bar)
             if time.monotonic() - saved >= self.job.checkpoint_seconds:
@@ -137,7 +141,12 @@ class Run:
     @property
     def due(self) -> bool:
         """Whether validation is measured after this step."""
-        return self.state.step % self.epoch_steps == 0
+        return self.state.step % self.epoch_steps == 0 or self.state.stopped is not None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was to end, and validation is measured."""
+        return self.state.stopped is not None and self.state.evaluated_step == self.state.step
 
     @property
     def out_of_patience(self) -> bool:
@@ -231,6 +240,11 @@ class Run:
         within = state.step % self.epoch_steps
         if not self.due and within % max(1, self.epoch_steps // POINTS_PER_EPOCH):
             return
+        self.add_point()
+
+    def add_point(self) -> None:
+        """A point of the curve after this step."""
+        state = self.state
         loss = state.window_loss / state.window_tokens
         state.points.append(Point(state.step, self.epoch, loss))
         state.window_loss, state.window_tokens = 0.0, 0
@@ -325,22 +339,33 @@ class Run:
                     owner, _, last = name.rpartition(".")
                     setattr(self.model.get_submodule(owner), last, before[name])
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody is told of every step."""
+        return self.job.on_step is not None or self.job.stop_when is not None
+
     def counting_hits(self, objective: AnyObjective) -> AbstractContextManager[Hits]:
         """Counts where somebody wants to know, and the loss is one of single tokens."""
-        return counting_hits(self.job.on_step is not None and of_tokens(objective))
+        return counting_hits(self.is_watched and of_tokens(objective))
 
     def tell(self, loss: float, accuracy: float | None, *, validation: bool, **more: Any) -> None:
-        """Call `on_step`, if there is one."""
-        if self.job.on_step is None:
+        """Call `on_step` and `stop_when`, if they are there."""
+        job, state = self.job, self.state
+        if not self.is_watched:
             return
 
         def write(folder: Path) -> None:
             adapters.write(folder, self.model, adapters.weights(self.model))
 
-        step, total = self.state.step, self.total_steps
-        self.job.on_step(
-            StepReport(step, total, loss, accuracy, validation, self.epoch, write, **more)
+        report = StepReport(
+            state.step, self.total_steps, loss, accuracy, validation, self.epoch, write, **more
         )
+        if job.on_step is not None:
+            job.on_step(report)
+        if job.stop_when is not None:
+            state.stopped = state.stopped or job.stop_when(report)
+        if state.stopped is not None and state.window_tokens:
+            self.add_point()
 
     def weights_of(self, step: int) -> dict[str, Tensor]:
         """What was trained as it was after a step that has a checkpoint."""

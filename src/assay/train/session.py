@@ -14,7 +14,7 @@ import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from assay.errors import ModelError
+from assay.errors import ModelError, UsageError
 from assay.example import json_sha256
 from assay.models.device import ran_out
 from assay.place.opening import open_place
@@ -67,6 +67,7 @@ class TrainResult:
         preparation_seconds: of work before the first step that is not in `seconds`: reference
             log-probabilities, what a teacher has taken, and the training of what it starts from.
         beside: how many trainings shared the machine when it ended, this one included.
+        stopped: why it ended before its last step, see `TrainingJob.stop_when`; None: it did not.
     """
 
     adapter: Path
@@ -85,6 +86,7 @@ class TrainResult:
     preparation_seconds: float = 0.0
     beside: int = 1
     rewards: tuple[RewardPoint, ...] = ()
+    stopped: str | None = None
 
     @property
     def best_figure(self) -> dict[str, float]:
@@ -160,7 +162,8 @@ def train_units(
     key = json_sha256(parts | job.place_key | job.method_key)
     finished = _finished(job, key)
     if finished is not None:
-        checkpoints.clear(job.folder)
+        if finished.stopped is None:
+            checkpoints.clear(job.folder)
         return finished
     model = job.loaded.model
     as_chosen = choices.settle(job.settings)
@@ -169,6 +172,11 @@ def train_units(
             "several processes train on processors only so far, and this model is on a GPU.",
             where="assay.yaml, place",
             fix="Train with `--on here`.",
+        )
+    if job.place.size > 1 and job.stop_when is not None:
+        raise UsageError(
+            "stop_when is asked in one process, and this training is shared by several.",
+            fix="Train with `--on here`, or without stop_when.",
         )
     ranks = on_this_machine(job.place.size)
     largest = job.largest
@@ -239,7 +247,8 @@ class RankFailures:
 
 
 def _finish(run: Run, choices: Choices) -> TrainResult:
-    """Write the best weights, then the result, then drop the checkpoints."""
+    """Write the best weights, then the result, then drop the checkpoints; of a training that was
+    stopped they are kept, to go on from."""
     state, folder = run.state, run.job.folder
     best = run.weights_of(state.best_step)
     adapters.set_weights(run.model, best)
@@ -264,20 +273,26 @@ def _finish(run: Run, choices: Choices) -> TrainResult:
         activation_checkpointing=choices.activation_checkpointing,
         beside=run.job.beside,
         rewards=tuple(state.rewards),
+        stopped=state.stopped,
     )
     body = {name: value for name, value in asdict(result).items() if name != "adapter"}
     digest = sha256_file(adapters.weights_file(result.adapter))
     sealed.write(folder / RESULT, {"key": run.key, "weights": digest, "result": body})
     for unfinished in folder.glob(f".{ADAPTER}.*"):
         shutil.rmtree(unfinished)
-    checkpoints.clear(folder)
+    if result.stopped is None:
+        checkpoints.clear(folder)
+    else:
+        of = f"step {state.step} of {run.total_steps}"
+        run.job.progress.say(f"Stopped after {of}: {result.stopped}")
     return result
 
 
 def _finished(job: TrainingJob, key: str) -> TrainResult | None:
-    """The result of the same training, if it was made before and its adapter is whole."""
+    """The result of the same training, if it was made before and its adapter is whole; one that
+    was stopped is done only for who may stop it."""
     kept = sealed.read(job.folder / RESULT, key, job.progress)
-    if kept is None:
+    if kept is None or (kept["result"].get("stopped") and job.stop_when is None):
         return None
     try:
         if sha256_file(adapters.weights_file(job.folder / ADAPTER)) != kept["weights"]:

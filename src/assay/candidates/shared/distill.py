@@ -104,7 +104,7 @@ def targets_of_teacher(context: Context, teacher: str) -> TrainingTargets:
         ModelError: the teacher cannot be loaded.
         OutageError: it did not answer everything.
     """
-    _check_method(context, "teacher")
+    check_method(context)
     asked = _TeacherRun.of(context, teacher)
     answers = run(
         asked.requests,
@@ -140,7 +140,7 @@ def targets_of_recording(context: Context, file: str) -> TrainingTargets:
             recorded, or of other tokens than the student's.
         DataError: the file cannot be read, or has no answer that is fit to be learned.
     """
-    _check_method(context, "recorded")
+    check_method(context)
     inputs = [input_sha256(example) for example in context.train]
     recorded = read_recording(file_of(file, context.bench.root), tokens_of=frozenset(inputs))
     missing = Answer(text="", finish="refused", error=NOT_RECORDED)
@@ -150,14 +150,22 @@ def targets_of_recording(context: Context, file: str) -> TrainingTargets:
     return TrainingTargets(_learned(context, kept, answers, known), known)
 
 
-def _check_method(context: Context, setting: str) -> None:
-    method = context.method
-    if method.learns_from != "answers":
-        raise ConfigError(
-            f"a teacher provides answers, but the method {method.name} learns from judgements.",
-            where=f"assay.yaml, fine_tune.{setting}",
-            fix=f"Use method: sft, or remove {setting}.",
-        )
+def check_method(context: Context) -> None:
+    """Refuse a teacher where the method does not learn its answers.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    settings, method = context.config.fine_tune, context.method
+    if method.learns_from == "answers" or not (settings.teacher or settings.recorded):
+        return
+    setting = "teacher" if settings.teacher else "recorded"
+    others = "documents" if method.learns_from == "documents" else "judgements"
+    raise ConfigError(
+        f"a teacher provides answers, but the method {method.name} learns from {others}.",
+        where=f"assay.yaml, fine_tune.{setting}",
+        fix=f"Use method: sft, or remove {setting}.",
+    )
 
 
 def _learned(

@@ -192,6 +192,27 @@ def index_documents(context: Context) -> list[tuple[str, KnowledgeBase]]:
         DataError: there are no documents.
     """
     settings = knowledge_section(context)
+    base = add_documents(context)
+    if not settings.chunk_tokens:
+        return [("", base)]
+    found = []
+    for size in settings.chunk_tokens:
+        sized = base
+        if size != base.settings.chunk_tokens:
+            sized = base.sized_copy(size)
+            copy_documents(context, base, sized, replace(base.settings, chunk_tokens=size))
+        found.append((f"{size} tokens, ", sized))
+    return found
+
+
+def add_documents(context: Context) -> KnowledgeBase:
+    """The project's knowledge base, with new files of `paths` added.
+
+    Raises:
+        ConfigError: a path is not there.
+        DataError: there are no documents.
+    """
+    settings = knowledge_section(context)
     base = KnowledgeBase(context.store, context.bench.owner, settings.name)
     base.create()
     labels = {document.path: document.labels for document in base.documents()}
@@ -205,16 +226,17 @@ def index_documents(context: Context) -> list[tuple[str, KnowledgeBase]]:
             f"the knowledge base {settings.name!r} has no documents.",
             fix=f"Set their folder in knowledge.paths, or {Step.ADD_KNOWLEDGE.of(settings.name)}.",
         )
-    if not settings.chunk_tokens:
-        return [("", base)]
-    found = []
-    for size in settings.chunk_tokens:
-        sized = base
-        if size != base.settings.chunk_tokens:
-            sized = base.sized_copy(size)
-            copy_documents(context, base, sized, replace(base.settings, chunk_tokens=size))
-        found.append((f"{size} tokens, ", sized))
-    return found
+    return base
+
+
+def searched_documents(context: Context, base: KnowledgeBase) -> set[str]:
+    """The names of the documents that may be used, as `knowledge.labels` says."""
+    labels = knowledge_section(context).labels
+    return {
+        document.path
+        for document in base.documents()
+        if labels is None or not set(labels).isdisjoint(document.labels)
+    }
 
 
 def copy_documents(

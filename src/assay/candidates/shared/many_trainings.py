@@ -81,6 +81,8 @@ def train_ahead(contexts: Sequence[Context]) -> None:
     if workers is None:
         return
     first = contexts[0]
+    if first.documents_first:  # its versions go on from others, which are in this process
+        return
     if not _can(partial(check_settings, first.config.fine_tune, first.own_method), first.progress):
         return
     loaded: LoadedModel | None = None

@@ -26,7 +26,6 @@ from assay.evaluate.graders import GradingContext, grade, grader_files
 from assay.evaluate.templates import describe_sample
 from assay.example import Example
 from assay.generate.batch import Answer, Request
-from assay.models.versions import load_version
 from assay.train.reinforce.questions import Grading, Question, Reward
 from assay.train.units import answered_rows
 
@@ -61,13 +60,12 @@ def make_grading(context: Context, template: Template) -> Grading:
         seen = judged[:1] if one is reward and asks else judged
         one(seen, [row.output for row in seen])
     key = _key(context) | {"start": None}
-    return Grading(template, reward, others, config.primary, start=None, key=key)
+    return Grading(template, reward, others, config.primary, key)
 
 
-def start_from(grading: Grading, context: Context, version: str) -> Grading:
+def start_from(grading: Grading, version: str) -> Grading:
     """The same where the training starts from a version, named by its id."""
-    folder = load_version(context.store, version).folder
-    return replace(grading, start=folder, key={**grading.key, "start": version})
+    return replace(grading, key={**grading.key, "start": version})
 
 
 def _key(context: Context) -> dict[str, Any]:

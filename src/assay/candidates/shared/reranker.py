@@ -11,13 +11,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from assay.candidates.building import Context
-from assay.candidates.shared.documents import knowledge_section, search_quality
+from assay.candidates.shared.documents import (
+    knowledge_section,
+    search_quality,
+    searched_documents,
+)
 from assay.candidates.shared.retriever import (
     Retriever,
     before_and_after,
     by_meaning,
     pair_with_passages,
-    searched_documents,
     train_on,
     warn_of_no_gain,
 )

@@ -30,6 +30,7 @@ from assay.candidates.shared.documents import (
     index_documents,
     knowledge_section,
     search_quality,
+    searched_documents,
 )
 from assay.data.normal import normalise
 from assay.errors import DataError
@@ -257,16 +258,6 @@ def pair_with_passages(
                 Question(query_of(row), right, tuple(others), tuple(sorted(named)), row.weight)
             )
     return found
-
-
-def searched_documents(context: Context, base: KnowledgeBase) -> set[str]:
-    """The names of the documents that are searched."""
-    labels = knowledge_section(context).labels
-    return {
-        document.path
-        for document in base.documents()
-        if labels is None or not set(labels).isdisjoint(document.labels)
-    }
 
 
 def _find_documents(rows: Sequence[Example], documents: set[str]) -> Iterator[RowDocuments]:

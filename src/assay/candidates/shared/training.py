@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
-from assay import builtin, json_reader
-from assay.candidates.building import (
-    Context,
-)
+from assay.candidates.building import Context
 from assay.candidates.shared import reinforcement
 from assay.candidates.shared.distill import (
     TrainingTargets,
+    check_method,
     targets_of_recording,
     targets_of_teacher,
 )
 from assay.candidates.shared.epoch_score import epoch_score
+from assay.candidates.shared.rehearsal import sample_general_rows
+from assay.candidates.shared.training_documents import check_tokens, training_documents
 from assay.chat.template import Template
-from assay.config import FineTune, TrainingSettings
+from assay.config import FineTune
 from assay.errors import ConfigError
 from assay.example import Example, canonical_json, json_sha256
-from assay.models.lineage import TEACHER, keep_rows, rows_sha256
+from assay.models.lineage import DOCUMENTS, GRADERS, START, TEACHER, keep_rows, rows_sha256
 from assay.models.load import LoadedModel, load_to_train
 from assay.models.versions import VersionRecord, load_version, save_version
 from assay.train import auto
 from assay.train.checkpoints import Point
-from assay.train.job import OnPoint, OnStep, TrainingJob
+from assay.train.documents import document_units
+from assay.train.job import OnPoint, OnStep, StopWhen, TrainingJob
 from assay.train.methods.identity import code_sha256
-from assay.train.methods.spec import MethodSpec
 from assay.train.ranks import check_place
 from assay.train.reinforce.questions import Grading
 from assay.train.sequences import Unit
@@ -48,26 +46,29 @@ def train_version(
     on_point: OnPoint | None = None,
     on_step: OnStep | None = None,
     loaded: LoadedModel | None = None,
+    stop_when: StopWhen | None = None,
 ) -> tuple[str, TrainResult]:
     """Train an adapter and keep it as a version; an interrupted training goes on.
 
     Args:
         asked: the rows that those of `context` were made of, where they were changed; the version
             then knows of both.
-        on_point, on_step: see `TrainingJob`.
+        on_point, on_step, stop_when: see `TrainingJob`.
         loaded: the model, where it is there already.
 
     Returns:
         the version's id and the trainer's account.
     """
     config, prepared = context.config, TrainingSetup.of(context, loaded)
-    result = prepared.train(context, prepared.settings, on_point, on_step)
+    result = prepared.train(context, prepared.settings, on_point, on_step, stop_when=stop_when)
     learned = prepared.targets.examples
-    saw = {"train": learned, "general": prepared.general, "validation": context.validation}
-    if learned is not context.train:
-        saw["asked"] = context.train
-    if asked is not None:
-        saw |= {"asked": asked.train, "asked_validation": asked.validation}
+    saw: dict[str, Sequence[Example]] = {"general": prepared.general}
+    if prepared.documents is None:
+        saw |= {"train": learned, "validation": context.validation}
+        if learned is not context.train:
+            saw["asked"] = context.train
+        if asked is not None:
+            saw |= {"asked": asked.train, "asked_validation": asked.validation}
     kept = {part: keep_rows(context.store, examples) for part, examples in saw.items() if examples}
     record = VersionRecord(
         base=config.model,
@@ -80,6 +81,7 @@ def train_version(
         metrics=result.best_figure,
         seed=prepared.settings.seed,
         code=VERSION,
+        parent=prepared.start,
     )
     return save_version(context.store, result.adapter, record), result
 
@@ -97,6 +99,7 @@ class TrainingSetup:
         settings: the project's, with what it leaves open decided.
         graded_by: what says what answers are worth, where the method learns from that.
         start: id of the version that is trained further.
+        documents: sha256 (hex) of the texts that are learned in place of rows.
     """
 
     loaded: LoadedModel
@@ -110,6 +113,7 @@ class TrainingSetup:
     settings: FineTune
     graded_by: Grading | None = None
     start: str | None = None
+    documents: str | None = None
 
     @classmethod
     def of(cls, context: Context, loaded: LoadedModel | None = None) -> TrainingSetup:
@@ -122,9 +126,18 @@ class TrainingSetup:
         check_place(context.config.place, settings, context.own_method)
         if method.reinforces:
             return cls._from_graders(context, loaded)
+        if method.learns_from == "documents":
+            return cls._from_documents(context, loaded)
         targets = training_targets(context)
         general = sample_general_rows(settings, method, len(targets.examples))
         loaded = loaded or load_to_train(context.config.model, settings.quantization)
+        start = None
+        if context.documents_first:
+            start, first = train_version(context.on_documents(), loaded=loaded)
+            targets = replace(targets, seconds=targets.seconds + first.seconds)
+            # The rule of the rank counts rows, of which documents have another number.
+            rank = load_version(context.store, start).record.settings["rank"]
+            settings = settings.model_copy(update={"rank": rank})
         template, prompt = Template.of(loaded.tokenizer), context.training_prompt
         learns_from = method.learns_from
         if learns_from == "answers":
@@ -147,6 +160,41 @@ class TrainingSetup:
                 units=len(units),
                 method=method,
             ),
+            start=start,
+        )
+
+    @classmethod
+    def _from_documents(cls, context: Context, loaded: LoadedModel | None) -> TrainingSetup:
+        """Of a method that learns the documents of the project, and no rows."""
+        settings, method = context.config.fine_tune, context.method
+        check_method(context)
+        found = training_documents(context)
+        loaded = loaded or load_to_train(context.config.model, settings.quantization)
+        template = Template.of(loaded.tokenizer)
+        limit = min(settings.max_tokens, loaded.context_length)
+        units, checks = (
+            document_units(part, template, limit) for part in (found.train, found.held)
+        )
+        check_tokens(units, found)
+        general = sample_general_rows(settings, method, len(units))
+        mixed = units + units_of("answers", general, template, "")
+        return cls(
+            loaded,
+            template,
+            "",
+            TrainingTargets((), ()),
+            general,
+            mixed,
+            checks,
+            code_sha256(method),
+            auto.choose(
+                settings,
+                parameters=loaded.model.num_parameters(),
+                rows=len(units),
+                units=len(mixed),
+                method=method,
+            ),
+            documents=found.sha256,
         )
 
     @classmethod
@@ -164,7 +212,7 @@ class TrainingSetup:
             seconds = first.seconds + first.preparation_seconds
             # The rule of the rank counts rows, of which a teacher or a thumb down leaves others.
             rank = load_version(context.store, start).record.settings["rank"]
-            grading = reinforcement.start_from(grading, context, start)
+            grading = reinforcement.start_from(grading, start)
             settings = settings.model_copy(update={"rank": rank})
         return cls(
             loaded,
@@ -189,12 +237,16 @@ class TrainingSetup:
     def data(self) -> dict[str, str]:
         """Sha256 (hex) of each thing that is trained on."""
         found = {"train": rows_sha256(self.targets.examples)}
+        if self.documents is not None:
+            found = {DOCUMENTS: self.documents}
         if self.targets.digest is not None:
             found[TEACHER] = self.targets.digest
         if self.general:
             found["general"] = rows_sha256(self.general)
         if self.graded_by is not None:
-            found["graders"] = json_sha256(dict(self.graded_by.key))
+            found[GRADERS] = json_sha256(dict(self.graded_by.key))  # which names the start
+        elif self.start is not None:
+            found[START] = self.start
         return found
 
     @property
@@ -205,7 +257,8 @@ class TrainingSetup:
     def name(self, context: Context, settings: FineTune) -> str:
         """Name of a training with these settings, and of its folder."""
         data = self.data | self.code
-        key = _key(self.loaded, self.template, self.prompt, data, context.validation, settings)
+        checks = context.validation if self.documents is None else ()
+        key = _key(self.loaded, self.template, self.prompt, data, checks, settings)
         return f"fine-tune-{key[:16]}"
 
     def train(
@@ -216,16 +269,17 @@ class TrainingSetup:
         on_step: OnStep | None = None,
         *,
         within: Path | None = None,
+        stop_when: StopWhen | None = None,
     ) -> TrainResult:
         """Train an adapter; the same settings go on from where they were, or are done.
 
         Args:
-            on_point, on_step: see `TrainingJob`.
+            on_point, on_step, stop_when: see `TrainingJob`.
             within: parent of its folder; None: where all trainings of the project are.
         """
         with self.track(context, settings, on_point) as told:
             job = self.job(context, settings, told, within=within, on_step=on_step)
-            return self.account(train_by_method(job))
+            return self.account(train_by_method(replace(job, stop_when=stop_when)))
 
     @contextmanager
     def track(
@@ -268,6 +322,7 @@ class TrainingSetup:
             beside=beside,
             method_sha256=self.method_sha256,
             graded_by=self.graded_by,
+            start=None if self.start is None else load_version(context.store, self.start),
         )
 
     def account(self, result: TrainResult) -> TrainResult:
@@ -313,45 +368,3 @@ def _key(
         settings.identity(),
     ]
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
-
-
-@cache
-def general_rows() -> tuple[Example, ...]:
-    """All built-in general rows, which a version learns beside those of the job to forget less.
-
-    Old tasks practised beside the new one are the oldest remedy there is (Robins 1995,
-    Catastrophic Forgetting, Rehearsal and Pseudorehearsal). The rows are no part of the probe that
-    measures forgetting.
-    """
-    lines = builtin.rehearsal().read_text("utf-8").splitlines()
-    rows = [json_reader.read(line) for line in lines]
-    return tuple(
-        Example.of(row["prompt"], row["answer"], id=f"general-{number}")
-        for number, row in enumerate(rows, start=1)
-    )
-
-
-def sample_general_rows(
-    settings: TrainingSettings, method: MethodSpec, rows: int
-) -> tuple[Example, ...]:
-    """The general rows that are trained on beside `rows` rows of the job.
-
-    They make up the share `fine_tune.rehearsal` of all rows, drawn with the training's seed, each
-    as often as the others; without one of them there is none.
-
-    Raises:
-        ConfigError: a method that learns from preferences.
-    """
-    share = settings.rehearsal
-    if not share:
-        return ()
-    if method.learns_from != "answers":
-        raise ConfigError(
-            f"general rows contain answers, but the method {method.name} learns from judgements.",
-            where="assay.yaml, fine_tune.rehearsal",
-            fix="Use method: sft, or remove rehearsal.",
-        )
-    every = list(general_rows())
-    random.Random(settings.seed).shuffle(every)
-    count = max(1, round(rows * share / (1 - share)))
-    return tuple((every * (count // len(every) + 1))[:count])

@@ -8,6 +8,7 @@ from dataclasses import replace
 from assay.candidates.shared.reward_judge import judges_of_setting
 from assay.candidates.spec import (
     CHARACTERS_PER_TOKEN,
+    PASSAGE_TOKENS,
     ProviderRequests,
     Sendings,
     Sizes,
@@ -27,6 +28,32 @@ def of_rows(config: Config, sizes: Sizes) -> Workload:
     rows = sizes.train
     requests = asked_rows(config.fine_tune.teacher, rows, config, sizes, in_batches(rows))
     return replace(prompted(config, sizes), trained=1.0, requests=requests)
+
+
+def of_documents(config: Config, sizes: Sizes) -> Workload:
+    """Every token of the documents is trained on; no row is."""
+    return replace(prompted(config, sizes), trained=_documents(config, sizes))
+
+
+def of_documents_and_rows(config: Config, sizes: Sizes) -> Workload:
+    """The documents first, then as `of_rows`."""
+    rows = of_rows(config, sizes)
+    return replace(rows, trained=rows.trained + _documents(config, sizes))
+
+
+def _documents(config: Config, sizes: Sizes) -> float:
+    """What training on the documents takes, in trainings on the rows, by the tokens of both."""
+    settings, tokens = config.fine_tune, float(sizes.passages * PASSAGE_TOKENS)
+
+    def epochs(units: int) -> int:
+        return auto.epochs(units) if settings.epochs == "auto" else settings.epochs
+
+    each = settings.rows_per_step
+    steps = sizes.train / (auto.rows_per_step(sizes.train) if each == "auto" else each)
+    own = (sizes.train + sizes.validation / 3) * (sizes.input_tokens + sizes.output_tokens)
+    rows = epochs(sizes.train) * (steps * sizes.system_tokens + own)
+    parts = math.ceil(tokens / min(settings.max_tokens, sizes.context))
+    return epochs(parts) * tokens / rows
 
 
 def of_graders(config: Config, sizes: Sizes) -> Workload:

@@ -23,10 +23,10 @@ from assay.data.propose import Judgement
 from assay.errors import ConfigError
 from assay.extensions import ExtensionGroup
 from assay.train import methods
-from assay.train.methods.spec import MethodSpec
+from assay.train.methods.spec import MethodSpec, Source
 
 log = logging.getLogger("assay.train")
-_ORDER: tuple[Judgement, ...] = ("answers", "pairs", "thumbs")
+_ORDER: tuple[Source, ...] = ("answers", "documents", "pairs", "thumbs")
 
 
 def _find_fault(point: metadata.EntryPoint, module: Any) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from assay.config import FineTune
 from assay.data.propose import Judgement
@@ -17,12 +17,15 @@ if TYPE_CHECKING:  # loads torch
     from assay.train.loss import TokenLoss
     from assay.train.objective import ObjectiveOf
 
-HOLDS: dict[Judgement, str] = {
+Source = Judgement | Literal["documents"]
+"""What a method learns from: rows that hold something, or texts without rows."""
+HOLDS: dict[Source, str] = {
     "answers": "an answer",
+    "documents": "a part of a document",
     "pairs": "a better and a worse answer",
     "thumbs": "an answer with a thumb up or down",
 }
-"""What a row holds that a method learns from."""
+"""What a row of it holds."""
 
 
 def as_they_are(units: Sequence[Unit], limit: int) -> list[Unit]:
@@ -62,7 +65,7 @@ class MethodSpec:
     name: str
     title: str
     explanation: str
-    learns_from: Judgement
+    learns_from: Source
     formula: str
     token_loss: TokenLoss | None = None
     pair_loss: PairLoss | None = None
@@ -89,9 +92,9 @@ class MethodSpec:
             why = "it has more than one of token_loss, pair_loss and objective"
         elif self.pair_loss is not None and self.learns_from != "pairs":
             why = "a pair_loss learns from pairs"
-        elif self.token_loss is not None and self.learns_from != "answers":
-            why = "a token_loss learns from answers"
-        elif self.learns_from != "answers" and not (self.pair_loss or self.objective):
+        elif self.token_loss is not None and not self.learns_tokens:
+            why = "a token_loss learns from answers or documents"
+        elif not self.learns_tokens and not (self.pair_loss or self.objective):
             why = f"it learns from {self.learns_from}, but has no loss of them"
         elif self.reinforces and self.name != "reinforcement":
             why = "no other method than reinforcement draws answers"  # its settings are its own
@@ -99,10 +102,16 @@ class MethodSpec:
             raise UsageError(f"the training method {self.name!r} cannot be used: {why}.")
 
     @property
+    def learns_tokens(self) -> bool:
+        """Whether every unit is one row, of which single tokens can be learned."""
+        return self.learns_from in ("answers", "documents")
+
+    @property
     def learns_distributions(self) -> bool:
         """Whether a teacher's distribution can take the place of a certain token."""
         own = (self.token_loss, self.objective, self.pair_loss)
-        return not self.reinforces and all(one is None for one in own)
+        learns_answers = self.learns_from == "answers" and not self.reinforces
+        return learns_answers and all(one is None for one in own)
 
     def objective_of(self, settings: FineTune, train: Sequence[Unit]) -> ObjectiveOf | None:
         """What makes the objective of a step; None: the cross-entropy of single tokens."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
@@ -62,7 +61,6 @@ class Grading:
             from.
         primary: the grader of the project that decides; it is in `others`, is the reward, or asks a
             model, which is not done here.
-        start: folder of the adapter that the training starts from; None: the base.
         key: of all that the rewards depend on (JSON-ready).
     """
 
@@ -70,7 +68,6 @@ class Grading:
     reward: Reward
     others: Mapping[str, Reward]
     primary: str
-    start: Path | None
     key: Mapping[str, Any]
 
 

@@ -39,8 +39,6 @@ class ReinforcementRun(Run):
         assert self.job.graded_by is not None
         self.graded_by, self.own = self.job.graded_by, self.settings.reinforcement
         self.epoch_steps, self.total_steps = self.own.evaluate_every, self.own.steps
-        if self.graded_by.start is not None:
-            adapters.set_weights(self.model, adapters.read(self.graded_by.start))
         self.start = adapters.weights(self.model)
         self.objective_of_answers = policy.objective(self.own)
         limit = self.job.max_tokens

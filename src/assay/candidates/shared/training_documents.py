@@ -1,0 +1,121 @@
+"""The documents that a version learns token by token, and those that are kept out to measure it.
+
+Secrets and personal data are masked: what weights have learned cannot be taken out of them again.
+A text that several documents hold is learned once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assay.candidates.building import Context
+from assay.candidates.shared.documents import add_documents, searched_documents
+from assay.config import CONFIG_FILE
+from assay.data.privacy import mask_within
+from assay.errors import ConfigError, DataError
+from assay.example import json_sha256
+from assay.knowledge.records import Document
+from assay.train.documents import TextDocument
+from assay.train.sequences import Unit, rows_of
+
+HELD_OUT = 0.1
+"""Share of the documents that validation is."""
+LEAST_TOKENS = 500
+"""To be learned; fewer belong into a prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingDocuments:
+    """What is learned, and whole documents that are not: their loss chooses the epoch."""
+
+    train: tuple[TextDocument, ...]
+    held: tuple[TextDocument, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Names all texts, and which of them are kept out (hex)."""
+        return json_sha256([[one.text for one in part] for part in (self.train, self.held)])
+
+    def describe(self) -> str:
+        """How many there are of each, as a sentence."""
+        count = len(self.held)
+        return (
+            f"{count} of {count + len(self.train)} documents are kept out of the training, to "
+            "measure it."
+        )
+
+
+def training_documents(context: Context) -> TrainingDocuments:
+    """The documents of the project's knowledge base, with new files of `knowledge.paths`.
+
+    Raises:
+        ConfigError: there is no `knowledge`, or a path of it is not there.
+        DataError: there are not two documents with a text of their own.
+    """
+    if context.config.knowledge is None:
+        raise ConfigError(
+            "method: text learns the documents of `knowledge`, and there is no `knowledge`.",
+            where=f"{CONFIG_FILE}, fine_tune.method",
+            fix="Add `knowledge: {paths: [knowledge]}`, or choose another method.",
+        )
+    found = _read(context)
+    if len(found) < 2:
+        raise DataError(
+            f"there {'is one document' if found else 'are no documents'} to learn; training on "
+            "documents takes two or more, because one is kept out to measure it.",
+            where=f"{CONFIG_FILE}, knowledge",
+            fix="Add more documents, or divide the one into several files.",
+        )
+    order = sorted(found, key=lambda one: _drawn(one, context.config.data.split.seed))
+    held = order[: max(1, round(HELD_OUT * len(found)))]
+    out = {*held}
+    learned = (one for one in found if one not in out)
+    parts = TrainingDocuments(tuple(learned), tuple(held))
+    context.progress.say(parts.describe())
+    return parts
+
+
+def check_tokens(units: Sequence[Unit], documents: TrainingDocuments) -> None:
+    """Refuse a training on next to nothing.
+
+    Raises:
+        DataError: there is too little text.
+    """
+    tokens = sum(row.trained_tokens for row in rows_of(units))
+    if tokens < LEAST_TOKENS:
+        raise DataError(
+            f"{len(documents.train)} documents have {tokens} tokens to learn, too few for a "
+            f"training (at least {LEAST_TOKENS}).",
+            where=f"{CONFIG_FILE}, knowledge",
+            fix="Add more documents, or put this text into the system prompt.",
+        )
+
+
+def _read(context: Context) -> list[TextDocument]:
+    base = add_documents(context)
+    wanted = searched_documents(context, base)
+    names: list[str] = []  # of the texts as they come
+
+    def is_wanted(document: Document) -> bool:
+        names.append(document.path)
+        return document.path in wanted
+
+    texts: dict[str, TextDocument] = {}
+    masked, holders = 0, 0
+    for pages in base.texts(is_wanted):
+        text, private = mask_within("\n\n".join(pages), inside=0)
+        masked, holders = masked + len(private), holders + bool(private)
+        texts.setdefault(text, TextDocument(names[-1], text))
+    if masked:
+        context.progress.say(
+            f"Secrets and personal data are not learned: masked in {holders} documents, {masked} "
+            "in all."
+        )
+    return [*texts.values()]
+
+
+def _drawn(document: TextDocument, seed: int) -> str:
+    """Decides by the text and the seed alone who is kept out."""
+    return hashlib.sha256(f"{seed} {document.text}".encode()).hexdigest()
