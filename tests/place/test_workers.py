@@ -361,7 +361,8 @@ def test_a_training_that_is_refused_stops_no_other(tmp_path: Path) -> None:
     assert isinstance(found[1], TrainResult)
 
 
-def test_what_workers_cannot_train_is_trained_here() -> None:
+@pytest.mark.parametrize(("documents", "why"), [(False, "workers cannot"), (True, "each goes on")])
+def test_what_workers_cannot_train_is_trained_here(documents: bool, why: str) -> None:
     watcher = Watcher()
     workers = SimpleNamespace(count=2)  # nothing is asked of them, and no model loaded
     context: Any = SimpleNamespace(
@@ -369,10 +370,11 @@ def test_what_workers_cannot_train_is_trained_here() -> None:
         config=SimpleNamespace(fine_tune=FineTuneSection(graded_rows=5)),
         progress=watcher,
         own_method=None,
+        documents_first=documents,
     )
     many_trainings.train_ahead([context, context])
     (line,) = watcher.lines
-    assert line.startswith("Trained in this process, one version after the other: workers cannot")
+    assert line.startswith(f"Trained in this process, one version after the other: {why}")
 
 
 @pytest.mark.parametrize(("reference", "charged"), [(False, 18.0), (True, 14.0)])

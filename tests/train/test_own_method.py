@@ -283,7 +283,9 @@ def test_a_method_of_another_distribution_is_found_or_named(
 
 
 def test_a_method_that_nobody_has_is_named_with_those_that_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"fine_tune.method.*no training method 'dp0'.*sft, dpo"):
+    with pytest.raises(
+        ConfigError, match=r"fine_tune.method.*no training method 'dp0'.*sft, text, dpo"
+    ):
         registry.find("dp0")
 
 

@@ -23,6 +23,8 @@ from assay.train.job import OnPoint
 from assay.train.many import OnEnd, check_device, check_settings, train_many
 from assay.train.session import RESULT, TrainResult
 
+_HERE = "Trained in this process, one version after the other: {why}"
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingRequest:
@@ -81,7 +83,8 @@ def train_ahead(contexts: Sequence[Context]) -> None:
     if workers is None:
         return
     first = contexts[0]
-    if first.documents_first:  # its versions go on from others, which are in this process
+    if first.documents_first:
+        first.progress.say(_HERE.format(why="each goes on from one that has learned documents."))
         return
     if not _can(partial(check_settings, first.config.fine_tune, first.own_method), first.progress):
         return
@@ -111,6 +114,6 @@ def _can(check: Callable[[], None], progress: Progress) -> bool:
     try:
         check()
     except ConfigError as error:
-        progress.say(f"Trained in this process, one version after the other: {error.what}")
+        progress.say(_HERE.format(why=error.what))
         return False
     return True
