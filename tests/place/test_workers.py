@@ -394,6 +394,7 @@ def test_trainings_that_ran_beside_each_other_are_charged_once(
     context: Any = SimpleNamespace(
         config=SimpleNamespace(fine_tune=settings, primary="exact"),
         method=SimpleNamespace(reference=reference, reinforces=False),
+        documents_first=False,
         measure=lambda agent: None,
         choose_constraint=lambda agent, measured: chosen,
     )

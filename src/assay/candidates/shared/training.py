@@ -133,6 +133,7 @@ class TrainingSetup:
         loaded = loaded or load_to_train(context.config.model, settings.quantization)
         start = None
         if context.documents_first:
+            context.progress.say("The documents are learned first, then the rows.")
             start, first = train_version(context.on_documents(), loaded=loaded)
             targets = replace(targets, seconds=targets.seconds + first.seconds)
             # The rule of the rank counts rows, of which documents have another number.

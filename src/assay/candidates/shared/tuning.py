@@ -43,8 +43,9 @@ def tune(
         version, result = train_version((taught or context).with_training(seed=seed), asked=asked)
         agent = agent_of(version)
         made.append((seed, context.choose_constraint(agent, context.measure(agent)), result))
-        # A teacher has answered once for all seeds; what graders improve is trained for each.
-        again = settings.teacher and not context.method.reinforces and len(made) > 1
+        # A teacher has answered once for all seeds; what is trained further is trained for each.
+        further = context.method.reinforces or context.documents_first
+        again = settings.teacher and not further and len(made) > 1
         prepared = 0.0 if again else result.preparation_seconds
         share = 1 / result.beside
         return share * result.seconds + (share if context.method.reference else 1.0) * prepared
