@@ -19,7 +19,7 @@ def print_trained(trained: Any) -> None:
         _print_rewards(trained)
         return
     rows = []
-    of_text = trained.settings["method"] == "text"
+    of_text = trained.settings.get("method") == "text"
     for point in result.points:
         if point.validation_loss is not None:
             kept = "  kept" if point.step == result.best_step else ""
