@@ -33,8 +33,7 @@ def set_rollout(opened: Project, rollout: bool, tools: str | None) -> None:
     Raises:
         UsageError: there are no dialogues to go on with, or the tools are not for anything.
     """
-    asked = Rollout() if rollout else opened.config.rollout
-    if asked is None:
+    if not rollout:
         if tools is not None:
             raise UsageError("--tools is for whole dialogues.", fix="Add --rollout.")
         return
@@ -43,8 +42,5 @@ def set_rollout(opened: Project, rollout: bool, tools: str | None) -> None:
             f"--rollout scores dialogues by their calls, and this task is {opened.config.task}.",
             fix="Leave it out, or set `task: tools` in assay.yaml.",
         )
-    if rollout and opened.config.rollout is not None:
-        asked = opened.config.rollout
-    if tools is not None:
-        asked = Rollout(tools=tools)
+    asked = (opened.config.rollout or Rollout()) if tools is None else Rollout(tools=tools)
     opened.config = opened.config.model_copy(update={"rollout": asked})
