@@ -37,7 +37,7 @@ from assay.evaluate.retrieval import Mean, difference, first_places, retrieval_s
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.search import Mode
 from assay.knowledge.settings import KnowledgeSettings
-from assay.models.embed import STARTER, Embedder, Vectors, load_embedder
+from assay.models.embed import AT_ONCE, STARTER, Embedder, Vectors, load_embedder
 from assay.models.pull import pull
 from assay.store.store import Store
 
@@ -79,7 +79,7 @@ class Questions:
 class Unembedded:
     """One vector for everything: where only BM25 is asked, nothing has to be embedded."""
 
-    identity, dimension = "unembedded", 8
+    identity, dimension, at_once = "unembedded", 8, AT_ONCE
 
     def __init__(self, real: Embedder) -> None:
         self._real = real
@@ -99,6 +99,7 @@ class Remembering:
     def __init__(self, encode: Callable[[list[str]], Vectors], real: Embedder) -> None:
         self._encode, self._real, self._known = encode, real, dict[str, Any]()
         self.identity, self.dimension = real.identity, real.dimension
+        self.at_once = real.at_once
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """[len(texts), dimension]"""

@@ -68,8 +68,9 @@ class Place:
     def store(self) -> Store:
         return Store(self.state, self.url)
 
-    def base(self) -> KnowledgeBase:
-        return KnowledgeBase(self.store(), "shop", "manuals", embedders=lambda _: Wordy())
+    def base(self, encoder: Wordy | None = None) -> KnowledgeBase:
+        known = encoder or Wordy()
+        return KnowledgeBase(self.store(), "shop", "manuals", embedders=lambda _: known)
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,9 @@ def _changed_documents(place: Place) -> None:
 
 
 def _add(place: Place) -> None:
-    build._EMBEDDED_AT_ONCE = 1  # many steps
-    place.base().add([place.folder / "docs"])
+    encoder = Wordy()
+    encoder.at_once = 1  # many steps
+    place.base(encoder).add([place.folder / "docs"])
 
 
 def _whole_index(place: Place) -> list[str]:

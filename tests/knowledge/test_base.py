@@ -355,10 +355,8 @@ def test_another_model_of_the_same_name_is_refused(
 
 
 def test_what_a_stopped_addition_has_embedded_is_not_embedded_again(
-    base: KnowledgeBase, docs: Path, encoder: Wordy, monkeypatch: pytest.MonkeyPatch
+    base: KnowledgeBase, docs: Path, encoder: Wordy
 ) -> None:
-    monkeypatch.setattr(building, "_EMBEDDED_AT_ONCE", 1)
-
     class Stops(Wordy):
         def encode(self, texts: object) -> object:  # type: ignore[override]
             if len(self.embedded) == 2:
@@ -366,6 +364,7 @@ def test_what_a_stopped_addition_has_embedded_is_not_embedded_again(
             return super().encode(texts)  # type: ignore[arg-type]
 
     stops = Stops()
+    stops.at_once = 1
     base._embedders = lambda _: stops  # type: ignore[assignment, return-value]
     with pytest.raises(KeyboardInterrupt):
         base.add([docs])
@@ -381,7 +380,7 @@ def test_what_a_stopped_addition_has_embedded_is_not_embedded_again(
 def test_a_table_that_is_damaged_gives_no_half_of_a_document(
     base: KnowledgeBase, docs: Path, encoder: Wordy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building, "_EMBEDDED_AT_ONCE", 2)
+    encoder.at_once = 2
     monkeypatch.setattr(building, "_COPIED_AT_ONCE", 1)
     (docs / "hours.txt").write_text("The shop opens at nine. " * 60)
     base.add([docs], settings=KnowledgeSettings(chunk_tokens=16))

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from assay.models.embed import Vectors
+from assay.models.embed import AT_ONCE, Vectors
 
 
 class Wordy:
@@ -22,6 +22,7 @@ class Wordy:
 
     def __init__(self, dimension: int = 256, letters: int = 5) -> None:
         self.dimension, self._letters = dimension, letters
+        self.at_once = AT_ONCE
         self.identity = f"wordy-{dimension}-{letters}"
         self.embedded: list[str] = []
 

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -35,10 +36,13 @@ from assay.example import Message
 from assay.generate.batch import Request
 from assay.generate.remake import Remake
 from assay.generate.transformers.batch import TransformersBatchEngine
+from assay.models.embed import Embedder
 from assay.models.load import load
 from assay.models.versions import list_versions
 from assay.place import ray as ray_place
 from assay.progress import SILENT, Progress, Task
+from assay.project.knowledge import documents
+from assay.project.workspace import Workspace
 from assay.train import adapters
 from assay.train.job import OnStep, StepReport, TrainingJob
 from assay.train.sequences import alone
@@ -86,8 +90,9 @@ def one_thread() -> Iterator[None]:
 
 
 def variables() -> dict[str, str]:
-    """Of the environment, without what pytest writes into it."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    """Of the environment, without what pytest and OpenMP's library write into it."""
+    others = ("PYTEST_", "KMP_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(others)}
 
 
 def home() -> bool:
@@ -228,6 +233,33 @@ def test_a_search_by_two_workers_is_that_of_one_process(
     found = project.open(made.root).train()  # here: what the workers have trained
     assert found.result.best_validation_loss == one.best.loss
     assert ended()
+
+
+def test_documents_embedded_by_two_workers_are_found_as_those_of_one_process(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for number in range(24):
+        words = " ".join(f"word{number * 7 % 24 + n}" for n in range(20))
+        (folder / f"{number}.txt").write_text(f"Ferry {number} sails at {number}. {words}")
+    monkeypatch.setattr(Embedder, "at_once", 8)
+    found = []
+    for options in ([], ["--on", "ray", "--workers", "2"]):
+        root = tmp_path / f"project{len(found)}"
+        root.mkdir()
+        command = ["knowledge", "add", "manuals", str(folder), "--project", str(root), *options]
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+        found.append(documents.base(Workspace(root), "manuals").indexed_passages())
+        monkeypatch.delattr(Embedder, "_encode", raising=False)  # later not in this process
+    ours, theirs = found
+    assert len(ours) == 24
+    assert [(one.document, one.text) for one in ours] == [
+        (one.document, one.text) for one in theirs
+    ]
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one.vector, other.vector, atol=1e-5)
 
 
 def test_a_comparison_by_two_workers_is_that_of_one_process(

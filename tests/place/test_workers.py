@@ -252,19 +252,24 @@ def test_nothing_leaves_without_consent_be_it_to_machines_that_join_later(
     for place in (Place(on="ray"), trains):
         with pytest.raises(ConfigError, match="7 requests"):
             opened(place, several).to_answer(7)
+    with pytest.raises(ConfigError, match="texts of its documents"):
+        opened(both, several).to_embed()
     assert several.started == []
 
     def leaving(place: Place, asks: Sequence[str]) -> list[bool]:
         workplace = Workplace()
         workers = opened(place, workplace)
         for ask in asks:
-            found = getattr(workers, ask)(1)
+            found = getattr(workers, ask)(*([] if ask == "to_embed" else [1]))
             found.run([Square(1)], lambda place, event: None, lambda place, outcome: None)
         return workplace.leaving
 
     assert leaving(Place(on="ray"), ["to_train", "to_answer"]) == [False]
     assert leaving(trains, ["to_train", "to_answer"]) == [True, False]
     assert leaving(both, ["to_train", "to_answer"]) == [True]
+    assert leaving(both, ["to_train", "to_embed"]) == [True, False]
+    embeds = Place(on="ray", consent_to_embed=True)
+    assert leaving(embeds, ["to_embed", "to_train"]) == [True, False]
     joined = Workplace()
     workers = opened(trains, joined)
     workers.to_train(1)

@@ -1,4 +1,8 @@
-"""A base in 4 bits beside a trained adapter, against PEFT's own layers (QLoRA)."""
+"""A base in 4 bits beside a trained adapter, against PEFT's own layers (QLoRA).
+
+Skipped, and counted, where bitsandbytes is not installed: it is in no extra of the tests, since
+PEFT loads it wherever it is there, which costs every process a second and 45 MB.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,8 @@ from assay.train import adapters
 from assay.train.estimate import bytes_of, training_bytes
 from assay.train.fused import fast
 from assay.train.sequences import alone
+
+pytest.importorskip("bitsandbytes")
 
 NF4 = FineTune.model_validate({**SETTINGS.model_dump(), "quantization": "nf4"})
 SIZES: dict[str, Any] = {"hidden_size": 64, "intermediate_size": 128}

@@ -10,6 +10,7 @@ from assay.defaults import MOST_PROCESSES
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
+    from assay.config import Place
     from assay.project.project import Project
 
 PlaceOption = Annotated[
@@ -24,7 +25,7 @@ WorkersOption = Annotated[
         "--workers",
         min=1,
         max=MOST_PROCESSES,
-        help="On Ray: how many trainings, or batches of requests, at once. "
+        help="On Ray: how many trainings, batches of requests, or parts of documents, at once. "
         "Default: `place`, else 2.",
     ),
 ]
@@ -33,7 +34,15 @@ WorkersOption = Annotated[
 def set_place(
     opened: Project, on: str | None, *, workers: int | None = None, ranks: int | None = None
 ) -> None:
-    """Let a project work where the options say; workers take the place of its ranks.
+    """Let a project work where the options say, see `choose_place`."""
+    place = choose_place(opened.config.place, on, workers=workers, ranks=ranks)
+    opened.config = opened.config.model_copy(update={"place": place})
+
+
+def choose_place(
+    place: Place, on: str | None, *, workers: int | None = None, ranks: int | None = None
+) -> Place:
+    """The place that the options say; workers take the place of its ranks.
 
     Raises:
         UsageError: there is no such place, it has one process alone, or both numbers are given.
@@ -48,9 +57,8 @@ def set_place(
     if on not in (None, "here", "ray"):
         raise UsageError(f"--on is {on!r}.", fix="Use here or ray.")
     given = {"on": on, "workers": workers, "ranks": ranks}
-    said = {name: one for name, one in given.items() if one is not None}
-    place = opened.config.place.model_copy(update=said)
-    if ranks is not None and place.on == "here":
+    chosen = place.model_copy(update={name: one for name, one in given.items() if one is not None})
+    if ranks is not None and chosen.on == "here":
         option = "--ranks" if workers is None else "--workers"
         raise UsageError(f"{option} needs Ray.", fix="Add --on ray.")
-    opened.config = opened.config.model_copy(update={"place": place})
+    return chosen

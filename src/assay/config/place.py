@@ -11,7 +11,8 @@ from assay.defaults import MOST_PROCESSES
 
 
 class Place(Strict):
-    """Where versions are trained, and requests of a comparison answered (docs/scale.md)."""
+    """Where versions are trained, requests of a comparison answered, and documents embedded
+    (docs/scale.md)."""
 
     on: Literal["here", "ray"] = Field(
         "here",
@@ -21,8 +22,8 @@ class Place(Strict):
         2,
         ge=1,
         le=MOST_PROCESSES,
-        description="With `on: ray` and `ranks: 1`: how many trainings run, or batches of requests "
-        "are answered, at once.",
+        description="With `on: ray` and `ranks: 1`: how many trainings run, batches of requests "
+        "are answered, or parts of documents embedded, at once.",
     )
     ranks: int = Field(
         1,
@@ -41,6 +42,12 @@ class Place(Strict):
         "other machines of a Ray cluster, to be answered there; `consent` is needed as well.",
     )
 
+    consent_to_embed: bool = Field(
+        False,
+        description="Whether texts of documents may go to other machines of a Ray cluster, to be "
+        "embedded there.",
+    )
+
     @model_validator(mode="after")
     def _has_workers_or_ranks(self) -> Self:
         if self.ranks > 1 and self.workers != type(self).model_fields["workers"].default:
@@ -54,5 +61,6 @@ class Place(Strict):
 
     @property
     def at_once(self) -> int:
-        """How many workers train, each a version of its own, and answer; 0: this process does."""
+        """How many workers train, each a version of its own, answer and embed; 0: this process
+        does."""
         return self.workers if self.on == "ray" and self.ranks == 1 else 0

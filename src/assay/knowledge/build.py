@@ -44,7 +44,6 @@ from assay.store.store import Store
 
 RETENTION = timedelta(days=30)
 """So long a state that was replaced can still be searched by its snapshot."""
-_EMBEDDED_AT_ONCE = 512
 _ALIKE = 0.999  # cosine; one model's on two machines differ by 1e-5
 _COPIED_AT_ONCE = 8192
 
@@ -53,10 +52,15 @@ Content = tuple[str, str]
 
 
 class Encoder(Protocol):
-    """What a build needs of an embedder (`assay.models.embed.Embedder`)."""
+    """What a build needs of an embedder (`assay.models.embed.Embedder`).
+
+    Attributes:
+        at_once: texts that it is given, and whose passages are written, together.
+    """
 
     identity: str
     dimension: int
+    at_once: int
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """[len(texts), dimension], each of length 1."""
@@ -270,6 +274,7 @@ class Builder:
         chunker = Chunker(encoder.tokenizer_json(), settings.chunk_tokens)
         with progress.task("embedding", len(contents), "documents") as task:
             rows: list[PassageRow] = []
+            at_once = encoder.at_once
             for number, (path, sha256) in enumerate(contents, start=1):
                 kind = kind_of(path)
                 assert kind is not None
@@ -277,8 +282,8 @@ class Builder:
                 markdown = kind not in UNFORMATTED
                 rows += _rows(chunker, writer.documents[path], pages, markdown)
                 last = number == len(contents)
-                while len(rows) >= _EMBEDDED_AT_ONCE or (last and rows):
-                    part, rows = rows[:_EMBEDDED_AT_ONCE], rows[_EMBEDDED_AT_ONCE:]
+                while len(rows) >= at_once or (last and rows):
+                    part, rows = rows[:at_once], rows[at_once:]
                     writer.add(batch(part, encoder.encode([row.indexed for row in part])))
                     task.advance(sum(1 / row.of for row in part))
 

@@ -25,6 +25,7 @@ from assay.models.quiet import exclusive_loading
 
 STARTER = STARTER_EMBEDDER
 BATCH_SIZE = 64
+AT_ONCE = 8 * BATCH_SIZE
 PAIRS = 32
 """Passages that are read beside a question at once."""
 KEPT_BYTES = 32_000_000
@@ -104,9 +105,11 @@ class Embedder(SentenceModel):
     Attributes:
         dimension: length of a vector.
         limit: tokens of a text that are looked at; what is beyond them is cut.
+        at_once: texts that it is best given together, where there are very many.
     """
 
     kind = "embedder"
+    at_once: int = AT_ONCE
 
     def __init__(self, name: str, model: Any, identity: str) -> None:
         super().__init__(name, model, identity)

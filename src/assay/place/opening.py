@@ -19,6 +19,7 @@ from assay.place.processes import (
     check_agreed,
     check_ray_installed,
     check_requests_agreed,
+    check_texts_agreed,
     threads_of_each,
 )
 from assay.place.workers import Workers
@@ -87,6 +88,17 @@ class LazyWorkers:
         found = self._started()
         check_requests_agreed(self._place, found.elsewhere, requests, self._progress)
         found.stay_unless(self._place.consent and self._place.consent_to_answer)
+        return found
+
+    def to_embed(self) -> Workers:
+        """For texts of documents.
+
+        Raises:
+            ConfigError: likewise.
+        """
+        found = self._started()
+        check_texts_agreed(self._place, found.elsewhere, self._progress)
+        found.stay_unless(self._place.consent_to_embed)
         return found
 
     def _started(self) -> Workers:

@@ -140,3 +140,20 @@ def check_requests_agreed(
         progress.say(
             f"Sending {requests} requests to machines of the cluster: {', '.join(machines)}."
         )
+
+
+def check_texts_agreed(place: Place, machines: Sequence[str], progress: Progress) -> None:
+    """See that texts of documents may go to other machines to be embedded, and say that they do.
+
+    Raises:
+        ConfigError: there are such machines, and the project has not agreed.
+    """
+    if machines and not place.consent_to_embed:
+        raise ConfigError(
+            "this project has not agreed that texts of its documents leave this machine. They "
+            f"would go to machines of the Ray cluster ({', '.join(machines)}) to be embedded.",
+            where=f"{CONFIG_FILE}, place.consent_to_embed",
+            fix="To allow it, set place.consent_to_embed: true; `--on here` embeds them here.",
+        )
+    if machines:
+        progress.say(f"Sending texts to machines of the cluster: {', '.join(machines)}.")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from assay.config import Place
 from assay.data.formats.json_records import read_lines
 from assay.errors import DataError
 from assay.knowledge.intake import AddResult
+from assay.place.opening import workers_of
 from assay.progress import Progress
 from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
@@ -22,20 +24,23 @@ def add(
     embedder: str | None = None,
     chunk_tokens: int | None = None,
     language: str | None = None,
+    place: Place | None = None,
     progress: Progress,
 ) -> AddResult:
     """Add files to a knowledge base, which is made where it is missing, as is the folder's state.
 
     Args:
         embedder, chunk_tokens, language: see `KnowledgeSettings`; None keeps what is there.
+        place: where they are embedded; None: in this process.
 
     Raises:
         StateError: other settings than those of what is there.
     """
-    base = documents.base(Workspace(Path(folder)), name)
-    base.create()
-    settings = documents.merge_settings(base.settings, embedder, chunk_tokens, language)
-    return base.add(paths, labels=labels, settings=settings, progress=progress)
+    with workers_of(place or Place(), progress) as workers:
+        base = documents.base(Workspace(Path(folder)), name, workers)
+        base.create()
+        settings = documents.merge_settings(base.settings, embedder, chunk_tokens, language)
+        return base.add(paths, labels=labels, settings=settings, progress=progress)
 
 
 def read_queries(file: Path) -> list[str]:

@@ -15,9 +15,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 
+from assay.config import Place
 from assay.errors import UsageError
 from assay.knowledge import records
 from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.build import Encoder
 from assay.knowledge.check import Check
 from assay.knowledge.failures import note_failures
 from assay.knowledge.intake import AddResult
@@ -26,7 +28,9 @@ from assay.knowledge.records import Build
 from assay.knowledge.search import Mode, Passage
 from assay.knowledge.settings import KnowledgeSettings
 from assay.knowledge.sources import SourceFile
+from assay.knowledge.worker_embedding import by_workers
 from assay.models.tuned_encoder import SCHEME
+from assay.place.opening import LazyWorkers, workers_of
 from assay.progress import SILENT, Progress
 from assay.project.knowledge import removal
 from assay.project.workspace import Workspace
@@ -63,9 +67,18 @@ def names_for_agents(workspace: Workspace) -> list[str]:
     return [name for name in names(workspace) if not records.is_tuned_copy(name)]
 
 
-def base(workspace: Workspace, name: str) -> KnowledgeBase:
-    """The knowledge base of that name, made or not."""
-    return KnowledgeBase(workspace.store, workspace.name, name, embedders=workspace.embedder)
+def base(workspace: Workspace, name: str, workers: LazyWorkers | None = None) -> KnowledgeBase:
+    """The knowledge base of that name, made or not.
+
+    Args:
+        workers: that embed; None: this process does.
+    """
+
+    def open_encoder(name: str) -> Encoder:
+        found = workspace.embedder(name)
+        return found if workers is None else by_workers(found, workers)
+
+    return KnowledgeBase(workspace.store, workspace.name, name, embedders=open_encoder)
 
 
 def texts(workspace: Workspace) -> Iterator[str] | None:
@@ -189,17 +202,22 @@ def rebuild(
     embedder: str | None = None,
     chunk_tokens: int | None = None,
     language: str | None = None,
+    place: Place | None = None,
     progress: Progress = SILENT,
 ) -> Build:
     """Make all passages anew, with other settings where they are given.
+
+    Args:
+        place: where they are embedded; None: in this process.
 
     Raises:
         NotFoundError: there is no such knowledge base.
         AssayError: as `KnowledgeBase.rebuild`.
     """
-    of = base(workspace, name)
-    settings = merge_settings(of.settings, embedder, chunk_tokens, language)
-    made = of.rebuild(settings, progress)
+    with workers_of(place or Place(), progress) as workers:
+        of = base(workspace, name, workers)
+        settings = merge_settings(of.settings, embedder, chunk_tokens, language)
+        made = of.rebuild(settings, progress)
     audit(
         workspace.store, workspace.name, workspace.who, "knowledge.rebuild", name, asdict(settings)
     )
