@@ -70,7 +70,7 @@ def test_whole_dialogues_have_a_line_for_each_candidate() -> None:
         dialogues_card(in_words(sample_result()))
     shown = [one for one in client.elements.values() if isinstance(one, TextElement)]
     cells = [one.text for one in shown if one.tag == "td"]
-    where = "turn 2: 9, turn 5: 4, turn 4: 3, others: 2 "
-    where += "(other arguments: 12, no call where one is due: 6)"
-    assert cells[1:] == ["55.0 (39.1 – 70.2)", "71.3 (58.4 – 82.9)", "62.5 (46.2 – 77.1)", where]
+    where = ["2 (9), 5 (4), 4 (3), others (2)"]
+    where += ["other arguments (12), no call where one is due (6)"]
+    assert cells[1:] == ["55.0 (39.1 – 70.2)", "71.3 (58.4 – 82.9)", "62.5 (46.2 – 77.1)", *where]
     assert any("answers are missing" in one.text for one in shown)

@@ -22,11 +22,15 @@ HOW: dict[How, str] = {
 }
 
 
+WORDS = ("first wrong turn", "what is wrong there")
+
+
 class Line(NamedTuple):
     """A candidate's dialogues.
 
     Attributes:
         made: None without tools.
+        where: at which turns dialogues depart; what: in which way.
     """
 
     candidate: str
@@ -34,12 +38,13 @@ class Line(NamedTuple):
     before: str
     made: str | None
     where: str
+    what: str
 
 
 def columns(found: Rollout) -> tuple[str, ...]:
-    """The heads of the table; the last one is of words, those between of numbers."""
+    """The heads of the table; the last two are of words, those between of numbers."""
     made = ("every call made in the end",) if found.tools else ()
-    return ("candidate", "dialogues right", "turns right until then", *made, "first wrong turn")
+    return ("candidate", "dialogues right", "turns right until then", *made, *WORDS)
 
 
 def lines(found: Rollout) -> list[Line]:
@@ -54,24 +59,26 @@ def lines(found: Rollout) -> list[Line]:
             _share(one.success),
             _share(one.before_departure),
             None if one.all_made is None else _share(one.all_made),
-            where(one),
+            _where(one),
+            _what(one),
         )
         for one in ranked
     ]
 
 
-def where(one: CandidateRollout) -> str:
-    """At which turns its dialogues depart, and what is wrong there."""
-    if not one.at_turn:
-        return "none"
+def _where(one: CandidateRollout) -> str:
+    """The turns at which most of its dialogues depart, each with how many do."""
     counted = sorted(enumerate(one.at_turn, start=1), key=lambda pair: (-pair[1], pair[0]))
     kept = [(turn, count) for turn, count in counted if count]
-    turns = [f"turn {turn}: {count:,}" for turn, count in kept[:MOST_TURNS]]
+    told = [f"{turn} ({count:,})" for turn, count in kept[:MOST_TURNS]]
     if rest := sum(count for _, count in kept[MOST_TURNS:]):
-        turns.append(f"others: {rest:,}")
+        told.append(f"others ({rest:,})")
+    return ", ".join(told) or "none"
+
+
+def _what(one: CandidateRollout) -> str:
     wrong = sorted(one.departures.items(), key=lambda pair: -pair[1])
-    what = ", ".join(f"{HOW[how]}: {count:,}" for how, count in wrong)
-    return f"{', '.join(turns)} ({what})"
+    return ", ".join(f"{HOW[how]} ({count:,})" for how, count in wrong) or "nothing"
 
 
 def summary(found: Rollout) -> str:
@@ -85,8 +92,8 @@ def summary(found: Rollout) -> str:
     return " ".join(
         [
             f"{dialogues} of the holdout with {found.turns:,} turns of the assistant; a call is "
-            f"due in {found.with_call:,} of them. Each candidate goes on by itself: its own "
-            "answers become the conversation, the user says what was recorded, and a call that "
+            f"due in {found.with_call:,} of the dialogues. Each candidate goes on by itself: its "
+            "own answers become the conversation, the user says what was recorded, and a call that "
             "equals the recorded one gets the recorded result. A dialogue is right if every call "
             f"is, and none is made where none is due. {end} The verdict does not rest on this.",
             *(f"{quoted(one.candidate)} was left out: {one.reason}." for one in found.left_out),

@@ -121,11 +121,9 @@ def _powered(lines: Sequence[powered.Line]) -> Table:
 
 def _rollouts(found: Rollout) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    first, *numbers, last = rollouts.columns(found)
-    table.add_column(first)
-    for name in numbers:
-        table.add_column(name, justify="right")
-    table.add_column(last)
+    for number, name in enumerate(rollouts.columns(found)):
+        words = number == 0 or name in rollouts.WORDS
+        table.add_column(name, justify="left" if words else "right")
     for line in rollouts.lines(found):
         table.add_row(*(escape(cell) for cell in line if cell is not None))
     return table
