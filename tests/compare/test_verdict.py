@@ -226,14 +226,31 @@ def test_what_is_asked_for_is_said_for_both_cases_and_capped() -> None:
     assert asked(0.0005, 0) == (100_000, 100_000)
 
 
-def test_one_alone_on_the_shortlist_still_has_to_be_shown_against_the_others() -> None:
+def test_who_cannot_be_told_from_the_best_is_named_though_it_will_not_do() -> None:
+    """One surely below what is needed is no choice, but may be the best, and has to be shown not to
+    be; so that the sentence names those that the picture calls "cannot tell"."""
     entries = [Entry("a", right(45, 60)), Entry("b", right(36, 60, start=20))]
     alone = decide(entries, None, replace(SETTINGS, good_enough=0.74)).verdict
     assert (alone.outcome, alone.shortlist) == ("cannot_tell", ["a"])
+    assert "not proven which of a and b is the best" in alone.reason
+    below = "Of these, b is surely below the 74 in 100 that are needed. Use a for now"
+    assert below in alone.reason
     both = decide(entries, None, SETTINGS).verdict
     assert both.shortlist == ["a", "b"]
     assert alone.more_examples_needed == both.more_examples_needed
     assert alone.more_if_as_seen == both.more_if_as_seen
+    third = Entry("c", right(34, 60, start=26))
+    three = decide([*entries, third], None, SETTINGS).verdict
+    assert "which of a, b and c is the best" in three.reason
+    floor = Entry("floor", [0.375, 0.08, 0.105] + 9 * [0.0], floor=True)
+    quote = Entry("quote", [0.26, 0.15, 0.33, 0.31, 0, 0.17, 0.86, 0.5, 0.32, 0, 1, 0.32])
+    rag = Entry("rag", [0, 0.16, 0.21, 0.13, 0.33, 0, 0.25, 0, 0.15, 0, 0.11, 0.13])
+    near = Entry("near", [0.32, 0.1, 0.17, 0.33, 0, 0.2, 0.33, 0, 0.17, 0, 0.12, 0.2])
+    decision = decide([floor, rag, near, quote], None, replace(SETTINGS, good_enough=0.6))
+    assert set(calls(decision).values()) == {"cannot_tell"}
+    assert decision.verdict.shortlist == ["quote", "floor"], "the limit of so uneven scores is wide"
+    assert "not proven which of quote, near and 2 others is the best" in decision.verdict.reason
+    assert "Of these, near and rag are surely below the 60 in 100" in decision.verdict.reason
 
 
 def test_a_cheaper_one_may_be_worse_by_a_margin_of_its_own() -> None:

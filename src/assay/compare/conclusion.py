@@ -8,16 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from assay.compare import reasons
-from assay.compare.costs import (
-    SAME_COST,
-    about_as_cheap,
-    break_even_requests,
-    cheapest,
-    cost_to_own,
-    least_demanding,
-)
+from assay.compare.costs import about_as_cheap, break_even_requests, cheapest, cost_to_own
 from assay.compare.entries import Entry
 from assay.compare.findings import LEAST_UNITS, Findings, eligibility
+from assay.compare.for_now import for_now
 from assay.compare.result import Verdict
 from assay.compare.settling import Need, examples_needed
 from assay.evaluate import stats
@@ -172,102 +166,45 @@ def _below_needed(findings: Findings, used: Entry) -> str:
 def _too_few(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
     need = examples_needed(findings, ranked)
     seen = reasons.seen(findings.examples, findings.group_count, findings.units)
-    used, why = _for_now(findings, ranked) if findings.examples else (None, None)
+    used, why = for_now(findings, ranked) if findings.examples else (None, None)
     reason = reasons.too_few(seen, LEAST_UNITS) + _next_step(findings, used, why, need)
     return _undecided(findings, ranked, used, need, reason)
 
 
 def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
-    """The shortlist: candidates not called worse than another nor surely below `good_enough`."""
-    shortlist = [
+    """Contenders are not called worse than another. The shortlist, of which one is used: those of
+    them that are not surely below `good_enough`."""
+    contenders = [
         entry
         for entry in ranked
-        if findings.fits(entry)
-        and not any(findings.call(entry, o) == "worse" for o in ranked if o is not entry)
-    ] or [entry for entry in ranked if findings.fits(entry)]
-    names = [findings.label(entry) for entry in shortlist]
-    (used, why), need = _for_now(findings, shortlist), examples_needed(findings, shortlist)
-    needed = findings.terms.good_enough
+        if not any(findings.call(entry, o) == "worse" for o in ranked if o is not entry)
+    ]
+    shortlist = [entry for entry in contenders if findings.fits(entry)] or [
+        entry for entry in ranked if findings.fits(entry)
+    ]
+    first = shortlist[0]
+    # To be recommended it must be shown against all, also against those that will not do.
+    need = examples_needed(findings, [first, *(e for e in contenders if e is not first)])
+    (used, why), terms = for_now(findings, shortlist), findings.terms
+    needed, scale = terms.good_enough, terms.scale
     shown = [entry for entry in ranked if findings.eligible(entry) and not entry.floor]
     if shown and needed is not None and not any(map(findings.fits, shown)):
-        reason = reasons.only_below_needed(names, needed, findings.terms.scale)
+        names = [findings.label(entry) for entry in shortlist]
+        reason = reasons.only_below_needed(names, needed, scale)
         reason += _next_step(findings, None, None, need)
     else:
-        terms = findings.terms
-        reason = reasons.undecided(names, findings.examples, terms.margin, terms.scale)
+        reason = reasons.undecided(
+            [findings.label(entry) for entry in contenders],
+            findings.label(used),
+            findings.examples,
+            terms.margin,
+            scale,
+        )
+        if needed is not None and len(contenders) > 1:
+            below = [findings.label(entry) for entry in contenders if not findings.fits(entry)]
+            reason += reasons.no_choice(below, needed, scale)
         reason += _next_step(findings, used, why, need) + _below_needed(findings, used)
     return _undecided(findings, shortlist, used, need, reason)
-
-
-def _for_now(findings: Findings, shortlist: Sequence[Entry]) -> tuple[Entry, str | None]:
-    """What to use until more is known, and what singles it out; None: its score alone.
-
-    The least demanding of those whose score is at most the margin, or one example, behind the best
-    of the shortlist: the margin does not matter to the user, and one example shows nothing; a
-    larger difference is more likely true than not. One that reads no input, or gives nothing right,
-    is named only where that leaves no other.
-
-    Args:
-        shortlist: the best score first.
-    """
-    best, scores = shortlist[0], findings.scores
-    near = [entry for entry in shortlist if _is_near(findings, entry, best)]
-    useful = [e for e in near if not e.floor and scores[e.name] > 0]
-    used = least_demanding(useful, scores)
-    if used is not None:
-        cheaper = _cheaper(findings, used, shortlist)
-        if used is best:
-            return used, reasons.BEST_SO_FAR + cheaper if cheaper else None
-        why = _advantage(used, useful, scores)
-        return used, why and why + cheaper
-    # Where all that may be good enough are shown to be worse than one that is not.
-    beaten = any(findings.call(best, o) == "worse" for o in findings.complete if o is not best)
-    return findings.best_first(findings.complete)[0] if beaten else best, None
-
-
-def _is_near(findings: Findings, entry: Entry, best: Entry) -> bool:
-    most = max(findings.terms.margin, 1 / findings.examples)
-    return findings.scores[best.name] - findings.scores[entry.name] <= most + 1e-9
-
-
-def _advantage(used: Entry, near: Sequence[Entry], scores: dict[str, float]) -> str | None:
-    """What the least demanding of those near the best has before them, as far as it is known."""
-    costs = [cost_to_own(entry) for entry in near]
-    if cost_to_own(used) is not None:
-        alike = about_as_cheap(near)
-        if len(alike) > 1:
-            level = [entry for entry in alike if scores[entry.name] == scores[used.name]]
-            slower = [entry.answer_seconds for entry in level if entry is not used]
-            mine = used.answer_seconds
-            return reasons.advantage_of_equal_cost(
-                len(alike),
-                len(level),
-                is_known=None not in costs,
-                is_fastest=mine is not None and all(s is not None and s > mine for s in slower),
-            )
-        return reasons.advantage("cheapest to own", is_known=None not in costs)
-    if used.answer_seconds is not None:
-        seconds = [entry.answer_seconds for entry in near]
-        return reasons.advantage("fastest", is_known=None not in seconds)
-    return None
-
-
-def _cheaper(findings: Findings, used: Entry, shortlist: Sequence[Entry]) -> str:
-    """Who of the shortlist costs less than the one used, for a lower score; floors and those that
-    give nothing right are no alternatives."""
-    cost = cost_to_own(used)
-    if cost is None:
-        return ""
-    most, mine = cost / (1 + SAME_COST), findings.scores[used.name]
-    names = [
-        findings.label(entry)
-        for entry in shortlist
-        if not entry.floor
-        and 0 < findings.scores[entry.name] < mine
-        and (other := cost_to_own(entry)) is not None
-        and other < most
-    ]
-    return reasons.cheaper_but_lower(names)
 
 
 def _next_step(findings: Findings, used: Entry | None, why: str | None, need: Need) -> str:

@@ -117,7 +117,7 @@ def recommended(
         )
         if unshown:
             return (
-                f"{gap}. That is shown for {_listed(unshown)}, too, but not that training gains "
+                f"{gap}. That is shown for {listed(unshown)}, too, but not that training gains "
                 "anything there."
             )
         return f"{gap}; no other candidate is shown to be as close to the best."
@@ -224,16 +224,16 @@ def replaced(
     """
     behind = f"at most {scale.margin(margin)} behind {name}, which scores {scale.first(score)}"
     verb = "is" if len(shown) == 1 else "are"
-    text = f"{_listed(shown)} {verb} shown to be {behind}" if shown else ""
+    text = f"{listed(shown)} {verb} shown to be {behind}" if shown else ""
     if not shown:
         text = f"No candidate is shown to be {behind}"
     if worse:
         verb = "is" if len(worse) == 1 else "are"
-        text += f"; {_listed(worse)} {verb} worse"
+        text += f"; {listed(worse)} {verb} worse"
     return f"{text}."
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
@@ -245,22 +245,48 @@ def baselines_off(names: Sequence[str]) -> str:
     )
 
 
-def undecided(shortlist: Sequence[str], examples: int, margin: float, scale: Scale) -> str:
+def undecided(
+    contenders: Sequence[str], used: str, examples: int, margin: float, scale: Scale
+) -> str:
     """Why nothing can be concluded.
 
     Args:
-        shortlist: the best first.
+        contenders: the best first; many are counted, but for the two best and `used`.
     """
-    if len(shortlist) == 1:
+    if len(contenders) == 1:
         return (
-            f"It is not proven that {shortlist[0]} is the best: {examples:,} examples are too few "
+            f"It is not proven that {contenders[0]} is the best: {examples:,} examples are too few "
             "to tell its lead from luck."
         )
     return (
-        f"It is not proven which of {_listed(shortlist)} is the best: {examples:,} examples are "
-        "too few to tell their differences from luck, and too few to show that they are equally "
-        f"good (less than {scale.margin(margin)} apart)."
+        f"It is not proven which of {_listed_or_counted(contenders, used)} is the best: "
+        f"{examples:,} examples are too few to tell their differences from luck, and too few to "
+        f"show that they are equally good (less than {scale.margin(margin)} apart)."
     )
+
+
+def no_choice(below: Sequence[str], good_enough: float, scale: Scale) -> str:
+    """An addition to `undecided`: who of these is not good enough, so that it is not named.
+
+    Args:
+        below: the best first.
+    """
+    if not below:
+        return ""
+    verb = "is" if len(below) == 1 else "are"
+    return (
+        f" Of these, {_listed_or_counted(below)} {verb} surely below the "
+        f"{scale.again(good_enough)} that are needed."
+    )
+
+
+def _listed_or_counted(names: Sequence[str], also: str = "") -> str:
+    """Three names, or the first two, `also` if it is one of them, and how many others there are."""
+    if len(names) <= 3:
+        return listed(names)
+    told = [name for i, name in enumerate(names) if i < 2 or name == also]
+    others = [name for name in names if name not in told]
+    return listed([*told, others[0] if len(others) == 1 else f"{len(others)} others"])
 
 
 def seen(examples: int, groups: int | None, effective: float) -> str:
@@ -312,45 +338,6 @@ def costs_changed(opened_by: str) -> str:
     )
 
 
-BEST_SO_FAR = "the best score so far"
-_NEAR = "those that score about as high as the best"
-
-
-def advantage(what: str, *, is_known: bool) -> str:
-    """What one has before the others that score about as high as the best.
-
-    Args:
-        what: such as "cheapest to own".
-        is_known: it is known of all of them.
-    """
-    known = "" if is_known else ", as far as that is known,"
-    return f"the {what}{known} of {_NEAR}"
-
-
-def advantage_of_equal_cost(alike: int, level: int, *, is_known: bool, is_fastest: bool) -> str:
-    """What one has before the others that score about as high as the best and are as cheap to own.
-
-    Args:
-        alike: so many, itself included, cost practically the same.
-        level: of these so many, itself included, have its score.
-        is_known: the cost of all that score about as high as the best.
-        is_fastest: of those of its score.
-    """
-    known = "" if is_known else " (as far as that is known)"
-    if level == 1:
-        return f"the best of the {alike} cheapest to own{known} among {_NEAR}"
-    first = "the fastest" if is_fastest else "one"
-    return f"{first} of {level} with the same score, the cheapest to own{known} among {_NEAR}"
-
-
-def cheaper_but_lower(names: Sequence[str]) -> str:
-    """An addition to what singles one out: who is cheaper, but scores too low to be named."""
-    if not names:
-        return ""
-    verb = ("costs", "scores") if len(names) == 1 else ("cost", "score")
-    return f" ({_listed(names)} {verb[0]} less but {verb[1]} lower)"
-
-
 def next_step(
     meanwhile: str | None,
     why: str | None,
@@ -362,7 +349,7 @@ def next_step(
     """What to use, what it costs if that is wrong, and what would settle it.
 
     Args:
-        why: what singles it out, see `advantage` and `BEST_SO_FAR`; None of the best score where
+        why: what singles it out, see `for_now`; None of the best score where
             none costs less.
         may_lose: how far another may be ahead of it; None without others.
         needed: such as "about 600 new examples would settle this".

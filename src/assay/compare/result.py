@@ -197,7 +197,8 @@ class Verdict(ResultPart):
         recommend: the candidate to use, when outcome is `recommend`.
         as_good: those shown to be as good as the recommended one, itself among them; of these the
             cheapest to own was taken, of several that cost practically the same the best score.
-        shortlist: those that cannot be told apart, best first, when `cannot_tell`.
+        shortlist: those that cannot be told apart, best first, when `cannot_tell`; without those
+            surely below `good_enough`.
         use_meanwhile: what to use until more is known: the cheapest of those whose score is at most
             the margin, or one example, behind the best; costs within 1 % are equal, and the best
             score decides.
