@@ -120,7 +120,9 @@ def test_a_call_is_put_together_of_what_was_said_last(context: Context) -> None:
     [call] = find_calls(measured.answers[3].text, [BOOK])[1]
     assert json.loads(call.arguments) == {"town": "omlaM", "day": "Monday"}
     unoffered = [replace(one, tools=(TOOL,)) for one in held]
-    assert {one.text for one in context.bench.measure(built.agent, unoffered).answers} == {"When?"}
+    words = context.bench.measure(built.agent, unoffered).answers
+    assert {one.text for one in words} == {"When?"}
+    assert [one.logprob is None for one in words] == [one.output != "When?" for one in held]
     strict = deepcopy(BOOK)
     strict["function"]["parameters"]["properties"]["day"] = {"enum": ["Tuesday"]}
     [other] = context.bench.measure(built.agent, [replace(held[0], tools=(strict,))]).answers

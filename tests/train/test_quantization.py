@@ -21,7 +21,7 @@ from tests.rounding import near, rounding
 from tests.train.test_lora import outcome
 from tests.train.tiny import SETTINGS, rows, tiny_model, train
 
-from assay.config import FineTune
+from assay.config import STARTER_EMBEDDER, FineTune
 from assay.errors import ConfigError, ModelError
 from assay.models.load import LoadedModel, load, load_to_train
 from assay.models.quantization import QuantizedWeight, is_quantized, shape_of
@@ -126,25 +126,31 @@ def test_it_is_trained_goes_on_to_the_same_bits_and_is_served_beside_the_whole_b
 
 
 FETCHING = """
-import sys, types
+import importlib.machinery, sys, types
 asked = []
 kernels = types.ModuleType("kernels")
+kernels.__spec__ = importlib.machinery.ModuleSpec("kernels", None)
 kernels.get_kernel = lambda *given, **named: asked.append(given)
 sys.modules["kernels"] = kernels
-from assay.models.quantization import nf4_options
-import torch
-nf4_options(torch.float32, "cpu")
+module, name, given = sys.argv[1:]
+getattr(importlib.import_module(module), name)(given)
+import peft
+assert "bitsandbytes" in sys.modules
 assert sys.modules["kernels"] is kernels
 assert not asked, asked
 """
 
 
-def test_nothing_is_fetched_and_run_as_it_is_imported() -> None:
+@pytest.mark.parametrize(
+    ("module", "name"), [("load", "load"), ("load", "load_to_train"), ("embed", "load_embedder")]
+)
+def test_nothing_is_fetched_and_run_as_it_is_imported(folder: Path, module: str, name: str) -> None:
     """As bitsandbytes does where the package `kernels` is there, on processors with AVX-512."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", FETCHING], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    given = STARTER_EMBEDDER if module == "embed" else str(folder)
+    command = [sys.executable, "-P", "-c", FETCHING, f"assay.models.{module}", name, given]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "kernels" not in done.stderr
 
 
 def test_what_does_not_go_together_is_refused(

@@ -133,7 +133,8 @@ class CallEngine:
 
         One whose arguments do not fit the function's `parameters` gives way to that of the most
         similar row which fits; where none of `extraction.MOST_TRIED` does, it is refused. Its
-        `logprob` is that of its being right.
+        `logprob` is that of its being right; None where the function that was chosen is not
+        offered, or the call is refused.
         """
         if not requests:
             return []
@@ -149,8 +150,10 @@ class CallEngine:
                 given = self._answer(name, [requests[place] for place in places])
                 for place, answer in zip(places, given, strict=True):
                     chosen, share = decided[place]
-                    sure = self._model.calibrations[chosen].logprob(share)
-                    answers[place] = replace(answer, logprob=sure)
+                    if answer.error is None and name == self._model.names[chosen]:
+                        sure = self._model.calibrations[chosen].logprob(share)
+                        answer = replace(answer, logprob=sure)
+                    answers[place] = answer
                     task.advance()
         return answers
 

@@ -21,6 +21,7 @@ from assay.config import STARTER_EMBEDDER
 from assay.errors import ModelError, first_line
 from assay.models.encoder_folder import kind_of
 from assay.models.pull import RECORD, cache_folder, folder_sha256, pull
+from assay.models.quantization import load_bitsandbytes
 from assay.models.quiet import exclusive_loading
 
 STARTER = STARTER_EMBEDDER
@@ -228,6 +229,7 @@ def load_embedder(ref: str = STARTER) -> Embedder:
         ModelError: it cannot be found, fetched, trusted or loaded.
     """
     wait_policy.adapt()
+    load_bitsandbytes()
     folder = pull(ref, wanted="encoder")
     try:
         with exclusive_loading():
@@ -280,6 +282,7 @@ def load_reranker(ref: str) -> Reranker:
     Raises:
         ModelError: it cannot be found, fetched, trusted or loaded, or does not give one score.
     """
+    load_bitsandbytes()
     folder = pull(ref, wanted="encoder")
     if kind_of(folder) == "embedder":  # sentence-transformers would give it a head at random
         raise ModelError(

@@ -17,7 +17,7 @@ from assay.models.pull import (
     remembered_sha256,
     tensors_sha256,
 )
-from assay.models.quantization import Quantization, keep_packing, nf4_options
+from assay.models.quantization import Quantization, keep_packing, load_bitsandbytes, nf4_options
 from assay.models.quiet import exclusive_loading
 from assay.models.trust import check_folder, read_json, weight_files
 from assay.progress import SILENT, Progress
@@ -72,6 +72,7 @@ def load(
         ModelError: it cannot be found, pulled, trusted or loaded.
         UsageError: an unknown dtype.
     """
+    load_bitsandbytes()
     import torch
     from transformers import AutoModelForCausalLM
 

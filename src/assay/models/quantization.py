@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -81,15 +82,12 @@ def nf4_options(dtype: torch.dtype, device: str) -> dict[str, Any]:
     Raises:
         ConfigError: bitsandbytes is not installed.
     """
-    try:
-        with _without_fetched_kernels():
-            import bitsandbytes  # noqa: F401
-    except ImportError:
+    if not load_bitsandbytes():
         raise ConfigError(
             "a base in 4 bits needs the package bitsandbytes, which is not installed.",
             where="assay.yaml, fine_tune.quantization",
             fix="Install it with `pip install 'assay[qlora]'`, or set quantization: none.",
-        ) from None
+        )
     from transformers import BitsAndBytesConfig
 
     config = BitsAndBytesConfig(
@@ -99,6 +97,18 @@ def nf4_options(dtype: torch.dtype, device: str) -> dict[str, Any]:
         bnb_4bit_compute_dtype=dtype,
     )
     return {"quantization_config": config, "device_map": {"": device}}
+
+
+def load_bitsandbytes() -> bool:
+    """Import bitsandbytes, if it is installed, without what it would fetch; whether it is.
+
+    PEFT imports it wherever it is installed: to be called before any model is loaded.
+    """
+    if find_spec("bitsandbytes") is None:
+        return False
+    with _without_fetched_kernels():
+        import bitsandbytes  # noqa: F401
+    return True
 
 
 @contextmanager
