@@ -75,7 +75,7 @@ def test_the_theme_is_kept(here: Tab) -> None:
 def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
     page = here.open("/compare")
     expect(page.get_by_role("heading", name="Use “Fine-tuned model”")).to_be_visible()
-    status = page.get_by_role("status")
+    status = page.get_by_role("status").filter(has_text="holdout examples")
     expect(status).to_contain_text("of 240 holdout examples")
     before = status.inner_text()
     expect(page.locator(".differs").first).to_be_visible()
@@ -109,7 +109,7 @@ def test_what_was_asked_last_is_shown_although_an_earlier_reading_ends_or_fails_
     here: Tab, filled: Studio, words: str
 ) -> None:
     page = here.open("/compare")
-    status = page.get_by_role("status")
+    status = page.get_by_role("status").filter(has_text="holdout examples")
     expect(status).to_contain_text("of 240 holdout examples")
     page.get_by_role("textbox", name="Containing").fill(words)
     if words:
