@@ -437,10 +437,42 @@ def test_a_recommendation_beside_cannot_tell_is_explained_and_what_money_decided
     assert worth.deciding(result.model_copy(update=changes)) is None, "a price may decide there"
     two = alone.model_copy(update={"as_good": [best, "prompt"]})
     assert worth.deciding(result.model_copy(update={"verdict": two, "sensitivity": None})) is None
-    open_one = Verdict(outcome="cannot_tell", more_if_as_seen=300, reason="r")
-    priced = {"verdict": open_one, "config": {"costs": {"person_hour_usd": 48.4}}}
-    said = next_step.say(result.model_copy(update=priced))
-    assert "(5 hours of work at a minute each, $240)" in said, "two digits of an estimate"
+
+
+@pytest.mark.parametrize(
+    ("examples", "hour", "said"),
+    [
+        (30, 60, "30 minutes of work at a minute each, about $30"),
+        (61, 60, "61 minutes of work at a minute each, about $61"),
+        (94, 60, "1.6 hours of work at a minute each, about $96"),
+        (300, 48.4, "5 hours of work at a minute each, about $240"),
+        (14_000, 60, "230 hours of work at a minute each, about $14,000"),
+        (94, None, "1.6 hours of work at a minute each"),
+    ],
+)
+def test_what_labelling_takes_can_be_worked_out_anew(
+    examples: int, hour: float | None, said: str
+) -> None:
+    verdict = Verdict(outcome="cannot_tell", more_if_as_seen=examples, reason="r")
+    costs = {"verdict": verdict, "config": {"costs": {"person_hour_usd": hour}}}
+    told = next_step.say(sample_result().model_copy(update=costs))
+    assert f"label about {examples:,} new examples ({said}) and" in told
+
+
+@pytest.mark.parametrize(
+    ("year", "month"),
+    [(0.1506, "$0.0126"), (0.12, "$0.01"), (5.0, "$0.417"), (2.4, "$0.20"), (60.0, "$5.00")],
+)
+def test_twelve_months_are_what_is_said_of_the_year(year: float, month: str) -> None:
+    one = sample_result().candidates[0]
+    parts = Cost(
+        curation_usd=0.0, training_usd=0.0, idle_usd=0.0, requests_usd=year, upkeep_usd=0.0
+    )
+    one = one.model_copy(update={"cost": parts, "yearly_cost": year})
+    assert wording.monthly(one) == month
+    said = f"in the first year: {month} every month (answering)."
+    assert assumptions.of_first_year(one).endswith(said)
+    assert 12 * float(month[1:]) == pytest.approx(year, abs=0.005)
 
 
 def test_what_can_be_detected_is_said_of_the_pair_that_it_holds_for() -> None:

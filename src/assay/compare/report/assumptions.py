@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from assay.compare.reasons import quoted
-from assay.compare.report.wording import usd
+from assay.compare.report.wording import monthly_usd, usd
 from assay.compare.result import CandidateResult, Result
 from assay.config import Costs
 from assay.errors import Step
@@ -27,20 +27,20 @@ def parts(candidate: CandidateResult) -> str:
     if None in (*once.values(), *yearly.values()):
         return ""
     monthly = {name: (amount or 0.0) / 12 for name, amount in yearly.items()}
-    made = (_sum_of(once, "once"), _sum_of(monthly, "every month"))
+    made = (_sum_of(once, "once", usd), _sum_of(monthly, "every month", monthly_usd))
     return ", ".join(filter(None, made))
 
 
-def _sum_of(amounts: Mapping[str, float | None], when: str) -> str:
+def _sum_of(amounts: Mapping[str, float | None], when: str, say_usd: Callable[[float], str]) -> str:
     """A sum and what it is for; amounts that are no cent are left out."""
     paid = {name: amount for name, amount in amounts.items() if amount and amount >= CENT}
     if not paid:
         return ""
     if len(paid) == 1:
         [(name, amount)] = paid.items()
-        return f"{usd(amount)} {when} ({name})"
-    named = ", ".join(f"{name} {usd(amount)}" for name, amount in paid.items())
-    return f"{usd(sum(paid.values()))} {when} ({named})"
+        return f"{say_usd(amount)} {when} ({name})"
+    named = ", ".join(f"{name} {say_usd(amount)}" for name, amount in paid.items())
+    return f"{say_usd(sum(paid.values()))} {when} ({named})"
 
 
 def of_first_year(candidate: CandidateResult | None) -> str:

@@ -104,23 +104,24 @@ def _wanted(result: Result) -> str:
         examples, groups = verdict.more_examples_needed, verdict.more_groups_needed
     if examples is None:
         return "new examples"
-    work = f"{_labelling_time(examples)} of work at a minute each{_price(result, examples)}"
+    work = _labelling(result, examples)
     if groups is None:
         return f"about {examples:,} new examples ({work})"
     return f"about {groups:,} new groups (about {examples:,} examples; {work})"
 
 
-def _labelling_time(examples: int) -> str:
-    """How long a person takes to label them at a minute each."""
-    if examples < 90:
-        return f"{examples} minutes"
-    return f"{round(examples / 60):,} hours"
-
-
-def _price(result: Result, examples: int) -> str:
-    """What that work costs; "" where the price of an hour is not known."""
-    hour = (result.config.get("costs") or {}).get("person_hour_usd")
-    return "" if not hour else f", {usd(float(f'{hour * examples / 60:.2g}'))}"
+def _labelling(result: Result, examples: int) -> str:
+    """How long a person takes to label them at a minute each, and what that costs, if the price of
+    an hour is known: two digits, all that such an estimate is worth, the cost of the time as it is
+    told."""
+    hours, told = examples / 60, f"{examples} minutes"
+    if examples >= 90:
+        hours = float(f"{hours:.2g}")
+        told = f"{hours:,g} hours"
+    work = f"{told} of work at a minute each"
+    price = (result.config.get("costs") or {}).get("person_hour_usd")
+    cost = float(f"{hours * price:.2g}") if price else None
+    return work if cost is None else f"{work}, about {usd(cost).removesuffix('.00')}"
 
 
 def _if_enough(result: Result, used: CandidateResult) -> str:

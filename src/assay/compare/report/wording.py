@@ -213,9 +213,17 @@ def usd(amount: float | None) -> str:
     return f"${amount:,.2f}" if amount < 100 else f"${amount:,.0f}"
 
 
+def monthly_usd(amount: float | None) -> str:
+    """Money of every month, so exact that twelve times that is what is said of the year: of less
+    than a dollar three digits."""
+    if amount is None or not 0.01 <= amount < 1:
+        return usd(amount)
+    return f"${float(f'{amount:.3g}'):.4f}".removesuffix("0").removesuffix("0")
+
+
 def monthly(candidate: CandidateResult) -> str:
     """A twelfth of the first year's cost to own."""
-    return usd(None if candidate.yearly_cost is None else candidate.yearly_cost / 12)
+    return monthly_usd(None if candidate.yearly_cost is None else candidate.yearly_cost / 12)
 
 
 def seconds(value: float | None) -> str:
