@@ -129,6 +129,24 @@ def test_a_run_that_nobody_answered_goes_on(server: BatchServer, tmp_path: Path)
     assert set(server.asked.values()) == {1}
 
 
+def test_only_a_batch_that_may_have_begun_is_looked_for(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At Anthropic the look would wait for anybody's batch of as many requests."""
+    seen, get = set[str](), server.get
+
+    def watched(path: str) -> Any:
+        seen.add(path.partition("?")[0])
+        return get(path)
+
+    monkeypatch.setattr(server, "get", watched)
+    with monkeypatch.context() as busy:
+        busy.setattr(server, "post", lambda *_: (429, {"error": {"message": "later"}}))
+        assert "later" in record(drafted(server, tmp_path))["left_because"]
+    assert record(drafted(server, tmp_path))["complete"]
+    assert server.path not in seen
+
+
 def test_what_is_refused_is_not_kept(server: BatchServer, tmp_path: Path) -> None:
     server.status_of_line = 400
     draft = drafted(server, tmp_path)

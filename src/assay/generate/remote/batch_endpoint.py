@@ -94,7 +94,7 @@ class BatchEndpoint(ABC):
         """The id of a new batch of requests, by their names; `find` finds it by its own.
 
         Raises:
-            NoAnswerError: there is none, or nobody knows whether there is: `find` tells.
+            NoAnswerError: there is none, or, where `charged`, there may be one: `find` tells.
         """
 
     @abstractmethod
@@ -172,7 +172,9 @@ class BatchEndpoint(ABC):
                 text = error_text(reply.read())
             except WireError as error:
                 raise no_answer_from(error) from None
-            raise refusal(reply.status, {"retry-after": reply.header("retry-after")}, text)
+            failure = refusal(reply.status, {"retry-after": reply.header("retry-after")}, text)
+            failure.charged = body is not None and reply.status >= 500  # a batch may have begun
+            raise failure
         return reply
 
     def _lines(self, path: str) -> Iterator[bytes]:

@@ -132,9 +132,11 @@ class Batches:
         Raises:
             NoAnswerError: the provider does not say; the same call goes on with the same batch.
         """
-        left = self._file.read() or self._write(requests)
+        left = self._file.read()
+        begun = None if left is None else left.id or self._find(left)
+        left = left or self._write(requests)  # nothing of a new one was sent, so none is looked for
         if left.id is None:
-            left.id = self._find(left) or self._start(left, requests)
+            left.id = begun or self._start(left, requests)
             self._file.write(left)
         state = self._wait(left.id, left.at)
         self.reason = state.reason
@@ -159,7 +161,7 @@ class Batches:
         try:
             return self._endpoint.start(requests, left.name)
         except NoAnswerError as failure:
-            if not (failure.charged or failure.is_retryable):  # it says that it has not begun
+            if not failure.charged:  # it has certainly not begun
                 self._file.forget()
             raise
 
