@@ -178,6 +178,8 @@ def test_candidates_that_always_take_part_are_ticked_and_fixed(
     browser: Browser, up: Studio
 ) -> None:
     with signed_in(browser, up, "editor") as visitor:
+        page = visitor.open("/settings?setting=primary")
+        expect(page.get_by_role("combobox", name="Primary grader")).to_be_focused()
         page = _open(visitor)
         always = page.get_by_role("checkbox", name="Word-count classifier")
         expect(always).to_be_checked()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import median
+
 from assay.compare.result import Result
 from assay.config import GraderSpec
 from assay.evaluate.graders import GRADERS
 
 LONGEST = 80
 """Of a setting's value; longer ones, such as a judge's prompt, are on the page Settings."""
+LIKENESS = {"rouge-l", "token-f1", "chrf"}
+"""Graders that count what an answer has in common with the expected one."""
+SHORT = 12
+"""Words of an expected answer up to which one other word says more than all that are in common."""
 
 
 def find_primary(result: Result) -> GraderSpec | None:
@@ -39,3 +46,37 @@ def explain_length(spec: GraderSpec | None, answer: str) -> str | None:
     most = spec.settings.get("max_words") if spec is not None and spec.name == "contains" else None
     words = len(answer.split())
     return f"{words} words, more than {most} score 0" if most and words > most else None
+
+
+def explain_likeness(
+    spec: GraderSpec, expected: Sequence[str], good_enough: float | None
+) -> list[str]:
+    """What to do where likeness decides though most expected answers are short; nothing elsewhere.
+
+    Args:
+        expected: the answers that were expected.
+    """
+    if spec.name not in LIKENESS or not expected:
+        return []
+    words = median(len(answer.split()) for answer in expected)
+    if words > SHORT:
+        return []
+    least = ""
+    if good_enough is not None:
+        least = (
+            f" The minimum score of {100 * good_enough:g} asks for so many points of likeness, not "
+            "for so many right answers."
+        )
+    return [
+        f"Half of the expected answers have at most {words:.0f} words. Of answers so short, "
+        "likeness does not tell which are right: a right one in other words scores low, and a "
+        f"wrong one in the same words may score higher.{least} If you see that below, let another "
+        "grader decide:",
+        "`contains`, where a fact makes an answer right (a price, a name, a time). An answer is "
+        "right if the expected text stands in it, whatever is said around it. For this the "
+        "expected answers must be the fact alone, such as “12 euros”; those of the holdout are "
+        "changed by replacing it.",
+        "`judge`, where right answers have few words in common: a model says whether an answer is "
+        "as good as the expected one. It needs answers that people have judged, and is written "
+        "into the text on the page Settings (docs/graders.md of Assay says how).",
+    ]

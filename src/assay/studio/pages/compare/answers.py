@@ -18,7 +18,13 @@ from assay.project import comparisons
 from assay.project.comparisons import RIGHT, Which
 from assay.studio import widgets as w
 from assay.studio.session import LatestRequest, PageContext
-from assay.studio.shared.grading import explain_grading, explain_length, find_primary
+from assay.studio.shared.grading import (
+    explain_grading,
+    explain_length,
+    explain_likeness,
+    find_primary,
+)
+from assay.studio.shared.sentence import sentence
 
 SHOWN = 6
 """Rows at a time; a page of thousands of answers is read by nobody."""
@@ -49,6 +55,7 @@ def answers_card(context: PageContext, result: Result) -> None:
     with w.section("Individual answers", "Read some before you trust the figures."):
         if spec is not None:
             w.text(explain_grading(spec), "soft note")
+        advice = ui.element("div").classes("stack")
         with w.row("top-aligned"):
             which = w.field("Show", ui.select(FILTERS, value="differ"))
             a = w.field("First candidate", ui.select(names, value=first))
@@ -77,6 +84,9 @@ def answers_card(context: PageContext, result: Result) -> None:
                 return
             if not is_latest():
                 return
+            if spec is not None and not advice.default_slot.children:
+                with advice:
+                    _advise(spec, everything, result)
             with w.refill(shown):
                 _show_counts(everything, one, other)
                 of = f"{len(fit):,} of {len(everything):,} holdout examples"
@@ -92,6 +102,20 @@ def answers_card(context: PageContext, result: Result) -> None:
         with shown:
             w.waiting("Reading the answers")
         ui.timer(0.1, show, once=True)
+
+
+def _advise(spec: GraderSpec, rows: Sequence[AnswerRow], result: Result) -> None:
+    """Which grader to let decide, where the one that did tells little of such answers."""
+    said = explain_likeness(spec, [row.reference for row in rows], result.good_enough)
+    if not said:
+        return
+    w.text(said[0], "warn")
+    with ui.element("ul"):
+        for line in said[1:]:
+            sentence(line, tag="li")
+    with w.row():
+        w.link("Choose the primary grader", "/settings?setting=primary")
+        w.link("Replace the holdout", "/data")
 
 
 def _show_counts(rows: Sequence[AnswerRow], a: str, b: str) -> None:

@@ -49,7 +49,7 @@ class SettingsForm(Controls[Config]):
     def show(self, parsed: Config) -> None:
         """Let every control show what the text says."""
         found = settings.measures(parsed)
-        self._primary.set_options({name: f"{name}: {why}" for name, why in found.items()})
+        self.primary.set_options({name: f"{name}: {why}" for name, why in found.items()})
         super().show(parsed)
         self._show_blocks(parsed)
 
@@ -155,9 +155,9 @@ class SettingsForm(Controls[Config]):
     def _build_measure(self) -> None:
         w.heading("Criteria", "How the verdict is reached.")
         meaning = "Decides the comparison. It scores each answer from 0 to 1."
-        self._primary = w.field("Primary grader", ui.select({}), meaning=meaning)
+        self.primary = w.field("Primary grader", ui.select({}), meaning=meaning)
         self._control(
-            self._primary,
+            self.primary,
             lambda c: c.primary,
             lambda v: None if self._parsed is None else settings.choose_measure(self._parsed, v),
         )

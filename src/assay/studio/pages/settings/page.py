@@ -16,7 +16,7 @@ from assay.project.answer import names as served
 from assay.project.settings import Change, SettingsDraft, StaleSettingsError, Validation
 from assay.project.settings.redaction import without_secrets
 from assay.studio import widgets as w
-from assay.studio.dialogs import confirm
+from assay.studio.dialogs import confirm, lead_to
 from assay.studio.frame import Page
 from assay.studio.pages.settings.form import SettingsForm
 from assay.studio.session import PageContext, Refresh, action, is_admin
@@ -80,7 +80,12 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
         super().__init__(context, draft, reopen)
 
     def _build_form(self) -> SettingsForm:
-        return SettingsForm(self._put, self._models, open=self._open)
+        self._form = SettingsForm(self._put, self._models, open=self._open)
+        return self._form
+
+    def lead_to_primary(self) -> None:
+        """Bring the choice of the grader that decides into view."""
+        lead_to(self._form.primary)
 
     def _build_more(self) -> None:
         with w.card("follows") as self._effects:
@@ -152,11 +157,22 @@ async def build(context: PageContext) -> None:
         return
     await show_edits_meanwhile(context)
     followed: list[str] = []
-    open_editor("Reading the settings", lambda reopen: _show_editor(context, followed, reopen))
+    wanted = ui.context.client.request.query_params.getlist("setting")
+    open_editor(
+        "Reading the settings", lambda reopen: _show_editor(context, followed, wanted, reopen)
+    )
     another_project(context)
 
 
-async def _show_editor(context: PageContext, followed: list[str], reopen: Refresh) -> None:
+async def _show_editor(
+    context: PageContext, followed: list[str], wanted: list[str], reopen: Refresh
+) -> None:
+    """The editor.
+
+    Args:
+        followed: what follows from a save, to be said once; `wanted`: a setting that a link leads
+            to, once.
+    """
     found = await w.load("Reading the settings", _read(context))
     if found is None:
         return
@@ -178,7 +194,10 @@ async def _show_editor(context: PageContext, followed: list[str], reopen: Refres
 
         w.button("Download JSON Schema for editors", schema, kind="link", icon="download")
     _show_saves(saves)
-    SettingsEditor(context, draft, names, followed, reopen)
+    editor = SettingsEditor(context, draft, names, followed, reopen)
+    if wanted == ["primary"]:
+        editor.lead_to_primary()
+    wanted.clear()
 
 
 async def _read(context: PageContext) -> tuple[SettingsDraft, list[str], list[Change]]:
