@@ -51,6 +51,16 @@ def test_candidates_stand_in_groups_by_what_they_need_the_named_first_then_the_c
     assert headings[1] == [first, seconds, nothing]
 
 
+def test_what_points_count_is_told_below_and_takes_no_room_of_the_other_columns() -> None:
+    with Client(page("/points")) as client:
+        candidates_table(in_words(sample_result().model_copy(update={"primary": "rouge-l"})))
+    shown = [one for one in client.elements.values() if isinstance(one, TextElement)]
+    heads = [one.text for one in shown if one.props.get("scope") == "col"]
+    assert heads[1] == "Points of 100"
+    below = "Points of 100: for likeness to the expected answer (rouge-l). "
+    assert any(one.text.startswith(below) for one in shown)
+
+
 def test_of_records_it_is_shown_which_fields_go_wrong() -> None:
     result = sample_result()
     first = result.candidates[0].model_copy(update={"per_class": {"part": 1.0, "count": 0.167}})

@@ -267,6 +267,17 @@ def score_meaning(result: Result) -> str:
     return f"points of 100 {points} ({result.primary})" if points else RIGHT_ANSWERS
 
 
+def score_column(result: Result) -> str:
+    """The head of a column of scores: short, so that the others have room beside it."""
+    return "points of 100" if scale_of(result).points else RIGHT_ANSWERS
+
+
+def points_meaning(result: Result) -> str:
+    """What points stand for, under a column of them; "" where answers are right or wrong."""
+    points = scale_of(result).points
+    return f"Points of 100: {points} ({result.primary})." if points else ""
+
+
 def routing(found: Routing) -> str:
     """What a route was worth, in a few sentences."""
     worth, arms = found.worth, found.arms

@@ -101,7 +101,7 @@ def candidates_table(result: Result) -> None:
     first, beside = result.candidates[0], sizes.columns(result)
     figures = (*wording.figures(first), *beside.get(first.name, {}))
     columns = [w.Number(name.capitalize()) for name in figures]
-    score = w.Number(wording.score_meaning(result).capitalize())
+    score = w.Number(wording.score_column(result).capitalize())
     with w.table("Candidate", score, *columns, label="All candidates", grouped=True):
         for need, group in wording.group_by_need(result):
             with w.row_group(need.capitalize(), 2 + len(columns)):
@@ -109,6 +109,7 @@ def candidates_table(result: Result) -> None:
                     style = "chosen" if one.name == result.verdict.named else ""
                     _show_candidate(one, style, beside.get(one.name, {}))
     explained = (
+        wording.points_meaning(result),
         wording.chosen_range(result),
         wording.unread_meaning(result),
         wording.MONTH,
