@@ -29,6 +29,7 @@ from assay.compare.report import (
     html,
     next_step,
     second_look,
+    svg,
     wording,
     worth,
 )
@@ -504,6 +505,7 @@ def test_names_beside_costs_lie_on_one_another_and_on_the_axis_nowhere(phone: bo
         one.model_copy(update={"name": f"Candidate {n}", "score": 0.01 * n, "yearly_cost": 1872.0})
         for n in range(8)
     ]
+    near[0] = near[0].model_copy(update={"yearly_cost": 0.2})
     drawn = charts.cost_against_quality(near, None, phone=phone)
     names = re.findall(r'<text x="([\d.]+)" y="([\d.]+)"[^>]*class="name">', drawn)
     dots = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', drawn)]
@@ -513,6 +515,12 @@ def test_names_beside_costs_lie_on_one_another_and_on_the_axis_nowhere(phone: bo
     assert min(b - a for a, b in pairwise(places)) > 14
     assert places[-1] < min(ticks) - 10
     assert min(float(x) for x, _ in names) > max(dots)
+    width = svg.PHONE if phone else svg.WIDTH
+    for x, anchor, said in re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="(\w+)" '
+                                      r'class="tick">([^<]+)', drawn):  # fmt: skip
+        begin = float(x) - {"start": 0, "middle": 0.5, "end": 1}[anchor] * 6 * len(said)
+        assert 0 <= begin < begin + 6 * len(said) <= width, said
+    assert "below $1 drawn at $1" in drawn
 
 
 def test_a_notebook_shows_the_report_without_answers() -> None:

@@ -102,11 +102,16 @@ def cost_against_quality(
     known = [c for c in candidates if c.yearly_cost is not None and c.score is not None]
     if not known:
         return Markup("")
-    left, right, top, height = (34.0, 166.0, 14.0, 320.0) if phone else (60.0, 220.0, 14.0, 320.0)
+    left, right, top = (34.0, 166.0, 14.0) if phone else (60.0, 220.0, 14.0)
     width = svg.PHONE if phone else svg.WIDTH
-    height = max(height, top + 44 + svg.NAME * len(known))
     floor = 1.0
-    below = "; below $1 drawn at $1" if min(c.yearly_cost or 0.0 for c in known) < floor else ""
+    caption = ["first year's cost (scale of 1, 2, 5, 10)"]
+    if min(c.yearly_cost or 0.0 for c in known) < floor:
+        caption.append("below $1 drawn at $1")
+    if not phone:
+        caption = ["; ".join(caption)]
+    end = 44 + svg.NAME * (len(caption) - 1)
+    height = max(276 + end, top + end + svg.NAME * len(known))
     costs = [max(floor, c.yearly_cost or 0.0) for c in known]
     low, high = math.log10(min(costs)) - 0.15, math.log10(max(costs)) + 0.15
     if high - low < 0.6:
@@ -116,7 +121,7 @@ def cost_against_quality(
         return left + (width - left - right) * (math.log10(max(floor, cost)) - low) / (high - low)
 
     def y(score: float) -> float:
-        return top + (height - top - 44) * (1 - score)
+        return top + (height - top - end) * (1 - score)
 
     body = []
     for tick in range(0, 101, 20):
@@ -126,21 +131,15 @@ def cost_against_quality(
         for digit in (1,) if phone and high - low > 1 else (1, 2, 5):
             cost = digit * 10.0**power
             if low <= math.log10(cost) <= high:
-                body.append(svg.line(x(cost), top, x(cost), height - 40, "grid"))
-                body.append(
-                    svg.text(x(cost), height - 24, usd(cost).removesuffix(".00"), "middle", "tick")
-                )
-    body.append(
-        svg.text(
-            (left + width - right) / 2,
-            height - 6,
-            f"first year's cost (scale of 1, 2, 5, 10{below})",
-            "middle",
-            "tick",
-        )
-    )
+                body.append(svg.line(x(cost), top, x(cost), height - end + 4, "grid"))
+                price = usd(cost).removesuffix(".00")
+                body.append(svg.text(x(cost), height - end + 20, price, "middle", "tick"))
+    # From the left edge on a phone: around the middle of so narrow a chart it would be cut off.
+    at, anchor = (0.0, "start") if phone else ((left + width - right) / 2, "middle")
+    for i, said in enumerate(reversed(caption)):
+        body.append(svg.text(at, height - 6 - svg.NAME * i, said, anchor, "tick"))
     ranked = sorted(zip(known, costs, strict=True), key=lambda row: -(row[0].score or 0))
-    places = svg.apart([y(candidate.score or 0) for candidate, _ in ranked], svg.NAME, height - 44)
+    places = svg.apart([y(candidate.score or 0) for candidate, _ in ranked], svg.NAME, height - end)
     for (candidate, cost), place in zip(ranked, places, strict=True):
         px, py = x(cost), y(candidate.score or 0)
         style = "chosen" if candidate.name == named else "plain"
