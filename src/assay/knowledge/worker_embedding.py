@@ -77,7 +77,8 @@ class WorkerEncoder:
             ConfigError: as `LazyWorkers.to_embed`.
             ModelError: as `EmbeddingWork.run`.
         """
-        if len(texts) <= self._embedder.at_once and self._workers is None:
+        few = len(texts) <= self._embedder.at_once and self._workers is None
+        if not texts or few:
             return self._embedder.encode(texts)
         if self._workers is None:
             self._workers = self._lazy.to_embed()
@@ -91,7 +92,7 @@ class WorkerEncoder:
             made[place] = outcome
 
         self._workers.run([self._work(part) for part in parts], lambda place, event: None, ended)
-        return np.concatenate(made) if made else np.zeros((0, self.dimension), np.float32)
+        return np.concatenate(made)
 
     def _work(self, texts: Sequence[str]) -> EmbeddingWork:
         known = self._embedder
