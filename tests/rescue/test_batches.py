@@ -20,6 +20,7 @@ from assay.config import Provider
 from assay.errors import OutageError, UsageError
 from assay.generate.remote import provider_batch
 from assay.generate.remote.anthropic_batches import AnthropicBatches
+from assay.generate.remote.model import RemoteModel
 from assay.generate.remote.openai_batches import OpenAIBatches
 from assay.progress import Silent
 from assay.project.recording import RecordingChoices, RecordingDraft, draft_recording, record
@@ -43,7 +44,7 @@ def drafted(server: BatchServer, folder: Path, **choices: Any) -> RecordingDraft
         protocol=server.protocol,
         private_network=["127.0.0.0/8"],
         prices={MODEL: PRICE},
-        retries=0,
+        retries=choices.pop("retries", 0),
     )
     data = folder / "more.jsonl"
     if not data.exists():
@@ -145,6 +146,18 @@ def test_only_a_batch_that_may_have_begun_is_looked_for(
         assert "later" in record(drafted(server, tmp_path))["left_because"]
     assert record(drafted(server, tmp_path))["complete"]
     assert server.path not in seen
+
+
+def test_a_step_that_fails_is_repeated_like_a_single_request(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sending, whose reply is lost, then looking for what was sent, then reading the answers."""
+    monkeypatch.setattr(RemoteModel, "retry_pause", lambda *_: 0.0)
+    results = {"openai": "GET /v1/files/", "anthropic": f"GET {server.path}/msgbatch_0/results"}
+    server.failing = [f"POST {server.path}", f"GET {server.path}?", results[server.protocol]]
+    assert record(drafted(server, tmp_path, retries=3))["complete"]
+    assert not server.failing
+    assert set(server.asked.values()) == {1}
 
 
 def test_what_is_refused_is_not_kept(server: BatchServer, tmp_path: Path) -> None:

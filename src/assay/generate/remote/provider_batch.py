@@ -133,22 +133,42 @@ class Batches:
             NoAnswerError: the provider does not say; the same call goes on with the same batch.
         """
         left = self._file.read()
-        begun = None if left is None else left.id or self._find(left)
-        left = left or self._write(requests)  # nothing of a new one was sent, so none is looked for
+        is_new = left is None
+        left = left or self._write(requests)
         if left.id is None:
-            left.id = begun or self._start(left, requests)
+            left.id = self._begin(left, requests, is_new=is_new)
             self._file.write(left)
         state = self._wait(left.id, left.at)
         self.reason = state.reason
         if state.status != "completed" and self.reason is None:
             self.reason = f"the batch is {state.status}"
-        yield from self._endpoint.answers(state, left.name, requests)
+        yield from self._answers(state, left.name, requests)
 
     def _write(self, requests: Mapping[str, Request]) -> LeftBatch:
         asked = {name: request_sha256(request) for name, request in requests.items()}
         left = LeftBatch(uuid4().hex, None, asked, time.time())
         self._file.write(left)
         return left
+
+    def _begin(self, left: LeftBatch, requests: Mapping[str, Request], *, is_new: bool) -> str:
+        """The id of a batch, which is looked for if it may have begun.
+
+        Args:
+            is_new: nothing of it was sent.
+        """
+        attempt, has_not_begun = 0, is_new
+        while True:
+            try:
+                if not has_not_begun and (id := self._find(left)):
+                    return id
+                has_not_begun = True
+                return self._endpoint.start(requests, left.name)
+            except NoAnswerError as failure:
+                attempt, has_not_begun = attempt + 1, has_not_begun and not failure.charged
+                if not self._waits(failure, attempt, 0.0 if has_not_begun else POLL_S):
+                    if has_not_begun:
+                        self._file.forget()
+                    raise
 
     def _find(self, left: LeftBatch) -> str | None:
         while True:
@@ -157,13 +177,38 @@ class Batches:
             except UndecidedError as undecided:
                 self._wait(undecided.id, left.at)
 
-    def _start(self, left: LeftBatch, requests: Mapping[str, Request]) -> str:
-        try:
-            return self._endpoint.start(requests, left.name)
-        except NoAnswerError as failure:
-            if not failure.charged:  # it has certainly not begun
-                self._file.forget()
-            raise
+    def _answers(
+        self, state: BatchState, name: str, requests: Mapping[str, Request]
+    ) -> Iterator[tuple[str, Answer]]:
+        """Each answer once, however often their files are read."""
+        attempt, given = 0, set[str]()
+        while True:
+            try:
+                for asked, answer in self._endpoint.answers(state, name, requests):
+                    if asked not in given:
+                        given.add(asked)
+                        yield asked, answer
+            except NoAnswerError as failure:
+                attempt += 1
+                if not self._waits(failure, attempt):
+                    raise
+            else:
+                return
+
+    def _waits(self, failure: NoAnswerError, attempt: int, least_s: float = 0.0) -> bool:
+        """Whether there is another attempt, as of a single request; it has waited for it then.
+
+        Args:
+            attempt: how many there have been.
+        """
+        model = self._endpoint.model
+        if not failure.is_retryable or attempt > model.provider.retries:
+            return False
+        pause = model.retry_pause(failure, attempt)
+        if pause is None:
+            return False
+        time.sleep(max(pause, least_s))
+        return True
 
     def _wait(self, id: str, since: float) -> BatchState:
         self._progress.say(
