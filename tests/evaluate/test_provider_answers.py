@@ -105,6 +105,28 @@ def test_a_batch_under_way_is_waited_for_whatever_the_settings_say_by_now(
     assert set((server.asked + server.single).values()) == {1}
 
 
+def test_a_batch_that_is_not_known_any_more_says_what_to_do(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As to the key of another account; without its file the requests are asked anew."""
+    get, gone = server.get, (404, {"error": {"message": "No such batch"}})
+
+    def forgetful(path: str) -> Any:
+        return gone if path.startswith(f"{server.path}/") else get(path)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(server, "get", forgetful)
+        found = measured(server, tmp_path)
+    [file] = tmp_path.rglob(FILE)
+    [id] = server.batches
+    error = found.answers[0].error or ""
+    assert error.startswith("far: HTTP 404: No such batch. Use the address and key that began")
+    assert f"batch {id}, or remove {file} to ask anew" in error
+    file.unlink()
+    assert measured(server, tmp_path).score == 1.0
+    assert len(server.batches) == 2
+
+
 @pytest.mark.parametrize("server", [BatchServer], indirect=True)
 def test_killed_at_any_step_nothing_is_asked_twice(server: BatchServer, tmp_path: Path) -> None:
     """From its start at the provider on: what comes before is as it is for a recording."""

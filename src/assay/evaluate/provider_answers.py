@@ -59,9 +59,8 @@ class _Steps:
 
     def ask(self, file: BatchFile, progress: Progress) -> None:
         """Ask for all, in as few batches as hold them; nothing more after one without an answer."""
-        model, again = self._engine.model, False
-        reason = "not tried after a batch without an answer"
-        endpoint = batch_endpoint(model)
+        reason, again = "not tried after a batch without an answer", False
+        endpoint = batch_endpoint(self._engine.model)
         batches = Batches(endpoint, file, progress)
         try:
             while True:
@@ -85,7 +84,7 @@ class _Steps:
                 if not helped:
                     break
         except NoAnswerError as failure:
-            reason = model.describe_failure(failure.reason, endpoint.key)
+            reason = batches.describe_failure(failure)
         for number in list(self._left):
             self._end(number, {}, error_answer(reason), again=again)
 

@@ -126,6 +126,17 @@ class Batches:
         """Do without what the batch under way has answered."""
         self._file.forget()
 
+    def describe_failure(self, failure: NoAnswerError) -> str:
+        """One line, fit to be shown; with what to do where the same call would fail again."""
+        reason = self._endpoint.model.describe_failure(failure.reason, self._endpoint.key)
+        left = self._file.read()
+        if failure.is_retryable or left is None or left.id is None:
+            return reason
+        return (
+            f"{reason}. Use the address and key that began batch {left.id}, or remove "
+            f"{self._file.file} to ask anew without its answers"
+        )
+
     def ask(self, requests: Mapping[str, Request]) -> Iterator[tuple[str, Answer]]:
         """The answers, once the batch is over; `forget` it when they are kept.
 

@@ -196,7 +196,7 @@ class _Run:
                     if not sent or not self._take_batch(batches, sent, task):
                         return
             except NoAnswerError as failure:
-                self._reason = model.describe_failure(failure.reason, access.key)
+                self._reason = batches.describe_failure(failure)
 
     def _take_batch(self, batches: Batches, sent: list[_PendingAnswer], task: Task) -> bool:
         """Whether a batch of these has brought an answer that is kept."""
