@@ -5,6 +5,7 @@ Each test is of both protocols, but for what one of them has alone.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,11 +18,12 @@ from tests.rescue.server import KEY
 from tests.rescue.test_recording import MODEL, PRICE, animal, inputs, lines
 
 from assay.config import Provider
-from assay.errors import OutageError, UsageError
+from assay.errors import OutageError, StoreError, UsageError
 from assay.generate.remote import provider_batch
 from assay.generate.remote.anthropic_batches import AnthropicBatches
 from assay.generate.remote.model import RemoteModel
 from assay.generate.remote.openai_batches import OpenAIBatches
+from assay.generate.remote.provider_batch import BatchFile
 from assay.progress import Silent
 from assay.project.recording import RecordingChoices, RecordingDraft, draft_recording, record
 from assay.rescue.client import Access
@@ -167,6 +169,15 @@ def test_what_is_refused_is_not_kept(server: BatchServer, tmp_path: Path) -> Non
         record(draft)
     assert not left(draft).exists()
     assert not draft.file.exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"name": "a"}', "odd kinds"])
+def test_a_damaged_file_of_a_batch_is_told(tmp_path: Path, text: str) -> None:
+    kinds = {"name": "a", "id": None, "requests": ["x"], "at": 1.0}
+    file = tmp_path / "batch.json"
+    file.write_text(json.dumps(kinds) if text == "odd kinds" else text)
+    with pytest.raises(StoreError, match="Remove it to ask anew"):
+        BatchFile(file).read()
 
 
 def test_single_requests_wait_for_a_batch(server: BatchServer, tmp_path: Path) -> None:

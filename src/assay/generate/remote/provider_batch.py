@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from pydantic import TypeAdapter
+
 from assay import json_reader
 from assay.errors import StoreError, UsageError
 from assay.generate.batch import Answer, Request
@@ -57,6 +59,9 @@ class LeftBatch:
     at: float
 
 
+_LEFT_BATCH = TypeAdapter(LeftBatch)
+
+
 class BatchFile:
     """Where the batch that is under way is kept, beside its answers."""
 
@@ -72,9 +77,13 @@ class BatchFile:
         if not self.file.exists():
             return None
         try:
-            return LeftBatch(**json_reader.read(self.file.read_bytes()))
-        except (ValueError, TypeError):
-            raise StoreError("the file of the batch is damaged.", where=str(self.file)) from None
+            return _LEFT_BATCH.validate_python(json_reader.read(self.file.read_bytes()))
+        except ValueError:
+            raise StoreError(
+                "the file of the batch under way is damaged.",
+                where=str(self.file),
+                fix="Remove it to ask anew, without the answers of that batch.",
+            ) from None
 
     def write(self, batch: LeftBatch) -> None:
         """Keep it; it is on disk afterwards."""
