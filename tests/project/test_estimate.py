@@ -14,7 +14,7 @@ from assay.compare.performance import (
     ROUTED_LATENCY_PROMPTS,
     THROUGHPUT_PROMPTS,
 )
-from assay.config import Config, Unlabelled
+from assay.config import Config, Provider, Unlabelled
 from assay.evaluate.graders.judge import CRITERIA, JudgedPair, request
 from assay.evaluate.judging import INJECTIONS
 from assay.models.products import Products
@@ -385,6 +385,19 @@ def test_what_batches_would_make_of_it_is_told_beside_it(asked: bool) -> None:
     assert ("which its settings ask for" in said, "set batch: true" in said) == (asked, not asked)
     [short] = estimate(config, SIZES, ["remote"], 0.3).provider_costs
     assert short.batched_usd is None
+
+
+def test_batches_are_known_of_a_provider_by_its_own_protocol() -> None:
+    """Anthropic's OpenAI-compatible address has none."""
+    known = [
+        (host, protocol)
+        for host in ("openai", "anthropic", "example")
+        for protocol in ("openai", "anthropic")
+        if Provider.model_validate(
+            {"base_url": f"https://api.{host}.com/v1", "protocol": protocol}
+        ).has_batches
+    ]
+    assert known == [("openai", "openai"), ("anthropic", "anthropic")]
 
 
 def test_a_judge_at_a_provider_is_paid_for_every_answer_in_both_orders() -> None:

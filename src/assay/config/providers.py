@@ -200,7 +200,11 @@ class Provider(Strict):
     @property
     def has_batches(self) -> bool:
         """Whether it is known to answer batches; of others nothing is known."""
-        return urlsplit(self.base_url).hostname in ("api.openai.com", "api.anthropic.com")
+        host = urlsplit(self.base_url).hostname
+        return (host, self.protocol) in (
+            ("api.openai.com", "openai"),
+            ("api.anthropic.com", "anthropic"),  # its OpenAI-compatible address has none
+        )
 
     @property
     def origin(self) -> str:
