@@ -7,16 +7,20 @@ beside them before it is sent: a run that was killed finds it again and asks not
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from assay.evaluate.run import AnswerBatches, OnBatch
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.recorded import request_sha256
 from assay.generate.remote.batch import RemoteBatchEngine, error_answer
-from assay.generate.remote.batch_endpoint import BatchEndpoint
 from assay.generate.remote.model import check_unconstrained
-from assay.generate.remote.provider_batch import Batches, BatchFile, batch_endpoint
+from assay.generate.remote.provider_batch import (
+    Batches,
+    BatchFile,
+    batch_endpoint,
+    take_one_batch,
+)
 from assay.generate.remote.wire import NoAnswerError
 from assay.progress import Progress
 from assay.store.store import Store
@@ -74,7 +78,7 @@ class _Steps:
                         break
                 if not self._left:
                     return
-                asked = self._requests(chosen or self._for_one_batch(endpoint))
+                asked = self._requests(chosen or take_one_batch(self._left.items(), endpoint))
                 found = dict(batches.ask(asked))
                 missing = error_answer(batches.reason or "the batch has no answer to it")
                 helped = any(one.has_answered for one in found.values())
@@ -88,19 +92,8 @@ class _Steps:
         for number in list(self._left):
             self._end(number, {}, error_answer(reason), again=again)
 
-    def _requests(self, numbers: Sequence[int]) -> dict[str, Request]:
+    def _requests(self, numbers: Iterable[int]) -> dict[str, Request]:
         return {name: one for n in numbers for name, one in self._left[n].items()}
-
-    def _for_one_batch(self, endpoint: BatchEndpoint) -> list[int]:
-        """The next steps that one batch holds; the first in any case."""
-        size, count, fitting = 0, 0, list[int]()
-        for number, requests in self._left.items():
-            count += len(requests)
-            size += sum(endpoint.size(*one) for one in requests.items())
-            if fitting and (count > endpoint.most_requests or size > endpoint.most_bytes):
-                break
-            fitting.append(number)
-        return fitting
 
     def _end(
         self, number: int, found: Mapping[str, Answer], missing: Answer, *, again: bool

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
 from pydantic import TypeAdapter
@@ -28,6 +29,8 @@ from assay.generate.remote.wire import NoAnswerError
 from assay.progress import Progress
 from assay.store.files import write_atomic
 
+Item = TypeVar("Item")
+
 POLL_S, TELL_S = 10.0, 600.0
 MOST_TRIES = 30
 """In a row, of asking how far a batch is."""
@@ -40,6 +43,23 @@ def batch_endpoint(model: RemoteModel) -> BatchEndpoint:
         ConfigError: there is no key.
     """
     return (OpenAIBatches if model.provider.protocol == "openai" else AnthropicBatches)(model)
+
+
+def take_one_batch(
+    waiting: Iterable[tuple[Item, Mapping[str, Request]]], endpoint: BatchEndpoint
+) -> Iterator[Item]:
+    """The next items that one batch holds; the first in any case.
+
+    Args:
+        waiting: each with its requests by name, which go into the same batch.
+    """
+    count = size = 0
+    for number, (item, requests) in enumerate(waiting):
+        count += len(requests)
+        size += sum(endpoint.size(*one) for one in requests.items())
+        if number and (count > endpoint.most_requests or size > endpoint.most_bytes):
+            return
+        yield item
 
 
 @dataclass(slots=True)

@@ -11,7 +11,6 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 from assay.agent.runtime import assemble_plain
@@ -20,9 +19,13 @@ from assay.example import Example
 from assay.generate.batch import Answer, Request
 from assay.generate.recorded import RecordedAnswer, request_sha256
 from assay.generate.remote.batch import RemoteBatchEngine
-from assay.generate.remote.batch_endpoint import BatchEndpoint
 from assay.generate.remote.model import RemoteModel
-from assay.generate.remote.provider_batch import Batches, BatchFile, batch_endpoint
+from assay.generate.remote.provider_batch import (
+    Batches,
+    BatchFile,
+    batch_endpoint,
+    take_one_batch,
+)
 from assay.generate.remote.wire import NoAnswerError
 from assay.progress import SILENT, Progress, Task
 from assay.project.recording.draft import LEAST_OBSERVED, Reckoner, RecordingDraft
@@ -191,20 +194,25 @@ class _Run:
                 while not self._reason:
                     rest = (one for one in wanted if not self._recording.has(one.input_sha256))
                     sent: list[_PendingAnswer] = []
-                    fitting = _for_one_batch(rest, endpoint, self._logprobs())
+                    named = ((one, self._requests([one])) for one in rest)
+                    fitting = take_one_batch(named, endpoint)
                     deque(self._affordable(fitting, [], sent, None), maxlen=0)
                     if not sent or not self._take_batch(batches, sent, task):
                         return
             except NoAnswerError as failure:
                 self._reason = batches.describe_failure(failure)
 
+    def _requests(self, sent: list[_PendingAnswer]) -> dict[str, Request]:
+        """What is sent for each in a batch, by its name there."""
+        logprobs = self._logprobs()
+        return {one.input_sha256: replace(one.request, logprobs=logprobs) for one in sent}
+
     def _take_batch(self, batches: Batches, sent: list[_PendingAnswer], task: Task) -> bool:
         """Whether a batch of these has brought an answer that is kept."""
         numbers = {one.input_sha256: number for number, one in enumerate(sent)}
-        logprobs, before = self._logprobs(), sum(self._new.values())
-        requests = {one.input_sha256: replace(one.request, logprobs=logprobs) for one in sent}
+        before = sum(self._new.values())
         try:
-            for name, answer in batches.ask(requests):
+            for name, answer in batches.ask(self._requests(sent)):
                 if (number := numbers.pop(name, None)) is not None:
                     self._reserved.setdefault(number, 0.0)  # of a run before, which has counted it
                     self._take(sent[number], number, answer, task)
@@ -341,15 +349,3 @@ def _check_none(left: BatchFile) -> None:
             where=str(left.file),
             fix="Give --batch as well, to wait for its answers.",
         )
-
-
-def _for_one_batch(
-    waiting: Iterator[_PendingAnswer], endpoint: BatchEndpoint, logprobs: int | None
-) -> Iterator[_PendingAnswer]:
-    """As many as one batch may hold; the first in any case."""
-    size = 0
-    for number, one in enumerate(islice(waiting, endpoint.most_requests)):
-        size += endpoint.size(one.input_sha256, replace(one.request, logprobs=logprobs))
-        if number and size > endpoint.most_bytes:
-            return
-        yield one
