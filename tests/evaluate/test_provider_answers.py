@@ -160,6 +160,27 @@ def test_what_a_batch_leaves_is_asked_singly_unless_it_answers_nothing(
     assert not server.single
 
 
+def test_a_request_that_two_batches_ask_is_found_in_the_second(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then the first has ended, and the request is the only one of its kind that is left."""
+    for one in (OpenAIBatches, AnthropicBatches):
+        monkeypatch.setattr(one, "most_requests", BATCH_SIZE)
+    twice = [*ROWS[:BATCH_SIZE], replace(ROWS[0], id="again"), *ROWS[BATCH_SIZE:-4]]
+    get, gone = server.get, (404, {"error": {"message": "No such batch"}})
+
+    def forgetful(path: str) -> Any:
+        id = path.removeprefix(f"{server.path}/")
+        return gone if id in list(server.batches)[1:] else get(path)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(server, "get", forgetful)
+        assert measured(server, tmp_path, rows=twice).missing == BATCH_SIZE
+    assert measured(server, tmp_path, rows=twice).score == 1.0
+    assert (len(server.batches), sum(server.asked.values())) == (2, len(twice))
+    assert not server.single
+
+
 def test_more_than_a_batch_may_hold_are_several(
     server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

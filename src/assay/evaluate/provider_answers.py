@@ -6,7 +6,7 @@ beside them before it is sent: a run that was killed finds it again and asks not
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -46,7 +46,9 @@ def answer_by_provider(
             return False
         held = any(one.choices is not None for requests in steps for one in requests)
         check_unconstrained(remote.model.reference, held)
-        _Steps(remote, steps, answered).ask(file, progress)
+        left = file.read()
+        named = _named(steps, left.requests if left is not None else {})
+        _Steps(remote, named, answered).ask(file, progress)
         return True
 
     return together
@@ -56,10 +58,10 @@ class _Steps:
     """The batches of a run that are missing, and how each is answered."""
 
     def __init__(
-        self, engine: RemoteBatchEngine, steps: Sequence[Sequence[Request]], answered: OnBatch
+        self, engine: RemoteBatchEngine, named: list[dict[str, Request]], answered: OnBatch
     ) -> None:
         self._engine, self._answered = engine, answered
-        self._left = dict(enumerate(_named(steps)))
+        self._left = dict(enumerate(named))
 
     def ask(self, file: BatchFile, progress: Progress) -> None:
         """Ask for all, in as few batches as hold them; nothing more after one without an answer."""
@@ -112,13 +114,27 @@ class _Steps:
         self._answered(number, list(answers.values()))
 
 
-def _named(steps: Sequence[Sequence[Request]]) -> list[dict[str, Request]]:
-    """Each request by a name that it has in every process; the same request twice has two."""
+def _named(
+    steps: Sequence[Sequence[Request]], begun: Mapping[str, str]
+) -> list[dict[str, Request]]:
+    """Each request by a name of its own, which is that in the batch under way if it is asked there.
+
+    Args:
+        begun: `request_sha256` by the names of that batch. The same request twice has two.
+    """
+    there = defaultdict[str, list[str]](list)
+    for name, sha256 in begun.items():
+        there[sha256].append(name)
     seen: Counter[str] = Counter()
 
-    def name(request: Request) -> str:
-        sha256 = request_sha256(request)[:40]
-        seen[sha256] += 1
-        return f"{sha256}-{seen[sha256]}"
+    def name_of(request: Request) -> str:
+        sha256 = request_sha256(request)
+        if there[sha256]:
+            return there[sha256].pop()
+        while True:
+            seen[sha256] += 1
+            name = f"{sha256[:40]}-{seen[sha256]}"
+            if name not in begun:
+                return name
 
-    return [{name(request): request for request in step} for step in steps]
+    return [{name_of(request): request for request in step} for step in steps]

@@ -176,7 +176,8 @@ class Batches:
         is_new = left is None
         left = left or self._write(requests)
         if left.id is None:
-            left.id = self._begin(left, requests, is_new=is_new)
+            asked = {name: one for name, one in requests.items() if name in left.requests}
+            left.id = self._begin(left, asked, is_new=is_new)
             self._file.write(left)
         state = self._wait(left.id, left.at)
         self.reason = state.reason
