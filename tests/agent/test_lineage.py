@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 from tests.agent.routes import by_rules, saved
+from tests.models.test_versions import RECORD, adapter
 
 from assay.agent.agent import Agent, Nearest, as_shown
 from assay.agent.lineage import HANDFUL, is_made_of_many_rows, is_retrained, is_tuned
 from assay.agent.route import Rule
 from assay.example import Example, dump_examples
 from assay.generate.classical import dump_classical, fit_constant
+from assay.models.versions import save_version
 from assay.store import blobs
 from assay.store.store import Store
+
+__all__ = ["adapter"]
 
 
 @pytest.mark.parametrize(("count", "many"), [(HANDFUL, False), (HANDFUL + 1, True)])
@@ -32,12 +36,15 @@ def test_rows_count_from_more_than_a_handful_on_shown_looked_up_or_behind_a_rout
     assert not is_made_of_many_rows(Agent(model="small"), store)
 
 
-def test_what_a_version_answers_for_is_made_again_also_behind_two_routes(tmp_path: Path) -> None:
+def test_what_a_version_answers_for_is_made_again_also_behind_two_routes(
+    tmp_path: Path, adapter: Path
+) -> None:
     store = Store(tmp_path)
-    plain, tuned = saved(store, "small"), saved(store, "t", Agent(model=f"version:{'a' * 64}"))
+    model = f"version:{save_version(store, adapter, RECORD)}"
+    plain, tuned = saved(store, "small"), saved(store, "t", Agent(model=model))
     inner = by_rules(plain, Rule(to=tuned, pattern="hard"))
     outer = by_rules(plain, Rule(to=saved(store, "inner", inner), pattern="question"))
-    for agent in (Agent(model=f"version:{'a' * 64}"), inner, outer):
+    for agent in (Agent(model=model), inner, outer):
         assert is_tuned(agent, store)
         assert is_retrained(agent, store)
     constant = blobs.put(store, dump_classical(fit_constant(["yes"], "yes")))

@@ -18,6 +18,7 @@ from assay.agent.agent import Agent
 from assay.agent.texts import InvalidAgentError, as_yaml, parse
 from assay.agent.versions import AgentVersion, as_version, find_version, no_agent, user
 from assay.errors import StateError
+from assay.models.versions import version_kept
 from assay.store.store import Store
 from assay.store.tables import AgentRow, AgentTextRow, AgentVersionRow
 
@@ -173,7 +174,7 @@ def _add(
     author: str | None,
 ) -> AgentVersion:
     try:
-        with store.session() as session:
+        with version_kept(store, agent.model), store.session() as session:
             if session.get(AgentRow, agent.id) is None:
                 session.add(AgentRow(id=agent.id, body=agent.canonical()))
                 session.flush()

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from assay.agent.agent import Agent
 from assay.errors import AssayError, NotFoundError, Step, UsageError
+from assay.models.versions import version_kept
 from assay.store.store import Store
 from assay.store.tables import AgentRow, AgentVersionRow
 
@@ -50,8 +51,12 @@ class AgentVersion:
 def save_agent(
     store: Store, name: str, agent: Agent, *, message: str, author: str | None = None
 ) -> AgentVersion:
-    """Keep an agent under a name; saving what is already the newest version adds none."""
-    with store.session() as session:
+    """Keep an agent under a name; saving what is already the newest version adds none.
+
+    Raises:
+        ModelError: there is no such version as it answers with.
+    """
+    with version_kept(store, agent.model), store.session() as session:
         newest = session.scalar(
             select(AgentVersionRow)
             .where(AgentVersionRow.name == name)

@@ -25,6 +25,7 @@ from sqlalchemy import select
 from assay.errors import NotFoundError, StateError
 from assay.jobs import queue
 from assay.jobs.queue import OVER, Job, JobEvent
+from assay.jobs.tuned_models import MADE
 from assay.store.store import Store
 from assay.store.tables import (
     FineTuningCheckpointRow,
@@ -261,6 +262,7 @@ def _tuning(row: FineTuningRow, job: Job) -> FineTuning:
 
     request = TuningRequest.model_validate(row.request)
     assert request.seed is not None
+    chosen = row.chosen and {key: row.chosen[key] for key in row.chosen if key != MADE}
     error = None
     if job.status == "failed":
         error = {"code": "server_error", "param": None} | (row.error or {})
@@ -273,7 +275,7 @@ def _tuning(row: FineTuningRow, job: Job) -> FineTuning:
         status=_status(job),
         created=job.created,
         ended=job.ended,
-        chosen=row.chosen,
+        chosen=chosen,
         finish=row.finish if job.status == "running" else None,
         error=error,
         result=job.result if job.status == "succeeded" else None,

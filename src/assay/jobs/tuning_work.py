@@ -37,7 +37,7 @@ from assay.jobs.worker import JobResult, NextJob, Work
 from assay.models.lineage import keep_rows
 from assay.models.load import load_to_train
 from assay.models.show import describe
-from assay.models.versions import VersionRecord, remove_version, save_version
+from assay.models.versions import REMOVAL, VersionRecord, remove_version
 from assay.store import stored_files
 from assay.store.files import link_or_copy, one_at_a_time
 from assay.store.store import Store
@@ -248,7 +248,7 @@ class _Run:
             template_sha256=self.template.sha256,
             metrics=metrics,
         )
-        return save_version(self.store, made, record, self.tuning.project)
+        return tuned_models.save(self.store, self.work.job, made, record)
 
 
 def _forget_old_checkpoints(work: Work, tuning: str) -> None:
@@ -257,16 +257,19 @@ def _forget_old_checkpoints(work: Work, tuning: str) -> None:
     with store.session() as session:
         old = session.scalars(query.offset(KEPT_CHECKPOINTS)).all()
     for row in old:
-        with queue.as_owner(store, work.job) as session:
-            is_used = tuned_models.has_agent(session, row.version) or tuned_models.has_other_name(
-                session, row.version, row.name
-            )
-        # Its weights first: a kill between the two leaves it to be forgotten once more. In no
-        # transaction: removal writes to the database itself, and waits for the bucket.
-        if not is_used:
-            remove_version(store, row.version)
-        with queue.as_owner(store, work.job) as session:
-            tuned_models.forget_name(session, row.name)
+        with store.lock(REMOVAL):
+            with queue.as_owner(store, work.job) as session:
+                is_used = (
+                    tuned_models.has_agent(session, row.version)
+                    or tuned_models.has_other_name(session, row.version, row.name)
+                    or tuned_models.find_maker(session, row.version) is not None
+                )
+            # Its weights first: a kill between the two leaves it to be forgotten once more. In no
+            # transaction: removal writes to the database itself, and waits for the bucket.
+            if not is_used:
+                remove_version(store, row.version)
+            with queue.as_owner(store, work.job) as session:
+                tuned_models.forget_name(session, row.name)
 
 
 def _tuning(work: Work) -> FineTuning:

@@ -12,8 +12,8 @@ import hashlib
 import json
 import re
 import weakref
-from collections.abc import Collection
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +42,8 @@ REFERENCE = "version:"
 its weights are held in fewer bits than 16."""
 COARSE_BITS = (8, 4)
 """Bits of a weight that a version can be held in, beside 16."""
+REMOVAL = "versions.lock"
+"""Held by whoever removes a version, from seeing that nobody needs it until it is gone."""
 _SHORTEST_PREFIX = 6
 
 
@@ -218,6 +220,11 @@ def full_id(store: Store, id: str) -> str:
     return _find(_place_of(store), id)
 
 
+def is_saved(store: Store, id: str) -> bool:
+    """Whether a version is there, by its whole id."""
+    return bool(_place_of(store).ids(id))
+
+
 def list_versions(store: Store) -> list[Version]:
     """All versions, oldest first. Files are not hashed here; `load_version` does that.
 
@@ -228,8 +235,23 @@ def list_versions(store: Store) -> list[Version]:
     return sorted(found, key=lambda v: (v.saved_at, v.id))
 
 
+@contextmanager
+def version_kept(store: Store, model: str) -> Iterator[None]:
+    """Let nobody remove the version that a model reference names, until the block ends.
+
+    Raises:
+        ModelError: there is no such version.
+    """
+    if (id := version_id(model)) is None:
+        yield
+        return
+    with store.lock(REMOVAL):
+        full_id(store, id)
+        yield
+
+
 def remove_version(store: Store, id: str) -> None:
-    """Remove a version, by its whole id, that nobody needs."""
+    """Remove a version, by its whole id, that nobody needs; whoever calls holds `REMOVAL`."""
     _place_of(store).remove(id)
 
 

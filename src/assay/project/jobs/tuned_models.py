@@ -5,13 +5,11 @@ delete_model(workspace, "support", "ft:smollm2-135m-instruct:support:toy:a1", wh
 
 from __future__ import annotations
 
-import re
-
 from sqlalchemy import select
 
 from assay.errors import StateError
 from assay.jobs import tuned_models
-from assay.models.versions import remove_version, version_id
+from assay.models.versions import REMOVAL, remove_version, version_id
 from assay.project.answer.names import embedders, resolve
 from assay.project.jobs.requests import RefusedError
 from assay.project.versions import agents_of
@@ -42,17 +40,18 @@ def delete_model(workspace: Workspace, project: str, name: str, who: str) -> Non
             "model",
             "unsupported_model",
         )
-    if (user := _find_user(workspace, project, name, version)) is not None:
-        raise StateError(f"{name} is not deleted, because {user}.")
-    with store.session() as session:
-        is_needed = tuned_models.has_other_name(session, version, name)
-    # The weights first: a kill between the two leaves a name that can be deleted once more. In no
-    # transaction, see `remove_version` of a bucket.
-    if not is_needed:
-        remove_version(store, version)
-    with store.session() as session:
-        tuned_models.forget_name(session, name)
-        record(session, project, who, "model.delete", name, {"version": version})
+    with store.lock(REMOVAL):
+        if (user := _find_user(workspace, project, name, version)) is not None:
+            raise StateError(f"{name} is not deleted, because {user}.")
+        with store.session() as session:
+            is_needed = tuned_models.has_other_name(session, version, name)
+        # The weights first: a kill between the two leaves a name that can be deleted once more. In
+        # no transaction, see `remove_version` of a bucket.
+        if not is_needed:
+            remove_version(store, version)
+        with store.session() as session:
+            tuned_models.forget_name(session, name)
+            record(session, project, who, "model.delete", name, {"version": version})
 
 
 def _find_user(workspace: Workspace, project: str, name: str, version: str) -> str | None:
@@ -63,14 +62,14 @@ def _find_user(workspace: Workspace, project: str, name: str, version: str) -> s
     with workspace.store.session() as session:
         is_answering = tuned_models.has_agent(session, version)
         running = session.scalar(batch.limit(1))
+        maker = tuned_models.find_maker(session, version)
     if is_answering:
         labels = agents_of(workspace.store, version) if project == workspace.name else []
         named = f" ({', '.join(labels[:10])})" if labels else ""
         return f"agents answer with it{named}, and agents are kept"
     if running is not None:
         return f"batch {running} asks it: wait for it, or cancel it"
-    if workspace.config is not None:
-        found = re.findall(r"version:([0-9a-f]+)", workspace.config.model_dump_json())
-        if any(version.startswith(id) for id in found):
-            return "assay.yaml names it"
-    return None
+    if maker is not None:
+        return f"job {maker}, which is not over, has made these very weights: wait for it"
+    settings = "" if workspace.config is None else workspace.config.model_dump_json()
+    return "assay.yaml names it" if tuned_models.names_version(settings, version) else None

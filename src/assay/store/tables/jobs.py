@@ -133,7 +133,8 @@ class FineTuningRow(Table):
     """What is known of a fine-tuning beside its job (`id`), which has its state and its result.
 
     `request` is what was asked for, `chosen` the numbers that were taken for "auto" once the files
-    were checked, `finish` when it will probably be done, `error` why it failed (code, param).
+    were checked and, as `made`, the version that it has saved last; `finish` when it will probably
+    be done, `error` why it failed (code, param).
     """
 
     __tablename__ = "fine_tunings"
