@@ -100,6 +100,8 @@ def test_embeddings_of_token_ids(
         with pytest.raises(openai.BadRequestError) as refused:
             create(input=wrong)
         assert str(refused.value.param).startswith("input")
+    with pytest.raises(openai.BadRequestError, match="A text has 300 token ids"):
+        create(input=[[0] * 300] * 1000)  # as much as langchain-openai puts into one request
     openai_tokens._tokens.cache_clear()
 
 

@@ -66,14 +66,14 @@ def _check_marks(body: bytes, most_values: int, most_objects: int) -> None:
         )
 
 
-def parse(body: bytes, kind: TypeAdapter[Any]) -> Any:
+def parse(body: bytes, kind: TypeAdapter[Any], most_values: int = MOST_VALUES) -> Any:
     """A body as what its route takes: standard JSON, without NaN and half characters.
 
     Raises:
         ApiError: it takes too much.
         RequestValidationError: it is no JSON, or not what the route takes.
     """
-    check_shape(body)
+    check_shape(body, most_values)
     try:
         return kind.validate_python(from_json(body, allow_inf_nan=False))
     except ValidationError as error:
@@ -87,7 +87,7 @@ def parse(body: bytes, kind: TypeAdapter[Any]) -> Any:
         ) from None
 
 
-async def read(request: Request, kind: TypeAdapter[Any]) -> Any:
+async def read(request: Request, kind: TypeAdapter[Any], most_values: int) -> Any:
     """The parsed body of a request; None where there is none, or it does not say that it is JSON.
 
     Raises:
@@ -100,8 +100,9 @@ async def read(request: Request, kind: TypeAdapter[Any]) -> Any:
     if not body or not says_json(request.headers.get("content-type")):
         return None
     if len(body) <= INLINE_BYTES:
-        return parse(body, kind)
-    return await asyncio.get_running_loop().run_in_executor(_one_at_a_time, parse, body, kind)
+        return parse(body, kind, most_values)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_one_at_a_time, parse, body, kind, most_values)
 
 
 def says_json(content_type: str | None) -> bool:

@@ -21,16 +21,26 @@ from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.errors import ApiError, invalid
 from assay.serve.route import JsonRoute, Strict
 
-router = APIRouter(tags=["embeddings"], route_class=JsonRoute)
-
 MOST_TEXTS = 2048
 MOST_TOKENS = 2**17
+"""Ids of one text."""
+MOST_IDS = 300_000
+"""Of a request: OpenAI's limit, up to which its clients fill theirs."""
 _COUNTED_AT_ONCE = 32
 """Texts whose tokens are in memory at the same time."""
 TokenIds = Annotated[
     list[Annotated[int, Field(strict=True, ge=0, lt=openai_tokens.IDS)]],
     Field(min_length=1, max_length=MOST_TOKENS, fail_fast=True),
 ]
+
+
+class _IdsRoute(JsonRoute):
+    """Lets in as many ids, with their lists and what stands beside them."""
+
+    most_values = MOST_IDS + MOST_TEXTS + 1000
+
+
+router = APIRouter(tags=["embeddings"], route_class=_IdsRoute)
 _Several = Field(min_length=1, max_length=MOST_TEXTS, fail_fast=True)
 
 

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from assay.config.strict import ClosedModel
 from assay.serve.auth import RequiredScope
-from assay.serve.body import read
+from assay.serve.body import MOST_VALUES, read
 
 JsonObject = Annotated[dict[str, Any], Field(max_length=1000)]
 """What a client's own program has written, such as a schema; its values are looked at later."""
@@ -38,7 +38,12 @@ class JsonRoute(APIRoute):
     """A route whose body is standard JSON: `APIRouter(route_class=JsonRoute)`.
 
     Who may not ask is told so before the body is read.
+
+    Attributes:
+        most_values: of a body, see `assay.serve.body`.
     """
+
+    most_values = MOST_VALUES
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, given requests that are parsed by `assay.serve.body`."""
@@ -53,7 +58,7 @@ class JsonRoute(APIRoute):
             for scope in scopes:
                 await scope(request)
             parsed = _JsonRequest(request.scope, request.receive)
-            parsed.parsed = await read(parsed, kind)
+            parsed.parsed = await read(parsed, kind, self.most_values)
             return await handle(parsed)
 
         return strictly
