@@ -68,6 +68,10 @@ def test_a_folder_is_sent_in_one_commit_and_once(hub: LocalHub, folder: Path) ->
     for ask in (partial(check_push, NAME, is_begun=True), partial(sent, folder)):
         with pytest.raises(UsageError, match="everybody can read it"):
             ask()
+    there.private = True
+    for ask in (partial(check_push, is_begun=True), partial(sent, folder)):
+        with pytest.raises(UsageError, match="private: --public does not change that"):
+            ask(NAME, public=True)
     sent(folder, "acme/open", public=True)
     assert not hub.repositories["acme/open"].private
 

@@ -42,7 +42,8 @@ def check_push(repository: str, *, public: bool = False, is_begun: bool = False)
         is_begun: it may have been sent already, so files that are there are no reason to refuse.
 
     Raises:
-        UsageError: there is no such name, or no token; the repository is public, or holds files.
+        UsageError: there is no such name, or no token; the repository holds files, or is public
+            where it should be private, or private where it should be public.
         ModelError: the hub cannot be reached, or does not accept the token.
     """
     from huggingface_hub import HfApi, get_token
@@ -96,6 +97,7 @@ def push(
         if (info := _find(api, repository, public)) is None:
             api.create_repo(repository, private=not public)
             info = api.model_info(repository, files_metadata=True)
+            _check_readers(info, repository, public)  # an organisation may decide them
         if not _names(info):
             progress.say(f"Sending {len(files)} files ({size / 1e6:,.1f} MB) to the hub.")
             # Open files go by the hub's LFS protocol, which every hub speaks, instead of Xet.
@@ -122,12 +124,22 @@ def _find(api: Any, repository: str, public: bool) -> Any:
         info = api.model_info(repository, files_metadata=True)
     except RepositoryNotFoundError:
         return None
+    _check_readers(info, repository, public)
+    return info
+
+
+def _check_readers(info: Any, repository: str, public: bool) -> None:
+    """See that a repository is read by whom the user was told."""
     if not info.private and not public:
         raise UsageError(
             f"{repository} is on the hub already, and everybody can read it.",
             fix="To send it there nevertheless, add --public; else name another repository.",
         )
-    return info
+    if info.private and public:
+        raise UsageError(
+            f"{repository} is on the hub already, and private: --public does not change that.",
+            fix="Make it public on the hub first, or leave out --public to keep it private.",
+        )
 
 
 def _names(info: Any) -> set[str]:
