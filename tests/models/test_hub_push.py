@@ -13,7 +13,8 @@ from tests.models.hub_uploads import WRITER
 from tests.models.local_hub import TOKEN, LocalHub, local_hub, use
 
 from assay.errors import AssayError, ModelError, UsageError
-from assay.models.hub_push import check_push, push
+from assay.models.hub import state
+from assay.models.hub_push import address_of, check_push, push
 from assay.store.files import sha256_file
 
 NAME = "acme/support"
@@ -140,3 +141,17 @@ def test_a_hub_that_is_full_or_away_is_a_sentence(
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://hub.example")
     with pytest.raises(UsageError, match="others could read your token"):
         check_push(NAME)
+
+
+def test_user_and_password_of_the_address_are_not_told(
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.status = 400
+    for address in (hub.endpoint, "http://hub.example", "http://127.0.0.1:9"):
+        named = address.replace("//", "//anna:secret@")
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", named)
+        assert address_of(NAME) == f"{address}/{NAME}"
+        with pytest.raises(AssayError) as refused:
+            check_push(NAME)
+        told = (refused.value, refused.value.where, refused.value.fix, state())
+        assert "secret" not in " ".join(map(str, told))

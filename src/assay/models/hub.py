@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from urllib.parse import urlsplit
 
 from assay.errors import ModelError, first_line
 from assay.models.encoder_folder import MODULES, MOST_MODULES_BYTES, missing_files, read_modules
@@ -196,6 +197,24 @@ def fetch(ref: str, folder: Path, model: HubModel, progress: Progress) -> None:
         )
 
 
+def endpoint() -> str:
+    """The hub's address for people, without the user and password that HF_ENDPOINT may name."""
+    from huggingface_hub import constants
+
+    place = urlsplit(constants.ENDPOINT)
+    return place._replace(netloc=place.netloc.rpartition("@")[2]).geturl()
+
+
+def without_secrets(text: str) -> str:
+    """What the hub or its client has said, without the token, and user and password."""
+    from huggingface_hub import constants, get_token
+
+    user = urlsplit(constants.ENDPOINT).netloc.rpartition("@")[0]
+    for secret in filter(None, (get_token(), user)):
+        text = text.replace(secret, "...")
+    return text
+
+
 def state() -> str:
     """Whether the hub answers, as a sentence with what works without it.
 
@@ -203,15 +222,16 @@ def state() -> str:
     """
     from huggingface_hub import constants, get_session
 
-    where = constants.ENDPOINT
+    where = endpoint()
     without = "starters, local folders and .gguf files work without it"
     if constants.is_offline_mode():
         return f"{where} is not asked, because HF_HUB_OFFLINE is set: unset it to ask; {without}."
     try:
-        get_session().head(where, timeout=SECONDS)
+        get_session().head(constants.ENDPOINT, timeout=SECONDS)
     except Exception as error:  # of whichever HTTP client it uses
+        why = without_secrets(first_line(error))
         return (
-            f"{where} cannot be reached ({first_line(error)}): connect to a network, or name "
+            f"{where} cannot be reached ({why}): connect to a network, or name "
             f"another hub in HF_ENDPOINT; {without}."
         )
     return f"{where} answers."
@@ -226,7 +246,7 @@ def _explained(ref: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
             raise  # of this machine, such as a full disk
         what, fix = _explanation(error)
-        raise ModelError(what, where=ref, fix=fix) from None
+        raise ModelError(without_secrets(what), where=ref, fix=fix) from None
 
 
 def _explanation(error: Exception) -> tuple[str, str | None]:

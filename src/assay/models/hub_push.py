@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assay.errors import ModelError, UsageError, first_line
-from assay.models.hub import limit_silence
+from assay.models.hub import endpoint, limit_silence, without_secrets
 from assay.models.quiet import silent_libraries
 from assay.progress import SILENT, Progress
 
@@ -30,9 +30,7 @@ _REPEAT = "Repeat the command: files that came whole are not sent again."
 
 def address_of(repository: str) -> str:
     """Where a repository is, or would be."""
-    from huggingface_hub import constants
-
-    return f"{constants.ENDPOINT}/{repository}"
+    return f"{endpoint()}/{repository}"
 
 
 def check_push(repository: str, *, public: bool = False, is_begun: bool = False) -> None:
@@ -170,9 +168,7 @@ def _holds_other(repository: str, names: set[str]) -> UsageError:
 
 @contextmanager
 def _explained(repository: str) -> Iterator[None]:
-    """Every way in which the hub says no, in plain words and without the token."""
-    from huggingface_hub import get_token
-
+    """Every way in which the hub says no, in plain words and without secrets."""
     try:
         yield
     except (UsageError, ModelError):
@@ -181,10 +177,7 @@ def _explained(repository: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
             raise  # of this machine
         what, fix = _explanation(error, repository)
-        token = get_token()
-        raise ModelError(
-            what.replace(token, "...") if token else what, where=address_of(repository), fix=fix
-        ) from None
+        raise ModelError(without_secrets(what), where=address_of(repository), fix=fix) from None
 
 
 def _explanation(error: BaseException, repository: str) -> tuple[str, str]:
