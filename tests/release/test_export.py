@@ -146,6 +146,10 @@ def test_a_version_of_a_folder_that_is_no_project_is_exported_from_one(
     assert done.exit_code == 0, done.exception
 
 
+def killed(file: Path) -> str:
+    raise KeyboardInterrupt
+
+
 def test_a_folder_for_a_hub_has_a_card_and_nothing_of_this_machine(
     pets: tuple[Project, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +159,9 @@ def test_a_folder_for_a_hub_has_a_card_and_nothing_of_this_machine(
     refused = CliRunner().invoke(app, named)
     assert isinstance(refused.exception, ModelError)
     assert "its licence is not known" in str(refused.exception)
+    with monkeypatch.context() as patch:
+        patch.setattr("assay.project.hub_export.sha256_file", killed)
+        CliRunner().invoke(app, [*named, "--licence", "mit"])
     assert not out.exists()
     told = CliRunner().invoke(app, [*named, "--licence", "mit"])
     assert told.exit_code == 0, told.exception

@@ -75,9 +75,10 @@ def export_hub(
         form: VersionForm = "adapter" if is_adapter else "merged"
         done = export_version(project, version.id, form, draft, progress)
         write_atomic(draft / CARD, card)
-    files = (*sorted([*done.files, CARD]),)
-    hashes = {file: sha256_file(target / file) for file in files}
-    project.store.set(f"{_EXPORTED}{version.id}", json.dumps(hashes))
+        files = (*sorted([*done.files, CARD]),)
+        hashes = {file: sha256_file(draft / file) for file in files}
+        # Before the folder is in place, or a kill between the two leaves one that nobody knows.
+        project.store.set(f"{_EXPORTED}{version.id}", json.dumps(hashes))
     return replace(done, folder=target, files=files)
 
 
