@@ -260,6 +260,7 @@ READ_JSON = frozenset(
 
 MAY_START = frozenset(
     {
+        ("src/assay/evaluate/trusted_worker.py", "os.fork"),  # what calls change ends with it
         ("src/assay/knowledge/parse_worker.py", "os.fork"),  # it leaves a child behind that reads
         ("src/assay/jobs/service.py", "os.execv"),  # of a command of `python`, tests see to it
     }

@@ -298,6 +298,27 @@ def test_tools_answer_once_a_dialogue_has_departed(
     assert one.all_made.score == 1.0
 
 
+def test_tools_that_failed_are_asked_again_in_the_same_opening(
+    scripted: dict[str, Rule], tmp_path: Path
+) -> None:
+    ends = "    return os._exit(3) if beside.down() else []"
+    (tmp_path / "mine.py").write_text(f"{FILE}import os, beside\ndef find_ferry(to, date):\n{ends}")
+    (tmp_path / "beside.py").write_text("import os\ndef down(): return os.path.exists('down')")
+    (tmp_path / "down").touch()
+    made = write(tmp_path, many(), "few-shot", rollout={"tools": "mine.py"})
+    first = made.compare(trust_code=True).result.rollout
+    assert first is not None
+    assert [(one.candidate, one.again) for one in first.left_out] == [("few-shot", True)]
+    (tmp_path / "down").unlink()
+    second = made.compare(trust_code=True).result.rollout
+    assert second is not None
+    assert second.left_out == []
+    assert len(made.openings()) == 1
+    (tmp_path / "beside.py").write_text("def down(): return False")
+    made.compare(trust_code=True)
+    assert len(made.openings()) == 2
+
+
 def known() -> str:
     """The departures that the dialogues name, as a part of the tools' file."""
     found = {}

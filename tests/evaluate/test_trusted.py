@@ -13,7 +13,7 @@ import pytest
 from assay.config import GraderSpec
 from assay.errors import AssayError
 from assay.evaluate.graders import AnswerScores, GradingContext, grade
-from assay.evaluate.trusted import Limits, trusted_function
+from assay.evaluate.trusted import Limits, trusted_function, trusted_tools
 from assay.example import Example
 
 EXAMPLES = [Example.of("2 + 2", "4", id="one"), Example.of("3 + 3", "6", id="two")]
@@ -168,3 +168,58 @@ def test_the_worker_is_gone_afterwards(tmp_path: Path) -> None:
     pid = int((tmp_path / "pid").read_text())
     assert pid != os.getpid()
     assert _ends(pid)
+
+
+TOOLS = """
+import datetime, os, sys
+import shop
+def book(room):
+    shop.BOOKED.append(room)
+    return shop.BOOKED
+def day(): return datetime.date(2027, 1, 1)
+def share(): return float("nan")
+def find_ferry_(): sys.exit("no such ferry")
+def end(): os._exit(0)
+def fill(): bytearray(8 * 2**30)
+def _2nd(): return "second"
+def from_(): return "from"
+async def later(): return 1
+"""
+
+
+def test_tools_answer_every_dialogue_as_the_first(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(TOOLS)
+    (tmp_path / "shop.py").write_text("BOOKED = []")
+    names = ("2nd", "from")
+    with trusted_tools(tmp_path / "mine.py", Limits(), folder=tmp_path, functions=names) as tools:
+        assert [file.name for file in tools.files] == ["mine.py", "shop.py"]
+        for _ in range(2):
+            assert tools.use([("book", {"room": 1}), ("book", {"room": 2})]) == ["[1]", "[1, 2]"]
+        said = tools.use([(name, {}) for name in ("day", "share", "find-ferry.", *names)])
+        assert [text.split(":")[0] for text in said[:3]] == ['{"error"'] * 3
+        assert "date is not JSON" in said[0]
+        assert "no such ferry" in said[2]
+        assert said[3:] == ["second", "from"]
+
+
+@pytest.mark.parametrize(
+    ("functions", "call", "complaint"),
+    [
+        ((), "end", "its process ended .exit code 0"),
+        ((), "fill", "MemoryError"),
+        (("later",), None, "later is async"),
+        (("no-such",), None, "no function no_such in it for the tool no-such"),
+        (("2nd", "_2nd"), None, "2nd and _2nd would both be its function _2nd"),
+    ],
+)
+def test_tools_that_fail_say_how(
+    tmp_path: Path, functions: tuple[str, ...], call: str | None, complaint: str
+) -> None:
+    (tmp_path / "mine.py").write_text(TOOLS)
+    (tmp_path / "shop.py").write_text("BOOKED = []")
+    file = tmp_path / "mine.py"
+    with (
+        pytest.raises(AssayError, match=complaint),
+        trusted_tools(file, Limits(), folder=tmp_path, functions=functions) as tools,
+    ):
+        tools.use([(str(call), {})])

@@ -148,7 +148,7 @@ def compare(
         () if parts.unlabelled is None else parts.unlabelled.examples,
     )
     annotator = _annotator(parts, bench, refuse)
-    check_rollout((*parts.train, *parts.validation), bench)
+    tools = check_rollout((*parts.train, *parts.validation), bench)
     judges = measure_judges(bench)
     built, warnings = build_all(parts, bench)
     built += [
@@ -161,7 +161,7 @@ def compare(
         if one.agent.route is not None:
             refuse(one.name, one.agent)
     warnings += [*notes, *partial_judges(built, judges, bench)]
-    identity = identify(parts.holdout, built, bench, parts.unlabelled)
+    identity = identify(parts.holdout, built, bench, parts.unlabelled, tools)
     id = identity.comparison
     folder = folder_of(bench.store, id)
     ended = records.load_result(bench.store, id)

@@ -15,12 +15,10 @@ from typing import Any
 from assay.candidates.building import Candidate
 from assay.compare.environment import environment
 from assay.config import Config
-from assay.config.names import file_of
 from assay.data.unlabelled import UnlabelledInputs
 from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench
 from assay.example import canonical_json
-from assay.store.files import sha256_file
 from assay.version import VERSION
 
 
@@ -52,12 +50,14 @@ def identify(
     built: Sequence[Candidate],
     bench: Bench,
     unlabelled: UnlabelledInputs | None,
+    tools: Mapping[str, str],
 ) -> Identity:
     """The identity of a comparison of `built`.
 
     Args:
         holdout: sha256 that it was locked with.
         unlabelled: inputs that the annotator of assay.yaml labels.
+        tools: sha256 of each file of the tools that answer in whole dialogues.
     """
     config = bench.config
     value = {
@@ -79,9 +79,8 @@ def identify(
         if settings.release is None:  # traces come in all the time, which is no reason to open
             source = {"inputs": [one.content_hash() for one in unlabelled.examples]}
         value["unlabelled"] = {"model": settings.model, **source}
-    if (rollout := config.rollout) is not None:
-        tools = None if rollout.tools is None else sha256_file(file_of(rollout.tools, bench.root))
-        value["rollout"] = {"tools": tools}
+    if config.rollout is not None:
+        value["rollout"] = {"tools": dict(tools) or None}
     if config.knowledge is not None:
         value["abstain"] = config.knowledge.abstain
     prices = {

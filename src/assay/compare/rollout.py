@@ -6,6 +6,7 @@ kept as all others are, so that a comparison which was killed goes on where it w
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,22 +26,28 @@ from assay.evaluate.graders.calls import Call
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.resampling import studentise, units
 from assay.evaluate.run import incomplete
-from assay.evaluate.trusted import Limits, trusted_tools
+from assay.evaluate.trusted import Limits, TrustedCodeError, trusted_tools
 from assay.example import Example
 from assay.generate.batch import Answer
 from assay.progress import begin_stage
+from assay.store.files import sha256_file
 
 LIMITS = Limits()
 NO_CONVERSATION = "only its answers to single rows are known, so it cannot hold a conversation"
 NO_ANSWERS = "answers are missing; the same command asks for them"
-FAILED = "a turn of it could not be answered, or the tools failed; the run has said how"
+FAILED = "a turn of it could not be answered; the run has said how"
+TOOLS_FAILED = "the tools failed, as the run has said; the same command goes on with it"
 
 
-def check_rollout(examples: Sequence[Example], bench: Bench) -> None:
+def check_rollout(examples: Sequence[Example], bench: Bench) -> dict[str, str]:
     """Refuse tools that may not run, or cannot, before anything is built.
 
     Args:
         examples: of training and validation, whose functions the tools have to define.
+
+    Returns:
+        by its name in the project's folder, the sha256 of the tools' file and of every file beside
+        it that it imports; empty without tools.
 
     Raises:
         UsageError: nobody has trusted them.
@@ -48,7 +55,7 @@ def check_rollout(examples: Sequence[Example], bench: Bench) -> None:
     """
     settings = bench.config.rollout
     if settings is None or settings.tools is None:
-        return
+        return {}
     if not file_of(settings.tools, bench.root).is_file():
         raise ConfigError(
             f"the file {settings.tools} of rollout.tools does not exist.",
@@ -61,8 +68,11 @@ def check_rollout(examples: Sequence[Example], bench: Bench) -> None:
             fix="Read that code; if you trust it, say so with --trust-code.",
         )
     functions = sorted({name_of(tool) for example in examples for tool in example.tools})
-    with _tools_of(bench, functions):
-        pass
+    with trusted_tools(
+        file_of(settings.tools, bench.root), LIMITS, folder=bench.root, functions=functions
+    ) as tools:
+        folder = bench.root.resolve()
+        return {os.path.relpath(file, folder): sha256_file(file) for file in tools.files}
 
 
 def roll_out_all(
@@ -96,6 +106,9 @@ def roll_out_all(
         except OutageError as error:
             bench.progress.say(str(error))
             left_out.append(LeftOut(candidate=one.name, reason=NO_ANSWERS, again=True))
+        except TrustedCodeError as error:  # a limit may be one of a busy machine
+            bench.progress.say(str(error))
+            left_out.append(LeftOut(candidate=one.name, reason=TOOLS_FAILED, again=True))
         except AssayError as error:
             bench.progress.say(str(error))
             left_out.append(LeftOut(candidate=one.name, reason=FAILED))
@@ -123,16 +136,16 @@ def _asking(one: Candidate, bench: Bench) -> Callable[[list[Example]], list[Answ
 
 
 @contextmanager
-def _tools_of(bench: Bench, functions: Sequence[str] = ()) -> Iterator[UseTools | None]:
+def _tools_of(bench: Bench) -> Iterator[UseTools | None]:
     settings = bench.config.rollout
     if settings is None or settings.tools is None:
         yield None
         return
     file = file_of(settings.tools, bench.root)
-    with trusted_tools(file, LIMITS, folder=bench.root, functions=functions) as use:
+    with trusted_tools(file, LIMITS, folder=bench.root) as tools:
 
         def answer(calls: Sequence[Call]) -> list[str]:
-            return use([(call.name, call.arguments) for call in calls])
+            return tools.use([(call.name, call.arguments) for call in calls])
 
         yield answer
 

@@ -47,6 +47,23 @@ class Limits:
     memory_mib: int = 2048
 
 
+class TrustedCodeError(AssayError):
+    """A user's code failed, or went beyond a limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedTools:
+    """A file's functions, as tools.
+
+    Attributes:
+        use: calls in, each with a name and arguments, results out.
+        files: what was loaded of the file's folder, the file itself among it.
+    """
+
+    use: Callable[[Sequence[tuple[str, dict[str, Any]]]], list[str]]
+    files: tuple[Path, ...]
+
+
 @contextlib.contextmanager
 def trusted_function(
     file: Path, name: str, limits: Limits, *, folder: Path
@@ -60,7 +77,7 @@ def trusted_function(
         AssayError: from here or from a call: the file does not load, the function raised (with
             its line), returned something other than a number from 0 to 1, or ran into a limit.
     """
-    with _started(file, limits, folder, f"grader:{name}") as replies:
+    with _started(file, limits, folder, f"grader:{name}") as (replies, _):
         end = time.monotonic() + limits.seconds
 
         def call(answer: str, example: dict[str, Any]) -> float:
@@ -79,22 +96,25 @@ def trusted_function(
 @contextlib.contextmanager
 def trusted_tools(
     file: Path, limits: Limits, *, folder: Path, functions: Sequence[str] = ()
-) -> Iterator[Callable[[Sequence[tuple[str, dict[str, Any]]]], list[str]]]:
-    """The functions of `file` as tools: calls in, each with a name and arguments, results out.
+) -> Iterator[TrustedTools]:
+    """The functions of `file` as tools.
 
-    They run in a worker process. For every list of calls the file is run anew, so that what it
-    keeps is of these calls alone. A result that is no text is written as JSON; what a function
-    raises is a result, too, as `{"error": ...}`. The limit of one call is that of a list.
+    They run in a worker process. Every list of calls finds the file as it was loaded, and all that
+    it imports, so that what they keep is of these calls alone. A result that is no text is written
+    as JSON; what a function raises is a result, too, as `{"error": ...}`, and so is that its result
+    cannot be written. The limit of one call is that of a list. In the name of a function, `_`
+    stands for what Python does not allow in it.
 
     Args:
         folder: the worker's working directory.
-        functions: names that the file has to define.
+        functions: names of tools that the file has to define.
 
     Raises:
         AssayError: from here or from a list of calls: the file does not load, lacks a function,
             or ran into a limit.
     """
-    with _started(file, limits, folder, "tools:" + ",".join(functions)) as replies:
+    role = "tools:" + json.dumps(list(functions))
+    with _started(file, limits, folder, role) as (replies, loaded):
 
         def use(calls: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
             replies.send({"calls": [[name, arguments] for name, arguments in calls]})
@@ -103,12 +123,14 @@ def trusted_tools(
             results: list[str] = reply["results"]
             return results
 
-        yield use
+        yield TrustedTools(use, tuple(map(Path, loaded)))
 
 
 @contextlib.contextmanager
-def _started(file: Path, limits: Limits, folder: Path, role: str) -> Iterator[_Replies]:
-    """A worker that has loaded a file.
+def _started(
+    file: Path, limits: Limits, folder: Path, role: str
+) -> Iterator[tuple[_Replies, list[str]]]:
+    """A worker that has loaded a file, and what else of the file's folder it has loaded.
 
     Args:
         role: what it is to do with it, as `trusted_worker` is told.
@@ -126,8 +148,8 @@ def _started(file: Path, limits: Limits, folder: Path, role: str) -> Iterator[_R
     )
     try:
         replies = _Replies(worker, file, limits, role.partition(":")[0])
-        replies.next(LOADING_SECONDS, f"loading took more than {LOADING_SECONDS:g} s")
-        yield replies
+        ready = replies.next(LOADING_SECONDS, f"loading took more than {LOADING_SECONDS:g} s")
+        yield replies, ready["ready"]
     finally:
         _end(worker)
 
@@ -158,7 +180,9 @@ class _Replies:
         end = time.monotonic() + seconds
         while b"\n" not in self._buffer:
             if not self._ready.select(max(end - time.monotonic(), 0)):
-                raise self._error(f"{too_slow}.", fix="Make it faster, or raise the limit.")
+                # Only a grader has settings to raise a limit by.
+                way = ", or raise the limit" if self._what == "grader" else ""
+                raise self._error(f"{too_slow}.", fix=f"Make it faster{way}.")
             piece = os.read(self._stdout.fileno(), 65536)
             if not piece:
                 raise self._died()
@@ -169,7 +193,7 @@ class _Replies:
             raise self._error(f"{reply['error']}.", line=reply["line"])
         return reply
 
-    def _died(self) -> AssayError:
+    def _died(self) -> TrustedCodeError:
         code = self._worker.wait()
         cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         limits = f"{self._limits.memory_mib} MiB, {self._limits.seconds:g} s"
@@ -177,9 +201,11 @@ class _Replies:
             f"its process ended ({cause}).", fix=f"Its limits were {limits}; look at its output."
         )
 
-    def _error(self, what: str, *, line: int | None = None, fix: str | None = None) -> AssayError:
+    def _error(
+        self, what: str, *, line: int | None = None, fix: str | None = None
+    ) -> TrustedCodeError:
         where = f"{self._file}, line {line}" if line else str(self._file)
-        return AssayError(f"the {self._what} failed: {what}", where=where, fix=fix)
+        return TrustedCodeError(f"the {self._what} failed: {what}", where=where, fix=fix)
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
