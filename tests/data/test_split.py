@@ -383,6 +383,23 @@ def test_changed_data_are_divided_anew_while_the_holdout_was_not_opened(place: P
     assert second.rows == 140
 
 
+def test_a_holdout_that_a_comparison_is_going_to_open_stays_while_its_rows_are_there(
+    place: Place,
+) -> None:
+    place.put("data.jsonl", rows(100))
+    first = place.prepare(config())
+    taken, held = {first.holdout_sha256}, place.inputs("holdout")
+    place.put("data.jsonl", rows(140))
+    second = place.prepare(config(), taken=taken)
+    assert (second.holdout_sha256, second.rows) == (first.holdout_sha256, 140)
+    assert held.isdisjoint(place.inputs("train") | place.inputs("validation"))
+    place.put("data.jsonl", [row for row in rows(140) if row["q"] != min(held)])
+    third = place.prepare(config(), taken=taken)  # it opens its own copy
+    assert third.holdout_sha256 != first.holdout_sha256
+    place.put("data.jsonl", rows(140))
+    assert place.prepare(config()).holdout_sha256 not in taken  # it has ended without an opening
+
+
 def test_after_an_opening_only_train_and_validation_may_change(place: Place) -> None:
     place.put("data.jsonl", rows(200))
     first = place.prepare(config())

@@ -302,7 +302,7 @@ def test_what_a_killed_comparison_kept_is_removed_and_what_is_in_use_is_not(
         assert list(tmp_path.glob("cache/holdouts/*.jsonl")) == ours
         left = kill()
         divided(split, range(30, 50))
-        remove_left_holdouts(split)
+        assert remove_left_holdouts(split) == {began.holdout_sha256}
         assert not left.exists()
         assert ours[0].exists()
     assert not list(tmp_path.glob("cache/holdouts/*"))

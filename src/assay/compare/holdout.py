@@ -220,14 +220,20 @@ def keep_holdout(split: Path, manifest: SplitManifest, begun: Path | None = None
     remove_left_holdouts(split)
 
 
-def remove_left_holdouts(split: Path) -> None:
-    """Remove holdouts that were kept for comparisons which are not being made any more."""
+def remove_left_holdouts(split: Path) -> set[str]:
+    """Remove holdouts that were kept for comparisons which are not being made any more; the sha256
+    of those that stay."""
+    used = set()
     for name in {path.stem for path in (split.parent / KEPT).glob("*.*")}:
         kept = split.parent / KEPT / f"{name}.jsonl"
         lock = FileLock(kept.with_suffix(LOCKED))
-        with suppress(Timeout, FileNotFoundError), lock.acquire(timeout=0):
-            for suffix in (kept.suffix, DRAFT, LOCKED):
-                kept.with_suffix(suffix).unlink(missing_ok=True)
+        try:
+            with suppress(FileNotFoundError), lock.acquire(timeout=0):
+                for suffix in (kept.suffix, DRAFT, LOCKED):
+                    kept.with_suffix(suffix).unlink(missing_ok=True)
+        except Timeout:
+            used.add(name.rpartition("-")[0])
+    return used
 
 
 def holdout_keys(split: Path, holdout: str) -> list[tuple[str, str]]:

@@ -71,6 +71,7 @@ def prepare(
     template: Template | None = None,
     context_length: int | None = None,
     opened: Collection[str] = (),
+    taken: Collection[str] = (),
     replacing: Callable[[], None] | None = None,
     progress: Progress = SILENT,
 ) -> SplitManifest:
@@ -81,6 +82,7 @@ def prepare(
         folder: where the split is kept.
         template, context_length: of the model; longer examples are rejected.
         opened: what the holdouts that were ever opened were locked with (the log of openings says).
+        taken: the same of those that comparisons which are not over are going to open.
         replacing: called while the old split is still there, if a new one will take its place.
 
     Raises:
@@ -94,18 +96,17 @@ def prepare(
         found = source.gather(holdout=True)
         return _divide(source, folder, found, key, generation=1, among=opened)
     present = verify_split(folder)
-    is_opened = present.holdout_sha256 in opened
+    is_opened, is_taken = (present.holdout_sha256 in known for known in (opened, taken))
     if present.key == key:
         return present
     if replacing is not None:
         replacing()
-    renewed = present.generation > 1
-    found = source.gather(holdout=not renewed)
-    if renewed:
+    found = source.gather(holdout=present.generation == 1)
+    if present.generation > 1:
         found.holdout = list(read_examples(folder / HOLDOUT))
         found.recycle(_recycled(folder))
-    elif is_opened and config.data.holdout is None and present.drawn_by:
-        pin_holdout(source, folder, found, present, _seen(folder))
+    elif (is_opened or is_taken) and config.data.holdout is None and present.drawn_by:
+        pin_holdout(source, folder, found, present, _seen(folder), is_opened=is_opened)
     locked = present if is_opened else None
     return _divide(source, folder, found, key, generation=present.generation, locked=locked)
 

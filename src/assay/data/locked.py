@@ -1,5 +1,5 @@
-"""Whether a holdout that was opened may stay, though files or settings have changed, and if not,
-why.
+"""Whether a holdout that was opened, or that a comparison is going to open, may stay, though files
+or settings have changed, and if not, why.
 
 It stays as it is while all its rows are usable rows of the file, and the settings that drew it are
 what they were: whatever else was added, mended or taken out is for training and validation.
@@ -159,44 +159,49 @@ def pin_holdout(
     found: GatheredExamples,
     present: SplitManifest,
     seen: Sequence[Example],
+    *,
+    is_opened: bool,
 ) -> None:
-    """Let the rows of an opened holdout stay in it, whatever else of the file has changed.
+    """Let the rows of a holdout stay in it, whatever else of the file has changed.
 
     Args:
         seen: all rows that the split holds.
+        is_opened: whether it was opened. One that a comparison is only going to open does not stay
+            where some of its rows are no longer there, or settings would draw others.
 
     Raises:
-        HoldoutError: some are no longer there, or settings would draw others.
+        HoldoutError: it was opened, and does not stay.
     """
     config = source.config
     why = changes_of_holdout(present.drawn_by, present.classes, config)
     if not why:
         holdout = list(read_examples(folder / HOLDOUT))
         names = groups_in_holdout([*found.pool, *(found.validation or ())], holdout)
-        found.pool = _renamed(found.pool, names)
-        if found.validation is not None:
-            found.validation = _renamed(found.validation, names)
-        found.pool, missing = take_out(found.pool, holdout, text=config.task == "text")
+        pool, missing = take_out(_renamed(found.pool, names), holdout, text=config.task == "text")
         if config.data.columns is None or config.data.columns.id is None:
             held = {example.id for example in holdout}
             before = [example for example in seen if example.id not in held]
-            found.pool = keep_ids(found.pool, before, holdout, present.rows)
-        found.holdout, found.is_kept = holdout, True
-        if missing:
+            pool = keep_ids(pool, before, holdout, present.rows)
+        if not missing:
+            if found.validation is not None:
+                found.validation = _renamed(found.validation, names)
+            found.pool, found.holdout, found.is_kept = pool, holdout, True
+        else:
             lost = "1 of its rows was" if missing == 1 else f"{missing} of its rows were"
             why = [f"{lost} changed or removed in the data, or cannot be used any more"]
-    if why:
+    if why and is_opened:
         raise refusal(str(folder), why)
 
 
 def tell_unmeasured_labels(train: Iterable[Example], holdout: Iterable[Example]) -> list[str]:
-    """A warning where rows of further labels were added behind an opening."""
+    """A warning where rows of further labels were added once a comparison had taken the holdout."""
     new = {example.output for example in train} - {example.output for example in holdout}
     if not new:
         return []
     have = "1 label has" if len(new) == 1 else f"{len(new)} labels have"
     return [
-        f"{have} no holdout row, because their rows came after it was opened: no score covers them."
+        f"{have} no holdout row, because their rows came after a comparison had taken it: no "
+        "score covers them."
     ]
 
 

@@ -24,7 +24,6 @@ from assay.data import shared_split
 from assay.data.dataset import prepare, renew
 from assay.data.gather import has_files
 from assay.data.split import (
-    MANIFEST,
     SplitManifest,
     has_split,
     load_train,
@@ -44,6 +43,7 @@ from assay.project.embedding import indexed_documents, with_encoders
 from assay.project.estimate import Estimate, Pace, curve_seconds, estimate
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable, drafted_note
+from assay.project.queued_comparisons import taken_holdouts
 from assay.project.sizes import sizes_of
 from assay.project.state import names_bucket, open_state
 from assay.project.unlabelled import read_unlabelled
@@ -132,7 +132,7 @@ class Project:
             shared_split.replacing_split(self.store)
 
         with shared_split.dividing(self.store, progress) as folder:
-            holdout.remove_left_holdouts(folder)
+            taken = holdout.remove_left_holdouts(folder) | taken_holdouts(self.store, self.owner)
             is_elsewhere = self.store.bucket is not None and not has_files(self.config, self.root)
             if is_elsewhere and has_split(folder):
                 divided = verify_split(folder)
@@ -146,6 +146,7 @@ class Project:
                 template=template,
                 context_length=context,
                 opened=holdout.opened_holdouts(self.store),
+                taken=taken,
                 replacing=remember,
                 progress=progress,
             )
@@ -157,7 +158,7 @@ class Project:
 
     def openings(self) -> list[holdout.LoggedOpening]:
         """Every opening of the present holdout, oldest first."""
-        if not (self.split_folder / MANIFEST).exists():
+        if not has_split(self.split_folder):
             return []
         return holdout.openings(self.store, read_manifest(self.split_folder).holdout_sha256)
 
@@ -333,9 +334,8 @@ class Project:
 
     def find_uses(self, example: str) -> dict[str, Any]:
         """The versions that saw an example, see `assay.project.versions.find_uses_of`."""
-        seen: list[Example] = []
-        if (self.split_folder / MANIFEST).exists():
-            seen = load_train(self.split_folder) + load_validation(self.split_folder)
+        folder = self.split_folder
+        seen = load_train(folder) + load_validation(folder) if has_split(folder) else []
         return find_uses_of(self.store, seen, example)
 
     def export(

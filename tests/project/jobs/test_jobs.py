@@ -137,6 +137,24 @@ def test_of_programs_that_start_at_once_one_does_and_the_limit_is_the_one_of_now
     assert asked == [program.who]
 
 
+@pytest.mark.parametrize("status", ["queued", "paused", "cancelled"])
+def test_the_holdout_stays_while_a_comparison_that_will_open_it_is_not_over(
+    tmp_path: Path, status: str
+) -> None:
+    made = small_project(tmp_path, rows=60)
+    workspace = Workspace(made.root)
+    job = jobs.compare(workspace)
+    taken = made.split().holdout_sha256
+    if status != "queued":
+        jobs.ask(workspace, job.id, "pause" if status == "paused" else "cancel")
+    assert jobs.look(workspace, job.id)[0].status == status
+    data = made.root / made.config.data.file
+    data.write_text(data.read_text() + "Zoe feeds a cat at sea,cat\nZoe walks two dogs home,dog\n")
+    after = Project(made.root).split()  # as another process
+    assert (after.holdout_sha256 == taken) == (status != "cancelled")
+    assert after.rows == 62
+
+
 def test_what_a_comparison_begins_with_is_of_one_edit_and_goes_with_the_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,11 +23,11 @@ from assay.project.fingerprint import fingerprint
 from assay.project.forecast import Forecast, measure_pace
 from assay.project.jobs import begun, export, imported_traces, measuring, rescue, training, watching
 from assay.project.jobs.queueing import enqueue_once, refuse_second
+from assay.project.queued_comparisons import COMPARE as COMPARE
+from assay.project.queued_comparisons import HOLDOUT
 from assay.project.workspace import Workspace, project_of
 from assay.store.audit import audit
 
-COMPARE = "compare"
-"""Kind of the jobs that compare."""
 _ON_A_SPLIT = {
     COMPARE: "a comparison",
     training.TRAIN: "a training",
@@ -67,7 +67,7 @@ def compare(
     what, id = _ON_A_SPLIT[COMPARE], queue.new_id(COMPARE)
     refuse_second(workspace, COMPARE, what)
     try:
-        begun.begin(workspace, id)
+        payload[HOLDOUT] = begun.begin(workspace, id).split().holdout_sha256
         return enqueue_once(workspace, COMPARE, what, payload, action="job.compare", id=id)
     except BaseException:
         begun.end(workspace, id)

@@ -91,8 +91,8 @@ def read_texts(context: PageContext, row: int) -> tuple[str, str]:
 
 _NOW_LOCKED = (
     "The row was saved, and is not shown any more: it is now one of the locked examples, or much "
-    "like one. Until a comparison has opened the holdout, each change draws anew which examples "
-    "are locked."
+    "like one. Until a comparison takes the holdout to open it, each change draws anew which "
+    "examples are locked."
 )
 
 
