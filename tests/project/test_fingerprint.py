@@ -7,8 +7,11 @@ from pathlib import Path
 
 from tests.small import small_project, write_csv
 
+from assay.jobs.service import work_on
 from assay.knowledge.sources import SourceFile, sources
-from assay.project.fingerprint import fingerprint
+from assay.project import jobs
+from assay.project.fingerprint import basis, describe_changes, fingerprint
+from assay.project.jobs import begun
 from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
 
@@ -29,12 +32,25 @@ def test_documents_count_but_not_that_a_comparison_reads_them(tmp_path: Path) ->
     paper.write_text("# Cats\n\nEvery cat is fed at noon.\n")
     settings.write_text(settings.read_text() + "\nknowledge:\n  paths: [docs]\n")
     workspace = Workspace(root)
-    agreed = fingerprint(workspace)  # there is no knowledge base yet
+    agreed, before = fingerprint(workspace), basis(workspace)  # there is no knowledge base yet
     base = documents.base(workspace, "documents")
     base.create()
     found, _ = sources([root / "docs"])
     base.add([SourceFile(os.path.relpath(one.document, root), one.file) for one in found])
     assert [one.path for one in base.documents()] == ["docs/cats.md"]
     assert fingerprint(workspace) == agreed
+    assert describe_changes(before, basis(workspace)) == ""
     paper.write_text("# Cats\n\nEvery cat is fed at midnight.\n")
     assert fingerprint(workspace) != agreed
+    now = basis(workspace)
+    assert describe_changes(before, now) == "the document docs/cats.md was replaced"
+    job = jobs.compare(workspace, agreed=agreed)  # what it is requested on is told apart from this
+    began = begun.begin(workspace, job.id)
+    assert began.read_basis() == now
+    (root / "docs" / "dogs.md").write_text("# Dogs\n\nEvery dog is fed at dawn.\n")
+    ended = work_on(workspace.store, [jobs.COMPARE], jobs.handlers(workspace)).once()
+    assert ended is not None
+    assert (ended.error or "").startswith(
+        "the document docs/dogs.md was added after this comparison was requested, so it has ended. "
+        "The holdout was not opened."
+    )

@@ -178,7 +178,9 @@ def test_a_running_comparison_is_told_beside_what_is_edited(browser: Browser, up
         queue.enqueue(workspace.store, workspace.name, jobs.COMPARE, {})
         for path in ("/compare", "/data", "/settings"):
             waits = visitor.open(path).get_by_text("A comparison waits.")
-            expect(waits).to_contain_text("If documents change before it runs, it ends")
+            expect(waits).to_contain_text(
+                "Documents are not copied: if they change before it runs, it ends"
+            )
         job = queue.claim(workspace.store, "test", [jobs.COMPARE])
         assert job is not None
         for path in ("/compare", "/data"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from assay.compare.planning import dump_settings
 from assay.config.names import file_of
@@ -17,11 +19,25 @@ from assay.project.workspace import Workspace, project_of
 from assay.store.files import sha256_file
 from assay.version import VERSION
 
+DOCUMENTS, GRADERS, VERSIONED = "documents", "grader_files", "version"
+MOST_NAMED = 3
+"""Documents that are named where several were changed."""
+
 
 def fingerprint(workspace: Workspace, begun: Project | None = None) -> str:
-    """Of examples, settings, documents, files of graders and the version of Assay. Whoever agrees
-    to a comparison agrees to these. A comparison itself does not change it. Unlabelled inputs are
-    left out: they may be traces, which come in all the time.
+    """The hash of `basis`, whose arguments and errors it has."""
+    return fingerprint_of(basis(workspace, begun))
+
+
+def fingerprint_of(basis: Mapping[str, Any]) -> str:
+    """The hash of a basis."""
+    return hashlib.sha256(canonical_json(basis).encode()).hexdigest()
+
+
+def basis(workspace: Workspace, begun: Project | None = None) -> dict[str, Any]:
+    """Hashes of examples, settings, documents and files of graders, and the version of Assay.
+    Whoever agrees to a comparison agrees to these. A comparison itself does not change them.
+    Unlabelled inputs are left out: they may be traces, which come in all the time.
 
     Args:
         begun: whose examples and settings are meant; None: those that are there now.
@@ -31,16 +47,35 @@ def fingerprint(workspace: Workspace, begun: Project | None = None) -> str:
     """
     project = begun or project_of(workspace)
     manifest = project.split()
-    value = {
+    return {
         "holdout": manifest.holdout_sha256,
         "train": manifest.train_sha256,
         "validation": manifest.files[VALIDATION],
         "settings": dump_settings(project.config),
-        "documents": _documents(workspace, project),
-        "grader_files": grader_files(project.config, project.root),
-        "version": VERSION,
+        DOCUMENTS: _documents(workspace, project),
+        GRADERS: grader_files(project.config, project.root),
+        VERSIONED: VERSION,
     }
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs between two bases, as the beginning of a sentence; empty: nothing does that is
+    not copied when a comparison is requested."""
+    had, has = before[DOCUMENTS], now[DOCUMENTS]
+    changed = sorted(name for name in had.keys() | has.keys() if had.get(name) != has.get(name))
+    parts = []
+    if len(changed) == 1:
+        how = "replaced" if changed[0] in had.keys() & has.keys() else "added"
+        how = how if changed[0] in has else "removed"
+        parts.append(f"the document {changed[0]} was {how}")
+    elif changed:
+        named = ", ".join(changed[:MOST_NAMED]) + (", ..." if changed[MOST_NAMED:] else "")
+        parts.append(f"{len(changed):,} documents were changed ({named})")
+    if before[GRADERS] != now[GRADERS]:
+        parts.append("a file of graders was changed")
+    if before[VERSIONED] != now[VERSIONED]:
+        parts.append(f"Assay was updated from {before[VERSIONED]} to {now[VERSIONED]}")
+    return " and ".join(parts)
 
 
 def _documents(workspace: Workspace, project: Project) -> dict[str, str]:

@@ -7,6 +7,7 @@ trainings, searches and learning curves: `assay.project.jobs.training`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from assay.jobs.queue import Job, JobEvent, JobLostError
 from assay.jobs.worker import Handler, Work
 from assay.progress import SILENT, Progress, format_duration
 from assay.project.comparison import Comparison
-from assay.project.fingerprint import fingerprint
+from assay.project.fingerprint import basis, describe_changes, fingerprint_of
 from assay.project.forecast import Forecast, measure_pace
 from assay.project.jobs import begun, export, imported_traces, measuring, rescue, training, watching
+from assay.project.jobs.begun import BegunProject
 from assay.project.jobs.queueing import enqueue_once, refuse_second
 from assay.project.queued_comparisons import COMPARE as COMPARE
 from assay.project.queued_comparisons import HOLDOUT
@@ -67,7 +69,9 @@ def compare(
     what, id = _ON_A_SPLIT[COMPARE], queue.new_id(COMPARE)
     refuse_second(workspace, COMPARE, what)
     try:
-        payload[HOLDOUT] = begun.begin(workspace, id).split().holdout_sha256
+        began = begun.begin(workspace, id)
+        payload[HOLDOUT] = began.split().holdout_sha256
+        began.note_basis(basis(workspace, began))
         return enqueue_once(workspace, COMPARE, what, payload, action="job.compare", id=id)
     except BaseException:
         begun.end(workspace, id)
@@ -152,18 +156,27 @@ def _compare_begun(workspace: Workspace, work: Work) -> Comparison:
     told = project.estimate(pace=measure_pace())
     work.say(f"About {format_duration(told.seconds)}, as fast as this machine is now.")
     agreed = payload.get("agreed")
-    if agreed is not None and fingerprint(workspace, project) != agreed:
-        raise StateError(
-            "documents, examples, settings or the version of Assay were changed after this "
-            "comparison was requested, so it has ended. The holdout was not opened.",
-            fix="Compare again to compare as it is now; where Assay was updated, restart the "
-            "server first.",
-        )
+    if agreed is not None and fingerprint_of(now := basis(workspace, project)) != agreed:
+        raise _changed(work.job, project, now)
     return project.compare(
         agents=payload["agents"],
         reason=payload["reason"],
         who=payload.get("who") or workspace.who,  # not in older jobs
         progress=Forecast(work, told),
+    )
+
+
+def _changed(job: Job, project: BegunProject, now: dict[str, Any]) -> StateError:
+    """The error of a comparison that would be another one than was agreed to."""
+    before = project.read_basis()
+    what = "" if before is None else describe_changes(before, now)
+    what = what or "documents, examples, settings or the version of Assay were changed"
+    opened = [one for one in project.openings() if datetime.fromisoformat(one.at) >= job.created]
+    kept = "It had already opened the holdout." if opened else "The holdout was not opened."
+    return StateError(
+        f"{what} after this comparison was requested, so it has ended. {kept}",
+        fix="Compare again to compare as it is now; where Assay was updated, restart the server "
+        "first.",
     )
 
 

@@ -11,18 +11,22 @@ import shutil
 import time
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from assay import json_reader
 from assay.config import CONFIG_FILE, STATE_FOLDER
 from assay.data.split import LOCK, SplitManifest, read_manifest
 from assay.jobs import queue
 from assay.progress import SILENT, Progress
 from assay.project.project import Project
 from assay.project.workspace import Workspace, project_of
+from assay.store.files import write_json
 from assay.store.store import Store
 
 BEGUN = "begun"
 """Folder of the copies in `.assay`, one a job."""
 _DRAFT = ".draft"
+_BASIS = "basis.json"
 _YOUNG_S = 3600.0
 """How long a copy stays whose job is not in the queue: `compare` copies first, and then queues."""
 
@@ -36,6 +40,15 @@ class BegunProject(Project):
         now = workspace.config or self.config  # what programs may do is not the copy's to say
         self.config = self.config.model_copy(update={"mcp": now.mcp})
         self._folder = folder
+
+    def note_basis(self, basis: dict[str, Any]) -> None:
+        """Keep what the job was requested on, see `assay.project.fingerprint.basis`."""
+        write_json(self._folder / _BASIS, basis)
+
+    def read_basis(self) -> dict[str, Any] | None:
+        """What `note_basis` kept; None where a worker of another machine has made the copy."""
+        path = self._folder / _BASIS
+        return json_reader.read(path.read_text(encoding="utf-8")) if path.exists() else None
 
     @cached_property
     def store(self) -> Store:
