@@ -26,6 +26,7 @@ from assay.studio.pages.data.row_table import RowTable, TableView
 from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.job_progress import ProgressState, show_edits_meanwhile
 from assay.studio.shared.numbers import say_count
+from assay.studio.shared.unused_labels import show_unused_labels
 
 MEANINGS = {
     "train": "Rows shown to models or used to train them.",
@@ -185,6 +186,7 @@ def _show_division(
                 w.figure(f"{of.counts['rejected']:,}", "left out", MEANINGS["rejected"])
         for warning in (*manifest.warnings, *manifest.quarantine.warnings):
             w.text(warning, "warn note")
+        show_unused_labels(context, refresh)
         if of.unseen_contradictions:
             several = say_count(of.unseen_contradictions, "row has", "rows have")
             w.text(f"{several} {CONTRADICTS}", "warn note")

@@ -24,6 +24,7 @@ from assay.studio.shared.another_project import another_project
 from assay.studio.shared.form_and_text import FormAndText, ParsedText, open_editor
 from assay.studio.shared.job_progress import show_edits_meanwhile
 from assay.studio.shared.names import format_author
+from assay.studio.shared.unused_labels import show_unused_labels
 
 
 @action("viewer")
@@ -156,12 +157,18 @@ async def build(context: PageContext) -> None:
         )
         return
     await show_edits_meanwhile(context)
+    with ui.element("div").classes("stack"):
+        show_unused_labels(context, _reload)
     followed: list[str] = []
     wanted = ui.context.client.request.query_params.getlist("setting")
     open_editor(
         "Reading the settings", lambda reopen: _show_editor(context, followed, wanted, reopen)
     )
     another_project(context)
+
+
+async def _reload() -> None:
+    ui.navigate.reload()  # the browser asks, where something is not saved
 
 
 async def _show_editor(

@@ -43,6 +43,7 @@ from assay.studio.shared.chat import chat_card, snippets_card
 from assay.studio.shared.job_progress import JobCard, job_error, start_comparison
 from assay.studio.shared.names import exact_label, plain_label
 from assay.studio.shared.promotion import promotion_form
+from assay.studio.shared.unused_labels import show_unused_labels
 from assay.studio.shared.verdict import (
     MEANINGS,
     candidates_table,
@@ -180,6 +181,8 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
         async def show() -> None:
             with estimated:
                 is_known = await _show_estimate(context)
+                if is_known:
+                    show_unused_labels(context, refresh)
             if start is not None and not start.is_deleted:
                 start.set_enabled(is_known)  # what has no estimate would end in the same error
 

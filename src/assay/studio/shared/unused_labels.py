@@ -1,0 +1,32 @@
+"""Labels that no row has any more, with a button that takes them out."""
+
+from __future__ import annotations
+
+from assay.data.contents import quote_label
+from assay.project.settings import unused_labels
+from assay.studio import widgets as w
+from assay.studio.dialogs import advise, notify
+from assay.studio.session import PageContext, Refresh, workspace_action
+
+remove_labels = workspace_action("editor", unused_labels.remove_unused_labels)
+
+
+def show_unused_labels(context: PageContext, refresh: Refresh) -> None:
+    """Say so, where there are any; the page is shown anew once they are gone."""
+    config = context.workspace.config
+    labels = [] if config is None else unused_labels.find_unused_labels(context.workspace, config)
+    if not labels:
+        return
+
+    async def remove() -> None:
+        left = await context.do(remove_labels)
+        notify("The labels were changed in Settings.")
+        if left:
+            named = ", ".join(map(quote_label, left))
+            advise(f"The system prompt in Settings still mentions {named}. Correct it there.")
+        await refresh()
+
+    w.text(unused_labels.describe_unused(labels), "warn note")
+    if context.may("editor"):
+        with w.row():
+            w.button("Take it out" if len(labels) == 1 else "Take them out", remove, icon="delete")
