@@ -17,6 +17,7 @@ from assay.data import dataset
 from assay.errors import DataError, HoldoutError, UsageError
 from assay.project import row_edits, rows
 from assay.project.rows import RowFilter
+from assay.project.settings.unused_labels import find_unused_labels, remove_unused_labels
 from assay.project.workspace import Workspace, project_of
 
 pytestmark = pytest.mark.slow
@@ -158,6 +159,22 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(tmp_path: Path) -> None
         row_edits.add(workspace, wrong, "upload.jsonl")
     assert caught.value.where == "upload.jsonl"
     assert caught.value.what.endswith("1 × an output that is not one of the labels.")
+    wider = CONFIG.replace("label 2]", "label 2, labl 1]")
+    (tmp_path / "assay.yaml").write_text(wider)
+    project_of(workspace).split()
+    (tmp_path / "lone.csv").write_text("text,label\nWhere is Le Monde,labl 1\n")
+    with pytest.raises(DataError, match="only one row") as lone:
+        row_edits.add(workspace, tmp_path / "lone.csv", "mine.csv")
+    assert lone.value.where == "mine.csv, added to tickets.csv"
+    assert file.read_bytes() == before
+    # A label that no row has is told, and can be taken out of labels and prompt.
+    assert find_unused_labels(workspace, project_of(workspace).config) == ["labl 1"]
+    prompt = "Which one?\n- label 1\n- labl 1"
+    (tmp_path / "assay.yaml").write_text(edit(wider, {"system_prompt": prompt}))
+    assert remove_unused_labels(workspace) == []
+    now = project_of(workspace).config
+    assert (now.labels, now.system_prompt) == (["label 0", "label 1", "label 2"], prompt[:-9])
+    (tmp_path / "assay.yaml").write_text(CONFIG)
     file.write_bytes(before.decode().replace("carrier", "carri\xe8re").encode("cp1252"))
     kept = file.read_bytes()
     arrow = write_lines(tmp_path / "arrow.jsonl", [conversation("A → B", "label 1")])

@@ -149,7 +149,11 @@ def add(
                 with _divided_anew(workspace, target, is_divided, progress):
                     append(target, fresh)
     except AssayError as error:
-        error.calling(str(file), name or str(file))
+        called = name or str(file)
+        error.calling(str(file), called)
+        own = project.config.data.file  # is as it was: what is wrong came with the rows
+        if error.where == own:
+            error.calling(own, f"{called}, added to {own}")
         raise
     subject, details = (name or file.name)[:200], {"rows": addition.added}
     audit(workspace.store, workspace.name, workspace.who, "data.add", subject, details)
