@@ -150,6 +150,11 @@ def test_names_and_a_prompt_that_were_typed_outlive_a_repair(
         page.get_by_text("Labels (3)").click()
         renamed = page.get_by_role("textbox", name="New name of reparis")
         renamed.fill("repairs")
+        page.get_by_text("Labels (3)").click()  # folded, with the name in it
+        expect(renamed).to_be_hidden()
+        page.get_by_role("button", name="Create project").click()
+        expect(page.get_by_text("This name is not in the file yet.")).to_be_visible()
+        expect(renamed).to_be_focused()
         page.get_by_text("System prompt", exact=True).click()
         prompt = page.get_by_label("System prompt", exact=True)
         prompt.press("Control+End")

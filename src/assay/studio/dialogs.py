@@ -22,7 +22,11 @@ _ASK = """(isChanged) => {
   window.askIfChanged ??= (event) => window.isChanged && event.preventDefault();
   window.addEventListener("beforeunload", window.askIfChanged);
 }"""
-_SHOW = "(id) => getHtmlElement(id)?.scrollIntoView({ block: 'center' })"
+_SHOW = """(id) => {
+  const field = getHtmlElement(id);
+  for (let box = field; (box = box?.parentElement?.closest("details")); ) box.open = true;
+  field?.scrollIntoView({ block: "center" });
+}"""
 _CLOSE_NOTICES = """
 for (const close of document.querySelectorAll(".q-notification.notice button")) close.click();
 """
@@ -138,9 +142,11 @@ def tell_at(field: ValidationElement[Any], error: AssayError) -> None:
 
 
 def lead_to(field: Element) -> None:
-    """Put the cursor into a field and bring it into view, which Quasar's focus alone does not."""
+    """Put the cursor into a field and bring it into view, which Quasar's focus alone does not, also
+    out of what is folded."""
+    # Of the field's page: what was clicked to come here may be gone.
+    field.client.run_javascript(w.call_expression(_SHOW, field.id))
     field.run_method("focus")
-    ui.run_javascript(w.call_expression(_SHOW, field.id))
 
 
 def add_choices(

@@ -39,6 +39,7 @@ CONTRADICTIONS = (
 )
 MOST_RENAMED = 60
 """Labels that are listed to be renamed."""
+NOT_RENAMED = "This name is not in the file yet. Press “Rename” below, or put the old name back."
 NO_LABEL = "A label cannot be empty. Give it the name of another to join the two."
 OTHER_FILE = (
     "This copy of your file, with every change made to it here, and all that you have entered on "
@@ -359,7 +360,21 @@ class ProposalStep:
             )
             self._form.set_reading(self._doing)
 
+    def _are_renamed(self) -> bool:
+        """Whether all new names of labels that were typed are in the file; told at those that are
+        not: the prompt that is proposed has the names of the file."""
+        waiting = [
+            new for old, new in self._new_names.items() if not new.is_deleted and new.value != old
+        ]
+        for new in waiting:
+            new.error = NOT_RENAMED if str(new.value or "").strip() else NO_LABEL
+        if waiting:
+            lead_to(waiting[0])
+        return not waiting
+
     async def _create(self, chosen: FileProjectOptions) -> None:
+        if not self._are_renamed():
+            return
         wanted = replace(
             self._wanted,
             candidates=chosen.candidates,
