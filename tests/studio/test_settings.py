@@ -165,6 +165,14 @@ def test_an_empty_field_is_null_or_is_told(browser: Browser, up: Studio) -> None
         machine.press_sequentially("0,2")  # of which a browser's field for numbers makes 2
         expect(page.get_by_text("This is not a number. Write 0.2 with a point")).to_be_visible()
         expect(page.get_by_text("This cannot be saved yet")).to_be_visible()
+        machine.fill("0.3")
+        expect(page.locator(".cm-content")).to_contain_text("machine_hour_usd: 0.3")
+        machine.fill("0,3")
+        requests.fill("700")  # another field takes no mark away, and the bar names the field
+        expect(page.locator(".cm-content")).to_contain_text("monthly_requests: 700")
+        named = page.get_by_text("This cannot be saved yet: correct “Machine, per hour")
+        expect(named).to_be_visible()
+        expect(page.get_by_text("This is not a number. Write 0.2 with a point")).to_be_visible()
         machine.fill("0.25")
         expect(page.locator(".cm-content")).to_contain_text("machine_hour_usd: 0.25")
         page.get_by_label("Minimum score").fill("90")

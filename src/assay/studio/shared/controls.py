@@ -77,6 +77,11 @@ class Controls(Generic[S]):
         """Whether an input holds what was not put into the text, since no setting can be that."""
         return bool(self._refused)
 
+    @property
+    def refused(self) -> list[str]:
+        """The labels of the inputs that hold such."""
+        return [str(control.made.props["aria-label"]) for control in self._refused]
+
     def show(self, parsed: S) -> None:
         """Let every control show what the text says."""
         self._parsed = parsed
@@ -90,8 +95,7 @@ class Controls(Generic[S]):
 
     def forget_problems(self) -> None:
         """Tell no more at the inputs what of theirs was wrong: the text says something else now."""
-        for control in self._written:
-            control.tell(None)
+        self._untell()
         self._written.clear()
 
     def freeze(self, frozen: bool, problems: Sequence[Problem] = ()) -> list[Problem]:
@@ -105,15 +109,21 @@ class Controls(Generic[S]):
             The problems that no input tells.
         """
         self._current = not frozen
-        for control in self._written:
-            control.tell(None)
+        self._untell()
         untold = [problem for problem in problems if not self._tell(problem)]
         self._freeze(frozen and bool(untold))
         return untold
 
+    def _untell(self) -> None:
+        for control in self._written:
+            if control not in self._refused:
+                control.tell(None)
+
     def _tell(self, problem: Problem) -> bool:
         """Tell a problem at the input that has put it into the text; whether there is one."""
         for control in self._written:
+            if control in self._refused:
+                continue  # tells what is wrong with what stands in it now
             if control.path and problem.field == control.path:
                 value = control.made.value
                 told = in_units(problem.message, value, percent=control.percent)
@@ -191,6 +201,7 @@ class Controls(Generic[S]):
             return
         if control in self._refused:
             self._refused.remove(control)
+            control.tell(None)
             self.on_refusal()
         if self._current and control.made.value == control.read(self._parsed):
             return

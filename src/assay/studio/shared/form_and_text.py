@@ -264,7 +264,8 @@ class FormAndText(ABC, Generic[S, D]):
     def _show_state(self, busy: str = "") -> None:
         words = "Unsaved changes" if self.is_changed else "No unsaved changes"
         if self._controls.is_refused or (not self._valid and self.is_changed):
-            words = "This cannot be saved yet"
+            named = ", ".join(f"“{label}”" for label in self._controls.refused)
+            words = f"This cannot be saved yet{f': correct {named}' if named else ''}"
         self._state.text = busy or words
         if self._open:
             self._keep.set_enabled(self._can_save and not busy)
