@@ -45,6 +45,8 @@ def test_a_job_becomes_a_project(browser: Browser, tmp_path: Path) -> None:
     with studio(folder) as up, signed_in(browser, up, "admin") as visitor:
         page = visitor.open("/traces")
         expect(page.get_by_text("There are none yet.")).to_be_visible()
+        own = page.get_by_text("What your own releases answer is kept and judged under Releases")
+        expect(own).to_be_visible()
         page.get_by_text("How traces come here").click()
         expect(page.get_by_text("--scope", exact=False)).to_have_count(0)
         program = page.get_by_role("region", name="Environment of a program that sends traces")

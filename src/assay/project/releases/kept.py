@@ -29,6 +29,13 @@ class KeptTraces:
     share: float
 
 
+def count_kept(workspace: Workspace) -> int:
+    """The traces of all releases that are kept now."""
+    store, project = workspace.store, workspace.name
+    names = [release.name for release in releases.releases(store, project)]
+    return sum(traces.count_kept(store, project, name, None).traces for name in names)
+
+
 def kept_traces(workspace: Workspace, name: str) -> KeptTraces:
     """How many traces a release has, how long, and how many of them are to be judged.
 

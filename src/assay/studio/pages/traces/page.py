@@ -16,6 +16,7 @@ from assay.errors import UsageError
 from assay.project.imported import JobFiles
 from assay.project.jobs import imported_traces
 from assay.project.jobs.imported_traces import TraceState
+from assay.project.releases.kept import count_kept
 from assay.project.rescue_plan import LEAST_HELD
 from assay.release.imported.job import LEAST
 from assay.studio import widgets as w
@@ -46,10 +47,21 @@ async def build(context: PageContext) -> None:
     state = await w.load("Looking at what is here", context.do(read_state))
     if state is None:
         return
+    await _show_own(context)
     show_job(context, state.job, reload)
     _traces_card(context, state)
     if state.found is not None and state.bytes:
         _found_cards(context, state, state.found)
+
+
+async def _show_own(context: PageContext) -> None:
+    """Where the traces of the project's own releases are."""
+    count = await context.read(count_kept)
+    kept = say_count(count, "trace is", "traces are") if count else "none are"
+    with w.card("tight"), w.row():
+        w.text(f"This page is about other programs. What your own releases answer is kept and "
+               f"judged under Releases: {kept} kept there.", "soft")  # fmt: skip
+        w.link("Go to Releases", "/releases")
 
 
 def reload() -> None:
@@ -62,7 +74,7 @@ def _traces_card(context: PageContext, state: TraceState) -> None:
         await context.do(start_search)
         reload()
 
-    with w.section("Traces that are here"):
+    with w.section("Traces of other programs"):
         if state.bytes:
             w.text(f"{IMPORTED_TRACES} has {w.format_size(state.bytes)} of traces, with keys, card "
                    "numbers, e-mail addresses and phone numbers replaced.")  # fmt: skip
