@@ -20,7 +20,7 @@ from assay.project.workspace import Workspace
 from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.session import PageContext
-from assay.studio.shared.chat import describe_message, show_passages
+from assay.studio.shared.chat import EMPTY, describe_empty, describe_message, show_passages
 from assay.studio.shared.names import called_in_turn, plain_labels, typed_term, version_names
 from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.streams import ask, format_tokens
@@ -165,6 +165,9 @@ class _Column:
         )
         if not self.used.is_deleted:
             with self.used:
+                if reply.is_empty:
+                    self.answer.text = EMPTY
+                    w.text(describe_empty(context.workspace.config), "warn note")
                 show_passages(reply)
 
     def _tell(self, figures: dict[str, str]) -> None:

@@ -50,6 +50,25 @@ def show_passages(reply: Reply) -> None:
         shown.props('tabindex=0 role=region aria-label="Passages used"')
 
 
+EMPTY = "(empty answer)"
+
+
+def describe_empty(config: Config | None) -> str:
+    """What an answer without a word means, and where another is set.
+
+    Args:
+        config: of the project; None: there is none.
+    """
+    said = "The answer is empty: whoever asks gets no text."
+    if config is None or config.knowledge is None or config.knowledge.abstain is not None:
+        return said
+    return (
+        f"{said} Where no document has the answer, “Answer where no document has one” in Settings "
+        "is given instead; it is empty now. It counts from the next comparison on, in a release "
+        "once its result is promoted."
+    )
+
+
 def describe_message(config: Config | None) -> str | None:
     """How a message has to be written for it to be like the examples; None: in any way.
 
@@ -105,6 +124,9 @@ def chat_card(context: PageContext, name: str) -> None:
                 turns.extend([question_message, Message("assistant", reply.text)])
                 took.text = describe_reply(reply)
                 with used:
+                    if reply.is_empty:
+                        answer.text = EMPTY
+                        w.text(describe_empty(context.workspace.config), "warn note")
                     show_passages(reply)
 
             entry.on("keydown.enter.exact.prevent", send)

@@ -40,6 +40,11 @@ class Reply:
     how: AnswerDetails | None
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing and calls nothing."""
+        return not self.text.strip() and self.finish != "tool_calls"
+
+    @property
     def usd(self) -> float | None:
         """The price of the answer; None where unknown."""
         return self.how.usd if self.how is not None else None
