@@ -10,12 +10,13 @@ from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.compare import records
 from assay.compare.result import CandidateResult
-from assay.config import Columns
+from assay.config import Columns, KnowledgeSection
 from assay.project import agents, releases
 from assay.project.workspace import Workspace
 from assay.studio.pages.agent.page import choose_first
 from assay.studio.pages.playground import _find_compared
-from assay.studio.shared.chat import describe_message
+from assay.studio.shared.chat import describe_empty, describe_message
+from assay.studio.shared.streams import Reply
 from tests.compare.sample import sample_result
 from tests.many_rows import project
 from tests.release.shelf import compared, right, shelf
@@ -79,3 +80,14 @@ def test_it_is_said_how_a_message_has_a_line_for_each_input_column(tmp_path: Pat
     said = describe_message(several)
     assert said is not None
     assert said.endswith("in the same way: “subject: …”, “body: …”.")
+
+
+def test_an_empty_answer_is_told_with_where_another_is_set(tmp_path: Path) -> None:
+    reply = Reply(" \n", "stop", None, None, None, 0.1, None)
+    assert reply.is_empty
+    assert not replace(reply, finish="tool_calls").is_empty
+    config = project(tmp_path, 20).config
+    assert config is not None
+    assert "Settings" not in describe_empty(config)  # no documents: nothing is set for it
+    documents = config.model_copy(update={"knowledge": KnowledgeSection()})
+    assert "“Answer where no document has one” in Settings" in describe_empty(documents)

@@ -45,7 +45,9 @@ def test_a_job_becomes_a_project(browser: Browser, tmp_path: Path) -> None:
     with studio(folder) as up, signed_in(browser, up, "admin") as visitor:
         page = visitor.open("/traces")
         expect(page.get_by_text("There are none yet.")).to_be_visible()
-        own = page.get_by_text("What your own releases answer is kept and judged under Releases")
+        own = page.get_by_text(
+            "Traces of your own releases are under Releases, where none is kept."
+        )
         expect(own).to_be_visible()
         page.get_by_text("How traces come here").click()
         expect(page.get_by_text("--scope", exact=False)).to_have_count(0)

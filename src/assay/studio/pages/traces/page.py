@@ -57,10 +57,10 @@ async def build(context: PageContext) -> None:
 async def _show_own(context: PageContext) -> None:
     """Where the traces of the project's own releases are."""
     count = await context.read(count_kept)
-    kept = say_count(count, "trace is", "traces are") if count else "none are"
+    kept = say_count(count, "is", "are") if count else "none is"
     with w.card("tight"), w.row():
-        w.text(f"This page is about other programs. What your own releases answer is kept and "
-               f"judged under Releases: {kept} kept there.", "soft")  # fmt: skip
+        w.text(f"This page is about other programs. Traces of your own releases are under "
+               f"Releases, where {kept} kept.", "soft")  # fmt: skip
         w.link("Go to Releases", "/releases")
 
 
