@@ -168,7 +168,7 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(tmp_path: Path) -> None
     assert lone.value.where == "mine.csv, added to tickets.csv"
     assert file.read_bytes() == before
     # A label that no row has is told, and can be taken out of labels and prompt.
-    assert find_unused_labels(workspace, project_of(workspace).config) == ["labl 1"]
+    assert find_unused_labels(workspace) == ["labl 1"]
     prompt = "Which one?\n- label 1\n- labl 1"
     (tmp_path / "assay.yaml").write_text(edit(wider, {"system_prompt": prompt}))
     assert remove_unused_labels(workspace) == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay.config import Config
 from assay.data.contents import quote_label
 from assay.data.split import has_split, read_manifest
 from assay.errors import DataError, HoldoutError
@@ -15,12 +14,13 @@ from assay.project.workspace import Workspace, project_of
 MOST_NAMED = 5
 
 
-def find_unused_labels(workspace: Workspace, config: Config) -> list[str]:
-    """The labels of these settings that no row of the present split has; none where it has a part
-    of the rows alone, or there is no split."""
-    project, data = workspace.project, config.data
-    if config.task != "label" or config.labels is None or project is None:
+def find_unused_labels(workspace: Workspace) -> list[str]:
+    """The labels of the settings that no row of the present split has; none where it has a part of
+    the rows alone, or there is no split."""
+    project = workspace.project
+    if project is None or project.config.task != "label" or project.config.labels is None:
         return []
+    config, data = project.config, project.config.data
     if (data.train_rows, data.holdout_rows) != (None, None) or not has_split(project.split_folder):
         return []
     try:
@@ -28,7 +28,9 @@ def find_unused_labels(workspace: Workspace, config: Config) -> list[str]:
     except (DataError, HoldoutError):
         return []
     abstain = None if config.knowledge is None else config.knowledge.abstain
-    return [one for one in config.labels if one != abstain and not any(classes.get(one, ()))]
+    return [
+        one for one in project.config.labels if one != abstain and not any(classes.get(one, ()))
+    ]
 
 
 def describe_unused(labels: list[str]) -> str:
@@ -56,7 +58,7 @@ def remove_unused_labels(workspace: Workspace) -> list[str]:
         AssayError: as `assay.project.settings.save`.
     """
     config = project_of(workspace).config
-    unused = set(find_unused_labels(workspace, config))
+    unused = set(find_unused_labels(workspace))
     lines = config.system_prompt.splitlines()
     kept = "\n".join(line for line in lines if line.strip().removeprefix("- ") not in unused)
     values: dict[str, Any] = {"labels": [one for one in config.labels or () if one not in unused]}

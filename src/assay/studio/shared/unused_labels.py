@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from nicegui import ui
+
 from assay.data.contents import quote_label
 from assay.project.settings import unused_labels
 from assay.studio import widgets as w
@@ -12,11 +14,9 @@ remove_labels = workspace_action("editor", unused_labels.remove_unused_labels)
 
 
 def show_unused_labels(context: PageContext, refresh: Refresh) -> None:
-    """Say so, where there are any; the page is shown anew once they are gone."""
-    config = context.workspace.config
-    labels = [] if config is None else unused_labels.find_unused_labels(context.workspace, config)
-    if not labels:
-        return
+    """Say so a moment later, where there are any; the page is shown anew once they are gone."""
+    box = ui.element("div").classes("stack")
+    box.set_visibility(False)
 
     async def remove() -> None:
         left = await context.do(remove_labels)
@@ -26,7 +26,17 @@ def show_unused_labels(context: PageContext, refresh: Refresh) -> None:
             advise(f"The system prompt in Settings still mentions {named}. Correct it there.")
         await refresh()
 
-    w.text(unused_labels.describe_unused(labels), "warn note")
-    if context.may("editor"):
-        with w.row():
-            w.button("Take it out" if len(labels) == 1 else "Take them out", remove, icon="delete")
+    async def show() -> None:
+        labels = await context.read(unused_labels.find_unused_labels)
+        if box.is_deleted or not labels:
+            return
+        box.set_visibility(True)
+        with box:
+            w.text(unused_labels.describe_unused(labels), "warn note")
+            if context.may("editor"):
+                with w.row():
+                    label = "Take it out" if len(labels) == 1 else "Take them out"
+                    w.button(label, remove, icon="delete")
+
+    with box:
+        ui.timer(0.05, show, once=True)

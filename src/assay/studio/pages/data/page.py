@@ -122,6 +122,7 @@ async def build(context: PageContext) -> None:
             else:
                 openings.show(division.openings)
                 _show_division(context, division, of, openings, refresh)
+                show_unused_labels(context, refresh)
             RowTable(context, of, refresh, view)
 
     if context.may("editor"):
@@ -186,7 +187,6 @@ def _show_division(
                 w.figure(f"{of.counts['rejected']:,}", "left out", MEANINGS["rejected"])
         for warning in (*manifest.warnings, *manifest.quarantine.warnings):
             w.text(warning, "warn note")
-        show_unused_labels(context, refresh)
         if of.unseen_contradictions:
             several = say_count(of.unseen_contradictions, "row has", "rows have")
             w.text(f"{several} {CONTRADICTS}", "warn note")

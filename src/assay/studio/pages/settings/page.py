@@ -157,8 +157,7 @@ async def build(context: PageContext) -> None:
         )
         return
     await show_edits_meanwhile(context)
-    with ui.element("div").classes("stack"):
-        show_unused_labels(context, _reload)
+    show_unused_labels(context, _reload)
     followed: list[str] = []
     wanted = ui.context.client.request.query_params.getlist("setting")
     open_editor(
