@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from assay.candidates import fine_tune
 from assay.candidates.registry import group_by_need, specs
+from assay.candidates.shared import training_work
+from assay.candidates.spec import DOCUMENTS_OF_TEXT
+from assay.config import Config
+from assay.train.methods import registry
+from assay.train.methods.spec import MethodSpec
 
 
 def test_candidates_are_grouped_by_what_they_need_cheapest_first() -> None:
@@ -18,3 +29,15 @@ def test_candidates_are_grouped_by_what_they_need_cheapest_first() -> None:
 def test_every_candidate_is_in_one_group() -> None:
     found = [name for names in group_by_need(specs()).values() for name in names]
     assert found == list(specs())
+
+
+def test_a_package_s_method_that_learns_documents_is_reckoned_as_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = MethodSpec("own-text", "learn", "For a test.", "documents", "cross-entropy")
+    monkeypatch.setattr(registry, "specs", lambda: {own.name: own})
+    tuning = SimpleNamespace(method=own.name)
+    config = cast(Config, SimpleNamespace(fine_tune=tuning, knowledge=None))
+    assert not DOCUMENTS_OF_TEXT.is_met(config)
+    monkeypatch.setattr(training_work, "of_documents", lambda *_: "documents")
+    assert fine_tune.estimate(config, cast(Any, None)) == cast(Any, "documents")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context
 from assay.candidates.shared import training_work
@@ -15,13 +17,14 @@ from assay.candidates.spec import (
     Workload,
 )
 from assay.config import Config
+from assay.train.methods import registry
 
 
 def estimate(config: Config, sizes: Sizes) -> Workload:
     """What it learns from is up to `fine_tune.method`."""
     if config.fine_tune.method == "reinforcement":
         return training_work.of_graders(config, sizes)
-    if config.fine_tune.method == "text":
+    if registry.learns_documents(config.fine_tune.method):
         return training_work.of_documents(config, sizes)
     return training_work.of_rows(config, sizes)
 
@@ -47,9 +50,13 @@ SPEC = CandidateSpec(
 
 def build(context: Context) -> Candidate:
     """Train versions, stopped early by validation loss, and measure them on validation."""
-    from assay.candidates.shared.tuning import tune  # loads torch
+    from assay.candidates.shared.training_documents import about_kept_out  # loads torch
+    from assay.candidates.shared.tuning import tune
 
     def agent_of(version: str) -> Agent:
         return context.chat_agent(model=f"version:{version}", system_prompt=context.training_prompt)
 
-    return tune(context, agent_of)
+    made = tune(context, agent_of)
+    if context.method.learns_from != "documents":
+        return made
+    return replace(made, warnings=(about_kept_out(context), *made.warnings))

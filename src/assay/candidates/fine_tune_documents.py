@@ -12,9 +12,8 @@ from dataclasses import replace
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context
 from assay.candidates.shared import training_work
-from assay.candidates.shared.training_documents import TrainingDocuments, training_documents
+from assay.candidates.shared.training_documents import about_kept_out
 from assay.candidates.spec import DOCUMENTS, LEARNS_ANSWERS, METHOD, CandidateSpec
-from assay.evaluate.documents import same_document
 
 SPEC = CandidateSpec(
     title="fine-tuned on documents",
@@ -35,17 +34,6 @@ def build(context: Context) -> Candidate:
     def agent_of(version: str) -> Agent:
         return context.chat_agent(model=f"version:{version}", system_prompt=context.training_prompt)
 
-    documents = training_documents(context)
     own = replace(context.with_training(method="sft"), own_method=None, documents_first=True)
     made = tune(own, agent_of)
-    return replace(made, warnings=(_about_kept_out(context, documents), *made.warnings))
-
-
-def _about_kept_out(context: Context, documents: TrainingDocuments) -> str:
-    """What a reader has to know of the documents that were not learned."""
-    named = [example.document for example in context.judged if example.document]
-    asked = sum(any(same_document(name, one.name) for one in documents.held) for name in named)
-    said = documents.describe()
-    if named:
-        said += f" {asked} of {len(named)} validation rows that name a document ask about these."
-    return said
+    return replace(made, warnings=(about_kept_out(context), *made.warnings))

@@ -104,8 +104,12 @@ DOCUMENTS = Need(
 DOCUMENTS_OF_TEXT = replace(
     DOCUMENTS,
     name="documents where it learns them",
-    is_met=lambda config: config.fine_tune.method != "text" or config.knowledge is not None,
-    refusal="{name} with method: text needs `knowledge`: the documents that it learns.",
+    is_met=lambda config: (
+        config.knowledge is not None
+        or not training_methods.learns_documents(config.fine_tune.method)
+    ),
+    refusal="{name} with method: {config.fine_tune.method} needs `knowledge`: the documents that "
+    "it learns.",
     fix="Add `knowledge: {paths: [knowledge]}`, or choose another fine_tune.method.",
     opens_without=True,
 )

@@ -14,12 +14,14 @@ from assay.progress import format_duration
 
 def print_trained(trained: Any) -> None:
     """The version, its curve epoch by epoch, and what training took."""
+    from assay.train.methods import registry
+
     result = trained.result
     if result.rewards:
         _print_rewards(trained)
         return
     rows = []
-    of_text = trained.settings.get("method") == "text"
+    of_text = registry.learns_documents(trained.settings.get("method", "sft"))
     for point in result.points:
         if point.validation_loss is not None:
             kept = "  kept" if point.step == result.best_step else ""

@@ -76,6 +76,12 @@ def find(name: str) -> MethodSpec:
     )
 
 
+def learns_documents(name: str) -> bool:
+    """Whether there is a method of this name, and it learns the documents of the project."""
+    spec = specs().get(name)
+    return spec is not None and spec.learns_from == "documents"
+
+
 def check_method(config: Config) -> None:
     """Refuse a method that is not there; Assay's own are, and nothing is loaded for them.
 
