@@ -219,6 +219,8 @@ def test_ranks_without_consent_stay_where_machines_join_while_they_wait(
     if not consent:
         with pytest.raises(ConfigError, match="10 rows of train and validation"):
             ray_place._Processes(place, 1, 10, SILENT)
+    with pytest.raises(ConfigError, match="texts of its documents"):
+        ray_place._Processes(place, 1, 10, SILENT, documents=True)
 
 
 def test_ranks_of_this_machine_share_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:

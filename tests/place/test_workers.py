@@ -254,6 +254,8 @@ def test_nothing_leaves_without_consent_be_it_to_machines_that_join_later(
             opened(place, several).to_answer(7)
     with pytest.raises(ConfigError, match="texts of its documents"):
         opened(both, several).to_embed()
+    with pytest.raises(ConfigError, match="texts of its documents"):
+        opened(both, several).to_train(5, documents=True)
     assert several.started == []
 
     def leaving(place: Place, asks: Sequence[str]) -> list[bool]:
@@ -268,8 +270,10 @@ def test_nothing_leaves_without_consent_be_it_to_machines_that_join_later(
     assert leaving(trains, ["to_train", "to_answer"]) == [True, False]
     assert leaving(both, ["to_train", "to_answer"]) == [True]
     assert leaving(both, ["to_train", "to_embed"]) == [True, False]
-    embeds = Place(on="ray", consent_to_embed=True)
+    embeds = Place(on="ray", consent_for_documents=True)
     assert leaving(embeds, ["to_embed", "to_train"]) == [True, False]
+    with pytest.raises(ConfigError, match="5 parts of documents would go"):
+        opened(embeds, several).to_train(5, documents=True)
     joined = Workplace()
     workers = opened(trains, joined)
     workers.to_train(1)

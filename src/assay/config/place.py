@@ -33,8 +33,8 @@ class Place(Strict):
     )
     consent: bool = Field(
         False,
-        description="Whether rows of train and validation, with their answers, may go to other "
-        "machines of a Ray cluster.",
+        description="Whether rows of train and validation, with their answers and the passages of "
+        "documents that a candidate puts into them, may go to other machines of a Ray cluster.",
     )
     consent_to_answer: bool = Field(
         False,
@@ -42,10 +42,11 @@ class Place(Strict):
         "other machines of a Ray cluster, to be answered there; `consent` is needed as well.",
     )
 
-    consent_to_embed: bool = Field(
+    consent_for_documents: bool = Field(
         False,
         description="Whether texts of documents may go to other machines of a Ray cluster, to be "
-        "embedded there.",
+        "embedded there, or to be learned by a method that learns documents; for that `consent` is "
+        "needed as well.",
     )
 
     @model_validator(mode="after")
@@ -53,6 +54,14 @@ class Place(Strict):
         if self.ranks > 1 and self.workers != type(self).model_fields["workers"].default:
             raise ValueError("workers has no effect with ranks above 1; leave one of them out")
         return self
+
+    def agrees_to_train(self, *, documents: bool) -> bool:
+        """Whether what is trained on may go to other machines.
+
+        Args:
+            documents: whether texts of documents are, and not rows alone.
+        """
+        return self.consent and (self.consent_for_documents or not documents)
 
     @property
     def size(self) -> int:

@@ -27,12 +27,15 @@ from assay.progress import Progress
 
 
 @contextmanager
-def open_place(place: Place, threads: int, rows: int, progress: Progress) -> Iterator[Processes]:
+def open_place(
+    place: Place, threads: int, rows: int, progress: Progress, *, documents: bool = False
+) -> Iterator[Processes]:
     """The processes that a place gives, for as long as they are needed.
 
     Args:
         threads: of each rank.
         rows: that go to all of them.
+        documents: whether these are parts of documents.
 
     Raises:
         ConfigError: Ray is not installed or cannot be reached, the cluster is too small, or rows
@@ -44,7 +47,7 @@ def open_place(place: Place, threads: int, rows: int, progress: Progress) -> Ite
     check_ray_installed()
     from assay.place import ray
 
-    with ray.ranks(place, threads, rows, progress) as processes:
+    with ray.ranks(place, threads, rows, progress, documents=documents) as processes:
         yield processes
 
 
@@ -67,16 +70,19 @@ class LazyWorkers:
 
         return threads_of_each(self.count, torch.get_num_threads())
 
-    def to_train(self, rows: int) -> Workers:
+    def to_train(self, rows: int, *, documents: bool = False) -> Workers:
         """For trainings on so many rows.
+
+        Args:
+            documents: whether these are parts of documents.
 
         Raises:
             ConfigError: Ray is not installed or cannot be reached, the cluster is too small, or
                 rows would leave this machine without consent.
         """
         found = self._started()
-        check_agreed(self._place, found.elsewhere, rows, self._progress)
-        found.stay_unless(self._place.consent)
+        check_agreed(self._place, found.elsewhere, rows, self._progress, documents=documents)
+        found.stay_unless(self._place.agrees_to_train(documents=documents))
         return found
 
     def to_answer(self, requests: int) -> Workers:
@@ -98,7 +104,7 @@ class LazyWorkers:
         """
         found = self._started()
         check_texts_agreed(self._place, found.elsewhere, self._progress)
-        found.stay_unless(self._place.consent_to_embed)
+        found.stay_unless(self._place.consent_for_documents)
         return found
 
     def _started(self) -> Workers:

@@ -94,23 +94,33 @@ def check_processors(processes: int, setting: str) -> None:
         )
 
 
+_ROWS = "rows of train and validation, with their answers,"
+
+
 def elsewhere(nodes: Sequence[Mapping[str, Any]], here: str) -> list[str]:
     """Addresses of a cluster's machines that are not this one, of what `ray.nodes` returns."""
     alive = {str(node["NodeManagerAddress"]) for node in nodes if node["Alive"]}
     return sorted(alive - {here})
 
 
-def check_agreed(place: Place, machines: Sequence[str], rows: int, progress: Progress) -> None:
+def check_agreed(
+    place: Place, machines: Sequence[str], rows: int, progress: Progress, *, documents: bool = False
+) -> None:
     """See that rows may go to other machines, and say that they do.
+
+    Args:
+        documents: whether they are parts of documents.
 
     Raises:
         ConfigError: there are such machines, and the project has not agreed.
     """
+    if documents:
+        check_texts_agreed(place, machines, progress)
     if machines and not place.consent:
         raise ConfigError(
-            f"this project has not agreed that its rows leave this machine. {rows} rows of train "
-            "and validation, with their answers, would go to machines of the Ray cluster "
-            f"({', '.join(machines)}).",
+            "this project has not agreed that what it trains on leaves this machine. "
+            f"{rows} {'parts of documents' if documents else _ROWS} would go to machines of the "
+            f"Ray cluster ({', '.join(machines)}).",
             where=f"{CONFIG_FILE}, place.consent",
             fix="To allow it, set place.consent: true.",
         )
@@ -143,17 +153,17 @@ def check_requests_agreed(
 
 
 def check_texts_agreed(place: Place, machines: Sequence[str], progress: Progress) -> None:
-    """See that texts of documents may go to other machines to be embedded, and say that they do.
+    """See that texts of documents may go to other machines, and say that they do.
 
     Raises:
         ConfigError: there are such machines, and the project has not agreed.
     """
-    if machines and not place.consent_to_embed:
+    if machines and not place.consent_for_documents:
         raise ConfigError(
             "this project has not agreed that texts of its documents leave this machine. They "
-            f"would go to machines of the Ray cluster ({', '.join(machines)}) to be embedded.",
-            where=f"{CONFIG_FILE}, place.consent_to_embed",
-            fix="To allow it, set place.consent_to_embed: true; `--on here` embeds them here.",
+            f"would go to machines of the Ray cluster ({', '.join(machines)}).",
+            where=f"{CONFIG_FILE}, place.consent_for_documents",
+            fix="To allow it, set place.consent_for_documents: true; with `--on here` they stay.",
         )
     if machines:
         progress.say(f"Sending texts to machines of the cluster: {', '.join(machines)}.")

@@ -44,10 +44,12 @@ STORE_BYTES = 256 * 2**20
 
 
 @contextmanager
-def ranks(place: Place, threads: int, rows: int, progress: Progress) -> Iterator[Processes]:
+def ranks(
+    place: Place, threads: int, rows: int, progress: Progress, *, documents: bool = False
+) -> Iterator[Processes]:
     """Ranks of the cluster at hand, or of one that is started, see `opening.open_place`."""
     with cluster(place.ranks, "ranks", threads, progress):
-        yield _Processes(place, threads, rows, progress)
+        yield _Processes(place, threads, rows, progress, documents=documents)
 
 
 @contextmanager
@@ -153,13 +155,22 @@ def _keep_stdout() -> None:
 class _Processes:
     """Those of the cluster that this process is connected to."""
 
-    def __init__(self, place: Place, processors: int, rows: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        place: Place,
+        processors: int,
+        rows: int,
+        progress: Progress,
+        *,
+        documents: bool = False,
+    ) -> None:
         import ray
 
         self._size, self._processors = place.size, processors
         self._host = ray.util.get_node_ip_address()
-        check_agreed(place, elsewhere(ray.nodes(), self._host), rows, progress)
-        self._may_leave = place.consent
+        machines = elsewhere(ray.nodes(), self._host)
+        check_agreed(place, machines, rows, progress, documents=documents)
+        self._may_leave = place.agrees_to_train(documents=documents)
 
     @contextmanager
     def ranks(self, make: Callable[[Task], Follower], task: Task) -> Iterator[Ranks]:

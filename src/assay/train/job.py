@@ -160,6 +160,11 @@ class TrainingJob:
         return self.method or registry.find(self.settings.method)
 
     @property
+    def learns_documents(self) -> bool:
+        """Whether its units are parts of documents, general rows apart."""
+        return self.spec.learns_from == "documents"
+
+    @property
     def max_tokens(self) -> int:
         """The most tokens of a row: of the settings, at most the model's context."""
         return min(self.settings.max_tokens, self.loaded.context_length)

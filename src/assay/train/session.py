@@ -188,7 +188,9 @@ def train_units(
             f"Prefixes of {kind} cannot be shared yet: rows are computed whole, {how}."
         )
     rows = len(job.train) + len(job.validation)
-    with open_place(job.place, choices.threads, rows, job.progress) as processes:
+    with open_place(
+        job.place, choices.threads, rows, job.progress, documents=job.learns_documents
+    ) as processes:
         failures = RankFailures(job.progress)
         while True:
             try:

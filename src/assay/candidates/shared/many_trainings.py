@@ -70,7 +70,8 @@ def train_together(
             ended(index, outcome)
 
         rows = max(len(job.train) + len(job.validation) for job in jobs)
-        train_many(jobs, workers.to_train(rows), end)
+        documents = any(job.learns_documents for job in jobs)
+        train_many(jobs, workers.to_train(rows, documents=documents), end)
 
 
 def train_ahead(contexts: Sequence[Context]) -> None:
