@@ -14,7 +14,10 @@ from tests.train.test_session import Watcher
 from assay import project
 from assay.candidates.building import Context
 from assay.candidates.shared import training
+from assay.models.versions import load_version
+from assay.project import versions
 from assay.project.project import Project
+from assay.release.model_card import model_card
 from assay.train import loop
 
 pytestmark = pytest.mark.slow
@@ -64,6 +67,21 @@ def test_it_is_stopped_and_goes_on(pets: Project) -> None:
     trained = pets.train(watcher)
     assert any(line.startswith("Continuing after step 5 of") for line in watcher.lines)
     assert trained.result.points[-1].epoch == 2
+
+
+def test_a_version_whose_training_was_stopped_says_so(pets: Project) -> None:
+    stopped = pets.train(stop_when=lambda report: "enough\nnow" if report.step == 1 else None)
+    said = f"after step 1 of {stopped.result.planned_steps}: enough\nnow"
+    assert versions.facts(versions.version(pets.store, stopped.version))["stopped"] == said
+    kept = load_version(pets.store, stopped.version)
+    card = model_card(
+        kept, project="pets", licence="mit", is_adapter=True, measured=None, candidate=None
+    )
+    assert f"- training stopped {said}".replace("\n", " ") in card.splitlines()
+    whole = pets.train()
+    assert stopped.result.planned_steps == whole.result.steps
+    found = versions.diff(pets.store, stopped.version, whole.version)
+    assert found["fields"]["stopped"] == [said, None]
 
 
 def test_a_search_writes_the_best_and_its_training_is_kept(

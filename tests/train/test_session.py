@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ import pytest
 import torch
 from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, train
 
-from assay.errors import DataError, ModelError
+from assay.errors import DataError, ModelError, UsageError
+from assay.place.processes import OneProcess
 from assay.progress import Task
-from assay.train import adapters, checkpoints, choices, estimate, loop
+from assay.train import adapters, checkpoints, choices, estimate, loop, session
 from assay.train.job import StepReport
 from assay.train.schedule import learning_rate
 from assay.train.sequences import TrainingSequence
@@ -562,7 +563,7 @@ def test_half_written_folders_are_swept(tmp_path: Path) -> None:
     ]
 
 
-def test_a_training_is_stopped_as_at_its_end_and_goes_on_where_nobody_stops_it(
+def test_a_training_is_stopped_as_at_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of the second epoch; what was made until then is measured, kept and found."""
@@ -573,19 +574,67 @@ def test_a_training_is_stopped_as_at_its_end_and_goes_on_where_nobody_stops_it(
         return "enough" if report.step == 5 else None
 
     settings = SETTINGS.model_copy(update={"epochs": 3})
-    whole = run(tmp_path / "whole", settings=settings)
     watcher = Watcher()
-    stopped = run(tmp_path / "cut", settings=settings, stop_when=at_five, progress=watcher)
+    stopped = run(tmp_path, settings=settings, stop_when=at_five, progress=watcher)
     assert (stopped.stopped, stopped.steps, stopped.points[-1].step) == ("enough", 5, 5)
     assert stopped.points[-1].validation_loss is not None
     assert watcher.lines[-1] == "Stopped after step 5 of 9: enough"
     assert asked == [(1, False), (2, False), (3, False), (3, True), (4, False), (5, False)]
     with monkeypatch.context() as patched:
         patched.setattr(loop, "step", lambda *_, **__: pytest.fail("it trained again"))
-        assert run(tmp_path / "cut", settings=settings, stop_when=at_five) == stopped
-    resumed = Watcher()
-    ended = run(tmp_path / "cut", settings=settings, progress=resumed)
-    assert "Continuing after step 5 of 9." in resumed.lines
-    assert (ended.stopped, ended.steps) == (None, 9)
-    assert ended.points[-1].train_loss == whole.points[-1].train_loss, "the same weights"
-    assert not (tmp_path / "cut" / "checkpoints").exists()
+        assert run(tmp_path, settings=settings, stop_when=at_five) == stopped
+
+
+@pytest.mark.parametrize("at", [4, 7])
+def test_what_was_measured_for_a_stop_is_nothing_to_the_planned_run(
+    at: int, tmp_path: Path
+) -> None:
+    """At a rate where validation rises: one measurement more would end the run by its patience, or
+    be the best one."""
+    settings = SETTINGS.model_copy(update={"epochs": 8, "patience": 1, "learning_rate": 5e-2})
+
+    def outcome(folder: Path, result: TrainResult) -> tuple[Any, ...]:
+        weights = (folder / "adapter" / adapters.WEIGHTS).read_bytes()
+        return result.stopped, result.steps, result.best_step, result.points, weights
+
+    whole = outcome(tmp_path / "whole", run(tmp_path / "whole", settings=settings))
+    cut = tmp_path / "cut"
+
+    def stop(report: StepReport) -> str | None:
+        return "enough" if report.step == at else None
+
+    def interrupt(*_: object) -> None:
+        measured.append(True)
+        if len(measured) > at // 3:  # behind those of the epochs, the one for the stop
+            raise KeyboardInterrupt
+
+    measured: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        run(cut, settings=settings, stop_when=stop, score=interrupt)
+    assert run(cut, settings=settings, stop_when=stop).stopped == "enough"
+    watcher = Watcher()
+    assert outcome(cut, run(cut, settings=settings, progress=watcher)) == whole
+    assert f"Continuing after step {at} of 24." in watcher.lines
+    assert not (cut / "checkpoints").exists()
+
+
+def test_the_place_is_told_whether_documents_are_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+
+    def opened(*_: object, documents: bool) -> AbstractContextManager[OneProcess]:
+        told.append(documents)
+        return nullcontext(OneProcess())
+
+    monkeypatch.setattr(session, "open_place", opened)
+    for method in ("sft", "text"):
+        settings = SETTINGS.model_copy(update={"method": method, "epochs": 1})
+        run(tmp_path / method, settings=settings)
+    assert told == [False, True]
+
+
+@pytest.mark.parametrize("answer", [False, True, ""])
+def test_stop_when_gives_a_reason_or_none(answer: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"stop_when returned {answer!r}.*neither None nor"):
+        run(tmp_path, stop_when=lambda report: answer)

@@ -63,6 +63,8 @@ class VersionRecord(BaseModel):
         template_sha256: `Template.sha256`.
         metrics: what was measured while it was trained (validation loss, seconds, steps).
         parent: id of the version it continues, or None.
+        stopped: where its training was ended before the last step of its settings, and why; None:
+            it was not.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,6 +80,7 @@ class VersionRecord(BaseModel):
     template_sha256: str
     metrics: dict[str, float] = {}
     parent: str | None = None
+    stopped: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,8 +313,9 @@ def _bucket_versions(store: Store) -> BucketVersions:
 
 def _identity(record: VersionRecord, files: dict[str, str]) -> str:
     raw = record.model_dump(mode="json")
-    if record.split is None:
-        del raw["split"]  # records from before it was kept have their old id
+    for later in ("split", "stopped"):
+        if raw[later] is None:
+            del raw[later]  # records from before it was kept have their old id
     whole = {"record": raw, "files": files}
     return json_sha256(whole)
 

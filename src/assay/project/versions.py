@@ -78,6 +78,7 @@ def facts(found: dict[str, Any]) -> dict[str, Any]:
         "code": f"assay {record['code']}",
         "template": record["template_sha256"],
         "parent": record["parent"],
+        **({} if record["stopped"] is None else {"stopped": record["stopped"]}),
         **{name.replace("_", " "): value for name, value in record["metrics"].items()},
         **{f"settings.{name}": value for name, value in record["settings"].items()},
     }

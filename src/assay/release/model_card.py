@@ -68,6 +68,11 @@ def model_card(
             "",
             f"- version `{version.id}`, seed {version.record.seed}",
             *(
+                [f"- training stopped {' '.join(version.record.stopped.split())}"]
+                if version.record.stopped is not None
+                else []
+            ),
+            *(
                 f"- {part}: {'rows with the ' if part in rows_seen(version) else ''}sha256 "
                 f"`{digest}`"
                 for part, digest in sorted(version.record.data.items())

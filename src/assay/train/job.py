@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.config import FineTune, Place
-from assay.errors import DataError
+from assay.errors import DataError, UsageError
 from assay.models.load import LoadedModel
 from assay.models.versions import LocalVersion
 from assay.progress import SILENT, Progress
@@ -195,6 +195,36 @@ class TrainingJob:
         from assay.train.reinforce.questions import longest_groups
 
         return longest_groups(self.train, self.settings.reinforcement, self.max_tokens)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody is told of every step."""
+        return self.on_step is not None or self.stop_when is not None
+
+    def tell(self, report: StepReport, stopped: str | None) -> str | None:
+        """Call `on_step`, and `stop_when` unless it has given a reason before.
+
+        Args:
+            stopped: the reason that was given before.
+
+        Returns:
+            the reason that there is now.
+
+        Raises:
+            UsageError: `stop_when` gave something else, such as the False of a comparison.
+        """
+        if self.on_step is not None:
+            self.on_step(report)
+        if self.stop_when is None or stopped is not None:
+            return stopped
+        reason: object = self.stop_when(report)
+        if reason is None or (isinstance(reason, str) and reason):
+            return reason
+        raise UsageError(
+            f"stop_when returned {reason!r}, which is neither None nor a reason.",
+            fix="Let it return None to go on, and a text that says why to end the training, as in "
+            '`return "loss below 0.2" if report.loss < 0.2 else None`.',
+        )
 
     def validate(self) -> TrainingJob:
         """The same job without the units of weight 0, every row having been looked at, and with the

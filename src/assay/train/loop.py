@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import threading
 import time
@@ -32,7 +31,7 @@ from assay.train.objective import AnyObjective, ObjectiveOf, of_tokens
 from assay.train.optimizer import optimizer_of, rate_of, set_state, state_of
 from assay.train.ranks import add_figures, add_gradients, own_part, take_first
 from assay.train.schedule import learning_rate
-from assay.train.sequences import Unit, divisor, epoch_order, rows_of
+from assay.train.sequences import Unit, divisor, dropout_seed, epoch_order, rows_of
 from assay.train.step import evaluate, running, step
 
 POINTS_PER_EPOCH = 10
@@ -121,12 +120,24 @@ class Run:
                 self.evaluate(interrupted, bar)
                 self.save()
                 saved = time.monotonic()
-            if state.step >= self.total_steps or self.out_of_patience or self.is_stopped:
+            if state.step >= self.total_steps or self.out_of_patience:
+                state.stopped = None  # it has come to its planned end
+                return
+            if self.ends_early:
+                self.measure_early_end(interrupted, bar)
                 return
             self.step(bar)
             if time.monotonic() - saved >= self.job.checkpoint_seconds:
                 self.save()
                 saved = time.monotonic()
+
+    def measure_early_end(self, interrupted: threading.Event, bar: Task) -> None:
+        """Measure validation where nobody has planned to: the checkpoint is written before, so that
+        the planned run goes on without what comes of it."""
+        self.save()
+        if self.state.evaluated_step < self.state.step:
+            self.evaluate(interrupted, bar)
+            self.note_work()
 
     def give_back_read(self) -> None:
         """Of weights in a file, what was read to copy them: the copies are what is multiplied."""
@@ -141,12 +152,12 @@ class Run:
     @property
     def due(self) -> bool:
         """Whether validation is measured after this step."""
-        return self.state.step % self.epoch_steps == 0 or self.state.stopped is not None
+        return self.state.step % self.epoch_steps == 0
 
     @property
-    def is_stopped(self) -> bool:
-        """Whether it was to end, and validation is measured."""
-        return self.state.stopped is not None and self.state.evaluated_step == self.state.step
+    def ends_early(self) -> bool:
+        """Whether it is to end before its last step, and may do so after this one."""
+        return self.state.stopped is not None
 
     @property
     def out_of_patience(self) -> bool:
@@ -304,6 +315,8 @@ class Run:
         """A measurement of validation, and whether it is the best so far."""
         state = self.state
         if state.step:
+            if not state.points or state.points[-1].step < state.step:
+                self.add_point()
             state.points[-1].validation_loss, state.points[-1].score = loss, score
         state.evaluated_step = state.step
         if state.best_validation_loss is None or loss < state.best_validation_loss:
@@ -339,19 +352,14 @@ class Run:
                     owner, _, last = name.rpartition(".")
                     setattr(self.model.get_submodule(owner), last, before[name])
 
-    @property
-    def is_watched(self) -> bool:
-        """Whether somebody is told of every step."""
-        return self.job.on_step is not None or self.job.stop_when is not None
-
     def counting_hits(self, objective: AnyObjective) -> AbstractContextManager[Hits]:
         """Counts where somebody wants to know, and the loss is one of single tokens."""
-        return counting_hits(self.is_watched and of_tokens(objective))
+        return counting_hits(self.job.is_watched and of_tokens(objective))
 
     def tell(self, loss: float, accuracy: float | None, *, validation: bool, **more: Any) -> None:
-        """Call `on_step` and `stop_when`, if they are there."""
-        job, state = self.job, self.state
-        if not self.is_watched:
+        """Tell whoever watches; note why it is to end, where that is said."""
+        state = self.state
+        if not self.job.is_watched:
             return
 
         def write(folder: Path) -> None:
@@ -360,12 +368,7 @@ class Run:
         report = StepReport(
             state.step, self.total_steps, loss, accuracy, validation, self.epoch, write, **more
         )
-        if job.on_step is not None:
-            job.on_step(report)
-        if job.stop_when is not None:
-            state.stopped = state.stopped or job.stop_when(report)
-        if state.stopped is not None and state.window_tokens:
-            self.add_point()
+        state.stopped = self.job.tell(report, state.stopped)
 
     def weights_of(self, step: int) -> dict[str, Tensor]:
         """What was trained as it was after a step that has a checkpoint."""
@@ -375,20 +378,18 @@ class Run:
         """Write a checkpoint of this moment, where files are written."""
         if self.ranks.number:
             return
-        now = time.monotonic()
-        self.state.seconds += now - self.started
-        self.started = now
-        self.state.peak_bytes = max(self.state.peak_bytes, peak_bytes(self.model))
+        self.note_work()
         if self.state.step:
             moments = state_of(self.optimizer, self.parameters)
             weights = adapters.weights(self.model)
             checkpoints.save(self.job.folder, self.key, self.state, weights, moments)
 
-
-def dropout_seed(seed: int, step: int) -> int:
-    """A seed of its own for each step, so that a resumed run drops what the first would have."""
-    digest = hashlib.sha256(f"{seed} {step}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    def note_work(self) -> None:
+        """Add the time since the last call, and the memory it took, to the account."""
+        now = time.monotonic()
+        self.state.seconds += now - self.started
+        self.started = now
+        self.state.peak_bytes = max(self.state.peak_bytes, peak_bytes(self.model))
 
 
 def _not_a_number(what: str, step: int) -> ModelError:

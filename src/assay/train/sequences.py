@@ -169,6 +169,12 @@ def epoch_order(rows: int, seed: int, epoch: int) -> list[int]:
     return order
 
 
+def dropout_seed(seed: int, step: int) -> int:
+    """A seed of its own for each step, so that a resumed run drops what the first would have."""
+    digest = hashlib.sha256(f"{seed} {step}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
 def packed_batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
     """Places of rows that lie one behind the other, longest first.
 

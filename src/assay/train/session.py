@@ -68,6 +68,7 @@ class TrainResult:
             log-probabilities, what a teacher has taken, and the training of what it starts from.
         beside: how many trainings shared the machine when it ended, this one included.
         stopped: why it ended before its last step, see `TrainingJob.stop_when`; None: it did not.
+        planned_steps: those of the settings, where it was stopped; else 0.
     """
 
     adapter: Path
@@ -87,6 +88,14 @@ class TrainResult:
     beside: int = 1
     rewards: tuple[RewardPoint, ...] = ()
     stopped: str | None = None
+    planned_steps: int = 0
+
+    @property
+    def early_end(self) -> str | None:
+        """Where it was stopped, and why; None: it was not."""
+        if self.stopped is None:
+            return None
+        return f"after step {self.steps} of {self.planned_steps}: {self.stopped}"
 
     @property
     def best_figure(self) -> dict[str, float]:
@@ -276,6 +285,7 @@ def _finish(run: Run, choices: Choices) -> TrainResult:
         beside=run.job.beside,
         rewards=tuple(state.rewards),
         stopped=state.stopped,
+        planned_steps=0 if state.stopped is None else run.total_steps,
     )
     body = {name: value for name, value in asdict(result).items() if name != "adapter"}
     digest = sha256_file(adapters.weights_file(result.adapter))
@@ -285,8 +295,7 @@ def _finish(run: Run, choices: Choices) -> TrainResult:
     if result.stopped is None:
         checkpoints.clear(folder)
     else:
-        of = f"step {state.step} of {run.total_steps}"
-        run.job.progress.say(f"Stopped after {of}: {result.stopped}")
+        run.job.progress.say(f"Stopped {result.early_end}")
     return result
 
 
@@ -294,7 +303,9 @@ def _finished(job: TrainingJob, key: str) -> TrainResult | None:
     """The result of the same training, if it was made before and its adapter is whole; one that
     was stopped is done only for who may stop it."""
     kept = sealed.read(job.folder / RESULT, key, job.progress)
-    if kept is None or (kept["result"].get("stopped") and job.stop_when is None):
+    if kept is None:
+        return None
+    if kept["result"].get("stopped") is not None and job.stop_when is None:
         return None
     try:
         if sha256_file(adapters.weights_file(job.folder / ADAPTER)) != kept["weights"]:

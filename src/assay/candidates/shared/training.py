@@ -82,6 +82,7 @@ def train_version(
         seed=prepared.settings.seed,
         code=VERSION,
         parent=prepared.start,
+        stopped=result.early_end,
     )
     return save_version(context.store, result.adapter, record), result
 

@@ -31,9 +31,8 @@ from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Point, State
 from assay.train.device import HeapLimit, numbers_kept, peak_bytes, readable
 from assay.train.encoder.job import EncoderJob, no_memory
-from assay.train.loop import dropout_seed
 from assay.train.schedule import rate_share
-from assay.train.sequences import epoch_order
+from assay.train.sequences import dropout_seed, epoch_order
 
 SORTED_TOGETHER = 16
 """Steps whose rows are divided among them by length, so that little is filled up."""

@@ -57,6 +57,11 @@ class ReinforcementRun(Run):
         """Whether validation is measured after this step: also after the last."""
         return self.due_after(self.state.step)
 
+    @property
+    def ends_early(self) -> bool:
+        """As `Run.ends_early`; only where validation is measured anyway."""
+        return super().ends_early and self.state.evaluated_step == self.state.step
+
     def due_after(self, step: int) -> bool:
         """Whether it is after so many."""
         return step % self.epoch_steps == 0 or step >= self.total_steps
