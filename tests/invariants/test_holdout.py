@@ -364,12 +364,14 @@ def test_candidates_are_given_train_and_validation_only() -> None:
     from assay.evaluate.measure import Bench
 
     # `split` is the hash that the holdout is locked with: it names it, and reads nothing.
-    # `built` are other candidates, who were given no more; `own_method` is a loss, without rows.
-    names = ["train", "validation", "bench", "split", "built", "own_method"]
+    # `built` are other candidates, who were given no more; `own_method` is a loss, without rows;
+    # `documents_first` says yes or no.
+    names = ["train", "validation", "bench", "split", "built", "own_method", "documents_first"]
     assert [f.name for f in fields(Context)] == names
     assert Context.__annotations__["split"] == "str | None"
     assert Context.__annotations__["built"] == "Mapping[str, Candidate]"
     assert Context.__annotations__["own_method"] == "MethodSpec | None"
+    assert Context.__annotations__["documents_first"] == "bool"
     assert [f.name for f in fields(Bench)] == [
         "config",
         "root",
