@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from assay.candidates import nearest_answer, registry
 from assay.candidates.building import Candidate, Context
 from assay.cli.rollout import set_rollout
 from assay.compare import account, comparison
+from assay.compare.report import rollouts
 from assay.compare.report.html import render
 from assay.compare.report.terminal import print_result
 from assay.compare.result import Result
@@ -167,11 +169,48 @@ def test_rows_are_put_together_to_dialogues() -> None:
     other = Example("x", (*rows[0].messages[:1], Message("assistant", "When?")), TOOLS, group="d1")
     alone = Example("y", rows[1].messages, TOOLS)
     found = dialogues_of([rows[2], rows[0], other, alone, rows[3], rows[1]])
-    assert [one.group for one in found] == ["d1", "d1", "row 3"]
+    assert [one.group for one in found] == [0, 0, 1]
     assert [sorted(one.turns) for one in found] == [[1, 3, 5, 7], [1], [1, 3]]
     assert found[0].turns[5].target == rows[2].target
     greeting = (Message("assistant", "Hello!"), *rows[1].messages)
     assert sorted(dialogues_of([Example("z", greeting, TOOLS)])[0].turns) == [2, 4]
+
+
+def test_what_the_system_says_parts_no_dialogue() -> None:
+    """A clock, say: each turn is asked with the system prompt that it was recorded with."""
+
+    def timed(row: Example, text: str) -> Example:
+        return replace(row, messages=(Message("system", text), *row.messages))
+
+    rows = [timed(row, str(number)) for number, row in enumerate(dialogue(1))]
+    untimed = replace(rows[1], messages=rows[1].messages[1:])
+    alone = replace(dialogue(2)[0], group=None)
+    named = replace(dialogue(3)[0], group="row 4")
+    for first in (rows[1], untimed):
+        seen: list[Example] = []
+
+        def ask(asked: list[Example], seen: list[Example] = seen) -> list[Answer]:
+            seen.extend(asked)
+            return [right(Request(strip(one)), 0) for one in asked]
+
+        found = dialogues_of([rows[3], first, rows[0], rows[2], alone, named])
+        assert [(one.group, len(one.turns)) for one in found] == [(0, 4), (1, 1), (2, 1)]
+        [outcome] = roll_out(found[:1], ask)
+        assert (outcome.right, outcome.departure) == (4, None)
+        told = [[m.content for m in one.messages if m.role == "system"] for one in seen]
+        assert told == [["0"], ["1"] if first is rows[1] else [], ["2"], ["3"]]
+    # Two that say the same below other prompts stay two, each with its own rows.
+    both = [timed(row, who) for who in "AB" for row in dialogue(1)]
+    found = dialogues_of(both)
+    assert [[row.messages[0].content for row in one.turns.values()] for one in found] == [
+        ["A"] * 4,
+        ["B"] * 4,
+    ]
+
+
+def strip(row: Example) -> tuple[Message, ...]:
+    """What was said before the target, without the system."""
+    return tuple(message for message in row.messages[:-1] if message.role != "system")
 
 
 def test_parallel_calls_get_the_results_of_those_that_they_are() -> None:
@@ -255,6 +294,12 @@ def test_whole_dialogues_are_scored_in_the_opening_of_single_calls(
     assert 0.5 < perfect.low < perfect.high == 1.0
     assert [one.candidate for one in found.left_out] == ["other"]
     assert result.plan.rollout == "recorded"
+    assert found.several == 0
+    assert f"Only {count} dialogues: too few to tell" in rollouts.summary(found)
+    apart = found.model_copy(update={"dialogues": 40, "groups": 38, "units": 29.6, "several": 2})
+    told = rollouts.summary(apart)
+    assert "In 2 of 38 groups the rows make several dialogues" in told
+    assert "Only 38 uneven groups of dialogues, which count as 29: below 30" in told
     out = Console(width=120, record=True)
     print_result(result, out)
     for page in (out.export_text(), render(result, [], redacted=True)):

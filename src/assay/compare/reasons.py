@@ -289,18 +289,19 @@ def _listed_or_counted(names: Sequence[str], also: str = "") -> str:
     return listed([*told, others[0] if len(others) == 1 else f"{len(others)} others"])
 
 
-def seen(examples: int, groups: int | None, effective: float) -> str:
+def seen(examples: int, groups: int | None, effective: float, *, what: str = "examples") -> str:
     """How much was measured on, in the unit that counts.
 
     Args:
+        what: is counted.
         groups: however uneven they are; None where examples are independent.
         effective: as many groups of equal size would say as much.
     """
     if groups is None:
-        return f"{examples} examples"
+        return f"{examples} {what}"
     if groups - effective < 0.5:
-        return f"{groups} groups of examples"
-    return f"{groups} uneven groups of examples, which count as {math.floor(effective)}"
+        return f"{groups} group{'s' if groups > 1 else ''} of {what}"
+    return f"{groups} uneven groups of {what}, which count as {math.floor(effective)}"
 
 
 def too_few(seen: str, least: int) -> str:

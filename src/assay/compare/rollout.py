@@ -21,11 +21,13 @@ from assay.compare.prediction_powered import usd_of
 from assay.compare.rollout_section import CandidateRollout, DialogueShare, LeftOut, Rollout
 from assay.config.names import file_of
 from assay.errors import AssayError, ConfigError, OutageError, UsageError
+from assay.evaluate.bounds import effective_groups
 from assay.evaluate.dialogues import Dialogue, Outcome, UseTools, dialogues_of, roll_out
 from assay.evaluate.graders.calls import Call
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.resampling import studentise, units
 from assay.evaluate.run import incomplete
+from assay.evaluate.stats import Groups
 from assay.evaluate.trusted import Limits, TrustedCodeError, trusted_tools
 from assay.example import Example
 from assay.generate.batch import Answer
@@ -89,7 +91,8 @@ def roll_out_all(
         measured: every candidate's measurement on `examples`, the holdout, by its name.
     """
     dialogues = dialogues_of(examples)
-    groups = len({one.group for one in dialogues})
+    groups = Counter(one.group for one in dialogues)
+    is_grouped = len(groups) < len(dialogues)
     candidates, left_out = list[CandidateRollout](), list[LeftOut]()
     for one in built:
         if one.agent.kind == "outside":
@@ -116,7 +119,9 @@ def roll_out_all(
             candidates.append(_figures(one, dialogues, outcomes, bench))
     return Rollout(
         dialogues=len(dialogues),
-        groups=None if groups == len(dialogues) else groups,
+        groups=len(groups) if is_grouped else None,
+        units=effective_groups(np.array([one.group for one in dialogues])) if is_grouped else None,
+        several=sum(count > 1 for count in groups.values()),
         turns=sum(len(one.turns) for one in dialogues),
         with_call=sum(any(e.target.tool_calls for e in one.turns.values()) for one in dialogues),
         tools=bench.config.rollout is not None and bench.config.rollout.tools is not None,
@@ -153,7 +158,7 @@ def _tools_of(bench: Bench) -> Iterator[UseTools | None]:
 def _figures(
     one: Candidate, dialogues: Sequence[Dialogue], outcomes: Sequence[Outcome], bench: Bench
 ) -> CandidateRollout:
-    groups = [dialogue.group for dialogue in dialogues]
+    groups = np.array([dialogue.group for dialogue in dialogues])
     departed = [outcome.departure for outcome in outcomes if outcome.departure is not None]
     turns = Counter(departure.turn for departure in departed)
     answers = [answer for outcome in outcomes for answer in outcome.answers]
@@ -172,7 +177,7 @@ def _figures(
     )
 
 
-def _share(values: Sequence[float], groups: Sequence[str]) -> DialogueShare:
+def _share(values: Sequence[float], groups: Groups) -> DialogueShare:
     column = np.array(values)[:, None]
     rng = np.random.default_rng(0)
     mean = studentise(units(column, groups), METRIC_RESAMPLES, rng, least=0.0, most=1.0)

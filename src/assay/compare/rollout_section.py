@@ -23,7 +23,8 @@ class CandidateRollout(ClosedModel):
         success: share of the dialogues in which every turn was right.
         before_departure: share of a dialogue's turns before the first wrong one, the mean.
         all_made: share of those in which every recorded call was made in the end, whatever else
-            was called; null without tools, where a dialogue ends at its first wrong turn.
+            was called, or every turn was right (by a reference, for one); null without tools, where
+            a dialogue ends at its first wrong turn.
         departures: dialogues by what was wrong with their first wrong turn.
         at_turn: dialogues by the number of that turn: the first of the list is turn 1.
         answers: that were asked for.
@@ -54,12 +55,17 @@ class Rollout(ClosedModel):
 
     Attributes:
         groups: of dialogues that are not independent; null where each is alone.
+        units: groups of equal size that would say as much; null where each is alone.
+        several: groups with more than one dialogue: shorter rows are not the beginning of longer
+            ones.
         turns: of the assistant, in all of them; with_call: dialogues in which a call is due.
         tools: whether tools of the user answered calls that differ from the recorded ones.
     """
 
     dialogues: int
     groups: int | None = None
+    units: float | None = None
+    several: int = 0
     turns: int
     with_call: int
     tools: bool

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from assay.chat.tool_text import find_calls
 from assay.data.dialogues import content_of
@@ -30,6 +31,7 @@ from assay.progress import SILENT, Progress
 MOST_CALL_TURNS = 8
 """Turns with calls that tools answer before an agent speaks to the user again; a dialogue with more
 ends."""
+SYSTEM = ("system", "developer")
 Ask = Callable[[list[Example]], list[Answer]]
 """Answers to the inputs of examples, in their order."""
 UseTools = Callable[[Sequence[Call]], list[str]]
@@ -43,12 +45,12 @@ class Dialogue:
     Attributes:
         messages: all turns, an assistant's last.
         turns: for the place of each turn of the assistant, what an answer there is held against.
-        group: of its rows; dialogues that share one are not independent.
+        group: number of the group of its rows; dialogues that share one are not independent.
     """
 
     messages: tuple[Message, ...]
     turns: Mapping[int, Example]
-    group: str
+    group: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,43 +76,69 @@ def dialogues_of(examples: Sequence[Example]) -> list[Dialogue]:
     """The dialogues that rows were cut out of, in the order of their first rows.
 
     Rows are of one dialogue when they are in one group and the turns of the shorter one begin the
-    longer one; ids of calls do not count. A row without a group is a dialogue by itself, and so is
-    one whose turns no other row of its group goes on from.
+    longer one; ids of calls do not count, nor does what the system says, which may be a clock. A
+    row without a group is a dialogue by itself, and so is one whose turns no other row of its group
+    goes on from.
     """
-    groups: dict[str, list[Example]] = {}
+    groups: dict[str | int, list[Example]] = {}
     for number, row in enumerate(examples):
-        groups.setdefault(row.group if row.group is not None else f"row {number}", []).append(row)
+        groups.setdefault(number if row.group is None else row.group, []).append(row)
     return [
-        _dialogue(rows, name) for name, group in groups.items() for rows in _cut_from_one(group)
+        _dialogue(rows, number)
+        for number, group in enumerate(groups.values())
+        for rows in _cut_from_one(group)
     ]
 
 
 def _cut_from_one(rows: Sequence[Example]) -> list[list[Example]]:
-    """The rows of each dialogue, the longest first; a row that several go on from is in each."""
+    """The rows of each dialogue, the longest first; a row that several go on from is in each, or in
+    those that begin with its own system prompt."""
     found: list[tuple[list[str], list[Example]]] = []
-    for row in sorted(rows, key=lambda one: -len(one.messages)):
-        said = [canonical_json(content_of(message)) for message in row.messages]
+    for row in sorted(rows, key=lambda one: -_turns(one.messages)):
+        said = [
+            canonical_json(content_of(message))
+            for message in row.messages
+            if message.role not in SYSTEM
+        ]
         longer = [members for turns, members in found if turns[: len(said)] == said]
-        for members in longer:
+        same = [
+            members for members in longer if _opening(members[0].messages) == _opening(row.messages)
+        ]
+        if not same:  # of two that say the same, the system prompt tells one from the other
+            longer = [members for members in longer if _turns(members[0].messages) > len(said)]
+        for members in same or longer:
             members.append(row)
-        if not longer:
+        if not (same or longer):
             found.append((said, [row]))
     return [members for _, members in found]
 
 
-def _dialogue(rows: Sequence[Example], group: str) -> Dialogue:
+def _turns(messages: Sequence[Message]) -> int:
+    """How many there are without what the system says."""
+    return sum(message.role not in SYSTEM for message in messages)
+
+
+def _opening(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """What the system says before anybody else does."""
+    return tuple(takewhile(lambda message: message.role in SYSTEM, messages))
+
+
+def _dialogue(rows: Sequence[Example], group: int) -> Dialogue:
     """The dialogue of some rows, of which the first is the longest."""
     messages = rows[0].messages
     roles = [message.role for message in messages]
     # What the assistant says before the user does is said to everybody.
     first = roles.index("user") if "user" in roles else len(roles) - 1
+    begin = len(_opening(rows[0].messages))
     turns = {}
     for place, role in enumerate(roles):
         if role == "assistant" and place >= first:
-            row = [one for one in rows if len(one.messages) > place][-1]
-            if len(row.messages) > place + 1:  # nothing but its turns is known of this one
-                row = replace(row, messages=messages[: place + 1], references=(), possible=())
-            elif len(row.messages) < len(messages):
+            number = _turns(messages[: place + 1])
+            row = [one for one in rows if _turns(one.messages) >= number][-1]
+            if _turns(row.messages) > number:  # nothing but its turns is known of this one
+                said = (*_opening(row.messages), *messages[begin : place + 1])
+                row = replace(row, messages=said, references=(), possible=())
+            elif number < _turns(messages):
                 # What is right as well has no recorded way to go on from it.
                 row = replace(row, references=())
             turns[place] = row
@@ -177,9 +205,12 @@ class _Walk:
 
     @property
     def example(self) -> Example:
-        """The conversation so far as an example whose target nobody knows."""
+        """The conversation so far as an example whose target nobody knows, below the system prompt
+        that the turn was recorded with."""
         row = self.row
-        return Example(row.id, (*self.said, Message("assistant", "")), row.tools, group=row.group)
+        said = self.said[len(_opening(self.dialogue.messages)) :]
+        turns = (*_opening(row.messages), *said, Message("assistant", ""))
+        return Example(row.id, turns, row.tools, group=row.group)
 
     @property
     def left(self) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from assay.compare.reasons import quoted
+from assay.compare.findings import LEAST_UNITS
+from assay.compare.reasons import quoted, seen
 from assay.compare.report import wording
 from assay.compare.rollout_section import CandidateRollout, DialogueShare, Rollout
+from assay.compare.verdict import FEW_UNITS
 from assay.evaluate.departures import How
 
 MOST_TURNS = 3
@@ -96,10 +98,34 @@ def summary(found: Rollout) -> str:
             "own answers become the conversation, the user says what was recorded, and a call that "
             "equals the recorded one gets the recorded result. A dialogue is right if every call "
             f"is, and none is made where none is due. {end} The verdict does not rest on this.",
+            *_apart(found),
+            *_few(found),
             *(f"{quoted(one.candidate)} was left out: {one.reason}." for one in found.left_out),
             *_paid(found.candidates),
         ]
     )
+
+
+def _apart(found: Rollout) -> list[str]:
+    """Groups whose rows do not make one dialogue, which a reader would take for one."""
+    if not found.several:
+        return []
+    return [
+        f"In {found.several:,} of {found.groups:,} groups the rows make several dialogues, because "
+        "shorter rows are not the beginning of longer ones; each of these dialogues is gone "
+        "through from its own first turn."
+    ]
+
+
+def _few(found: Rollout) -> list[str]:
+    units = found.units or float(found.groups or found.dialogues)
+    if units >= FEW_UNITS:
+        return []
+    what = "dialogue" if found.dialogues == 1 else "dialogues"
+    count = seen(found.dialogues, found.groups, units, what=what)
+    if units < LEAST_UNITS:
+        return [f"Only {count}: too few to tell candidates apart."]
+    return [f"Only {count}: below {FEW_UNITS}, ranges are rough."]
 
 
 def _paid(candidates: Sequence[CandidateRollout]) -> list[str]:
