@@ -18,10 +18,10 @@ from tests.words import by_words
 from assay.agent.engines import BatchEngines
 from assay.agent.passages import find_passages
 from assay.agent.runtime import assemble
-from assay.candidates import fine_tune_documents, fine_tune_rag, rag, rag_few_shot
+from assay.candidates import fine_tune, fine_tune_documents, fine_tune_rag, rag, rag_few_shot
 from assay.candidates.building import Context
-from assay.candidates.shared import documents
-from assay.candidates.shared.documents import index_documents
+from assay.candidates.shared import documents, tuning
+from assay.candidates.shared.documents import add_documents, index_documents
 from assay.candidates.shared.training import train_version
 from assay.candidates.shared.training_documents import training_documents
 from assay.chat.template import Template
@@ -35,6 +35,7 @@ from assay.knowledge.passage_block import NOTHING
 from assay.models.lineage import rows_of
 from assay.models.load import load_tokenizer
 from assay.models.versions import load_version
+from assay.project.versions import describe_learned
 from assay.train.units import sequences
 
 FACTS = {
@@ -274,7 +275,7 @@ def test_a_version_trained_with_passages_knows_the_rows_it_was_made_of(
 
 @pytest.mark.slow
 def test_a_version_learns_the_documents_and_then_the_rows(
-    project: Callable[..., Context], tmp_path: Path
+    project: Callable[..., Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = project(rule=None)
     private = "Ask jane.roe@mail.org.\n"
@@ -294,8 +295,17 @@ def test_a_version_learns_the_documents_and_then_the_rows(
     ]
     assert version.parent is not None
     first = load_version(context.store, version.parent).record
-    assert (first.settings["method"], first.data) == ("text", {"documents": found.sha256})
+    assert (first.settings["method"], first.data["documents"]) == ("text", found.sha256)
+    files = {d.path: d.sha256 for d in add_documents(context).documents()}
+    held = {files.pop(one.name) for one in found.held}
+    assert describe_learned(context.store, held) is None
+    for name in ("docs/copy.md", "docs/contact.md"):
+        said = describe_learned(context.store, {files[name]}) or ""
+        assert all(id[:12] in said for id in (version.parent, made.agent.model[8:])), name
     assert made.warnings[0].startswith("1 of 13 documents are kept out of the training")
+    monkeypatch.setattr(tuning, "tune", lambda context, agent_of: replace(made, warnings=()))
+    assert fine_tune.build(context.on_documents()).warnings == made.warnings[:1]
+    assert fine_tune.build(context).warnings == ()
     assert re.search(r"[012] of 12 validation rows that name a document", made.warnings[0])
     again, result = train_version(context.on_documents())
     assert again == version.parent, "found done: nothing of it depends on the rows"

@@ -134,6 +134,7 @@ def remove(
 ) -> None:
     """Erase documents from the index, from all earlier snapshots and from disk."""
     from assay.project.knowledge import removal
+    from assay.project.versions import describe_learned
 
     workspace = open_workspace(folder)
     if everything == bool(documents):
@@ -142,12 +143,16 @@ def remove(
         removed = removal.remove_all(workspace, name, Terminal())
     else:
         removed = removal.remove(workspace, name, documents or (), Terminal())
+    learned = describe_learned(workspace.store, removed.files)
     if json:
-        as_json({"removed": list(removed.documents), "left": removed.left})
+        found = {"removed": list(removed.documents), "left": removed.left, "learned": learned}
+        as_json(found)
         return
     print(f"{len(removed.documents)} documents removed, {removed.left} left.")
     for document in removal.coming_back(workspace, name, removed.documents):
         print(f"Warning: the file of {document} still exists; the next comparison adds it again.")
+    if learned is not None:
+        print(f"Warning: {learned}")
 
 
 @app.command()

@@ -153,7 +153,11 @@ class KnowledgeBase:
                 builder.build(left, present.settings, self._embedders, progress, without=erased)
             note_failures(self._store, base, (), gone)
             scrub(self._store)
-        return RemoveResult(tuple(document.path for document in erased), len(left))
+        return RemoveResult(
+            tuple(document.path for document in erased),
+            len(left),
+            frozenset(document.sha256 for document in erased),
+        )
 
     def delete(self, progress: Progress = SILENT) -> None:
         """Erase all of it, with its copies and every state that is kept."""

@@ -44,10 +44,12 @@ class AddResult:
 
 @dataclass(frozen=True, slots=True)
 class RemoveResult:
-    """What a removal came to: the names of the documents that are gone, and what is left."""
+    """What a removal came to: the names of the documents that are gone, how many are left, and the
+    sha256 (hex) of the files that those that are gone were read from."""
 
     documents: tuple[str, ...]
     left: int
+    files: frozenset[str]
 
 
 def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:

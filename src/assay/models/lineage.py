@@ -20,12 +20,14 @@ TEACHER = "teacher"
 """Of a record's data: a teacher's distributions over the rows of train."""
 DOCUMENTS = "documents"
 """Of a record's data: the texts that were learned."""
+DOCUMENT_FILES = "document_files"
+"""Of a record's data: the files that these texts were read from; see `keep_files`."""
 GRADERS = "graders"
 """Of a record's data: all that the rewards depend on beside the rows."""
 START = "start"
 """Of a record's data: the version that was trained further."""
-_NO_ROWS = {TEACHER, DOCUMENTS, GRADERS, START}
-_HEX = 64  # digits of a row's hash
+_NO_ROWS = {TEACHER, DOCUMENTS, DOCUMENT_FILES, GRADERS, START}
+_HEX = 64  # digits of the hash of a row, or of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,39 @@ def find_uses(store: Store, versions: Iterable[Version], rows: Iterable[str]) ->
                 parts[part] = count
         if parts:
             found.append(VersionUse(version, parts))
+    return found
+
+
+def keep_files(store: Store, files: Iterable[str]) -> str:
+    """Remember of which files a version has learned the text; returns what the record names them
+    by.
+
+    Args:
+        files: the sha256 (hex) of the bytes of each.
+    """
+    return blobs.put(store, "".join(sorted(files)).encode())
+
+
+def find_learned(
+    store: Store, versions: Iterable[Version], files: Iterable[str]
+) -> dict[str, Version]:
+    """By their ids, the versions that have learned the text of one of these files (sha256 of its
+    bytes), and those that were trained further from such a version."""
+    wanted, there = set(files), list(versions)
+    found = {
+        version.id: version
+        for version in there
+        if (data := version.record.data.get(DOCUMENT_FILES)) is not None
+        and not wanted.isdisjoint(rows_of(store, data) or ())
+    }
+    more = found
+    while more:
+        more = {
+            version.id: version
+            for version in there
+            if version.record.parent in more and version.id not in found
+        }
+        found |= more
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -11,7 +11,14 @@ from assay.agent.agent import Agent
 from assay.agent.lineage import rows_held
 from assay.errors import AssayError, DataError, Step
 from assay.example import Example
-from assay.models.lineage import differences, find_uses, rows_of, rows_seen, unknown_rows
+from assay.models.lineage import (
+    differences,
+    find_learned,
+    find_uses,
+    rows_of,
+    rows_seen,
+    unknown_rows,
+)
 from assay.models.versions import Version, find_version, list_versions, load_version, version_id
 from assay.store.store import Store
 from assay.store.tables import AgentRow, AgentVersionRow
@@ -166,11 +173,34 @@ def describe_removed(
     users = versions + [f"agent {label}" for label in _agents_made_of(store, gone)]
     if not users:
         return None
-    more = f" and {len(users) - 10} more" if len(users) > 10 else ""
     return (
         f"{len(gone)} examples are no longer in train or validation. These still contain or "
-        f"use some of them: {', '.join(users[:10])}{more}."
+        f"use some of them: {_listed(users)}."
     )
+
+
+def describe_learned(store: Store, files: Collection[str]) -> str | None:
+    """A sentence on the versions that have learned texts of files that were removed, and the agents
+    that answer with them; None: there are none.
+
+    Args:
+        files: sha256 (hex) of each.
+    """
+    found = find_learned(store, list_versions(store), files)
+    if not found:
+        return None
+    used = _agents_by_version(store)
+    users = [f"version {id[:SHORT]}" for id in found]
+    users += [f"agent {label}" for id in found for label in used.get(id, ())]
+    return (
+        "The weights of these have learned text of what was removed, and keep it: "
+        f"{_listed(users)}. Train again without it, and use the new version in their place."
+    )
+
+
+def _listed(users: Sequence[str]) -> str:
+    more = f" and {len(users) - 10} more" if len(users) > 10 else ""
+    return f"{', '.join(users[:10])}{more}"
 
 
 def _by_hash(store: Store, there: Sequence[Version], digits: str) -> list[str]:

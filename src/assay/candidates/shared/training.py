@@ -18,12 +18,25 @@ from assay.candidates.shared.distill import (
 )
 from assay.candidates.shared.epoch_score import epoch_score
 from assay.candidates.shared.rehearsal import sample_general_rows
-from assay.candidates.shared.training_documents import check_tokens, training_documents
+from assay.candidates.shared.training_documents import (
+    TrainingDocuments,
+    check_tokens,
+    training_documents,
+)
 from assay.chat.template import Template
 from assay.config import FineTune
 from assay.errors import ConfigError
 from assay.example import Example, canonical_json, json_sha256
-from assay.models.lineage import DOCUMENTS, GRADERS, START, TEACHER, keep_rows, rows_sha256
+from assay.models.lineage import (
+    DOCUMENT_FILES,
+    DOCUMENTS,
+    GRADERS,
+    START,
+    TEACHER,
+    keep_files,
+    keep_rows,
+    rows_sha256,
+)
 from assay.models.load import LoadedModel, load_to_train
 from assay.models.versions import VersionRecord, load_version, save_version
 from assay.train import auto
@@ -70,6 +83,8 @@ def train_version(
         if asked is not None:
             saw |= {"asked": asked.train, "asked_validation": asked.validation}
     kept = {part: keep_rows(context.store, examples) for part, examples in saw.items() if examples}
+    if prepared.documents is not None:
+        kept[DOCUMENT_FILES] = keep_files(context.store, prepared.documents.files)
     record = VersionRecord(
         base=config.model,
         base_sha256=prepared.loaded.weights_sha256,
@@ -100,7 +115,7 @@ class TrainingSetup:
         settings: the project's, with what it leaves open decided.
         graded_by: what says what answers are worth, where the method learns from that.
         start: id of the version that is trained further.
-        documents: sha256 (hex) of the texts that are learned in place of rows.
+        documents: those that are learned in place of rows.
     """
 
     loaded: LoadedModel
@@ -114,7 +129,7 @@ class TrainingSetup:
     settings: FineTune
     graded_by: Grading | None = None
     start: str | None = None
-    documents: str | None = None
+    documents: TrainingDocuments | None = None
 
     @classmethod
     def of(cls, context: Context, loaded: LoadedModel | None = None) -> TrainingSetup:
@@ -196,7 +211,7 @@ class TrainingSetup:
                 units=len(mixed),
                 method=method,
             ),
-            documents=found.sha256,
+            documents=found,
         )
 
     @classmethod
@@ -240,7 +255,7 @@ class TrainingSetup:
         """Sha256 (hex) of each thing that is trained on."""
         found = {"train": rows_sha256(self.targets.examples)}
         if self.documents is not None:
-            found = {DOCUMENTS: self.documents}
+            found = {DOCUMENTS: self.documents.sha256}
         if self.targets.digest is not None:
             found[TEACHER] = self.targets.digest
         if self.general:

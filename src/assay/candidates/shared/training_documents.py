@@ -29,10 +29,15 @@ LEAST_TOKENS = 500
 
 @dataclass(frozen=True, slots=True)
 class TrainingDocuments:
-    """What is learned, and whole documents that are not: their loss chooses the epoch."""
+    """What is learned, and whole documents that are not: their loss chooses the epoch.
+
+    Attributes:
+        files: the sha256 (hex) of each file whose text is in `train`.
+    """
 
     train: tuple[TextDocument, ...]
     held: tuple[TextDocument, ...]
+    files: frozenset[str]
 
     @property
     def sha256(self) -> str:
@@ -72,8 +77,9 @@ def training_documents(context: Context) -> TrainingDocuments:
     order = sorted(found, key=lambda one: _drawn(one, context.config.data.split.seed))
     held = order[: max(1, round(HELD_OUT * len(found)))]
     out = {*held}
-    learned = (one for one in found if one not in out)
-    parts = TrainingDocuments(tuple(learned), tuple(held))
+    learned = tuple(one for one in found if one not in out)
+    files = frozenset(file for one in learned for file in found[one])
+    parts = TrainingDocuments(learned, tuple(held), files)
     context.progress.say(parts.describe())
     return parts
 
@@ -105,27 +111,30 @@ def check_tokens(units: Sequence[Unit], documents: TrainingDocuments) -> None:
         )
 
 
-def _read(context: Context) -> list[TextDocument]:
+def _read(context: Context) -> dict[TextDocument, list[str]]:
+    """Each text once, with the sha256 of all files that hold it."""
     base = add_documents(context)
     wanted = searched_documents(context, base)
-    names: list[str] = []  # of the texts as they come
+    holders: list[Document] = []  # of the texts as they come
 
     def is_wanted(document: Document) -> bool:
-        names.append(document.path)
+        holders.append(document)
         return document.path in wanted
 
     texts: dict[str, TextDocument] = {}
-    masked, holders = 0, 0
+    files: dict[TextDocument, list[str]] = {}
+    masked, documents = 0, 0
     for pages in base.texts(is_wanted):
         text, private = mask_within("\n\n".join(pages), inside=0)
-        masked, holders = masked + len(private), holders + bool(private)
-        texts.setdefault(text, TextDocument(names[-1], text))
+        masked, documents = masked + len(private), documents + bool(private)
+        one = texts.setdefault(text, TextDocument(holders[-1].path, text))
+        files.setdefault(one, []).append(holders[-1].sha256)
     if masked:
         context.progress.say(
-            f"Secrets and personal data are not learned: masked in {holders} documents, {masked} "
+            f"Secrets and personal data are not learned: masked in {documents} documents, {masked} "
             "in all."
         )
-    return [*texts.values()]
+    return files
 
 
 def _drawn(document: TextDocument, seed: int) -> str:

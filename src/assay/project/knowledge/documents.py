@@ -33,6 +33,7 @@ from assay.models.tuned_encoder import SCHEME
 from assay.place.opening import LazyWorkers, workers_of
 from assay.progress import SILENT, Progress
 from assay.project.knowledge import removal
+from assay.project.versions import describe_learned
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 from assay.store.files import replacing
@@ -154,8 +155,11 @@ def add(
     return added
 
 
-def remove(workspace: Workspace, name: str, document: str) -> None:
+def remove(workspace: Workspace, name: str, document: str) -> str | None:
     """Erase a document, and its file where it was brought in a browser.
+
+    Returns:
+        see `describe_learned`.
 
     Raises:
         NotFoundError: there is no such document.
@@ -163,11 +167,12 @@ def remove(workspace: Workspace, name: str, document: str) -> None:
     of = base(workspace, name)
     folder = _folder(workspace, name).resolve()
     brought = [Path(d.location) for d in of.documents() if d.path == document]
-    removal.remove(workspace, name, [document])
+    removed = removal.remove(workspace, name, [document])
     for file in brought:
         if file.resolve().parent == folder:
             file.unlink(missing_ok=True)
     audit(workspace.store, workspace.name, workspace.who, "knowledge.remove", name)
+    return describe_learned(workspace.store, removed.files)
 
 
 def list_hashes(workspace: Workspace, name: str) -> dict[str, str]:

@@ -51,9 +51,11 @@ def remove_all(
     owner = owner or workspace.name
     base = KnowledgeBase(workspace.store, owner, name)
     with _without_drafts(workspace, owner, base):
-        gone = tuple(document.path for document in base.documents())
+        gone = base.documents()
         base.delete(progress)
-    return RemoveResult(gone, 0)
+    return RemoveResult(
+        tuple(document.path for document in gone), 0, frozenset(d.sha256 for d in gone)
+    )
 
 
 def coming_back(workspace: Workspace, name: str, gone: Sequence[str]) -> list[str]:

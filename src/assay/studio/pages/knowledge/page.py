@@ -17,7 +17,7 @@ from assay.knowledge.search import Mode, Passage
 from assay.project.knowledge import documents, searching
 from assay.project.knowledge.documents import DocumentContent
 from assay.studio import widgets as w
-from assay.studio.dialogs import confirm, notify, show_record, tell_at
+from assay.studio.dialogs import advise, confirm, notify, show_record, tell_at
 from assay.studio.frame import Page
 from assay.studio.pages.knowledge.upkeep import UpkeepCard
 from assay.studio.session import LatestRequest, PageContext, Refresh, action, workspace_action
@@ -267,8 +267,10 @@ def _show_actions(context: PageContext, base: str, document: str, refresh: Refre
     async def erase() -> None:
         why = explain_removal(await context.read(searching.find_releases, base))
         if await confirm(f"Remove {document}?", why, "Remove"):
-            await context.do(remove_document, base, document)
+            learned = await context.do(remove_document, base, document)
             notify(f"{document} was removed.")
+            if learned is not None:
+                advise(learned)
             await refresh()
 
     async def look() -> None:
