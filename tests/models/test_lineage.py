@@ -81,20 +81,21 @@ def test_what_two_records_say_differently(tmp_path: Path, adapter: Path) -> None
     assert differences(a, a) == {}
 
 
-def test_versions_from_before_the_split_was_kept_have_their_old_id(
+def test_versions_from_before_something_was_kept_have_their_old_id(
     tmp_path: Path, adapter: Path
 ) -> None:
     store = Store(tmp_path)
     id = save_version(store, adapter, RECORD)
     files = json.loads((tmp_path / "versions" / id / "version.json").read_text())["files"]
     before = RECORD.model_dump(mode="json")
-    del before["split"]
+    del before["split"], before["stopped"]
     raw = canonical_json({"record": before, "files": files})
     assert id == hashlib.sha256(raw.encode()).hexdigest()
     file = tmp_path / "versions" / id / "version.json"
     text = json.loads(file.read_text())
-    del text["record"]["split"]  # as it was written then
+    del text["record"]["split"], text["record"]["stopped"]  # as it was written then
     file.unlink()
     file.write_text(json.dumps(text))
     assert load_version(store, id).record == VersionRecord(**before)
-    assert save_version(store, adapter, RECORD.model_copy(update={"split": "5" * 64})) != id
+    for more in ({"split": "5" * 64}, {"stopped": "after step 1 of 9: enough"}):
+        assert save_version(store, adapter, RECORD.model_copy(update=more)) != id
