@@ -88,7 +88,7 @@ def within_one_standard_error() -> Iterator[None]:
         pair = findings.pair(entry, best) if entry is not best else None
         return pair is None or pair.difference + pair.error >= -1e-9
 
-    with patch("assay.compare.conclusion._is_near", is_near):
+    with patch("assay.compare.for_now._is_near", is_near):
         yield
 
 

@@ -37,6 +37,12 @@ from assay.store.files import write_json
 
 REPEATS = 3
 
+_DECIDES_NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("monthly_requests", "costs", "place", "state", "mcp", "rollout"), True),
+    "providers": {"__all__": {"batch"}},
+}
+"""Settings that change no score of a point."""
+
 
 @dataclass(frozen=True, slots=True)
 class LearningCurve:
@@ -153,9 +159,7 @@ class _Point:
             "candidate": name,
             "train": [example.content_hash() for example in part],
             "validation": [example.content_hash() for example in validation],
-            "config": seeded.model_dump(
-                mode="json", exclude={"monthly_requests", "costs", "place", "state", "mcp"}
-            )
+            "config": seeded.model_dump(mode="json", exclude=_DECIDES_NOTHING)
             | {"fine_tune": tuned.identity(tracking=True)},
         }
         if files := grader_files(config, bench.root):
