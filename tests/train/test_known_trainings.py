@@ -42,6 +42,7 @@ CONFIG: dict[str, Any] = {
     "candidates": ["fine-tune"],
 }
 NEW = {
+    "quantization": "nf4",
     "target_modules": ["q_proj"],
     "schedule": "linear",
     "optimizer": "sgd",
