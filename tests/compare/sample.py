@@ -21,7 +21,7 @@ from assay.compare.result import (
     Result,
     ValidationFigure,
 )
-from assay.compare.rollout_section import CandidateRollout, DialogueShare, LeftOut, Rollout
+from assay.compare.rollout_section import CandidateRollout, DialogueShare, Omission, Rollout
 from assay.compare.verdict import decide
 from assay.evaluate.label_noise import Rater, SecondLook, doubtful_rows
 from assay.evaluate.prediction_powered import (
@@ -120,7 +120,7 @@ def sample_rollout() -> Rollout:
                 usd=0.42,
             )
         ],
-        left_out=[LeftOut(candidate="prompt", reason="answers are missing <i>", again=True)],
+        left_out=[Omission(candidate="prompt", reason="answers are missing <i>", again=True)],
     )
 
 

@@ -18,7 +18,7 @@ from assay.chat.tool_text import name_of
 from assay.compare.account import METRIC_RESAMPLES
 from assay.compare.holdout import HOLDOUT
 from assay.compare.prediction_powered import usd_of
-from assay.compare.rollout_section import CandidateRollout, DialogueShare, LeftOut, Rollout
+from assay.compare.rollout_section import CandidateRollout, DialogueShare, Omission, Rollout
 from assay.config.names import file_of
 from assay.errors import AssayError, ConfigError, OutageError, UsageError
 from assay.evaluate.bounds import effective_groups
@@ -93,13 +93,13 @@ def roll_out_all(
     dialogues = dialogues_of(examples)
     groups = Counter(one.group for one in dialogues)
     is_grouped = len(groups) < len(dialogues)
-    candidates, left_out = list[CandidateRollout](), list[LeftOut]()
+    candidates, left_out = list[CandidateRollout](), list[Omission]()
     for one in built:
         if one.agent.kind == "outside":
-            left_out.append(LeftOut(candidate=one.name, reason=NO_CONVERSATION))
+            left_out.append(Omission(candidate=one.name, reason=NO_CONVERSATION))
             continue
         if measured[one.name].incomplete:
-            left_out.append(LeftOut(candidate=one.name, reason=NO_ANSWERS, again=True))
+            left_out.append(Omission(candidate=one.name, reason=NO_ANSWERS, again=True))
             continue
         bench.progress.say(f"{HOLDOUT}whole dialogues with {one.name}")
         begin_stage(bench.progress, "rollout", one.name)
@@ -108,13 +108,13 @@ def roll_out_all(
                 outcomes = roll_out(dialogues, _asking(one, bench), tools, bench.progress)
         except OutageError as error:
             bench.progress.say(str(error))
-            left_out.append(LeftOut(candidate=one.name, reason=NO_ANSWERS, again=True))
+            left_out.append(Omission(candidate=one.name, reason=NO_ANSWERS, again=True))
         except TrustedCodeError as error:  # a limit may be one of a busy machine
             bench.progress.say(str(error))
-            left_out.append(LeftOut(candidate=one.name, reason=TOOLS_FAILED, again=True))
+            left_out.append(Omission(candidate=one.name, reason=TOOLS_FAILED, again=True))
         except AssayError as error:
             bench.progress.say(str(error))
-            left_out.append(LeftOut(candidate=one.name, reason=FAILED))
+            left_out.append(Omission(candidate=one.name, reason=FAILED))
         else:
             candidates.append(_figures(one, dialogues, outcomes, bench))
     return Rollout(

@@ -42,7 +42,7 @@ class CandidateRollout(ClosedModel):
     usd: float | None = None
 
 
-class LeftOut(ClosedModel):
+class Omission(ClosedModel):
     """A candidate without figures, and why; `again`: the same command asks for what is missing."""
 
     candidate: str
@@ -70,4 +70,4 @@ class Rollout(ClosedModel):
     with_call: int
     tools: bool
     candidates: list[CandidateRollout] = Field(default_factory=list)
-    left_out: list[LeftOut] = Field(default_factory=list)
+    left_out: list[Omission] = Field(default_factory=list)

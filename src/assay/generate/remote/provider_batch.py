@@ -63,7 +63,7 @@ def take_one_batch(
 
 
 @dataclass(slots=True)
-class LeftBatch:
+class UnfinishedBatch:
     """A batch that a run has begun.
 
     Attributes:
@@ -79,7 +79,7 @@ class LeftBatch:
     at: float
 
 
-_LEFT_BATCH = TypeAdapter(LeftBatch)
+_LEFT_BATCH = TypeAdapter(UnfinishedBatch)
 
 
 class BatchFile:
@@ -88,7 +88,7 @@ class BatchFile:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def read(self) -> LeftBatch | None:
+    def read(self) -> UnfinishedBatch | None:
         """The batch that is under way; None: there is none.
 
         Raises:
@@ -105,7 +105,7 @@ class BatchFile:
                 fix="Remove it to ask anew, without the answers of that batch.",
             ) from None
 
-    def write(self, batch: LeftBatch) -> None:
+    def write(self, batch: UnfinishedBatch) -> None:
         """Keep it; it is on disk afterwards."""
         write_atomic(self.file, json.dumps(asdict(batch)), private=True)
 
@@ -185,13 +185,15 @@ class Batches:
             self.reason = f"the batch is {state.status}"
         yield from self._answers(state, left.name, requests)
 
-    def _write(self, requests: Mapping[str, Request]) -> LeftBatch:
+    def _write(self, requests: Mapping[str, Request]) -> UnfinishedBatch:
         asked = {name: request_sha256(request) for name, request in requests.items()}
-        left = LeftBatch(uuid4().hex, None, asked, time.time())
+        left = UnfinishedBatch(uuid4().hex, None, asked, time.time())
         self._file.write(left)
         return left
 
-    def _begin(self, left: LeftBatch, requests: Mapping[str, Request], *, is_new: bool) -> str:
+    def _begin(
+        self, left: UnfinishedBatch, requests: Mapping[str, Request], *, is_new: bool
+    ) -> str:
         """The id of a batch, which is looked for if it may have begun.
 
         Args:
@@ -211,7 +213,7 @@ class Batches:
                         self._file.forget()
                     raise
 
-    def _find(self, left: LeftBatch) -> str | None:
+    def _find(self, left: UnfinishedBatch) -> str | None:
         while True:
             try:
                 return self._endpoint.find(left.name, len(left.requests))
