@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Literal
 
 from assay.errors import ConfigError
+
+if TYPE_CHECKING:  # it takes seconds to import, and knowledge bases read this file without it
+    import torch
+    from torch import Tensor, nn
 
 Quantization = Literal["none", "nf4"]
 
