@@ -31,6 +31,8 @@ _CONTEXT.set_forkserver_preload(
         "assay.studio.frame",
         "assay.studio.pages",
         "alembic.command",
+        "pandas",
+        "peft",
         "psycopg",
         "scipy.stats",
         "sklearn.linear_model",
@@ -78,6 +80,18 @@ class Preloaded:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+def printed(main: Callable[[], None], *arguments: str, folder: Path, **environment: str) -> str:
+    """What a process prints that ends well; its output goes into a file of `folder`."""
+    output = folder / "printed.txt"
+    given = ["-", *arguments]
+    process = Preloaded(main, given, Path.cwd(), output, {**os.environ, **environment})
+    try:
+        assert process.wait() == 0, output.read_text()
+    finally:
+        process.kill()
+    return output.read_text()
 
 
 def run_code(code: str, *arguments: str, output: Path) -> Preloaded:

@@ -13,6 +13,7 @@ Prints how many kills each has survived, as JSON.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import os
@@ -47,6 +48,8 @@ CANARY = "xylophonquartz"
 STEPS = frozenset({"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link"})
 UNSEEN = ((table.Tables, "create"), (build._Writer, "add"), (build, "index"))
 """What LanceDB writes in, as `assay.knowledge.build` calls it."""
+FOR_LANCEDB = ("lance_namespace_urllib3_client", "pandas", "pyarrow.dataset")
+"""What it imports for seconds. Itself it starts a thread, so that it must come after a fork."""
 DIED = -signal.SIGKILL
 
 
@@ -455,6 +458,10 @@ def kill(work: Work, folder: Path, most: int, socket: str | None) -> int:
 
 def main(folder: Path, works: dict[str, int], socket: str | None = None) -> None:
     """Kill each piece of work so many times."""
+    if {"ingest", "remove"} & set(works):
+        for name in FOR_LANCEDB:
+            with suppress(ImportError):  # not every version of it needs each
+                importlib.import_module(name)
     found = {
         name: kill(WORKS[name], folder / f"work_{number}", most, socket)
         for number, (name, most) in enumerate(works.items())
@@ -462,5 +469,10 @@ def main(folder: Path, works: dict[str, int], socket: str | None = None) -> None
     print(json.dumps(found))
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """As the command line says."""
     main(Path(sys.argv[1]), json.loads(sys.argv[2]), *sys.argv[3:])
+
+
+if __name__ == "__main__":
+    run()

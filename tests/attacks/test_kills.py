@@ -7,12 +7,11 @@ of the steps in `make test`, every one in `make soak`; see `tests/attacks/killin
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from tests.attacks import killing
 from tests.figures import Figure
+from tests.preloaded import printed
 
 ALL = (
     *("ingest", "remove", "promote", "canary", "roll back"),
@@ -36,15 +35,8 @@ def kill(request: pytest.FixtureRequest, works: dict[str, int], on: str) -> dict
     folder = request.getfixturevalue("tmp_path") / on
     folder.mkdir()
     socket = [request.getfixturevalue("postgres")] if on == "postgresql" else []
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.attacks.killing", folder, json.dumps(works), *socket],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, int] = json.loads(done.stdout)
+    told = printed(killing.run, str(folder), json.dumps(works), *socket, folder=folder)
+    found: dict[str, int] = json.loads(told.splitlines()[-1])
     return found
 
 

@@ -6,8 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -17,15 +15,16 @@ import httpx
 import psutil
 import pytest
 import torch
+from tests.jobs import killing
 from tests.jobs.killing import left_behind, told
 from tests.jobs.tiny_tuning import MODEL, PROJECT, done, lines, queued, write_cache
+from tests.preloaded import printed
 from tests.serve.process import Server, server
 
 from assay.jobs import fine_tuning, tuning_work
 from assay.models.versions import load_version
 from assay.store.store import Store
 
-REPOSITORY = Path(__file__).parents[2]
 STEPS, EVALUATIONS = 60, 15
 
 
@@ -35,14 +34,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _kill_workers(folder: Path, cache: Path, kills: int, seed: int, *kind: str) -> dict[str, Any]:
-    numbers = [str(kills), str(seed)]
-    command = [sys.executable, "-m", "tests.jobs.killing", str(folder), *numbers, *kind]
-    environment = {**os.environ, "ASSAY_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-    finished = subprocess.run(
-        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=900, env=environment
-    )
-    assert finished.returncode == 0, finished.stderr
-    found: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
+    given = [str(folder), str(kills), str(seed), *kind]
+    output = printed(killing.run, *given, folder=folder, ASSAY_CACHE=str(cache))
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found
 
 

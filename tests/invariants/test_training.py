@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.generate import tiny as written
+from tests.preloaded import printed
 from tests.rounding import near, rounding
+from tests.train import killing
 from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, tiny_model, train
 from torch import Tensor, nn
 
@@ -22,8 +22,6 @@ from assay.train import adapters
 from assay.train.documents import TextDocument, document_units
 from assay.train.sequences import TrainingSequence, alone
 from assay.train.step import evaluate, in_passes, running, step, trained_states
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 def _randomise(model: nn.Module) -> None:
@@ -195,11 +193,8 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
 
 
 def _kill(folder: Path, kills: int, seed: int, method: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.train.killing"]
-    command += [str(folder), str(kills), str(seed), method]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    told = printed(killing.run, str(folder), str(kills), str(seed), method, folder=folder)
+    found: dict[str, Any] = json.loads(told.splitlines()[-1])
     return found
 
 

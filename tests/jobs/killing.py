@@ -159,6 +159,11 @@ def main(folder: Path, kills: int, seed: int, *, judged: bool) -> None:
     print(json.dumps({"whole": found[0], "killed": found[1], "deaths": deaths}))
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """As the command line says."""
     place, kills, seed, *kind = sys.argv[1:]
     main(Path(place), int(kills), int(seed), judged=kind == ["judged"])
+
+
+if __name__ == "__main__":
+    run()

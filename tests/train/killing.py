@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import peft  # noqa: F401  # once, before the forks
 import torch
 from tests.generate import tiny as written
 from tests.train import graded
@@ -221,5 +222,10 @@ def main(folder: Path, kills: int, seed: int, method: str) -> None:
     )
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """As the command line says."""
     main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+
+
+if __name__ == "__main__":
+    run()
