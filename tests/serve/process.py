@@ -18,7 +18,8 @@ from tests.preloaded import Preloaded
 
 ASSAY = (sys.executable, "-m", "assay.cli.main")
 PRELOADED: tuple[str, ...] = ()
-"""The same in a fork that has the libraries, for tests that are not about how a server starts."""
+"""The same in a fork that has the libraries: a fresh interpreter needs five seconds of a processor
+to import them. For tests that are about how a server starts, `ASSAY`."""
 KEY = re.compile(r"^.*(assay-[A-Za-z0-9_-]{16,}).*$", re.MULTILINE)
 
 
@@ -41,7 +42,7 @@ class Server:
 
 
 @contextmanager
-def server(folder: Path, *options: str, command: tuple[str, ...] = ASSAY) -> Iterator[Server]:
+def server(folder: Path, *options: str, command: tuple[str, ...] = PRELOADED) -> Iterator[Server]:
     """Serve a folder; everything that is printed goes into a file."""
     output = folder / "output.txt"
     asked = ["serve", "--port", "0", *options]

@@ -19,7 +19,7 @@ from assay.accounts.keys import create_key
 from assay.project.workspace import Workspace
 from tests.generate.remote.provider import delta, serving, streamed
 from tests.many_rows import remote_project
-from tests.serve.process import PRELOADED, server
+from tests.serve.process import server
 from tests.serve.test_batches import OVER, created, line, read, waited
 
 pytestmark = pytest.mark.slow
@@ -69,7 +69,7 @@ def test_no_answer_is_lost_or_given_twice_when_the_server_is_killed(
         lines = [line(f"id-{n}", f"text {n}", model=FAR) for n in range(count)]
         id, done = "", 0
         for kill_at in (10, 25):
-            with server(folder, "--batch-requests", str(at_once), command=PRELOADED) as one:
+            with server(folder, "--batch-requests", str(at_once)) as one:
                 client = client_of(one.url, key)
                 id = id or created(client, lines).id
                 while (
@@ -79,7 +79,7 @@ def test_no_answer_is_lost_or_given_twice_when_the_server_is_killed(
                 assert batch.request_counts.completed >= done
                 done = batch.request_counts.completed
                 kill(one.process)
-        with server(folder, command=PRELOADED) as one:
+        with server(folder) as one:
             client = client_of(one.url, key)
             batch = waited(client, id)
             assert batch.status == "completed", batch
@@ -108,13 +108,13 @@ def test_a_budget_stops_a_batch_and_a_stopped_server_goes_on(tmp_path: Path) -> 
         made, key = create_key(store, workspace.name, "test", ["chat", "files"])
         set_budget(store, made.id, 10 * USD)
         lines = [line(f"id-{n}", model=FAR, max_tokens=TOKENS) for n in range(40)]
-        with server(folder, command=PRELOADED) as one:
+        with server(folder) as one:
             client = client_of(one.url, key)
             id = created(client, lines).id
             while not waited(client, id, "in_progress", *OVER).request_counts.completed:
                 time.sleep(0.02)
             assert one.stop() == 0  # in good order: what is under way is written
-        with server(folder, command=PRELOADED) as one:
+        with server(folder) as one:
             client = client_of(one.url, key)
             batch = waited(client, id)
             good, bad = read(client, batch.output_file_id), read(client, batch.error_file_id)
@@ -148,7 +148,7 @@ def test_a_run_of_an_eval_goes_on_where_a_killed_server_was(tmp_path: Path) -> N
         folder = tmp_path / "served"
         workspace = served(folder, far.port)
         _, key = create_key(workspace.store, workspace.name, "test", ["chat", "files"])
-        with server(folder, "--batch-requests", str(at_once), command=PRELOADED) as one:
+        with server(folder, "--batch-requests", str(at_once)) as one:
             client = client_of(one.url, key)
             schema: Any = {"type": "custom", "item_schema": {"type": "object"}}
             made = client.evals.create(data_source_config=schema, testing_criteria=[same])
@@ -158,7 +158,7 @@ def test_a_run_of_an_eval_goes_on_where_a_killed_server_was(tmp_path: Path) -> N
             while len(asked) < count // 2:
                 time.sleep(0.02)
             kill(one.process)
-        with server(folder, command=PRELOADED) as one:
+        with server(folder) as one:
             client = client_of(one.url, key)
             while run.status in ("queued", "in_progress"):
                 time.sleep(0.05)

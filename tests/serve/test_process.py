@@ -23,7 +23,7 @@ from assay.errors import AssayError, UsageError
 from assay.project.workspace import Workspace
 from assay.serve.server import serve
 from tests.command import run, sentence
-from tests.serve.process import Server, server
+from tests.serve.process import ASSAY, Server, server
 from tests.serve.running import PATIENCE_S, STARTER
 from tests.serve.scripted import ScriptedEngines
 from tests.small import small_project
@@ -136,7 +136,7 @@ def test_llm_with_an_extra_model_file(real: Server, tmp_path: Path) -> None:
 
 @slow
 def test_the_key_is_shown_once_and_a_signal_ends_it_well(tmp_path: Path) -> None:
-    with server(tmp_path) as first:
+    with server(tmp_path, command=ASSAY) as first:
         lines = [line for line in first.output.read_text().splitlines() if first.key in line]
         assert len(lines) == 1
         assert first.stop() == 0

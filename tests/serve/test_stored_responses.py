@@ -26,7 +26,6 @@ from assay.store.stored_responses import StoredResponse
 from assay.store.tables import ConversationItemRow, ConversationRow, ResponseRow
 from tests.generate.remote.provider import delta, serving, streamed
 from tests.many_rows import remote_project
-from tests.serve.process import PRELOADED
 from tests.serve.process import server as process
 from tests.serve.running import STARTER, Running, running
 from tests.serve.test_chat import CALL
@@ -565,7 +564,7 @@ def test_a_killed_server_leaves_no_half_response(tmp_path: Path) -> None:
     with serving(answer) as far:
         workspace = remote_project(folder, far.port)
         _, key = create_key(workspace.store, workspace.name, "test", ["chat"])
-        with process(folder, command=PRELOADED) as one:
+        with process(folder) as one:
             client = openai.OpenAI(base_url=f"{one.url}/v1", api_key=key, max_retries=0)
             talk = client.conversations.create()
             *_, last = client.responses.create(**ask, input="a", conversation=talk.id)
@@ -578,7 +577,7 @@ def test_a_killed_server_leaves_no_half_response(tmp_path: Path) -> None:
             )
             one.process.kill()
             one.process.wait()
-        with process(folder, command=PRELOADED) as one:
+        with process(folder) as one:
             client = openai.OpenAI(base_url=f"{one.url}/v1", api_key=key, max_retries=0)
             with pytest.raises(openai.NotFoundError):
                 client.responses.retrieve(half)

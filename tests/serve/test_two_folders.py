@@ -23,7 +23,7 @@ from assay.project.project import Project
 from assay.release import changes
 from assay.store import blobs, local_copies
 from tests.s3 import S3Server
-from tests.serve.process import PRELOADED, Server, server
+from tests.serve.process import ASSAY, Server, server
 from tests.small import small_project
 
 pytestmark = pytest.mark.slow
@@ -91,9 +91,9 @@ def pair(
 
 def test_what_one_has_trained_the_other_serves_and_goes_on_alone(pair: Pair, s3: S3Server) -> None:
     with (
-        server(pair.one.root, command=PRELOADED) as first,
+        server(pair.one.root) as first,
         # A fresh interpreter: what forks share, such as the order of sets, these two do not.
-        server(pair.two.root) as second,
+        server(pair.two.root, command=ASSAY) as second,
     ):
         told = {name: pair.text(first, name) for name in ("tuned@1", "sorter@1")}
         assert {name: pair.text(second, name) for name in told} == told
@@ -125,7 +125,7 @@ def test_what_one_has_trained_the_other_serves_and_goes_on_alone(pair: Pair, s3:
         away = pair.ask(second, f"version:{newer}")
         assert (away.status_code, away.json()["error"]["code"]) == (503, "files_unavailable")
         assert second.stop() == 0
-    with server(pair.two.root, command=PRELOADED) as again:
+    with server(pair.two.root) as again:
         assert {name: pair.text(again, name) for name in told} == told
         s3.before = lambda method, path: None
         assert pair.text(again, f"version:{newer}")

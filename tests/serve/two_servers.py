@@ -56,7 +56,7 @@ def two_servers(
         workspace = remote_project(root, far.port)
         begun = [
             server(place, "--folder", str(root), command=command)
-            for place, command in zip(places, commands or (PRELOADED, PRELOADED), strict=True)
+            for place, command in zip(places, commands or (PRELOADED,) * 2, strict=True)
         ]
         with ThreadPoolExecutor(2) as pool:
             servers = list(pool.map(stack.enter_context, begun))
