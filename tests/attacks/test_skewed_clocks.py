@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from sqlalchemy import func, select, update
+from tests.databases import new_database
 from tests.serve.process import ASSAY, Server
 from tests.serve.two_servers import TOKENS, USD, Pair, long_answer, soon, two_servers
 
@@ -44,19 +45,25 @@ BUDGET = 0.05
 SOURCE = Path(__file__).parent.parent / "serve" / "skewed.c"
 
 
-@pytest.fixture
-def pair(tmp_path: Path, empty_postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    """The first is behind, the second ahead."""
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[Pair]:
+    """The first is behind, the second ahead. Once for both tests, in their order: fresh
+    interpreters, for the clock is the loader's, and the second test kills one."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler here")
-    clock = tmp_path / "skewed.so"
+    folder = tmp_path_factory.mktemp("skewed")
+    clock = folder / "skewed.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", clock, SOURCE], check=True, timeout=60)
     commands = [
         ("env", f"LD_PRELOAD={clock}", f"ASSAY_TEST_SKEW_S={seconds:.0f}", *ASSAY)
         for seconds in (-SKEW.total_seconds(), SKEW.total_seconds())
     ]
-    with two_servers(tmp_path, *commands, url=empty_postgres, monkeypatch=monkeypatch) as servers:
+    url = new_database(postgres).replace("+psycopg", "")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        two_servers(folder, *commands, url=url, monkeypatch=patch) as servers,
+    ):
         yield servers
 
 
