@@ -8,10 +8,13 @@ from math import ceil
 
 import numpy as np
 import pytest
+import scipy.stats
 
+from assay.compare.pairs import measure
 from assay.compare.reasons import Scale
 from assay.compare.settling import two_digits
 from assay.compare.verdict import Decision, Entry, Terms, decide
+from assay.evaluate.stats import clopper_pearson_upper
 from tests.compare.yearly import yearly
 
 SETTINGS = Terms(resamples=1500)
@@ -121,7 +124,9 @@ def test_a_recommendation_says_where_it_may_be_below_what_is_needed() -> None:
     assert (unsure.recommend, unsure.enough) == ("b", False)
     assert "that are needed cannot be told yet." in unsure.reason
     assert not unsure.reason.startswith("Use "), "the headline does not say so either"
-    sure = decide(entries, None, replace(SETTINGS, good_enough=low)).verdict
+    exact = 1 - float(clopper_pearson_upper(400, 1000, 0.05 / 4))
+    assert exact < low, "that it is enough is said by the exact limit"
+    sure = decide(entries, None, replace(SETTINGS, good_enough=exact)).verdict
     assert (sure.recommend, sure.enough) == ("b", True)
     assert "cannot be told" not in sure.reason
 
@@ -270,6 +275,27 @@ def test_a_cheaper_one_may_be_worse_by_a_margin_of_its_own() -> None:
     assert decide(turned, None, apart).verdict.recommend == "dear"
     unpriced = [Entry("cheap", right(770)), dear]
     assert decide(unpriced, None, apart).verdict.recommend == "dear"
+
+
+@pytest.mark.parametrize("rows", [10, 20, 40, 100])
+@pytest.mark.parametrize("truth", [0.05, 0.5, 0.8, 0.9, 0.95, 0.98])
+def test_enough_and_not_enough_are_said_falsely_no_more_often_than_promised(
+    rows: int, truth: float
+) -> None:
+    """By the binomial itself; with Wilson's upper limit 0.95 was ruled out in 9 % at ten rows."""
+    chances = scipy.stats.binom.pmf(np.arange(rows + 1), rows, truth)
+    entries = [Entry("a", right(count, rows)) for count in range(rows + 1)]
+    limits = [measure([one], None, SETTINGS, 0.03).intervals["a"] for one in entries]
+    assert sum(chances[i] for i, one in enumerate(limits) if one.most < truth) <= 0.015
+    assert sum(chances[i] for i, one in enumerate(limits) if one.least > truth) <= 0.025
+
+
+def test_a_limit_that_rounds_to_what_is_needed_is_not_said_to_reach_it() -> None:
+    entries = [Entry("a", right(79, 100))]
+    most = measure(entries, None, SETTINGS, 0.05 * 6 / np.pi**2).intervals["a"].most
+    verdict = decide(entries, None, replace(SETTINGS, good_enough=most + 1e-6)).verdict
+    assert verdict.outcome == "none"
+    assert "it would stay just below that" in verdict.reason
 
 
 def test_none_by_good_enough_is_said_at_the_level_of_the_opening() -> None:

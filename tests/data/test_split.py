@@ -315,7 +315,7 @@ def test_at_most_so_many_rows_in_proportion(place: Place) -> None:
         (rows(9), "9 usable rows are too few; at least 10"),
         ([*rows(9), {"q": "", "a": "x"}, {"q": "x", "a": ""}], r"\(2 were rejected\)"),
         ([{"q": sentence(i), "a": "same"} for i in range(40)], "every output is 'same'"),
-        ([*rows(40), {"q": "odd", "a": "lonely "}], r"1 label has only one row, .*'lonely '"),
+        ([*rows(40), {"q": "odd", "a": "lonely "}], r"1 label has only one row, .*'lonely'"),
         ([{"q": "the same", "a": f"label{i % 2}"} for i in range(40)], "no row is left"),
     ],
 )
@@ -326,6 +326,11 @@ def test_what_cannot_be_divided(place: Place, records: list[Any], message: str) 
     assert raised.value.fix
     assert not place.split.exists()
     assert not list(place.root.glob("**/*.part"))
+
+
+def test_a_label_with_a_space_does_not_stand_alone(place: Place) -> None:
+    place.put("data.jsonl", [*rows(40), {"q": "odd", "a": " label1"}])
+    assert place.prepare(config()).validation > 0
 
 
 def test_a_holdout_with_other_columns(place: Place) -> None:

@@ -187,10 +187,12 @@ def not_good_enough(
         likely: end of the likely range of `name`.
         most: the largest upper limit at the level of the opening, which is that of `name`.
     """
+    # A limit that rounds to what is needed must not read as if it were reached.
+    below = scale.again(most) == scale.again(good_enough)
+    reached = "stay just below that" if below else f"reach at most {scale.again(most)}"
     said = (
         f"None is good enough: {scale.first(good_enough)} are needed. {name} scores "
-        f"{scale.again(score)}. Even if that was bad luck, it would reach at most "
-        f"{scale.again(most)}"
+        f"{scale.again(score)}. Even if that was bad luck, it would {reached}"
     )
     if scale.again(most) == scale.again(likely):
         return f"{said}."

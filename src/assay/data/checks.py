@@ -377,7 +377,7 @@ def _label_findings(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:
             yield (
                 "label-variants",
                 f"these labels differ only in spelling: {_listed(sorted(variants))}.",
-                "Use one spelling: each spelling counts as a separate class.",
+                "Use one spelling: a model learns each spelling as a label of its own.",
             )
 
 

@@ -297,7 +297,7 @@ def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
     warnings = _check_holdout_whole(source, found)
     if source.config.task != "label":
         return warnings
-    labels = Counter(e.output for e in found.pool)
+    labels = Counter(e.output.strip() for e in found.pool)  # graders ignore spaces around it
     if len(labels) == 1:
         apart = f"apart from rejected rows ({found.rejected:,}), " if found.rejected else ""
         raise DataError(
@@ -318,7 +318,7 @@ def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
             where=where,
             fix="Add a row for each, correct the label if it is a typo, or remove the row.",
         )
-    unknown = sorted({e.output for e in found.holdout or ()} - set(labels))
+    unknown = sorted({e.output.strip() for e in found.holdout or ()} - set(labels))
     if not unknown:
         return warnings
     named = ", ".join(map(quote_label, unknown[:10])) + (", ..." if len(unknown) > 10 else "")

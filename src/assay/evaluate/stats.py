@@ -58,9 +58,10 @@ def wilson(successes: float, n: float, alpha: float = 0.05) -> tuple[float, floa
     return low, high
 
 
-def clopper_pearson_upper(events: Floats | int, n: int, alpha: float) -> Floats:
+def clopper_pearson_upper(events: Floats | float, n: float, alpha: float) -> Floats:
     """Exact upper limit, one-sided at `alpha`, of the chance of an event seen `events` times in
-    `n` (Clopper and Pearson 1934, Biometrika 26:404-413); 1 where every trial was an event."""
+    `n` (Clopper and Pearson 1934, Biometrika 26:404-413); 1 where every trial was an event. Counts
+    of examples that come in groups are divided by their design effect beforehand."""
     events = np.asarray(events, dtype=float)
     limit = scipy.special.betainccinv(events + 1, np.maximum(n - events, 1), alpha)
     return np.where(events >= n, 1.0, limit)

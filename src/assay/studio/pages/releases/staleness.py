@@ -52,7 +52,7 @@ def staleness_card(
     with w.section(
         "Is it as good as when it was promoted?",
         "A random sample of recent answers, judged by people in the order they came. What is "
-        "marked or corrected in “Traces” further down does not count before it is judged here.",
+        "marked or corrected in “Traces” does not count before it is judged here.",
         style=CARDS.get(known[1], "open"),
     ):
         sentence = w.text(known[0]).props("role=status")
