@@ -43,7 +43,12 @@ _CONTEXT.set_forkserver_preload(
 
 
 class Preloaded:
-    """A running one, in the words of `subprocess.Popen`."""
+    """A running one, in the words of `subprocess.Popen`.
+
+    Args:
+        output: a file; what it prints goes to its end.
+        errors: the same for what is said there; None: to `output` as well.
+    """
 
     def __init__(
         self,
@@ -52,8 +57,10 @@ class Preloaded:
         folder: Path,
         output: Path,
         environment: Mapping[str, str],
+        errors: Path | None = None,
     ) -> None:
-        given = (main, list(arguments), str(folder), str(output), dict(environment))
+        places = str(output), str(errors or output)
+        given = (main, list(arguments), str(folder), places, dict(environment))
         with patch.dict(os.environ, OMP_NUM_THREADS="1"):
             forkserver.ensure_running()
         self._process = _CONTEXT.Process(target=_run, args=given)
@@ -108,14 +115,14 @@ def _run(
     main: Callable[[], None],
     arguments: list[str],
     folder: str,
-    output: str,
+    places: tuple[str, str],
     environment: dict[str, str],
 ) -> None:
     """As a fresh process begins, but for what the module says."""
-    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)
+    for number, place in enumerate(places, start=1):
+        file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(file, number)
+        os.close(file)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from tests.command import run, sentence
+from tests.preloaded import Preloaded
 from tests.small import small_project
 
+from assay.cli import main
 from assay.config import Place
 from assay.errors import UsageError
 from assay.project.project import Project
@@ -88,32 +89,23 @@ def test_train_prints_the_version_and_json_the_whole_account(pets: Project) -> N
 def test_ctrl_c_is_clean_and_the_same_command_goes_on(pets: Project) -> None:
     path = pets.root / "assay.yaml"
     path.write_text(path.read_text().replace("epochs: 2", "epochs: 500\n  patience: 500"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "assay.cli.main", "train"],
-        cwd=pets.root,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    output, errors = pets.root / "output", pets.root / "errors"
+    started = (main.run, ["assay", "train"], pets.root, output, os.environ, errors)
+    process = Preloaded(*started)
     work = pets.root / ".assay" / "work"
     while process.poll() is None and not list(work.glob("fine-tune-*/checkpoints/step-*")):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert out == ""
-    assert "Traceback" not in errors
-    assert "run the same command again" in errors
-    process = subprocess.Popen(
-        [sys.executable, "-m", "assay.cli.main", "train"],
-        cwd=pets.root,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    assert any("Continuing after step" in line for line in process.stderr)
+    assert process.wait(60) == 130, errors.read_text()
+    assert output.read_text() == ""
+    assert "Traceback" not in errors.read_text()
+    assert "run the same command again" in errors.read_text()
+    process = Preloaded(*started)
+    while "Continuing after step" not in errors.read_text():
+        assert process.poll() is None, errors.read_text()
+        time.sleep(0.1)
     process.kill()
-    process.communicate()
+    process.wait()
 
 
 @pytest.mark.slow
