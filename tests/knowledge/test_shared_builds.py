@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.knowledge.wordy import Wordy
+from tests.preloaded import run_code
 from tests.s3 import S3Server
 from tests.store.test_objects import grow_old, opened, unnamed
 
@@ -166,8 +165,9 @@ def test_a_kill_while_indexing_leaves_the_state_before_or_after(
 ) -> None:
     manuals(store).add([docs / "sub" / "tea.txt"])
     before = answers(manuals(store))
-    call = [sys.executable, "-c", KILLED, str(store.folder), str(docs / "hours.txt"), step]
-    assert subprocess.run(call, timeout=120).returncode == -signal.SIGKILL
+    given, output = (str(store.folder), str(docs / "hours.txt"), step), tmp_path / "output"
+    killed = run_code(KILLED, *given, output=output)
+    assert killed.wait(120) == -signal.SIGKILL, output.read_text()
     elsewhere = tmp_path / "elsewhere"  # a server that has the rows, and nothing else
     elsewhere.mkdir()
     for name in ("assay.db", "assay.db-wal"):

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 from tests.models.test_versions import RECORD, adapter
+from tests.preloaded import run_code
 from tests.s3 import S3Server
 from tests.store.test_objects import grow_old, opened, unnamed
 
@@ -117,7 +118,7 @@ def test_of_servers_that_keep_the_same_version_one_does(
 
 @pytest.mark.parametrize("when", ["announced", "half", "created", "named"])
 def test_a_kill_leaves_no_version_without_its_objects(
-    store: Store, adapter: Path, s3: S3Server, when: str
+    store: Store, adapter: Path, s3: S3Server, when: str, tmp_path: Path
 ) -> None:
     code = f"""
 import os, signal
@@ -149,8 +150,8 @@ if {when!r} == "named":
 record = versions.VersionRecord.model_validate_json({RECORD.model_dump_json()!r})
 versions.save_version(store, Path({str(adapter)!r}), record)
 """
-    done = subprocess.run([sys.executable, "-c", code], timeout=120)
-    assert done.returncode == -signal.SIGKILL
+    killed = run_code(code, output=tmp_path / "output")
+    assert killed.wait(120) == -signal.SIGKILL, (tmp_path / "output").read_text()
     assert len(list_versions(store)) == (when == "named")
     assert len(s3.keys("b/versions/")) == {"announced": 0, "half": 1}.get(when, 2)
     id = save_version(store, adapter, RECORD)
@@ -373,8 +374,8 @@ store = Store(Path({str(tmp_path)!r}))
 store.bucket = {BUCKET!r}
 versions.sweep_versions(store)
 """
-    done = subprocess.run([sys.executable, "-c", code], timeout=120)
-    assert done.returncode == -signal.SIGKILL
+    killed = run_code(code, output=tmp_path / "output")
+    assert killed.wait(120) == -signal.SIGKILL, (tmp_path / "output").read_text()
     store = opened(tmp_path, BUCKET)
     assert [version.id for version in list_versions(store)] == [id]
     assert set(contents(load_version(store, id))) == FILES

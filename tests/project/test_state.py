@@ -4,7 +4,6 @@ anew unsaid."""
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from sqlalchemy import create_engine, make_url, text
 from tests.command import run
 from tests.databases import PostgresServer
 from tests.many_rows import project as make_project
+from tests.preloaded import run_code
 
 from assay.config.yaml_text import edit
 from assay.errors import ConfigError, StateError, StoreError
@@ -173,12 +173,10 @@ def test_two_servers_that_begin_at_once_share_what_they_begin(
         "import sys; from pathlib import Path; from assay.project.workspace import Workspace\n"
         "Workspace(Path(sys.argv[1])).store.set(sys.argv[2], 'here')"
     )
-    begun = [
-        subprocess.Popen([sys.executable, "-c", code, str(root), f"w{n}"], stderr=subprocess.PIPE)
-        for n in range(4)
-    ]
+    output = tmp_path / "output"
+    begun = [run_code(code, str(root), f"w{n}", output=output) for n in range(4)]
     for process in begun:
-        assert process.wait(120) == 0, process.stderr and process.stderr.read()
+        assert process.wait(120) == 0, output.read_text()
     store = Workspace(root).store
     assert [store.setting(f"w{n}") for n in range(4)] == ["here"] * 4
 

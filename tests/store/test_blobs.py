@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
+from tests.preloaded import run_code
 from tests.s3 import S3Server
 from tests.store.test_objects import grow_old, opened, unnamed
 
@@ -152,8 +151,8 @@ if {when!r} == "named":
     local_copies.keep = die
 blobs.put(store, b"bytes")
 """
-    done = subprocess.run([sys.executable, "-c", code], timeout=120)
-    assert done.returncode == -signal.SIGKILL
+    killed = run_code(code, output=tmp_path / "output")
+    assert killed.wait(120) == -signal.SIGKILL, (tmp_path / "output").read_text()
     store = opened(tmp_path, BUCKET)
     name = hashlib.sha256(b"bytes").hexdigest()
     assert blobs.has(store, name) == (when == "named")

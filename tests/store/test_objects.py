@@ -7,8 +7,6 @@ import contextlib
 import hashlib
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.preloaded import run_code
 from tests.s3 import KEY, SECRET, S3Server
 
 from assay.errors import NotFoundError, ObjectsError, StateError, UsageError
@@ -218,7 +217,7 @@ class TestBoth:
 
     @pytest.mark.parametrize("when", ["announced", "created", "named", "doomed"])
     def test_a_kill_leaves_no_row_without_an_object(
-        self, store: Store, place: str | None, when: str
+        self, store: Store, place: str | None, when: str, tmp_path: Path
     ) -> None:
         code = f"""
 import os, signal, sys
@@ -243,8 +242,8 @@ if {when!r} == "named":
 objects.remove = die
 stored_files.remove(store, "p", kept.id)
 """
-        done = subprocess.run([sys.executable, "-c", code], timeout=120)
-        assert done.returncode == -signal.SIGKILL
+        killed = run_code(code, output=tmp_path / "output")
+        assert killed.wait(120) == -signal.SIGKILL, (tmp_path / "output").read_text()
         found, _ = stored_files.files(store, "p")
         assert len(found) == (when == "named")
         assert [bytes_of(store, file.id) for file in found] == [b"bytes"] * len(found)
