@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.import_circles import faults
-from tests.source_rules import INTERPRETER, broken, main
+from tests.source_rules import INTERPRETER, broken
 
 STUDIO = "src/assay/studio/page.py"
 REFUSED = [
@@ -98,10 +98,6 @@ def test_a_python_is_started_by_path_where_its_folder_is_ours() -> None:
     assert list(broken(text, STUDIO))
     assert list(broken("import sys\n[sys.executable, '-m', 'x']", "bench/train.py"))
     assert not list(broken("import sys\n[sys.executable, '-P']", INTERPRETER))
-
-
-def test_the_source_keeps_them(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main() == 0, capsys.readouterr().out
 
 
 def test_docstrings_of_public_functions_have_words() -> None:
