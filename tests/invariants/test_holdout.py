@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +11,7 @@ from typing import cast
 
 import numpy as np
 import pytest
+from tests.preloaded import run_code
 
 from assay.agent.agent import Agent, Knowledge, as_shown, make_routed
 from assay.agent.route import Rule, Rules
@@ -287,8 +286,7 @@ def test_what_a_killed_comparison_kept_is_removed_and_what_is_in_use_is_not(
     )
 
     def kill() -> Path:
-        done = subprocess.run([sys.executable, "-c", killed, str(split)], check=False)
-        assert done.returncode == 9
+        assert run_code(killed, str(split), output=tmp_path / "output").wait(120) == 9
         return next(path for path in tmp_path.glob("cache/holdouts/*.jsonl") if path not in ours)
 
     ours: list[Path] = []

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.preloaded import run_code
 
 from assay.errors import DataError
 from assay.jobs import queue, recovery
@@ -175,7 +174,7 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     file = tmp_path / "count"
     id = queue.enqueue(store, "p", "count", {"file": str(file)})
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)])
+    process = run_code(KILLED, str(tmp_path), output=tmp_path / "output")
     deadline = time.monotonic() + 60
     while not file.exists() or len(file.read_text()) < 5:
         assert time.monotonic() < deadline
@@ -185,7 +184,7 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
     assert queue.read(store, id).status == "running"
     time.sleep(1.1)  # times are kept in whole seconds
     assert recovery.revive(store, silence=timedelta(seconds=0)) == [id]
-    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=True, timeout=60)
+    assert run_code(KILLED, str(tmp_path), output=tmp_path / "output").wait(60) == 0
     done = queue.read(store, id)
     assert (done.status, done.attempts, done.result) == ("succeeded", 2, {"n": 40})
     assert len(file.read_text()) == 40
