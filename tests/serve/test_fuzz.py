@@ -46,7 +46,7 @@ def test_the_servers_own_description(served: ProviderServer) -> None:
     for operation in operations:
 
         @given(case=operation.as_strategy())
-        @settings(_SETTINGS, max_examples=8)
+        @settings(_SETTINGS, max_examples=5)
         def ask(case: Any) -> None:
             sent = case.as_transport_kwargs(base_url="http://testserver")
             answer = client.request(
