@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import random
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -17,6 +15,7 @@ from tests.candidates.test_distill import context_of
 from tests.evaluate.scripted import ScriptedEngine
 from tests.invariants.test_knowledge import CANARY, traces
 from tests.models.tiny_embedder import write_embedder
+from tests.preloaded import run_code
 from tests.small import write_model
 
 from assay.agent.agent import Knowledge
@@ -156,15 +155,10 @@ def check_fresh_process(context: Context, knowledge: Knowledge, plain: Knowledge
     asked = [row.input for row in context.validation]
     found = find_passages(knowledge, context.validation, store, owner)
     assert found != find_passages(plain, context.validation, store, owner)
-    command = [sys.executable, "-c", SHOWN, str(store.folder), owner]
-    done = subprocess.run(
-        [*command, knowledge.model_dump_json(), json.dumps(asked)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    again = json.loads(done.stdout)
+    output = store.folder.parent / "shown.txt"
+    given = [str(store.folder), owner, knowledge.model_dump_json(), json.dumps(asked)]
+    assert run_code(SHOWN, *given, output=output).wait(300) == 0, output.read_text()
+    again = json.loads(output.read_text().splitlines()[-1])
     assert [[p[:2] for p in row] for row in again] == [
         [[p.document, p.text] for p in row] for row in found
     ]
