@@ -60,7 +60,7 @@ def rise(steps: int) -> float:
 
 @pytest.mark.slow
 def test_the_peak_of_a_short_training_stays() -> None:
-    assert rise(60) < 0.03
+    assert rise(40) < 0.03  # the longest rows come in the tenth step
 
 
 @pytest.mark.soak
