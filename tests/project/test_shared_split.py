@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.preloaded import run_code
 from tests.s3 import S3Server
 from tests.small import small_project, write_csv
 from tests.store.test_objects import grow_old, opened, unnamed
@@ -175,8 +174,9 @@ def test_a_kill_while_dividing_leaves_one_split(
     one = server(project, tmp_path / "one", empty_postgres)
     two = server(project, tmp_path / "two", empty_postgres, data=False)
     before = one.split()
-    call = [sys.executable, "-c", KILLED, str(one.root), empty_postgres, step]
-    assert subprocess.run(call, timeout=120).returncode == -signal.SIGKILL
+    output = tmp_path / "output"
+    killed = run_code(KILLED, str(one.root), empty_postgres, step, output=output)
+    assert killed.wait(120) == -signal.SIGKILL, output.read_text()
     seen = two.split()
     assert (seen == before) == (step != "named")
     assert verify_split(one.split_folder) == seen
