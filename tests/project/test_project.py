@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.preloaded import run_code
 from tests.small import small_project, write_csv
 
 import assay
@@ -287,16 +285,13 @@ def test_outside_answers_that_do_not_fit_open_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_killed_half_way_it_goes_on_to_the_same_result(tmp_path: Path) -> None:
     project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - encoder\n": ""})
-    killed = 0
-    for pause in (4.0, 7.0):
-        process = subprocess.Popen(
-            [sys.executable, "-c", CODE, str(project.root)], stderr=subprocess.DEVNULL
-        )
-        time.sleep(pause)
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            killed += 1
-        process.wait()
+    killed, state = 0, project.root / ".assay"
+    for begun in ("runs/**/0*.json", "work/fine-tune-*"):  # answers of a batch, a training
+        process = run_code(CODE, str(project.root), output=tmp_path / "output")
+        while process.poll() is None and not list(state.glob(begun)):
+            time.sleep(0.02)
+        process.kill()
+        killed += process.wait(60) == -signal.SIGKILL
     whole = project.compare(reason="killed test").result
     assert killed
     assert [o.reason for o in whole.openings] == ["killed test"]
