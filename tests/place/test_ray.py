@@ -1,10 +1,9 @@
-"""Work on Ray, on a cluster of this machine that is started once for the file."""
+"""Work on Ray, on a cluster of two nodes that is started once for the file."""
 
 from __future__ import annotations
 
 import gzip
 import os
-import re
 import shutil
 import signal
 import time
@@ -19,6 +18,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.generate.tiny import byte_tokenizer, tiny_model
+from tests.place.killing import RANKS, WORKERS, without_times
+from tests.place.nodes import Node, two_nodes
 from tests.serve.running import PATIENCE_S
 from tests.small import small_project
 from tests.train.test_session import Watcher
@@ -50,34 +51,41 @@ from assay.train.session import TrainResult, train_by_method
 
 pytestmark = pytest.mark.slow
 STEPS = 20
+RANK, WORKER = "ray::_Rank", "ray::WorkerProcess"
 RUN = SETTINGS.model_copy(update={"epochs": 5, "learning_rate": 2e-3, "patience": 9})
-RAY = Place(on="ray", ranks=2)
 
 
 def processes() -> dict[int, str]:
     """Children of this process and theirs, by their command."""
     return {
-        child.pid: " ".join(child.cmdline())
+        child.pid: command_of(child)
         for child in psutil.Process().children(recursive=True)
         if child.status() != psutil.STATUS_ZOMBIE
     }
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """Two processors; afterwards nothing of it is left: no process, folder, variable or token."""
+def started() -> Iterator[Node]:
+    """Its second node; afterwards nothing of it is left: no process, folder, variable or token."""
     before = {"processes": {*processes()}, "variables": variables(), "home": home()}
     folders = set(Path("/tmp").glob("assay-ray-*"))
     terminate = signal.getsignal(signal.SIGTERM)
-    with ray_place.local_cluster(2):
+    with two_nodes() as node:
         (folder,) = set(Path("/tmp").glob("assay-ray-*")) - folders
         assert signal.getsignal(signal.SIGTERM) == terminate
-        yield
+        yield node
     assert not folder.exists()
     assert not Path("/tmp/ray").exists()
     assert {*processes()} == before["processes"]
     assert variables() == before["variables"]
     assert home() == before["home"]
+
+
+@pytest.fixture
+def node(started: Node) -> Node:
+    """The second node, there again where an earlier test has killed it."""
+    started.start()
+    return started
 
 
 @pytest.fixture
@@ -95,6 +103,17 @@ def variables() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(others)}
 
 
+def command_of(process: psutil.Process) -> str:
+    """What a process is called, which Ray changes."""
+    return " ".join(process.cmdline())
+
+
+def agree(root: Path, *consents: str) -> None:
+    """Write into a project's assay.yaml what may leave this machine."""
+    with (root / "assay.yaml").open("a") as file:
+        file.write(f"\nplace: {{{', '.join(f'{consent}: true' for consent in consents)}}}\n")
+
+
 def home() -> bool:
     """Whether Ray has a folder in the user's home."""
     return (Path.home() / ".ray").exists()
@@ -110,7 +129,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(
-    model: Path, folder: Path, place: Place = RAY, on_step: OnStep | None = None
+    model: Path, folder: Path, place: Place = RANKS, on_step: OnStep | None = None
 ) -> TrainResult:
     """16 rows, 5 epochs of 4 steps; checkpoints after each epoch alone."""
     job = TrainingJob(
@@ -139,14 +158,14 @@ def at(step: int, act: Callable[[], None]) -> OnStep:
     return on_step
 
 
-def kill_a_rank() -> None:
-    """SIGKILL to the other rank's process."""
-    (pid,) = [pid for pid, name in processes().items() if name.startswith("ray::_Rank")]
-    os.kill(pid, signal.SIGKILL)
+def kill_with(kind: str, node: Node) -> None:
+    """SIGKILL to all of a node, on which one of these processes is at work."""
+    assert sum(command_of(process).startswith(kind) for process in node.processes()) == 1
+    node.kill()
 
 
 def test_two_ranks_train_what_one_process_trains_whatever_happens_to_them(
-    cluster: None, model: Path, tmp_path: Path
+    node: Node, model: Path, tmp_path: Path
 ) -> None:
     told: dict[str, list[StepReport]] = {"one": [], "two": []}
     one = run(model, tmp_path / "one", Place(), told["one"].append)
@@ -155,8 +174,9 @@ def test_two_ranks_train_what_one_process_trains_whatever_happens_to_them(
     def look(report: StepReport) -> None:
         told["two"].append(report)
         if report.step == 3:
-            own = psutil.Process()
-            for process in [own, *own.children(recursive=True)]:
+            own, away = psutil.Process(), node.processes()
+            assert sum(command_of(process).startswith(RANK) for process in away) == 1
+            for process in {own, *own.children(recursive=True)} - {*away}:
                 listening = [c for c in process.net_connections("inet") if c.status == "LISTEN"]
                 addresses.update(c.laddr.ip.removeprefix("::ffff:") for c in listening)
 
@@ -172,15 +192,18 @@ def test_two_ranks_train_what_one_process_trains_whatever_happens_to_them(
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-5)
 
-    # A rank is killed in the third epoch: the same call goes on. Then Ctrl-C in the fourth, and the
-    # newest checkpoint is lost, too: the next call goes on from the one before it.
+    # The node of a rank is killed in the third epoch: the same call goes on. Then Ctrl-C in the
+    # fourth, and the newest checkpoint is lost, too: the next call goes on from the one before it.
     stopped = tmp_path / "stopped"
-    acts = [at(9, kill_a_rank), at(14, lambda: os.kill(os.getpid(), signal.SIGINT))]
+    acts = [
+        at(9, lambda: kill_with(RANK, node)),
+        at(14, lambda: os.kill(os.getpid(), signal.SIGINT)),
+    ]
     with pytest.raises(KeyboardInterrupt):
         run(model, stopped, on_step=lambda report: [act(report) for act in acts] and None)
     assert sorted(path.name for path in (stopped / "checkpoints").iterdir())[-1].endswith("14")
     shutil.rmtree(stopped / "checkpoints" / "step-00000014")
-    assert not any(name.startswith("ray::_Rank") for name in processes().values())
+    assert not any(name.startswith(RANK) for name in processes().values())
     again = run(model, stopped)
     assert again.points == two.points
     kept = load_file(again.adapter / adapters.WEIGHTS)
@@ -188,15 +211,18 @@ def test_two_ranks_train_what_one_process_trains_whatever_happens_to_them(
 
 
 def test_what_a_cluster_cannot_hold_is_refused(
-    cluster: None, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    node: Node, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_place, "PLACED_S", 0.5)
-    with pytest.raises(ConfigError, match=r"no room for 5 processes .* has 2 in all"):
-        run(model, tmp_path, Place(on="ray", ranks=5))
+    with pytest.raises(ConfigError, match=r"no room for 5 processes .* has 3 in all"):
+        run(model, tmp_path, RANKS.model_copy(update={"ranks": 5}))
+    with pytest.raises(ConfigError, match=rf"22 rows .* would go to .* \({node.host}\)"):
+        run(model, tmp_path, Place(on="ray", ranks=2))
 
 
-def test_the_command_trains_on_ray(cluster: None, tmp_path: Path) -> None:
+def test_the_command_trains_on_ray(node: Node, tmp_path: Path) -> None:
     made = small_project(tmp_path)
+    agree(made.root, "consent")
     asked = ["train", "--project", str(made.root), "--json"]
     for wrong, said in (
         (["--ranks", "2"], "--ranks needs Ray"),
@@ -214,16 +240,14 @@ def test_the_command_trains_on_ray(cluster: None, tmp_path: Path) -> None:
 
 
 def test_a_search_by_two_workers_is_that_of_one_process(
-    cluster: None, one_thread: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    node: Node, one_thread: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Though it is stopped once, and one of them dies."""
+    """Though one of them dies."""
     epochs = {"epochs: 1": "epochs: 2"}
     one = small_project(tmp_path / "one", rows=80, edit=epochs).sweep(trials=5)
 
     made = small_project(tmp_path / "two", rows=80, edit=epochs)
-    made.config = made.config.model_copy(update={"place": Place(on="ray", workers=2)})
-    with pytest.raises(KeyboardInterrupt):
-        made.sweep(trials=5, progress=Counting("at once", once(10, stop)))
+    made.config = made.config.model_copy(update={"place": WORKERS})
     watcher = Counting("at once", once(16, kill_a_worker))
     capsys.readouterr()
     two = made.sweep(trials=5, write=True, progress=watcher)
@@ -236,7 +260,7 @@ def test_a_search_by_two_workers_is_that_of_one_process(
 
 
 def test_documents_embedded_by_two_workers_are_found_as_those_of_one_process(
-    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "docs"
     folder.mkdir()
@@ -245,13 +269,13 @@ def test_documents_embedded_by_two_workers_are_found_as_those_of_one_process(
         (folder / f"{number}.txt").write_text(f"Ferry {number} sails at {number}. {words}")
     monkeypatch.setattr(Embedder, "at_once", 8)
     found = []
-    for options in ([], ["--on", "ray", "--workers", "2"]):
-        root = tmp_path / f"project{len(found)}"
-        root.mkdir()
-        command = ["knowledge", "add", "manuals", str(folder), "--project", str(root), *options]
+    root = small_project(tmp_path).root
+    agree(root, "consent_for_documents")
+    for base, options in {"one": [], "two": ["--on", "ray", "--workers", "2"]}.items():
+        command = ["knowledge", "add", base, str(folder), "--project", str(root), *options]
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 0, done.output
-        found.append(documents.base(Workspace(root), "manuals").indexed_passages())
+        found.append(documents.base(Workspace(root), base).indexed_passages())
         monkeypatch.delattr(Embedder, "_encode", raising=False)  # later not in this process
     ours, theirs = found
     assert len(ours) == 24
@@ -263,9 +287,10 @@ def test_documents_embedded_by_two_workers_are_found_as_those_of_one_process(
 
 
 def test_a_comparison_by_two_workers_is_that_of_one_process(
-    cluster: None, one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    node: Node, one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though one of them dies: but for times, its result and its answers are the same."""
+    """Though the node of one of them dies: but for times, its result and its answers are the same,
+    none of them twice."""
     monkeypatch.setitem(run_batches.__kwdefaults__, "batch_size", 8)
     some = {"candidates": ["prompt", "fine-tune"], "baselines": False}
     kept = tmp_path / "kept"
@@ -281,10 +306,11 @@ def test_a_comparison_by_two_workers_is_that_of_one_process(
         answers = gzip.decompress((found.folder / "answers.jsonl.gz").read_bytes())
         return without_times(found.result.model_dump(mode="json")), answers
 
-    watcher = Counting("answering", once(16, kill_a_worker))
-    two = compare(Place(on="ray"), watcher)
+    watcher = Counting("answering", once(16, lambda: kill_with(WORKER, node)))
+    two = compare(WORKERS, watcher)
     assert compare(Place(), SILENT) == two
     assert sum("has died" in line for line in watcher.lines) == 1
+    assert len(set(two[1].splitlines())) == two[1].count(b"\n")
 
     # A machine that does not reach the version is sent its files.
     opened = project.open(tmp_path / "made" / "pets")
@@ -295,18 +321,6 @@ def test_a_comparison_by_two_workers_is_that_of_one_process(
     shutil.rmtree(opened.store.folder / "versions")
     asked = [Request((Message("user", "Anna feeds the cat"),), max_new_tokens=4)]
     assert remake.open().answer(asked) == engine.answer(asked)
-
-
-TIMES = re.compile(r"(usd|_s|seconds|_at|yearly_cost|^at|sha256)$")
-
-
-def without_times(value: Any) -> Any:
-    """A result without what a clock says, and what is reckoned of it."""
-    if isinstance(value, list):
-        return [without_times(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    return {name: without_times(one) for name, one in value.items() if not TIMES.search(name)}
 
 
 class Counting(Watcher):
@@ -333,7 +347,7 @@ def once(done: int, act: Callable[[], None]) -> Callable[[float], None]:
 
 def workers() -> list[int]:
     """Processes of workers."""
-    return [pid for pid, name in processes().items() if name.startswith("ray::WorkerProcess")]
+    return [pid for pid, name in processes().items() if name.startswith(WORKER)]
 
 
 def ended() -> bool:
@@ -342,11 +356,6 @@ def ended() -> bool:
     while workers() and time.monotonic() < deadline:
         time.sleep(0.1)
     return not workers()
-
-
-def stop() -> None:
-    """What Ctrl-C does."""
-    raise KeyboardInterrupt
 
 
 def kill_a_worker() -> None:
