@@ -25,6 +25,7 @@ from assay.generate.batch import Request
 from assay.generate.llamacpp import engine as llamacpp_engine
 from assay.generate.llamacpp.engine import LlamaCppEngine
 from assay.generate.llamacpp.server import LlamaCppServer
+from assay.generate.local import weight_bytes
 from assay.generate.local_pool import LocalPool
 from assay.generate.stream import End, Piece, PromptTooLongError, Sampling, StreamEngine
 from assay.generate.transformers.batch import TransformersBatchEngine
@@ -40,7 +41,7 @@ pytestmark = pytest.mark.slow
 ASKED = [Message("user", "Where is the cat?")]
 # Random models write bytes that are no characters, which the engines show in ways of their own.
 LETTERS = {"type": "string", "pattern": "^[a-z]{8}$"}
-KINDS = ("lora", "rslora", "dora", "full")
+KINDS = ("lora", "rslora", "dora", "embeddings", "full")
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +58,8 @@ def _write_base(folder: Path, family: str = "llama", **changes: Any) -> str:
 def _version(state: Path, ref: str, kind: str, made: Path, seed: int = 0) -> str:
     """A version whose weights are far from the base's."""
     loaded = load(ref)
-    settings = FineTune(rank=4, alpha=8, adapter=kind, learning_rate=1e-3, epochs=1, seed=seed)  # type: ignore[arg-type]
+    own: dict[str, Any] = {"embeddings": "train"} if kind == "embeddings" else {"adapter": kind}
+    settings = FineTune(rank=4, alpha=8, learning_rate=1e-3, epochs=1, seed=seed, **own)
     made.mkdir()
     with adapters.adapt(loaded, settings) as tuned:
         generator = torch.Generator().manual_seed(seed)
@@ -104,9 +106,34 @@ def test_every_kind_of_version_answers_as_it_was_evaluated(tmp_path: Path) -> No
         texts.append(_text(engine))
         assert texts[-1] == _evaluated(load_tuned(load_version(Store(state), id))), kind
     assert len(set(texts)) == len(texts)
-    assert len(list((state / "cache" / "gguf").glob("*.gguf"))) == 4
+    assert len(list((state / "cache" / "gguf").glob("*.gguf"))) == 5
     engines.close()
     assert _text(engines.engine(ref)) == texts[0]  # loaded again
+
+
+def test_versions_with_embeddings_of_their_own_are_not_served_beside_a_shared_base(
+    tmp_path: Path,
+) -> None:
+    """Of base, an adapter and two versions with other embeddings none answers with another's."""
+    state = tmp_path / "state"
+    ref = _write_base(tmp_path / "base", tie_word_embeddings=True)
+    kinds = {"lora": 0, "embeddings": 1, "other": 2}
+    wanted = {ref: _evaluated(load(ref))}
+    for name, seed in kinds.items():
+        kind = "embeddings" if name == "other" else name
+        id = _version(state, ref, kind, tmp_path / name, seed)
+        wanted[f"version:{id}"] = _evaluated(load_tuned(load_version(Store(state), id)))
+    assert len(set(wanted.values())) == 4
+    engines = LocalPool(Store(state), settings=SERVER)
+    asked = [*wanted, *reversed(wanted)]
+    with ThreadPoolExecutor(4) as threads:
+        found = [*threads.map(lambda name: _text(engines.engine(name)), asked)]
+    assert found == [wanted[name] for name in asked]
+    assert len(engines._servers) == 3  # the adapter is beside the base
+    sizes = [weight_bytes(name, Store(state)) for name in wanted]
+    assert sizes[2] == sizes[3] == sizes[0]
+    assert sizes[1] > sizes[0]  # type: ignore[operator]
+    engines.close()
 
 
 def test_what_llama_cpp_cannot_hold_is_answered_by_transformers(tmp_path: Path) -> None:

@@ -20,13 +20,14 @@ from assay.train import adapters
 from assay.train.sequences import alone
 from assay.train.step import step
 
-BESIDE = ["lora", "rslora", "dora"]
+BESIDE = ["lora", "rslora", "dora", "embeddings"]
 EVERY = [*BESIDE, "full"]
 IDS = torch.arange(3, 23)[None]
 
 
 def _settings(adapter: str, **changes: Any) -> Any:
-    return SETTINGS.model_copy(update={"adapter": adapter, **changes})
+    own = {"embeddings": "train"} if adapter == "embeddings" else {"adapter": adapter}
+    return SETTINGS.model_copy(update={**own, **changes})
 
 
 def _randomise(model: nn.Module) -> None:
@@ -97,17 +98,17 @@ def test_a_merged_adapter_answers_as_beside_its_base(
         _randomise(model)
         beside = _logits(model)
         done = merge(replace(loaded, model=model), IDS.tolist(), "float32")
-    logits = _logits(done.model)
-    torch.testing.assert_close(logits, beside, **near(beside, loaded.model))
-    assert not any("lora" in name for name, _ in done.model.named_parameters())
-    done.model.save_pretrained(tmp_path / "merged")
-    again = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
-    torch.testing.assert_close(_logits(again), logits, **near(logits, again))
-    kept, written = done.model.state_dict(), again.state_dict()
-    assert all(torch.equal(kept[name], written[name]) for name in kept.keys() | written.keys())
-    for found in (done.model, again):
-        same = found.get_output_embeddings().weight is found.get_input_embeddings().weight
-        assert same == tied
+        logits = _logits(done.model)
+        torch.testing.assert_close(logits, beside, **near(beside, loaded.model))
+        assert not any("lora" in name for name, _ in done.model.named_parameters())
+        done.model.save_pretrained(tmp_path / "merged")
+        again = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+        torch.testing.assert_close(_logits(again), logits, **near(logits, again))
+        kept, written = done.model.state_dict(), again.state_dict()
+        assert all(torch.equal(kept[name], written[name]) for name in kept.keys() | written.keys())
+        for found in (done.model, again):
+            same = found.get_output_embeddings().weight is found.get_input_embeddings().weight
+            assert same == tied
 
 
 def _divergence(factor: float, monkeypatch: pytest.MonkeyPatch) -> str | None:

@@ -24,7 +24,8 @@ IDS = [5, 6, 7, 8, 9, 10]
 def _tuned(folder: Path, state: Path, adapter: str) -> tuple[str, torch.Tensor]:
     """A version of the model in `folder` and the logits it had while it was trained."""
     loaded = load(str(folder))
-    settings = SETTINGS.model_copy(update={"adapter": adapter})
+    own = {"embeddings": "train"} if adapter == "embeddings" else {"adapter": adapter}
+    settings = SETTINGS.model_copy(update=own)
     with adapters.adapt(loaded, settings) as model:
         generator = torch.Generator().manual_seed(1)
         for parameter in adapters.trainable(model).values():
@@ -51,7 +52,7 @@ def _logits(model: Any) -> torch.Tensor:
     return logits
 
 
-@pytest.mark.parametrize("adapter", ["lora", "rslora", "dora", "full"])
+@pytest.mark.parametrize("adapter", ["lora", "rslora", "dora", "embeddings", "full"])
 def test_a_version_of_every_kind_answers_as_it_was_trained(
     model_folder: Path, tmp_path: Path, adapter: str
 ) -> None:

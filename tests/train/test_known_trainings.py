@@ -49,6 +49,8 @@ NEW = {
     "betas": (0.9, 0.95),
     "epsilon": 1e-6,
     "momentum": 0.5,
+    "embeddings": "train",
+    "embedding_rate": 0.5,
 }
 
 

@@ -20,7 +20,7 @@ SEEDS = 3
 """Trainings that tell what comes of chance, where there is time for them."""
 _LATER = (
     *("target_modules", "schedule", "optimizer", "betas", "epsilon", "momentum"),
-    *("reinforcement", "quantization"),
+    *("reinforcement", "quantization", "embeddings", "embedding_rate"),
 )
 """Settings that earlier versions of Assay did not have: at their default, a training is the same
 as before there were any, and is known by the same name."""
@@ -86,6 +86,17 @@ class TrainingSettings(Strict):
         "all-linear",
         description="Linear maps that get an adapter, by the end of their names: "
         "[q_proj, v_proj]; never the head.",
+    )
+    embeddings: Literal["frozen", "train"] = Field(
+        "frozen",
+        description="Input embeddings and head; train: as whole layers beside the adapter, for "
+        "words and scripts that the base does not know. More memory.",
+    )
+    embedding_rate: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Learning rate of embeddings and head, as a share of `learning_rate`.",
     )
     alpha: int = Field(32, ge=1, description="Scale of the adapter (LoRA's alpha).")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout rate of the adapter.")
@@ -169,6 +180,15 @@ class TrainingSettings(Strict):
     def _has_targets_of_an_adapter(self) -> Self:
         if self.adapter == "full" and self.target_modules != "all-linear":
             raise ValueError("adapter: full trains every weight; leave target_modules out")
+        return self
+
+    @model_validator(mode="after")
+    def _has_embeddings_to_train(self) -> Self:
+        if self.embeddings == "train" and self.adapter == "full":
+            raise ValueError("adapter: full trains embeddings and head too; leave embeddings out")
+        default = type(self).model_fields["embedding_rate"].default
+        if self.embeddings == "frozen" and self.embedding_rate != default:
+            raise ValueError("embedding_rate has no effect without embeddings: train")
         return self
 
     @model_validator(mode="after")

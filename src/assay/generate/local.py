@@ -85,7 +85,11 @@ def weight_bytes(model: str, store: Store) -> int | None:
         tokenizer, _ = load_tokenizer(version.record.base)
         template = Template.from_dict(tokenizer, version.record.template)
         return merged_file(version, template, store.folder, bits).stat().st_size
-    own = 0 if version.whole else count(pull(version.record.base))
+    if version.whole:
+        return 2 * count(version.folder)
+    own = count(pull(version.record.base))
+    if version.has_layers:  # served merged: they take the place of the base's own
+        return 2 * own
     return 2 * (own + count(version.folder))
 
 

@@ -114,6 +114,14 @@ class LocalVersion(Version):
         """Whether all weights were trained and are here, rather than an adapter."""
         return is_whole(self.folder)
 
+    @property
+    def has_layers(self) -> bool:
+        """Whether it is an adapter with whole layers, such as embeddings: what answers is then a
+        merged model, never the base that others share."""
+        if self.whole:
+            return False
+        return bool(read_json(self.folder / ADAPTER_CONFIG).get("modules_to_save"))
+
 
 def version_id(model: str) -> str | None:
     """Id (or its first digits) of the version that a model reference names; None: of no version."""

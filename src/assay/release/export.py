@@ -201,7 +201,7 @@ def _check_turns(
 def _serves_adapter(version: LocalVersion) -> bool:
     """Whether vLLM can put the adapter beside a base that it can fetch or read itself."""
     base = version.record.base
-    if version.whole or base in CATALOGUE or base.endswith(".gguf"):
+    if version.whole or version.has_layers or base in CATALOGUE or base.endswith(".gguf"):
         return False
     config = read_json(version.folder / ADAPTER_CONFIG)
     return not config.get("use_dora") and int(config["r"]) <= _RANKS[-1]

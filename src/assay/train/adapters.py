@@ -8,6 +8,9 @@
             arXiv:2402.09353)
     full    all weights, in a float32 copy of the model
 
+With `embeddings: train`, copies of the input embeddings and of the head are trained whole beside
+the adapter (PEFT's `modules_to_save`), as one tensor where the base has them tied.
+
 Adapters are PEFT's, put on a model and taken off again, and written as PEFT reads them. A fully
 tuned model is written as transformers reads it. All that is trained is float32.
 """
@@ -19,7 +22,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,22 +35,24 @@ from assay.models.load import LoadedModel
 from assay.models.quiet import exclusive_loading
 from assay.train.sequences import TrainingSequence
 from assay.train.step import hidden_states
-from assay.train.targets import check_targets
+from assay.train.targets import check_targets, embedding_layers
 
 CONFIG, WEIGHTS = versions.ADAPTER_CONFIG, versions.ADAPTER
 _NAME = "default"
 _MAGNITUDE = ".lora_magnitude_vector"
+_WHOLE = ".modules_to_save"
 
 
 @contextmanager
 def adapt(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
     """The model to train: what `settings.adapter` says is float32 and trainable, nothing else.
 
-    An adapter is on the linear maps of the decoder that `settings.target_modules` names, the head
-    left alone; its start is drawn with `settings.seed`. On leaving, `loaded` is as it was.
+    An adapter is on the linear maps of the decoder that `settings.target_modules` names, never on
+    the head; its start is drawn with `settings.seed`. On leaving, `loaded` is as it was.
 
     Raises:
-        ModelError: the model has an adapter already, or no such linear maps.
+        ModelError: the model has an adapter already, no such linear maps, or embeddings and a head
+            that cannot be trained beside one.
     """
     if hasattr(loaded.model, "peft_config"):
         raise ModelError(
@@ -79,6 +84,8 @@ def _beside(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
     base = loaded.model
     if settings.target_modules != "all-linear":
         check_targets(base, settings.target_modules)
+    before = _embeddings_form(base)
+    layers = embedding_layers(base) if settings.embeddings == "train" else {}
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -88,6 +95,8 @@ def _beside(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
         target_modules=settings.target_modules,
         bias="none",
         task_type="CAUSAL_LM",
+        modules_to_save=[*layers] or None,
+        ensure_weight_tying=bool(layers) and before.tied,
     )
     frozen = {name: p.requires_grad for name, p in base.named_parameters()}
     with torch.random.fork_rng(devices=[]), exclusive_loading():
@@ -103,16 +112,39 @@ def _beside(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
                 "fine_tune.adapter: full.",
             ) from None
     try:
+        if _embeddings_form(base) != before:
+            raise ModelError(
+                "embeddings and head of this model cannot be trained beside an adapter: they would "
+                "no longer share what they share.",
+                where=loaded.ref,
+                fix="Set fine_tune.embeddings: frozen, or adapter: full.",
+            )
         for parameter in trainable(model).values():
             parameter.data = parameter.data.float()
         yield model
     finally:
         model.unload()
+        for name, layer in layers.items():  # PEFT leaves the trained copies in their place
+            parent, _, last = name.rpartition(".")
+            setattr(base.get_submodule(parent), last, layer)
         if hasattr(base, "peft_config"):
             del base.peft_config
         for name, parameter in base.named_parameters():
             parameter.requires_grad_(frozen[name])
         base.eval()
+
+
+class _EmbeddingsForm(NamedTuple):
+    """Whether the head has the weight of the embeddings, and whether it adds a bias."""
+
+    tied: bool
+    biased: bool
+
+
+def _embeddings_form(base: Any) -> _EmbeddingsForm:
+    head = base.get_output_embeddings()
+    tied = head.weight is base.get_input_embeddings().weight
+    return _EmbeddingsForm(tied, getattr(head, "bias", None) is not None)
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -124,10 +156,11 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def _file_name(name: str) -> str:
-    """PEFT's file leaves out the adapter's name, and of DoRA's lengths `.weight`, too."""
+    """PEFT's file leaves out the adapter's name, of DoRA's lengths `.weight`, too, and of a whole
+    layer that it is one."""
     if f"{_MAGNITUDE}.{_NAME}." in name:
         return name.removesuffix(f".{_NAME}.weight")
-    return name.replace(f".{_NAME}.", ".")
+    return name.replace(f"{_WHOLE}.{_NAME}.", ".").replace(f".{_NAME}.", ".")
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
@@ -153,6 +186,7 @@ def write(folder: Path, model: nn.Module, values: dict[str, Tensor]) -> None:
         config: dict[str, Any] = model.peft_config[_NAME].to_dict()  # type: ignore[index,union-attr]
         config["inference_mode"] = True
         names = versions.ADAPTER_CONFIG, versions.ADAPTER
+        values = _under_all_names(model, values)
     else:
         config = json_reader.read(model.config.to_json_string())  # type: ignore[union-attr,operator]
         config["architectures"] = [type(model).__name__]
@@ -161,6 +195,16 @@ def write(folder: Path, model: nn.Module, values: dict[str, Tensor]) -> None:
     text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
     (folder / names[0]).write_text(text, "utf-8")
     save_file(values, folder / names[1], metadata={"format": "pt"})
+
+
+def _under_all_names(model: nn.Module, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """PEFT reads a head that is tied to the embeddings under a name of its own, too."""
+    first = {parameter: name for name, parameter in trainable(model).items()}
+    named = model.named_parameters(remove_duplicate=False)
+    names = {_file_name(name): first[p] for name, p in named if p.requires_grad}
+    return {
+        name: values[own] if name == own else values[own].clone() for name, own in names.items()
+    }
 
 
 def read(folder: Path) -> dict[str, Tensor]:

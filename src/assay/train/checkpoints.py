@@ -30,6 +30,8 @@ OPTIMIZER = "optimizer.safetensors"
 STATE = "state.json"
 FORMAT = 2
 _KEPT = 2
+MOST_KEPT = 2 * _KEPT
+"""The last ones, and the best as each of them knows it."""
 
 
 @dataclass(slots=True)

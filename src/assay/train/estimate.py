@@ -20,12 +20,13 @@ from assay.models.load import key_width
 from assay.models.quantization import is_quantized, shape_of
 from assay.prefix.layout import layout_of
 from assay.prefix.pack import packed_tokens
+from assay.train import checkpoints
 from assay.train.device import readable
 from assay.train.loss import chunk_on
 from assay.train.optimizer import COPIES
 from assay.train.sequences import Unit, epoch_order
 from assay.train.step import causal_lm, device_of, in_passes
-from assay.train.targets import linear_maps, target_maps
+from assay.train.targets import embedding_layers, linear_maps, target_maps
 
 _HIDDEN = 5.5  # float32 copies of the hidden state that a layer keeps: norms, residuals, rotations
 _LEAN_HIDDEN, _LEAN = 3.0, 0.55  # the same, and the share of the maps' tensors, in `fused.fast`
@@ -67,6 +68,9 @@ def training_bytes(
         each += value * _DORA * outputs
         temporary += 4 * max(3 * i * o + i * i for i, o in chosen)
         again *= 2
+    if settings.embeddings == "train":
+        trained += embedding_numbers(base)
+        temporary += 4 * vocabulary * width  # of one more part of the gradient
     if settings.activation_checkpointing == "on":
         each = again * (each / layers + 4 * layers * width)
     if compute == "bfloat16":
@@ -82,6 +86,27 @@ def training_bytes(
     held = 4 * trained * COPIES[settings.optimizer]  # one more in a checkpoint's making
     during = held + max(activations, 4 * trained) + temporary
     return math.ceil(_MARGIN * (max(during, held) + _PROCESS))  # in the end all is there again
+
+
+def embedding_numbers(base: nn.Module) -> int:
+    """Weights of input embeddings and head, counted once where they are tied."""
+    weights = {layer.weight for layer in embedding_layers(base).values()}
+    return sum(weight.numel() for weight in weights)
+
+
+def describe_embeddings(model: nn.Module, settings: FineTune) -> str:
+    """What training embeddings and head takes, beside what an adapter takes, in one sentence."""
+    base = causal_lm(model)
+    numbers = embedding_numbers(base)
+    written = sum(layer.weight.numel() for layer in embedding_layers(base).values())  # as PEFT does
+    values = COPIES[settings.optimizer] * 4 * numbers
+    checkpoint = (COPIES[settings.optimizer] - 1) * 4 * numbers
+    return (
+        f"Embeddings and head are trained beside the adapter, {numbers / 1e6:.1f} million weights: "
+        f"{readable(values)} of memory with gradient and {settings.optimizer}'s state, "
+        f"{readable(4 * written)} on disk in the version, up to {checkpoints.MOST_KEPT} times "
+        f"{readable(checkpoint)} in checkpoints until it is done."
+    )
 
 
 def _keeps_less(base: nn.Module, settings: FineTune) -> bool:

@@ -28,7 +28,7 @@ from assay.train.device import HeapLimit, computing, numbers_kept, peak_bytes, r
 from assay.train.fused import fast
 from assay.train.job import StepReport, TrainingJob
 from assay.train.objective import AnyObjective, ObjectiveOf, of_tokens
-from assay.train.optimizer import optimizer_of, rate_of, set_state, state_of
+from assay.train.optimizer import optimizer_of, rate_of, set_rate, set_state, state_of
 from assay.train.ranks import add_figures, add_gradients, own_part, take_first
 from assay.train.schedule import learning_rate
 from assay.train.sequences import Unit, divisor, dropout_seed, epoch_order, rows_of
@@ -217,8 +217,7 @@ class Run:
 
     def set_rate(self) -> None:
         """The learning rate of this step."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.state.step, self.total_steps, self.settings)
+        set_rate(self.optimizer, learning_rate(self.state.step, self.total_steps, self.settings))
 
     def descend(self, loss: float) -> float:
         """Update the weights by their gradients; the gradients' norm before it was clipped."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,11 @@ def optimizer_of(
     AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), Adafactor (Shazeer & Stern 2018,
     arXiv:1804.04235; the rate is relative to the size of each weight, see `rate_of`), or SGD with
     momentum.
+
+    Embeddings and head beside an adapter are a group of their own, whose `share` of the learning
+    rate `set_rate` gives them.
     """
-    own, rate, decay = parameters.values(), settings.learning_rate, settings.weight_decay
+    own, rate, decay = _groups(settings, parameters), settings.learning_rate, settings.weight_decay
     if settings.optimizer == "adafactor":
         return torch.optim.Adafactor(own, lr=rate, weight_decay=decay)
     if settings.optimizer == "sgd":
@@ -37,8 +41,25 @@ def optimizer_of(
     )
 
 
+def _groups(settings: FineTune, parameters: Mapping[str, nn.Parameter]) -> list[dict[str, Any]]:
+    if settings.embeddings == "frozen":
+        return [{"params": [*parameters.values()], "share": 1.0}]
+    beside = [one for name, one in parameters.items() if ".lora_" in name]
+    whole = [one for name, one in parameters.items() if ".lora_" not in name]
+    return [
+        {"params": beside, "share": 1.0},
+        {"params": whole, "share": settings.embedding_rate},
+    ]
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Let the next step take `rate`, each group its share of it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["share"]
+
+
 def rate_of(optimizer: torch.optim.Optimizer, step: int) -> float:
-    """The learning rate that a step has taken, 1 being the first.
+    """The learning rate that a step has taken, 1 being the first; of an adapter where there is one.
 
     Adafactor takes at most 1/√step of whatever it is given (the paper's relative step size).
     """

@@ -26,7 +26,7 @@ from assay.store.files import new_folder, one_at_a_time, sha256_file
 from assay.train import adapters, checkpoints, sealed
 from assay.train.checkpoints import Point
 from assay.train.choices import Choices, choose
-from assay.train.estimate import check_memory, no_memory
+from assay.train.estimate import check_memory, describe_embeddings, no_memory
 from assay.train.follow import RankTask, follower
 from assay.train.job import TrainingJob
 from assay.train.loop import Run
@@ -190,6 +190,8 @@ def train_units(
     ranks = on_this_machine(job.place.size)
     largest = job.largest
     check_memory(model, largest, as_chosen, choices.compute, ranks, copies=ranks - 1)
+    if job.settings.embeddings == "train":
+        job.progress.say(describe_embeddings(model, job.settings))
     if (layout := layout_of(model)) != "tree":
         how = "one after the other" if layout == "packed" else "padded to one length"
         kind = type(model).__name__

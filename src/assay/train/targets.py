@@ -1,4 +1,5 @@
-"""Which linear maps of a decoder get an adapter: all of them, or those that the settings name."""
+"""Which linear maps of a decoder get an adapter: all of them, or those that the settings name; and
+the layers beside them that are trained whole."""
 
 from __future__ import annotations
 
@@ -11,13 +12,19 @@ from assay.config import CONFIG_FILE, FineTune
 from assay.errors import ModelError
 
 
+def embedding_layers(model: nn.Module) -> dict[str, Any]:
+    """Input embeddings and head by name; where they are tied, both have one weight."""
+    own = model.get_input_embeddings(), model.get_output_embeddings()  # type: ignore[operator]
+    return {name: module for name, module in model.named_modules() if module in own}
+
+
 def linear_maps(model: nn.Module) -> dict[str, Any]:
     """The linear maps of a decoder by name, not the head."""
-    head = model.get_output_embeddings()  # type: ignore[operator]
+    beside = {part for layer in embedding_layers(model).values() for part in layer.modules()}
     return {
         name: module
         for name, module in model.named_modules()
-        if module is not head
+        if module not in beside
         and hasattr(module, "weight")
         and module.weight.dim() == 2
         and not isinstance(module, nn.Embedding)

@@ -117,9 +117,10 @@ def test_what_the_server_cannot_serve_is_said(
     fake: FakeVllm, engines: VllmPool, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
-    whole = _version(state, fake.base, "full", tmp_path / "full")
-    with pytest.raises(ModelError, match=r"export .* --to vllm"):
-        engines.engine(f"version:{whole}")
+    for kind, what in (("full", "all weights"), ("embeddings", "embeddings and head")):
+        whole = _version(state, fake.base, kind, tmp_path / kind)
+        with pytest.raises(ModelError, match=rf"{what} of this version.*export .* --to vllm"):
+            engines.engine(f"version:{whole}")
     id = _version(state, fake.base, "lora", tmp_path / "made")
     fake.takes_adapters = False
     with pytest.raises(ModelError, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING"):

@@ -79,10 +79,10 @@ class VllmPool:
         if found is not None:
             context = found.context or _context(self._find_model(base))
             return VllmEngine(self._server, exported, template, base.tokenizer, context)
-        if version.whole:
+        if version.whole or version.has_layers:
+            what = "all weights" if version.whole else "embeddings and head"
             raise ModelError(
-                "all weights of this version were trained, but the vLLM server has not loaded "
-                "them.",
+                f"{what} of this version were trained, but the vLLM server has not loaded them.",
                 where=version.id,
                 fix=f"Run `assay export {version.id[:12]} --to vllm`, then start the "
                 "server that it prepares.",
