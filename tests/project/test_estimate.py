@@ -129,6 +129,10 @@ def test_a_machine_half_as_fast_takes_longer_and_no_more_memory(
     assert slow.memory_bytes == fast.memory_bytes
 
 
+def test_embeddings_that_are_trained_take_their_moments() -> None:
+    assert _of(replace(SIZES, embeddings=10**6)).memory_bytes == _of().memory_bytes + 16e6
+
+
 def test_what_is_paid_whatever_the_size_stands_apart() -> None:
     parts = dict(_of().parts)
     assert next(iter(parts)) == "start and report"

@@ -103,6 +103,20 @@ def test_a_version_is_written_in_every_form(
         project.export(id, to, tmp_path / "out")
 
 
+def test_embeddings_that_were_trained_leave_with_the_adapter_or_merged(tmp_path: Path) -> None:
+    edit = {"  max_tokens:": "  epochs: 1\n  rank: 2\n  embeddings: train\n  max_tokens:"}
+    project = small_project(tmp_path, rows=120, edit=edit)
+    id, base = project.train().version, load(project.config.model).model
+    assert project.sizes().embeddings == base.get_input_embeddings().weight.numel()
+    for to in ("adapter", "gguf", "vllm"):
+        done = project.export(id, to, tmp_path / to)
+        assert done.parity.evaluated == done.parity.target
+    assert "--enable-lora" not in str(done.command)  # vLLM takes no adapter with whole layers
+    assert (tmp_path / "vllm" / "model.safetensors").is_file()
+    kept = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert kept["modules_to_save"]
+
+
 def test_what_the_gate_refuses_leaves_nothing_behind(
     pets: tuple[Project, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,6 +173,8 @@ class Sizes:
         system_tokens: of the prefix that all requests share.
         input_tokens, output_tokens: of one example.
         parameters: of the language model.
+        embeddings: those in its input embeddings and head, where they are trained: a weight, its
+            gradient and two moments each.
         unlabelled: inputs that are answered beside the holdout, at most.
         turns: answers that whole dialogues of the holdout take, at most, about.
         judged: pairs of answers that people have judged, by the label of the judge that is put to
@@ -191,6 +193,7 @@ class Sizes:
     output_tokens: float
     parameters: float
     context: int
+    embeddings: int = 0
     unlabelled: int = 0
     turns: int = 0
     judged: Mapping[str, int] = field(default_factory=dict)

@@ -126,6 +126,19 @@ def describe(ref: str, progress: Progress = SILENT) -> ModelInfo:
     )
 
 
+def embedding_parameters(ref: str, progress: Progress = SILENT) -> int:
+    """Numbers in the input embeddings and the head of a model, counted once where they are tied.
+
+    Raises:
+        ModelError: as `pull`.
+    """
+    folder = pull(ref, progress, "any")
+    config = read_json(folder / "config.json")
+    vocabulary = (config.get("text_config") or config).get("vocab_size")
+    shapes = [t["shape"] for file in weight_files(folder) for t in header(file).values()]
+    return sum(math.prod(shape) for shape in shapes if vocabulary in shape)
+
+
 def _template(folder: Path) -> str | None:
     text = folder / "chat_template.jinja"
     if text.is_file():

@@ -228,8 +228,8 @@ def _memory(workloads: Collection[Workload], sizes: Sizes) -> float:
     loaded += BYTES_PER_PARAMETER * sum(size.parameters for size in encoders)
     work = [0.5e9, *(tuned_bytes(one, sizes) for one in workloads)]
     if any(one.trained for one in workloads):
-        size = sizes.parameters / REFERENCE_PARAMETERS
-        work.append(BYTES_PER_PARAMETER * sizes.parameters + 1.5e9 * size)
+        beside = 1.5e9 * sizes.parameters / REFERENCE_PARAMETERS + 16 * sizes.embeddings
+        work.append(BYTES_PER_PARAMETER * sizes.parameters + beside)
     return loaded + max(work)
 
 

@@ -15,6 +15,7 @@ from assay.data.split import SplitManifest
 from assay.evaluate.dialogues import dialogues_of
 from assay.evaluate.graders.judge import read_pairs
 from assay.example import Example
+from assay.models.show import embedding_parameters
 from assay.prefix.tree import common_length
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def sizes_of(
         output_tokens=answer,
         parameters=parameters,
         context=context,
+        embeddings=_trained_embeddings(config),
         unlabelled=0 if config.unlabelled is None else config.unlabelled.most,
         turns=0 if config.rollout is None else _turns(train, manifest.holdout),
         judged={
@@ -68,6 +70,10 @@ def sizes_of(
             if spec.name == "judge" and (pairs := spec.settings.get("pairs")) is not None
         },
     )
+
+
+def _trained_embeddings(config: Config) -> int:
+    return embedding_parameters(config.model) if config.fine_tune.embeddings == "train" else 0
 
 
 def _turns(train: Sequence[Example], rows: int) -> int:
