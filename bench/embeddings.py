@@ -28,7 +28,10 @@ from public_data import lines
 
 CHECKED = 4
 LETTERS = str.maketrans({one: chr(0x10D0 + at) for at, one in enumerate(string.ascii_lowercase)})
-TEXTS: dict[str, Callable[[str], str]] = {"as it is": str, "other letters": lambda text: text.lower().translate(LETTERS)}
+TEXTS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "other letters": lambda text: text.lower().translate(LETTERS),
+}
 
 
 def main() -> None:

@@ -25,11 +25,12 @@ from assay.errors import ModelError
 from assay.models.load import LoadedModel, load_to_train
 from assay.place.ranks import Ranks, SingleRank
 from assay.train import adapters
+from assay.train.device import computing
 from assay.train.estimate import describe_embeddings, training_bytes
 from assay.train.fused import fast
 from assay.train.ranks import add_gradients, own_part, take_first
 from assay.train.sequences import TrainingSequence, alone, divisor
-from assay.train.step import step
+from assay.train.step import running, step
 from assay.train.targets import embedding_layers, linear_maps
 
 TIED = pytest.mark.parametrize("tied", [True, False])
@@ -166,6 +167,29 @@ def test_a_killed_training_ends_with_the_same_bits_and_says_before_what_it_takes
         for one in (whole, slower)
     ]
     assert 0 < 50 * moved[1] < moved[0]
+
+
+@TIED
+def test_a_base_in_bfloat16_has_them_trained_as_its_float32_copy_has(tied: bool) -> None:
+    found: list[dict[str, Tensor]] = []
+    start: dict[str, Tensor] = {}
+    for dtype in (torch.bfloat16, torch.float32):
+        loaded = tiny_loaded(tie_word_embeddings=tied)
+        loaded.model.to(torch.bfloat16).to(dtype)
+        with adapters.adapt(loaded, _settings()) as model:
+            _randomise(model)
+            start = start or adapters.weights(model)
+            adapters.set_weights(model, start)
+            model.train()
+            with (
+                fast(model, torch.bfloat16),
+                running(model),
+                computing(model, "bfloat16"),
+            ):
+                step(model, alone(_rows(6)))
+            found.append({n: p.grad for n, p in adapters.trainable(model).items()})  # type: ignore[misc]
+    assert all(one.dtype == torch.float32 for one in found[0].values())
+    assert all(torch.equal(found[0][name], gradient) for name, gradient in found[1].items())
 
 
 def test_ranks_add_up_the_gradients_of_embeddings_and_head() -> None:
