@@ -3,7 +3,8 @@
     with workspace.quota.room("support", size):
         ...                         # write so many bytes, and the row that counts them
 
-Kept responses and conversations have a limit of their own (`store.conversations.check_room`).
+Kept completions, responses and conversations have a limit of their own
+(`store.conversations.check_room`).
 What is under way counts as written, so requests at once cannot take together what each might alone.
 """
 

@@ -33,7 +33,13 @@ from assay.jobs.pulling import PULL
 from assay.jobs.worker import Handler, JobResult, NextJob, Work, Worker
 from assay.log_lines import print_logs_as_lines
 from assay.release import traces
-from assay.store import conversations, stored_files, stored_responses, uploads
+from assay.store import (
+    conversations,
+    stored_completions,
+    stored_files,
+    stored_responses,
+    uploads,
+)
 from assay.store.store import Store
 
 BEAT_SECONDS = 1.0
@@ -189,6 +195,7 @@ class WorkerSupervisor:
             sweeps: list[Callable[[Store], object]] = [
                 uploads.sweep,
                 traces.prune,
+                stored_completions.sweep,
                 stored_responses.sweep,
                 conversations.sweep,
                 # Last: they may have to wait, and move what was in the folder into a bucket.

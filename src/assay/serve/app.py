@@ -36,6 +36,7 @@ from assay.serve import (
     releases,
     responses,
     spans,
+    stored_completions,
     stored_responses,
     traces,
     uploads,
@@ -102,7 +103,7 @@ def create_app(
     app.state.spans = spans.SpanQueue(TraceReceiver(workspace))
     errors.install(app)
     app.state.metrics = metrics.Metrics()
-    stored = (stored_responses, conversations, files, uploads, vector_stores)
+    stored = (stored_completions, stored_responses, conversations, files, uploads, vector_stores)
     ruling = (releases, traces, spans, keys)
     # Routes are tried in this order, and most requests are to be answered.
     queued = (fine_tuning, batches, evals, graders)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from operator import itemgetter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -33,6 +32,7 @@ from assay.serve.errors import of_any
 from assay.serve.exchange import Exchange, converse
 from assay.serve.logprobs import content_logprobs, tokens_of
 from assay.serve.route import JsonObject, JsonRoute, Strict
+from assay.serve.stored_completions import CompletionRecord, open_record
 from assay.serve.streams import DONE, Events, format_event
 
 router = APIRouter(tags=["chat"], route_class=JsonRoute)
@@ -48,8 +48,9 @@ class StreamOptions(Strict):
 class ChatRequest(ConversationRequest):
     """The body. Fields of OpenAI's that would change the answer and cannot be followed are refused.
 
-    `user`, `safety_identifier`, `prompt_cache_key`, `prompt_cache_retention`, `prediction`,
-    `service_tier`, `store` and `metadata` do not change an answer; they are taken and not used.
+    `user`, `safety_identifier`, `prompt_cache_key`, `prompt_cache_retention`, `prediction` and
+    `service_tier` do not change an answer; they are taken and not used. `metadata` is kept with an
+    answer that `store` asks to keep.
     """
 
     FORM = "response_format"
@@ -94,6 +95,13 @@ class ChatRequest(ConversationRequest):
         """The conversation, as the rest of Assay has it."""
         return [message.to_message() for message in self.messages]
 
+    def to_kept(self) -> list[dict[str, Any]]:
+        """The conversation, as it is kept where `store` asks for it."""
+        return [
+            message.model_dump(mode="json", exclude_none=True, exclude={"parsed"})
+            for message in self.messages
+        ]
+
     @property
     def count(self) -> int:
         """How many answers are wanted."""
@@ -122,17 +130,21 @@ async def create(
     caller: Annotated[Caller, Depends(RequiredScope("chat"))],
 ) -> Response:
     """Answer a conversation, whole or as a stream."""
+    record = await open_record(request, caller, body, body.to_kept()) if body.store else None
     exchange = await converse(request, caller, body, "chatcmpl-")
     if body.stream:
-        return Events(_events(exchange, body), exchange.close)
-    return JSONResponse(await _whole(exchange, body))
+        return Events(_events(exchange, body, record), exchange.close)
+    ends = {number: item async for number, item in exchange.items() if isinstance(item, End)}
+    completion = _completion(exchange, body, ends)
+    if record is not None:
+        await record.keep(completion)
+    return JSONResponse(completion)
 
 
-async def _whole(exchange: Exchange, body: ChatRequest) -> dict[str, Any]:
+def _completion(exchange: Exchange, body: ChatRequest, ends: Mapping[int, End]) -> dict[str, Any]:
+    """The whole answer, once all of it has ended."""
     choices = []
-    async for number, item in exchange.items():
-        if isinstance(item, Piece):
-            continue
+    for number, end in sorted(ends.items()):
         answer = exchange.answers[number]
         message: dict[str, Any] = {
             "role": "assistant",
@@ -147,15 +159,17 @@ async def _whole(exchange: Exchange, body: ChatRequest) -> dict[str, Any]:
                 "index": number,
                 "message": message,
                 "logprobs": content_logprobs(answer.pieces) if body.logprobs else None,
-                "finish_reason": _finish(item),
+                "finish_reason": _finish(end),
             }
         )
-    choices.sort(key=itemgetter("index"))
     return {**_head(exchange, "chat.completion"), "choices": choices, "usage": usage_of(exchange)}
 
 
-async def _events(exchange: Exchange, body: ChatRequest) -> AsyncIterator[str]:
+async def _events(
+    exchange: Exchange, body: ChatRequest, record: CompletionRecord | None
+) -> AsyncIterator[str]:
     """A chunk for each piece; calls as a whole once they are complete."""
+    ends: dict[int, End] = {}
     with_usage = bool(body.stream_options and body.stream_options.include_usage)
     head = _head(exchange, "chat.completion.chunk")
 
@@ -173,9 +187,12 @@ async def _events(exchange: Exchange, body: ChatRequest) -> AsyncIterator[str]:
                 if item.text or logprobs:
                     yield chunk(number, {"content": item.text}, logprobs=logprobs)
                 continue
+            ends[number] = item
             for delta in _call_deltas(item.calls):
                 yield chunk(number, delta)
             yield chunk(number, {}, finish_reason=_finish(item))
+        if record is not None:  # before its end is told: who lists them may come at once
+            await record.keep(_completion(exchange, body, ends))
         if with_usage:
             yield format_event({**head, "choices": [], "usage": usage_of(exchange)})
         yield DONE

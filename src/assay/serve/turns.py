@@ -75,8 +75,8 @@ class Turn:
 
 
 def owner_of(caller: Caller) -> Owner:
-    """Whose responses and conversations a caller may see: its key's; all of the project's, if it
-    is an admin's."""
+    """Whose completions, responses and conversations a caller may see: its key's; all of the
+    project's, if it is an admin's."""
     return Owner(caller.project, caller.key_id, caller.may("admin"))
 
 
@@ -89,7 +89,8 @@ def check_policy(request: Request) -> None:
     if request.app.state.store_responses == "never":
         raise ApiError(
             403,
-            "This server keeps no responses and conversations (--store-responses never).",
+            "This server keeps no completions, responses and conversations "
+            "(--store-responses never).",
             "permission_error",
             "not_stored_here",
         )

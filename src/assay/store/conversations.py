@@ -27,21 +27,33 @@ from assay.errors import AssayError, NotFoundError
 from assay.store.audit import audit, record
 from assay.store.erasure import overwrite, scrub
 from assay.store.store import Store
-from assay.store.tables import ConversationItemRow, ConversationRow, ResponseRow
+from assay.store.tables import (
+    ChatCompletionRow,
+    ConversationItemRow,
+    ConversationRow,
+    ResponseRow,
+)
 from assay.store.tables.clock import database_time
 
 LIFETIME = timedelta(days=30)
-"""Of a response since it was given, of a conversation since something was added or changed."""
+"""Of a completion or response since it was given, of a conversation since something was added or
+changed."""
 MOST_ITEMS = 2048
 """Of a conversation, or of a response with all before it: what a request may have."""
 MOST_BYTES = 4 * 2**20
 """Of these, as JSON."""
 PROJECT_BYTES = 2**30
-"""Of all responses and conversations of a project."""
+"""Of all completions, responses and conversations of a project."""
 OVER = timedelta(days=-1)
 """When what is deleted has expired: not now, or a clock that is set back would show it again."""
 Order = Literal["asc", "desc"]
 _ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_Row = type[ResponseRow] | type[ConversationRow] | type[ChatCompletionRow]
+_KINDS: dict[_Row, str] = {
+    ResponseRow: "response",
+    ConversationRow: "conversation",
+    ChatCompletionRow: "chat completion",
+}
 
 
 class NoRoomError(AssayError):
@@ -54,7 +66,7 @@ class TooLongError(AssayError):
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose responses and conversations are looked for.
+    """Whose completions, responses and conversations are looked for.
 
     Attributes:
         key_id: they belong to the key that made them.
@@ -65,16 +77,19 @@ class Owner:
     key_id: str
     sees_all: bool = False
 
-    def owns(self, kind: type[ResponseRow] | type[ConversationRow], id: str) -> ColumnElement[bool]:
+    def owns(self, kind: _Row, id: str) -> ColumnElement[bool]:
         """Of that id and this owner's, and not expired.
 
         Raises:
             NotFoundError: nothing can have that id.
         """
         if not _ID.fullmatch(id):
-            what = "response" if kind is ResponseRow else "conversation"
-            raise NotFoundError(f"no such {what}: {id}")
-        mine = and_(kind.id == id, kind.project == self.project, kind.expires > database_time())
+            raise NotFoundError(f"no such {_KINDS[kind]}: {id}")
+        return and_(kind.id == id, self.owns_any(kind))
+
+    def owns_any(self, kind: _Row) -> ColumnElement[bool]:
+        """Of this owner's, and not expired."""
+        mine = and_(kind.project == self.project, kind.expires > database_time())
         return mine if self.sees_all else and_(mine, kind.key_id == self.key_id)
 
     def record(self, session: Session, action: str, id: str, key_id: str) -> None:
@@ -136,19 +151,18 @@ def check_room(store: Store, project: str, more: int) -> None:
     if used_bytes(store, project) + more > PROJECT_BYTES:
         raise NoRoomError(
             f"this project has all of the {PROJECT_BYTES / 2**30:g} GB that it may have of kept "
-            "responses and conversations.",
+            "completions, responses and conversations.",
             fix="Send `store: false`, wait until some expire, or delete those whose ids you have: "
             "they are counted for ten minutes more.",
         )
 
 
 def used_bytes(store: Store, project: str) -> int:
-    """Of all responses and conversations of a project."""
-    kinds = (ResponseRow, ConversationRow)
+    """Of all completions, responses and conversations of a project."""
     with store.session() as session:
         sums = [
             session.scalar(select(func.sum(kind.bytes)).where(kind.project == project))
-            for kind in kinds
+            for kind in _KINDS
         ]
     return sum(int(one or 0) for one in sums)
 

@@ -34,6 +34,7 @@ from assay.store.tables.agents import (
     SettingRow,
 )
 from assay.store.tables.base import Table, UtcDateTime, exactly_now, now
+from assay.store.tables.completions import ChatCompletionRow
 from assay.store.tables.contents import BlobRow, SharedFileRow, TrainedVersionRow
 from assay.store.tables.conversations import ConversationItemRow, ConversationRow, ResponseRow
 from assay.store.tables.evals import EvalRow, EvalRunRow
@@ -69,6 +70,7 @@ __all__ = [
     "BlobRow",
     "BudgetLeaseRow",
     "BudgetRow",
+    "ChatCompletionRow",
     "ComparisonRow",
     "ConsentRow",
     "ConversationItemRow",
