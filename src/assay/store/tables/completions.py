@@ -12,7 +12,7 @@ from assay.store.tables.base import Table, UtcDateTime
 
 
 class ChatCompletionRow(Table):
-    """A chat completion with the conversation that it answers.
+    """A chat completion, with the conversation that it answers.
 
     Attributes:
         key_id: of the API key that it belongs to.
