@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from assay.config import load_config
+from assay.errors import DataError
 from assay.project.estimate import Estimate, Pace, Stage
+from assay.project.start.running_creation import begin_creation
+from assay.project.workspace import Workspace
 from assay.studio.pages.start.page import say_slowest
 from tests.many_rows import project
 from tests.small import write_model
@@ -121,9 +125,30 @@ def test_what_was_typed_stays_and_documents_are_waited_for(browser: Browser, fol
         expect(unanswered).to_have_value("Not known.")
         expect(page.get_by_text("Output: answer. Document: source.")).to_be_visible()
         all_stay()
+        page.get_by_role("button", name="Use another file").click()
+        expect(page.get_by_role("dialog")).to_contain_text("Uploaded documents stay")
+        page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+        second = tab(page.context, running.url)
+        with (
+            suppress(DataError),
+            begin_creation(Workspace(folder)) as progress,
+            progress.task("Downloading the model", 4, "MB") as task,
+        ):
+            task.advance()
+            progress.say("Unpacking the model.")
+            create.click()
+            expect(page.get_by_text("A project is being created of what was")).to_be_visible()
+            second.open("/start")
+            expect(second.page.get_by_text("Unpacking the model …")).to_be_visible()
+            expect(second.page.get_by_role("button", name="Create project")).to_have_count(0)
+            second.axe()
+            raise DataError("the disk is full.")
+        expect(second.page.get_by_text("failed: the disk is full.")).to_be_visible()
+        all_stay()
         create.click()
         expect(page.get_by_role("button", name="Start the comparison")).to_be_visible()
         page.wait_for_function("!window.isChanged")
+        second.check()
         here.check()
     config = load_config(folder / "assay.yaml")
     assert config.knowledge is not None

@@ -23,6 +23,7 @@ from assay.data.read import DetectedFormat, check_answers, detect, read
 from assay.data.rewrite import rewrite_all, write_as_csv
 from assay.errors import DataError, StateError, UsageError
 from assay.project.files import check_file
+from assay.project.start.running_creation import check_idle
 from assay.project.workspace import Workspace
 from assay.store.files import replacing, write_json
 
@@ -44,11 +45,12 @@ def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
         name: what its owner calls it.
 
     Raises:
-        StateError: the folder is a project already.
+        StateError: the folder is a project already, or becomes one of an earlier file now.
         UsageError: it has no name to keep it by.
         DataError: nothing of it could be an example, so that another file is needed.
     """
     check_empty(workspace)
+    check_idle(workspace)
     clean = _NAME.sub("-", Path(name).name).strip(".-")[:120]
     if not clean:
         raise UsageError("the file has no valid name.")
@@ -169,6 +171,7 @@ def find_joins(labels: Mapping[str, int]) -> dict[str, str]:
 
 
 def _uploaded(workspace: Workspace) -> Path:
+    check_idle(workspace)
     file = find_file(workspace)
     if file is None:
         raise StateError("there is no uploaded file any more.", fix="Bring it again.")
@@ -182,7 +185,7 @@ def check_empty(workspace: Workspace) -> None:
         StateError: it is a project already.
     """
     if workspace.project is not None:
-        raise StateError("this folder is already a project.", where=str(workspace.root))
+        raise StateError("this folder is already a project.", fix="Reload the page to see it.")
 
 
 def _inbox(workspace: Workspace) -> Path:

@@ -2,6 +2,7 @@
 
     found = look(workspace, find_file(workspace), FileProjectOptions())
     create_here(workspace, found.draft)
+    create_from(workspace, find_file(workspace), FileProjectOptions())  # both, one at a time
 
 What a person says on the way (which columns, which candidates) are `FileProjectOptions`; they
 change what is proposed and nothing else.
@@ -23,7 +24,7 @@ from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind
 from assay.data.checks import CheckReport, with_lines
 from assay.data.inspection import inspect_file
 from assay.data.read import DetectedFormat, detect, read
-from assay.errors import DataError, StateError
+from assay.errors import DataError, StateError, UsageError
 from assay.progress import SILENT, Progress
 from assay.project.files import check_file
 from assay.project.knowledge import documents
@@ -41,6 +42,7 @@ from assay.project.start.init import (
     Draft,
     draft,
 )
+from assay.project.start.running_creation import begin_creation, check_idle, forget_failure
 from assay.project.workspace import Workspace
 from assay.store.store import OWNER
 
@@ -120,7 +122,9 @@ def look(
 
     Raises:
         DataError: it cannot be read at all.
+        StateError: the folder is a project already.
     """
+    check_empty(workspace)
     columns = options.columns
     detected = detect(file, columns)
     if options.document is None and (known := columns or detected.columns) is not None:
@@ -170,6 +174,31 @@ def _find_document_column(
 
 def _texts(workspace: Workspace) -> Iterator[str]:
     return map("\n".join, documents.base(workspace, KNOWLEDGE).texts())
+
+
+def discard(workspace: Workspace) -> None:
+    """Remove the file that was brought. Documents that were brought with it stay.
+
+    Raises:
+        StateError: a project is being created of it.
+    """
+    check_idle(workspace)
+    forget_file(workspace)
+    forget_failure(workspace)
+
+
+def create_from(workspace: Workspace, file: Path, options: FileProjectOptions) -> Project:
+    """Create the project that is proposed of a file; how far it is: `read_creation`.
+
+    Raises:
+        DataError: none can be proposed.
+        StateError: one is being created already, or see `create_here`.
+    """
+    with begin_creation(workspace) as progress:
+        found = look(workspace, file, options, progress)
+        if found.draft is None:  # another tab has brought another file
+            raise found.question or UsageError("the file has changed.", fix="Reload the page.")
+        return create_here(workspace, found.draft, progress)
 
 
 def create_here(workspace: Workspace, drafted: Draft, progress: Progress = SILENT) -> Project:

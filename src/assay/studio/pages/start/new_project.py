@@ -11,7 +11,6 @@ from nicegui import ui
 from nicegui.element import Element
 
 from assay.data.checks import CheckReport
-from assay.errors import UsageError
 from assay.progress import SILENT
 from assay.project.start import example_file, from_file
 from assay.project.start.from_file import FileFindings, FileProjectOptions
@@ -42,19 +41,20 @@ MOST_RENAMED = 60
 NOT_RENAMED = "This name is not in the file yet. Press “Rename” below, or put the old name back."
 NO_LABEL = "A label cannot be empty. Give it the name of another to join the two."
 OTHER_FILE = (
-    "This copy of your file, with every change made to it here, and all that you have entered on "
-    "this page are discarded. Your own file is unchanged."
+    "This copy of your file, with every change made to it here, and what you have chosen and typed "
+    "for the project are discarded. Your own file is unchanged."
 )
+DOCUMENTS_STAY = " Uploaded documents stay: they can be searched, or removed, with the next file."
 LONE = (
     "Rename labels that have only one row under “Labels” below, or correct them in your own file "
     "and choose “Use another file”."
 )
 
-forget_file = workspace_action("editor", example_file.forget_file)
+discard = workspace_action("editor", from_file.discard)
 remove_repeats = workspace_action("editor", example_file.remove_repeats)
 mask_personal_data = workspace_action("editor", example_file.mask_personal_data)
 rename_labels = workspace_action("editor", example_file.rename_labels)
-create_project = workspace_action("editor", from_file.create_here)
+create_project = workspace_action("editor", from_file.create_from)
 
 
 class ProposalStep:
@@ -301,11 +301,12 @@ class ProposalStep:
     def _show_restart(self) -> None:
         async def click() -> None:
             is_begun = self._form is not None or self._entries != FormEntries()
+            stays = DOCUMENTS_STAY if self._documents or self._doing else ""
             if (is_begun or self._wanted != FileProjectOptions()) and not await confirm(
-                "Use another file?", OTHER_FILE, "Use another file"
+                "Use another file?", f"{OTHER_FILE}{stays}", "Use another file"
             ):
                 return
-            await self._context.do(forget_file)
+            await self._context.do(discard)
             ask_before_leaving(False)
             await self._refresh()
 
@@ -385,10 +386,9 @@ class ProposalStep:
             machine_hours_per_month=chosen.machine_hours_per_month,
             abstain=chosen.abstain,
         )
-        found = await self._read(wanted)
-        if found.draft is None:  # another tab has brought another file
-            raise found.question or UsageError("the file has changed.", fix="Reload the page.")
-        await self._context.do(create_project, found.draft)
+        await self._context.do(create_project, self._file, wanted)
+        if self._shown.is_deleted:  # the page was reloaded meanwhile, and follows the creation
+            return
         ask_before_leaving(False)
         await self._refresh()
 

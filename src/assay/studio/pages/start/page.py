@@ -20,7 +20,7 @@ from assay.compare.naming import in_words
 from assay.compare.report import wording
 from assay.compare.report.detectable import ASSUMPTION
 from assay.compare.result import Result
-from assay.errors import StateError
+from assay.errors import StateError, on_page
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
 from assay.project.estimate import Estimate
@@ -30,10 +30,12 @@ from assay.project.knowledge.searching import has_other_documents
 from assay.project.provider_costs import describe_costs, total_usd
 from assay.project.releases.scores import find_scores
 from assay.project.start.example_file import find_file
+from assay.project.start.running_creation import Creation, read_creation
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
 from assay.studio.dialogs import lead_to, show_error
 from assay.studio.frame import Page
+from assay.studio.pages.start.creation import creation_card
 from assay.studio.pages.start.example_file import file_step
 from assay.studio.pages.start.new_project import ProposalStep
 from assay.studio.session import PageContext, Refresh
@@ -76,6 +78,7 @@ class Stage:
         older: the agent that the release serves, the one that the verdict says to use in its
             place, and what the former scored ("" where it was not measured).
         other_documents: the comparison was made with other documents than the present ones.
+        creation: of the project, which runs or has failed.
     """
 
     step: Step
@@ -84,13 +87,17 @@ class Stage:
     release: str | None = None
     older: tuple[str, str, str] | None = None
     other_documents: bool = False
+    creation: Creation | None = None
 
 
 def read_stage(context: PageContext) -> Stage:
     """Find how far the folder is, from what is in it."""
     workspace = context.workspace
+    creation = read_creation(workspace)  # before the project, which may come meanwhile
+    if creation is not None and creation.error is None:
+        return Stage("proposal", creation=creation)
     if workspace.project is None:
-        return Stage("proposal" if find_file(workspace) else "file")
+        return Stage("proposal" if find_file(workspace) else "file", creation=creation)
     found = jobs.list_jobs(workspace, jobs.COMPARE)
     job = found[0] if found else None
     if job is not None and job.status not in OVER:
@@ -153,6 +160,15 @@ def _show_steps(now: Step) -> Element:
                 item.classes("past")
     items[now].props("aria-current=step tabindex=-1")
     return items[now]
+
+
+async def _show_project(context: PageContext, now: Stage, refresh: Refresh) -> None:
+    if now.creation is not None:
+        if now.creation.error is None:
+            creation_card(context, now.creation)
+            return
+        w.text(f"The last try to create the project failed: {on_page(now.creation.error)}", "bad")
+    await ProposalStep(context, refresh).show()
 
 
 async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -> None:
@@ -327,7 +343,7 @@ def _show_older(release: str, label: str, named: str, score: str) -> None:
 
 _BUILD: dict[Step, Callable[[PageContext, Stage, Refresh], Awaitable[None]]] = {
     "file": lambda context, _, refresh: file_step(context, refresh),
-    "proposal": lambda context, _, refresh: ProposalStep(context, refresh).show(),
+    "proposal": _show_project,
     "comparison": _show_comparison,
     "verdict": _show_verdict,
     "work": _show_release,
