@@ -65,6 +65,7 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text("The output is empty.")
         dialog.get_by_label("text", exact=True).fill("A row still without an answer")
+        page.wait_for_function("window.isChanged")  # the browser asks before it is lost
         page.keyboard.press("Escape")  # nothing that was typed is lost by it, and that is said
         expect(page.get_by_text("Your changes are not saved.")).to_be_visible()
         expect(dialog.get_by_role("button", name="Discard changes")).to_be_visible()
@@ -75,6 +76,7 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
         refused = page.get_by_text("The row was saved, but it is not used: the output is empty.")
         expect(refused).to_be_visible(timeout=300_000)
         page.get_by_role("button", name="Close").click()
+        page.wait_for_function("!window.isChanged")
         still = page.get_by_role("gridcell", name="A row still without an answer")
         expect(still).to_be_visible(timeout=300_000)
         expect(page.get_by_role("gridcell", name="Ticket")).to_have_count(0)  # the filter stays

@@ -97,7 +97,7 @@ def keep_open_once_changed(
     dialog: ui.dialog, inputs: Iterable[ValueElement[Any]], close: ui.button
 ) -> None:
     """From the first change of an input on, only buttons close a dialog: Escape would lose it, and
-    says so.
+    says so, and the browser asks before the page is left.
 
     It is persistent from the start, and what would have closed it (its "shake") is decided here:
     behind the changes that were made before, however slow the connection is.
@@ -109,6 +109,8 @@ def keep_open_once_changed(
 
     def change() -> None:
         nonlocal changed
+        if not changed:
+            ask_before_leaving(True)
         changed = True
         close.text = DISCARD
 
@@ -123,10 +125,15 @@ def keep_open_once_changed(
         else:
             dialog.close()
 
+    def end() -> None:
+        if changed:
+            ask_before_leaving(False)
+
     for made in inputs:
         made.on_value_change(change)
     dialog.props("persistent")
     dialog.on("shake", shake)
+    dialog.on_value_change(end)
 
 
 def ask_before_leaving(is_changed: bool) -> None:
