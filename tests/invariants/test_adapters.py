@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from dataclasses import replace
@@ -107,8 +108,39 @@ def test_a_merged_adapter_answers_as_beside_its_base(
         kept, written = done.model.state_dict(), again.state_dict()
         assert all(torch.equal(kept[name], written[name]) for name in kept.keys() | written.keys())
         for found in (done.model, again):
-            same = found.get_output_embeddings().weight is found.get_input_embeddings().weight
-            assert same == tied
+            assert _tied(found) == tied
+
+
+def _tied(model: Any) -> bool:
+    return model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox"])
+def test_tied_layers_are_read_tied_whatever_they_are_called(tmp_path: Path, family: str) -> None:
+    """PEFT knows tied layers by names that these families do not use for their embeddings."""
+    from peft import PeftModel
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 97}
+    ends = {"bos_token_id": 2, "eos_token_id": 2}
+    config = AutoConfig.for_model(family, tie_word_embeddings=True, **sizes, **ends)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    loaded = replace(tiny_loaded(), model=model)
+    fresh = copy.deepcopy(loaded.model)
+    plain = _logits(fresh)
+    with adapters.adapt(loaded, _settings("embeddings")) as model:
+        _randomise(model)
+        beside = _logits(model)
+        adapters.write(tmp_path, model, adapters.weights(model))
+    again = PeftModel.from_pretrained(fresh, tmp_path).eval()
+    same = near(beside, loaded.model)
+    torch.testing.assert_close(_logits(again), beside, **same)
+    with again.disable_adapter():
+        torch.testing.assert_close(_logits(again), plain, **same)
+    merged = merge(replace(loaded, model=again), IDS.tolist(), "float32").model
+    torch.testing.assert_close(_logits(merged), beside, **same)
+    assert _tied(merged)
 
 
 def _divergence(factor: float, monkeypatch: pytest.MonkeyPatch) -> str | None:

@@ -71,7 +71,8 @@ def merge(tuned: LoadedModel, rows: Sequence[Sequence[int]], dtype: str) -> Load
     if isinstance(model, PeftModel):
         beside = [_log_probabilities(model, ids) for ids in rows]
         base = model.get_base_model()
-        tied = _tied(base)
+        with model.disable_adapter():  # as it was before an adapter was put on
+            tied = _tied(base)
         model = model.merge_and_unload()
         divergences = []
         for before, ids in zip(beside, rows, strict=True):
@@ -90,7 +91,7 @@ def merge(tuned: LoadedModel, rows: Sequence[Sequence[int]], dtype: str) -> Load
             raise ModelError(
                 "the merge has separated the head from the embeddings it shares its weights with.",
                 where=tuned.ref,
-                fix="Choose fine_tune.adapter: lora.",
+                fix="Choose fine_tune.adapter: lora with embeddings: frozen.",
             )
     return replace(tuned, model=model.to(getattr(torch, dtype)), dtype=dtype)
 

@@ -185,6 +185,9 @@ def write(folder: Path, model: nn.Module, values: dict[str, Tensor]) -> None:
     if _is_adapter(model):
         config: dict[str, Any] = model.peft_config[_NAME].to_dict()  # type: ignore[index,union-attr]
         config["inference_mode"] = True
+        if config["modules_to_save"]:
+            # PEFT leaves out one that is tied, and then ties only what it knows by its name.
+            config["modules_to_save"] = [*embedding_layers(model.get_base_model())]  # type: ignore[operator]
         names = versions.ADAPTER_CONFIG, versions.ADAPTER
         values = _under_all_names(model, values)
     else:
