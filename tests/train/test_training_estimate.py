@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.train.tiny import SETTINGS, rows, tiny_loaded, tiny_model
+from tests.train.tiny import SETTINGS, VOCABULARY, rows, tiny_loaded, tiny_model
 
 from assay.train import estimate as module
 from assay.train.adapters import adapt
@@ -123,13 +123,25 @@ def test_shapes_alone_are_enough() -> None:
         assert _bytes(model=hollow, adapter=adapter) == _bytes(adapter=adapter)
 
 
-@pytest.mark.parametrize("adapter", ["lora", "dora", "full"])
-def test_what_is_advised_fits(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("adapter", "embeddings"),
+    [("lora", "frozen"), ("dora", "frozen"), ("full", "frozen"), ("lora", "train")],
+)
+def test_what_is_advised_fits(
+    adapter: str, embeddings: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_PROCESS", 0)  # would drown so small a model
-    model = tiny_model(num_hidden_layers=8)
+    size = 8_000 if embeddings == "train" else VOCABULARY
+    model = tiny_model(num_hidden_layers=8, vocab_size=size, tie_word_embeddings=False)
     units = alone(rows(40, low=5, high=60))
     own = SETTINGS.model_copy(
-        update={"adapter": adapter, "rank": 64, "tokens_per_pass": 1024, "rows_per_step": 40}
+        update={
+            "adapter": adapter,
+            "embeddings": embeddings,
+            "rank": 64,
+            "tokens_per_pass": 1024,
+            "rows_per_step": 40,
+        }
     )
     needed = training_bytes(model, units, own)
     seen = set()
@@ -142,11 +154,15 @@ def test_what_is_advised_fits(adapter: str, monkeypatch: pytest.MonkeyPatch) -> 
             assert "would still need" in said
             continue
         changes = {}
-        for part in said.removeprefix("Set ").removesuffix(".").split(", "):
+        advice, *without = said.removeprefix("Set ").removesuffix(".").split(" and leave out ")
+        assert bool(without) == ("embeddings: frozen" in advice)
+        for part in advice.split(", "):
             name, value = part.removeprefix("fine_tune.").split(": ")
             changes[name] = int(value) if value.isdigit() else value
         assert training_bytes(model, units, own.model_copy(update=changes)) <= available
     assert len(seen) >= 3
+    frozen = any(said.startswith("Set ") and "embeddings: frozen" in said for said in seen)
+    assert frozen == (embeddings == "train")
 
 
 def test_sizes_read_well() -> None:

@@ -189,17 +189,23 @@ def remedies(
         {**on, "tokens_per_pass": fewer, "rank": max(1, settings.rank // 4)},
         {**on, "tokens_per_pass": fewer, "adapter": "lora"},
     ]
+    if settings.embeddings == "train":
+        frozen: dict[str, object] = {"embeddings": "frozen"}
+        tries += [frozen, {**tries[3], **frozen}, {**tries[4], **frozen}]
     for changes in tries:
         changed = settings.model_copy(update=changes)
         if changed != settings and training_bytes(model, units, changed, compute) <= available:
             said = ", ".join(f"fine_tune.{name}: {value}" for name, value in changes.items())
-            return f"Set {said}."
+            without = " and leave out fine_tune.embedding_rate" if "embeddings" in changes else ""
+            return f"Set {said}{without}."
     changed = settings.model_copy(update=tries[-1])
+    needed = readable(training_bytes(model, units, changed, compute))
+    frozen_too = ", embeddings: frozen" if settings.embeddings == "train" else ""
     return (
         f"Leave out the longest rows (the longest has {longest} tokens; see fine_tune.max_tokens), "
         "choose a smaller model, or close other programs; with "
-        f"fine_tune.tokens_per_pass: {fewer}, activation_checkpointing: on and a lower rank it "
-        f"would still need {readable(training_bytes(model, units, changed, compute))}."
+        f"fine_tune.tokens_per_pass: {fewer}, activation_checkpointing: on{frozen_too} and a lower "
+        f"rank it would still need {needed}."
     )
 
 
