@@ -144,6 +144,22 @@ def test_the_base_is_seen_beside_it_and_is_left_as_it_was(tied: bool) -> None:
     assert torch.equal(_logits(loaded.model), plain)
 
 
+def test_the_base_is_as_it_was_where_memory_ends_before_they_are_copied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("can't allocate memory")
+
+    loaded = tiny_loaded()
+    modules = dict(loaded.model.named_modules())
+    grows = [parameter.requires_grad for parameter in loaded.model.parameters()]
+    monkeypatch.setattr("peft.utils.other.ModulesToSaveWrapper.update", fail)
+    with pytest.raises(RuntimeError, match="allocate"), adapters.adapt(loaded, _settings()):
+        pass
+    assert dict(loaded.model.named_modules()) == modules
+    assert [parameter.requires_grad for parameter in loaded.model.parameters()] == grows
+
+
 def test_a_killed_training_ends_with_the_same_bits_and_says_before_what_it_takes(
     tmp_path: Path,
 ) -> None:

@@ -98,20 +98,21 @@ def _beside(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
         modules_to_save=[*layers] or None,
         ensure_weight_tying=bool(layers) and before.tied,
     )
+    modules = dict(base.named_modules(remove_duplicate=False))
     frozen = {name: p.requires_grad for name, p in base.named_parameters()}
-    with torch.random.fork_rng(devices=[]), exclusive_loading():
-        torch.manual_seed(settings.seed)
-        try:
-            model = get_peft_model(base, config, adapter_name=_NAME)
-            config.base_model_name_or_path = loaded.ref  # PEFT has put a folder of this machine
-        except ValueError as error:
-            raise ModelError(
-                f"no adapter can be added to this model ({first_line(error)}).",
-                where=loaded.ref,
-                fix="Choose a decoder of linear layers, such as the starter model, or "
-                "fine_tune.adapter: full.",
-            ) from None
     try:
+        with torch.random.fork_rng(devices=[]), exclusive_loading():
+            torch.manual_seed(settings.seed)
+            try:
+                model = get_peft_model(base, config, adapter_name=_NAME)
+                config.base_model_name_or_path = loaded.ref  # PEFT has put a folder of this machine
+            except ValueError as error:
+                raise ModelError(
+                    f"no adapter can be added to this model ({first_line(error)}).",
+                    where=loaded.ref,
+                    fix="Choose a decoder of linear layers, such as the starter model, or "
+                    "fine_tune.adapter: full.",
+                ) from None
         if _embeddings_form(base) != before:
             raise ModelError(
                 "embeddings and head of this model cannot be trained beside an adapter: they would "
@@ -123,10 +124,12 @@ def _beside(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
             parameter.data = parameter.data.float()
         yield model
     finally:
-        model.unload()
-        for name, layer in layers.items():  # PEFT leaves the trained copies in their place
+        # Module by module: PEFT's `unload` leaves whole layers where they are, and is not there
+        # when memory has run out halfway.
+        for name, module in modules.items():
             parent, _, last = name.rpartition(".")
-            setattr(base.get_submodule(parent), last, layer)
+            if name:
+                setattr(modules[parent], last, module)
         if hasattr(base, "peft_config"):
             del base.peft_config
         for name, parameter in base.named_parameters():
