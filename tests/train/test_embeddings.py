@@ -232,7 +232,12 @@ def test_what_it_takes_is_told_in_bytes() -> None:
         model = tiny_model(vocab_size=49152, hidden_size=576)
     said = describe_embeddings(model, _settings())
     assert "28.3 million weights: 432 MiB of memory with gradient and adamw's state" in said
-    assert "216 MiB on disk in the version, up to 4 times 324 MiB in checkpoints" in said
+    assert (
+        "216 MiB on disk for each version that is written, up to 4 times 324 MiB in checkpoints"
+        in said
+    )
+    said = describe_embeddings(model, _settings(method="reinforcement"))
+    assert "up to 216 MiB more for copies that reinforcement keeps" in said
 
 
 @pytest.mark.parametrize(

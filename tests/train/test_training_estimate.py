@@ -40,6 +40,8 @@ def test_more_that_is_trained_takes_more() -> None:
     assert _bytes(adapter="lora") < _bytes(adapter="full")
     parameters = sum(p.numel() for p in tiny_model().parameters())  # tied ones once
     assert _bytes(adapter="full") - _bytes(adapter="lora") > 10 * parameters
+    kept = [_bytes(adapter="full", method=method) for method in ("sft", "reinforcement")]
+    assert 4 * parameters < kept[1] - kept[0] < 4.4 * parameters
 
 
 def test_what_keeps_less_is_said_to_take_less() -> None:

@@ -83,7 +83,10 @@ def training_bytes(
     tokens, trunk = largest_pass(base, units, settings)
     # Keys and values of a trunk stay to its end, with what gathers there in float32.
     activations = each * tokens + trunk * layers * 2 * key_width(base.config) * (2 * value + 4)
-    held = 4 * trained * COPIES[settings.optimizer]  # one more in a checkpoint's making
+    held = 4 * trained * COPIES[settings.optimizer]
+    if settings.method == "reinforcement" and embeddings.device.type == "cpu":
+        held += 4 * trained  # what it started from is kept on the CPU
+    # One more in a checkpoint's making, or while what it started from computes a reference.
     during = held + max(activations, 4 * trained) + temporary
     return math.ceil(_MARGIN * (max(during, held) + _PROCESS))  # in the end all is there again
 
@@ -101,11 +104,14 @@ def describe_embeddings(model: nn.Module, settings: FineTune) -> str:
     written = sum(layer.weight.numel() for layer in embedding_layers(base).values())  # as PEFT does
     values = COPIES[settings.optimizer] * 4 * numbers
     checkpoint = (COPIES[settings.optimizer] - 1) * 4 * numbers
+    start = ""
+    if settings.method == "reinforcement":
+        start = f", up to {readable(8 * numbers)} more for copies that reinforcement keeps"
     return (
         f"Embeddings and head are trained beside the adapter, {numbers / 1e6:.1f} million weights: "
-        f"{readable(values)} of memory with gradient and {settings.optimizer}'s state, "
-        f"{readable(4 * written)} on disk in the version, up to {checkpoints.MOST_KEPT} times "
-        f"{readable(checkpoint)} in checkpoints until it is done."
+        f"{readable(values)} of memory with gradient and {settings.optimizer}'s state"
+        f"{start}, {readable(4 * written)} on disk for each version that is written, up to "
+        f"{checkpoints.MOST_KEPT} times {readable(checkpoint)} in checkpoints until it is done."
     )
 
 
