@@ -19,7 +19,7 @@ from assay.models.load import (
     weights_sha256,
 )
 from assay.models.pull import RECORD
-from assay.models.show import describe, list_models
+from assay.models.show import describe, embedding_parameters, list_models
 from assay.store.files import sha256_file, write_json
 
 
@@ -258,3 +258,17 @@ def test_list_shows_starters_that_are_not_here() -> None:
     starters = {k.ref: k for k in list_models()}
     assert set(starters) == {"smollm2-135m-instruct", "all-minilm-l6-v2"}
     assert not any(k.ready for k in starters.values())
+
+
+def test_embeddings_are_counted_once_where_they_are_tied(model_folder: Path) -> None:
+    """Also where the file holds the head beside them."""
+    from safetensors.torch import load_file, save_file
+
+    config, weights = model_folder / "config.json", model_folder / "model.safetensors"
+    values, fields = load_file(weights), json.loads(config.read_text())
+    [name] = [name for name in values if "embed_tokens" in name]
+    once = values[name].numel()
+    save_file({**values, "lm_head.weight": values[name].clone()}, weights, {"format": "pt"})
+    for tied in (True, False):
+        config.write_text(json.dumps({**fields, "tie_word_embeddings": tied}))
+        assert embedding_parameters(str(model_folder)) == (once if tied else 2 * once)

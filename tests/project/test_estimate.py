@@ -130,7 +130,13 @@ def test_a_machine_half_as_fast_takes_longer_and_no_more_memory(
 
 
 def test_embeddings_that_are_trained_take_their_moments() -> None:
-    assert _of(replace(SIZES, embeddings=10**6)).memory_bytes == _of().memory_bytes + 16e6
+    def told(optimizer: str, embeddings: int) -> float:
+        tune = CONFIG.fine_tune.model_copy(update={"optimizer": optimizer})
+        config = CONFIG.model_copy(update={"fine_tune": tune})
+        return estimate(config, replace(SIZES, embeddings=embeddings), CANDIDATES, 0.3).memory_bytes
+
+    for optimizer, copies in (("adamw", 4), ("sgd", 3), ("adafactor", 2)):
+        assert told(optimizer, 10**6) == told(optimizer, 0) + 4e6 * copies
 
 
 def test_what_is_paid_whatever_the_size_stands_apart() -> None:

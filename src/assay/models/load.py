@@ -201,7 +201,7 @@ def context_length(config: dict[str, Any]) -> int:
     """
     text = config.get("text_config")
     inner: dict[str, Any] = text if isinstance(text, dict) else config
-    return _positions({**config, **inner}) or _positions(_defaults(config)) or 2048
+    return _positions({**config, **inner}) or _positions(text_defaults(config)) or 2048
 
 
 def _positions(fields: dict[str, Any]) -> int | None:
@@ -212,7 +212,7 @@ def _positions(fields: dict[str, Any]) -> int | None:
     return None
 
 
-def _defaults(config: dict[str, Any]) -> dict[str, Any]:
+def text_defaults(config: dict[str, Any]) -> dict[str, Any]:
     """The settings of the text part with all that transformers adds."""
     from transformers import AutoConfig
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from assay.models.catalogue import CATALOGUE
 from assay.models.encoder_folder import Kind, kind_of
-from assay.models.load import context_length, weights_sha256
+from assay.models.load import context_length, text_defaults, weights_sha256
 from assay.models.pull import cache_folder, entry_folder, is_ready, pull, read_record
 from assay.models.trust import header, read_json, weight_files
 from assay.progress import SILENT, Progress
@@ -134,9 +134,11 @@ def embedding_parameters(ref: str, progress: Progress = SILENT) -> int:
     """
     folder = pull(ref, progress, "any")
     config = read_json(folder / "config.json")
-    vocabulary = (config.get("text_config") or config).get("vocab_size")
+    text = {**text_defaults(config), **config, **(config.get("text_config") or {})}
     shapes = [t["shape"] for file in weight_files(folder) for t in header(file).values()]
-    return sum(math.prod(shape) for shape in shapes if vocabulary in shape)
+    numbers = [math.prod(shape) for shape in shapes if text.get("vocab_size") in shape]
+    # A file may hold the head of tied ones, too.
+    return max(numbers, default=0) if text.get("tie_word_embeddings") else sum(numbers)
 
 
 def _template(folder: Path) -> str | None:

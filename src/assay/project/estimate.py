@@ -71,7 +71,6 @@ BYTES_PER_PARAMETER = 4
 STARTING, ANNOTATING = "start and report", "labels of unlabelled inputs"
 """What time goes to that no candidate takes."""
 
-
 Work = Literal["training", "answers", "other"]
 """What a processor is kept busy by: each kind is slowed in its own way by other programs."""
 
@@ -173,7 +172,7 @@ def estimate(
     return Estimate(
         stages=stages,
         pace=pace,
-        memory_bytes=_memory(workloads.values(), sizes),
+        memory_bytes=_memory(workloads.values(), sizes, config.fine_tune.optimizer),
         usd=None if price is None else hours * price,
         kept_on_usd=None if price is None else config.costs.machine_hours_per_month * price,
         holdout=sizes.holdout,
@@ -221,16 +220,17 @@ def building_seconds(name: str, config: Config, sizes: Sizes) -> float:
     return _building(specs()[name].estimate(config, sizes), config, sizes, _scale(sizes))
 
 
-def _memory(workloads: Collection[Workload], sizes: Sizes) -> float:
+def _memory(workloads: Collection[Workload], sizes: Sizes, optimizer: str) -> float:
     """Bytes at the peak: the models that answer, and the larger of what a training takes beside."""
-    loaded = BYTES_PER_PARAMETER * sizes.parameters + 0.7e9
     encoders = {size for one in workloads for _, size in encoders_of(one, sizes)}
-    loaded += BYTES_PER_PARAMETER * sum(size.parameters for size in encoders)
+    answering = sizes.parameters + sum(size.parameters for size in encoders)
     work = [0.5e9, *(tuned_bytes(one, sizes) for one in workloads)]
     if any(one.trained for one in workloads):
-        beside = 1.5e9 * sizes.parameters / REFERENCE_PARAMETERS + 16 * sizes.embeddings
-        work.append(BYTES_PER_PARAMETER * sizes.parameters + beside)
-    return loaded + max(work)
+        from assay.train.optimizer import COPIES
+
+        kept = sizes.parameters + COPIES[optimizer] * sizes.embeddings
+        work.append(BYTES_PER_PARAMETER * kept + 1.5e9 * sizes.parameters / REFERENCE_PARAMETERS)
+    return BYTES_PER_PARAMETER * answering + 0.7e9 + max(work)
 
 
 def _scale(sizes: Sizes) -> float:
