@@ -13,8 +13,10 @@ from peft import LoraConfig, get_peft_model
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from tests.generate.tiny import byte_tokenizer
+from tests.generate.tiny import tiny_loaded as byte_loaded
 from tests.place.test_ranks import linked
 from tests.rounding import near, rounding
+from tests.train import graded
 from tests.train.test_lora import outcome
 from tests.train.test_session import Watcher, run
 from tests.train.tiny import SETTINGS, rows, tiny_loaded, tiny_model
@@ -23,12 +25,16 @@ from torch import Tensor, nn
 from assay.config import FineTune
 from assay.errors import ModelError
 from assay.models.load import LoadedModel, load_to_train
+from assay.models.versions import LocalVersion
 from assay.place.ranks import Ranks, SingleRank
 from assay.train import adapters
 from assay.train.device import computing
 from assay.train.estimate import describe_embeddings, training_bytes
 from assay.train.fused import fast
+from assay.train.job import TrainingJob
+from assay.train.loop import Run
 from assay.train.ranks import add_gradients, own_part, take_first
+from assay.train.reinforce.run import ReinforcementRun
 from assay.train.sequences import TrainingSequence, alone, divisor
 from assay.train.step import running, step
 from assay.train.targets import embedding_layers, linear_maps
@@ -206,6 +212,42 @@ def test_a_base_in_bfloat16_has_them_trained_as_its_float32_copy_has(tied: bool)
             found.append({n: p.grad for n, p in adapters.trainable(model).items()})  # type: ignore[misc]
     assert all(one.dtype == torch.float32 for one in found[0].values())
     assert all(torch.equal(found[0][name], gradient) for name, gradient in found[1].items())
+
+
+@TIED
+def test_a_version_is_trained_further_from_its_own_layers(tied: bool, tmp_path: Path) -> None:
+    loaded = tiny_loaded(tie_word_embeddings=tied)
+    with adapters.adapt(loaded, _settings()) as model:
+        _randomise(model)
+        wanted, written = _logits(model), adapters.weights(model)
+        adapters.write(tmp_path, model, written)
+    start = LocalVersion("start", None, "", None, tmp_path)  # type: ignore[arg-type]
+    units = alone(rows(4))
+    job = TrainingJob(loaded, units, units, _settings(), tmp_path / "further", start=start)
+    with adapters.adapt(loaded, job.settings) as model:
+        further = Run(job, model, "", "float32")
+        assert torch.equal(_logits(model), wanted)
+        further.step(Watcher())
+        moved = adapters.weights(model)
+    assert all(not torch.equal(moved[name], value) for name, value in written.items())
+    assert (HEAD in moved) != tied
+
+
+@TIED
+def test_they_learn_from_a_grader(tied: bool, tmp_path: Path) -> None:
+    loaded = byte_loaded(tie_word_embeddings=tied)
+    plain = _logits(loaded.model)
+    settings = graded.SETTINGS.model_copy(update={"embeddings": "train"})
+    job = graded.job(tmp_path, settings, loaded=loaded)
+    with adapters.adapt(loaded, settings) as model:
+        learning = ReinforcementRun(job, model, "", "float32")
+        learning.step(Watcher())
+        moved = adapters.weights(model)
+        assert (HEAD in moved) != tied
+        assert all(not torch.equal(moved[n], value) for n, value in learning.start.items())
+        with learning.as_started():
+            torch.testing.assert_close(_logits(model), plain, **near(plain, loaded.model))
+        assert all(torch.equal(moved[n], v) for n, v in adapters.weights(model).items())
 
 
 def test_ranks_add_up_the_gradients_of_embeddings_and_head() -> None:
