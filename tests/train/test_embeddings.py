@@ -33,11 +33,14 @@ from assay.train.estimate import describe_embeddings, training_bytes
 from assay.train.fused import fast
 from assay.train.job import TrainingJob
 from assay.train.loop import Run
+from assay.train.methods import dpo
+from assay.train.preference import PairObjective
 from assay.train.ranks import add_gradients, own_part, take_first
 from assay.train.reinforce.run import ReinforcementRun
 from assay.train.sequences import TrainingSequence, alone, divisor
 from assay.train.step import running, step
 from assay.train.targets import embedding_layers, linear_maps
+from assay.train.units import Pair
 
 TIED = pytest.mark.parametrize("tied", [True, False])
 IDS = torch.arange(3, 23)[None]
@@ -191,11 +194,29 @@ def test_a_killed_training_ends_with_the_same_bits_and_says_before_what_it_takes
     assert 0 < 50 * moved[1] < moved[0]
 
 
+def _pairs() -> list[Pair]:
+    """Two answers to each question, of which the reference holds both as likely."""
+    return [
+        Pair((row, replace(row, ids=[*row.ids[:-2], 8, row.ids[-1]])), (-9.0, -9.0))
+        for row in _rows(4)
+    ]
+
+
 @TIED
-def test_a_base_in_bfloat16_has_them_trained_as_its_float32_copy_has(tied: bool) -> None:
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_a_base_in_bfloat16_has_them_trained_as_its_float32_copy_has(
+    tied: bool, method: str
+) -> None:
+    """And both as float32 all through has, but for what bfloat16 rounds off."""
     found: list[dict[str, Tensor]] = []
     start: dict[str, Tensor] = {}
-    for dtype in (torch.bfloat16, torch.float32):
+    objective = PairObjective(dpo.loss, 0.1) if method == "dpo" else None
+    units: list[Any] = _pairs() if method == "dpo" else alone(_rows(6))
+    for dtype, compute in (
+        (torch.bfloat16, "bfloat16"),
+        (torch.float32, "bfloat16"),
+        (torch.float32, "float32"),
+    ):
         loaded = tiny_loaded(tie_word_embeddings=tied)
         loaded.model.to(torch.bfloat16).to(dtype)
         with adapters.adapt(loaded, _settings()) as model:
@@ -204,14 +225,17 @@ def test_a_base_in_bfloat16_has_them_trained_as_its_float32_copy_has(tied: bool)
             adapters.set_weights(model, start)
             model.train()
             with (
-                fast(model, torch.bfloat16),
+                fast(model, getattr(torch, compute)),
                 running(model),
-                computing(model, "bfloat16"),
+                computing(model, compute),
             ):
-                step(model, alone(_rows(6)))
+                step(model, units, objective)
             found.append({n: p.grad for n, p in adapters.trainable(model).items()})  # type: ignore[misc]
     assert all(one.dtype == torch.float32 for one in found[0].values())
     assert all(torch.equal(found[0][name], gradient) for name, gradient in found[1].items())
+    for name in found[2].keys() & {EMBEDDINGS, HEAD}:
+        wanted = found[2][name]
+        assert float((found[0][name] - wanted).norm()) < 0.2 * float(wanted.norm()), name
 
 
 @TIED
