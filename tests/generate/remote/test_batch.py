@@ -20,8 +20,7 @@ from assay.errors import AssayError, ConfigError
 from assay.evaluate.run import run
 from assay.generate.batch import Answer, AnswerToken
 from assay.generate.remote.addresses import is_allowed
-from assay.generate.remote.batch import RemoteBatchEngine
-from assay.generate.remote.openai_batches import OpenAIBatches
+from assay.generate.remote.batch import RemoteBatchEngine, completion_request
 from assay.generate.remote.outbound import read_key
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3}
@@ -202,7 +201,7 @@ def test_parameters_that_the_endpoint_does_not_know_are_left_out_from_then_on() 
     with serving(rule) as served:
         asked = engine(served.provider(concurrency=1))
         answers = asked.answer([request("x", logprobs=5), request("y", logprobs=5)])
-        batched = OpenAIBatches(asked.model).body(request("z", logprobs=5))
+        batched = asked.model.body(completion_request(asked.model, request("z", logprobs=5)))
     assert [a.text for a in answers] == ["to x", "to y"]
     assert [a.tokens for a in answers] == [None, None]
     assert len(served.asked) == 4

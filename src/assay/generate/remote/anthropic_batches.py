@@ -7,14 +7,14 @@ all that shows it: a batch that is under way may be the one looked for, if it ha
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from assay.generate.batch import Answer, Request
 from assay.generate.remote.batch_endpoint import (
     UPLOAD_S,
     BatchEndpoint,
+    BatchReply,
     BatchState,
     UndecidedError,
     check_size,
@@ -23,7 +23,13 @@ from assay.generate.remote.batch_endpoint import (
     object_in,
     objects_in,
 )
-from assay.generate.remote.wire import NoAnswerError, count, error_text, refusal
+from assay.generate.remote.wire import (
+    CompletionRequest,
+    NoAnswerError,
+    count,
+    error_text,
+    refusal,
+)
 
 PATH = "/messages/batches"
 _OUTCOMES = ("succeeded", "errored", "canceled", "expired")
@@ -50,10 +56,10 @@ class AnthropicBatches(BatchEndpoint):
     most_requests = 100_000
     most_bytes = 255_000_000
 
-    def size(self, name: str, request: Request) -> int:
+    def size(self, name: str, request: CompletionRequest) -> int:
         return len(self._entry(name, request, "-" * _BATCH)) + 1
 
-    def start(self, requests: Mapping[str, Request], name: str) -> str:
+    def start(self, requests: Mapping[str, CompletionRequest], name: str) -> str:
         entries = [self._entry(*one, name) for one in requests.items()]
         content = b'{"requests":[' + b",".join(entries) + b"]}"
         check_size(sum(map(len, entries)), self.most_bytes)
@@ -82,19 +88,21 @@ class AnthropicBatches(BatchEndpoint):
     def state(self, id: str) -> BatchState:
         return self._state(id, self.send(f"{PATH}/{checked_id(id)}"))
 
-    def answers(
-        self, state: BatchState, name: str, requests: Mapping[str, Request]
-    ) -> Iterator[tuple[str, Answer]]:
-        names = {_id(name, one): one for one in requests}
+    def cancel(self, id: str) -> None:
+        self.send(f"{PATH}/{checked_id(id)}/cancel", b"{}")
+
+    def replies(
+        self, state: BatchState, name: str, asked: Collection[str]
+    ) -> Iterator[tuple[str, BatchReply]]:
+        names = {_id(name, one): one for one in asked}
         for file in state.files:
             for raw in self.lines(file):
-                asked = raw.get("custom_id")
-                if isinstance(asked, str) and asked in names:
-                    result = object_in(raw, "result")
-                    yield names[asked], self._answer(result, requests[names[asked]])
+                one = raw.get("custom_id")
+                if isinstance(one, str) and one in names:
+                    yield names[one], _reply(object_in(raw, "result"))
 
-    def _entry(self, name: str, request: Request, batch: str) -> bytes:
-        entry = {"custom_id": _id(batch, name), "params": self.body(request)}
+    def _entry(self, name: str, request: CompletionRequest, batch: str) -> bytes:
+        entry = {"custom_id": _id(batch, name), "params": self.model.body(request)}
         return json.dumps(entry, separators=(",", ":")).encode()
 
     def _state(self, id: str, found: dict[str, Any]) -> BatchState:
@@ -109,7 +117,8 @@ class AnthropicBatches(BatchEndpoint):
             id=id,
             status=status,
             is_over=is_over,
-            answered=sum(counts[one] for one in _OUTCOMES),
+            answered=counts["succeeded"],
+            failed=sum(counts[one] for one in _OUTCOMES) - counts["succeeded"],
             total=sum(counts.values()),
             files=(f"{PATH}/{id}/results",) if is_over and not gone else (),
             reason="its results are not available any more" if gone else None,
@@ -121,18 +130,16 @@ class AnthropicBatches(BatchEndpoint):
                 return str(raw.get("custom_id")).startswith(_id(name, ""))
         return False
 
-    def _answer(self, result: dict[str, Any], request: Request) -> Answer:
-        kind, error = result.get("type"), object_in(result, "error")
-        try:
-            if kind == "succeeded":
-                return self.answer(object_in(result, "message"), request)
-            if kind == "errored":
-                inner = object_in(error, "error") or error
-                text = error_text(json.dumps(error).encode())
-                raise refusal(_STATUS.get(str(inner.get("type")), 500), {}, text)
-            raise NoAnswerError(f"the request is {kind}", is_retryable=True, charged=False)
-        except NoAnswerError as failure:
-            return self.failed(failure)
+
+def _reply(result: dict[str, Any]) -> BatchReply:
+    kind, error = result.get("type"), object_in(result, "error")
+    if kind == "succeeded":
+        return object_in(result, "message")
+    if kind == "errored":
+        inner = object_in(error, "error") or error
+        text = error_text(json.dumps(error).encode())
+        return refusal(_STATUS.get(str(inner.get("type")), 500), {}, text)
+    return NoAnswerError(f"the request is {kind}", is_retryable=True, charged=False)
 
 
 def _counts(batch: dict[str, Any]) -> dict[str, int]:

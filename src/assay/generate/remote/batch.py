@@ -18,7 +18,7 @@ from assay.config import Provider
 from assay.example import Message
 from assay.generate.batch import Answer, Request
 from assay.generate.remote.model import RemoteModel, check_unconstrained, sum_logprobs
-from assay.generate.remote.wire import Completion, NoAnswerError
+from assay.generate.remote.wire import Completion, CompletionRequest, NoAnswerError
 from assay.generate.stream import Sampling
 from assay.progress import SILENT, Progress
 
@@ -135,7 +135,7 @@ class RemoteBatchEngine:
 
     def _answer(self, request: Request, call: _BatchState) -> Answer:
         remote, attempt = self.model, 0
-        provider_request = remote.request(request.messages, request.tools, sampling_of(request))
+        provider_request = completion_request(remote, request)
         while True:
             if call.refusal is not None:
                 return error_answer(call.refusal)
@@ -149,7 +149,7 @@ class RemoteBatchEngine:
                     call.refusal = reason
                 attempt += 1
                 if failure.refused:
-                    return Answer(text="", finish="refused", error=reason)
+                    return unanswered(failure, reason)
                 if not failure.is_retryable or attempt > self.provider.retries:
                     return error_answer(reason)
                 pause = remote.retry_pause(failure, attempt)
@@ -170,6 +170,11 @@ def sampling_of(request: Request) -> Sampling:
     )
 
 
+def completion_request(model: RemoteModel, request: Request) -> CompletionRequest:
+    """What a model is asked."""
+    return model.request(request.messages, request.tools, sampling_of(request))
+
+
 def answer_of(answer: Completion) -> Answer:
     """An answer as the graders read it."""
     tokens, usage = answer.tokens, answer.usage
@@ -184,6 +189,11 @@ def answer_of(answer: Completion) -> Answer:
         cached_tokens=usage.cached,
         reasoning_tokens=usage.reasoning,
     )
+
+
+def unanswered(failure: NoAnswerError, reason: str) -> Answer:
+    """What stands for the answer to a request that failed; `reason` is fit to be shown."""
+    return Answer(text="", finish="refused" if failure.refused else "error", error=reason)
 
 
 def error_answer(reason: str) -> Answer:

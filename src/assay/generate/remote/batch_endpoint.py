@@ -3,7 +3,7 @@
     endpoint = batch_endpoint(model)            # of `provider_batch`
     id = endpoint.start(requests, "name")       # or endpoint.find("name", len(requests))
     state = endpoint.state(id)
-    for name, answer in endpoint.answers(state, "name", requests): ...
+    for name, reply in endpoint.replies(state, "name", requests): ...
 
 A protocol's own is a class in a module beside this one: `openai_batches`, `anthropic_batches`.
 """
@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from assay import json_reader
-from assay.generate.batch import Answer, Request
-from assay.generate.remote.batch import answer_of, error_answer, sampling_of
 from assay.generate.remote.connection import Reply, WireError
 from assay.generate.remote.model import RemoteModel
 from assay.generate.remote.wire import (
+    CompletionRequest,
     NoAnswerError,
     error_text,
     no_answer_from,
@@ -43,7 +42,7 @@ class BatchState:
     Attributes:
         status: in the words of OpenAI's batches; `completed`, where each request has its outcome.
         is_over: nothing of it is answered any more.
-        answered: how many requests are done, of `total`.
+        answered, failed: how many requests have an answer, and how many have failed, of `total`.
         files: where its answers and errors are, as paths.
         reason: why it failed; None: it did not.
     """
@@ -52,9 +51,21 @@ class BatchState:
     status: str
     is_over: bool
     answered: int
+    failed: int
     total: int
     files: tuple[str, ...]
     reason: str | None
+
+    @property
+    def reason_unanswered(self) -> str | None:
+        """Why requests of a batch that is over have no answer; None: nothing is said."""
+        if self.status == "completed" or self.reason is not None:
+            return self.reason
+        return f"the batch is {self.status}"
+
+
+BatchReply = dict[str, Any] | NoAnswerError
+"""Of one request: the body of its answer, or why there is none."""
 
 
 class UndecidedError(Exception):
@@ -86,11 +97,11 @@ class BatchEndpoint(ABC):
         self.model, self.key = model, model.key()
 
     @abstractmethod
-    def size(self, name: str, request: Request) -> int:
+    def size(self, name: str, request: CompletionRequest) -> int:
         """Bytes that a request takes in a batch."""
 
     @abstractmethod
-    def start(self, requests: Mapping[str, Request], name: str) -> str:
+    def start(self, requests: Mapping[str, CompletionRequest], name: str) -> str:
         """The id of a new batch of requests, by their names; `find` finds it by its own.
 
         Raises:
@@ -111,30 +122,19 @@ class BatchEndpoint(ABC):
         """How far a batch is; raises NoAnswerError."""
 
     @abstractmethod
-    def answers(
-        self, state: BatchState, name: str, requests: Mapping[str, Request]
-    ) -> Iterator[tuple[str, Answer]]:
-        """The answers of a batch that is over, by the names of their requests.
+    def cancel(self, id: str) -> None:
+        """Have nothing more of a batch answered; it is over some time later. Raises NoAnswerError:
+        nobody says, or it is over."""
+
+    @abstractmethod
+    def replies(
+        self, state: BatchState, name: str, asked: Collection[str]
+    ) -> Iterator[tuple[str, BatchReply]]:
+        """What came of the requests of a batch that is over, by their names.
 
         Raises:
             NoAnswerError: a file of them cannot be read to its end.
         """
-
-    def body(self, request: Request) -> dict[str, Any]:
-        """What is sent for one request."""
-        model = self.model
-        return model.body(model.request(request.messages, request.tools, sampling_of(request)))
-
-    def answer(self, body: dict[str, Any], request: Request) -> Answer:
-        """The answer in a body of status 200; raises NoAnswerError."""
-        return answer_of(self.model.parse(body, sampling_of(request)))
-
-    def failed(self, failure: NoAnswerError) -> Answer:
-        """What stands for the answer to a request that failed."""
-        reason = self.model.describe_failure(failure.reason, self.key)
-        if failure.refused:
-            return Answer(text="", finish="refused", error=reason)
-        return error_answer(reason)
 
     def send(
         self,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
-from assay.generate.batch import Answer, Request
-from assay.generate.remote.batch import error_answer
 from assay.generate.remote.batch_endpoint import (
     UPLOAD_S,
     BatchEndpoint,
+    BatchReply,
     BatchState,
     check_size,
     checked_id,
@@ -20,7 +19,7 @@ from assay.generate.remote.batch_endpoint import (
     object_in,
     objects_in,
 )
-from assay.generate.remote.wire import NoAnswerError, count, error_text, refusal
+from assay.generate.remote.wire import CompletionRequest, NoAnswerError, count, error_text, refusal
 
 _OVER = ("completed", "failed", "expired", "cancelled")
 _PAGES = 20
@@ -34,10 +33,10 @@ class OpenAIBatches(BatchEndpoint):
     most_requests = 50_000
     most_bytes = 100 << 20
 
-    def size(self, name: str, request: Request) -> int:
+    def size(self, name: str, request: CompletionRequest) -> int:
         return len(self._line(name, request))
 
-    def start(self, requests: Mapping[str, Request], name: str) -> str:
+    def start(self, requests: Mapping[str, CompletionRequest], name: str) -> str:
         content = b"".join(self._line(*one) for one in requests.items())
         check_size(len(content), self.most_bytes)
         form, content = _form(content)
@@ -73,43 +72,45 @@ class OpenAIBatches(BatchEndpoint):
             id=id,
             status=status,
             is_over=status in _OVER,
-            answered=(count(counts, "completed") or 0) + (count(counts, "failed") or 0),
+            answered=count(counts, "completed") or 0,
+            failed=count(counts, "failed") or 0,
             total=count(counts, "total") or 0,
             files=tuple(f"/files/{checked_id(f)}/content" for f in files if isinstance(f, str)),
             reason=self.model.describe_failure("; ".join(said[:3]), self.key) if said else None,
         )
 
-    def answers(
-        self, state: BatchState, name: str, requests: Mapping[str, Request]
-    ) -> Iterator[tuple[str, Answer]]:
+    def cancel(self, id: str) -> None:
+        self.send(f"/batches/{checked_id(id)}/cancel", b"{}")
+
+    def replies(
+        self, state: BatchState, name: str, asked: Collection[str]
+    ) -> Iterator[tuple[str, BatchReply]]:
         for file in state.files:
             for raw in self.lines(file):
-                asked = raw.get("custom_id")
-                if isinstance(asked, str) and asked in requests:
-                    yield asked, self._answer(raw, requests[asked])
+                one = raw.get("custom_id")
+                if isinstance(one, str) and one in asked:
+                    yield one, _reply(raw)
 
-    def _line(self, name: str, request: Request) -> bytes:
+    def _line(self, name: str, request: CompletionRequest) -> bytes:
         line = {
             "custom_id": name,
             "method": "POST",
             "url": "/v1/chat/completions",
-            "body": self.body(request),
+            "body": self.model.body(request),
         }
         return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
-    def _answer(self, raw: dict[str, Any], request: Request) -> Answer:
-        reply = raw.get("response")
-        if not isinstance(reply, dict):
-            said = error_text(json.dumps(raw).encode()) if raw.get("error") else "no reason given"
-            return error_answer(self.model.describe_failure(said, self.key))
-        status = count(reply, "status_code")
-        try:
-            if status != 200:
-                text = json.dumps(reply.get("body") or {}).encode()
-                raise refusal(status or 500, {}, error_text(text))
-            return self.answer(object_in(reply, "body"), request)
-        except NoAnswerError as failure:
-            return self.failed(failure)
+
+def _reply(raw: dict[str, Any]) -> BatchReply:
+    reply = raw.get("response")
+    if not isinstance(reply, dict):
+        said = error_text(json.dumps(raw).encode()) if raw.get("error") else "no reason given"
+        return NoAnswerError(said, is_retryable=True, charged=False)
+    status = count(reply, "status_code")
+    if status != 200:
+        text = json.dumps(reply.get("body") or {}).encode()
+        return refusal(status or 500, {}, error_text(text))
+    return object_in(reply, "body")
 
 
 def _form(content: bytes) -> tuple[str, bytes]:

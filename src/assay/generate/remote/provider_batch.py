@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -22,10 +22,16 @@ from assay.errors import StoreError, UsageError
 from assay.generate.batch import Answer, Request
 from assay.generate.recorded import request_sha256
 from assay.generate.remote.anthropic_batches import AnthropicBatches
-from assay.generate.remote.batch_endpoint import BatchEndpoint, BatchState, UndecidedError
+from assay.generate.remote.batch import answer_of, completion_request, sampling_of, unanswered
+from assay.generate.remote.batch_endpoint import (
+    BatchEndpoint,
+    BatchReply,
+    BatchState,
+    UndecidedError,
+)
 from assay.generate.remote.model import RemoteModel
 from assay.generate.remote.openai_batches import OpenAIBatches
-from assay.generate.remote.wire import NoAnswerError
+from assay.generate.remote.wire import CompletionRequest, NoAnswerError
 from assay.progress import Progress
 from assay.store.files import write_atomic
 
@@ -56,7 +62,10 @@ def take_one_batch(
     count = size = 0
     for number, (item, requests) in enumerate(waiting):
         count += len(requests)
-        size += sum(endpoint.size(*one) for one in requests.items())
+        size += sum(
+            endpoint.size(name, completion_request(endpoint.model, one))
+            for name, one in requests.items()
+        )
         if number and (count > endpoint.most_requests or size > endpoint.most_bytes):
             return
         yield item
@@ -69,14 +78,16 @@ class UnfinishedBatch:
     Attributes:
         name: by which the provider finds it.
         id: None: it is not known whether it was begun.
-        requests: `request_sha256` by the name of each.
+        requests: by the name of each its `request_sha256`, or another sum of what it asks.
         at: when it was begun, in seconds since 1970.
+        model: `remote:PROVIDER/MODEL`; None: of a file that does not say.
     """
 
     name: str
     id: str | None
     requests: dict[str, str]
     at: float
+    model: str | None = None
 
 
 _LEFT_BATCH = TypeAdapter(UnfinishedBatch)
@@ -172,27 +183,49 @@ class Batches:
         Raises:
             NoAnswerError: the provider does not say; the same call goes on with the same batch.
         """
+        model = self._endpoint.model
+        asked = {name: completion_request(model, one) for name, one in requests.items()}
+        sums = {name: request_sha256(one) for name, one in requests.items()}
+        while True:
+            try:
+                left, id = self.begin(asked, sums)
+                break
+            except UndecidedError as undecided:
+                self._wait(undecided.id, time.time())
+        state = self._wait(id, left.at)
+        self.reason = state.reason_unanswered
+        for name, reply in self._replies(state, left.name, requests):
+            yield name, self._answer(reply, requests[name])
+
+    def begin(
+        self, requests: Mapping[str, CompletionRequest], sums: Mapping[str, str]
+    ) -> tuple[UnfinishedBatch, str]:
+        """The batch under way and its id, on disk; where there is none, one of these is begun.
+
+        Args:
+            requests: where one is under way, of which nobody knows whether it was begun, it asks
+                those of them that are its own.
+            sums: by their names, see `UnfinishedBatch`.
+
+        Raises:
+            NoAnswerError: it is not known whether it was begun, or, where its file is gone, it was
+                not.
+            UndecidedError: another one may be it.
+        """
         left = self._file.read()
         is_new = left is None
-        left = left or self._write(requests)
+        if left is None:
+            model = self._endpoint.model.reference
+            left = UnfinishedBatch(uuid4().hex, None, dict(sums), time.time(), model)
+            self._file.write(left)
         if left.id is None:
             asked = {name: one for name, one in requests.items() if name in left.requests}
             left.id = self._begin(left, asked, is_new=is_new)
             self._file.write(left)
-        state = self._wait(left.id, left.at)
-        self.reason = state.reason
-        if state.status != "completed" and self.reason is None:
-            self.reason = f"the batch is {state.status}"
-        yield from self._answers(state, left.name, requests)
-
-    def _write(self, requests: Mapping[str, Request]) -> UnfinishedBatch:
-        asked = {name: request_sha256(request) for name, request in requests.items()}
-        left = UnfinishedBatch(uuid4().hex, None, asked, time.time())
-        self._file.write(left)
-        return left
+        return left, left.id
 
     def _begin(
-        self, left: UnfinishedBatch, requests: Mapping[str, Request], *, is_new: bool
+        self, left: UnfinishedBatch, requests: Mapping[str, CompletionRequest], *, is_new: bool
     ) -> str:
         """The id of a batch, which is looked for if it may have begun.
 
@@ -202,8 +235,10 @@ class Batches:
         attempt, has_not_begun = 0, is_new
         while True:
             try:
-                if not has_not_begun and (id := self._find(left)):
-                    return id
+                if not has_not_begun:
+                    id = self._endpoint.find(left.name, len(left.requests))
+                    if id is not None:
+                        return id
                 has_not_begun = True
                 return self._endpoint.start(requests, left.name)
             except NoAnswerError as failure:
@@ -213,24 +248,26 @@ class Batches:
                         self._file.forget()
                     raise
 
-    def _find(self, left: UnfinishedBatch) -> str | None:
-        while True:
-            try:
-                return self._endpoint.find(left.name, len(left.requests))
-            except UndecidedError as undecided:
-                self._wait(undecided.id, left.at)
+    def _answer(self, reply: BatchReply, request: Request) -> Answer:
+        model = self._endpoint.model
+        try:
+            if isinstance(reply, NoAnswerError):
+                raise reply
+            return answer_of(model.parse(reply, sampling_of(request)))
+        except NoAnswerError as failure:
+            return unanswered(failure, model.describe_failure(failure.reason, self._endpoint.key))
 
-    def _answers(
-        self, state: BatchState, name: str, requests: Mapping[str, Request]
-    ) -> Iterator[tuple[str, Answer]]:
-        """Each answer once, however often their files are read."""
+    def _replies(
+        self, state: BatchState, name: str, requests: Collection[str]
+    ) -> Iterator[tuple[str, BatchReply]]:
+        """Each reply once, however often their files are read."""
         attempt, given = 0, set[str]()
         while True:
             try:
-                for asked, answer in self._endpoint.answers(state, name, requests):
+                for asked, reply in self._endpoint.replies(state, name, requests):
                     if asked not in given:
                         given.add(asked)
-                        yield asked, answer
+                        yield asked, reply
             except NoAnswerError as failure:
                 attempt += 1
                 if not self._waits(failure, attempt):
@@ -276,12 +313,13 @@ class Batches:
                 tries = 0
                 if state.is_over:
                     return state
-                now, done = time.monotonic(), state.answered * 10 // max(state.total, 1)
+                ended = state.answered + state.failed
+                now, done = time.monotonic(), ended * 10 // max(state.total, 1)
                 if done > tenths or now - told >= TELL_S:
                     tenths, told = done, now
                     minutes = (time.time() - since) / 60
                     self._progress.say(
-                        f"Waiting for the provider's batch: {state.answered} of {state.total} "
+                        f"Waiting for the provider's batch: {ended} of {state.total} "
                         f"done, asked {minutes:.0f} min ago."
                     )
             time.sleep(POLL_S)
