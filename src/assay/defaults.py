@@ -10,6 +10,7 @@ STATE_FOLDER = ".assay"
 IMPORTED_TRACES = "imported-traces"
 """Folder of traces of other programs, in the folder where a command runs or that is served."""
 TRACE_PROJECTS = "trace-projects"
+RESCUED = "rescued"
 """Folder of projects that work of a server has made of such traces."""
 STARTER_MODEL = "smollm2-135m-instruct"
 QUOTA_GB = 50.0

@@ -64,7 +64,7 @@ def test_what_a_search_found_goes_with_the_traces_and_a_killed_making_is_found(
     used = workspace.quota.storage(workspace.name)
     assert used.traces > read_traces(workspace).bytes + len(ASKED)  # what was made counts, too
     workspace.quota.most = used.total
-    with pytest.raises(QuotaError, match="projects made of them"):
+    with pytest.raises(QuotaError, match="projects made of these"):
         start_project(workspace, job["id"], "again")
     assert queue.claim(workspace.store, "test", [imported_traces.MAKE]) is None
 

@@ -49,6 +49,7 @@ class Storage:
         documents: of knowledge and vector stores, by the size of their files.
         models: fine-tuned weights.
         traces: imported ones, and projects made of them.
+        rescued: an account that was fetched, and projects of its models.
     """
 
     files: int
@@ -56,11 +57,13 @@ class Storage:
     documents: int
     models: int
     traces: int
+    rescued: int
 
     @property
     def total(self) -> int:
         """Bytes of all kinds together."""
-        return self.files + self.parts + self.documents + self.models + self.traces
+        uploaded = self.files + self.parts + self.documents
+        return uploaded + self.models + self.traces + self.rescued
 
 
 class Quota:
@@ -69,10 +72,18 @@ class Quota:
     Args:
         most: bytes of each project.
         traces: bytes of the imported ones of a project, and of what was made of them.
+        rescued: bytes of the account that a project has fetched, and of what was made of it.
     """
 
-    def __init__(self, store: Store, most: int, traces: Callable[[str], int] = lambda _: 0) -> None:
-        self._store, self.most, self._traces = store, most, traces
+    def __init__(
+        self,
+        store: Store,
+        most: int,
+        traces: Callable[[str], int] = lambda _: 0,
+        rescued: Callable[[str], int] = lambda _: 0,
+    ) -> None:
+        self._store, self.most = store, most
+        self._traces, self._rescued = traces, rescued
         self._under_way: Counter[str] = Counter()
         self._lock = Lock()
 
@@ -106,6 +117,7 @@ class Quota:
             documents=int((ours or 0) + (theirs or 0)),
             models=models,
             traces=self._traces(project),
+            rescued=self._rescued(project),
         )
 
     def check(self, project: str, more: int) -> None:
@@ -137,9 +149,9 @@ class Quota:
                 raise QuotaError(
                     f"this project has {used / 1e9:.2f} of the {self.most / 1e9:g} GB that it may "
                     f"have, and {more / 1e9:.2f} GB would come.",
-                    fix="Delete files, vector stores, fine-tuned models, imported traces or "
-                    "projects made of them, as far as nobody needs them, or let the server give "
-                    "more: `assay serve --project-quota`.",
+                    fix="Delete files, vector stores, fine-tuned models, imported traces, a "
+                    "fetched account or projects made of these, as far as nobody needs them, or "
+                    "let the server give more: `assay serve --project-quota`.",
                 )
         except BaseException:
             self.give_back(project, more)

@@ -29,7 +29,7 @@ from assay.candidates.registry import specs
 from assay.config import CONFIG_FILE, Config, GraderSpec, Provider, Vllm, is_remote, split_reference
 from assay.config.names import Name, file_of, names_in
 from assay.data.formats import hub
-from assay.defaults import IMPORTED_TRACES, TRACE_PROJECTS
+from assay.defaults import IMPORTED_TRACES, RESCUED, TRACE_PROJECTS
 from assay.errors import AssayError
 from assay.evaluate.graders import GRADERS
 from assay.generate.registry import CLASSICAL
@@ -41,8 +41,6 @@ from assay.project.workspace import Workspace
 
 VARIABLES, FILES = "ASSAY_WEB_VARIABLES", "ASSAY_WEB_FILES"
 """Variables of the server's environment: names of variables, with commas; files, with colons."""
-RESCUED = "rescued"
-"""Folder of what admins have fetched."""
 ONLY_ADMINS = {
     RESCUED: "an account that is fetched is",
     IMPORTED_TRACES: "traces of other programs are",

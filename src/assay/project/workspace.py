@@ -171,12 +171,13 @@ class Workspace:
     def quota(self) -> Quota:
         """How much of the disk each project may take."""
         # Loads every format of traces, and only a server asks.
-        from assay.project.trace_bytes import trace_bytes
+        from assay.project.folder_bytes import rescued_bytes, trace_bytes
 
         return Quota(
             self.store,
             int(self._quota_gb * 1e9),
-            lambda project: trace_bytes(self.root) if project == self.name else 0,
+            traces=lambda project: trace_bytes(self.root) if project == self.name else 0,
+            rescued=lambda project: rescued_bytes(self.root) if project == self.name else 0,
         )
 
     def embedder(self, name: str) -> Embedder:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from assay.accounts.quota import QuotaError
 from assay.jobs import queue
-from assay.project.jobs.rescue import ACCOUNT, PLAN, SHOWN, read_rescue
+from assay.project.jobs.rescue import ACCOUNT, PLAN, PROJECTS, SHOWN, fetch, plan, read_rescue
 from assay.project.settings import providers
 from assay.project.workspace import Workspace
 from assay.rescue.recording import recording_file
@@ -40,6 +41,24 @@ def test_a_folder_that_was_moved_has_its_recordings(tmp_path: Path) -> None:
     assert [one["model"] for one in state.planned] == names[1 : SHOWN + 1]
     assert state.files[names[1]] == file
     assert (state.recorded[names[1]], state.recorded[names[2]]) == (2, 0)
+
+
+def test_what_is_fetched_and_made_of_it_counts_in_the_quota(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    assert workspace.quota.storage(workspace.name).rescued == 0
+    for name, size in ((f"{ACCOUNT}/files/a", 700), (f"{PROJECTS}/a/data/b", 60)):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(bytes(size))
+    used = workspace.quota.storage(workspace.name)
+    assert (used.rescued, used.total) == (760, 760)
+    assert workspace.quota.storage("another").rescued == 0
+    workspace.quota.most = 760
+    workspace.providers.add("far", {"base_url": URL}, "sk-1")
+    workspace.providers.agree("far")
+    for work in (lambda: fetch(workspace, "far"), lambda: plan(workspace)):
+        with pytest.raises(QuotaError, match="a fetched account or projects made of these"):
+            work()
+    assert queue.jobs(workspace.store) == []
 
 
 def test_which_providers_have_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from assay import json_reader
 from assay.config import TokenPrice
+from assay.defaults import RESCUED
 from assay.errors import NotFoundError
 from assay.jobs import queue
 from assay.jobs.queue import OVER, Job
 from assay.jobs.worker import Work
 from assay.project.jobs.queueing import enqueue_once
-from assay.project.reach import RESCUED
 from assay.project.rescue import open_provider, rescue
 from assay.project.rescue_page import OUTGOING
 from assay.project.workspace import Workspace
@@ -114,9 +114,11 @@ def fetch(workspace: Workspace, provider: str, *, same_account: bool = False) ->
 
     Raises:
         ConfigError, SecretError, UsageError: as `open_provider`.
+        QuotaError: the project of the server has all that it may have of the disk.
         StateError: it waits or runs already.
     """
     open_provider(workspace.providers, provider)  # refused before it waits
+    workspace.quota.check(workspace.name, 1)  # what it will fetch has no size yet
     payload = {"provider": provider, "same_account": same_account}
     what = "the fetching of an account"
     return enqueue_once(workspace, FETCH, what, payload, action="rescue.fetch")
@@ -126,8 +128,10 @@ def plan(workspace: Workspace) -> Job:
     """Queue the making of a project for each model of the account.
 
     Raises:
+        QuotaError: as `fetch`.
         StateError: it waits or runs already.
     """
+    workspace.quota.check(workspace.name, 1)
     return enqueue_once(workspace, PLAN, "the making of projects", {}, action="rescue.plan")
 
 
@@ -161,12 +165,14 @@ def record_answers(
 
     Raises:
         ConfigError: the price is not known, so that no budget can be kept.
+        QuotaError: as `fetch`.
         StateError: a recording waits or runs already.
         AssayError: as `draft_answers`.
     """
     from assay.project import recording
 
     recording.check_budget(draft_answers(workspace, provider, model, price), most_usd)
+    workspace.quota.check(workspace.name, 1)
     payload = {
         "provider": provider,
         "model": model,
