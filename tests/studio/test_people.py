@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, expect
 from assay.accounts import costs, keys, people
 from assay.project.workspace import Workspace
 from assay.store.secrets import VARIABLE, list_origins
+from assay.studio.shared.provider_form import BATCHES
 from tests.studio.browsing import Studio, studio
 from tests.studio.signing_in import signed_in
 
@@ -130,8 +131,10 @@ def test_a_providers_key_goes_in_and_never_out(
         add.click()
         expect(page.get_by_text("OpenAI needs a key.")).to_be_visible()
         page.get_by_label("Key of the provider").fill(secret)
+        page.get_by_role("checkbox", name=BATCHES).click()
         add.click()
         expect(page.get_by_role("cell", name="openai", exact=True)).to_be_visible()
+        assert Workspace(up.folder).providers["openai"].batch
         expect(page.get_by_role("cell", name="kept", exact=True)).to_be_visible()
         # Another of its name, as one that needs no key, does not erase the key.
         page.get_by_label("Address of the provider").fill("https://elsewhere.example/v1")

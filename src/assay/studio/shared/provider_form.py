@@ -26,6 +26,8 @@ KNOWN: dict[str, tuple[str, str, str]] = {
 """Name, address and protocol of endpoints that many have."""
 PRIVATE = "It runs on this machine or in our own network"
 """What allows addresses of private networks, and http."""
+BATCHES = "Ask many requests in its batches: half the price, and answers within a day"
+"""What sets `batch`."""
 PROTOCOLS = {"openai": "OpenAI Chat Completions", "anthropic": "Anthropic Messages"}
 
 
@@ -91,6 +93,7 @@ def provider_form(
                 name="Key of the provider",
             )
         inside = ui.checkbox(PRIVATE)
+        batched = ui.checkbox(BATCHES)
 
         def chosen() -> None:
             name.value, address.value, protocol.value = KNOWN[which.value]
@@ -104,6 +107,8 @@ def provider_form(
             }
             if inside.value:
                 settings["private_network"] = True
+            if batched.value:
+                settings["batch"] = True
             secret = (key.value or "").strip() or None
             name.error = address.error = key.error = None
             if secret is None and (needs_key or settings["base_url"] == KNOWN[which.value][1]):
