@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from types import ModuleType
 from typing import Any, ClassVar
 
 from tests.rescue.server import completion
@@ -30,6 +31,7 @@ class BatchServer:
 
     Attributes:
         looks: how often a batch is looked at before it is over.
+        done: how many of its answers are told of until then.
         ends_as: its status then; `kept` of its answers are there.
         failing: methods and paths, or how these begin: the next such request is done, and answered
             with 500.
@@ -51,6 +53,7 @@ class BatchServer:
         self.asked: Counter[str] = Counter()
         self.single: Counter[str] = Counter()
         self.looks, self.ends_as, self.kept = 2, "completed", 1_000_000
+        self.done = 0
         self.failing: list[str] = []
         self.status_of_line = 200
         self.url = ""
@@ -79,6 +82,8 @@ class BatchServer:
             asked = json.loads(body)
             self.single[asked["messages"][-1]["content"]] += 1
             return 200, completion(asked, self.answer(asked))
+        if path.endswith("/cancel"):
+            return self.cancel(path)
         assert path == "/v1/batches"
         made = json.loads(body)
         assert made["completion_window"] == "24h"
@@ -109,10 +114,19 @@ class BatchServer:
         if name in self.batches:
             batch = self.batches[name]
             batch["looks"] -= 1
-            if batch["looks"] <= 0 and batch["status"] == "in_progress":
+            batch["request_counts"]["completed"] = self.done
+            if batch["looks"] <= 0 and batch["status"] in ("in_progress", "cancelling"):
                 self._end(batch)
             return 200, self._shown(batch)
         return self.files[path.removeprefix("/v1/files/").removesuffix("/content")]
+
+    def cancel(self, path: str) -> Reply:
+        """It is over when it is looked at next."""
+        batch = self.batches[path.removeprefix(f"{self.path}/").removesuffix("/cancel")]
+        if batch["status"] != "in_progress":
+            return 409, {"error": {"message": "it is over"}}
+        batch["status"], batch["looks"], self.ends_as = "cancelling", 1, "cancelled"
+        return 200, self._shown(batch)
 
     def confuse(self, id: str) -> None:
         """Let the counts of a batch be none, and a newer batch be odd."""
@@ -177,8 +191,12 @@ class BatchServer:
         return Handler
 
 
-def killed(work: Callable[[], object], step: int) -> bool:
-    """Whether SIGKILL before the step-th request or write ended a work in another process."""
+def killed(work: Callable[[], object], step: int, *writes: tuple[ModuleType, str]) -> bool:
+    """Whether SIGKILL before the step-th request or write ended a work in another process.
+
+    Args:
+        writes: modules with the names of further functions that count.
+    """
     child = os.fork()
     if child == 0:
         steps = 0
@@ -195,8 +213,11 @@ def killed(work: Callable[[], object], step: int) -> bool:
 
         try:
             ProviderClient.send = counted(ProviderClient.send)  # type: ignore[method-assign]
-            for module in (provider_batch, run):
-                module.write_atomic = counted(module.write_atomic)  # type: ignore[attr-defined]
+            for module, name in (
+                *((one, "write_atomic") for one in (provider_batch, run)),
+                *writes,
+            ):
+                setattr(module, name, counted(getattr(module, name)))
             work()
         finally:
             os._exit(0)

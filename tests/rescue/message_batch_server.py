@@ -22,6 +22,8 @@ class MessageBatchServer(BatchServer):
         if path == "/v1/messages":
             self.single[_text(json.loads(body))] += 1
             return 200, self._message(json.loads(body))
+        if path.endswith("/cancel"):
+            return self.cancel(path)
         assert path == PATH
         lines = [{**one, "body": one["params"]} for one in json.loads(body)["requests"]]
         assert len({one["custom_id"] for one in lines}) == len(lines)
@@ -50,7 +52,7 @@ class MessageBatchServer(BatchServer):
             return self.files[name]
         batch = self.batches[name]
         batch["looks"] -= 1
-        if batch["looks"] <= 0 and batch["status"] == "in_progress":
+        if batch["looks"] <= 0 and batch["status"] in ("in_progress", "cancelling"):
             self._end(batch)
         return 200, self._shown(batch)
 

@@ -20,7 +20,7 @@ from assay.jobs import batch_answers, batches, queue
 from assay.jobs.left_batches import settle_left
 from assay.jobs.recovery import MOST_ATTEMPTS
 from assay.project.jobs import batches as project_batches
-from assay.serve import batch_input, batch_requests, batch_run
+from assay.serve import batch_input, batch_lines, batch_requests, batch_run
 from assay.store.audit import entries
 from assay.store.store import Store
 from assay.store.stored_files import path_of
@@ -322,7 +322,7 @@ def test_a_busy_model_is_waited_for_and_a_missing_one_is_not(
     bad = read(client, batch.error_file_id)
     assert {one["response"]["status_code"] for one in bad.values()} == {503}
     tries = [asked[f"gone {n}"] for n in range(30)]
-    assert max(tries) == batch_run.TRIES
+    assert max(tries) == batch_lines.TRIES
     assert tries[-10:] == [1] * 10
 
 

@@ -16,7 +16,7 @@ import pytest
 from assay.errors import ModelError
 from assay.example import Message
 from assay.generate.stream import Sampling
-from assay.serve import batch_run
+from assay.serve import batch_lines, batch_run
 from assay.store import stored_files
 from tests.serve.running import PATIENCE_S, STARTER, Running
 
@@ -219,7 +219,7 @@ def test_answers_that_are_there_are_graded_and_nobody_is_asked(
 def test_a_model_that_is_away_is_no_failure_of_the_answer(
     server: Running, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_run, "TRIES", 1)
+    monkeypatch.setattr(batch_lines, "TRIES", 1)
     server.engine.error = ModelError("it cannot be loaded.")
     made = client.evals.create(data_source_config=CONFIG, testing_criteria=[SAME])
     asked = completions(content({"question": "a", "answer": "a"}, {"question": "b"}))

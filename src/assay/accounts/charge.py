@@ -30,6 +30,8 @@ class Charge:
         chains: for each of them the models of which one will answer; asked for only where the
             caller has a budget.
         count: of the answers.
+        share: of the price, see `PriceList`.
+        reserved: was set aside for this request before; None: nothing was.
 
     Attributes:
         calls: to be made in place of those that were given: with a budget their cost has a bound.
@@ -46,16 +48,19 @@ class Charge:
         calls: Sequence[EngineCall],
         chains: Sequence[Sequence[str]] = (),
         count: int = 1,
+        *,
+        share: float = 1.0,
+        reserved: Reservation | None = None,
     ) -> None:
         self.calls = tuple(calls)
         self._usage, self._caller, self._name = usage, caller, name
-        self._prices = usage.list_prices()
+        self._prices = usage.list_prices(share)
         self._most_usd: float | None = None
         if any(is_remote(model) for chain in chains for model in chain):
             self.calls = tuple(call.bound(MAX_TOKENS) for call in calls)
             self._most_usd = most_usd(self._prices, chains, self.calls, count)
         self._started_at = time.perf_counter()
-        self._reserved: Reservation | None = None
+        self._reserved = reserved
         self._is_settled = False
         self._settling = Lock()
 
@@ -66,7 +71,7 @@ class Charge:
             BudgetError: the budget does not allow it.
         """
         if self._most_usd is None:
-            return self._hold(None)
+            return self._hold(self._reserved)
         usage, key = self._usage, self._caller.key_id
         reserved = usage.take(key, self._most_usd) or usage.reserve(key, self._most_usd)
         is_held = self._hold(reserved)
@@ -79,6 +84,11 @@ class Charge:
             if not self._is_settled:
                 self._reserved = reserved
             return not self._is_settled
+
+    @property
+    def reserved(self) -> Reservation | None:
+        """What is set aside; None: nothing is."""
+        return self._reserved
 
     def settle(self, ends: Sequence[End], *, is_complete: bool) -> bool:
         """Write down what providers' models have answered, and settle what was reserved.

@@ -106,9 +106,9 @@ class UsageLog:
             self._waiting.put(UsageEntry(project, key, name, paid, seconds, prices, spent))
             self._start()
 
-    def list_prices(self) -> PriceList:
-        """Prices of the project's providers, as they are from now on."""
-        return PriceList(self._providers)
+    def list_prices(self, share: float = 1.0) -> PriceList:
+        """Prices of the project's providers, as they are from now on; `share` of them is paid."""
+        return PriceList(self._providers, share)
 
     def flush(self) -> None:
         """Return when all that was added is written."""

@@ -20,10 +20,11 @@ class PriceList:
 
     Args:
         providers: by name; looked into once for each.
+        share: of these prices that is paid, as for requests of a provider's batch.
     """
 
-    def __init__(self, providers: Mapping[str, Provider]) -> None:
-        self._providers = providers
+    def __init__(self, providers: Mapping[str, Provider], share: float = 1.0) -> None:
+        self._providers, self._share = providers, share
         self._known: dict[str, Provider | None] = {}
 
     def cost_usd(
@@ -35,7 +36,10 @@ class PriceList:
         """
         name, at = split_reference(model)
         provider = self._provider(name)
-        return None if provider is None else cost_usd(provider, at, prompt, completion, cached)
+        if provider is None:
+            return None
+        usd = cost_usd(provider, at, prompt, completion, cached)
+        return None if usd is None else usd * self._share
 
     def batches(self, model: str) -> bool | None:
         """Whether the provider's settings ask for its batches; None where it may have none."""

@@ -48,7 +48,7 @@ def add(
     batch: Annotated[
         bool,
         typer.Option(
-            "--batch", help="Let comparisons use its batches: half the price, and up to a day."
+            "--batch", help="Ask many requests in its batches: half the price, and up to a day."
         ),
     ] = False,
     no_key: Annotated[bool, typer.Option("--no-key", help="The provider needs no key.")] = False,

@@ -90,8 +90,8 @@ class Provider(Strict):
     )
     batch: bool = Field(
         False,
-        description="Whether comparisons ask more than 64 requests at once in the provider's "
-        "batches, at half the price and within a day.",
+        description="Whether comparisons and runs of evals, of more than 64 requests at once, and "
+        "batches of the API ask the provider's batches, at half the price and within a day.",
     )
     timeout_s: float = Field(
         60.0, gt=0, description="Timeout for one answer, or for the first token of a stream."

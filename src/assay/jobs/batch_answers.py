@@ -3,6 +3,7 @@ that a client gets of them.
 
     <state>/work/<batch>/input                 the requests: another name of the client's file
     <state>/work/<batch>/answers-<random>.jsonl   answers, appended durably: `LINE OK JSON`
+    <state>/work/<batch>/provider-<random>.json   lines that a provider's batch asks
 
 Every attempt at a batch appends to a file of its own. So a line that a kill has cut is never gone
 on with, and a process that was taken for dead spoils nothing: of a line that was answered twice,
@@ -65,6 +66,16 @@ def input_of(store: Store, batch: str) -> Path:
 def new_log(store: Store, batch: str) -> Path:
     """A file for the answers of one attempt."""
     return folder_of(store, batch) / f"answers-{secrets.token_hex(8)}.jsonl"
+
+
+def new_provider_file(store: Store, batch: str) -> Path:
+    """A file for what a provider's batch asks of this one."""
+    return folder_of(store, batch) / f"provider-{secrets.token_hex(8)}.json"
+
+
+def provider_files(store: Store, batch: str) -> list[Path]:
+    """Those of providers' batches that may be under way."""
+    return sorted(folder_of(store, batch).glob("provider-*.json"))
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:

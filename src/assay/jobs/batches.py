@@ -237,12 +237,21 @@ def stop(store: Store, batch: Batch) -> None:
     asked = update(BatchRow).where(BatchRow.id == id, BatchRow.cancelling.is_(None))
     with store.session() as session:
         session.execute(asked.values(cancelling=now()))
+    if batch_answers.provider_files(store, id):  # a server ends these first
+        go_on(store, id)
+        return
     try:
         is_stopped = queue.ask(store, id, "cancel").status == "cancelled"
     except StateError:  # its job has just ended
         is_stopped = False
     if is_stopped:  # nobody works on it
         settle(store, id, "cancelled", unanswered=CANCELLED)
+
+
+def go_on(store: Store, id: str) -> None:
+    """Let a server take a batch up again, if it is paused."""
+    with suppress(StateError):
+        queue.resume(store, id)
 
 
 CANCELLED = {

@@ -6,8 +6,8 @@ import shutil
 
 from sqlalchemy import select
 
-from assay.jobs import eval_runs, queue
-from assay.jobs.batches import CANCELLED, EXPIRED, Batch, settle
+from assay.jobs import batch_answers, eval_runs, queue
+from assay.jobs.batches import CANCELLED, EXPIRED, Batch, go_on, settle
 from assay.jobs.queue import OVER, Job
 from assay.store.store import Store
 from assay.store.tables import BatchRow, JobRow
@@ -25,6 +25,9 @@ def settle_left(store: Store) -> None:
         left = [(row.convert(Batch), job.convert(Job)) for row, job in session.execute(query)]
     for batch, job in left:
         if job.status in ("queued", "paused") and batch.is_late:
+            if batch_answers.provider_files(store, batch.id):
+                go_on(store, batch.id)  # which ends these, and keeps what they have answered
+                continue
             job = queue.ask(store, batch.id, "cancel")
         if job.status not in OVER:
             continue

@@ -7,7 +7,7 @@ the batch before anything is answered; what is wrong with a body itself is told 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,13 +85,35 @@ def check_input(path: Path, endpoint: str, is_known: Callable[[str], bool]) -> C
     return found
 
 
-def requests_of(path: Path, answered: Collection[int]) -> Iterator[BatchLine]:
-    """The requests of a file that was found good, but for those lines."""
+def requests_of(path: Path, is_wanted: Callable[[int], bool]) -> Iterator[BatchLine]:
+    """The requests of a file that was found good, of lines that are wanted."""
     for number, line in read_lines(path):
-        if number not in answered and line is not None:
-            value = json_reader.read(line)
-            body = json.dumps(value["body"], ensure_ascii=False, separators=(",", ":"))
-            yield BatchLine(number, value["custom_id"], body.encode("utf-8", "surrogatepass"))
+        if line is not None and is_wanted(number):
+            yield _request_in(number, line)
+
+
+class RequestIndex:
+    """The requests of a file that was found good, by the numbers of their lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._places = path, dict[int, int]()
+
+    def read(self, number: int) -> BatchLine:
+        """The request of a line; raises KeyError where there is no such line."""
+        with self._path.open("rb") as file:
+            if not self._places:
+                place = 0
+                for at, line in enumerate(file, 1):
+                    self._places[at] = place
+                    place += len(line)
+            file.seek(self._places[number])
+            return _request_in(number, file.readline())
+
+
+def _request_in(number: int, line: bytes) -> BatchLine:
+    value = json_reader.read(line)
+    body = json.dumps(value["body"], ensure_ascii=False, separators=(",", ":"))
+    return BatchLine(number, value["custom_id"], body.encode("utf-8", "surrogatepass"))
 
 
 def _tell(

@@ -16,14 +16,17 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from starlette.datastructures import State
 from starlette.types import ASGIApp, Message, Scope
 
 from assay import json_reader
 from assay.accounts.keys import CALLER, Caller
+from assay.project.answer.gateway import Gateway
 from assay.serve import errors
 
+GATEWAY = "assay.gateway"
+"""Name in a request's scope, see `gateway_of`."""
 UNAVAILABLE = "model_unavailable"
 _BUSY = ("rate_limit_exceeded", "state_unavailable")
 LONGEST_PAUSE_S = 30.0
@@ -86,8 +89,21 @@ def create_line_app(state: State, *routers: APIRouter) -> FastAPI:
     return app
 
 
-async def ask(app: ASGIApp, caller: Caller, path: str, body: bytes) -> LineReply:
-    """What a route answers to a JSON body, asked by `caller`. Cancelling it ends the answer."""
+def gateway_of(request: Request) -> Gateway:
+    """What opens the answer to a request: the app's, unless a line of a batch has its own."""
+    found: Gateway | None = request.scope.get(GATEWAY)
+    own: Gateway = request.app.state.gateway
+    return found or own
+
+
+async def ask(
+    app: ASGIApp, caller: Caller, path: str, body: bytes, gateway: Gateway | None = None
+) -> LineReply:
+    """What a route answers to a JSON body, asked by `caller`. Cancelling it ends the answer.
+
+    Args:
+        gateway: that opens the answer; None: that of the app.
+    """
     scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -105,6 +121,7 @@ async def ask(app: ASGIApp, caller: Caller, path: str, body: bytes) -> LineReply
         "client": None,
         "server": None,
         CALLER: caller,
+        GATEWAY: gateway,
     }
     unread = [body]
     status, wait, parts = 500, None, list[bytes]()

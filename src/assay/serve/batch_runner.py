@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
-from starlette.types import ASGIApp
+from fastapi import FastAPI
 
 from assay.defaults import BATCH_REQUESTS
 from assay.jobs import queue
@@ -31,9 +31,12 @@ from assay.jobs.left_batches import settle_left
 from assay.project.workspace import Workspace
 from assay.serve.batch_requests import Places
 from assay.serve.batch_run import BatchRun
+from assay.serve.batch_work import BatchWork
 
 MOST_BATCHES = 16
-"""Of one server, whose requests take turns."""
+"""Of one server, whose requests take turns; those that wait for providers do not count."""
+MOST_WAITING = 200
+"""Batches of one server, those that wait among them."""
 LOOK_S = 1.0
 SETTLE_S = 10.0
 STOP_S = 5.0
@@ -56,7 +59,7 @@ class BatchRunner:
     def __init__(
         self,
         workspace: Workspace,
-        app: ASGIApp,
+        app: FastAPI,
         others: Callable[[], int],
         at_once: int = BATCH_REQUESTS,
     ) -> None:
@@ -108,8 +111,12 @@ class BatchRunner:
         call = partial(work, *arguments, **named)
         return await anyio.to_thread.run_sync(call, limiter=self._long)
 
+    def _has_room(self) -> bool:
+        at_work = sum(not one.is_waiting for one in self._running.values())
+        return at_work < MOST_BATCHES and len(self._running) < MOST_WAITING
+
     async def _take(self) -> None:
-        while len(self._running) < MOST_BATCHES and not self._is_stopped.is_set():
+        while self._has_room() and not self._is_stopped.is_set():
             job = await self.in_thread(queue.claim, self._workspace.store, worker_name(), SERVED)
             if job is None:
                 return
@@ -117,7 +124,14 @@ class BatchRunner:
                 await self.in_thread(queue.release, self._workspace.store, job)
                 return
             one = BatchRun(
-                self._workspace, job, self._app, self._places, self.in_thread, self.at_length
+                BatchWork(
+                    self._workspace,
+                    job,
+                    self._app,
+                    self._places,
+                    self.in_thread,
+                    self.at_length,
+                )
             )
             task = asyncio.create_task(one.run(), name=job.id)
             self._running[task] = one

@@ -30,10 +30,11 @@ from assay.jobs import eval_results, eval_runs, evals
 from assay.jobs.batches import EVAL_ITEMS
 from assay.jobs.eval_request import ItemReference, RunRequest, SampledSource, StoredAnswers
 from assay.models.embed import STARTER, Vectors
+from assay.project.answer.gateway import Gateway
 from assay.project.jobs.evals import CHAT, criteria_of
 from assay.project.workspace import Workspace
 from assay.serve.auth import RequiredScope, ServedWorkspace
-from assay.serve.batch_requests import LineReply, ask
+from assay.serve.batch_requests import LineReply, ask, gateway_of
 from assay.serve.errors import of_assay
 from assay.serve.eval_sampling import sampling_body
 from assay.serve.route import JsonObject, JsonRoute, Strict
@@ -110,14 +111,17 @@ class _Exchange:
     patience_s: float = PATIENCE_S
     compared: int = 0
 
-    async def chat(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def chat(self, body: Mapping[str, Any], gateway: Gateway | None = None) -> dict[str, Any]:
         """The completion that a model gives.
+
+        Args:
+            gateway: that opens it; None: that of the app.
 
         Raises:
             _UnansweredError: it gives none.
         """
         raw = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        reply = await ask(self.request.app, self.caller, CHAT, raw)
+        reply = await ask(self.request.app, self.caller, CHAT, raw, gateway)
         if reply.status != 200:
             raise _UnansweredError(reply)
         completion: dict[str, Any] = json_reader.read(reply.body)
@@ -200,7 +204,8 @@ async def _sample(exchange: _Exchange, plan: _Plan, body: RunItem) -> dict[str, 
     sampling = plan.sampling
     if isinstance(source.source, StoredAnswers) and body.item.get("tools"):
         sampling = {"tools": body.item["tools"], **sampling}
-    completion = await exchange.chat({**sampling, "model": source.model, "messages": messages})
+    asked = {**sampling, "model": source.model, "messages": messages}
+    completion = await exchange.chat(asked, gateway_of(exchange.request))
     [choice] = completion["choices"][:1]
     answer = choice["message"]
     sample = describe_sample(answer.get("content") or "")

@@ -14,7 +14,8 @@ from assay.errors import ModelError
 from assay.example import Message
 from assay.generate.stream import End, Piece
 from assay.project.answer.answering import Answering, Conversation, Receipt
-from assay.project.answer.gateway import Gateway, SchemaError
+from assay.project.answer.gateway import SchemaError
+from assay.serve.batch_requests import gateway_of
 from assay.serve.conversation import ConversationRequest
 from assay.serve.errors import ApiError
 from assay.serve.metrics import Metrics
@@ -130,7 +131,7 @@ async def converse(
     Raises:
         ApiError, AssayError: it cannot be answered.
     """
-    gateway: Gateway = request.app.state.gateway
+    gateway = gateway_of(request)
     are_parallel = body.parallel_tool_calls is not False
     said = body.to_messages() if messages is None else messages
     conversation = Conversation(said, body.offered_tools(), are_parallel)

@@ -219,9 +219,7 @@ class RemoteModel:
                 answer = self._wire.parse_completion(
                     read_json(reply.read(), kind), request.sampling
                 )
-                if answer.text:
-                    yield Piece(answer.text)
-                yield replace(_end_of(answer), model=self.reference)
+                yield from self.items(answer)
                 return
             items = self._wire.parse_stream(events(reply, provider.stall_s, provider.stream_s))
             for item in add_confidence(items, request.sampling):
@@ -229,6 +227,12 @@ class RemoteModel:
         except WireError as error:
             raise no_answer_from(error) from None
         reply.drain()
+
+    def items(self, answer: Completion) -> Iterator[Piece | End]:
+        """A whole answer in the words of a stream."""
+        if answer.text:
+            yield Piece(answer.text)
+        yield replace(_end_of(answer), model=self.reference)
 
     def retry_pause(self, failure: NoAnswerError, attempt: int) -> float | None:
         """Seconds until the next attempt; None where the provider asks for too many.

@@ -78,7 +78,7 @@ class UnfinishedBatch:
     Attributes:
         name: by which the provider finds it.
         id: None: it is not known whether it was begun.
-        requests: by the name of each its `request_sha256`, or another sum of what it asks.
+        requests: by the name of each its `request_sha256`, or what else its answer needs.
         at: when it was begun, in seconds since 1970.
         model: `remote:PROVIDER/MODEL`; None: of a file that does not say.
     """
@@ -221,6 +221,24 @@ class Batches:
         if left.id is None:
             asked = {name: one for name, one in requests.items() if name in left.requests}
             left.id = self._begin(left, asked, is_new=is_new)
+            self._file.write(left)
+        return left, left.id
+
+    def find(self) -> tuple[UnfinishedBatch, str] | None:
+        """The batch under way and its id, on disk; None: it was not begun, and its file is gone.
+
+        Raises:
+            NoAnswerError: nobody says.
+            UndecidedError: another one may be it.
+        """
+        left = self._file.read()
+        if left is None:
+            return None
+        if left.id is None:
+            left.id = self._endpoint.find(left.name, len(left.requests))
+            if left.id is None:
+                self._file.forget()
+                return None
             self._file.write(left)
         return left, left.id
 

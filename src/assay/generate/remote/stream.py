@@ -16,6 +16,7 @@ from typing import Any
 from assay.config import Provider
 from assay.errors import ConfigError, ModelError, UsageError
 from assay.example import Message
+from assay.generate.remote.batch_endpoint import BatchReply
 from assay.generate.remote.connection import ActiveRequest
 from assay.generate.remote.model import RemoteModel, check_unconstrained
 from assay.generate.remote.wire import CompletionRequest, NoAnswerError
@@ -61,19 +62,37 @@ class RemoteStreamEngine:
         retries: int | None = None,
         backoff_s: float = 0.5,
     ) -> None:
-        self._remote = RemoteModel(name, model, provider, key=key, backoff_s=backoff_s)
+        self.remote = RemoteModel(name, model, provider, key=key, backoff_s=backoff_s)
         self._retries = provider.retries if retries is None else retries
 
     def chat(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
     ) -> Iterator[Piece | End]:
         """See `StreamEngine`; raises RemoteError where no answer came, or it broke off."""
-        check_unconstrained(self._remote.reference, sampling.choices is not None)
-        if sampling.logprobs is not None and self._remote.provider.protocol == "anthropic":
+        request = self.request(messages, tools, sampling)
+        return _Stream(self.remote, request, self._retries, self.key())
+
+    def request(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
+    ) -> CompletionRequest:
+        """What the provider is asked.
+
+        Raises:
+            ConfigError, UsageError: its protocol has no such request.
+        """
+        check_unconstrained(self.remote.reference, sampling.choices is not None)
+        if sampling.logprobs is not None and self.remote.provider.protocol == "anthropic":
             raise UsageError("this model's provider does not return logprobs.")
         if sampling.seed is None and sampling.temperature > 0:
             sampling = replace(sampling, seed=secrets.randbits(31))
-        return _Stream(self._remote, self._remote.request(messages, tools, sampling), self._retries)
+        return self.remote.request(messages, tools, sampling)
+
+    def key(self) -> str | None:
+        """The provider's key, as it is now; raises SetUpError."""
+        try:
+            return self.remote.key()
+        except (ConfigError, SecretError) as error:
+            raise SetUpError(self.remote.name, error) from None
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Refused: providers answer conversations only."""
@@ -81,18 +100,50 @@ class RemoteStreamEngine:
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        self._remote.close()
+        self.remote.close()
+
+
+class RepliedEngine:
+    """A `StreamEngine` whose one answer is there: the reply of a provider's batch.
+
+    Args:
+        reply: the body of an answer, or why there is none.
+        key: which no message may repeat.
+    """
+
+    context_length = CONTEXT
+
+    def __init__(self, remote: RemoteModel, reply: BatchReply, key: str | None) -> None:
+        self._remote, self._reply, self._key = remote, reply, key
+
+    def chat(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
+    ) -> Iterator[Piece | End]:
+        """See `StreamEngine`; raises as that of single requests."""
+        try:
+            if isinstance(self._reply, NoAnswerError):
+                raise self._reply
+            answer = self._remote.parse(self._reply, sampling)
+        except NoAnswerError as failure:
+            reason = self._remote.describe_failure(failure.reason, self._key)
+            if failure.refused:
+                raise RequestRefusedError(reason) from None
+            raise RemoteError(reason, charged=failure.charged) from None
+        return self._remote.items(answer)
+
+    def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
+        """Refused: a reply answers a conversation."""
+        raise UsageError("a model at a provider answers conversations only.")
 
 
 class _Stream(Iterator[Piece | End]):
     """One answer as it comes. Closing it hangs up at once, from whichever thread."""
 
-    def __init__(self, remote: RemoteModel, request: CompletionRequest, retries: int) -> None:
+    def __init__(
+        self, remote: RemoteModel, request: CompletionRequest, retries: int, key: str | None
+    ) -> None:
         self._remote, self._request, self._retries = remote, request, retries
-        try:
-            self._key = remote.key()
-        except (ConfigError, SecretError) as error:
-            raise SetUpError(remote.name, error) from None
+        self._key = key
         self._active = ActiveRequest()
         self._items: Iterator[Piece | End] | None = None
         self._charged = False

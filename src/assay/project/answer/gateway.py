@@ -131,6 +131,13 @@ class Gateway:
         messages, tools = conversation.messages, conversation.tools
         store, project = workspace.store, caller.project
         calls = prepare(target, messages, tools, options, store, project, caller.labels)
+        return self._ask(caller, target, calls, count)
+
+    def _ask(
+        self, caller: Caller, target: Target, calls: Sequence[EngineCall], count: int
+    ) -> Preparation:
+        """What is asked for answers that each take these calls."""
+        workspace = self._workspace
         chains = [workspace.chain(call.model) for call in calls] if caller.budgeted else ()
         charge = Charge(workspace.usage, caller, target.name, calls, chains, count)
         paths = zip(*(call.repeat(count) for call in charge.calls), strict=True)

@@ -15,6 +15,9 @@ from typing import Any
 from assay.data.split import SplitManifest
 from assay.errors import DataError, StateError, UsageError
 from assay.jobs import queue, service
+from assay.jobs.batches import BATCH
+from assay.jobs.batches import read as read_batch
+from assay.jobs.batches import stop as stop_batch
 from assay.jobs.fine_tuning import Wish
 from assay.jobs.queue import Job, JobEvent, JobLostError
 from assay.jobs.worker import Handler, Work
@@ -203,7 +206,12 @@ def ask(workspace: Workspace, id: str, wish: Wish) -> Job:
         StateError: it is over, or is to be resumed and is not paused.
     """
     store = workspace.store
-    job = queue.resume(store, id) if wish == "resume" else queue.ask(store, id, wish)
+    job = queue.read(store, id)
+    if job.kind == BATCH and wish == "cancel":
+        stop_batch(store, read_batch(store, id))
+        job = queue.read(store, id)
+    else:
+        job = queue.resume(store, id) if wish == "resume" else queue.ask(store, id, wish)
     if job.status in queue.OVER:
         begun.end(workspace, job.id)
     audit(store, job.project, workspace.who, f"job.{wish}", job.id)

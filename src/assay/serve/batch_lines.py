@@ -1,0 +1,186 @@
+"""The lines of a batch: asked one by one or in their providers' batches, kept, and counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from assay.jobs import batch_answers
+from assay.jobs.batch_answers import format_answer, usage_of
+from assay.jobs.batches import EVAL_ITEMS, Batch
+from assay.project.answer.lines import AnsweredLine, OutgoingLine
+from assay.serve.batch_input import BatchLine, RequestIndex, requests_of
+from assay.serve.batch_providers import ProviderBatches
+from assay.serve.batch_requests import UNAVAILABLE, LineReply, ask
+from assay.serve.batch_work import BatchWork
+from assay.store.files import append_durable
+
+TRIES = 3
+"""Of a line whose model cannot be asked; where one has used them up, those behind have one, until
+the model answers again."""
+FEW_ITEMS = 64
+"""So many items of an eval's run are asked one by one: who starts one mostly waits for it."""
+
+
+class BatchLines:
+    """The lines of a batch under way."""
+
+    def __init__(self, work: BatchWork, batch: Batch) -> None:
+        self._work, self._batch = work, batch
+        self._tries = TRIES
+        store = work.workspace.store
+        self._path = batch_answers.input_of(store, batch.id)
+        self._index = RequestIndex(self._path)
+        self._log = AnswerLog(batch_answers.new_log(store, batch.id), work.in_thread)
+        self._away = ProviderBatches(work, self._take)
+        self._short: set[int] = set()
+        self._reasons: set[str] = set()
+        self._may_wait = batch.endpoint != EVAL_ITEMS or batch.total > FEW_ITEMS
+
+    async def answer(self) -> None:
+        """Answer those that have no answer yet, until all have one or the batch is to end."""
+        work = self._work
+        found = await work.at_length(batch_answers.collect, work.workspace.store, self._batch.id)
+        work.tally.begin(found)
+        try:
+            known = found.places.keys() | await self._away.resume(found.places)
+            lines = requests_of(self._path, lambda number: number not in known)
+            while True:
+                await self._ask_all(lines)
+                again = await self._away.finish() | self._short
+                if work.end.is_set() or not again:
+                    return
+                self._short = set()
+                lines = requests_of(self._path, again.__contains__)
+        finally:
+            await self._away.close()
+            await self._log.close()
+
+    async def _ask_all(self, lines: Iterator[BatchLine]) -> None:
+        turn, end = asyncio.Lock(), self._work.end
+        several = [
+            asyncio.create_task(self._answer_lines(lines, turn))
+            for _ in range(self._work.places.most)
+        ]
+        everything = asyncio.gather(*several)
+        ended = asyncio.create_task(end.wait())
+        first: set[asyncio.Future[Any]] = {everything, ended}
+        try:
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            if end.reason is not None and end.reason.grace_s and not everything.done():
+                await asyncio.wait({everything}, timeout=end.reason.grace_s)
+            if everything.done():
+                everything.result()
+        finally:
+            ended.cancel()
+            everything.cancel()
+            await asyncio.gather(*several, return_exceptions=True)
+
+    async def _answer_lines(self, lines: Iterator[BatchLine], turn: asyncio.Lock) -> None:
+        """One line after the other."""
+        work = self._work
+        while not work.end.is_set():
+            async with work.places:  # a line is read when it may be asked
+                async with turn:
+                    line = await work.in_thread(next, lines, None)
+                if line is None or work.end.is_set():
+                    return
+                reply = await self._ask(line)
+            tries = 1
+            while reply is not None and (pause := reply.pause_s(tries, self._tries)) is not None:
+                await work.end.wait(pause)
+                async with work.places:
+                    if work.end.is_set():
+                        return
+                    reply = await self._ask(line)
+                tries += 1
+            if reply is not None:
+                await self._keep(line, reply)
+
+    async def _ask(self, line: BatchLine) -> LineReply | None:
+        """What is answered now; None: it goes to its provider with others, now or later."""
+        work, endpoint = self._work, self._batch.endpoint
+        if not self._may_wait:
+            return await ask(work.app, work.known_caller, endpoint, line.body)
+        outgoing = OutgoingLine(work.workspace, work.app.state.engines)
+        reply = await ask(work.app, work.known_caller, endpoint, line.body, outgoing)
+        if outgoing.model is not None:
+            self._away.add(line.number, outgoing)
+            return None
+        if outgoing.is_short and self._away.is_holding:
+            self._short.add(line.number)  # there may be room once that is settled
+            return None
+        if (reason := outgoing.reason) is not None and reason not in self._reasons:
+            self._reasons.add(reason)
+            await work.note(f"Asked one by one, not in the provider's batches: {reason}.")
+        return reply
+
+    async def _take(self, number: int, answered: AnsweredLine) -> None:
+        """Keep the answer to a line whose reply is there, unless the batch is left before."""
+        work, endpoint = self._work, self._batch.endpoint
+        line = await work.in_thread(self._index.read, number)
+        tries = 1
+        while True:
+            async with work.places:
+                reply = await ask(work.app, work.known_caller, endpoint, line.body, answered)
+            pause = reply.pause_s(tries, 0)
+            if pause is None:
+                return await self._keep(line, reply)
+            if work.end.is_departure():
+                return None
+            await asyncio.sleep(pause)
+            tries += 1
+
+    async def _keep(self, line: BatchLine, reply: LineReply) -> None:
+        good, usage = reply.status == 200, Counter[str]()
+        if good:
+            usage = await self._work.in_thread(usage_of, reply.body)
+            self._tries = TRIES
+        elif reply.code == UNAVAILABLE:
+            self._tries = 1
+        request = f"req_{self._batch.id.partition('_')[2]}_{line.number}"
+        answer = format_answer(line.number, line.custom_id, request, reply.status, reply.body, good)
+        await self._log.keep(answer)
+        self._work.tally.add(len(answer), usage, is_good=good)
+
+
+class AnswerLog:
+    """Appends answers to a file; those that come close together go to the disk together."""
+
+    def __init__(self, path: Path, in_thread: Callable[..., Awaitable[Any]]) -> None:
+        self._path, self._in_thread = path, in_thread
+        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def keep(self, answer: bytes) -> None:
+        """Returns when it is on disk."""
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((answer, done))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+        await done
+
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        if self._writer is not None:
+            await asyncio.wait({self._writer})
+
+    async def _write(self) -> None:
+        while self._waiting:
+            some, self._waiting = self._waiting, []
+            error: Exception | None = None
+            try:
+                data = b"".join(answer for answer, _ in some)
+                await self._in_thread(append_durable, self._path, data)
+            except Exception as problem:
+                error = problem
+            for _, done in some:
+                if done.done():  # nobody waits for it any more
+                    continue
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)

@@ -1,0 +1,287 @@
+"""Batches and runs of evals whose models are at a provider that answers in batches of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from sqlalchemy import select, update
+
+from assay.accounts.costs import budgets, set_budget
+from assay.accounts.keys import create_key
+from assay.config.yaml_text import edit
+from assay.generate.remote import provider_batch
+from assay.jobs import batch_answers, batches, queue
+from assay.jobs.batches import BatchRequest
+from assay.project.workspace import Workspace
+from assay.serve import batch_lines, batch_providers, batch_run, streams
+from assay.serve.app import create_app
+from assay.store import stored_files
+from assay.store.store import Store
+from assay.store.tables import JobRow, UsageRow
+from tests.many_rows import project
+from tests.rescue.batch_server import BatchServer, killed
+from tests.rescue.message_batch_server import MessageBatchServer
+from tests.serve.running import PATIENCE_S, Running, running
+from tests.serve.test_batches import created, jsonl, line, read, waited
+from tests.serve.test_evals import SAME, completions, content
+
+FAR = "remote:far/big-1"
+COUNT = 6
+IN, OUT = 1.0, 2.0
+"""USD for a million tokens of the provider `far`."""
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_run, "BEAT_S", 0.05)
+    monkeypatch.setattr(batch_providers, "POLL_S", 0.02)
+    monkeypatch.setattr(provider_batch, "POLL_S", 0.0)
+    monkeypatch.setenv("FAR_KEY", "a-key-for-tests")
+
+
+@pytest.fixture(params=[BatchServer, MessageBatchServer])
+def far(request: pytest.FixtureRequest) -> Iterator[BatchServer]:
+    with request.param(lambda body: f"{body['messages'][-1]['content']}!").running() as server:
+        yield server
+
+
+def described(folder: Path, far: BatchServer, **settings: Any) -> None:
+    """A project whose provider `far` answers in batches."""
+    folder.mkdir()
+    project(folder, 3)
+    provider = {
+        "base_url": far.url,
+        "protocol": far.protocol,
+        "consent": True,
+        "private_network": True,
+        "retries": 0,
+        "batch": True,
+        "key_env": "FAR_KEY",
+        "prices": {"big-1": {"input": IN, "output": OUT}},
+        **settings,
+    }
+    file = folder / "assay.yaml"
+    file.write_text(edit(file.read_text(), {"providers": {"far": provider}}))
+
+
+@contextmanager
+def serving(folder: Path, far: BatchServer, **settings: Any) -> Iterator[Running]:
+    described(folder, far, **settings)
+    with running(folder, lambda workspace: workspace.engines()) as server:
+        yield server
+
+
+def lines_of(count: int = COUNT, **body: Any) -> list[dict[str, Any]]:
+    return [line(f"id-{n}", f"text {n}", model=FAR, **body) for n in range(count)]
+
+
+def texts(told: dict[str, Any]) -> dict[str, str]:
+    found = {id: one["response"]["body"]["choices"][0] for id, one in told.items()}
+    return {id: choice["message"]["content"] for id, choice in found.items()}
+
+
+def wait_for(is_so: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def paid(workspace: Workspace) -> list[float]:
+    """USD of each answer in the usage log."""
+    workspace.usage.flush()
+    with workspace.store.session() as session:
+        return [(cost or 0) / 1e9 for cost in session.scalars(select(UsageRow.cost))]
+
+
+def price(told: dict[str, Any], *, answers: int) -> float:
+    """USD of each answer to a line, asked by itself."""
+    usage = told["response"]["body"]["usage"]
+    prompt, written = usage["prompt_tokens"], usage["completion_tokens"] / answers
+    return float(prompt * IN + written * OUT) / 1e6
+
+
+def completed(client: openai.OpenAI, id: str) -> int:
+    counts = client.batches.retrieve(id).request_counts
+    assert counts is not None
+    return counts.completed
+
+
+def test_lines_go_out_together_and_cost_what_a_batch_costs(
+    tmp_path: Path, far: BatchServer
+) -> None:
+    far.looks, far.done = 1_000_000, 2
+    with serving(tmp_path / "served", far) as server, server.client() as client:
+        store = server.workspace.store
+        lines = lines_of(max_tokens=50)
+        lines += [line("several", "twice", model=FAR, n=2, max_tokens=50)]
+        lines += [line("odd", model=FAR, temperature="hot")]
+        made, key = create_key(store, server.workspace.name, "test", ["chat", "files"])
+        set_budget(store, made.id, 1.0)
+        with server.client(key) as owner:
+            id = created(owner, lines).id
+            if far.protocol == "openai":  # the other one counts at the end
+                wait_for(lambda: completed(client, id) >= 3)
+            wait_for(lambda: far.batches)
+            for one in far.batches.values():
+                one["looks"] = 1
+            batch = waited(client, id)
+            good, bad = read(client, batch.output_file_id), read(client, batch.error_file_id)
+        counts = batch.request_counts
+        assert (batch.status, counts.total, counts.completed, counts.failed) == (
+            ("completed", COUNT + 2, COUNT + 1, 1)
+        )
+        expected = {f"id-{n}": f"text {n}!" for n in range(COUNT)}
+        assert texts(good) == {**expected, "several": "twice!"}
+        assert list(bad) == ["odd"]
+        assert bad["odd"]["response"]["status_code"] == 400
+        assert set(far.asked) == {f"text {n}" for n in range(COUNT)}
+        assert (set(far.asked.values()), dict(far.single)) == ({1}, {"twice": 2})
+        each = price(good["id-0"], answers=1) / 2
+        told = paid(server.workspace)
+        assert sorted(told) == pytest.approx(
+            sorted([each] * COUNT + [price(good["several"], answers=2)] * 2)
+        )
+        budget = budgets(store)[made.id]
+        assert budget.spent == pytest.approx(sum(told))
+        said = [one.message for one in queue.events(store, id)]
+        assert any("it asks for several answers" in one for one in said)
+        assert any(f"{COUNT} requests are in the provider's batch" in one for one in said)
+        wait_for(lambda: not batch_answers.folder_of(store, id).exists())
+
+
+def test_what_is_cancelled_is_cancelled_there_and_its_answers_are_kept(
+    tmp_path: Path, far: BatchServer
+) -> None:
+    far.looks, far.kept = 1_000_000, 2
+    with serving(tmp_path / "served", far) as server, server.client() as client:
+        id = created(client, lines_of()).id
+        wait_for(lambda: far.batches)
+        client.batches.cancel(id)
+        batch = waited(client, id)
+        assert batch.status == "cancelled"
+        assert [one["status"] for one in far.batches.values()] == ["cancelled"]
+        assert len(read(client, batch.output_file_id)) == 2
+        bad = read(client, batch.error_file_id)
+        assert len(bad) == COUNT - 2
+        assert {one["error"]["code"] for one in bad.values()} == {"batch_cancelled"}
+        assert len(paid(server.workspace)) == 2
+        assert not far.single
+
+
+@pytest.mark.parametrize("status", ["expired", "failed"])
+def test_lines_that_a_provider_has_not_answered_are_errors(
+    tmp_path: Path, far: BatchServer, status: str
+) -> None:
+    far.ends_as, far.kept, far.looks = status, 2, 1
+    with serving(tmp_path / "served", far) as server, server.client() as client:
+        batch = waited(client, created(client, lines_of()).id)
+        kept = 2 if status == "expired" else 0
+        assert (batch.status, batch.request_counts.completed) == ("completed", kept)
+        bad = read(client, batch.error_file_id)
+        assert len(bad) == COUNT - kept
+        for one in bad.values():
+            error = one["response"]["body"]["error"]
+            assert (one["response"]["status_code"], error["code"]) == (503, "model_unavailable")
+            assert error["message"].startswith("far: ")
+        assert (set(far.asked.values()), dict(far.single)) == ({1}, {})
+
+
+def test_what_has_no_room_in_a_budget_waits_for_what_is_under_way(
+    tmp_path: Path, far: BatchServer
+) -> None:
+    far.looks = 1
+    with serving(tmp_path / "served", far) as server, server.client() as client:
+        store = server.workspace.store
+        made, key = create_key(store, server.workspace.name, "test", ["chat", "files"])
+        # At most 0.0025 and a prompt for each, at half the price: two have room at a time.
+        set_budget(store, made.id, 0.007)
+        with server.client(key) as owner:
+            id = created(owner, lines_of(max_tokens=2500)).id
+        batch = waited(client, id)
+        counts = batch.request_counts
+        assert (batch.status, counts.completed, counts.failed) == ("completed", COUNT, 0)
+        assert len(far.batches) >= COUNT // 2
+        assert set(far.asked.values()) == {1}
+        spent = sum(paid(server.workspace))
+        assert budgets(store)[made.id].spent == pytest.approx(spent)
+
+
+def test_a_run_of_many_items_is_answered_in_a_batch_and_judged_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_lines, "FEW_ITEMS", 3)
+    with BatchServer(lambda body: "yes").running() as far:
+        far.looks = 1
+        with serving(tmp_path / "served", far) as server, server.client() as client:
+            yes: Any = {**SAME, "reference": "yes"}
+            schema: Any = {"type": "custom", "item_schema": {"type": "object"}}
+            made = client.evals.create(data_source_config=schema, testing_criteria=[yes])
+            for count, batched in ((3, 0), (4, 1)):
+                items = content(*({"question": f"q {n}", "answer": "yes"} for n in range(count)))
+                source: Any = {**completions(items), "model": FAR}
+                run: Any = client.evals.runs.create(made.id, data_source=source)
+                while run.status in ("queued", "in_progress"):
+                    time.sleep(0.02)
+                    run = client.evals.runs.retrieve(run.id, eval_id=made.id)
+                assert (run.status, run.result_counts.passed) == ("completed", count)
+                assert len(far.batches) == batched
+            assert sum(far.single.values()) == 3
+
+
+def queued(folder: Path) -> str:
+    """A batch that no server has seen yet."""
+    workspace = Workspace(folder)
+    store, name = workspace.store, workspace.name
+    made, _ = create_key(store, name, "test", ["chat", "files"])
+    written = stored_files.write(store, iter([jsonl(lines_of())]), 10**6)
+    with store.session() as session:
+        session.add(stored_files.row_of(written, name, "in.jsonl", batches.PURPOSE, None, None))
+    endpoint: Any = "/v1/chat/completions"
+    asked = BatchRequest(input_file_id=written.id, endpoint=endpoint, completion_window="24h")
+    return batches.create(store, name, asked, made.id, None)
+
+
+def served_until_over(folder: Path, id: str) -> None:
+    workspace = Workspace(folder)
+    streams._idle.clear()  # threads of this process, which a fork of it does not have
+
+    async def serve() -> None:
+        app = create_app(workspace, workspace.engines())
+        async with app.router.lifespan_context(app):
+            while queue.read(workspace.store, id).status not in queue.OVER:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(serve())
+
+
+def left_by_the_dead(store: Store, id: str) -> None:
+    """As it is once others have found that its server is gone."""
+    gone = update(JobRow).where(JobRow.id == id, JobRow.status == "running")
+    with store.session() as session:
+        session.execute(gone.values(status="queued", worker=None, attempts=0))
+
+
+def test_a_server_killed_before_each_step_asks_nothing_twice(
+    tmp_path: Path, far: BatchServer
+) -> None:
+    folder = tmp_path / "served"
+    described(folder, far)
+    id, far.looks, step = queued(folder), 1, 1
+    work = partial(served_until_over, folder, id)
+    while killed(work, step, (batch_lines, "append_durable")):
+        left_by_the_dead(Workspace(folder).store, id)
+        step += 1
+        assert step < 30
+    batch = batches.read(Workspace(folder).store, id)
+    assert (batch.outcome, batch.completed, batch.failed) == ("completed", COUNT, 0)
+    assert (len(far.batches), set(far.asked.values()), dict(far.single)) == (1, {1}, {})
+    assert step > 6
