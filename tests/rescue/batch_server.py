@@ -114,7 +114,8 @@ class BatchServer:
         if name in self.batches:
             batch = self.batches[name]
             batch["looks"] -= 1
-            batch["request_counts"]["completed"] = self.done
+            if self.done:
+                batch["request_counts"]["completed"] = self.done
             if batch["looks"] <= 0 and batch["status"] in ("in_progress", "cancelling"):
                 self._end(batch)
             return 200, self._shown(batch)

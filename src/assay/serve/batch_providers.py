@@ -62,7 +62,12 @@ class ProviderBatches:
         known = set[int]()
         workspace = self._work.workspace
         for file in batch_answers.provider_files(workspace.store, self._work.job.id):
-            one = await self._work.at_length(LineBatch, workspace, file)
+            try:
+                one = await self._work.at_length(LineBatch, workspace, file)
+            except ProviderBatchError as error:  # its lines are asked, or refused, as they are now
+                await self._work.note(f"A provider's batch cannot be found again: {error.what}")
+                file.unlink(missing_ok=True)
+                continue
             one.lines -= set(answered)
             known |= one.lines
             if one.lines:

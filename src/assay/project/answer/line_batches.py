@@ -70,13 +70,15 @@ class LineBatch:
         is_over: nothing of it is answered any more.
 
     Raises:
-        ConfigError: the model's provider is not there any more.
-        StoreError: the file cannot be read.
+        ProviderBatchError: the file is damaged, or its model's provider is not there any more.
     """
 
     def __init__(self, workspace: Workspace, file: Path, model: RemoteModel | None = None) -> None:
         self._workspace, self._file = workspace, BatchFile(file)
-        left = self._file.read()
+        try:
+            left = self._file.read()
+        except StoreError as error:
+            raise ProviderBatchError(error.what, is_lasting=True) from None
         self._model = model or _model_of(workspace, left.model if left is not None else None)
         self._agents = {} if left is None else dict(left.requests)
         self.lines = {int(name) for name in self._agents}
@@ -242,7 +244,10 @@ class LineBatch:
 
 def _model_of(workspace: Workspace, reference: str | None) -> RemoteModel:
     if reference is None:
-        raise StoreError("the file of the batch under way is damaged.")
+        raise ProviderBatchError("its file names no model.", is_lasting=True)
     name, at = split_reference(reference)
-    provider = provider_of(workspace.providers, name)
+    try:
+        provider = provider_of(workspace.providers, name)
+    except ConfigError as error:
+        raise ProviderBatchError(error.what, is_lasting=True) from None
     return RemoteModel(name, at, provider, key=partial(workspace.providers.key, name, provider))
