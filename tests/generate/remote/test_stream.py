@@ -199,7 +199,7 @@ def test_a_refusal_leaves_its_connection_to_the_next_request() -> None:
         assert len(list(first)) == 3
         assert (len(far.asked), far.connections) == (2, 1)
         first.close()  # type: ignore[attr-defined]
-        [line] = asked._remote._outbound._idle
+        [line] = asked.remote._outbound._idle
         assert line.is_idle()
         assert len(list(asked.chat(ASKED, (), Sampling()))) == 3
         assert far.connections == 1
@@ -211,7 +211,7 @@ def test_a_connection_serves_many_requests_and_a_dropped_one_is_replaced() -> No
         for _ in range(5):
             list(asked.chat(ASKED, (), Sampling()))
         assert served.connections == 1
-        for line in asked._remote._outbound._idle:
+        for line in asked.remote._outbound._idle:
             line._raw.shutdown(2)
         assert len(list(asked.chat(ASKED, (), Sampling()))) == 3
         assert served.connections == 2
