@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from assay import json_reader
@@ -93,20 +95,21 @@ def requests_of(path: Path, is_wanted: Callable[[int], bool]) -> Iterator[BatchL
 
 
 class RequestIndex:
-    """The requests of a file that was found good, by the numbers of their lines."""
+    """The requests of a file that was found good, by the numbers of their lines. May be read from
+    several threads."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._places = path, dict[int, int]()
+        self._path = path
+        self._places: list[int] | None = None
+        self._placing = Lock()
 
     def read(self, number: int) -> BatchLine:
-        """The request of a line; raises KeyError where there is no such line."""
+        """The request of a line; raises IndexError where there is no such line."""
         with self._path.open("rb") as file:
-            if not self._places:
-                place = 0
-                for at, line in enumerate(file, 1):
-                    self._places[at] = place
-                    place += len(line)
-            file.seek(self._places[number])
+            with self._placing:
+                if self._places is None:
+                    self._places = [0, *accumulate(map(len, file))]
+            file.seek(self._places[number - 1])
             return _request_in(number, file.readline())
 
 
