@@ -18,6 +18,8 @@ from assay.accounts.costs import budgets, set_budget
 from assay.accounts.keys import create_key
 from assay.config.yaml_text import edit
 from assay.generate.remote import provider_batch
+from assay.generate.remote.batch_endpoint import BatchEndpoint
+from assay.generate.remote.wire import NoAnswerError
 from assay.jobs import batch_answers, batches, queue
 from assay.jobs.batches import BatchRequest
 from assay.project.workspace import Workspace
@@ -86,6 +88,13 @@ def lines_of(count: int = COUNT, **body: Any) -> list[dict[str, Any]]:
 def texts(told: dict[str, Any]) -> dict[str, str]:
     found = {id: one["response"]["body"]["choices"][0] for id, one in told.items()}
     return {id: choice["message"]["content"] for id, choice in found.items()}
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def refuse(*_: Any) -> Any:
+        raise error
+
+    return refuse
 
 
 def wait_for(is_so: Callable[[], Any]) -> None:
@@ -193,6 +202,39 @@ def test_lines_that_a_provider_has_not_answered_are_errors(
             assert (one["response"]["status_code"], error["code"]) == (503, "model_unavailable")
             assert error["message"].startswith("far: ")
         assert (set(far.asked.values()), dict(far.single)) == ({1}, {})
+
+
+RESULTS = {"openai": "GET /v1/files/", "anthropic": "GET /v1/messages/batches/msgbatch_0/results"}
+
+
+def test_replies_are_asked_for_until_the_provider_gives_them(
+    tmp_path: Path, far: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_providers, "MOST_TRIES", 3)
+    far.looks, far.failing = 1, [RESULTS[far.protocol]] * 6
+    with serving(tmp_path / "served", far) as server, server.client() as client:
+        batch = waited(client, created(client, lines_of()).id)
+        assert (batch.status, batch.request_counts.completed) == ("completed", COUNT)
+        assert (far.failing, set(far.asked.values()), dict(far.single)) == ([], {1}, {})
+
+
+def test_what_a_provider_has_answered_and_does_not_give_is_paid(
+    tmp_path: Path, far: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_providers, "MOST_TRIES", 2)
+    far.looks = 1
+    with serving(tmp_path / "served", far) as server, server.client() as client:
+        store = server.workspace.store
+        made, key = create_key(store, server.workspace.name, "test", ["chat", "files"])
+        set_budget(store, made.id, 1.0)
+        monkeypatch.setattr(
+            BatchEndpoint, "lines", raising(NoAnswerError("gone", is_retryable=False))
+        )
+        with server.client(key) as owner:
+            batch = waited(client, created(owner, lines_of(max_tokens=2500)).id)
+        assert batch.request_counts.failed == COUNT
+        server.workspace.usage.flush()
+        assert budgets(store)[made.id].spent >= COUNT * 2500 * OUT / 1e6 / 2
 
 
 def test_what_has_no_room_in_a_budget_waits_for_what_is_under_way(

@@ -24,8 +24,9 @@ POLL_S = 10.0
 """Between two looks at a provider's batch."""
 TRIES = 3
 """To begin one, where it is known that it was not begun."""
-MOST_TRIES = 30
-"""In a row, of what the provider will not do at another attempt either: its key may be mended."""
+MOST_TRIES = 2160
+"""In a row, six hours long, of what the provider will not do at another attempt either: its key may
+be mended. Whatever else goes wrong is tried again until the batch ends."""
 CANCEL_S = 900.0
 """What is cancelled may take so long to end at the provider, which says ten minutes."""
 _TAKEN = ("cancelled", "expired")
@@ -194,18 +195,22 @@ class ProviderBatches:
 
     async def _keep_replies(self, one: LineBatch) -> bool:
         """Whether all of it is kept: answers, and errors of lines that will have none."""
-        tries = 0
+        tries, missing, ended = 0, len(one.lines), 0.0
         while (
             error := await self._take_all(one, one.replies(is_ended=self._work.end.is_set()))
         ) is not None:
-            tries += 1
-            if tries >= MOST_TRIES or self._work.end.is_departure():
-                break
+            tries = tries + error.is_lasting if len(one.lines) == missing else 0
+            missing = len(one.lines)
+            if self._work.end.is_set():
+                ended = ended or time.monotonic()
+                if self._work.end.is_departure() or time.monotonic() - ended > CANCEL_S:
+                    return False
+            if tries >= MOST_TRIES:
+                await self._fail(one, error)
+                return False
             await self._pause()
-        if self._work.end.is_departure():
-            return False
         if not self._work.end.is_set():  # else it is told why the batch has ended
-            await self._take_all(one, one.failures(error.what if error is not None else None))
+            await self._take_all(one, one.failures(is_paid=False))
         return not self._work.end.is_departure()
 
     async def _take_all(
@@ -236,9 +241,9 @@ class ProviderBatches:
         """Let its lines be errors, unless the batch ends for another reason."""
         await self._work.note(f"The provider's batch {one.id or ''} failed: {error.what}")
         if not self._work.end.is_set():
-            await self._take_all(one, one.failures(error.what))
+            await self._take_all(one, one.failures(error.what, is_paid=one.is_kept))
         if self._work.caller is not None:
-            one.release(self._work.caller, is_unasked=one.id is None and not one.is_kept)
+            one.release(self._work.caller, is_unasked=not one.is_kept)
         one.forget()
 
     async def _pause(self) -> None:

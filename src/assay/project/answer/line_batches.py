@@ -180,12 +180,18 @@ class LineBatch:
                     self.lines.remove(int(name))
                     yield int(name), self._opened(name, reply, endpoint.key)
 
-    def failures(self, reason: str | None = None) -> Iterator[tuple[int, AnsweredLine]]:
-        """What opens, as errors, the answers of lines without a reply."""
+    def failures(
+        self, reason: str | None = None, *, is_paid: bool
+    ) -> Iterator[tuple[int, AnsweredLine]]:
+        """What opens, as errors, the answers of lines without a reply.
+
+        Args:
+            is_paid: for all that is known they were answered, and count at the most that they can
+                cost.
+        """
         said = None if self._state is None else self._state.reason_unanswered
         reason = reason or said or "the batch has no answer to it"
         reason = reason.removeprefix(f"{self._model.name}: ")  # which is said again
-        is_paid = self.id is not None and not self.is_over  # nobody knows
         failure = NoAnswerError(reason, is_retryable=True, charged=is_paid)
         while self.lines:
             number = self.lines.pop()
