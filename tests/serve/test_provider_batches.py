@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import openai
@@ -17,6 +18,7 @@ from sqlalchemy import select, update
 from assay.accounts.costs import budgets, set_budget
 from assay.accounts.keys import create_key
 from assay.config.yaml_text import edit
+from assay.errors import StoreError
 from assay.generate.remote import provider_batch
 from assay.generate.remote.batch_endpoint import BatchEndpoint
 from assay.generate.remote.wire import NoAnswerError
@@ -25,6 +27,8 @@ from assay.jobs.batches import BatchRequest
 from assay.project.workspace import Workspace
 from assay.serve import batch_lines, batch_providers, batch_run, streams
 from assay.serve.app import create_app
+from assay.serve.batch_providers import ProviderBatches
+from assay.serve.batch_work import BatchWork
 from assay.store import stored_files
 from assay.store.store import Store
 from assay.store.tables import JobRow, UsageRow
@@ -235,6 +239,34 @@ def test_what_a_provider_has_answered_and_does_not_give_is_paid(
         assert batch.request_counts.failed == COUNT
         server.workspace.usage.flush()
         assert budgets(store)[made.id].spent >= COUNT * 2500 * OUT / 1e6 / 2
+
+
+def test_a_batch_that_cannot_keep_an_answer_takes_no_more() -> None:
+    places: Any = SimpleNamespace(most=2)
+    taken = list[int]()
+
+    async def in_thread(call: Callable[..., Any], *arguments: Any) -> Any:
+        await asyncio.sleep(0)
+        return call(*arguments)
+
+    async def take(number: int, _: Any) -> None:
+        taken.append(number)
+        if number == 1:
+            raise StoreError("no room on the disk.")
+        await asyncio.sleep(0)
+
+    async def go() -> None:
+        workspace: Any = None
+        work = BatchWork(workspace, workspace, workspace, places, in_thread, in_thread)
+        replies: Any = iter([(number, None) for number in range(20)])
+        away: Any = ProviderBatches(work, take)
+        with pytest.raises(StoreError):
+            await away._take_all(object(), replies)
+        several = len(taken)
+        await asyncio.sleep(0.02)
+        assert len(taken) == several < 20
+
+    asyncio.run(go())
 
 
 def test_what_has_no_room_in_a_budget_waits_for_what_is_under_way(

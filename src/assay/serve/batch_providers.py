@@ -234,7 +234,13 @@ class ProviderBatches:
                 self._work.tally.come(one)
                 await self._take(*found)
 
-        await asyncio.gather(*(take() for _ in range(self._work.places.most)))
+        several = [asyncio.create_task(take()) for _ in range(self._work.places.most)]
+        try:
+            await asyncio.gather(*several)
+        finally:  # a batch that is left takes nothing more
+            for task in several:
+                task.cancel()
+            await asyncio.gather(*several, return_exceptions=True)
         return stopped
 
     async def _fail(self, one: LineBatch, error: ProviderBatchError) -> None:
