@@ -16,14 +16,18 @@ import pytest
 from sqlalchemy import select, update
 
 from assay.accounts.costs import budgets, set_budget
-from assay.accounts.keys import create_key
+from assay.accounts.keys import create_key, read_caller
+from assay.agent.answering import GenerationOptions
 from assay.config.yaml_text import edit
 from assay.errors import StoreError
+from assay.example import Message
 from assay.generate.remote import provider_batch
 from assay.generate.remote.batch_endpoint import BatchEndpoint
 from assay.generate.remote.wire import NoAnswerError
 from assay.jobs import batch_answers, batches, queue
 from assay.jobs.batches import BatchRequest
+from assay.project.answer.answering import Conversation
+from assay.project.answer.lines import OutgoingLine, PutOffError
 from assay.project.workspace import Workspace
 from assay.serve import batch_lines, batch_providers, batch_run, streams
 from assay.serve.app import create_app
@@ -239,6 +243,52 @@ def test_what_a_provider_has_answered_and_does_not_give_is_paid(
         assert batch.request_counts.failed == COUNT
         server.workspace.usage.flush()
         assert budgets(store)[made.id].spent >= COUNT * 2500 * OUT / 1e6 / 2
+
+
+def test_nothing_stays_set_aside_for_lines_that_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unkept, ask = iter([1]), batch_lines.ask
+
+    async def asked(*request: Any) -> Any:
+        reply = await ask(*request)
+        if next(unkept, None):
+            raise StoreError("away for a moment.")
+        return reply
+
+    monkeypatch.setattr(batch_lines, "ask", asked)
+    monkeypatch.setattr(batch_run, "AWAY_S", 0.0)
+    with BatchServer(lambda body: "yes").running() as far:
+        far.looks = 1
+        with serving(tmp_path / "served", far) as server:
+            usage = server.workspace.usage
+            made, key = create_key(server.workspace.store, "served", "test", ["chat", "files"])
+            set_budget(server.workspace.store, made.id, 1.0)
+            with server.client(key) as owner:
+                id = created(owner, lines_of(max_tokens=50)).id
+                assert waited(owner, id).request_counts.completed == COUNT
+            usage.flush()
+            leases = usage._reservations._leases.values()
+            assert [one.under_way for one in leases] == [0]
+
+
+def test_a_line_that_is_left_before_it_is_read_sets_nothing_aside(tmp_path: Path) -> None:
+    with BatchServer(lambda body: "yes").running() as far:
+        described(tmp_path / "served", far)
+        workspace = Workspace(tmp_path / "served")
+        made, _ = create_key(workspace.store, workspace.name, "test", ["chat"])
+        set_budget(workspace.store, made.id, 1.0)
+        caller = read_caller(workspace.store, made.id)
+        assert caller is not None
+        line = OutgoingLine(workspace, workspace.engines())
+        asked = Conversation([Message("user", "text")])
+        answering = line.open(caller, FAR, asked, GenerationOptions(max_new_tokens=50))
+        line.leave()
+        with pytest.raises(PutOffError):
+            next(answering.streams()[0])
+        assert line.reserved is None
+        leases = workspace.usage._reservations._leases.values()
+        assert [one.under_way for one in leases] == [0]
 
 
 def test_a_batch_that_cannot_keep_an_answer_takes_no_more() -> None:

@@ -106,10 +106,14 @@ class BatchLines:
         if not self._may_wait:
             return await ask(work.app, work.known_caller, endpoint, line.body)
         outgoing = OutgoingLine(work.workspace, work.app.state.engines)
-        reply = await ask(work.app, work.known_caller, endpoint, line.body, outgoing)
-        if outgoing.model is not None:
-            self._away.add(line.number, outgoing)
-            return None
+        try:
+            reply = await ask(work.app, work.known_caller, endpoint, line.body, outgoing)
+            if outgoing.model is not None:
+                self._away.add(line.number, outgoing)
+                return None
+        except BaseException:  # the batch is left
+            outgoing.leave()
+            raise
         if outgoing.is_short and self._away.is_holding:
             self._short.add(line.number)  # there may be room once that is settled
             return None

@@ -57,6 +57,15 @@ class OutgoingLine(Gateway):
         self.reserved: Reservation | None = None
         self.is_short = False
         self.reason: str | None = None
+        self._charge: Charge | None = None
+        self._is_left = False
+
+    def leave(self) -> None:
+        """It goes to nobody: nothing stays set aside for it, now or when it is about to be. May be
+        called from any thread."""
+        self._is_left = True
+        if self._charge is not None:
+            self._charge.settle((), is_complete=True)
 
     @property
     def model(self) -> str | None:
@@ -81,6 +90,9 @@ class OutgoingLine(Gateway):
         [call] = charge.calls
         request = engine.request(call.messages, call.tools, call.sampling)
         engine.key()
+        self._charge = charge
+        if self._is_left:  # before there was a charge; whoever leaves it from now on settles that
+            self.leave()
         try:
             charge.reserve()
         except BudgetError:
