@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,7 +30,7 @@ from assay.jobs.batches import BatchRequest
 from assay.project.answer.answering import Conversation
 from assay.project.answer.lines import OutgoingLine, PutOffError
 from assay.project.workspace import Workspace
-from assay.serve import batch_lines, batch_providers, batch_run, streams
+from assay.serve import batch_lines, batch_providers, batch_run, batch_runner, streams
 from assay.serve.app import create_app
 from assay.serve.batch_providers import ProviderBatches
 from assay.serve.batch_work import BatchWork
@@ -245,6 +246,33 @@ def test_what_a_provider_has_answered_and_does_not_give_is_paid(
         assert budgets(store)[made.id].spent >= COUNT * 2500 * OUT / 1e6 / 2
 
 
+@pytest.mark.parametrize("path", ["/v1/batches/", "/v1/files/"])
+def test_a_slow_provider_holds_up_no_other_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(batch_runner, "_THREADS", 1)
+    is_asked, may_answer = Event(), Event()
+    with BatchServer(lambda body: "yes").running() as far:
+        far.looks, get = 1, far.get
+
+        def slow(asked: str) -> Any:
+            if asked.startswith(path):
+                is_asked.set()
+                may_answer.wait(2 * PATIENCE_S)
+            return get(asked)
+
+        monkeypatch.setattr(far, "get", slow)
+        with serving(tmp_path / "served", far) as server, server.client() as client:
+            first = created(client, lines_of()).id
+            assert is_asked.wait(PATIENCE_S)
+            second = created(client, [line("several", "twice", model=FAR, n=2)]).id
+            try:
+                assert waited(client, second).request_counts.completed == 1
+            finally:
+                may_answer.set()
+            assert waited(client, first).request_counts.completed == COUNT
+
+
 def test_nothing_stays_set_aside_for_lines_that_are_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,7 +335,7 @@ def test_a_batch_that_cannot_keep_an_answer_takes_no_more() -> None:
 
     async def go() -> None:
         workspace: Any = None
-        work = BatchWork(workspace, workspace, workspace, places, in_thread, in_thread)
+        work = BatchWork(workspace, workspace, workspace, places, *[in_thread] * 3)
         replies: Any = iter([(number, None) for number in range(20)])
         away: Any = ProviderBatches(work, take)
         with pytest.raises(StoreError):

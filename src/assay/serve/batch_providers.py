@@ -147,8 +147,8 @@ class ProviderBatches:
                 return False
             try:
                 if one.is_new and not ends:
-                    await self._work.at_length(one.begin)
-                elif not await self._work.at_length(one.find):
+                    await self._work.at_provider(one.begin)
+                elif not await self._work.at_provider(one.find):
                     self._again |= one.lines
                     return False
             except ProviderBatchError as error:
@@ -172,11 +172,11 @@ class ProviderBatches:
                 if isinstance(reason, Ending) and not is_cancelled:
                     cancelled = cancelled or time.monotonic()
                     try:
-                        await self._work.at_length(one.cancel)
+                        await self._work.at_provider(one.cancel)
                         is_cancelled = True
                     except ProviderBatchError:  # it is over, or the next time will do
                         pass
-                await self._work.at_length(one.look)
+                await self._work.at_provider(one.look)
                 tries = 0
             except ProviderBatchError as error:
                 tries += error.is_lasting
@@ -225,7 +225,7 @@ class ProviderBatches:
             while stopped is None and not end.is_departure():
                 async with turn:
                     try:
-                        found = await self._work.in_thread(next, replies, None)
+                        found = await self._work.at_provider(next, replies, None)
                     except ProviderBatchError as error:
                         stopped = error
                         return

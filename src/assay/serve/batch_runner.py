@@ -42,6 +42,8 @@ SETTLE_S = 10.0
 STOP_S = 5.0
 """After a signal to stop, answers under way may take so long to end."""
 _THREADS = 4
+_PROVIDER_THREADS = 16
+"""Each waits for a provider, up to half an hour for a file."""
 
 log = logging.getLogger("assay.serve")
 _T = TypeVar("_T")
@@ -65,8 +67,7 @@ class BatchRunner:
     ) -> None:
         self._workspace, self._app = workspace, app
         self._places = Places(at_once, others)
-        self._threads: anyio.CapacityLimiter | None = None
-        self._long: anyio.CapacityLimiter | None = None
+        self._limits: dict[str, anyio.CapacityLimiter] = {}
         self._running: dict[asyncio.Task[None], BatchRun] = {}
         self._is_stopped = asyncio.Event()
 
@@ -98,18 +99,21 @@ class BatchRunner:
 
     async def in_thread(self, work: Callable[..., _T], *arguments: Any, **named: Any) -> _T:
         """What a function returns, called beside the event loop."""
-        if self._threads is None:
-            self._threads = anyio.CapacityLimiter(_THREADS)
-        call = partial(work, *arguments, **named)
-        return await anyio.to_thread.run_sync(call, limiter=self._threads)
+        return await self._call("moments", _THREADS, partial(work, *arguments, **named))
 
     async def at_length(self, work: Callable[..., _T], *arguments: Any, **named: Any) -> _T:
         """As `in_thread`, of what may take minutes: the beats of other batches do not wait for it,
         or they would be taken for dead."""
-        if self._long is None:
-            self._long = anyio.CapacityLimiter(_THREADS)
-        call = partial(work, *arguments, **named)
-        return await anyio.to_thread.run_sync(call, limiter=self._long)
+        return await self._call("minutes", _THREADS, partial(work, *arguments, **named))
+
+    async def at_provider(self, work: Callable[..., _T], *arguments: Any, **named: Any) -> _T:
+        """As `at_length`, of what a provider may let wait: no batch begins or ends later for it."""
+        return await self._call("providers", _PROVIDER_THREADS, partial(work, *arguments, **named))
+
+    async def _call(self, kind: str, most: int, call: Callable[[], _T]) -> _T:
+        if kind not in self._limits:  # made where the event loop runs
+            self._limits[kind] = anyio.CapacityLimiter(most)
+        return await anyio.to_thread.run_sync(call, limiter=self._limits[kind])
 
     def _has_room(self) -> bool:
         at_work = sum(not one.is_waiting for one in self._running.values())
@@ -131,6 +135,7 @@ class BatchRunner:
                     self._places,
                     self.in_thread,
                     self.at_length,
+                    self.at_provider,
                 )
             )
             task = asyncio.create_task(one.run(), name=job.id)

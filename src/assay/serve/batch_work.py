@@ -143,6 +143,7 @@ class BatchWork:
         places: for them, which all batches share.
         in_thread: calls a function beside the event loop.
         at_length: the same, of one that may take minutes.
+        at_provider: the same, of one that asks a provider.
         caller: whose batch it is; None: not known yet, or not any more.
         is_waiting: for providers alone.
     """
@@ -153,6 +154,7 @@ class BatchWork:
     places: Places
     in_thread: Callable[..., Awaitable[Any]]
     at_length: Callable[..., Awaitable[Any]]
+    at_provider: Callable[..., Awaitable[Any]]
     caller: Caller | None = None
     is_waiting: bool = False
     end: EndSignal = field(default_factory=EndSignal)
