@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from sqlalchemy import select, update
 
 from assay.accounts.costs import budgets, set_budget
 from assay.accounts.keys import create_key, read_caller
-from assay.agent.answering import GenerationOptions
+from assay.agent.answering import GenerationOptions, ServedExchange
 from assay.config.yaml_text import edit
 from assay.errors import StoreError
 from assay.example import Message
@@ -30,7 +31,14 @@ from assay.jobs.batches import BatchRequest
 from assay.project.answer.answering import Conversation
 from assay.project.answer.lines import OutgoingLine, PutOffError
 from assay.project.workspace import Workspace
-from assay.serve import batch_lines, batch_providers, batch_run, batch_runner, streams
+from assay.serve import (
+    batch_lines,
+    batch_providers,
+    batch_requests,
+    batch_run,
+    batch_runner,
+    streams,
+)
 from assay.serve.app import create_app
 from assay.serve.batch_providers import ProviderBatches
 from assay.serve.batch_work import BatchWork
@@ -46,6 +54,7 @@ from tests.serve.test_evals import SAME, completions, content
 
 FAR = "remote:far/big-1"
 COUNT = 6
+FIRST_TOKENS = re.compile(r"^assay_first_token_seconds_count\{.*\} (.*)$", re.MULTILINE)
 IN, OUT = 1.0, 2.0
 """USD for a million tokens of the provider `far`."""
 
@@ -138,7 +147,8 @@ def test_lines_go_out_together_and_cost_what_a_batch_costs(
 ) -> None:
     far.looks, far.done = 1_000_000, 2
     with serving(tmp_path / "served", far) as server, server.client() as client:
-        store = server.workspace.store
+        store, traced = server.workspace.store, list[ServedExchange]()
+        server.workspace.watchers.append(traced.append)
         lines = lines_of(max_tokens=50)
         lines += [line("several", "twice", model=FAR, n=2, max_tokens=50)]
         lines += [line("odd", model=FAR, temperature="hot")]
@@ -170,6 +180,11 @@ def test_lines_go_out_together_and_cost_what_a_batch_costs(
         )
         budget = budgets(store)[made.id]
         assert budget.spent == pytest.approx(sum(told))
+        # How long a provider's batch takes says nothing of the model.
+        untimed = [one for one in traced if one.seconds is None]
+        assert (len(traced), len(untimed)) == (COUNT + 1, COUNT)
+        with server.http() as http:
+            assert [float(one) for one in FIRST_TOKENS.findall(http.get("/metrics").text)] == [1]
         said = [one.message for one in queue.events(store, id)]
         assert any("it asks for several answers" in one for one in said)
         assert any(f"{COUNT} requests are in the provider's batch" in one for one in said)
@@ -276,10 +291,10 @@ def test_a_slow_provider_holds_up_no_other_batch(
 def test_nothing_stays_set_aside_for_lines_that_are_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unkept, ask = iter([1]), batch_lines.ask
+    unkept = iter([1])
 
     async def asked(*request: Any) -> Any:
-        reply = await ask(*request)
+        reply = await batch_requests.ask(*request)
         if next(unkept, None):
             raise StoreError("away for a moment.")
         return reply
@@ -335,7 +350,7 @@ def test_a_batch_that_cannot_keep_an_answer_takes_no_more() -> None:
 
     async def go() -> None:
         workspace: Any = None
-        work = BatchWork(workspace, workspace, workspace, places, *[in_thread] * 3)
+        work = BatchWork(workspace, workspace, workspace, places, in_thread, in_thread, in_thread)
         replies: Any = iter([(number, None) for number in range(20)])
         away: Any = ProviderBatches(work, take)
         with pytest.raises(StoreError):

@@ -119,7 +119,7 @@ class ServedExchange:
         messages, tools: the client's, without what the agent puts around them.
         agents: ids of those that a route asked for the first answer; the last one gave it.
         answers: text and calls of each.
-        seconds: from the request to the last token.
+        seconds: from the request to the last token; None: of an answer that was there before.
         ends: of all calls that it took.
         usd: what it has cost; None where unknown.
     """
@@ -133,7 +133,7 @@ class ServedExchange:
     answers: tuple[tuple[str, tuple[ToolCall, ...]], ...]
     prompt_tokens: int | None
     completion_tokens: int | None
-    seconds: float
+    seconds: float | None
     agents: tuple[str, ...] = ()
     ends: tuple[End, ...] = ()
     usd: float | None = None

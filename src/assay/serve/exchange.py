@@ -87,7 +87,7 @@ class Exchange:
             raise _broken()
         metrics: Metrics = self._request.app.state.metrics
         model = self._answering.target.known_as
-        if (first_at := self._items.first_at) is not None:
+        if (first_at := self._items.first_at) is not None and self._answering.is_live:
             metrics.observe_first_token(model, first_at - self._answering.started_at)
         metrics.count_tokens(model, self.receipt)
 

@@ -49,8 +49,8 @@ class Usage:
     ) -> None:  # fmt: skip
         self.added.append((list(ends), reserved, is_complete))
 
-    def list_prices(self) -> PriceList:
-        return PriceList({"far": FAR})
+    def list_prices(self, share: float = 1.0) -> PriceList:
+        return PriceList({"far": FAR}, share)
 
 
 class Engine:

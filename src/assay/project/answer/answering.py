@@ -80,6 +80,7 @@ class Preparation:
         routes: one for each answer.
         machine_hour_usd: price of this machine; None: not known.
         trace: tells those who keep traces; None: nobody does.
+        is_live: its answers are given now; else how long they take is not told.
     """
 
     target: Target
@@ -87,6 +88,7 @@ class Preparation:
     charge: Charge
     machine_hour_usd: float | None = None
     trace: Callable[[ServedExchange], None] | None = None
+    is_live: bool = True
 
 
 class Answering:
@@ -138,6 +140,11 @@ class Answering:
     def target(self) -> Target:
         """What the name stands for; known once something of a stream was read."""
         return self._prepared.target
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its answers are given now; likewise."""
+        return self._prepared.is_live
 
     @property
     def _prepared(self) -> Preparation:
@@ -195,7 +202,7 @@ class Answering:
             answers=tuple((answer.text, answer.calls) for answer in self.answers),
             prompt_tokens=receipt.prompt_tokens,
             completion_tokens=receipt.completion_tokens,
-            seconds=seconds,
+            seconds=seconds if prepared.is_live else None,
             agents=() if first is None else first.agents,
             ends=ends,
             usd=prepared.charge.cost_usd(prepared.machine_hour_usd, ends, seconds),

@@ -148,7 +148,8 @@ class AnsweredLine(Gateway):
     ) -> Preparation:
         usage, held = self._workspace.usage, self._held()
         charge = Charge(usage, caller, target.name, calls, share=PRICE_SHARE, reserved=held)
-        return self._preparation(target, [RouteStream(self._engines.engine, calls[:1])], charge)
+        routes = [RouteStream(self._engines.engine, calls[:1])]
+        return replace(self._preparation(target, routes, charge), is_live=False)
 
 
 class _OneEngine:
