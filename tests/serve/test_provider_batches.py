@@ -288,6 +288,21 @@ def test_a_slow_provider_holds_up_no_other_batch(
             assert waited(client, first).request_counts.completed == COUNT
 
 
+def test_what_providers_do_for_a_batch_that_fails_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_lines, "usage_of", raising(RuntimeError("a mistake of ours")))
+    with BatchServer(lambda body: "yes").running() as far:
+        far.looks = 1_000_000
+        with serving(tmp_path / "served", far) as server, server.client() as client:
+            lines = [line("a", model=FAR), line("b", model="remote:far/big-2")]
+            id = created(client, lines).id
+            wait_for(lambda: len(far.batches) == 2)
+            far.batches["batch_1"]["looks"] = 1
+            assert waited(client, id).status == "failed"
+            assert far.batches["batch_0"]["status"] == "cancelling"
+
+
 def test_nothing_stays_set_aside_for_lines_that_are_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

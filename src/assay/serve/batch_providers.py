@@ -257,3 +257,14 @@ class ProviderBatches:
             await asyncio.sleep(min(POLL_S, 2.0))
         else:
             await self._work.end.wait(POLL_S)
+
+
+async def cancel_left(work: BatchWork) -> None:
+    """Cancel the providers' batches of one that nobody will go on with."""
+    for file in batch_answers.provider_files(work.workspace.store, work.job.id):
+        try:
+            one = await work.at_length(LineBatch, work.workspace, file)
+            if one.id is not None:
+                await work.at_provider(one.cancel)
+        except ProviderBatchError as error:  # it may be over
+            await work.note(f"A provider's batch was not cancelled: {error.what}")
