@@ -151,6 +151,7 @@ def test_lines_go_out_together_and_cost_what_a_batch_costs(
         server.workspace.watchers.append(traced.append)
         lines = lines_of(max_tokens=50)
         lines += [line("several", "twice", model=FAR, n=2, max_tokens=50)]
+        lines += [line("kept", "this one", model=FAR, store=True, max_tokens=50)]
         lines += [line("odd", model=FAR, temperature="hot")]
         made, key = create_key(store, server.workspace.name, "test", ["chat", "files"])
         set_budget(store, made.id, 1.0)
@@ -165,28 +166,33 @@ def test_lines_go_out_together_and_cost_what_a_batch_costs(
             good, bad = read(client, batch.output_file_id), read(client, batch.error_file_id)
         counts = batch.request_counts
         assert (batch.status, counts.total, counts.completed, counts.failed) == (
-            ("completed", COUNT + 2, COUNT + 1, 1)
+            ("completed", COUNT + 3, COUNT + 2, 1)
         )
         expected = {f"id-{n}": f"text {n}!" for n in range(COUNT)}
-        assert texts(good) == {**expected, "several": "twice!"}
+        assert texts(good) == {**expected, "several": "twice!", "kept": "this one!"}
         assert list(bad) == ["odd"]
         assert bad["odd"]["response"]["status_code"] == 400
         assert set(far.asked) == {f"text {n}" for n in range(COUNT)}
-        assert (set(far.asked.values()), dict(far.single)) == ({1}, {"twice": 2})
+        assert (set(far.asked.values()), dict(far.single)) == ({1}, {"twice": 2, "this one": 1})
         each = price(good["id-0"], answers=1) / 2
         told = paid(server.workspace)
         assert sorted(told) == pytest.approx(
-            sorted([each] * COUNT + [price(good["several"], answers=2)] * 2)
+            sorted(
+                [each] * COUNT
+                + [price(good["several"], answers=2)] * 2
+                + [price(good["kept"], answers=1)]
+            )
         )
         budget = budgets(store)[made.id]
         assert budget.spent == pytest.approx(sum(told))
         # How long a provider's batch takes says nothing of the model.
         untimed = [one for one in traced if one.seconds is None]
-        assert (len(traced), len(untimed)) == (COUNT + 1, COUNT)
+        assert (len(traced), len(untimed)) == (COUNT + 2, COUNT)
         with server.http() as http:
-            assert [float(one) for one in FIRST_TOKENS.findall(http.get("/metrics").text)] == [1]
+            assert [float(one) for one in FIRST_TOKENS.findall(http.get("/metrics").text)] == [2]
         said = [one.message for one in queue.events(store, id)]
         assert any("it asks for several answers" in one for one in said)
+        assert any("`store: true`" in one for one in said)
         assert any(f"{COUNT} requests are in the provider's batch" in one for one in said)
         wait_for(lambda: not batch_answers.folder_of(store, id).exists())
 

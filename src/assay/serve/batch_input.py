@@ -48,11 +48,17 @@ class CheckedInput:
 
 @dataclass(frozen=True, slots=True)
 class BatchLine:
-    """A request of a file that was found good; `body` is JSON."""
+    """A request of a file that was found good.
+
+    Attributes:
+        body: JSON.
+        is_stored: it asks that its answer is kept.
+    """
 
     number: int
     custom_id: str
     body: bytes
+    is_stored: bool
 
 
 class _LineError(Exception):
@@ -116,7 +122,8 @@ class RequestIndex:
 def _request_in(number: int, line: bytes) -> BatchLine:
     value = json_reader.read(line)
     body = json.dumps(value["body"], ensure_ascii=False, separators=(",", ":"))
-    return BatchLine(number, value["custom_id"], body.encode("utf-8", "surrogatepass"))
+    encoded = body.encode("utf-8", "surrogatepass")
+    return BatchLine(number, value["custom_id"], encoded, bool(value["body"].get("store")))
 
 
 def _tell(

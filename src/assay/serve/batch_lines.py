@@ -12,6 +12,7 @@ from assay.jobs import batch_answers
 from assay.jobs.batch_answers import format_answer, usage_of
 from assay.jobs.batches import EVAL_ITEMS, Batch
 from assay.project.answer.lines import AnsweredLine, OutgoingLine
+from assay.project.jobs.evals import CHAT
 from assay.serve.batch_input import BatchLine, RequestIndex, requests_of
 from assay.serve.batch_providers import ProviderBatches
 from assay.serve.batch_requests import UNAVAILABLE, LineReply, ask
@@ -105,7 +106,8 @@ class BatchLines:
         work, endpoint = self._work, self._batch.endpoint
         if not self._may_wait:
             return await ask(work.app, work.known_caller, endpoint, line.body)
-        outgoing = OutgoingLine(work.workspace, work.app.state.engines)
+        is_stored = endpoint == CHAT and line.is_stored
+        outgoing = OutgoingLine(work.workspace, work.app.state.engines, is_stored=is_stored)
         try:
             reply = await ask(work.app, work.known_caller, endpoint, line.body, outgoing)
             if outgoing.model is not None:

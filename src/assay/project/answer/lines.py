@@ -41,6 +41,9 @@ class OutgoingLine(Gateway):
     """Opens the answer to one line, unless it goes to its provider together with others: then what
     the budget must bear is set aside, and nothing is asked.
 
+    Args:
+        is_stored: its answer is to be kept, as a completion that can be listed.
+
     Attributes:
         engine, request: whom it asks, and what; None: it is answered at once.
         agent: id of the one that asks; "": none does.
@@ -49,8 +52,11 @@ class OutgoingLine(Gateway):
         reason: why it is answered at once though its provider's settings ask for batches.
     """
 
-    def __init__(self, workspace: Workspace, engines: EnginePool) -> None:
+    def __init__(
+        self, workspace: Workspace, engines: EnginePool, *, is_stored: bool = False
+    ) -> None:
         super().__init__(workspace, engines)
+        self._is_stored = is_stored
         self.engine: RemoteStreamEngine | None = None
         self.request: CompletionRequest | None = None
         self.agent = ""
@@ -80,6 +86,8 @@ class OutgoingLine(Gateway):
             return super()._ask(caller, target, calls, count)
         chains = [workspace.chain(call.model) for call in calls]
         self.reason = _reason_for_single(calls, chains, count)
+        if self.reason is None and self._is_stored:
+            self.reason = "its completion is to be kept (`store: true`)"
         if self.reason is None and workspace.store.bucket is not None:
             self.reason = "the state is in a bucket, where another server cannot find a batch again"
         engine = None if self.reason is not None else self._engines.engine(calls[0].model)
