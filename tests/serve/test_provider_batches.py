@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import select, update
 
 from assay.accounts.costs import budgets, set_budget
-from assay.accounts.keys import create_key, read_caller
+from assay.accounts.keys import Caller, create_key, read_caller
 from assay.agent.answering import GenerationOptions, ServedExchange
 from assay.config.yaml_text import edit
 from assay.errors import StoreError
@@ -29,6 +29,7 @@ from assay.generate.remote.wire import NoAnswerError
 from assay.jobs import batch_answers, batches, queue
 from assay.jobs.batches import BatchRequest
 from assay.project.answer.answering import Conversation
+from assay.project.answer.line_batches import LineBatch, ProviderBatchError
 from assay.project.answer.lines import OutgoingLine, PutOffError
 from assay.project.workspace import Workspace
 from assay.serve import (
@@ -307,6 +308,34 @@ def test_what_providers_do_for_a_batch_that_fails_is_cancelled(
             far.batches["batch_1"]["looks"] = 1
             assert waited(client, id).status == "failed"
             assert far.batches["batch_0"]["status"] == "cancelling"
+
+
+def test_a_batch_that_is_being_begun_is_not_taken_for_one_that_was_not(
+    tmp_path: Path, far: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described(tmp_path / "served", far)
+    workspace, file = Workspace(tmp_path / "served"), tmp_path / "provider-1.json"
+    caller = Caller("key", workspace.name, ("chat",))
+    outgoing = OutgoingLine(workspace, workspace.engines())
+    asked = Conversation([Message("user", "text")])
+    with pytest.raises(PutOffError):
+        next(outgoing.open(caller, FAR, asked, GenerationOptions()).streams()[0])
+    assert outgoing.engine is not None
+    one = LineBatch(workspace, file, outgoing.engine.remote)
+    one.add(1, outgoing)
+    start = BatchEndpoint.send
+
+    def sent(*request: Any) -> Any:
+        if request[2:]:  # something is asked of the provider
+            with pytest.raises(ProviderBatchError, match="another server") as refused:
+                LineBatch(workspace, file).find()
+            assert not refused.value.is_lasting
+        return start(*request)
+
+    monkeypatch.setattr(BatchEndpoint, "send", sent)
+    one.begin()
+    other = LineBatch(workspace, file)
+    assert (other.find(), other.id, len(far.batches)) == (True, one.id, 1)
 
 
 def test_nothing_stays_set_aside_for_lines_that_are_left(

@@ -36,6 +36,7 @@ from assay.generate.remote.wire import CompletionRequest, NoAnswerError
 from assay.progress import SILENT
 from assay.project.answer.lines import AnsweredLine, OutgoingLine
 from assay.project.workspace import Workspace
+from assay.store.files import one_at_a_time
 from assay.store.secrets import SecretError
 
 MOST_BYTES = 64 << 20
@@ -129,7 +130,7 @@ class LineBatch:
         Raises:
             ProviderBatchError: it was not begun, or nobody knows: `is_kept` tells which.
         """
-        with self._asking() as endpoint:
+        with self._beginning(), self._asking() as endpoint:
             self._look_at_other(endpoint)
             batches = Batches(endpoint, self._file, SILENT)
             left, self.id = batches.begin(self._requests, self._agents)
@@ -142,7 +143,7 @@ class LineBatch:
         Raises:
             ProviderBatchError: nobody says.
         """
-        with self._asking() as endpoint:
+        with self._beginning(), self._asking() as endpoint:
             self._look_at_other(endpoint)
             found = Batches(endpoint, self._file, SILENT).find()
         if found is not None:
@@ -226,6 +227,17 @@ class LineBatch:
 
     def _endpoint(self) -> BatchEndpoint:
         return batch_endpoint(self._model)
+
+    @contextmanager
+    def _beginning(self) -> Iterator[None]:
+        """Until its id is on disk nobody else looks for it: a server that was given its job while
+        another sends it would not find it yet, and ask anew."""
+
+        def refuse() -> None:
+            raise ProviderBatchError("another server is about to begin it", is_lasting=False)
+
+        with one_at_a_time(self._file.file.with_suffix(".lock"), refuse):
+            yield
 
     @contextmanager
     def _asking(self) -> Iterator[BatchEndpoint]:
