@@ -25,9 +25,11 @@ from assay.errors import StoreError
 from assay.example import Message
 from assay.generate.remote import provider_batch
 from assay.generate.remote.batch_endpoint import BatchEndpoint
+from assay.generate.remote.provider_batch import BatchFile, UnfinishedBatch
 from assay.generate.remote.wire import NoAnswerError
 from assay.jobs import batch_answers, batches, queue
 from assay.jobs.batches import BatchRequest
+from assay.project.answer import line_batches
 from assay.project.answer.answering import Conversation
 from assay.project.answer.line_batches import LineBatch, ProviderBatchError
 from assay.project.answer.lines import OutgoingLine, PutOffError
@@ -65,6 +67,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_run, "BEAT_S", 0.05)
     monkeypatch.setattr(batch_providers, "POLL_S", 0.02)
     monkeypatch.setattr(provider_batch, "POLL_S", 0.0)
+    monkeypatch.setattr(line_batches, "LISTED_S", 0.0)
     monkeypatch.setenv("FAR_KEY", "a-key-for-tests")
 
 
@@ -336,6 +339,15 @@ def test_a_batch_that_is_being_begun_is_not_taken_for_one_that_was_not(
     one.begin()
     other = LineBatch(workspace, file)
     assert (other.find(), other.id, len(far.batches)) == (True, one.id, 1)
+
+    unknown = BatchFile(tmp_path / "provider-2.json")
+    unknown.write(UnfinishedBatch("a-name", None, {"1": "", "2": ""}, time.time(), FAR))
+    monkeypatch.setattr(line_batches, "LISTED_S", 60.0)
+    with pytest.raises(ProviderBatchError, match="listed") as refused:
+        LineBatch(workspace, unknown.file).find()
+    assert not refused.value.is_lasting
+    monkeypatch.setattr(line_batches, "LISTED_S", 0.0)
+    assert not LineBatch(workspace, unknown.file).find()
 
 
 def test_nothing_stays_set_aside_for_lines_that_are_left(

@@ -6,7 +6,7 @@
     again = await away.finish()
 
 Each is on disk before the provider hears of it, until all of its answers are: a server that is
-killed is followed by one that finds it again, unless the provider does not list it yet.
+killed is followed by one that finds it again, unless the provider does not list it.
 """
 
 from __future__ import annotations

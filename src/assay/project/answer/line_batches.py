@@ -13,6 +13,7 @@ Nothing here waits for the provider longer than one request takes, with its repe
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -41,6 +42,8 @@ from assay.store.secrets import SecretError
 
 MOST_BYTES = 64 << 20
 """Of one batch at a provider, which is in memory until it is sent; most take more."""
+LISTED_S = 60.0
+"""A provider lists a batch by then, whatever became of whoever has sent it."""
 _AROUND = 300
 """Bytes that a line of such a batch has around what is asked, at most."""
 
@@ -141,11 +144,15 @@ class LineBatch:
         """Whether a batch that may have been begun was; if not, nothing of it is kept.
 
         Raises:
-            ProviderBatchError: nobody says.
+            ProviderBatchError: nobody says, or it may have been begun a moment ago.
         """
-        with self._beginning(), self._asking() as endpoint:
-            self._look_at_other(endpoint)
-            found = Batches(endpoint, self._file, SILENT).find()
+        with self._beginning():
+            left = self._file.read()
+            if left is not None and left.id is None and 0 <= time.time() - left.at < LISTED_S:
+                raise ProviderBatchError("it may not be listed yet", is_lasting=False)
+            with self._asking() as endpoint:
+                self._look_at_other(endpoint)
+                found = Batches(endpoint, self._file, SILENT).find()
         if found is not None:
             left, self.id = found
             self._name = left.name
