@@ -14,9 +14,10 @@ from tests.s3 import S3Server
 from tests.store.test_objects import grow_old, opened, unnamed
 
 from assay.errors import ObjectsAwayError, ObjectsError, StateError
-from assay.knowledge import build_transfer, records
+from assay.knowledge import build_transfer, pins, records
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.build import Builder
+from assay.knowledge.fixed_base import FixedBase
 from assay.knowledge.settings import KnowledgeSettings
 from assay.knowledge.table import FOLDER, IndexBrokenError
 from assay.progress import SILENT
@@ -92,6 +93,30 @@ def test_what_one_server_erases_is_gone_from_the_bucket_and_from_the_others(
     assert s3.keys("b/archives/") == []
     build_transfer.sweep(servers[1])
     assert list((servers[1].folder / FOLDER).glob("*")) == []
+    assert unnamed(servers[0]) == {}
+
+
+def test_a_pinned_state_outlives_removal_and_rebuild_on_every_server(
+    servers: list[Store], docs: Path, s3: S3Server
+) -> None:
+    one = manuals(servers[0])
+    one.add([docs])
+    before, [archive] = answers(one), s3.keys("b/archives/")
+    fixed = [
+        FixedBase(store, "shop", "manuals", "pin", embedders=lambda _: Wordy()) for store in servers
+    ]
+    fixed[0].keep()
+    fixed[0].fix([])
+    assert s3.keys("b/archives/") == [archive]
+    one.rebuild(one.settings)  # the same state in another table
+    one.remove([str(docs / "sub" / "tea.txt")])
+    assert [answers(base) for base in fixed] == [before, before]
+    assert archive in s3.keys("b/archives/")
+    pins.unpin(servers[1], "pin")
+    assert archive not in s3.keys("b/archives/")
+    for store in servers:
+        build_transfer.sweep(store)
+        assert b"tea" not in b"".join(files(store).values())
     assert unnamed(servers[0]) == {}
 
 

@@ -7,10 +7,15 @@ from pathlib import Path
 
 from tests.small import small_project, write_csv
 
-from assay.jobs.service import work_on
 from assay.knowledge.sources import SourceFile, sources
 from assay.project import jobs
-from assay.project.fingerprint import basis, describe_changes, fingerprint
+from assay.project.fingerprint import (
+    GRADERS,
+    VERSIONED,
+    basis,
+    describe_changes,
+    fingerprint,
+)
 from assay.project.jobs import begun
 from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
@@ -43,14 +48,16 @@ def test_documents_count_but_not_that_a_comparison_reads_them(tmp_path: Path) ->
     paper.write_text("# Cats\n\nEvery cat is fed at midnight.\n")
     assert fingerprint(workspace) != agreed
     now = basis(workspace)
-    assert describe_changes(before, now) == "the document docs/cats.md was replaced"
-    job = jobs.compare(workspace, agreed=agreed)  # what it is requested on is told apart from this
+    assert describe_changes(before, now) == ""  # a comparison has its own
+    later = {**now, GRADERS: {"graders.py": "a" * 64}, VERSIONED: "9"}
+    told = f"a file of graders was changed and Assay was updated from {now[VERSIONED]} to 9"
+    assert describe_changes(now, later) == told
+    job = jobs.compare(workspace, agreed=fingerprint(workspace))
     began = begun.begin(workspace, job.id)
     assert began.read_basis() == now
     (root / "docs" / "dogs.md").write_text("# Dogs\n\nEvery dog is fed at dawn.\n")
-    ended = work_on(workspace.store, [jobs.COMPARE], jobs.handlers(workspace)).once()
-    assert ended is not None
-    assert (ended.error or "").startswith(
-        "the document docs/dogs.md was added after this comparison was requested, so it has ended. "
-        "The holdout was not opened."
-    )
+    base.remove(["docs/cats.md"])
+    assert basis(workspace, began) == now != basis(workspace)
+    assert fingerprint(workspace, began) == job.payload["agreed"]
+    [noted] = list((root / ".assay" / "begun" / job.id / "documents").glob("*.md"))
+    assert noted.read_text() == paper.read_text()

@@ -178,9 +178,7 @@ def test_a_running_comparison_is_told_beside_what_is_edited(browser: Browser, up
         queue.enqueue(workspace.store, workspace.name, jobs.COMPARE, {})
         for path in ("/compare", "/data", "/settings"):
             waits = visitor.open(path).get_by_text("A comparison waits.")
-            expect(waits).to_contain_text(
-                "Documents are not copied: if they change before it runs, it ends"
-            )
+            expect(waits).to_contain_text("documents: your edits count from the next run")
         job = queue.claim(workspace.store, "test", [jobs.COMPARE])
         assert job is not None
         for path in ("/compare", "/data"):
@@ -188,5 +186,5 @@ def test_a_running_comparison_is_told_beside_what_is_edited(browser: Browser, up
         queue.ask(workspace.store, job.id, "pause")
         queue.stop(workspace.store, job, "pause")
         begun = visitor.open("/settings").get_by_text("A comparison has begun and waits.")
-        expect(begun).to_contain_text("your edits of these count from the next run")
+        expect(begun).to_contain_text("your edits count from the next run")
         queue.ask(workspace.store, job.id, "cancel")

@@ -37,6 +37,7 @@ class BatchEngines:
         keep: how many models stay in memory (a base and the version being judged).
         providers: whose models `remote:PROVIDER/MODEL` names.
         owner: the project that asks; arms of a route look into its documents alone.
+        pin: of the comparison that asks: as it keeps them.
     """
 
     def __init__(
@@ -47,8 +48,9 @@ class BatchEngines:
         keep: int = 2,
         providers: Mapping[str, Provider] | None = None,
         owner: str = "",
+        pin: str | None = None,
     ) -> None:
-        self.store, self.keep, self.owner = store, keep, owner
+        self.store, self.keep, self.owner, self.pin = store, keep, owner, pin
         self.providers = _providers(providers, store)
         self._dtype = dtype
         self._loaded: dict[str, BatchEngine] = {}
@@ -68,7 +70,7 @@ class BatchEngines:
         if agent.route is not None:
             from assay.agent.routed import RouteEngine
 
-            return RouteEngine(agent, self.store, self.for_agent, self.owner)
+            return RouteEngine(agent, self.store, self.for_agent, self.owner, self.pin)
         if is_remote(agent.model):
             check_agreed(split_reference(agent.model)[0], self.providers)
         if agent.model not in self._loaded:

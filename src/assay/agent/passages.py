@@ -10,6 +10,7 @@ from assay.agent.agent import Knowledge
 from assay.errors import NotFoundError
 from assay.example import Example, Message
 from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.fixed_base import FixedBase
 from assay.knowledge.passage_block import block, entry, last_user
 from assay.knowledge.search import Passage
 from assay.store.store import Store
@@ -27,6 +28,7 @@ def find_passages(
     store: Store,
     owner: str,
     seen: frozenset[str] | None = None,
+    pin: str | None = None,
 ) -> list[list[Passage]]:
     """The relevant passages for each example, best first; targets are never looked at.
 
@@ -37,11 +39,12 @@ def find_passages(
     Args:
         owner: the project that asks; knowledge of another one is not there for it.
         seen: labels of the documents that whoever asks may see; None: all.
+        pin: of the comparison that asks: what it keeps is searched, see `FixedBase`.
 
     Raises:
         AssayError: there is no such knowledge, or it cannot be searched.
     """
-    base = _base(store, owner, knowledge.name, knowledge.embedder)
+    base = _base(store, owner, knowledge.name, knowledge.embedder, pin)
 
     def search(snapshot: str | None) -> list[list[Passage]]:
         return base.search(
@@ -62,11 +65,27 @@ def find_passages(
         return search(None)
 
 
+def searched_snapshot(knowledge: Knowledge, store: Store, owner: str, pin: str | None) -> str:
+    """The state that `find_passages` searches.
+
+    Raises:
+        NotFoundError: there is no such knowledge.
+    """
+    base = _base(store, owner, knowledge.name, knowledge.embedder, pin)
+    if knowledge.snapshot is not None and base.has_snapshot(knowledge.snapshot):
+        return knowledge.snapshot
+    return base.snapshot
+
+
 def knowledge_base(
-    store: Store, owner: str, name: str, embedder: str | None = None
+    store: Store, owner: str, name: str, embedder: str | None = None, pin: str | None = None
 ) -> KnowledgeBase:
-    """The documents that an agent's `Knowledge` of that name and embedder looks into."""
-    base = KnowledgeBase(store, owner, name)
+    """The documents that an agent's `Knowledge` of that name and embedder looks into.
+
+    Args:
+        pin: of a comparison: as it keeps them.
+    """
+    base = KnowledgeBase(store, owner, name) if pin is None else FixedBase(store, owner, name, pin)
     return base if embedder is None else base.tuned_copy(embedder)
 
 

@@ -25,12 +25,19 @@ class RouteEngine:
     Args:
         find: the engine of an arm.
         owner: the project that asks.
+        pin: of the comparison that asks, see `find_passages`.
     """
 
     def __init__(
-        self, agent: Agent, store: Store, find: Callable[[Agent], BatchEngine], owner: str = ""
+        self,
+        agent: Agent,
+        store: Store,
+        find: Callable[[Agent], BatchEngine],
+        owner: str = "",
+        pin: str | None = None,
     ) -> None:
-        self._agent, self._store, self._find, self._owner = agent, store, find, owner
+        self._agent, self._store, self._find = agent, store, find
+        self._owner, self._pin = owner, pin
 
     @cached_property
     def identity(self) -> dict[str, str]:
@@ -54,7 +61,7 @@ class RouteEngine:
 
         def ask(step: Step, places: list[int]) -> list[Answer]:
             asking = [examples[place] for place in places]
-            made = assemble(step.agent, asking, self._store, self._owner)
+            made = assemble(step.agent, asking, self._store, self._owner, pin=self._pin)
             if step.sure is not None:
                 made = [with_confidence(request, step.agent) for request in made]
             return self._find(step.agent).answer(made, progress)

@@ -26,18 +26,20 @@ def assemble(
     store: Store,
     owner: str = "",
     seen: frozenset[str] | None = None,
+    pin: str | None = None,
 ) -> list[Request]:
     """One request for the input of each example; targets are never looked at.
 
     Args:
         owner: the project that asks; only its own documents are looked into.
         seen: labels of the documents that whoever asks may see; None: all of the project's.
+        pin: of the comparison that asks, see `find_passages`.
     """
     shown = tuple(messages_of(turns) for turns in agent.shown)
     nearest = _nearest(agent, examples, store) if agent.nearest else [()] * len(examples)
     found: list[list[Passage]] = [[] for _ in examples]
     if agent.knowledge is not None and examples:
-        found = find_passages(agent.knowledge, examples, store, owner, seen)
+        found = find_passages(agent.knowledge, examples, store, owner, seen, pin)
     return [
         _request(agent, example, (*shown, *extra), passages)
         for example, extra, passages in zip(examples, nearest, found, strict=True)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from assay.agent.agent import Agent, Knowledge
-from assay.agent.passages import find_passages, fitting, query_of, with_passages
+from assay.agent.passages import fitting, query_of, with_passages
 from assay.candidates.building import Candidate, Context, as_trials
 from assay.candidates.shared.documents import available_characters, choose_search, knowledge_section
 from assay.candidates.spec import DOCUMENTS, METHOD, CandidateSpec, Sizes, Workload, passage_runs
@@ -97,7 +97,7 @@ def _fit_passages(
     template = Template.of(tokenizer)
     limit = min(limit, context.config.fine_tune.max_tokens)
     found = [
-        find_passages(knowledge, examples, context.store, context.bench.owner)
+        context.bench.find_passages(knowledge, examples)
         for examples in (context.train, context.validation)
     ]
     for _ in range(_MOST_TRIES):

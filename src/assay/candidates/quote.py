@@ -13,7 +13,6 @@ from assay.config import Config
 from assay.evaluate.measure import Measurement
 from assay.generate.calibration import Calibration, calibrate
 from assay.generate.quoting import NO_PASSAGE, QuoteModel, dump_quote
-from assay.knowledge.base import KnowledgeBase
 from assay.store import blobs
 
 MOST_SENTENCES = 3
@@ -59,7 +58,7 @@ def build(context: Context) -> Candidate:
         return Agent(kind="classical", model=f"quote:{blob}", knowledge=told)
 
     def first_of(knowledge: Knowledge) -> QuoteModel:
-        base = KnowledgeBase(context.store, context.bench.owner, knowledge.name)
+        base = context.bench.knowledge_base(knowledge.name)
         return QuoteModel(1, "embedder", base.settings.embedder, settings.abstain or "")
 
     found = choose_search(context, lambda k: agent_with(k, first_of(k)), _CHARACTERS)

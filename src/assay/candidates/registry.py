@@ -213,6 +213,16 @@ def baselines(config: Config) -> list[str]:
     return [n for n, spec in specs().items() if spec.baseline and spec.is_possible(config)]
 
 
+def needs_documents(config: Config) -> bool:
+    """Whether a candidate that takes part could not do so without `knowledge`."""
+    without = config.model_copy(update={"knowledge": None})
+    return config.knowledge is not None and not all(
+        spec.is_possible(without)
+        for name, spec in specs().items()
+        if name in taking_part(config) and spec.is_possible(config)
+    )
+
+
 def offer(*, task: TaskKind, documents: bool, lists: bool = False) -> dict[str, CandidateSpec]:
     """Candidates of a new project that need nothing beside its examples.
 

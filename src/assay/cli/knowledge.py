@@ -143,16 +143,21 @@ def remove(
         removed = removal.remove_all(workspace, name, Terminal())
     else:
         removed = removal.remove(workspace, name, documents or (), Terminal())
-    learned = describe_learned(workspace.store, removed.files)
     if json:
-        found = {"removed": list(removed.documents), "left": removed.left, "learned": learned}
-        as_json(found)
+        as_json(
+            {
+                "removed": list(removed.documents),
+                "left": removed.left,
+                "learned": describe_learned(workspace.store, removed.files),
+                "held": removed.is_held,
+            }
+        )
         return
     print(f"{len(removed.documents)} documents removed, {removed.left} left.")
     for document in removal.coming_back(workspace, name, removed.documents):
         print(f"Warning: the file of {document} still exists; the next comparison adds it again.")
-    if learned is not None:
-        print(f"Warning: {learned}")
+    for warning in removal.warnings(workspace, removed):
+        print(f"Warning: {warning}")
 
 
 @app.command()

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from itertools import compress
 
 from assay.agent.agent import Agent
-from assay.agent.passages import find_passages
-from assay.agent.runtime import assemble
 from assay.candidates.registry import specs
 from assay.evaluate.documents import (
     Abstention,
@@ -63,7 +61,7 @@ def document_figures(
         return DocumentFigures(abstention=abstained)
     deep = agent.knowledge.model_copy(update={"k": max(_DEEP, agent.knowledge.k)})
     deep = deep.model_copy(update={"threshold": None})
-    found = find_passages(deep, examples, bench.store, bench.owner)
+    found = bench.find_passages(deep, examples)
     given = passages_given(agent, examples, bench)
     counted = measurement.counted[measurement.primary]
     kept = None if groups is None else list(compress(groups, counted))
@@ -86,8 +84,8 @@ def document_figures(
 def passages_given(agent: Agent, examples: Sequence[Example], bench: Bench) -> list[list[Passage]]:
     """The passages that stood in each request: those that were found and had room."""
     assert agent.knowledge is not None
-    found = find_passages(agent.knowledge, examples, bench.store, bench.owner)
-    requests = assemble(agent, examples, bench.store, bench.owner)
+    found = bench.find_passages(agent.knowledge, examples)
+    requests = bench.assemble(agent, examples)
     given = []
     for request, row in zip(requests, found, strict=True):
         asked = "".join(turn.content for turn in request.messages if turn.role == "user")

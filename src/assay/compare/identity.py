@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assay.agent.passages import searched_snapshot
 from assay.candidates.building import Candidate
 from assay.compare.environment import environment
 from assay.config import Config
@@ -83,6 +84,8 @@ def identify(
         value["rollout"] = {"tools": dict(tools) or None}
     if config.knowledge is not None:
         value["abstain"] = config.knowledge.abstain
+    if documents := _present_documents(built, bench):
+        value["documents"] = documents
     prices = {
         name: {model: price.model_dump() for model, price in provider.prices.items()}
         for name, provider in config.providers.items()
@@ -102,6 +105,18 @@ def identify(
         tests=_sha256(whole if costs_open(config) else value),
         speeds=_sha256(value | priced | {"machine": machine}),
     )
+
+
+def _present_documents(built: Sequence[Candidate], bench: Bench) -> dict[str, str]:
+    """The states that agents search which name none, or one that is given up, by name."""
+    found: dict[str, str] = {}
+    for candidate in built:
+        named = candidate.agent.knowledge
+        if named is not None:
+            searched = searched_snapshot(named, bench.store, bench.owner, bench.pin)
+            if searched != named.snapshot:
+                found[candidate.name] = searched
+    return found
 
 
 def _sha256(value: Mapping[str, Any]) -> str:

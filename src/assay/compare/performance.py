@@ -13,7 +13,6 @@ from assay.agent.agent import Agent
 from assay.agent.prices import cost_usd
 from assay.agent.providers import provider_of
 from assay.agent.routing import arm, paths
-from assay.agent.runtime import assemble
 from assay.compare.shared_results import bring_figures, share
 from assay.config import is_remote, split_reference
 from assay.evaluate.measure import Bench
@@ -85,7 +84,7 @@ def _timed(
     engine = bench.engines.for_agent(agent)
     prompts = validation[:THROUGHPUT_PROMPTS]
     start = time.perf_counter()
-    requests = assemble(agent, prompts, bench.store, bench.owner)
+    requests = bench.assemble(agent, prompts)
     answers = engine.answer(requests)
     each = (time.perf_counter() - start) / len(prompts)
     latency = measure_latency(
@@ -125,7 +124,7 @@ def _timed_route(
     paths(agent, prompts, bench.store)
     deciding = (time.perf_counter() - start) / len(prompts)
     latency = measure_latency(
-        assemble(agent, validation, bench.store, bench.owner),
+        bench.assemble(agent, validation),
         bench.engines.for_agent(agent),
         ROUTED_LATENCY_PROMPTS,
         seconds=ROUTED_LATENCY_SECONDS,

@@ -13,7 +13,6 @@ from assay.data.verbatim import answers_in_rows, pairs_in_documents
 from assay.errors import NotFoundError
 from assay.evaluate.measure import Bench
 from assay.example import Example
-from assay.knowledge.base import KnowledgeBase
 
 
 def find_verbatim(train: Sequence[Example], holdout: Sequence[Example], bench: Bench) -> Verbatim:
@@ -22,7 +21,7 @@ def find_verbatim(train: Sequence[Example], holdout: Sequence[Example], bench: B
     if bench.config.task != "label":
         answers = answers_in_rows([e.output for e in holdout], [e.output for e in train])
     if (knowledge := bench.config.knowledge) is not None:
-        base = KnowledgeBase(bench.store, bench.owner, knowledge.name)
+        base = bench.knowledge_base(knowledge.name)
         pairs = [(example.input, example.output) for example in holdout]
         with suppress(NotFoundError):  # no candidate has looked into any documents
             documents = pairs_in_documents(pairs, map("\n".join, base.texts()))

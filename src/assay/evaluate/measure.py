@@ -14,9 +14,10 @@ from pathlib import Path
 from statistics import fmean
 
 from assay.agent import routing
-from assay.agent.agent import Agent
+from assay.agent.agent import Agent, Knowledge
 from assay.agent.consent import check_consent
 from assay.agent.engines import BatchEngines
+from assay.agent.passages import find_passages, knowledge_base
 from assay.agent.routing import Step, follow, paths
 from assay.agent.runtime import assemble
 from assay.config import Config, is_remote
@@ -26,6 +27,9 @@ from assay.evaluate.provider_answers import answer_by_provider
 from assay.evaluate.run import AnswerBatches, incomplete, run
 from assay.example import Example
 from assay.generate.batch import Answer, BatchEngine, Request
+from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.search import Passage
+from assay.knowledge.sources import SourceFile
 from assay.place.opening import LazyWorkers
 from assay.progress import SILENT, Progress
 from assay.store.store import Store, owner_of
@@ -98,6 +102,10 @@ class Bench:
 
     Attributes:
         workers: that train and answer; None: this process does.
+        pin: of a comparison: documents are searched as it keeps them (`assay.knowledge.pins`);
+            None: as they are.
+        document_files: the files of `knowledge.paths` as they were when the comparison was
+            requested; None: as they are.
     """
 
     config: Config
@@ -107,6 +115,8 @@ class Bench:
     progress: Progress = SILENT
     trust_code: bool = False
     workers: LazyWorkers | None = None
+    pin: str | None = None
+    document_files: tuple[SourceFile, ...] | None = None
 
     @property
     def owner(self) -> str:
@@ -124,6 +134,20 @@ class Bench:
             trust_code=self.trust_code,
             ask=self._ask,
         )
+
+    def knowledge_base(self, name: str) -> KnowledgeBase:
+        """A knowledge base of the project, as it is searched here."""
+        return knowledge_base(self.store, self.owner, name, pin=self.pin)
+
+    def find_passages(
+        self, knowledge: Knowledge, examples: Sequence[Example]
+    ) -> list[list[Passage]]:
+        """The passages for each example, best first, see `assay.agent.passages.find_passages`."""
+        return find_passages(knowledge, examples, self.store, self.owner, pin=self.pin)
+
+    def assemble(self, agent: Agent, examples: Sequence[Example]) -> list[Request]:
+        """One request for the input of each example, see `assay.agent.runtime.assemble`."""
+        return assemble(agent, examples, self.store, self.owner, pin=self.pin)
 
     def measure(
         self,
@@ -185,7 +209,7 @@ class Bench:
     def _answers(
         self, agent: Agent, examples: Sequence[Example], with_confidence: bool, in_batches: bool
     ) -> list[Answer]:
-        requests = assemble(agent, examples, self.store, self.owner)
+        requests = self.assemble(agent, examples)
         if with_confidence:
             requests = [routing.with_confidence(request, agent) for request in requests]
         check_consent(agent.model, self.engines.providers, requests, self.progress)

@@ -22,7 +22,6 @@ import numpy as np
 import scipy
 
 from assay.agent.agent import Agent
-from assay.agent.runtime import assemble
 from assay.chat.template import Template
 from assay.errors import ModelError
 from assay.evaluate.measure import Bench, Measurement
@@ -144,7 +143,7 @@ def parity(
             "there are no validation examples to compare on.", fix="Add data.validation."
         )
     chosen = spread(examples, most)
-    requests = assemble(agent, chosen, bench.store, bench.owner)
+    requests = bench.assemble(agent, chosen)
     engine = bench.engines.for_agent(agent)
     if not isinstance(engine, TransformersBatchEngine):
         raise ModelError("only a language model on this machine can be compared.")

@@ -10,19 +10,18 @@ build beside it. So a search never waits for a change, and never sees half of on
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from assay.errors import NotFoundError, StateError
-from assay.knowledge import intake, records
+from assay.knowledge import intake, pins, records
 from assay.knowledge.build import Builder, Embedders, Encoder
 from assay.knowledge.check import Check, check
 from assay.knowledge.failures import FailedDocument, failures_of, note_failures
-from assay.knowledge.intake import AddResult, RemoveResult, checked_labels, same, take_in
+from assay.knowledge.intake import AddResult, RemoveResult, checked_labels, take_in
 from assay.knowledge.parse import kind_of
 from assay.knowledge.reader import Reader
 from assay.knowledge.records import Build, Document
@@ -39,6 +38,7 @@ from assay.knowledge.search import (
 from assay.knowledge.settings import KnowledgeSettings, same_settings
 from assay.knowledge.sources import SourceFile, sources
 from assay.knowledge.table import base_folder, erase
+from assay.knowledge.texts import Texts
 from assay.models.tuned_encoder import SCHEME, open_embedder, open_reranker
 from assay.progress import SILENT, Progress
 from assay.store import unnamed_objects
@@ -106,14 +106,7 @@ class KnowledgeBase:
             before = {d.path: d for d in records.documents_of(self._store, present)}
             given, unread = take_in(found, builder.texts, wanted, progress)
             failed += unread
-            # A file that was added by another path is the same document, under its new name.
-            moved = {d.location for d in given if os.path.abspath(d.path) == d.location}
-            after = {p: d for p, d in before.items() if d.location not in moved}
-            for document in given:
-                known = before.get(document.path)
-                if known is None or not same(known, document):
-                    known = document
-                after[document.path] = known
+            after = intake.merge(before, given)
             unchanged = sum(before.get(d.path) is after[d.path] for d in given)
             if after != before or builder.is_lost(present):
                 # Earlier states, which agents search, would show it to who may not see it any more.
@@ -132,7 +125,8 @@ class KnowledgeBase:
         """Erase documents, named as `documents` names them, or all below a folder.
 
         After it their text is nowhere in the state: not in vectors, BM25 or cached texts, not in
-        copies (`copy_to`), and no earlier state that held them is kept.
+        copies (`copy_to`), and no earlier state that held them is kept; but for a comparison that
+        has fixed them (`FixedBase`), until it is over.
 
         Raises:
             NotFoundError: there is no such knowledge base or document; nothing was removed.
@@ -153,16 +147,27 @@ class KnowledgeBase:
                 builder.build(left, present.settings, self._embedders, progress, without=erased)
             note_failures(self._store, base, (), gone)
             scrub(self._store)
+            is_held = pins.holds(self._store, base, erased)
         return RemoveResult(
             tuple(document.path for document in erased),
             len(left),
             frozenset(document.sha256 for document in erased),
+            is_held,
         )
 
     def delete(self, progress: Progress = SILENT) -> None:
-        """Erase all of it, with its copies and every state that is kept."""
+        """Erase all of it, with its copies and every state that is kept.
+
+        Raises:
+            StateError: a comparison that is not over searches it.
+        """
         base = records.base_id(self._store, self.owner, self.name)
         with self._locked(base, progress) as builder:
+            if pins.names(self._store, base=base):
+                raise StateError(
+                    f"a comparison that is not over searches {self.name}.",
+                    fix="Cancel the comparison, or wait until it has ended.",
+                )
             for copy in self._copies():
                 copy.delete(progress)
             # First an empty state: a kill after it leaves no file that holds anything.
@@ -183,19 +188,41 @@ class KnowledgeBase:
 
     def copy_to(
         self, copy: KnowledgeBase, settings: KnowledgeSettings, progress: Progress = SILENT
-    ) -> AddResult:
+    ) -> None:
         """Let a copy hold these documents, under the same labels; the copy is made if need be.
 
         What is removed here is removed there. A removal that comes meanwhile waits.
         """
         base = records.base_id(self._store, self.owner, self.name)
-        with self._locked(base, progress):
-            documents = {document.path: document for document in self.documents()}
+        with self._locked(base, progress) as builder:
+            builder.bring()
             copy.create()
-            if gone := [d.path for d in copy.documents() if d.path not in documents]:
-                copy.remove(gone, progress)
-            files = [SourceFile(d.path, Path(d.location), d.labels) for d in documents.values()]
-            return copy.add(files, settings=settings, progress=progress)
+            copy.hold(self.documents(), builder.texts, settings, progress)
+
+    def hold(
+        self,
+        documents: Sequence[Document],
+        texts: Texts,
+        settings: KnowledgeSettings,
+        progress: Progress,
+    ) -> None:
+        """Let this copy hold documents, and no others.
+
+        Args:
+            texts: of the documents, where they were read.
+        """
+        base = records.base_id(self._store, self.owner, self.name)
+        there = records.documents_of(self._store, records.present(self._store, base))
+        wanted = {document.path: document for document in documents}
+        if gone := [document.path for document in there if document.path not in wanted]:
+            self.remove(gone, progress)
+        with self._locked(base, progress) as builder:
+            for document in documents:
+                builder.texts.take(texts, document.sha256, document.path)
+            narrowed = intake.find_lost_labels({d.path: d for d in there}, wanted)
+            snapshot = records.snapshot_of(settings, documents)
+            if builder.begun.snapshot != snapshot or builder.is_lost(builder.begun):
+                builder.build(documents, settings, self._embedders, progress, without=narrowed)
 
     def check(self, progress: Progress = SILENT) -> Check:
         """Compare it with the files it was made of, and read all of its index."""
@@ -224,14 +251,22 @@ class KnowledgeBase:
             "name": self.name,
             "documents": len(documents),
             "passages": present.passages,
-            "snapshot": present.snapshot,
+            "snapshot": pins.snapshot_of(present),
             **asdict(present.settings),
         }
 
     @property
     def snapshot(self) -> str:
         """Names the present state: a hash of documents and settings."""
-        return self._present().snapshot
+        return pins.snapshot_of(self._present())
+
+    def has_snapshot(self, snapshot: str) -> bool:
+        """Whether a state is kept."""
+        base = records.base_id(self._store, self.owner, self.name)
+        with suppress(NotFoundError):
+            self._reader.state(base, snapshot)
+            return True
+        return False
 
     @property
     def settings(self) -> KnowledgeSettings:
@@ -299,10 +334,10 @@ class KnowledgeBase:
     def texts(self, wanted: Callable[[Document], bool] = lambda _: True) -> Iterator[list[str]]:
         """The text that was read from each document that is wanted, page by page."""
         base = records.base_id(self._store, self.owner, self.name)
-        present = records.present(self._store, base)
-        builder = Builder(self._store, base, present)
+        build = self._reader.state(base)
+        builder = Builder(self._store, base, build)
         builder.bring()
-        for found in filter(wanted, records.documents_of(self._store, present)):
+        for found in filter(wanted, records.documents_of(self._store, build)):
             kind = kind_of(found.path)
             assert kind is not None  # it was read
             yield [page.text for page in builder.texts.get(found.sha256, kind).pages]
@@ -317,11 +352,11 @@ class KnowledgeBase:
 
     def _read(self, read: Callable[[Any], list[Read]]) -> list[Read]:
         base = records.base_id(self._store, self.owner, self.name)
-        build = records.present(self._store, base)
+        build = self._reader.state(base)
         return [] if build.table is None else read(self._reader.table(base, build))
 
     def _present(self) -> Build:
-        return records.present(self._store, records.base_id(self._store, self.owner, self.name))
+        return self._reader.state(records.base_id(self._store, self.owner, self.name))
 
     def _embedders(self, name: str) -> Encoder:
         if self._given_embedders is not None:
@@ -336,7 +371,8 @@ class KnowledgeBase:
         """The copies that are there; they have copies themselves."""
         for name in records.names(self._store, self.owner):
             if name.rpartition(records.COPY)[0] == self.name:
-                yield self._named(name)
+                given = self._given_embedders
+                yield KnowledgeBase(self._store, self.owner, name, embedders=given)
 
     def _find(
         self, queries: Sequence[str], search: Search, snapshot: str | None

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from assay.errors import NotFoundError, StateError, Step
-from assay.knowledge import records
+from assay.knowledge import pins, records, retention
 from assay.knowledge.chunk import Chunker, Page
 from assay.knowledge.parse import UNFORMATTED, kind_of
 from assay.knowledge.records import Build, Document
@@ -112,7 +112,7 @@ class Builder:
     """
 
     def __init__(self, store: Store, base: str, begun: Build) -> None:
-        self._store, self._base, self._begun = store, base, begun
+        self.store, self.base, self.begun = store, base, begun
         self.tables = tables_at(base_folder(store, base))
         self.texts = texts_at(base_folder(store, base))
 
@@ -123,9 +123,9 @@ class Builder:
         Raises:
             ObjectsError: the bucket is out of reach, or has other bytes.
         """
-        documents = records.documents_of(self._store, self._begun)
+        documents = records.documents_of(self.store, self.begun)
         with suppress(IndexBrokenError):
-            bring_build(self._store, self._base, self._begun, documents)
+            bring_build(self.store, self.base, self.begun, documents)
 
     def is_lost(self, build: Build) -> bool:
         """Whether the table of a build is neither here nor in the bucket.
@@ -134,7 +134,7 @@ class Builder:
             ObjectsError: as `bring`.
         """
         with suppress(IndexBrokenError):
-            bring_build(self._store, self._base, build)
+            bring_build(self.store, self.base, build)
         return build.table is not None and not self.tables.has(build.table)
 
     def build(
@@ -146,6 +146,7 @@ class Builder:
         *,
         without: Collection[Document] = (),
         anew: bool = False,
+        pin: str | None = None,
     ) -> Build:
         """Make the state that has these documents, and let it be the present one.
 
@@ -154,13 +155,14 @@ class Builder:
             encoder: gives the `Encoder`; called only when something has to be embedded.
             without: documents as they were: no kept state and no file holds them so after.
             anew: nothing that was embedded before is taken over.
+            pin: let the present one be as it is, and keep this one by a pin (`pins`).
 
         Raises:
             StateError: the embedder is another than the one that made the vectors that are there.
             IndexBrokenError: the text of a document is gone.
             ObjectsError: the bucket is out of reach, or no setting names it any more.
         """
-        objects_of(self._store)
+        objects_of(self.store)
         by_path = {document.path: document for document in documents}
         snapshot = records.snapshot_of(settings, by_path.values())
         if by_path:
@@ -171,41 +173,46 @@ class Builder:
             passages = sum(document.passages for document in by_path.values())
             key = made.key if made is not None else None
             made = Build(key, snapshot, table, settings, dimension, passages)
-            archive = pack_build(self._store, self._base, made, list(by_path.values()))
-        self._begun = records.swap(
-            self._store,
-            self._base,
+            archive = pack_build(self.store, self.base, made, list(by_path.values()))
+        if pin is not None:
+            held = records.documents_of(self.store, made) or list(by_path.values())
+            pins.pin(self.store, self.base, made, held, pin, archive=archive)
+            self.sweep()
+            return made
+        self.begun = records.swap(
+            self.store,
+            self.base,
             made,
             list(by_path.values()),
-            begun=self._begun.key,
+            begun=self.begun.key,
             archive=archive,
             without=without,
         )
         self.sweep()
-        return self._begun
+        return self.begun
 
     def sweep(self) -> None:
         """Remove what no kept state needs: old states, and what killed builds left."""
-        records.forget_old(self._store, self._base, RETENTION)
+        retention.forget_old(self.store, self.base, RETENTION)
         for name in self._unneeded():
             self.tables.drop(name)
-        self.texts.sweep(records.contents_of(self._store, self._base))
-        if self._store.bucket is not None:
-            unnamed_objects.collect(self._store)
+        self.texts.sweep(retention.contents_of(self.store, self.base))
+        if self.store.bucket is not None:
+            unnamed_objects.collect(self.store)
 
     def leftovers(self) -> int:
         """How many tables and texts no kept state needs."""
-        contents = records.contents_of(self._store, self._base)
+        contents = retention.contents_of(self.store, self.base)
         return len(self._unneeded()) + len(self.texts.others(contents))
 
     def _unneeded(self) -> list[str]:
-        needed = records.tables_of(self._store, self._base)
+        needed = retention.tables_of(self.store, self.base)
         return [name for name in self.tables.names() if name not in needed]
 
     def _kept(self, snapshot: str) -> Build | None:
         """An earlier state that was just so."""
         with suppress(NotFoundError):
-            return records.build_of(self._store, self._base, snapshot)
+            return records.build_of(self.store, self.base, snapshot)
         return None
 
     def _write(

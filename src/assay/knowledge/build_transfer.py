@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from assay.errors import NotFoundError
 from assay.knowledge import records
 from assay.knowledge.build import Builder
+from assay.knowledge.build_archives import find_path, path_of
 from assay.knowledge.records import Build
 from assay.knowledge.shared_builds import bring_build, files_of, tables_at
 from assay.knowledge.table import FOLDER, IndexBrokenError, base_folder, erase
@@ -65,14 +66,16 @@ def copy_to_folder(store: Store, progress: Progress) -> list[str]:
                 try:
                     _copy(store, base, build)
                 except IndexBrokenError:
-                    missing.append(records.path_of(base, build.snapshot))
+                    missing.append(path_of(base, build.snapshot))
             task.advance()
     return missing
 
 
 def _copy(store: Store, base: str, build: Build) -> None:
-    row = archives.row_of(store, records.path_of(base, build.snapshot))
-    if row is None or build.table is None:
+    if build.table is None:
+        return
+    row = archives.row_of(store, find_path(store, base, build.table, build.snapshot))
+    if row is None:
         return
     documents = records.documents_of(store, build)
     tables = tables_at(base_folder(store, base))
@@ -85,8 +88,10 @@ def _copy(store: Store, base: str, build: Build) -> None:
 
 
 def _move(store: Store, base: str, build: Build) -> None:
-    path = records.path_of(base, build.snapshot)
-    if build.table is None or archives.row_of(store, path) is not None:
+    if build.table is None:
+        return
+    path = find_path(store, base, build.table, build.snapshot)
+    if archives.row_of(store, path) is not None:
         return
     if not tables_at(base_folder(store, base)).has(build.table):
         return  # another server's

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -45,11 +46,16 @@ class AddResult:
 @dataclass(frozen=True, slots=True)
 class RemoveResult:
     """What a removal came to: the names of the documents that are gone, how many are left, and the
-    sha256 (hex) of the files that those that are gone were read from."""
+    sha256 (hex) of the files that those that are gone were read from.
+
+    Attributes:
+        is_held: a comparison that is not over keeps some of them until it is.
+    """
 
     documents: tuple[str, ...]
     left: int
     files: frozenset[str]
+    is_held: bool = False
 
 
 def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
@@ -106,7 +112,7 @@ def take_in(
                         passages=0,
                         labels=labels if source.labels is None else checked_labels(source.labels),
                         added_at=moment,
-                        location=str(source.file),
+                        location=str(source.origin or source.file),
                     )
                 )
                 if parsed.skipped:
@@ -118,6 +124,18 @@ def take_in(
                 failed.append(FailedDocument(source.document, str(error)))
             task.advance()
     return documents, failed
+
+
+def merge(before: Mapping[str, Document], given: Iterable[Document]) -> dict[str, Document]:
+    """All documents, by path, once some are added; those that have not changed are as they were."""
+    given = list(given)
+    # A file that was added by another path is the same document, under its new name.
+    moved = {d.location for d in given if os.path.abspath(d.path) == d.location}
+    after = {p: d for p, d in before.items() if d.location not in moved}
+    for document in given:
+        known = before.get(document.path)
+        after[document.path] = document if known is None or not same(known, document) else known
+    return after
 
 
 def same(before: Document, after: Document) -> bool:

@@ -1,4 +1,4 @@
-"""Searches the tables of a knowledge base, whichever build is present."""
+"""Searches the tables of a knowledge base, whichever build is present, or is pinned."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
-from assay.knowledge import records
+from assay.knowledge import pins, records
 from assay.knowledge.build import Embedders, check_vectors
 from assay.knowledge.records import Build
 from assay.knowledge.search import Passage, Search, find
@@ -18,10 +18,14 @@ _TRIES = 5
 
 
 class Reader:
-    """Opens tables; those that are no longer kept are let go."""
+    """Opens tables; those that are no longer kept are let go.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    Args:
+        pin: whose states are read, see `pins`; None: the present one, and those that are kept.
+    """
+
+    def __init__(self, store: Store, pin: str | None = None) -> None:
+        self._store, self._pin = store, pin
         self._opened: dict[str, Any] = {}
         self._checked: set[tuple[str, str]] = set()  # tables, and whose vectors they hold
         self._guard = Lock()
@@ -52,7 +56,7 @@ class Reader:
         # Half of a surrogate pair is no text, and neither index nor embedder takes it.
         queries = [query.encode(errors="replace").decode() for query in queries]
         for attempt in range(_TRIES):
-            build = self._state(base, snapshot)
+            build = self.state(base, snapshot)
             if build.table is None:
                 return [[] for _ in queries]
             name = build.settings.embedder
@@ -73,7 +77,7 @@ class Reader:
                 # Removed under our hands? Then another build has taken its place.
                 self._opened.pop(build.table, None)
                 last = attempt == _TRIES - 1
-                if last or self._state(base, snapshot) == build:
+                if last or self.state(base, snapshot) == build:
                     documents = records.documents_of(self._store, build)
                     if not attempt and drop_copy(self._store, base, build, documents):
                         continue  # the bucket has it whole
@@ -83,7 +87,15 @@ class Reader:
                     raise tables.broken(build.table, error) from None
         raise AssertionError("unreachable")
 
-    def _state(self, base: str, snapshot: str | None) -> Build:
+    def state(self, base: str, snapshot: str | None = None) -> Build:
+        """The state of a snapshot; None: the one that is searched.
+
+        Raises:
+            NotFoundError: it was not kept.
+        """
         if snapshot is None:
-            return records.present(self._store, base)
-        return records.build_of(self._store, base, snapshot)
+            found = None if self._pin is None else pins.pinned(self._store, base, self._pin)
+            return found or records.present(self._store, base)
+        if self._pin is None:
+            return records.build_of(self._store, base, snapshot)
+        return pins.pinned_as(self._store, base, self._pin, snapshot)

@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -20,6 +20,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assay.errors import NotFoundError, StateError, Step, UsageError
+from assay.knowledge import build_archives
+from assay.knowledge.build_archives import path_of
 from assay.knowledge.settings import KnowledgeSettings
 from assay.knowledge.table import FOLDER
 from assay.store import archives
@@ -40,6 +42,8 @@ COPY = "@"
 or the first digits of a trained embedder."""
 _TUNED = rf"{COPY}t[0-9a-f]{{12}}"
 _KEPT = re.compile(rf"{NAME.pattern}({COPY}[0-9]+)?({_TUNED})?")
+PINNED = "@"
+"""Between the snapshot of a state that is kept for a comparison and its pin (`pins`)."""
 EMPTY = "empty"
 """The snapshot of a knowledge base to which nothing was ever added."""
 
@@ -143,11 +147,6 @@ def is_tuned_copy(name: str) -> bool:
     return re.search(f"{_TUNED}$", name) is not None
 
 
-def path_of(base: str, snapshot: str) -> str:
-    """What a build is called among what all servers have the same, see `shared_builds`."""
-    return f"{FOLDER}/{base}/{snapshot}"
-
-
 def lock_of(base: str) -> str:
     """Held while a knowledge base is being changed."""
     return f"{FOLDER}/{base}/build.lock"
@@ -186,7 +185,7 @@ def present(store: Store, base: str) -> Build:
             .join(KnowledgeBaseRow, KnowledgeBaseRow.build == KnowledgeBuildRow.key)
             .where(KnowledgeBaseRow.id == base)
         )
-    return NOTHING if row is None else _build(row)
+    return NOTHING if row is None else as_build(row)
 
 
 def builds_of(store: Store, base: str) -> list[Build]:
@@ -194,7 +193,7 @@ def builds_of(store: Store, base: str) -> list[Build]:
     query = select(KnowledgeBuildRow).where(KnowledgeBuildRow.base == base)
     with store.session() as session:
         rows = session.scalars(query.order_by(KnowledgeBuildRow.key)).all()
-    return [_build(row) for row in rows]
+    return [as_build(row) for row in rows]
 
 
 def build_of(store: Store, base: str, snapshot: str) -> Build:
@@ -216,7 +215,7 @@ def build_of(store: Store, base: str, snapshot: str) -> Build:
             f"the state {snapshot[:12]} of this knowledge base is no longer kept.",
             fix="Search its current state, or add the documents of that state again.",
         )
-    return _build(row)
+    return as_build(row)
 
 
 def documents_of(store: Store, build: Build) -> list[Document]:
@@ -251,7 +250,8 @@ def swap(
         build: a new one (`key` None), whose table is whole and indexed, or one that is kept,
             perhaps with another table.
         without: every other build that holds one of these documents, or had another content under
-            its name or at its place, is given up at once.
+            its name or at its place, is given up at once; those that are pinned, when they are
+            let go.
     """
     with store.session() as session:
         if without:
@@ -262,20 +262,12 @@ def swap(
                 f"{row.name} was changed by another process meanwhile.", fix="Try again."
             )
         if archive is not None:
+            if build.key is not None:
+                build_archives.give_up(session, session.get_one(KnowledgeBuildRow, build.key))
             archives.name(session, path_of(base, build.snapshot), archive)
         if build.key is None:
-            made = KnowledgeBuildRow(
-                base=base,
-                snapshot=build.snapshot,
-                table=build.table,
-                settings=asdict(build.settings),
-                dimension=build.dimension,
-                passages=build.passages,
-            )
-            session.add(made)
-            session.flush()
-            build = replace(build, key=made.key)
-            session.add_all(_document_row(made.key, document) for document in documents)
+            key = add_build(session, base, build, build.snapshot, documents)
+            build = replace(build, key=key)
         else:
             again = session.get_one(KnowledgeBuildRow, build.key)
             again.superseded, again.table, again.dimension = None, build.table, build.dimension
@@ -300,8 +292,9 @@ def swap(
                 )
                 .join(KnowledgeBuildRow, KnowledgeBuildRow.key == KnowledgeDocumentRow.build)
                 .where(KnowledgeBuildRow.base == base, KnowledgeBuildRow.key != build.key)
+                .where(~KnowledgeBuildRow.snapshot.contains(PINNED))
             )
-            _forget_builds(
+            forget_builds(
                 session,
                 {
                     key
@@ -312,41 +305,6 @@ def swap(
     return build
 
 
-def forget_old(store: Store, base: str, retention: timedelta) -> None:
-    """Give up builds that were superseded longer ago than this."""
-    with store.session() as session:
-        pointer = session.get_one(KnowledgeBaseRow, base).build
-        gone = session.scalars(
-            select(KnowledgeBuildRow.key).where(
-                KnowledgeBuildRow.base == base,
-                KnowledgeBuildRow.superseded < database_time(-retention),
-                KnowledgeBuildRow.key.is_distinct_from(pointer),
-            )
-        ).all()
-        _forget_builds(session, gone)
-
-
-def tables_of(store: Store, base: str) -> set[str]:
-    """The tables of all builds that are kept."""
-    with store.session() as session:
-        found = session.scalars(
-            select(KnowledgeBuildRow.table).where(KnowledgeBuildRow.base == base)
-        )
-        return {table for table in found if table is not None}
-
-
-def contents_of(store: Store, base: str) -> set[str]:
-    """The sha256 of all documents of all builds that are kept."""
-    with store.session() as session:
-        found = session.scalars(
-            select(KnowledgeDocumentRow.sha256)
-            .join(KnowledgeBuildRow, KnowledgeBuildRow.key == KnowledgeDocumentRow.build)
-            .where(KnowledgeBuildRow.base == base)
-            .distinct()
-        )
-        return set(found)
-
-
 def forget_base(store: Store, base: str) -> None:
     """Remove every row of a knowledge base."""
     with store.session() as session:
@@ -354,15 +312,33 @@ def forget_base(store: Store, base: str) -> None:
         builds = session.scalars(
             select(KnowledgeBuildRow.key).where(KnowledgeBuildRow.base == base)
         ).all()
-        _forget_builds(session, builds)
+        forget_builds(session, builds)
         session.execute(delete(KnowledgeFailureRow).where(KnowledgeFailureRow.base == base))
         session.execute(delete(KnowledgeBaseRow).where(KnowledgeBaseRow.id == base))
 
 
-def _forget_builds(session: Session, keys: Iterable[int]) -> None:
+def add_build(
+    session: Session, base: str, build: Build, snapshot: str, documents: Iterable[Document]
+) -> int:
+    """The key of a new row of a build with these documents, under a snapshot that no row has."""
+    made = KnowledgeBuildRow(
+        base=base,
+        snapshot=snapshot,
+        table=build.table,
+        settings=asdict(build.settings),
+        dimension=build.dimension,
+        passages=build.passages,
+    )
+    session.add(made)
+    session.flush()
+    session.add_all(_document_row(made.key, document) for document in documents)
+    return made.key
+
+
+def forget_builds(session: Session, keys: Iterable[int]) -> None:
+    """Remove the rows of builds, with what they say of documents."""
     for key in keys:
-        build = session.get_one(KnowledgeBuildRow, key)
-        archives.forget(session, path_of(build.base, build.snapshot))
+        build_archives.give_up(session, session.get_one(KnowledgeBuildRow, key))
         session.execute(delete(KnowledgeDocumentRow).where(KnowledgeDocumentRow.build == key))
         session.execute(delete(KnowledgeBuildRow).where(KnowledgeBuildRow.key == key))
 
@@ -382,7 +358,8 @@ def _find(session: Session, owner: str, name: str) -> KnowledgeBaseRow | None:
     )
 
 
-def _build(row: KnowledgeBuildRow) -> Build:
+def as_build(row: KnowledgeBuildRow) -> Build:
+    """What a row says of a build."""
     settings = KnowledgeSettings(**row.settings)
     return Build(row.key, row.snapshot, row.table, settings, row.dimension, row.passages)
 

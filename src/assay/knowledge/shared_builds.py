@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assay.errors import NotFoundError, ObjectsAwayError, Step
+from assay.knowledge.build_archives import find_path
 from assay.knowledge.parse import kind_of
-from assay.knowledge.records import Build, Document, path_of
+from assay.knowledge.records import Build, Document
 from assay.knowledge.table import IndexBrokenError, Tables, base_folder
 from assay.knowledge.texts import Texts
 from assay.store import archives
@@ -93,7 +94,7 @@ def drop_copy(store: Store, base: str, build: Build, documents: Sequence[Documen
     """
     if store.bucket is None or build.table is None:
         return False
-    row = archives.row_of(store, path_of(base, build.snapshot))
+    row = archives.row_of(store, find_path(store, base, build.table, build.snapshot))
     try:
         there = archives.sha256_of_files(files_of(store, base, build.table, documents))
     except OSError:  # such as too many open files
@@ -127,7 +128,7 @@ def _is_here(store: Store, base: str, build: Build, documents: Sequence[Document
 def _fetch(store: Store, base: str, table: str, snapshot: str) -> None:
     """Texts first: where the table is, all of it is."""
     folder = base_folder(store, base)
-    with archives.unpacked(store, path_of(base, snapshot)) as (files, _):
+    with archives.unpacked(store, find_path(store, base, table, snapshot)) as (files, _):
         for kind in ("texts", "tables"):
             (folder / kind).mkdir(parents=True, exist_ok=True)
         for text in (files / "texts").glob("*"):

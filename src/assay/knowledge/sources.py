@@ -20,11 +20,13 @@ class SourceFile:
         document: its name in the knowledge base; its suffix tells the format.
         file: where its bytes are now.
         labels: None is those of the whole addition.
+        origin: the file whose bytes these were, where they were copied.
     """
 
     document: str
     file: Path
     labels: tuple[str, ...] | None = None
+    origin: Path | None = None
 
 
 def sources(

@@ -9,7 +9,7 @@ from pathlib import Path
 from assay import json_reader
 from assay.errors import Step
 from assay.knowledge.chunk import Page
-from assay.knowledge.parse import ParsedDocument
+from assay.knowledge.parse import ParsedDocument, kind_of
 from assay.knowledge.table import IndexBrokenError
 from assay.store.files import write_atomic
 
@@ -49,6 +49,20 @@ class Texts:
             tuple(Page(number, text) for number, text in body["pages"]),
             tuple((name, why) for name, why in body["skipped"]),
         )
+
+    def take(self, other: Texts, sha256: str, document: str) -> None:
+        """Keep what another folder has of a content.
+
+        Args:
+            document: what it is called there.
+
+        Raises:
+            IndexBrokenError: it is gone there, or damaged.
+        """
+        kind = kind_of(document)
+        assert kind is not None  # it was read
+        if not self.has(sha256, kind):
+            self.put(sha256, kind, other.get(sha256, kind))
 
     def others(self, keep: Collection[str]) -> list[Path]:
         """The files of all contents but these (sha256), and unfinished ones."""

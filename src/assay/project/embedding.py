@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from assay.agent.passages import knowledge_base
 from assay.candidates.registry import specs, taking_part
 from assay.candidates.spec import PASSAGE_TOKENS, Sizes, Workload
 from assay.config import Config
 from assay.errors import NotFoundError
-from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.settings import KnowledgeSettings
 from assay.models.encoder_size import EncoderSize, encoder_size
 from assay.models.products import products
@@ -57,12 +57,18 @@ def with_encoders(
     return sizes
 
 
-def indexed_documents(store: Store, owner: str, config: Config) -> IndexedDocuments:
+def indexed_documents(
+    store: Store, owner: str, config: Config, pin: str | None = None
+) -> IndexedDocuments:
     """The knowledge base that the project's `knowledge` names; a new one where there is none
-    yet."""
+    yet.
+
+    Args:
+        pin: of a comparison: as it keeps it.
+    """
     if config.knowledge is not None:
         try:
-            found = KnowledgeBase(store, owner, config.knowledge.name).describe()
+            found = knowledge_base(store, owner, config.knowledge.name, pin=pin).describe()
             return IndexedDocuments(found["embedder"], found["passages"])
         except NotFoundError:
             pass

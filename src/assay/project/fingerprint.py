@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from assay.agent.passages import knowledge_base
+from assay.candidates.shared.documents import document_files
 from assay.compare.planning import dump_settings
-from assay.config.names import file_of
 from assay.data.split import VALIDATION
+from assay.errors import NotFoundError
 from assay.evaluate.graders.registry import grader_files
 from assay.example import canonical_json
-from assay.knowledge.sources import sources
-from assay.project.knowledge import documents
+from assay.knowledge.sources import SourceFile
 from assay.project.project import Project
 from assay.project.workspace import Workspace, project_of
 from assay.store.files import sha256_file
 from assay.version import VERSION
 
-DOCUMENTS, GRADERS, VERSIONED = "documents", "grader_files", "version"
-MOST_NAMED = 3
-"""Documents that are named where several were changed."""
+GRADERS, VERSIONED = "grader_files", "version"
 
 
 def fingerprint(workspace: Workspace, begun: Project | None = None) -> str:
@@ -52,7 +51,7 @@ def basis(workspace: Workspace, begun: Project | None = None) -> dict[str, Any]:
         "train": manifest.train_sha256,
         "validation": manifest.files[VALIDATION],
         "settings": dump_settings(project.config),
-        DOCUMENTS: _documents(workspace, project),
+        "documents": _documents(project),
         GRADERS: grader_files(project.config, project.root),
         VERSIONED: VERSION,
     }
@@ -60,17 +59,8 @@ def basis(workspace: Workspace, begun: Project | None = None) -> dict[str, Any]:
 
 def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What differs between two bases, as the beginning of a sentence; empty: nothing does that is
-    not copied when a comparison is requested."""
-    had, has = before[DOCUMENTS], now[DOCUMENTS]
-    changed = sorted(name for name in had.keys() | has.keys() if had.get(name) != has.get(name))
+    not copied or kept when a comparison is requested."""
     parts = []
-    if len(changed) == 1:
-        how = "replaced" if changed[0] in had.keys() & has.keys() else "added"
-        how = how if changed[0] in has else "removed"
-        parts.append(f"the document {changed[0]} was {how}")
-    elif changed:
-        named = ", ".join(changed[:MOST_NAMED]) + (", ..." if changed[MOST_NAMED:] else "")
-        parts.append(f"{len(changed):,} documents were changed ({named})")
     if before[GRADERS] != now[GRADERS]:
         parts.append("a file of graders was changed")
     if before[VERSIONED] != now[VERSIONED]:
@@ -78,16 +68,17 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return " and ".join(parts)
 
 
-def _documents(workspace: Workspace, project: Project) -> dict[str, str]:
+def _documents(project: Project) -> dict[str, str]:
     """The hash of each document that would be searched, by its name: what is in the knowledge base,
     and what a comparison would first read into it."""
     section = project.config.knowledge
     if section is None:
         return {}
     found: dict[str, str] = {}
-    if section.name in documents.names(workspace):
-        base = documents.base(workspace, section.name)
+    with suppress(NotFoundError):
+        base = knowledge_base(project.store, project.owner, section.name, pin=project.pin)
         found = {document.path: document.sha256 for document in base.documents()}
-    files, _ = sources(file_of(path, project.root) for path in section.paths)
-    named = {os.path.relpath(one.document, project.root): one.file for one in files}
-    return found | {name: sha256_file(file) for name, file in named.items()}
+    files: Sequence[SourceFile] | None = project.document_files
+    if files is None:
+        files, _ = document_files(section, project.root, required=False)
+    return found | {one.document: sha256_file(one.file) for one in files}

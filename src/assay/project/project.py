@@ -36,15 +36,16 @@ from assay.evaluate.graders import check_graders
 from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.batch import Answer
+from assay.knowledge.sources import SourceFile
 from assay.place.opening import workers_of
 from assay.progress import DEFAULT, SILENT, Progress
 from assay.project.comparison import Comparison
-from assay.project.embedding import indexed_documents, with_encoders
 from assay.project.estimate import Estimate, Pace, curve_seconds, estimate
+from assay.project.kept_documents import keep_documents
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable, drafted_note
 from assay.project.queued_comparisons import taken_holdouts
-from assay.project.sizes import sizes_of
+from assay.project.sizes import project_sizes
 from assay.project.state import names_bucket, open_state
 from assay.project.unlabelled import read_unlabelled
 from assay.project.versions import describe_removed, find_uses_of
@@ -69,6 +70,7 @@ class Project:
 
     Attributes:
         text: of assay.yaml as it was read.
+        pin, document_files: of what a job compares, see `Bench`.
 
     Args:
         text: taken for assay.yaml; None: the file's own.
@@ -77,6 +79,9 @@ class Project:
     Raises:
         ConfigError: assay.yaml is missing or cannot be used.
     """
+
+    pin: str | None = None
+    document_files: tuple[SourceFile, ...] | None = None
 
     def __init__(
         self, root: Path, text: str | None = None, state: Callable[[], Store] | None = None
@@ -198,21 +203,7 @@ class Project:
 
     def sizes(self, progress: Progress = SILENT) -> Sizes:
         """Rows of each part, tokens of a sample of train, and how large the models are."""
-        from assay.models.show import describe
-
-        manifest = self.split(progress)
-        template, context = self.template
-        sizes = sizes_of(
-            load_train(self.split_folder),
-            self.config,
-            template,
-            context,
-            describe(self.config.model, progress).parameters,
-            manifest=manifest,
-            root=self.root,
-        )
-        documents = indexed_documents(self.store, self.owner, self.config)
-        return with_encoders(sizes, self.config, documents, progress)
+        return project_sizes(self, progress)
 
     def estimate(self, progress: Progress = SILENT, pace: Pace | None = None) -> Estimate:
         """What `compare` will take in time (at a measured pace), memory and money, and can show."""
@@ -238,7 +229,7 @@ class Project:
     ) -> Comparison:
         """Build every candidate, open the holdout once, draw the verdict, write the report.
 
-        What is edited meanwhile, examples or settings, counts from the next call.
+        What is edited meanwhile, examples, settings or documents, counts from the next call.
 
         Args:
             predictions: name -> JSONL file `{id, output}` of an outside model's answers.
@@ -259,6 +250,7 @@ class Project:
         present = self.root / STATE_FOLDER / shared_split.FOLDER  # a job may have an earlier one
         with (
             holdout.keep_holdout(present, manifest, self.split_folder),
+            keep_documents(self, saved) as pin,
             workers_of(self.config.place, progress) as workers,
         ):
             unlabelled = read_unlabelled(self, progress)
@@ -266,7 +258,7 @@ class Project:
             parts = replace(found, split=present)
             result, folder = comparing.compare(
                 parts,
-                replace(self._bench(progress, trust_code), workers=workers),
+                replace(self._bench(progress, trust_code, pin), workers=workers),
                 holdout.OpeningRequest(reason, who or local_user(), self.config.mcp.openings),
                 predictions=predictions or {},
                 agents=saved,
@@ -386,13 +378,18 @@ class Project:
         """Providers of assay.yaml, their files named by where they are."""
         return {name: one.located(self.root) for name, one in self.config.providers.items()}
 
-    def _bench(self, progress: Progress, trust_code: bool) -> Bench:
+    def _bench(self, progress: Progress, trust_code: bool, pin: str | None = None) -> Bench:
         from assay.agent.engines import BatchEngines
 
         engines = BatchEngines(
-            self.store, dtype=self.config.generate.dtype, providers=self.providers, owner=self.owner
+            self.store,
+            dtype=self.config.generate.dtype,
+            providers=self.providers,
+            owner=self.owner,
+            pin=pin,
         )
-        return Bench(self.config, self.root, self.store, engines, progress, trust_code)
+        bench = Bench(self.config, self.root, self.store, engines, progress, trust_code)
+        return replace(bench, pin=pin, document_files=self.document_files)
 
 
 def open(path: str | Path) -> Project:

@@ -11,18 +11,40 @@ from typing import TYPE_CHECKING
 from assay.candidates.spec import PASSAGE_TOKENS, Sizes
 from assay.config import Config
 from assay.config.names import file_of
-from assay.data.split import SplitManifest
+from assay.data.split import SplitManifest, load_train
 from assay.evaluate.dialogues import dialogues_of
 from assay.evaluate.graders.judge import read_pairs
 from assay.example import Example
 from assay.models.show import embedding_parameters
 from assay.prefix.tree import common_length
+from assay.progress import Progress
+from assay.project.embedding import indexed_documents, with_encoders
 
 if TYPE_CHECKING:
     from assay.chat.template import Template, TokenSequence
+    from assay.project.project import Project
 
 SAMPLE = 300
 """Rows of train whose tokens are counted."""
+
+
+def project_sizes(project: Project, progress: Progress) -> Sizes:
+    """The sizes of a project with those of its encoders, see `Project.sizes`."""
+    from assay.models.show import describe
+
+    config, manifest = project.config, project.split(progress)
+    template, context = project.template
+    sizes = sizes_of(
+        load_train(project.split_folder),
+        config,
+        template,
+        context,
+        describe(config.model, progress).parameters,
+        manifest=manifest,
+        root=project.root,
+    )
+    documents = indexed_documents(project.store, project.owner, config, project.pin)
+    return with_encoders(sizes, config, documents, progress)
 
 
 def sizes_of(

@@ -27,7 +27,6 @@ from torch.export import Dim
 from torch.nn.functional import normalize
 
 from assay.agent.agent import Agent
-from assay.agent.runtime import assemble
 from assay.errors import ModelError, first_line
 from assay.evaluate.measure import Bench
 from assay.evaluate.parity import PROMPTS, ParityError, spread
@@ -317,7 +316,7 @@ def _compare(
     if not validation:
         raise ModelError("there are no validation examples to compare on.", fix="Add some.")
     chosen = spread(validation, PROMPTS)
-    texts = [request.input for request in assemble(agent, chosen, bench.store, bench.owner)]
+    texts = [request.input for request in bench.assemble(agent, chosen)]
     bench.progress.say(f"Comparing both on {len(chosen)} validation rows.")
     measured = bench.measure(agent, chosen)
     vectors = engine.model.settings.embed(engine.embedder, texts)

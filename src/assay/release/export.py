@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from assay.agent.agent import Agent
-from assay.agent.runtime import assemble
 from assay.chat.template import Template
 from assay.errors import ModelError, UsageError
 from assay.evaluate.measure import Bench
@@ -92,7 +91,7 @@ def export(
         )
     tokenizer, context = load_tokenizer(version.record.base)
     template = Template.from_dict(tokenizer, version.record.template)
-    requests = assemble(agent, validation, bench.store, bench.owner)
+    requests = bench.assemble(agent, validation)
     lengths = [
         len(template.prompt(r.messages, r.tools)) + max(r.max_new_tokens, POSITIONS)
         for r in requests

@@ -152,13 +152,18 @@ def test_columns_that_cannot_be_guessed_are_a_question(
     found = from_file.look(workspace, file, FileProjectOptions())
     assert found.question is not None
     assert found.fields == ("alpha", "beta", "gamma")
-    told = from_file.look(workspace, file, FileProjectOptions(input=("beta",), output=("gamma",)))
+    chosen = {"input": ("beta",), "output": ("gamma",), "group": None, "document": ""}
+    example_file.keep_columns(workspace, chosen)
+    assert example_file.read_columns(workspace) == chosen
+    told = from_file.look(workspace, file, FileProjectOptions(**chosen))
     assert told.draft is not None
     assert told.draft.proposal.task == "label"
     of_answers = FileProjectOptions(input=("beta",), output=("gamma",), group="gamma")
     nothing = from_file.look(workspace, file, of_answers)
     assert nothing.question is not None
     assert nothing.question.what.startswith("the group column, gamma, is the column of the answers")
+    example_file.keep_file(workspace, "other.csv", source)
+    assert example_file.read_columns(workspace) == {}  # they were of the former file
 
 
 def test_warnings_of_a_workbook_name_its_rows(workspace: Workspace, tmp_path: Path) -> None:

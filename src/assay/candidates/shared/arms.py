@@ -14,7 +14,6 @@ from assay.agent.lineage import is_made_of_many_rows, is_retrained, is_tuned
 from assay.agent.route import Route
 from assay.agent.routing import arm as agent_of
 from assay.agent.routing import leaves
-from assay.agent.runtime import assemble
 from assay.agent.versions import find_version, save_agent
 from assay.candidates import registry
 from assay.candidates.building import Candidate, Context, Trial
@@ -150,7 +149,7 @@ def refuse_unsent(context: Context, agent: Agent, examples: Sequence[Example]) -
     """Refuse to send rows to a provider that the project has not agreed to."""
     for leaf in leaves(agent, context.store).values():
         if is_remote(leaf.model):
-            requests = assemble(leaf, examples, context.store, context.bench.owner)
+            requests = context.bench.assemble(leaf, examples)
             check_consent(leaf.model, context.bench.engines.providers, requests, context.progress)
 
 

@@ -30,7 +30,6 @@ from assay import json_reader
 from assay.agent.agent import Agent
 from assay.agent.consent import check_consent
 from assay.agent.engines import BatchEngines
-from assay.agent.runtime import assemble
 from assay.candidates.building import Context
 from assay.candidates.shared.teacher_answers import NOT_RECORDED, usable_answers
 from assay.chat.template import Template
@@ -238,7 +237,7 @@ class _TeacherRun:
         held = agent.output_schema is not None or (agent.choices is not None and not remote)
         if held and config.generate.constrained != "off":
             agent = agent.model_copy(update={"constrained": True})
-        requests = assemble(agent, context.train, context.store, context.bench.owner)
+        requests = context.bench.assemble(agent, context.train)
         if remote:
             check_consent(teacher, context.bench.engines.providers, requests, context.progress)
             told = 0 if config.fine_tune.distill == "answers" else TOP

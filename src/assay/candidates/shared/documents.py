@@ -16,10 +16,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 
 from assay.agent.agent import Agent, Knowledge
-from assay.agent.passages import find_passages
 from assay.candidates.building import Context
 from assay.config import Config, KnowledgeSection, SearchMode
 from assay.config.names import file_of
@@ -30,8 +30,8 @@ from assay.evaluate.retrieval import NDCG_DEPTH
 from assay.example import Example
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.failures import FailedDocument
+from assay.knowledge.fixed_base import FixedBase
 from assay.knowledge.search import Passage
-from assay.knowledge.settings import KnowledgeSettings
 from assay.knowledge.sources import SourceFile, sources
 from assay.models.load import load_tokenizer
 
@@ -200,27 +200,30 @@ def index_documents(context: Context) -> list[tuple[str, KnowledgeBase]]:
         sized = base
         if size != base.settings.chunk_tokens:
             sized = base.sized_copy(size)
-            copy_documents(context, base, sized, replace(base.settings, chunk_tokens=size))
+            settings_of = replace(base.settings, chunk_tokens=size)
+            base.copy_to(sized, settings_of, context.progress)
         found.append((f"{size} tokens, ", sized))
     return found
 
 
 def add_documents(context: Context) -> KnowledgeBase:
-    """The project's knowledge base, with new files of `paths` added.
+    """The project's knowledge base, with new files of `paths` added; in a comparison once, by
+    whoever needs it first.
 
     Raises:
         ConfigError: a path is not there.
         DataError: there are no documents.
     """
-    settings = knowledge_section(context)
-    base = KnowledgeBase(context.store, context.bench.owner, settings.name)
-    base.create()
-    labels = {document.path: document.labels for document in base.documents()}
-    files = [
-        replace(file, labels=labels.get(file.document, ()))
-        for file in _files(context, settings.paths)
-    ]
-    _say_failures(context, base.add(files, progress=context.progress).failed)
+    settings, bench = knowledge_section(context), context.bench
+    base = bench.knowledge_base(settings.name)
+    if isinstance(base, FixedBase):
+        if not base.is_fixed():
+            _say_failures(context, base.fix(_files(context), context.progress))
+    else:
+        base.create()
+        labels = {document.path: document.labels for document in base.documents()}
+        files = [replace(one, labels=labels.get(one.document, ())) for one in _files(context)]
+        _say_failures(context, base.add(files, progress=context.progress).failed)
     if not base.documents():
         raise DataError(
             f"the knowledge base {settings.name!r} has no documents.",
@@ -239,26 +242,34 @@ def searched_documents(context: Context, base: KnowledgeBase) -> set[str]:
     }
 
 
-def copy_documents(
-    context: Context, base: KnowledgeBase, copy: KnowledgeBase, settings: KnowledgeSettings
-) -> None:
-    """`KnowledgeBase.copy_to`; says which files could not be read."""
-    _say_failures(context, base.copy_to(copy, settings, context.progress).failed)
+def _files(context: Context) -> Sequence[SourceFile]:
+    """The files of the project's paths, as they are or as they were copied."""
+    if context.bench.document_files is not None:
+        return context.bench.document_files
+    section = knowledge_section(context)
+    found, failed = document_files(section, context.bench.root, required=True)
+    _say_failures(context, failed)
+    return found
 
 
-def _files(context: Context, paths: Sequence[str]) -> list[SourceFile]:
-    """The files of the project's paths, named relative to its folder."""
-    root = context.bench.root
-    for path in paths:
-        if not file_of(path, root).exists():
+def document_files(
+    section: KnowledgeSection, root: Path, *, required: bool
+) -> tuple[list[SourceFile], list[FailedDocument]]:
+    """The files of `paths`, named relative to the project's folder, and what cannot be read.
+
+    Raises:
+        ConfigError: a path is not there that is required.
+    """
+    paths = [file_of(path, root) for path in section.paths]
+    for path, file in zip(section.paths, paths, strict=True):
+        if required and not file.exists():
             raise ConfigError(
                 f"{path} does not exist.",
                 where="assay.yaml, knowledge.paths",
                 fix="Use a file or folder that exists, relative to the project's folder.",
             )
-    found, failed = sources(file_of(path, root) for path in paths)
-    _say_failures(context, failed)
-    return [SourceFile(os.path.relpath(s.document, root), s.file) for s in found]
+    found, failed = sources(paths)
+    return [SourceFile(os.path.relpath(s.document, root), s.file) for s in found], failed
 
 
 def _say_failures(context: Context, failed: Iterable[FailedDocument]) -> None:
@@ -290,7 +301,7 @@ def search_quality(
 ) -> dict[str, float]:
     """The mean of each metric of `retrieval_scores` over rows that name their document."""
     deep = knowledge.model_copy(update={"k": _DEEP})
-    found = find_passages(deep, named, context.store, context.bench.owner)
+    found = context.bench.find_passages(deep, named)
     scores = scores_of_search([example.document or "" for example in named], found)
     return {name: fmean(values) for name, values in scores.items()}
 
@@ -359,7 +370,7 @@ def relevance_threshold(context: Context, knowledge: Knowledge) -> float | None:
     # A threshold of a hybrid search is one of the cosine, which the search by meaning tells.
     mode = "bm25" if knowledge.mode == "bm25" else "dense"
     first = knowledge.model_copy(update={"k": 1, "threshold": None, "mode": mode, "rerank": None})
-    found = find_passages(first, rows, context.store, context.bench.owner)
+    found = context.bench.find_passages(first, rows)
     relevant: list[float] = []
     irrelevant: list[float] = []
     for example, row in zip(rows, found, strict=True):

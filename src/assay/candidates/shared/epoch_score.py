@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from assay.agent.runtime import assemble
 from assay.candidates.building import Context
 from assay.chat.template import Template
 from assay.config import CONFIG_FILE
@@ -44,7 +43,7 @@ def epoch_score(
         system_prompt=context.training_prompt,
         constrained=context.config.generate.constrained == "on",
     )
-    requests = assemble(agent, rows, context.store, context.bench.owner)
+    requests = context.bench.assemble(agent, rows)
     [spec] = [one for one in context.config.graders if one.label == context.config.primary]
     known = replace(context.bench.grading, ask=_refuse)
     grade(spec, [row.output for row in rows], rows, known)  # what is wrong with it shows now

@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from assay.agent.runtime import assemble
 from assay.candidates.building import Context
 from assay.candidates.shared.reward_judge import (
     RewardJudge,
@@ -139,7 +138,7 @@ def questions(context: Context, examples: Sequence[Example], template: Template)
         DataError: one has a prompt that the chat template refuses.
     """
     agent = context.chat_agent(system_prompt=context.training_prompt)
-    requests = assemble(agent, examples, context.store, context.bench.owner)
+    requests = context.bench.assemble(agent, examples)
     rows = answered_rows(examples, template, context.training_prompt)
     return [
         Question((row,), example=example, request=request)

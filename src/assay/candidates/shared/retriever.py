@@ -26,7 +26,6 @@ from assay.candidates.building import Context, LossPoint, Stopwatch, Trial, as_c
 from assay.candidates.shared.documents import (
     LEAST_NAMED,
     TunedSearch,
-    copy_documents,
     index_documents,
     knowledge_section,
     search_quality,
@@ -109,7 +108,7 @@ def tune_retriever(context: Context, epochs: int) -> Retriever:
     result = train_on(context, train, embedder, data, epochs, REFERENCE_RATE)
     watch = Stopwatch()
     copy = base.tuned_copy(result.name)
-    copy_documents(context, base, copy, replace(base.settings, embedder=result.name))
+    base.copy_to(copy, replace(base.settings, embedder=result.name), context.progress)
     seconds = result.seconds + watch.seconds()
     after = search_quality(context, by_meaning(context, base, result.name), judged)
     return Retriever(

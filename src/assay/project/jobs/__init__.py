@@ -72,7 +72,7 @@ def compare(
     what, id = _ON_A_SPLIT[COMPARE], queue.new_id(COMPARE)
     refuse_second(workspace, COMPARE, what)
     try:
-        began = begun.begin(workspace, id)
+        began = begun.begin(workspace, id, agents)
         payload[HOLDOUT] = began.split().holdout_sha256
         began.note_basis(basis(workspace, began))
         return enqueue_once(workspace, COMPARE, what, payload, action="job.compare", id=id)
@@ -155,7 +155,8 @@ def _compare(workspace: Workspace, work: Work) -> dict[str, Any]:
 
 
 def _compare_begun(workspace: Workspace, work: Work) -> Comparison:
-    payload, project = work.payload, begun.begin(workspace, work.job.id)
+    payload = work.payload
+    project = begun.begin(workspace, work.job.id, payload["agents"])
     told = project.estimate(pace=measure_pace())
     work.say(f"About {format_duration(told.seconds)}, as fast as this machine is now.")
     agreed = payload.get("agreed")

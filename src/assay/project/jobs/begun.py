@@ -1,7 +1,8 @@
 """A comparison keeps what it was requested with, so that neither an edit nor a pause loses it.
 
-The settings and the split are copied when it is requested (by a worker of another machine, when it
-takes the job for the first time), and read from the copy whenever it is taken up. The copy, which
+The settings, the split and new files of documents are copied when it is requested (by a worker of
+another machine, when it takes the job for the first time), and read from the copy whenever it is
+taken up. The documents that are indexed are kept as they are (`kept_documents`). The copy, which
 has the holdout, goes when the job is over.
 """
 
@@ -9,24 +10,37 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from assay import json_reader
+from assay.agent.versions import AgentVersion, find_version
+from assay.candidates.registry import needs_documents
+from assay.candidates.shared.documents import document_files
 from assay.config import CONFIG_FILE, STATE_FOLDER
 from assay.data.split import LOCK, SplitManifest, read_manifest
+from assay.errors import NotFoundError
 from assay.jobs import queue
+from assay.knowledge import pins
+from assay.knowledge.fixed_base import FixedBase
+from assay.knowledge.pins import unpin
+from assay.knowledge.sources import SourceFile
 from assay.progress import SILENT, Progress
+from assay.project.kept_documents import keep_by, pin_of
 from assay.project.project import Project
 from assay.project.workspace import Workspace, project_of
-from assay.store.files import write_json
+from assay.store.files import sha256_file, write_json
 from assay.store.store import Store
 
 BEGUN = "begun"
 """Folder of the copies in `.assay`, one a job."""
 _DRAFT = ".draft"
 _BASIS = "basis.json"
+_DOCUMENTS, _LIST = "documents", "list.json"
 _YOUNG_S = 3600.0
 """How long a copy stays whose job is not in the queue: `compare` copies first, and then queues."""
 
@@ -39,7 +53,13 @@ class BegunProject(Project):
         super().__init__(workspace.root, text, lambda: workspace.store)
         now = workspace.config or self.config  # what programs may do is not the copy's to say
         self.config = self.config.model_copy(update={"mcp": now.mcp})
-        self._folder = folder
+        self._folder, self.pin = folder, pin_of(folder.name)
+        listed = folder / _DOCUMENTS / _LIST
+        if listed.exists():  # not in older copies
+            self.document_files = tuple(
+                SourceFile(one["document"], listed.parent / one["copy"], origin=Path(one["file"]))
+                for one in json_reader.read(listed.read_text(encoding="utf-8"))
+            )
 
     def note_basis(self, basis: dict[str, Any]) -> None:
         """Keep what the job was requested on, see `assay.project.fingerprint.basis`."""
@@ -65,8 +85,11 @@ class BegunProject(Project):
         return read_manifest(self.split_folder)
 
 
-def begin(workspace: Workspace, job: str) -> BegunProject:
+def begin(workspace: Workspace, job: str, agents: Sequence[str] = ()) -> BegunProject:
     """What a job is made on; copied now where there is no copy yet.
+
+    Args:
+        agents: `NAME@VERSION` of saved agents that take part.
 
     Raises:
         DataError, HoldoutError: the examples cannot be divided.
@@ -74,13 +97,15 @@ def begin(workspace: Workspace, job: str) -> BegunProject:
     folder = workspace.root / STATE_FOLDER / BEGUN / job
     if not folder.exists():
         draft = folder.with_suffix(_DRAFT)
-        while not _copy(workspace, draft):
-            pass
+        store, pin = workspace.store, pin_of(job)
+        saved = [find_version(store, label) for label in agents]
+        while not _copy(workspace, draft, saved, pin):
+            unpin(store, pin)
         draft.rename(folder)
     return BegunProject(workspace, folder)
 
 
-def _copy(workspace: Workspace, draft: Path) -> bool:
+def _copy(workspace: Workspace, draft: Path, saved: Sequence[AgentVersion], pin: str) -> bool:
     """Whether the settings and the split that were copied belong together: another process may have
     divided by others between."""
     shutil.rmtree(draft, ignore_errors=True)
@@ -91,20 +116,51 @@ def _copy(workspace: Workspace, draft: Path) -> bool:
     split = project.split_folder  # may wait for the lock
     with workspace.store.lock(LOCK):  # nobody divides anew at this moment
         shutil.copytree(split, draft / "split")
+    keep_by(pin, project, saved)
+    _copy_documents(project, draft / _DOCUMENTS, pin)
     return read_manifest(draft / "split").files == manifest.files
 
 
+def _copy_documents(project: Project, folder: Path, pin: str) -> None:
+    """Copy the files that the comparison would add to its knowledge base.
+
+    Raises:
+        ConfigError: a path is not there, and a candidate needs documents.
+    """
+    folder.mkdir()
+    section, listed = project.config.knowledge, list[dict[str, str]]()
+    if section is not None:
+        required = needs_documents(project.config)
+        found, _ = document_files(section, project.root, required=required)
+        known = {}
+        with suppress(NotFoundError):
+            base = FixedBase(project.store, project.owner, section.name, pin)
+            known = {document.path: document.sha256 for document in base.documents()}
+        for number, one in enumerate(found):
+            if known.get(one.document) != sha256_file(one.file):
+                copy = f"{number}{one.file.suffix}"
+                shutil.copyfile(one.file, folder / copy)
+                listed.append({"document": one.document, "copy": copy, "file": str(one.file)})
+    write_json(folder / _LIST, listed)
+
+
 def end(workspace: Workspace, job: str) -> None:
-    """The job is over: remove what it began with."""
+    """The job is over: remove what it began with, and let go the documents that it searched."""
+    unpin(workspace.store, pin_of(job))
     shutil.rmtree(workspace.root / STATE_FOLDER / BEGUN / job, ignore_errors=True)
 
 
 def remove_left(workspace: Workspace) -> None:
-    """Remove the copies of jobs that are over, such as one whose worker died too often."""
+    """Remove the copies and the pins of jobs that are over, such as one whose worker died too
+    often."""
+    pins.unpin_left(workspace.store)
     every = (workspace.root / STATE_FOLDER / BEGUN).glob("*")
     copies = [one for one in every if time.time() - _changed(one) > _YOUNG_S]
-    if copies:
+    held = pins.of_jobs(workspace.store, timedelta(seconds=_YOUNG_S))
+    if copies or held:
         alive = {one.id for one in queue.jobs(workspace.store) if one.status not in queue.OVER}
+        for pin in held - {pin_of(id) for id in alive}:
+            unpin(workspace.store, pin)
         for copy in copies:
             if copy.name.removesuffix(_DRAFT) not in alive:
                 shutil.rmtree(copy, ignore_errors=True)

@@ -33,7 +33,6 @@ from assay.models.tuned_encoder import SCHEME
 from assay.place.opening import LazyWorkers, workers_of
 from assay.progress import SILENT, Progress
 from assay.project.knowledge import removal
-from assay.project.versions import describe_learned
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 from assay.store.files import replacing
@@ -159,7 +158,7 @@ def remove(workspace: Workspace, name: str, document: str) -> str | None:
     """Erase a document, and its file where it was brought in a browser.
 
     Returns:
-        see `describe_learned`.
+        where it is all the same; None: nowhere.
 
     Raises:
         NotFoundError: there is no such document.
@@ -172,7 +171,7 @@ def remove(workspace: Workspace, name: str, document: str) -> str | None:
         if file.resolve().parent == folder:
             file.unlink(missing_ok=True)
     audit(workspace.store, workspace.name, workspace.who, "knowledge.remove", name)
-    return describe_learned(workspace.store, removed.files)
+    return " ".join(removal.warnings(workspace, removed)) or None
 
 
 def list_hashes(workspace: Workspace, name: str) -> dict[str, str]:

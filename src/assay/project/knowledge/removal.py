@@ -10,12 +10,19 @@ from contextlib import contextmanager
 
 from assay.config.names import file_of
 from assay.errors import NotFoundError
+from assay.knowledge import pins
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.intake import RemoveResult
 from assay.progress import SILENT, Progress
 from assay.project import questions
+from assay.project.versions import describe_learned
 from assay.project.workspace import Workspace
 from assay.store.erasure import scrub
+
+HELD = (
+    "A comparison that is not over still searches what was removed: it is erased when the "
+    "comparison has ended or is cancelled."
+)
 
 
 def remove(
@@ -36,6 +43,7 @@ def remove(
     """
     owner = owner or workspace.name
     base = KnowledgeBase(workspace.store, owner, name)
+    pins.unpin_left(workspace.store)
     with _without_drafts(workspace, owner, base):
         return base.remove(documents, progress)
 
@@ -47,15 +55,23 @@ def remove_all(
 
     Raises:
         NotFoundError: there is none of that name.
+        StateError: a comparison that is not over searches it.
     """
     owner = owner or workspace.name
     base = KnowledgeBase(workspace.store, owner, name)
+    pins.unpin_left(workspace.store)
     with _without_drafts(workspace, owner, base):
         gone = base.documents()
         base.delete(progress)
     return RemoveResult(
         tuple(document.path for document in gone), 0, frozenset(d.sha256 for d in gone)
     )
+
+
+def warnings(workspace: Workspace, removed: RemoveResult) -> list[str]:
+    """Where what was removed is all the same, a sentence each."""
+    learned = describe_learned(workspace.store, removed.files)
+    return [*([HELD] if removed.is_held else []), *([] if learned is None else [learned])]
 
 
 def coming_back(workspace: Workspace, name: str, gone: Sequence[str]) -> list[str]:

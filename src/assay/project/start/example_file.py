@@ -66,8 +66,10 @@ def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
             lines = write_as_csv(workbook, source)
         with source.open("rb") as brought:
             shutil.copyfileobj(brought, kept)
-        # Not after it: a crash in between would leave the lines of the former file with this one.
-        _lines_file(workspace).unlink(missing_ok=True)
+        # Not after it: a crash in between would leave lines and columns of the former file with
+        # this one.
+        for about in (_lines_file(workspace), _columns_file(workspace)):
+            about.unlink(missing_ok=True)
     for earlier in path.parent.iterdir():
         if earlier != path:
             earlier.unlink()
@@ -95,7 +97,8 @@ def keep_example_file(workspace: Workspace) -> Path:
 def forget_file(workspace: Workspace) -> None:
     """Remove the file that was uploaded."""
     shutil.rmtree(_inbox(workspace), ignore_errors=True)
-    _lines_file(workspace).unlink(missing_ok=True)
+    for about in (_lines_file(workspace), _columns_file(workspace)):
+        about.unlink(missing_ok=True)
 
 
 def remove_repeats(workspace: Workspace, columns: Columns | None) -> int:
@@ -202,6 +205,28 @@ def read_lines(workspace: Workspace) -> dict[int, int]:
     return {int(line): original for line, original in found.items()}
 
 
+def keep_columns(workspace: Workspace, columns: Mapping[str, Any]) -> None:
+    """Remember what was said of the columns of the uploaded file, until another one is brought.
+
+    Args:
+        columns: the fields of `FileProjectOptions` that are about columns.
+
+    Raises:
+        StateError: there is no such file any more.
+    """
+    _uploaded(workspace)
+    write_json(_columns_file(workspace), columns)
+
+
+def read_columns(workspace: Workspace) -> dict[str, Any]:
+    """What `keep_columns` has kept; empty where nothing was said."""
+    try:
+        found = json_reader.read(_columns_file(workspace).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {part: tuple(of) if isinstance(of, list) else of for part, of in found.items()}
+
+
 def _write_lines(workspace: Workspace, lines: Mapping[int, int]) -> None:
     file = _lines_file(workspace)
     if all(line == original for line, original in lines.items()):
@@ -212,6 +237,10 @@ def _write_lines(workspace: Workspace, lines: Mapping[int, int]) -> None:
 
 def _lines_file(workspace: Workspace) -> Path:
     return workspace.store.folder / "inbox-lines.json"
+
+
+def _columns_file(workspace: Workspace) -> Path:
+    return workspace.store.folder / "inbox-columns.json"
 
 
 def _rewrite(

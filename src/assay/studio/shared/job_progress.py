@@ -55,20 +55,16 @@ KINDS = {
 }
 
 _EDITS_BEFORE = (
-    "A comparison waits. It has its own copy of examples and settings: your edits of these count "
-    "from the next run. Documents are not copied: if they change before it runs, it ends without "
-    "opening the holdout."
+    "A comparison waits. It has its own copy of examples, settings and documents: your edits count "
+    "from the next run."
 )
 _EDITS_WHILE_RUNNING = (
-    "A comparison is running on its own copy of examples and settings. Your edits of these count "
-    "from the next run. Documents are not copied: candidates that are not built yet search them as "
-    "they are by then, and once they have changed, a comparison that is paused or interrupted ends "
-    "instead of going on."
+    "A comparison is running on its own copy of examples, settings and documents. Your edits count "
+    "from the next run."
 )
 _EDITS_AFTER_BEGINNING = (
-    "A comparison has begun and waits. It goes on with its own copy of examples and settings: your "
-    "edits of these count from the next run. Documents are not copied: if they change before it "
-    "goes on, it ends."
+    "A comparison has begun and waits. It goes on with its own copy of examples, settings and "
+    "documents: your edits count from the next run."
 )
 
 start_comparison = workspace_action("editor", jobs.compare)

@@ -36,6 +36,7 @@ CONTRADICTIONS = (
     "Correct rows that have one input and different outputs in your own file and choose “Use "
     "another file”: later, those that are drawn into the holdout cannot be seen here."
 )
+COLUMNS = ("input", "output", "group", "document")  # what a person says of them
 MOST_RENAMED = 60
 """Labels that are listed to be renamed."""
 NOT_RENAMED = "This name is not in the file yet. Press “Rename” below, or put the old name back."
@@ -51,6 +52,7 @@ LONE = (
 )
 
 discard = workspace_action("editor", from_file.discard)
+keep_columns = workspace_action("editor", example_file.keep_columns)
 remove_repeats = workspace_action("editor", example_file.remove_repeats)
 mask_personal_data = workspace_action("editor", example_file.mask_personal_data)
 rename_labels = workspace_action("editor", example_file.rename_labels)
@@ -62,7 +64,7 @@ class ProposalStep:
 
     def __init__(self, context: PageContext, refresh: Refresh) -> None:
         self._context, self._refresh = context, refresh
-        self._wanted = FileProjectOptions()
+        self._wanted = FileProjectOptions(**example_file.read_columns(context.workspace))
         self._documents: list[str] = []
         self._entries = FormEntries()
         self._form: ProposalForm | None = None
@@ -84,7 +86,9 @@ class ProposalStep:
     async def _inspect(self, **answers: Any) -> None:
         self._keep_entries()
         self._wanted = replace(self._wanted, **answers)
-        if answers:
+        if "input" in answers and self._context.may("editor"):
+            await self._context.do(keep_columns, answers)
+        elif answers:
             ask_before_leaving(True)
         self._shown.clear()
         self._proposed.clear()
@@ -94,7 +98,8 @@ class ProposalStep:
                 with w.row("centred"):
                     self._show_restart()
                     if self._wanted.input is not None:
-                        w.button("Choose other columns", self._forget_columns, icon="view_column")
+                        again = partial(self._inspect, **dict.fromkeys(COLUMNS))
+                        w.button("Choose other columns", again, icon="view_column")
                 return
             if found.report is None:
                 self._show_columns(found)
@@ -313,9 +318,6 @@ class ProposalStep:
         if self._context.may("editor"):
             w.button("Use another file", click, icon="undo")
 
-    async def _forget_columns(self) -> None:
-        await self._inspect(input=None, output=None, group=None, document=None)
-
     def _show_other_columns(self, found: FileFindings) -> None:
         """A button that leads back to the choice of columns, where there is one."""
         if found.report is None or found.report.columns is None or not found.fields:
@@ -337,10 +339,8 @@ class ProposalStep:
         return self._wanted.document or None
 
     def _show_columns(self, found: FileFindings) -> None:
-        async def choose(columns: dict[str, Any]) -> None:
-            await self._inspect(**columns)
-
-        choose_columns(found, self._document_of(found), choose, self._show_restart)
+        named = self._document_of(found)
+        choose_columns(found, named, lambda of: self._inspect(**of), self._show_restart)
 
     def _show_proposal(self, drafted: Draft) -> None:
         with w.card("accent"):

@@ -1,0 +1,187 @@
+"""States of knowledge bases that are kept for a comparison, whatever is changed meanwhile.
+
+    pins.pin(store, base, build, documents, "5f…")    # a state, from now on
+    KnowledgeBase(store, owner, name, pin="5f…")      # reads it
+    pins.unpin(store, "5f…")                          # the comparison is over
+
+A build never changes, so a pinned one is a second row of it with the same table: no vector is
+copied. It is found by its pin alone, so nobody else finds in it what was removed or hidden since.
+While it is there, neither a removal nor a rebuild takes its table or the texts of its documents.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Literal
+
+from filelock import FileLock, Timeout
+from sqlalchemy import ColumnElement, false, or_, select
+
+from assay.errors import NotFoundError
+from assay.knowledge import records, retention
+from assay.knowledge.build_archives import path_of
+from assay.knowledge.records import PINNED, Build, Document
+from assay.knowledge.shared_builds import tables_at, texts_at
+from assay.knowledge.table import base_folder
+from assay.store import archives, unnamed_objects
+from assay.store.archives import Archive
+from assay.store.erasure import overwrite, scrub
+from assay.store.store import Store
+from assay.store.tables import KnowledgeBuildRow
+from assay.store.tables.clock import database_time
+
+Role = Literal["", "-", "+"]
+"""What a pinned state is to its comparison: the one that it searches; the one that it was requested
+on, to which files of the project are added yet; one that a saved agent was measured on."""
+_ROLES: tuple[Role, ...] = ("", "-", "+")
+_FOLDER = "pins"
+"""In the state: a lock for each pin of a process, which ends with it."""
+_PROCESS = "process"
+"""Begins such a pin."""
+_Row = KnowledgeBuildRow
+
+
+def pin(
+    store: Store,
+    base: str,
+    build: Build,
+    documents: Sequence[Document],
+    name: str,
+    role: Role = "",
+    archive: Archive | None = None,
+) -> None:
+    """Keep a state. With `role` "" or "-" it takes the place of the one that the pin had.
+
+    Args:
+        documents: of the build.
+        archive: of the build, where it is new in the bucket.
+    """
+    stored = f"{snapshot_of(build)}{PINNED}{name}{role}"
+    replaced: tuple[Role, ...] = () if role == "+" else ("", "-")
+    with store.session() as session:
+        overwrite(session)
+        mine = select(_Row.key).where(_Row.base == base)
+        if session.scalar(mine.where(_Row.snapshot == stored)) is not None:
+            return
+        before = session.scalars(mine.where(_of(name, *replaced))).all()
+        if archive is not None:
+            archives.name(session, path_of(base, stored), archive)
+        records.add_build(session, base, build, stored, documents)
+        records.forget_builds(session, before)  # last: the new row may take over their archive
+
+
+def pinned(store: Store, base: str, name: str) -> Build | None:
+    """The state that a pin's comparison searches, or that it was requested on; None: there is
+    none."""
+    return _first(store, base, _of(name, "")) or _first(store, base, _of(name, "-"))
+
+
+def pinned_as(store: Store, base: str, name: str, snapshot: str) -> Build:
+    """A state of a pin by its snapshot; where the pin has none that is called so, the base's.
+
+    Raises:
+        NotFoundError: it was not kept.
+    """
+    stored = [f"{snapshot}{PINNED}{name}{role}" for role in ("", "+", "-")]
+    found = _first(store, base, _Row.snapshot.in_(stored))
+    return found or records.build_of(store, base, snapshot)
+
+
+def is_whole(build: Build) -> bool:
+    """Whether the files of the project are in a pinned state."""
+    return not build.snapshot.endswith("-")
+
+
+def snapshot_of(build: Build) -> str:
+    """The snapshot of a state, pinned or not."""
+    return build.snapshot.partition(PINNED)[0]
+
+
+def holds(store: Store, base: str, documents: Collection[Document]) -> bool:
+    """Whether a pinned state of a knowledge base has one of these documents' files."""
+    files = {document.sha256 for document in documents}
+    return any(
+        document.sha256 in files
+        for build in records.builds_of(store, base)
+        if PINNED in build.snapshot
+        for document in records.documents_of(store, build)
+    )
+
+
+def names(store: Store, *, base: str | None = None, older: timedelta | None = None) -> set[str]:
+    """All pins: of a knowledge base, and none that is younger."""
+    query = select(_Row.snapshot).where(_Row.snapshot.contains(PINNED))
+    if base is not None:
+        query = query.where(_Row.base == base)
+    if older is not None:
+        query = query.where(_Row.created < database_time(-older))
+    with store.session() as session:
+        return {one.partition(PINNED)[2].rstrip("-+") for one in session.scalars(query)}
+
+
+def of_jobs(store: Store, older: timedelta) -> set[str]:
+    """Pins of jobs that are no younger."""
+    return {one for one in names(store, older=older) if not one.startswith(_PROCESS)}
+
+
+def unpin(store: Store, name: str) -> None:
+    """Let go the states of a pin; what nothing else needs of them is erased.
+
+    Files first: killed in between, the same call erases what is left.
+    """
+    query = select(_Row.base).where(_of(name, *_ROLES)).distinct()
+    with store.session() as session:
+        bases = list(session.scalars(query))
+    for base in bases:
+        with suppress(NotFoundError), store.lock(records.lock_of(base)):
+            folder = base_folder(store, base)
+            needed = retention.tables_of(store, base, besides=name)
+            for table in retention.tables_of(store, base) - needed:
+                tables_at(folder).drop(table)
+            texts_at(folder).sweep(retention.contents_of(store, base, besides=name))
+            with store.session() as session:
+                overwrite(session)
+                keys = session.scalars(
+                    select(_Row.key).where(_Row.base == base, _of(name, *_ROLES))
+                ).all()
+                records.forget_builds(session, keys)
+    if bases:
+        scrub(store)
+        if store.bucket is not None:
+            unnamed_objects.collect(store)
+
+
+@contextmanager
+def of_process(store: Store) -> Iterator[str]:
+    """A new pin until the block ends. One whose process was killed is let go by `unpin_left`."""
+    name = f"{_PROCESS}{secrets.token_hex(8)}"
+    lock = store.folder / _FOLDER / name
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        try:
+            yield name
+        finally:
+            unpin(store, name)
+            lock.unlink(missing_ok=True)
+
+
+def unpin_left(store: Store) -> None:
+    """Let go the pins of processes of this machine that are no more."""
+    for lock in (store.folder / _FOLDER).glob(f"{_PROCESS}*"):
+        with suppress(Timeout, FileNotFoundError), FileLock(lock).acquire(timeout=0):
+            unpin(store, lock.name)
+            lock.unlink(missing_ok=True)
+
+
+def _of(name: str, *roles: Role) -> ColumnElement[bool]:
+    """Whether a row is a state of a pin, in one of some roles."""
+    return or_(false(), *(_Row.snapshot.endswith(f"{PINNED}{name}{role}") for role in roles))
+
+
+def _first(store: Store, base: str, where: ColumnElement[bool]) -> Build | None:
+    with store.session() as session:
+        row = session.scalar(select(_Row).where(_Row.base == base, where).limit(1))
+    return None if row is None else records.as_build(row)

@@ -1,0 +1,104 @@
+"""States that are kept for a comparison: found by it alone, and let go when it is over."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from tests.knowledge.wordy import Wordy
+
+from assay.knowledge import pins, records
+from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.fixed_base import FixedBase
+from assay.knowledge.sources import SourceFile
+from assay.knowledge.table import base_folder
+
+TEA = "How long is green tea steeped?"
+
+
+def fixed(base: KnowledgeBase, pin: str = "pin") -> FixedBase:
+    return FixedBase(base._store, base.owner, base.name, pin, embedders=lambda _: Wordy())
+
+
+def names(base: KnowledgeBase) -> list[str]:
+    return [Path(document.path).name for document in base.documents()]
+
+
+def tables(base: KnowledgeBase) -> list[str]:
+    folder = base_folder(base._store, records.base_id(base._store, base.owner, base.name))
+    return sorted(path.name for path in (folder / "tables").glob("*.lance"))
+
+
+def test_a_state_is_kept_without_a_copy_until_its_last_comparison_is_over(
+    base: KnowledgeBase, docs: Path
+) -> None:
+    base.add([docs])
+    snapshot, before, table = base.snapshot, base.search([TEA], k=3), tables(base)
+    for pin in ("one", "two"):
+        fixed(base, pin).keep()
+        fixed(base, pin).fix([])
+    assert tables(base) == table
+    assert base.remove([str(docs / "sub" / "tea.txt")]).is_held
+    base.rebuild(base.settings)
+    for pin in ("one", "two"):
+        assert (fixed(base, pin).snapshot, fixed(base, pin).search([TEA], k=3)) == (
+            snapshot,
+            before,
+        )
+        assert fixed(base, pin).search([TEA], k=3, snapshot=snapshot) == before
+        assert any(table[0] == name for name in tables(base)) == (pin in ("one", "two"))
+        pins.unpin(base._store, pin)
+    assert table[0] not in tables(base)
+    assert names(base) == names(fixed(base)) == ["hours.txt", "refunds.md"]
+
+
+def test_files_that_come_after_a_change_are_for_the_comparison_alone(
+    base: KnowledgeBase, docs: Path
+) -> None:
+    base.add([docs / "hours.txt", docs / "refunds.md"])
+    fixed(base).keep()
+    base.remove([str(docs / "refunds.md")])
+    fixed(base).fix([SourceFile("tea.txt", docs / "sub" / "tea.txt")])
+    fixed(base).fix([SourceFile("later.txt", docs / "sub" / "tea.txt")])  # it is whole already
+    assert names(fixed(base)) == ["hours.txt", "refunds.md", "tea.txt"]
+    assert names(base) == ["hours.txt"]
+    # Of a copy for it, others are shown what they may see.
+    small = fixed(base).sized_copy(16)
+    fixed(base).copy_to(small, base.settings)
+    assert names(small) == names(fixed(base))
+    shown = KnowledgeBase(base._store, base.owner, small.name, embedders=lambda _: Wordy())
+    assert names(shown) == ["hours.txt"]
+    assert shown.search(["money"], k=3, mode="bm25") == [[]]
+    pins.unpin(base._store, "pin")
+    assert len(tables(base)) == len(tables(shown)) == 1
+
+
+def test_what_a_saved_agent_was_measured_on_is_kept_beside_it(
+    base: KnowledgeBase, docs: Path
+) -> None:
+    base.add([docs])
+    snapshot, before = base.snapshot, base.search([TEA], k=3)
+    (docs / "hours.txt").write_text("The shop is closed.")
+    base.add([docs])
+    searched = fixed(base)
+    searched.keep()
+    searched.fix_snapshot(snapshot)
+    base.remove([str(docs / "sub" / "tea.txt")])
+    assert searched.search([TEA], k=3, snapshot=snapshot) == before
+    assert searched.search(["closed"], k=1, mode="bm25")[0][0].text == "The shop is closed."
+
+
+def test_the_pin_of_a_process_ends_with_it(base: KnowledgeBase, docs: Path) -> None:
+    base.add([docs])
+    store = base._store
+    with pins.of_process(store) as pin:
+        fixed(base, pin).keep()
+        pins.unpin_left(store)
+        assert pins.names(store) == {pin}
+        assert pins.of_jobs(store, timedelta(0)) == set()
+    assert pins.names(store) == set()
+    fixed(base, "processab").keep()  # by one that was killed
+    (store.folder / "pins" / "processab").touch()
+    pins.unpin_left(store)
+    assert pins.names(store) == set()
+    assert list((store.folder / "pins").iterdir()) == []
