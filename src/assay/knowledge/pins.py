@@ -20,7 +20,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 from sqlalchemy import ColumnElement, false, or_, select
 
-from assay.errors import NotFoundError
+from assay.errors import AssayError, NotFoundError
 from assay.knowledge import records, retention
 from assay.knowledge.build_archives import path_of
 from assay.knowledge.records import PINNED, Build, Document
@@ -164,8 +164,9 @@ def of_process(store: Store) -> Iterator[str]:
         try:
             yield name
         finally:
-            unpin(store, name)
-            lock.unlink(missing_ok=True)
+            with suppress(AssayError):  # where the database is away, `unpin_left` does it later
+                unpin(store, name)
+                lock.unlink(missing_ok=True)
 
 
 def unpin_left(store: Store) -> None:

@@ -23,7 +23,7 @@ from assay.candidates.registry import needs_documents
 from assay.candidates.shared.documents import document_files
 from assay.config import CONFIG_FILE, STATE_FOLDER
 from assay.data.split import LOCK, SplitManifest, read_manifest
-from assay.errors import NotFoundError
+from assay.errors import AssayError, NotFoundError
 from assay.jobs import queue
 from assay.knowledge import pins
 from assay.knowledge.fixed_base import FixedBase
@@ -97,10 +97,9 @@ def begin(workspace: Workspace, job: str, agents: Sequence[str] = ()) -> BegunPr
     folder = workspace.root / STATE_FOLDER / BEGUN / job
     if not folder.exists():
         draft = folder.with_suffix(_DRAFT)
-        store, pin = workspace.store, pin_of(job)
-        saved = [find_version(store, label) for label in agents]
-        while not _copy(workspace, draft, saved, pin):
-            unpin(store, pin)
+        saved = [find_version(workspace.store, label) for label in agents]
+        while not _copy(workspace, draft, saved, pin_of(job)):
+            pass
         draft.rename(folder)
     return BegunProject(workspace, folder)
 
@@ -146,7 +145,8 @@ def _copy_documents(project: Project, folder: Path, pin: str) -> None:
 
 def end(workspace: Workspace, job: str) -> None:
     """The job is over: remove what it began with, and let go the documents that it searched."""
-    unpin(workspace.store, pin_of(job))
+    with suppress(AssayError):  # where the database is away, `remove_left` does it later
+        unpin(workspace.store, pin_of(job))
     shutil.rmtree(workspace.root / STATE_FOLDER / BEGUN / job, ignore_errors=True)
 
 
