@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.small import write_csv, write_model
@@ -152,7 +153,7 @@ def test_columns_that_cannot_be_guessed_are_a_question(
     found = from_file.look(workspace, file, FileProjectOptions())
     assert found.question is not None
     assert found.fields == ("alpha", "beta", "gamma")
-    chosen = {"input": ("beta",), "output": ("gamma",), "group": None, "document": ""}
+    chosen: dict[str, Any] = {"input": ("beta",), "output": ("gamma",), "group": None, "document": ""}
     example_file.keep_columns(workspace, chosen)
     assert example_file.read_columns(workspace) == chosen
     told = from_file.look(workspace, file, FileProjectOptions(**chosen))
