@@ -370,6 +370,7 @@ def test_candidates_are_given_train_and_validation_only() -> None:
     assert Context.__annotations__["built"] == "Mapping[str, Candidate]"
     assert Context.__annotations__["own_method"] == "MethodSpec | None"
     assert Context.__annotations__["documents_first"] == "bool"
+    # `pin` names a state of the documents, `document_files` are those of `knowledge.paths`.
     assert [f.name for f in fields(Bench)] == [
         "config",
         "root",
@@ -378,6 +379,8 @@ def test_candidates_are_given_train_and_validation_only() -> None:
         "progress",
         "trust_code",
         "workers",
+        "pin",
+        "document_files",
     ]
 
 

@@ -153,7 +153,12 @@ def test_columns_that_cannot_be_guessed_are_a_question(
     found = from_file.look(workspace, file, FileProjectOptions())
     assert found.question is not None
     assert found.fields == ("alpha", "beta", "gamma")
-    chosen: dict[str, Any] = {"input": ("beta",), "output": ("gamma",), "group": None, "document": ""}
+    chosen: dict[str, Any] = {
+        "input": ("beta",),
+        "output": ("gamma",),
+        "group": None,
+        "document": "",
+    }
     example_file.keep_columns(workspace, chosen)
     assert example_file.read_columns(workspace) == chosen
     told = from_file.look(workspace, file, FileProjectOptions(**chosen))
