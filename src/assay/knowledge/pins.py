@@ -122,8 +122,8 @@ def names(store: Store, *, base: str | None = None, older: timedelta | None = No
         return {one.partition(PINNED)[2].rstrip("-+") for one in session.scalars(query)}
 
 
-def of_jobs(store: Store, older: timedelta) -> set[str]:
-    """Pins of jobs that are no younger."""
+def of_jobs(store: Store, older: timedelta | None = None) -> set[str]:
+    """Pins of jobs that are no younger; None: all."""
     return {one for one in names(store, older=older) if not one.startswith(_PROCESS)}
 
 

@@ -18,7 +18,7 @@ from assay.errors import HoldoutError, StateError, UsageError
 from assay.jobs import queue
 from assay.jobs.service import work_on
 from assay.progress import SILENT, Progress
-from assay.project import jobs
+from assay.project import begun_copies, jobs
 from assay.project.fingerprint import fingerprint
 from assay.project.jobs import begun, curves
 from assay.project.jobs.curves import MOST_POINTS, Figures
@@ -173,20 +173,20 @@ def test_what_a_comparison_begins_with_is_of_one_edit_and_goes_with_the_job(
         return manifest
 
     job = jobs.compare(workspace)
-    begun.end(workspace, job.id)  # as on a worker of another machine
+    begun_copies.end(workspace, job.id)  # as on a worker of another machine
     monkeypatch.setattr(Project, "split", edit_after)
     began = begun.begin(workspace, job.id)
     assert "monthly_requests: 66" in began.text
     assert began.split() == made.split()
     (copies / "of-a-dead-worker").mkdir()
     (copies / f"{job.id}.draft").mkdir()
-    begun.remove_left(workspace)
+    begun_copies.remove_left(workspace)
     assert len(list(copies.iterdir())) == 3  # whoever has just copied is about to queue
-    monkeypatch.setattr(begun, "_YOUNG_S", -1.0)
-    begun.remove_left(workspace)
+    monkeypatch.setattr(begun_copies, "_YOUNG_S", -1.0)
+    begun_copies.remove_left(workspace)
     assert {path.name for path in copies.iterdir()} == {job.id, f"{job.id}.draft"}
     jobs.ask(workspace, job.id, "cancel")
-    begun.remove_left(workspace)
+    begun_copies.remove_left(workspace)
     assert list(copies.iterdir()) == []
 
 

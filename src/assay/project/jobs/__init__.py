@@ -22,6 +22,7 @@ from assay.jobs.fine_tuning import Wish
 from assay.jobs.queue import Job, JobEvent, JobLostError
 from assay.jobs.worker import Handler, Work
 from assay.progress import SILENT, Progress, format_duration
+from assay.project import begun_copies
 from assay.project.comparison import Comparison
 from assay.project.fingerprint import basis, describe_changes, fingerprint_of
 from assay.project.forecast import Forecast, measure_pace
@@ -77,7 +78,7 @@ def compare(
         began.note_basis(basis(workspace, began))
         return enqueue_once(workspace, COMPARE, what, payload, action="job.compare", id=id)
     except BaseException:
-        begun.end(workspace, id)
+        begun_copies.end(workspace, id)
         raise
 
 
@@ -120,7 +121,8 @@ def work(
     unknown = sorted(set(kinds or ()) - set(known))
     if unknown:
         raise UsageError(f"{unknown[0]!r} is not a kind of job.", fix=f"Kinds: {', '.join(known)}.")
-    begun.remove_left(workspace)
+    service.recover(workspace.store)  # first: what it finds to be over is let go
+    begun_copies.remove_left(workspace)
     service.work(workspace.store, kinds, watched=watched, further=handlers(workspace))
 
 
@@ -145,12 +147,12 @@ def _compare(workspace: Workspace, work: Work) -> dict[str, Any]:
         raise  # another worker goes on with what it began with
     except KeyboardInterrupt:
         if work.wish == "cancel":
-            begun.end(workspace, work.job.id)
+            begun_copies.end(workspace, work.job.id)
         raise
     except Exception:
-        begun.end(workspace, work.job.id)
+        begun_copies.end(workspace, work.job.id)
         raise
-    begun.end(workspace, work.job.id)
+    begun_copies.end(workspace, work.job.id)
     return {"comparison": done.result.comparison, "outcome": done.verdict.outcome}
 
 
@@ -214,7 +216,7 @@ def ask(workspace: Workspace, id: str, wish: Wish) -> Job:
     else:
         job = queue.resume(store, id) if wish == "resume" else queue.ask(store, id, wish)
     if job.status in queue.OVER:
-        begun.end(workspace, job.id)
+        begun_copies.end(workspace, job.id)
     audit(store, job.project, workspace.who, f"job.{wish}", job.id)
     return job
 

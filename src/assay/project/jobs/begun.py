@@ -3,16 +3,14 @@
 The settings, the split and new files of documents are copied when it is requested (by a worker of
 another machine, when it takes the job for the first time), and read from the copy whenever it is
 taken up. The documents that are indexed are kept as they are (`kept_documents`). The copy, which
-has the holdout, goes when the job is over.
+has the holdout, goes when the job is over (`begun_copies`).
 """
 
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,28 +19,21 @@ from assay import json_reader
 from assay.agent.versions import AgentVersion, find_version
 from assay.candidates.registry import needs_documents
 from assay.candidates.shared.documents import document_files
-from assay.config import CONFIG_FILE, STATE_FOLDER
+from assay.config import CONFIG_FILE
 from assay.data.split import LOCK, SplitManifest, read_manifest
-from assay.errors import AssayError, NotFoundError
-from assay.jobs import queue
-from assay.knowledge import pins
+from assay.errors import NotFoundError
 from assay.knowledge.fixed_base import FixedBase
-from assay.knowledge.pins import unpin
 from assay.knowledge.sources import SourceFile
 from assay.progress import SILENT, Progress
+from assay.project.begun_copies import DRAFT, copy_of
 from assay.project.kept_documents import keep_by, pin_of
 from assay.project.project import Project
 from assay.project.workspace import Workspace, project_of
 from assay.store.files import sha256_file, write_json
 from assay.store.store import Store
 
-BEGUN = "begun"
-"""Folder of the copies in `.assay`, one a job."""
-_DRAFT = ".draft"
 _BASIS = "basis.json"
 _DOCUMENTS, _LIST = "documents", "list.json"
-_YOUNG_S = 3600.0
-"""How long a copy stays whose job is not in the queue: `compare` copies first, and then queues."""
 
 
 class BegunProject(Project):
@@ -94,9 +85,9 @@ def begin(workspace: Workspace, job: str, agents: Sequence[str] = ()) -> BegunPr
     Raises:
         DataError, HoldoutError: the examples cannot be divided.
     """
-    folder = workspace.root / STATE_FOLDER / BEGUN / job
+    folder = copy_of(workspace, job)
     if not folder.exists():
-        draft = folder.with_suffix(_DRAFT)
+        draft = folder.with_suffix(DRAFT)
         saved = [find_version(workspace.store, label) for label in agents]
         while not _copy(workspace, draft, saved, pin_of(job)):
             pass
@@ -141,34 +132,3 @@ def _copy_documents(project: Project, folder: Path, pin: str) -> None:
                 shutil.copyfile(one.file, folder / copy)
                 listed.append({"document": one.document, "copy": copy, "file": str(one.file)})
     write_json(folder / _LIST, listed)
-
-
-def end(workspace: Workspace, job: str) -> None:
-    """The job is over: remove what it began with, and let go the documents that it searched."""
-    with suppress(AssayError):  # where the database is away, `remove_left` does it later
-        unpin(workspace.store, pin_of(job))
-    shutil.rmtree(workspace.root / STATE_FOLDER / BEGUN / job, ignore_errors=True)
-
-
-def remove_left(workspace: Workspace) -> None:
-    """Remove the copies and the pins of jobs that are over, such as one whose worker died too
-    often."""
-    pins.unpin_left(workspace.store)
-    every = (workspace.root / STATE_FOLDER / BEGUN).glob("*")
-    copies = [one for one in every if time.time() - _changed(one) > _YOUNG_S]
-    held = pins.of_jobs(workspace.store, timedelta(seconds=_YOUNG_S))
-    if copies or held:
-        alive = {one.id for one in queue.jobs(workspace.store) if one.status not in queue.OVER}
-        for pin in held - {pin_of(id) for id in alive}:
-            unpin(workspace.store, pin)
-        for copy in copies:
-            if copy.name.removesuffix(_DRAFT) not in alive:
-                shutil.rmtree(copy, ignore_errors=True)
-
-
-def _changed(copy: Path) -> float:
-    """When it was made (a draft: begun); now, where it has been renamed or removed meanwhile."""
-    try:
-        return copy.stat().st_mtime
-    except FileNotFoundError:
-        return time.time()

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 
 from assay.config.names import file_of
 from assay.errors import NotFoundError
-from assay.knowledge import pins
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.intake import RemoveResult
 from assay.progress import SILENT, Progress
 from assay.project import questions
+from assay.project.begun_copies import remove_left
 from assay.project.versions import describe_learned
 from assay.project.workspace import Workspace
 from assay.store.erasure import scrub
@@ -43,7 +43,7 @@ def remove(
     """
     owner = owner or workspace.name
     base = KnowledgeBase(workspace.store, owner, name)
-    pins.unpin_left(workspace.store)
+    remove_left(workspace)
     with _without_drafts(workspace, owner, base):
         return base.remove(documents, progress)
 
@@ -59,7 +59,7 @@ def remove_all(
     """
     owner = owner or workspace.name
     base = KnowledgeBase(workspace.store, owner, name)
-    pins.unpin_left(workspace.store)
+    remove_left(workspace)
     with _without_drafts(workspace, owner, base):
         gone = base.documents()
         base.delete(progress)

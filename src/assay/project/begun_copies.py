@@ -1,0 +1,67 @@
+"""The copies of what comparisons were requested with, and their pins, go when their jobs are over.
+
+The copies (`assay.project.jobs.begun`) lie in the folder's state, one a job.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+from assay.config import STATE_FOLDER
+from assay.errors import AssayError
+from assay.jobs import queue
+from assay.knowledge import pins
+from assay.project.kept_documents import pin_of
+from assay.project.workspace import Workspace
+
+BEGUN = "begun"
+"""Folder of the copies in `.assay`."""
+DRAFT = ".draft"
+"""Ends the name of a copy that is not whole yet."""
+_YOUNG_S = 3600.0
+"""How long a copy stays whose job is not in the queue: `compare` copies first, and then queues."""
+
+
+def copy_of(workspace: Workspace, job: str) -> Path:
+    """The folder of a job's copy."""
+    return workspace.root / STATE_FOLDER / BEGUN / job
+
+
+def end(workspace: Workspace, job: str) -> None:
+    """The job is over: remove what it began with, and let go the documents that it searched."""
+    with suppress(AssayError):  # where the database is away, `remove_left` does it later
+        pins.unpin(workspace.store, pin_of(job))
+    shutil.rmtree(copy_of(workspace, job), ignore_errors=True)
+
+
+def remove_left(workspace: Workspace) -> None:
+    """Remove the copies and the pins of jobs that are over, such as one whose worker died too
+    often, and those that were never queued."""
+    store = workspace.store
+    pins.unpin_left(store)
+    copies = list((workspace.root / STATE_FOLDER / BEGUN).glob("*"))
+    held = pins.of_jobs(store)
+    if not copies and not held:
+        return
+    is_over = {job.id: job.status in queue.OVER for job in queue.jobs(store)}
+    ends = {pin_of(id): over for id, over in is_over.items()}
+    old = pins.of_jobs(store, timedelta(seconds=_YOUNG_S))
+    for pin in held:
+        if ends.get(pin, pin in old):
+            pins.unpin(store, pin)
+    for copy in copies:
+        is_old = time.time() - _changed(copy) > _YOUNG_S
+        if is_over.get(copy.name.removesuffix(DRAFT), is_old):
+            shutil.rmtree(copy, ignore_errors=True)
+
+
+def _changed(copy: Path) -> float:
+    """When it was made (a draft: begun); now, where it has been renamed or removed meanwhile."""
+    try:
+        return copy.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
