@@ -10,6 +10,7 @@ from tests.knowledge.wordy import Wordy
 from assay.knowledge import pins, records
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.fixed_base import FixedBase
+from assay.knowledge.lock import lock_of
 from assay.knowledge.sources import SourceFile
 from assay.knowledge.table import base_folder
 
@@ -102,3 +103,18 @@ def test_the_pin_of_a_process_ends_with_it(base: KnowledgeBase, docs: Path) -> N
     pins.unpin_left(store)
     assert pins.names(store) == set()
     assert list((store.folder / "pins").iterdir()) == []
+
+
+def test_whoever_indexes_is_not_waited_for(base: KnowledgeBase, docs: Path) -> None:
+    base.add([docs])
+    store, snapshot = base._store, base.snapshot
+    with store.lock(lock_of(records.base_id(store, base.owner, base.name))):
+        with pins.of_process(store) as pin:
+            fixed(base, pin).keep()
+            fixed(base, pin).fix_snapshot(snapshot)
+        assert not pins.unpin(store, pin)
+    base.remove([str(docs / "hours.txt")])
+    assert fixed(base, pin).snapshot == snapshot
+    pins.unpin_left(store)
+    assert pins.names(store) == set()
+    assert len(tables(base)) == 1

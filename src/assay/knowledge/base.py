@@ -22,6 +22,7 @@ from assay.knowledge.build import Builder, Embedders, Encoder
 from assay.knowledge.check import Check, check
 from assay.knowledge.failures import FailedDocument, failures_of, note_failures
 from assay.knowledge.intake import AddResult, RemoveResult, checked_labels, take_in
+from assay.knowledge.lock import lock_of
 from assay.knowledge.parse import kind_of
 from assay.knowledge.reader import Reader
 from assay.knowledge.records import Build, Document
@@ -387,7 +388,7 @@ class KnowledgeBase:
         said = f"{self.name} is being changed by another process; waiting for it."
         with (
             said_when_full(folder),  # LanceDB has its own words for it
-            self._store.lock(records.lock_of(base), lambda: progress.say(said)),
+            self._store.lock(lock_of(base), lambda: progress.say(said)),
         ):
             try:
                 if records.base_id(self._store, self.owner, self.name) != base:

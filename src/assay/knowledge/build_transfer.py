@@ -11,6 +11,7 @@ from assay.errors import NotFoundError
 from assay.knowledge import records
 from assay.knowledge.build import Builder
 from assay.knowledge.build_archives import find_path, path_of
+from assay.knowledge.lock import BusyError, locked_at_once
 from assay.knowledge.records import Build
 from assay.knowledge.shared_builds import bring_build, files_of, tables_at
 from assay.knowledge.table import FOLDER, IndexBrokenError, base_folder, erase
@@ -20,10 +21,6 @@ from assay.store.objects import damaged
 from assay.store.store import Store
 
 log = logging.getLogger("assay.knowledge")
-
-
-class _BusyError(Exception):
-    """A knowledge base is being changed."""
 
 
 def sweep(store: Store) -> None:
@@ -38,7 +35,7 @@ def sweep(store: Store) -> None:
     here = [folder for folder in (store.folder / FOLDER).glob("*") if folder.is_dir()]
     known = records.base_ids(store)  # after it: a new one has its row before its folder
     for base in known:
-        with suppress(_BusyError, NotFoundError), store.lock(records.lock_of(base), _refuse):
+        with suppress(BusyError, NotFoundError), locked_at_once(store, base):
             if not records.has_base(store, base):
                 continue  # deleted meanwhile
             for build in records.builds_of(store, base):
@@ -111,7 +108,3 @@ def _move(store: Store, base: str, build: Build) -> None:
             archives.name(session, path, archive)
     except IntegrityError:  # a folder that is shared: another server has moved it
         unnamed_objects.discard(store, archive.object)
-
-
-def _refuse() -> None:
-    raise _BusyError

@@ -13,10 +13,8 @@ searches, and of them those that everybody may still find.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
-from assay.errors import NotFoundError
 from assay.knowledge import intake, pins, records
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.build import Builder, Embedders
@@ -53,10 +51,7 @@ class FixedBase(KnowledgeBase):
     def keep(self) -> None:
         """Keep the present state, to which `fix` will add files."""
         base = records.make_base(self._store, self.owner, self.name)
-        with self._locked(base, SILENT) as builder:
-            if pins.pinned(self._store, base, self._pin) is None:
-                documents = records.documents_of(self._store, builder.begun)
-                pins.pin(self._store, base, builder.begun, documents, self._pin, "-")
+        pins.keep(self._store, base, self._pin)
 
     def is_fixed(self) -> bool:
         """Whether `fix` has been done."""
@@ -102,10 +97,7 @@ class FixedBase(KnowledgeBase):
         """Let an earlier state be kept as well, which a saved agent was measured on; one that was
         given up is no more."""
         base = records.base_id(self._store, self.owner, self.name)
-        with self._locked(base, SILENT), suppress(NotFoundError):
-            build = records.build_of(self._store, base, snapshot)
-            documents = records.documents_of(self._store, build)
-            pins.pin(self._store, base, build, documents, self._pin, "+")
+        pins.keep(self._store, base, self._pin, snapshot)
 
     def copy_to(
         self, copy: KnowledgeBase, settings: KnowledgeSettings, progress: Progress = SILENT

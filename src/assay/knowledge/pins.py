@@ -23,6 +23,7 @@ from sqlalchemy import ColumnElement, false, or_, select
 from assay.errors import AssayError, NotFoundError
 from assay.knowledge import records, retention
 from assay.knowledge.build_archives import path_of
+from assay.knowledge.lock import BusyError, locked_at_once
 from assay.knowledge.records import PINNED, Build, Document
 from assay.knowledge.shared_builds import tables_at, texts_at
 from assay.knowledge.table import base_folder
@@ -30,7 +31,7 @@ from assay.store import archives, unnamed_objects
 from assay.store.archives import Archive
 from assay.store.erasure import overwrite, scrub
 from assay.store.store import Store
-from assay.store.tables import KnowledgeBuildRow
+from assay.store.tables import KnowledgeBaseRow, KnowledgeBuildRow
 from assay.store.tables.clock import database_time
 
 Role = Literal["", "-", "+"]
@@ -59,8 +60,8 @@ def pin(
         documents: of the build.
         archive: of the build, where it is new in the bucket.
     """
-    stored = f"{snapshot_of(build)}{PINNED}{name}{role}"
     replaced: tuple[Role, ...] = () if role == "+" else ("", "-")
+    stored = _stored(build, name, role)
     with store.session() as session:
         overwrite(session)
         mine = select(_Row.key).where(_Row.base == base)
@@ -71,6 +72,30 @@ def pin(
             archives.name(session, path_of(base, stored), archive)
         records.add_build(session, base, build, stored, documents)
         records.forget_builds(session, before)  # last: the new row may take over their archive
+
+
+def keep(store: Store, base: str, name: str, snapshot: str | None = None) -> None:
+    """Keep the present state (role "-"), unless the pin has one, or an earlier one (role "+").
+
+    It is one transaction, so that nobody waits for a build that is being made. A state that is
+    given up, and a knowledge base that is removed, have nothing to be kept.
+    """
+    role: Role = "-" if snapshot is None else "+"
+    mine = select(_Row).where(_Row.base == base)
+    with store.session() as session:
+        found = session.get(KnowledgeBaseRow, base, with_for_update=True)  # as `records.swap`
+        if found is None:
+            return
+        wanted = _Row.key == found.build if snapshot is None else _Row.snapshot == snapshot
+        row = session.scalar(mine.where(wanted))
+        if row is None and snapshot not in (None, records.EMPTY):
+            return
+        build = records.NOTHING if row is None else records.as_build(row)
+        stored = _stored(build, name, role)
+        there = _of(name, "", "-") if snapshot is None else _Row.snapshot == stored
+        if session.scalar(mine.where(there).limit(1)) is None:
+            documents = [] if row is None else records.documents_in(session, row.key)
+            records.add_build(session, base, build, stored, documents)
 
 
 def pinned(store: Store, base: str, name: str) -> Build | None:
@@ -127,31 +152,31 @@ def of_jobs(store: Store, older: timedelta | None = None) -> set[str]:
     return {one for one in names(store, older=older) if not one.startswith(_PROCESS)}
 
 
-def unpin(store: Store, name: str) -> None:
+def unpin(store: Store, name: str) -> bool:
     """Let go the states of a pin; what nothing else needs of them is erased.
 
     Files first: killed in between, the same call erases what is left.
+
+    Returns:
+        Whether it is done: knowledge bases that are being changed are left to a later call.
     """
     query = select(_Row.base).where(_of(name, *_ROLES)).distinct()
     with store.session() as session:
         bases = list(session.scalars(query))
+    is_done = True
     for base in bases:
-        with suppress(NotFoundError), store.lock(records.lock_of(base)):
-            folder = base_folder(store, base)
-            needed = retention.tables_of(store, base, besides=name)
-            for table in retention.tables_of(store, base) - needed:
-                tables_at(folder).drop(table)
-            texts_at(folder).sweep(retention.contents_of(store, base, besides=name))
-            with store.session() as session:
-                overwrite(session)
-                keys = session.scalars(
-                    select(_Row.key).where(_Row.base == base, _of(name, *_ROLES))
-                ).all()
-                records.forget_builds(session, keys)
+        try:
+            with locked_at_once(store, base):
+                _unpin(store, base, name)
+        except BusyError:
+            is_done = False
+        except NotFoundError:
+            pass
     if bases:
         scrub(store)
         if store.bucket is not None:
             unnamed_objects.collect(store)
+    return is_done
 
 
 @contextmanager
@@ -165,16 +190,34 @@ def of_process(store: Store) -> Iterator[str]:
             yield name
         finally:
             with suppress(AssayError):  # where the database is away, `unpin_left` does it later
-                unpin(store, name)
-                lock.unlink(missing_ok=True)
+                if unpin(store, name):
+                    lock.unlink(missing_ok=True)
 
 
 def unpin_left(store: Store) -> None:
     """Let go the pins of processes of this machine that are no more."""
     for lock in (store.folder / _FOLDER).glob(f"{_PROCESS}*"):
         with suppress(Timeout, FileNotFoundError), FileLock(lock).acquire(timeout=0):
-            unpin(store, lock.name)
-            lock.unlink(missing_ok=True)
+            if unpin(store, lock.name):
+                lock.unlink(missing_ok=True)
+
+
+def _unpin(store: Store, base: str, name: str) -> None:
+    """Of one knowledge base; the caller holds its lock."""
+    folder = base_folder(store, base)
+    needed = retention.tables_of(store, base, besides=name)
+    for table in retention.tables_of(store, base) - needed:
+        tables_at(folder).drop(table)
+    texts_at(folder).sweep(retention.contents_of(store, base, besides=name))
+    with store.session() as session:
+        overwrite(session)
+        mine = select(_Row.key).where(_Row.base == base, _of(name, *_ROLES))
+        records.forget_builds(session, session.scalars(mine).all())
+
+
+def _stored(build: Build, name: str, role: Role) -> str:
+    """Under which snapshot a state of a pin stands in the table."""
+    return f"{snapshot_of(build)}{PINNED}{name}{role}"
 
 
 def _of(name: str, *roles: Role) -> ColumnElement[bool]:

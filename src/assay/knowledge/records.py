@@ -23,7 +23,6 @@ from assay.errors import NotFoundError, StateError, Step, UsageError
 from assay.knowledge import build_archives
 from assay.knowledge.build_archives import path_of
 from assay.knowledge.settings import KnowledgeSettings
-from assay.knowledge.table import FOLDER
 from assay.store import archives
 from assay.store.archives import Archive
 from assay.store.erasure import overwrite
@@ -147,11 +146,6 @@ def is_tuned_copy(name: str) -> bool:
     return re.search(f"{_TUNED}$", name) is not None
 
 
-def lock_of(base: str) -> str:
-    """Held while a knowledge base is being changed."""
-    return f"{FOLDER}/{base}/build.lock"
-
-
 def base_ids(store: Store) -> list[str]:
     """Of all knowledge bases of all owners."""
     with store.session() as session:
@@ -223,12 +217,16 @@ def documents_of(store: Store, build: Build) -> list[Document]:
     if build.key is None:
         return []
     with store.session() as session:
-        rows = session.scalars(
-            select(KnowledgeDocumentRow)
-            .where(KnowledgeDocumentRow.build == build.key)
-            .order_by(KnowledgeDocumentRow.path)
-        ).all()
-    return [Document(**_shared(row), labels=tuple(row.labels), added_at=row.added) for row in rows]
+        return documents_in(session, build.key)
+
+
+def documents_in(session: Session, build: int) -> list[Document]:
+    """The documents of a build by its key, ordered by path."""
+    of_build = select(KnowledgeDocumentRow).where(KnowledgeDocumentRow.build == build)
+    return [
+        Document(**_shared(row), labels=tuple(row.labels), added_at=row.added)
+        for row in session.scalars(of_build.order_by(KnowledgeDocumentRow.path))
+    ]
 
 
 def swap(

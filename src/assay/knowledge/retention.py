@@ -15,7 +15,8 @@ from assay.store.tables.clock import database_time
 def forget_old(store: Store, base: str, retention: timedelta) -> None:
     """Give up builds that were superseded longer ago than this."""
     with store.session() as session:
-        pointer = session.get_one(KnowledgeBaseRow, base).build
+        # Locked: else `pins.keep` could take over one of them between.
+        pointer = session.get_one(KnowledgeBaseRow, base, with_for_update=True).build
         gone = session.scalars(
             select(KnowledgeBuildRow.key).where(
                 KnowledgeBuildRow.base == base,

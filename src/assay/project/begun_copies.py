@@ -33,7 +33,7 @@ def copy_of(workspace: Workspace, job: str) -> Path:
 
 def end(workspace: Workspace, job: str) -> None:
     """The job is over: remove what it began with, and let go the documents that it searched."""
-    with suppress(AssayError):  # where the database is away, `remove_left` does it later
+    with suppress(AssayError):  # `remove_left` does what this cannot
         pins.unpin(workspace.store, pin_of(job))
     shutil.rmtree(copy_of(workspace, job), ignore_errors=True)
 

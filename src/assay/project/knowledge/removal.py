@@ -45,7 +45,10 @@ def remove(
     base = KnowledgeBase(workspace.store, owner, name)
     remove_left(workspace)
     with _without_drafts(workspace, owner, base):
-        return base.remove(documents, progress)
+        removed = base.remove(documents, progress)
+    if removed.is_held:  # by one that has ended, too, if somebody was changing the documents then
+        remove_left(workspace)
+    return removed
 
 
 def remove_all(
