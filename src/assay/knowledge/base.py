@@ -160,15 +160,11 @@ class KnowledgeBase:
         """Erase all of it, with its copies and every state that is kept.
 
         Raises:
-            StateError: a comparison that is not over searches it.
+            StateError: a comparison that is not over searches it, or a copy; nothing was erased.
         """
         base = records.base_id(self._store, self.owner, self.name)
         with self._locked(base, progress) as builder:
-            if pins.names(self._store, base=base):
-                raise StateError(
-                    f"a comparison that is not over searches {self.name}.",
-                    fix="Cancel the comparison, or wait until it has ended.",
-                )
+            pins.refuse(self._store, self.owner, self.name)
             for copy in self._copies():
                 copy.delete(progress)
             # First an empty state: a kill after it leaves no file that holds anything.

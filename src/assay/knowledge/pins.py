@@ -20,11 +20,11 @@ from typing import Literal
 from filelock import FileLock, Timeout
 from sqlalchemy import ColumnElement, false, or_, select
 
-from assay.errors import AssayError, NotFoundError
+from assay.errors import AssayError, NotFoundError, StateError
 from assay.knowledge import records, retention
 from assay.knowledge.build_archives import path_of
 from assay.knowledge.lock import BusyError, locked_at_once
-from assay.knowledge.records import PINNED, Build, Document
+from assay.knowledge.records import COPY, PINNED, Build, Document
 from assay.knowledge.shared_builds import tables_at, texts_at
 from assay.knowledge.table import base_folder
 from assay.store import archives, unnamed_objects
@@ -134,6 +134,19 @@ def holds(store: Store, base: str, documents: Collection[Document]) -> bool:
         if PINNED in build.snapshot
         for document in records.documents_of(store, build)
     )
+
+
+def refuse(store: Store, owner: str, name: str) -> None:
+    """Refuse to erase a knowledge base that is searched, or of which a copy is.
+
+    Raises:
+        StateError: a comparison that is not over does so.
+    """
+    if any(names(store, base=base) for base in records.with_copies(store, owner, name)):
+        raise StateError(
+            f"a comparison that is not over searches {name.partition(COPY)[0]}.",
+            fix="Cancel the comparison, or wait until it has ended.",
+        )
 
 
 def names(store: Store, *, base: str | None = None, older: timedelta | None = None) -> set[str]:

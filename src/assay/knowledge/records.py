@@ -141,6 +141,17 @@ def make_base(store: Store, owner: str, name: str) -> str:
         return base_id(store, owner, name)
 
 
+def with_copies(store: Store, owner: str, name: str) -> list[str]:
+    """The ids of a knowledge base and of all its copies."""
+    with store.session() as session:
+        found = session.execute(
+            select(KnowledgeBaseRow.id, KnowledgeBaseRow.name).where(
+                KnowledgeBaseRow.owner == owner
+            )
+        )
+        return [id for id, one in found if one == name or one.startswith(name + COPY)]
+
+
 def is_tuned_copy(name: str) -> bool:
     """Whether a name is that of a copy by a trained embedder."""
     return re.search(f"{_TUNED}$", name) is not None

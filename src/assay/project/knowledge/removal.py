@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from assay.config.names import file_of
 from assay.errors import NotFoundError
+from assay.knowledge import pins
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.intake import RemoveResult
 from assay.progress import SILENT, Progress
@@ -62,13 +63,23 @@ def remove_all(
     """
     owner = owner or workspace.name
     base = KnowledgeBase(workspace.store, owner, name)
-    remove_left(workspace)
+    refuse_searched(workspace, owner, name)
     with _without_drafts(workspace, owner, base):
         gone = base.documents()
         base.delete(progress)
     return RemoveResult(
         tuple(document.path for document in gone), 0, frozenset(d.sha256 for d in gone)
     )
+
+
+def refuse_searched(workspace: Workspace, owner: str, name: str) -> None:
+    """Refuse to erase a whole knowledge base, before anything is erased.
+
+    Raises:
+        StateError: a comparison that is not over searches it.
+    """
+    remove_left(workspace)
+    pins.refuse(workspace.store, owner, name)
 
 
 def warnings(workspace: Workspace, removed: RemoveResult) -> list[str]:

@@ -185,9 +185,11 @@ def remove(workspace: Workspace, project: str, id: str, who: str) -> None:
 
     Raises:
         NotFoundError: the project has none of that id.
+        StateError: a comparison that is not over searches it; nothing was erased.
     """
     store = workspace.store
     get(workspace, project, id)
+    removal.refuse_searched(workspace, project, id)  # before its rows go, which find it again
     with store.session() as session:
         for table in (VectorStoreFileRow.store, VectorStoreRow.id):
             session.execute(
