@@ -118,3 +118,18 @@ def test_whoever_indexes_is_not_waited_for(base: KnowledgeBase, docs: Path) -> N
     pins.unpin_left(store)
     assert pins.names(store) == set()
     assert len(tables(base)) == 1
+
+
+def test_a_removal_tells_that_a_comparison_keeps_what_was_there_before(
+    base: KnowledgeBase, docs: Path
+) -> None:
+    base.add([docs])
+    fixed(base).keep()
+    base.copy_to(small := base.sized_copy(16), base.settings)
+    base.remove([str(docs / "hours.txt")])
+    (docs / "refunds.md").write_text("Nothing comes back.")
+    base.add([docs / "refunds.md"])
+    assert base.remove([str(docs / "refunds.md")]).is_held  # with another content
+    pins.unpin(base._store, "pin")
+    fixed(small).keep()
+    assert base.remove([str(docs / "sub" / "tea.txt")]).is_held  # of a copy alone

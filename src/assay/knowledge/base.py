@@ -148,7 +148,7 @@ class KnowledgeBase:
                 builder.build(left, present.settings, self._embedders, progress, without=erased)
             note_failures(self._store, base, (), gone)
             scrub(self._store)
-            is_held = pins.holds(self._store, base, erased)
+            is_held = pins.holds(self._store, self.owner, self.name, erased)
         return RemoveResult(
             tuple(document.path for document in erased),
             len(left),

@@ -125,11 +125,13 @@ def snapshot_of(build: Build) -> str:
     return build.snapshot.partition(PINNED)[0]
 
 
-def holds(store: Store, base: str, documents: Collection[Document]) -> bool:
-    """Whether a pinned state of a knowledge base has one of these documents' files."""
-    files = {document.sha256 for document in documents}
+def holds(store: Store, owner: str, name: str, documents: Collection[Document]) -> bool:
+    """Whether a pinned state of a knowledge base or of a copy has one of these documents, perhaps
+    with another content or by another name."""
+    known = {one for d in documents for one in (d.path, d.location, d.sha256)}
     return any(
-        document.sha256 in files
+        not known.isdisjoint((document.path, document.location, document.sha256))
+        for base in records.with_copies(store, owner, name)
         for build in records.builds_of(store, base)
         if PINNED in build.snapshot
         for document in records.documents_of(store, build)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
+from assay import json_reader
 from assay.config import STATE_FOLDER
 from assay.errors import AssayError
 from assay.jobs import queue
@@ -22,6 +23,8 @@ BEGUN = "begun"
 """Folder of the copies in `.assay`."""
 DRAFT = ".draft"
 """Ends the name of a copy that is not whole yet."""
+DOCUMENTS, LIST = "documents", "list.json"
+"""In a copy: the files that the comparison adds to its documents, and what they are called."""
 _YOUNG_S = 3600.0
 """How long a copy stays whose job is not in the queue: `compare` copies first, and then queues."""
 
@@ -57,6 +60,16 @@ def remove_left(workspace: Workspace) -> None:
         is_old = time.time() - _changed(copy) > _YOUNG_S
         if is_over.get(copy.name.removesuffix(DRAFT), is_old):
             shutil.rmtree(copy, ignore_errors=True)
+
+
+def copied_documents(workspace: Workspace) -> set[str]:
+    """The names of documents that comparisons are going to add from their copies."""
+    found: set[str] = set()
+    for listed in (workspace.root / STATE_FOLDER / BEGUN).glob(f"*/{DOCUMENTS}/{LIST}"):
+        with suppress(FileNotFoundError):  # it is over
+            copied = json_reader.read(listed.read_text(encoding="utf-8"))
+            found.update(one["document"] for one in copied)
+    return found
 
 
 def _changed(copy: Path) -> float:

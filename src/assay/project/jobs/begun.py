@@ -25,7 +25,7 @@ from assay.errors import NotFoundError
 from assay.knowledge.fixed_base import FixedBase
 from assay.knowledge.sources import SourceFile
 from assay.progress import SILENT, Progress
-from assay.project.begun_copies import DRAFT, copy_of
+from assay.project.begun_copies import DOCUMENTS, DRAFT, LIST, copy_of
 from assay.project.kept_documents import keep_by, pin_of
 from assay.project.project import Project
 from assay.project.workspace import Workspace, project_of
@@ -33,7 +33,6 @@ from assay.store.files import sha256_file, write_json
 from assay.store.store import Store
 
 _BASIS = "basis.json"
-_DOCUMENTS, _LIST = "documents", "list.json"
 
 
 class BegunProject(Project):
@@ -45,7 +44,7 @@ class BegunProject(Project):
         now = workspace.config or self.config  # what programs may do is not the copy's to say
         self.config = self.config.model_copy(update={"mcp": now.mcp})
         self._folder, self.pin = folder, pin_of(folder.name)
-        listed = folder / _DOCUMENTS / _LIST
+        listed = folder / DOCUMENTS / LIST
         if listed.exists():  # not in older copies
             self.document_files = tuple(
                 SourceFile(one["document"], listed.parent / one["copy"], origin=Path(one["file"]))
@@ -107,7 +106,7 @@ def _copy(workspace: Workspace, draft: Path, saved: Sequence[AgentVersion], pin:
     with workspace.store.lock(LOCK):  # nobody divides anew at this moment
         shutil.copytree(split, draft / "split")
     keep_by(pin, project, saved)
-    _copy_documents(project, draft / _DOCUMENTS, pin)
+    _copy_documents(project, draft / DOCUMENTS, pin)
     return read_manifest(draft / "split").files == manifest.files
 
 
@@ -131,4 +130,4 @@ def _copy_documents(project: Project, folder: Path, pin: str) -> None:
                 copy = f"{number}{one.file.suffix}"
                 shutil.copyfile(one.file, folder / copy)
                 listed.append({"document": one.document, "copy": copy, "file": str(one.file)})
-    write_json(folder / _LIST, listed)
+    write_json(folder / LIST, listed)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from assay.config.names import file_of
 from assay.errors import NotFoundError
@@ -15,7 +16,7 @@ from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.intake import RemoveResult
 from assay.progress import SILENT, Progress
 from assay.project import questions
-from assay.project.begun_copies import remove_left
+from assay.project.begun_copies import copied_documents, remove_left
 from assay.project.versions import describe_learned
 from assay.project.workspace import Workspace
 from assay.store.erasure import scrub
@@ -49,6 +50,8 @@ def remove(
         removed = base.remove(documents, progress)
     if removed.is_held:  # by one that has ended, too, if somebody was changing the documents then
         remove_left(workspace)
+    elif owner == workspace.name and copied_documents(workspace) & set(removed.documents):
+        return replace(removed, is_held=True)
     return removed
 
 
