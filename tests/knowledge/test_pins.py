@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from tests.knowledge.wordy import Wordy
 
 from assay.knowledge import pins, records
@@ -133,3 +134,28 @@ def test_a_removal_tells_that_a_comparison_keeps_what_was_there_before(
     pins.unpin(base._store, "pin")
     fixed(small).keep()
     assert base.remove([str(docs / "sub" / "tea.txt")]).is_held  # of a copy alone
+
+
+def test_what_a_killed_build_left_goes_with_the_pin(
+    base: KnowledgeBase, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    tea = docs / "sub" / "tea.txt"
+    base.add([docs])
+    fixed(base).keep()
+    base.remove([str(tea)])
+    small = fixed(base).sized_copy(16)
+    with monkeypatch.context() as killed:
+        killed.setattr(pins, "pin", kill)
+        with pytest.raises(KeyboardInterrupt):
+            fixed(base).fix([SourceFile("later.txt", docs / "hours.txt")])
+        with pytest.raises(KeyboardInterrupt):
+            fixed(base).copy_to(small, base.settings)
+    shown = KnowledgeBase(base._store, base.owner, small.name)
+    assert [len(tables(one)) for one in (base, shown)] == [3, 2]
+    pins.unpin(base._store, "pin")
+    assert [len(tables(one)) for one in (base, shown)] == [1, 1]
+    texts = (base._store.folder / "knowledge").glob("*/texts/*")
+    assert not any("steeped" in one.read_text() for one in texts)

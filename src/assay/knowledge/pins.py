@@ -175,9 +175,15 @@ def unpin(store: Store, name: str) -> bool:
     Returns:
         Whether it is done: knowledge bases that are being changed are left to a later call.
     """
-    query = select(_Row.base).where(_of(name, *_ROLES)).distinct()
+    query = (
+        select(KnowledgeBaseRow.owner, KnowledgeBaseRow.name)
+        .join(_Row, _Row.base == KnowledgeBaseRow.id)
+        .where(_of(name, *_ROLES))
+    )
     with store.session() as session:
-        bases = list(session.scalars(query))
+        pinned = {(owner, name.partition(COPY)[0]) for owner, name in session.execute(query)}
+    # A build that was killed before it was pinned has no row: its table may be of any copy.
+    bases = [base for one in pinned for base in records.with_copies(store, *one)]
     is_done = True
     for base in bases:
         try:
@@ -218,11 +224,11 @@ def unpin_left(store: Store) -> None:
 
 
 def _unpin(store: Store, base: str, name: str) -> None:
-    """Of one knowledge base; the caller holds its lock."""
+    """Of one knowledge base; the caller holds its lock. What killed builds left goes as well."""
     folder = base_folder(store, base)
-    needed = retention.tables_of(store, base, besides=name)
-    for table in retention.tables_of(store, base) - needed:
-        tables_at(folder).drop(table)
+    tables = tables_at(folder)
+    for table in set(tables.names()) - retention.tables_of(store, base, besides=name):
+        tables.drop(table)
     texts_at(folder).sweep(retention.contents_of(store, base, besides=name))
     with store.session() as session:
         overwrite(session)
