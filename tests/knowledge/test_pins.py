@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.knowledge.wordy import Wordy
 
+from assay.errors import NotFoundError
 from assay.knowledge import pins, records
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.fixed_base import FixedBase
@@ -49,6 +50,11 @@ def test_a_state_is_kept_without_a_copy_until_its_last_comparison_is_over(
         )
         assert fixed(base, pin).search([TEA], k=3, snapshot=snapshot) == before
         assert any(table[0] == name for name in tables(base)) == (pin in ("one", "two"))
+        named = f"{snapshot}@{pin}"  # nobody else finds it by what it is called
+        for reader in (base, fixed(base, "three")):
+            fixed(base, "three").fix_snapshot(named)
+            with pytest.raises(NotFoundError):
+                reader.search([TEA], k=3, snapshot=named)
         pins.unpin(base._store, pin)
     assert table[0] not in tables(base)
     assert names(base) == names(fixed(base)) == ["hours.txt", "refunds.md"]

@@ -81,6 +81,8 @@ def keep(store: Store, base: str, name: str, snapshot: str | None = None) -> Non
     given up, and a knowledge base that is removed, have nothing to be kept.
     """
     role: Role = "-" if snapshot is None else "+"
+    if snapshot is not None and PINNED in snapshot:  # another comparison's
+        return
     mine = select(_Row).where(_Row.base == base)
     with store.session() as session:
         found = session.get(KnowledgeBaseRow, base, with_for_update=True)  # as `records.swap`

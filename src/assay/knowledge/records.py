@@ -202,7 +202,7 @@ def builds_of(store: Store, base: str) -> list[Build]:
 
 
 def build_of(store: Store, base: str, snapshot: str) -> Build:
-    """The build of a snapshot.
+    """The build of a snapshot; one that is pinned is found by its pin alone (`pins`).
 
     Raises:
         NotFoundError: it was not kept.
@@ -212,7 +212,9 @@ def build_of(store: Store, base: str, snapshot: str) -> Build:
     with store.session() as session:
         row = session.scalar(
             select(KnowledgeBuildRow).where(
-                KnowledgeBuildRow.base == base, KnowledgeBuildRow.snapshot == snapshot
+                KnowledgeBuildRow.base == base,
+                KnowledgeBuildRow.snapshot == snapshot,
+                ~KnowledgeBuildRow.snapshot.contains(PINNED),
             )
         )
     if row is None:
