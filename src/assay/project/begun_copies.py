@@ -38,7 +38,9 @@ def end(workspace: Workspace, job: str) -> None:
     """The job is over: remove what it began with, and let go the documents that it searched."""
     with suppress(AssayError):  # `remove_left` does what this cannot
         pins.unpin(workspace.store, pin_of(job))
-    shutil.rmtree(copy_of(workspace, job), ignore_errors=True)
+    copy = copy_of(workspace, job)
+    for one in (copy, copy.with_suffix(DRAFT)):
+        shutil.rmtree(one, ignore_errors=True)
 
 
 def remove_left(workspace: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from tests.small import small_project
 
 from assay.compare import comparison
 from assay.data.split import SplitManifest
-from assay.errors import HoldoutError, StateError, UsageError
+from assay.errors import HoldoutError, StateError, StoreError, UsageError
 from assay.jobs import queue
 from assay.jobs.service import work_on
 from assay.progress import SILENT, Progress
@@ -251,3 +252,22 @@ def test_a_long_curve_is_thinned_but_no_validation_is_lost() -> None:
     drawn = Figures(points).thin().points
     assert len(drawn) < 2 * MOST_POINTS
     assert sum(p["validation_loss"] is not None for p in drawn) == 4999 // 97
+
+
+def test_a_request_that_fails_leaves_no_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = small_project(tmp_path, rows=60)
+    workspace, copies = Workspace(made.root), made.root / ".assay" / "begun"
+    (made.root / "docs").mkdir()
+    (made.root / "docs" / "pets.md").write_text("# Pets\n\nDogs travel in the hold.")
+    with (made.root / "assay.yaml").open("a") as settings:
+        settings.write("knowledge:\n  paths: [docs]\n")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(StoreError, match="the disk is full"):
+        jobs.compare(workspace)
+    assert list(copies.iterdir()) == []

@@ -29,7 +29,7 @@ from assay.project.begun_copies import DOCUMENTS, DRAFT, LIST, copy_of
 from assay.project.kept_documents import keep_by, pin_of
 from assay.project.project import Project
 from assay.project.workspace import Workspace, project_of
-from assay.store.files import sha256_file, write_json
+from assay.store.files import said_when_full, sha256_file, write_json
 from assay.store.store import Store
 
 _BASIS = "basis.json"
@@ -83,13 +83,16 @@ def begin(workspace: Workspace, job: str, agents: Sequence[str] = ()) -> BegunPr
 
     Raises:
         DataError, HoldoutError: the examples cannot be divided.
+        ConfigError: a path of documents is not there, and a candidate needs documents.
+        StoreError: the disk is full. As all of them, it leaves a draft for `begun_copies.end`.
     """
     folder = copy_of(workspace, job)
     if not folder.exists():
         draft = folder.with_suffix(DRAFT)
         saved = [find_version(workspace.store, label) for label in agents]
-        while not _copy(workspace, draft, saved, pin_of(job)):
-            pass
+        with said_when_full(draft):
+            while not _copy(workspace, draft, saved, pin_of(job)):
+                pass
         draft.rename(folder)
     return BegunProject(workspace, folder)
 
@@ -99,6 +102,7 @@ def _copy(workspace: Workspace, draft: Path, saved: Sequence[AgentVersion], pin:
     divided by others between."""
     shutil.rmtree(draft, ignore_errors=True)
     project = project_of(workspace)
+    files = _document_files(project)  # first: a path that is not there costs no copy
     manifest = project.split()
     draft.mkdir(parents=True)
     (draft / CONFIG_FILE).write_text(project.text, encoding="utf-8")
@@ -106,21 +110,28 @@ def _copy(workspace: Workspace, draft: Path, saved: Sequence[AgentVersion], pin:
     with workspace.store.lock(LOCK):  # nobody divides anew at this moment
         shutil.copytree(split, draft / "split")
     keep_by(pin, project, saved)
-    _copy_documents(project, draft / DOCUMENTS, pin)
+    _copy_documents(project, files, draft / DOCUMENTS, pin)
     return read_manifest(draft / "split").files == manifest.files
 
 
-def _copy_documents(project: Project, folder: Path, pin: str) -> None:
-    """Copy the files that the comparison would add to its knowledge base.
+def _document_files(project: Project) -> list[SourceFile]:
+    """The files that are there for the knowledge base of a project.
 
     Raises:
         ConfigError: a path is not there, and a candidate needs documents.
     """
+    section = project.config.knowledge
+    if section is None:
+        return []
+    found, _ = document_files(section, project.root, required=needs_documents(project.config))
+    return found
+
+
+def _copy_documents(project: Project, found: Sequence[SourceFile], folder: Path, pin: str) -> None:
+    """Copy the files that the comparison would add to its knowledge base."""
     folder.mkdir()
     section, listed = project.config.knowledge, list[dict[str, str]]()
     if section is not None:
-        required = needs_documents(project.config)
-        found, _ = document_files(section, project.root, required=required)
         known = {}
         with suppress(NotFoundError):
             base = FixedBase(project.store, project.owner, section.name, pin)
