@@ -1,7 +1,7 @@
 """States of knowledge bases that are kept for a comparison, whatever is changed meanwhile.
 
     pins.pin(store, base, build, documents, "5f…")    # a state, from now on
-    KnowledgeBase(store, owner, name, pin="5f…")      # reads it
+    FixedBase(store, owner, name, "5f…")              # reads it
     pins.unpin(store, "5f…")                          # the comparison is over
 
 A build never changes, so a pinned one is a second row of it with the same table: no vector is

@@ -161,6 +161,10 @@ def test_columns_that_cannot_be_guessed_are_a_question(
     }
     example_file.keep_columns(workspace, chosen)
     assert example_file.read_columns(workspace) == chosen
+    kept = workspace.store.folder / "inbox-columns.json"
+    for damaged in ("", "[]", '{"later": ["beta"]}', '{"input": [1]}', '{"group": ["beta"]}'):
+        kept.write_text(damaged)
+        assert example_file.read_columns(workspace) == {}, damaged
     told = from_file.look(workspace, file, FileProjectOptions(**chosen))
     assert told.draft is not None
     assert told.draft.proposal.task == "label"

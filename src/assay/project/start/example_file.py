@@ -27,6 +27,8 @@ from assay.project.start.running_creation import check_idle
 from assay.project.workspace import Workspace
 from assay.store.files import replacing, write_json
 
+COLUMNS = ("input", "output", "group", "document")
+"""What a person says of columns, as the fields of `FileProjectOptions`."""
 _NAME = re.compile(r"[^\w.-]+")
 
 
@@ -219,12 +221,19 @@ def keep_columns(workspace: Workspace, columns: Mapping[str, Any]) -> None:
 
 
 def read_columns(workspace: Workspace) -> dict[str, Any]:
-    """What `keep_columns` has kept; empty where nothing was said."""
+    """What `keep_columns` has kept; empty where nothing was said or it cannot be read."""
     try:
-        found = json_reader.read(_columns_file(workspace).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        found = json_reader.read(_columns_file(workspace).read_bytes())
+    except (FileNotFoundError, ValueError):
         return {}
-    return {part: tuple(of) if isinstance(of, list) else of for part, of in found.items()}
+    if not isinstance(found, dict) or not found.keys() <= set(COLUMNS):
+        return {}
+    columns = {part: tuple(of) if isinstance(of, list) else of for part, of in found.items()}
+    for part, of in columns.items():
+        of_many = of if isinstance(of, tuple) and part in ("input", "output") else (of,)
+        if of is not None and not all(isinstance(one, str) for one in of_many):
+            return {}
+    return columns
 
 
 def _write_lines(workspace: Workspace, lines: Mapping[int, int]) -> None:

@@ -36,7 +36,6 @@ CONTRADICTIONS = (
     "Correct rows that have one input and different outputs in your own file and choose “Use "
     "another file”: later, those that are drawn into the holdout cannot be seen here."
 )
-COLUMNS = ("input", "output", "group", "document")  # what a person says of them
 MOST_RENAMED = 60
 """Labels that are listed to be renamed."""
 NOT_RENAMED = "This name is not in the file yet. Press “Rename” below, or put the old name back."
@@ -98,7 +97,7 @@ class ProposalStep:
                 with w.row("centred"):
                     self._show_restart()
                     if self._wanted.input is not None:
-                        again = partial(self._inspect, **dict.fromkeys(COLUMNS))
+                        again = partial(self._inspect, **dict.fromkeys(example_file.COLUMNS))
                         w.button("Choose other columns", again, icon="view_column")
                 return
             if found.report is None:
