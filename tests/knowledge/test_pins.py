@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 
 import pytest
+from sqlalchemy import update
 from tests.knowledge.wordy import Wordy
 
 from assay.errors import NotFoundError
@@ -15,6 +17,8 @@ from assay.knowledge.fixed_base import FixedBase
 from assay.knowledge.lock import lock_of
 from assay.knowledge.sources import SourceFile
 from assay.knowledge.table import base_folder
+from assay.store.tables import KnowledgeBuildRow
+from assay.store.tables.clock import database_time
 
 TEA = "How long is green tea steeped?"
 
@@ -96,10 +100,15 @@ def test_what_a_saved_agent_was_measured_on_is_kept_beside_it(
     assert searched.search(["closed"], k=1, mode="bm25")[0][0].text == "The shop is closed."
 
 
-def test_the_pin_of_a_process_ends_with_it(base: KnowledgeBase, docs: Path) -> None:
+def test_the_pin_of_a_process_ends_with_it(
+    base: KnowledgeBase, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     base.add([docs])
-    store = base._store
+    store, refreshed = base._store, Event()
+    monkeypatch.setattr(pins, "_REFRESH_S", 0.0)
+    monkeypatch.setattr(pins, "refresh", lambda *_: refreshed.set())
     with pins.of_process(store) as pin:
+        assert refreshed.wait(30)
         fixed(base, pin).keep()
         pins.unpin_left(store)
         assert pins.names(store) == {pin}
@@ -165,3 +174,18 @@ def test_what_a_killed_build_left_goes_with_the_pin(
     assert [len(tables(one)) for one in (base, shown)] == [1, 1]
     texts = (base._store.folder / "knowledge").glob("*/texts/*")
     assert not any("steeped" in one.read_text() for one in texts)
+
+
+def test_the_pin_of_a_process_on_a_machine_that_is_gone_ends_when_it_is_silent_for_long(
+    base: KnowledgeBase, docs: Path
+) -> None:
+    base.add([docs])
+    store = base._store
+    for pin in ("processalive", "processgone", "job"):
+        fixed(base, pin).keep()
+    with store.session() as session:
+        before = database_time(-timedelta(days=2))
+        session.execute(update(KnowledgeBuildRow).values(created=before))
+    pins.refresh(store, "processalive")
+    pins.unpin_left(store)
+    assert pins.names(store) == {"processalive", "job"}

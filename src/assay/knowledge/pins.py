@@ -15,10 +15,11 @@ import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from threading import Event, Thread
 from typing import Literal
 
 from filelock import FileLock, Timeout
-from sqlalchemy import ColumnElement, false, or_, select
+from sqlalchemy import ColumnElement, false, or_, select, update
 
 from assay.errors import AssayError, NotFoundError, StateError
 from assay.knowledge import records, retention
@@ -42,6 +43,9 @@ _FOLDER = "pins"
 """In the state: a lock for each pin of a process, which ends with it."""
 _PROCESS = "process"
 """Begins such a pin."""
+_REFRESH_S = 600.0
+_SILENCE = timedelta(days=1)
+"""A process that has not refreshed its pin for so long is taken for dead, wherever it was."""
 _Row = KnowledgeBuildRow
 
 
@@ -208,7 +212,7 @@ def of_process(store: Store) -> Iterator[str]:
     name = f"{_PROCESS}{secrets.token_hex(8)}"
     lock = store.folder / _FOLDER / name
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with FileLock(lock), _refreshed(store, name):
         try:
             yield name
         finally:
@@ -218,11 +222,41 @@ def of_process(store: Store) -> Iterator[str]:
 
 
 def unpin_left(store: Store) -> None:
-    """Let go the pins of processes of this machine that are no more."""
+    """Let go the pins of processes that are no more: of this machine at once, of one that may never
+    come back when they have been silent for long."""
+    for name in names(store, older=_SILENCE):
+        if name.startswith(_PROCESS):
+            unpin(store, name)
     for lock in (store.folder / _FOLDER).glob(f"{_PROCESS}*"):
         with suppress(Timeout, FileNotFoundError), FileLock(lock).acquire(timeout=0):
             if unpin(store, lock.name):
                 lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _refreshed(store: Store, name: str) -> Iterator[None]:
+    """Refresh a pin until the block ends."""
+    ended = Event()
+
+    def work() -> None:
+        while not ended.wait(_REFRESH_S):
+            with suppress(AssayError):  # the database is away: the next one may come through
+                refresh(store, name)
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def refresh(store: Store, name: str) -> None:
+    """Let the states of a pin be young."""
+    mine = update(_Row).where(_of(name, *_ROLES))
+    with store.session() as session:
+        session.execute(mine.values(created=database_time()))
 
 
 def _unpin(store: Store, base: str, name: str) -> None:
