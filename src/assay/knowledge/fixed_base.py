@@ -84,7 +84,12 @@ class FixedBase(KnowledgeBase):
             after = list(intake.merge(before, given).values())
             if pins.snapshot_of(begun) != present.snapshot:
                 builder = Builder(self._store, base, begun)
-                builder.build(after, begun.settings, self._embedders, progress, pin=self._pin)
+                made = builder.build(
+                    after, begun.settings, self._embedders, progress, pin=self._pin
+                )
+                shown = {d.path: d for d in records.documents_of(self._store, present)}
+                if all(_is_shown(document, shown.get(document.path)) for document in after):
+                    records.add_earlier(self._store, base, made, self.documents())
                 return tuple(failed)
             if after != list(before.values()) or builder.is_lost(present):
                 present = builder.build(after, begun.settings, self._embedders, progress)
@@ -141,6 +146,14 @@ class FixedBase(KnowledgeBase):
     def _named(self, name: str) -> KnowledgeBase:
         given = self._given_embedders
         return FixedBase(self._store, self.owner, name, self._pin, embedders=given)
+
+
+def _is_shown(document: Document, present: Document | None) -> bool:
+    """Whether everybody may find a document just as it is in a state."""
+    return present is not None and (document.sha256, document.labels) == (
+        present.sha256,
+        present.labels,
+    )
 
 
 def _shown(documents: Iterable[Document], present: dict[str, Document]) -> list[Document]:

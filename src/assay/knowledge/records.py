@@ -346,6 +346,18 @@ def add_build(
     return made.key
 
 
+def add_earlier(store: Store, base: str, build: Build, documents: Iterable[Document]) -> None:
+    """Keep a build as one that was present until now, unless it is kept; the caller holds the lock
+    of its knowledge base."""
+    query = select(KnowledgeBuildRow.key).where(
+        KnowledgeBuildRow.base == base, KnowledgeBuildRow.snapshot == build.snapshot
+    )
+    with store.session() as session:
+        if session.scalar(query) is None:
+            key = add_build(session, base, build, build.snapshot, documents)
+            session.get_one(KnowledgeBuildRow, key).superseded = database_time()
+
+
 def forget_builds(session: Session, keys: Iterable[int]) -> None:
     """Remove the rows of builds, with what they say of documents."""
     for key in keys:
