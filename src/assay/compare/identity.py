@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.agent.passages import searched_snapshot
+from assay.agent.routing import leaves
 from assay.candidates.building import Candidate
 from assay.compare.environment import environment
 from assay.config import Config
@@ -108,14 +109,19 @@ def identify(
 
 
 def _present_documents(built: Sequence[Candidate], bench: Bench) -> dict[str, str]:
-    """The states that agents search which name none, or one that is given up, by name."""
+    """The states that agents search which name none, or one that is given up: by the candidate's
+    name, and of an arm of a route by its id behind it."""
     found: dict[str, str] = {}
     for candidate in built:
-        named = candidate.agent.knowledge
-        if named is not None:
-            searched = searched_snapshot(named, bench.store, bench.owner, bench.pin)
-            if searched != named.snapshot:
-                found[candidate.name] = searched
+        if candidate.agent.kind == "outside":
+            continue
+        for id, agent in leaves(candidate.agent, bench.store).items():
+            named = agent.knowledge
+            if named is not None:
+                searched = searched_snapshot(named, bench.store, bench.owner, bench.pin)
+                if searched != named.snapshot:
+                    arm = "" if agent is candidate.agent else f" {id}"
+                    found[f"{candidate.name}{arm}"] = searched
     return found
 
 
