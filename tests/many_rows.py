@@ -60,9 +60,9 @@ def misspell(folder: Path) -> Workspace:
     project(folder, 90)
     file, settings = folder / "tickets.csv", folder / "assay.yaml"
     with file.open("a", encoding="utf-8", newline="") as out:
-        out.write("The odd one out,label 0 \r\n")
+        out.write("The odd one out,Label 0\r\n")
     text = settings.read_text(encoding="utf-8")
-    settings.write_text(text.replace("label 2]", 'label 2, "label 0 "]'), encoding="utf-8")
+    settings.write_text(text.replace("label 2]", 'label 2, Label 0]'), encoding="utf-8")
     return Workspace(folder)
 
 

@@ -13,7 +13,7 @@ import torch
 from tests.generate.tiny import tiny_loaded
 
 from assay.agent.agent import Agent
-from assay.agent.runtime import assemble
+from assay.agent.runtime import assemble, assemble_plain
 from assay.chat.template import Template
 from assay.errors import ModelError
 from assay.evaluate.measure import Bench, Measurement
@@ -83,6 +83,7 @@ def _bench(engine: TransformersBatchEngine, right: Callable[[str, str], bool] = 
         owner="",
         progress=SILENT,
         engines=SimpleNamespace(for_agent=lambda agent: engine),
+        assemble=assemble_plain,
         grade=grade,
         measure=measure,
     )

@@ -107,7 +107,8 @@ def test_embeddings_that_were_trained_leave_with_the_adapter_or_merged(tmp_path:
     edit = {"  max_tokens:": "  epochs: 1\n  rank: 2\n  embeddings: train\n  max_tokens:"}
     project = small_project(tmp_path, rows=120, edit=edit)
     id, base = project.train().version, load(project.config.model).model
-    assert project.sizes().embeddings == base.get_input_embeddings().weight.numel()
+    whole = (base.get_input_embeddings(), base.get_output_embeddings())
+    assert project.sizes().embeddings == sum(layer.weight.numel() for layer in whole)
     for to in ("adapter", "gguf", "vllm"):
         done = project.export(id, to, tmp_path / to)
         assert done.parity.evaluated == done.parity.target

@@ -166,7 +166,7 @@ def test_what_cannot_be_split_is_not_compared_and_can_be_mended(
     misspell(folder)
     with studio(folder, "--idle") as up, signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/")
-        expect(page.get_by_role("alert")).to_contain_text("'label 0 '", timeout=300_000)
+        expect(page.get_by_role("alert")).to_contain_text("'Label 0'", timeout=300_000)
         expect(page.locator(".waiting")).to_have_count(0)
         expect(page.get_by_role("button", name="Start the comparison")).to_be_disabled()
         page.get_by_role("link", name="Correct the examples").click()
