@@ -62,7 +62,7 @@ def misspell(folder: Path) -> Workspace:
     with file.open("a", encoding="utf-8", newline="") as out:
         out.write("The odd one out,Label 0\r\n")
     text = settings.read_text(encoding="utf-8")
-    settings.write_text(text.replace("label 2]", 'label 2, Label 0]'), encoding="utf-8")
+    settings.write_text(text.replace("label 2]", "label 2, Label 0]"), encoding="utf-8")
     return Workspace(folder)
 
 
