@@ -74,6 +74,8 @@ def test_what_is_stored_is_read_listed_changed_and_deleted(server: Running) -> N
     assert said[1].content_parts[0].text == "Oslo?"
     [last] = stored.messages.list(first.id, order="desc", after=said[1].id).data
     assert last.id == said[0].id
+    with pytest.raises(openai.NotFoundError, match="message"):
+        stored.messages.list(first.id, after="not one of them")
 
     changed: Any = stored.update(first.id, metadata={"topic": "weather"})
     assert changed.metadata == {"topic": "weather"}

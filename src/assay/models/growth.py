@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
 from assay.progress import Progress
+from assay.store.files import folder_bytes
 
 _EVERY_S = 0.1
 _MB = 1e6
@@ -30,7 +30,7 @@ def show_growth(folder: Path, label: str, total_bytes: int, progress: Progress) 
                 is_last = ended.wait(pause)
                 pause = _EVERY_S
                 has_all = is_last and not failed.is_set()
-                now = total_bytes if has_all else min(_size(folder), total_bytes)
+                now = total_bytes if has_all else min(folder_bytes(folder), total_bytes)
                 if now > shown:
                     task.advance((now - shown) / _MB)
                     shown = now
@@ -47,14 +47,3 @@ def show_growth(folder: Path, label: str, total_bytes: int, progress: Progress) 
         finally:
             ended.set()
             follower.join()
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    for root, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(root, name)).st_size
-            except FileNotFoundError:  # moved in the meantime
-                continue
-    return total

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from assay.defaults import IMPORTED_TRACES, RESCUED, STATE_FOLDER, TRACE_PROJECTS
 from assay.release.imported.folder import TraceFolder
+from assay.store.files import folder_bytes
 
 
 def trace_bytes(root: Path) -> int:
@@ -22,12 +22,4 @@ def rescued_bytes(root: Path) -> int:
 
 def _size(root: Path) -> int:
     """Without the state of projects, which only commands that somebody runs there make larger."""
-    total = 0
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if name != STATE_FOLDER]
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(folder, name)).st_size
-            except FileNotFoundError:  # deleted in the meantime
-                continue
-    return total
+    return folder_bytes(root, besides=STATE_FOLDER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request
@@ -17,7 +17,7 @@ from assay.accounts.quota import Quota
 from assay.project.jobs import batches
 from assay.project.knowledge import vector_stores
 from assay.serve.auth import RequiredScope, ServedWorkspace
-from assay.serve.errors import ApiError, forbidden, invalid
+from assay.serve.errors import ApiError, forbidden, invalid, not_found
 from assay.serve.forms import (
     check_filename,
     describe_form,
@@ -28,6 +28,7 @@ from assay.serve.forms import (
 )
 from assay.store import stored_files
 from assay.store.audit import audit
+from assay.store.conversations import Order
 from assay.store.stored_files import FILE_BYTES, MOST_LISTED, StoredFile
 
 router = APIRouter(tags=["files"])
@@ -91,7 +92,7 @@ def list_(
     purpose: Annotated[str | None, Query(max_length=40)] = None,
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = MOST_LISTED,
-    order: Literal["asc", "desc"] = "desc",
+    order: Order = "desc",
 ) -> dict[str, Any]:
     """List the files of the project."""
     found, more = stored_files.files(
@@ -202,6 +203,27 @@ def as_wire(file: StoredFile) -> dict[str, Any]:
         "status": "processed",
         "status_details": None,
     }
+
+
+def page_of(
+    items: list[dict[str, Any]], what: str, after: str | None, limit: int, order: Order
+) -> dict[str, Any]:
+    """A page of a list that is at hand as a whole.
+
+    Args:
+        items: the oldest first.
+        what: one of them, in words.
+
+    Raises:
+        ApiError: none has the id `after`.
+    """
+    ordered = items if order == "asc" else items[::-1]
+    start = 0
+    if after is not None:
+        start = next((n for n, one in enumerate(ordered, 1) if one["id"] == after), 0)
+        if not start:
+            raise not_found(what, after, "after")
+    return make_page(ordered[start : start + limit], len(ordered) > start + limit)
 
 
 def make_page(lines: list[dict[str, Any]], more: bool) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from assay.errors import AssayError
 from assay.jobs.metadata import Metadata
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.conversation import ConversationRequest
-from assay.serve.errors import invalid, not_found
-from assay.serve.files import After, Limit, make_page
+from assay.serve.errors import invalid
+from assay.serve.files import After, Limit, make_page, page_of
 from assay.serve.route import JsonRoute, Strict
 from assay.serve.turns import check_policy, owner_of
 from assay.store import conversations, stored_completions
@@ -82,13 +82,12 @@ class CompletionRecord:
 async def open_record(
     request: Request, caller: Caller, body: ConversationRequest, messages: list[dict[str, Any]]
 ) -> CompletionRecord | None:
-    """Where the answer to a request is kept; None where it is not asked for, or the server keeps
-    nothing.
+    """Where the answer to a request that says `store` is kept; None: the server keeps nothing.
 
     Raises:
         NoRoomError, TooLongError: there is no room for it.
     """
-    if not body.store or request.app.state.store_responses == "never":
+    if request.app.state.store_responses == "never":
         return None
     asked = body.model_dump(mode="json", by_alias=True, include=_ASKED)
     record = CompletionRecord(
@@ -180,15 +179,7 @@ def messages(
     """List the messages that a stored completion answers."""
     found = stored_completions.find(workspace.store, owner_of(caller), id)
     said = [_wire_message(id, n, message) for n, message in enumerate(found.messages)]
-    if order == "desc":
-        said.reverse()
-    start = 0
-    if after is not None:
-        marks = [number for number, message in enumerate(said, 1) if message["id"] == after]
-        if not marks:
-            raise not_found("message", after, "after")
-        start = marks[0]
-    return make_page(said[start : start + limit], len(said) > start + limit)
+    return page_of(said, "message", after, limit, order)
 
 
 def _wire(found: StoredCompletion) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends
 
 from assay.accounts.keys import Caller
 from assay.serve.auth import RequiredScope, ServedWorkspace
-from assay.serve.errors import ApiError, invalid, not_found
-from assay.serve.files import After, Limit, make_page
+from assay.serve.errors import ApiError, invalid
+from assay.serve.files import After, Limit, page_of
 from assay.serve.route import JsonRoute
 from assay.serve.turns import owner_of
 from assay.store import stored_responses
@@ -64,12 +64,4 @@ def input_items(
     found = stored_responses.find(store, owner_of(caller), id)
     items = stored_responses.items_until(store, found)
     items = items[: len(items) - len(found.body["output"])]
-    if order == "desc":
-        items.reverse()
-    start = 0
-    if after is not None:
-        marks = [number for number, item in enumerate(items, 1) if item["id"] == after]
-        if not marks:
-            raise not_found("item", after, "after")
-        start = marks[0]
-    return make_page(items[start : start + limit], len(items) > start + limit)
+    return page_of(items, "item", after, limit, order)

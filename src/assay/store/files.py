@@ -269,6 +269,23 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def folder_bytes(folder: Path, *, besides: str | None = None) -> int:
+    """Bytes of all files under a folder, which others may change meanwhile.
+
+    Args:
+        besides: folders of this name are left out.
+    """
+    total = 0
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != besides]
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(root, name)).st_size
+            except FileNotFoundError:  # moved or deleted in the meantime
+                continue
+    return total
+
+
 @contextmanager
 def one_at_a_time(file: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the lock that `file` is; its folder is made.
