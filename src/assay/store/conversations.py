@@ -118,6 +118,25 @@ class Conversation:
     created: datetime
 
 
+def expire(store: Store, owner: Owner, kind: _Row, id: str, action: str) -> None:
+    """Let a row be found no more; `sweep` of its kind erases it.
+
+    Args:
+        action: of the audit log's line, where another key has made it.
+
+    Raises:
+        NotFoundError: there is none of that id that is the owner's.
+    """
+    over = update(kind).where(owner.owns(kind, id)).values(expires=database_time(OVER))
+    over = over.execution_options(synchronize_session=False)
+    with store.session() as session:
+        overwrite(session)
+        key_id = session.scalar(over.returning(kind.key_id))
+        if key_id is None:
+            raise NotFoundError(f"no such {_KINDS[kind]}: {id}")
+        owner.record(session, action, id, key_id)
+
+
 def size_of(content: Any) -> int:
     """Bytes of something as JSON."""
     return len(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from assay.errors import NotFoundError
-from assay.store.conversations import LIFETIME, OVER, Order, Owner, size_of
+from assay.store import conversations
+from assay.store.conversations import LIFETIME, Order, Owner, size_of
 from assay.store.erasure import overwrite, scrub
 from assay.store.store import Store
 from assay.store.tables import ChatCompletionRow
@@ -141,14 +142,7 @@ def change(store: Store, owner: Owner, id: str, metadata: dict[str, str]) -> Sto
 
 def remove(store: Store, owner: Owner, id: str) -> None:
     """Delete a completion (NotFoundError as `find`)."""
-    over = update(ChatCompletionRow).where(owner.owns(ChatCompletionRow, id))
-    over = over.values(expires=database_time(OVER)).execution_options(synchronize_session=False)
-    with store.session() as session:
-        overwrite(session)
-        key_id = session.scalar(over.returning(ChatCompletionRow.key_id))
-        if key_id is None:
-            raise _unknown(id)
-        owner.record(session, "completion.delete", id, key_id)
+    conversations.expire(store, owner, ChatCompletionRow, id, "completion.delete")
 
 
 def sweep(store: Store) -> None:

@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CTE, delete, select, update
+from sqlalchemy import CTE, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from assay.errors import NotFoundError
 from assay.store import conversations
-from assay.store.conversations import LIFETIME, OVER, Owner, size_of
+from assay.store.conversations import LIFETIME, Owner, size_of
 from assay.store.erasure import overwrite, scrub
 from assay.store.store import Store
 from assay.store.tables import ResponseRow
@@ -136,14 +136,7 @@ def remove(store: Store, owner: Owner, id: str) -> None:
     Raises:
         NotFoundError: as `find`.
     """
-    over = update(ResponseRow).where(owner.owns(ResponseRow, id))
-    over = over.values(expires=database_time(OVER)).execution_options(synchronize_session=False)
-    with store.session() as session:
-        overwrite(session)
-        key_id = session.scalar(over.returning(ResponseRow.key_id))
-        if key_id is None:
-            raise NotFoundError(f"no such response: {id}")
-        owner.record(session, "response.delete", id, key_id)
+    conversations.expire(store, owner, ResponseRow, id, "response.delete")
 
 
 def sweep(store: Store) -> None:
