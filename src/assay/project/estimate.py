@@ -39,6 +39,7 @@ from assay.project.embedding import (
     tuned_bytes,
 )
 from assay.project.provider_costs import ProviderCost, costs_of, dialogue_requests, judge_requests
+from assay.project.sizes import embedding_copies
 from assay.train import auto
 from assay.train.methods import sft
 
@@ -226,9 +227,7 @@ def _memory(workloads: Collection[Workload], sizes: Sizes, optimizer: str) -> fl
     answering = sizes.parameters + sum(size.parameters for size in encoders)
     work = [0.5e9, *(tuned_bytes(one, sizes) for one in workloads)]
     if any(one.trained for one in workloads):
-        from assay.train.optimizer import COPIES
-
-        kept = sizes.parameters + COPIES[optimizer] * sizes.embeddings
+        kept = sizes.parameters + embedding_copies(sizes, optimizer)
         work.append(BYTES_PER_PARAMETER * kept + 1.5e9 * sizes.parameters / REFERENCE_PARAMETERS)
     return BYTES_PER_PARAMETER * answering + 0.7e9 + max(work)
 

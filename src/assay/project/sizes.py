@@ -15,7 +15,7 @@ from assay.data.split import SplitManifest, load_train
 from assay.evaluate.dialogues import dialogues_of
 from assay.evaluate.graders.judge import read_pairs
 from assay.example import Example
-from assay.models.show import embedding_parameters
+from assay.models.show import describe, embedding_parameters
 from assay.prefix.tree import common_length
 from assay.progress import Progress
 from assay.project.embedding import indexed_documents, with_encoders
@@ -30,8 +30,6 @@ SAMPLE = 300
 
 def project_sizes(project: Project, progress: Progress) -> Sizes:
     """The sizes of a project with those of its encoders, see `Project.sizes`."""
-    from assay.models.show import describe
-
     config, manifest = project.config, project.split(progress)
     template, context = project.template
     sizes = sizes_of(
@@ -92,6 +90,15 @@ def sizes_of(
             if spec.name == "judge" and (pairs := spec.settings.get("pairs")) is not None
         },
     )
+
+
+def embedding_copies(sizes: Sizes, optimizer: str) -> int:
+    """Numbers that training embeddings and head keeps: weights, gradient, the optimiser's state."""
+    if not sizes.embeddings:
+        return 0
+    from assay.train.optimizer import COPIES  # loads torch, which no other estimate needs
+
+    return COPIES[optimizer] * sizes.embeddings
 
 
 def _trained_embeddings(config: Config) -> int:

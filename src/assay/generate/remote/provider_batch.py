@@ -90,7 +90,7 @@ class UnfinishedBatch:
     model: str | None = None
 
 
-_LEFT_BATCH = TypeAdapter(UnfinishedBatch)
+_UNFINISHED_BATCH = TypeAdapter(UnfinishedBatch)
 
 
 class BatchFile:
@@ -108,7 +108,7 @@ class BatchFile:
         if not self.file.exists():
             return None
         try:
-            return _LEFT_BATCH.validate_python(json_reader.read(self.file.read_bytes()))
+            return _UNFINISHED_BATCH.validate_python(json_reader.read(self.file.read_bytes()))
         except ValueError:
             raise StoreError(
                 "the file of the batch under way is damaged.",
