@@ -30,6 +30,7 @@ from assay.jobs.fine_tuning import TRAIN
 from assay.jobs.queue import is_running
 from assay.models.embed import Embedder
 from assay.models.tuned_encoder import open_embedder
+from assay.project import new_project
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
 from assay.project.state import open_state
@@ -328,8 +329,10 @@ def open_to_serve(
 
     Raises:
         UsageError: there is no such folder, or `vllm` is given to a project.
-        AssayError: assay.yaml cannot be used, and none before it could.
+        AssayError: assay.yaml cannot be used, and none before it could; or see
+            `new_project.finish`.
     """
+    new_project.finish(Path(folder))
     found = Workspace(Path(folder), vllm=vllm, quota_gb=quota_gb)
     problem: AssayError | None = None
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from assay.project.knowledge import documents
 from assay.project.start import example_file, from_file
 from assay.project.start.from_file import FileProjectOptions
 from assay.project.start.init import Choices, draft
-from assay.project.workspace import NO_PROJECT, Workspace
+from assay.project.workspace import NO_PROJECT, Workspace, open_to_serve
 
 
 @pytest.fixture
@@ -349,3 +350,34 @@ def test_columns_that_are_named_beside_found_ones_are_kept(tmp_path: Path) -> No
     assert drafted.columns is not None
     assert (drafted.columns.input, drafted.columns.output) == (["question"], ["answer"])
     assert (drafted.columns.id, drafted.columns.document) == ("id", "page")
+
+
+def test_a_creation_that_was_killed_between_two_parts_is_finished(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = from_file.look(workspace, brought(workspace, tmp_path), FileProjectOptions())
+    assert found.draft is not None
+    real, moved = os.replace, list[str]()
+
+    def replace(source: Path, target: Path) -> None:
+        if Path(target).parent == workspace.root:
+            if moved:
+                raise KeyboardInterrupt
+            moved.append(Path(target).name)
+        real(source, target)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(os, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            from_file.create_here(workspace, found.draft)
+    assert moved
+    assert workspace.project is None
+    config = workspace.root / "assay.yaml"
+    config.write_text("name: another\n")
+    with pytest.raises(StateError, match=r"assay\.yaml is in the way of a project"):
+        open_to_serve(workspace.root)
+    config.unlink()
+    served = open_to_serve(workspace.root)
+    assert served.project is not None
+    assert [path.name for path in (served.root / "data").iterdir()] == ["My-Pets-.csv"]
+    assert open_to_serve(workspace.root).project is not None

@@ -10,7 +10,6 @@ change what is proposed and nothing else.
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 import unicodedata
@@ -20,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind
+from assay.config import STARTER_MODEL, Columns, TaskKind
 from assay.data.checks import CheckReport, with_lines
 from assay.data.inspection import inspect_file
 from assay.data.read import DetectedFormat, detect, read
@@ -28,6 +27,7 @@ from assay.errors import DataError, StateError, UsageError
 from assay.progress import SILENT, Progress
 from assay.project.files import check_file
 from assay.project.knowledge import documents
+from assay.project.new_project import place
 from assay.project.project import Project
 from assay.project.start.creation import create
 from assay.project.start.document_rows import find_document_column
@@ -227,10 +227,7 @@ def create_here(workspace: Workspace, drafted: Draft, progress: Progress = SILEN
         folder = Path(made) / "project"
         create(drafted, folder=folder, progress=progress)
         workspace.store.set(OWNER, workspace.name)
-        # assay.yaml last: until it is there the folder is no project.
-        rest = sorted(folder.iterdir(), key=lambda path: path.name == CONFIG_FILE)
-        for path in rest:
-            os.replace(path, root / path.name)
+        place(folder, root)
     forget_file(workspace)
     return Project(root)
 
