@@ -26,7 +26,7 @@ import pytest
 from tests.serve.running import PATIENCE_S
 
 from assay.place import around_ray
-from assay.place.ray import local_cluster
+from assay.place.ray.cluster import local_cluster
 
 T = TypeVar("T")
 REPOSITORY = Path(__file__).parents[2]

@@ -27,8 +27,7 @@ from tests.train.test_session import Watcher
 from tests.train.tiny import SETTINGS, rows
 
 from assay.models.load import load
-from assay.place import ranks
-from assay.place import ray as ray_place
+from assay.place.ray import cluster, workers
 from assay.place.workers import Tell
 from assay.progress import SILENT
 from assay.train import adapters
@@ -37,7 +36,6 @@ from assay.train.sequences import alone
 from assay.train.session import TrainResult, train_by_method
 
 HOSTS = ("10.77.0.1", "10.77.0.2")
-SILENCE_S = 10.0
 RUN = SETTINGS.model_copy(update={"epochs": 5, "learning_rate": 2e-3, "patience": 9})
 
 
@@ -132,7 +130,7 @@ def work() -> list[int]:
         if len(ended) == 4:
             cut()
 
-    with ray_place.workers(2, 1, SILENT) as found:
+    with workers.workers(2, 1, SILENT) as found:
         found.stay_unless(agreed=True)
         found.run([Nap(number) for number in range(12)], lambda index, event: None, end)
     return ended
@@ -141,8 +139,7 @@ def work() -> list[int]:
 def main(folder: Path) -> None:
     """Train, and let workers work, undisturbed and cut off."""
     torch.set_num_threads(1)
-    ranks.SILENCE_S = SILENCE_S
-    ray_place.LOOPBACK = HOSTS[0]
+    cluster.LOOPBACK = HOSTS[0]
     prepare("training", folder)
     with wired() as within, two_nodes(HOSTS[1], within) as node:
         whole = train(folder / "whole", Watcher(), lambda: None)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,9 +26,9 @@ from torch.nn import functional
 from assay.config import FineTune, Place
 from assay.errors import ConfigError
 from assay.place import processes
-from assay.place import ray as ray_place
 from assay.place.processes import check_agreed, check_requests_agreed, elsewhere
 from assay.place.ranks import (
+    PROBED_S,
     GlooRank,
     RankLostError,
     Ranks,
@@ -35,7 +37,7 @@ from assay.place.ranks import (
     listening,
     other_store,
 )
-from assay.place.ray import ranks as open_ranks
+from assay.place.ray import ranks as ray_ranks
 from assay.progress import SILENT
 from assay.train import estimate
 from assay.train.choices import Choices
@@ -213,14 +215,31 @@ def test_ranks_without_consent_stay_where_machines_join_while_they_wait(
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(util=util, nodes=lambda: nodes))
     monkeypatch.setitem(sys.modules, "ray.util", util)
     place = Place(on="ray", ranks=3, consent=consent)
-    ray_place._Processes(place, 1, 10, SILENT)._room()
+    ray_ranks._Processes(place, 1, 10, SILENT)._room()
     assert ["node:10.0.0.1" in one for one in asked] == [True, not consent, not consent]
     nodes.append({"NodeManagerAddress": "10.0.0.3", "Alive": True})
     if not consent:
         with pytest.raises(ConfigError, match="10 rows of train and validation"):
-            ray_place._Processes(place, 1, 10, SILENT)
+            ray_ranks._Processes(place, 1, 10, SILENT)
     with pytest.raises(ConfigError, match="texts of its documents"):
-        ray_place._Processes(place, 1, 10, SILENT, documents=True)
+        ray_ranks._Processes(place, 1, 10, SILENT, documents=True)
+
+
+def test_the_system_asks_whether_other_ranks_are_there() -> None:
+    def probed(rank: Ranks) -> int:
+        rank.add(torch.ones(1))  # both are connected
+        here.wait()
+        found = 0
+        for file in [int(name) for name in os.listdir("/dev/fd")]:
+            with suppress(OSError), socket.socket(fileno=os.dup(file)) as one:
+                every = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
+                alive = one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                found += alive and every == PROBED_S
+        here.wait()
+        return found
+
+    here = threading.Barrier(2)
+    assert min(linked(2, probed)) >= 2  # each end of the connection, both in this process
 
 
 def test_ranks_of_this_machine_share_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +256,7 @@ def test_ranks_that_this_machine_cannot_hold_are_refused(monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     with (
         pytest.raises(ConfigError, match="has 4 processors, too few for 5 processes"),
-        open_ranks(Place(on="ray", ranks=5), 1, 10, SILENT),
+        ray_ranks.ranks(Place(on="ray", ranks=5), 1, 10, SILENT),
     ):
         pass
     model, units = tiny_model(), alone(rows(4))

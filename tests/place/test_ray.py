@@ -40,7 +40,7 @@ from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.embed import Embedder
 from assay.models.load import load
 from assay.models.versions import list_versions
-from assay.place import ray as ray_place
+from assay.place.ray import ranks as ray_ranks
 from assay.progress import SILENT, Progress, Task
 from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
@@ -213,7 +213,7 @@ def test_two_ranks_train_what_one_process_trains_whatever_happens_to_them(
 def test_what_a_cluster_cannot_hold_is_refused(
     node: Node, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_place, "PLACED_S", 0.5)
+    monkeypatch.setattr(ray_ranks, "PLACED_S", 0.5)
     with pytest.raises(ConfigError, match=r"no room for 5 processes .* has 3 in all"):
         run(model, tmp_path, RANKS.model_copy(update={"ranks": 5}))
     with pytest.raises(ConfigError, match=rf"22 rows .* would go to .* \({node.host}\)"):

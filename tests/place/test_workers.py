@@ -26,9 +26,9 @@ from assay.config import FineTuneSection, Place
 from assay.errors import ConfigError, ModelError
 from assay.evaluate import worker_answers
 from assay.models.load import load
-from assay.place import ray as ray_place
 from assay.place import workers as place_workers
 from assay.place.opening import LazyWorkers
+from assay.place.ray import workers as ray_workers
 from assay.place.workers import (
     MOST_LOSSES,
     News,
@@ -235,7 +235,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Place, Workpla
             def workers(count: int, threads: int, progress: Progress) -> Iterator[Workers]:
                 yield Workers(workplace, count, progress)
 
-            monkeypatch.setattr(ray_place, "workers", workers)
+            monkeypatch.setattr(ray_workers, "workers", workers)
             return LazyWorkers(place, SILENT, stack)
 
         yield open_
@@ -312,7 +312,7 @@ def test_workers_without_consent_are_bound_to_this_machine_and_what_was_told_sta
     )
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setitem(sys.modules, "ray.exceptions", ray.exceptions)
-    cluster = ray_place._Cluster(1)
+    cluster = ray_workers._Cluster(1)
     assert list(cluster.elsewhere()) == ["10.0.0.3"]
     cluster.start(may_leave=False)
     worker = cluster.start(may_leave=True)

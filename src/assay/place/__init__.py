@@ -6,6 +6,6 @@ worker_process.py  what runs in such a process
 kept.py            what such a process keeps from one piece of work to the next
 processes.py       what a place gives, and what is known of it before it is opened
 opening.py         opens the place that a project names
-ray.py             a cluster, and processes on it; the only file that imports Ray
+ray/               a cluster, ranks and workers on it; the only files that import Ray
 around_ray.py      what Ray reads of the process that it is in, and what it would change there
 """

@@ -45,9 +45,9 @@ def open_place(
         yield OneProcess()
         return
     check_ray_installed()
-    from assay.place import ray
+    from assay.place.ray.ranks import ranks
 
-    with ray.ranks(place, threads, rows, progress, documents=documents) as processes:
+    with ranks(place, threads, rows, progress, documents=documents) as processes:
         yield processes
 
 
@@ -110,9 +110,9 @@ class LazyWorkers:
     def _started(self) -> Workers:
         if self._workers is None:
             check_ray_installed()
-            from assay.place import ray
+            from assay.place.ray.workers import workers
 
-            opened = ray.workers(self.count, self.threads, self._progress)
+            opened = workers(self.count, self.threads, self._progress)
             self._workers = self._stack.enter_context(opened)
         return self._workers
 

@@ -8,7 +8,9 @@ process group is registered with torch: nothing of this process changes but what
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,8 +25,11 @@ if TYPE_CHECKING:  # some builds of torch have none
 MEET_S = 120.0
 """How long ranks that are ready wait for each other at the start."""
 SILENCE_S = 1800.0
-"""How long one rank's step may take more than another's. A process that ends is noticed at once;
-this is for a machine that has gone without a word."""
+"""How long one rank's step may take more than another's. A process that ends is noticed at once, a
+machine that has gone without a word after `PROBES` times `PROBED_S`."""
+PROBED_S, PROBES = 10, 6
+"""How often a connection on which nothing comes is asked for a sign of life, and how many may stay
+without an answer."""
 
 
 class RankLostError(ModelError):
@@ -80,10 +85,13 @@ class GlooRank:
         options._timeout = timedelta(seconds=SILENCE_S)
         # Bound to this address alone: Gloo by itself takes that of the host's name.
         options._devices = [gloo.create_device(hostname=host)]
+        before = _open_files()
         try:
             self._group = gloo(store, number, size, options)
         except RuntimeError as error:
             raise _lost(error) from None
+        for file in _open_files() - before:
+            _probe(file)
 
     def add(self, values: Tensor) -> None:
         """Put the sum over all ranks in the place of `values`, see `Ranks`."""
@@ -131,6 +139,25 @@ def other_store(host: str, port: int, size: int) -> Store:
         return TCPStore(host, port, size, is_master=False, timeout=wait)
     except RuntimeError as error:
         raise _lost(error) from None
+
+
+def _open_files() -> set[int]:
+    return {int(name) for name in os.listdir("/dev/fd")}
+
+
+def _probe(file: int) -> None:
+    """Have the system find out whether a connection's other end is still there, if it is one.
+
+    Gloo has no setting for it, and would wait for a machine that has gone.
+    """
+    with suppress(OSError), socket.socket(fileno=os.dup(file)) as found:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBED_S)
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+        idle = getattr(socket, "TCP_KEEPIDLE", None) or socket.TCP_KEEPALIVE  # macOS
+        found.setsockopt(socket.IPPROTO_TCP, idle, PROBED_S)
+        if sys.platform == "linux":  # for what was sent and is not confirmed
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * PROBED_S * PROBES)
 
 
 def _lost(error: RuntimeError) -> RankLostError:
