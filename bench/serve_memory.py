@@ -5,7 +5,7 @@
 A server process over an empty folder answers mixed requests of nine clients with different
 prompts (chats, completions, embeddings, lists, uploads, refusals) from the starter. Resident memory
 is the process's own, shared files included; what files it maps and what it has itself is told
-apart (Linux). Every worker is told beside it.
+apart (Linux).
 """
 
 from __future__ import annotations
@@ -81,14 +81,9 @@ def ask(http: httpx.Client, number: int) -> None:
 
 
 def memory(process: psutil.Process) -> dict[str, int]:
-    """MB: resident, its own (anonymous), and the largest of its workers."""
+    """MB: resident, and its own (anonymous)."""
     own = process.memory_full_info()
-    workers = [child.memory_info().rss // MB for child in process.children()]
-    return {
-        "resident": own.rss // MB,
-        "own": (own.rss - getattr(own, "shared", 0)) // MB,
-        "largest_worker": max(workers, default=0),
-    }
+    return {"resident": own.rss // MB, "own": (own.rss - getattr(own, "shared", 0)) // MB}
 
 
 def main() -> None:
@@ -99,7 +94,6 @@ def main() -> None:
     given = parser.parse_args()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (process, http):
-        time.sleep(5)  # the workers have begun
         rows.append({"after": 0, **memory(process)})
         steps = {1, 30, 100, 300, *range(1000, given.requests + 1, 1000), given.requests}
         for number in range(1, given.requests + 1):
@@ -109,9 +103,9 @@ def main() -> None:
     if given.json:
         print(json.dumps(rows))
         return
-    print(f"{'requests':>9} {'resident':>9} {'own':>6} {'largest worker':>15}   MB")
+    print(f"{'requests':>9} {'resident':>9} {'own':>6}   MB")
     for row in rows:
-        print("{after:9} {resident:9} {own:6} {largest_worker:15}".format(**row))
+        print("{after:9} {resident:9} {own:6}".format(**row))
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def long_answer(one: Server, key: str) -> Iterator[None]:
 
 
 def soon(holds: Callable[[], bool]) -> None:
-    """On a machine that does other work as well: a worker that wakes up loads all it may need."""
+    """On a machine that does other work as well: a worker that starts loads all it may need."""
     deadline = time.monotonic() + 300
     while not holds():
         assert time.monotonic() < deadline

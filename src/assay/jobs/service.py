@@ -1,9 +1,13 @@
-"""Worker processes: one takes jobs until it is stopped, a watch starts it again when it dies.
+"""Worker processes: one takes jobs until it is stopped, a supervisor starts one when a job waits.
 
-    work(store)                          # in this process, until SIGINT or SIGTERM
-    with Watch(folder, store, forget): ...  # keeps worker processes alive meanwhile
+    work(store)                                        # in this process, until SIGINT or SIGTERM
+    with WorkerSupervisor(folder, store, forget): ...  # has jobs done by processes meanwhile
 
-A watched worker holds the reading end of a pipe whose other end only its watch has: when the watch
+A worker that can do any job has loaded 200 MB before the first, and what a training has used does
+not all go back to the system after it. So a watched worker ends when no job comes for a while, and
+its supervisor looks into the queue meanwhile.
+
+A watched worker holds the reading end of a pipe whose other end only its supervisor has: when that
 is gone, however it ended, the worker puts its job back and ends. So no worker outlives its server.
 """
 
@@ -14,23 +18,30 @@ import math
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 from assay.interpreter import python
-from assay.jobs import fine_tuning, indexing, pulling, recovery
+from assay.jobs import fine_tuning, indexing, pulling, queue, recovery
+from assay.jobs.batches import SERVED
 from assay.jobs.bucket_sweeps import bucket_sweeps
 from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.identity import dead_workers, worker_name
 from assay.jobs.indexing import INDEX
 from assay.jobs.pulling import PULL
-from assay.jobs.worker import Handler, JobResult, NextJob, Work, Worker
+from assay.jobs.worker import (
+    IDLE_SECONDS,
+    REVIVE_SECONDS,
+    Handler,
+    JobResult,
+    NextJob,
+    Work,
+    Worker,
+)
 from assay.log_lines import print_logs_as_lines
 from assay.release import traces
 from assay.store import (
@@ -69,8 +80,7 @@ def work(
 
     Args:
         kinds: of jobs to take; None: all.
-        watched: stop when standard input ends, too; without a job for `REST_SECONDS`, this process
-            becomes one that waits (`assay.jobs.waiting`), which gives its memory back.
+        watched: stop when standard input ends, too, and without a job for `REST_SECONDS`.
         further: handlers of kinds that floors above know.
     """
     print_logs_as_lines()
@@ -83,7 +93,6 @@ def work(
     try:
         worker = work_on(store, kinds, further)
         worker.run(threading.Event(), REST_SECONDS if watched else math.inf)
-        become(waiting_command(store.folder, kinds or ()))
     except KeyboardInterrupt:
         log.info("stopped")
 
@@ -143,11 +152,6 @@ def _end_with_input() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def waiting_command(state: Path, kinds: Collection[str]) -> list[str]:
-    """What runs `assay.jobs.waiting`, in the project's folder."""
-    return python("-m", "assay.jobs.waiting", str(state), *kinds)
-
-
 def working_command(kinds: Collection[str]) -> list[str]:
     """What runs a watched worker, in the project's folder."""
     command = python("-m", "assay.cli.main", "worker", "--watched")
@@ -156,15 +160,9 @@ def working_command(kinds: Collection[str]) -> list[str]:
     return command
 
 
-def become(command: list[str]) -> NoReturn:
-    """Go on as another program: the same process and standard input, and none of the memory."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(command[0], command)
-
-
 class WorkerSupervisor:
-    """Keeps worker processes of a folder alive until it is left, and removes what has expired.
+    """Has the jobs of a folder done by worker processes until it is left, and removes what has
+    expired.
 
     Args:
         folder: that holds `.assay/`.
@@ -211,9 +209,9 @@ class WorkerSupervisor:
                 return
 
     def _keep(self, kinds: Sequence[str]) -> None:
-        """One worker after the other."""
-        command = waiting_command(self._store.folder, kinds)
-        while not self._over.is_set():
+        """One worker after the other, each when a job waits."""
+        command = working_command(kinds)
+        while self._wait(kinds):
             # A session of its own: Ctrl-C at a terminal is for the server, which stops its workers.
             try:
                 worker = subprocess.Popen(
@@ -228,8 +226,28 @@ class WorkerSupervisor:
             if self._over.is_set():
                 _stop(worker)
                 return
-            log.warning("a worker has ended (%s); starting another", worker.returncode)
-            self._over.wait(RESTART_SECONDS)
+            if worker.returncode:
+                log.warning("a worker has ended (%s)", worker.returncode)
+                self._over.wait(RESTART_SECONDS)
+
+    def _wait(self, kinds: Sequence[str]) -> bool:
+        """Until a job waits of these kinds, or of any that a worker does, where none are named.
+
+        Returns:
+            Whether there is one; not when the supervisor is left.
+        """
+        recovered = -math.inf
+        while not self._over.is_set():
+            try:
+                if time.monotonic() - recovered >= REVIVE_SECONDS:
+                    recovered = time.monotonic()
+                    recover(self._store)
+                if queue.is_waiting(self._store, kinds, SERVED):
+                    return True
+            except Exception as error:  # a database that is away for a moment
+                log.warning("whether jobs wait cannot be told yet: %s", error)
+            self._over.wait(IDLE_SECONDS)
+        return False
 
 
 def _stop(worker: subprocess.Popen[bytes]) -> None:
