@@ -15,6 +15,8 @@ ANIMALS = ("cat", "dog", "parrot")
 VERBS = ["feeds", "likes", "walks", "brushes", "finds", "sees", "chases", "buys", "paints", "hears"]
 NAMES = ("Anna", "Ben", "Cara", "Dov", "Eli", "Fay", "Gus", "Hana", "Ivo", "Jo", "Kim", "Lars")
 PLACES = ["river", "house", "tree", "road", "barn", "shop"]
+WORDS = [*ANIMALS, *VERBS, *NAMES, *PLACES, "the", "near", "at", *map(str, range(1, 13))]
+"""All that the sentences are made of."""
 
 
 def write_csv(path: Path, rows: int = 160, seed: int = 0) -> Path:

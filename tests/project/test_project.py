@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.models.tiny_embedder import write_embedder
 from tests.preloaded import run_code
-from tests.small import small_project, write_csv
+from tests.small import WORDS, small_project, write_csv
 
 import assay
 from assay.compare import performance, records
@@ -28,7 +29,10 @@ CODE = "import assay, sys; assay.open(sys.argv[1]).compare(reason='killed test')
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory):
-    project = small_project(tmp_path_factory.mktemp("compared"))
+    folder = tmp_path_factory.mktemp("compared")
+    embedder = write_embedder(folder / "embedder", text=" ".join(WORDS))
+    tiny = f'classifier: {{embedder: "{embedder}"}}'
+    project = small_project(folder, edit={"few_shot: {": f"{tiny}\nfew_shot: {{"})
     return project, project.compare(reason="first look")
 
 
