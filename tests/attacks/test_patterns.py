@@ -92,9 +92,13 @@ def test_no_pattern_grows_on_long_texts_either(bench: Any, figure: Figure) -> No
         (r"\s+$", "search"),
     ],
 )
-def test_the_bench_finds_what_is_slow(bench: Any, pattern: str, method: str) -> None:
+def test_the_bench_finds_what_is_slow(
+    bench: Any, pattern: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What does not end is known by then, and is measured six times.
+    monkeypatch.setattr(bench, "CLOCK_S", 0.15)
     use = bench.Use("here", re.compile(pattern, re.DOTALL), (method,))
-    assert any(one.too_fast for one in bench.slowest(use, 800))
+    assert any(one.too_fast for one in bench.slowest(use, 750))
 
 
 def test_templates_of_a_grader() -> None:
