@@ -45,6 +45,9 @@ CELLS = (
     replace(candidates(LEAD_5, 40, tuned=3), kind="fields", shared=0.6),
 )
 
+SEEDED = tuple(cell for cell in CELLS if cell.tuned is not None or cell.kind == "binary")
+"""Of scores that are not 0 or 1 the fine-tuned one alone: of it more is asked for."""
+
 
 def sizes_asked_for(cell: Cell, count: int, rng: np.random.Generator) -> list[int]:
     """What so many comparisons ask for that cannot tell and look as the truth is."""
@@ -81,7 +84,7 @@ def settle(cell: Cell, runs: int, seed: int) -> tuple[float, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", CELLS, ids=[f"{cell.label}, {cell.tuned}" for cell in CELLS])
+@pytest.mark.parametrize("cell", SEEDED, ids=[f"{cell.label}, {cell.tuned}" for cell in SEEDED])
 def test_as_many_new_examples_as_asked_for_settle_it(cell: Cell) -> None:
     """Fewer than 70 % would be too few of them, more than 93 % too many, but where either of two
     will do."""
