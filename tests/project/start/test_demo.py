@@ -11,6 +11,7 @@ from assay import builtin
 from assay.candidates.spec import Sizes
 from assay.compare import performance
 from assay.config import Config
+from assay.config.yaml_text import edit
 from assay.errors import UsageError
 from assay.progress import Silent
 from assay.project import DemoJobs, Project, estimate
@@ -180,11 +181,20 @@ def few_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_timed")
 def test_the_first_job_is_one_for_a_classifier(tmp_path: Path) -> None:
-    """Nothing of it depends on the machine: neither rows nor settings are cut to its speed."""
+    """Nothing of it depends on the machine: neither rows nor settings are cut to its speed. Without
+    the prompt, whose answers take most of the time and are far behind."""
     made = open_desks(tmp_path / "desks")
     assert (made.config.task, made.config.labels) == ("label", ["care", "duty", "freight", "sales"])
     assert open_desks(tmp_path / "desks").config == made.config
-    assert verdict_of(made) == ("recommend", "classifier")
+    file = made.root / "assay.yaml"
+    file.write_text(edit(file.read_text("utf-8"), {"candidates": ["classifier"]}), "utf-8")
+    assert verdict_of(open_desks(made.root)) == ("recommend", "classifier")
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("few_timed")
+def test_the_whole_first_job_is_one_for_a_classifier(tmp_path: Path) -> None:
+    assert verdict_of(open_desks(tmp_path / "desks")) == ("recommend", "classifier")
 
 
 @pytest.mark.soak
