@@ -10,6 +10,7 @@ from typing import Any
 from assay import project
 from assay.project.start.init import Choices
 from tests.generate.tiny import byte_tokenizer, tiny_model
+from tests.models.tiny_embedder import write_embedder
 
 ANIMALS = ("cat", "dog", "parrot")
 VERBS = ["feeds", "likes", "walks", "brushes", "finds", "sees", "chases", "buys", "paints", "hears"]
@@ -45,9 +46,19 @@ def write_model(folder: Path) -> Path:
 
 
 def small_project(
-    folder: Path, *, rows: int = 160, edit: dict[str, str] | None = None, **choices: Any
+    folder: Path,
+    *,
+    rows: int = 160,
+    edit: dict[str, str] | None = None,
+    tiny_embedder: bool = False,
+    **choices: Any,
 ) -> project.Project:
-    """A project in `folder/pets`; `edit` replaces texts of its assay.yaml."""
+    """A project in `folder/pets`.
+
+    Args:
+        edit: replaces texts of its assay.yaml.
+        tiny_embedder: in place of the starter, which takes most of the time of a comparison.
+    """
     model = write_model(folder / "model")
     data = write_csv(folder / "pets.csv", rows)
     drafted = project.draft("pets", Choices(data=data, model=str(model), **choices))
@@ -58,6 +69,9 @@ def small_project(
         "max_new_tokens: 16": "max_new_tokens: 8",
         **(edit or {}),
     }
+    if tiny_embedder:
+        embedder = write_embedder(folder / "embedder", text=" ".join(WORDS))
+        changes["few_shot: {"] = f'classifier: {{embedder: "{embedder}"}}\nfew_shot: {{'
     path = made.root / "assay.yaml"
     text = path.read_text()
     for old, new in changes.items():

@@ -8,13 +8,14 @@ import shutil
 import signal
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.models.tiny_embedder import write_embedder
+from tests import small
 from tests.preloaded import run_code
-from tests.small import WORDS, small_project, write_csv
+from tests.small import write_csv
 
 import assay
 from assay.compare import performance, records
@@ -24,15 +25,13 @@ from assay.evaluate import run
 from assay.project import comparisons
 from assay.project.workspace import Workspace
 
+small_project = partial(small.small_project, tiny_embedder=True)
 CODE = "import assay, sys; assay.open(sys.argv[1]).compare(reason='killed test')"
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory):
-    folder = tmp_path_factory.mktemp("compared")
-    embedder = write_embedder(folder / "embedder", text=" ".join(WORDS))
-    tiny = f'classifier: {{embedder: "{embedder}"}}'
-    project = small_project(folder, edit={"few_shot: {": f"{tiny}\nfew_shot: {{"})
+    project = small_project(tmp_path_factory.mktemp("compared"))
     return project, project.compare(reason="first look")
 
 
