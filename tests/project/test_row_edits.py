@@ -183,7 +183,7 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(tmp_path: Path) -> None
     assert file.read_bytes() == kept
     two = edit(CONFIG, {"data.columns.input": ["text", "label"]})
     (tmp_path / "assay.yaml").write_text(two)
-    with pytest.raises(UsageError, match="lacks columns of the project's rows") as refused:
+    with pytest.raises(UsageError, match="no conversation of this file fits") as refused:
         row_edits.add(Workspace(tmp_path), arrow)
     other = tmp_path / "other.csv"
     other.write_text("a,b\nx,label 1\n")

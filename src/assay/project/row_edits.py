@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from assay import json_reader
-from assay.config import join_names
+from assay.config import Columns, join_names
 from assay.data.checks import REJECTED_FILE, check
-from assay.data.formats.record import json_text
+from assay.data.formats.objects import record_of, shape
+from assay.data.formats.record import RecordProblems, json_text, text_of
 from assay.data.inspection import inspect_file
 from assay.data.normal import key64
 from assay.data.problems import CODES, OF_THE_FILE
@@ -50,8 +51,8 @@ class Addition:
         file: the project's, as assay.yaml names it.
         added: rows that stand in it now.
         repeated: rows left out because their input and output stand there, or stood above.
-        unfit: conversations left out because they are more than a question and its answer, which is
-            all that a row of the project's file has.
+        unfit: conversations left out because a row of the project's file has no place for them:
+            they have more turns, or a question or answer whose columns cannot be told.
         rejected: rows left out because of an error.
         rejected_rows: the first `MOST_TOLD` of these, with their line and problems.
     """
@@ -69,7 +70,7 @@ class Addition:
         rows = "1 row" if self.added == 1 else f"{self.added:,} rows"
         left_out = (
             (self.repeated, "there already"),
-            (self.unfit, "more than a question and its answer"),
+            (self.unfit, "not fitting its columns"),
             (self.rejected, "with errors"),
         )
         parts = ", ".join(f"{count:,} {why}" for count, why in left_out if count)
@@ -128,8 +129,9 @@ def add(
     """Append the rows of a file to the project's, in the form that its rows have, and divide again.
 
     The file may have the columns of the project's file, or its format; conversations also fit a
-    project with one column of inputs and one of outputs. What stands there already is left out, so
-    that a file that is added twice changes nothing the second time.
+    project with columns, where a question and its answer are what a row of it would say. What
+    stands there already is left out, so that a file that is added twice changes nothing the second
+    time.
 
     Args:
         name: what the file's owner calls it.
@@ -211,14 +213,24 @@ def _compare(
     repeated = unfit = 0
     for _, of_record in groupby(kept, key=attrgetter("line")):
         examples = list(of_record)  # some formats hold several in a record
-        made, keys = record(examples[0]), {_key(one) for one in examples}
+        made = record(examples[0])
         if made is None:
             unfit += 1
-        elif keys <= seen:
+            continue
+        if ours.columns is not None:
+            examples = [_as_read(ours, ours.columns, made)]
+        keys = {_key(one) for one in examples}
+        if keys <= seen:
             repeated += 1
         else:
             fresh.append(made)
             seen |= keys
+    if ours.columns is not None and not (fresh or repeated):
+        raise UsageError(
+            "no conversation of this file fits the columns of the project's rows.",
+            where=str(file),
+            fix=_bring(ours.columns),
+        )
     addition = Addition(
         file=config.data.file,
         added=len(fresh),
@@ -267,13 +279,11 @@ def _match(
         )
     if (fitting := fit_columns(columns, theirs)) is not None:
         return detect(file, fitting), _records_of(file, ours.fields)
-    is_table = theirs.format in CONTAINER_FORMATS
-    if is_table or len(columns.input) > 1 or len(columns.output) > 1:
-        has = f" It has {join_names(theirs.fields)}." if is_table else ""
+    if theirs.format in CONTAINER_FORMATS:
         raise UsageError(
-            f"this file lacks columns of the project's rows.{has}",
+            f"this file lacks columns of the project's rows. It has {join_names(theirs.fields)}.",
             where=str(file),
-            fix=f"Bring a file with the columns {join_names((*columns.input, *columns.output))}.",
+            fix=_bring(columns),
         )
 
     def row(example: Example) -> dict[str, Any] | None:
@@ -281,10 +291,24 @@ def _match(
         roles = [turn.role for turn in example.messages if turn.role not in INSTRUCTING]
         if roles != ["user", "assistant"] or told not in ([], [system_prompt]):
             return None
+        made = record_of(columns, example.input, example.output)
         named = {} if columns.id is None else {columns.id: f"added-{_key(example):016x}"}
-        return {**named, columns.input[0]: example.input, columns.output[0]: example.output}
+        return None if made is None else {**named, **made}
 
     return theirs, row
+
+
+def _bring(columns: Columns) -> str:
+    return f"Bring a file with the columns {join_names((*columns.input, *columns.output))}."
+
+
+def _as_read(ours: DetectedFormat, columns: Columns, record: dict[str, Any]) -> Example:
+    """What a record says once it stands in the project's file, where a table holds text alone."""
+    if ours.delimiter is not None:
+        record = {name: text_of(value) for name, value in record.items()}
+    example = shape(ours.format, columns).example(record, "", RecordProblems(""))
+    assert example is not None  # it has every column of input and output
+    return example
 
 
 def _records_of(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 from tests.release.shelf import shelf
 
+from assay.config import Columns
+from assay.data.read import read
 from assay.example import Message
-from assay.project import releases
+from assay.project import releases, row_edits
 from assay.project.releases import corrections
 from assay.project.workspace import Workspace
-from assay.release import traces
+from assay.release import changes, traces
 from assay.release.examples import ExportedExamples
 
 
@@ -41,3 +48,107 @@ def test_the_same_corrections_are_saved_once_though_some_are_rejected(tmp_path: 
     assert (second.written, files) == (2, 3)
     assert second.file != first.file
     assert second.rejected_file == first.rejected_file
+
+
+ASKED = ("Where is\nmy bag?", "It is torn")
+LABEL, RECORD = "bags", {"topic": "bags", "urgency": "high, now"}
+OF_A_RECORD: dict[str, Any] = {
+    "task": "json",
+    "output_schema": {"type": "object", "required": list(RECORD)},
+    "graders": [{"name": "record-exact"}],
+    "primary": "record-exact",
+}
+OF_A_LABEL: dict[str, Any] = {
+    "task": "label",
+    "labels": [LABEL, "fares"],
+    "graders": [{"name": "label-accuracy"}],
+    "primary": "label-accuracy",
+}
+ONE = {"input": ["mail"], "output": ["topic"]}
+SEVERAL = {"input": ["mail", "about"], "output": list(RECORD)}
+BESIDE = {"id": "key", "group": "customer", "document": "page"}
+PROJECTS: dict[str, tuple[str, dict[str, Any] | None, dict[str, Any]]] = {
+    "a label": ("mails.csv", ONE, OF_A_LABEL),
+    "a label beside id, group and document": ("mails.tsv", {**ONE, **BESIDE}, OF_A_LABEL),
+    "a record": ("mails.csv", {**ONE, "output": list(RECORD)}, OF_A_RECORD),
+    "a record of several columns": ("mails.csv", {**SEVERAL, **BESIDE}, OF_A_RECORD),
+    "a record in lines": ("mails.jsonl", {**SEVERAL, **BESIDE}, OF_A_RECORD),
+    "conversations": ("mails.jsonl", None, OF_A_LABEL),
+}
+
+
+def mails(folder: Path, name: str, columns: dict[str, Any] | None, task: dict[str, Any]) -> None:
+    """A project of twenty rows of different words."""
+    rows: list[dict[str, Any]] = [
+        {
+            "mail": f"{n * 7919:x} lost {n * 104729:o}",
+            "about": f"case {n}",
+            "topic": ("bags", "fares")[n % 2],
+            "urgency": "low",
+            "key": f"k{n}",
+            "customer": f"c{n}",
+            "page": "",
+            "of no use": "yes",
+        }
+        for n in range(20)
+    ]
+    if columns is None:
+        pairs = ((row["mail"], row["topic"]) for row in rows)
+        rows = [{"messages": turns(asked, answer)} for asked, answer in pairs]
+    out = io.StringIO()
+    if name.endswith(".jsonl"):
+        out.writelines(json.dumps(row) + "\n" for row in rows)
+    else:
+        table = csv.DictWriter(out, list(rows[0]), delimiter="," if name[-3:] == "csv" else "\t")
+        table.writeheader()
+        table.writerows(rows)
+    (folder / "data").mkdir()
+    (folder / "data" / name).write_text(out.getvalue())
+    data = {"file": f"data/{name}"} | ({} if columns is None else {"columns": columns})
+    common = {"version": 1, "name": "mails", "candidates": ["prompt"], "data": data}
+    config = {**common, "model": "smollm2-135m-instruct", **task}
+    (folder / "assay.yaml").write_text(json.dumps(config))
+
+
+def turns(asked: str, answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+
+
+@pytest.mark.parametrize("kind", PROJECTS)
+def test_corrections_become_rows_of_every_kind_of_project(kind: str, tmp_path: Path) -> None:
+    name, columns, task = PROJECTS[kind]
+    mails(tmp_path, name, columns, task)
+    workspace = Workspace(tmp_path)
+    store, (agent,) = shelf(tmp_path, 1, workspace.store)
+    changes.promote(store, workspace.name, "desk", "tuned@1", who="a test", force="a test")
+    releases.traces_on(workspace, "desk", sample=1.0, days=7, most=100)
+    # Of a record in another order and spelling than Assay's own.
+    backwards = dict(reversed(RECORD.items()))
+    right = LABEL if task is OF_A_LABEL else json.dumps(backwards, indent=1)
+    asked = ASKED[0]
+    if columns is not None and len(columns["input"]) > 1:
+        cells = zip(columns["input"], ASKED, strict=True)
+        asked = "\n".join(f"{column}: {text}" for column, text in cells)
+    given = [Message("user", asked)]
+    traces.record(
+        store,
+        workspace.name,
+        "desk",
+        agent,
+        id="t",
+        messages=given,
+        answer=Message("assistant", "?"),
+    )
+    releases.give_feedback(workspace, "t", thumb="down", corrected=right)
+
+    written = corrections.save(workspace, "desk").file
+    assert written is not None
+    found = row_edits.add(workspace, Path(written))
+    assert (found.added, found.unfit, found.rejected) == (1, 0, 0)
+    file = tmp_path / "data" / name
+    mapping = None if columns is None else Columns(**columns)
+    *_, last = read(file, columns=mapping)
+    assert last.example is not None
+    assert last.example.input == asked
+    assert last.example.output == (LABEL if task is OF_A_LABEL else json.dumps(RECORD))
+    assert row_edits.add(workspace, Path(written)).repeated == 1

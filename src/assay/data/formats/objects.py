@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from assay import json_reader
 from assay.config import Columns, join_names
 from assay.data.formats.record import (
     Record,
@@ -125,3 +126,38 @@ def shape(name: str, columns: Columns) -> Shape:
         matches=lambda record: all(key in record for key in needed),
         example=example,
     )
+
+
+def record_of(columns: Columns, asked: str, answer: str) -> Record | None:
+    """The record that `shape` reads as this input and output, the other way round; None: their
+    columns cannot be told from the two texts."""
+    inputs = _cells(columns.input, asked)
+    outputs: Record | None = {columns.output[0]: answer}
+    if len(columns.output) > 1:
+        outputs = _fields(columns.output, answer)
+    return None if inputs is None or outputs is None else {**inputs, **outputs}
+
+
+def _cells(names: Sequence[str], text: str) -> Record | None:
+    """The cells in an input of several columns. Where a cell holds the name of another column there
+    is more than one way to cut, and each is read as the same input."""
+    if len(names) == 1:
+        return {names[0]: text}
+    rest, cells = f"\n{text}", []
+    for name in names:
+        before, found, rest = rest.partition(f"\n{name}: ")
+        if not found:
+            return None
+        cells.append(before)
+    first, *cells = [*cells, rest]
+    return None if first else dict(zip(names, cells, strict=True))
+
+
+def _fields(names: Sequence[str], text: str) -> Record | None:
+    try:
+        value = json_reader.read(text)
+    except ValueError:
+        return None
+    if not isinstance(value, dict) or value.keys() != set(names):
+        return None
+    return {name: value[name] for name in names}
