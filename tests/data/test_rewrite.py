@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from assay.config import Columns
+from assay.data.read import detect, read
 from assay.data.rewrite import RewriteResult, record_at, rewrite, rewrite_all, write_as_csv
 from assay.errors import DataError, UsageError
 
@@ -92,24 +95,44 @@ def test_a_line_that_is_no_record_stays_when_all_are_changed(tmp_path: Path) -> 
     assert file.read_text() == '{"a": "2"}\n{"a": \n\n{"a":  "3"}\n'
 
 
-def test_the_first_sheet_of_a_workbook_becomes_csv_that_can_be_changed(tmp_path: Path) -> None:
+def test_the_first_sheet_of_a_workbook_becomes_csv_that_is_read_as_it_was(tmp_path: Path) -> None:
     from openpyxl import Workbook
 
     book = Workbook()
     sheet = book.active
     assert sheet is not None
     for row in (
-        ["text", "n", "label"],
-        ["a, b", 5.0, "x"],
+        ["text", None, "label", "note", "note"],
+        ["of", "too", "many", "cells", "by", "one"],
+        ["a, b", 5.0, "x", date(2026, 3, 1), True],
         [None, None, None],
         ["c\rd", 7, "#REF!"],
+        ["an error that nobody reads", "#DIV/0!", "007"],
+        ["a formula without a result", 7, "=1+1"],
+        [" ", "", "only blanks"],
+        [3.25, None, False],
     ):
         sheet.append(row)
-    sheet["C4"].data_type = "e"
+    assert sheet["C5"].data_type == "e"
     book.create_sheet("other").append(["not read"])
-    book.save(tmp_path / "book.xlsx")
-    rows = write_as_csv(tmp_path / "book.xlsx", made := tmp_path / "book.csv")
-    assert rows == {2: 2, 3: 4}
-    assert made.read_bytes() == b'text,n,label\r\n"a, b",5,x\r\n"c\rd",7,\r\n'
-    rewrite(made, 3, {"text": "c", "n": "7", "label": "y"}, record_at(made, 3))
-    assert made.read_bytes().endswith(b"c,7,y\r\n")
+    book.save(file := tmp_path / "book.xlsx")
+    places = write_as_csv(file, made := tmp_path / "book.csv")
+
+    def said(path: Path) -> list[tuple[int, tuple[str, str] | None, list[str]]]:
+        columns = Columns(input=["text"], output=["label"])
+        return [
+            (
+                places[row.line] if path is made else row.line,
+                None if row.example is None else (row.example.input, row.example.output),
+                [one.code for one in row.problems if one.code != "several-sheets"],
+            )
+            for row in read(path, columns=columns)
+        ]
+
+    assert said(made) == said(file)
+    refused = {line: codes[-1] for line, pair, codes in said(made) if pair is None}
+    assert refused == {2: "ragged-row", 5: "formula-error"}
+    assert detect(made).fields == detect(file).fields == ("text", "label")
+    assert made.read_bytes().startswith(b"text,,label,note,note\r\n")
+    rewrite(made, 4, {**record_at(made, 4), "label": "y"}, record_at(made, 4))
+    assert said(made)[2] == (5, ("c\rd", "y"), [])

@@ -27,7 +27,7 @@ CODES: dict[str, tuple[Severity, str]] = {
     "not-an-object": ("error", "the record is JSON, but not an object with fields"),
     "ragged-row": ("error", "more or fewer cells than the header has columns"),
     "broken-quotes": ("error", "a quoted cell that is not closed, or goes on after its quote"),
-    "formula-error": ("error", "an Excel cell contains an error such as #REF!"),
+    "formula-error": ("error", "a column that is used holds a spreadsheet's error, such as #REF!"),
     "several-sheets": ("notice", "the workbook has further sheets, which were not read"),
     "blank-column": ("notice", "a column without a name; it cannot be used"),
     "duplicate-column": ("notice", "two columns share a name; neither is used"),

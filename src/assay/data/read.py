@@ -96,7 +96,7 @@ def detect(path: Path | str, columns: Columns | None = None) -> DetectedFormat:
     elif columns is not None:
         check_columns(columns, content.fields, content.file, _header_hint(content))
     return DetectedFormat(
-        format=shape.name if shape else _container_format(content),
+        format=shape.name if shape else container_format(content),
         encoding=content.encoding,
         newline=content.newline,
         delimiter=content.delimiter,
@@ -161,7 +161,8 @@ def _recognised(content: FileInspection) -> Shape | None:
     return None if content.container in ("table", "xlsx") else recognise(content.sample)
 
 
-def _container_format(content: FileInspection) -> str:
+def container_format(content: FileInspection) -> str:
+    """The name of the format of a file whose columns are named, one of `CONTAINER_FORMATS`."""
     if content.container == "table":
         return "tsv" if content.delimiter == "\t" else "csv"
     return next(name for name, kind in CONTAINER_FORMATS.items() if kind == content.container)
@@ -180,7 +181,7 @@ def _shape(content: FileInspection, format: str | None, columns: Columns | None)
         return BY_NAME[format]
     if format is not None and CONTAINER_FORMATS[format] != content.container:
         raise DataError(
-            f"the file is {_container_format(content)}, not {format}.",
+            f"the file is {container_format(content)}, not {format}.",
             where=content.file,
             fix="Leave out the format; it is detected from the content.",
         )
@@ -193,7 +194,7 @@ def _shape(content: FileInspection, format: str | None, columns: Columns | None)
     if columns is None:
         columns = _guessed_columns(content)
     check_columns(columns, content.fields, content.file, _header_hint(content))
-    return column_shape(_container_format(content), columns)
+    return column_shape(container_format(content), columns)
 
 
 def _guessed_columns(content: FileInspection) -> Columns:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.data.encoding import open_text
+from assay.data.formats import xlsx
 from assay.data.formats.delimited import read_header
 from assay.data.formats.record import json_text, text_of
 from assay.data.inspection import FileInspection, inspect_file
@@ -153,8 +154,9 @@ def rewrite_all(
 def write_as_csv(workbook: Path, to: Path) -> dict[int, int]:
     """Write the first sheet of a workbook as CSV in UTF-8, whose rows can be changed.
 
-    Formulas are their results, and a cell that holds an error such as #REF! is empty. Empty rows
-    are left out.
+    It is read as the workbook is: formulas are their results or errors such as #REF!, columns have
+    the names that they have there, blank or repeated ones too, and so many cells as there are.
+    Empty rows are left out.
 
     Returns:
         the row of the sheet that stands at a line, by that line.
@@ -163,23 +165,15 @@ def write_as_csv(workbook: Path, to: Path) -> dict[int, int]:
         DataError: the workbook cannot be read.
     """
     content = inspect_file(workbook)
+    header = xlsx.read_header(workbook, content.file, None)
     places: list[int] = []
     with to.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\r\n")  # it quotes a cell with either
-        names: list[str] | None = None
+        writer.writerow(header.names)
         for raw in content.records():
             places.append(raw.line)
-            if isinstance(raw.value, dict):
-                if names is None:
-                    names = list(raw.value)
-                    writer.writerow(names)
-                wrong = {one.field for one in raw.problems if one.code == "formula-error"}
-                writer.writerow("" if name in wrong else raw.value[name] for name in names)
-            else:
-                if names is None:
-                    names = list(content.fields)
-                    writer.writerow(names)
-                writer.writerow(raw.value)  # more cells than columns
+            # A list: more cells than columns.
+            writer.writerow(raw.value.values() if isinstance(raw.value, dict) else raw.value)
     return {raw.line: row for raw, row in zip(_look(to).records(), places, strict=True)}
 
 

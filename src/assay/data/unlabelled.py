@@ -20,6 +20,7 @@ from assay.data.formats.record import RecordProblems
 from assay.data.inspection import inspect_file
 from assay.data.overlap import overlap
 from assay.data.partition import components, with_groups
+from assay.data.read import container_format
 from assay.errors import DataError
 from assay.example import Example, Message
 from assay.progress import SILENT, Progress
@@ -65,7 +66,7 @@ def read_inputs(
     by_columns = None
     if columns is not None:  # a shape needs an output: an input stands in, and is dropped below
         wanted = columns.model_copy(update={"output": columns.input, "id": None, "document": None})
-        by_columns = shape("inputs", wanted)
+        by_columns = shape(container_format(content), wanted)
     with progress.task("Reading inputs", None, "rows") as bar:
         for number, raw in enumerate(content.records(), start=1):
             found.start(raw.line)

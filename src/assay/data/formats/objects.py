@@ -26,6 +26,12 @@ OUTPUT_NAMES = (
     "output", "label", "answer", "completion", "response", "category", "intent", "class", "target",
     "summary", "reference", "ref", "tag", "section_text", "translation",
 )  # fmt: skip
+SPREADSHEETS = ("csv", "tsv", "xlsx")
+CELL_ERRORS = frozenset((
+    "#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!",
+    "#FIELD!", "#BLOCKED!", "#CONNECT!", "#UNKNOWN!", "#BUSY!", "#GETTING_DATA",
+))  # fmt: skip
+"""What a spreadsheet says of a formula without a result, in its own files and in CSV of them."""
 ID_NAMES = ("id", "uid", "uuid", "idx", "row_id", "example_id", "index")
 
 
@@ -93,11 +99,21 @@ def shape(name: str, columns: Columns) -> Shape:
     needed = (*inputs, *outputs)
     one_output = outputs[0] if len(outputs) == 1 else None
     id_column, group_column, document_column = columns.id, columns.group, columns.document
+    others = [key for key in (id_column, group_column, document_column) if key is not None]
+    of_formulas = (*needed, *others) if name in SPREADSHEETS else ()
 
     def example(record: Record, default_id: str, found: RecordProblems) -> Example | None:
         for key in needed:
             if key not in record:
                 missing_field(record, key, found)
+        for key in of_formulas:
+            if record.get(key) in CELL_ERRORS:
+                found.add(
+                    "formula-error",
+                    f"the cell contains the error {record[key]}.",
+                    "Correct the formula or the cell.",
+                    key,
+                )
         if found.failed:
             return None
         texts = [text_of(record[key]) for key in inputs]

@@ -1,4 +1,7 @@
-"""XLSX: the first sheet, or the one named `FILE#Sheet`; formulas by their stored result."""
+"""XLSX: the first sheet, or the one named `FILE#Sheet`; formulas by their stored result.
+
+A cell with an error is the error's text, as in CSV that a spreadsheet saves: `objects` judges it.
+"""
 
 from __future__ import annotations
 
@@ -97,24 +100,10 @@ def _record(header: Header, cells: list[Any], file: str, number: int) -> Raw:
     texts = [_text(value) for value in values[:width]]
     texts += [""] * (width - len(texts))  # cells at the end that were never written
     record = header.record(texts)
-    for name, cell, text in zip(header.names, cells, texts, strict=False):
-        trouble = _cell_problem(cell, text, name, file, number)
-        if trouble:
-            return Raw(number, record, (trouble,))
+    for name, text in zip(header.names, texts, strict=True):
+        if len(text) > FIELD_LIMIT:
+            return Raw(number, record, (too_large(file, number, name),))
     return Raw(number, record)
-
-
-def _cell_problem(cell: Any, text: str, name: str, file: str, number: int) -> Problem | None:
-    if getattr(cell, "data_type", None) == "e":
-        return problem(
-            "formula-error",
-            file,
-            number,
-            f"the cell contains the error {text}.",
-            "Correct the formula or the cell.",
-            field=name,
-        )
-    return too_large(file, number, name) if len(text) > FIELD_LIMIT else None
 
 
 def _text(value: Any) -> str:
