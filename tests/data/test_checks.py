@@ -72,6 +72,16 @@ def test_a_row_with_nothing_in_any_input_column_is_rejected(tmp_path: Path) -> N
     assert (report.valid, report.rejected) == (3, 1)
 
 
+def test_a_row_with_nothing_in_any_output_column_is_rejected(tmp_path: Path) -> None:
+    rows = [{"mail": f"No. {n}", "topic": "", "urgent": n == 0} for n in range(3)]
+    rows.append({"mail": "Total: 3", "topic": " ", "urgent": None})
+    columns = Columns(input=["mail"], output=["topic", "urgent"])
+    report = checked(tmp_path, rows, columns=columns)
+    problem = only(report, "empty-output")
+    assert (problem.line, problem.field) == (4, "topic, urgent")
+    assert (report.valid, report.rejected) == (3, 1)
+
+
 def test_duplicate_ids(tmp_path: Path) -> None:
     rows = [{**row, "id": f"n{min(i, 2)}"} for i, row in enumerate(GOOD)]
     columns = Columns(input=["q"], output=["a"], id="id")

@@ -121,8 +121,11 @@ def shape(name: str, columns: Columns) -> Shape:
             asked = texts[0]  # names of columns alone would be text in a row that has none
         else:
             asked = "\n".join(f"{key}: {text}" for key, text in zip(inputs, texts, strict=True))
+        answers = [text_of(record[key]) for key in outputs]
         if one_output is not None:
-            answer = text_of(record[one_output])
+            [answer] = answers
+        elif not any(text.strip() for text in answers):
+            answer = ""  # nobody filled it in: a record of no values would be text as well
         else:
             answer = json_text({key: record[key] for key in outputs})
         id = text_of(record.get(id_column)) if id_column is not None else ""
