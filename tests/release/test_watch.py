@@ -117,3 +117,12 @@ def test_what_takes_too_many_labels_is_said_with_what_would_help(
     stated = watch(release, Labels((), 0, 0), Reference(0.8, 0.8, 0.8), drop=0.02)
     assert "itself uncertain" not in stated.sentence
     assert "as many examples" not in stated.sentence
+
+
+@pytest.mark.parametrize("labels", [Labels((), 0, 3), Labels((1.0,), 0, 0)])
+def test_a_score_below_the_drop_cannot_fall_by_it(release: Release, labels: Labels) -> None:
+    found = watch(release, labels, Reference(0.056, *wilson(2, 36)))
+    assert (found.outcome, found.needed) == ("open", None)
+    assert found.sentence.endswith(
+        "A score of 5.6 cannot fall by 10 points, so there is no such fall to watch for."
+    )

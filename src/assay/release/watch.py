@@ -211,7 +211,10 @@ class _LabelCounts:
 
 
 def _count_labels(scores: Floats, at: Reference, drop: float) -> _LabelCounts:
-    """Labels that show that it has fallen by the drop, or that it has not."""
+    """Labels that show that it has fallen by the drop, or that it has not; none do where it cannot
+    fall so far."""
+    if drop > at.score:
+        return _LabelCounts(None, None, None)
     fallen = max(at.score - drop, 0.0)
 
     def needed(scores: Floats, bounds: Bounds, mean: float) -> int | None:
@@ -263,6 +266,11 @@ def _open_sentence(counts: _LabelCounts, at: Reference, drop: float) -> str:
     """How many labels would show what. Both cases are told before the first label and the one that
     the labels lean to after it, in the same words: a count is of one case."""
     points, needed = f"{_of(drop)} points", counts.needed
+    if drop > at.score:
+        return (
+            f"A score of {_of(at.score)} cannot fall by {points}, so there is no such fall to watch "
+            "for."
+        )
     is_first = counts.leans_to_hold is None
     if is_first and needed is not None and needed <= MANY_LABELS:
         return f"About {needed:,} judged answers will show whether it has fallen by {points}."
