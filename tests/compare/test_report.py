@@ -679,6 +679,10 @@ def test_a_cost_says_what_it_is_made_of_and_what_was_assumed(
     page = unescape(html.render(result, [], redacted=True))
     assert assumed in page
     assert made.partition(": ")[2].rstrip(".") in page
+    assert "while it is on" not in page
+    kept_on = {"costs": {**result.config["costs"], "machine_hours_per_month": 730}}
+    page = html.render(result.model_copy(update={"config": kept_on}), [], redacted=True)
+    assert "while it is on" in page
 
 
 def test_the_one_that_is_named_has_one_range_corrected_for_the_choice(

@@ -63,6 +63,12 @@ def of_result(result: Result) -> str:
     )
 
 
+def is_kept_on(result: Result) -> bool:
+    """Whether a machine is paid for while no requests come, as far as the comparison says."""
+    stated = result.config.get("costs")
+    return stated is not None and Costs.model_validate(stated).machine_hours_per_month > 0
+
+
 def say(costs: Costs, monthly_requests: int) -> str:
     """The assumptions behind every cost, as the object of a sentence."""
     machine = (
