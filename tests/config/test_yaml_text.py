@@ -127,6 +127,15 @@ def test_an_item_that_comes_first_stands_in_as_far_as_the_others() -> None:
     assert changed(text, after) == ["+   - a"]
 
 
+def test_a_change_that_makes_the_text_too_long_says_how_long_it_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(yaml_text, "LONGEST", 40)
+    assert yaml_text.edit("a: 1\n", {"a": "x" * 20})
+    with pytest.raises(ConfigError, match=r"has 54 characters; at most 40 are read\. Shorten a\."):
+        yaml_text.edit("a: 1\n", {"a": "x" * 50})
+
+
 def test_a_text_with_references_is_refused() -> None:
     text = "base: &b\n  rank: 1\nfine_tune: *b\n"
     with pytest.raises(ConfigError, match="line 3"):

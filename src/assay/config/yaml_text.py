@@ -95,6 +95,12 @@ def edit(text: str, values: Mapping[str, Any]) -> str:
         if wanted != before:  # else it stays as it is spelled: 1e-3 is 0.001
             _put(tree, path, block(value))
     changed = _dump(yaml, tree)
+    if len(changed) > LONGEST:
+        raise ConfigError(
+            f"with this change the text has {len(changed):,} characters; at most {LONGEST:,} are "
+            "read.",
+            fix=f"Shorten {', '.join(values)}.",
+        )
     for made in (merge(text, unchanged, changed), changed):
         again, broken = tree_of(made, "a mapping of settings")
         if not broken and plain(again, again, (), []) == wanted:
