@@ -177,6 +177,17 @@ def test_columns_that_cannot_be_guessed_are_a_question(
     assert example_file.read_columns(workspace) == {}  # they were of the former file
 
 
+def test_a_file_that_was_replaced_in_another_tab_is_told_as_that(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    file = brought(workspace, tmp_path)
+    source = tmp_path / "other.csv"
+    source.write_text("text,label\na,b\n")
+    example_file.keep_file(workspace, "other.csv", source)
+    with pytest.raises(StateError, match=r"was replaced or removed meanwhile.*Reload"):
+        from_file.create_from(workspace, file, FileProjectOptions())
+
+
 def test_warnings_of_a_workbook_name_its_rows(workspace: Workspace, tmp_path: Path) -> None:
     from openpyxl import Workbook
 

@@ -122,9 +122,14 @@ def look(
 
     Raises:
         DataError: it cannot be read at all.
-        StateError: the folder is a project already.
+        StateError: the folder is a project already, or the file was replaced or removed meanwhile.
     """
     check_empty(workspace)
+    if not file.is_file():
+        raise StateError(
+            f"{file.name} was replaced or removed meanwhile, in another tab or by somebody else.",
+            fix="Reload the page to see what is there now.",
+        )
     columns = options.columns
     detected = detect(file, columns)
     if options.document is None and (known := columns or detected.columns) is not None:
