@@ -268,8 +268,8 @@ def _open_sentence(counts: _LabelCounts, at: Reference, drop: float) -> str:
     points, needed = f"{_of(drop)} points", counts.needed
     if drop > at.score:
         return (
-            f"A score of {_of(at.score)} cannot fall by {points}, so there is no such fall to watch "
-            "for."
+            f"A score of {_of(at.score)} cannot fall by {points}, so there is no such fall to "
+            "watch for."
         )
     is_first = counts.leans_to_hold is None
     if is_first and needed is not None and needed <= MANY_LABELS:
