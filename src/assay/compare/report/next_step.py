@@ -33,7 +33,7 @@ def say(result: Result) -> str:
     start = ""
     if meanwhile := next((c for c in result.candidates if c.name == verdict.use_meanwhile), None):
         condition = "" if result.good_enough is not None else f" {_if_enough(result, meanwhile)}"
-        start = f"Use {quoted(meanwhile.name)} for now{condition}. "
+        start = f"Use {quoted(meanwhile.name)} for now{condition}. {_not_shown(result, meanwhile)}"
     return (
         f"{start}Only if you must know which is the best: label {_wanted(result)} and bring them "
         f"with {Step.RENEW_HOLDOUT}; the examples that were measured on today then become training "
@@ -61,6 +61,18 @@ def _recommended(result: Result) -> str:
         f"You need {scale_of(result).first(result.good_enough)}; whether {name} reaches "
         f"that is not shown. Put it to work now only if less will do. {_to_show(result, used)} "
         f"{_to_raise(result, used)}"
+    )
+
+
+def _not_shown(result: Result, used: CandidateResult) -> str:
+    """That what is used for now may be less than is needed, and what would show it; "" where it is
+    shown to be enough, or to be less."""
+    enough, most = result.good_enough, result.verdict.score_high
+    if enough is None or result.verdict.enough is not False or most is None or most < enough:
+        return ""
+    return (
+        f"You need {scale_of(result).first(enough)}; whether it reaches that is not shown. "
+        f"{_to_show(result, used)} "
     )
 
 
