@@ -106,6 +106,13 @@ def detect(path: Path | str, columns: Columns | None = None) -> DetectedFormat:
     )
 
 
+def find_unread(found: DetectedFormat) -> tuple[str, ...]:
+    """Fields of a format that says itself what is what which nothing reads, as far as it lists
+    those that are read; of tables, whose columns are named, none."""
+    reads = BY_NAME[found.format].reads if found.format in BY_NAME else ()
+    return tuple(name for name in found.fields if name not in reads) if reads else ()
+
+
 def check_answers(found: DetectedFormat, file: str) -> None:
     """Refuse a table of one column, where nobody can say which column is what.
 

@@ -188,6 +188,16 @@ def test_a_file_that_was_replaced_in_another_tab_is_told_as_that(
         from_file.create_from(workspace, file, FileProjectOptions())
 
 
+def test_fields_beside_conversations_that_nothing_reads_are_told(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    turns = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Here."}]
+    source = tmp_path / "chats.jsonl"
+    source.write_text(json.dumps({"messages": turns, "id": "a", "thumbs": "down"}) + "\n")
+    file = example_file.keep_file(workspace, "chats.jsonl", source)
+    assert from_file.look(workspace, file, FileProjectOptions()).unread == ("thumbs",)
+
+
 def test_warnings_of_a_workbook_name_its_rows(workspace: Workspace, tmp_path: Path) -> None:
     from openpyxl import Workbook
 

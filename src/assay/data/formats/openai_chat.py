@@ -22,6 +22,10 @@ from assay.data.formats.record import (
 from assay.example import Example
 
 _MEDIA = ("images", "image", "videos", "audios")
+READS = (
+    *("messages", "tools", "functions", "weight", "references", "possible", "assertions"),
+    *("id", "group", "document", *_MEDIA),
+)
 
 
 def matches(record: Record) -> bool:
@@ -145,4 +149,4 @@ def _is_possible(entry: Any) -> bool:
     return lists and all(isinstance(name, str) for name in optional)
 
 
-SHAPE = Shape("openai-chat", "messages", matches, example)
+SHAPE = Shape("openai-chat", "messages", matches, example, reads=READS)

@@ -62,6 +62,7 @@ class Shape:
         matches: whether a record is laid out so.
         example: (record, id to use when it has none, findings) to an example; None after an error.
         parts: splits a record that holds several examples.
+        reads: every field that is read; () where they are not listed.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Shape:
     matches: Callable[[Record], bool]
     example: Callable[[Record, str, RecordProblems], Example | None]
     parts: Callable[[Record], list[Record]] = _whole
+    reads: tuple[str, ...] = ()
 
 
 def shorten(value: Any, length: int = 60) -> str:

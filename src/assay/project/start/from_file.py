@@ -22,7 +22,7 @@ from typing import Any
 from assay.config import STARTER_MODEL, Columns, TaskKind
 from assay.data.checks import CheckReport, with_lines
 from assay.data.inspection import inspect_file
-from assay.data.read import DetectedFormat, detect, read
+from assay.data.read import DetectedFormat, detect, find_unread, read
 from assay.errors import DataError, StateError, UsageError
 from assay.progress import SILENT, Progress
 from assay.project.files import check_file
@@ -94,6 +94,7 @@ class FileFindings:
 
     Attributes:
         fields: its columns, where it has some.
+        unread: fields of conversations that nothing reads.
         sample: its first rows, cells by column, where the columns have to be chosen.
         question: why no project can be drafted yet (often: which columns are what); else None.
         report: None where the columns are not known yet. Its lines are those of the file that was
@@ -106,6 +107,7 @@ class FileFindings:
     question: DataError | None
     report: CheckReport | None
     sample: tuple[dict[str, Any], ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def list_documents(workspace: Workspace) -> list[str]:
@@ -162,7 +164,7 @@ def look(
     if drafted is not None:
         drafted = _as_wanted(drafted, options)
     report = with_lines(report, lines)
-    return FileFindings(file, fields, drafted, question, report, sample)
+    return FileFindings(file, fields, drafted, question, report, sample, find_unread(detected))
 
 
 def _find_document_column(

@@ -69,6 +69,12 @@ def found_card(found: FileFindings) -> None:
         columns = report.columns if found.draft is None else found.draft.columns
         if columns is not None:
             w.text(describe_columns(found.fields, columns), "soft note")
+        if found.unread:
+            w.text(
+                f"Not used: {join_names(found.unread)}. Whatever is said there, every answer "
+                "counts as right.",
+                "soft note",
+            )
         if found.draft is not None:
             for reason in found.draft.proposal.reasons:
                 w.text(f"{reason[:1].upper()}{reason[1:]}.", "soft note")
