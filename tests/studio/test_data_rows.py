@@ -9,6 +9,7 @@ import pytest
 
 from assay.project.rows import RowFilter
 from assay.studio.pages.data import row_table
+from assay.studio.pages.data.row_filter import describe_count
 
 
 @pytest.mark.parametrize(("asked", "cluster"), [("12", 12), ("", None), ("x", None), ("²", None)])
@@ -24,6 +25,12 @@ def test_a_number_of_thousands_of_digits_is_the_line_of_no_row(
     cluster = _read_filter(monkeypatch, "9" * 5000).cluster
     assert cluster is not None
     assert cluster > 10**15
+
+
+def test_a_filter_that_matches_nothing_says_so() -> None:
+    assert describe_count(3, True) == ""
+    assert describe_count(0, False) == "No row matches."
+    assert describe_count(0, True).endswith("Rows of the holdout are not searched.")
 
 
 def _read_filter(monkeypatch: pytest.MonkeyPatch, cluster: str) -> RowFilter:

@@ -16,7 +16,7 @@ from assay.data.problems import CODES
 from assay.errors import AssayError, HoldoutError, UsageError
 from assay.progress import Progress
 from assay.project import row_edits, row_forecast, rows
-from assay.project.rows import PARTS, Part, RowFilter, Rows
+from assay.project.rows import Part, RowFilter, Rows
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
 from assay.studio.dialogs import (
@@ -36,7 +36,8 @@ from assay.studio.pages.data.record_form import (
     parse_record,
     read_labels,
 )
-from assay.studio.session import PageContext, Refresh, action
+from assay.studio.pages.data.row_filter import describe_count, make_filter
+from assay.studio.session import LatestRequest, PageContext, Refresh, action
 from assay.studio.shared.job_progress import ProgressState
 
 V = TypeVar("V", str, int)
@@ -128,13 +129,7 @@ def serve_rows(
 ) -> JSONResponse:
     """The rows that the table asks for as it is scrolled; only for who is signed in, as all paths
     of the studio."""
-    where = RowFilter(
-        part=next((one for one in PARTS if one == part), None),
-        problem=problem or None,
-        # Python reads no number of thousands of digits; such a line is that of no row.
-        cluster=int(cluster[:18]) if cluster.isdecimal() else None,
-        text=holding,
-    )
+    where = make_filter(part, problem, cluster, holding)
     try:
         found = read_page(request_context(request), where, start, min(end, start + MOST_AT_ONCE))
     except AssayError as error:
@@ -186,6 +181,8 @@ class RowTable:
                 )
                 holding = ui.input(value=view.holding).props("debounce=400 clearable")
                 self._holding = w.field("Containing", holding)
+            self._told = w.text("", "soft note").props("role=status")
+            self._latest, self._is_divided = LatestRequest(), of.is_divided
             place = max(0, min(view.place or 0, len(of) - 1))
             scroll = {":onGridReady": w.call_expression(_SCROLL, place)}
             self._grid = ui.aggrid(
@@ -201,7 +198,6 @@ class RowTable:
                     ":datasource": w.call_expression(_SOURCE, self._address()),
                     ":onCellKeyDown": _ENTER,
                     **({} if view.place is None else scroll),
-                    "overlayNoRowsTemplate": "No matching rows.",
                 },
             ).classes("rows")
             self._grid.on("cellClicked", self._open_clicked)
@@ -220,13 +216,18 @@ class RowTable:
         )
         return f"{PREFIX}{ROWS}?{query}"
 
-    def _filter(self) -> None:
+    async def _filter(self) -> None:
         view = self._view
         view.part, view.problem = self._part.value or "", self._problem.value or ""
         view.cluster, view.holding = self._cluster.value or 0, self._holding.value or ""
         view.place = None
         source = {":datasource": w.call_expression(_SOURCE, self._address())}
         self._grid.run_grid_method("updateGridOptions", source)
+        is_latest = self._latest.start()
+        where = make_filter(view.part, view.problem, str(view.cluster or ""), view.holding)
+        count = (await self._context.do(read_page, where, 0, 0))["count"]
+        if is_latest():
+            self._told.text = describe_count(count, self._is_divided)
 
     async def _open_clicked(self, event: events.GenericEventArguments) -> None:
         data = event.args.get("data") if isinstance(event.args, dict) else None

@@ -100,6 +100,7 @@ def traces_card(
                 if not found and not corrected:
                     if kept.active:
                         w.text("There are no traces yet.", "soft")
+                        w.button("Look again", lambda: show(count), icon="refresh")
                     return
                 with w.row():
                     box = ui.checkbox("Corrected only", value=corrected)
