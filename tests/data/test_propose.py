@@ -172,3 +172,16 @@ def test_what_few_records_lack_or_write_otherwise_is_named_with_its_lines() -> N
     assert other.startswith("In 1 of 99 records count is text, in the others a number: line 61.")
     assert missing.startswith("2 of 100 records have no goods: lines 12, 41.")
     assert note.startswith("In 1 of 50 records note is a number, in the others text: line 62.")
+
+
+def test_a_field_of_a_set_whose_values_are_spelled_in_several_ways_is_named() -> None:
+    said = [
+        {"topic": ("pay", "Pay ", "hours")[n % 3], "call": ("yes", "no")[n % 2], "name": f"N{n}"}
+        for n in range(30)
+    ]
+    said[4]["call"] = "true"
+    said[5]["name"] = "n4"  # of free texts two may be alike
+    examples = [Example.of(f"mail {n}", json.dumps(one)) for n, one in enumerate(said)]
+    call, topic = propose(examples).warnings
+    assert call.startswith("In call a value is spelled in several ways: 'true', 'yes'. An answer")
+    assert topic.startswith("In topic a value is spelled in several ways: 'Pay ', 'pay'. An")

@@ -6,11 +6,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from assay.data.contents import quote_label
+from assay.data.normal import normalise
+
 RARELY_MISSING = 0.05
 """A field that at most this share of the records lacks may have been forgotten there."""
 RARELY_OTHER = 0.25
 """A field that at most this share of the records writes as another kind of value may be written
 so by mistake."""
+OF_A_SET = 0.25
+"""A field with at most so many different texts for each record takes them from a set."""
+_YES_NO = {"true": "yes", "false": "no"}
 MOST_NAMED = 10
 """Lines that a warning names."""
 _WORDS = {bool: "true or false", str: "text", list: "a list", dict: "a record"}
@@ -20,7 +26,8 @@ Records = Sequence[tuple[int, Mapping[str, Any]]]
 
 
 def warn_of_fields(records: Records, schema: Mapping[str, Any]) -> list[str]:
-    """A sentence for each field that only a few records lack, or write as another kind of value.
+    """A sentence for each field that only a few records lack, or write as another kind of value, or
+    that spells one value in several ways.
 
     Args:
         schema: that all records fit.
@@ -31,6 +38,7 @@ def warn_of_fields(records: Records, schema: Mapping[str, Any]) -> list[str]:
         if name not in required:
             found += _missing(name, records)
         found += _other(name, records)
+        found += _spelled(name, records)
     return found
 
 
@@ -58,6 +66,24 @@ def _other(name: str, records: Records) -> Iterator[str]:
                 f"{_named(places[word])}. An answer of the other kind counts as wrong; if this is "
                 "a mistake, write it there as in the others and bring the file again."
             )
+
+
+def _spelled(name: str, records: Records) -> Iterator[str]:
+    values = Counter(value for _, one in records if isinstance(value := one.get(name), str))
+    spellings: defaultdict[str, list[str]] = defaultdict(list)
+    for value in values:
+        plain = normalise(value.replace("_", " "))
+        spellings[_YES_NO.get(plain, plain)].append(value)
+    if len(spellings) > OF_A_SET * values.total():
+        return
+    several = [sorted(alike) for plain, alike in spellings.items() if plain and len(alike) > 1]
+    if several:
+        named = [", ".join(map(quote_label, alike)) for alike in several[:MOST_NAMED]]
+        said = "; ".join([*named, *(["…"] if several[MOST_NAMED:] else [])])
+        yield (
+            f"In {name} a value is spelled in several ways: {said}. An answer "
+            "in another spelling counts as wrong; use one of them, and bring the file again."
+        )
 
 
 def describe_other_kinds(
