@@ -6,7 +6,6 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.small import write_csv, write_model
@@ -154,27 +153,14 @@ def test_columns_that_cannot_be_guessed_are_a_question(
     found = from_file.look(workspace, file, FileProjectOptions())
     assert found.question is not None
     assert found.fields == ("alpha", "beta", "gamma")
-    chosen: dict[str, Any] = {
-        "input": ("beta",),
-        "output": ("gamma",),
-        "group": None,
-        "document": "",
-    }
-    example_file.keep_columns(workspace, chosen)
-    assert example_file.read_columns(workspace) == chosen
-    kept = workspace.store.folder / "inbox-columns.json"
-    for damaged in ("", "[]", '{"later": ["beta"]}', '{"input": [1]}', '{"group": ["beta"]}'):
-        kept.write_text(damaged)
-        assert example_file.read_columns(workspace) == {}, damaged
-    told = from_file.look(workspace, file, FileProjectOptions(**chosen))
+    chosen = FileProjectOptions(input=("beta",), output=("gamma",), document="")
+    told = from_file.look(workspace, file, chosen)
     assert told.draft is not None
     assert told.draft.proposal.task == "label"
     of_answers = FileProjectOptions(input=("beta",), output=("gamma",), group="gamma")
     nothing = from_file.look(workspace, file, of_answers)
     assert nothing.question is not None
     assert nothing.question.what.startswith("the group column, gamma, is the column of the answers")
-    example_file.keep_file(workspace, "other.csv", source)
-    assert example_file.read_columns(workspace) == {}  # they were of the former file
 
 
 def test_a_file_that_was_replaced_in_another_tab_is_told_as_that(

@@ -27,8 +27,6 @@ from assay.project.start.running_creation import check_idle
 from assay.project.workspace import Workspace
 from assay.store.files import replacing, write_json
 
-COLUMNS = ("input", "output", "group", "document")
-"""What a person says of columns, as the fields of `FileProjectOptions`."""
 _NAME = re.compile(r"[^\w.-]+")
 
 
@@ -68,9 +66,9 @@ def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
             lines = write_as_csv(workbook, source)
         with source.open("rb") as brought:
             shutil.copyfileobj(brought, kept)
-        # Not after it: a crash in between would leave lines and columns of the former file with
+        # Not after it: a crash in between would leave lines and entries of the former file with
         # this one.
-        for about in (_lines_file(workspace), _columns_file(workspace)):
+        for about in (_lines_file(workspace), entries_file(workspace)):
             about.unlink(missing_ok=True)
     for earlier in path.parent.iterdir():
         if earlier != path:
@@ -99,7 +97,7 @@ def keep_example_file(workspace: Workspace) -> Path:
 def forget_file(workspace: Workspace) -> None:
     """Remove the file that was uploaded."""
     shutil.rmtree(_inbox(workspace), ignore_errors=True)
-    for about in (_lines_file(workspace), _columns_file(workspace)):
+    for about in (_lines_file(workspace), entries_file(workspace)):
         about.unlink(missing_ok=True)
 
 
@@ -207,33 +205,9 @@ def read_lines(workspace: Workspace) -> dict[int, int]:
     return {int(line): original for line, original in found.items()}
 
 
-def keep_columns(workspace: Workspace, columns: Mapping[str, Any]) -> None:
-    """Remember what was said of the columns of the uploaded file, until another one is brought.
-
-    Args:
-        columns: the fields of `FileProjectOptions` that are about columns.
-
-    Raises:
-        StateError: there is no such file any more.
-    """
-    _uploaded(workspace)
-    write_json(_columns_file(workspace), columns)
-
-
-def read_columns(workspace: Workspace) -> dict[str, Any]:
-    """What `keep_columns` has kept; empty where nothing was said or it cannot be read."""
-    try:
-        found = json_reader.read(_columns_file(workspace).read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    if not isinstance(found, dict) or not found.keys() <= set(COLUMNS):
-        return {}
-    columns = {part: tuple(of) if isinstance(of, list) else of for part, of in found.items()}
-    for part, of in columns.items():
-        of_many = of if isinstance(of, tuple) and part in ("input", "output") else (of,)
-        if of is not None and not all(isinstance(one, str) for one in of_many):
-            return {}
-    return columns
+def entries_file(workspace: Workspace) -> Path:
+    """Where what was said of the uploaded file is kept (`entries`)."""
+    return workspace.store.folder / "inbox-entries.json"
 
 
 def _write_lines(workspace: Workspace, lines: Mapping[int, int]) -> None:
@@ -246,10 +220,6 @@ def _write_lines(workspace: Workspace, lines: Mapping[int, int]) -> None:
 
 def _lines_file(workspace: Workspace) -> Path:
     return workspace.store.folder / "inbox-lines.json"
-
-
-def _columns_file(workspace: Workspace) -> Path:
-    return workspace.store.folder / "inbox-columns.json"
 
 
 def _rewrite(

@@ -50,6 +50,8 @@ SHOWN_ROWS = 3
 """Of a file whose columns have to be chosen."""
 KNOWLEDGE = "documents"
 """The knowledge base of documents that were brought together with the examples."""
+COLUMNS = ("input", "output", "group", "document")
+"""What a person says of columns, as the fields of `FileProjectOptions`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -12,17 +13,18 @@ from nicegui.element import Element
 
 from assay.data.checks import CheckReport
 from assay.progress import SILENT
-from assay.project.start import example_file, from_file
+from assay.project.start import entries, example_file, from_file
+from assay.project.start.entries import ProposalEntries
 from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.project.start.init import Draft
 from assay.studio import widgets as w
-from assay.studio.dialogs import advise, ask_before_leaving, confirm, lead_to, notify
+from assay.studio.dialogs import advise, confirm, notify
 from assay.studio.pages.start.columns import choose_columns, describe_unnamed
-from assay.studio.pages.start.proposal_form import FormEntries, ProposalForm
+from assay.studio.pages.start.label_names import LabelNames
+from assay.studio.pages.start.proposal_form import ProposalForm
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.findings import (
     PERSONAL,
-    SPACE,
     found_card,
     problems_card,
     show_spaces,
@@ -38,8 +40,6 @@ CONTRADICTIONS = (
 )
 MOST_RENAMED = 60
 """Labels that are listed to be renamed."""
-NOT_RENAMED = "This name is not in the file yet. Press “Rename” below, or put the old name back."
-NO_LABEL = "A label cannot be empty. Give it the name of another to join the two."
 OTHER_FILE = (
     "This copy of your file, with every change made to it here, and what you have chosen and typed "
     "for the project are discarded. Your own file is unchanged."
@@ -51,7 +51,7 @@ LONE = (
 )
 
 discard = workspace_action("editor", from_file.discard)
-keep_columns = workspace_action("editor", example_file.keep_columns)
+keep_entries = workspace_action("editor", entries.keep_entries)
 remove_repeats = workspace_action("editor", example_file.remove_repeats)
 mask_personal_data = workspace_action("editor", example_file.mask_personal_data)
 rename_labels = workspace_action("editor", example_file.rename_labels)
@@ -63,11 +63,12 @@ class ProposalStep:
 
     def __init__(self, context: PageContext, refresh: Refresh) -> None:
         self._context, self._refresh = context, refresh
-        self._wanted = FileProjectOptions(**example_file.read_columns(context.workspace))
+        said = entries.read_entries(context.workspace)
+        self._wanted, self._entries = said.options, said.form
+        self._names = LabelNames(said.names, self._rename, self._keep)
+        self._keeping, self._is_kept = asyncio.Lock(), True
         self._documents: list[str] = []
-        self._entries = FormEntries()
         self._form: ProposalForm | None = None
-        self._new_names: dict[str, ui.input] = {}
         self._doing = ""
         file = example_file.find_file(context.workspace)
         assert file is not None
@@ -83,12 +84,10 @@ class ProposalStep:
         ui.timer(0.05, self._inspect, once=True)
 
     async def _inspect(self, **answers: Any) -> None:
-        self._keep_entries()
+        self._leave_form()
         self._wanted = replace(self._wanted, **answers)
-        if "input" in answers and self._context.may("editor"):
-            await self._context.do(keep_columns, answers)
-        elif answers:
-            ask_before_leaving(True)
+        if answers:
+            await self._keep()
         self._shown.clear()
         self._proposed.clear()
         with self._shown:
@@ -97,7 +96,7 @@ class ProposalStep:
                 with w.row("centred"):
                     self._show_restart()
                     if self._wanted.input is not None:
-                        again = partial(self._inspect, **dict.fromkeys(example_file.COLUMNS))
+                        again = partial(self._inspect, **dict.fromkeys(from_file.COLUMNS))
                         w.button("Choose other columns", again, icon="view_column")
                 return
             if found.report is None:
@@ -131,12 +130,26 @@ class ProposalStep:
             w.text(CONTRADICTIONS, "warn note")
         self._show_repairs(found, report)
         if labels:
-            self._show_labels(labels)
+            self._names.show(labels)
 
-    def _keep_entries(self) -> None:
+    def _leave_form(self) -> None:
         """Remember what is in the form, which is about to be made anew."""
         if self._form is not None:
             self._entries, self._form = self._form.entries(), None
+
+    async def _keep(self) -> None:
+        """Keep what was said and typed so far: the page may be left, or loaded again.
+
+        Of changes that come faster than they are written, the last is.
+        """
+        self._is_kept = False
+        async with self._keeping:
+            if self._is_kept or not self._context.may("editor"):
+                return
+            self._is_kept = True
+            form = self._entries if self._form is None else self._form.entries()
+            said = ProposalEntries(self._wanted, form, dict(self._names.typed))
+            await self._context.do(keep_entries, self._file, said)
 
     async def _read(self, wanted: FileProjectOptions) -> FileFindings:
         return await self._context.read(from_file.look, self._file, wanted, SILENT)
@@ -246,41 +259,6 @@ class ProposalStep:
         counts = Counter(example.output for example in found.draft.examples)
         return counts if len(counts) <= MOST_RENAMED else Counter()
 
-    def _show_labels(self, counts: Counter[str]) -> None:
-        """All labels with how many rows they have; one that gets another's name is joined to it.
-
-        What was typed and not yet done outlives another change of the file.
-        """
-        typed = {
-            label: str(new.value or "")
-            for label, new in self._new_names.items()
-            if label in counts and new.value != label
-        }
-        with (
-            w.details(f"Labels ({len(counts):,})", is_open=bool(typed)),
-            ui.element("div").classes("stack gap"),
-        ):
-            w.text("Rename a label, or give it the name of another to join the two.", "soft note")
-            if any(show_spaces(label) != label for label in counts):
-                w.text(f"{SPACE} stands for a space that is easily overlooked.", "soft note")
-            with w.table("Label", w.Number("Rows"), "New name", label="Labels"):
-                self._new_names = made = {
-                    label: self._label_row(label, count, typed.get(label, label))
-                    for label, count in sorted(counts.items())
-                }
-
-            async def rename() -> None:
-                names = {label: str(new.value or "") for label, new in made.items()}
-                for label, new in made.items():
-                    new.error = None if names[label].strip() else NO_LABEL
-                if empty := [made[label] for label, name in names.items() if not name.strip()]:
-                    lead_to(empty[0])
-                    return
-                await self._rename({old: new for old, new in names.items() if new != old})
-
-            with w.row():
-                w.button("Rename", rename, icon="edit")
-
     async def _rename(self, names: dict[str, str]) -> None:
         columns = self._wanted.columns
         count = await self._context.do(rename_labels, columns, names) if names else 0
@@ -290,28 +268,19 @@ class ProposalStep:
         notify(f"{say_count(count, 'row has', 'rows have')} another label now.")
         await self._inspect()
 
-    def _label_row(self, label: str, count: int, name: str) -> ui.input:
-        shown = show_spaces(label)
-        with w.cells():
-            w.text(shown, tag="td")  # which may begin with `#`, the mark of a number
-            w.text(f"{count:,}", "number", "td")
-            with ui.element("td"):
-                return w.label_input(ui.input(value=name), f"New name of {shown}")
-
     def _may_change(self) -> bool:
         editor = self._context.may("editor")
         return editor and self._file.suffix.lower() not in NOT_CHANGED
 
     def _show_restart(self) -> None:
         async def click() -> None:
-            is_begun = self._form is not None or self._entries != FormEntries()
+            is_begun = self._form is not None or self._entries != ProposalEntries().form
             stays = DOCUMENTS_STAY if self._documents or self._doing else ""
             if (is_begun or self._wanted != FileProjectOptions()) and not await confirm(
                 "Use another file?", f"{OTHER_FILE}{stays}", "Use another file"
             ):
                 return
             await self._context.do(discard)
-            ask_before_leaving(False)
             await self._refresh()
 
         if self._context.may("editor"):
@@ -323,7 +292,7 @@ class ProposalStep:
             return
 
         def choose() -> None:
-            self._keep_entries()
+            self._leave_form()
             self._proposed.clear()
             with w.refill(self._shown):
                 self._show_columns(found)
@@ -357,23 +326,12 @@ class ProposalStep:
                 change_task=lambda task: self._inspect(task=task),
                 create=self._create,
                 show_restart=self._show_restart,
+                keep=self._keep,
             )
             self._form.set_reading(self._doing)
 
-    def _are_renamed(self) -> bool:
-        """Whether all new names of labels that were typed are in the file; told at those that are
-        not: the prompt that is proposed has the names of the file."""
-        waiting = [
-            new for old, new in self._new_names.items() if not new.is_deleted and new.value != old
-        ]
-        for new in waiting:
-            new.error = NOT_RENAMED if str(new.value or "").strip() else NO_LABEL
-        if waiting:
-            lead_to(waiting[0])
-        return not waiting
-
     async def _create(self, chosen: FileProjectOptions) -> None:
-        if not self._are_renamed():
+        if not self._names.are_renamed():
             return
         wanted = replace(
             self._wanted,
@@ -388,7 +346,6 @@ class ProposalStep:
         await self._context.do(create_project, self._file, wanted)
         if self._shown.is_deleted:  # the page was reloaded meanwhile, and follows the creation
             return
-        ask_before_leaving(False)
         await self._refresh()
 
 

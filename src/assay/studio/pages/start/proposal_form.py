@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from nicegui import ui
@@ -15,9 +15,10 @@ from assay.candidates.spec import DOCUMENTS
 from assay.compare.report.assumptions import of_people
 from assay.config import Costs, TaskKind, labels_in
 from assay.data.propose import Proposal
+from assay.project.start.entries import FormEntries
 from assay.project.start.from_file import FileProjectOptions
 from assay.studio import widgets as w
-from assay.studio.dialogs import advise, ask_before_leaving
+from assay.studio.dialogs import advise
 from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
 from assay.studio.shared.findings import TASKS, show_spaces
 from assay.studio.shared.grading import explain_grading
@@ -27,30 +28,6 @@ NOT_THERE = (
     "No example has this answer, so a comparison counts it as wrong wherever it is given. If your "
     "examples say it in other words, copy those."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FormEntries:
-    """What a person has typed or ticked, where it differs from what is proposed.
-
-    Attributes:
-        system_prompt: None: as it is proposed.
-        proposed_prompt: the proposal that the person has changed; stays until it is touched again.
-        labels: of the proposal that the person has changed.
-        good_enough: in percent; None: no minimum. Of this and the other numbers, what was typed.
-        ticks: by the candidate's name.
-        abstain: None: as it is proposed.
-    """
-
-    system_prompt: str | None = None
-    proposed_prompt: str = ""
-    labels: tuple[str, ...] = ()
-    good_enough: float | str | None = None
-    monthly_requests: float | str | None = FileProjectOptions().monthly_requests
-    machine_hour_usd: float | str | None = FileProjectOptions().machine_hour_usd
-    machine_hours: float | str | None = FileProjectOptions().machine_hours_per_month
-    ticks: dict[str, bool] = field(default_factory=dict)
-    abstain: str | None = None
 
 
 class ProposalForm:
@@ -63,6 +40,7 @@ class ProposalForm:
         change_task: called with the task that was chosen.
         create: called with what was chosen.
         show_restart: makes a button that begins with another file.
+        keep: called after every change, see `entries`.
     """
 
     def __init__(
@@ -76,6 +54,7 @@ class ProposalForm:
         change_task: Callable[[TaskKind], Awaitable[None]],
         create: Callable[[FileProjectOptions], Awaitable[None]],
         show_restart: Callable[[], None],
+        keep: Callable[[], Awaitable[None]],
     ) -> None:
         self._proposal, self._entries, self._create = proposal, entries, create
         self._proposed_abstain, self._answers = abstain, answers
@@ -158,7 +137,7 @@ class ProposalForm:
             *self._boxes.boxes.values(),
         )
         for one in made:
-            one.on_value_change(lambda: ask_before_leaving(True))
+            one.on_value_change(keep)
         self._reading = w.text("", "soft note").props("role=status")
         self.set_reading("")
 
