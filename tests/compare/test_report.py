@@ -602,11 +602,15 @@ def test_who_has_not_said_what_is_enough_is_asked_before_anything_is_put_to_work
     assert f"about {wanted:,} new examples" in next_step.say(asked)
     undecided = {"outcome": "cannot_tell", "recommend": None, "use_meanwhile": used.name}
     open_one = asked.model_copy(update={"verdict": below.model_copy(update=undecided)})
-    assert f"about {wanted:,} new examples in the holdout would show it. Only if you must" in (
-        next_step.say(open_one)
-    )
+    said = next_step.say(open_one)
+    assert f"about {wanted:,} new examples would show it: bring them" in said
+    assert "Only if you must" in said
     shown = {"verdict": open_one.verdict.model_copy(update={"enough": True})}
     assert "You need" not in next_step.say(open_one.model_copy(update=shown))
+    sure = asked.model_copy(update={"good_enough": below.score_low + 0.001})
+    few = sure.model_copy(update={"data": sure.data.model_copy(update={"holdout": 12})})
+    said = next_step.say(few)
+    assert "about 30 new examples would show it: bring them with `assay data renew-holdout" in said
     judged = asked.model_copy(
         update={"plan": asked.plan.model_copy(update={"judge_error": 0.03})}  # more than the lead
     )

@@ -14,7 +14,7 @@ from assay.evaluate.multiplicity import FIRST_SHARE
 
 MOST_EXAMPLES = 100_000
 """More examples than this are never asked for; it stands for "more than can be had"."""
-_FEWEST = 30
+FEWEST = 30
 """A new holdout of fewer examples is not taken (`data.dataset.renew`)."""
 
 
@@ -95,7 +95,7 @@ def examples_needed(findings: Findings, shortlist: Sequence[Entry]) -> Need:
         enough = _no_worse(findings, best, rivals, named)
         seen = min(_size(findings, gain), _size(findings, enough))
     per_unit = findings.examples / findings.units if findings.units else 1.0
-    least = max(findings.examples, math.ceil(LEAST_UNITS * per_unit), _FEWEST)
+    least = max(findings.examples, math.ceil(LEAST_UNITS * per_unit), FEWEST)
     seen, equal = (two_digits(max(size, least)) for size in (seen, equal))
     return Need(seen, equal, _in_groups(findings, seen), _in_groups(findings, equal))
 

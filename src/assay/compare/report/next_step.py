@@ -10,7 +10,7 @@ from assay.compare.report import remedy
 from assay.compare.report.wording import RIGHT_ANSWERS, score_meaning, usd
 from assay.compare.result import CandidateResult, Result
 from assay.compare.scale import scale_of
-from assay.compare.settling import MOST_EXAMPLES, two_digits
+from assay.compare.settling import FEWEST, MOST_EXAMPLES, two_digits
 from assay.errors import Step
 
 
@@ -87,8 +87,8 @@ def _to_raise(result: Result, used: CandidateResult) -> str:
 
 
 def _to_show(result: Result, used: CandidateResult) -> str:
-    """How many examples would show that it is good enough, if it keeps its score: ranges shrink
-    with the square root of their number."""
+    """How many examples of a new holdout would show that it is good enough, if it keeps its score:
+    ranges shrink with the square root of their number."""
     enough, score, low = result.good_enough, used.score, result.verdict.score_low
     if enough is None or score is None or low is None or score <= enough or low >= enough:
         return "To find out, measure on more new examples."
@@ -103,8 +103,11 @@ def _to_show(result: Result, used: CandidateResult) -> str:
     wanted = math.ceil(result.data.holdout * ratio**2)
     if wanted > MOST_EXAMPLES:
         return "To find out, measure on many more new examples."
-    count = two_digits(wanted)
-    return f"If it keeps its score, about {count:,} new examples in the holdout would show it."
+    count = two_digits(max(wanted, FEWEST))
+    return (
+        f"If it keeps its score, about {count:,} new examples would show it: bring them with "
+        f"{Step.RENEW_HOLDOUT}."
+    )
 
 
 def _wanted(result: Result) -> str:

@@ -19,7 +19,9 @@ def addition_form(context: PageContext, refresh: Refresh) -> None:
     with w.details("Add examples"), ui.element("div").classes("stack"):
         w.text(
             "Choose a file with the same columns as your examples, or with conversations, such as "
-            "saved corrections. Rows that are there already are left out."
+            "saved corrections. Rows that are there already are left out. A holdout that was "
+            "opened stays as it is: bring examples to measure on with “Replace the holdout” "
+            "instead, since rows that are added here cannot become a holdout later."
         )
         told = ui.element("div").classes("stack").props("role=status")
 
