@@ -3,6 +3,10 @@ is paused, whichever process or server edits the examples meanwhile."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
+
+from assay.compare.holdout import LoggedOpening
 from assay.jobs import queue
 from assay.store.store import Store
 
@@ -16,3 +20,18 @@ def taken_holdouts(store: Store, project: str) -> set[str]:
     """What the holdouts are locked with that a project's comparisons are going to open."""
     alive = (job for job in queue.jobs(store, project, (COMPARE,)) if job.status not in queue.OVER)
     return {job.payload[HOLDOUT] for job in alive if HOLDOUT in job.payload}
+
+
+def may_open(store: Store, project: str, log: Iterable[LoggedOpening]) -> bool:
+    """Whether a project's comparison that is not over may still open the holdout: one that has done
+    so since it began goes on in that opening.
+
+    Args:
+        log: of the present holdout.
+    """
+    opened = [datetime.fromisoformat(one.at) for one in log]
+    return any(
+        job.started is None or all(at < job.started for at in opened)
+        for job in queue.jobs(store, project, (COMPARE,))
+        if job.status not in queue.OVER
+    )

@@ -39,6 +39,7 @@ from assay.evaluate.graders import GRADERS, check_graders
 from assay.project import reach
 from assay.project.last_good import keep
 from assay.project.project import Project
+from assay.project.queued_comparisons import may_open
 from assay.project.settings.effects import follows, set_differently, stops
 from assay.project.settings.example_files import find_misnamed
 from assay.project.workspace import Workspace
@@ -135,9 +136,7 @@ def history(workspace: Workspace) -> list[Change]:
     return [change for change, _ in _changes(workspace, MOST_SAVES)]
 
 
-def validate(
-    workspace: Workspace, text: str, *, admin: bool, comparing: bool = False
-) -> Validation:
+def validate(workspace: Workspace, text: str, *, admin: bool) -> Validation:
     """What a text says, what keeps it from being saved, and what a save would change; see `save`
     and `effects.follows`."""
     problems = tree_of(text, "a configuration")[1]
@@ -157,9 +156,11 @@ def validate(
     misnamed = find_misnamed(workspace.root, before, config)
     problems += [problem_at(text, setting, why) for setting, why in misnamed]
     project = workspace.project
-    openings, split = 0, None
+    split = None
     if project is not None and has_split(project.split_folder):
-        openings, split = len(project.openings()), read_manifest(project.split_folder)
+        split = read_manifest(project.split_folder)
+    log = [] if project is None else project.openings()
+    openings, comparing = len(log), may_open(workspace.store, workspace.name, log)
     effects = follows(before, config, openings, split, comparing=comparing) if before else []
     notes = [] if problems else _notes(workspace, config)
     stopped = stops(config, openings, split)

@@ -71,7 +71,7 @@ def follows(
         openings: of the present holdout.
         split: the present one.
         comparing: a comparison waits or is running, which goes by the settings of before and may
-            open the holdout first.
+            still open the holdout, and then does so first.
     """
     changed = set_differently(before, after)
     sections = {path.split(".")[0] for path in changed}

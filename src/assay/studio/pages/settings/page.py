@@ -10,8 +10,7 @@ from typing import Any
 from nicegui import ui
 
 from assay.config import CONFIG_FILE, Config, config_schema
-from assay.jobs.queue import OVER
-from assay.project import jobs, settings
+from assay.project import settings
 from assay.project.answer import names as served
 from assay.project.settings import Change, SettingsDraft, StaleSettingsError, Validation
 from assay.project.settings.redaction import without_secrets
@@ -37,14 +36,7 @@ def read_settings(context: PageContext) -> SettingsDraft:
 @action("viewer")
 def validate_settings(context: PageContext, content: str) -> Validation:
     """What a text says, and what would follow from it."""
-    return _validate(context, content)
-
-
-def _validate(context: PageContext, content: str) -> Validation:
-    found = jobs.list_jobs(context.workspace, jobs.COMPARE)
-    comparing = any(job.status not in OVER for job in found)
-    admin = is_admin(context)
-    return settings.validate(context.workspace, content, admin=admin, comparing=comparing)
+    return settings.validate(context.workspace, content, admin=is_admin(context))
 
 
 @action("editor")
@@ -52,8 +44,8 @@ def save_settings(
     context: PageContext, content: str, based_on: str, message: str
 ) -> tuple[str, ...]:
     """Write assay.yaml; what follows from it."""
-    found = _validate(context, content)
     admin = is_admin(context)
+    found = settings.validate(context.workspace, content, admin=admin)
     settings.save(context.workspace, content, based_on=based_on, message=message, admin=admin)
     return found.follows
 
