@@ -1,4 +1,4 @@
-"""A project that is being created, on a page that was opened meanwhile."""
+"""A project that is being created."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from assay.studio.session import PageContext
 LOOK_EVERY_S = 1.0
 
 
-def creation_card(context: PageContext, found: Creation) -> None:
+def creation_card(context: PageContext, found: Creation, *, is_awaited: bool = False) -> None:
     """Follows the creation until it is over; then the page is loaded again and shows what came of
-    it."""
+    it.
+
+    Args:
+        is_awaited: whoever shows the card waits for the end, and takes it away.
+    """
     title = "Creating the project"
     with w.section(title, "You can close this page: the project is created all the same."):
         doing = w.text("", "soft").props("role=status")
@@ -27,9 +31,9 @@ def creation_card(context: PageContext, found: Creation) -> None:
         now = await context.read(read_creation)
         if now is not None and now.error is None:
             show(now)
-            return
-        timer.cancel()
-        ui.navigate.reload()
+        elif not is_awaited:
+            timer.cancel()
+            ui.navigate.reload()
 
     show(found)
     timer = ui.timer(LOOK_EVERY_S, update)

@@ -17,9 +17,11 @@ from assay.project.start import entries, example_file, from_file
 from assay.project.start.entries import ProposalEntries
 from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.project.start.init import Draft
+from assay.project.start.running_creation import Creation
 from assay.studio import widgets as w
 from assay.studio.dialogs import advise, confirm, notify
 from assay.studio.pages.start.columns import choose_columns, describe_unnamed
+from assay.studio.pages.start.creation import creation_card
 from assay.studio.pages.start.label_names import LabelNames
 from assay.studio.pages.start.proposal_form import ProposalForm
 from assay.studio.session import PageContext, Refresh, workspace_action
@@ -50,6 +52,8 @@ LONE = (
     "and choose “Use another file”."
 )
 
+STARTING = Creation("Reading the file")
+
 discard = workspace_action("editor", from_file.discard)
 keep_entries = workspace_action("editor", entries.keep_entries)
 remove_repeats = workspace_action("editor", example_file.remove_repeats)
@@ -77,6 +81,11 @@ class ProposalStep:
     async def show(self) -> None:
         """Show the step; the file is read behind a first paint."""
         self._documents = await self._context.read(from_file.list_documents)
+        self._all = ui.element("div").classes("stack gap")
+        with self._all:
+            await self._show_parts()
+
+    async def _show_parts(self) -> None:
         self._shown = ui.element("div").classes("stack gap")
         if self._context.may("editor"):
             await self._show_upload()
@@ -343,10 +352,19 @@ class ProposalStep:
             machine_hours_per_month=chosen.machine_hours_per_month,
             abstain=chosen.abstain,
         )
-        await self._context.do(create_project, self._file, wanted)
-        if self._shown.is_deleted:  # the page was reloaded meanwhile, and follows the creation
-            return
-        await self._refresh()
+        self._all.set_visibility(False)
+        assert self._all.parent_slot is not None
+        with self._all.parent_slot, ui.element("div") as card:
+            creation_card(self._context, STARTING, is_awaited=True)
+        try:
+            await self._context.do(create_project, self._file, wanted)
+        except Exception:  # it is told, and what was typed is still there
+            if not card.is_deleted:
+                card.delete()
+                self._all.set_visibility(True)
+            raise
+        if not card.is_deleted:  # else the page was loaded again meanwhile, and shows it
+            await self._refresh()
 
 
 def _describe_joins(names: dict[str, str]) -> str:

@@ -1,0 +1,66 @@
+"""The proposed project on Start, without a browser."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from nicegui import Client, ui
+from nicegui.elements.mixins.text_element import TextElement
+from nicegui.page import page
+
+from assay.errors import DataError
+from assay.project.start import example_file
+from assay.project.start.from_file import FileProjectOptions
+from assay.project.workspace import Workspace
+from assay.studio.pages.start import new_project
+from assay.studio.pages.start.new_project import ProposalStep
+from assay.studio.session import PageContext
+from tests.small import write_csv
+
+
+@pytest.mark.parametrize("error", [None, DataError("the disk is full.")])
+def test_the_page_that_was_clicked_follows_the_creation(
+    tmp_path: Path, error: DataError | None
+) -> None:
+    workspace, refreshed, told = Workspace(tmp_path), [], []
+    example_file.keep_file(workspace, "pets.csv", write_csv(tmp_path / "pets.csv"))
+
+    def shown(client: Client) -> list[str]:
+        found = client.elements.values()
+        texts = [one for one in found if isinstance(one, TextElement)]
+        return [one.text for one in texts if all(a.visible for a in [one, *one.ancestors()])]
+
+    async def click() -> None:
+        async def do(act: Callable[..., Any], *_: Any) -> None:
+            assert act is new_project.create_project
+            told.extend(shown(client))
+            if error is not None:
+                raise error
+
+        async def read(*_: Any) -> list[str]:
+            return []
+
+        async def refresh() -> None:
+            refreshed.append(True)
+
+        with Client(page("/")) as client:
+            context = SimpleNamespace(workspace=workspace, do=do, read=read, may=lambda _: False)
+            step = ProposalStep(cast(PageContext, context), refresh)
+            await step.show()
+            with step._proposed:
+                ui.label("the form")
+            with suppress(DataError):
+                await step._create(FileProjectOptions())
+            assert error is None or shown(client) == ["the form"]  # with what was typed into it
+
+    asyncio.run(click())
+    assert "Creating the project" in told
+    assert "Reading the file …" in told
+    assert "the form" not in told
+    assert bool(refreshed) == (error is None)
