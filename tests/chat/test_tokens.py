@@ -73,3 +73,13 @@ def test_every_string_of_a_tool_is_made_inert() -> None:
 def test_half_a_character_is_refused() -> None:
     with pytest.raises(DataError, match="unpaired surrogate"):
         encoder_of("chatml").encode("a\ud800")
+
+
+def test_a_text_beyond_the_models_limit_is_counted_without_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("transformers.tokenization_utils_base.logger.warning", said.append)
+    monkeypatch.setattr(tokenizer_of("chatml"), "model_max_length", 3)
+    assert len(encoder_of("chatml").encode("one two three four five")) > 3
+    assert said == []

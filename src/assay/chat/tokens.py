@@ -121,7 +121,9 @@ class Encoder:
 
     def _spell(self, text: str) -> list[int]:
         try:
-            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+            # Not verbose: of a text beyond the model's limit, which no model is given, transformers
+            # would warn.
+            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False, verbose=False)
         except (UnicodeEncodeError, TypeError):
             raise DataError(
                 f"this text contains half of a character (an unpaired surrogate): {text[:80]!a}.",

@@ -168,7 +168,8 @@ def _predict(
     from assay.train.step import sequence_logps
 
     limit = engine.loaded.context_length
-    spelled = [engine.loaded.tokenizer(p.text)["input_ids"][:limit] for p in paragraphs]
+    tokenizer = engine.loaded.tokenizer
+    spelled = [tokenizer(one.text, verbose=False)["input_ids"][:limit] for one in paragraphs]
     rows = [TrainingSequence(ids, [True] * len(ids)) for ids in spelled]
     losses = (-sequence_logps(engine.model, rows)).tolist()
     if not all(map(math.isfinite, losses)):

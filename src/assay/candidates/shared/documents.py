@@ -290,7 +290,8 @@ def available_characters_of(config: Config, texts: Sequence[str]) -> int:
     """`available_characters` with tokens counted on `texts`, or else on the system prompt."""
     tokenizer, limit = load_tokenizer(config.model)
     texts = texts or [config.system_prompt]
-    tokens = sum(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
+    spelled = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    tokens = sum(map(len, spelled))
     each = sum(map(len, texts)) / tokens if tokens else 1.0
     left = limit - config.generate.max_new_tokens
     return max(1, int(_SPARE * left * each))
