@@ -70,6 +70,19 @@ def test_what_comes_as_told_is_not_spoken_of(heard: Heard) -> None:
     assert forecast.pace().answers == pytest.approx(2 * 1.1, rel=0.05)
 
 
+def test_a_correction_that_reads_as_before_is_not_told(heard: Heard) -> None:
+    stages = (
+        Stage("start", "start and report", "other", 0.0),
+        Stage("build", "prompt", "answers", 20.0),
+        Stage("holdout", "prompt", "answers", 200.0),
+    )
+    forecast = Forecast(heard, replace(TOLD, stages=stages), heard.clock)
+    forecast.stage("build", "prompt")
+    heard.seconds = 11.0
+    forecast.stage("holdout", "prompt")  # 157 seconds are left, not 209: both are about 3 minutes
+    assert heard.lines == []
+
+
 @pytest.mark.parametrize(("slower", "word"), [(2.0, "Slower"), (0.5, "Faster")])
 def test_what_was_told_wrongly_is_corrected_early_and_learned(
     heard: Heard, slower: float, word: str

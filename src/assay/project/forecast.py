@@ -233,9 +233,11 @@ class Forecast:
         if wrong < WRONG_BY or abs(total - self._said) < WORTH_SAYING_S:
             return
         word = "Slower" if total > self._said else "Faster"
+        said_left = format_duration(max(0.0, self._said - (now - self._began)))
+        if format_duration(left) == said_left:  # as rounded, there is nothing to correct
+            return
         self._inner.say(
-            f"{word} than estimated: about {format_duration(left)} left instead of "
-            f"{format_duration(max(0.0, self._said - (now - self._began)))}."
+            f"{word} than estimated: about {format_duration(left)} left instead of {said_left}."
         )
         self._said = total
 
