@@ -23,7 +23,7 @@ from assay.progress import Progress, Silent
 from assay.project.workspace import Workspace
 from assay.store.files import write_json
 
-INTERRUPTED = "it was interrupted: the server ended meanwhile."
+INTERRUPTED = "the server ended meanwhile. Press “Create project” to try again."
 WRITTEN_EVERY_S = 0.5
 LOOK_S = 1.0
 """Longer than a look of `read_creation` holds the lock."""

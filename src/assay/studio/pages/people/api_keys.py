@@ -259,7 +259,7 @@ def _show_actions(
 
     async def change() -> None:
         usd = await ask_value(
-            f"Budget of {key.name}",
+            f"Budget of “{key.name}”",
             "USD in total",
             lambda: number_input(budget.most if budget else None, least=0, missing=_WITHOUT_AMOUNT),
             "Save",
@@ -272,7 +272,7 @@ def _show_actions(
 
     async def rename() -> None:
         name = await ask_value(
-            f"Rename {key.name}",
+            f"Rename “{key.name}”",
             "New name",
             lambda: ui.input(value=key.name, validation=lambda name: refuse_name(name, keys, key)),
             "Save",
@@ -285,10 +285,10 @@ def _show_actions(
 
     async def end_key() -> None:
         if await confirm(
-            f"Revoke {key.name}?", "Requests with this key are refused from now on.", "Revoke"
+            f"Revoke “{key.name}”?", "Requests with this key are refused from now on.", "Revoke"
         ):
             await context.do(revoke_key, key.id)
-            notify(f"{key.name} was revoked.")
+            notify(f"“{key.name}” was revoked.")
             await refresh()
 
     w.button("Rename", rename, kind="link", name=f"Rename {key.name}")
