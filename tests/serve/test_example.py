@@ -1,4 +1,4 @@
-"""The example in examples/: OpenAI's documentation, a real server, the starter model."""
+"""Examples in examples/: OpenAI's documentation, an agent's loop, a real server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 
 from tests.serve.process import server
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "openai_drop_in.py"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLE = EXAMPLES / "openai_drop_in.py"
 
 
 def test_it_knows_nothing_of_assay() -> None:
@@ -63,3 +64,29 @@ def test_it_runs_against_a_real_server(tmp_path: Path) -> None:
     first, last = re.search(r"train_loss (\S+) -> (\S+) in 10 steps", told).groups()  # type: ignore[union-attr]
     assert float(last) < float(first) / 2
     assert "answered: CAT" in told
+
+
+@pytest.mark.slow
+def test_an_agent_loop_drives_a_specialist_made_of_dialogues(tmp_path: Path) -> None:
+    """A call is asked for, made, answered with its result, until the model answers in words."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "tool_specialist.py"), "--candidates", "extract-call"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout
+    assert "extract-call: 100% of answers call exactly what is right" in told
+    assert told.endswith(
+        """user: Hello, is there a ferry to Turku?
+agent: On which day?
+user: On 2027-06-03, please.
+  find_ferry({"to": "Turku", "date": "2027-06-03"}) -> ["TUR-21"]
+  book_ferry({"departure": "TUR-21"}) -> "booked TUR-21"
+agent: It is booked. Have a good crossing.
+booked: TUR-21
+"""
+    )
