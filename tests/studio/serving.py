@@ -10,6 +10,7 @@ built-in project would; with `--idle` nobody does the jobs.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from contextlib import nullcontext
@@ -32,8 +33,12 @@ UNREADABLE = "unreadable"
 
 
 def answer(messages: Any, tools: Any, sampling: Any) -> str:
-    """Words enough to be seen streaming; who asks at length has the time to stop it."""
+    """Words enough to be seen streaming; who asks at length has the time to stop it, who wants a
+    call gets one, where there are tools."""
     said = messages[-1].content
+    if tools and "call" in said:
+        call = {"name": tools[0]["function"]["name"], "arguments": {"to": "Kiel", "cars": 2}}
+        return f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
     count = 4000 if "at length" in said else 30
     return f"You said: {said} " + " ".join(f"word{n}" for n in range(count))
 

@@ -1,16 +1,20 @@
-"""What an answer rested on, and who gave it: passages of documents, and the route taken."""
+"""What an answer rested on, who gave it, what it calls: passages, the route taken, functions."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
+from assay import project
 from assay.agent.agent import Agent, Knowledge, make_routed
 from assay.agent.route import Rule, Rules
 from assay.agent.versions import save_agent
 from assay.project.knowledge import documents
+from assay.project.start.init import Choices
 from assay.project.workspace import Workspace
 from tests.studio.browsing import Studio, studio
 from tests.studio.signing_in import signed_in
@@ -22,7 +26,11 @@ MODEL = "smollm2-135m-instruct"
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     folder = tmp_path_factory.mktemp("playground") / "folder"
-    folder.mkdir()
+    data = folder.parent / "rows.jsonl"
+    data.write_text(
+        "".join(json.dumps(row(f"Sail {n} to {'abcdefghijkl'[n] * 9}")) + "\n" for n in range(12))
+    )
+    project.create(project.draft("folder", Choices(data=data)), folder=folder).split()
     workspace = Workspace(folder)
     for name, said in (("refunds.md", "Money is paid back."), ("ramps.md", "The ramp is steep.")):
         (folder.parent / name).write_text(f"# About it\n\n{said}\n")
@@ -35,6 +43,16 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     save_agent(workspace.store, "choosing", make_routed(rules), message="begun")
     with studio(folder) as running:
         yield running
+
+
+def row(question: str) -> dict[str, Any]:
+    function = {"name": "find_ferry", "arguments": json.dumps({"asked": question})}
+    call = {"id": "c", "type": "function", "function": function}
+    turns = [
+        {"role": "user", "content": question},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+    ]
+    return {"messages": turns, "tools": [{"type": "function", "function": {"name": "find_ferry"}}]}
 
 
 def test_passages_and_route_are_shown(browser: Browser, up: Studio) -> None:
@@ -73,3 +91,20 @@ def test_passages_and_route_are_shown(browser: Browser, up: Studio) -> None:
         page.get_by_role("combobox", name="Send to", exact=True).click()
         # What lies under the list is not seen through it.
         expect(page.locator(".q-menu")).not_to_have_css("background-color", "rgba(0, 0, 0, 0)")
+
+
+def test_a_call_is_shown_as_a_call(browser: Browser, up: Studio) -> None:
+    """Its name and arguments, and no JSON of the model's."""
+    with signed_in(browser, up, "viewer") as visitor:
+        page = visitor.open("/playground")
+        expect(
+            page.get_by_text("May be called, as in the first training row: find_ferry.")
+        ).to_be_visible()
+        page.get_by_role("textbox", name="Message").fill("Please call it")
+        page.get_by_role("button", name="Send", exact=True).click()
+        call = page.get_by_role("group", name="Call of find_ferry").first
+        expect(call).to_contain_text("Calls find_ferry")
+        expect(call.locator("dl")).to_have_text("toKielcars2")
+        expect(page.get_by_text("tool_call")).to_have_count(0)
+        expect(page.get_by_text("(empty answer)")).to_have_count(0)
+        visitor.axe()

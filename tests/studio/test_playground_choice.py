@@ -11,6 +11,7 @@ from assay.agent.versions import save_agent
 from assay.compare import records
 from assay.compare.result import CandidateResult
 from assay.config import Columns, KnowledgeSection
+from assay.example import ToolCall
 from assay.project import agents, releases
 from assay.project.workspace import Workspace
 from assay.studio.pages.agent.page import choose_first
@@ -85,7 +86,7 @@ def test_it_is_said_how_a_message_has_a_line_for_each_input_column(tmp_path: Pat
 def test_an_empty_answer_is_told_with_where_another_is_set(tmp_path: Path) -> None:
     reply = Reply(" \n", "stop", None, None, None, 0.1, None)
     assert reply.is_empty
-    assert not replace(reply, finish="tool_calls").is_empty
+    assert not replace(reply, calls=(ToolCall("c", "find", "{}"),)).is_empty
     config = project(tmp_path, 20).config
     assert config is not None
     assert "Settings" not in describe_empty(config)  # no documents: nothing is set for it

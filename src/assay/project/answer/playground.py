@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from assay.accounts.costs import calls_of
 from assay.agent.answering import GenerationOptions
-from assay.example import Message
+from assay.data.split import TRAIN, has_split
+from assay.example import Message, read_examples
 from assay.generate.stream import End, EnginePool
 from assay.project.answer.answering import AnswerStream, Conversation
 from assay.project.answer.gateway import Gateway, studio_caller
@@ -27,10 +29,14 @@ def answer(
     name: str,
     messages: Sequence[Message],
     options: GenerationOptions | None = None,
+    tools: Sequence[dict[str, Any]] = (),
 ) -> AnswerStream:
     """The stream that a request to `name` would get. No trace is kept of it.
 
     A bare model answers greedily where no temperature is given, so that two tries can be compared.
+
+    Args:
+        tools: that may be called, in OpenAI's form.
 
     Raises:
         UnknownModelError: there is no such name. More as `Gateway.open`; the stream's own come with
@@ -41,7 +47,17 @@ def answer(
     target = gateway.resolve(caller, name)
     if target.agent is None and options.temperature is None:
         options = replace(options, temperature=0.0)
-    return gateway.open(caller, target, Conversation(messages), options).streams()[0]
+    return gateway.open(caller, target, Conversation(messages, tools), options).streams()[0]
+
+
+def offered_tools(workspace: Workspace) -> tuple[dict[str, Any], ...]:
+    """The tools of the project's first training row; none where its task is another, or before its
+    rows are divided."""
+    project = workspace.project
+    if project is None or project.config.task != "tools" or not has_split(project.split_folder):
+        return ()
+    rows = read_examples(project.split_folder / TRAIN)  # the first alone is read
+    return next((row.tools for row in rows), ())
 
 
 def answerable_models(workspace: Workspace) -> list[ModelEntry]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from nicegui import ui
 
 from assay.agent.agent import MOST_TEMPERATURE
 from assay.agent.answering import GenerationOptions
 from assay.candidates.registry import is_floor
+from assay.chat.tool_text import name_of
 from assay.compare.report import wording
 from assay.errors import AssayError
 from assay.example import Message
@@ -20,7 +22,13 @@ from assay.project.workspace import Workspace
 from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.session import PageContext
-from assay.studio.shared.chat import EMPTY, describe_empty, describe_message, show_passages
+from assay.studio.shared.chat import (
+    EMPTY,
+    describe_empty,
+    describe_message,
+    show_calls,
+    show_passages,
+)
 from assay.studio.shared.names import called_in_turn, plain_labels, typed_term, version_names
 from assay.studio.shared.numbers import are_valid, number_input
 from assay.studio.shared.streams import ask, format_tokens
@@ -46,6 +54,7 @@ async def build(context: PageContext) -> None:
     offered = await context.read(playground.answerable_models)
     served = {one["name"]: one["agent"] for one in await context.read(releases.list_releases)}
     compared = await context.read(_find_compared)
+    tools = await context.read(playground.offered_tools)
     if not offered:
         w.empty(
             "forum",
@@ -76,6 +85,9 @@ async def build(context: PageContext) -> None:
             ui.textarea(placeholder="What would a customer write?").props("autogrow"),
             describe_message(context.workspace.config) or "",
         )
+        if tools:
+            may = ", ".join(map(name_of, tools))
+            w.text(f"May be called, as in the first training row: {may}.", "soft note")
         with w.row():
             go = w.button("Send", kind="primary", icon="send")
             stop = w.button("Stop", icon="stop")
@@ -104,7 +116,7 @@ async def build(context: PageContext) -> None:
             with columns:
                 shown = [_Column(name, called[name]) for name in names]
             going.extend(
-                asyncio.create_task(column.fill(context, turns, options)) for column in shown
+                asyncio.create_task(column.fill(context, turns, options, tools)) for column in shown
             )
             for found in await asyncio.gather(*going, return_exceptions=True):
                 if isinstance(found, Exception):
@@ -137,11 +149,15 @@ class _Column:
             self.used = ui.element("div")
 
     async def fill(
-        self, context: PageContext, turns: list[Message], options: GenerationOptions
+        self,
+        context: PageContext,
+        turns: list[Message],
+        options: GenerationOptions,
+        tools: Sequence[dict[str, Any]],
     ) -> None:
         """Ask, and show the answer as it comes."""
         try:
-            reply = await ask(context, self.name, turns, self.answer.set_text, options)
+            reply = await ask(context, self.name, turns, self.answer.set_text, options, tools)
         except AssayError as error:
             self.answer.text = str(error)
             self.answer.classes("bad")
@@ -168,6 +184,7 @@ class _Column:
                 if reply.is_empty:
                     self.answer.text = EMPTY
                     w.text(describe_empty(context.workspace.config), "warn note")
+                show_calls(reply)
                 show_passages(reply)
 
     def _tell(self, figures: dict[str, str]) -> None:

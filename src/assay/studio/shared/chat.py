@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from nicegui import ui
 
+from assay import json_reader
 from assay.accounts import keys
 from assay.compare.report import wording
 from assay.config import Config
 from assay.errors import AssayError
-from assay.example import Message
+from assay.example import Message, ToolCall
 from assay.project.answer.playground import snippets
 from assay.studio import widgets as w
 from assay.studio.session import PageContext, action
@@ -48,6 +52,30 @@ def show_passages(reply: Reply) -> None:
     with w.details("Passages used"):
         shown = w.text(reply.how.passages, "pre note passages", "div")
         shown.props('tabindex=0 role=region aria-label="Passages used"')
+
+
+def show_calls(reply: Reply) -> None:
+    """The functions that an answer calls, each with its arguments."""
+    for call in reply.calls:
+        with w.card("tight") as card:
+            w.set_label(card.props("role=group"), f"Call of {call.name}")
+            w.text(f"Calls {call.name}", "strong")
+            with w.text("", "took", "dl"):
+                for name, value in _arguments(call).items():
+                    w.text(name, tag="dt")
+                    said = (
+                        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                    )
+                    w.text(said, tag="dd")
+
+
+def _arguments(call: ToolCall) -> dict[str, Any]:
+    """The arguments of a call by name; a provider's model may write what cannot be read."""
+    try:
+        read = json_reader.read(call.arguments)
+    except ValueError:
+        read = None
+    return read if isinstance(read, dict) else {"arguments": call.arguments}
 
 
 EMPTY = "(empty answer)"

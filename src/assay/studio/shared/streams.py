@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from assay.agent.answering import GenerationOptions
-from assay.example import Message
+from assay.example import Message, ToolCall
 from assay.generate.stream import End
 from assay.project.answer import playground
 from assay.project.answer.answering import AnswerStream
@@ -38,11 +39,12 @@ class Reply:
     first_s: float | None
     seconds: float
     how: AnswerDetails | None
+    calls: tuple[ToolCall, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether it says nothing and calls nothing."""
-        return not self.text.strip() and self.finish != "tool_calls"
+        return not self.text.strip() and not self.calls
 
     @property
     def usd(self) -> float | None:
@@ -62,10 +64,14 @@ def check_session(context: PageContext) -> None:
 
 @action("viewer")
 def open_answer(
-    context: PageContext, name: str, messages: Sequence[Message], options: GenerationOptions
+    context: PageContext,
+    name: str,
+    messages: Sequence[Message],
+    options: GenerationOptions,
+    tools: Sequence[dict[str, Any]],
 ) -> AnswerStream:
     """The stream of an answer; nothing is asked before it is read."""
-    return playground.answer(context.workspace, context.engines, name, messages, options)
+    return playground.answer(context.workspace, context.engines, name, messages, options, tools)
 
 
 async def ask(
@@ -74,15 +80,19 @@ async def ask(
     messages: Sequence[Message],
     show: Callable[[str], object],
     options: GenerationOptions | None = None,
+    tools: Sequence[dict[str, Any]] = (),
 ) -> Reply:
     """Ask, and hand the answer so far to `show` as it grows. Cancelling frees the engine.
+
+    Args:
+        tools: that may be called; calls are no part of what is shown.
 
     Raises:
         AssayError: who was asked is not there, or could not answer.
     """
-    return await read_answer(
-        context, await context.do(open_answer, name, messages, options or GenerationOptions()), show
-    )
+    options = options or GenerationOptions()
+    answer = await context.do(open_answer, name, messages, options, tools)
+    return await read_answer(context, answer, show)
 
 
 async def read_answer(
@@ -121,6 +131,7 @@ async def read_answer(
         first_s=first,
         seconds=seconds,
         how=how,
+        calls=end.calls if end else (),
     )
 
 
