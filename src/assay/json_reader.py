@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -34,6 +35,18 @@ def read(text: str | bytes, *, parse_constant: Callable[[str], Any] | None = Non
     if is_too_deep(text):
         raise json.JSONDecodeError(f"nested more than {MOST_DEPTH} deep", text, 0)
     return json.loads(text, parse_constant=parse_constant)
+
+
+def scanner(text: str) -> Callable[[int], tuple[Any, int]]:
+    """Reads the value that begins at a place of a text: it, and where it ends; a ValueError where
+    none begins there.
+
+    Raises:
+        ValueError: the text is nested more than `MOST_DEPTH` deep.
+    """
+    if is_too_deep(text):
+        raise json.JSONDecodeError(f"nested more than {MOST_DEPTH} deep", text, 0)
+    return partial(json.JSONDecoder().raw_decode, text)
 
 
 def is_too_deep(text: str | bytes) -> bool:

@@ -36,6 +36,8 @@ STRICT = {**WEATHER, "function": {**WEATHER["function"], "strict": True}}
         '<|python_tag|>{"name": "weather", "parameters": {"city": "Oslo"}}',
         '[{"name": "weather", "arguments": {"city": "Oslo"}}]',
         '[TOOL_CALLS][{"name": "weather", "arguments": {"city": "Oslo"}}]',
+        '[TOOL_CALLS]weather[ARGS]{"city": "Oslo"}',
+        'weather{"city": "Oslo"}',  # the same, as a text without control tokens
         '{"name": "weather", "arguments": "{\\"city\\": \\"Oslo\\"}"}',
     ],
 )
@@ -57,6 +59,9 @@ def test_every_familys_calls(text: str) -> None:
         "",
         "<tool_call>nothing</tool_call>",
         '{"name": "weather", "arguments": 3}',
+        'weather {"city": "Oslo"}',
+        'weather{"city": "Oslo"} and rain{}',
+        'weather{"city": "Oslo"',
         "[" * 100_000,
     ],
 )
@@ -137,15 +142,17 @@ def test_no_reference_is_fetched() -> None:
 
 @given(
     text=st.text(alphabet='<tool_ca>/{"}:, x\n[', max_size=60)
-    | st.just('Well. <tool_call>{"name": "weather", "arguments": {"city": "A"}}</tool_call> x'),
+    | st.just('Well. <tool_call>{"name": "weather", "arguments": {"city": "A"}}</tool_call> x')
+    | st.just('weather{"city": "A"}weather{"city": "B"}')
+    | st.just("weather, as it was{"),
     cuts=st.lists(st.integers(0, 60), max_size=6),
 )
 def test_a_stream_says_what_the_whole_says(text: str, cuts: list[int]) -> None:
     """However the text is cut, nothing of a call is shown, and nothing else is lost."""
-    reader = Reader()
+    reader = Reader([WEATHER])
     places = [0, *sorted(cuts), len(text)]
     shown = "".join(reader.feed(text[a:b]) for a, b in pairwise(places))
-    rest, calls = reader.end([WEATHER])
+    rest, calls = reader.end()
     said, whole = find_calls(text, [WEATHER])
     assert [c.arguments for c in calls] == [c.arguments for c in whole]
     assert (shown + rest).split() == said.split()

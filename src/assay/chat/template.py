@@ -25,11 +25,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from assay.chat.call_form import CallForm, find_call_form
 from assay.chat.message_writer import NONCE, REFUSALS, MessageWriter
 from assay.chat.tokens import MARK
 from assay.chat.tool_form import FIRST
 from assay.errors import DataError, ModelError
-from assay.example import CALL_CLOSE, CALL_OPEN, Message, ToolCall, json_sha256
+from assay.example import Message, json_sha256
 from assay.models.load import load_tokenizer
 from assay.progress import SILENT, Progress
 
@@ -54,10 +55,6 @@ FALLBACK = """\
 """
 
 
-_CALLED = re.escape('{"name": "f", "arguments": {"a": 1}}')
-_OPENED, _CLOSED = rf"{re.escape(CALL_OPEN)}\s*", rf"\s*{re.escape(CALL_CLOSE)}"
-_CALLS = re.compile(rf"(.*?)({_OPENED}){_CALLED}({_CLOSED})(\s*)\2{_CALLED}\3", re.DOTALL)
-"""Two calls as the forms of Hermes and Qwen write them."""
 _STRFTIME = re.compile(r"""strftime_now\(\s*(?:'([^'\n]*)'|"([^"\n]*)")\s*\)""")
 
 
@@ -72,25 +69,6 @@ class TokenSequence:
 
     ids: list[int]
     trained: list[bool]
-
-
-@dataclass(frozen=True, slots=True)
-class CallMarks:
-    """What stands around the JSON of a call in an assistant's turn.
-
-    Attributes:
-        lead: before the first, such as an empty thought.
-        between: one call and the next.
-        are_tokens: each of the two marks is one token, which is no text to a grammar.
-        thinks: `<think>` and `</think>` are such tokens, too.
-    """
-
-    lead: str
-    open: str
-    close: str
-    between: str
-    are_tokens: bool = False
-    thinks: bool = False
 
 
 class Template:
@@ -310,28 +288,9 @@ class Template:
         )
 
     @cached_property
-    def call_marks(self) -> CallMarks | None:
-        """How a call is written, where it is `{"name": ..., "arguments": ...}` in marks that are
-        text (Hermes, Qwen, and the form that templates without tools get); None: otherwise."""
-        calls = tuple(ToolCall(f"call{n:05}", "f", '{"a": 1}') for n in range(2))
-        function = {"name": "f", "parameters": {"type": "object"}}
-        try:
-            written = self._alone(
-                Message("assistant", "", calls), [{"type": "function", "function": function}]
-            )
-        except (DataError, ModelError):
-            return None
-        found = _CALLS.match(written)
-        if found is None:
-            return None
-        added = {one.content: one for one in self._tokenizer.added_tokens_decoder.values()}
-        marks = [added[mark] for mark in (CALL_OPEN, CALL_CLOSE) if mark in added]
-        if any(mark.special for mark in marks):  # it would not be in the answer's text
-            return None
-        thinks = "<think>" in added and "</think>" in added
-        return CallMarks(
-            found[1], found[2], found[3], found[4], are_tokens=len(marks) == 2, thinks=thinks
-        )
+    def call_form(self) -> CallForm | None:
+        """How this template writes calls, see `find_call_form`."""
+        return find_call_form(self._tokenizer, self._alone)
 
     def document_ids(self, text: str) -> list[int]:
         """Ids of a text that is no conversation: after the token that the tokenizer puts before

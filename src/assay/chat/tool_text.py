@@ -2,8 +2,9 @@
 
 A model says that it wants a function called by writing text. Which text depends on what it was
 trained on: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>` (Hermes, Qwen), a bare JSON
-object with `parameters` (Llama 3), a JSON list (Mistral). `find_calls` reads them all; what names
-no tool that was offered is no call.
+object with `parameters` (Llama 3), a JSON list or `name[ARGS]{...}` (Mistral; `name{...}` where its
+marks are control tokens, which no text has). `find_calls` reads them all; what names no tool that
+was offered is no call.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -32,6 +33,9 @@ _LONGEST_CHECKED = 256 * 1024
 """Characters of an answer whose calls are held against a schema."""
 _LONGEST_LEAD = 1000
 """Characters of white space before a bare call."""
+ARGS = "[ARGS]"
+"""Between a call's name and its arguments; see above."""
+_GAP = re.compile(r"\s*(?:\[TOOL_CALLS\]\s*)?")
 _PREFIX = re.compile(r"\A\s*(?:\[TOOL_CALLS\]|<\|python_tag\|>)\s*")
 
 
@@ -51,27 +55,21 @@ def find_calls(text: str, tools: Sequence[dict[str, Any]]) -> tuple[str, tuple[T
     too_long = len(text) > _LONGEST_CHECKED
     _deadline.set(0.0 if too_long else time.monotonic() + _SCHEMA_S)
     offered = {name_of(tool): tool["function"] for tool in tools}
-    if CALL_OPEN in text:
-        said = beside_calls(text)
-        found = [_calls(match[1].strip(), offered) for match in _BLOCK.finditer(text)]
-    else:
-        said, found = "", [_calls(_PREFIX.sub("", text), offered)]
-    if not all(found):
+    if calls := _calls(_PREFIX.sub("", text), offered):  # first: a value may hold a mark
+        return "", tuple(calls)
+    found = [_calls(match[1].strip(), offered) for match in _BLOCK.finditer(text)]
+    if not found or not all(found):
         return text, ()
-    return said, tuple(call for calls in found for call in calls)
-
-
-def beside_calls(text: str) -> str:
-    """What an answer that makes calls says beside them."""
-    return _BLOCK.sub("", text).strip() if CALL_OPEN in text else ""
+    return _BLOCK.sub("", text).strip(), tuple(call for calls in found for call in calls)
 
 
 def _calls(text: str, offered: dict[str, dict[str, Any]]) -> list[ToolCall]:
-    """The calls of one piece of JSON; none if anything in it is no call."""
+    """The calls of one piece of JSON, or of names with arguments; none if anything in it is no
+    call."""
     try:
         raw = json_reader.read(text)
     except ValueError:
-        return []
+        raw = _named(text, offered)
     calls = []
     for item in raw if isinstance(raw, list) else [raw]:
         call = _call(item, offered)
@@ -79,6 +77,28 @@ def _calls(text: str, offered: dict[str, dict[str, Any]]) -> list[ToolCall]:
             return []
         calls.append(call)
     return calls
+
+
+def _named(text: str, offered: Iterable[str]) -> list[dict[str, Any]]:
+    """Names that are each followed by a value, as calls; none if there is anything else."""
+    starts = {f"{name}{mark}": name for name in offered for mark in ("", ARGS)}
+    calls: list[dict[str, Any]] = []
+    place = _past_gap(text, 0)
+    try:
+        read = json_reader.scanner(text)
+        while place < len(text):
+            start = next(one for one in starts if text.startswith(f"{one}{{", place))
+            arguments, end = read(place + len(start))
+            calls.append({"name": starts[start], "arguments": arguments})
+            place = _past_gap(text, end)
+    except (ValueError, StopIteration):
+        return []
+    return calls
+
+
+def _past_gap(text: str, place: int) -> int:
+    found = _GAP.match(text, place)
+    return found.end() if found else place
 
 
 def _call(item: Any, offered: dict[str, dict[str, Any]]) -> ToolCall | None:
@@ -160,8 +180,15 @@ _Validator: Any = extend(  # type: ignore[no-untyped-call]
 )
 
 
-def call_schema(tools: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """JSON Schema of exactly one call of one of the tools, for constrained decoding."""
+def call_schema(
+    tools: Sequence[dict[str, Any]], arguments_key: str = "arguments", *, has_id: bool = False
+) -> dict[str, Any]:
+    """JSON Schema of exactly one call of one of the tools, for constrained decoding.
+
+    Args:
+        has_id: a call ends with an `id` as Mistral's templates want them.
+    """
+    last = {"id": {"type": "string", "pattern": "^[a-zA-Z0-9]{9}$"}} if has_id else {}
     shapes: list[dict[str, Any]] = []
     moved: dict[str, Any] = {}
     for number, tool in enumerate(tools):
@@ -172,8 +199,8 @@ def call_schema(tools: Sequence[dict[str, Any]]) -> dict[str, Any]:
         shapes.append(
             {
                 "type": "object",
-                "properties": {"name": {"const": name_of(tool)}, "arguments": arguments},
-                "required": ["name", "arguments"],
+                "properties": {"name": {"const": name_of(tool)}, arguments_key: arguments, **last},
+                "required": ["name", arguments_key, *last],
                 "additionalProperties": False,
             }
         )
@@ -207,9 +234,16 @@ def _refer(schema: Any, place: str) -> Any:
 
 
 class Reader:
-    """Passes an answer's text on as it comes, but holds back what may turn out to be a call."""
+    """Passes an answer's text on as it comes, but holds back what may turn out to be a call.
 
-    def __init__(self) -> None:
+    Args:
+        tools: that were offered.
+    """
+
+    def __init__(self, tools: Sequence[dict[str, Any]]) -> None:
+        self._tools = tools
+        names = [name_of(tool) for tool in tools]
+        self._bare = (*_BARE, *(f"{name}{mark}{{" for name in names for mark in ("", ARGS)))
         self._held = ""
         self._said = False
         self._calling = False
@@ -222,9 +256,9 @@ class Reader:
             return ""
         self._held += text
         if not self._said and len(self._held) - len(start := self._held.lstrip()) < _LONGEST_LEAD:
-            if not start or any(mark.startswith(start) for mark in _BARE):
+            if not start or any(mark.startswith(start) for mark in self._bare):
                 return ""
-            if start.startswith(_BARE) or start.startswith("[TOOL_CALLS]"):
+            if start.startswith(self._bare):
                 self._calling = True
                 return ""
         place = self._held.find(CALL_OPEN)
@@ -236,12 +270,12 @@ class Reader:
         self._said = self._said or bool(shown)
         return shown
 
-    def end(self, tools: Sequence[dict[str, Any]]) -> tuple[str, tuple[ToolCall, ...]]:
+    def end(self) -> tuple[str, tuple[ToolCall, ...]]:
         """What is left to be shown, and the calls; see `find_calls`."""
         held = "".join((self._held, *self._call))
         if not held.strip() or not (self._calling or not self._said):
             return held, ()
-        return find_calls(held, tools)
+        return find_calls(held, self._tools)
 
 
 def _overlap(text: str) -> int:

@@ -1,6 +1,6 @@
 """The grammar of an answer that calls functions, or calls none.
 
-    grammar = call_grammar(tools, template.call_marks)
+    grammar = call_grammar(tools, template.call_form)
     grammar.over_texts         # rules in Lark's form, as llguidance reads them
 
 An answer is either text that is no call, or calls and nothing else, each of a function that is
@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 from assay import json_reader
-from assay.chat.template import CallMarks, Template
-from assay.chat.tool_text import call_schema
+from assay.chat.call_form import CallForm
+from assay.chat.template import Template
+from assay.chat.tool_text import ARGS, call_schema, name_of
 from assay.errors import ConfigError
+from assay.example import CALL_OPEN
 from assay.generate.constrained import (
     JSON_SPELLING,
     LONGEST_SCHEMA,
@@ -31,23 +33,20 @@ from assay.generate.stream import AnswerGrammar, RequestRefusedError, Sampling
 
 NO_FORM = "this model writes calls in a form that constrained decoding does not know."
 """Why a request that asks for it is refused."""
-_BARE = r"[\s\x1c-\x1f]*(\{|\[|<\|python_tag\|>)"
-"""How text begins that is read as a call without marks (`assay.chat.tool_text`), after what Python
-takes for white space."""
 
 
-def call_grammar(tools: Sequence[dict[str, Any]], marks: CallMarks | None) -> AnswerGrammar:
-    """The grammar of answers to a request that offers tools, each call as JSON between the marks.
+def call_grammar(tools: Sequence[dict[str, Any]], form: CallForm | None) -> AnswerGrammar:
+    """The grammar of answers to a request that offers tools, each call in the model's own form.
 
     Parameters that constrained decoding cannot follow are any object.
 
     Args:
-        marks: the model's; None: it writes calls in a form that is not known here.
+        form: the model's; None: what it writes is not read as calls.
 
     Raises:
         RequestRefusedError: the form is not known, or the tools are too many or too large.
     """
-    if marks is None:
+    if form is None:
         raise RequestRefusedError(NO_FORM)
     spelled = json.dumps(list(tools))
     if len(spelled) > LONGEST_SCHEMA:
@@ -55,7 +54,7 @@ def call_grammar(tools: Sequence[dict[str, Any]], marks: CallMarks | None) -> An
             f"tools of {len(spelled):,} characters are too long for calls to be held to them "
             f"(at most {LONGEST_SCHEMA:,})."
         )
-    found = _grammar(spelled, marks)
+    found = _grammar(spelled, form)
     if isinstance(found, str):
         raise RequestRefusedError(f"calls cannot be held to these tools: {found}")
     return found
@@ -69,73 +68,119 @@ def with_grammar(
     Raises:
         RequestRefusedError: as `call_grammar`.
     """
-    return replace(sampling, grammar=call_grammar(tools, template.call_marks))
+    return replace(sampling, grammar=call_grammar(tools, template.call_form))
 
 
 @lru_cache(maxsize=64)
-def _grammar(spelled: str, marks: CallMarks) -> AnswerGrammar | str:
+def _grammar(spelled: str, form: CallForm) -> AnswerGrammar | str:
     """The grammar, or why there is none: what was refused is not tried again."""
     tools = [_closed(tool) for tool in json_reader.read(spelled)]
     try:
-        return _spell(tools, marks)
+        return _spell(tools, form)
     except ConfigError:  # some of them, which are then any object
         followed = [tool if can_be_parsed(call_schema([tool])) else _open(tool) for tool in tools]
     try:
-        return _spell(followed, marks)
+        return _spell(followed, form)
     except ConfigError as error:
         return str(error)
 
 
-def _spell(tools: Sequence[dict[str, Any]], marks: CallMarks) -> AnswerGrammar:
-    schema = json.dumps({**call_schema(tools), "x-guidance": JSON_SPELLING}, ensure_ascii=False)
-    over_texts = _rules_over_texts(schema, marks)
-    rules_grammar(over_texts)
-    return AnswerGrammar(
-        over_texts, _rules_over_tokens(schema, marks) if marks.are_tokens else over_texts
-    )
+def _spell(tools: Sequence[dict[str, Any]], form: CallForm) -> AnswerGrammar:
+    tokens = {mark: f"<[{id}]>" for mark, id in form.tokens}
+    of_text = _rules(tools, form, dict.fromkeys(form.silent, ""))
+    rules_grammar(of_text)
+    over_texts = _rules(tools, form, {mark: tokens[mark] for mark in form.silent})
+    return AnswerGrammar(over_texts, _rules(tools, form, tokens), of_text)
 
 
-def _rules_over_texts(schema: str, marks: CallMarks) -> str:
-    lead = '"<think>" THOUGHT "</think>" /\\s*/' if marks.thinks else _literal(marks.lead)
-    # What may stand before the first call is one terminal with its mark: a lexer goes on with text
-    # as long as it may be some.
-    return "\n".join(
-        (
-            "start: WORDS | first further*",
-            "first: FIRST json CLOSE",
-            "further: FURTHER json CLOSE",
-            f"FIRST: ({lead})? {_literal(marks.open)}",
-            f"FURTHER: {_literal(marks.between + marks.open)}",
-            f"CLOSE: {_literal(marks.close)}",
-            f"WORDS: {_without(marks.open.strip())} & ~/(?s:{_BARE}.*)/",
-            *([f"THOUGHT: {_without('</think>')}"] if marks.thinks else ()),
-            f"json: %json {schema}",
-        )
-    )
+def _rules(tools: Sequence[dict[str, Any]], form: CallForm, spelled: Mapping[str, str]) -> str:
+    """Rules of answers.
+
+    Args:
+        spelled: what marks are that are no text: a token, or "" where they are left out.
+    """
+    written, is_text = form.open, "" in spelled.values()
+    if is_text:  # which begins without the space that stands behind a mark
+        written = reduce(lambda text, mark: text.replace(mark, ""), spelled, written).lstrip()
+    opening = _parts(written, spelled)
+    calls = ["call", *_parts(form.close, spelled)]
+    if form.between is not None:
+        calls[1:1] = ["(", *_parts(form.between, spelled), "call", ")*"]
+    rules = _call_rules(tools, form, spelled)
+    text = f"{_without(CALL_OPEN)} & ~/(?s:{_read_as_call(tools)}.*)/"
+    if form.thinks:
+        rules.append(f"THOUGHT: /(?s:.*)/ & {_without('</think>')}")
+    if opening and opening[0].startswith("<["):
+        thought = "(<think> THOUGHT? </think>)? " if form.thinks else ""
+        start = f"{thought}(WORDS | SPACE? calls)?"
+        calls = [*opening, *calls]
+        rules += [f"WORDS: /(?s:.+)/ & {text}", "SPACE: /\\s+/"]
+    else:
+        start = "WORDS | calls"
+        rules.append(f"WORDS: /(?s:.*)/ & {text}")
+        if opening:
+            # What may stand before the first call is one terminal with its mark: a lexer goes on
+            # with text as long as it may be some.
+            lead = '"<think>" THOUGHT "</think>" /\\s*/' if form.thinks else _literal(form.lead)
+            before = "/\\s*/" if is_text else f"({lead})?"
+            rules.append(f"FIRST: {before} {opening[0]}")
+            calls = ["FIRST", *opening[1:], *calls]
+        elif tag := spelled.get(form.tag or ""):
+            calls = [f"({tag})?", *calls]
+    return "\n".join((f"start: {start}", f"calls: {' '.join(calls)}", *rules))
 
 
-def _rules_over_tokens(schema: str, marks: CallMarks) -> str:
-    """Of the model's own tokenizer as llguidance reads it: a mark that is one token is no text."""
-    before, behind = (mark.strip() for mark in (marks.open, marks.close))
-    thought = "<think> THOUGHT? </think>" if marks.thinks else ""
-    return "\n".join(
-        (
-            f"start: ({thought})? (TEXT | SPACE? call further*)?",
-            f"further: {_literal(marks.between)} call",
-            f"call: {before} {_literal(marks.open.removeprefix(before))} json "
-            f"{_literal(marks.close.removesuffix(behind))} {behind}",
-            "SPACE: /\\s+/",
-            f"TEXT: /(?s:.+)/ & {_without(before)} & ~/(?s:{_BARE}.*)/",
-            *([f"THOUGHT: /(?s:.+)/ & {_without('</think>')}"] if marks.thinks else ()),
-            f"json: %json {schema}",
-        )
-    )
+def _call_rules(
+    tools: Sequence[dict[str, Any]], form: CallForm, spelled: Mapping[str, str]
+) -> list[str]:
+    """Rules of one call."""
+    if form.named is None:
+        return [f"call: {_json(call_schema(tools, form.arguments, has_id=form.has_id))}"]
+    ways = range(len(tools))
+    between = " ".join(_parts(form.named, spelled))
+    return [
+        f"call: {' | '.join(f'call_{way}' for way in ways)}",
+        *(
+            f"call_{way}: {_literal(name_of(tool))} {between} {_json(_arguments_schema(tool))}"
+            for way, tool in zip(ways, tools, strict=True)
+        ),
+    ]
+
+
+def _arguments_schema(tool: dict[str, Any]) -> dict[str, Any]:
+    """JSON Schema of a call's arguments, an object in any case."""
+    parameters = tool["function"].get("parameters") or {}
+    return {"type": "object", **parameters}
+
+
+def _json(schema: dict[str, Any]) -> str:
+    spelled = {**schema, "x-guidance": JSON_SPELLING}
+    return f"%json {json.dumps(spelled, ensure_ascii=False)}"
+
+
+def _read_as_call(tools: Sequence[dict[str, Any]]) -> str:
+    """How text begins that is read as a call without marks (`assay.chat.tool_text`), after what
+    Python takes for white space."""
+    names = "|".join(_escaped(name_of(tool)) for tool in tools)
+    return rf"[\s\x1c-\x1f]*(\{{|\[|<\|python_tag\|>|({names})({_escaped(ARGS)})?\{{)"
+
+
+def _parts(text: str, spelled: Mapping[str, str]) -> list[str]:
+    """A text as parts of a rule, with marks as they are spelled."""
+    cut = "|".join(re.escape(mark) for mark in sorted(spelled, key=len, reverse=True))
+    pieces = re.split(f"({cut})", text) if cut else [text]
+    parts = [spelled[piece] if piece in spelled else _literal(piece) for piece in pieces if piece]
+    return [part for part in parts if part]
 
 
 def _without(text: str) -> str:
-    """Any text in which another does not stand."""
-    escaped = re.escape(text).replace("/", r"\/")
-    return f"/(?s:.*)/ & ~/(?s:.*{escaped}.*)/"
+    """No text in which another stands."""
+    return f"~/(?s:.*{_escaped(text)}.*)/"
+
+
+def _escaped(text: str) -> str:
+    """A text as a part of a regular expression between slashes."""
+    return re.escape(text).replace("/", r"\/")
 
 
 def _literal(text: str) -> str:

@@ -11,7 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 from assay.chat.template import Template
 from assay.errors import ModelError
@@ -62,12 +62,14 @@ class ServerEngine(ABC):
         return enforce_grammar(self.stream(ids, sampling), sampling)
 
 
-def guidance(sampling: Sampling, *, over_tokens: bool = False) -> str | None:
+def guidance(
+    sampling: Sampling, rules: Literal["over_texts", "over_tokens", "of_text"] = "over_texts"
+) -> str | None:
     """The grammar of an answer, in llguidance's own form; None where any text will do.
 
     Args:
-        over_tokens: for a server whose grammars are over the model's own tokens (vLLM); else over
-            texts (llama.cpp, to which only control tokens are no text).
+        rules: which of an `AnswerGrammar`: over the model's own tokens for vLLM, over texts for
+            llama.cpp, to which only control tokens are no text.
 
     Raises:
         ConfigError: a schema or choices that cannot be enforced.
@@ -79,8 +81,7 @@ def guidance(sampling: Sampling, *, over_tokens: bool = False) -> str | None:
     if schema is None:
         if sampling.grammar is None:
             return None
-        rules = sampling.grammar.over_tokens if over_tokens else sampling.grammar.over_texts
-        return f"%llguidance {{}}\n{rules}"
+        return f"%llguidance {{}}\n{getattr(sampling.grammar, rules)}"
     schema_grammar(json.dumps(schema))
     return "%llguidance {}\nstart: %json " + json.dumps(
         {**schema, "x-guidance": JSON_SPELLING}, ensure_ascii=False
@@ -92,7 +93,7 @@ def enforce_grammar(stream: Iterator[Piece | End], sampling: Sampling) -> Iterat
 
     llama.cpp goes on without a grammar that its parser gives up, and says so in its log only.
     """
-    grammar = guidance(sampling)
+    grammar = guidance(sampling, "of_text")
     return stream if grammar is None else _GrammarCheck(stream, grammar)
 
 

@@ -46,12 +46,14 @@ class AnswerGrammar:
     """Rules in Lark's form, as llguidance reads them.
 
     Attributes:
-        over_texts: for an engine to which every token is a text, and to check a text.
-        over_tokens: for one that reads the model's tokenizer, to which some tokens are no text.
+        over_texts: for an engine to which every token is a text but control tokens.
+        over_tokens: for one that reads the model's tokenizer, to which some more are no text.
+        of_text: of an answer's text, in which control tokens are not.
     """
 
     over_texts: str
     over_tokens: str
+    of_text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ class TransformersBatchEngine:
         if request.calls:
             from assay.generate.call_grammar import call_grammar
 
-            rules = call_grammar(request.tools, self.template.call_marks).over_tokens
+            rules = call_grammar(request.tools, self.template.call_form).over_tokens
         return self._grammars.constraint(request.schema, request.choices, rules)
 
     def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:

@@ -57,7 +57,7 @@ def body_of(
     if sampling.needed_logprobs is not None:
         body["logprobs"] = min(sampling.needed_logprobs, MOST_LOGPROBS)
         body["return_tokens_as_token_ids"] = True
-    if (grammar := guidance(sampling, over_tokens=True)) is not None:
+    if (grammar := guidance(sampling, "over_tokens")) is not None:
         body["structured_outputs"] = {"grammar": grammar}
     return body
 

@@ -19,7 +19,7 @@ from typing import Any
 from assay.accounts.charge import Charge
 from assay.accounts.keys import Caller
 from assay.agent.answering import RouteStream, ServedExchange, Target
-from assay.chat.tool_text import Reader, beside_calls
+from assay.chat.tool_text import Reader, find_calls
 from assay.errors import AssayError
 from assay.example import Message, ToolCall
 from assay.generate.stream import End, Piece
@@ -250,7 +250,7 @@ class AnswerStream:
             self._finish(is_free=True)
             return
         answer, conversation = self._answer, self._answering._conversation
-        reader = Reader() if conversation.tools else None
+        reader = Reader(conversation.tools) if conversation.tools else None
         items = iter(prepared.routes[self._number])
         try:
             for item in items:
@@ -260,11 +260,11 @@ class AnswerStream:
                     continue
                 answer.text = "".join(piece.text for piece in answer.pieces)
                 if reader is not None:
-                    rest, calls = reader.end(conversation.tools)
+                    rest, calls = reader.end()
                     if rest:
                         yield Piece(rest)
                     if calls and not item.calls:
-                        answer.text = beside_calls(answer.text)
+                        answer.text = find_calls(answer.text, conversation.tools)[0]
                     calls = item.calls or calls
                     calls = calls if conversation.are_calls_parallel else calls[:1]
                     item = replace(item, calls=calls)
