@@ -258,7 +258,7 @@ def test_patterns_that_people_write_are_read(pattern: str, text: str) -> None:
 
 def test_a_call_in_many_pieces() -> None:
     def read(pieces: int) -> None:
-        reader = Reader()
+        reader = Reader([])
         for _ in range(pieces):
             reader.feed('{"a": 1}, ' * 8)
 

@@ -167,10 +167,12 @@ def _read_as_call(tools: Sequence[dict[str, Any]]) -> str:
 
 def _parts(text: str, spelled: Mapping[str, str]) -> list[str]:
     """A text as parts of a rule, with marks as they are spelled."""
-    cut = "|".join(re.escape(mark) for mark in sorted(spelled, key=len, reverse=True))
-    pieces = re.split(f"({cut})", text) if cut else [text]
-    parts = [spelled[piece] if piece in spelled else _literal(piece) for piece in pieces if piece]
-    return [part for part in parts if part]
+    mark = next((one for one in sorted(spelled, key=len, reverse=True) if one in text), None)
+    if mark is None:
+        return [_literal(text)] if text else []
+    before, _, behind = text.partition(mark)
+    between = [spelled[mark]] if spelled[mark] else []
+    return [*_parts(before, spelled), *between, *_parts(behind, spelled)]
 
 
 def _without(text: str) -> str:
