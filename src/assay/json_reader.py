@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from itertools import accumulate
 from typing import Any
 
 MOST_DEPTH = 100
 """Objects and lists in each other; Python's own limits are beyond."""
+_DECODER = json.JSONDecoder()
 _NO_SIGNS = bytes(byte for byte in range(256) if byte not in b'",:[]{}')
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 """One deeper, one back: as signed bytes."""
@@ -37,16 +37,19 @@ def read(text: str | bytes, *, parse_constant: Callable[[str], Any] | None = Non
     return json.loads(text, parse_constant=parse_constant)
 
 
-def scanner(text: str) -> Callable[[int], tuple[Any, int]]:
-    """Reads the value that begins at a place of a text: it, and where it ends; a ValueError where
-    none begins there.
+def read_at(text: str, place: int) -> tuple[Any, int]:
+    """The value that begins at a place of a text, and where it ends.
 
     Raises:
-        ValueError: the text is nested more than `MOST_DEPTH` deep.
+        ValueError: none begins there, or it is nested more than `MOST_DEPTH` deep.
     """
-    if is_too_deep(text):
-        raise json.JSONDecodeError(f"nested more than {MOST_DEPTH} deep", text, 0)
-    return partial(json.JSONDecoder().raw_decode, text)
+    try:
+        value, end = _DECODER.raw_decode(text, place)
+    except RecursionError:
+        end = None
+    if end is None or is_too_deep(text[place:end]):
+        raise json.JSONDecodeError(f"nested more than {MOST_DEPTH} deep", text, place)
+    return value, end
 
 
 def is_too_deep(text: str | bytes) -> bool:

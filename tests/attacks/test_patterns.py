@@ -265,6 +265,17 @@ def test_a_call_in_many_pieces() -> None:
     assert growth(read, 20_000) < 9
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        '<tool_call>{"name": "f", "arguments": {"a": "</tool_call>"}}</tool_call>',
+        '<tool_call>["</tool_call>",',
+    ],
+)
+def test_many_calls_that_hold_a_mark(block: str) -> None:
+    assert growth(lambda count: find_calls(block * count, [_tool({})]), 1000) < 9
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Running]:
     with running(tmp_path) as server:

@@ -75,6 +75,22 @@ def test_what_is_said_beside_a_call() -> None:
     assert (said, len(calls)) == ("Let me see.", 2)
 
 
+MARKED = '<tool_call>\n{"name": "weather", "arguments": {"city": "A</tool_call>B"}}\n</tool_call>'
+
+
+def test_an_argument_may_hold_the_closing_mark() -> None:
+    for text, said, count in (
+        (MARKED, "", 1),
+        (f"Well. {MARKED}\n{MARKED} So.", "Well. \n So.", 2),
+        (MARKED.removesuffix("\n</tool_call>"), "", 1),
+    ):
+        shown, calls = find_calls(text, [WEATHER])
+        assert (shown, len(calls)) == (said, count)
+        assert {call.arguments for call in calls} == {'{"city": "A</tool_call>B"}'}
+    for text in (f"{MARKED[:-13]} x</tool_call>", f"{MARKED} <tool_call>[</tool_call>"):
+        assert find_calls(text, [WEATHER]) == (text, ())
+
+
 def test_strict_arguments_follow_their_schema() -> None:
     for arguments, count in (('{"city": "Oslo"}', 1), ('{"city": "oslo"}', 0), ("{}", 0)):
         text = f'{{"name": "weather", "arguments": {arguments}}}'
@@ -144,7 +160,8 @@ def test_no_reference_is_fetched() -> None:
     text=st.text(alphabet='<tool_ca>/{"}:, x\n[', max_size=60)
     | st.just('Well. <tool_call>{"name": "weather", "arguments": {"city": "A"}}</tool_call> x')
     | st.just('weather{"city": "A"}weather{"city": "B"}')
-    | st.just("weather, as it was{"),
+    | st.just("weather, as it was{")
+    | st.just(f"Well. {MARKED}"),
     cuts=st.lists(st.integers(0, 60), max_size=6),
 )
 def test_a_stream_says_what_the_whole_says(text: str, cuts: list[int]) -> None:

@@ -69,7 +69,17 @@ ODD = tool("odd", {"type": "object", "properties": {"a": {"type": "string", "not
 TOOLS = [FERRY, BARE, ODD]
 MARKS = CallForm("", "<tool_call>\n", "\n</tool_call>", "\n</tool_call>\n<tool_call>\n")
 BYTES = LLTokenizer("byte")
-HARD = ("<tool_call>", "[TOOL_CALLS]", "[ARGS]{", "<|python_tag|>", "</s>", "}f{", '"', "\\")
+HARD = (
+    "<tool_call>",
+    "</tool_call>",
+    "[TOOL_CALLS]",
+    "[ARGS]{",
+    "<|python_tag|>",
+    "</s>",
+    "}f{",
+    '"',
+    "\\",
+)
 """Values that look like marks."""
 
 
@@ -195,21 +205,23 @@ def calls_of_tools(
     return tools, draw(st.lists(st.sampled_from(calls), min_size=1, max_size=3))
 
 
-@pytest.mark.parametrize("family", CALLING_FAMILIES)
+@pytest.mark.parametrize("family", [*CALLING_FAMILIES, "chatml", "qwen3"])
 @settings(max_examples=25)
 @given(calls_of_tools())
 def test_calls_in_a_models_own_form_are_allowed_and_read_back(
     family: str, drawn: tuple[list[dict[str, Any]], list[tuple[str, dict[str, Any]]]]
 ) -> None:
-    """Llama 3's object and Mistral's list and names: control tokens as such, and in no text."""
-    tokenizer, (tools, calls) = calling_tokenizer(family), drawn
+    """Llama 3's object, Mistral's list and names, marks: control tokens as such, in no text."""
+    known = family in CALLING_FAMILIES
+    tokenizer = calling_tokenizer(family) if known else tokenizer_of(family)
+    tools, calls = drawn
     template = Template.of(tokenizer)
     assert template.call_form is not None
     wanted = calls if template.call_form.between is not None else calls[:1]
     made = tuple(ToolCall(f"abcdefgh{n}", f, json.dumps(a)) for n, (f, a) in enumerate(wanted))
     text = follow(template, tokenizer, Message("assistant", "", made), tools)
     said, read = find_calls(text, tools)
-    assert said == ""
+    assert said == template.call_form.lead.strip()
     assert [(call.name, json.loads(call.arguments)) for call in read] == wanted
     words = follow(template, tokenizer, Message("assistant", "Well, f is a {letter}."), tools)
     assert find_calls(words, tools)[1] == ()

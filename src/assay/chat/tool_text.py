@@ -13,7 +13,8 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -26,7 +27,6 @@ from assay import json_reader, patterns
 from assay.example import CALL_CLOSE, CALL_OPEN, ToolCall
 
 _BARE = ("{", "[", "<|python_tag|>")
-_BLOCK = re.compile(rf"{re.escape(CALL_OPEN)}(.*?)(?:{re.escape(CALL_CLOSE)}|\Z)", re.DOTALL)
 _SCHEMA_S = 0.25
 """Longest that clients' schemas may take on all calls of an answer, their patterns and all."""
 _LONGEST_CHECKED = 256 * 1024
@@ -57,10 +57,33 @@ def find_calls(text: str, tools: Sequence[dict[str, Any]]) -> tuple[str, tuple[T
     offered = {name_of(tool): tool["function"] for tool in tools}
     if calls := _calls(_PREFIX.sub("", text), offered):  # first: a value may hold a mark
         return "", tuple(calls)
-    found = [_calls(match[1].strip(), offered) for match in _BLOCK.finditer(text)]
-    if not found or not all(found):
+    said, found, place = [], [], 0
+    while (start := text.find(CALL_OPEN, place)) >= 0:
+        said.append(text[place:start])
+        calls, place = _block(text, start + len(CALL_OPEN), offered)
+        if not calls:
+            return text, ()
+        found += calls
+    if not found:
         return text, ()
-    return _BLOCK.sub("", text).strip(), tuple(call for calls in found for call in calls)
+    return "".join((*said, text[place:])).strip(), tuple(found)
+
+
+def _block(text: str, start: int, offered: dict[str, dict[str, Any]]) -> tuple[list[ToolCall], int]:
+    """The calls behind an opening mark, and where what follows their closing mark begins."""
+    end = _closing(text, start)
+    calls = _calls(text[start:end].strip(), offered)
+    if not calls:  # an argument may hold the mark
+        with suppress(ValueError):
+            end = _closing(text, json_reader.read_at(text, _past_gap(text, start))[1])
+            calls = _calls(text[start:end].strip(), offered)
+    return calls, end + len(CALL_CLOSE)
+
+
+def _closing(text: str, place: int) -> int:
+    """Where the next closing mark stands; the text's end where there is none."""
+    found = text.find(CALL_CLOSE, place)
+    return found if found >= 0 else len(text)
 
 
 def _calls(text: str, offered: dict[str, dict[str, Any]]) -> list[ToolCall]:
@@ -79,19 +102,20 @@ def _calls(text: str, offered: dict[str, dict[str, Any]]) -> list[ToolCall]:
     return calls
 
 
-def _named(text: str, offered: Iterable[str]) -> list[dict[str, Any]]:
+def _named(text: str, offered: Container[str]) -> list[dict[str, Any]]:
     """Names that are each followed by a value, as calls; none if there is anything else."""
-    starts = {f"{name}{mark}": name for name in offered for mark in ("", ARGS)}
     calls: list[dict[str, Any]] = []
     place = _past_gap(text, 0)
     try:
-        read = json_reader.scanner(text)
         while place < len(text):
-            start = next(one for one in starts if text.startswith(f"{one}{{", place))
-            arguments, end = read(place + len(start))
-            calls.append({"name": starts[start], "arguments": arguments})
+            start = text.index("{", place)
+            name = text[place:start].removesuffix(ARGS)
+            if name not in offered:
+                return []
+            arguments, end = json_reader.read_at(text, start)
+            calls.append({"name": name, "arguments": arguments})
             place = _past_gap(text, end)
-    except (ValueError, StopIteration):
+    except ValueError:
         return []
     return calls
 
