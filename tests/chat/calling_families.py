@@ -55,6 +55,10 @@ CALLS
 """
 # A list, each call with the id that the result names.
 MISTRAL3 = _MISTRAL.replace(
+    "message.content + '[/TOOL_RESULTS]'",
+    """'{"content": ' + message.content + ', "call_id": "' + message.tool_call_id + '"}'
++ '[/TOOL_RESULTS]'""",
+).replace(
     "CALLS",
     """\
 {{- '[TOOL_CALLS] [' -}}

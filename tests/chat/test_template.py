@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import re
 import time
 from typing import Any
 
 import pytest
-from tests.chat.families import FAMILIES, tokenizer_of
+from tests.chat.calling_families import CALLING_FAMILIES
+from tests.chat.families import FAMILIES, tokenizer_for, tokenizer_of
 
 from assay.chat.template import PINNED_DATE, Template
 from assay.errors import DataError, ModelError
@@ -218,6 +220,18 @@ def test_a_template_frozen_before_there_was_a_form_is_the_same_and_writes_tools(
     assert thawed.prompt([QUESTION], [TOOL]) == template.prompt([QUESTION], [TOOL])
     changed = Template.from_dict(tokenizer, {**frozen, "tool_form": "{# another #}"})
     assert changed.sha256 != template.sha256
+
+
+@pytest.mark.parametrize("id", ["call_3f9a1", "call_0001"])
+def test_a_call_and_its_result_have_a_short_id_where_no_other_is_taken(id: str) -> None:
+    """Mistral's template refuses OpenAI's ids and our own; one that fits stays."""
+    template = Template.of(tokenizer_for(CALLING_FAMILIES["mistral3"]))
+    call = Message("assistant", "", tool_calls=(ToolCall(id, "weather", "{}"),))
+    result = Message("tool", "3", tool_call_id=id)
+    written = template.prompt_text([QUESTION, call, result], [TOOL])
+    [named] = re.findall(r'"id": "(\w{9})"', written)
+    assert f'"call_id": "{named}"' in written
+    assert (named == id) is (id == "call_0001")
 
 
 def test_call_whose_arguments_are_no_json_is_refused() -> None:

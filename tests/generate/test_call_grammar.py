@@ -218,7 +218,7 @@ def test_calls_in_a_models_own_form_are_allowed_and_read_back(
     template = Template.of(tokenizer)
     assert template.call_form is not None
     wanted = calls if template.call_form.between is not None else calls[:1]
-    made = tuple(ToolCall(f"abcdefgh{n}", f, json.dumps(a)) for n, (f, a) in enumerate(wanted))
+    made = tuple(ToolCall(f"call_{n}", f, json.dumps(a)) for n, (f, a) in enumerate(wanted))
     text = follow(template, tokenizer, Message("assistant", "", made), tools)
     said, read = find_calls(text, tools)
     assert said == template.call_form.lead.strip()

@@ -7,10 +7,11 @@ call of a macro looks at the clock here; a thread that renders cannot be ended f
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from jinja2.exceptions import TemplateError
@@ -31,6 +32,8 @@ REFUSALS = (TemplateError, TypeError)
 """What a template raises; one that adds None to a text raises the latter."""
 NONCE = "zqxjkv"
 """Stands for a content when the template is tried out."""
+_SHORT_ID = 9
+"""Characters of a call's id as Mistral's templates want it."""
 
 
 class MessageWriter:
@@ -114,17 +117,28 @@ class MessageWriter:
         if message.tool_calls:
             turn["tool_calls"] = [
                 {
-                    "id": mark(call.id),
+                    "id": mark(self._id_of(call.id)),
                     "type": "function",
                     "function": {"name": mark(call.name), "arguments": self._arguments_of(call)},
                 }
                 for call in message.tool_calls
             ]
         if message.tool_call_id is not None:
-            turn["tool_call_id"] = mark(message.tool_call_id)
+            turn["tool_call_id"] = mark(self._id_of(message.tool_call_id))
         if message.name is not None:
             turn["name"] = mark(message.name)
         return turn
+
+    def _id_of(self, id: str) -> str:
+        """A call's id as the template wants it; the call and its result get the same."""
+        if len(id) == _SHORT_ID or not self._refuses_ids:
+            return id
+        return hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:_SHORT_ID]
+
+    @cached_property
+    def _refuses_ids(self) -> bool:
+        """Whether calls are refused for ids such as OpenAI's and ours, and not for shorter ones."""
+        return not self.tool_form and not self._knows_tool_calls("call_0123456789abcdef")
 
     def _arguments_of(self, call: ToolCall) -> Any:
         try:
@@ -147,11 +161,11 @@ class MessageWriter:
         user = {"role": "user", "content": "a"}
         return self._shows([user], [{"type": "function", "function": tool}])
 
-    def _knows_tool_calls(self) -> bool:
+    def _knows_tool_calls(self, id: str = "abcdefghi") -> bool:
         function = {"name": NONCE, "arguments": {}}
-        call = {"id": "abcdefghi", "type": "function", "function": function}
+        call = {"id": id, "type": "function", "function": function}
         asked = {"role": "assistant", "content": "", "tool_calls": [call]}
-        result = {"role": "tool", "content": "b", "tool_call_id": "abcdefghi", "name": "c"}
+        result = {"role": "tool", "content": "b", "tool_call_id": id, "name": "c"}
         return self._shows([{"role": "user", "content": "a"}, asked, result])
 
     def _refuses_system(self) -> bool:
