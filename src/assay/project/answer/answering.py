@@ -19,7 +19,7 @@ from typing import Any
 from assay.accounts.charge import Charge
 from assay.accounts.keys import Caller
 from assay.agent.answering import RouteStream, ServedExchange, Target
-from assay.chat.tool_text import Reader, find_calls
+from assay.chat.tool_text import Reader
 from assay.errors import AssayError
 from assay.example import Message, ToolCall
 from assay.generate.stream import End, Piece
@@ -251,12 +251,16 @@ class AnswerStream:
             return
         answer, conversation = self._answer, self._answering._conversation
         reader = Reader(conversation.tools) if conversation.tools else None
+        shown: list[str] = []
         items = iter(prepared.routes[self._number])
         try:
             for item in items:
                 if isinstance(item, Piece):
                     answer.pieces.append(item)
-                    yield item if reader is None else replace(item, text=reader.feed(item.text))
+                    if reader is not None:
+                        item = replace(item, text=reader.feed(item.text))
+                        shown.append(item.text)
+                    yield item
                     continue
                 answer.text = "".join(piece.text for piece in answer.pieces)
                 if reader is not None:
@@ -264,7 +268,7 @@ class AnswerStream:
                     if rest:
                         yield Piece(rest)
                     if calls and not item.calls:
-                        answer.text = find_calls(answer.text, conversation.tools)[0]
+                        answer.text = "".join((*shown, rest)).strip()
                     calls = item.calls or calls
                     calls = calls if conversation.are_calls_parallel else calls[:1]
                     item = replace(item, calls=calls)
