@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.compare import records
 from assay.compare.result import CandidateResult
 from assay.config import Columns, KnowledgeSection
+from assay.data.split import MANIFEST, TRAIN
 from assay.example import ToolCall
 from assay.project import agents, releases
+from assay.project.answer.playground import offered_tools
 from assay.project.workspace import Workspace
 from assay.studio.pages.agent.page import choose_first
 from assay.studio.pages.playground import _find_compared
@@ -92,3 +97,18 @@ def test_an_empty_answer_is_told_with_where_another_is_set(tmp_path: Path) -> No
     assert "Settings" not in describe_empty(config)  # no documents: nothing is set for it
     documents = config.model_copy(update={"knowledge": KnowledgeSection()})
     assert "“Answer where no document has one” in Settings" in describe_empty(documents)
+
+
+def test_a_project_whose_rows_are_lost_offers_no_functions(tmp_path: Path) -> None:
+    """The page is for releases, too, which need no rows."""
+    turns = [{"role": "user", "content": "a"}]
+    row = {"id": "1", "messages": turns, "tools": [{"function": {"name": "f"}}]}
+    made = SimpleNamespace(config=SimpleNamespace(task="tools"), split_folder=tmp_path)
+    workspace: Any = SimpleNamespace(project=made)
+    assert offered_tools(workspace) == ()
+    (tmp_path / MANIFEST).touch()
+    assert offered_tools(workspace) == ()
+    (tmp_path / TRAIN).write_text('{"mess\n')
+    assert offered_tools(workspace) == ()
+    (tmp_path / TRAIN).write_text(f"{json.dumps(row)}\n")
+    assert offered_tools(workspace) == ({"function": {"name": "f"}},)

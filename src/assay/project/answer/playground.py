@@ -51,13 +51,16 @@ def answer(
 
 
 def offered_tools(workspace: Workspace) -> tuple[dict[str, Any], ...]:
-    """The tools of the project's first training row; none where its task is another, or before its
-    rows are divided."""
+    """The tools of the project's first training row; none where its task is another, before its
+    rows are divided, or where they cannot be read: releases can be tried without them."""
     project = workspace.project
     if project is None or project.config.task != "tools" or not has_split(project.split_folder):
         return ()
-    rows = read_examples(project.split_folder / TRAIN)  # the first alone is read
-    return next((row.tools for row in rows), ())
+    try:
+        rows = read_examples(project.split_folder / TRAIN)  # the first alone is read
+        return next((row.tools for row in rows), ())
+    except (OSError, ValueError):
+        return ()
 
 
 def answerable_models(workspace: Workspace) -> list[ModelEntry]:

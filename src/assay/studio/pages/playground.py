@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
 from nicegui import ui
@@ -35,6 +36,8 @@ from assay.studio.shared.streams import ask, format_tokens
 
 MOST = 4
 """Side by side; more cannot be read, and this machine answers one word at a time."""
+_LONGEST_NAMES = 300
+"""Characters of functions' names that are shown."""
 VERSION = "version:"
 KINDS = {
     "release": "release",
@@ -86,7 +89,7 @@ async def build(context: PageContext) -> None:
             describe_message(context.workspace.config) or "",
         )
         if tools:
-            may = ", ".join(map(name_of, tools))
+            may = shorten(", ".join(map(name_of, tools)), _LONGEST_NAMES, placeholder=" …")
             w.text(f"May be called, as in the first training row: {may}.", "soft note")
         with w.row():
             go = w.button("Send", kind="primary", icon="send")
