@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -159,6 +160,15 @@ def test_what_a_template_writes_for_calls_is_allowed_token_by_token(family: str)
     made = tuple(ToolCall(f"abcdefgh{n}", "find_ferry", arguments) for n in range(2))
     for answer in (Message("assistant", "", made), Message("assistant", "On which day?")):
         follow(template, tokenizer, answer, [FERRY])
+
+
+def test_a_turn_of_calls_may_end_otherwise_than_one_of_words() -> None:
+    """By the same token, with other white space behind it."""
+    tokenizer = deepcopy(tokenizer_of("qwen3"))
+    form = Template.of(tokenizer).call_form
+    before, end, behind = tokenizer.chat_template.rpartition("'<|im_end|>\n'")
+    tokenizer.chat_template = f"{before}('<|im_end|>' if message.tool_calls else {end}){behind}"
+    assert Template.of(tokenizer).call_form == form
 
 
 def follow(

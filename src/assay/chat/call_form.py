@@ -9,7 +9,7 @@ are left out before it is read.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ _NAMED = re.compile(r'f(\[\w+\])\{"a": 1\}')
 """A call as newer Mistral models write it: the arguments behind the name."""
 _THOUGHT = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 _WORDS = "zqxjkv"
-"""What an answer says that calls nothing, to see what ends it."""
+"""What an answer says that calls nothing, to see what text ends it where no token does."""
 PYTHON_TAG = "<|python_tag|>"
 """What Llama 3 may write before a bare call, which its template does not."""
 
@@ -62,20 +62,25 @@ class CallForm:
     tag: str | None = None
 
 
-def find_call_form(tokenizer: Any, write: Write) -> CallForm | None:
+def find_call_form(tokenizer: Any, write: Write, stop_ids: Iterable[int]) -> CallForm | None:
     """The form of a template; None: what it writes is not read as the calls that it writes.
 
     Args:
         tokenizer: whose tokens the template may name.
+        stop_ids: those that end an answer, which are no part of the form.
     """
+    stops = "|".join(map(re.escape, tokenizer.convert_ids_to_tokens(list(stop_ids))))
     for ids in (_IDS, _IDS[:1]):  # Llama's template refuses two
         calls = tuple(ToolCall(id, "f", '{"a": 1}') for id in ids)
         try:
             written = write(Message("assistant", "", calls), [_TOOL])
-            end = write(Message("assistant", _WORDS), [_TOOL]).partition(_WORDS)[2]
+            before, *behind = re.split(stops, written, maxsplit=1)
+            if not behind:  # a text stands there in place of a token
+                end = write(Message("assistant", _WORDS), [_TOOL]).partition(_WORDS)[2]
+                before = written.removesuffix(end)
         except (DataError, ModelError):
             continue
-        form = _form(written.removesuffix(end), len(ids), tokenizer)
+        form = _form(before, len(ids), tokenizer)
         if form is not None:
             return form
     return None

@@ -290,7 +290,7 @@ class Template:
     @cached_property
     def call_form(self) -> CallForm | None:
         """How this template writes calls, see `find_call_form`."""
-        return find_call_form(self._tokenizer, self._alone)
+        return find_call_form(self._tokenizer, self._alone, self.stop_ids)
 
     def document_ids(self, text: str) -> list[int]:
         """Ids of a text that is no conversation: after the token that the tokenizer puts before
