@@ -69,13 +69,13 @@ def find_call_form(tokenizer: Any, write: Write, stop_ids: Iterable[int]) -> Cal
         tokenizer: whose tokens the template may name.
         stop_ids: those that end an answer, which are no part of the form.
     """
-    stops = "|".join(map(re.escape, tokenizer.convert_ids_to_tokens(list(stop_ids))))
+    stops = tokenizer.convert_ids_to_tokens(list(stop_ids))
     for ids in (_IDS, _IDS[:1]):  # Llama's template refuses two
         calls = tuple(ToolCall(id, "f", '{"a": 1}') for id in ids)
         try:
             written = write(Message("assistant", "", calls), [_TOOL])
-            before, *behind = re.split(stops, written, maxsplit=1)
-            if not behind:  # a text stands there in place of a token
+            before = min((written.partition(stop)[0] for stop in stops), key=len)
+            if before == written:  # a text stands there in place of a token
                 end = write(Message("assistant", _WORDS), [_TOOL]).partition(_WORDS)[2]
                 before = written.removesuffix(end)
         except (DataError, ModelError):
