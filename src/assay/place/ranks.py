@@ -154,8 +154,10 @@ def _probe(file: int) -> None:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBED_S)
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
-        idle = getattr(socket, "TCP_KEEPIDLE", None) or socket.TCP_KEEPALIVE  # macOS
-        found.setsockopt(socket.IPPROTO_TCP, idle, PROBED_S)
+        if sys.platform == "darwin":
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPALIVE, PROBED_S)
+        else:
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBED_S)
         if sys.platform == "linux":  # for what was sent and is not confirmed
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * PROBED_S * PROBES)
 
