@@ -99,6 +99,6 @@ def see_that_copies_are_held(
         ):
             with pytest.raises(openai.PermissionDeniedError):
                 ask()
-        with pytest.raises(openai.BadRequestError, match="holds traces"):
+        with pytest.raises(openai.BadRequestError, match="not every key may read"):
             client.vector_stores.create(file_ids=[files[0].id])
         assert blind.evals.runs.retrieve(run.id, eval_id=run.eval_id).result_counts.total == 2

@@ -340,8 +340,8 @@ BAD_EVALS: list[tuple[dict[str, Any], str]] = [
         "data_source_config.item_schema",
     ),
     (
-        {"data_source_config": {"type": "logs", "metadata": {"a": "b"}}},
-        "data_source_config.metadata",
+        {"data_source_config": {"type": "logs", "metadata": {'a"b': "c"}}},
+        "data_source_config.logs.metadata",
     ),
 ]
 BAD_RUNS: list[tuple[Any, str, str]] = [
@@ -392,5 +392,5 @@ def test_what_cannot_be_graded_is_refused_with_its_place(
     with pytest.raises(openai.PermissionDeniedError):
         blind.evals.runs.create(made.id, data_source=stored)
     silent = server.client(server.new_key("files"))
-    with pytest.raises(openai.BadRequestError, match="scope chat"):
+    with pytest.raises(openai.PermissionDeniedError, match="scope chat"):
         silent.evals.runs.create(made.id, data_source=completions(content({"question": "a"})))

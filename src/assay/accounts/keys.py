@@ -16,6 +16,7 @@ from assay.agent.versions import user
 from assay.errors import NotFoundError, Step, UsageError
 from assay.knowledge.intake import checked_labels
 from assay.store.audit import record
+from assay.store.conversations import Owner
 from assay.store.store import Store
 from assay.store.tables import ApiKeyRow, BudgetRow, now
 
@@ -75,6 +76,21 @@ class Caller:
     def may(self, scope: str) -> bool:
         """Whether the key is good for this."""
         return scope in self.scopes or "admin" in self.scopes
+
+    def may_read(self, scope: str | None) -> bool:
+        """Whether the key may read copies of what was kept.
+
+        Args:
+            scope: that reads them; or the id of the key, which reads them beside those with the
+                scope `admin`; None: every key does.
+        """
+        return scope is None or scope == self.key_id or self.may(scope)
+
+
+def owner_of(caller: Caller) -> Owner:
+    """Whose completions, responses and conversations a caller may see: its key's; all of the
+    project's, if it is an admin's."""
+    return Owner(caller.project, caller.key_id, caller.may("admin"))
 
 
 def create_key(

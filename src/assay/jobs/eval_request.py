@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from assay.config.strict import ClosedModel
 from assay.evaluate.criteria import Criterion
@@ -21,13 +28,31 @@ MOST_ITEMS = 50_000
 """Of a run."""
 MOST_INLINE = 5_000
 """Items within a request, whose values are counted (`assay.serve.body`); a file may have more."""
+MOST_NAMES = 100
+"""Users or tools that kept answers are chosen by."""
 LAST_SECOND = 2**37
 """A time that a database can hold."""
 _FileId = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 _Object = Annotated[dict[str, Any], Field(max_length=MOST_FIELDS)]
 _Second = Annotated[int, Field(ge=0, le=LAST_SECOND)]
 _Text = Annotated[str, StringConstraints(max_length=300)]
+_Names = Annotated[list[_Text], Field(min_length=1, max_length=MOST_NAMES, fail_fast=True)]
 _ItemPath = Annotated[str, StringConstraints(pattern=r"^item(\.[\w-]+)+$", max_length=300)]
+
+
+def _check_keys(given: dict[str, str]) -> dict[str, str]:
+    """See that a database can be asked for the keys.
+
+    Raises:
+        ValueError: one has a quote or a backslash.
+    """
+    if any(sign in key for key in given for sign in '"\\'):
+        raise ValueError("a key that is searched for has no quotes and no backslashes")
+    return given
+
+
+Filter = Annotated[Metadata, AfterValidator(_check_keys)]
+"""Pairs that the metadata of what is wanted has."""
 
 
 class _Part(ClosedModel):
@@ -43,10 +68,10 @@ class CustomConfig(_Part):
 
 
 class LogsConfig(_Part):
-    """Requests that were served and kept as traces."""
+    """Requests that were answered and kept; `metadata`: values that all of a run have."""
 
     type: Literal["logs", "stored_completions"]
-    metadata: Metadata | None = None
+    metadata: Filter | None = None
 
 
 class EvalRequest(_Part):
@@ -102,15 +127,42 @@ class ItemsFile(_Part):
     id: _FileId
 
 
-class StoredAnswers(_Part):
-    """Traces: those of a model (a release), of a time, the newest ones."""
+class _KeptAnswers(_Part):
+    """Requests that were answered and kept: those of a model, of a time, the newest ones."""
 
-    type: Literal["stored_completions", "responses"]
     created_after: _Second | None = None
     created_before: _Second | None = None
     limit: Annotated[int, Field(ge=1, le=MOST_ITEMS)] | None = None
     model: ModelName | None = None
-    metadata: Metadata | None = None
+
+
+class StoredCompletions(_KeptAnswers):
+    """Chat completions that were stored."""
+
+    type: Literal["stored_completions"]
+    metadata: Filter | None = None
+
+
+class StoredResponses(_KeptAnswers):
+    """Responses that were stored; those of one of `users`, that were offered one of `tools`."""
+
+    type: Literal["responses"]
+    metadata: Filter | None = None
+    instructions_search: _Text | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    users: _Names | None = None
+    tools: _Names | None = None
+    reasoning_effort: None = None
+
+
+class Traces(_KeptAnswers):
+    """Traces; `model` is a release."""
+
+    type: Literal["traces"]
+
+
+KeptAnswers = StoredCompletions | StoredResponses | Traces
 
 
 class MessageTemplate(_Part):
@@ -135,14 +187,14 @@ class JsonlSource(_Part):
 
 
 class SampledSource(_Part):
-    """Items that a model answers; without `model`, traces are graded by the answers they have.
+    """Items that a model answers; without `model`, kept ones are graded by the answers they have.
 
     Attributes:
         sampling_params: OpenAI's, see `assay.serve.eval_sampling`.
     """
 
     type: Literal["completions", "responses"]
-    source: Annotated[InlineItems | ItemsFile | StoredAnswers, Field(discriminator="type")]
+    source: Annotated[InlineItems | ItemsFile | KeptAnswers, Field(discriminator="type")]
     input_messages: (
         Annotated[MessageTemplate | ItemReference, Field(discriminator="type")] | None
     ) = None
@@ -151,14 +203,14 @@ class SampledSource(_Part):
 
     @model_validator(mode="after")
     def _whole(self) -> SampledSource:
-        stored = isinstance(self.source, StoredAnswers)
+        kept = isinstance(self.source, KeptAnswers)
         if self.model is None:
             for name in ("input_messages", "sampling_params"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"`{name}` needs a `model` that answers")
-            if not stored:
+            if not kept:
                 raise ValueError("`model` says who answers; graded without one is type 'jsonl'")
-        elif self.input_messages is None and not stored:
+        elif self.input_messages is None and not kept:
             raise ValueError("`input_messages` says what the model is asked")
         return self
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
-from assay.accounts.keys import Caller
+from assay.accounts.keys import Caller, owner_of
 from assay.jobs.metadata import Metadata
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.files import After, Limit, make_page
 from assay.serve.items import Item
 from assay.serve.route import JsonRoute, Strict
-from assay.serve.turns import check_policy, owner_of
+from assay.serve.turns import check_policy
 from assay.store import conversations
 from assay.store.conversations import Conversation, Order
 

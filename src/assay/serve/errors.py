@@ -126,6 +126,8 @@ def of_assay(error: AssayError) -> ApiError:
     if isinstance(error, BudgetError):
         return ApiError(429, message, "insufficient_quota", "insufficient_quota")
     if isinstance(error, RefusedError):
+        if error.code == "insufficient_permissions":
+            return forbidden(message)
         status = 404 if error.code in _MISSING else 400
         return ApiError(status, message, code=error.code, param=error.param)
     for kind, status, code, param in _CLIENTS:

@@ -28,7 +28,7 @@ from assay.evaluate.model_graders import fill_messages
 from assay.evaluate.templates import VariableError, describe_sample
 from assay.jobs import eval_results, eval_runs, evals
 from assay.jobs.batches import EVAL_ITEMS
-from assay.jobs.eval_request import ItemReference, RunRequest, SampledSource, StoredAnswers
+from assay.jobs.eval_request import ItemReference, KeptAnswers, RunRequest, SampledSource
 from assay.models.embed import STARTER, Vectors
 from assay.project.answer.gateway import Gateway
 from assay.project.jobs.evals import CHAT, criteria_of
@@ -202,7 +202,7 @@ async def _sample(exchange: _Exchange, plan: _Plan, body: RunItem) -> dict[str, 
     assert source.model is not None
     messages = _messages(source, body.item)
     sampling = plan.sampling
-    if isinstance(source.source, StoredAnswers) and body.item.get("tools"):
+    if isinstance(source.source, KeptAnswers) and body.item.get("tools"):
         sampling = {"tools": body.item["tools"], **sampling}
     asked = {**sampling, "model": source.model, "messages": messages}
     completion = await exchange.chat(asked, gateway_of(exchange.request))

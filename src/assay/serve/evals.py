@@ -21,7 +21,6 @@ from assay.jobs.eval_request import (
 from assay.jobs.eval_results import ItemStatus
 from assay.jobs.eval_runs import EvalRun, RunStatus
 from assay.jobs.evals import Eval, Order
-from assay.project.jobs import eval_items
 from assay.project.jobs import evals as project
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.chat import ChatRequest
@@ -49,6 +48,7 @@ _LOGS_SCHEMA = {
         "input": {"type": "array", "items": {"type": "object"}},
         "tools": {"type": "array", "items": {"type": "object"}},
         "corrected": {"type": "string"},
+        "metadata": {"type": "object"},
     },
     "required": ["input"],
 }
@@ -103,11 +103,8 @@ def create_run(
     request: Request, workspace: ServedWorkspace, eval_id: str, body: RunRequest, caller: _Owner
 ) -> dict[str, Any]:
     """Queue a run: every item is answered, if a model is to, and graded."""
-    source = body.data_source
-    _, scope = eval_items.limits_of(workspace, caller.project, source.source)
-    check_scope(caller, scope)
-    if isinstance(source, SampledSource):
-        _check_sampling(source)
+    if isinstance(body.data_source, SampledSource):
+        _check_sampling(body.data_source)
     run, batch = project.create_run(workspace, caller, eval_id, body)
     return _run_as_wire(request, workspace, run, batch)
 

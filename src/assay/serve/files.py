@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from assay.accounts.keys import Caller
 from assay.accounts.quota import Quota
 from assay.project.jobs import batches
+from assay.project.jobs.requests import why_unread
 from assay.project.knowledge import vector_stores
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.errors import ApiError, forbidden, invalid, not_found
@@ -166,8 +167,9 @@ def check_scope(caller: Caller, scope: str | None) -> None:
     Raises:
         ApiError: its key may not.
     """
-    if scope is not None and not caller.may(scope):
-        raise forbidden(f"Copies of {scope} are read by a key with the scope {scope}.")
+    if scope is not None and not caller.may_read(scope):
+        message = why_unread(scope)
+        raise forbidden(message[0].upper() + message[1:])
 
 
 def check_purpose(purpose: str | None) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from typing import Any, Literal
 
-from assay.example import Message, ToolCall
+from assay.example import ToolCall
 from assay.serve.conversation import Content, TextPart
 from assay.serve.route import Strict
 
@@ -92,36 +91,12 @@ def call_item(call: ToolCall) -> dict[str, Any]:
     }
 
 
-def message_of(kept: dict[str, Any]) -> Message:
-    """An item as it is kept, as the rest of Assay has it; a call is a turn of its own, which
-    `join_turns` puts together with its neighbours."""
-    kind = kept["type"]
-    if kind == "function_call":
-        call = ToolCall(kept["call_id"], kept["name"], kept["arguments"])
-        return Message("assistant", "", (call,))
-    if kind == "function_call_output":
-        return Message("tool", _text(kept["output"]), tool_call_id=kept["call_id"])
-    return Message(kept["role"], _text(kept["content"]))
-
-
 def without_logprobs(item: dict[str, Any]) -> dict[str, Any]:
     """An item as it is kept: its log-probabilities take far more than its text."""
     if item["type"] != "message":
         return item
     parts = [{**part, "logprobs": []} if "logprobs" in part else part for part in item["content"]]
     return {**item, "content": parts}
-
-
-def join_turns(messages: Sequence[Message]) -> list[Message]:
-    """Calls that follow each other, or a text of the assistant's, are one turn."""
-    turns: list[Message] = []
-    for message in messages:
-        if message.tool_calls and turns and turns[-1].role == "assistant":
-            before = turns.pop()
-            calls = (*before.tool_calls, *message.tool_calls)
-            message = Message("assistant", before.content, calls)
-        turns.append(message)
-    return turns
 
 
 def _parts(content: Content, kind: str) -> list[dict[str, Any]]:
@@ -134,9 +109,3 @@ def _part(part: TextPart, kind: str) -> dict[str, Any]:
         return {"type": "refusal", "refusal": part.refusal}
     text = {"type": kind, "text": part.text or part.refusal}
     return {**text, "annotations": [], "logprobs": []} if kind == "output_text" else text
-
-
-def _text(content: str | list[dict[str, Any]]) -> str:
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text") or part.get("refusal") or "" for part in content)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from assay.agent.answering import GenerationOptions
+from assay.chat.response_items import message_of
 from assay.example import Message
 from assay.jobs.metadata import Metadata
 from assay.serve.conversation import (
@@ -19,7 +20,7 @@ from assay.serve.conversation import (
     NamedFunction,
     Tokens,
 )
-from assay.serve.items import Item, message_of
+from assay.serve.items import Item
 from assay.serve.route import JsonObject, Strict
 
 ItemId = Annotated[str, StringConstraints(max_length=100)]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request
 
-from assay.accounts.keys import Caller
+from assay.accounts.keys import Caller, owner_of
 from assay.errors import AssayError
 from assay.jobs.metadata import Metadata
 from assay.serve.auth import RequiredScope, ServedWorkspace
@@ -18,7 +18,7 @@ from assay.serve.conversation import ConversationRequest
 from assay.serve.errors import invalid
 from assay.serve.files import After, Limit, make_page, page_of
 from assay.serve.route import JsonRoute, Strict
-from assay.serve.turns import check_policy, owner_of
+from assay.serve.turns import check_policy
 from assay.store import conversations, stored_completions
 from assay.store.conversations import Order, Owner
 from assay.store.store import Store

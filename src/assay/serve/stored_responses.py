@@ -6,12 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
-from assay.accounts.keys import Caller
+from assay.accounts.keys import Caller, owner_of
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.errors import ApiError, invalid
 from assay.serve.files import After, Limit, page_of
 from assay.serve.route import JsonRoute
-from assay.serve.turns import owner_of
 from assay.store import stored_responses
 from assay.store.conversations import Order
 

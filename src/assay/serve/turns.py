@@ -9,12 +9,13 @@ from typing import Any
 import anyio.to_thread
 from fastapi import Request
 
-from assay.accounts.keys import Caller
+from assay.accounts.keys import Caller, owner_of
+from assay.chat.response_items import join_turns, message_of
 from assay.defaults import StoreResponses
 from assay.errors import AssayError, NotFoundError
 from assay.example import Message
 from assay.serve.errors import ApiError, invalid
-from assay.serve.items import MessageItem, join_turns, message_of, without_logprobs
+from assay.serve.items import MessageItem, without_logprobs
 from assay.serve.responses_request import ResponseRequest
 from assay.store import conversations, stored_responses
 from assay.store.conversations import NoRoomError, Owner, TooLongError
@@ -72,12 +73,6 @@ class Turn:
         except AssayError as error:
             log.error("the response %s could not be kept: %s", response["id"], error)
             return False
-
-
-def owner_of(caller: Caller) -> Owner:
-    """Whose completions, responses and conversations a caller may see: its key's; all of the
-    project's, if it is an admin's."""
-    return Owner(caller.project, caller.key_id, caller.may("admin"))
 
 
 def check_policy(request: Request) -> None:

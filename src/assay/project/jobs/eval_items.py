@@ -1,18 +1,21 @@
-"""The items of a run: they came with the request, stand in a file, or are traces.
+"""The items of a run: they came with the request, stand in a file, or are answers that were kept.
 
-for item in read_items(workspace, "support", source):
-    item["item"], item.get("sample")
+items = open_items(workspace, caller, source, metadata={})
+for one in items.each:
+    one["item"], one.get("sample")
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from assay import json_reader
+from assay.accounts.keys import Caller
 from assay.data.json_schema import mismatches, schema_validator
 from assay.errors import ConfigError
 from assay.jobs.batch_answers import LINE_BYTES, read_lines
@@ -22,14 +25,13 @@ from assay.jobs.eval_request import (
     MOST_ITEMS,
     InlineItems,
     ItemsFile,
+    KeptAnswers,
     Sample,
-    StoredAnswers,
 )
 from assay.jobs.evals import PURPOSE
-from assay.project.jobs.requests import RefusedError, find_file
+from assay.project.jobs import kept_answers
+from assay.project.jobs.requests import RefusedError, find_file, why_unread
 from assay.project.workspace import Workspace
-from assay.release import traces
-from assay.release.traces import Trace
 from assay.store import stored_files
 from assay.store.stored_files import StoredFile
 from assay.store.tables import now
@@ -44,45 +46,59 @@ MOST_OBJECTS = 10_000
 _LINE_LEFT = 10_000
 """Bytes that a line of a batch has beside its item."""
 _WHERE = "data_source.source"
-TRACES = "traces"
-"""The scope that reads copies of traces."""
 
 
-def limits_of(
-    workspace: Workspace, project: str, source: InlineItems | ItemsFile | StoredAnswers
-) -> tuple[int | None, str | None]:
-    """What holds for copies of the items of a source, which are never kept for longer, or read by
-    more callers, than these: the seconds that they are kept, and the scope that reads them; None:
-    until they are deleted, with the scope `files`.
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Items of a source, and what holds for copies of them, which are never kept for longer, or
+    read by more callers, than these.
+
+    Attributes:
+        each: each with `item` and, where an answer is there, `sample`; RefusedError if there are
+            none, too many, or one is none; told when it is reached.
+        lifetime_s: that copies are kept; None: until they are deleted.
+        scope: that reads copies, see `Caller.may_read`; None: `files`.
+    """
+
+    each: Iterator[dict[str, Any]]
+    lifetime_s: int | None = None
+    scope: str | None = None
+
+
+def open_items(
+    workspace: Workspace,
+    caller: Caller,
+    source: InlineItems | ItemsFile | KeptAnswers,
+    metadata: dict[str, str],
+) -> Items:
+    """The items of a source.
+
+    Args:
+        metadata: the eval's, which kept answers must have.
 
     Raises:
-        RefusedError: there is no such file.
+        RefusedError: there is no such file, nothing that was kept fits, or the caller may not read
+            it.
     """
-    if isinstance(source, StoredAnswers):
-        return traces.shortest_days(workspace.store, project, source.model) * 24 * 3600, TRACES
-    if isinstance(source, ItemsFile):
-        file = _find_file(workspace, project, source.id)
-        if file.scope is not None and file.expires is not None:
-            return max(1, int((file.expires - now()).total_seconds())), file.scope
-        return None, file.scope
-    return None, None
-
-
-def read_items(
-    workspace: Workspace, project: str, source: InlineItems | ItemsFile | StoredAnswers
-) -> Iterator[dict[str, Any]]:
-    """The items of a source, each with `item` and, where an answer is there, `sample`.
-
-    Raises:
-        RefusedError: there are none, too many, or one is none; told when it is reached.
-    """
-    items: Iterator[tuple[int, Any]]
     if isinstance(source, InlineItems):
-        items = ((n, one.model_dump(exclude_unset=True)) for n, one in enumerate(source.content, 1))
-    elif isinstance(source, ItemsFile):
-        items = _of_file(workspace, project, source.id)
+        given = ((n, one.model_dump(exclude_unset=True)) for n, one in enumerate(source.content, 1))
+        return Items(_checked(given))
+    if isinstance(source, ItemsFile):
+        file = find_file(workspace, caller.project, source.id, PURPOSE, f"{_WHERE}.id", MOST_BYTES)
+        left = None
+        if file.scope is not None and file.expires is not None:
+            left = max(1, int((file.expires - now()).total_seconds()))
+        found = Items(_checked(_lines(workspace, file)), left, file.scope)
     else:
-        items = _of_traces(workspace, project, source)
+        kept = kept_answers.find(workspace.store, caller, source, metadata)
+        found = Items(_checked(enumerate(kept.each, 1)), kept.lifetime_s, kept.scope)
+    if not caller.may_read(found.scope):
+        assert found.scope is not None
+        raise RefusedError(why_unread(found.scope), _WHERE, "insufficient_permissions")
+    return found
+
+
+def _checked(items: Iterator[tuple[int, Any]]) -> Iterator[dict[str, Any]]:
     number = 0
     for number, (line, value) in enumerate(items, 1):
         if number > MOST_ITEMS:
@@ -125,12 +141,7 @@ def check_schema(schema: dict[str, Any]) -> None:
         raise RefusedError(str(error), where, "invalid_schema") from None
 
 
-def _find_file(workspace: Workspace, project: str, id: str) -> StoredFile:
-    return find_file(workspace, project, id, PURPOSE, f"{_WHERE}.id", MOST_BYTES)
-
-
-def _of_file(workspace: Workspace, project: str, id: str) -> Iterator[tuple[int, Any]]:
-    file = _find_file(workspace, project, id)
+def _lines(workspace: Workspace, file: StoredFile) -> Iterator[tuple[int, Any]]:
     with stored_files.on_disk(workspace.store, file) as path:
         for number, line in read_lines(path):
             if line is None:
@@ -186,45 +197,6 @@ def _check(value: Any, line: int) -> dict[str, Any]:
             f"item {line} has more than {MOST_VALUES:,} values or {MOST_OBJECTS:,} objects."
         )
     return kept
-
-
-def _of_traces(
-    workspace: Workspace, project: str, source: StoredAnswers
-) -> Iterator[tuple[int, Any]]:
-    if source.metadata:
-        raise no_metadata(f"{_WHERE}.metadata")
-    found = traces.select_traces(
-        workspace.store,
-        project,
-        source.model,
-        after=source.created_after,
-        before=source.created_before,
-        limit=source.limit or MOST_ITEMS,
-    )
-    for number, trace in enumerate(found, 1):
-        yield number, _as_item(trace)
-
-
-def _as_item(trace: Trace) -> dict[str, Any]:
-    sample = {"output_text": trace.answer.get("content") or "", "model": trace.release}
-    if calls := trace.answer.get("tool_calls"):
-        sample["output_tools"] = calls
-    item = {"id": trace.id, "input": trace.messages}
-    if trace.tools:
-        item["tools"] = trace.tools
-    if trace.corrected is not None:
-        item["corrected"] = trace.corrected
-    return {"item": item, "sample": sample}
-
-
-def no_metadata(param: str) -> RefusedError:
-    """Why traces cannot be chosen by `metadata`."""
-    return RefusedError(
-        "traces are kept without the metadata of their requests.",
-        param,
-        "unsupported_value",
-        "Choose them by model (a release), created_after and created_before, in a run's source.",
-    )
 
 
 def _refused(what: str, fix: str | None = None) -> RefusedError:

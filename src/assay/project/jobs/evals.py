@@ -65,8 +65,6 @@ def create(workspace: Workspace, caller: Caller, request: EvalRequest) -> Eval:
             raise RefusedError(str(error), param, "invalid_grader") from None
     if isinstance(request.data_source_config, CustomConfig):
         eval_items.check_schema(request.data_source_config.item_schema)
-    elif request.data_source_config.metadata:
-        raise eval_items.no_metadata("data_source_config.metadata")
     if evals.count(store, project) >= MOST_EVALS:
         raise RefusedError(
             f"this project has {MOST_EVALS} evals.", "name", "too_many_evals", "Delete some."
@@ -116,17 +114,17 @@ def create_run(
             "Wait until some are over, or cancel them.",
         )
     workspace.quota.check(project, 1)
-    lifetime_s, scope = eval_items.limits_of(workspace, project, source.source)
-    items = eval_items.read_items(workspace, project, source.source)
     config = evaluation.request["data_source_config"]
+    items = eval_items.open_items(workspace, caller, source.source, config.get("metadata") or {})
+    each = items.each
     if config["type"] == "custom":
-        items = eval_items.check_fit(items, config["item_schema"])
+        each = eval_items.check_fit(each, config["item_schema"])
     id = eval_runs.new_run_id()
     total = 0
 
     def lines() -> Iterator[bytes]:
         nonlocal total
-        for line in eval_results.write_items(id, items):
+        for line in eval_results.write_items(id, each):
             total += 1
             yield line
 
@@ -144,8 +142,8 @@ def create_run(
             total=total,
             key_id=caller.key_id,
             data_source=asked,
-            lifetime_s=lifetime_s,
-            scope=scope,
+            lifetime_s=items.lifetime_s,
+            scope=items.scope,
         )
     except BaseException:
         stored_files.discard(store, written.id)

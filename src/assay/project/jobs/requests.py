@@ -7,6 +7,16 @@ from assay.project.workspace import Workspace
 from assay.store import stored_files
 from assay.store.stored_files import StoredFile
 
+ADMIN, TRACES = "admin", "traces"
+"""Scopes that read copies of what was kept."""
+
+
+def why_unread(scope: str) -> str:
+    """Why a caller may not read copies of what was kept, see `Caller.may_read`."""
+    if scope == TRACES:
+        return f"copies of {TRACES} are read by a key with the scope {TRACES}."
+    return "copies of what a key has stored are read by that key, and with the scope admin."
+
 
 class RefusedError(UsageError):
     """Work that cannot be done here as it was asked for.

@@ -94,12 +94,12 @@ def _find_file(workspace: Workspace, project: str, id: str) -> StoredFile:
 
     Raises:
         NotFoundError: it is not the project's.
-        UsageError: it is read with another scope, as copies of traces are.
+        UsageError: it holds copies of what was kept, which not every key may read.
     """
     file = stored_files.find(workspace.store, project, id)
     if file.scope is not None:
         raise UsageError(
-            f"the file {id} holds {file.scope}, which are read with a scope of their own.",
+            f"the file {id} holds copies of what was kept, which not every key may read.",
             fix="Put another file into the vector store.",
         )
     return file

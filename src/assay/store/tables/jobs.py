@@ -68,7 +68,7 @@ class FileRow(Table):
     """A file that a client has uploaded or a job has made; its bytes are the object `files/<id>`.
 
     `key` is the order in which files came. `scope` is what a caller needs, beside `files`, to read
-    the bytes, as of copies of traces.
+    the bytes, as of copies of traces: a scope, or the id of the key that alone may (`may_read`).
     """
 
     __tablename__ = "files"
