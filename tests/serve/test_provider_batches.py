@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -27,7 +28,7 @@ from assay.generate.remote import provider_batch
 from assay.generate.remote.batch_endpoint import BatchEndpoint
 from assay.generate.remote.provider_batch import BatchFile, UnfinishedBatch
 from assay.generate.remote.wire import NoAnswerError
-from assay.jobs import batch_answers, batches, queue
+from assay.jobs import batch_answers, batches, queue, recovery
 from assay.jobs.batches import BatchRequest
 from assay.project.answer import line_batches
 from assay.project.answer.answering import Conversation
@@ -310,7 +311,7 @@ def test_what_providers_do_for_a_batch_that_fails_is_cancelled(
             wait_for(lambda: len(far.batches) == 2)
             far.batches["batch_1"]["looks"] = 1
             assert waited(client, id).status == "failed"
-            assert far.batches["batch_0"]["status"] == "cancelling"
+            wait_for(lambda: far.batches["batch_0"]["status"] == "cancelling")
 
 
 def test_a_batch_that_is_being_begun_is_not_taken_for_one_that_was_not(
@@ -514,3 +515,27 @@ def test_a_server_killed_before_each_step_asks_nothing_twice(
     assert (batch.outcome, batch.completed, batch.failed) == ("completed", COUNT, 0)
     assert (len(far.batches), set(far.asked.values()), dict(far.single)) == (1, {1}, {})
     assert step > 6
+
+
+def test_what_a_provider_does_for_a_batch_that_is_given_up_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many servers were killed over it as are tried; the next one only cancels."""
+    folder = tmp_path / "served"
+    with BatchServer(lambda body: "yes").running() as far:
+        described(folder, far)
+        id, far.looks, store = queued(folder), 1_000_000, Workspace(folder).store
+        for _ in range(recovery.MOST_ATTEMPTS):
+            assert killed(partial(served_until_over, folder, id), 10)
+            recovery.revive(store, timedelta(seconds=-60))
+        assert queue.read(store, id).status == "failed"
+        assert [one["status"] for one in far.batches.values()] == ["in_progress"]
+        monkeypatch.setattr(batch_runner, "SETTLE_S", 0.05)
+        refused = far.failing = ["POST /v1/batches/batch_0/cancel"]
+        with running(folder, lambda workspace: workspace.engines()) as server:
+            wait_for(lambda: not batch_answers.folder_of(store, id).exists())
+            assert refused == []  # it was asked again
+            batch = batches.read(server.workspace.store, id)
+        assert far.batches["batch_0"]["status"] == "cancelled"
+        assert (batch.outcome, batch.completed, batch.failed) == ("failed", 0, 0)
+        assert (len(far.batches), set(far.asked.values()), dict(far.single)) == (1, {1}, {})

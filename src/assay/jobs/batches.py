@@ -349,7 +349,8 @@ def settle(
                 for written in (output, failures):
                     if written is not None:
                         stored_files.discard(store, written.id)
-    shutil.rmtree(batch_answers.folder_of(store, id), ignore_errors=True)
+    if not batch_answers.provider_files(store, id):  # else it is needed to cancel these
+        shutil.rmtree(batch_answers.folder_of(store, id), ignore_errors=True)
 
 
 def _end(

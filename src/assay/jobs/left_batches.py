@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 
 from sqlalchemy import select
 
@@ -13,9 +14,14 @@ from assay.store.store import Store
 from assay.store.tables import BatchRow, JobRow
 
 
-def settle_left(store: Store) -> None:
+def settle_left(store: Store, cancel: Callable[[str], bool]) -> None:
     """End the batches whose job is over without them, or that wait beyond their window; and remove
-    what those have left that are over."""
+    what those have left that are over.
+
+    Args:
+        cancel: has what providers still do for one that is over cancelled, by its id; whether no
+            more is to be done about that.
+    """
     query = (
         select(BatchRow, JobRow)
         .join(JobRow, JobRow.id == BatchRow.id)
@@ -39,10 +45,11 @@ def settle_left(store: Store) -> None:
         else:
             settle(store, batch.id, "cancelled", unanswered=CANCELLED)
         eval_runs.tally_run(store, batch.id)
-    waiting = {batch.id for batch, _ in left}
+    waiting = {batch.id for batch, job in left if job.status not in OVER}
     for pattern in ("batch_*", "evalrun_*"):
         for folder in (store.folder / "work").glob(pattern):
-            if folder.name not in waiting and _is_over(store, folder.name):
+            id = folder.name
+            if id not in waiting and _is_over(store, id) and cancel(id):
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -12,12 +12,15 @@ killed is followed by one that finds it again, unless the provider does not list
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
 
 from assay.jobs import batch_answers
-from assay.project.answer.line_batches import LineBatch, ProviderBatchError
+from assay.jobs.batches import WINDOW
+from assay.project.answer.line_batches import LineBatch, ProviderBatchError, cancel_kept
 from assay.project.answer.lines import AnsweredLine, OutgoingLine
+from assay.project.workspace import Workspace
 from assay.serve.batch_work import BatchWork, Ending
 
 POLL_S = 10.0
@@ -32,6 +35,7 @@ CANCEL_S = 900.0
 _TAKEN = ("cancelled", "expired")
 """Outcomes of a batch that keeps what its providers have answered by then."""
 
+log = logging.getLogger("assay.serve")
 Take = Callable[[int, AnsweredLine], Awaitable[None]]
 
 
@@ -259,12 +263,19 @@ class ProviderBatches:
             await self._work.end.wait(POLL_S)
 
 
-async def cancel_left(work: BatchWork) -> None:
-    """Cancel the providers' batches of one that nobody will go on with."""
-    for file in batch_answers.provider_files(work.workspace.store, work.job.id):
+def cancel_left(workspace: Workspace, id: str) -> bool:
+    """Cancel what providers still do for a batch that is over, which nobody goes on with.
+
+    Returns:
+        Whether no more is to be done about it: all is cancelled, over, or so old that it has ended.
+    """
+    is_done = True
+    for file in batch_answers.provider_files(workspace.store, id):
         try:
-            one = await work.at_length(LineBatch, work.workspace, file)
-            if one.id is not None:
-                await work.at_provider(one.cancel)
-        except ProviderBatchError as error:  # it may be over
-            await work.note(f"A provider's batch was not cancelled: {error.what}")
+            cancel_kept(workspace, file)
+            log.info("%s: what a provider did for it is cancelled", id)
+        except ProviderBatchError as error:
+            log.warning("%s: a provider's batch was not cancelled: %s", id, error)
+            if not error.is_lasting and time.time() - file.stat().st_mtime < WINDOW.total_seconds():
+                is_done = False
+    return is_done

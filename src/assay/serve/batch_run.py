@@ -19,7 +19,6 @@ from assay.jobs.queue import JobLostError
 from assay.project.jobs.batches import is_known
 from assay.serve.batch_input import CheckedInput, check_input
 from assay.serve.batch_lines import BatchLines
-from assay.serve.batch_providers import cancel_left
 from assay.serve.batch_work import BatchWork, Departure, Ending
 
 BEAT_S = 1.0
@@ -78,7 +77,6 @@ class BatchRun:
             log.exception("%s failed", self._job.id)
             why = {"code": "server_error", "message": "The server had an error; see its log."}
             try:
-                await cancel_left(self._work)
                 await self._settle("failed", [why], why)
                 await self._tell(
                     queue.fail, f"an unexpected error: {type(error).__name__}: {error}"

@@ -29,6 +29,7 @@ from assay.jobs.batches import SERVED
 from assay.jobs.identity import worker_name
 from assay.jobs.left_batches import settle_left
 from assay.project.workspace import Workspace
+from assay.serve.batch_providers import cancel_left
 from assay.serve.batch_requests import Places
 from assay.serve.batch_run import BatchRun
 from assay.serve.batch_work import BatchWork
@@ -78,7 +79,8 @@ class BatchRunner:
             try:
                 if time.monotonic() - settled >= SETTLE_S:
                     settled = time.monotonic()
-                    await self.at_length(settle_left, self._workspace.store)
+                    cancel = partial(cancel_left, self._workspace)
+                    await self.at_length(settle_left, self._workspace.store, cancel)
                 await self._take()
             except Exception as error:  # a database that is away for a moment
                 log.warning("batches could not be looked for: %s", error)

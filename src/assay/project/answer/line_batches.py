@@ -267,6 +267,20 @@ class LineBatch:
             raise ProviderBatchError(str(error), is_lasting=True) from None
 
 
+def cancel_kept(workspace: Workspace, file: Path) -> None:
+    """Have nothing more answered of a batch that nobody goes on with, and forget it.
+
+    Raises:
+        ProviderBatchError: it may go on.
+    """
+    one = LineBatch(workspace, file)
+    if one.id is not None or one.find():
+        one.look()
+        if not one.is_over:
+            one.cancel()
+    one.forget()
+
+
 def _model_of(workspace: Workspace, reference: str | None) -> RemoteModel:
     if reference is None:
         raise ProviderBatchError("its file names no model.", is_lasting=True)
