@@ -130,6 +130,17 @@ def test_models_of_each_project(server: Running) -> None:
     assert [m.content for m in server.engine.asked[-1][0]] == ["Label it.", "x"]
 
 
+def test_what_is_not_served_is_said_to_be_unknown(server: Running) -> None:
+    client = server.client()
+    for ask, route in (
+        (partial(client.moderations.create, input="a"), "POST /v1/moderations"),
+        (partial(client.images.generate, prompt="a"), "POST /v1/images/generations"),
+    ):
+        with pytest.raises(openai.NotFoundError, match=f"Unknown request URL: {route}") as told:
+            ask()
+        assert told.value.code == "unknown_url"
+
+
 def test_health_needs_no_key_and_metrics_do(server: Running) -> None:
     with server.http("assay-wrong") as http:
         assert http.get("/healthz").json() == {"status": "ok"}

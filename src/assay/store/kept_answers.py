@@ -3,8 +3,8 @@
     for one in completions(store, owner, Filters(model="desk", metadata={"topic": "towns"})):
         one.messages, one.body
 
-They are read as they are needed; what is kept meanwhile is none of them. That an admin key reads
-what another key has made is written into the audit log, once for each key.
+The rows are read as they are needed; what is kept meanwhile is none of them. That an admin key
+reads what another key has made is written into the audit log, once for each key.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from assay.store.stored_responses import StoredResponse
 from assay.store.tables import ChatCompletionRow, ResponseRow
 
 _Row = TypeVar("_Row", ChatCompletionRow, ResponseRow)
+MOST = 50_000
+"""That are looked at, the newest of those that fit."""
 PAGE = 16
 """Rows that are read at once; each has at most a few MB."""
 
@@ -92,16 +94,19 @@ def _newest(
     conditions: Sequence[ColumnElement[bool]],
     action: str,
 ) -> Iterator[_Row]:
-    """Rows page by page.
+    """The keys first, in one pass over what is kept; then the rows page by page.
 
     Args:
         action: of the lines in the audit log.
     """
     key: InstrumentedAttribute[int] = kind.key
-    wanted = select(kind).where(owner.owns_any(kind), *conditions).order_by(key.desc()).limit(PAGE)
+    mine = owner.owns_any(kind)
+    wanted = select(key).where(mine, *conditions).order_by(key.desc()).limit(MOST)
+    with store.session() as session:
+        keys = session.scalars(wanted).all()
     seen: set[str] = set()
-    page = wanted
-    while True:
+    for start in range(0, len(keys), PAGE):
+        page = select(kind).where(mine, key.in_(keys[start : start + PAGE])).order_by(key.desc())
         with store.session() as session:
             rows = session.scalars(page).all()
         for row in rows:
@@ -109,6 +114,3 @@ def _newest(
                 seen.add(row.key_id)
                 owner.audit(store, action, row.id, row.key_id)
             yield row
-        if len(rows) < PAGE:
-            return
-        page = wanted.where(key < rows[-1].key)

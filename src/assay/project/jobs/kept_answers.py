@@ -36,8 +36,6 @@ from assay.store.store import Store
 from assay.store.stored_completions import StoredCompletion
 from assay.store.stored_responses import StoredResponse
 
-MOST_LOOKED_AT = MOST_ITEMS
-"""Responses, the newest of those that a database finds, for what it cannot be asked for."""
 _OF_RESPONSES = {"instructions_search", "temperature", "top_p", "users", "tools"}
 
 
@@ -123,7 +121,7 @@ def _stored(
     filters = replace(
         filters, users=source.users, temperature=source.temperature, top_p=source.top_p
     )
-    responses = islice(kept_answers.responses(store, owner, filters), MOST_LOOKED_AT)
+    responses = kept_answers.responses(store, owner, filters)
     chosen = (one for one in responses if _fits(one, source))
     return islice(_of_responses(store, chosen), most)
 
