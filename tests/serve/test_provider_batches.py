@@ -445,6 +445,44 @@ def test_what_has_no_room_in_a_budget_waits_for_what_is_under_way(
         assert budgets(store)[made.id].spent == pytest.approx(spent)
 
 
+def test_what_has_no_room_beside_another_batch_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would have no room even then is refused at once."""
+    monkeypatch.setattr(batch_lines, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(batch_lines, "LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(batch_lines, "MOST_SHORT", 1)
+    with BatchServer(lambda body: "yes").running() as far:
+        far.looks = 1_000_000
+        with serving(tmp_path / "served", far) as server, server.client() as client:
+            store = server.workspace.store
+            made, key = create_key(store, server.workspace.name, "test", ["chat", "files"])
+            set_budget(store, made.id, 0.007)
+            with server.client(key) as owner:
+                first = created(owner, lines_of(2, max_tokens=2500)).id
+                wait_for(lambda: far.batches)
+                far.looks = 1
+                more = line("twice", model=FAR, n=2, max_tokens=1200)
+                large = line("large", model=FAR, max_tokens=7000)
+                second = created(owner, [*lines_of(3, max_tokens=2500), more, large]).id
+                wait_for(lambda: client.batches.retrieve(second).request_counts.failed)
+                with pytest.raises(openai.RateLimitError) as told:  # it is told that it may wait
+                    owner.with_options(max_retries=0).chat.completions.create(
+                        model=FAR, messages=[{"role": "user", "content": "x"}], max_tokens=2500
+                    )
+                assert told.value.response.headers["retry-after"] == "1"
+                assert completed(client, second) == 0
+                assert (len(far.batches), dict(far.single)) == (1, {})
+                far.batches["batch_0"]["looks"] = 1
+                assert waited(client, first).request_counts.completed == 2
+                counts = waited(client, second).request_counts
+            assert (counts.completed, counts.failed) == (4, 1)
+            bad = read(client, client.batches.retrieve(second).error_file_id)
+            assert bad["large"]["response"]["body"]["error"]["code"] == "insufficient_quota"
+            spent = sum(paid(server.workspace))
+            assert budgets(store)[made.id].spent == pytest.approx(spent)
+
+
 def test_a_run_of_many_items_is_answered_in_a_batch_and_judged_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

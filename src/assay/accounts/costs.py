@@ -33,7 +33,13 @@ _OVERHEAD = 1000  # tokens that a provider may put around a request
 
 
 class BudgetError(AssayError):
-    """A key's budget does not allow a request."""
+    """A key's budget does not allow a request.
+
+    Attributes:
+        is_passing: it may, once what is set aside for other requests has come back.
+    """
+
+    is_passing = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,13 @@ def free(store: Store, leases: Collection[str]) -> list[FreeBudget]:
         return [FreeBudget(id, usd) for id, usd in connection.execute(query)]
 
 
+def unspent(store: Store, key: str) -> int:
+    """What is left of a budget, with all that is set aside, in billionths of a USD."""
+    query = select(BudgetRow.most - BudgetRow.spent).where(BudgetRow.key == key)
+    with store.engine.connect() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
 def reclaim(store: Store) -> None:
     """Take back what processes held that are gone."""
     query = select(BudgetLeaseRow.key).where(BudgetLeaseRow.expires < database_time()).distinct()

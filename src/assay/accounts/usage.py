@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy import insert
 
+from assay.accounts import leases
 from assay.accounts.costs import BudgetError, cost_of, costs, units
 from assay.accounts.reservations import Reservation, Reservations, Settlement
 from assay.agent.prices import PriceList
@@ -70,10 +71,12 @@ class UsageLog:
         """
         reserved = self._reservations.lease(key, units(usd))
         if reserved is None:
-            raise BudgetError(
+            error = BudgetError(
                 f"this key's budget does not allow a request that may cost {usd:.6f} USD.",
                 fix="Ask for fewer tokens, or have the budget raised.",
             )
+            error.is_passing = units(usd) <= leases.unspent(self._store, key)
+            raise error
         self._start()
         return reserved
 

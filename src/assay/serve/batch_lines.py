@@ -15,13 +15,17 @@ from assay.project.answer.lines import AnsweredLine, OutgoingLine
 from assay.project.jobs.evals import CHAT
 from assay.serve.batch_input import BatchLine, RequestIndex, requests_of
 from assay.serve.batch_providers import ProviderBatches
-from assay.serve.batch_requests import UNAVAILABLE, LineReply, ask
+from assay.serve.batch_requests import LONGEST_PAUSE_S, UNAVAILABLE, LineReply, ask
 from assay.serve.batch_work import BatchWork
 from assay.store.files import append_durable
 
 TRIES = 3
 """Of a line whose model cannot be asked; where one has used them up, those behind have one, until
 the model answers again."""
+FIRST_PAUSE_S = 1.0
+"""Before lines are asked again that a budget had no room for."""
+MOST_SHORT = 16
+"""Of these that have no room again, before the others wait with them."""
 FEW_ITEMS = 64
 """So many items of an eval's run are asked one by one: who starts one mostly waits for it."""
 
@@ -37,7 +41,8 @@ class BatchLines:
         self._index = RequestIndex(self._path)
         self._log = AnswerLog(batch_answers.new_log(store, batch.id), work.in_thread)
         self._away = ProviderBatches(work, self._take)
-        self._short: set[int] = set()
+        self._left: set[int] = set()
+        self._short = 0
         self._reasons: set[str] = set()
         self._may_wait = batch.endpoint != EVAL_ITEMS or batch.total > FEW_ITEMS
 
@@ -49,16 +54,36 @@ class BatchLines:
         try:
             known = found.places.keys() | await self._away.resume(found.places)
             lines = requests_of(self._path, lambda number: number not in known)
+            pause = 0.0
             while True:
+                answered = work.tally.counts
                 await self._ask_all(lines)
-                again = await self._away.finish() | self._short
-                if work.end.is_set() or not again:
+                was_holding = self._away.is_holding
+                self._left |= await self._away.finish()
+                if work.end.is_set() or not self._left:
                     return
-                self._short = set()
-                lines = requests_of(self._path, again.__contains__)
+                if not was_holding:  # what they wait for is set aside for others
+                    is_same = work.tally.counts == answered
+                    pause = min(2 * pause, LONGEST_PAUSE_S) if is_same else FIRST_PAUSE_S
+                    await self._wait(max(pause, FIRST_PAUSE_S))
+                lines = self._again()
         finally:
             await self._away.close()
             await self._log.close()
+
+    async def _wait(self, seconds: float) -> None:
+        self._work.is_waiting = True
+        await self._work.end.wait(seconds)
+        self._work.is_waiting = False
+
+    def _again(self) -> Iterator[BatchLine]:
+        """The lines that are left, until some of these have no room in the budget."""
+        self._short = 0
+        for number in sorted(self._left):
+            if self._short >= MOST_SHORT:
+                return
+            self._left.remove(number)
+            yield self._index.read(number)
 
     async def _ask_all(self, lines: Iterator[BatchLine]) -> None:
         turn, end = asyncio.Lock(), self._work.end
@@ -105,7 +130,9 @@ class BatchLines:
         """What is answered now; None: it goes to its provider with others, now or later."""
         work, endpoint = self._work, self._batch.endpoint
         if not self._may_wait:
-            return await ask(work.app, work.known_caller, endpoint, line.body)
+            return self._left_if_short(
+                line, await ask(work.app, work.known_caller, endpoint, line.body)
+            )
         is_stored = endpoint == CHAT and line.is_stored
         outgoing = OutgoingLine(work.workspace, work.app.state.engines, is_stored=is_stored)
         try:
@@ -116,13 +143,18 @@ class BatchLines:
         except BaseException:  # the batch is left
             outgoing.leave()
             raise
-        if outgoing.is_short and self._away.is_holding:
-            self._short.add(line.number)  # there may be room once that is settled
-            return None
         if (reason := outgoing.reason) is not None and reason not in self._reasons:
             self._reasons.add(reason)
             await work.note(f"Asked one by one, not in the provider's batches: {reason}.")
-        return reply
+        return self._left_if_short(line, reply)
+
+    def _left_if_short(self, line: BatchLine, reply: LineReply) -> LineReply | None:
+        """The reply, unless there may be room in the budget later: then the line is asked again."""
+        if not reply.is_short:
+            return reply
+        self._left.add(line.number)
+        self._short += 1
+        return None
 
     async def _take(self, number: int, answered: AnsweredLine) -> None:
         """Keep the answer to a line whose reply is there, unless the batch is left before."""

@@ -56,16 +56,22 @@ class LineReply:
         except (ValueError, KeyError, TypeError):
             return None
 
+    @property
+    def is_short(self) -> bool:
+        """Whether a budget has no room for it while so much is set aside for other requests."""
+        return self.retry_after_s is not None and self.code == "insufficient_quota"
+
     def pause_s(self, tries: int, most: int) -> float | None:
         """Seconds after which the request is asked again; None: this is its answer.
 
         Args:
             tries: that were made.
-            most: of them, where the model cannot be asked; while it is busy there is no limit.
+            most: of them, where the model cannot be asked; while it is busy, or a budget may have
+                room later, there is no limit.
         """
         code = self.code
         wait = min(2.0 ** min(tries, 5), LONGEST_PAUSE_S)
-        if code in _BUSY:
+        if code in _BUSY or self.is_short:
             return min(self.retry_after_s or wait, LONGEST_PAUSE_S)
         return wait if code == UNAVAILABLE and tries < most else None
 

@@ -124,7 +124,8 @@ def of_assay(error: AssayError) -> ApiError:
         wait = {"Retry-After": str(max(1, round(error.retry_after_s)))}
         return ApiError(429, message, "rate_limit_error", "rate_limit_exceeded", headers=wait)
     if isinstance(error, BudgetError):
-        return ApiError(429, message, "insufficient_quota", "insufficient_quota")
+        soon = {"Retry-After": "1"} if error.is_passing else None
+        return ApiError(429, message, "insufficient_quota", "insufficient_quota", headers=soon)
     if isinstance(error, RefusedError):
         if error.code == "insufficient_permissions":
             return forbidden(message)

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from assay.accounts.charge import Charge
-from assay.accounts.costs import BudgetError
 from assay.accounts.keys import Caller
 from assay.accounts.reservations import Reservation
 from assay.agent.answering import EngineCall, RouteStream, Target
@@ -48,7 +47,6 @@ class OutgoingLine(Gateway):
         engine, request: whom it asks, and what; None: it is answered at once.
         agent: id of the one that asks; "": none does.
         reserved: what is set aside; None: the caller has no budget.
-        is_short: the caller's budget has no room for it now.
         reason: why it is answered at once though its provider's settings ask for batches.
     """
 
@@ -61,7 +59,6 @@ class OutgoingLine(Gateway):
         self.request: CompletionRequest | None = None
         self.agent = ""
         self.reserved: Reservation | None = None
-        self.is_short = False
         self.reason: str | None = None
         self._charge: Charge | None = None
         self._is_left = False
@@ -101,11 +98,7 @@ class OutgoingLine(Gateway):
         self._charge = charge
         if self._is_left:  # before there was a charge; whoever leaves it from now on settles that
             self.leave()
-        try:
-            charge.reserve()
-        except BudgetError:
-            self.is_short = True
-            raise
+        charge.reserve()
         self.engine, self.request, self.reserved = engine, request, charge.reserved
         self.agent = "" if target.agent is None else target.agent.id
         raise PutOffError("this request goes to its provider together with others.")
