@@ -93,8 +93,13 @@ def test_stored_completions_are_chosen_graded_and_asked_again(
     assert said == {"text 1, 1", "text 3, 3", "text 7"}
     with pytest.raises(openai.BadRequestError, match="'topic' is 'odd'"):
         client.evals.runs.create(made.id, data_source=stored(metadata={"topic": "even"}))
-    with pytest.raises(openai.BadRequestError, match="no quotes"):
-        client.evals.runs.create(made.id, data_source=stored(metadata={'a"b': "c"}))
+    for filters, why in (
+        ({"metadata": {'a"b': "c"}}, "no quotes"),
+        ({"metadata": {"a": "\0"}}, "no NUL"),
+        ({"model": "\0"}, "no NUL"),
+    ):
+        with pytest.raises(openai.BadRequestError, match=why):
+            run_over(client, stored(**filters), YES)
 
 
 def test_responses_are_chosen_by_all_that_is_kept_of_them(

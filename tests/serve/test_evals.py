@@ -389,7 +389,7 @@ def test_what_cannot_be_graded_is_refused_with_its_place(
         others.evals.retrieve(made.id)
     blind = server.client(server.new_key("files", "chat"))
     stored: Any = {"type": "completions", "source": {"type": "stored_completions"}}
-    with pytest.raises(openai.PermissionDeniedError):
+    with pytest.raises(openai.PermissionDeniedError, match="nothing that this key has stored fits"):
         blind.evals.runs.create(made.id, data_source=stored)
     silent = server.client(server.new_key("files"))
     with pytest.raises(openai.PermissionDeniedError, match="scope chat"):

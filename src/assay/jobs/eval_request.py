@@ -36,23 +36,40 @@ _FileId = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 _Object = Annotated[dict[str, Any], Field(max_length=MOST_FIELDS)]
 _Second = Annotated[int, Field(ge=0, le=LAST_SECOND)]
 _Text = Annotated[str, StringConstraints(max_length=300)]
-_Names = Annotated[list[_Text], Field(min_length=1, max_length=MOST_NAMES, fail_fast=True)]
 _ItemPath = Annotated[str, StringConstraints(pattern=r"^item(\.[\w-]+)+$", max_length=300)]
 
 
-def _check_keys(given: dict[str, str]) -> dict[str, str]:
-    """See that a database can be asked for the keys.
+def _check_text(given: str) -> str:
+    """See that a database can be asked for a text.
 
     Raises:
-        ValueError: one has a quote or a backslash.
+        ValueError: it has a NUL.
     """
-    if any(sign in key for key in given for sign in '"\\'):
-        raise ValueError("a key that is searched for has no quotes and no backslashes")
+    if "\0" in given:
+        raise ValueError("a text that is searched for has no NUL characters")
     return given
 
 
-Filter = Annotated[Metadata, AfterValidator(_check_keys)]
+def _check_pairs(given: dict[str, str]) -> dict[str, str]:
+    """See that a database can be asked for pairs.
+
+    Raises:
+        ValueError: a key has a quote or a backslash, or one of both a NUL.
+    """
+    if any(sign in key for key in given for sign in '"\\'):
+        raise ValueError("a key that is searched for has no quotes and no backslashes")
+    for text in (*given, *given.values()):
+        _check_text(text)
+    return given
+
+
+Filter = Annotated[Metadata, AfterValidator(_check_pairs)]
 """Pairs that the metadata of what is wanted has."""
+_Sought = AfterValidator(_check_text)
+_Names = Annotated[
+    list[Annotated[_Text, _Sought]],
+    Field(min_length=1, max_length=MOST_NAMES, fail_fast=True),
+]
 
 
 class _Part(ClosedModel):
@@ -133,7 +150,7 @@ class _KeptAnswers(_Part):
     created_after: _Second | None = None
     created_before: _Second | None = None
     limit: Annotated[int, Field(ge=1, le=MOST_ITEMS)] | None = None
-    model: ModelName | None = None
+    model: Annotated[ModelName, _Sought] | None = None
 
 
 class StoredCompletions(_KeptAnswers):

@@ -55,13 +55,14 @@ class Kept:
 
 
 def find(store: Store, caller: Caller, source: KeptAnswers, metadata: dict[str, str]) -> Kept:
-    """What a source stands for; whether the caller may read it is not looked at where it is traces.
+    """What a source stands for.
 
     Args:
         metadata: that it must have, beside the source's own.
 
     Raises:
-        RefusedError: the source and `metadata` want two values of one key.
+        RefusedError: the source and `metadata` want two values of one key, or the caller may not
+            read what it stands for.
     """
     own = None if isinstance(source, Traces) else source.metadata
     wanted = {**metadata, **(own or {})}
@@ -83,6 +84,12 @@ def find(store: Store, caller: Caller, source: KeptAnswers, metadata: dict[str, 
             raise RefusedError(what, "data_source.source", "insufficient_permissions")
     if wanted or _is_choosy(source):
         return Kept(iter(()), 0, caller.key_id)
+    if not caller.may(TRACES):
+        nothing = (
+            "" if isinstance(source, Traces) else "nothing that this key has stored fits, and "
+        )
+        what = f"{nothing}traces are read by a key with the scope {TRACES}."
+        raise RefusedError(what, "data_source.source", "insufficient_permissions")
     found = traces.select_traces(
         store,
         caller.project,
@@ -159,8 +166,9 @@ def _of_responses(store: Store, found: Iterator[StoredResponse]) -> Iterator[dic
             for tool in body["tools"]
         ]
         item = _item(kept.id, [turn.to_dict() for turn in turns], tools, body["metadata"])
-        [answer] = join_turns([message_of(item) for item in body["output"]])[-1:]
-        yield {"item": item, "sample": _sample(body["model"], answer.to_dict())}
+        given = join_turns([message_of(item) for item in body["output"]])
+        answer = given[-1].to_dict() if given else {}
+        yield {"item": item, "sample": _sample(body["model"], answer)}
 
 
 def _of_trace(kept: Trace) -> dict[str, Any]:
