@@ -12,16 +12,18 @@ from assay.store.conversations import Owner
 from assay.store.kept_answers import Filters
 from assay.store.store import Store
 
+ODD = ("it's %", "a,b", "NULL", " x ", "", "{b", "}")
 MINE, OTHER = Owner("support", "key_1"), Owner("support", "key_2")
 ADMIN = Owner("support", "key_3", sees_all=True)
 
 
 def keep(store: Store, owner: Owner, n: int, **more: Any) -> None:
     body = {"id": f"resp_{n}", "model": "desk", "created_at": 100 + n, "store": True, "output": []}
-    asked = {"metadata": {"it's %": f"ä{n}"}, "temperature": n / 10, "top_p": None, "user": None}
+    metadata = {name: f"ä{n}" for name in ODD}
+    asked = {"metadata": metadata, "temperature": n / 10, "top_p": None, "user": None}
     stored_responses.keep(store, owner, {**body, **asked, **more}, [])
     body = {"id": f"chat-{n}", "model": "desk", "created": 100 + n, "choices": []}
-    stored_completions.keep(store, owner, body, [], {"it's %": f"ä{n}"})
+    stored_completions.keep(store, owner, body, [], metadata)
 
 
 def test_filters(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +36,7 @@ def test_filters(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (Filters(), [4, 3, 2, 1, 0]),
         (Filters(model="desk", after=102), [4, 3, 2]),
         (Filters(after=101, before=103), [3, 2, 1]),
-        (Filters(metadata={"it's %": "ä2"}), [2]),
+        *((Filters(metadata={name: "ä2"}), [2]) for name in ODD),
         (Filters(metadata={"it's %": "ä2", "topic": "a"}), []),
         (Filters(model="another"), []),
     ):

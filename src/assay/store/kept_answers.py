@@ -64,7 +64,8 @@ def responses(store: Store, owner: Owner, filters: Filters) -> Iterator[StoredRe
     """An owner's responses, the newest first."""
     body = ResponseRow.body
     metadata = filters.metadata.items()
-    wanted = [body[("metadata", name)].as_string() == value for name, value in metadata]
+    # One after the other: PostgreSQL would read a name out of the text of a path.
+    wanted = [body["metadata"][name].as_string() == value for name, value in metadata]
     if filters.model is not None:
         wanted.append(body["model"].as_string() == filters.model)
     if filters.users is not None:
