@@ -10,6 +10,7 @@ from typing import Any, get_args
 import openai
 import pytest
 
+from assay.accounts.costs import BudgetError
 from assay.accounts.keys import create_key, revoke_key
 from assay.errors import ModelError
 from assay.evaluate import rewards
@@ -112,6 +113,18 @@ def test_what_a_judge_cannot_say_is_an_error_of_its_criterion_alone(
     ]
     assert "longer than" in one.results[2].sample["message"]
     assert (run.status, run.result_counts.errored) == ("completed", 1)
+
+
+def test_a_judge_does_not_wait_for_a_budget(server: Running, client: openai.OpenAI) -> None:
+    """Its item would keep a place from all batches."""
+    asked: list[str] = []
+    short = BudgetError("there is no room.")
+    short.is_passing = True
+    server.engine.script = judging(lambda _: short, asked)
+    _, [one] = run_over(client, completions(content(ONE)), YES, JUDGE)
+    assert asked == ["sample", "judge"]
+    assert (one.status, one.sample.output[0].content) == ("error", "yes")
+    assert one.results[1].sample["error"] == "model_grader_server_error"
 
 
 def test_all_criteria_of_an_item_share_the_work_of_comparing(

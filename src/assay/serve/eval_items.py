@@ -137,7 +137,8 @@ class _Exchange:
         return completion
 
     async def judge(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """As `chat`; one that is busy is waited for, and asked again."""
+        """As `chat`; one that is busy is waited for, and asked again. Nothing waits here for a
+        budget: the item has one of the few places of all batches meanwhile."""
         tries = 0
         while True:
             try:
@@ -145,7 +146,7 @@ class _Exchange:
             except _UnansweredError as error:
                 tries += 1
                 pause = error.reply.pause_s(tries, JUDGE_TRIES)
-                if pause is None or pause > self.patience_s:
+                if pause is None or error.reply.is_short or pause > self.patience_s:
                     raise
             self.patience_s -= pause
             await anyio.sleep(pause)
