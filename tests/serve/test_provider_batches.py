@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ from assay.serve import (
     streams,
 )
 from assay.serve.app import create_app
-from assay.serve.batch_providers import ProviderBatches
+from assay.serve.batch_providers import ProviderBatches, cancel_left
 from assay.serve.batch_work import BatchWork
 from assay.store import stored_files
 from assay.store.store import Store
@@ -556,10 +557,11 @@ def test_a_server_killed_before_each_step_asks_nothing_twice(
 
 
 def test_what_a_provider_does_for_a_batch_that_is_given_up_is_cancelled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As many servers were killed over it as are tried; the next one only cancels."""
-    folder = tmp_path / "served"
+    """As many servers were killed over it as are tried; the next one only cancels, as soon as its
+    key is there, and does other batches while the provider says nothing."""
+    folder, is_asked, may_answer = tmp_path / "served", Event(), Event()
     with BatchServer(lambda body: "yes").running() as far:
         described(folder, far)
         id, far.looks, store = queued(folder), 1_000_000, Workspace(folder).store
@@ -569,11 +571,48 @@ def test_what_a_provider_does_for_a_batch_that_is_given_up_is_cancelled(
         assert queue.read(store, id).status == "failed"
         assert [one["status"] for one in far.batches.values()] == ["in_progress"]
         monkeypatch.setattr(batch_runner, "SETTLE_S", 0.05)
-        refused = far.failing = ["POST /v1/batches/batch_0/cancel"]
+        monkeypatch.setattr(batch_runner, "CANCEL_S", 0.05)
+        monkeypatch.delenv("FAR_KEY")
+        refused, get = ["POST /v1/batches/batch_0/cancel"], far.get
+        far.failing = refused
+
+        def slow(path: str) -> Any:
+            is_asked.set()
+            may_answer.wait(2 * PATIENCE_S)
+            return get(path)
+
+        monkeypatch.setattr(far, "get", slow)
         with running(folder, lambda workspace: workspace.engines()) as server:
+            wait_for(lambda: f"the batch batch_0 of {FAR} is not cancelled" in caplog.text)
+            monkeypatch.setenv("FAR_KEY", "a-key-for-tests")
+            assert is_asked.wait(PATIENCE_S)
+            with server.client() as client:
+                other = created(client, [line("several", "twice", model=FAR, n=2)]).id
+                try:
+                    assert waited(client, other).request_counts.completed == 1
+                finally:
+                    may_answer.set()
             wait_for(lambda: not batch_answers.folder_of(store, id).exists())
             assert refused == []  # it was asked again
             batch = batches.read(server.workspace.store, id)
         assert far.batches["batch_0"]["status"] == "cancelled"
         assert (batch.outcome, batch.completed, batch.failed) == ("failed", 0, 0)
-        assert (len(far.batches), set(far.asked.values()), dict(far.single)) == (1, {1}, {})
+        assert (len(far.batches), set(far.asked.values())) == (1, {1})
+        assert dict(far.single) == {"twice": 2}
+
+
+def test_what_cannot_be_cancelled_is_kept_for_a_day(
+    tmp_path: Path, far: BatchServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    described(tmp_path / "served", far)
+    workspace = Workspace(tmp_path / "served")
+    file = batch_answers.new_provider_file(workspace.store, "batch_a")
+    model = "remote:gone/big-1"
+    BatchFile(file).write(UnfinishedBatch("a-name", "batch_7", {"1": ""}, time.time(), model))
+    cancel_left(workspace, "batch_a")
+    assert file.exists()
+    assert f"batch_a: the batch batch_7 of {model} is not cancelled" in caplog.text
+    os.utime(file, (0, time.time() - batches.WINDOW.total_seconds()))
+    cancel_left(workspace, "batch_a")
+    assert not file.exists()
+    assert f"{model} was not cancelled" in caplog.text

@@ -19,7 +19,7 @@ ADMIN = Owner("support", "key_3", sees_all=True)
 
 def keep(store: Store, owner: Owner, n: int, **more: Any) -> None:
     body = {"id": f"resp_{n}", "model": "desk", "created_at": 100 + n, "store": True, "output": []}
-    metadata = {name: f"ä{n}" for name in ODD}
+    metadata = dict.fromkeys(ODD, f"ä{n}")
     asked = {"metadata": metadata, "temperature": n / 10, "top_p": None, "user": None}
     stored_responses.keep(store, owner, {**body, **asked, **more}, [])
     body = {"id": f"chat-{n}", "model": "desk", "created": 100 + n, "choices": []}

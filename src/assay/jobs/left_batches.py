@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 
 from sqlalchemy import select
 
@@ -14,13 +13,12 @@ from assay.store.store import Store
 from assay.store.tables import BatchRow, JobRow
 
 
-def settle_left(store: Store, cancel: Callable[[str], bool]) -> None:
+def settle_left(store: Store) -> list[str]:
     """End the batches whose job is over without them, or that wait beyond their window; and remove
     what those have left that are over.
 
-    Args:
-        cancel: has what providers still do for one that is over cancelled, by its id; whether no
-            more is to be done about that.
+    Returns:
+        Ids of those that are over while providers may still work for them, which is kept.
     """
     query = (
         select(BatchRow, JobRow)
@@ -46,11 +44,17 @@ def settle_left(store: Store, cancel: Callable[[str], bool]) -> None:
             settle(store, batch.id, "cancelled", unanswered=CANCELLED)
         eval_runs.tally_run(store, batch.id)
     waiting = {batch.id for batch, job in left if job.status not in OVER}
+    away = []
     for pattern in ("batch_*", "evalrun_*"):
         for folder in (store.folder / "work").glob(pattern):
             id = folder.name
-            if id not in waiting and _is_over(store, id) and cancel(id):
+            if id in waiting or not _is_over(store, id):
+                continue
+            if batch_answers.provider_files(store, id):
+                away.append(id)
+            else:
                 shutil.rmtree(folder, ignore_errors=True)
+    return away
 
 
 def _is_over(store: Store, id: str) -> bool:

@@ -18,7 +18,12 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 
 from assay.jobs import batch_answers
 from assay.jobs.batches import WINDOW
-from assay.project.answer.line_batches import LineBatch, ProviderBatchError, cancel_kept
+from assay.project.answer.line_batches import (
+    LineBatch,
+    ProviderBatchError,
+    cancel_kept,
+    describe_kept,
+)
 from assay.project.answer.lines import AnsweredLine, OutgoingLine
 from assay.project.workspace import Workspace
 from assay.serve.batch_work import BatchWork, Ending
@@ -263,19 +268,20 @@ class ProviderBatches:
             await self._work.end.wait(POLL_S)
 
 
-def cancel_left(workspace: Workspace, id: str) -> bool:
-    """Cancel what providers still do for a batch that is over, which nobody goes on with.
-
-    Returns:
-        Whether no more is to be done about it: all is cancelled, over, or so old that it has ended.
-    """
-    is_done = True
+def cancel_left(workspace: Workspace, id: str) -> None:
+    """Cancel what providers still do for a batch that is over, which nobody goes on with. What is
+    not cancelled is kept, to be tried again until it is so old that it has ended."""
     for file in batch_answers.provider_files(workspace.store, id):
         try:
-            cancel_kept(workspace, file)
-            log.info("%s: what a provider did for it is cancelled", id)
+            age, name = time.time() - file.stat().st_mtime, describe_kept(file)
+        except FileNotFoundError:  # another server has cancelled it
+            continue
+        try:
+            if cancel_kept(workspace, file):
+                log.info("%s: %s is cancelled", id, name)
         except ProviderBatchError as error:
-            log.warning("%s: a provider's batch was not cancelled: %s", id, error)
-            if not error.is_lasting and time.time() - file.stat().st_mtime < WINDOW.total_seconds():
-                is_done = False
-    return is_done
+            if age < WINDOW.total_seconds():
+                log.warning("%s: %s is not cancelled, and tried again: %s", id, name, error)
+            else:
+                log.warning("%s: %s was not cancelled; it may have to be paid for", id, name)
+                file.unlink(missing_ok=True)

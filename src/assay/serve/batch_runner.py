@@ -40,6 +40,8 @@ MOST_WAITING = 200
 """Batches of one server, those that wait among them."""
 LOOK_S = 1.0
 SETTLE_S = 10.0
+CANCEL_S = 60.0
+"""Before providers that have not cancelled a batch are asked again."""
 STOP_S = 5.0
 """After a signal to stop, answers under way may take so long to end."""
 _THREADS = 4
@@ -70,6 +72,7 @@ class BatchRunner:
         self._places = Places(at_once, others)
         self._limits: dict[str, anyio.CapacityLimiter] = {}
         self._running: dict[asyncio.Task[None], BatchRun] = {}
+        self._cancelling: asyncio.Task[None] | None = None
         self._is_stopped = asyncio.Event()
 
     async def run(self) -> None:
@@ -79,13 +82,27 @@ class BatchRunner:
             try:
                 if time.monotonic() - settled >= SETTLE_S:
                     settled = time.monotonic()
-                    cancel = partial(cancel_left, self._workspace)
-                    await self.at_length(settle_left, self._workspace.store, cancel)
+                    left = await self.at_length(settle_left, self._workspace.store)
+                    if left and (self._cancelling is None or self._cancelling.done()):
+                        self._cancelling = asyncio.create_task(self._cancel(left))
                 await self._take()
             except Exception as error:  # a database that is away for a moment
                 log.warning("batches could not be looked for: %s", error)
             with anyio.move_on_after(LOOK_S):
                 await self._is_stopped.wait()
+
+    async def _cancel(self, left: list[str]) -> None:
+        """Cancel what providers do for batches that are over, which may take them minutes: nothing
+        else waits for it."""
+        for id in left:
+            if self._is_stopped.is_set():
+                return
+            try:
+                await self.at_provider(cancel_left, self._workspace, id)
+            except Exception as error:  # those of other batches are to be cancelled all the same
+                log.warning("%s: what providers do for it was not cancelled: %s", id, error)
+        with anyio.move_on_after(CANCEL_S):
+            await self._is_stopped.wait()
 
     async def stop(self) -> None:
         """Let what is under way end for a moment, and put the batches back."""
@@ -95,6 +112,8 @@ class BatchRunner:
         if self._running:
             await asyncio.wait(self._running, timeout=STOP_S)
         left = list(self._running)
+        if self._cancelling is not None:
+            left.append(self._cancelling)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)

@@ -267,18 +267,34 @@ class LineBatch:
             raise ProviderBatchError(str(error), is_lasting=True) from None
 
 
-def cancel_kept(workspace: Workspace, file: Path) -> None:
+def cancel_kept(workspace: Workspace, file: Path) -> bool:
     """Have nothing more answered of a batch that nobody goes on with, and forget it.
+
+    Returns:
+        Whether it was cancelled; False: it was over, or had never begun.
 
     Raises:
         ProviderBatchError: it may go on.
     """
-    one = LineBatch(workspace, file)
+    one, is_cancelled = LineBatch(workspace, file), False
     if one.id is not None or one.find():
         one.look()
         if not one.is_over:
             one.cancel()
+            is_cancelled = True
     one.forget()
+    return is_cancelled
+
+
+def describe_kept(file: Path) -> str:
+    """By what a batch that is kept is found at its provider, as far as its file can be read."""
+    try:
+        left = BatchFile(file).read()
+    except StoreError as error:
+        return error.what
+    if left is None:
+        return str(file)
+    return f"the batch {left.id or f'with the name {left.name}'} of {left.model}"
 
 
 def _model_of(workspace: Workspace, reference: str | None) -> RemoteModel:
