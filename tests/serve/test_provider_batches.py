@@ -484,6 +484,48 @@ def test_what_has_no_room_beside_another_batch_waits_for_it(
             assert budgets(store)[made.id].spent == pytest.approx(spent)
 
 
+def test_each_line_without_room_is_tried_again_while_others_are_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines of one batch, as room comes: the last one first, for which there is enough."""
+    monkeypatch.setattr(batch_lines, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(batch_lines, "LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(batch_lines, "MOST_SHORT", 1)
+    short = set[bytes]()
+
+    async def asked(*request: Any) -> Any:
+        reply = await batch_requests.ask(*request)
+        if reply.is_short:
+            short.add(request[3])
+        return reply
+
+    monkeypatch.setattr(batch_lines, "ask", asked)
+    with BatchServer(lambda body: "yes").running() as far:
+        far.looks = 1_000_000
+        with serving(tmp_path / "served", far) as server, server.client() as client:
+            store = server.workspace.store
+            made, key = create_key(store, server.workspace.name, "test", ["chat", "files"])
+            set_budget(store, made.id, 0.0105)  # three of 0.003, or one with one of 0.006
+            small = lines_of(1, max_tokens=2500)
+            large = [line(f"twice {n}", model=FAR, n=2, max_tokens=1200) for n in range(5)]
+            with server.client(key) as owner:
+                created(owner, lines_of(2, max_tokens=2500))
+                wait_for(lambda: len(far.batches) == 1)
+                created(owner, small)
+                wait_for(lambda: len(far.batches) == 2)
+                mixed = created(owner, [*large, *small]).id
+                wait_for(lambda: len(short) == 6)
+                far.batches["batch_1"]["looks"] = 1
+                wait_for(lambda: len(far.batches) == 3)
+                assert dict(far.single) == {}
+                far.batches["batch_0"]["looks"] = 1
+                wait_for(lambda: completed(client, mixed) == len(large))
+                assert far.batches["batch_2"]["status"] == "in_progress"
+                assert dict(far.single) == {f"twice {n}": 2 for n in range(5)}
+                far.batches["batch_2"]["looks"] = 1
+                assert waited(client, mixed).request_counts.completed == 6
+
+
 def test_a_run_of_many_items_is_answered_in_a_batch_and_judged_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,7 @@ the model answers again."""
 FIRST_PAUSE_S = 1.0
 """Before lines are asked again that a budget had no room for."""
 MOST_SHORT = 16
-"""Of these that have no room again, before the others wait with them."""
+"""Of these that have no room again, before the others wait for the next time."""
 FEW_ITEMS = 64
 """So many items of an eval's run are asked one by one: who starts one mostly waits for it."""
 
@@ -42,7 +42,7 @@ class BatchLines:
         self._log = AnswerLog(batch_answers.new_log(store, batch.id), work.in_thread)
         self._away = ProviderBatches(work, self._take)
         self._left: set[int] = set()
-        self._short = 0
+        self._short = self._tried = 0
         self._reasons: set[str] = set()
         self._may_wait = batch.endpoint != EVAL_ITEMS or batch.total > FEW_ITEMS
 
@@ -54,18 +54,19 @@ class BatchLines:
         try:
             known = found.places.keys() | await self._away.resume(found.places)
             lines = requests_of(self._path, lambda number: number not in known)
-            pause = 0.0
+            pause = FIRST_PAUSE_S
             while True:
                 answered = work.tally.counts
                 await self._ask_all(lines)
                 was_holding = self._away.is_holding
-                self._left |= await self._away.finish()
+                self._left |= await self._away.finish(pause if self._left else None)
                 if work.end.is_set() or not self._left:
                     return
                 if not was_holding:  # what they wait for is set aside for others
-                    is_same = work.tally.counts == answered
-                    pause = min(2 * pause, LONGEST_PAUSE_S) if is_same else FIRST_PAUSE_S
-                    await self._wait(max(pause, FIRST_PAUSE_S))
+                    await self._wait(pause)
+                # While some are away, each try may send a few more in a batch of their own.
+                is_stuck = self._away.is_holding or work.tally.counts == answered
+                pause = min(2 * pause, LONGEST_PAUSE_S) if is_stuck else FIRST_PAUSE_S
                 lines = self._again()
         finally:
             await self._away.close()
@@ -77,12 +78,14 @@ class BatchLines:
         self._work.is_waiting = False
 
     def _again(self) -> Iterator[BatchLine]:
-        """The lines that are left, until some of these have no room in the budget."""
-        self._short = 0
-        for number in sorted(self._left):
+        """The lines that are left, from behind the last that was tried, around, until some of
+        these have no room in the budget."""
+        self._short, last = 0, self._tried
+        for number in sorted(self._left, key=lambda number: (number <= last, number)):
             if self._short >= MOST_SHORT:
                 return
             self._left.remove(number)
+            self._tried = number
             yield self._index.read(number)
 
     async def _ask_all(self, lines: Iterator[BatchLine]) -> None:

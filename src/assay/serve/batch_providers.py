@@ -3,7 +3,7 @@
     away = ProviderBatches(work, take)
     known = await away.resume(answered)         # what a server before has begun
     away.add(7, outgoing)
-    again = await away.finish()
+    again = await away.finish(30.0)
 
 Each is on disk before the provider hears of it, until all of its answers are: a server that is
 killed is followed by one that finds it again, unless the provider does not list it.
@@ -100,21 +100,33 @@ class ProviderBatches:
         one = self._open[line.model] = LineBatch(self._work.workspace, file, line.engine.remote)
         one.add(number, line)
 
-    async def finish(self) -> set[int]:
+    async def finish(self, seconds: float | None) -> set[int]:
         """Send what waits and take what comes, until nothing is under way or the batch is left;
-        returns the lines that nobody has asked after all."""
+        returns the lines that nobody has asked after all, as soon as there are some.
+
+        Args:
+            seconds: after which it returns in any case, unless the batch ends; None: never.
+        """
         while self._open:
             _, one = self._open.popitem()
             if self._work.end.is_set():
                 one.release(self._work.known_caller, is_unasked=True)
             else:
                 self._start(one)
+        until = None if seconds is None else time.monotonic() + seconds
         while self._running:
+            left = None if until is None else max(0.0, until - time.monotonic())
             self._work.is_waiting = not self._taking
-            done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                self._running, timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
             for task in done:
                 del self._running[task]
                 task.result()
+            if self._work.end.is_set():
+                until = None
+            elif self._again or not done:
+                break
         self._work.is_waiting = False
         again, self._again = self._again, set()
         return again
