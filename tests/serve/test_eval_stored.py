@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from assay.jobs import eval_runs
+from assay.project.jobs import eval_items
 from assay.serve import batch_run
 from assay.store import kept_answers
 from tests.serve.running import STARTER, Running
@@ -46,7 +47,7 @@ def asked(found: list[Any]) -> list[str]:
 
 
 def test_stored_completions_are_chosen_graded_and_asked_again(
-    server: Running, client: openai.OpenAI
+    server: Running, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for n in range(5):
         ask(client, f"text {n}", metadata={"topic": "even" if n % 2 == 0 else "odd", "n": str(n)})
@@ -91,6 +92,9 @@ def test_stored_completions_are_chosen_graded_and_asked_again(
     assert waited(client, run).result_counts.passed == 2
     said = {asked[-1].content for asked, *_ in server.engine.asked[before:]}
     assert said == {"text 1, 1", "text 3, 3", "text 7"}
+    monkeypatch.setattr(eval_items, "MOST_DEPTH", 1)
+    with pytest.raises(openai.BadRequestError, match=r"item 1 \(chatcmpl.*: delete it.* is nested"):
+        run_over(client, stored(), YES)
     with pytest.raises(openai.BadRequestError, match="'topic' is 'odd'"):
         client.evals.runs.create(made.id, data_source=stored(metadata={"topic": "even"}))
     for filters, why in (
@@ -166,9 +170,9 @@ def test_what_a_key_has_stored_is_read_by_it_and_by_admins(
         read(admin)
         with pytest.raises(openai.PermissionDeniedError, match="by that key"):
             read(other)
-    run, _ = run_over(admin, source, YES)  # an admin's run is read by admins
+    own, _ = run_over(admin, source, YES)  # an admin's run is read by admins
     with pytest.raises(openai.PermissionDeniedError):
-        client.evals.runs.output_items.list(run.id, eval_id=run.eval_id)
+        client.evals.runs.output_items.list(own.id, eval_id=own.eval_id)
     with server.http() as http:
         lines = http.get("/v1/audit", params={"limit": 100}).json()["data"]
     assert found.datasource_item["id"] in [
@@ -184,12 +188,15 @@ def test_traces_are_read_where_nothing_that_was_stored_fits(server: Running) -> 
     keep_traces(server, 2)
     client = server.client(server.new_key("files", "chat", "traces"))
     for kind in ("stored_completions", "responses"):
-        assert asked(run_over(client, stored(kind), YES)[1]) == ["text 0", "text 1"]
+        run, found = run_over(client, stored(kind, limit=7), YES)
+        assert asked(found) == ["text 0", "text 1"]
+        assert run.data_source.source.to_dict() == {"type": "traces", "limit": 7}
         with pytest.raises(openai.BadRequestError, match="there are no items"):
             run_over(client, stored(kind, metadata={"a": "b"}), YES)
     with pytest.raises(openai.BadRequestError, match="there are no items"):
         run_over(client, stored("responses", users=["ann"]), YES)
     ask(client, "stored")
-    assert asked(run_over(client, stored(), YES)[1]) == ["stored"]
+    run, found = run_over(client, stored(), YES)
+    assert (asked(found), run.data_source.source.type) == (["stored"], "stored_completions")
     assert asked(run_over(client, stored(model="kept"), YES)[1]) == ["text 0", "text 1"]
     assert asked(run_over(client, stored("traces"), YES)[1]) == ["text 0", "text 1"]

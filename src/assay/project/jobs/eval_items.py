@@ -58,11 +58,13 @@ class Items:
             none, too many, or one is none; told when it is reached.
         lifetime_s: that copies are kept; None: until they are deleted.
         scope: that reads copies, see `Caller.may_read`; None: `files`.
+        source: what was read of answers that were kept, see `kept_answers.Kept`.
     """
 
     each: Iterator[dict[str, Any]]
     lifetime_s: int | None = None
     scope: str | None = None
+    source: KeptAnswers | None = None
 
 
 def open_items(
@@ -85,20 +87,24 @@ def open_items(
         return Items(_checked(given))
     if isinstance(source, ItemsFile):
         file = find_file(workspace, caller.project, source.id, PURPOSE, f"{_WHERE}.id", MOST_BYTES)
+        if not caller.may_read(file.scope):
+            assert file.scope is not None
+            raise RefusedError(why_unread(file.scope), _WHERE, "insufficient_permissions")
         left = None
         if file.scope is not None and file.expires is not None:
             left = max(1, int((file.expires - now()).total_seconds()))
-        found = Items(_checked(_lines(workspace, file)), left, file.scope)
-    else:
-        kept = kept_answers.find(workspace.store, caller, source, metadata)
-        found = Items(_checked(enumerate(kept.each, 1)), kept.lifetime_s, kept.scope)
-    if not caller.may_read(found.scope):
-        assert found.scope is not None
-        raise RefusedError(why_unread(found.scope), _WHERE, "insufficient_permissions")
-    return found
+        return Items(_checked(_lines(workspace, file)), left, file.scope)
+    kept = kept_answers.find(workspace.store, caller, source, metadata)
+    return Items(_checked(_named(kept.each)), kept.lifetime_s, kept.scope, kept.source)
 
 
-def _checked(items: Iterator[tuple[int, Any]]) -> Iterator[dict[str, Any]]:
+def _named(kept: Iterator[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Answers that were kept, with what is said of one that is no item."""
+    for number, one in enumerate(kept, 1):
+        yield f"{number} ({one['item']['id']}: delete it, or choose others)", one
+
+
+def _checked(items: Iterator[tuple[int | str, Any]]) -> Iterator[dict[str, Any]]:
     number = 0
     for number, (line, value) in enumerate(items, 1):
         if number > MOST_ITEMS:
@@ -161,7 +167,7 @@ def _of_run(value: Any) -> Any:
     return {k: v for k, v in body.items() if k != "run"} if isinstance(body, dict) else value
 
 
-def _check(value: Any, line: int) -> dict[str, Any]:
+def _check(value: Any, line: int | str) -> dict[str, Any]:
     """See that an item is one; returns what is kept of it."""
     if not isinstance(value, dict) or not isinstance(value.get("item"), dict):
         raise _refused(

@@ -133,6 +133,8 @@ def create_run(
         workspace.quota.check(project, written.bytes)
         if isinstance(source.source, InlineItems):
             asked["source"] = {"type": "file_id", "id": written.id}
+        elif items.source is not None:
+            asked["source"] = items.source.model_dump(exclude_none=True)
         eval_runs.create_run(
             store,
             evaluation,

@@ -47,11 +47,13 @@ class Kept:
         each: the newest first, each with `item` and `sample`.
         lifetime_s: that copies are kept.
         scope: that reads them, see `Caller.may_read`.
+        source: what was read: traces, where the one that was asked for had nothing.
     """
 
     each: Iterator[dict[str, Any]]
     lifetime_s: int
     scope: str
+    source: KeptAnswers
 
 
 def find(store: Store, caller: Caller, source: KeptAnswers, metadata: dict[str, str]) -> Kept:
@@ -78,12 +80,13 @@ def find(store: Store, caller: Caller, source: KeptAnswers, metadata: dict[str, 
             each = _stored(store, caller, source, wanted)
             if (first := next(each, None)) is not None:
                 scope = ADMIN if caller.may(ADMIN) else caller.key_id
-                return Kept(chain([first], each), int(LIFETIME.total_seconds()), scope)
+                lifetime_s = int(LIFETIME.total_seconds())
+                return Kept(chain([first], each), lifetime_s, scope, source)
         elif wanted or _is_choosy(source):
             what = "what was stored is read by a key with the scope chat."
             raise RefusedError(what, "data_source.source", "insufficient_permissions")
     if wanted or _is_choosy(source):
-        return Kept(iter(()), 0, caller.key_id)
+        return Kept(iter(()), 0, caller.key_id, source)
     if not caller.may(TRACES):
         nothing = (
             "" if isinstance(source, Traces) else "nothing that this key has stored fits, and "
@@ -99,7 +102,14 @@ def find(store: Store, caller: Caller, source: KeptAnswers, metadata: dict[str, 
         limit=source.limit or MOST_ITEMS,
     )
     days = traces.shortest_days(store, caller.project, source.model)
-    return Kept((_of_trace(one) for one in found), days * 24 * 3600, TRACES)
+    read = Traces(
+        type="traces",
+        model=source.model,
+        created_after=source.created_after,
+        created_before=source.created_before,
+        limit=source.limit,
+    )
+    return Kept((_of_trace(one) for one in found), days * 24 * 3600, TRACES, read)
 
 
 def _is_choosy(source: KeptAnswers) -> bool:
