@@ -175,9 +175,13 @@ def test_what_a_key_has_stored_is_read_by_it_and_by_admins(
         client.evals.runs.output_items.list(own.id, eval_id=own.eval_id)
     with server.http() as http:
         lines = http.get("/v1/audit", params={"limit": 100}).json()["data"]
-    assert found.datasource_item["id"] in [
-        line["what"] for line in lines if line["action"] == "completion.list"
-    ]
+    told = {(line["action"], line["what"]) for line in lines}
+    assert told >= {
+        ("completion.list", found.datasource_item["id"]),
+        ("eval.run.read", run.id),
+        ("file.read", batch.output_file),
+        ("file.read", batch.input_file),
+    }
     deaf = server.client(server.new_key("files", "traces"))
     with pytest.raises(openai.PermissionDeniedError, match="scope chat"):
         run_over(deaf, source, YES)

@@ -72,7 +72,7 @@ class Batch:
         key_id: of the API key that it was created with.
         client_metadata: what the client has written beside it.
         lifetime_s: of the files with its answers; None: for ever.
-        scope: what a caller needs, beside `files`, to read its files.
+        scope: what a caller needs, beside `files`, to read its files, see `Caller.may_read`.
         model: the one that all requests name; None: several, or not known yet.
         total, completed, failed: requests.
         usage: tokens of its answers, by `batch_answers.TOKENS`.

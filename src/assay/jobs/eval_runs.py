@@ -94,7 +94,7 @@ def create_run(
         key_id: of the API key that it is answered for.
         data_source: as it is told again.
         lifetime_s: of its files; None: until it is deleted.
-        scope: what a caller needs, beside `files`, to read them.
+        scope: what a caller needs, beside `files`, to read them, see `Caller.may_read`.
 
     Raises:
         NotFoundError: the eval was deleted meanwhile.

@@ -22,11 +22,12 @@ from assay.jobs.eval_results import ItemStatus
 from assay.jobs.eval_runs import EvalRun, RunStatus
 from assay.jobs.evals import Eval, Order
 from assay.project.jobs import evals as project
+from assay.project.jobs.requests import check_readable
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.chat import ChatRequest
 from assay.serve.errors import ApiError, invalid, not_found
 from assay.serve.eval_sampling import sampling_body
-from assay.serve.files import After, Limit, check_scope, make_page
+from assay.serve.files import After, Limit, make_page
 from assay.serve.route import JsonRoute
 
 router = APIRouter(tags=["evals"], route_class=JsonRoute)
@@ -203,7 +204,7 @@ def _find_readable(
 ) -> tuple[EvalRun, Batch]:
     """A run whose items the caller may read."""
     run, batch = eval_runs.find_run(workspace.store, caller.project, eval, id)
-    check_scope(caller, batch.scope)
+    check_readable(workspace, caller, batch.scope, "eval.run.read", id)
     return run, batch
 
 

@@ -15,10 +15,10 @@ from starlette.types import Receive, Scope, Send
 from assay.accounts.keys import Caller
 from assay.accounts.quota import Quota
 from assay.project.jobs import batches
-from assay.project.jobs.requests import why_unread
+from assay.project.jobs.requests import check_readable
 from assay.project.knowledge import vector_stores
 from assay.serve.auth import RequiredScope, ServedWorkspace
-from assay.serve.errors import ApiError, forbidden, invalid, not_found
+from assay.serve.errors import ApiError, invalid, not_found
 from assay.serve.forms import (
     check_filename,
     describe_form,
@@ -123,10 +123,11 @@ def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, A
 
 @router.get("/v1/files/{id}/content", response_class=FileResponse)
 def content(workspace: ServedWorkspace, id: str, caller: _Owner) -> FileResponse:
-    """Download the content of a file; of an eval's run over traces, with the scope `traces`."""
+    """Download the content of a file; of an eval's run over what was stored, with the key that has
+    created it or the scope `admin`, over traces with the scope `traces`."""
     store = workspace.store
     file = stored_files.find(store, caller.project, id)
-    check_scope(caller, file.scope)
+    check_readable(workspace, caller, file.scope, "file.read", id)
     held = ExitStack()
     path = held.enter_context(stored_files.on_disk(store, file))
     return _HeldFile(held, path, file.filename)
@@ -156,20 +157,6 @@ def delete(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any
     stored_files.remove(store, caller.project, id)
     audit(store, caller.project, caller.key_id, "file.delete", id)
     return {"id": id, "object": "file", "deleted": True}
-
-
-def check_scope(caller: Caller, scope: str | None) -> None:
-    """See that a caller may read the bytes of a file, or copies of them.
-
-    Args:
-        scope: of the file.
-
-    Raises:
-        ApiError: its key may not.
-    """
-    if scope is not None and not caller.may_read(scope):
-        message = why_unread(scope)
-        raise forbidden(message[0].upper() + message[1:])
 
 
 def check_purpose(purpose: str | None) -> str:

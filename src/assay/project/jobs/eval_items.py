@@ -30,7 +30,7 @@ from assay.jobs.eval_request import (
 )
 from assay.jobs.evals import PURPOSE
 from assay.project.jobs import kept_answers
-from assay.project.jobs.requests import RefusedError, find_file, why_unread
+from assay.project.jobs.requests import RefusedError, check_readable, find_file
 from assay.project.workspace import Workspace
 from assay.store import stored_files
 from assay.store.stored_files import StoredFile
@@ -87,9 +87,7 @@ def open_items(
         return Items(_checked(given))
     if isinstance(source, ItemsFile):
         file = find_file(workspace, caller.project, source.id, PURPOSE, f"{_WHERE}.id", MOST_BYTES)
-        if not caller.may_read(file.scope):
-            assert file.scope is not None
-            raise RefusedError(why_unread(file.scope), _WHERE, "insufficient_permissions")
+        check_readable(workspace, caller, file.scope, "file.read", file.id)
         left = None
         if file.scope is not None and file.expires is not None:
             left = max(1, int((file.expires - now()).total_seconds()))

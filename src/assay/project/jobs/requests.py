@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from assay.accounts.keys import Caller
 from assay.errors import NotFoundError, UsageError
 from assay.project.workspace import Workspace
 from assay.store import stored_files
+from assay.store.audit import audit
 from assay.store.stored_files import StoredFile
 
 ADMIN, TRACES = "admin", "traces"
 """Scopes that read copies of what was kept."""
-
-
-def why_unread(scope: str) -> str:
-    """Why a caller may not read copies of what was kept, see `Caller.may_read`."""
-    if scope == TRACES:
-        return f"copies of {TRACES} are read by a key with the scope {TRACES}."
-    return "copies of what a key has stored are read by that key, and with the scope admin."
 
 
 class RefusedError(UsageError):
@@ -29,6 +24,30 @@ class RefusedError(UsageError):
     def __init__(self, what: str, param: str, code: str, fix: str | None = None) -> None:
         super().__init__(what, fix=fix)
         self.param, self.code = param, code
+
+
+def check_readable(
+    workspace: Workspace, caller: Caller, scope: str | None, action: str, id: str
+) -> None:
+    """See that a caller may read copies of what was kept. That an admin reads those of what another
+    key has stored is a line of the audit log.
+
+    Args:
+        scope: that reads them, see `Caller.may_read`.
+        action, id: of that line: what is read.
+
+    Raises:
+        RefusedError: its key may not.
+    """
+    if not caller.may_read(scope):
+        why = (
+            f"copies of {TRACES} are read by a key with the scope {TRACES}."
+            if scope == TRACES
+            else "copies of what a key has stored are read by that key, and with the scope admin."
+        )
+        raise RefusedError(why, "id", "insufficient_permissions")
+    if scope not in (None, ADMIN, TRACES, caller.key_id):
+        audit(workspace.store, caller.project, caller.key_id, action, id, {"key": scope})
 
 
 def find_file(
