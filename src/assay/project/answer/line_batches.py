@@ -290,10 +290,10 @@ def describe_kept(file: Path) -> str:
     """By what a batch that is kept is found at its provider, as far as its file can be read."""
     try:
         left = BatchFile(file).read()
-    except StoreError as error:
-        return error.what
+    except StoreError:
+        left = None
     if left is None:
-        return str(file)
+        return f"the batch of {file}"
     return f"the batch {left.id or f'with the name {left.name}'} of {left.model}"
 
 
