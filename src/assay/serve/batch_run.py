@@ -168,8 +168,7 @@ class BatchRun:
 
     async def _tell_progress(self, batch: Batch) -> None:
         tally = self._tally
-        completed, failed = tally.counts
-        done = completed + failed
+        done = sum(tally.counts)
         bar = {"label": "requests", "done": done, "total": batch.total, "unit": "request"}
         wish = await self._in_thread(
             queue.beat, self._store, self._job, bar if batch.begun else None
@@ -180,9 +179,8 @@ class BatchRun:
             self._end.set(_PAUSED)
         if not tally.is_told and batch.finalizing is None:
             tally.is_told = True
-            await self._in_thread(
-                batches.report, self._store, self._job, completed, failed, tally.usage
-            )
+            counts = tally.counts  # as they are now: others may have come since the beat began
+            await self._in_thread(batches.report, self._store, self._job, *counts, tally.usage)
 
     async def _look_around(self, batch: Batch, *, with_room: bool = False) -> None:
         """See whether the batch may go on."""
