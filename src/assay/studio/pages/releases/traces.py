@@ -15,7 +15,7 @@ from assay.project.releases import CorrectionError, corrections
 from assay.project.releases.kept import KeptTraces
 from assay.release.examples import ExportedExamples
 from assay.release.policies import DAYS, MOST, SAMPLE
-from assay.release.traces import Thumb, Trace
+from assay.release.traces import MOST_BYTES, Thumb, Trace
 from assay.studio import widgets as w
 from assay.studio.dialogs import (
     add_choices,
@@ -144,7 +144,10 @@ def traces_card(
 def describe_kept(kept: KeptTraces) -> str:
     """Whether new traces are kept, and what becomes of those that were kept before."""
     if kept.active:
-        return f"Every new request is kept with its answer, as a trace. {MASKED}"
+        return (
+            "Every new request is kept with its answer, as a trace, unless both together are "
+            f"longer than {MOST_BYTES // 1024} KiB. {MASKED}"
+        )
     if not kept.count:
         return (
             "None are kept. A trace is one request with its answer, which may contain anything "
