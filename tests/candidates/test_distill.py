@@ -17,13 +17,15 @@ from tests.small import write_model
 from tests.train.test_session import Watcher
 from tests.train.tiny import SETTINGS
 
+from assay.agent.agent import Agent
 from assay.agent.engines import BatchEngines
-from assay.candidates.building import Context
-from assay.candidates.shared import distill
+from assay.candidates import registry
+from assay.candidates.building import Candidate, Context
+from assay.candidates.shared import distill, tuning
 from assay.candidates.shared.distill import with_answer
 from assay.candidates.shared.training import TrainingSetup, train_version, training_targets
 from assay.config import Config
-from assay.errors import ConfigError, DataError, ModelError
+from assay.errors import AssayError, ConfigError, DataError, ModelError
 from assay.evaluate.measure import Bench
 from assay.evaluate.run import run
 from assay.example import Example, Message, ToolCall
@@ -194,6 +196,28 @@ def test_a_teacher_that_is_gone_has_left_its_answers(tmp_path: Path) -> None:
         taught(context_of(tmp_path, {"recorded": "gone.jsonl", "method": "dpo"}))
     with pytest.raises(ValueError, match="cannot be used together"):
         context_of(tmp_path, {"recorded": "gone.jsonl", "teacher": "large"})
+
+
+def test_recorded_answers_are_learned_beside_the_rows_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tuned(context: Context, _: object) -> Candidate:
+        return Candidate(Agent(model="m"), (), (), warnings=[e.output for e in taught(context)])  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tuning, "tune", tuned)
+    fields = {"recorded": "gone.jsonl", "candidates": ["fine-tune", "distill"]}
+    context = context_of(tmp_path, {"method": "dpo"}, **fields)
+    registry.check_needs(context.config)
+    with pytest.raises(AssayError, match="none to training rows") as left_out:
+        registry.build("distill", context)
+    assert type(left_out.value) is AssayError  # a comparison goes on without it
+    kept = RecordedAnswer(
+        *("r", "train", input_sha256(TRAIN[1]), "asked", "ft:m", "https://x/v1"), Answer("TWO"), 1.0
+    )
+    (tmp_path / "gone.jsonl").write_text(json.dumps(kept.to_dict()) + "\n")
+    assert list(registry.build("distill", context).warnings) == ["TWO"]
+    own = context_of(tmp_path, {}, **fields)
+    assert list(registry.build("fine-tune", own).warnings) == ["the old target"] * 3
 
 
 def test_a_teacher_and_a_preference_method_do_not_go_together(tmp_path: Path) -> None:

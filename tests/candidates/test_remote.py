@@ -14,7 +14,7 @@ from assay.agent.consent import ConsentError
 from assay.agent.route import Rule, Rules
 from assay.agent.versions import save_agent
 from assay.candidates.building import Candidate
-from assay.candidates.registry import build
+from assay.candidates.registry import build, specs
 from assay.compare import performance
 from assay.compare.drivers import cost_drivers, tokens_per_second
 from assay.compare.performance import Performance, measure_performance
@@ -47,6 +47,33 @@ def test_it_is_measured_and_priced(tmp_path: Path) -> None:
     assert far.asked[0]["messages"][0] == {"role": "system", "content": "Answer."}
     assert speed.usd_per_answer == pytest.approx((100 * 2 + 10 * 10) / 1e6)
     assert speed.prompt_tokens == 100
+
+
+def test_examples_are_shown_and_their_number_is_chosen(tmp_path: Path) -> None:
+    def follow(body: dict[str, Any], _: int) -> Reply:
+        return said("the old target" if len(body["messages"]) == 6 else "no", usage=USAGE)
+
+    with serving(follow) as far:
+        fields = {"providers": provider(far.port), "generate": {"constrained": "on"}}
+        fields |= {"remote": "remote:far/big", "few_shot": {"ks": [1, 2]}}
+        context = context_of(tmp_path, {}, **fields)
+        with pytest.raises(ConsentError):
+            build("remote-few-shot", context)
+        assert far.asked == []
+        context.bench.engines.providers.agree("far")
+        candidate = build("remote-few-shot", context)
+    assert [(one.setting, one.score) for one in candidate.tried if one.chosen] == [
+        ("k=2, unconstrained", 1.0)
+    ]
+    assert len(candidate.agent.shown) == 2
+    assert "price of remote:far/big is not known" in candidate.warnings[0]
+    [first, *shown, asked] = far.asked[-1]["messages"]
+    assert first == {"role": "system", "content": "Answer."}  # the prompt that it always had
+    assert [one["role"] for one in shown] == ["user", "assistant"] * 2
+    assert asked["role"] == "user"
+    assert dict(specs()["remote-few-shot"].sends(context.config)) == {
+        "remote:far/big": ("train", "validation", "holdout")
+    }
 
 
 def test_a_route_of_which_a_part_was_not_timed_is_timed_again(

@@ -21,11 +21,13 @@ import assay
 from assay.cli.main import app
 from assay.config import Provider
 from assay.config.yaml_text import edit
-from assay.errors import UsageError
+from assay.errors import AssayError, UsageError
 from assay.project.recording import RecordingChoices, draft_recording, record
 from assay.project.rescue import rescue
 from assay.project.rescue_page import commands
 from assay.project.rescue_plan import plan_rescue
+from assay.project.rescue_successor import find_successor
+from assay.project.workspace import Workspace
 from assay.rescue.client import Access
 from assay.rescue.folder import MANIFEST
 
@@ -179,6 +181,73 @@ def test_an_account_in_a_private_network_is_planned(tmp_path: Path) -> None:
     [asked, *_] = commands(plan, plan["models"][0])
     assert "--provider NAME" in asked
     assert "--base-url" not in asked
+
+
+def test_files_that_are_here_already_become_a_project_with_the_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASSAY_MASTER_KEY_FILE", str(tmp_path / "master"))
+    base, to, tuned = str(write_model(tmp_path / "model")), Path("home"), f"ft:{BASE}:acme:pets:x1"
+    Path("train.jsonl").write_bytes(sentences(80, seed=3))
+    Path("valid.jsonl").write_bytes(sentences(60, seed=4))
+    Path("pairs.jsonl").write_bytes(pairs_of(sentences(80, seed=5)))
+    Path("beside").mkdir()
+    far = {"base_url": "https://far.example/v1", "consent": True}
+    known = Workspace(Path("beside")).providers
+    known.add("far", far, KEY)
+
+    def plan(*options: str) -> Any:
+        asked = ["rescue", "plan", "--to", str(to), "--model", base, *options, "--json"]
+        done = CliRunner().invoke(app, asked)
+        return json.loads(done.stdout) if done.exit_code == 0 else done.exception
+
+    files = ["--training", "train.jsonl", "--validation", "valid.jsonl"]
+    named = ["--successor", "far/big", "--project", "beside"]
+    (one,) = plan("--job", tuned, *files, *named)["models"]
+    assert (one["project"], one["holdout"], one["ends"]) == (
+        "pets-x1",
+        "validation file",
+        "2027-01-14",
+    )
+    assert one["commands"][0].startswith(f"assay rescue record {tuned} --to {to.absolute()}")
+    project = assay.open(to / "pets-x1")
+    assert project.config.remote == "remote:far/big"
+    assert project.config.candidates[-3:] == ["remote", "remote-few-shot", "distill"]
+    assert (project.root / str(project.config.recorded)).resolve() == Path(one["recording"])
+    assert project.providers.key("far") == KEY
+    assert not project.providers.has_consent("far")  # which is each project's own
+    assert KEY not in (project.root / "assay.yaml").read_text()
+    assert project.split().holdout == 60
+    # Another model, and what was named before; a project that is there stays as it is.
+    both = plan("--job", "ft:mine", "--training", "pairs.jsonl", "--successor", "openai/gpt-x")
+    names = {each["model"]: each for each in both["models"]}
+    assert (names[tuned]["successor"], names["ft:mine"]["successor"]) == (
+        "remote:far/big",
+        "remote:openai/gpt-x",
+    )
+    assert assay.open(to / "ft-mine").config.fine_tune.method == "orpo"  # by its rows
+    page = (to / "plan.md").read_text()
+    for text in ("`remote-few-shot` shows it", "big with the system prompt", "gpt-x takes no part"):
+        assert text in page
+    # What is wrong is told in one sentence, and makes nothing.
+    Path("bad.jsonl").write_text('{"messages": 3}\n' * 9)
+    Path("table.csv").write_text("a,b\n1,2\n3,4\n")
+    for file, said in (("bad.jsonl", "line 1"), ("table.csv", "table.csv"), ("no.jsonl", "no.j")):
+        wrong = plan("--job", "ft:other", "--training", file)
+        assert isinstance(wrong, AssayError)
+        assert said in str(wrong.where)
+    for options in ((), ("--job", "ft:x"), ("--training", "train.jsonl"), ("--from", ".")):
+        assert isinstance(plan(*options), UsageError)
+    for name in ("gpt", "nobody/gpt"):
+        wrong = plan("--job", tuned, *files, "--successor", name)
+        assert isinstance(wrong, UsageError)
+    assert len(plan("--job", tuned, *files)["models"]) == 2
+    # Over the web there are no other providers than those of the folder, and one question is asked.
+    with pytest.raises(UsageError):
+        find_successor("openai/gpt-x", None, known, web=True)
+    find_successor("far/big", None, known, web=True).hand_over(project)
+    assert assay.open(project.root).providers.has_consent("far")
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -216,14 +216,15 @@ class Context:
     def choose_constraint(self, agent: Agent, free: Measurement) -> ConstraintChoice:
         """Choose between free and constrained answers on validation, unless it is fixed.
 
-        A tie goes to constrained answers, whose form is certain.
+        A tie goes to constrained answers, whose form is certain. Of a provider's model only records
+        are constrained: the protocols have no word for a list of labels.
         """
         mode = self.config.generate.constrained
         # An answer of both words and a call is not to be had so.
         alone = not any(row.target.tool_calls and row.target.content for row in self.train)
         calls = self.config.task == "tools" and not is_remote(agent.model) and alone
         possible = calls or agent.output_schema is not None or agent.choices is not None
-        if mode == "on" and not possible:
+        if mode == "on" and not possible and not is_remote(agent.model):
             raise ConfigError(
                 "constrained answers need `labels`, an `output_schema`, or calls of tools.",
                 where="assay.yaml, generate.constrained",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from assay.agent.prices import price_of
-from assay.agent.providers import provider_of
 from assay.candidates.building import Candidate, Context, as_trials
+from assay.candidates.shared.provider import price_warnings, provider_model
 from assay.candidates.spec import (
     MEASURED,
     PROVIDER,
@@ -18,7 +17,7 @@ from assay.candidates.spec import (
     in_batches,
     prompted,
 )
-from assay.config import Config, split_reference
+from assay.config import Config
 
 
 def estimate(config: Config, sizes: Sizes) -> Workload:
@@ -54,25 +53,12 @@ def build(context: Context) -> Candidate:
     Raises:
         ConfigError: its provider is not known, or nobody has agreed that rows go there.
     """
-    model = context.config.remote
-    assert model is not None  # PROVIDER
+    model = provider_model(context)
     agent = context.chat_agent(model=model, choices=None)
-    free = context.measure(agent)
-    tried: tuple[tuple[str, float, bool], ...] = (("unconstrained", free.score, True),)
-    if agent.output_schema is not None:
-        chosen = context.choose_constraint(agent, free)
-        agent, free, tried = chosen.agent, chosen.measurement, chosen.tried
-    name, at = split_reference(model)
-    price = price_of(provider_of(context.bench.engines.providers, name), at)
-    warnings = []
-    if price.input is None or price.output is None:
-        warnings.append(
-            f"The price of {model} is not known, so its cost is not shown; set it in "
-            f"providers.{name}.prices."
-        )
+    chosen = context.choose_constraint(agent, context.measure(agent))
     return Candidate(
-        agent=agent,
-        tried=as_trials(tried),
-        scores=tuple(free.primary_scores),
-        warnings=tuple(warnings),
+        agent=chosen.agent,
+        tried=as_trials(chosen.tried),
+        scores=tuple(chosen.measurement.primary_scores),
+        warnings=price_warnings(context, model),
     )

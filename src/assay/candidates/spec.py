@@ -290,12 +290,23 @@ def prompted(config: Config, sizes: Sizes) -> Workload:
 
 
 def asked_rows(
-    model: str | None, rows: float, config: Config, sizes: Sizes, batched: float = 0.0
+    model: str | None,
+    rows: float,
+    config: Config,
+    sizes: Sizes,
+    batched: float = 0.0,
+    *,
+    shown: int = 0,
 ) -> tuple[ProviderRequests, ...]:
-    """Rows that a model is asked as the project asks it; none where it is on this machine."""
+    """Rows that a model is asked as the project asks it; none where it is on this machine.
+
+    Args:
+        shown: examples in each request.
+    """
     if model is None or not is_remote(model):
         return ()
-    prompt = sizes.system_tokens + sizes.input_tokens
+    example = sizes.input_tokens + sizes.output_tokens
+    prompt = sizes.system_tokens + sizes.input_tokens + shown * example
     answer = config.generate.max_new_tokens
     return (ProviderRequests(model, rows, prompt, answer, batched=batched),)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,15 +11,15 @@ import typer
 from rich.filesize import decimal
 from rich.markup import escape
 
-from assay.cli.options import AsJson, Folder, InputColumns, ask_consent, confirm, parse_names
+from assay.cli.options import AsJson, Folder, InputColumns, ask_consent, confirm
 from assay.cli.output import as_json, console, print_table, shorten
 from assay.cli.progress import Terminal
-from assay.defaults import CONFIG_FILE, STARTER_MODEL
+from assay.cli.recording import agree, print_parts, print_recorded, read_choices, terms
+from assay.defaults import STARTER_MODEL
 from assay.errors import UsageError
 from assay.log_lines import printable
 
 if TYPE_CHECKING:
-    from assay.project.recording import RecordingChoices, RecordingDraft
     from assay.rescue.client import Access
 
 app = typer.Typer(
@@ -154,7 +153,8 @@ def record(
     if input_price is not None:
         price = TokenPrice(input=input_price, output=output_price)
     choices = replace(
-        _choices(folder, data, input, part, prompt, max_new_tokens, not no_logprobs), batch=batch
+        read_choices(folder, data, input, part, prompt, max_new_tokens, not no_logprobs),
+        batch=batch,
     )
     at = folder or Path(".")
 
@@ -166,27 +166,45 @@ def record(
     name, access = ask_consent(open_, consent)
     draft = recording.draft_recording(name, access, to, choices, Terminal())
     if not json:
-        _print_parts(draft)
-    for line in _terms(draft, most_usd):
+        print_parts(draft)
+    for line in terms(draft, most_usd):
         print(printable(line), file=sys.stderr)
     if draft.requests:
         recording.check_budget(draft, most_usd)  # before anybody is asked
-        _agree(draft, most_usd, yes)
+        agree(draft, most_usd, yes)
     report = recording.record(draft, most_usd=most_usd, progress=Terminal())
     if json:
         as_json(report | {"estimate": draft.to_dict()})
     else:
-        _print_recorded(report)
+        print_recorded(report)
     if not report["complete"]:
         raise typer.Exit(1)
 
 
 @app.command()
 def plan(
-    source: Annotated[
-        Path, typer.Option("--from", help="Folder that `assay rescue openai` has written.")
-    ],
     to: Annotated[Path, typer.Option(help="Folder to make the projects in.")],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Folder that `assay rescue openai` has written."),
+    ] = None,
+    job: Annotated[
+        str | None,
+        typer.Option(help="Name of a model (ft:...) whose training file is here already."),
+    ] = None,
+    training: Annotated[
+        Path | None, typer.Option(help="The file that --job was trained on, as OpenAI took it.")
+    ] = None,
+    validation: Annotated[
+        Path | None, typer.Option(help="The validation file of --job, if it had one.")
+    ] = None,
+    successor: Annotated[
+        str | None,
+        typer.Option(help="PROVIDER/MODEL that takes part, with the old prompt and with examples."),
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option("--project", help="Project whose provider --successor may name.")
+    ] = Path("."),
     model: Annotated[
         str, typer.Option(help="The language model that the projects specialise.")
     ] = STARTER_MODEL,
@@ -194,11 +212,23 @@ def plan(
 ) -> None:
     """Make a project of each fine-tuning job, and a page that says what to run and to change.
 
-    A project that is there already is left as it is.
+    Jobs are those of --from, and those named with --job in this or an earlier call. Nothing is
+    sent. A project that is there already is left as it is.
     """
+    from assay.project.rescue_files import name_files
     from assay.project.rescue_plan import plan_rescue
+    from assay.project.rescue_successor import name_successor
 
-    made = plan_rescue(source, to, model=model, progress=Terminal())
+    if (job is None) != (training is None) or (validation is not None and job is None):
+        raise UsageError("--job and --training must be given together.", fix="Give both.")
+    if source is None and job is None:
+        raise UsageError(
+            "there is nothing to make projects of.",
+            fix="Give --from FOLDER, or --job ft:NAME and --training FILE.",
+        )
+    files = None if job is None or training is None else name_files(job, training, validation)
+    there = None if successor is None else name_successor(successor, source, folder)
+    made = plan_rescue(source, to, model=model, files=files, successor=there, progress=Terminal())
     if json:
         as_json(made)
         return
@@ -209,112 +239,6 @@ def plan(
     if not made["models"]:
         print("There is no fine-tuned model in this account.")
     console.print(f"Page: {escape(str(to / 'plan.md'))}", soft_wrap=True)
-
-
-def _choices(
-    folder: Path | None,
-    data: list[Path] | None,
-    input: str | None,
-    part: list[str] | None,
-    prompt: Path | None,
-    max_new_tokens: int | None,
-    logprobs: bool,
-) -> RecordingChoices:
-    from assay import project
-    from assay.config import Columns
-    from assay.project import recording
-
-    opened = None
-    if folder is not None or Path(CONFIG_FILE).exists():
-        opened = project.open(folder or Path("."))
-    columns = None
-    if input is not None:  # an output is needed by the form, and not read
-        names = parse_names("--input", input)
-        columns = Columns(input=names, output=names)
-    return recording.RecordingChoices(
-        project=opened,
-        data=data or (),
-        parts=part or recording.PARTS,
-        columns=columns,
-        prompt=None if prompt is None else prompt.read_text(encoding="utf-8").strip(),
-        max_new_tokens=max_new_tokens,
-        logprobs=logprobs,
-    )
-
-
-def _print_parts(draft: RecordingDraft) -> None:
-    """What the recording will take, part by part in the order in which it is asked."""
-    rows = [
-        (
-            *(one.part, one.rows, one.recorded, one.requests),
-            *(one.prompt_tokens, one.completion_tokens),
-            "not known" if one.usd is None else f"{one.usd:.4f}",
-            one.best_for,
-        )
-        for one in draft.parts
-    ]
-    columns = ("part", "rows", "recorded", "requests", "prompt tokens", "answer tokens", "USD")
-    print_table((*columns, "best for"), rows, numbers=columns[1:])
-
-
-def _terms(draft: RecordingDraft, most_usd: float | None) -> Iterator[str]:
-    from assay.compare.report.wording import usd
-
-    origin = draft.access.provider.origin
-    yield f"{draft.model} at {origin} is asked in this order; answers go to {draft.file}."
-    if draft.is_most:
-        yield "How long answers are is not known yet: each is counted as long as is allowed."
-    cost = "at a price that is not known" if draft.usd is None else f"for about {usd(draft.usd)}"
-    rate = "as answers came so far" if draft.rate_is_observed else "a guess until answers come"
-    within = f"about {max(1, round(draft.seconds / 60))} minutes ({rate})"
-    if draft.choices.batch:
-        within = "batches that may take a day, at half the price of single requests"
-    yield f"{draft.requests} requests {cost}, in {within}."
-    if draft.spent_usd or most_usd is not None:
-        most = "" if most_usd is None else f" of at most {usd(most_usd)}"
-        yield f"Spent so far: {usd(draft.spent_usd)}{most}."
-    private = ", ".join(f"{what}: {count}" for what, count in sorted(draft.private.items()))
-    yield f"Secrets and personal data found in these inputs: {private or 'none'}."
-    if any(one.part == "holdout" and one.requests for one in draft.parts):
-        yield (
-            "The holdout's outputs are not read here. Its inputs are sent without them; that is "
-            "logged, and is no opening."
-        )
-
-
-def _agree(draft: RecordingDraft, most_usd: float | None, yes: bool) -> None:
-    if yes:
-        return
-    if most_usd is None:
-        raise UsageError(
-            "there is no budget.",
-            fix="Give --most-usd USD, or --yes to record everything without asking.",
-        )
-    unasked = UsageError(
-        "without a terminal nobody can confirm this.", fix="To record without asking, give --yes."
-    )
-    confirm(f"Send them to {draft.access.provider.origin}?", unasked)
-
-
-def _print_recorded(report: dict[str, Any]) -> None:
-    from assay.compare.report.wording import usd
-
-    cost = usd(report["usd"])
-    if report["unpriced"]:
-        cost += f", and {report['unpriced']} answers at a cost that is not known"
-    print(f"{report['recorded']} answers recorded, {report['answers']} in all, for {cost}.")
-    if report["cut"]:
-        print(
-            f"{report['cut']} were cut at the limit; a larger --max-new-tokens needs a new folder."
-        )
-    if report["refused"]:
-        print(f"{report['refused']} inputs were refused by the model.")
-    if report["left"]:
-        console.print(
-            escape(printable(f"{report['left']} are missing: {report['left_because']}.")),
-            soft_wrap=True,
-        )
-    print(f"File: {report['file']}")
 
 
 def _ask(access: Access, to: Path, provider: str | None, yes: bool) -> None:

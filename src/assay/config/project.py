@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from assay.config import yaml_text
 from assay.config.candidates import Classifier, FewShot, Generate, KnowledgeSection, PromptSearch
 from assay.config.examples import Data, GraderSpec, Rollout, TaskKind, Unlabelled
-from assay.config.names import SLUG, ModelName
+from assay.config.names import SLUG, FileName, ModelName
 from assay.config.place import Place
 from assay.config.programs import Programs
 from assay.config.providers import Provider, RemoteModel, Vllm, is_remote
@@ -128,7 +128,13 @@ class Config(Strict):
         description="For a model, those that answer while it fails, in order; only when serving.",
     )
     remote: RemoteModel | None = Field(
-        None, description="The model of the candidate `remote`: remote:PROVIDER/MODEL."
+        None,
+        description="The model of the candidates `remote` and `remote-few-shot`: "
+        "remote:PROVIDER/MODEL.",
+    )
+    recorded: FileName | None = Field(
+        None,
+        description="Recorded answers (`assay rescue record`) that the candidate `distill` learns.",
     )
     costs: Costs = Field(Costs(), description="Prices and hours for the cost to own.")
     place: Place = Field(

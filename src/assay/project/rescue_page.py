@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from assay.config import split_reference
 from assay.log_lines import printable
 from assay.release.changes import LONGEST_NAME, NAME
 from assay.rescue import dates
@@ -108,6 +109,7 @@ def _project(plan: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[str]:
             here = setting["here"] or "no equal; decided by model and data"
             yield f"| {plain(setting['name'])} | {plain(setting['value'])} | {here} |"
         yield ""
+    yield from _candidates(plan, one)
     if one["recorded"]:
         yield f"{one['recorded']} answers are recorded; `record` asks for those that are missing."
     else:
@@ -144,6 +146,28 @@ def _project(plan: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[str]:
             "no release can have this model's name (too long, or other characters): promote the "
             "recommended one under another name, and change the name in the program."
         )
+
+
+def _candidates(plan: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[str]:
+    """Whom the project compares with what was proposed for its rows."""
+    if one["successor"]:
+        provider, model = split_reference(one["successor"])
+        yield (
+            f"`remote` is the successor {plain(model)} with the system prompt that the rows bring, "
+            "or else the project's; `remote-few-shot` shows it a few training rows as well. "
+            f"`assay compare` asks before rows go to {plain(provider)}, and says what it will cost."
+        )
+    if plan["successor"] not in (None, one["successor"]):
+        yield (
+            f"{plain(plan['successor'])} takes no part: the project was there before. Set `remote` "
+            "in its assay.yaml to let it."
+        )
+    if one["distills"]:
+        yield (
+            "`distill` learns the answers that `record` keeps of training rows, beside "
+            "`fine-tune`, which learns the rows' own; without such answers it is left out."
+        )
+    yield ""
 
 
 def _holdout(one: Mapping[str, Any]) -> str:

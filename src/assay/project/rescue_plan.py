@@ -19,12 +19,14 @@ from typing import Any
 from assay.agent.prices import price_of
 from assay.config import CONFIG_FILE, STARTER_MODEL, Provider
 from assay.config.yaml_text import edit
-from assay.data.propose import Judgement
 from assay.errors import AssayError, ModelError, StoreError, UsageError
 from assay.progress import SILENT, Progress
 from assay.project.project import Project
 from assay.project.rescue import OPENAI, describe
+from assay.project.rescue_files import TuningFiles, keep_files, read_files
 from assay.project.rescue_page import commands, write_page
+from assay.project.rescue_settings import Setting, settings_of, translated
+from assay.project.rescue_successor import Successor
 from assay.project.start.creation import create
 from assay.project.start.init import Choices, draft
 from assay.rescue import account
@@ -34,26 +36,11 @@ from assay.rescue.folder import MANIFEST
 from assay.rescue.manifest import Entry, Manifest
 from assay.rescue.recording import Recording, recording_file, short_digest, spell
 from assay.rescue.report import fine_tuned_models
+from assay.store.files import sha256_file
 
 LEAST_HELD = 50
 """Rows of a validation file that is worth being the holdout."""
 _LONGEST = 40
-_EQUALS = {"n_epochs": "epochs", "batch_size": "rows_per_step", "beta": "beta", "seed": "seed"}
-"""Settings of a job at OpenAI that `fine_tune` has, too."""
-_METHODS = {"supervised": "sft", "dpo": "dpo"}
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A setting of a job, and what has become of it.
-
-    Attributes:
-        here: the setting of assay.yaml; None: it has no equal.
-    """
-
-    name: str
-    value: Any
-    here: str | None
 
 
 @dataclass(slots=True)
@@ -63,6 +50,8 @@ class PlannedModel:
     Attributes:
         project: name of its folder; None: there is none, because of `reason`.
         holdout: `validation file`, or `drawn` from the training file.
+        successor: the provider's model that takes part in its project; None: none does.
+        distills: whether the recorded answers are learned in its project.
         recording: file of its recorded answers, whether it is there or not; `recorded`: how many.
         is_priced: whether the price list has it, so that a budget can be kept.
     """
@@ -77,64 +66,81 @@ class PlannedModel:
     reason: str | None = None
     holdout: str | None = None
     settings: list[Setting] = field(default_factory=list)
+    successor: str | None = None
+    distills: bool = False
     recording: str = ""
     recorded: int = 0
     is_priced: bool = False
 
 
 def plan_rescue(
-    source: Path, to: Path, *, model: str = STARTER_MODEL, progress: Progress = SILENT
+    source: Path | None,
+    to: Path,
+    *,
+    model: str = STARTER_MODEL,
+    files: TuningFiles | None = None,
+    successor: Successor | None = None,
+    progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Make the projects and write `plan.md`; returns what the page is made of.
 
     Args:
-        source: a folder that `assay rescue openai` has written.
+        source: a folder that `assay rescue openai` has written; None: only files are there, and
+            answers are recorded in `to`.
         to: the folder of the projects; made if there is none.
         model: the language model that they specialise.
+        files: of one model, which count before those of the account; kept for the next call.
+        successor: takes part in each project that is made.
 
     Raises:
         UsageError: `source` is no such folder.
         ModelError: the model is not there.
+        AssayError: no project can be made of `files`.
     """
-    if not (source / MANIFEST).exists():
-        raise UsageError(
-            "this folder holds no account.",
-            where=str(source),
-            fix="Fetch one with `assay rescue openai --to FOLDER`.",
-        )
-    manifest = Manifest(source.absolute())
+    manifest = None if source is None else _manifest(source)
     to.mkdir(parents=True, exist_ok=True, mode=0o700)
-    jobs = {job.get("id"): job for job in _jobs(manifest)}
-    base_url = manifest.account.get("base_url", OPENAI)
+    loose = read_files(to)
+    if files is not None:
+        loose[files.model] = files
+    jobs = {} if manifest is None else {job.get("id"): job for job in _jobs(manifest)}
+    base_url = OPENAI if manifest is None else manifest.account.get("base_url", OPENAI)
     priced = Provider(base_url=base_url, private_network=True)  # nothing is sent there
+    making = _Making(to, model, successor, progress)
     planned: list[PlannedModel] = []
     taken: set[str] = set()
-    for found in fine_tuned_models(manifest):
+    for found in _models(manifest, loose):
         one = PlannedModel(
             *(found[name] for name in ("model", "base", "ends", "ends_according_to", "job"))
         )
         job = jobs.get(one.job, {})
         one.method = found["method"]
-        file = recording_file(source, one.model)
+        file = recording_file(to if source is None else source, one.model)
         one.recording, one.recorded = str(file), _recorded(file)
         one.is_priced = price_of(priced, one.model).output is not None
-        one.settings = list(_settings(job))
+        one.settings = list(settings_of(job))
         name = _name(one.model, taken)
-        one.reason = _why_not(found, manifest)
+        own = loose.get(one.model)
+        one.reason = None if own is not None else _why_not(found, manifest)
         if one.reason is None:
             progress.say(f"{one.model}: project {name}")
             try:
-                _make(name, to, found, job, manifest, one, model, progress)
+                rows = _rows_of(found, manifest, own)
+                making.make(name, rows, job, one)
             except (ModelError, StoreError):
                 raise
             except AssayError as error:
+                if files is not None and files.model == one.model:
+                    raise
                 one.reason = str(error)
         planned.append(one)
+    if files is not None:
+        keep_files(to, loose)
     planned.sort(key=lambda one: (one.ends or "9999", one.model))
     plan: dict[str, Any] = {
-        "source": str(source.absolute()),
+        "source": str((source or to).absolute()),
         "base_url": None if base_url == OPENAI else base_url,
         "takes_provider": _takes_provider(base_url),
+        "successor": None if successor is None else successor.reference,
         "models": [asdict(one) for one in planned],
         "no_model": [
             {"job": job.get("id"), "status": job.get("status")}
@@ -148,6 +154,29 @@ def plan_rescue(
     return plan
 
 
+def _manifest(source: Path) -> Manifest:
+    if not (source / MANIFEST).exists():
+        raise UsageError(
+            "this folder holds no account.",
+            where=str(source),
+            fix="Fetch one with `assay rescue openai --to FOLDER`.",
+        )
+    return Manifest(source.absolute())
+
+
+def _models(
+    manifest: Manifest | None, loose: Mapping[str, TuningFiles]
+) -> Iterator[Mapping[str, Any]]:
+    """Each model of an account, then those of which only files are known."""
+    seen: set[str] = set()
+    for found in fine_tuned_models(manifest) if manifest is not None else ():
+        seen.add(found["model"])
+        yield found
+    for name, files in loose.items():
+        if name not in seen:
+            yield files.found
+
+
 def _takes_provider(base_url: str) -> bool:
     """Whether only a project's provider can be at an address, as in a private network."""
     try:
@@ -157,90 +186,74 @@ def _takes_provider(base_url: str) -> bool:
     return False
 
 
-def _make(
-    name: str,
-    to: Path,
-    found: Mapping[str, Any],
-    job: Mapping[str, Any],
-    manifest: Manifest,
-    one: PlannedModel,
-    model: str,
-    progress: Progress,
-) -> None:
-    """The project of a job, in a folder of that name, unless it is there."""
-    folder = to / name
-    if not (folder / CONFIG_FILE).exists():
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The files of a project: its examples, and a holdout where there is one of its own."""
+
+    training: Path
+    held: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """What is the same for all projects."""
+
+    to: Path
+    model: str
+    successor: Successor | None
+    progress: Progress
+
+    def make(self, name: str, rows: _Rows, job: Mapping[str, Any], one: PlannedModel) -> None:
+        """The project of a job, in a folder of that name, unless it is there."""
+        folder = self.to / name
+        if not (folder / CONFIG_FILE).exists():
+            self._create(folder, rows, job, one)
+        project = Project(folder)
+        if self.successor is not None:
+            self.successor.hand_over(project)
+        config = project.config
+        one.holdout = "drawn" if config.data.holdout is None else "validation file"
+        one.successor = config.remote if "remote" in config.candidates else None
+        one.distills = "distill" in config.candidates
+        one.project = name
+
+    def _create(self, folder: Path, rows: _Rows, job: Mapping[str, Any], one: PlannedModel) -> None:
         if os.path.lexists(folder):
             raise UsageError(
                 f"{folder} is there and is no project.",
                 fix="Move it away, or name another folder with --to.",
             )
-        held = _held(manifest, found)
-        data = manifest.folder / str(found["training_path"])
-        drafted = draft(name, Choices(data=data, holdout=held, model=model), progress=progress)
+        choices = Choices(data=rows.training, holdout=rows.held, model=self.model)
+        drafted = draft(folder.name, choices, progress=self.progress)
         # Under a name of its own first: what dies before its settings are in is made anew.
-        draft_folder = to / f".{name}.part"
+        draft_folder = self.to / f".{folder.name}.part"
         _remove(draft_folder)
-        made = create(drafted, folder=draft_folder, progress=progress)
+        made = create(drafted, folder=draft_folder, progress=self.progress)
+        values = translated(job, drafted.proposal.learns_from)
+        if self.successor is not None:
+            values |= self.successor.settings_of(made.config)
+        values["candidates"] = [*values.get("candidates", made.config.candidates), "distill"]
+        values["recorded"] = os.path.relpath(one.recording, folder.resolve())
         path = made.root / CONFIG_FILE
-        path.write_text(edit(made.text, _translated(job, drafted.proposal.learns_from)), "utf-8")
+        path.write_text(edit(made.text, values), "utf-8")
         Project(made.root)  # which checks it
         os.replace(draft_folder, folder)
-    is_drawn = Project(folder).config.data.holdout is None
-    one.holdout = "drawn" if is_drawn else "validation file"
-    one.project = name
 
 
-def _translated(job: Mapping[str, Any], proposed: Judgement) -> dict[str, Any]:
-    """Settings of assay.yaml that are equal to the job's."""
-    values: dict[str, Any] = {}
-    method = _METHODS.get(str(_method(job)))
-    if method is not None and proposed != "answers":  # only rows with two answers can be preferred
-        values["fine_tune.method"] = method
-    for setting in _settings(job):
-        if setting.here is not None:
-            values[setting.here] = setting.value
-    return values
+def _rows_of(found: Mapping[str, Any], manifest: Manifest | None, own: TuningFiles | None) -> _Rows:
+    """The files of a job: those that were named, else the account's."""
+    if own is not None:
+        training, held = Path(own.training), None
+        if own.validation is not None and sha256_file(Path(own.validation)) != sha256_file(
+            training
+        ):
+            held = Path(own.validation)
+        return _Rows(training, _large_enough(held))
+    assert manifest is not None
+    return _Rows(manifest.folder / str(found["training_path"]), _held(manifest, found))
 
 
-def _settings(job: Mapping[str, Any]) -> Iterator[Setting]:
-    """The hyperparameters of a job and its seed, each with its equal here."""
-    given = dict(_hyperparameters(job))
-    if job.get("seed") is not None:
-        given["seed"] = job["seed"]
-    for name, value in given.items():
-        here = _EQUALS.get(name)
-        yield Setting(name, value, f"fine_tune.{here}" if here and _fits(name, value) else None)
-
-
-def _fits(name: str, value: Any) -> bool:
-    """Whether a value of OpenAI's is one here."""
-    if value == "auto":
-        return name in ("n_epochs", "batch_size")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    if name == "beta":
-        return value > 0
-    return isinstance(value, int) and value >= (name != "seed")
-
-
-def _hyperparameters(job: Mapping[str, Any]) -> Mapping[str, Any]:
-    method = job.get("method")
-    if isinstance(method, dict):
-        inner = method.get(str(method.get("type")))
-        if isinstance(inner, dict) and isinstance(inner.get("hyperparameters"), dict):
-            found: dict[str, Any] = inner["hyperparameters"]
-            return found
-    older = job.get("hyperparameters")
-    return older if isinstance(older, dict) else {}
-
-
-def _method(job: Mapping[str, Any]) -> str | None:
-    method = job.get("method")
-    return method.get("type") if isinstance(method, dict) else "supervised"
-
-
-def _why_not(found: Mapping[str, Any], manifest: Manifest) -> str | None:
+def _why_not(found: Mapping[str, Any], manifest: Manifest | None) -> str | None:
     """Why there can be no project of a model's job; None where there can."""
     if found["job"] is None:
         return "its job is not on the account's list."
@@ -248,7 +261,7 @@ def _why_not(found: Mapping[str, Any], manifest: Manifest) -> str | None:
         return f"its job has the status {found['status']}."
     if found["training_path"] is None:
         file = found["training_file"]
-        entry = manifest.get(FILE, file) if isinstance(file, str) else None
+        entry = manifest.get(FILE, file) if manifest is not None and isinstance(file, str) else None
         why = entry.reason if entry is not None else None
         return f"its training file {file} could not be had: {why or 'it was not fetched.'}"
     return None
@@ -261,7 +274,12 @@ def _held(manifest: Manifest, found: Mapping[str, Any]) -> Path | None:
         _entry(manifest, found, "training_file").sha256
     ):
         return None
-    file = manifest.folder / str(path)
+    return _large_enough(manifest.folder / str(path))
+
+
+def _large_enough(file: Path | None) -> Path | None:
+    if file is None:
+        return None
     with file.open("rb") as lines:
         rows = sum(bool(line.strip()) for line in lines)
     return file if rows >= LEAST_HELD else None

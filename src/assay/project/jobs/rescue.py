@@ -31,6 +31,7 @@ from assay.rescue.recording import recording_file
 
 if TYPE_CHECKING:
     from assay.project.recording import RecordingDraft
+    from assay.project.rescue_successor import Successor
 
 FETCH, PLAN, RECORD, COMPARE = "rescue", "rescue-plan", "record", "rescue-compare"
 """Kinds of the jobs."""
@@ -124,15 +125,29 @@ def fetch(workspace: Workspace, provider: str, *, same_account: bool = False) ->
     return enqueue_once(workspace, FETCH, what, payload, action="rescue.fetch")
 
 
-def plan(workspace: Workspace) -> Job:
+def plan(workspace: Workspace, successor: str | None = None) -> Job:
     """Queue the making of a project for each model of the account.
 
+    Args:
+        successor: PROVIDER/MODEL that takes part in each that is made; where this folder has
+            agreed that rows go to the provider, the projects have, too.
+
     Raises:
+        UsageError: there is no such provider here.
         QuotaError: as `fetch`.
         StateError: it waits or runs already.
     """
     workspace.quota.check(workspace.name, 1)
-    return enqueue_once(workspace, PLAN, "the making of projects", {}, action="rescue.plan")
+    if successor is not None:
+        _successor(workspace, successor)  # refused before it waits
+    payload = {"successor": successor}
+    return enqueue_once(workspace, PLAN, "the making of projects", payload, action="rescue.plan")
+
+
+def _successor(workspace: Workspace, named: str) -> Successor:
+    from assay.project.rescue_successor import find_successor
+
+    return find_successor(named, None, workspace.providers, web=True)
 
 
 def draft_answers(
@@ -206,8 +221,9 @@ def _fetch(workspace: Workspace, work: Work) -> dict[str, Any]:
 def _plan(workspace: Workspace, work: Work) -> dict[str, Any]:
     from assay.project.rescue_plan import plan_rescue
 
-    account = _present_account(workspace)
-    return plan_rescue(account, workspace.root / PROJECTS, progress=work)
+    account, named = _present_account(workspace), work.payload.get("successor")
+    successor = None if named is None else _successor(workspace, named)
+    return plan_rescue(account, workspace.root / PROJECTS, successor=successor, progress=work)
 
 
 def _record(workspace: Workspace, work: Work) -> dict[str, Any]:

@@ -10,21 +10,11 @@ from pydantic import ValidationError
 
 from assay.config import Provider
 from assay.config.yaml_text import sentence
+from assay.project.known_providers import KNOWN_PROVIDERS
 from assay.project.promptfoo.files import Node
 from assay.project.promptfoo.suite import Suite
 
-_KNOWN: dict[str, dict[str, Any]] = {
-    "openai": {"base_url": "https://api.openai.com/v1", "key_env": "OPENAI_API_KEY"},
-    "anthropic": {
-        "base_url": "https://api.anthropic.com/v1",
-        "protocol": "anthropic",
-        "key_env": "ANTHROPIC_API_KEY",
-    },
-    "openrouter": {"base_url": "https://openrouter.ai/api/v1", "key_env": "OPENROUTER_API_KEY"},
-    "mistral": {"base_url": "https://api.mistral.ai/v1", "key_env": "MISTRAL_API_KEY"},
-    "groq": {"base_url": "https://api.groq.com/openai/v1", "key_env": "GROQ_API_KEY"},
-}
-_KEYS = frozenset(provider["key_env"] for provider in _KNOWN.values())
+_KEYS = frozenset(provider["key_env"] for provider in KNOWN_PROVIDERS.values())
 _FORMS = frozenset(("chat", "messages", "responses"))
 _OTHERS = frozenset(
     (
@@ -69,10 +59,10 @@ def _read(node: Node, suite: Suite) -> tuple[str, str, dict[str, Any]] | None:
     parts = str(id).split(":")
     formed = parts[1:2] and parts[1] in _FORMS
     name, model = parts[0], ":".join(parts[2:] if formed else parts[1:])
-    if name not in _KNOWN or not model or (not formed and parts[1] in _OTHERS):
+    if name not in KNOWN_PROVIDERS or not model or (not formed and parts[1] in _OTHERS):
         suite.note(node.unsupported(str(id), "it is no chat model of a provider that is known"))
         return None
-    settings = dict(_KNOWN[name])
+    settings = dict(KNOWN_PROVIDERS[name])
     place = node.child("config")
     url, key_env = config.get("apiBaseUrl"), config.get("apiKeyEnvar")
     if isinstance(url, str) and url.rstrip("/") != settings["base_url"]:
@@ -111,4 +101,4 @@ def _name_of(url: str) -> str:
     except ValueError:
         host = ""  # which is no address, and refused as such
     name = re.sub(r"[^a-z0-9]+", "-", host.lower()).strip("-")[:50] or "other"
-    return f"{name}-elsewhere" if name in _KNOWN else name
+    return f"{name}-elsewhere" if name in KNOWN_PROVIDERS else name

@@ -16,7 +16,7 @@ CONCLUDES = ("margin", "margin_for_cheaper", "good_enough", "unlabelled")
 COSTS = ("monthly_requests", "costs")
 BUILDS = (
     *("model", "system_prompt", "candidates", "route", "few_shot", "fine_tune", "knowledge"),
-    *("prompt_search", "generate", "remote"),
+    *("prompt_search", "generate", "remote", "recorded"),
 )
 
 

@@ -44,7 +44,23 @@ def models_cards(
     """The making of projects, then a card for each model that has one."""
 
     async def plan() -> None:
-        await context.do(start_planning)
+        successor.error = None
+        named = (successor.value or "").strip()
+        if named:
+            given = next((one for one in accounts if one["name"] == named.partition("/")[0]), None)
+            if given is None:
+                successor.error = f"No key here is of the provider of {named}."
+                return
+            if not await ask_to_send(context, given, "Make the projects?", (
+                f"Nothing is sent now. When a project is compared, rows of it go to {named}, at "
+                "its price.",
+            ), "Make projects"):  # fmt: skip
+                return
+        try:
+            await context.do(start_planning, named or None)
+        except AssayError as error:
+            tell_at(successor, error)
+            return
         reload()
 
     with w.section(
@@ -52,6 +68,13 @@ def models_cards(
         f"One for each fine-tuning job whose training file is here, in {PROJECTS}. Nothing is "
         "sent, and a project that is there already stays as it is.",
     ):
+        successor = w.field(
+            "Successor (may be empty)",
+            ui.input(placeholder="openai/gpt-5-mini"),
+            name="Successor",
+            meaning="PROVIDER/MODEL. It takes part in each project that is made: with the old "
+            "prompt, and with examples of training rows.",
+        )
         with w.row():
             made = w.button("Make projects", plan, kind="" if state.plan else "primary")
             made.set_enabled(state.active_kind is None)
@@ -135,12 +158,14 @@ def _compare_step(
                 w.line(line["name"], *map(w.Number, figures), line["says"])
         w.text(f"The report is {PROJECTS}/{one['project']}/report.html.", "soft note")
 
+    asked = f" {one['successor']} is asked, too, at its price." if one.get("successor") else ""
+
     async def compare() -> None:
         if await confirm(
             f"Compare with {model}?",
             "The holdout is opened, which is logged. Where examples, settings or the recording "
             "have changed since it was opened last, this is one more opening, and asks for "
-            "stronger proof. Candidates that are trained may take hours.",
+            f"stronger proof. Candidates that are trained may take hours.{asked}",
             "Compare",
         ):
             await context.do(start_comparing, model)

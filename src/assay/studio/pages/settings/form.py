@@ -211,7 +211,8 @@ class SettingsForm(Controls[Config]):
             self._optional(
                 "Provider's model",
                 "remote",
-                "Takes part as the candidate “remote”. Format: remote:PROVIDER/MODEL. Empty: none.",
+                "Of the candidates “remote” and “remote-few-shot”. Format: remote:PROVIDER/MODEL. "
+                "Empty: none.",
             )
             self._simple(
                 "Training method",

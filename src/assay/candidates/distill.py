@@ -1,0 +1,69 @@
+"""`distill`: a version trained on the recorded answers of another model, in place of the rows' own.
+
+So both take part in one comparison: `fine-tune` has learned what stands in the rows, `distill` what
+a model answered that is gone by now (`assay rescue record`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from assay.agent.agent import Agent
+from assay.candidates.building import Candidate, Context
+from assay.candidates.shared import training_work
+from assay.candidates.spec import CandidateSpec, Need, Sizes, Workload
+from assay.config import Config
+from assay.config.names import file_of
+from assay.errors import AssayError
+from assay.generate.recorded import input_sha256, read_recording
+
+RECORDING = Need(
+    "recorded answers",
+    lambda config: config.recorded is not None,
+    "the candidate {name} needs recorded answers.",
+    "Name their file: recorded: FILE (`assay rescue record` writes it).",
+    setting="recorded",
+    opens_without=True,
+)
+
+
+def estimate(config: Config, sizes: Sizes) -> Workload:
+    """As many rows are trained on as there are; nobody is asked any more."""
+    return replace(training_work.of_rows(config, sizes), requests=())
+
+
+SPEC = CandidateSpec(
+    title="distilled model",
+    explanation="The model's weights are trained on answers that another model has given. Takes "
+    "longest to make.",
+    family="training",
+    answers_from_rows=True,
+    needs=(RECORDING,),
+    estimate=estimate,
+)
+
+
+def build(context: Context) -> Candidate:
+    """Train versions on the recorded answers to training rows, and measure them on validation.
+
+    Raises:
+        AssayError: none of these has been recorded.
+        DataError: the file cannot be read, or has no answer that is fit to be learned.
+    """
+    from assay.candidates.shared.tuning import tune  # loads torch
+
+    name = context.config.recorded
+    assert name is not None  # RECORDING
+    file = file_of(name, context.bench.root)
+    known = read_recording(file) if file.exists() else {}
+    if not any(input_sha256(example) in known for example in context.train):
+        raise AssayError(
+            f"it learns the answers in {name}, which has none to training rows.",
+            fix="Record them while the model is there: `assay rescue record --part train`.",
+        )
+
+    def agent_of(version: str) -> Agent:
+        return context.chat_agent(model=f"version:{version}", system_prompt=context.training_prompt)
+
+    own = context.with_training(method="sft", teacher=None, recorded=name, graded_rows=0)
+    return tune(replace(own, own_method=None), agent_of)

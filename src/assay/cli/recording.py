@@ -1,0 +1,124 @@
+"""What `assay rescue record` reads from its options, says before it asks, and prints at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from assay.cli.options import confirm, parse_names
+from assay.cli.output import console, print_table
+from assay.defaults import CONFIG_FILE
+from assay.errors import UsageError
+from assay.log_lines import printable
+
+if TYPE_CHECKING:
+    from assay.project.recording import RecordingChoices, RecordingDraft
+
+
+def read_choices(
+    folder: Path | None,
+    data: list[Path] | None,
+    input: str | None,
+    part: list[str] | None,
+    prompt: Path | None,
+    max_new_tokens: int | None,
+    logprobs: bool,
+) -> RecordingChoices:
+    from assay import project
+    from assay.config import Columns
+    from assay.project import recording
+
+    opened = None
+    if folder is not None or Path(CONFIG_FILE).exists():
+        opened = project.open(folder or Path("."))
+    columns = None
+    if input is not None:  # an output is needed by the form, and not read
+        names = parse_names("--input", input)
+        columns = Columns(input=names, output=names)
+    return recording.RecordingChoices(
+        project=opened,
+        data=data or (),
+        parts=part or recording.PARTS,
+        columns=columns,
+        prompt=None if prompt is None else prompt.read_text(encoding="utf-8").strip(),
+        max_new_tokens=max_new_tokens,
+        logprobs=logprobs,
+    )
+
+
+def print_parts(draft: RecordingDraft) -> None:
+    """What the recording will take, part by part in the order in which it is asked."""
+    rows = [
+        (
+            *(one.part, one.rows, one.recorded, one.requests),
+            *(one.prompt_tokens, one.completion_tokens),
+            "not known" if one.usd is None else f"{one.usd:.4f}",
+            one.best_for,
+        )
+        for one in draft.parts
+    ]
+    columns = ("part", "rows", "recorded", "requests", "prompt tokens", "answer tokens", "USD")
+    print_table((*columns, "best for"), rows, numbers=columns[1:])
+
+
+def terms(draft: RecordingDraft, most_usd: float | None) -> Iterator[str]:
+    from assay.compare.report.wording import usd
+
+    origin = draft.access.provider.origin
+    yield f"{draft.model} at {origin} is asked in this order; answers go to {draft.file}."
+    if draft.is_most:
+        yield "How long answers are is not known yet: each is counted as long as is allowed."
+    cost = "at a price that is not known" if draft.usd is None else f"for about {usd(draft.usd)}"
+    rate = "as answers came so far" if draft.rate_is_observed else "a guess until answers come"
+    within = f"about {max(1, round(draft.seconds / 60))} minutes ({rate})"
+    if draft.choices.batch:
+        within = "batches that may take a day, at half the price of single requests"
+    yield f"{draft.requests} requests {cost}, in {within}."
+    if draft.spent_usd or most_usd is not None:
+        most = "" if most_usd is None else f" of at most {usd(most_usd)}"
+        yield f"Spent so far: {usd(draft.spent_usd)}{most}."
+    private = ", ".join(f"{what}: {count}" for what, count in sorted(draft.private.items()))
+    yield f"Secrets and personal data found in these inputs: {private or 'none'}."
+    if any(one.part == "holdout" and one.requests for one in draft.parts):
+        yield (
+            "The holdout's outputs are not read here. Its inputs are sent without them; that is "
+            "logged, and is no opening."
+        )
+
+
+def agree(draft: RecordingDraft, most_usd: float | None, yes: bool) -> None:
+    if yes:
+        return
+    if most_usd is None:
+        raise UsageError(
+            "there is no budget.",
+            fix="Give --most-usd USD, or --yes to record everything without asking.",
+        )
+    unasked = UsageError(
+        "without a terminal nobody can confirm this.", fix="To record without asking, give --yes."
+    )
+    confirm(f"Send them to {draft.access.provider.origin}?", unasked)
+
+
+def print_recorded(report: dict[str, Any]) -> None:
+    from assay.compare.report.wording import usd
+
+    cost = usd(report["usd"])
+    if report["unpriced"]:
+        cost += f", and {report['unpriced']} answers at a cost that is not known"
+    print(f"{report['recorded']} answers recorded, {report['answers']} in all, for {cost}.")
+    if report["cut"]:
+        print(
+            f"{report['cut']} were cut at the limit; a larger --max-new-tokens needs a new folder."
+        )
+    if report["refused"]:
+        print(f"{report['refused']} inputs were refused by the model.")
+    if report["left"]:
+        console.print(
+            escape(printable(f"{report['left']} are missing: {report['left_because']}.")),
+            soft_wrap=True,
+        )
+    print(f"File: {report['file']}")

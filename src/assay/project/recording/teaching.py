@@ -1,0 +1,204 @@
+"""What a model's answers would bring a student, estimated before they are paid for.
+
+    inputs, taught = estimate_teaching(choices, inputs, recording, progress)
+    taught["data"].gain, taught["data"].says
+
+Answers to training rows take the place of right ones that are there. Answers to further inputs are
+further rows: what these bring is read off the learning curve of a cheap student, a classifier that
+counts words, on the project's own rows, measured on validation. The holdout has no part in it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from assay.data.duplicates import duplicate_groups
+from assay.data.normal import normalise
+from assay.errors import DataError
+from assay.evaluate.powerlaw import FEWEST_ROWS, SIZES, Doubling, Floats, backtest, extend
+from assay.example import Example
+from assay.generate.classical import TFIDF_GRID, fit_tfidf
+from assay.generate.recorded import input_sha256
+from assay.progress import Progress
+from assay.project.recording.inputs import Part, PartInputs, RecordingChoices
+from assay.rescue.recording import Recording
+
+LEAST_JUDGED = 20
+"""Answers to validation that are recorded, so that they say how often the teacher is right."""
+MOST_ROWS = 5000
+"""Training rows of a curve that is measured in seconds."""
+_REPEATS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """What answers to the inputs of a part would bring a student.
+
+    Attributes:
+        says: so in a sentence, or why it cannot be estimated.
+        gain, low, high: of its score on new inputs, with the range that is likely (95 %); None
+            where it cannot be estimated.
+    """
+
+    says: str
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def short(self) -> str:
+        """The same as an entry of a table."""
+        if self.gain is None or self.low is None or self.high is None:
+            return "not known"
+        return f"+{_range(self.gain, self.low, self.high)}" if self.gain else "little"
+
+
+def estimate_teaching(
+    choices: RecordingChoices,
+    inputs: Sequence[PartInputs],
+    recording: Recording,
+    progress: Progress,
+) -> tuple[list[PartInputs], dict[Part, Teaching]]:
+    """What each part that is recorded for a student's sake would bring; nothing is sent.
+
+    Returns:
+        The parts, further inputs that say something new before those that nearly repeat others;
+        and what a part brings, of `train` and `data` where there are any.
+    """
+    project = choices.project
+    parts = {one.part: one for one in inputs}
+    if project is None or not {"train", "data"} & set(parts):
+        return list(inputs), {}
+    taught: dict[Part, Teaching] = {}
+    context = project.context()
+    right = None
+    if project.config.task == "label":
+        right = _agreement(recording, context.judged)
+    if "train" in parts:
+        taught["train"] = Teaching(_OWN + _say_agreement(right), 0.0, 0.0, 0.0)
+    if "data" in parts:
+        parts["data"], new = _new_first(parts["data"], context.train)
+        left = sum(not recording.has(one) for one in new)
+        progress.say("Estimating what the answers would bring a student.")
+        if not left:
+            taught["data"] = Teaching(_REPEATED, 0.0, 0.0, 0.0)
+        elif project.config.task != "label":
+            taught["data"] = Teaching(_UNKNOWN.format("the task has no labels."))
+        else:
+            taught["data"] = _of_further(context.answered, context.judged, left, right)
+    return [parts[one.part] for one in inputs], taught
+
+
+def by_worth(
+    inputs: Sequence[PartInputs],
+    taught: Mapping[Part, Teaching],
+    usd: Mapping[Part, float | None],
+) -> list[PartInputs]:
+    """The parts as they are to be asked: those that a comparison needs, then what brings a student
+    most for a dollar. Where that is not known of one, they stay as they are."""
+    if any(one.gain is None for one in taught.values()):
+        return list(inputs)
+
+    def rank(one: PartInputs) -> float:
+        if one.part not in taught:
+            return -np.inf
+        return -(taught[one.part].gain or 0.0) / (usd[one.part] or 1.0)
+
+    return sorted(inputs, key=rank)
+
+
+_OWN = (
+    "Answers to training rows take the place of right ones that are there: they bring a student "
+    "little but how sure the model was."
+)
+_REPEATED = "Further inputs nearly repeat training rows or one another: answers to them bring little."
+_UNKNOWN = "What answers to further inputs bring a student cannot be estimated: {}"
+
+
+def _new_first(inputs: PartInputs, train: Sequence[Example]) -> tuple[PartInputs, list[str]]:
+    """Inputs that are new before those that nearly repeat a training row or one of these; and the
+    new ones."""
+    texts = [*(one.input for one in train), *(inputs.examples[h].input for h in inputs.hashes)]
+    first = duplicate_groups(map(normalise, texts)).cluster.tolist()
+    new = [h for row, h in enumerate(inputs.hashes, start=len(train)) if first[row] == row]
+    return replace(inputs, hashes=list(dict.fromkeys([*new, *inputs.hashes]))), new
+
+
+def _agreement(recording: Recording, validation: Sequence[Example]) -> tuple[int, int] | None:
+    """Of how many rows of validation the recorded answer is the rows' own; None: too few are."""
+    known = [(recording.answers.get(input_sha256(one)), one.output) for one in validation]
+    right = [answer.answer.text.strip() == own for answer, own in known if answer is not None]
+    return (sum(right), len(right)) if len(right) >= LEAST_JUDGED else None
+
+
+def _say_agreement(right: tuple[int, int] | None) -> str:
+    if right is None:
+        return ""
+    return f" On validation it gives the rows' own answer {right[0]} times in {right[1]}."
+
+
+def _of_further(
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    inputs: int,
+    right: tuple[int, int] | None,
+) -> Teaching:
+    """What so many further inputs bring, of which the answers of the teacher that are right count
+    as rows, and the others as none."""
+    if not FEWEST_ROWS <= len(train) <= MOST_ROWS:
+        few = f"it takes {FEWEST_ROWS} to {MOST_ROWS} training rows, and there are {len(train)}."
+        return Teaching(_UNKNOWN.format(few))
+    rows = inputs if right is None else round(inputs * right[0] / right[1])
+    if not rows:
+        return Teaching(f"The model is never right.{_say_agreement(right)}", 0.0, 0.0, 0.0)
+    try:
+        found = _extend(train, validation, rows)
+    except DataError as error:
+        return Teaching(_UNKNOWN.format(error.what))
+    if found is None:
+        why = "scores with fewer training rows do not foretell the score with all of them."
+        return Teaching(_UNKNOWN.format(why))
+    gain, low, high = (max(0.0, one) for one in (found.gain, found.gain_low, found.gain_high))
+    unjudged = " if all of them are right" if right is None else ""
+    says = (
+        f"{inputs} answered inputs that are new bring a classifier that counts words about "
+        f"+{_range(gain, low, high)}{unjudged}.{_say_agreement(right)}"
+    )
+    return Teaching(says, gain, low, high)
+
+
+def _extend(
+    train: Sequence[Example], validation: Sequence[Example], further: int
+) -> Doubling | None:
+    """What further rows bring by the learning curve; None where it is not to be trusted."""
+    sizes = [round(len(train) / 2**step) for step in reversed(range(SIZES))]
+    orders = []
+    for seed in range(_REPEATS):
+        order = list(train)
+        random.Random(seed).shuffle(order)
+        orders.append(order)
+    scores: list[Floats] = [
+        np.array([_scores(order[:size], validation) for order in orders[: None if more else 1]])
+        for size in sizes
+        for more in [size < len(train)]  # all rows are the same rows in any order
+    ]
+    if not backtest(sizes, scores).covered:
+        return None
+    return extend(sizes, scores, sizes[-1] + further)
+
+
+def _scores(part: Sequence[Example], validation: Sequence[Example]) -> Floats:
+    """Which rows of validation the student answers rightly, 1 or 0, after training on a part."""
+    model = fit_tfidf(part, TFIDF_GRID[0])
+    chosen = model.log_probabilities([one.input for one in validation]).argmax(axis=1)
+    rows = zip(chosen, validation, strict=True)
+    return np.array([float(model.labels[place] == one.output) for place, one in rows])
+
+
+def _range(gain: float, low: float, high: float) -> str:
+    """In points of a hundred."""
+    return f"{100 * gain:.1f} points (likely {100 * low:.1f} to {100 * high:.1f})"
