@@ -1,7 +1,8 @@
 """From an account at OpenAI to a release under the old name, which an unchanged program calls.
 
     export OPENAI_API_KEY=sk-...
-    python examples/rescue.py ft:gpt-4o-mini-2024-07-18:acme::abc --most-usd 5
+    python examples/rescue.py ft:gpt-4o-mini-2024-07-18:acme::abc --most-usd 5 \\
+        --successor openai/gpt-5-mini
 
 The model is asked the inputs of its project's holdout, validation and train, up to that budget, and
 its answers are kept. What is shown to be no worse than it on the holdout is served under its name.
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--base-url", help="another address than OpenAI's, with /v1")
     parser.add_argument("--base", default="smollm2-135m-instruct", help="model to specialise")
     parser.add_argument("--candidates", help="what is compared: a,b (default: as proposed)")
+    parser.add_argument("--successor", help="PROVIDER/MODEL that takes part; rows go there")
     parser.add_argument("--prices", nargs=2, help="USD per million tokens in and out, if unlisted")
     chosen = parser.parse_args()
     account, home = chosen.to / "account", chosen.to / "projects"
@@ -39,7 +41,10 @@ def main() -> None:
         prices = ["--input-price", chosen.prices[0], "--output-price", chosen.prices[1]]
 
     run("rescue", "openai", "--to", account, "--yes", *there, may_miss=True)
-    plan = run("rescue", "plan", "--from", account, "--to", home, "--model", chosen.base)
+    there_too = ["--successor", chosen.successor] if chosen.successor else []
+    plan = run(
+        "rescue", "plan", "--from", account, "--to", home, "--model", chosen.base, *there_too
+    )
     ours = next(one for one in plan["models"] if one["model"] == chosen.model)
     if ours["project"] is None:
         raise SystemExit(f"no project for {chosen.model}: {ours['reason']}")
@@ -55,7 +60,8 @@ def main() -> None:
     kept = run("rescue", "record", *asked, may_miss=True)
     print(f"{kept['recorded']} answers recorded for USD {kept['usd']:.2f}")
 
-    result = run("compare", *project, "--predictions", f"outgoing={kept['file']}")
+    agreed = ["--consent", chosen.successor.partition("/")[0]] if chosen.successor else []
+    result = run("compare", *project, "--predictions", f"outgoing={kept['file']}", *agreed)
     (replacement,) = result["replacements"]
     print(replacement["sentence"])
     found = {one["name"]: one for one in result["candidates"]}

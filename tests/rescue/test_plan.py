@@ -269,7 +269,8 @@ def test_the_example_runs_from_an_account_to_a_release(tmp_path: Path) -> None:
         done = subprocess.run(
             [
                 *(sys.executable, str(example), model, *options, "--prices", "0.3", "1.2"),
-                *("--candidates", "baseline-tfidf"),
+                *("--candidates", "baseline-tfidf, remote-few-shot"),
+                *("--successor", "openai/gpt-5-mini"),
             ],
             cwd=tmp_path,
             env={**os.environ, "OPENAI_API_KEY": KEY, "OMP_NUM_THREADS": "1"},
@@ -279,6 +280,7 @@ def test_the_example_runs_from_an_account_to_a_release(tmp_path: Path) -> None:
         )
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout
+    assert "remote-few-shot" in told  # an equal of the model that goes, as it answers here
     assert "ends 2027-01-14" in told
     assert re.search(r"^\d+ answers recorded for USD 0\.\d\d$", told, re.MULTILINE)
     assert re.search(r"shown to be at most 2 in 100 behind outgoing, which scores 100 in", told)

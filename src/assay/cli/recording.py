@@ -56,12 +56,16 @@ def print_parts(draft: RecordingDraft) -> None:
             *(one.part, one.rows, one.recorded, one.requests),
             *(one.prompt_tokens, one.completion_tokens),
             "not known" if one.usd is None else f"{one.usd:.4f}",
+            "" if one.teaching is None else one.teaching.short,
             one.best_for,
         )
         for one in draft.parts
     ]
     columns = ("part", "rows", "recorded", "requests", "prompt tokens", "answer tokens", "USD")
-    print_table((*columns, "best for"), rows, numbers=columns[1:])
+    print_table((*columns, "brings a student", "best for"), rows, numbers=columns[1:])
+    for one in draft.parts:
+        if one.teaching is not None:
+            console.print(escape(printable(f"{one.part}: {one.teaching.says}")), soft_wrap=True)
 
 
 def terms(draft: RecordingDraft, most_usd: float | None) -> Iterator[str]:

@@ -69,11 +69,11 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Doubling:
-    """What twice as many rows would bring, or as many as were asked about.
+    """What twice as many rows would bring.
 
     Attributes:
         now: at the largest size measured (the fit's value there).
-        then: at twice that size, or at the one that was asked about.
+        then: at twice that size.
         gain, gain_low, gain_high: then - now; validation examples that are hard at every size
             cancel, so that the gain is known better than either score.
         law: the fit.
@@ -162,21 +162,8 @@ def double(
     seed: int = 0,
 ) -> Doubling:
     """What doubling the largest size would bring. Arguments and errors as `predict`."""
-    return extend(sizes, scores, 2 * int(sizes[-1]), level=level, draws=draws, seed=seed)
-
-
-def extend(
-    sizes: Sequence[int],
-    scores: Sequence[Floats],
-    at: int,
-    *,
-    level: float = 0.95,
-    draws: int = 1000,
-    seed: int = 0,
-) -> Doubling:
-    """What `at` rows would bring in the place of the largest size. Else as `double`."""
     law = fit_scores(sizes, scores)
-    now, then = int(sizes[-1]), at
+    now, then = int(sizes[-1]), 2 * int(sizes[-1])
     drawn = _draw(sizes, scores, (now, then), draws, seed)
     gains = drawn[:, 1] - drawn[:, 0]
     gain = law.score(then) - law.score(now)

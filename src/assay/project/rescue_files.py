@@ -78,10 +78,13 @@ def _check(file: Path) -> None:
     format = detect(file).format
     if format in FORMATS:
         return
-    bad = next((row for row in read(file, FORMATS[0]) if row.problems), None)
-    where, why = (str(file), "") if bad is None else (f"{file}, line {bad.line}", bad.problems[0])
+    where, why = str(file), "."
+    for row in read(file, FORMATS[0]):
+        if row.problems:
+            where, why = f"{file}, line {row.line}", f": {row.problems[0].message}"
+            break
     raise DataError(
-        f"the file is {format}, not a training file of OpenAI's{f': {why.message}' if why else '.'}",
+        f"the file is {format}, not one that OpenAI trains on{why}",
         where=where,
         fix='Give JSONL with "messages" in each line. `assay init` makes a project of other files.',
     )

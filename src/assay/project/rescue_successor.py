@@ -45,7 +45,7 @@ class Successor:
 
     @property
     def reference(self) -> str:
-        """remote:PROVIDER/MODEL."""
+        """As assay.yaml names it: remote:PROVIDER/MODEL."""
         return f"{REMOTE}{self.provider}/{self.model}"
 
     def settings_of(self, config: Config) -> dict[str, Any]:

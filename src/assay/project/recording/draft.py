@@ -29,6 +29,7 @@ from assay.project.recording.inputs import (
     read_parts,
     typical_rows,
 )
+from assay.project.recording.teaching import Teaching, by_worth, estimate_teaching
 from assay.project.rescue import open_account
 from assay.project.workspace import Workspace
 from assay.rescue.client import Access
@@ -51,6 +52,8 @@ class PartEstimate:
         prompt_tokens, completion_tokens: of these, about.
         usd: None where the price is not known.
         best_for: what the answers are good for.
+        teaching: what they would bring a student; None of those that are for a comparison, and
+            without a project.
     """
 
     part: Part
@@ -61,6 +64,7 @@ class PartEstimate:
     completion_tokens: int
     usd: float | None
     best_for: str
+    teaching: Teaching | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +185,15 @@ def draft_recording(
         UsageError: this model was recorded before, at another address.
     """
     agent = _agent(model, access.name, choices)
-    inputs = tuple(read_parts(choices, progress))
     recording = Recording(recording_file(to, model))
     recording.check_address(access.provider.base_url)
+    inputs, taught = estimate_teaching(choices, read_parts(choices, progress), recording, progress)
     typical = typical_rows(choices, inputs)
     provider, share = access.provider, choices.price_share
     reckoner = Reckoner(agent, model, provider, recording.answers, inputs, typical, share)
-    parts = tuple(_part(one, recording, reckoner) for one in inputs)
+    parts = {one.part: _part(one, recording, reckoner, taught.get(one.part)) for one in inputs}
+    costs = {n: one.requests if one.usd is None else one.usd for n, one in parts.items()}
+    inputs = by_worth(inputs, taught, costs)
     rate, answers = recording.seconds_per_answer(), recording.answers.values()
     sent = [e for one in inputs for h, e in one.examples.items() if not recording.has(h)]
     offered = {canonical_json(tool): tool for one in sent for tool in one.tools}
@@ -198,10 +204,10 @@ def draft_recording(
         to=to,
         choices=choices,
         agent=agent,
-        inputs=inputs,
-        parts=parts,
+        inputs=tuple(inputs),
+        parts=tuple(parts[one.part] for one in inputs),
         is_most=reckoner.is_most,
-        seconds=sum(part.requests for part in parts) * (rate or REMOTE_SECONDS),
+        seconds=sum(part.requests for part in parts.values()) * (rate or REMOTE_SECONDS),
         rate_is_observed=rate is not None,
         private=private,
         spent_usd=reckoner.spent_usd(answers),
@@ -287,7 +293,9 @@ class Reckoner:
         return sum(one.spent_usd or self.cost(one) or 0.0 for one in answers)
 
 
-def _part(inputs: PartInputs, recording: Recording, reckoner: Reckoner) -> PartEstimate:
+def _part(
+    inputs: PartInputs, recording: Recording, reckoner: Reckoner, teaching: Teaching | None
+) -> PartEstimate:
     left = [one for one in inputs.hashes if not recording.has(one)]
     known = [inputs.examples[one] for one in left if one in inputs.examples]
     prompt = reckoner.prompt(known, unseen=len(left) - len(known))
@@ -301,6 +309,7 @@ def _part(inputs: PartInputs, recording: Recording, reckoner: Reckoner) -> PartE
         completion_tokens=round(completion),
         usd=reckoner.usd(len(left), prompt, completion),
         best_for=BEST_FOR[inputs.part],
+        teaching=teaching,
     )
 
 
