@@ -87,7 +87,14 @@ def test_an_account_is_brought_home(
             "prices": {MODEL: {"input": 1, "output": 2}},
         }
         Workspace(folder).providers.add("a-proxy", proxy, KEY)
+        successor = page.get_by_label("Successor", exact=True)
+        successor.fill("nobody/big")
         page.get_by_role("button", name="Make projects").click()
+        expect(page.get_by_text("No key here is of the provider of nobody/big.")).to_be_visible()
+        successor.fill("openai/big")
+        page.get_by_role("button", name="Make projects").click()
+        expect(page.get_by_role("dialog")).to_contain_text("Nothing is sent now.")
+        _answer_dialog(page, "Make projects")
         estimate = page.get_by_role("button", name=f"Estimate and record {MODEL}")
         expect(estimate).to_be_enabled(timeout=JOB_MS)
         estimate.click()
@@ -110,9 +117,13 @@ def test_an_account_is_brought_home(
         assert len(server.posted) <= 120 + 4  # those under way when it was paused
         assert KEY not in page.content()
         settings = folder / "rescued" / "projects" / "abc" / "assay.yaml"
-        quick = {"candidates": ["baseline-tfidf"], "baselines": False}
-        settings.write_text(edit(settings.read_text(), quick))
+        made = settings.read_text()
+        assert "remote: remote:openai/big" in made
+        assert "remote-few-shot" in made
+        quick = {"candidates": ["baseline-tfidf", "remote"], "baselines": False}
+        settings.write_text(edit(made, quick))
         page.get_by_role("button", name=f"Compare with {MODEL}").click()
+        expect(page.get_by_role("dialog")).to_contain_text("remote:openai/big is asked, too")
         _answer_dialog(page, "Compare")
         beside = page.get_by_role("region", name=f"Candidates beside {MODEL}")
         expect(beside).to_contain_text("not proven to be no worse", timeout=2 * JOB_MS)  # few rows
@@ -129,7 +140,8 @@ def test_an_account_is_brought_home(
         visitor.axe()
         page.set_viewport_size({"width": 390, "height": 844})
         visitor.fits()
-    assert not [one for one in (folder / ".assay").rglob("*") if _holds(one, KEY)]
+        assert any(body["model"] == "big" for body in server.posted)
+    assert not [one for one in folder.rglob("*") if _holds(one, KEY)]
 
 
 def _holds(file: Path, secret: str) -> bool:
