@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ from assay.project.rescue_successor import find_successor
 from assay.project.workspace import Workspace
 from assay.rescue.client import Access
 from assay.rescue.folder import MANIFEST
+from assay.store.secrets import SecretError
 
 BASE = "gpt-4o-mini-2024-07-18"
 OCCUPIED = f"ft:{BASE}:acme:{'long-' * 20}:x4"
@@ -246,8 +248,26 @@ def test_files_that_are_here_already_become_a_project_with_the_successor(
     # Over the web there are no other providers than those of the folder, and one question is asked.
     with pytest.raises(UsageError):
         find_successor("openai/gpt-x", None, known, web=True)
-    find_successor("far/big", None, known, web=True).hand_over(project)
+    successor = find_successor("far/big", None, known, web=True)
+    successor.hand_over(project)
     assert assay.open(project.root).providers.has_consent("far")
+    # Neither key nor consent are for another address.
+    settings = project.root / "assay.yaml"
+    settings.write_text(settings.read_text().replace("far.example", "evil.example"))
+    successor.hand_over(assay.open(project.root))
+    moved = assay.open(project.root).providers
+    assert not moved.has_consent("far")
+    with pytest.raises(SecretError):
+        moved.key("far")
+    # What was named may go once its project is there; before, it is said.
+    Path("train.jsonl").unlink()
+    shutil.rmtree(to / "ft-mine")
+    Path("pairs.jsonl").unlink()
+    shutil.copy("valid.jsonl", "third.jsonl")
+    named = plan("--job", "ft:third", "--training", "third.jsonl")["models"]
+    reasons = {each["model"]: each["reason"] for each in named}
+    assert reasons[tuned] is reasons["ft:third"] is None
+    assert "no such file any more" in reasons["ft:mine"]
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,7 @@ def plan_rescue(
         if one.reason is None:
             progress.say(f"{one.model}: project {name}")
             try:
-                rows = _rows_of(found, manifest, own)
-                making.make(name, rows, job, one)
+                making.make(name, partial(_rows_of, found, manifest, own), job, one)
             except (ModelError, StoreError):
                 raise
             except AssayError as error:
@@ -203,11 +203,13 @@ class _Making:
     successor: Successor | None
     progress: Progress
 
-    def make(self, name: str, rows: _Rows, job: Mapping[str, Any], one: PlannedModel) -> None:
+    def make(
+        self, name: str, rows: Callable[[], _Rows], job: Mapping[str, Any], one: PlannedModel
+    ) -> None:
         """The project of a job, in a folder of that name, unless it is there."""
         folder = self.to / name
         if not (folder / CONFIG_FILE).exists():
-            self._create(folder, rows, job, one)
+            self._create(folder, rows(), job, one)
         project = Project(folder)
         if self.successor is not None:
             self.successor.hand_over(project)
@@ -241,8 +243,17 @@ class _Making:
 
 
 def _rows_of(found: Mapping[str, Any], manifest: Manifest | None, own: TuningFiles | None) -> _Rows:
-    """The files of a job: those that were named, else the account's."""
+    """The files of a job: those that were named, else the account's.
+
+    Raises:
+        UsageError: a file that was named is gone.
+    """
     if own is not None:
+        for name in (own.training, own.validation):
+            if name is not None and not Path(name).is_file():
+                raise UsageError(
+                    "there is no such file any more.", where=name, fix="Name it again with --job."
+                )
         training, held = Path(own.training), None
         if own.validation is not None and sha256_file(Path(own.validation)) != sha256_file(
             training

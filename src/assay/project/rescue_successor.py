@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.agent.providers import Providers
-from assay.config import CONFIG_FILE, REMOTE, STATE_FOLDER, Config, split_reference
+from assay.config import CONFIG_FILE, REMOTE, STATE_FOLDER, Config, Provider, split_reference
 from assay.errors import ConfigError, UsageError
 from assay.project.known_providers import KNOWN_PROVIDERS
 from assay.project.project import Project
@@ -57,8 +57,11 @@ class Successor:
         }
 
     def hand_over(self, project: Project) -> None:
-        """Let a project that names it have its key, and the consent; again is no harm."""
-        if project.config.remote != self.reference:
+        """Let a project that names it, at its address, have its key and the consent; again is no
+        harm."""
+        there = project.providers.get(self.provider)
+        ours = Provider.model_validate(self.settings)
+        if project.config.remote != self.reference or there is None or there.origin != ours.origin:
             return
         if self.key is not None and project.providers.key(self.provider) != self.key:
             project.providers.add(self.provider, None, self.key)

@@ -92,8 +92,12 @@ def estimate_teaching(
         parts["data"], new = _new_first(parts["data"], train)
         left = sum(not recording.has(one) for one in new)
         progress.say("Estimating what the answers would bring a student.")
-        if not left:
+        if not new:
             taught["data"] = Teaching(_REPEATED, 0.0, 0.0, 0.0)
+        elif not left:
+            taught["data"] = Teaching(
+                "All further inputs that are new are answered.", 0.0, 0.0, 0.0
+            )
         elif project.config.task != "label":
             taught["data"] = Teaching(_UNKNOWN.format("the task has no labels."))
         else:
