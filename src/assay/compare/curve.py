@@ -155,11 +155,12 @@ class _Point:
         config = bench.config
         tuned = config.fine_tune.model_copy(update={"seed": seed, "seeds": 1})
         seeded = config.model_copy(update={"fine_tune": tuned})
+        unnamed = {"recorded": True} if config.recorded is None else {}  # as before there were any
         value: dict[str, Any] = {
             "candidate": name,
             "train": [example.content_hash() for example in part],
             "validation": [example.content_hash() for example in validation],
-            "config": seeded.model_dump(mode="json", exclude=_DECIDES_NOTHING)
+            "config": seeded.model_dump(mode="json", exclude=_DECIDES_NOTHING | unnamed)
             | {"fine_tune": tuned.identity(tracking=True)},
         }
         if files := grader_files(config, bench.root):

@@ -114,8 +114,9 @@ def dump_settings(config: Config) -> dict[str, Any]:
         "state": True,
         "mcp": True,  # says who may ask, and nothing of what is measured
     }
-    if config.rollout is None:  # as before there were any
-        secret["rollout"] = True
+    for name in ("rollout", "recorded"):
+        if getattr(config, name) is None:  # as before there were any
+            secret[name] = True
     whole = config.model_dump(mode="json", exclude=secret)
     return whole | {"fine_tune": config.fine_tune.identity(tracking=True)}
 
