@@ -25,6 +25,7 @@ from assay.config.yaml_text import edit
 from assay.errors import AssayError, UsageError
 from assay.project.recording import RecordingChoices, draft_recording, record
 from assay.project.rescue import rescue
+from assay.project.rescue_files import name_files
 from assay.project.rescue_page import commands
 from assay.project.rescue_plan import plan_rescue
 from assay.project.rescue_successor import find_successor
@@ -176,7 +177,18 @@ def test_an_account_in_a_private_network_is_planned(tmp_path: Path) -> None:
         rescue(Access("openai", provider, KEY), source)
         manifest = source / MANIFEST
         manifest.write_text(manifest.read_text().replace(s.url, private))
-    plan = plan_rescue(source, tmp_path / "home")
+    home, name = tmp_path / "home", f"ft:{BASE}:acme::abc"
+    (tmp_path / "own.jsonl").write_bytes(sentences(60, seed=3))
+    files = name_files(name, tmp_path / "own.jsonl")
+    (early,) = plan_rescue(None, home, files=files, model=str(write_model(tmp_path / "m")))[
+        "models"
+    ]
+    plan = plan_rescue(source, home)
+    # What the project learns from is what its commands add to, whatever has come since.
+    (late,) = (one for one in plan["models"] if one["model"] == name)
+    assert late["recording"] == early["recording"]
+    assert f" --to {home} " in late["commands"][0]
+    assert f"outgoing={early['recording']}" in late["commands"][1]
     assert plan["base_url"] == private
     assert plan["models"]
     assert not any(one["is_priced"] for one in plan["models"])

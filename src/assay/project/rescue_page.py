@@ -11,6 +11,7 @@ from assay.config import split_reference
 from assay.log_lines import printable
 from assay.release.changes import LONGEST_NAME, NAME
 from assay.rescue import dates
+from assay.rescue.recording import folder_of
 from assay.rescue.report import plain
 from assay.store.files import write_atomic
 
@@ -52,7 +53,7 @@ def commands(plan: Mapping[str, Any], one: Mapping[str, Any]) -> list[str]:
     else:
         there = f" --base-url {shlex.quote(plan['base_url'])}"
     price = "" if one["is_priced"] else " --input-price INPUT --output-price OUTPUT"
-    to = f"--to {shlex.quote(plan['source'])}"
+    to = f"--to {shlex.quote(str(folder_of(Path(one['recording']))))}"
     record = f"assay rescue record {model} {to}{there} --most-usd 5{price}"
     return [record, *later_commands(one["model"], one["recording"]), "assay serve"]
 
@@ -165,7 +166,9 @@ def _candidates(plan: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[str
     if one["distills"]:
         yield (
             "`distill` learns the answers that `record` keeps of training rows, beside "
-            "`fine-tune`, which learns the rows' own; without such answers it is left out."
+            "`fine-tune`, which learns the rows' own; where fewer than half of the rows have one "
+            "it is left out. Record all of `train` before the first comparison: a version that has "
+            "learned more answers is another candidate, and its comparison another opening."
         )
     yield ""
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from assay.agent.prices import price_of
 from assay.config import CONFIG_FILE, STARTER_MODEL, Provider
+from assay.config.names import file_of
 from assay.config.yaml_text import edit
 from assay.errors import AssayError, ModelError, StoreError, UsageError
 from assay.progress import SILENT, Progress
@@ -35,7 +36,13 @@ from assay.rescue.account import read_rows
 from assay.rescue.downloads import FILE
 from assay.rescue.folder import MANIFEST
 from assay.rescue.manifest import Entry, Manifest
-from assay.rescue.recording import Recording, recording_file, short_digest, spell
+from assay.rescue.recording import (
+    Recording,
+    folder_of,
+    recording_file,
+    short_digest,
+    spell,
+)
 from assay.rescue.report import fine_tuned_models
 from assay.store.files import sha256_file
 
@@ -53,7 +60,8 @@ class PlannedModel:
         holdout: `validation file`, or `drawn` from the training file.
         successor: the provider's model that takes part in its project; None: none does.
         distills: whether the recorded answers are learned in its project.
-        recording: file of its recorded answers, whether it is there or not; `recorded`: how many.
+        recording: file of its recorded answers, whether it is there or not: the one that its
+            project learns from; `recorded`: how many.
         is_priced: whether the price list has it, so that a budget can be kept.
     """
 
@@ -115,8 +123,7 @@ def plan_rescue(
         )
         job = jobs.get(one.job, {})
         one.method = found["method"]
-        file = recording_file(to if source is None else source, one.model)
-        one.recording, one.recorded = str(file), _recorded(file)
+        one.recording = str(recording_file(to if source is None else source, one.model))
         one.is_priced = price_of(priced, one.model).output is not None
         one.settings = list(settings_of(job))
         name = _name(one.model, taken)
@@ -132,6 +139,7 @@ def plan_rescue(
                 if files is not None and files.model == one.model:
                     raise
                 one.reason = str(error)
+        one.recorded = len(Recording(Path(one.recording)).answers)
         planned.append(one)
     if files is not None:
         keep_files(to, loose)
@@ -217,6 +225,10 @@ class _Making:
         one.holdout = "drawn" if config.data.holdout is None else "validation file"
         one.successor = config.remote if "remote" in config.candidates else None
         one.distills = "distill" in config.candidates
+        if config.recorded is not None:
+            file = file_of(config.recorded, project.root).resolve()
+            if file == recording_file(folder_of(file), one.model):  # `record` can add to it
+                one.recording = str(file)
         one.project = name
 
     def _create(self, folder: Path, rows: _Rows, job: Mapping[str, Any], one: PlannedModel) -> None:
@@ -306,10 +318,6 @@ def _jobs(manifest: Manifest) -> Iterator[dict[str, Any]]:
     for job in read_rows(manifest, account.JOBS.kind, ""):
         if isinstance(job, dict):
             yield job
-
-
-def _recorded(file: Path) -> int:
-    return len(Recording(file).answers)
 
 
 def _name(model: str, taken: set[str]) -> str:

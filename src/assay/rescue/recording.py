@@ -92,6 +92,11 @@ def recording_file(folder: Path, model: str) -> Path:
     return folder.resolve() / RECORDINGS / f"{spelled}-{short_digest(model)}.jsonl"
 
 
+def folder_of(file: Path) -> Path:
+    """The folder that a recording's file is kept in, which `recording_file` takes."""
+    return file.parent.parent
+
+
 def spell(text: str) -> str:
     """A text as part of a file's name: lower-case letters, digits, single hyphens; never empty."""
     return _UNSPELLED.sub("-", text.lower()).strip("-") or "model"
