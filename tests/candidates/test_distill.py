@@ -208,14 +208,27 @@ def test_recorded_answers_are_learned_beside_the_rows_own(
     fields = {"recorded": "gone.jsonl", "candidates": ["fine-tune", "distill"]}
     context = context_of(tmp_path, {"method": "dpo"}, **fields)
     registry.check_needs(context.config)
-    with pytest.raises(AssayError, match="none to training rows") as left_out:
+    with pytest.raises(AssayError, match="0 to 3 training rows") as left_out:
         registry.build("distill", context)
     assert type(left_out.value) is AssayError  # a comparison goes on without it
-    kept = RecordedAnswer(
-        *("r", "train", input_sha256(TRAIN[1]), "asked", "ft:m", "https://x/v1"), Answer("TWO"), 1.0
-    )
-    (tmp_path / "gone.jsonl").write_text(json.dumps(kept.to_dict()) + "\n")
-    assert list(registry.build("distill", context).warnings) == ["TWO"]
+
+    def keep(*answers: Answer) -> None:
+        lines = [
+            RecordedAnswer(
+                *("r", "train", input_sha256(row), "asked", "ft:m", "https://x/v1"), one, 1.0
+            )
+            for row, one in zip(TRAIN, answers, strict=False)
+        ]
+        text = "".join(json.dumps(one.to_dict()) + "\n" for one in lines)
+        (tmp_path / "gone.jsonl").write_text(text)
+
+    # Answers that are unfit, or fewer than half of the rows', leave it out, too.
+    keep(Answer("ONE"), Answer("TW", finish="length"), Answer(" "))
+    with pytest.raises(AssayError, match="3 to 3 training rows; 1 are fit") as left_out:
+        registry.build("distill", context)
+    assert type(left_out.value) is AssayError
+    keep(Answer("ONE"), Answer("TWO"))
+    assert list(registry.build("distill", context).warnings) == ["ONE", "TWO"]
     own = context_of(tmp_path, {}, **fields)
     assert list(registry.build("fine-tune", own).warnings) == ["the old target"] * 3
 

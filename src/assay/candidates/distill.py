@@ -17,6 +17,8 @@ from assay.config.names import file_of
 from assay.errors import AssayError
 from assay.generate.recorded import input_sha256, read_recording
 
+LEAST_LEARNED = 0.5
+"""Share of the training rows: what has learned fewer is no measure of the teacher."""
 RECORDING = Need(
     "recorded answers",
     lambda config: config.recorded is not None,
@@ -47,18 +49,25 @@ def build(context: Context) -> Candidate:
     """Train versions on the recorded answers to training rows, and measure them on validation.
 
     Raises:
-        AssayError: none of these has been recorded.
-        DataError: the file cannot be read, or has no answer that is fit to be learned.
+        AssayError: fewer than half of these have an answer that is fit to be learned.
+        DataError: the file cannot be read.
     """
+    from assay.candidates.shared.teacher_answers import why_unfit
     from assay.candidates.shared.tuning import tune  # loads torch
 
     name = context.config.recorded
     assert name is not None  # RECORDING
     file = file_of(name, context.bench.root)
     known = read_recording(file) if file.exists() else {}
-    if not any(input_sha256(example) in known for example in context.train):
+    agent, answered, fit = context.chat_agent(model=name), 0, 0
+    for example in context.train:
+        if (found := known.get(input_sha256(example))) is not None:
+            answered += 1
+            fit += why_unfit(example, found.answer, agent) is None
+    if fit < LEAST_LEARNED * len(context.train):
         raise AssayError(
-            f"it learns the answers in {name}, which has none to training rows.",
+            f"it learns the answers in {name}, which has {answered} to {len(context.train)} "
+            f"training rows; {fit} are fit to be learned, and it takes half.",
             fix="Record them while the model is there: `assay rescue record --part train`.",
         )
 

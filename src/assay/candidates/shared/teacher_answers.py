@@ -24,7 +24,7 @@ def usable_answers(context: Context, agent: Agent, answers: Sequence[Answer]) ->
     reasons: Counter[str] = Counter()
     kept = []
     for place, (example, answer) in enumerate(zip(context.train, answers, strict=True)):
-        reason = _reason_unusable(example, answer, agent)
+        reason = why_unfit(example, answer, agent)
         if reason:
             reasons[reason] += 1
         else:
@@ -42,7 +42,7 @@ def usable_answers(context: Context, agent: Agent, answers: Sequence[Answer]) ->
     return kept
 
 
-def _reason_unusable(example: Example, answer: Answer, agent: Agent) -> str | None:
+def why_unfit(example: Example, answer: Answer, agent: Agent) -> str | None:
     """Why an answer must not be learned; None where it may be."""
     if answer.finish == "refused":
         return NOT_RECORDED if answer.error == NOT_RECORDED else "refused"
