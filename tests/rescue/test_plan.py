@@ -261,6 +261,11 @@ def test_files_that_are_here_already_become_a_project_with_the_successor(
     with pytest.raises(UsageError):
         find_successor("openai/gpt-x", None, known, web=True)
     successor = find_successor("far/big", None, known, web=True)
+    # A project that is there keeps the key that it has been given since, and its own no.
+    project.providers.add("far", None, "sk-its-own")
+    plan_rescue(None, to, model=base, successor=successor)
+    own = assay.open(project.root).providers
+    assert (own.key("far"), own.has_consent("far")) == ("sk-its-own", False)
     successor.hand_over(project)
     assert assay.open(project.root).providers.has_consent("far")
     # Neither key nor consent are for another address.

@@ -49,6 +49,9 @@ from assay.store.files import sha256_file
 LEAST_HELD = 50
 """Rows of a validation file that is worth being the holdout."""
 _LONGEST = 40
+_NOT_HANDED_OVER = ".successor"
+"""In a project that was made for a successor, until it has its key and consent, so that a killed
+call is made up for, and what is changed later in the project stays."""
 
 
 @dataclass(slots=True)
@@ -219,8 +222,10 @@ class _Making:
         if not (folder / CONFIG_FILE).exists():
             self._create(folder, rows(), job, one)
         project = Project(folder)
-        if self.successor is not None:
+        not_yet = folder / _NOT_HANDED_OVER
+        if self.successor is not None and not_yet.exists():
             self.successor.hand_over(project)
+            not_yet.unlink()
         config = project.config
         one.holdout = "drawn" if config.data.holdout is None else "validation file"
         one.successor = config.remote if "remote" in config.candidates else None
@@ -246,6 +251,7 @@ class _Making:
         values = translated(job, drafted.proposal.learns_from)
         if self.successor is not None:
             values |= self.successor.settings_of(made.config)
+            (made.root / _NOT_HANDED_OVER).touch()
         values["candidates"] = [*values.get("candidates", made.config.candidates), "distill"]
         values["recorded"] = os.path.relpath(one.recording, folder.resolve())
         path = made.root / CONFIG_FILE

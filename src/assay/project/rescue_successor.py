@@ -57,8 +57,7 @@ class Successor:
         }
 
     def hand_over(self, project: Project) -> None:
-        """Let a project that names it, at its address, have its key and the consent; again is no
-        harm."""
+        """Let a project that names it, at its address, have its key and the consent."""
         there = project.providers.get(self.provider)
         ours = Provider.model_validate(self.settings)
         if project.config.remote != self.reference or there is None or there.origin != ours.origin:
