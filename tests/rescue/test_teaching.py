@@ -16,7 +16,7 @@ from assay.config.yaml_text import edit
 from assay.data.split import load_train, load_validation
 from assay.project.project import Project
 from assay.project.recording import RecordingDraft
-from assay.project.recording.teaching import Teaching, by_worth
+from assay.project.recording.teaching import Teaching
 from assay.project.start.init import Choices
 
 LABELS = ("one", "two", "three")
@@ -88,6 +88,13 @@ def test_further_inputs_are_asked_first_where_they_bring_more(
         assert many.high is not None
         assert 0 < ten.gain < many.gain
         assert many.low <= many.gain <= many.high
+        # Where the project learns the answers to its training rows, these stay first.
+        settings = labelled.root / "assay.yaml"
+        own_text = settings.read_text()
+        settings.write_text(edit(own_text, {"candidates": ["distill"], "recorded": "kept.jsonl"}))
+        learns = drafted(server, tmp_path / "kept", project.open(labelled.root), data=[data])
+        assert [one.part for one in learns.inputs][2:] == ["train", "data"]
+        settings.write_text(own_text)
         # Once it has answered validation, how often it is right there counts.
         server.answer = lambda body: "one"
         record(drafted(server, tmp_path / "kept", labelled, parts=["validation"]))
@@ -120,14 +127,3 @@ def test_what_cannot_be_estimated_is_said(tmp_path: Path, labelled: Project) -> 
     assert (unknown.gain, unknown.short) == (None, "not known")
     assert "no labels" in unknown.says
     assert [one.part for one in draft.parts] == ["holdout", "validation", "train", "data"]
-
-
-def test_worth_is_by_the_dollar(tmp_path: Path, labelled: Project) -> None:
-    with AccountServer(small_account()).running() as server:
-        parts = drafted(
-            server, tmp_path, labelled, data=[asked(tmp_path / "a.jsonl", ["x"])]
-        ).inputs
-    gain = {"train": Teaching("", 0.02, 0.0, 0.1), "data": Teaching("", 0.03, 0.0, 0.1)}
-    for usd, order in ((1.0, ["data", "train"]), (2.0, ["train", "data"])):
-        found = by_worth(parts, gain, {"train": 1.0, "data": usd})  # type: ignore[arg-type]
-        assert [one.part for one in found][2:] == order

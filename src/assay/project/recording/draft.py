@@ -29,7 +29,7 @@ from assay.project.recording.inputs import (
     read_parts,
     typical_rows,
 )
-from assay.project.recording.teaching import Teaching, by_worth, estimate_teaching
+from assay.project.recording.teaching import Teaching, estimate_teaching
 from assay.project.rescue import open_account
 from assay.project.workspace import Workspace
 from assay.rescue.client import Access
@@ -192,8 +192,6 @@ def draft_recording(
     provider, share = access.provider, choices.price_share
     reckoner = Reckoner(agent, model, provider, recording.answers, inputs, typical, share)
     parts = {one.part: _part(one, recording, reckoner, taught.get(one.part)) for one in inputs}
-    costs = {n: one.requests if one.usd is None else one.usd for n, one in parts.items()}
-    inputs = by_worth(inputs, taught, costs)
     rate, answers = recording.seconds_per_answer(), recording.answers.values()
     sent = [e for one in inputs for h, e in one.examples.items() if not recording.has(h)]
     offered = {canonical_json(tool): tool for one in sent for tool in one.tools}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,8 +72,10 @@ def estimate_teaching(
     """What each part that is recorded for a student's sake would bring; nothing is sent.
 
     Returns:
-        The parts, further inputs that say something new before those that nearly repeat others;
-        and what a part brings, of `train` and `data` where there are any.
+        The parts as they are to be asked: further inputs that say something new before those that
+        nearly repeat others, and before `train` where they bring something and nothing in the
+        project learns the answers to that; and what a part brings, of `train` and `data` where
+        there are any.
     """
     project = choices.project
     parts = {one.part: one for one in inputs}
@@ -102,29 +104,11 @@ def estimate_teaching(
             taught["data"] = Teaching(_UNKNOWN.format("the task has no labels."))
         else:
             taught["data"] = _of_further(train, judged, left, right)
-    return [parts[one.part] for one in inputs], taught
-
-
-def by_worth(
-    inputs: Sequence[PartInputs],
-    taught: Mapping[Part, Teaching],
-    costs: Mapping[Part, float],
-) -> list[PartInputs]:
-    """The parts as they are to be asked: those that a comparison needs, then what brings a student
-    most for its cost. Where that is not known of one, they stay as they are.
-
-    Args:
-        costs: in USD; of all parts in requests, where the price is not known.
-    """
-    if any(one.gain is None for one in taught.values()):
-        return list(inputs)
-
-    def rank(one: PartInputs) -> float:
-        if one.part not in taught:
-            return -np.inf
-        return -(taught[one.part].gain or 0.0) / (costs[one.part] or 1.0)
-
-    return sorted(inputs, key=rank)
+    order = [one.part for one in inputs]
+    learned = "distill" in project.config.candidates or project.config.fine_tune.recorded
+    if not learned and set(taught) == {"train", "data"} and taught["data"].gain:
+        order.sort(key=("holdout", "validation", "data", "train").index)
+    return [parts[one] for one in order], taught
 
 
 _OWN = (
