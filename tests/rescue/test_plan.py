@@ -22,7 +22,7 @@ import assay
 from assay.cli.main import app
 from assay.config import Provider
 from assay.config.yaml_text import edit
-from assay.errors import AssayError, UsageError
+from assay.errors import AssayError, StoreError, UsageError
 from assay.project.recording import RecordingChoices, draft_recording, record
 from assay.project.rescue import rescue
 from assay.project.rescue_files import name_files
@@ -190,6 +190,8 @@ def test_an_account_in_a_private_network_is_planned(tmp_path: Path) -> None:
     assert f" --to {home} " in late["commands"][0]
     assert f"outgoing={early['recording']}" in late["commands"][1]
     assert plan["base_url"] == private
+    later = plan_rescue(None, home, files=files)  # the account is known from before
+    assert [one["model"] for one in later["models"]] == [one["model"] for one in plan["models"]]
     assert plan["models"]
     assert not any(one["is_priced"] for one in plan["models"])
     [asked, *_] = commands(plan, plan["models"][0])
@@ -233,6 +235,21 @@ def test_files_that_are_here_already_become_a_project_with_the_successor(
     assert not project.providers.has_consent("far")  # which is each project's own
     assert KEY not in (project.root / "assay.yaml").read_text()
     assert project.split().holdout == 60
+    # The project of another training file is not taken for this one's.
+    Path("other.jsonl").write_bytes(sentences(70, seed=9))
+    wrong = plan("--job", tuned, "--training", "other.jsonl")
+    assert "with another training file" in str(wrong)
+    # A model that is spelled alike has a folder of its own, whatever comes first.
+    alike = plan("--job", tuned.replace("pets", "Pets"), "--training", "other.jsonl")
+    assert [each["project"] for each in alike["models"]] == ["pets-x1-2", "pets-x1"]
+    listed = to / "jobs.jsonl"
+    kept = listed.read_text()
+    for text in ('{"model": 5, "training": "x"}\n', "3\n", "x" * 4_000_001):
+        listed.write_text(text)
+        damaged = plan("--job", tuned, *files)
+        assert isinstance(damaged, StoreError)
+        assert str(damaged.where) == str(listed)
+    listed.write_text(kept.splitlines()[0] + "\n")
     # Another model, and what was named before; a project that is there stays as it is.
     both = plan("--job", "ft:mine", "--training", "pairs.jsonl", "--successor", "openai/gpt-x")
     names = {each["model"]: each for each in both["models"]}

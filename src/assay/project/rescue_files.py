@@ -1,13 +1,12 @@
 """Files of fine-tuned models that somebody has already, beside an account or without one.
 
-They are named on the command line and kept in `jobs.jsonl` of the folder of the projects, so that
-the next call, for another model, leaves none out.
+They are named on the command line and kept in `jobs.jsonl` of the folder of the projects, beside
+the account, so that the next call, for another model, leaves none out.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,16 @@ from assay import json_reader
 from assay.data.read import detect, read
 from assay.errors import DataError, StoreError, UsageError
 from assay.rescue import dates
+from assay.rescue.recording import short_digest, spell
 from assay.store.files import write_atomic
 
 FILE = "jobs.jsonl"
+JOB = "job.json"
+"""In a project: of which model it is, and of which training file."""
 FORMATS = ("openai-chat", "openai-preference")
 """That OpenAI takes for fine-tuning."""
-_LONGEST = 300
-_MOST = 1000
+_LONGEST, _LONGEST_FOLDER = 300, 40
+_MOST, _MOST_BYTES = 1000, 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,32 +92,120 @@ def _check(file: Path) -> None:
     )
 
 
-def read_files(to: Path) -> dict[str, TuningFiles]:
-    """Those that were named before, by model.
+@dataclass(slots=True)
+class Named:
+    """What was named for a folder of projects, in this call or an earlier one.
+
+    Attributes:
+        account: folder of the account that was fetched; None: there is none.
+        files: by model.
+    """
+
+    account: Path | None
+    files: dict[str, TuningFiles]
+
+
+def read_named(to: Path) -> Named:
+    """What was named before.
 
     Raises:
-        StoreError: their list is damaged.
+        StoreError: its list is damaged.
     """
-    file = to / FILE
+    file, found = to / FILE, Named(None, {})
     if not file.exists():
-        return {}
+        return found
     try:
-        lines = file.read_text("utf-8").splitlines()[:_MOST]
-        found = [TuningFiles(**json_reader.read(line)) for line in lines]
+        for line in _read(file).splitlines():
+            fields = json_reader.read(line)
+            if any(not isinstance(one, str | None) for one in fields.values()):
+                raise TypeError("a name is no text")
+            if "account" in fields:
+                found.account = Path(fields["account"])
+            else:
+                one = TuningFiles(**fields)
+                found.files[one.model] = one
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        raise _damaged(file, error, "Remove it, and name the files again.") from None
+    return found
+
+
+def keep_named(to: Path, named: Named) -> None:
+    """Keep it for the next call.
+
+    Raises:
+        UsageError: it is more than may be named.
+    """
+    rows = [] if named.account is None else [{"account": str(named.account)}]
+    rows += [asdict(one) for one in named.files.values()]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    if len(named.files) > _MOST or len(text) > _MOST_BYTES:
+        raise UsageError(
+            f"more than {_MOST} models, or too long paths, are named for this folder.",
+            where=str(to),
+            fix="Name another folder with --to.",
+        )
+    write_atomic(to / FILE, text, private=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectJob:
+    """Whose project a folder is, and the sha256 (hex) of the file that its examples are."""
+
+    model: str
+    training_sha256: str
+
+
+def read_job(folder: Path) -> ProjectJob | None:
+    """Whose project a folder is; None where nothing says it.
+
+    Raises:
+        StoreError: what says it is damaged.
+    """
+    file = folder / JOB
+    if not file.exists():
+        return None
+    try:
+        found = ProjectJob(**json_reader.read(_read(file)))
+        if not (isinstance(found.model, str) and isinstance(found.training_sha256, str)):
+            raise TypeError("a name is no text")
     except (ValueError, TypeError, OSError) as error:
-        raise StoreError(
-            f"the list of training files is damaged ({error}).",
-            where=str(file),
-            fix="Remove it, and name the files again.",
-        ) from None
-    return {one.model: one for one in found}
+        raise _damaged(file, error, "Move its project away; it is made anew.") from None
+    return found
 
 
-def keep_files(to: Path, files: dict[str, TuningFiles]) -> None:
-    """Keep them for the next call."""
-    write_atomic(to / FILE, "".join(_lines(files)), private=True)
+def keep_job(folder: Path, job: ProjectJob) -> None:
+    """Say in a folder whose project it is."""
+    write_atomic(folder / JOB, json.dumps(asdict(job)) + "\n", private=True)
 
 
-def _lines(files: dict[str, TuningFiles]) -> Iterator[str]:
-    for one in files.values():
-        yield json.dumps(asdict(one)) + "\n"
+def name_project(model: str, to: Path, taken: set[str]) -> str:
+    """A folder's name for a model: its suffix and id, or all of it, and a number if need be, where
+    a project of that name is another model's.
+
+    A name that is cut ends with a digest, so that it is the same whatever other models there are.
+    """
+    parts = [part for part in model.split(":")[3:] if part] or [model]
+    name = spell("-".join(parts))
+    if len(name) > _LONGEST_FOLDER:
+        digest = short_digest(model)
+        name = f"{name[: _LONGEST_FOLDER - len(digest) - 1].strip('-')}-{digest}"
+    number, chosen = 1, name
+    while chosen in taken or ((job := read_job(to / chosen)) is not None and job.model != model):
+        number += 1
+        chosen = f"{name}-{number}"
+    taken.add(chosen)
+    return chosen
+
+
+def _read(file: Path) -> str:
+    with file.open("rb") as lines:
+        found = lines.read(_MOST_BYTES + 1)
+    if len(found) > _MOST_BYTES:
+        raise ValueError(f"it is longer than {_MOST_BYTES} bytes")
+    return found.decode()
+
+
+def _damaged(file: Path, error: Exception, fix: str) -> StoreError:
+    return StoreError(
+        f"what is said of fine-tuning jobs is damaged ({error}).", where=str(file), fix=fix
+    )

@@ -21,11 +21,19 @@ from assay.agent.prices import price_of
 from assay.config import CONFIG_FILE, STARTER_MODEL, Provider
 from assay.config.names import file_of
 from assay.config.yaml_text import edit
-from assay.errors import AssayError, ModelError, StoreError, UsageError
+from assay.errors import AssayError, ModelError, StateError, StoreError, UsageError
 from assay.progress import SILENT, Progress
 from assay.project.project import Project
 from assay.project.rescue import OPENAI, describe
-from assay.project.rescue_files import TuningFiles, keep_files, read_files
+from assay.project.rescue_files import (
+    ProjectJob,
+    TuningFiles,
+    keep_job,
+    keep_named,
+    name_project,
+    read_job,
+    read_named,
+)
 from assay.project.rescue_page import commands, write_page
 from assay.project.rescue_settings import Setting, settings_of, translated
 from assay.project.rescue_successor import Successor
@@ -40,15 +48,12 @@ from assay.rescue.recording import (
     Recording,
     folder_of,
     recording_file,
-    short_digest,
-    spell,
 )
 from assay.rescue.report import fine_tuned_models
-from assay.store.files import sha256_file
+from assay.store.files import one_at_a_time, sha256_file
 
 LEAST_HELD = 50
 """Rows of a validation file that is worth being the holdout."""
-_LONGEST = 40
 _NOT_HANDED_OVER = ".successor"
 """In a project that was made for a successor, until it has its key and consent, so that a killed
 call is made up for, and what is changed later in the project stays."""
@@ -97,8 +102,8 @@ def plan_rescue(
     """Make the projects and write `plan.md`; returns what the page is made of.
 
     Args:
-        source: a folder that `assay rescue openai` has written; None: only files are there, and
-            answers are recorded in `to`.
+        source: a folder that `assay rescue openai` has written; None: that of an earlier call, and
+            where there was none, answers are recorded in `to`.
         to: the folder of the projects; made if there is none.
         model: the language model that they specialise.
         files: of one model, which count before those of the account; kept for the next call.
@@ -107,11 +112,33 @@ def plan_rescue(
     Raises:
         UsageError: `source` is no such folder.
         ModelError: the model is not there.
+        StateError: another process makes projects in `to`.
         AssayError: no project can be made of `files`.
     """
-    manifest = None if source is None else _manifest(source)
+
+    def occupied() -> None:
+        raise StateError("another process makes projects here.", where=str(to))
+
+    if source is not None:
+        _manifest(source)  # before anything is written
     to.mkdir(parents=True, exist_ok=True, mode=0o700)
-    loose = read_files(to)
+    with one_at_a_time(to / ".plan.lock", occupied):
+        return _plan(source, to, model, files, successor, progress)
+
+
+def _plan(
+    source: Path | None,
+    to: Path,
+    model: str,
+    files: TuningFiles | None,
+    successor: Successor | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    named = read_named(to)
+    loose, source = named.files, source or named.account
+    manifest = None if source is None else _manifest(source)
+    if source is not None:
+        named.account = source.absolute()
     if files is not None:
         loose[files.model] = files
     jobs = {} if manifest is None else {job.get("id"): job for job in _jobs(manifest)}
@@ -129,7 +156,7 @@ def plan_rescue(
         one.recording = str(recording_file(to if source is None else source, one.model))
         one.is_priced = price_of(priced, one.model).output is not None
         one.settings = list(settings_of(job))
-        name = _name(one.model, taken)
+        name = name_project(one.model, to, taken)
         own = loose.get(one.model)
         one.reason = None if own is not None else _why_not(found, manifest)
         if one.reason is None:
@@ -144,8 +171,7 @@ def plan_rescue(
                 one.reason = str(error)
         one.recorded = len(Recording(Path(one.recording)).answers)
         planned.append(one)
-    if files is not None:
-        keep_files(to, loose)
+    keep_named(to, named)
     planned.sort(key=lambda one: (one.ends or "9999", one.model))
     plan: dict[str, Any] = {
         "source": str((source or to).absolute()),
@@ -170,7 +196,7 @@ def _manifest(source: Path) -> Manifest:
         raise UsageError(
             "this folder holds no account.",
             where=str(source),
-            fix="Fetch one with `assay rescue openai --to FOLDER`.",
+            fix="Name one with --from; `assay rescue openai --to FOLDER` fetches it.",
         )
     return Manifest(source.absolute())
 
@@ -221,6 +247,7 @@ class _Making:
         folder = self.to / name
         if not (folder / CONFIG_FILE).exists():
             self._create(folder, rows(), job, one)
+        _check_job(folder, one.model, rows)
         project = Project(folder)
         not_yet = folder / _NOT_HANDED_OVER
         if self.successor is not None and not_yet.exists():
@@ -257,7 +284,30 @@ class _Making:
         path = made.root / CONFIG_FILE
         path.write_text(edit(made.text, values), "utf-8")
         Project(made.root)  # which checks it
+        keep_job(made.root, ProjectJob(one.model, sha256_file(rows.training)))
         os.replace(draft_folder, folder)
+
+
+def _check_job(folder: Path, model: str, rows: Callable[[], _Rows]) -> None:
+    """Refuse the project of another training file; one that is gone by now is not looked at.
+
+    Raises:
+        UsageError: it is another one's.
+    """
+    job = read_job(folder)
+    if job is None:
+        return
+    try:
+        training = rows().training
+        is_other = training.is_file() and sha256_file(training) != job.training_sha256
+    except UsageError:
+        return
+    if is_other:
+        raise UsageError(
+            f"{folder} is the project of {model} with another training file.",
+            where=str(training),
+            fix=f"Name that file again, or move {folder} away: it is made anew.",
+        )
 
 
 def _rows_of(found: Mapping[str, Any], manifest: Manifest | None, own: TuningFiles | None) -> _Rows:
@@ -324,24 +374,6 @@ def _jobs(manifest: Manifest) -> Iterator[dict[str, Any]]:
     for job in read_rows(manifest, account.JOBS.kind, ""):
         if isinstance(job, dict):
             yield job
-
-
-def _name(model: str, taken: set[str]) -> str:
-    """A folder's name for a model: its suffix and id, or all of it, and a number if need be.
-
-    A name that is cut ends with a digest, so that it is the same whatever other models there are.
-    """
-    parts = [part for part in model.split(":")[3:] if part] or [model]
-    name = spell("-".join(parts))
-    if len(name) > _LONGEST:
-        digest = short_digest(model)
-        name = f"{name[: _LONGEST - len(digest) - 1].strip('-')}-{digest}"
-    number, chosen = 1, name
-    while chosen in taken:
-        number += 1
-        chosen = f"{name}-{number}"
-    taken.add(chosen)
-    return chosen
 
 
 def _remove(folder: Path) -> None:
