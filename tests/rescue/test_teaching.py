@@ -14,28 +14,31 @@ from tests.small import write_model
 from assay import project
 from assay.config.yaml_text import edit
 from assay.data.split import load_train, load_validation
+from assay.example import Example
 from assay.project.project import Project
 from assay.project.recording import RecordingDraft
-from assay.project.recording.teaching import Teaching
+from assay.project.recording.teaching import Teaching, _scores, estimate_further
 from assay.project.start.init import Choices
 
 LABELS = ("one", "two", "three")
-WORDS = 60
-"""That stand for a label; a row has three of them."""
+_spelled = random.Random(0)
+WORDS = {
+    "".join(_spelled.choices("bdfgklmnprst", k=6)): label for label in LABELS for _ in range(200)
+}
+"""With the label that each stands for; a row begins with two of one label."""
 
 
 def texts(count: int, seed: int) -> list[tuple[str, str]]:
     chance, found = random.Random(seed), []
     for _ in range(count):
         label = chance.choice(LABELS)
-        words = [f"{label[:2]}{chance.randrange(WORDS)}x" for _ in range(3)]
+        words = chance.choices([word for word, of in WORDS.items() if of == label], k=2)
         found.append((" ".join([*words, *(f"w{chance.randrange(500)}" for _ in range(4))]), label))
     return found
 
 
 def label_of(body: Body) -> str:
-    last = body["messages"][-1]["content"]
-    return next(one for one in LABELS if last.startswith(one[:2]))
+    return WORDS[body["messages"][-1]["content"].split()[0]]
 
 
 @pytest.fixture
@@ -95,16 +98,32 @@ def test_further_inputs_are_asked_first_where_they_bring_more(
         learns = drafted(server, tmp_path / "kept", project.open(labelled.root), data=[data])
         assert [one.part for one in learns.inputs][2:] == ["train", "data"]
         settings.write_text(own_text)
-        # Once it has answered validation, how often it is right there counts.
+        # Once it has answered validation, how often it is right there counts: one that always says
+        # the same is worse than the student, and is never told as a gain.
         server.answer = lambda body: "one"
         record(drafted(server, tmp_path / "kept", labelled, parts=["validation"]))
         known = by_part(drafted(server, tmp_path / "kept", labelled, data=[data]))["data"]
         ones = [one.output == "one" for one in load_validation(labelled.split_folder)]
         assert known is not None
         assert f"rows' own answer {sum(ones)} times in {len(ones)}." in known.says
-        assert known.gain is not None
-        assert known.gain < many.gain
+        assert (known.gain, known.short) == (None, "not known")
+        assert "not shown to be right more often than this student" in known.says
         assert labelled.openings() == []
+
+
+def test_an_estimate_stays_within_what_can_be_and_was_tried() -> None:
+    rows = [Example.of(text, label) for text, label in texts(250, seed=5)]
+    train, validation = rows[:150], rows[150:]
+    own = float(_scores(train, validation).mean())
+    most, beyond = (estimate_further(train, validation, count, None) for count in (450, 100_000))
+    assert most.high is not None
+    assert most.high <= 1 - own
+    assert (beyond.gain, beyond.low, beyond.high) == (most.gain, most.low, most.high)
+    assert "of which 450 are counted" in beyond.says
+    # A teacher that errs brings less than one that does not, or it is not told.
+    perfect, erring = (estimate_further(train, validation, 450, (n, 1000)) for n in (1000, 750))
+    assert perfect.gain is not None
+    assert (erring.gain or 0.0) < perfect.gain
 
 
 def test_what_cannot_be_estimated_is_said(tmp_path: Path, labelled: Project) -> None:
