@@ -77,6 +77,14 @@ def test_settings_as_before_are_known_as_before(tmp_path: Path) -> None:
     assert json_sha256(dump_settings(bench.config)).startswith("c10eacf9d2f580ed")
 
 
+def test_a_point_that_learns_a_recording_is_of_its_answers(tmp_path: Path) -> None:
+    bench, files = _bench(tmp_path, recorded="gone.jsonl"), set()
+    for text in ("one\n", "one\ntwo\n"):
+        (tmp_path / "gone.jsonl").write_text(text)
+        files.add(_Point.of("fine-tune", ROWS[:1], 0, ROWS[1:], bench).file)
+    assert len(files) == 2
+
+
 @pytest.mark.parametrize(
     ("train", "training", "choices"),
     [

@@ -20,6 +20,7 @@ from assay.candidates import registry
 from assay.candidates.building import Context
 from assay.compare.report import curve_frame
 from assay.compare.shared_results import bring_figures, share
+from assay.config.names import file_of
 from assay.errors import DataError
 from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench
@@ -33,7 +34,7 @@ from assay.evaluate.powerlaw import (
     double,
 )
 from assay.example import Example, canonical_json
-from assay.store.files import write_json
+from assay.store.files import sha256_file, write_json
 
 REPEATS = 3
 
@@ -165,6 +166,9 @@ class _Point:
         }
         if files := grader_files(config, bench.root):
             value["grader_files"] = files
+        learned = config.recorded if name == "distill" else config.fine_tune.recorded
+        if learned is not None and (answers := file_of(learned, bench.root)).exists():
+            value["recording"] = sha256_file(answers)
         key = hashlib.sha256(canonical_json(value).encode()).hexdigest()
         file = bring_figures(bench.store, bench.store.folder / "curves" / f"{key}.json")
         return cls(name, Context(tuple(part), validation, replace(bench, config=seeded)), file)
