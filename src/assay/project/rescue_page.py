@@ -161,7 +161,7 @@ def _candidates(plan: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[str
     if plan["successor"] not in (None, one["successor"]):
         yield (
             f"{plain(plan['successor'])} takes no part: the project was there before. Set `remote` "
-            "in its assay.yaml to let it."
+            "in its assay.yaml, and name it among its candidates, to let it."
         )
     if one["distills"]:
         yield (

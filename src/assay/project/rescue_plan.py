@@ -36,7 +36,7 @@ from assay.project.rescue_files import (
 )
 from assay.project.rescue_page import commands, write_page
 from assay.project.rescue_settings import Setting, settings_of, translated
-from assay.project.rescue_successor import Successor
+from assay.project.rescue_successor import CANDIDATES, Successor
 from assay.project.start.creation import create
 from assay.project.start.init import Choices, draft
 from assay.rescue import account
@@ -255,7 +255,7 @@ class _Making:
             not_yet.unlink()
         config = project.config
         one.holdout = "drawn" if config.data.holdout is None else "validation file"
-        one.successor = config.remote if "remote" in config.candidates else None
+        one.successor = config.remote if set(CANDIDATES) & set(config.candidates) else None
         one.distills = "distill" in config.candidates
         if config.recorded is not None:
             file = file_of(config.recorded, project.root).resolve()

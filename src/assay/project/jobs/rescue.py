@@ -197,6 +197,21 @@ def record_answers(
     return enqueue_once(workspace, RECORD, "a recording", payload, action="rescue.record")
 
 
+def comparison_costs(workspace: Workspace, model: str) -> list[str]:
+    """What providers are paid for such a comparison at most, in sentences, as the project's
+    settings are now; none where no provider takes part.
+
+    Raises:
+        NotFoundError: the model has no project.
+    """
+    from assay.project.project import Project
+    from assay.project.provider_costs import describe_costs
+
+    project = Project(_project_of(workspace, model))
+    project.split()
+    return describe_costs(project.estimate().provider_costs)
+
+
 def compare_answers(workspace: Workspace, model: str) -> Job:
     """Queue the comparison of a model's recorded answers with the candidates of its project.
 

@@ -32,6 +32,7 @@ DRAWN = (
 start_planning = workspace_action("admin", rescue.plan)
 draft_answers = workspace_action("admin", rescue.draft_answers)
 start_recording = workspace_action("admin", rescue.record_answers)
+read_costs = workspace_action("admin", rescue.comparison_costs)
 start_comparing = workspace_action("admin", rescue.compare_answers)
 
 
@@ -158,14 +159,13 @@ def _compare_step(
                 w.line(line["name"], *map(w.Number, figures), line["says"])
         w.text(f"The report is {PROJECTS}/{one['project']}/report.html.", "soft note")
 
-    asked = f" {one['successor']} is asked, too, at its price." if one.get("successor") else ""
-
     async def compare() -> None:
+        costs = await context.do(read_costs, model)
         if await confirm(
             f"Compare with {model}?",
             "The holdout is opened, which is logged. Where examples, settings or the recording "
             "have changed since it was opened last, this is one more opening, and asks for "
-            f"stronger proof. Candidates that are trained may take hours.{asked}",
+            f"stronger proof. {' '.join(['Candidates that are trained may take hours.', *costs])}",
             "Compare",
         ):
             await context.do(start_comparing, model)
