@@ -123,7 +123,9 @@ def test_an_account_is_brought_home(
         quick = {"candidates": ["baseline-tfidf", "remote"], "baselines": False}
         settings.write_text(edit(made, quick))
         page.get_by_role("button", name=f"Compare with {MODEL}").click()
-        expect(page.get_by_role("dialog")).to_contain_text("The price of remote:openai/big is not known")
+        expect(page.get_by_role("dialog")).to_contain_text(
+            "The price of remote:openai/big is not known"
+        )
         _answer_dialog(page, "Compare")
         beside = page.get_by_role("region", name=f"Candidates beside {MODEL}")
         expect(beside).to_contain_text("not proven to be no worse", timeout=2 * JOB_MS)  # few rows

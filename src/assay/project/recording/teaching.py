@@ -32,7 +32,7 @@ from assay.rescue.recording import Recording
 
 LEAST_JUDGED = 20
 """Answers to validation that are recorded, so that they say how often the teacher is right."""
-FEWEST_ROWS, MOST_ROWS, MOST_TIMES = 150, 2000, 3
+FEWEST_ROWS, MOST_ROWS, MOST_TIMES = 150, 1200, 3
 """Training rows, and how many times as many further ones, with which estimates were tried."""
 DOUBLING, LEAST, MOST = 1.0, 0.25, 1.75
 """What the next doubling of the rows brings, as shares of what the last one has brought: about, of
