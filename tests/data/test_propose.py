@@ -185,3 +185,13 @@ def test_a_field_of_a_set_whose_values_are_spelled_in_several_ways_is_named() ->
     call, topic = propose(examples).warnings
     assert call.startswith("In call a value is spelled in several ways: 'true', 'yes'. An answer")
     assert topic.startswith("In topic a value is spelled in several ways: 'Pay ', 'pay'. An")
+
+
+def test_cells_that_are_empty_or_no_number_as_in_all_other_rows_are_named() -> None:
+    said = [{"kg": f"{n},5", "kind": ("cat", "dog")[n % 2]} for n in range(40)]
+    said[4]["kg"], said[6]["kg"], said[8]["kind"] = "", "ca. 12", " "
+    examples = [Example.of(f"pet {n}", json.dumps(one), line=n) for n, one in enumerate(said)]
+    empty, other, kind = propose(examples).warnings
+    assert empty.startswith("kg is empty in 1 of 40 records: line 4.")
+    assert other.startswith("kg is a number in all but 1 of 39 records: line 6.")
+    assert kind.startswith("kind is empty in 1 of 40 records: line 8.")

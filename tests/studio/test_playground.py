@@ -13,6 +13,7 @@ from assay import project
 from assay.agent.agent import Agent, Knowledge, make_routed
 from assay.agent.route import Rule, Rules
 from assay.agent.versions import save_agent
+from assay.project import releases
 from assay.project.knowledge import documents
 from assay.project.start.init import Choices
 from assay.project.workspace import Workspace
@@ -108,3 +109,14 @@ def test_a_call_is_shown_as_a_call(browser: Browser, up: Studio) -> None:
         expect(page.get_by_text("tool_call")).to_have_count(0)
         expect(page.get_by_text("(empty answer)")).to_have_count(0)
         visitor.axe()
+
+
+def test_a_release_is_called_by_the_agent_that_answers_now(browser: Browser, up: Studio) -> None:
+    workspace = Workspace(up.folder)
+    releases.promote(workspace, "help", "plain@1", force="a test")
+    with signed_in(browser, up, "viewer") as visitor:
+        page = visitor.open("/playground")
+        page.get_by_role("textbox", name="Message").fill("Hello")
+        releases.promote(workspace, "help", "knowing@1", force="a test")
+        page.get_by_role("button", name="Send", exact=True).click()
+        expect(page.get_by_role("heading", name="help (knowing)", exact=True)).to_be_visible()

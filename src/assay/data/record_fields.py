@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ so by mistake."""
 OF_A_SET = 0.25
 """A field with at most so many different texts for each record takes them from a set."""
 _YES_NO = {"true": "yes", "false": "no"}
+_NUMBER = re.compile(r"\s*[+-]?\d[\d.,]*\s*")
 MOST_NAMED = 10
 """Lines that a warning names."""
 _WORDS = {bool: "true or false", str: "text", list: "a list", dict: "a record"}
@@ -26,8 +28,8 @@ Records = Sequence[tuple[int, Mapping[str, Any]]]
 
 
 def warn_of_fields(records: Records, schema: Mapping[str, Any]) -> list[str]:
-    """A sentence for each field that only a few records lack, or write as another kind of value, or
-    that spells one value in several ways.
+    """A sentence for each field that only a few records lack, leave empty or write as another kind
+    of value, or that spells one value in several ways.
 
     Args:
         schema: that all records fit.
@@ -37,7 +39,9 @@ def warn_of_fields(records: Records, schema: Mapping[str, Any]) -> list[str]:
     for name in sorted(schema["properties"]):
         if name not in required:
             found += _missing(name, records)
+        found += _empty(name, records)
         found += _other(name, records)
+        found += _no_number(name, records)
         found += _spelled(name, records)
     return found
 
@@ -50,6 +54,33 @@ def _missing(name: str, records: Records) -> Iterator[str]:
             f"{name}: {_named(lines)}. It is taken as optional; if every record should have it, "
             "add it there and bring the file again."
         )
+
+
+def _empty(name: str, records: Records) -> Iterator[str]:
+    """Cells of a table that nobody has filled in."""
+    lines = [line for line, text in _texts(name, records) if not text.strip()]
+    if 0 < len(lines) <= RARELY_MISSING * len(records):
+        yield (
+            f"{name} is empty in {len(lines)} of {len(records)} records: {_named(lines)}. Empty is "
+            "then the right answer; if this is a mistake, fill it in and bring the file again."
+        )
+
+
+def _no_number(name: str, records: Records) -> Iterator[str]:
+    """Cells of a table are texts, numbers too."""
+    texts = [(line, text) for line, text in _texts(name, records) if text.strip()]
+    lines = [line for line, text in texts if not _NUMBER.fullmatch(text)]
+    if 0 < len(lines) <= RARELY_MISSING * len(texts):
+        yield (
+            f"{name} is a number in all but {len(lines)} of {len(texts)} records: "
+            f"{_named(lines)}. If this is a mistake, write a number there and bring the file again."
+        )
+
+
+def _texts(name: str, records: Records) -> Iterator[tuple[int, str]]:
+    for line, record in records:
+        if isinstance(value := record.get(name), str):
+            yield line, value
 
 
 def _other(name: str, records: Records) -> Iterator[str]:

@@ -55,7 +55,7 @@ async def build(context: PageContext) -> None:
         "as it answers its callers; nothing is kept.",
     )
     offered = await context.read(playground.answerable_models)
-    served = {one["name"]: one["agent"] for one in await context.read(releases.list_releases)}
+    served = await context.read(_find_served)
     compared = await context.read(_find_compared)
     tools = await context.read(playground.offered_tools)
     if not offered:
@@ -68,10 +68,9 @@ async def build(context: PageContext) -> None:
         return
     with w.card():
         with w.row("top-aligned"):
-            called = _call(offered, served)
-            names = {one.name: f"{called[one.name]} · {KINDS[one.kind]}" for one in offered}
             first = _choose_first(offered, served, compared)
-            who = ui.select(names, multiple=True, value=first).props("use-chips")
+            choice = _describe(offered, _call(offered, served))
+            who = ui.select(choice, multiple=True, value=first).props("use-chips")
             w.field("Send to", who, f"Up to {MOST}.")
             with ui.element("div").classes("narrow"):
                 made = number_input(least=0, most=MOST_TEMPERATURE, placeholder="default")
@@ -103,7 +102,7 @@ async def build(context: PageContext) -> None:
         words, names = (entry.value or "").strip(), list(who.value or ())[:MOST]
         entry.error = None if words else "Write a message first."
         who.error = None if names else "Choose who is to answer first."
-        if not words or not names or going or not are_valid(temperature, most):
+        if not words or not names or not go.enabled or not are_valid(temperature, most):
             return
         turns = [Message("user", words)]
         if (system.value or "").strip():
@@ -116,6 +115,9 @@ async def build(context: PageContext) -> None:
         stop.set_visibility(True)
         columns.clear()
         try:
+            # A release may have got another agent since the page was opened.
+            called = _call(offered, await context.read(_find_served))
+            who.set_options(_describe(offered, called))
             with columns:
                 shown = [_Column(name, called[name]) for name in names]
             going.extend(
@@ -217,6 +219,15 @@ def _call(offered: list[ModelEntry], served: Mapping[str, str]) -> dict[str, str
     behind = {name: f"{name} ({agents[agent]})" for name, agent in served.items()}
     known = {**agents, **behind, **versions}
     return {one.name: known.get(one.name, one.name) for one in offered}
+
+
+def _describe(offered: list[ModelEntry], called: Mapping[str, str]) -> dict[str, str]:
+    return {one.name: f"{called[one.name]} · {KINDS[one.kind]}" for one in offered}
+
+
+def _find_served(workspace: Workspace) -> dict[str, str]:
+    """The agent version behind each release."""
+    return {one["name"]: one["agent"] for one in releases.list_releases(workspace)}
 
 
 def _find_compared(workspace: Workspace) -> list[str]:

@@ -221,8 +221,9 @@ class DocumentUpload:
 
     def _say_reading(self) -> None:
         if self._done < self._brought:
-            done = f", {self._done:,} done" if self._done else ""
-            self._on_reading(f"Reading {say_count(self._brought, 'document')}{done}")
+            taken, read = self._brought - self._failed, max(0, self._done - self._failed)
+            done = f", {read:,} done" if read else ""
+            self._on_reading(f"Reading {say_count(taken, 'document')}{done}")
         else:
             self._on_reading("Receiving documents" if self._sending else "")
 

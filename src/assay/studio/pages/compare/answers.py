@@ -57,7 +57,8 @@ def answers_card(context: PageContext, result: Result) -> None:
             w.text(explain_grading(spec), "soft note")
         advice = ui.element("div").classes("stack")
         with w.row("top-aligned"):
-            which = w.field("Show", ui.select(FILTERS, value="differ"))
+            offered = {key: text for key, text in FILTERS.items() if doubtful or key != "doubtful"}
+            which = w.field("Show", ui.select(offered, value="differ"))
             a = w.field("First candidate", ui.select(names, value=first))
             b = w.field("Second candidate", ui.select(names, value=second))
             words = w.field("Containing", ui.input().props("debounce=300 clearable"))
