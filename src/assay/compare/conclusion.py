@@ -130,6 +130,7 @@ def _named(findings: Findings, named: Entry, verdict: Verdict) -> Verdict:
             "score_low": limits.chosen_low,
             "score_high": limits.high,
             "enough": None if needed is None else limits.least >= needed,
+            "enough_low": None if needed is None else limits.least,
         }
     )
 

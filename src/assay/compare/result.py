@@ -209,8 +209,8 @@ class Verdict(ResultPart):
             the cheapest eligible alternative; null when unknown or never.
         score_low, score_high: interval of the score of the one that is named, corrected for its
             having been chosen among the others.
-        enough: the one that is named is shown, at the level of the opening, to reach `good_enough`;
-            null where none was set.
+        enough: the one that is named is shown, at the level of the opening, to reach `good_enough`:
+            `enough_low`, its lower limit at that level, does; null where none was set.
         may_lose: at most so much of a score is lost by using `use_meanwhile` if another is better.
         more_examples_needed: examples of a new holdout that would settle it if there is no
             difference, when `cannot_tell`; `more_if_as_seen`: if it is as large as it looks.
@@ -233,6 +233,7 @@ class Verdict(ResultPart):
     score_low: float | None = None
     score_high: float | None = None
     enough: bool | None = None
+    enough_low: float | None = None
     may_lose: float | None = None
     more_examples_needed: int | None = None
     more_if_as_seen: int | None = None

@@ -33,7 +33,7 @@ def say(result: Result) -> str:
     start = ""
     if meanwhile := next((c for c in result.candidates if c.name == verdict.use_meanwhile), None):
         condition = "" if result.good_enough is not None else f" {_if_enough(result, meanwhile)}"
-        start = f"Use {quoted(meanwhile.name)} for now{condition}. {_not_shown(result, meanwhile)}"
+        start = f"Use {quoted(meanwhile.name)} for now{condition}. {_reaches(result, meanwhile)}"
     return (
         f"{start}Only if you must know which is the best: label {_wanted(result)} and bring them "
         f"with {Step.RENEW_HOLDOUT}; the examples that were measured on today then become training "
@@ -64,16 +64,16 @@ def _recommended(result: Result) -> str:
     )
 
 
-def _not_shown(result: Result, used: CandidateResult) -> str:
-    """That what is used for now may be less than is needed, and what would show it; "" where it is
-    shown to be enough, or to be less."""
+def _reaches(result: Result, used: CandidateResult) -> str:
+    """Whether what is used for now is shown to be enough, and what would show it; "" where it is
+    shown to be less."""
     enough, most = result.good_enough, result.verdict.score_high
-    if enough is None or result.verdict.enough is not False or most is None or most < enough:
+    if enough is None or most is None or most < enough:
         return ""
-    return (
-        f"You need {scale_of(result).first(enough)}; whether it reaches that is not shown. "
-        f"{_to_show(result, used)} "
-    )
+    needed = f"You need {scale_of(result).first(enough)}"
+    if result.verdict.enough:
+        return f"{needed}; that it reaches this is shown. "
+    return f"{needed}; whether it reaches that is not shown. {_to_show(result, used)} "
 
 
 def _to_raise(result: Result, used: CandidateResult) -> str:
@@ -89,7 +89,7 @@ def _to_raise(result: Result, used: CandidateResult) -> str:
 def _to_show(result: Result, used: CandidateResult) -> str:
     """How many examples of a new holdout would show that it is good enough, if it keeps its score:
     ranges shrink with the square root of their number."""
-    enough, score, low = result.good_enough, used.score, result.verdict.score_low
+    enough, score, low = result.good_enough, used.score, result.verdict.enough_low
     if enough is None or score is None or low is None or score <= enough or low >= enough:
         return "To find out, measure on more new examples."
     error = result.plan.judge_error or 0.0  # of a judge: more examples do not narrow it
