@@ -17,12 +17,28 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field
 
+from assay.errors import UsageError
+
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 """A name of a project or a provider."""
+SLUG_RULE = "use lowercase letters, digits and hyphens, at most 63 characters"
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """A variable of the environment, where a text is filled with its value."""
 
 Kind = Literal["data", "file", "code", "model", "arm", "variable", "text"]
+
+
+def check_project_name(name: str) -> None:
+    """See that a project may have a name, before anything is read or written for it.
+
+    Raises:
+        UsageError: it may not.
+    """
+    if not SLUG.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a project.",
+            fix=f"{SLUG_RULE[0].upper()}{SLUG_RULE[1:]}.",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from assay.config import yaml_text
 from assay.config.candidates import Classifier, FewShot, Generate, KnowledgeSection, PromptSearch
 from assay.config.examples import Data, GraderSpec, Rollout, TaskKind, Unlabelled
-from assay.config.names import SLUG, FileName, ModelName
+from assay.config.names import SLUG, SLUG_RULE, FileName, ModelName
 from assay.config.place import Place
 from assay.config.programs import Programs
 from assay.config.providers import Provider, RemoteModel, Vllm, is_remote
@@ -147,7 +147,7 @@ class Config(Strict):
     @classmethod
     def _name_is_a_slug(cls, value: str) -> str:
         if not SLUG.fullmatch(value):
-            raise ValueError("use lowercase letters, digits and hyphens, at most 63 characters")
+            raise ValueError(SLUG_RULE)
         return value
 
     @field_validator("providers")
@@ -155,9 +155,7 @@ class Config(Strict):
     def _names_are_slugs(cls, value: dict[str, Provider]) -> dict[str, Provider]:
         for name in value:
             if not SLUG.fullmatch(name):
-                raise ValueError(
-                    f"{name!r}: use lowercase letters, digits and hyphens, at most 63 characters"
-                )
+                raise ValueError(f"{name!r}: {SLUG_RULE}")
         return value
 
     @field_validator("model")

@@ -10,7 +10,7 @@ from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
 from assay.config import CONFIG_FILE, STARTER_MODEL, TaskKind
-from assay.config.names import SLUG
+from assay.config.names import check_project_name
 from assay.errors import StateError, UsageError
 from assay.mcp.access import LocalAccess
 from assay.models.show import list_models
@@ -78,10 +78,7 @@ def add_tools(server: MCPServer[Any], access: LocalAccess) -> None:
         """Create an Assay project from a file of examples (input and expected output of one job)
         and lock its holdout. Format and task are detected. Only where the folder holds no project:
         another one, which would have a fresh holdout, is the owner's to create."""
-        if not SLUG.fullmatch(name):
-            raise UsageError(
-                f"{name!r} is not a project name.", fix="Use small letters, digits and hyphens."
-            )
+        check_project_name(name)
         ready = sorted(line.ref for line in list_models() if line.ready)
         if model not in ready:
             raise UsageError(

@@ -11,9 +11,9 @@ from tests.small import write_model
 
 from assay import project
 from assay.config.project import parsed_config
-from assay.errors import ConfigError, ModelError
+from assay.errors import ConfigError, ModelError, UsageError
 from assay.project.start.from_documents import create_from_documents
-from assay.project.start.init import Choices
+from assay.project.start.init import Choices, draft
 from assay.project.start.shares import holdout_share, is_enough
 from assay.project.workspace import open_to_serve
 
@@ -84,3 +84,8 @@ def test_a_server_starts_with_the_last_good_file_whatever_is_wrong_with_the_new_
     (tmp_path / "assay.yaml").mkdir()
     with pytest.raises(ConfigError, match="cannot be read"):
         open_to_serve(tmp_path)
+
+
+def test_a_name_that_no_project_may_have_is_refused_before_anything_is_read() -> None:
+    with pytest.raises(UsageError, match="'Praxis_Nord' cannot be the name of a project"):
+        draft("Praxis_Nord", Choices(data=Path("there-is-none.csv")))

@@ -22,7 +22,7 @@ from typing import Any
 
 from assay import json_reader
 from assay.config import STARTER_MODEL
-from assay.config.names import SLUG
+from assay.config.names import check_project_name
 from assay.data.dataset import LEAST_ROWS
 from assay.data.normal import normalise
 from assay.errors import NotFoundError, UsageError
@@ -144,11 +144,7 @@ def make_project(
         return before
     _check_free(to)
     name = to.absolute().name
-    if not SLUG.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot be the name of a project.",
-            fix="Use lower-case letters, digits and hyphens.",
-        )
+    check_project_name(name)
     traces = TraceFolder(source)  # which may grow meanwhile
     until = traces.size if until is None else until
     rows = _collect(partial(traces.traces, until), jobs, progress)

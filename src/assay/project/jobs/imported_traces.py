@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from assay import json_reader
-from assay.config.names import SLUG
+from assay.config.names import check_project_name
 from assay.defaults import IMPORTED_TRACES, TRACE_PROJECTS
 from assay.errors import UsageError
 from assay.jobs import queue
@@ -97,11 +97,7 @@ def start_project(workspace: Workspace, job: str, name: str) -> Job:
         QuotaError: the project of the server has all that it may have of the disk.
         StateError: another is being made.
     """
-    if not SLUG.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot be the name of a project.",
-            fix="Use lower-case letters, digits and hyphens.",
-        )
+    check_project_name(name)
     if (workspace.root / TRACE_PROJECTS / name).exists():
         raise UsageError(f"{TRACE_PROJECTS}/{name} already exists.", fix="Choose another name.")
     workspace.quota.check(workspace.name, 1)  # what it will make has no size yet

@@ -14,7 +14,7 @@ from typing import Any
 from assay.agent.agent import Agent
 from assay.agent.texts import as_yaml
 from assay.config import CONFIG_FILE, STARTER_MODEL, GraderSpec
-from assay.config.names import SLUG
+from assay.config.names import check_project_name
 from assay.config.yaml_text import edit
 from assay.data.assertions import JUDGED, MOST, SET, STATEMENTS, flat, split_type
 from assay.data.dataset import LEAST_ROWS
@@ -95,11 +95,7 @@ def import_config(
     name = to.absolute().name
     if to.exists():
         raise UsageError(f"{to} already exists.", fix="Choose another name.")
-    if not SLUG.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot be the name of a project.",
-            fix="Use lower-case letters, digits and hyphens.",
-        )
+    check_project_name(name)
     suite = read_suite(config)
     prompts = _comparable(suite)
     rows, inputs, systems = _rows(suite, prompts)

@@ -21,6 +21,7 @@ from assay.config import (
     config_schema,
     labels_in,
 )
+from assay.config.names import check_project_name
 from assay.data.contents import Rules
 from assay.data.dataset import LEAST_ROWS
 from assay.data.propose import Proposal, propose
@@ -111,7 +112,9 @@ def draft(
     Raises:
         DataError: nothing usable is in the file, or columns have to be named.
         ModelError: the model cannot be had; known before the file is read, which may take minutes.
+        UsageError: a project cannot have this name.
     """
+    check_project_name(name)
     check_available(choices.model)
     if (choices.input is None) != (choices.output is None):
         raise UsageError("--input and --output must be given together.", fix="Give both.")
