@@ -80,7 +80,7 @@ def test_new_examples_are_locked_after_a_question(browser: Browser, up: Studio) 
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/data")
         expect(page.get_by_role("gridcell").first).to_be_visible()
-        page.get_by_text("Replace the holdout").click()
+        page.get_by_text("Replace the holdout", exact=True).click()
         expect(page.get_by_text("Nothing can be measured on it again")).to_be_visible()
         visitor.axe()
         field = page.locator(".q-card input[type=file], .card input[type=file]")
