@@ -120,11 +120,14 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], N
 ARMS = {"cheap": "prompt", "strong": "few-shot"}
 RULES = {"rules": [{"to": "prompt", "pattern": "x"}], "otherwise": "few-shot"}
 LABELS = {"task": "label", "labels": [f"answer {n}" for n in range(5)]}
+PROVIDER = {
+    "remote": "remote:far/model",
+    "providers": {"far": {"base_url": "https://a.example", "consent": True}},
+}
 ROUTES = {"cascade": {"route": ARMS}, "router": {"route": ARMS}, "rules": {"route": RULES}} | {
-    "remote": {
-        "remote": "remote:far/model",
-        "providers": {"far": {"base_url": "https://a.example", "consent": True}},
-    },
+    "remote": PROVIDER,
+    "remote-few-shot": PROVIDER,
+    "distill": {"recorded": "answers.jsonl"},
     "encoder": LABELS,
     "encoder-pairs": LABELS,
 }
