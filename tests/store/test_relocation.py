@@ -7,9 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,10 +101,25 @@ def opened(folder: Path, database: Database | None) -> Iterator[Store]:
         store.engine.dispose()
 
 
+def _wait_for_release(folder: Path, place: Database | None) -> None:
+    """PostgreSQL may notice a moment later that a process was killed which moved the state."""
+    for _ in range(200):
+        try:
+            with suppress(StateError), opened(folder, place):
+                return
+        except StoreError as error:
+            if "is being moved" not in str(error):
+                return
+            time.sleep(0.1)
+        else:
+            return
+
+
 def openable(folder: Path, *places: Database | None) -> list[Database | None]:
     """The places that a folder's state can be opened in."""
     found = []
     for place in places:
+        _wait_for_release(folder, place)
         try:
             with opened(folder, place) as store:
                 assert len(typed(store)["traces"]) == ROWS
