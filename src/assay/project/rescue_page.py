@@ -100,7 +100,7 @@ def _page(plan: Mapping[str, Any]) -> Iterator[str]:
 
 def _project(plan: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[str]:
     yield f"- {_end(one)}"
-    yield f"- base {plain(one['base'])}, job {plain(one['job'])}"
+    yield f"- base {plain(one['base'])}" + (f", job {plain(one['job'])}" if one["job"] else "")
     yield f"- project `{one['project']}/`, {_holdout(one)}"
     yield ""
     if one["settings"]:
