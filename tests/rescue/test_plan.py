@@ -24,11 +24,11 @@ from assay.config import Provider
 from assay.config.yaml_text import edit
 from assay.errors import AssayError, StoreError, UsageError
 from assay.project.recording import RecordingChoices, draft_recording, record
-from assay.project.rescue import rescue
-from assay.project.rescue_files import name_files
-from assay.project.rescue_page import commands
-from assay.project.rescue_plan import plan_rescue
-from assay.project.rescue_successor import find_successor
+from assay.project.rescue.account import rescue
+from assay.project.rescue.files import name_files
+from assay.project.rescue.page import commands
+from assay.project.rescue.plan import plan_rescue
+from assay.project.rescue.successor import find_successor
 from assay.project.workspace import Workspace
 from assay.rescue.client import Access
 from assay.rescue.folder import MANIFEST

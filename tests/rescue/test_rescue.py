@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from assay.cli.main import app
 from assay.config import Provider
 from assay.errors import ConfigError, OutageError, StoreError, UsageError
-from assay.project.rescue import open_account, rescue
+from assay.project.rescue.account import open_account, rescue
 from assay.rescue import client as client_module
 from assay.rescue import downloads, lists
 from assay.rescue.client import Access, parse_duration

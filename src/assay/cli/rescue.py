@@ -61,11 +61,11 @@ def openai(
     The key is read from OPENAI_API_KEY, or is that of --provider. Only GET requests are sent. The
     exit code is 1 if anything was not fetched; the same command then asks for that alone.
     """
-    from assay.project import rescue
+    from assay.project.rescue.account import open_account, rescue
 
-    access = rescue.open_account(base_url, provider, folder)
+    access = open_account(base_url, provider, folder)
     _ask(access, to, provider, yes)
-    report = rescue.rescue(access, to, Terminal(), same_account=same_account)
+    report = rescue(access, to, Terminal(), same_account=same_account)
     if json:
         as_json(report)
     else:
@@ -215,9 +215,9 @@ def plan(
     Jobs are those of --from, and those named with --job in this or an earlier call. Nothing is
     sent. A project that is there already is left as it is.
     """
-    from assay.project.rescue_files import name_files
-    from assay.project.rescue_plan import plan_rescue
-    from assay.project.rescue_successor import name_successor
+    from assay.project.rescue.files import name_files
+    from assay.project.rescue.plan import plan_rescue
+    from assay.project.rescue.successor import name_successor
 
     if (job is None) != (training is None) or (validation is not None and job is None):
         raise UsageError("--job and --training must be given together.", fix="Give both.")
@@ -243,7 +243,7 @@ def plan(
 
 def _ask(access: Access, to: Path, provider: str | None, yes: bool) -> None:
     """Say what is about to be done, and go on only where that is meant."""
-    from assay.project.rescue import FETCHED, TERMS
+    from assay.project.rescue.account import FETCHED, TERMS
 
     address = access.provider.base_url
     key = f"of the provider {provider}" if provider else "in OPENAI_API_KEY"

@@ -31,7 +31,7 @@ from assay.generate.batch import Answer
 from assay.generate.recorded import RecordedAnswer, input_sha256
 from assay.progress import SILENT, Progress
 from assay.project.imported.job_files import JobFiles
-from assay.project.rescue_plan import LEAST_HELD
+from assay.project.rescue.plan import LEAST_HELD
 from assay.project.start.creation import create
 from assay.project.start.init import Choices, draft
 from assay.project.start.shares import HOLDOUT_ROWS

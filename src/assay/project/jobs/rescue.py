@@ -23,15 +23,15 @@ from assay.jobs import queue
 from assay.jobs.queue import OVER, Job
 from assay.jobs.worker import Work
 from assay.project.jobs.queueing import enqueue_once
-from assay.project.rescue import open_provider, rescue
-from assay.project.rescue_page import OUTGOING
+from assay.project.rescue.account import open_provider, rescue
+from assay.project.rescue.page import OUTGOING
 from assay.project.workspace import Workspace
 from assay.rescue.folder import MANIFEST
 from assay.rescue.recording import recording_file
 
 if TYPE_CHECKING:
     from assay.project.recording import RecordingDraft
-    from assay.project.rescue_successor import Successor
+    from assay.project.rescue.successor import Successor
 
 FETCH, PLAN, RECORD, COMPARE = "rescue", "rescue-plan", "record", "rescue-compare"
 """Kinds of the jobs."""
@@ -111,7 +111,7 @@ def fetch(workspace: Workspace, provider: str, *, same_account: bool = False) ->
     """Queue the fetching of the account that a provider's key opens.
 
     Args:
-        same_account: see `assay.project.rescue.rescue`.
+        same_account: see `assay.project.rescue.account.rescue`.
 
     Raises:
         ConfigError, SecretError, UsageError: as `open_provider`.
@@ -145,7 +145,7 @@ def plan(workspace: Workspace, successor: str | None = None) -> Job:
 
 
 def _successor(workspace: Workspace, named: str) -> Successor:
-    from assay.project.rescue_successor import find_successor
+    from assay.project.rescue.successor import find_successor
 
     return find_successor(named, None, workspace.providers, web=True)
 
@@ -234,7 +234,7 @@ def _fetch(workspace: Workspace, work: Work) -> dict[str, Any]:
 
 
 def _plan(workspace: Workspace, work: Work) -> dict[str, Any]:
-    from assay.project.rescue_plan import plan_rescue
+    from assay.project.rescue.plan import plan_rescue
 
     account, named = _present_account(workspace), work.payload.get("successor")
     successor = None if named is None else _successor(workspace, named)

@@ -30,7 +30,7 @@ from assay.project.recording.inputs import (
     typical_rows,
 )
 from assay.project.recording.teaching import Teaching, estimate_teaching
-from assay.project.rescue import open_account
+from assay.project.rescue.account import open_account
 from assay.project.workspace import Workspace
 from assay.rescue.client import Access
 from assay.rescue.recording import Recording, recording_file

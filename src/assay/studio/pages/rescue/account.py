@@ -10,7 +10,7 @@ from nicegui import ui
 from assay.errors import AssayError, Step
 from assay.project.jobs import rescue
 from assay.project.jobs.rescue import ACCOUNT, FETCH, SHOWN, RescueState
-from assay.project.rescue import FETCHED, TERMS
+from assay.project.rescue.account import FETCHED, TERMS
 from assay.rescue.report import LABELS, count_missing
 from assay.studio import widgets as w
 from assay.studio.dialogs import add_choices, open_dialog, read_choice, tell_at

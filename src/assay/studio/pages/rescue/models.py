@@ -16,7 +16,7 @@ from assay.errors import AssayError
 from assay.project.jobs import rescue
 from assay.project.jobs.rescue import PROJECTS, SHOWN, RescueState
 from assay.project.recording import RecordingDraft
-from assay.project.rescue_page import client_lines, environment_lines, later_commands
+from assay.project.rescue.page import client_lines, environment_lines, later_commands
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, tell_at
 from assay.studio.pages.rescue.account import account_choice, ask_to_send

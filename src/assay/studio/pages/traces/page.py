@@ -17,7 +17,7 @@ from assay.project.imported import JobFiles
 from assay.project.jobs import imported_traces
 from assay.project.jobs.imported_traces import TraceState
 from assay.project.releases.kept import count_kept
-from assay.project.rescue_plan import LEAST_HELD
+from assay.project.rescue.plan import LEAST_HELD
 from assay.release.imported.job import LEAST
 from assay.studio import widgets as w
 from assay.studio.dialogs import tell_at

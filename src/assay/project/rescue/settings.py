@@ -26,7 +26,7 @@ class Setting:
     here: str | None
 
 
-def translated(job: Mapping[str, Any], proposed: Judgement) -> dict[str, Any]:
+def translate(job: Mapping[str, Any], proposed: Judgement) -> dict[str, Any]:
     """Settings of assay.yaml that are equal to the job's."""
     values: dict[str, Any] = {}
     method = _METHODS.get(str(_method(job))) if job else None  # else as the rows are

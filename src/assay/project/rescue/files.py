@@ -41,8 +41,8 @@ class TuningFiles:
     validation: str | None = None
 
     @property
-    def found(self) -> dict[str, Any]:
-        """What an account would say of its job."""
+    def entry(self) -> dict[str, Any]:
+        """As `fine_tuned_models` lists a model of an account."""
         parts = self.model.split(":")
         base = parts[1] if parts[0] == "ft" and len(parts) > 1 else None
         end = dates.announced_end(base) if base else None
@@ -93,8 +93,8 @@ def _check(file: Path) -> None:
 
 
 @dataclass(slots=True)
-class Named:
-    """What was named for a folder of projects, in this call or an earlier one.
+class Sources:
+    """What the projects of a folder are made from, as named in this call and earlier ones.
 
     Attributes:
         account: folder of the account that was fetched; None: there is none.
@@ -105,13 +105,13 @@ class Named:
     files: dict[str, TuningFiles]
 
 
-def read_named(to: Path) -> Named:
-    """What was named before.
+def read_sources(to: Path) -> Sources:
+    """The sources that were named before.
 
     Raises:
         StoreError: its list is damaged.
     """
-    file, found = to / FILE, Named(None, {})
+    file, found = to / FILE, Sources(None, {})
     if not file.exists():
         return found
     try:
@@ -129,16 +129,16 @@ def read_named(to: Path) -> Named:
     return found
 
 
-def keep_named(to: Path, named: Named) -> None:
-    """Keep it for the next call.
+def keep_sources(to: Path, sources: Sources) -> None:
+    """Keep them for the next call.
 
     Raises:
-        UsageError: it is more than may be named.
+        UsageError: they are more than may be named.
     """
-    rows = [] if named.account is None else [{"account": str(named.account)}]
-    rows += [asdict(one) for one in named.files.values()]
+    rows = [] if sources.account is None else [{"account": str(sources.account)}]
+    rows += [asdict(one) for one in sources.files.values()]
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    if len(named.files) > _MOST or len(text) > _MOST_BYTES:
+    if len(sources.files) > _MOST or len(text) > _MOST_BYTES:
         raise UsageError(
             f"more than {_MOST} models, or too long paths, are named for this folder.",
             where=str(to),

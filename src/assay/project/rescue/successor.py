@@ -18,7 +18,7 @@ from assay.config import CONFIG_FILE, REMOTE, STATE_FOLDER, Config, Provider, sp
 from assay.errors import ConfigError, UsageError
 from assay.project.known_providers import KNOWN_PROVIDERS
 from assay.project.project import Project
-from assay.project.rescue import describe
+from assay.project.rescue.account import describe
 from assay.project.workspace import Workspace
 from assay.rescue.folder import MANIFEST
 from assay.rescue.manifest import Manifest

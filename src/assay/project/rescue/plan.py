@@ -24,19 +24,19 @@ from assay.config.yaml_text import edit
 from assay.errors import AssayError, ModelError, StateError, StoreError, UsageError
 from assay.progress import SILENT, Progress
 from assay.project.project import Project
-from assay.project.rescue import OPENAI, describe
-from assay.project.rescue_files import (
+from assay.project.rescue.account import OPENAI, describe
+from assay.project.rescue.files import (
     ProjectJob,
     TuningFiles,
     keep_job,
-    keep_named,
+    keep_sources,
     name_project,
     read_job,
-    read_named,
+    read_sources,
 )
-from assay.project.rescue_page import commands, write_page
-from assay.project.rescue_settings import Setting, settings_of, translated
-from assay.project.rescue_successor import CANDIDATES, Successor
+from assay.project.rescue.page import commands, write_page
+from assay.project.rescue.settings import Setting, settings_of, translate
+from assay.project.rescue.successor import CANDIDATES, Successor
 from assay.project.start.creation import create
 from assay.project.start.init import Choices, draft
 from assay.rescue import account
@@ -134,17 +134,17 @@ def _plan(
     successor: Successor | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    named = read_named(to)
-    loose, source = named.files, source or named.account
+    sources = read_sources(to)
+    loose, source = sources.files, source or sources.account
     manifest = None if source is None else _manifest(source)
     if source is not None:
-        named.account = source.absolute()
+        sources.account = source.absolute()
     if files is not None:
         loose[files.model] = files
     jobs = {} if manifest is None else {job.get("id"): job for job in _jobs(manifest)}
     base_url = OPENAI if manifest is None else manifest.account.get("base_url", OPENAI)
     priced = Provider(base_url=base_url, private_network=True)  # nothing is sent there
-    making = _Making(to, model, successor, progress)
+    maker = _ProjectMaker(to, model, successor, progress)
     planned: list[PlannedModel] = []
     taken: set[str] = set()
     for found in _models(manifest, loose):
@@ -162,7 +162,7 @@ def _plan(
         if one.reason is None:
             progress.say(f"{one.model}: project {name}")
             try:
-                making.make(name, partial(_rows_of, found, manifest, own), job, one)
+                maker.make(name, partial(_rows_of, found, manifest, own), job, one)
             except (ModelError, StoreError):
                 raise
             except AssayError as error:
@@ -171,7 +171,7 @@ def _plan(
                 one.reason = str(error)
         one.recorded = len(Recording(Path(one.recording)).answers)
         planned.append(one)
-    keep_named(to, named)
+    keep_sources(to, sources)
     planned.sort(key=lambda one: (one.ends or "9999", one.model))
     plan: dict[str, Any] = {
         "source": str((source or to).absolute()),
@@ -211,7 +211,7 @@ def _models(
         yield found
     for name, files in loose.items():
         if name not in seen:
-            yield files.found
+            yield files.entry
 
 
 def _takes_provider(base_url: str) -> bool:
@@ -232,8 +232,8 @@ class _Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class _Making:
-    """What is the same for all projects."""
+class _ProjectMaker:
+    """Makes projects; its attributes are the same for all of them."""
 
     to: Path
     model: str
@@ -275,7 +275,7 @@ class _Making:
         draft_folder = self.to / f".{folder.name}.part"
         _remove(draft_folder)
         made = create(drafted, folder=draft_folder, progress=self.progress)
-        values = translated(job, drafted.proposal.learns_from)
+        values = translate(job, drafted.proposal.learns_from)
         if self.successor is not None:
             values |= self.successor.settings_of(made.config)
             (made.root / _NOT_HANDED_OVER).touch()
