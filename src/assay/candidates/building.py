@@ -134,16 +134,18 @@ class Context:
         return self.bench.config
 
     def with_training(self, **changes: object) -> Context:
-        """The same with other settings of training."""
+        """The same with other settings of training; a `method` among them is an installed one."""
         settings = self.config.fine_tune.model_copy(update=changes)
         config = self.config.model_copy(update={"fine_tune": settings})
-        return replace(self, bench=replace(self.bench, config=config))
+        own = None if "method" in changes else self.own_method
+        return replace(self, bench=replace(self.bench, config=config), own_method=own)
 
     def on_documents(self) -> Context:
         """The same for a training that learns the project's documents alone."""
-        alone = {"teacher": None, "recorded": None, "distill": "auto", "graded_rows": 0}
-        own = self.with_training(method="text", **alone)
-        return replace(own, own_method=None, documents_first=False)
+        own = self.with_training(
+            method="text", teacher=None, recorded=None, distill="auto", graded_rows=0
+        )
+        return replace(own, documents_first=False)
 
     @property
     def store(self) -> Store:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context
 from assay.candidates.shared import training_work
-from assay.candidates.spec import CandidateSpec, Need, Sizes, Workload
+from assay.candidates.spec import RECORDING, CandidateSpec, Sizes, Workload
 from assay.config import Config
 from assay.config.names import file_of
 from assay.errors import AssayError
@@ -19,14 +19,6 @@ from assay.generate.recorded import input_sha256, read_recording
 
 LEAST_LEARNED = 0.5
 """Share of the training rows: what has learned fewer is no measure of the teacher."""
-RECORDING = Need(
-    "recorded answers",
-    lambda config: config.recorded is not None,
-    "the candidate {name} needs recorded answers.",
-    "Name their file: recorded: FILE (`assay rescue record` writes it).",
-    setting="recorded",
-    opens_without=True,
-)
 
 
 def estimate(config: Config, sizes: Sizes) -> Workload:
@@ -75,4 +67,4 @@ def build(context: Context) -> Candidate:
         return context.chat_agent(model=f"version:{version}", system_prompt=context.training_prompt)
 
     own = context.with_training(method="sft", teacher=None, recorded=name, graded_rows=0)
-    return tune(replace(own, own_method=None), agent_of)
+    return tune(own, agent_of)

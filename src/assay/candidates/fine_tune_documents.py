@@ -34,6 +34,6 @@ def build(context: Context) -> Candidate:
     def agent_of(version: str) -> Agent:
         return context.chat_agent(model=f"version:{version}", system_prompt=context.training_prompt)
 
-    own = replace(context.with_training(method="sft"), own_method=None, documents_first=True)
+    own = replace(context.with_training(method="sft"), documents_first=True)
     made = tune(own, agent_of)
     return replace(made, warnings=(about_kept_out(context), *made.warnings))

@@ -133,6 +133,14 @@ PROVIDER = Need(
     setting="remote",
     opens_without=True,
 )
+RECORDING = Need(
+    "recorded answers",
+    lambda config: config.recorded is not None,
+    "the candidate {name} needs recorded answers.",
+    "Name their file: recorded: FILE (`assay rescue record` writes it).",
+    setting="recorded",
+    opens_without=True,
+)
 METHOD = Need(
     "a training method",
     lambda config: config.fine_tune.method in training_methods.specs(),
