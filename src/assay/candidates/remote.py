@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from assay.candidates.building import Candidate, Context, as_trials
-from assay.candidates.shared.provider import price_warnings, provider_model
+from assay.candidates.shared.provider import price_warnings, provider_model, tries_schema
 from assay.candidates.spec import (
     MEASURED,
     PROVIDER,
@@ -23,7 +23,7 @@ from assay.config import Config
 def estimate(config: Config, sizes: Sizes) -> Workload:
     """Validation, twice where a schema is tried on it as well, and what the answers are timed by;
     then the holdout."""
-    runs = 2 if config.task == "json" and config.generate.constrained != "off" else 1
+    runs = 1 + tries_schema(config)
     asked = (*[sizes.validation] * runs, sizes.holdout, sizes.unlabelled)
     return replace(
         prompted(config, sizes),

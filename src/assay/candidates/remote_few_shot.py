@@ -7,7 +7,7 @@ from dataclasses import replace
 from assay.agent.agent import Agent, as_shown
 from assay.candidates.building import Candidate, Context
 from assay.candidates.shared.examples import choose_count, spread
-from assay.candidates.shared.provider import price_warnings, provider_model
+from assay.candidates.shared.provider import price_warnings, provider_model, tries_schema
 from assay.candidates.spec import (
     MEASURED,
     PROVIDER,
@@ -26,8 +26,7 @@ def estimate(config: Config, sizes: Sizes) -> Workload:
     """Validation for each number of examples, once more where a schema is tried on it; then the
     holdout, with as many examples as may be shown."""
     ks = config.few_shot.ks
-    schema = config.task == "json" and config.generate.constrained != "off"
-    last = (*[sizes.validation] * schema, sizes.holdout, sizes.unlabelled)
+    last = (*[sizes.validation] * tries_schema(config), sizes.holdout, sizes.unlabelled)
     runs = [(k, (sizes.validation,), 0) for k in ks] + [(max(ks), last, TIMED_ANSWERS)]
     return replace(
         prompted(config, sizes),

@@ -1,11 +1,11 @@
-"""What candidates on a provider's model have in common: the model, and a word on its price."""
+"""What candidates on a provider's model have in common: the model, its price, a schema's trial."""
 
 from __future__ import annotations
 
 from assay.agent.prices import price_of
 from assay.agent.providers import provider_of
 from assay.candidates.building import Context
-from assay.config import split_reference
+from assay.config import Config, split_reference
 
 
 def provider_model(context: Context) -> str:
@@ -13,6 +13,11 @@ def provider_model(context: Context) -> str:
     model = context.config.remote
     assert model is not None  # PROVIDER
     return model
+
+
+def tries_schema(config: Config) -> bool:
+    """Whether validation is asked once more, with answers held to the schema of records."""
+    return config.task == "json" and config.generate.constrained != "off"
 
 
 def price_warnings(context: Context, model: str) -> tuple[str, ...]:
