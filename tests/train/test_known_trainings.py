@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -78,11 +79,14 @@ def test_settings_as_before_are_known_as_before(tmp_path: Path) -> None:
 
 
 def test_a_point_that_learns_a_recording_is_of_its_answers(tmp_path: Path) -> None:
-    bench, files = _bench(tmp_path, recorded="gone.jsonl"), set()
+    tuned, files = _bench(tmp_path, recorded="gone.jsonl"), set()
+    top = _bench(tmp_path)
+    top = replace(top, config=top.config.model_copy(update={"recorded": "gone.jsonl"}))
     for text in ("one\n", "one\ntwo\n"):
         (tmp_path / "gone.jsonl").write_text(text)
-        files.add(_Point.of("fine-tune", ROWS[:1], 0, ROWS[1:], bench).file)
-    assert len(files) == 2
+        for name, bench in (("fine-tune", tuned), ("distill", top), ("cascade", top)):
+            files.add(_Point.of(name, ROWS[:1], 0, ROWS[1:], bench).file)
+    assert len(files) == 6
 
 
 @pytest.mark.parametrize(

@@ -166,9 +166,11 @@ class _Point:
         }
         if files := grader_files(config, bench.root):
             value["grader_files"] = files
-        learned = config.recorded if name == "distill" else config.fine_tune.recorded
-        if learned is not None and (answers := file_of(learned, bench.root)).exists():
-            value["recording"] = sha256_file(answers)
+        # Whoever learns from them; a route's arm may.
+        named = [one for one in (config.recorded, config.fine_tune.recorded) if one is not None]
+        recordings = [file_of(one, bench.root) for one in named]
+        if found := [sha256_file(file) for file in recordings if file.exists()]:
+            value["recordings"] = found
         key = hashlib.sha256(canonical_json(value).encode()).hexdigest()
         file = bring_figures(bench.store, bench.store.folder / "curves" / f"{key}.json")
         return cls(name, Context(tuple(part), validation, replace(bench, config=seeded)), file)
