@@ -27,6 +27,11 @@ def read_choices(
     max_new_tokens: int | None,
     logprobs: bool,
 ) -> RecordingChoices:
+    """What is recorded, of the project in `folder`, or else in the current one if it is one.
+
+    Raises:
+        UsageError: there is no such part, or `--input` names no column.
+    """
     from assay import project
     from assay.config import Columns
     from assay.project import recording
@@ -69,6 +74,7 @@ def print_parts(draft: RecordingDraft) -> None:
 
 
 def terms(draft: RecordingDraft, most_usd: float | None) -> Iterator[str]:
+    """Who is asked, for how much money and time, and which private data are sent; in sentences."""
     from assay.compare.report.wording import usd
 
     origin = draft.access.provider.origin
@@ -94,6 +100,11 @@ def terms(draft: RecordingDraft, most_usd: float | None) -> Iterator[str]:
 
 
 def agree(draft: RecordingDraft, most_usd: float | None, yes: bool) -> None:
+    """Ask whether the inputs may be sent; who says no leaves the program.
+
+    Raises:
+        UsageError: there is no budget, or no terminal, and no `--yes`.
+    """
     if yes:
         return
     if most_usd is None:
@@ -108,6 +119,7 @@ def agree(draft: RecordingDraft, most_usd: float | None, yes: bool) -> None:
 
 
 def print_recorded(report: dict[str, Any]) -> None:
+    """How many answers there are, what they have cost, and which are missing and why."""
     from assay.compare.report.wording import usd
 
     cost = usd(report["usd"])
