@@ -191,7 +191,7 @@ def draft_recording(
     typical = typical_rows(choices, inputs)
     provider, share = access.provider, choices.price_share
     reckoner = Reckoner(agent, model, provider, recording.answers, inputs, typical, share)
-    parts = {one.part: _part(one, recording, reckoner, taught.get(one.part)) for one in inputs}
+    parts = tuple(_part(one, recording, reckoner, taught.get(one.part)) for one in inputs)
     rate, answers = recording.seconds_per_answer(), recording.answers.values()
     sent = [e for one in inputs for h, e in one.examples.items() if not recording.has(h)]
     offered = {canonical_json(tool): tool for one in sent for tool in one.tools}
@@ -203,9 +203,9 @@ def draft_recording(
         choices=choices,
         agent=agent,
         inputs=tuple(inputs),
-        parts=tuple(parts[one.part] for one in inputs),
+        parts=parts,
         is_most=reckoner.is_most,
-        seconds=sum(part.requests for part in parts.values()) * (rate or REMOTE_SECONDS),
+        seconds=sum(part.requests for part in parts) * (rate or REMOTE_SECONDS),
         rate_is_observed=rate is not None,
         private=private,
         spent_usd=reckoner.spent_usd(answers),

@@ -34,10 +34,10 @@ LEAST_JUDGED = 20
 """Answers to validation that are recorded, so that they say how often the teacher is right."""
 FEWEST_ROWS, MOST_ROWS, MOST_TIMES = 150, 1200, 3
 """Training rows, and how many times as many further ones, with which estimates were tried."""
-DOUBLING, LEAST, MOST = 1.0, 0.25, 1.75
-"""What the next doubling of the rows brings, as shares of what the last one has brought: about, of
-its lower bound at the least and of its upper one at the most. Chosen on one draw of the trials of
-bench/teaching.py; another draw tells how often the range holds (docs/rescue.md)."""
+LEAST, MOST = 0.25, 1.75
+"""The next doubling of the rows brings about what the last one has brought; at the least and at the
+most these shares of that one's bounds. Chosen on one draw of the trials of bench/teaching.py;
+another draw tells how often the range holds (docs/rescue.md)."""
 _REPEATS = 3
 
 
@@ -174,7 +174,7 @@ def estimate_further(
     gain, low, high = (
         min(1 - own, doublings * change)
         for change in (
-            DOUBLING * last,
+            last,
             min(share * (last - 1.96 * error) for share in (LEAST, MOST)),
             max(share * (last + 1.96 * error) for share in (LEAST, MOST)),
         )
