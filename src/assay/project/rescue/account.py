@@ -22,6 +22,7 @@ from assay.config.hosts import is_loopback
 from assay.errors import ConfigError, OutageError, UsageError
 from assay.generate.remote.outbound import read_key
 from assay.progress import SILENT, Progress
+from assay.project.known_providers import KNOWN_PROVIDERS
 from assay.project.workspace import Workspace
 from assay.rescue.account import Rescue
 from assay.rescue.client import BASE_URL, Access, AccountClient
@@ -29,8 +30,8 @@ from assay.rescue.folder import opened
 from assay.rescue.manifest import Manifest
 from assay.rescue.report import write_report
 
-OPENAI = "https://api.openai.com/v1"
-KEY_VARIABLE = "OPENAI_API_KEY"
+OPENAI: str = KNOWN_PROVIDERS["openai"]["base_url"]
+KEY_VARIABLE: str = KNOWN_PROVIDERS["openai"]["key_env"]
 FETCHED = (
     "models; fine-tuning jobs with events and checkpoints; evals with runs and output items;",
     "stored chat completions with messages; files for fine-tuning and evals.",

@@ -8,6 +8,7 @@ from typing import Any
 from nicegui import ui
 
 from assay.errors import ConfigError
+from assay.project.known_providers import KNOWN_PROVIDERS
 from assay.project.settings import providers
 from assay.project.settings.providers import ProviderNameError
 from assay.store.secrets import SecretError
@@ -16,11 +17,18 @@ from assay.studio.dialogs import notify, tell_at
 from assay.studio.session import PageContext, Refresh, action
 
 OTHER = "Other"
+
+
+def _known(name: str) -> tuple[str, str, str]:
+    settings = KNOWN_PROVIDERS[name]
+    return name, settings["base_url"], settings.get("protocol", "openai")
+
+
 KNOWN: dict[str, tuple[str, str, str]] = {
-    "OpenAI": ("openai", "https://api.openai.com/v1", "openai"),
-    "Anthropic": ("anthropic", "https://api.anthropic.com/v1", "anthropic"),
-    "OpenRouter": ("openrouter", "https://openrouter.ai/api/v1", "openai"),
-    "Mistral": ("mistral", "https://api.mistral.ai/v1", "openai"),
+    "OpenAI": _known("openai"),
+    "Anthropic": _known("anthropic"),
+    "OpenRouter": _known("openrouter"),
+    "Mistral": _known("mistral"),
     OTHER: ("", "", "openai"),
 }
 """Name, address and protocol of endpoints that many have."""
