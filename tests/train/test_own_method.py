@@ -327,5 +327,8 @@ def test_the_example_trains_a_version(
     assert len(trained.settings["method_sha256"]) == 64
     installed = with_method(opened.context(), dpo.SPEC)  # which other processes find, too
     assert (installed.config.fine_tune.method, installed.own_method) == ("dpo", None)
+    own = with_method(opened.context(), _spec())
+    assert own.with_training(seed=5).method.name == "own"
+    assert own.with_training(method="dpo").method is dpo.SPEC
     with pytest.raises(UsageError, match="dpo is installed already"):
         opened.train(method=replace(HINGE, name="dpo"))
