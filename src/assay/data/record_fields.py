@@ -18,7 +18,8 @@ so by mistake."""
 OF_A_SET = 0.25
 """A field with at most so many different texts for each record takes them from a set."""
 _YES_NO = {"true": "yes", "false": "no"}
-_NUMBER = re.compile(r"\s*[+-]?\d[\d.,]*\s*")
+_NUMBER = re.compile(r"\s*[+-]?\d+(?:[.,]\d{3})*(?:[.,]\d*)?\s*")
+"""As it is written in any country; a date such as 1.3.2026 is none."""
 MOST_NAMED = 10
 """Lines that a warning names."""
 _WORDS = {bool: "true or false", str: "text", list: "a list", dict: "a record"}
@@ -100,13 +101,13 @@ def _other(name: str, records: Records) -> Iterator[str]:
 
 
 def _spelled(name: str, records: Records) -> Iterator[str]:
-    values = Counter(value for _, one in records if isinstance(value := one.get(name), str))
+    values = [text for _, text in _texts(name, records)]
     spellings: defaultdict[str, list[str]] = defaultdict(list)
-    for value in values:
+    for value in dict.fromkeys(values):
         plain = normalise(value.replace("_", " "))
         spellings[_YES_NO.get(plain, plain)].append(value)
-    if len(spellings) > OF_A_SET * values.total():
-        return
+        if len(spellings) > OF_A_SET * len(values):
+            return
     several = [sorted(alike) for plain, alike in spellings.items() if plain and len(alike) > 1]
     if several:
         named = [", ".join(map(quote_label, alike)) for alike in several[:MOST_NAMED]]
