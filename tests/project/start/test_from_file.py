@@ -384,6 +384,8 @@ def test_a_creation_that_was_killed_between_two_parts_is_finished(
     with pytest.raises(StateError, match=r"assay\.yaml is in the way of a project"):
         open_to_serve(workspace.root)
     config.unlink()
+    with pytest.raises(StateError, match="already a project"):  # not another one on top of it
+        from_file.create_here(workspace, found.draft)
     served = open_to_serve(workspace.root)
     assert served.project is not None
     assert [path.name for path in (served.root / "data").iterdir()] == ["My-Pets-.csv"]

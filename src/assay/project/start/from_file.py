@@ -25,9 +25,9 @@ from assay.data.inspection import inspect_file
 from assay.data.read import DetectedFormat, detect, find_unread, read
 from assay.errors import DataError, StateError, UsageError
 from assay.progress import SILENT, Progress
+from assay.project import new_project
 from assay.project.files import check_file
 from assay.project.knowledge import documents
-from assay.project.new_project import place
 from assay.project.project import Project
 from assay.project.start.creation import create
 from assay.project.start.document_rows import find_document_column
@@ -217,6 +217,7 @@ def create_here(workspace: Workspace, drafted: Draft, progress: Progress = SILEN
         StateError: the folder is a project already, something is in the way, or documents are still
             being read, which the project would not know of.
     """
+    new_project.finish(workspace.root)  # of an earlier call that something was in the way of
     check_empty(workspace)
     if unread := documents.count_unread(workspace, KNOWLEDGE):
         raise StateError(
@@ -236,7 +237,7 @@ def create_here(workspace: Workspace, drafted: Draft, progress: Progress = SILEN
         folder = Path(made) / "project"
         create(drafted, folder=folder, progress=progress)
         workspace.store.set(OWNER, workspace.name)
-        place(folder, root)
+        new_project.place(folder, root)
     forget_file(workspace)
     return Project(root)
 
