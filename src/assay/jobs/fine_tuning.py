@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sqlalchemy import select
 
@@ -26,6 +26,7 @@ from assay.errors import NotFoundError, StateError
 from assay.jobs import queue
 from assay.jobs.queue import OVER, Job, JobEvent
 from assay.jobs.tuned_models import MADE
+from assay.jobs.tuning_request import TuningRequest
 from assay.store.store import Store
 from assay.store.tables import (
     FineTuningCheckpointRow,
@@ -34,9 +35,6 @@ from assay.store.tables import (
     JobRow,
     ServedNameRow,
 )
-
-if TYPE_CHECKING:
-    from assay.jobs.tuning_request import TuningRequest
 
 CHECK = "fine-tune-check"
 TRAIN = "fine-tune"
@@ -257,9 +255,6 @@ def sweep(store: Store) -> None:
 
 
 def _tuning(row: FineTuningRow, job: Job) -> FineTuning:
-    # Loads assay.config, the graders and numpy, which a worker that waits does without.
-    from assay.jobs.tuning_request import TuningRequest
-
     request = TuningRequest.model_validate(row.request)
     assert request.seed is not None
     chosen = row.chosen and {key: row.chosen[key] for key in row.chosen if key != MADE}

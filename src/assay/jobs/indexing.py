@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select
 
 from assay.errors import NotFoundError, StateError
 from assay.jobs import queue
 from assay.jobs.worker import Work
+from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.sources import SourceFile
 from assay.store import stored_files
 from assay.store.store import Store
 from assay.store.stored_files import StoredFile
 from assay.store.tables import VectorStoreFileRow, VectorStoreRow
-
-if TYPE_CHECKING:
-    from assay.knowledge.sources import SourceFile
 
 INDEX = "index"
 
@@ -58,10 +57,6 @@ def enqueue(
 
 def index(work: Work) -> dict[str, Any]:
     """Add the files of a job; one that cannot be read is told with its reason and stops nothing."""
-    # With LanceDB and a tokenizer, which a worker that waits need not load.
-    from assay.knowledge.base import KnowledgeBase
-    from assay.knowledge.sources import SourceFile
-
     store, project, name = work.store, work.job.project, work.payload["base"]
     base = KnowledgeBase(store, project, name)
     failed: dict[str, str] = {}

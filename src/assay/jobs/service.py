@@ -121,7 +121,7 @@ def work_on(
 
 
 def _check(work: Work) -> NextJob:
-    from assay.jobs import tuning_work  # with torch, which an idle worker need not load
+    from assay.jobs import tuning_work  # with torch, which other jobs do without
 
     return tuning_work.check(work)
 
