@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from assay.data.formats.openai_chat import SHAPE
+from assay.data.formats.record import RecordProblems
 from assay.data.read import Row, detect, read
 from assay.example import Example
 
@@ -335,3 +337,29 @@ def test_what_rejects_a_sharegpt_row(
 def test_an_empty_answer_is_left_to_the_checks(tmp_path: Path) -> None:
     row = chat(tmp_path, USER, {"role": "assistant", "content": ""})
     assert (row.problems, shown(row.example)[1]) == ((), ("assistant", ""))
+
+
+class AskedFields(dict[str, Any]):
+    """A record that remembers which of its fields it was asked for."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        super().__init__(fields)
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        self.asked.add(str(name))
+        return super().__contains__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.add(name)
+        return super().get(name, default)
+
+
+def test_the_fields_that_are_told_as_read_are_those_that_are() -> None:
+    record = AskedFields({"messages": [USER, ANSWER]})
+    assert SHAPE.example(record, "1", RecordProblems("a.jsonl")) is not None
+    assert record.asked == set(SHAPE.reads)
