@@ -14,7 +14,7 @@ from nicegui.element import Element
 from assay.data.checks import CheckReport
 from assay.progress import SILENT
 from assay.project.start import entries, example_file, from_file
-from assay.project.start.entries import ProposalEntries
+from assay.project.start.entries import FormEntries, ProposalEntries
 from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.project.start.init import Draft
 from assay.project.start.running_creation import Creation
@@ -283,7 +283,7 @@ class ProposalStep:
 
     def _show_restart(self) -> None:
         async def click() -> None:
-            is_begun = self._form is not None or self._entries != ProposalEntries().form
+            is_begun = self._form is not None or self._entries != FormEntries()
             stays = DOCUMENTS_STAY if self._documents or self._doing else ""
             if (is_begun or self._wanted != FileProjectOptions()) and not await confirm(
                 "Use another file?", f"{OTHER_FILE}{stays}", "Use another file"
