@@ -215,7 +215,7 @@ def _count_labels(scores: Floats, at: Reference, drop: float) -> _LabelCounts:
     fall so far."""
     if drop > at.score:
         return _LabelCounts(None, None, None)
-    fallen = max(at.score - drop, 0.0)
+    fallen = at.score - drop
 
     def needed(scores: Floats, bounds: Bounds, mean: float) -> int | None:
         variance = at.width**2 * mean * (1 - mean)
