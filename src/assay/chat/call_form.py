@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assay.chat.tool_text import find_calls
+from assay.chat.message_writer import NONCE
+from assay.chat.tool_text import PYTHON_TAG, find_calls
 from assay.errors import DataError, ModelError
 from assay.example import CALL_OPEN, Message, ToolCall
 
@@ -26,10 +27,6 @@ _CALL = re.compile(r'\{"name": "f", "(arguments|parameters)": \{"a": 1\}(, "id":
 _NAMED = re.compile(r'f(\[\w+\])\{"a": 1\}')
 """A call as newer Mistral models write it: the arguments behind the name."""
 _THOUGHT = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
-_WORDS = "zqxjkv"
-"""What an answer says that calls nothing, to see what text ends it where no token does."""
-PYTHON_TAG = "<|python_tag|>"
-"""What Llama 3 may write before a bare call, which its template does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +72,8 @@ def find_call_form(tokenizer: Any, write: Write, stop_ids: Iterable[int]) -> Cal
         try:
             written = write(Message("assistant", "", calls), [_TOOL])
             before = min((written.partition(stop)[0] for stop in stops), key=len)
-            if before == written:  # a text stands there in place of a token
-                end = write(Message("assistant", _WORDS), [_TOOL]).partition(_WORDS)[2]
+            if before == written:  # a text stands there in place of a token, as behind words
+                end = write(Message("assistant", NONCE), [_TOOL]).partition(NONCE)[2]
                 before = written.removesuffix(end)
         except (DataError, ModelError):
             continue
@@ -111,15 +108,15 @@ def _form(written: str, count: int, tokenizer: Any) -> CallForm | None:
     tag = PYTHON_TAG if not opening and PYTHON_TAG in special else None
     tokens = [text for text in added if text.strip() and (text in marks or text == tag)]
     return CallForm(
-        lead,
-        opening,
-        closing,
-        between,
-        "arguments" if is_named else first[1],
-        not is_named and bool(first[2]),
-        first[1] if is_named else None,
-        tuple((text, added[text][0]) for text in tokens),
-        special.intersection(tokens),
-        "<think>" in added and "</think>" in added,
-        tag,
+        lead=lead,
+        open=opening,
+        close=closing,
+        between=between,
+        arguments="arguments" if is_named else first[1],
+        has_id=not is_named and bool(first[2]),
+        named=first[1] if is_named else None,
+        tokens=tuple((text, added[text][0]) for text in tokens),
+        silent=special.intersection(tokens),
+        thinks="<think>" in added and "</think>" in added,
+        tag=tag,
     )

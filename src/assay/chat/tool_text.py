@@ -26,7 +26,9 @@ from referencing import Registry
 from assay import json_reader, patterns
 from assay.example import CALL_CLOSE, CALL_OPEN, ToolCall
 
-_BARE = ("{", "[", "<|python_tag|>")
+PYTHON_TAG = "<|python_tag|>"
+"""What Llama 3 may write before a bare call, which its template does not."""
+_BARE = ("{", "[", PYTHON_TAG)
 _SCHEMA_S = 0.25
 """Longest that clients' schemas may take on all calls of an answer, their patterns and all."""
 _LONGEST_CHECKED = 256 * 1024
@@ -36,7 +38,7 @@ _LONGEST_LEAD = 1000
 ARGS = "[ARGS]"
 """Between a call's name and its arguments; see above."""
 _GAP = re.compile(r"\s*(?:\[TOOL_CALLS\]\s*)?")
-_PREFIX = re.compile(r"\A\s*(?:\[TOOL_CALLS\]|<\|python_tag\|>)\s*")
+_PREFIX = re.compile(rf"\A\s*(?:\[TOOL_CALLS\]|{re.escape(PYTHON_TAG)})\s*")
 
 
 def name_of(tool: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from assay import json_reader
 from assay.chat.call_form import CallForm
 from assay.chat.template import Template
-from assay.chat.tool_text import ARGS, call_schema, name_of
+from assay.chat.tool_text import ARGS, PYTHON_TAG, call_schema, name_of
 from assay.errors import ConfigError
 from assay.example import CALL_OPEN
 from assay.generate.constrained import (
@@ -162,7 +162,8 @@ def _read_as_call(tools: Sequence[dict[str, Any]]) -> str:
     """How text begins that is read as a call without marks (`assay.chat.tool_text`), after what
     Python takes for white space."""
     names = "|".join(_escaped(name_of(tool)) for tool in tools)
-    return rf"[\s\x1c-\x1f]*(\{{|\[|<\|python_tag\|>|({names})({_escaped(ARGS)})?\{{)"
+    before = rf"\{{|\[|{_escaped(PYTHON_TAG)}"
+    return rf"[\s\x1c-\x1f]*({before}|({names})({_escaped(ARGS)})?\{{)"
 
 
 def _parts(text: str, spelled: Mapping[str, str]) -> list[str]:
