@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tests.chat.families import FAMILIES, Family
 
 # One call a turn, as a bare object with `parameters`; results have a role of their own.
@@ -84,6 +86,9 @@ _MARKS = (
     *("[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]"),
     *("[INST]", "[/INST]", "[TOOL_CALLS]", "[ARGS]"),
 )
+_mistral = partial(
+    Family, special=("<unk>", "<s>", "</s>", *_MARKS), stop="</s>", bos="<s>", eos="</s>"
+)
 CALLING_FAMILIES = {
     family.name: family
     for family in (
@@ -96,23 +101,7 @@ CALLING_FAMILIES = {
             eos="<|end_of_text|>",
             split=FAMILIES["llama3"].split,
         ),
-        Family(
-            "mistral3",
-            MISTRAL3,
-            ("<unk>", "<s>", "</s>", *_MARKS),
-            stop="</s>",
-            bos="<s>",
-            eos="</s>",
-            sentencepiece=True,
-        ),
-        Family(
-            "mistral13",
-            MISTRAL13,
-            ("<unk>", "<s>", "</s>", *_MARKS),
-            stop="</s>",
-            bos="<s>",
-            eos="</s>",
-            split=FAMILIES["llama3"].split,
-        ),
+        _mistral("mistral3", MISTRAL3, sentencepiece=True),
+        _mistral("mistral13", MISTRAL13, split=FAMILIES["llama3"].split),
     )
 }
