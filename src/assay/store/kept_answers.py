@@ -16,6 +16,7 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from assay.store import stored_completions
 from assay.store.conversations import Owner
 from assay.store.store import Store
 from assay.store.stored_completions import StoredCompletion
@@ -52,9 +53,7 @@ class Filters:
 def completions(store: Store, owner: Owner, filters: Filters) -> Iterator[StoredCompletion]:
     """An owner's chat completions, the newest first."""
     row = ChatCompletionRow
-    wanted = [row.client_metadata[name].as_string() == v for name, v in filters.metadata.items()]
-    if filters.model is not None:
-        wanted.append(row.model == filters.model)
+    wanted = stored_completions.conditions(filters.model, filters.metadata)
     wanted += _of_time(filters, row.body["created"].as_integer())
     for found in _newest(store, owner, row, wanted, "completion.list"):
         yield found.convert(StoredCompletion)

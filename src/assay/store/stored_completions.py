@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from assay.errors import NotFoundError
@@ -84,6 +84,20 @@ def find(store: Store, owner: Owner, id: str) -> StoredCompletion:
     return found
 
 
+def conditions(model: str | None, metadata: Mapping[str, str] | None) -> list[ColumnElement[bool]]:
+    """What chooses completions of a model and of metadata; None chooses none.
+
+    Args:
+        metadata: values that all have; no key with a quote or a backslash, which SQLite cannot
+            be asked for.
+    """
+    row = ChatCompletionRow
+    wanted = [row.client_metadata[key].as_string() == v for key, v in (metadata or {}).items()]
+    if model is not None:
+        wanted.append(row.model == model)
+    return wanted
+
+
 def select_completions(
     store: Store,
     owner: Owner,
@@ -97,19 +111,14 @@ def select_completions(
     """Completions by the time they were kept, and whether there are more.
 
     Args:
-        metadata: values that all have; no key with a quote or a backslash, which SQLite cannot
-            be asked for.
+        model, metadata: see `conditions`.
 
     Raises:
         NotFoundError: there is none `after`.
     """
     row = ChatCompletionRow
     key: InstrumentedAttribute[int] = row.key
-    query = select(row).where(owner.owns_any(row))
-    if model is not None:
-        query = query.where(row.model == model)
-    for name, value in (metadata or {}).items():
-        query = query.where(row.client_metadata[name].as_string() == value)
+    query = select(row).where(owner.owns_any(row), *conditions(model, metadata))
     with store.session() as session:
         if after is not None:
             mark = session.scalar(select(key).where(owner.owns(row, after)))
