@@ -63,7 +63,7 @@ def _check_pairs(given: dict[str, str]) -> dict[str, str]:
     return given
 
 
-Filter = Annotated[Metadata, AfterValidator(_check_pairs)]
+MetadataFilter = Annotated[Metadata, AfterValidator(_check_pairs)]
 """Pairs that the metadata of what is wanted has."""
 _Sought = AfterValidator(_check_text)
 _Names = Annotated[
@@ -88,7 +88,7 @@ class LogsConfig(_Part):
     """Requests that were answered and kept; `metadata`: values that all of a run have."""
 
     type: Literal["logs", "stored_completions"]
-    metadata: Filter | None = None
+    metadata: MetadataFilter | None = None
 
 
 class EvalRequest(_Part):
@@ -157,14 +157,14 @@ class StoredCompletions(_KeptAnswers):
     """Chat completions that were stored."""
 
     type: Literal["stored_completions"]
-    metadata: Filter | None = None
+    metadata: MetadataFilter | None = None
 
 
 class StoredResponses(_KeptAnswers):
     """Responses that were stored; those of one of `users`, that were offered one of `tools`."""
 
     type: Literal["responses"]
-    metadata: Filter | None = None
+    metadata: MetadataFilter | None = None
     instructions_search: _Text | None = None
     temperature: float | None = None
     top_p: float | None = None

@@ -36,7 +36,8 @@ from assay.store.store import Store
 from assay.store.stored_completions import StoredCompletion
 from assay.store.stored_responses import StoredResponse
 
-_OF_RESPONSES = {"instructions_search", "temperature", "top_p", "users", "tools"}
+_OF_RESPONSES = ("instructions_search", "temperature", "top_p", "users", "tools")
+"""Fields of a source that choose by what no trace has a value of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,9 @@ def find(store: Store, caller: Caller, source: KeptAnswers, metadata: dict[str, 
                 "data_source.source.metadata",
                 "invalid_value",
             )
+    no_traces = bool(wanted) or any(
+        getattr(source, name, None) is not None for name in _OF_RESPONSES
+    )
     if not isinstance(source, Traces):
         if caller.may("chat"):
             each = _stored(store, caller, source, wanted)
@@ -82,10 +86,10 @@ def find(store: Store, caller: Caller, source: KeptAnswers, metadata: dict[str, 
                 scope = ADMIN if caller.may(ADMIN) else caller.key_id
                 lifetime_s = int(LIFETIME.total_seconds())
                 return Kept(chain([first], each), lifetime_s, scope, source)
-        elif wanted or _is_choosy(source):
+        elif no_traces:
             what = "what was stored is read by a key with the scope chat."
             raise RefusedError(what, "data_source.source", "insufficient_permissions")
-    if wanted or _is_choosy(source):
+    if no_traces:
         return Kept(iter(()), 0, caller.key_id, source)
     if not caller.may(TRACES):
         nothing = (
@@ -93,15 +97,20 @@ def find(store: Store, caller: Caller, source: KeptAnswers, metadata: dict[str, 
         )
         what = f"{nothing}traces are read by a key with the scope {TRACES}."
         raise RefusedError(what, "data_source.source", "insufficient_permissions")
+    return _find_traces(store, caller.project, source)
+
+
+def _find_traces(store: Store, project: str, source: KeptAnswers) -> Kept:
+    """Traces of the model and the time that a source names."""
     found = traces.select_traces(
         store,
-        caller.project,
+        project,
         source.model,
         after=source.created_after,
         before=source.created_before,
         limit=source.limit or MOST_ITEMS,
     )
-    days = traces.shortest_days(store, caller.project, source.model)
+    days = traces.shortest_days(store, project, source.model)
     read = Traces(
         type="traces",
         model=source.model,
@@ -110,12 +119,6 @@ def find(store: Store, caller: Caller, source: KeptAnswers, metadata: dict[str, 
         limit=source.limit,
     )
     return Kept((_of_trace(one) for one in found), days * 24 * 3600, TRACES, read)
-
-
-def _is_choosy(source: KeptAnswers) -> bool:
-    """Whether it chooses by what traces have no value of, beside metadata."""
-    chosen = source.model_fields_set & _OF_RESPONSES
-    return any(getattr(source, name) is not None for name in chosen)
 
 
 def _stored(
