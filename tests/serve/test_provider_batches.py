@@ -105,6 +105,24 @@ def serving(folder: Path, far: BatchServer, **settings: Any) -> Iterator[Running
         yield server
 
 
+@contextmanager
+def on_a_budget(server: Running, usd: float) -> Iterator[tuple[openai.OpenAI, str]]:
+    """A client whose key has a budget, and the key's id."""
+    store = server.workspace.store
+    made, key = create_key(store, server.workspace.name, "test", ["chat", "files"])
+    set_budget(store, made.id, usd)
+    with server.client(key) as client:
+        yield client, made.id
+
+
+@pytest.fixture
+def _asked_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no room in a budget, line by line."""
+    monkeypatch.setattr(batch_lines, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(batch_lines, "LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(batch_lines, "MOST_SHORT", 1)
+
+
 def lines_of(count: int = COUNT, **body: Any) -> list[dict[str, Any]]:
     return [line(f"id-{n}", f"text {n}", model=FAR, **body) for n in range(count)]
 
@@ -159,9 +177,7 @@ def test_lines_go_out_together_and_cost_what_a_batch_costs(
         lines += [line("several", "twice", model=FAR, n=2, max_tokens=50)]
         lines += [line("kept", "this one", model=FAR, store=True, max_tokens=50)]
         lines += [line("odd", model=FAR, temperature="hot")]
-        made, key = create_key(store, server.workspace.name, "test", ["chat", "files"])
-        set_budget(store, made.id, 1.0)
-        with server.client(key) as owner:
+        with on_a_budget(server, 1.0) as (owner, key_id):
             id = created(owner, lines).id
             if far.protocol == "openai":  # the other one counts at the end
                 wait_for(lambda: completed(client, id) >= 3)
@@ -189,8 +205,7 @@ def test_lines_go_out_together_and_cost_what_a_batch_costs(
                 + [price(good["kept"], answers=1)]
             )
         )
-        budget = budgets(store)[made.id]
-        assert budget.spent == pytest.approx(sum(told))
+        assert budgets(store)[key_id].spent == pytest.approx(sum(told))
         # How long a provider's batch takes says nothing of the model.
         untimed = [one for one in traced if one.seconds is None]
         assert (len(traced), len(untimed)) == (COUNT + 2, COUNT)
@@ -260,17 +275,14 @@ def test_what_a_provider_has_answered_and_does_not_give_is_paid(
     monkeypatch.setattr(batch_providers, "MOST_TRIES", 2)
     far.looks = 1
     with serving(tmp_path / "served", far) as server, server.client() as client:
-        store = server.workspace.store
-        made, key = create_key(store, server.workspace.name, "test", ["chat", "files"])
-        set_budget(store, made.id, 1.0)
         monkeypatch.setattr(
             BatchEndpoint, "lines", raising(NoAnswerError("gone", is_retryable=False))
         )
-        with server.client(key) as owner:
+        with on_a_budget(server, 1.0) as (owner, key_id):
             batch = waited(client, created(owner, lines_of(max_tokens=2500)).id)
         assert batch.request_counts.failed == COUNT
         server.workspace.usage.flush()
-        assert budgets(store)[made.id].spent >= COUNT * 2500 * OUT / 1e6 / 2
+        assert budgets(server.workspace.store)[key_id].spent >= COUNT * 2500 * OUT / 1e6 / 2
 
 
 @pytest.mark.parametrize("path", ["/v1/batches/", "/v1/files/"])
@@ -369,9 +381,7 @@ def test_nothing_stays_set_aside_for_lines_that_are_left(
         far.looks = 1
         with serving(tmp_path / "served", far) as server:
             usage = server.workspace.usage
-            made, key = create_key(server.workspace.store, "served", "test", ["chat", "files"])
-            set_budget(server.workspace.store, made.id, 1.0)
-            with server.client(key) as owner:
+            with on_a_budget(server, 1.0) as (owner, _):
                 id = created(owner, lines_of(max_tokens=50)).id
                 assert waited(owner, id).request_counts.completed == COUNT
             usage.flush()
@@ -431,11 +441,8 @@ def test_what_has_no_room_in_a_budget_waits_for_what_is_under_way(
 ) -> None:
     far.looks = 1
     with serving(tmp_path / "served", far) as server, server.client() as client:
-        store = server.workspace.store
-        made, key = create_key(store, server.workspace.name, "test", ["chat", "files"])
         # At most 0.0025 and a prompt for each, at half the price: two have room at a time.
-        set_budget(store, made.id, 0.007)
-        with server.client(key) as owner:
+        with on_a_budget(server, 0.007) as (owner, key_id):
             id = created(owner, lines_of(max_tokens=2500)).id
         batch = waited(client, id)
         counts = batch.request_counts
@@ -443,23 +450,16 @@ def test_what_has_no_room_in_a_budget_waits_for_what_is_under_way(
         assert len(far.batches) >= COUNT // 2
         assert set(far.asked.values()) == {1}
         spent = sum(paid(server.workspace))
-        assert budgets(store)[made.id].spent == pytest.approx(spent)
+        assert budgets(server.workspace.store)[key_id].spent == pytest.approx(spent)
 
 
-def test_what_has_no_room_beside_another_batch_waits_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("_asked_again_soon")
+def test_what_has_no_room_beside_another_batch_waits_for_it(tmp_path: Path) -> None:
     """What would have no room even then is refused at once."""
-    monkeypatch.setattr(batch_lines, "FIRST_PAUSE_S", 0.02)
-    monkeypatch.setattr(batch_lines, "LONGEST_PAUSE_S", 0.05)
-    monkeypatch.setattr(batch_lines, "MOST_SHORT", 1)
     with BatchServer(lambda body: "yes").running() as far:
         far.looks = 1_000_000
         with serving(tmp_path / "served", far) as server, server.client() as client:
-            store = server.workspace.store
-            made, key = create_key(store, server.workspace.name, "test", ["chat", "files"])
-            set_budget(store, made.id, 0.007)
-            with server.client(key) as owner:
+            with on_a_budget(server, 0.007) as (owner, key_id):
                 first = created(owner, lines_of(2, max_tokens=2500)).id
                 wait_for(lambda: far.batches)
                 far.looks = 1
@@ -481,16 +481,14 @@ def test_what_has_no_room_beside_another_batch_waits_for_it(
             bad = read(client, client.batches.retrieve(second).error_file_id)
             assert bad["large"]["response"]["body"]["error"]["code"] == "insufficient_quota"
             spent = sum(paid(server.workspace))
-            assert budgets(store)[made.id].spent == pytest.approx(spent)
+            assert budgets(server.workspace.store)[key_id].spent == pytest.approx(spent)
 
 
+@pytest.mark.usefixtures("_asked_again_soon")
 def test_each_line_without_room_is_tried_again_while_others_are_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lines of one batch, as room comes: the last one first, for which there is enough."""
-    monkeypatch.setattr(batch_lines, "FIRST_PAUSE_S", 0.02)
-    monkeypatch.setattr(batch_lines, "LONGEST_PAUSE_S", 0.05)
-    monkeypatch.setattr(batch_lines, "MOST_SHORT", 1)
     short = set[bytes]()
 
     async def asked(*request: Any) -> Any:
@@ -503,12 +501,10 @@ def test_each_line_without_room_is_tried_again_while_others_are_away(
     with BatchServer(lambda body: "yes").running() as far:
         far.looks = 1_000_000
         with serving(tmp_path / "served", far) as server, server.client() as client:
-            store = server.workspace.store
-            made, key = create_key(store, server.workspace.name, "test", ["chat", "files"])
-            set_budget(store, made.id, 0.0105)  # three of 0.003, or one with one of 0.006
             small = lines_of(1, max_tokens=2500)
             large = [line(f"twice {n}", model=FAR, n=2, max_tokens=1200) for n in range(5)]
-            with server.client(key) as owner:
+            # Three of 0.003, or one with one of 0.006.
+            with on_a_budget(server, 0.0105) as (owner, _):
                 created(owner, lines_of(2, max_tokens=2500))
                 wait_for(lambda: len(far.batches) == 1)
                 created(owner, small)
