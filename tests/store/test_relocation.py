@@ -10,7 +10,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,14 +105,12 @@ def _wait_for_release(folder: Path, place: Database | None) -> None:
     """PostgreSQL may notice a moment later that a process was killed which moved the state."""
     for _ in range(200):
         try:
-            with suppress(StateError), opened(folder, place):
+            with opened(folder, place):
                 return
-        except StoreError as error:
+        except (StateError, StoreError) as error:
             if "is being moved" not in str(error):
                 return
-            time.sleep(0.1)
-        else:
-            return
+        time.sleep(0.1)
 
 
 def openable(folder: Path, *places: Database | None) -> list[Database | None]:
