@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import date
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, TimeoutError, expect
+from playwright.sync_api import Browser, BrowserContext, TimeoutError, WebSocketRoute, expect
 
 from assay.jobs import queue
 from assay.project import releases
@@ -126,6 +126,39 @@ def test_what_was_asked_last_is_shown_although_an_earlier_reading_ends_or_fails_
     for _ in range(5):  # the server has been there and back: what it was to show, it has shown
         page.request.get(f"{filled.url}/healthz")
     expect(status).to_have_text(before)
+
+
+def test_a_quick_return_to_the_old_choice_counts_before_the_server_has_answered(
+    filled: Studio, owner: BrowserContext
+) -> None:
+    here = tab(owner, filled.url)
+    page = here.page
+    held: list[str | bytes] = []
+    holds = False
+
+    def connect(line: WebSocketRoute) -> None:
+        far = line.connect_to_server()
+        far.on_message(lambda message: held.append(message) if holds else line.send(message))
+        lines.append(line)
+
+    lines: list[WebSocketRoute] = []
+    page.route_web_socket(re.compile("socket.io"), connect)
+    here.open("/compare")
+    status = page.get_by_role("status").filter(has_text="holdout examples")
+    expect(status).to_contain_text("of 240 holdout examples")
+    before = status.inner_text()
+    holds = True
+    for name in ("The first candidate scores higher", "The two answers differ"):
+        page.get_by_role("combobox", name="Show", exact=True).click()
+        page.get_by_role("option", name=name).click()
+        expect(page.get_by_role("option")).to_have_count(0)
+    holds = False
+    for message in held:
+        lines[-1].send(message)
+    expect(page.get_by_role("combobox", name="Show", exact=True)).to_have_value(name)
+    expect(status).to_have_text(before)
+    here.check()
+    page.close()
 
 
 def test_answers_of_several_come_as_they_are_made(here: Tab) -> None:

@@ -16,12 +16,16 @@ from markupsafe import Markup
 from nicegui import ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
+from nicegui.elements.mixins.value_element import ValueElement
 
 from assay.errors import AssayError
 from assay.studio.access import PREFIX
 
 E = TypeVar("E", bound=Element)
 T = TypeVar("T")
+
+_SHOW = "(chosen) => { element.props['model-value'] = chosen; }"
+"""NiceGUI evaluates a handler where `element` is what it is a handler of."""
 
 
 class Number(str):
@@ -167,7 +171,22 @@ def field(label: str, made: E, hint: str = "", *, meaning: str = "", name: str =
 def label_input(made: E, label: str) -> E:
     """Styles an input that stands without a field, and names it for screen readers."""
     made.props("outlined dense hide-bottom-space")  # so a message covers nothing below it
+    if isinstance(made, ValueElement) and made.LOOPBACK is True:
+        show_at_once(made)
     return set_label(made, label)
+
+
+def show_at_once(made: ValueElement[Any]) -> None:
+    """Lets the browser show what is chosen before the server has answered. Else it takes each click
+    until then for a change of the old choice: of two quick ones the first is undone, and a return
+    to the old choice does nothing."""
+    made.LOOPBACK = None
+    made.on("update:model-value", js_handler=_SHOW)
+
+
+def checkbox(label: str, value: bool = False) -> ui.checkbox:
+    """A box to tick, with its label beside it."""
+    return label_input(ui.checkbox(label, value=value), label)
 
 
 def query_row(

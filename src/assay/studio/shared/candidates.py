@@ -39,7 +39,7 @@ class CandidateBoxes:
         spec = registry.specs()[name]
         title = spec.title[:1].upper() + spec.title[1:]
         with w.row() as self._lines[name]:
-            self.boxes[name] = w.label_input(ui.checkbox(title, value=chosen), title)
+            self.boxes[name] = w.checkbox(title, chosen)
             w.term("What is this?", spec.explanation)
 
     def include_always(self, names: Collection[str]) -> None:

@@ -100,8 +100,8 @@ def provider_form(
                 "" if needs_key else "Leave empty if it needs none.",
                 name="Key of the provider",
             )
-        inside = ui.checkbox(PRIVATE)
-        batched = ui.checkbox(BATCHES)
+        inside = w.checkbox(PRIVATE)
+        batched = w.checkbox(BATCHES)
 
         def chosen() -> None:
             name.value, address.value, protocol.value = KNOWN[which.value]

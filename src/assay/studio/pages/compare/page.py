@@ -342,7 +342,7 @@ def _show_openings(result: Result) -> None:
 
 def _show_export(context: PageContext, result: Result) -> None:
     with w.section("Report", "A single file that opens in any browser, even offline."):
-        hide = ui.checkbox("Leave out inputs and answers")
+        hide = w.checkbox("Leave out inputs and answers")
 
         async def click() -> None:
             path = await context.read(comparisons.report, result.comparison, redact=hide.value)

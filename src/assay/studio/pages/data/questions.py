@@ -78,6 +78,7 @@ class QuestionsCard:
                     value="waiting",
                     on_change=self._change_state,
                 ).props("no-caps unelevated")
+                w.show_at_once(self._chosen)
             self._list = ui.element("div").classes("stack gap")
             self._rest = w.text("", "soft note")
             if context.may("editor"):

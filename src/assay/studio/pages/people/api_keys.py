@@ -156,7 +156,7 @@ def _show_form(context: PageContext, refresh: Refresh) -> Callable[[Sequence[Api
             boxes = {}
             for scope, (title, meaning) in SCOPES.items():
                 with ui.element("div"):
-                    boxes[scope] = ui.checkbox(title, value=scope == "chat")
+                    boxes[scope] = w.checkbox(title, scope == "chat")
                     w.text(meaning, "hint under-box", "div")
         refused = w.text("", "bad note").props("role=alert")
         made = ui.element("div").classes("stack")

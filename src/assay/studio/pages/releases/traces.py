@@ -103,7 +103,7 @@ def traces_card(
                         w.button("Look again", lambda: show(count), icon="refresh")
                     return
                 with w.row():
-                    box = ui.checkbox("Corrected only", value=corrected)
+                    box = w.checkbox("Corrected only", corrected)
                     box.on_value_change(lambda event: show(corrected=event.value))
                     if context.may("editor"):
                         w.button("Save corrections as training data", write, icon="school")

@@ -35,7 +35,7 @@ def account_card(
         w.text(f"{ACCOUNT} will hold your users' data; only the user that runs this server can "
                "read it.", "soft note")  # fmt: skip
         which = account_choice(accounts, state)
-        same = ui.checkbox("It is the same account, whose key was renewed")
+        same = w.checkbox("It is the same account, whose key was renewed")
         failed = state.job.error if state.job is not None else None
         same.set_visibility(str(Step.SAME_ACCOUNT) in (failed or ""))
 
