@@ -303,7 +303,7 @@ def test_a_project_is_made_of_a_file_in_the_folder_alone(tmp_path: Path) -> None
         assert "folder" in ask(name="pets", data=path), path
     write_csv(root / "pets.csv")
     for name in ("../x", "a/b", "/tmp/x", ".assay", "Pets", ""):
-        assert "not a project name" in ask(name=name, data="pets.csv"), name
+        assert "cannot be the name of a project" in ask(name=name, data="pets.csv"), name
     assert "not a model of this machine" in ask(name="pets", data="pets.csv", model="/etc")
     assert "at most 63" in ask(name="x" * 64, data="pets.csv")
     (root / "mine").mkdir()
