@@ -273,6 +273,8 @@ def test_xlsx_errors(tmp_path: Path) -> None:
     rows = list(read(path))
     assert codes(rows) == ["formula-error", "ragged-row"]
     assert pairs(rows) == [("d", "e")]
+    german = list(read(write(tmp_path, "text,label\na,#BEZUG!\nb,#NV\nd,e\n")))
+    assert (codes(german), pairs(german)) == (["formula-error"] * 2, [("d", "e")])
     with pytest.raises(DataError, match="the sheet is empty"):
         detect(workbook(tmp_path, S=[]))
     with pytest.raises(DataError, match="no rows below the header"):

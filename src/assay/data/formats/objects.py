@@ -30,8 +30,13 @@ SPREADSHEETS = ("csv", "tsv", "xlsx")
 CELL_ERRORS = frozenset((
     "#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!",
     "#FIELD!", "#BLOCKED!", "#CONNECT!", "#UNKNOWN!", "#BUSY!", "#GETTING_DATA",
+    "#BEZUG!", "#NV", "#WERT!", "#ZAHL!", "#ÜBERLAUF!",  # German
+    "#VALEUR!", "#NOM?", "#NOMBRE!", "#NUL!",  # French
+    "#¡REF!", "#N/D", "#¡VALOR!", "#¡DIV/0!", "#¿NOMBRE?", "#¡NUM!", "#¡NULO!",  # Spanish
+    "#RIF!", "#VALORE!", "#NOME?", "#NULLO!",  # Italian
 ))  # fmt: skip
-"""What a spreadsheet says of a formula without a result, in its own files and in CSV of them."""
+"""What a spreadsheet says of a formula without a result: a workbook in English, a CSV in the
+language of the program that wrote it."""
 ID_NAMES = ("id", "uid", "uuid", "idx", "row_id", "example_id", "index")
 
 
