@@ -255,5 +255,5 @@ def test_a_browser_shows_that_its_person_is_out(up: Studio) -> None:
         seen.page.goto(f"{up.url}/studio/enter?once={people.sign_in_secret(workspace, person.id)}")
         seen.settled()
         people.remove(workspace, person.id)
-        out = seen.page.get_by_text("You are not signed in.")
+        out = seen.page.get_by_text("Your sign-in has ended")
         expect(out).to_be_visible(timeout=PATIENCE_S * 1000)

@@ -334,7 +334,7 @@ def test_who_is_demoted_is_signed_out_and_a_viewer_cannot_act(
     people.set_role(workspace, person.id, "viewer")
     with suppress(TimeoutError):  # the page may have gone already, and its button with it
         ask.click(timeout=5_000)  # where it has not, the server asks again
-    expect(page.get_by_text("You are not signed in.")).to_be_visible()
+    expect(page.get_by_text("Your sign-in has ended")).to_be_visible()
     here.wrong.clear()  # the browser calls the 401 an error
     page.goto(f"{filled.url}/studio/enter?once={people.sign_in_secret(workspace, person.id)}")
     here.open("/releases")

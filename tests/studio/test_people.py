@@ -187,7 +187,7 @@ def test_people_come_by_a_link_and_are_demoted_at_once(browser: Browser, up: Stu
         page.get_by_label("Role of cleo").click()
         page.get_by_role("option", name="viewer").click()
         expect(page.get_by_text("cleo now has the role viewer.")).to_be_visible()
-        expect(theirs.get_by_text("You are not signed in.")).to_be_visible()
+        expect(theirs.get_by_text("Your sign-in has ended")).to_be_visible()
         expect(theirs.get_by_text("Ask an administrator")).to_be_visible()
         other.close()
         workspace = Workspace(up.folder)

@@ -86,7 +86,9 @@ class AccessMiddleware:
             await _refuse(scope, receive, send, refusal.status, refusal.message)
             return
         if person is None:
-            await _refuse(scope, receive, send, 401, "You are not signed in.")
+            await _refuse(
+                scope, receive, send, 401, _ENDED if session else "You are not signed in."
+            )
             return
         scope["assay.person"], scope["assay.session"] = person, session
         limited = count_bytes(receive, UPLOAD_BYTES) if scope["type"] == "http" else receive
@@ -201,6 +203,10 @@ def _address_option(scope: Scope) -> str:
     return f" --address {scheme}://{host}"
 
 
+_ENDED = (
+    f"Your sign-in has ended: it lasts {people.SESSION_LASTS.days} days, and ends when your role "
+    "changes."
+)
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?")
 _TEXT = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Assay</title>
 <link rel="icon" href="data:,">
