@@ -93,7 +93,7 @@ def texts_for_the_browser_are_fixed(node: ast.AST, source: Source) -> str | None
     if name in FIXED and is_method and not all(map(_fixed, given)):
         return (
             f"{name}() is given a text that is not fixed: give a script its values with "
-            "`assay.studio.widgets.call_expression`."
+            "`assay.studio.browser.call_expression`."
         )
     if source.full_name(node.func).endswith("ui.html") and not all(map(_fixed, given)):
         return "ui.html() is given a text that is not fixed: `widgets.picture` shows charts."

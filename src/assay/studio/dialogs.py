@@ -14,6 +14,7 @@ from nicegui.elements.mixins.value_element import ValueElement
 from assay.accounts.people import SignedOutError
 from assay.errors import AssayError
 from assay.studio import widgets as w
+from assay.studio.browser import call_expression
 from assay.studio.session import as_sentence
 
 T = TypeVar("T")
@@ -138,7 +139,7 @@ def keep_open_once_changed(
 
 def ask_before_leaving(is_changed: bool) -> None:
     """Have the browser ask before the page is left, where something would be lost, or not."""
-    ui.run_javascript(w.call_expression(_ASK, is_changed))
+    ui.run_javascript(call_expression(_ASK, is_changed))
 
 
 def tell_at(field: ValidationElement[Any], error: AssayError) -> None:
@@ -152,7 +153,7 @@ def lead_to(field: Element) -> None:
     """Put the cursor into a field and bring it into view, which Quasar's focus alone does not, also
     out of what is folded."""
     # Of the field's page: what was clicked to come here may be gone.
-    field.client.run_javascript(w.call_expression(_SHOW, field.id))
+    field.client.run_javascript(call_expression(_SHOW, field.id))
     field.run_method("focus")
 
 

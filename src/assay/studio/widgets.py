@@ -5,7 +5,6 @@ Texts are set as text, never as markup; `picture` alone takes that, of charts th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
@@ -20,12 +19,10 @@ from nicegui.elements.mixins.value_element import ValueElement
 
 from assay.errors import AssayError
 from assay.studio.access import PREFIX
+from assay.studio.browser import show_at_once
 
 E = TypeVar("E", bound=Element)
 T = TypeVar("T")
-
-_SHOW = "(chosen) => { element.props['model-value'] = chosen; }"
-"""NiceGUI evaluates a handler where `element` is what it is a handler of."""
 
 
 class Number(str):
@@ -174,14 +171,6 @@ def label_input(made: E, label: str) -> E:
     if isinstance(made, ValueElement) and made.LOOPBACK is True:
         show_at_once(made)
     return set_label(made, label)
-
-
-def show_at_once(made: ValueElement[Any]) -> None:
-    """Lets the browser show what is chosen before the server has answered. Else it takes each click
-    until then for a change of the old choice: of two quick ones the first is undone, and a return
-    to the old choice does nothing."""
-    made.LOOPBACK = None
-    made.on("update:model-value", js_handler=_SHOW)
 
 
 def checkbox(label: str, value: bool = False) -> ui.checkbox:
@@ -407,9 +396,3 @@ def cells(*values: str, style: str = "") -> Iterator[None]:
         for value in values:
             text(value, value.style if isinstance(value, Number) else "", "td")
         yield
-
-
-def call_expression(function: str, *arguments: Any) -> str:
-    """A call of a fixed JavaScript function, with arguments as JSON: the browser evaluates the code
-    that NiceGUI sends it, so that a name that is formatted into it would be code, too."""
-    return f"({function})({', '.join(json.dumps(one) for one in arguments)})"

@@ -20,6 +20,7 @@ from nicegui import background_tasks, ui
 from assay.config.yaml_text import Problem
 from assay.errors import StateError
 from assay.studio import widgets as w
+from assay.studio.browser import call_expression
 from assay.studio.dialogs import ask_before_leaving, notify, open_dialog, read_choice
 from assay.studio.session import PageContext, Refresh
 from assay.studio.shared.controls import Controls, S
@@ -167,7 +168,7 @@ class FormAndText(ABC, Generic[S, D]):
         self._run_editor("complete", self._completions(), self.WHAT)
 
     def _run_editor(self, action: str, *given: Any) -> None:
-        ui.run_javascript(w.call_expression(_EDITOR, action, self._code.id, *given))
+        ui.run_javascript(call_expression(_EDITOR, action, self._code.id, *given))
 
     def _typed(self, content: str) -> None:
         if content != self._text:

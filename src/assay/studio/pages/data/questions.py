@@ -10,6 +10,7 @@ from assay.project import questions
 from assay.project.questions import Question, ReviewState, State
 from assay.project.workspace import project_of
 from assay.studio import widgets as w
+from assay.studio.browser import show_at_once
 from assay.studio.dialogs import notify
 from assay.studio.session import LatestRequest, PageContext, action
 
@@ -78,7 +79,7 @@ class QuestionsCard:
                     value="waiting",
                     on_change=self._change_state,
                 ).props("no-caps unelevated")
-                w.show_at_once(self._chosen)
+                show_at_once(self._chosen)
             self._list = ui.element("div").classes("stack gap")
             self._rest = w.text("", "soft note")
             if context.may("editor"):

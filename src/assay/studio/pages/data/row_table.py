@@ -19,6 +19,7 @@ from assay.project import row_edits, row_forecast, rows
 from assay.project.rows import Part, RowFilter, Rows
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
+from assay.studio.browser import call_expression
 from assay.studio.dialogs import (
     advise,
     confirm,
@@ -184,7 +185,7 @@ class RowTable:
             self._told = w.text("", "soft note").props("role=status")
             self._latest, self._is_divided = LatestRequest(), of.is_divided
             place = max(0, min(view.place or 0, len(of) - 1))
-            scroll = {":onGridReady": w.call_expression(_SCROLL, place)}
+            scroll = {":onGridReady": call_expression(_SCROLL, place)}
             self._grid = ui.aggrid(
                 {
                     "columnDefs": _COLUMNS,
@@ -195,7 +196,7 @@ class RowTable:
                     "infiniteInitialRowCount": min(len(of), max(place + 1, AT_ONCE)),
                     "rowHeight": 40,
                     "suppressFieldDotNotation": True,
-                    ":datasource": w.call_expression(_SOURCE, self._address()),
+                    ":datasource": call_expression(_SOURCE, self._address()),
                     ":onCellKeyDown": _ENTER,
                     **({} if view.place is None else scroll),
                 },
@@ -221,7 +222,7 @@ class RowTable:
         view.part, view.problem = self._part.value or "", self._problem.value or ""
         view.cluster, view.holding = self._cluster.value or 0, self._holding.value or ""
         view.place = None
-        source = {":datasource": w.call_expression(_SOURCE, self._address())}
+        source = {":datasource": call_expression(_SOURCE, self._address())}
         self._grid.run_grid_method("updateGridOptions", source)
         is_latest = self._latest.start()
         where = make_filter(view.part, view.problem, str(view.cluster or ""), view.holding)

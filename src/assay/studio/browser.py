@@ -1,0 +1,25 @@
+"""What the studio has the browser do by itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from nicegui.elements.mixins.value_element import ValueElement
+
+_SHOW = "(chosen) => { element.props['model-value'] = chosen; }"
+"""NiceGUI evaluates a handler where `element` is what it is a handler of."""
+
+
+def show_at_once(made: ValueElement[Any]) -> None:
+    """Lets the browser show what is chosen before the server has answered. Else it takes each click
+    until then for a change of the old choice: of two quick ones the first is undone, and a return
+    to the old choice does nothing."""
+    made.LOOPBACK = None
+    made.on("update:model-value", js_handler=_SHOW)
+
+
+def call_expression(function: str, *arguments: Any) -> str:
+    """A call of a fixed JavaScript function, with arguments as JSON: the browser evaluates the code
+    that NiceGUI sends it, so that a name that is formatted into it would be code, too."""
+    return f"({function})({', '.join(json.dumps(one) for one in arguments)})"
