@@ -42,33 +42,39 @@ def test_a_number_is_held_against_its_limits(
 @pytest.mark.parametrize(
     ("message", "value", "percent", "said"),
     [
-        ("Input should be less than 0.9.", 95.0, True, "95 is too much: less than 90 %."),
+        ("it should be less than 0.9.", 95.0, True, "95 is too much: less than 90 %."),
         (
-            "Input should be less than or equal to 1.",
+            "it should be less than or equal to 1.",
             150,
             True,
             "150 is too much: at most 100 %.",
         ),
         (
-            "Input should be greater than or equal to 0.",
+            "it should be greater than or equal to 0.",
             -5,
             False,
             "-5 is too little: at least 0.",
         ),
-        ("Input should be greater than 0.", 0, True, "0 is too little: more than 0 %."),
         (
-            "Input should be greater than or equal to 1, or auto.",
+            "it should be less than or equal to 4096.",
+            9999999,
+            False,
+            "9999999 is too much: at most 4096.",
+        ),
+        ("it should be greater than 0.", 0, True, "0 is too little: more than 0 %."),
+        (
+            "it should be greater than or equal to 1, or auto.",
             "0",
             False,
             "0 is too little: at least 1.",
         ),
         (
-            "Input should be a valid integer, got a number with a fractional part.",
+            "it should be a valid integer, got a number with a fractional part.",
             2.5,
             False,
             "2.5 is not a whole number.",
         ),
-        ("Input should be a valid string.", "x", False, "It should be a valid string."),
+        ("it should be a valid string.", "x", False, "It should be a valid string."),
         ("there is no such file.", "x.csv", False, "there is no such file."),
     ],
 )

@@ -293,7 +293,7 @@ def sentence(raw: Any) -> str:
         message = "this setting is missing"
     elif kind in _PARSED:  # a text that should have been something else
         message = f"it should be {_PARSED[kind]}, not {raw['input']!r:.60}"
-    return message.rstrip(".") + "."
+    return message.replace("Input should", "it should", 1).rstrip(".") + "."
 
 
 def _put(tree: Any, path: str, value: Any) -> None:

@@ -149,10 +149,15 @@ def outside(
     if math.isnan(value):
         return _explain_no_number(unit)
     if least is not None and value < least:
-        return f"{value:g} is too little: at least {least:g}{unit}."
+        return f"{_written(value)} is too little: at least {_written(least)}{unit}."
     if most is not None and value > most:
-        return f"{value:g} is too much: at most {most:g}{unit}."
+        return f"{_written(value)} is too much: at most {_written(most)}{unit}."
     return None
+
+
+def _written(value: float) -> str:
+    """As people write it: not as 1e+07."""
+    return f"{value:.0f}" if 1e6 <= abs(value) < 1e21 else f"{value:g}"
 
 
 def refuse_fraction(typed: str) -> str | None:
@@ -179,7 +184,7 @@ def in_units(message: str, value: Any, *, percent: bool = False) -> str:
     """What is wrong with a setting, in the units of the field that it was typed into.
 
     Args:
-        message: of the text's problem, as "Input should be less than 0.9."
+        message: of the text's problem, as "it should be less than 0.9."
         value: as it was typed.
         percent: the setting is a share that the field shows in percent.
     """
@@ -191,11 +196,11 @@ def in_units(message: str, value: Any, *, percent: bool = False) -> str:
     if "valid integer" in message and isinstance(value, int | float):
         return f"{value:g} is not a whole number."
     if found is None:
-        return message.replace("Input should be", "It should be")
+        return message.replace("it should be", "It should be")
     edge = _WORDS[found[1], bool(found[2])]
     limit = float(found[3]) * (100 if percent else 1)
     side = "much" if found[1] == "less" else "little"
-    return f"{number:g} is too {side}: {edge} {limit:g}{' %' if percent else ''}."
+    return f"{_written(number)} is too {side}: {edge} {_written(limit)}{' %' if percent else ''}."
 
 
 def say_count(count: int, one: str, several: str = "") -> str:

@@ -36,7 +36,7 @@ NUMBERS = (
 )
 """Label, setting, hint, and whether it is a whole number."""
 MADE_HERE = {
-    "classical": "a classifier of word counts, made from the examples",
+    "classical": "a classifier of word counts, or the most frequent answer, made from the examples",
     "embedded": "a classifier of embeddings, made from the examples",
     "nearest": "the answer of the most similar example",
     "quote": "sentences of the documents, word for word",

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from nicegui import ui
 
-from assay.agent.edits import Draft
+from assay.agent.edits import Draft, StaleEditError
 from assay.agent.versions import AgentVersion
 from assay.errors import UsageError
 from assay.project import agents, comparisons, releases
@@ -156,7 +156,10 @@ def _show_new_form(
     )
     source = w.field(
         "Start from",
-        ui.select([blank, *(version.name for version in found)], value=blank),
+        ui.select(
+            {blank: blank, **{version.name: plain_label(version.name) for version in found}},
+            value=blank,
+        ),
         "Changes to a copy do not affect the original.",
     )
     model = w.field(
@@ -177,6 +180,9 @@ def _show_new_form(
         name.error = None
         try:
             await context.do(save_agent, called, content, based_on=None, message=why)
+        except StaleEditError:
+            tell_at(name, UsageError(f"There is an agent {called} already. Choose another name."))
+            return
         except UsageError as error:
             tell_at(name, error)
             return

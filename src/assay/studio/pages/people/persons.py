@@ -52,8 +52,15 @@ async def people_tab(context: PageContext) -> None:
     """The table, and a form for another one."""
     linked = ui.element("div").classes("stack")
     shown = ui.element("div").classes("stack gap")
+    link_of = ""
+
+    def forget_link(name: str) -> None:
+        if name == link_of:
+            linked.clear()
 
     def show_link(name: str, secret: str) -> None:
+        nonlocal link_of
+        link_of = name
         with (
             w.refill(linked),
             w.section(
@@ -71,7 +78,7 @@ async def people_tab(context: PageContext) -> None:
         with w.refill(shown), w.section("People"):
             with w.table("Name", "Role", "Added", "", label="People"):
                 for person in found:
-                    _show_person(context, person, show_link, refresh)
+                    _show_person(context, person, show_link, forget_link, refresh)
             for role, meaning in MEANINGS.items():
                 w.text(f"{role.capitalize()}: {meaning}.", "soft note")
 
@@ -80,7 +87,11 @@ async def people_tab(context: PageContext) -> None:
 
 
 def _show_person(
-    context: PageContext, person: Person, show_link: Callable[[str, str], None], refresh: Refresh
+    context: PageContext,
+    person: Person,
+    show_link: Callable[[str, str], None],
+    forget_link: Callable[[str], None],
+    refresh: Refresh,
 ) -> None:
     async def link() -> None:
         show_link(person.name, await context.do(create_link, person.id))
@@ -89,6 +100,7 @@ def _show_person(
         why = "They are signed out immediately."
         if await confirm(f"Remove {person.name}'s access?", why, "Remove"):
             await context.do(remove_person, person.id)
+            forget_link(person.name)
             notify(f"{person.name} was removed.")
             await refresh()
 

@@ -242,6 +242,9 @@ def _show_traffic(days: list[Day]) -> None:
         ):
             with ui.element("div"):
                 w.text(label, "soft note")
+                if all(value is None for value in values):
+                    w.text("Unknown")
+                    continue
                 w.picture(_draw_columns(label, [f"{d.day:%d %b}" for d in days], values, words))
 
 
