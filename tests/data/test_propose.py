@@ -109,6 +109,8 @@ def test_examples_with_their_own_system_prompt_are_counted() -> None:
     found = propose(examples, "text")
     assert found.system_prompt == ""
     assert any("2 of 3 examples contain their own system prompt" in one for one in found.reasons)
+    # What is measured with it is answered with it, also where a program does not send it.
+    assert propose(examples[:2], "text").system_prompt == "Be brief."
 
 
 def test_init_looks_at_the_holdout_file_for_closed_sets_only(tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ def propose(
         reasons.append(why)
     else:
         reasons.append(f"the task is {task}, as you said")
-    own_prompts = sum(any(m.role in _INSTRUCTIONS for m in e.prompt) for e in examples)
+    own = [tuple(m.content for m in e.prompt if m.role in _INSTRUCTIONS) for e in examples]
+    own_prompts = sum(map(bool, own))
     labels, schema = None, None
     warnings: list[str] = []
     if task == "label":
@@ -113,7 +114,10 @@ def propose(
                 reasons.append(f"the records have {len(fields)} fields")
                 records = [(line, record) for line, record in read if isinstance(record, dict)]
                 warnings = warn_of_fields(records, schema)
-    if own_prompts:
+    if len(own[0]) == 1 and len(set(own)) == 1 and own[0][0].strip():
+        (prompt,) = own[0]
+        reasons.append("all examples have the same system prompt; a request without one gets it")
+    elif own_prompts:
         prompt = ""
         reasons.append(
             f"{own_prompts} of {len(examples)} examples contain their own system prompt, which is "
