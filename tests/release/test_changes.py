@@ -11,6 +11,7 @@ from tests.release.shelf import PROJECT, compared, right, shelf
 
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
+from assay.defaults import STARTER_MODEL
 from assay.errors import AssayError, UsageError
 from assay.release import changes, releases
 from assay.release.evidence import UnprovenError
@@ -78,6 +79,8 @@ def test_refused_in_a_sentence(saved: tuple[Store, list[str]]) -> None:
         with pytest.raises(UsageError, match="release name") as refused:
             changes.promote(store, PROJECT, name, "tuned@1", **FORCED)
         assert ("OpenAI" in str(refused.value)) == name.startswith("ft:")
+    with pytest.raises(UsageError, match="base model"):
+        changes.promote(store, PROJECT, STARTER_MODEL, "tuned@1", **FORCED)
     with pytest.raises(ReleaseError, match="no release"):
         changes.rollback(store, PROJECT, NAME, who="ann")
     changes.promote(store, PROJECT, NAME, "tuned@1", **FORCED)

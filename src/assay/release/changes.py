@@ -19,6 +19,7 @@ from assay.agent.agent import Agent
 from assay.agent.versions import AgentVersion, find_version, load_agent
 from assay.compare.records import load_results
 from assay.errors import Step, UsageError
+from assay.models.catalogue import CATALOGUE
 from assay.release.evidence import Evidence, judge, judge_forced
 from assay.release.releases import Release, ReleaseError, current, history, newest
 from assay.store.audit import record
@@ -223,11 +224,13 @@ def check_name(store: Store, name: str) -> str:
             else f"Use at most {LONGEST_NAME} lowercase letters, digits, single hyphens and dots.",
         )
     with store.session() as session:
-        if session.get(ServedNameRow, name) is not None:
-            raise ReleaseNameError(
-                f"{name} is the name of a model that was fine-tuned here.",
-                fix="Use another name for the release.",
-            )
+        tuned = session.get(ServedNameRow, name) is not None
+    if tuned or name in CATALOGUE:  # who asks by the name would not know which of two answers
+        what = "model that was fine-tuned here" if tuned else "base model"
+        raise ReleaseNameError(
+            f"{name} is the name of a {what}.",
+            fix="Use another name for the release.",
+        )
     return name
 
 
