@@ -139,6 +139,10 @@ def test_a_candidate_has_one_name_in_the_page_and_the_typed_one_stands_beside_it
     assert replaced.sentence.endswith(
         "behind outgoing, which scores 90 in 100; “System prompt alone” is worse."
     )
+    unproven = {"no_worse": [], "not_shown": ["fine-tune"], "settled_by": "about 800 would do"}
+    close = result.model_copy(update={"replacements": [brought.model_copy(update=unproven)]})
+    [said] = in_words(close).replacements
+    assert said.sentence.endswith(" The closest is “Fine-tuned model”: about 800 would do.")
     old = in_words(result.model_copy(update={"names": {}}))
     assert old.verdict == result.verdict
     assert [c.name for c in old.candidates] == [c.name for c in result.candidates]

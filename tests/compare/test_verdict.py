@@ -12,6 +12,7 @@ import scipy.stats
 
 from assay.compare.pairs import measure
 from assay.compare.reasons import Scale
+from assay.compare.replacement_section import Replacement
 from assay.compare.settling import two_digits
 from assay.compare.verdict import Decision, Entry, Terms, decide
 from assay.evaluate.stats import clopper_pearson_upper
@@ -520,6 +521,30 @@ def test_who_may_replace_a_model_that_is_only_answers() -> None:
     few = [Entry("near", [1.0] * 8), Entry("gone", [1.0] * 8, outside=True)]
     assert decide(few, None, Terms(margin=0.9)).replacements[0].no_worse == []
     assert decide([near, far], None, Terms()).replacements == ()
+
+
+def test_so_many_examples_as_are_asked_for_show_who_may_replace_a_model() -> None:
+    """Where the differences stay as they were seen; a third of them do not."""
+
+    def replaced(rows: int, only_new: float) -> Replacement:
+        new, old = round(only_new * rows), round(0.1 * rows)
+        kinds = [(1, 1)] * (rows - new - old) + [(1, 0)] * old + [(0, 1)] * new
+        gone, came = (list(map(float, column)) for column in zip(*kinds, strict=True))
+        entries = [Entry("gone", gone, outside=True), Entry("new", came)]
+        (found,) = decide([*entries, Entry("far", [0.0] * rows)], None, Terms()).replacements
+        return found
+
+    for only_new in (0.09, 0.1, 0.11):
+        few = replaced(400, only_new)
+        assert (few.no_worse, few.worse, few.not_shown) == ([], ["far"], ["new"])
+        assert few.settled_by is not None
+        assert few.sentence.endswith(f"far is worse. The closest is new: {few.settled_by}.")
+        asked = int(re.findall(r"[\d,]+", few.settled_by)[0].replace(",", ""))
+        assert replaced(asked // 3, only_new).no_worse == []
+        enough = replaced(asked, only_new)
+        assert (enough.no_worse, enough.settled_by) == (["new"], None)
+    # One that looks worse by more than it may be is not likely to be shown, however many there are.
+    assert replaced(400, 0.07).settled_by is None
 
 
 # Not what the collector finds here of another test.

@@ -127,12 +127,15 @@ def _replacement_in_words(
         no_worse=no_worse,
         worse=worse,
         not_shown=not_shown,
+        settled_by=one.settled_by,
         sentence=reasons.replaced(
             quoted(name),
             one.score,
             margin,
             [*map(quoted, no_worse)],
             [*map(quoted, worse)],
+            quoted(not_shown[0]) if not_shown else None,
+            one.settled_by,
             scale,
         ),
     )

@@ -216,13 +216,17 @@ def replaced(
     margin: float,
     shown: Sequence[str],
     worse: Sequence[str],
+    next_best: str | None,
+    settled_by: str | None,
     scale: Scale,
 ) -> str:
-    """Who may take the place of a model whose answers were brought, in one sentence.
+    """Who may take the place of a model whose answers were brought, and else what would show it.
 
     Args:
         name, score: of that model.
         shown: those shown to be no worse by the margin, the best first; `worse`: to be worse.
+        next_best: the best of the others; `settled_by`: how many examples would show it of that
+            one, None: that is not said.
     """
     behind = f"at most {scale.margin(margin)} behind {name}, which scores {scale.first(score)}"
     verb = "is" if len(shown) == 1 else "are"
@@ -232,6 +236,8 @@ def replaced(
     if worse:
         verb = "is" if len(worse) == 1 else "are"
         text += f"; {listed(worse)} {verb} worse"
+    if settled_by is not None:
+        text += f". The closest is {next_best}: {settled_by}"
     return f"{text}."
 
 

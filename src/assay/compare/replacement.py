@@ -13,6 +13,7 @@ from assay.compare import reasons
 from assay.compare.entries import Entry
 from assay.compare.findings import Findings
 from assay.compare.replacement_section import Replacement
+from assay.compare.settling import replacement_needed
 from assay.evaluate.multiplicity import holm
 
 
@@ -31,6 +32,10 @@ def _of(findings: Findings, old: Entry) -> Replacement:
     ]
     worse = [e for e in rivals if e not in shown and findings.call(e, old) == "worse"]
     rest = [entry for entry in rivals if entry not in shown and entry not in worse]
+    settled_by = None
+    # Of one that looks worse by the margin or more, no number of examples is likely to show it.
+    if rest and not shown and findings.pair(rest[0], old).difference > -findings.terms.margin:
+        settled_by = replacement_needed(findings, rest[0], old, len(rivals)).text
     return Replacement(
         replaced=old.name,
         model=old.recorded,
@@ -38,12 +43,15 @@ def _of(findings: Findings, old: Entry) -> Replacement:
         no_worse=_names(shown),
         worse=_names(worse),
         not_shown=_names(rest),
+        settled_by=settled_by,
         sentence=reasons.replaced(
             findings.label(old),
             findings.scores[old.name],
             findings.terms.margin,
             [findings.label(entry) for entry in shown],
             [findings.label(entry) for entry in worse],
+            findings.label(rest[0]) if rest else None,
+            settled_by,
             findings.terms.scale,
         ),
     )

@@ -13,7 +13,10 @@ class Replacement(ClosedModel):
         model: as its provider calls it, where its answers are a recording; null in results that are
             older than this field, too.
         no_worse: shown not to be worse by the margin, all of them together at the level of the
-            opening, the best first; `worse`: called worse; `not_shown`: neither.
+            opening, the best first; `worse`: called worse; `not_shown`: neither, the best first.
+        settled_by: how many examples would show the first of `not_shown` to be no worse; null where
+            somebody is shown, where it looks worse by the margin or more, and in results that are
+            older than this field.
     """
 
     replaced: str
@@ -22,4 +25,5 @@ class Replacement(ClosedModel):
     no_worse: list[str]
     worse: list[str]
     not_shown: list[str]
+    settled_by: str | None = None
     sentence: str

@@ -94,6 +94,19 @@ def examples_needed(findings: Findings, shortlist: Sequence[Entry]) -> Need:
         rivals = [first, *(other for other in others if other is not best)]
         enough = _no_worse(findings, best, rivals, named)
         seen = min(_size(findings, gain), _size(findings, enough))
+    return _need(findings, seen, equal)
+
+
+def replacement_needed(findings: Findings, one: Entry, old: Entry, tested: int) -> Need:
+    """What would show a candidate to be no worse than the model that goes, as the first of so many
+    that are tested by Holm."""
+    level = stats.opening_alpha(findings.terms.alpha, 1) / tested
+    equal = _size(findings, [_Claim(findings.pair(one, old), findings.terms.margin, level)])
+    return _need(findings, _size(findings, _no_worse(findings, one, [old], level)), equal)
+
+
+def _need(findings: Findings, seen: int, equal: int) -> Need:
+    """Examples as they are told: see `examples_needed`."""
     per_unit = findings.examples / findings.units if findings.units else 1.0
     least = max(findings.examples, math.ceil(LEAST_UNITS * per_unit), FEWEST)
     seen, equal = (two_digits(max(size, least)) for size in (seen, equal))
