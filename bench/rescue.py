@@ -7,7 +7,7 @@
 The account is the local server of the tests with the stand-ins of `rescue_account.py`. Of each job:
 `assay rescue openai`, `plan`, `record`, `compare`, `release promote`, `serve`, and one request by
 the old name. What came out is kept in FOLDER, and written into `docs/rescue.md`; a job that is
-there is not measured again.
+there is not measured again, and one that is not keeps its rows in the page, marked.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from assay.store.files import write_atomic, write_json
 from rescue_account import (
     CHARACTERS_PER_TOKEN,
     JOBS,
+    PROVIDER,
     SUCCESSOR,
     AccountJob,
     Row,
@@ -54,6 +55,13 @@ PRICES = {"outgoing": (0.3, 1.2), SUCCESSOR: (0.25, 2.0)}
 """USD per million tokens in and out: what OpenAI asks for a fine-tuned gpt-4o-mini, and for the
 successor."""
 MOST_USD = 5
+
+SUMMARY = (
+    "| job | holdout rows | outgoing | promoted | kept on this machine | a month before | "
+    "a month after |"
+)
+CANDIDATES = "| job | candidate | score | ahead of (+) or behind (−) the outgoing model | |"
+EFFORT = "| job | recorded | for | successor asked | for | fetch, plan | record | compare |"
 
 
 def run(*command: object, may_miss: bool = False) -> Any:
@@ -72,33 +80,30 @@ def run(*command: object, may_miss: bool = False) -> Any:
 def measure(job: AccountJob, server: AccountServer, folder: Path) -> dict[str, Any]:
     """One job, from its account to the answer by its old name; what came out of each step."""
     account, home = folder / "account", folder / "projects"
-    began = time.monotonic()
+    began = cpu_seconds()
     run("rescue", "openai", "--to", account, "--yes", "--base-url", server.url)
-    plan = run("rescue", "plan", "--from", account, "--to", home)
+    takes_part = ["--successor", f"{PROVIDER}/{SUCCESSOR}"]
+    plan = run("rescue", "plan", "--from", account, "--to", home, *takes_part)
     (ours,) = (one for one in plan["models"] if one["model"] == job.model)
     root = home / ours["project"]
     settings = root / CONFIG_FILE
     price_in, price_out = PRICES[SUCCESSOR]
-    successor = {
-        "base_url": server.url,
-        "private_network": ["127.0.0.0/8"],
-        "key_env": "OPENAI_API_KEY",
-        "prices": {SUCCESSOR: {"input": price_in, "output": price_out}},
-    }
-    text = settings.read_text("utf-8")
-    write_atomic(settings, edit(text, {**job.settings, "providers": {"successor": successor}}))
+    prices = {SUCCESSOR: {"input": price_in, "output": price_out}}  # of this server none are known
+    edits = {**job.settings, f"providers.{PROVIDER}.prices": prices}
+    write_atomic(settings, edit(settings.read_text("utf-8"), edits))
     project = ["--project", root]
-    prepared = time.monotonic()
+    prepared = cpu_seconds()
 
     parts = ["--part", "holdout", "--part", "validation"]
-    prices = ["--input-price", PRICES["outgoing"][0], "--output-price", PRICES["outgoing"][1]]
-    terms = ["--base-url", server.url, *prices, "--most-usd", MOST_USD, "--yes"]
+    parts += ["--part", "train"] if "distill" in job.settings["candidates"] else []
+    price = ["--input-price", PRICES["outgoing"][0], "--output-price", PRICES["outgoing"][1]]
+    terms = ["--base-url", server.url, *price, "--most-usd", MOST_USD, "--yes"]
     kept = run("rescue", "record", job.model, "--to", account, *project, *parts, *terms)
-    recorded = time.monotonic()
+    recorded = cpu_seconds()
     asked = len(server.posted)
-    taking = ["--predictions", f"outgoing={kept['file']}", "--consent", "successor"]
+    taking = ["--predictions", f"outgoing={kept['file']}", "--consent", PROVIDER]
     result = run("compare", *project, *taking)
-    compared = time.monotonic()
+    compared = cpu_seconds()
 
     found = {
         "job": job.name,
@@ -108,7 +113,7 @@ def measure(job: AccountJob, server: AccountServer, folder: Path) -> dict[str, A
         "outgoing_usd": kept["usd"] / kept["answers"],  # of a request
         "successor_requests": len(server.posted) - asked,
         "successor_usd": sum(map(_successor_usd, server.posted[asked:])),
-        "seconds": {
+        "cpu_seconds": {
             "fetch and plan": prepared - began,
             "record": recorded - prepared,
             "compare": compared - recorded,
@@ -123,6 +128,11 @@ def measure(job: AccountJob, server: AccountServer, folder: Path) -> dict[str, A
         run("release", "promote", job.model, label, *project)
         found["answered"] = ask_by_name(job.model, root, server.posted[-1])
     return found
+
+
+def cpu_seconds() -> float:
+    """Of this process, with the server that it runs, and of those that it has waited for."""
+    return sum(os.times()[:4])
 
 
 def _successor_usd(body: Mapping[str, Any]) -> float:
@@ -167,55 +177,73 @@ def serving(folder: Path) -> Iterator[str]:
             server.terminate()
 
 
-def section(found: Sequence[Mapping[str, Any]]) -> str:
-    """What came out of all jobs, as Markdown."""
+def section(found: Sequence[Mapping[str, Any]], earlier: str = "") -> str:
+    """What came out of all jobs, as Markdown.
+
+    Args:
+        earlier: the section as it was; of jobs that were not measured now its rows stay, marked.
+    """
     environment = found[0]["result"]["environment"]
     versions = ", ".join(f"{n} {v}" for n, v in sorted(environment["packages"].items()))
     monthly = found[0]["result"]["monthly_requests"]
-    out = [
-        "| job | holdout rows | outgoing | promoted | kept on this machine | a month before | "
-        "a month after |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    now = {one["job"]: one for one in found}
+    out = []
+    for header, lines in ((SUMMARY, _summary), (CANDIDATES, _candidates), (EFFORT, _effort)):
+        out += [header, "|---" * (header.count("|") - 1) + "|"]
+        for name in _names():
+            out += lines(now[name]) if name in now else earlier_rows(earlier, header, name)
+        out.append("")
     for one in found:
-        result = one["result"]
-        old = _named(result, "outgoing")
-        new = one["promoted"]
-        before = wording.usd(monthly * one["outgoing_usd"])
-        after = "–" if new is None else _monthly(result, new)
-        cells = (one["job"], result["data"]["holdout"], _score(old), new or "nothing")
-        share = f"{100 * kept_here(result, new):.0f} %"
-        out.append("| " + " | ".join([*map(str, cells), share, before, after]) + " |")
-    out += ["", "| job | candidate | score | ahead of (+) or behind (−) the outgoing model | |"]
-    out.append("|---|---|---|---|---|")
-    for one in found:
-        out += _candidates(one["job"], one["result"])
-    out += ["", "| job | recorded | for | successor asked | for | fetch, plan | record | compare |"]
-    out.append("|---|---|---|---|---|---|---|---|")
-    for one in found:
-        times = [f"{seconds:.0f} s" for seconds in one["seconds"].values()]
-        cells = (
-            *(one["job"], f"{one['recorded']:,}", wording.usd(one["recorded_usd"])),
-            *(f"{one['successor_requests']:,}", wording.usd(one["successor_usd"]), *times),
-        )
-        out.append("| " + " | ".join(cells) + " |")
+        if one["promoted"] is None:
+            (replacement,) = one["result"]["replacements"]
+            out += [f"{one['job']}: {replacement['sentence']}", ""]
     out += [
-        "",
-        f"{environment['processor']}, {environment['cores']} cores, beside other work; Python "
-        f"{platform.python_version()}, {versions}. At {monthly:,} requests a month; a token is "
-        f"taken to be {CHARACTERS_PER_TOKEN} characters.",
+        f"{environment['processor']}, {environment['cores']} cores, beside other work; seconds are "
+        f"those of the processor. Python {platform.python_version()}, {versions}. At {monthly:,} "
+        f"requests a month; a token is taken to be {CHARACTERS_PER_TOKEN} characters.",
         "",
     ]
+    if set(now) != set(_names()):
+        out += ["\\*: of an earlier run of the script.", ""]
     return "\n".join(out)
 
 
-def _candidates(job: str, found: Mapping[str, Any]) -> Iterator[str]:
+def earlier_rows(section: str, header: str, job: str) -> list[str]:
+    """A job's rows in one of the tables of a section, marked as not measured anew."""
+    table = section.partition(header)[2].partition("\n\n")[0].splitlines()
+    marks = (f"| {job} |", f"| {job}\\* |")
+    return [f"{marks[1]}{row.split('|', 2)[2]}" for row in table if row.startswith(marks)]
+
+
+def _summary(one: Mapping[str, Any]) -> list[str]:
+    """Who takes the place of the outgoing model, and what that costs."""
+    result, new = one["result"], one["promoted"]
+    before = wording.usd(result["monthly_requests"] * one["outgoing_usd"])
+    after = "–" if new is None else _monthly(result, new)
+    old = _score(_named(result, "outgoing"))
+    cells = (one["job"], result["data"]["holdout"], old, new or "nothing")
+    share = f"{100 * kept_here(result, new):.0f} %"
+    return ["| " + " | ".join([*map(str, cells), share, before, after]) + " |"]
+
+
+def _candidates(one: Mapping[str, Any]) -> list[str]:
     """A line for each candidate, the best first."""
-    result = Result.model_validate(found)
+    result = Result.model_validate(one["result"])
     (replacement,) = result.replacements
-    for one in replacement_lines(result, replacement):
-        cells = (job, one.name, f"{one.score} ({one.range_})", one.difference, one.says)
-        yield f"| {' | '.join(cells)} |"
+    return [
+        f"| {one['job']} | {c.name} | {c.score} ({c.range_}) | {c.difference} | {c.says} |"
+        for c in replacement_lines(result, replacement)
+    ]
+
+
+def _effort(one: Mapping[str, Any]) -> list[str]:
+    """What was asked of the models, and how long it took."""
+    times = [f"{seconds:.0f} s" for seconds in one["cpu_seconds"].values()]
+    cells = (
+        *(one["job"], f"{one['recorded']:,}", wording.usd(one["recorded_usd"])),
+        *(f"{one['successor_requests']:,}", wording.usd(one["successor_usd"]), *times),
+    )
+    return ["| " + " | ".join(cells) + " |"]
 
 
 def _named(result: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -249,8 +277,8 @@ def write_page(found: Sequence[Mapping[str, Any]]) -> None:
     """Write the figures between the marks of the page."""
     before, mark, rest = PAGE.read_text("utf-8").partition(BEGIN)
     assert mark, f"{BEGIN!r} is not in {PAGE}"
-    _, end, after = rest.partition(END)
-    write_atomic(PAGE, f"{before}{BEGIN}\n{section(found)}{end}{after}")
+    earlier, end, after = rest.partition(END)
+    write_atomic(PAGE, f"{before}{BEGIN}\n{section(found, earlier)}{end}{after}")
 
 
 def shortened(rows: tuple[list[Row], list[Row]]) -> tuple[list[Row], list[Row]]:

@@ -11,13 +11,20 @@ BENCH = Path(__file__).parents[2] / "bench"
 
 
 @pytest.fixture(scope="module")
-def account() -> Any:
+def account(script: Any) -> Any:
+    import rescue_account
+
+    return rescue_account
+
+
+@pytest.fixture(scope="module")
+def script() -> Any:
     """The script's module; as scripts they find each other beside themselves."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCH))
-        import rescue_account
+        import rescue
 
-        yield rescue_account
+        yield rescue
 
 
 def test_stand_ins_err_at_the_stated_rate_in_ways_of_models(
@@ -36,3 +43,14 @@ def test_stand_ins_err_at_the_stated_rate_in_ways_of_models(
         assert 0.3 < from_others / len(wrong) < 0.8  # the rest is damaged
         again = account.StandIn(job.model, [*train, *held]).answer(asked[0])
         assert again == answers[account._key(asked[0])]
+
+
+def test_rows_of_a_job_that_is_not_measured_anew_stay_and_are_marked(script: Any) -> None:
+    rows = ["| snips | remote | 87.9 |", "| e2e-style | remote | 44.7 |", "| snips | router | 86 |"]
+    table = "\n".join([script.CANDIDATES, "|---|---|---|---|---|", *rows])
+    page = f"{table}\n\n{script.EFFORT}\n|---|\n| snips | 847 |\n\n"
+    kept = script.earlier_rows(page, script.CANDIDATES, "snips")
+    assert kept == ["| snips\\* | remote | 87.9 |", "| snips\\* | router | 86 |"]
+    again = "\n".join([script.CANDIDATES, *kept])
+    assert script.earlier_rows(again, script.CANDIDATES, "snips") == kept
+    assert script.earlier_rows(page, script.SUMMARY, "snips") == []
