@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from assay import garbage
 from tests.databases import database, empty_postgres, made_once, own_postgres, postgres
 from tests.figures import Figure, recorder
 from tests.s3 import bucket, s3
@@ -37,15 +38,24 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def collections_short() -> Iterator[None]:
+    """What collecting the tests has loaded stays exempt from collections, and nothing else is.
+
+    Servers would exempt what they hold, which thousands of tests in one process leave behind. To
+    free that everything would be looked through: seconds, and again at each later collection.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(garbage, "exempt", lambda: None)
+        patch.setattr(garbage, "reclaim", gc.collect)
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def files_closed() -> Iterator[None]:
-    """Closes what stores and servers of earlier tests left open.
-
-    `assay.garbage` exempts what they hold from collections, and thousands of tests share a process.
-    """
+    """Closes what stores and servers of earlier tests left open."""
     yield
     if len(os.listdir("/dev/fd")) > 200:
-        gc.unfreeze()
         gc.collect()
 
 
