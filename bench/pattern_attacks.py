@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any
@@ -15,6 +16,18 @@ _FLAGS = re.IGNORECASE | re.VERBOSE | re.DOTALL | re.MULTILINE
 
 def attacks(pattern: Any, length: int) -> list[str]:
     """Texts of about `length` characters, from the pattern's own parts and a stock of signs."""
+    made: dict[str, None] = {}
+    for before, body in _parts(pattern):
+        for unit, start in ((body, before), (before + body, ""), (before, "")):
+            if unit:
+                pumped = start + unit * max(1, (length - len(start)) // len(unit))
+                made |= dict.fromkeys(pumped + end for end in _ENDS)
+    return list(made)
+
+
+@lru_cache(maxsize=1)
+def _parts(pattern: Any) -> set[tuple[str, str]]:
+    """(what stands before, body) of what is repeated: each pattern is attacked at many lengths."""
     text = pattern.pattern
     shape = text.decode("latin-1") if isinstance(text, bytes) else text
     try:
@@ -24,14 +37,8 @@ def attacks(pattern: Any, length: int) -> list[str]:
     except (re.error, ValueError):  # what only `regex` knows
         parts, letters = set(), _STOCK
     parts |= {("", sign) for sign in letters}
-    parts |= {("", one + other) for one in letters[:12] for other in letters[:12] if one != other}
-    made: dict[str, None] = {}
-    for before, body in parts:
-        for unit, start in ((body, before), (before + body, ""), (before, "")):
-            if unit:
-                pumped = start + unit * max(1, (length - len(start)) // len(unit))
-                made |= dict.fromkeys(pumped + end for end in _ENDS)
-    return list(made)
+    pairs = {("", one + other) for one in letters[:12] for other in letters[:12] if one != other}
+    return parts | pairs
 
 
 def _alphabet(tree: Any) -> str:

@@ -68,7 +68,7 @@ def growth(run: Callable[[int], object], length: int) -> float:
 def test_no_pattern_of_the_source_grows_faster_than_n_log_n(bench: Any) -> None:
     found = bench.uses()
     assert len(found) > 80
-    slow = [str(one) for use in found for one in bench.slowest(use, 1500) if one.too_fast]
+    slow = [str(one) for use in found for one in bench.slowest(use, 750) if one.too_fast]
     assert not slow, "\n".join(slow)
 
 
