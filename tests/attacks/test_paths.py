@@ -34,8 +34,9 @@ candidates: [prompt]
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A served project with another project's upload in its state, and a secret beside it."""
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))  # refusals say what models it holds
     (tmp_path / "secret.csv").write_text("text,label\nmine,a\n")
     (tmp_path / "model").mkdir()
     root = tmp_path / "support"
@@ -58,8 +59,8 @@ def workspace(tmp_path: Path) -> Workspace:
     return workspace.act_as("user:ann")
 
 
-def grader(name: str, **given: Any) -> dict[str, Any]:
-    return {"graders": [LABELS, {"name": name, "settings": given}]}
+def graders(*others: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    return {"graders": [LABELS, *({"name": n, "settings": given} for n, given in others)]}
 
 
 FILES = (
@@ -96,14 +97,15 @@ MODELS = (
 )
 
 
-def refused(workspace: Workspace, values: dict[str, Any], field: str) -> None:
-    """Neither an editor nor an admin can save it, and nothing that it names is read."""
+def refused(workspace: Workspace, values: dict[str, Any], *fields: str) -> None:
+    """Neither an editor nor an admin can save any of them, and nothing that they name is read."""
     draft = settings.read(workspace)
     text = edit(draft.text, values)
     problems = settings.validate(workspace, text, admin=False).problems
-    assert [problem.field for problem in problems if problem.field == field], (values, problems)
-    with pytest.raises(InvalidSettingsError):
+    assert {*fields} <= {problem.field for problem in problems}, (values, problems)
+    with pytest.raises(InvalidSettingsError) as error:
         settings.save(workspace, text, based_on=draft.hash, admin=True)
+    assert {*fields} <= {problem.field for problem in error.value.problems}, values
     assert settings.read(workspace).text == draft.text
 
 
@@ -111,14 +113,14 @@ def refused(workspace: Workspace, values: dict[str, Any], field: str) -> None:
 def test_files(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
     monkeypatch.setattr(settings, "Project", None)  # nothing named is read
     file = file.replace("UPLOAD", os.environ["UPLOAD"])
-    for setting in ("data.file", "data.holdout", "data.validation"):
-        refused(workspace, {setting: file}, setting)
-    if "#" in file:
-        return
-    refused(workspace, {"knowledge": {"paths": ["docs", file]}}, "knowledge.paths.1")
-    refused(workspace, grader("terms", file=file), "graders.1.settings.file")
-    judge = grader("judge", model="smollm2-135m-instruct", pairs=file)
-    refused(workspace, judge, "graders.1.settings.pairs")
+    fields = ["data.file", "data.holdout", "data.validation"]
+    values: dict[str, Any] = dict.fromkeys(fields, file)
+    if "#" not in file:
+        judge = {"model": "smollm2-135m-instruct", "pairs": file}
+        values |= {"knowledge": {"paths": ["docs", file]}}
+        values |= graders(("terms", {"file": file}), ("judge", judge))
+        fields += ["knowledge.paths.1", "graders.1.settings.file", "graders.2.settings.pairs"]
+    refused(workspace, values, *fields)
 
 
 @pytest.mark.parametrize("name", NO_HUB)
@@ -136,12 +138,16 @@ def test_models(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, model: st
     if not model.startswith(("version:", "remote:")):
         refused(workspace, {"model": model}, "model")
     monkeypatch.setattr(settings, "Project", None)
-    refused(workspace, {"fine_tune": {"teacher": model}}, "fine_tune.teacher")
-    refused(workspace, {"knowledge": {"paths": ["docs"], "rerank": model}}, "knowledge.rerank")
-    refused(workspace, {"prompt_search": {"proposer": model}}, "prompt_search.proposer")
-    refused(workspace, {"route": {"cheap": model, "strong": "prompt"}}, "route.cheap")
-    refused(workspace, {"fallback": {model: ["smollm2-135m-instruct"]}}, f"fallback.{model}")
-    refused(workspace, grader("judge", model=model), "graders.1.settings.model")
+    values = {
+        "fine_tune": {"teacher": model},
+        "knowledge": {"paths": ["docs"], "rerank": model},
+        "prompt_search": {"proposer": model},
+        "route": {"cheap": model, "strong": "prompt"},
+        "fallback": {model: ["smollm2-135m-instruct"]},
+        **graders(("judge", {"model": model})),
+    }
+    named = ["fine_tune.teacher", "knowledge.rerank", "prompt_search.proposer", "route.cheap"]
+    refused(workspace, values, *named, f"fallback.{model}", "graders.1.settings.model")
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -165,7 +171,7 @@ def test_models_of_agents(workspace: Workspace, model: str) -> None:
 
 
 def test_a_file_that_is_run_is_named_at_the_command_line(workspace: Workspace) -> None:
-    refused(workspace, grader("python", file="code.py"), "graders.1.settings.file")
+    refused(workspace, graders(("python", {"file": "code.py"})), "graders.1.settings.file")
 
 
 def test_a_key_is_no_data(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,8 +195,8 @@ def test_what_admins_have_fetched_is_no_data(
     (workspace.root / "way-home").symlink_to(workspace.root)
     monkeypatch.setattr(settings, "Project", None)
     for path in ("rescued/account/files/file-1.jsonl", "rescued/account/plan.md#x", "rescued"):
-        refused(workspace, {"data.file": spelled + path}, "data.file")
-        refused(workspace, {"knowledge": {"paths": [spelled + path]}}, "knowledge.paths.0")
+        both = {"data.file": spelled + path, "knowledge": {"paths": [spelled + path]}}
+        refused(workspace, both, "data.file", "knowledge.paths.0")
     shutil.rmtree(workspace.root / "rescued")  # and what they will fetch is none
     refused(workspace, {"knowledge": {"paths": [spelled or "."]}}, "knowledge.paths.0")
 
