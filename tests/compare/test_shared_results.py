@@ -86,9 +86,8 @@ def test_a_comparison_goes_on_elsewhere_and_its_report_is_shown_anywhere(
     s3: S3Server, tmp_path: Path, empty_postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASSAY_OBJECTS", BUCKET)
-    made = small_project(
-        tmp_path, edit={"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
-    ).root
+    edit = {"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
+    made = small_project(tmp_path, edit=edit, tiny_embedder=True).root
     one = server(made, tmp_path / "one", empty_postgres)
     two = server(made, tmp_path / "two", empty_postgres, data=False)
 

@@ -29,7 +29,7 @@ FEW = {
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a project that was not divided yet, without state."""
-    made = small_project(tmp_path_factory.mktemp("made"), edit=FEW)
+    made = small_project(tmp_path_factory.mktemp("made"), edit=FEW, tiny_embedder=True)
     made.store.engine.dispose()
     shutil.rmtree(made.root / ".assay")
     return made.root

@@ -72,7 +72,8 @@ def pair(
     made.store.engine.dispose()
     shutil.rmtree(made.root / ".assay")
     state = {"database": empty_postgres, "objects": BUCKET}
-    file.write_text(edit(file.read_text(), {"state": state}))
+    own = {"candidates": ["baseline-tfidf"], "baselines": False}  # beside the two saved ones
+    file.write_text(edit(file.read_text(), {"state": state, **own}))
     one = Project(made.root)
     version = one.train().version
     sorter = blobs.put(one.store, dump_classical(fit_tfidf(one.context().train, TfidfSettings())))

@@ -37,7 +37,8 @@ def test_only_a_project_can_be_compared(tmp_path: Path) -> None:
 def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = small_project(tmp_path, edit={"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""})
+    edit = {"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
+    made = small_project(tmp_path, edit=edit, tiny_embedder=True)
     workspace = Workspace(made.root)
     first = jobs.compare(workspace.act_as("user:ann"), reason="a test")
     with pytest.raises(StateError, match="already queued"):
