@@ -79,7 +79,8 @@ def list_models() -> list[ModelListing]:
         out.append(
             ModelListing(entry.name, entry.kind, ready, size, entry.licence, entry.summary, folder)
         )
-    for folder in sorted(cache_folder().glob("*/*")):
+    cache = cache_folder()  # where hashes are kept too, one for each file that was ever loaded
+    for folder in sorted([*cache.glob("models/*"), *cache.glob("gguf/*")]):
         if folder in starters or folder.name.startswith(".") or not is_ready(folder):
             continue
         record = read_record(folder)
