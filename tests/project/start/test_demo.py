@@ -9,7 +9,6 @@ import pytest
 
 from assay import builtin
 from assay.candidates.spec import Sizes
-from assay.compare import performance
 from assay.config import Config
 from assay.config.yaml_text import edit
 from assay.errors import UsageError
@@ -171,15 +170,7 @@ def verdict_of(made: Project) -> tuple[str, str | None]:
     return verdict.outcome, verdict.recommend
 
 
-@pytest.fixture
-def few_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of how fast answers come the verdict asks what they cost, which is not in doubt here."""
-    monkeypatch.setattr(performance, "THROUGHPUT_PROMPTS", 2)
-    monkeypatch.setattr(performance, "LATENCY_PROMPTS", 1)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("few_timed")
 def test_the_first_job_is_one_for_a_classifier(tmp_path: Path) -> None:
     """Nothing of it depends on the machine: neither rows nor settings are cut to its speed. Without
     the prompt, whose answers take most of the time and are far behind."""
@@ -192,13 +183,11 @@ def test_the_first_job_is_one_for_a_classifier(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.usefixtures("few_timed")
 def test_the_whole_first_job_is_one_for_a_classifier(tmp_path: Path) -> None:
     assert verdict_of(open_desks(tmp_path / "desks")) == ("recommend", "classifier")
 
 
 @pytest.mark.soak
-@pytest.mark.usefixtures("few_timed")
 def test_the_third_job_is_one_for_the_documents(tmp_path: Path) -> None:
     """On the fewest questions, and whoever has read nothing knows nothing."""
     slow = Pace(1000.0, 1000.0, 1000.0)
