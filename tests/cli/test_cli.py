@@ -213,9 +213,8 @@ def test_wrong_turns_end_in_sentences(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_init_and_compare(tmp_path: Path) -> None:
-    project = small_project(
-        tmp_path, edit={"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
-    )
+    edit = {"  - few-shot-nearest\n  - encoder\n  - fine-tune\n": ""}
+    project = small_project(tmp_path, edit=edit, tiny_embedder=True)
     done = run("compare", "--json", cwd=project.root)
     assert done.returncode == 0
     body = json.loads(done.stdout)
@@ -240,7 +239,8 @@ def test_init_and_compare(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_is_clean_and_goes_on(tmp_path: Path) -> None:
-    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - encoder\n": ""})
+    edit = {"  - few-shot-nearest\n  - encoder\n": ""}
+    project = small_project(tmp_path, edit=edit, tiny_embedder=True)
     output = tmp_path / "output"
     process = Preloaded(main.run, ["assay", "compare"], project.root, output, os.environ)
     while process.poll() is None and not (output.exists() and "Candidate" in output.read_text()):
