@@ -28,7 +28,8 @@ from sqlalchemy import Engine, event, select
 from tests.jobs.tiny_tuning import POLITE, PROJECT, prompts, queued, reinforced
 from tests.train.killing import child
 
-from assay.jobs import fine_tuning, queue, tuning_work
+from assay.jobs import fine_tuning, tuning_work
+from assay.jobs.events import read_events
 from assay.jobs.service import recover, work_on
 from assay.models.versions import list_versions
 from assay.store import stored_files
@@ -91,7 +92,7 @@ def left_behind(folder: Path, id: str) -> dict[str, Any]:
     with store.session() as session:
         names = session.scalars(select(ServedNameRow).order_by(ServedNameRow.name)).all()
         files = session.scalars(select(FileRow).order_by(FileRow.key)).all()
-    figures = [e.data for e in queue.events(store, id) if e.kind == "metrics" and e.data]
+    figures = [e.data for e in read_events(store, id) if e.kind == "metrics" and e.data]
     table = stored_files.path_of(store, result["result_file"]).read_bytes() if result else b""
     checkpoints, _ = fine_tuning.checkpoints(store, PROJECT, id)
     versions = list_versions(store)

@@ -16,6 +16,7 @@ from tests.preloaded import run_code
 
 from assay.errors import AssayError, StateError
 from assay.jobs import queue, recovery
+from assay.jobs.events import read_events
 from assay.jobs.queue import JobLostError
 from assay.store.store import Store
 from assay.store.tables import JobEventRow, JobRow, now
@@ -136,7 +137,7 @@ def test_the_job_of_a_dead_worker_is_taken_up_and_the_dead_cannot_end_it(tmp_pat
             act()
     queue.finish(store, second, {"n": 1})
     assert queue.read(store, id).status == "succeeded"
-    said = [event.message for event in queue.events(store, id)]
+    said = [event.message for event in read_events(store, id)]
     assert said == [
         "Queued.",
         "Started.",
@@ -258,7 +259,7 @@ def test_a_job_that_was_to_be_cancelled_is_whatever_its_worker_says(
     after = queue.read(store, id)
     assert (after.status, after.wish, after.worker) == ("cancelled", None, None)
     assert after.ended is not None
-    assert queue.events(store, id)[-1].message == "Cancelled."
+    assert read_events(store, id)[-1].message == "Cancelled."
 
 
 def test_a_pause_is_granted_when_a_worker_leaves(store: Store) -> None:
@@ -283,7 +284,7 @@ def test_only_its_owner_writes_beside_a_job(store: Store) -> None:
         session.add(JobEventRow(job=id, kind="message", message="not mine"))
     with pytest.raises(queue.JobLostError):
         queue.note(store, job, "not mine")
-    said = [event.message for event in queue.events(store, id)]
+    said = [event.message for event in read_events(store, id)]
     assert "mine" in said
     assert "not mine" not in said
 

@@ -102,7 +102,7 @@ def test_a_supervisor_starts_workers_when_a_job_waits_whatever_fails_for_a_momen
     subprocess_popen, is_waiting = subprocess.Popen, queue.is_waiting
     monkeypatch.setattr(service, "RESTART_SECONDS", 0.05)
     monkeypatch.setattr(service, "IDLE_SECONDS", 0.05)
-    monkeypatch.setattr(service.subprocess, "Popen", popen)
+    monkeypatch.setattr(service, "Popen", popen)
     monkeypatch.setattr(queue, "is_waiting", look)
     monkeypatch.setattr(traces, "prune", pruned.append)
     store = Store(tmp_path)

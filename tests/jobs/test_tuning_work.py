@@ -19,6 +19,7 @@ from tests.store.test_objects import opened
 from assay.data.read import read
 from assay.errors import NotFoundError, StateError
 from assay.jobs import fine_tuning, queue, tuning_work
+from assay.jobs.events import read_events
 from assay.jobs.fine_tuning import CHECK, work_folder
 from assay.jobs.service import work_on
 from assay.jobs.tuned_models import has_agent, has_other_name
@@ -35,11 +36,11 @@ pytestmark = pytest.mark.usefixtures("_tiny")
 
 
 def told(store: Store, id: str) -> list[str]:
-    return [event.message for event in queue.events(store, id)]
+    return [event.message for event in read_events(store, id)]
 
 
 def figures(store: Store, id: str) -> list[dict[str, Any]]:
-    return [e.data for e in queue.events(store, id) if e.kind == "metrics" and e.data]
+    return [e.data for e in read_events(store, id) if e.kind == "metrics" and e.data]
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from tests.preloaded import run_code
 
 from assay.errors import DataError
 from assay.jobs import queue, recovery
+from assay.jobs.events import read_events
 from assay.jobs.worker import Work, Worker
 from assay.store.store import Store
 
@@ -47,7 +48,7 @@ def test_a_job_is_done_and_its_events_and_progress_are_kept(tmp_path: Path) -> N
         "unit": "numbers",
         "last": 2,
     }
-    told = [(e.kind, e.message, e.data) for e in queue.events(store, id)]
+    told = [(e.kind, e.message, e.data) for e in read_events(store, id)]
     assert told[2:4] == [("message", "Counting", None), ("metrics", "counted", {"n": 3})]
     assert worker(store, count).once() is None
 

@@ -6,6 +6,7 @@ import gzip
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -18,8 +19,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.generate.tiny import byte_tokenizer, tiny_model
+from tests.jobs.tiny_tuning import PROJECT, queued, write_cache
 from tests.place.killing import RANKS, WORKERS, without_times
-from tests.place.nodes import Node, two_nodes
+from tests.place.nodes import REPOSITORY, Node, two_nodes, wait_until
+from tests.place.with_variables import WithVariables
+from tests.s3 import S3Server
 from tests.serve.running import PATIENCE_S
 from tests.small import small_project
 from tests.train.test_session import Watcher
@@ -37,11 +41,16 @@ from assay.example import Message
 from assay.generate.batch import Request
 from assay.generate.remake import Remake
 from assay.generate.transformers.batch import TransformersBatchEngine
+from assay.jobs import cluster_workers, fine_tuning, queue
+from assay.jobs.cluster_workers import JobWork
+from assay.jobs.events import read_events
 from assay.models.embed import Embedder
 from assay.models.load import load
 from assay.models.versions import list_versions
 from assay.place.ray import ranks as ray_ranks
+from assay.place.ray import workers as ray_workers
 from assay.progress import SILENT, Progress, Task
+from assay.project.jobs.on_cluster import work_on_cluster
 from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
 from assay.train import adapters
@@ -321,6 +330,70 @@ def test_a_comparison_by_two_workers_is_that_of_one_process(
     shutil.rmtree(opened.store.folder / "versions")
     asked = [Request((Message("user", "Anna feeds the cat"),), max_new_tokens=4)]
     assert remake.open().answer(asked) == engine.answer(asked)
+
+
+def test_a_fine_tuning_job_is_done_on_another_machine_though_the_first_of_them_dies(
+    node: Node,
+    tmp_path: Path,
+    s3: S3Server,
+    empty_postgres: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its state is in PostgreSQL and a bucket, and nothing of it in the folder of the command."""
+    variables = {
+        "ASSAY_DATABASE": empty_postgres,
+        "ASSAY_OBJECTS": "s3://bkt/tenants",
+        "ASSAY_CACHE": str(write_cache(tmp_path / "cache")),
+        "OMP_NUM_THREADS": "1",
+        "TMPDIR": str(tmp_path),
+        "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+    }
+    variables |= {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(
+        cluster_workers,
+        "JobWork",
+        lambda job, files: WithVariables(JobWork(job, files), variables),
+    )
+    there = {f"node:{node.host}": 0.001}
+
+    def start(_: Any, *, may_leave: bool) -> Any:
+        assert may_leave
+        return ray_workers._Worker(1, there)
+
+    monkeypatch.setattr(ray_workers._Cluster, "start", start)
+    root = tmp_path / "served"
+    root.mkdir()
+    workspace = Workspace(root)
+    store = workspace.store
+    id = queued(store)
+
+    place = Place(on="ray", workers=1)
+    with pytest.raises(ConfigError, match=rf"would go to machines .* \({node.host}\)"):
+        work_on_cluster(workspace, place, SILENT)
+
+    def watch() -> None:
+        """Its node dies while it works; when it is done, Ctrl-C."""
+        try:
+            wait_until(lambda: queue.read(store, id).status == "running", "the job does not begin")
+            node.kill()
+            there.clear()
+            wait_until(lambda: queue.read(store, id).status in queue.OVER, "the job does not end")
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    work_on_cluster(workspace, place.model_copy(update={"consent": True}), SILENT)
+    watching.join()
+    found = fine_tuning.find(store, PROJECT, id)
+    assert found.status == "succeeded", found.error
+    said = [event.message for event in read_events(store, id)]
+    assert "Its worker ended unexpectedly; queued again." in said
+    assert not (root / ".assay" / "versions").exists()
+    assert [version.id for version in list_versions(store)]
+    assert ended()
 
 
 class Counting(Watcher):

@@ -26,9 +26,11 @@ from assay.config import FineTuneSection, Place
 from assay.errors import ConfigError, ModelError
 from assay.evaluate import worker_answers
 from assay.models.load import load
+from assay.place import scratch
 from assay.place import workers as place_workers
 from assay.place.opening import LazyWorkers
 from assay.place.ray import workers as ray_workers
+from assay.place.scratch import scratch_folder
 from assay.place.workers import (
     MOST_LOSSES,
     News,
@@ -416,11 +418,12 @@ def test_folders_of_killed_workers_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(many, "_YOUNG_S", -1.0)
+    monkeypatch.setattr(scratch, "_YOUNG_S", -1.0)
     for name in ("left", "held"):
         (tmp_path / f"assay-training-{name}").mkdir()
-    with FileLock(tmp_path / "assay-training-held" / many._MARK):
-        many._remove_left()
+    held = tmp_path / "assay-training-held"
+    with FileLock(held / "place.lock"), scratch_folder("training") as own:
+        assert {*tmp_path.iterdir()} == {held, own}
     assert [path.name for path in tmp_path.iterdir()] == ["assay-training-held"]
 
 

@@ -23,6 +23,7 @@ from tests.release.shelf import compared, right, shelf
 
 from assay.errors import StoreError, UsageError
 from assay.jobs import queue, recovery
+from assay.jobs.events import read_events
 from assay.jobs.service import QUICK, WATCH
 from assay.jobs.worker import Worker
 from assay.project import jobs
@@ -164,7 +165,7 @@ def test_what_is_new_is_told_once_by_mail_and_webhook(
         assert [one["number"] for one in told[-1]["openings"]] == [9]
         assert job is not None
         assert "s3cret" not in json.dumps([job.result, job.payload])
-        events = [event.message for event in queue.events(workspace.store, job.id)]
+        events = [event.message for event in read_events(workspace.store, job.id)]
         assert "s3cret" not in " ".join(events)
         assert events.count("Started.") == 1  # of four looks
 
@@ -237,7 +238,7 @@ def test_no_password_is_told_of_an_address_that_cannot_be_read(
     assert job.status == "queued"
     assert job.result is not None
     assert set(job.result["failed"]) == {"mail 1", "webhook 1"}
-    events = [event.message for event in queue.events(workspace.store, job.id)]
+    events = [event.message for event in read_events(workspace.store, job.id)]
     assert "Hunter2" not in json.dumps([job.result, job.error, events]) + caplog.text
 
 

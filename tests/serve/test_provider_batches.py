@@ -31,6 +31,7 @@ from assay.generate.remote.provider_batch import BatchFile, UnfinishedBatch
 from assay.generate.remote.wire import NoAnswerError
 from assay.jobs import batch_answers, batches, queue, recovery
 from assay.jobs.batches import BatchRequest
+from assay.jobs.events import read_events
 from assay.project.answer import line_batches
 from assay.project.answer.answering import Conversation
 from assay.project.answer.line_batches import LineBatch, ProviderBatchError
@@ -211,7 +212,7 @@ def test_lines_go_out_together_and_cost_what_a_batch_costs(
         assert (len(traced), len(untimed)) == (COUNT + 2, COUNT)
         with server.http() as http:
             assert [float(one) for one in FIRST_TOKENS.findall(http.get("/metrics").text)] == [2]
-        said = [one.message for one in queue.events(store, id)]
+        said = [one.message for one in read_events(store, id)]
         assert any("it asks for several answers" in one for one in said)
         assert any("`store: true`" in one for one in said)
         assert any(f"{COUNT} requests are in the provider's batch" in one for one in said)

@@ -10,6 +10,8 @@ import typer
 
 from assay.cli.options import AsJson, Served, open_served, with_json
 from assay.cli.output import as_json, print_job, print_jobs
+from assay.cli.place import PlaceOption, WorkersOption, place_of
+from assay.cli.progress import Terminal
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ def logs(
 ) -> None:
     """Print the events of a job, oldest first."""
     from assay.jobs import queue
+    from assay.jobs.events import read_events
     from assay.project.jobs import event_as_dict
 
     if json and follow:
@@ -86,7 +89,7 @@ def logs(
     store, last = open_served(folder).store, 0
     while True:
         job = queue.read(store, id)  # before its events: what it did last is among them
-        events = queue.events(store, id, after=last)
+        events = read_events(store, id, after=last)
         if json:
             as_json([event_as_dict(event) for event in events])
             return
@@ -103,14 +106,45 @@ def worker(
     kind: Annotated[
         list[str] | None, typer.Option(help="Take only jobs of this kind. Repeatable.")
     ] = None,
+    except_: Annotated[
+        list[str] | None,
+        typer.Option("--except", help="Take no jobs of this kind. Repeatable."),
+    ] = None,
+    job: Annotated[
+        str | None, typer.Option(help="Take the job with this id, if it waits, and no other.")
+    ] = None,
     watched: Annotated[
         bool, typer.Option("--watched", help="Also stop when standard input is closed.")
     ] = False,
+    on: PlaceOption = None,
+    workers: WorkersOption = None,
+    consent: Annotated[
+        bool,
+        typer.Option(
+            "--consent", help="On Ray: files of jobs may go to other machines of the cluster."
+        ),
+    ] = False,
 ) -> None:
-    """Run jobs from the queue, one at a time, until stopped. `assay serve` runs its own workers."""
-    from assay.project.jobs import work
+    """Run jobs from the queue, one at a time, until stopped. `assay serve` runs its own workers.
 
-    work(open_served(folder), kind, watched=watched)
+    With --on ray, fine-tuning jobs run on the machines of a Ray cluster, several at a time.
+    """
+    from assay.project.jobs import work
+    from assay.project.jobs.on_cluster import work_on_cluster
+
+    workspace = open_served(folder)
+    if on in (None, "here") and not (workers or consent):
+        work(workspace, kind, except_, job=job, watched=watched)
+        return
+    if kind or except_ or job or watched:
+        raise UsageError(
+            "--kind, --except, --job and --watched are for a worker of this machine.",
+            fix="Leave them out: --on ray does fine-tuning jobs, and no others.",
+        )
+    place = place_of(workspace, on, workers)
+    if consent:
+        place = place.model_copy(update={"consent": True})
+    work_on_cluster(workspace, place, Terminal())
 
 
 def _say(job: Job) -> None:

@@ -10,12 +10,11 @@ from rich.markup import escape
 
 from assay.cli.options import AsJson, open_served, open_workspace, with_json
 from assay.cli.output import as_json, console, print_table
-from assay.cli.place import PlaceOption, WorkersOption, choose_place
+from assay.cli.place import PlaceOption, WorkersOption, place_of
 from assay.cli.progress import Terminal
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
-    from assay.config import Place
     from assay.knowledge.base import KnowledgeBase
 
 app = typer.Typer(
@@ -76,7 +75,7 @@ def add(
         embedder=embedder,
         chunk_tokens=chunk_tokens,
         language=language,
-        place=_place(folder, on, workers),
+        place=place_of(open_served(folder), on, workers),
         progress=Terminal(),
     )
 
@@ -262,7 +261,7 @@ def rebuild(
         embedder=embedder,
         chunk_tokens=chunk_tokens,
         language=language,
-        place=_place(folder, on, workers),
+        place=place_of(open_served(folder), on, workers),
         progress=Terminal(),
     )
     return {"snapshot": made.snapshot, "passages": made.passages}
@@ -283,14 +282,6 @@ def _print_answer(answer: dict[str, Any], *, named: bool) -> None:
         console.print(f"[bold]{escape(passage['document'])}[/]{page}  ({passage['score']:.3f})")
         text = " ".join(passage["text"].split())
         console.print("  " + escape(text[:SHOWN] + ("…" if len(text) > SHOWN else "")))
-
-
-def _place(folder: Path, on: str | None, workers: int | None) -> Place:
-    """Where passages are embedded: as the options say, else assay.yaml where there is one."""
-    from assay.config import Place
-
-    config = open_served(folder).config
-    return choose_place(Place() if config is None else config.place, on, workers=workers)
 
 
 def _base(folder: Path, name: str) -> KnowledgeBase:

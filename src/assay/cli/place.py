@@ -12,6 +12,7 @@ from assay.errors import UsageError
 if TYPE_CHECKING:
     from assay.config import Place
     from assay.project.project import Project
+    from assay.project.workspace import Workspace
 
 PlaceOption = Annotated[
     str | None,
@@ -37,6 +38,14 @@ def set_place(
     """Let a project work where the options say, see `choose_place`."""
     place = choose_place(opened.config.place, on, workers=workers, ranks=ranks)
     opened.config = opened.config.model_copy(update={"place": place})
+
+
+def place_of(workspace: Workspace, on: str | None, workers: int | None) -> Place:
+    """Where work of a folder is done: as the options say, else assay.yaml where there is one."""
+    from assay.config import Place
+
+    config = workspace.config
+    return choose_place(Place() if config is None else config.place, on, workers=workers)
 
 
 def choose_place(

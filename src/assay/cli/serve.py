@@ -42,6 +42,13 @@ def serve(
             "store: true, all whose request does not say store: false, or none.",
         ),
     ] = STORE_RESPONSES,
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train/--no-train",
+            help="Do fine-tuning jobs, or leave them to other workers (`assay worker`).",
+        ),
+    ] = True,
     vllm_url: Annotated[
         str | None,
         typer.Option(help="URL of a vLLM server that answers. In a project, set it in assay.yaml."),
@@ -71,6 +78,7 @@ def serve(
         pages=Studio(workspace, engines),
         batch_requests=batch_requests,
         store_responses=store_responses,
+        trains=train,
     )
 
 

@@ -24,7 +24,8 @@ from sqlalchemy import select
 
 from assay.errors import NotFoundError, StateError
 from assay.jobs import queue
-from assay.jobs.queue import OVER, Job, JobEvent
+from assay.jobs.events import JobEvent
+from assay.jobs.queue import OVER, Job
 from assay.jobs.tuned_models import MADE
 from assay.jobs.tuning_request import TuningRequest
 from assay.store.store import Store

@@ -20,10 +20,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Case, ColumnElement, CursorResult, Update, case, func, or_, select, update
+from sqlalchemy import (
+    Case,
+    ColumnElement,
+    CursorResult,
+    Update,
+    case,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)  # fmt: skip
 from sqlalchemy.orm import Session
 
 from assay.errors import AssayError, NotFoundError, StateError, Step
+from assay.jobs.events import add_event
 from assay.store.store import Store
 from assay.store.tables import JobEventRow, JobRow, Table, now
 from assay.store.tables.clock import database_time
@@ -69,17 +81,6 @@ class Job:
     due: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class JobEvent:
-    """Something that happened: a `message`, a `warning`, an `error`, or `metrics` with `data`."""
-
-    key: int
-    kind: str
-    message: str
-    data: dict[str, Any] | None
-    at: datetime
-
-
 def new_id(prefix: str = "job") -> str:
     """An id that no job has."""
     return f"{prefix}-{secrets.token_hex(12)}"
@@ -114,17 +115,18 @@ def enqueue(
     return id
 
 
-def claim(store: Store, worker: str, kinds: Collection[str]) -> Job | None:
-    """Take the job that has waited longest; None when nothing waits.
+def claim(store: Store, worker: str, kinds: Collection[str], id: str | None = None) -> Job | None:
+    """Take the job that has waited longest, or that one alone; None when it does not wait.
 
     One statement: of several workers that look at the same moment, SQLite lets one write after the
     other, and PostgreSQL lets each skip the rows that others are taking.
     """
     if not kinds or not is_waiting(store, kinds):  # on SQLite a statement that writes holds others
         return None
+    wanted = true() if id is None else JobRow.id == id
     first = (
         select(JobRow.id)
-        .where(JobRow.status == "queued", JobRow.kind.in_(kinds), _is_due())
+        .where(JobRow.status == "queued", JobRow.kind.in_(kinds), _is_due(), wanted)
         .order_by(JobRow.created, JobRow.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -281,19 +283,24 @@ def resume(store: Store, id: str) -> Job:
 
 def is_running(store: Store, kinds: Collection[str]) -> bool:
     """Whether a worker does a job of one of these kinds."""
-    return _is_there(store, JobRow.status == "running", JobRow.kind.in_(kinds))
+    return bool(_find(store, 1, JobRow.status == "running", JobRow.kind.in_(kinds)))
 
 
 def is_waiting(store: Store, kinds: Collection[str], others: Collection[str] = ()) -> bool:
-    """Whether a job of one of these kinds can be taken now; of any but `others`, where none are
-    named."""
+    """Whether a job of these kinds can be taken now; of all but `others`, where none are named."""
     wanted = JobRow.kind.in_(kinds) if kinds else JobRow.kind.not_in(others)
-    return _is_there(store, JobRow.status == "queued", _is_due(), wanted)
+    return bool(_find(store, 1, JobRow.status == "queued", _is_due(), wanted))
 
 
-def _is_there(store: Store, *where: ColumnElement[bool]) -> bool:
+def waiting(store: Store, kinds: Collection[str], most: int) -> Sequence[str]:
+    """Ids of jobs of these kinds that can be taken now, those first that have waited longest."""
+    return _find(store, most, JobRow.status == "queued", _is_due(), JobRow.kind.in_(kinds))
+
+
+def _find(store: Store, most: int, *where: ColumnElement[bool]) -> Sequence[str]:
+    query = select(JobRow.id).where(*where).order_by(JobRow.created, JobRow.id).limit(most)
     with store.session() as session:
-        return session.scalar(select(JobRow.id).where(*where).limit(1)) is not None
+        return session.scalars(query).all()
 
 
 def read(store: Store, id: str) -> Job:
@@ -328,14 +335,6 @@ def note(
     """
     with as_owner(store, job) as session:
         session.add(JobEventRow(job=job.id, kind=kind, message=message, data=data))
-
-
-def events(store: Store, id: str, after: int = 0) -> Sequence[JobEvent]:
-    """The events of a job in order, those behind `after` (a key)."""
-    where = JobEventRow.job == id, JobEventRow.key > after
-    query = select(JobEventRow).where(*where).order_by(JobEventRow.key)
-    with store.session() as session:
-        return [row.convert(JobEvent) for row in session.scalars(query)]
 
 
 def _mine(job: Job) -> Update:
@@ -380,11 +379,6 @@ def _leave(
             add_event(session, job.id, "Cancelled.")
         else:
             raise JobLostError(f"job {job.id} was given to another worker.")
-
-
-def add_event(session: Session, id: str, message: str, kind: str = "message") -> None:
-    """Add an event of a job within a transaction."""
-    session.add(JobEventRow(job=id, kind=kind, message=message))
 
 
 def _not_to_be_cancelled() -> ColumnElement[bool]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy import or_, select, update
 
-from assay.jobs.queue import add_event
+from assay.jobs.events import add_event
 from assay.store.store import Store
 from assay.store.tables import JobRow, now
 from assay.store.tables.clock import database_time

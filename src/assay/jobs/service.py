@@ -17,13 +17,15 @@ import logging
 import math
 import os
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from subprocess import PIPE, Popen
 from types import FrameType
+from typing import IO
 
 from assay.interpreter import python
 from assay.jobs import fine_tuning, indexing, pulling, queue, recovery
@@ -73,6 +75,7 @@ def work(
     store: Store,
     kinds: Collection[str] | None = None,
     *,
+    job: str | None = None,
     watched: bool = False,
     further: Mapping[str, Handler] | None = None,
 ) -> None:
@@ -80,19 +83,30 @@ def work(
 
     Args:
         kinds: of jobs to take; None: all.
+        job: id of the only one to take, if it waits.
         watched: stop when standard input ends, too, and without a job for `REST_SECONDS`.
         further: handlers of kinds that floors above know.
     """
+    with ending_on_signals():
+        if watched:
+            threading.Thread(target=_end_with_input, daemon=True).start()
+        recover(store)
+        worker = work_on(store, kinds, further)
+        if job is None:
+            worker.run(threading.Event(), REST_SECONDS if watched else math.inf)
+        while job is not None and worker.once(job):
+            pass  # it was handed on, and waits as another kind
+
+
+@contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """SIGINT and SIGTERM interrupt the block, and end it in good order."""
     print_logs_as_lines()
     # A shell starts what it puts into the background with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)
-    if watched:
-        threading.Thread(target=_end_with_input, daemon=True).start()
-    recover(store)
     try:
-        worker = work_on(store, kinds, further)
-        worker.run(threading.Event(), REST_SECONDS if watched else math.inf)
+        yield
     except KeyboardInterrupt:
         log.info("stopped")
 
@@ -152,12 +166,28 @@ def _end_with_input() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def working_command(kinds: Collection[str]) -> list[str]:
-    """What runs a watched worker, in the project's folder."""
-    command = python("-m", "assay.cli.main", "worker", "--watched")
-    for kind in kinds:
-        command += ["--kind", kind]
-    return command
+def start_worker(folder: Path, *options: str, errors: IO[bytes] | None = None) -> Popen[bytes]:
+    """Start a watched worker of a folder.
+
+    Args:
+        options: of `assay worker`.
+        errors: file for what it says; None: it is said here.
+    """
+    command = python("-m", "assay.cli.main", "worker", "--watched", *options)
+    # A session of its own: Ctrl-C at a terminal is for who has started it, and stops it.
+    return Popen(command, cwd=folder, stdin=PIPE, stderr=errors, start_new_session=True)
+
+
+def stop_worker(worker: Popen[bytes]) -> None:
+    """Let a watched worker put its job back and end; after `STOP_SECONDS` it is killed."""
+    assert worker.stdin is not None
+    worker.stdin.close()
+    end = time.monotonic() + STOP_SECONDS
+    while worker.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    if worker.poll() is None:
+        worker.kill()
+        worker.wait()
 
 
 class WorkerSupervisor:
@@ -167,10 +197,19 @@ class WorkerSupervisor:
     Args:
         folder: that holds `.assay/`.
         forget: called with project and id of a file that has expired: removes what was made of it.
+        trains: whether fine-tuning jobs are done; else they are left to other workers.
     """
 
-    def __init__(self, folder: Path, store: Store, forget: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        forget: Callable[[str, str], None],
+        *,
+        trains: bool = True,
+    ) -> None:
         self._folder, self._store, self._forget = folder, store, forget
+        self._except = () if trains else (TRAIN,)
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._tidy, name="tidy", daemon=True)]
         self._threads += [
@@ -210,13 +249,11 @@ class WorkerSupervisor:
 
     def _keep(self, kinds: Sequence[str]) -> None:
         """One worker after the other, each when a job waits."""
-        command = working_command(kinds)
+        options = [word for kind in kinds for word in ("--kind", kind)]
+        options += [word for kind in self._except for word in ("--except", kind)]
         while self._wait(kinds):
-            # A session of its own: Ctrl-C at a terminal is for the server, which stops its workers.
             try:
-                worker = subprocess.Popen(
-                    command, cwd=self._folder, stdin=subprocess.PIPE, start_new_session=True
-                )
+                worker = start_worker(self._folder, *options)
             except OSError as error:  # no memory or no process to be had, for a moment
                 log.warning("a worker could not be started (%s); trying again", error)
                 self._over.wait(RESTART_SECONDS)
@@ -224,7 +261,7 @@ class WorkerSupervisor:
             while worker.poll() is None and not self._over.wait(0.2):
                 pass
             if self._over.is_set():
-                _stop(worker)
+                stop_worker(worker)
                 return
             if worker.returncode:
                 log.warning("a worker has ended (%s)", worker.returncode)
@@ -242,20 +279,9 @@ class WorkerSupervisor:
                 if time.monotonic() - recovered >= REVIVE_SECONDS:
                     recovered = time.monotonic()
                     recover(self._store)
-                if queue.is_waiting(self._store, kinds, SERVED):
+                if queue.is_waiting(self._store, kinds, (*SERVED, *self._except)):
                     return True
             except Exception as error:  # a database that is away for a moment
                 log.warning("whether jobs wait cannot be told yet: %s", error)
             self._over.wait(IDLE_SECONDS)
         return False
-
-
-def _stop(worker: subprocess.Popen[bytes]) -> None:
-    assert worker.stdin is not None
-    worker.stdin.close()
-    end = time.monotonic() + STOP_SECONDS
-    while worker.poll() is None and time.monotonic() < end:
-        time.sleep(0.05)
-    if worker.poll() is None:
-        worker.kill()
-        worker.wait()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import update
 
 from assay.jobs import queue
+from assay.jobs.events import read_events
 from assay.jobs.queue import Job
 from assay.store.store import Store
 from assay.store.tables import FineTuningRow, JobEventRow, now
@@ -54,7 +55,7 @@ class StepMetrics:
         self._store, self._job = store, job
         self._columns = _OF_REWARDS if of_rewards else _COLUMNS
         self.steps: dict[int, dict[str, float]] = {}
-        for event in queue.events(store, job.id):
+        for event in read_events(store, job.id):
             if event.kind == "metrics" and event.data:
                 self._add(event.data["step"], event.data)
         self._began: tuple[float, int] | None = None  # time and step when this process first told

@@ -192,9 +192,9 @@ class Worker:
             else:
                 stop.wait(IDLE_SECONDS)
 
-    def once(self) -> Job | None:
-        """Do the job that has waited longest; None when nothing waits."""
-        job = queue.claim(self.store, self.name, self.handlers)
+    def once(self, id: str | None = None) -> Job | None:
+        """Do the job that has waited longest, or that one alone; None when it does not wait."""
+        job = queue.claim(self.store, self.name, self.handlers, id)
         if job is None:
             return None
         work = Work(self.store, job, self._beat_seconds)

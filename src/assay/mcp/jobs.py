@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from assay.compare.holdout import HOLDOUT
 from assay.errors import NotFoundError, StateError
 from assay.jobs import queue
+from assay.jobs.events import read_events
 from assay.jobs.queue import OVER, Job
 from assay.jobs.worker import UNEXPECTED
 from assay.mcp.access import Access, find_own_agent
@@ -201,7 +202,7 @@ def _find(workspace: Workspace, id: str) -> Job:
 
 
 def _status(workspace: Workspace, job: Job) -> JobStatus:
-    events = queue.events(workspace.store, job.id)
+    events = read_events(workspace.store, job.id)
     messages = [event.message for event in events if event.kind == "message"]
     progress = job.progress or {}
     running = job.status == "running"

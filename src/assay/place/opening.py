@@ -17,6 +17,7 @@ from assay.place.processes import (
     OneProcess,
     Processes,
     check_agreed,
+    check_files_agreed,
     check_ray_installed,
     check_requests_agreed,
     check_texts_agreed,
@@ -105,6 +106,17 @@ class LazyWorkers:
         found = self._started()
         check_texts_agreed(self._place, found.elsewhere, self._progress)
         found.stay_unless(self._place.consent_for_documents)
+        return found
+
+    def to_do_jobs(self) -> Workers:
+        """For jobs of the queue, with the files that they train on.
+
+        Raises:
+            ConfigError: likewise.
+        """
+        found = self._started()
+        check_files_agreed(self._place, found.elsewhere, self._progress)
+        found.stay_unless(self._place.consent)
         return found
 
     def _started(self) -> Workers:

@@ -167,3 +167,20 @@ def check_texts_agreed(place: Place, machines: Sequence[str], progress: Progress
         )
     if machines:
         progress.say(f"Sending texts to machines of the cluster: {', '.join(machines)}.")
+
+
+def check_files_agreed(place: Place, machines: Sequence[str], progress: Progress) -> None:
+    """See that files of fine-tuning jobs may go to other machines, and say that they do.
+
+    Raises:
+        ConfigError: there are such machines, and nobody has agreed.
+    """
+    if machines and not place.consent:
+        raise ConfigError(
+            "nobody has agreed that files of fine-tuning jobs leave this machine. They would go "
+            f"to machines of the Ray cluster ({', '.join(machines)}).",
+            where=f"{CONFIG_FILE}, place.consent",
+            fix="To allow it, set place.consent: true, or add --consent.",
+        )
+    if machines:
+        progress.say(f"Jobs and their files go to machines of the cluster: {', '.join(machines)}.")

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, Request
 
 from assay.accounts.keys import Caller
 from assay.jobs import fine_tuning
+from assay.jobs.events import JobEvent
 from assay.jobs.fine_tuning import FineTuning, TuningCheckpoint, organisation
-from assay.jobs.queue import JobEvent
 from assay.jobs.step_metrics import ROLLOUTS, TRAIN_REWARD, TRAIN_TOKENS, VALID_REWARD
 from assay.jobs.tuning_request import Hyperparameters, TuningRequest
 from assay.project.jobs import fine_tuning as project

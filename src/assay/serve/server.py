@@ -71,6 +71,7 @@ def serve(
     pages: Pages | None = None,
     batch_requests: int = BATCH_REQUESTS,
     store_responses: StoreResponses = STORE_RESPONSES,
+    trains: bool = True,
 ) -> None:
     """Serve a folder, and do its jobs in processes beside, until SIGINT or SIGTERM.
 
@@ -82,6 +83,7 @@ def serve(
         pages: served too.
         batch_requests: of all batches together, that are answered at the same time.
         store_responses: which are kept.
+        trains: whether fine-tuning jobs are among those that are done.
 
     Raises:
         UsageError: half a pair of TLS files, or plain HTTP to other machines.
@@ -147,7 +149,8 @@ def serve(
     # uvicorn ends well on a signal, and then sends it once more to whoever was there before it.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        with WorkerSupervisor(workspace.root, workspace.store, forget), suppress(KeyboardInterrupt):
+        supervisor = WorkerSupervisor(workspace.root, workspace.store, forget, trains=trains)
+        with supervisor, suppress(KeyboardInterrupt):
             _Server(config, connections, ready, workspace.usage.close).run(sockets=[listening])
     finally:
         listening.close()

@@ -11,25 +11,19 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import secrets
-import shutil
-import stat
 import tarfile
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from assay.config import CONFIG_FILE, FineTune, TrainingSettings
 from assay.errors import ConfigError, DataError, ModelError
 from assay.models.load import LoadedModel
 from assay.place.kept import keep
 from assay.place.processes import on_this_machine
+from assay.place.scratch import scratch_folder
 from assay.place.workers import Tell, Workers
 from assay.progress import Task
 from assay.store.files import one_at_a_time
@@ -46,8 +40,6 @@ from assay.train.session import ADAPTER, RESULT, TrainResult, train_by_method
 from assay.train.shared_base import SharedBase
 
 _MARK = "place.txt"
-_FOLDER = "assay-training-"
-_YOUNG_S = 60.0
 _TRAINING = "training"
 """Label of the task that tells the steps of a training."""
 
@@ -189,13 +181,9 @@ class TrainingWork:
         if is_own:
             yield own, True
             return
-        _remove_left()
-        with (
-            tempfile.TemporaryDirectory(prefix=_FOLDER) as made,
-            one_at_a_time(Path(made) / _MARK, lambda: None),
-        ):
-            (Path(made) / chosen.FILE).write_text(self.choices, encoding="utf-8")
-            yield Path(made), False
+        with scratch_folder("training") as made:
+            (made / chosen.FILE).write_text(self.choices, encoding="utf-8")
+            yield made, False
 
 
 def train_many(jobs: Sequence[TrainingJob], workers: Workers, ended: OnEnd) -> None:
@@ -345,14 +333,3 @@ def _unpack(files: bytes, folder: Path) -> None:
     """The result last: what is there without it is not taken for a finished training."""
     with tarfile.open(fileobj=io.BytesIO(files)) as tar:
         tar.extractall(folder, filter="data")
-
-
-def _remove_left() -> None:
-    """Remove folders of trainings whose process was killed: nobody holds their lock any more."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
-        with suppress(OSError, Timeout):
-            found = folder.lstat()
-            is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-            if is_own and time.time() - found.st_mtime > _YOUNG_S:  # one just made has no lock yet
-                with FileLock(folder / _MARK, timeout=0):
-                    shutil.rmtree(folder)

@@ -18,8 +18,9 @@ from assay.jobs import queue, service
 from assay.jobs.batches import BATCH
 from assay.jobs.batches import read as read_batch
 from assay.jobs.batches import stop as stop_batch
+from assay.jobs.events import JobEvent, read_events
 from assay.jobs.fine_tuning import Wish
-from assay.jobs.queue import Job, JobEvent, JobLostError
+from assay.jobs.queue import Job, JobLostError
 from assay.jobs.worker import Handler, Work
 from assay.progress import SILENT, Progress, format_duration
 from assay.project import begun_copies
@@ -110,20 +111,29 @@ def renew_holdout(
 
 
 def work(
-    workspace: Workspace, kinds: Collection[str] | None = None, *, watched: bool = False
+    workspace: Workspace,
+    kinds: Collection[str] | None = None,
+    without: Collection[str] | None = None,
+    *,
+    job: str | None = None,
+    watched: bool = False,
 ) -> None:
     """Do the folder's jobs until SIGINT or SIGTERM comes, see `assay.jobs.service.work`.
+
+    Args:
+        without: kinds of jobs that are left to other workers.
 
     Raises:
         UsageError: there are no jobs of such a kind.
     """
     known = (*service.KINDS, *handlers(workspace))
-    unknown = sorted(set(kinds or ()) - set(known))
+    unknown = sorted({*(kinds or ()), *(without or ())} - set(known))
     if unknown:
         raise UsageError(f"{unknown[0]!r} is not a kind of job.", fix=f"Kinds: {', '.join(known)}.")
+    taken = {*(kinds or known)} - {*(without or ())}
     service.recover(workspace.store)  # first: what it finds to be over is let go
     begun_copies.remove_left(workspace)
-    service.work(workspace.store, kinds, watched=watched, further=handlers(workspace))
+    service.work(workspace.store, taken, job=job, watched=watched, further=handlers(workspace))
 
 
 def handlers(workspace: Workspace) -> dict[str, Handler]:
@@ -198,7 +208,7 @@ def look(workspace: Workspace, id: str, after: int = 0) -> tuple[Job, list[JobEv
         NotFoundError: there is no such job.
     """
     job = queue.read(workspace.store, id)  # before its events: what it did last is among them
-    return job, list(queue.events(workspace.store, id, after=after))
+    return job, list(read_events(workspace.store, id, after=after))
 
 
 def ask(workspace: Workspace, id: str, wish: Wish) -> Job:

@@ -12,8 +12,9 @@ from markupsafe import Markup
 from assay.compare.curve_section import Curve
 from assay.compare.report import step_charts
 from assay.jobs import fine_tuning, queue
+from assay.jobs.events import JobEvent, read_events
 from assay.jobs.fine_tuning import CHECK, TRAIN, FineTuning
-from assay.jobs.queue import Job, JobEvent
+from assay.jobs.queue import Job
 from assay.jobs.step_metrics import (
     FULL_LOSS,
     KL,
@@ -97,7 +98,7 @@ def look(workspace: Workspace, id: str, before: Figures) -> tuple[Job, Figures, 
         NotFoundError: there is no such job.
     """
     job = queue.read(workspace.store, id)  # before its events: what it did last is among them
-    figures = _with(before, queue.events(workspace.store, id, after=before.last))
+    figures = _with(before, read_events(workspace.store, id, after=before.last))
     if job.kind not in KINDS:
         return job, figures, None
     return job, figures, fine_tuning.find(workspace.store, job.project, id)

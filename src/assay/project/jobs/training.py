@@ -18,7 +18,7 @@ from assay.candidates.building import Context
 from assay.candidates.registry import check_name
 from assay.config import Config
 from assay.errors import Step, UsageError
-from assay.jobs import queue
+from assay.jobs.events import read_events
 from assay.jobs.queue import Job
 from assay.jobs.step_metrics import FULL_LOSS, TRAIN_LOSS, StepMetrics
 from assay.jobs.worker import Work
@@ -174,7 +174,7 @@ def _agent(context: Context, name: str, model: str, work: Work) -> str:
 
 def _observing(work: Work) -> Callable[[Point, Mapping[str, float]], None]:
     """Keeps the curve as events of the job; those of earlier workers are not told again."""
-    events = queue.events(work.store, work.job.id)
+    events = read_events(work.store, work.job.id)
     known = {
         (event.data["step"], name)
         for event in events

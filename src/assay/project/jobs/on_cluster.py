@@ -1,0 +1,61 @@
+"""Fine-tuning jobs of a folder, done on the machines of a Ray cluster."""
+
+from __future__ import annotations
+
+from assay.config import CONFIG_FILE, STATE_FOLDER, Place
+from assay.errors import ConfigError
+from assay.jobs.cluster_workers import ClusterSupervisor
+from assay.jobs.fine_tuning import CHECK, TRAIN
+from assay.jobs.service import ending_on_signals
+from assay.place.opening import workers_of
+from assay.progress import Progress
+from assay.project.workspace import Workspace
+from assay.store.database import KEPT, read_record
+
+
+def work_on_cluster(workspace: Workspace, place: Place, progress: Progress) -> None:
+    """Have fine-tuning jobs done on a cluster until SIGINT or SIGTERM comes.
+
+    Args:
+        place: on Ray, with workers.
+
+    Raises:
+        ConfigError: the state is not where other machines reach it, Ray is not installed or cannot
+            be reached, or jobs would leave this machine without consent.
+    """
+    files = _files_of(workspace)
+    with ending_on_signals(), workers_of(place, progress) as workers:
+        if workers is None:
+            raise ConfigError(
+                "jobs are shared out whole, and ranks share each training.",
+                where=f"{CONFIG_FILE}, place.ranks",
+                fix="Say how many jobs run at once: --workers 2.",
+            )
+        found = workers.to_do_jobs()
+        supervisor = ClusterSupervisor(
+            workspace.store,
+            found.cluster,
+            files,
+            (CHECK, TRAIN),
+            most=found.count,
+            may_leave=found.may_leave,
+        )
+        progress.say(f"At most {found.count} jobs are done at once. Ctrl-C ends it.")
+        supervisor.run()
+
+
+def _files_of(workspace: Workspace) -> dict[str, str]:
+    """What another machine needs to find the state."""
+    record = read_record(workspace.store.folder)
+    if record is None or record.database is None or workspace.store.bucket is None:
+        raise ConfigError(
+            "workers of a cluster need a state that every machine reaches, and this folder's is in "
+            "the folder.",
+            where=str(workspace.root),
+            fix="Name a database and a bucket: `state: {database: postgresql://…, objects: s3://…}`"
+            " in assay.yaml, or ASSAY_DATABASE and ASSAY_OBJECTS; then `assay state move`.",
+        )
+    files = {f"{STATE_FOLDER}/{KEPT}": (workspace.store.folder / KEPT).read_text("utf-8")}
+    if (settings := workspace.root / CONFIG_FILE).exists():
+        files[CONFIG_FILE] = settings.read_text("utf-8")
+    return files
