@@ -47,8 +47,15 @@ def test_what_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     for words in (("jobs", "show", "job-x"), ("jobs", "cancel", "job-x")):
         with pytest.raises(AssayError, match="no job job-x"):
             RUN.invoke(app, [*words, *folder], catch_exceptions=False)
-    with pytest.raises(UsageError, match="not a kind of job"):
-        RUN.invoke(app, ["worker", "--kind", "party", *folder], catch_exceptions=False)
+    for options, refused in (
+        ("--kind party", "not a kind of job"),
+        ("--kind fine-tune --except fine-tune", "no kind of job is left"),
+        ("--consent", "needs Ray"),
+        ("--workers 2", "needs Ray"),
+        ("--on ray --kind fine-tune", "for a worker of this machine"),
+    ):
+        with pytest.raises(UsageError, match=refused):
+            RUN.invoke(app, ["worker", *options.split(), *folder], catch_exceptions=False)
 
 
 def test_serve_refuses_an_address_that_is_none(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from assay.jobs import cluster_workers, queue
 from assay.jobs.cluster_workers import ClusterSupervisor, JobWork
 from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.place.workers import News, WorkerLostError, WorkStoppedError
+from assay.progress import SILENT
 from assay.project.jobs.on_cluster import work_on_cluster
 from assay.project.workspace import Workspace
 from assay.store.store import Store
@@ -73,46 +74,50 @@ def test_each_waiting_job_gets_a_worker_as_far_as_there_may_be_more(
     jobs = [queue.enqueue(store, "p", kind, {}) for kind in (CHECK, TRAIN, "watch", TRAIN)]
     wanted = [jobs[0], jobs[1], jobs[3]]
 
-    def finish(far: Far, **outcome: Any) -> None:
-        claimed = queue.claim(store, "far", (CHECK, TRAIN), far.job)
-        assert claimed is not None
-        queue.finish(store, claimed, {})
-        far.result = News([], done=True, **outcome)
-
     def two_at_once(workers: list[Far]) -> None:
         assert [far.job for far in workers] == wanted[:2]
-        finish(workers[0], result="")
+        claimed = queue.claim(store, "far", (CHECK, TRAIN), wanted[0])
+        assert claimed is not None
+        queue.finish(store, claimed, {})
+        workers[0].result = News([], done=True, result="")
 
     def the_third_after_the_first(workers: list[Far]) -> None:
         assert [far.job for far in workers] == wanted
         assert workers[0].killed  # its processors are free
-        # Its machine dies: the job waits again, and the next worker is not started at once.
+        # Its machine dies: the job waits again, and the next worker is not asked for at once.
         workers[2].result = News([], done=True, error=WorkerLostError("it has died."))
 
     def after_a_pause(workers: list[Far]) -> None:
         assert len(workers) == 3
         assert "it has died." in caplog.text
         monkeypatch.setattr(cluster_workers, "PAUSE_S", 0.0)
+        cluster.ready = False
 
     def no_room(workers: list[Far]) -> None:
         assert [far.job for far in workers] == [*wanted, ""]
         monkeypatch.setattr(cluster_workers, "STARTED_S", -1.0)
 
-    cluster = Script(two_at_once, the_third_after_the_first, after_a_pause, no_room, lambda _: None)
-    ready = iter((True, True, True, False))
-    begin = cluster.start
+    def nobody_waits_for_it_any_more(workers: list[Far]) -> None:
+        assert "no room yet for 1 more" in caplog.text
+        queue.ask(store, wanted[2], "cancel")
 
-    def start(*, may_leave: bool) -> Far:
-        cluster.ready = next(ready)
-        return begin(may_leave=may_leave)
+    def gone(workers: list[Far]) -> None:
+        assert workers[3].killed
+        assert not workers[1].stopped
 
-    cluster.start = start  # type: ignore[method-assign]
-    supervisor = ClusterSupervisor(store, cluster, {}, (CHECK, TRAIN), most=2, may_leave=True)
+    cluster = Script(
+        two_at_once,
+        the_third_after_the_first,
+        after_a_pause,
+        no_room,
+        nobody_waits_for_it_any_more,
+        gone,
+    )
+    supervisor = ClusterSupervisor(store, cluster, {}, most=2, may_leave=True)
     with pytest.raises(KeyboardInterrupt):
         supervisor.run()
-    assert "no room yet for 1 more" in caplog.text
     assert [far.stopped for far in cluster.workers] == [False, True, False, False]
-    assert all(far.killed for far in cluster.workers)
+    assert all(far.killed for far in cluster.workers)  # though interrupted while it waited for them
 
 
 def test_a_worker_has_a_folder_that_names_the_state_and_puts_its_job_back(
@@ -120,7 +125,7 @@ def test_a_worker_has_a_folder_that_names_the_state_and_puts_its_job_back(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     said = "import sys; print('first'); print('no such database', file=sys.stderr); sys.exit(1)"
-    codes, started = ["input()", said], []
+    codes, started = ["import sys; sys.stdin.read()", said], []
 
     def start(folder: Path, *options: str, errors: IO[bytes]) -> subprocess.Popen[bytes]:
         started.append((options, (folder / ".assay" / "database.json").read_text()))
@@ -144,7 +149,5 @@ def test_a_worker_has_a_folder_that_names_the_state_and_puts_its_job_back(
 
 
 def test_a_state_that_other_machines_do_not_reach_is_refused(tmp_path: Path) -> None:
-    from tests.train.test_session import Watcher
-
     with pytest.raises(ConfigError, match="every machine reaches"):
-        work_on_cluster(Workspace(tmp_path), Place(on="ray"), Watcher())
+        work_on_cluster(Workspace(tmp_path), Place(on="ray"), SILENT, consent=True)

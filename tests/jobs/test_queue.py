@@ -103,10 +103,11 @@ def test_the_longest_waiting_of_the_known_kinds_comes_first(tmp_path: Path) -> N
         session.execute(
             update(JobRow).where(JobRow.id == first).values(created=now() - timedelta(seconds=9))
         )
-    queue.enqueue(store, "p", "count", {})
-    claimed = queue.claim(store, "w", ["count"])
-    assert claimed is not None
-    assert claimed.id == first
+    last, named = (queue.enqueue(store, "p", "count", {}) for _ in range(2))
+    assert queue.waiting(store, ["count"], 2) == [first, last]
+    for wanted, taken in ((named, named), (named, None), (None, first)):
+        claimed = queue.claim(store, "w", ["count"], wanted)
+        assert (claimed.id if claimed else None) == taken
     assert queue.read(store, other).status == "queued"
 
 

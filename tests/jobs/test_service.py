@@ -13,7 +13,7 @@ import pytest
 
 from assay.errors import StoreError
 from assay.jobs import queue, service
-from assay.jobs.fine_tuning import CHECK
+from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.service import WorkerSupervisor, dead_workers, recover, worker_name
 from assay.release import traces
 from assay.store.store import Store
@@ -106,9 +106,12 @@ def test_a_supervisor_starts_workers_when_a_job_waits_whatever_fails_for_a_momen
     monkeypatch.setattr(queue, "is_waiting", look)
     monkeypatch.setattr(traces, "prune", pruned.append)
     store = Store(tmp_path)
-    with WorkerSupervisor(tmp_path, store, lambda project, file: None):
+    queue.enqueue(store, "p", TRAIN, {})
+    with WorkerSupervisor(tmp_path, store, lambda project, file: None, trains=False):
         reach(lambda: len(looks) > 6 and bool(pruned))
-        assert not started  # a server at rest has no worker
+        assert (
+            not started
+        )  # a server at rest has no worker, nor one that leaves trainings to others
         queue.enqueue(store, "p", CHECK, {})
         reach(lambda: len(started) >= 4)
     assert pruned[0] is store  # traces are pruned when it starts, and by its clock

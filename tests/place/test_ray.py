@@ -367,26 +367,42 @@ def test_a_fine_tuning_job_is_done_on_another_machine_though_the_first_of_them_d
     root.mkdir()
     workspace = Workspace(root)
     store = workspace.store
-    id = queued(store)
+    id = queued(store, hyperparameters={"n_epochs": 12, "batch_size": 3})
 
     place = Place(on="ray", workers=1)
     with pytest.raises(ConfigError, match=rf"would go to machines .* \({node.host}\)"):
-        work_on_cluster(workspace, place, SILENT)
+        work_on_cluster(workspace, place, SILENT, consent=False)
 
-    def watch() -> None:
-        """Its node dies while it works; when it is done, Ctrl-C."""
-        try:
-            wait_until(lambda: queue.read(store, id).status == "running", "the job does not begin")
-            node.kill()
-            there.clear()
-            wait_until(lambda: queue.read(store, id).status in queue.OVER, "the job does not end")
-        finally:
-            os.kill(os.getpid(), signal.SIGINT)
+    def work_until(*ends: Callable[[], object]) -> None:
+        """Ends follow one another; at the last one comes Ctrl-C."""
 
-    watching = threading.Thread(target=watch)
-    watching.start()
-    work_on_cluster(workspace, place.model_copy(update={"consent": True}), SILENT)
-    watching.join()
+        def watch() -> None:
+            try:
+                for end in ends:
+                    wait_until(end, "it does not come to that", 4 * PATIENCE_S)
+            finally:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        work_on_cluster(workspace, place, SILENT, consent=True)
+        watching.join()
+
+    def trains() -> bool:
+        job = queue.read(store, id)
+        return job.kind == fine_tuning.TRAIN and job.status == "running"
+
+    def lose_the_node() -> bool:
+        node.kill()
+        there.clear()
+        return wait_until(lambda: queue.read(store, id).attempts == 2, "it is not taken up again")
+
+    # Ctrl-C while it trains: it is in the queue again, and none of its processes is left.
+    work_until(trains, lose_the_node, trains)
+    job = queue.read(store, id)
+    assert (job.status, job.attempts) == ("queued", 0)
+    assert not [name for name in processes().values() if "worker --watched" in name]
+    work_until(lambda: queue.read(store, id).status in queue.OVER)
     found = fine_tuning.find(store, PROJECT, id)
     assert found.status == "succeeded", found.error
     said = [event.message for event in read_events(store, id)]

@@ -10,7 +10,7 @@ import typer
 
 from assay.cli.options import AsJson, Served, open_served, with_json
 from assay.cli.output import as_json, print_job, print_jobs
-from assay.cli.place import PlaceOption, WorkersOption, place_of
+from assay.cli.place import WorkersOption, place_of
 from assay.cli.progress import Terminal
 from assay.errors import UsageError
 
@@ -116,12 +116,13 @@ def worker(
     watched: Annotated[
         bool, typer.Option("--watched", help="Also stop when standard input is closed.")
     ] = False,
-    on: PlaceOption = None,
+    on: Annotated[str, typer.Option("--on", help="Where jobs run: here or ray.")] = "here",
     workers: WorkersOption = None,
     consent: Annotated[
         bool,
         typer.Option(
-            "--consent", help="On Ray: files of jobs may go to other machines of the cluster."
+            "--consent",
+            help="On Ray: files of jobs, of all projects, may go to other machines of the cluster.",
         ),
     ] = False,
 ) -> None:
@@ -133,7 +134,10 @@ def worker(
     from assay.project.jobs.on_cluster import work_on_cluster
 
     workspace = open_served(folder)
-    if on in (None, "here") and not (workers or consent):
+    place = place_of(workspace, on, workers)
+    if place.on == "here":
+        if consent:
+            raise UsageError("--consent needs Ray.", fix="Add --on ray.")
         work(workspace, kind, except_, job=job, watched=watched)
         return
     if kind or except_ or job or watched:
@@ -141,10 +145,7 @@ def worker(
             "--kind, --except, --job and --watched are for a worker of this machine.",
             fix="Leave them out: --on ray does fine-tuning jobs, and no others.",
         )
-    place = place_of(workspace, on, workers)
-    if consent:
-        place = place.model_copy(update={"consent": True})
-    work_on_cluster(workspace, place, Terminal())
+    work_on_cluster(workspace, place, Terminal(), consent=consent)
 
 
 def _say(job: Job) -> None:

@@ -1,6 +1,6 @@
 """Workers on the machines of a Ray cluster, one for each job that waits.
 
-    ClusterSupervisor(store, cluster, files, kinds, most=8).run()    # until SIGINT or SIGTERM
+    ClusterSupervisor(store, cluster, files, most=8, ...).run()    # until SIGINT or SIGTERM
 
 Nothing of a job is in the cluster: it runs `assay worker` in a folder that names the state's
 database and bucket. The worker takes its job from the queue there, beats for it, and hears of a
@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from subprocess import Popen
 
+from assay.errors import StoreError
 from assay.jobs import queue
+from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.service import STOP_SECONDS, recover, start_worker, stop_worker
 from assay.jobs.worker import IDLE_SECONDS, REVIVE_SECONDS
 from assay.place.scratch import scratch_folder
@@ -27,9 +30,11 @@ from assay.store.store import Store
 
 PAUSE_S = 10.0
 """After a worker that could not do its work, until the next is started."""
+_LEAVING_S = 10.0
+"""How long a process of the cluster may take beside its worker to leave it."""
 _ERRORS = "errors.txt"
-_LONGEST_ERROR = 2000
-"""Bytes of what a worker has said last, that are told."""
+_LONGEST_LOG = 20_000
+"""Bytes of what a worker has said last, that are kept."""
 
 log = logging.getLogger("assay.worker")
 
@@ -47,7 +52,9 @@ class JobWork:
     kept_bytes: int = 0
 
     def run(self, tell: Tell) -> str:
-        """Do the job, if it waits still; what the process said at the end, if it has failed.
+        """Do the job, if it waits still; the last line of the process, where it cannot do it.
+
+        What the process says goes into the log of this one.
 
         Raises:
             WorkStoppedError: it was to be left; it is in the queue again.
@@ -60,29 +67,25 @@ class JobWork:
             with (folder / _ERRORS).open("wb") as errors:
                 worker = start_worker(folder, "--job", self.job, errors=errors)
             try:
-                _wait(worker, tell)
+                while worker.poll() is None:
+                    os.utime(folder)  # see `scratch_folder`
+                    tell(None)  # raises, once nobody wants it any more
+                    time.sleep(IDLE_SECONDS)
             finally:
                 stop_worker(worker)
-            return _last_line(folder / _ERRORS) if worker.returncode else ""
-
-
-def _wait(worker: Popen[bytes], tell: Tell) -> None:
-    while worker.poll() is None:
-        tell(None)  # raises, once nobody wants it any more
-        time.sleep(IDLE_SECONDS)
-
-
-def _last_line(file: Path) -> str:
-    lines = file.read_bytes()[-_LONGEST_ERROR:].decode("utf-8", "replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+                said = (folder / _ERRORS).read_bytes()[-_LONGEST_LOG:].decode("utf-8", "replace")
+                print(said, end="", file=sys.stderr, flush=True)
+            if not worker.returncode:
+                return ""
+            lines = (line.strip() for line in reversed(said.split("\n")))
+            return next(filter(None, lines), "it said nothing")
 
 
 class ClusterSupervisor:
-    """Starts a worker in a cluster for each job that waits.
+    """Starts a worker in a cluster for each fine-tuning job that waits.
 
     Args:
         files: see `JobWork`.
-        kinds: of jobs that are done there.
         most: workers at once.
         may_leave: whether they may be on other machines than this one.
     """
@@ -92,27 +95,25 @@ class ClusterSupervisor:
         store: Store,
         cluster: Cluster,
         files: Mapping[str, str],
-        kinds: Collection[str],
         *,
         most: int,
         may_leave: bool,
     ) -> None:
-        self._store, self._cluster, self._files, self._kinds = store, cluster, files, kinds
+        self._store, self._cluster, self._files = store, cluster, files
         self._most, self._may_leave = most, may_leave
-        self._starting: dict[str, Worker] = {}
+        self._starting: list[Worker] = []
         self._working: dict[str, Worker] = {}
-        self._recovered = self._paused = self._asked = self._roomless = -math.inf
+        self._recovered = self._paused = self._roomless = -math.inf
 
     def run(self) -> None:
         """Until an interrupt comes, which has the workers put their jobs back."""
         try:
             while True:
-                try:
-                    self._start()
-                except Exception as error:  # a database that is away for a moment
-                    log.warning("whether jobs wait cannot be told yet: %s", error)
-                self._begin()
-                if busy := [*self._starting.values(), *self._working.values()]:
+                waiting = self._waiting()
+                if waiting is not None:
+                    self._ask_for_workers(len(waiting))
+                    self._begin(waiting)
+                if busy := [*self._starting, *self._working.values()]:
                     self._cluster.wait(busy, IDLE_SECONDS)
                 else:
                     time.sleep(IDLE_SECONDS)
@@ -120,49 +121,76 @@ class ClusterSupervisor:
         finally:
             self._stop()
 
-    def _start(self) -> None:
-        """A worker for each job that waits and has none yet, as far as there may be more."""
-        if time.monotonic() - self._recovered >= REVIVE_SECONDS:
-            self._recovered = time.monotonic()
-            recover(self._store)
+    def _waiting(self) -> list[str] | None:
+        """Jobs that wait and have no worker; None: none is begun now."""
         if time.monotonic() - self._paused < PAUSE_S:
-            return
-        had = {*self._starting, *self._working}
-        for job in queue.waiting(self._store, self._kinds, self._most):
-            if job not in had and len(self._starting) + len(self._working) < self._most:
-                self._starting[job] = self._cluster.start(may_leave=self._may_leave)
-                self._asked = time.monotonic()
+            return None
+        try:
+            if time.monotonic() - self._recovered >= REVIVE_SECONDS:
+                self._recovered = time.monotonic()
+                recover(self._store)
+            found = queue.waiting(self._store, (CHECK, TRAIN), self._most + len(self._working))
+        except StoreError as error:  # a database that is away for a moment
+            log.warning("whether jobs wait cannot be told yet: %s", error)
+            return None
+        return [job for job in found if job not in self._working]
 
-    def _begin(self) -> None:
-        for job, worker in list(self._starting.items()):
-            if worker.ready:
-                log.info("%s is done by a worker of the cluster", job)
-                worker.begin(JobWork(job, self._files))
-                self._working[job] = self._starting.pop(job)
-        if self._starting and time.monotonic() - max(self._asked, self._roomless) > STARTED_S:
+    def _ask_for_workers(self, waiting: int) -> None:
+        """As many as jobs wait and as there may be; those that nobody waits for any more go."""
+        wanted = min(waiting, self._most - len(self._working))
+        for worker in self._starting[max(0, wanted) :]:
+            _kill(worker)
+        del self._starting[max(0, wanted) :]
+        if self._starting and time.monotonic() - self._roomless > STARTED_S:
             self._roomless = time.monotonic()
-            log.warning("the cluster has no room yet for %d more workers", len(self._starting))
+            log.warning(
+                "the cluster has no room yet for %d more workers, each with as many processors as "
+                "this machine has threads (OMP_NUM_THREADS sets another number)",
+                len(self._starting),
+            )
+        if not self._starting:
+            self._roomless = time.monotonic()
+        while len(self._starting) < wanted:
+            self._starting.append(self._cluster.start(may_leave=self._may_leave))
+
+    def _begin(self, waiting: Iterable[str]) -> None:
+        """A worker that is there gets the job that has waited longest."""
+        ready = [worker for worker in self._starting if worker.ready]
+        for job, worker in zip(waiting, ready, strict=False):
+            log.info("%s is begun by a worker of the cluster", job)
+            self._starting.remove(worker)
+            self._working[job] = worker
+            worker.begin(JobWork(job, self._files))
 
     def _end(self) -> None:
         for job, worker in list(self._working.items()):
             news = worker.news()
             if not news.done:
                 continue
-            self._working.pop(job).kill()
+            del self._working[job]
+            _kill(worker)
             if why := news.error or news.result:
                 self._paused = time.monotonic()
-                log.warning("the worker of %s has ended: %s", job, why)
+                log.warning("%s was not done by its worker: %s", job, why)
+            else:
+                log.info("the worker of %s has ended", job)
 
     def _stop(self) -> None:
         """Let the workers put their jobs back; an interrupt meanwhile ends them at once."""
         waited = list(self._working.values())
         try:
             for worker in waited:
-                worker.stop()
-            end = time.monotonic() + STOP_SECONDS + IDLE_SECONDS
+                with suppress(Exception):  # its process has died, or the cluster
+                    worker.stop()
+            end = time.monotonic() + STOP_SECONDS + _LEAVING_S
             while waited and time.monotonic() < end:
                 self._cluster.wait(waited, IDLE_SECONDS)
                 waited = [worker for worker in waited if not worker.news().done]
         finally:
-            for worker in (*self._working.values(), *self._starting.values()):
-                worker.kill()
+            for worker in (*self._working.values(), *self._starting):
+                _kill(worker)
+
+
+def _kill(worker: Worker) -> None:
+    with suppress(Exception):  # of a cluster that has died itself there is nothing to end
+        worker.kill()

@@ -28,6 +28,7 @@ from assay.jobs.events import JobEvent
 from assay.jobs.queue import OVER, Job
 from assay.jobs.tuned_models import MADE
 from assay.jobs.tuning_request import TuningRequest
+from assay.store.object_place import objects_of
 from assay.store.store import Store
 from assay.store.tables import (
     FineTuningCheckpointRow,
@@ -237,6 +238,22 @@ def served_name(tuning: FineTuning, version: str, step: int | None = None) -> Se
     return ServedNameRow(
         name=model_name(tuning, step), project=tuning.project, target=f"version:{version}"
     )
+
+
+def check_machine(store: Store, id: str) -> None:
+    """See that this machine has what a fine-tuning needs and no job brings: else the job would fail
+    for what another machine has.
+
+    Raises:
+        NotFoundError: there is no such fine-tuning.
+        ObjectsError: the files cannot be reached.
+        ModelError: the base model cannot be had.
+    """
+    from assay.models.show import describe
+
+    tuning = find(store, queue.read(store, id).project, id)
+    objects_of(store)
+    describe(tuning.request.model)
 
 
 def work_folder(store: Store, id: str) -> Path:

@@ -83,15 +83,21 @@ def work(
 
     Args:
         kinds: of jobs to take; None: all.
-        job: id of the only one to take, if it waits.
+        job: id of the only one to take, a fine-tuning, if it waits.
         watched: stop when standard input ends, too, and without a job for `REST_SECONDS`.
         further: handlers of kinds that floors above know.
+
+    Raises:
+        NotFoundError: there is no such job.
+        AssayError: this machine lacks something that every fine-tuning needs.
     """
     with ending_on_signals():
         if watched:
             threading.Thread(target=_end_with_input, daemon=True).start()
         recover(store)
         worker = work_on(store, kinds, further)
+        if job is not None:
+            fine_tuning.check_machine(store, job)
         if job is None:
             worker.run(threading.Event(), REST_SECONDS if watched else math.inf)
         while job is not None and worker.once(job):
@@ -102,7 +108,9 @@ def work(
 def ending_on_signals() -> Iterator[None]:
     """SIGINT and SIGTERM interrupt the block, and end it in good order."""
     print_logs_as_lines()
-    # A shell starts what it puts into the background with SIGINT ignored.
+    # A shell starts what it puts into the background with SIGINT ignored; Ray blocks it in its
+    # processes, and so in theirs.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -164,6 +172,8 @@ def _end_with_input() -> None:
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(STOP_SECONDS)
+    os._exit(1)  # whoever would kill it now may be gone
 
 
 def start_worker(folder: Path, *options: str, errors: IO[bytes] | None = None) -> Popen[bytes]:

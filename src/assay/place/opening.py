@@ -108,15 +108,18 @@ class LazyWorkers:
         found.stay_unless(self._place.consent_for_documents)
         return found
 
-    def to_do_jobs(self) -> Workers:
+    def to_do_jobs(self, *, agreed: bool) -> Workers:
         """For jobs of the queue, with the files that they train on.
+
+        Args:
+            agreed: whether these may leave this machine.
 
         Raises:
             ConfigError: likewise.
         """
         found = self._started()
-        check_files_agreed(self._place, found.elsewhere, self._progress)
-        found.stay_unless(self._place.consent)
+        check_files_agreed(found.elsewhere, self._progress, agreed=agreed)
+        found.stay_unless(agreed)
         return found
 
     def _started(self) -> Workers:

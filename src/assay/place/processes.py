@@ -169,18 +169,17 @@ def check_texts_agreed(place: Place, machines: Sequence[str], progress: Progress
         progress.say(f"Sending texts to machines of the cluster: {', '.join(machines)}.")
 
 
-def check_files_agreed(place: Place, machines: Sequence[str], progress: Progress) -> None:
+def check_files_agreed(machines: Sequence[str], progress: Progress, *, agreed: bool) -> None:
     """See that files of fine-tuning jobs may go to other machines, and say that they do.
 
     Raises:
         ConfigError: there are such machines, and nobody has agreed.
     """
-    if machines and not place.consent:
+    if machines and not agreed:
         raise ConfigError(
-            "nobody has agreed that files of fine-tuning jobs leave this machine. They would go "
-            f"to machines of the Ray cluster ({', '.join(machines)}).",
-            where=f"{CONFIG_FILE}, place.consent",
-            fix="To allow it, set place.consent: true, or add --consent.",
+            "nobody has agreed that files of fine-tuning jobs leave this machine. Those of all "
+            f"projects would go to machines of the Ray cluster ({', '.join(machines)}).",
+            fix="To allow it, also to machines that join the cluster later, add --consent.",
         )
     if machines:
         progress.say(f"Jobs and their files go to machines of the cluster: {', '.join(machines)}.")

@@ -13,14 +13,16 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-_LOCK = "place.lock"
+_LOCK = "place.txt"
 _YOUNG_S = 60.0
+"""A folder that has changed since then is left alone: one just made has no lock yet, and of one
+whose owner was killed a process may still be at work."""
 
 
 @contextmanager
 def scratch_folder(purpose: str) -> Iterator[Path]:
     """A folder `/tmp/assay-PURPOSE-*` that goes with the block. Those of processes that were killed
-    go before it is made."""
+    go before it is made. Whoever has processes work there touches it now and then."""
     prefix = f"assay-{purpose}-"
     _remove_left(prefix)
     with tempfile.TemporaryDirectory(prefix=prefix) as made, FileLock(Path(made) / _LOCK):
@@ -33,6 +35,6 @@ def _remove_left(prefix: str) -> None:
         with suppress(OSError, Timeout):
             found = folder.lstat()
             is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-            if is_own and time.time() - found.st_mtime > _YOUNG_S:  # one just made has no lock yet
+            if is_own and time.time() - found.st_mtime > _YOUNG_S:
                 with FileLock(folder / _LOCK, timeout=0):
                     shutil.rmtree(folder)

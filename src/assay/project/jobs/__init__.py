@@ -131,6 +131,8 @@ def work(
     if unknown:
         raise UsageError(f"{unknown[0]!r} is not a kind of job.", fix=f"Kinds: {', '.join(known)}.")
     taken = {*(kinds or known)} - {*(without or ())}
+    if not taken:
+        raise UsageError("no kind of job is left to do.", fix="Name fewer with --except.")
     service.recover(workspace.store)  # first: what it finds to be over is let go
     begun_copies.remove_left(workspace)
     service.work(workspace.store, taken, job=job, watched=watched, further=handlers(workspace))

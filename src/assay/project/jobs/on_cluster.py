@@ -5,19 +5,22 @@ from __future__ import annotations
 from assay.config import CONFIG_FILE, STATE_FOLDER, Place
 from assay.errors import ConfigError
 from assay.jobs.cluster_workers import ClusterSupervisor
-from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.service import ending_on_signals
 from assay.place.opening import workers_of
 from assay.progress import Progress
 from assay.project.workspace import Workspace
 from assay.store.database import KEPT, read_record
+from assay.store.object_place import objects_of
 
 
-def work_on_cluster(workspace: Workspace, place: Place, progress: Progress) -> None:
+def work_on_cluster(
+    workspace: Workspace, place: Place, progress: Progress, *, consent: bool
+) -> None:
     """Have fine-tuning jobs done on a cluster until SIGINT or SIGTERM comes.
 
     Args:
         place: on Ray, with workers.
+        consent: whether files of jobs, of all projects, may go to other machines of the cluster.
 
     Raises:
         ConfigError: the state is not where other machines reach it, Ray is not installed or cannot
@@ -29,14 +32,13 @@ def work_on_cluster(workspace: Workspace, place: Place, progress: Progress) -> N
             raise ConfigError(
                 "jobs are shared out whole, and ranks share each training.",
                 where=f"{CONFIG_FILE}, place.ranks",
-                fix="Say how many jobs run at once: --workers 2.",
+                fix="Say how many jobs run at once: --on ray --workers 2.",
             )
-        found = workers.to_do_jobs()
+        found = workers.to_do_jobs(agreed=consent)
         supervisor = ClusterSupervisor(
             workspace.store,
             found.cluster,
             files,
-            (CHECK, TRAIN),
             most=found.count,
             may_leave=found.may_leave,
         )
@@ -45,7 +47,7 @@ def work_on_cluster(workspace: Workspace, place: Place, progress: Progress) -> N
 
 
 def _files_of(workspace: Workspace) -> dict[str, str]:
-    """What another machine needs to find the state."""
+    """What another machine needs to find the state; no secret is in it, and no setting."""
     record = read_record(workspace.store.folder)
     if record is None or record.database is None or workspace.store.bucket is None:
         raise ConfigError(
@@ -55,7 +57,5 @@ def _files_of(workspace: Workspace) -> dict[str, str]:
             fix="Name a database and a bucket: `state: {database: postgresql://…, objects: s3://…}`"
             " in assay.yaml, or ASSAY_DATABASE and ASSAY_OBJECTS; then `assay state move`.",
         )
-    files = {f"{STATE_FOLDER}/{KEPT}": (workspace.store.folder / KEPT).read_text("utf-8")}
-    if (settings := workspace.root / CONFIG_FILE).exists():
-        files[CONFIG_FILE] = settings.read_text("utf-8")
-    return files
+    objects_of(workspace.store)  # whoever opens the state next finds the bucket by it
+    return {f"{STATE_FOLDER}/{KEPT}": (workspace.store.folder / KEPT).read_text("utf-8")}
