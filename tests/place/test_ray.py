@@ -400,7 +400,7 @@ def test_a_fine_tuning_job_is_done_on_another_machine_though_the_first_of_them_d
     # Ctrl-C while it trains: it is in the queue again, and none of its processes is left.
     work_until(trains, lose_the_node, trains)
     job = queue.read(store, id)
-    assert (job.status, job.attempts) == ("queued", 0)
+    assert (job.status, job.attempts, job.error) == ("queued", 0, None)
     assert not [name for name in processes().values() if "worker --watched" in name]
     work_until(lambda: queue.read(store, id).status in queue.OVER)
     found = fine_tuning.find(store, PROJECT, id)
