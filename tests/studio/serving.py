@@ -25,6 +25,7 @@ from assay.project.workspace import Workspace
 from assay.serve import server
 from assay.studio.app import Studio
 from tests.serve.scripted import ScriptedEngine, ScriptedEngines
+from tests.studio.forked_workers import start_from_forks
 
 PAUSE_S = 0.03
 SLOW_S = 2.0
@@ -78,6 +79,10 @@ def main() -> None:
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--idle", action="store_true")
     given = parser.parse_args()
+    if given.idle:
+        server.WorkerSupervisor = lambda *_: nullcontext()  # type: ignore[assignment, misc]
+    else:
+        start_from_forks()
     if given.fill:
         sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
         from studio_filled import fill
@@ -88,8 +93,6 @@ def main() -> None:
         _slow_to_find(given.folder)
     if given.model:
         from_file.STARTER_MODEL = given.model  # type: ignore[misc]
-    if given.idle:
-        server.WorkerSupervisor = lambda *_: nullcontext()  # type: ignore[assignment, misc]
     workspace = Workspace(given.folder)
     language = ScriptedEngines(ScriptedEngine(record if given.record else answer, pause_s=PAUSE_S))
     engines = StreamEngines(workspace.store, language)
