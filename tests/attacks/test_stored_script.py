@@ -8,7 +8,6 @@ over the API, rows of a data set, requests that are kept.
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,8 +59,6 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 @pytest.fixture(scope="module")
 def admin(hostile: Studio) -> Iterator[Tab]:
-    if shutil.which("chromium") is None:
-        pytest.skip("needs Debian's chromium")
     with chromium() as browser:
         context = browser.new_context(viewport={"width": 1320, "height": 900})
         made = tab(context, hostile.url)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -246,8 +245,6 @@ def test_a_socket_ends_with_its_session(up: Studio) -> None:
 
 @pytest.mark.slow
 def test_a_browser_shows_that_its_person_is_out(up: Studio) -> None:
-    if shutil.which("chromium") is None:
-        pytest.skip("needs Debian's chromium")
     workspace = Workspace(up.folder)
     person = people.add(workspace, "ivan", "editor")
     with chromium() as browser:

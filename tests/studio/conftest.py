@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, expect
 
-from tests.studio.browsing import PATIENCE_MS, Studio, Tab, chromium, studio, tab
+from tests.studio.browsing import PATIENCE_MS, WINDOW, Studio, Tab, chromium, studio, tab
 
 expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if shutil.which("chromium") is None:
-        pytest.skip("needs Debian's chromium")
     with chromium() as found:
         yield found
 
@@ -38,23 +35,21 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 
 @pytest.fixture(scope="module")
-def owner(filled: Studio, browser: Browser) -> Iterator[BrowserContext]:
-    """A browser's context in which the owner is signed in."""
-    context = browser.new_context(viewport={"width": 1320, "height": 900})
-    page = context.new_page()
-    page.goto(filled.link)
-    page.locator("h1").first.wait_for()
-    page.close()
-    yield context
+def owner(filled: Studio, browser: Browser) -> Iterator[Tab]:
+    """A browser's tab in which the owner is signed in."""
+    context = browser.new_context(viewport=WINDOW)
+    made = tab(context, filled.url)
+    made.page.goto(filled.link)
+    made.page.locator("h1").first.wait_for()
+    yield made
     context.close()
 
 
 @pytest.fixture
-def here(owner: BrowserContext, filled: Studio) -> Iterator[Tab]:
-    made = tab(owner, filled.url)
-    yield made
-    made.check()
-    made.page.close()
+def here(owner: Tab) -> Iterator[Tab]:
+    """The owner's tab, for a test."""
+    yield owner
+    owner.leave()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -15,6 +16,7 @@ from tests.studio.browsing import Studio, Tab
 from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
+LOOKS: tuple[tuple[Literal["light", "dark"], int], ...] = (("dark", 390), ("light", 1320))
 EMPTY = {
     "/": "Drop a file of examples here",
     "/agent": "No agents yet",
@@ -33,11 +35,13 @@ def test_an_empty_page_says_what_would_be_there_and_how_it_comes(
     browser: Browser, up: Studio
 ) -> None:
     with signed_in(browser, up, "admin") as visitor:
-        for width, scheme in ((1320, "light"), (390, "dark")):
-            visitor.page.set_viewport_size({"width": width, "height": 844})
-            visitor.page.emulate_media(color_scheme=scheme)
-            for path, said in EMPTY.items():
-                page = visitor.open(path)
+        for path, said in EMPTY.items():
+            # tests/studio/test_pages.py opens pages as they look on a desk by day.
+            visitor.page.emulate_media(color_scheme="dark")
+            visitor.page.set_viewport_size({"width": 390, "height": 844})
+            page = visitor.open(path)
+            for scheme, width in LOOKS:
+                visitor.look(scheme, width)
                 expect(page.get_by_text(said, exact=True).first).to_be_visible()
                 visitor.fits()
                 visitor.axe()

@@ -7,9 +7,10 @@ import re
 import time
 from contextlib import suppress
 from datetime import date
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, TimeoutError, WebSocketRoute, expect
+from playwright.sync_api import Browser, TimeoutError, WebSocketRoute, expect
 
 from assay.jobs import queue
 from assay.project import releases
@@ -19,18 +20,20 @@ from tests.studio.browsing import PATIENCE_MS, Studio, Tab, tab
 from tests.studio.serving import UNREADABLE, slow_readings
 
 pytestmark = pytest.mark.slow
+LOOKS: tuple[tuple[Literal["light", "dark"], int], ...] = (
+    ("light", 1320),
+    ("dark", 1320),
+    ("light", 390),
+)
 
 
 @pytest.mark.parametrize("path", [page.path for page in PAGES])
 def test_every_page_is_whole_in_light_dark_and_on_a_phone(here: Tab, path: str) -> None:
-    for scheme, width in (("light", 1320), ("dark", 1320), ("light", 390)):
-        here.page.emulate_media(color_scheme=scheme)
-        here.page.set_viewport_size({"width": width, "height": 844})
-        page = here.open(path)
-        expect(page.locator(".waiting")).to_have_count(0)
+    expect(here.open(path).locator(".waiting")).to_have_count(0)
+    for scheme, width in LOOKS:
+        here.look(scheme, width)
         here.fits()
         here.axe()
-    here.page.set_viewport_size({"width": 1320, "height": 900})
 
 
 def test_the_keyboard_reaches_everything(here: Tab) -> None:
@@ -51,7 +54,6 @@ def test_the_keyboard_reaches_everything(here: Tab) -> None:
     page.keyboard.press("Enter")
     page.get_by_role("link", name="Playground").press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Playground")
-    here.page.set_viewport_size({"width": 1320, "height": 900})
 
 
 def test_the_name_of_the_first_page_leads_to_it(here: Tab) -> None:
@@ -129,9 +131,9 @@ def test_what_was_asked_last_is_shown_although_an_earlier_reading_ends_or_fails_
 
 
 def test_a_quick_return_to_the_old_choice_counts_before_the_server_has_answered(
-    filled: Studio, owner: BrowserContext
+    filled: Studio, owner: Tab
 ) -> None:
-    here = tab(owner, filled.url)
+    here = tab(owner.page.context, filled.url)
     page = here.page
     held: list[str | bytes] = []
     holds = False
@@ -346,7 +348,7 @@ def test_who_is_demoted_is_signed_out_and_a_viewer_cannot_act(
     context.close()
 
 
-def test_a_link_is_good_once(owner: BrowserContext, browser: Browser, filled: Studio) -> None:
+def test_a_link_is_good_once(owner: Tab, browser: Browser, filled: Studio) -> None:
     context = browser.new_context()
     page = context.new_page()
     page.goto(filled.link)

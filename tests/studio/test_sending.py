@@ -51,7 +51,8 @@ def test_a_bar_shows_how_far_documents_are_uploaded(
         page.get_by_role("button", name="Create", exact=True).click()
         expect(page.get_by_text("Drop documents here")).to_be_visible()
         slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 3e5}
-        page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+        line = page.context.new_cdp_session(page)
+        line.send("Network.emulateNetworkConditions", slow)
         page.locator("input[type=file]").set_input_files(files)
         said = page.get_by_text(
             re.compile(r"^Uploading “\w+.bmp” and 1 other document: .* of 3.0 MB")
@@ -63,3 +64,4 @@ def test_a_bar_shows_how_far_documents_are_uploaded(
         failed = page.get_by_text("2 of 2 files could not be read.")
         expect(failed).to_be_visible(timeout=120_000)
         expect(bar).to_be_hidden()
+        line.detach()

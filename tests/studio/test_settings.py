@@ -12,7 +12,7 @@ from assay.project import settings
 from assay.project.workspace import Workspace
 from assay.store.audit import entries
 from tests.many_rows import CONFIG, project
-from tests.studio.browsing import Studio, Tab, studio
+from tests.studio.browsing import Studio, Tab, studio, tab
 from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
@@ -233,8 +233,9 @@ def test_what_is_typed_while_the_text_is_checked_stays(browser: Browser, up: Stu
         socket.on_message(forward)
 
     with signed_in(browser, up, "editor") as visitor:
-        visitor.page.route_web_socket(re.compile("."), delay)
-        page = _open(visitor)
+        delayed = tab(visitor.page.context, up.url)
+        delayed.page.route_web_socket(re.compile("."), delay)
+        page = _open(delayed)
         page.locator(".cm-line", has_text="primary").click()
         page.keyboard.press("End")
         page.keyboard.insert_text("\nmargn: 0.05")
@@ -245,6 +246,7 @@ def test_what_is_typed_while_the_text_is_checked_stays(browser: Browser, up: Stu
         assert late
         page.get_by_role("button", name="margn").wait_for()
         expect(page.locator(".cm-content")).to_contain_text("margn: 0.05  # typed later")
+        delayed.check()
 
 
 def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio) -> None:
