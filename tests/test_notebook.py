@@ -10,6 +10,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+ROWS = 400
+"""Of the notebook's 798: they show the same in half of the time."""
 NOTEBOOK = Path(__file__).parent.parent / "examples" / "first_comparison.ipynb"
 
 
@@ -30,6 +32,10 @@ def test_the_notebook_ends_in_a_verdict_and_a_curve(
     cells = {cell.id: cell for cell in notebook.cells if cell.cell_type == "code"}
     assert not any(cell.outputs or cell.execution_count for cell in cells.values())
 
+    write, loop = cells["write"], 'open(encoding="utf-8"):'
+    assert loop in write.source
+    write.source = write.source.replace(loop, f"{loop[:-1]}.readlines()[:{ROWS}]:")
+
     where = {"metadata": {"path": str(tmp_path)}}
     client = NotebookClient(
         notebook, kernel_name="python3", startup_timeout=300, timeout=540, resources=where
@@ -37,7 +43,7 @@ def test_the_notebook_ends_in_a_verdict_and_a_curve(
     client.execute()
 
     said = "".join(output.get("text", "") for output in cells["checked"].outputs)
-    assert "798 of 798 rows can be used" in said
+    assert f"{ROWS} of {ROWS} rows can be used" in said
     report = html_of(cells["compared"])
     assert report.startswith("<iframe srcdoc=")
     assert 'class="verdict ' in report
