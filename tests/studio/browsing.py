@@ -82,9 +82,8 @@ def studio(folder: Path, *options: str) -> Iterator[Studio]:
 
 
 def find_chromium() -> str:
-    """Debian's. Where there is the one that never had windows, that: it takes a third less of the
-    processor for a page."""
-    found = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    """Debian's."""
+    found = shutil.which("chromium")
     if found is None:
         pytest.skip("needs Debian's chromium")
     return found
