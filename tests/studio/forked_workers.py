@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from assay.cli.main import run
@@ -73,9 +72,7 @@ def start_from_forks() -> None:
         worker.begin(command[command.index("assay.cli.main") :], cwd)
         return worker
 
-    service.subprocess = SimpleNamespace(  # type: ignore[assignment]
-        Popen=start, PIPE=subprocess.PIPE
-    )
+    service.Popen = start  # type: ignore[assignment, misc]
 
 
 def _serve(asked: int) -> None:

@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--idle", action="store_true")
     given = parser.parse_args()
     if given.idle:
-        server.WorkerSupervisor = lambda *_: nullcontext()  # type: ignore[assignment, misc]
+        server.WorkerSupervisor = lambda *_, **__: nullcontext()  # type: ignore[assignment, misc]
     else:
         start_from_forks()
     if given.fill:
