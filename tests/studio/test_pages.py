@@ -62,12 +62,16 @@ def test_the_name_of_the_first_page_leads_to_it(here: Tab) -> None:
 
 
 def test_the_theme_is_kept(here: Tab) -> None:
-    page = here.open("/")
+    page = here.open("/compare")
     body, dark = page.locator("body"), re.compile(r"\bbody--dark\b")
     was_dark = dark.search(body.get_attribute("class") or "") is not None
     turned = expect(body).not_to_have_class if was_dark else expect(body).to_have_class
     page.get_by_role("button", name="Switch between light and dark").click()
     turned(dark)
+    status = page.get_by_role("status").filter(has_text="holdout examples")
+    page.get_by_role("textbox", name="Containing").fill("no such words")
+    expect(status).to_have_text("0 of 240 holdout examples")
+    turned(dark)  # with an update of the page by the server
     page.reload()
     here.settled()
     turned(dark)

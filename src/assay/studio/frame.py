@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from copy import copy
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal, cast
@@ -171,8 +172,7 @@ def _show_frame(
     page: Page | None, pages: Sequence[Page], context: PageContext, request: Request
 ) -> Iterator[None]:
     """What stands around a page; None for one that is not among them."""
-    theme = request.cookies.get(THEME_COOKIE)
-    ui.dark_mode(value={"dark": True, "light": False}.get(theme or ""))
+    _set_theme(ui.context.client, request.cookies.get(THEME_COOKIE))
     ui.context.client.layout.classes("studio")
     with ui.element("a").props('href="#main"').classes("skip"):
         ui.label("Skip to content")
@@ -206,6 +206,13 @@ def _show_frame(
         .classes("page wide" if page and page.wide else "page")
     ):
         yield
+
+
+def _set_theme(client: Client, theme: str | None) -> None:
+    """Of this client alone, once, as its page opens: `ui.dark_mode` would set it again with every
+    update of the page, against what the reader has switched to."""
+    client.page = copy(client.page)
+    client.page.dark = {"dark": True, "light": False}.get(theme or "")
 
 
 def _show_brand() -> None:
