@@ -28,6 +28,8 @@ from assay.store.tables import ApiKeyRow, BudgetRow, UsageRow
 
 MAX_TOKENS = 4096
 """Of an answer for a key with a budget, where the request says nothing."""
+MOST_USD = 1_000_000_000
+"""Of a budget."""
 _UNIT = 1_000_000_000  # billionths of a USD: sums are exact
 _OVERHEAD = 1000  # tokens that a provider may put around a request
 
@@ -53,8 +55,11 @@ class Budget:
 
 def check_budget(usd: float | None) -> None:
     """Raises UsageError where this is no amount; None is no budget."""
-    if usd is not None and not 0 <= usd < 1e9:
-        raise UsageError(f"{usd:g} USD is not a valid budget.", fix="Give an amount such as 5.")
+    if usd is not None and not 0 <= usd <= MOST_USD:
+        raise UsageError(
+            f"{usd:.15g} USD is not a valid budget: it is from 0 to {MOST_USD:,} USD.",
+            fix="Give an amount such as 5.",
+        )
 
 
 def set_budget(

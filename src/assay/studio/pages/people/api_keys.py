@@ -143,7 +143,7 @@ def _show_form(context: PageContext, refresh: Refresh) -> Callable[[Sequence[Api
             name = w.field("Name", ui.input(placeholder="Web shop"), name="Name of the key")
             budget = w.field(
                 "Budget in USD",
-                number_input(least=0),
+                number_input(least=0, most=costs.MOST_USD),
                 "The most it may spend at providers in total. Empty: no limit; 0: no providers.",
             )
         labels = w.field(
@@ -261,7 +261,12 @@ def _show_actions(
         usd = await ask_value(
             f"Budget of “{key.name}”",
             "USD in total",
-            lambda: number_input(budget.most if budget else None, least=0, missing=_WITHOUT_AMOUNT),
+            lambda: number_input(
+                budget.most if budget else None,
+                least=0,
+                most=costs.MOST_USD,
+                missing=_WITHOUT_AMOUNT,
+            ),
             "Save",
             under="What it has spent so far still counts.",
             name="Total budget in USD",
