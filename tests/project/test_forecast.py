@@ -12,7 +12,7 @@ import pytest
 from assay.progress import SILENT, Task
 from assay.project import forecast as module
 from assay.project.estimate import Estimate, Pace, Stage
-from assay.project.forecast import Forecast, measure_pace, pace_of_share
+from assay.project.forecast import Forecast, left_of, measure_pace, pace_of_share
 
 STAGES = (
     Stage("start", "start and report", "other", 10.0),
@@ -177,6 +177,20 @@ def test_of_a_training_without_a_told_time_the_rest_is_the_least_that_is_to_come
     work(forecast, heard, "training", 600.0, last=6)
     assert len(heard.lines) == 1
     assert heard.lines[0].startswith("Slower than estimated: about 9 min left instead of 12 s.")
+
+
+def test_of_what_goes_on_where_an_earlier_run_stopped_the_rest_is_told(heard: Heard) -> None:
+    assert left_of(TOLD, 0.0) == TOLD
+    left = left_of(TOLD, 0.75)  # 150 of 200 seconds: 20 of those of the first holdout are to come
+    assert [one.seconds for one in left.stages] == [10.0, 20.0, 30.0]
+    forecast = Forecast(heard, left, heard.clock)
+    for stage, took in zip(STAGES[1:], (10.0, 0.1, 0.1, 0.1, 20.0), strict=True):
+        heard.seconds += took  # what is kept is passed through
+        forecast.stage(stage.doing, stage.candidate)
+    heard.seconds += 30.0
+    forecast.stage("end", "")
+    assert heard.lines == []
+    assert left_of(TOLD, 1.0).seconds == 10.0, "what it takes to start"
 
 
 def test_what_an_earlier_run_has_done_teaches_nothing(heard: Heard) -> None:

@@ -90,6 +90,11 @@ class Work:
         """What is to be done."""
         return self.job.payload
 
+    @property
+    def share(self) -> float:
+        """How much of the whole job is done, by earlier runs as well; 0 where nobody has said."""
+        return self._share or 0.0
+
     def say(self, line: str) -> None:
         """An event that is kept."""
         queue.note(self.store, self.job, line)
@@ -106,7 +111,7 @@ class Work:
     def set_share(self, share: float) -> None:
         """How much of the whole job is done, which a bar of one task does not say; never less than
         before, though a job that goes on begins its tasks anew."""
-        self._share = max(share, self._share or 0.0)
+        self._share = max(share, self.share)
 
     @contextmanager
     def task(self, label: str, total: float | None, unit: str) -> Iterator[_Bar]:

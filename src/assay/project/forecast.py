@@ -5,6 +5,7 @@ told = opened.estimate(pace=pace)
 forecast = Forecast(terminal, told)            # says so where it turns out otherwise
 opened.compare(progress=forecast)
 forecast.pace()                                # what was learned, for the next estimate
+left_of(told, share=0.9)                       # of one that goes on where it stopped
 """
 
 from __future__ import annotations
@@ -138,6 +139,23 @@ def measure_training(project: Project) -> float:
         train_by_method(job)
     each = (moments[-1] - moments[0]) / (len(moments) - 1)
     return each / training_step_seconds(project.config, project.sizes(), size)
+
+
+def left_of(told: Estimate, share: float) -> Estimate:
+    """What is to come of a comparison that goes on where an earlier run stopped.
+
+    The stages are gone through in the order of their doing, and what is finished is kept, so that
+    those within this share of the time take none. It starts anew: the first stage stays whole.
+
+    Args:
+        share: of the time of all stages, which the earlier run had done.
+    """
+    done, left = share * told.seconds - told.stages[0].seconds, [told.stages[0]]
+    for stage in told.stages[1:]:
+        if stage.seconds > max(done, 0.0):
+            left.append(replace(stage, seconds=stage.seconds - max(done, 0.0)))
+        done -= stage.seconds
+    return replace(told, stages=tuple(left))
 
 
 class Forecast:

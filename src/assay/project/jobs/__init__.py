@@ -26,7 +26,7 @@ from assay.progress import SILENT, Progress, format_duration
 from assay.project import begun_copies
 from assay.project.comparison import Comparison
 from assay.project.fingerprint import basis, describe_changes, fingerprint_of
-from assay.project.forecast import Forecast, measure_pace
+from assay.project.forecast import Forecast, left_of, measure_pace
 from assay.project.jobs import begun, export, imported_traces, measuring, rescue, training, watching
 from assay.project.jobs.begun import BegunProject
 from assay.project.jobs.queueing import enqueue_once, refuse_second
@@ -171,8 +171,9 @@ def _compare(workspace: Workspace, work: Work) -> dict[str, Any]:
 def _compare_begun(workspace: Workspace, work: Work) -> Comparison:
     payload = work.payload
     project = begun.begin(workspace, work.job.id, payload["agents"])
-    told = project.estimate(pace=measure_pace())
-    work.say(f"About {format_duration(told.seconds)}, as fast as this machine is now.")
+    told = left_of(project.estimate(pace=measure_pace()), work.share)
+    left = " left, for what is done is kept" if work.share else ""
+    work.say(f"About {format_duration(told.seconds)}{left}, as fast as this machine is now.")
     agreed = payload.get("agreed")
     if agreed is not None and fingerprint_of(now := basis(workspace, project)) != agreed:
         raise _changed(work.job, project, now)
