@@ -259,9 +259,8 @@ class KnowledgeBase:
 
     def has_snapshot(self, snapshot: str) -> bool:
         """Whether a state is kept."""
-        base = records.base_id(self._store, self.owner, self.name)
         with suppress(NotFoundError):
-            self._reader.state(base, snapshot)
+            self._reader.state(records.base_id(self._store, self.owner, self.name), snapshot)
             return True
         return False
 

@@ -14,7 +14,11 @@ from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.intake import SourceFile
 from assay.project import releases
 from assay.project.knowledge import documents
-from assay.project.knowledge.searching import find_releases, has_other_documents
+from assay.project.knowledge.searching import (
+    find_releases,
+    find_releases_behind,
+    has_other_documents,
+)
 from assay.project.workspace import Workspace
 from assay.studio.pages.knowledge.page import explain_removal
 
@@ -48,6 +52,12 @@ def test_releases_that_search_are_named_through_routes_and_copies(workspace: Wor
     assert find_releases(workspace, "shop") == ["with-rag", "with-routed", "with-sized"]
     releases.canary(workspace, "with-plain", 0.1, "rag@1", force="a test")
     assert "with-plain" in find_releases(workspace, "shop")
+    assert find_releases_behind(workspace, "shop") == []
+    (file := workspace.root / "later.txt").write_text("All that is known about later.")
+    base.add([SourceFile(file.name, file)])
+    assert find_releases_behind(workspace, "shop") == ["with-plain", "with-rag", "with-routed"]
+    documents.remove(workspace, "shop", "tea.txt")
+    assert find_releases_behind(workspace, "shop") == [], "their state was given up"
 
 
 def test_that_documents_are_not_those_of_a_comparison_is_noticed(workspace: Workspace) -> None:

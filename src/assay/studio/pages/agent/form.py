@@ -14,6 +14,7 @@ from nicegui import ui
 from assay import json_reader
 from assay.agent.agent import Agent
 from assay.errors import UsageError
+from assay.knowledge.build import RETENTION
 from assay.studio import widgets as w
 from assay.studio.pages.agent.route_form import RouteForm
 from assay.studio.pages.agent.variables_form import VariablesForm
@@ -45,6 +46,11 @@ MADE_HERE = {
     "outside": "answers that were brought in a file",
 }
 """What models are that nobody can choose by name: a blob is behind each."""
+_FIXED = (
+    "Searches the documents that it was measured with (named by “snapshot” in the YAML), not what "
+    f"was added or replaced since: for {RETENTION.days} days from a change, or until one of them "
+    "is removed; then the present ones."
+)
 _HERE = {
     *("kind", "model", "system_prompt", "shown", "nearest", "knowledge"),
     *("output_schema", "choices"),
@@ -107,6 +113,7 @@ class AgentForm(Controls[Agent]):
         self._fields = ui.element("div").classes("stack gap")
         with self._fields:
             self._build_model()
+            self._state = w.text("", "soft note")
             self._language = ui.element("div").classes("stack gap")
             with self._language:
                 self._build_prompt()
@@ -174,7 +181,6 @@ class AgentForm(Controls[Agent]):
                     self._write_passages,
                     "knowledge.k",
                 )
-            self._state = w.text("", "soft note")
 
     def _write_passages(self, value: float | None) -> dict[str, Any] | None:
         if refused := refuse_fraction(self._passages.typed):
@@ -244,11 +250,8 @@ class AgentForm(Controls[Agent]):
             else ""
         )
         knowledge = agent.knowledge
-        self._state.text = (
-            "Searches the state that was evaluated, named by `snapshot` in the YAML."
-            if knowledge is not None and knowledge.snapshot is not None
-            else ""
-        )
+        fixed = knowledge is not None and knowledge.snapshot is not None
+        self._state.text = _FIXED if fixed else ""
         usual = Agent(model="").model_dump()
         beyond = [n for n, v in agent.model_dump().items() if n not in _HERE and v != usual[n]]
         if agent.constrained and agent.output_schema is None and agent.choices is None:

@@ -11,6 +11,7 @@ from nicegui import ui
 from nicegui.element import Element
 
 from assay.errors import UsageError
+from assay.knowledge.build import RETENTION
 from assay.knowledge.failures import FailedDocument
 from assay.knowledge.records import Document
 from assay.knowledge.search import Mode, Passage
@@ -56,12 +57,14 @@ class Contents:
 
     Attributes:
         unread: documents that are being read.
+        behind: releases that answer from other documents, those that they were measured with.
     """
 
     about: dict[str, Any]
     documents: list[Document]
     failed: list[FailedDocument]
     unread: int
+    behind: list[str]
 
 
 @action("viewer")
@@ -69,7 +72,8 @@ def read_contents(context: PageContext, base: str) -> Contents:
     """The documents of a knowledge base, and what could not be read."""
     of = documents.base(context.workspace, base)
     unread = documents.count_unread(context.workspace, base)
-    return Contents(of.describe(), of.documents(), of.failures(), unread)
+    behind = searching.find_releases_behind(context.workspace, base)
+    return Contents(of.describe(), of.documents(), of.failures(), unread, behind)
 
 
 create_base = workspace_action("editor", documents.create)
@@ -198,6 +202,8 @@ def _show_documents(context: PageContext, base: str, found: Contents, refresh: R
                 f"Parts of at most {found.about['chunk_tokens']:,} tokens, split at headings and "
                 "paragraphs.",
             )
+        if found.behind:
+            w.text(explain_behind(found.behind), "warn note").props("role=status")
         if not found.documents and not found.failed:
             if not found.unread:
                 w.text("This knowledge base has no documents yet.", "soft")
@@ -298,6 +304,23 @@ def explain_removal(releases: Sequence[str]) -> str:
     return (
         f"{why} These releases search this knowledge base: {', '.join(releases)}. They answer "
         "without the document from then on. Compare again to measure how well."
+    )
+
+
+def explain_behind(releases: Sequence[str]) -> str:
+    """From what releases answer while the documents are others than those they were measured with.
+
+    Args:
+        releases: at least one.
+    """
+    names, they, answer = f"The release {releases[0]}", "it was", "answers"
+    if len(releases) > 1:
+        names, they, answer = f"The releases {', '.join(releases)}", "they were", "answer"
+    return (
+        f"{names} still {answer} from the documents that {they} measured with, not from what was "
+        f"added or replaced since: for {RETENTION.days} days from the change, or until one of "
+        "those documents is removed. To have answers from the present documents now, compare "
+        "again and promote what was measured on them."
     )
 
 
