@@ -313,6 +313,10 @@ def test_every_outcome_has_its_words(capsys: pytest.CaptureFixture[str]) -> None
             "bring them",
         ),
         (
+            Verdict(outcome="cannot_tell", shortlist=["prompt"], reason="r"),
+            "Keep all of these out of this job for now",
+        ),
+        (
             Verdict(outcome="cannot_tell", use_meanwhile="prompt", reason="r"),
             "Use prompt for now; not proven",
         ),

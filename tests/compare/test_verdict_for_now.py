@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from assay.compare.report.wording import headline
 from assay.compare.verdict import Entry, decide
 from tests.compare.test_verdict import SETTINGS, calls, right
 from tests.compare.yearly import yearly
@@ -75,7 +76,24 @@ def test_for_now_the_cheapest_of_those_that_may_be_the_best_is_named() -> None:
     assert "Use near for now, the cheapest to own, as far as that is known, of" in partly.reason
     few = [Entry(e.name, e.values[:8], floor=e.floor, **yearly(1.0)) for e in (best, floor)]
     assert named(few[0], replace(few[1], setup_cost=0.0)) == "best"
-    assert named(replace(few[0], scores=[0.0] * 8), replace(few[1], scores=[1.0] * 8)) == "majority"
+    assert named(replace(few[0], scores=[0.0] * 8), replace(few[1], scores=[1.0] * 8)) is None
+
+
+@pytest.mark.parametrize("n", [8, 41])
+def test_for_now_none_is_named_where_the_best_has_nothing_right_or_reads_no_input(n: int) -> None:
+    wrong = Entry("wrong", [0.0] * n, **yearly(1.0))
+    floor = Entry("majority", [0.0] * n, floor=True, **yearly(0.0))
+    none_right = decide([wrong, floor], None, SETTINGS).verdict
+    assert (none_right.outcome, none_right.named) == ("cannot_tell", None)
+    assert none_right.score_low is None, "of none is said what it likely scores"
+    assert "No candidate has anything right so far, so use none for now. " in none_right.reason
+    assert headline(none_right) == "Use none of these for now; not proven"
+    leads = decide([wrong, replace(floor, scores=right(3, n))], None, SETTINGS).verdict
+    assert headline(leads).startswith("Use none of these")
+    told = "is that of majority, which reads no input, so use none for now. "
+    assert (told in leads.reason) == (leads.outcome == "cannot_tell") == (n == 8)
+    one = decide([replace(wrong, scores=right(1, n)), floor], None, SETTINGS).verdict
+    assert one.use_meanwhile == "wrong", "one right answer is more than none"
 
 
 @pytest.mark.parametrize(

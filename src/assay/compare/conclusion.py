@@ -168,7 +168,10 @@ def _too_few(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
     need = examples_needed(findings, ranked)
     seen = reasons.seen(findings.examples, findings.group_count, findings.units)
     used, why = for_now(findings, ranked) if findings.examples else (None, None)
-    reason = reasons.too_few(seen, LEAST_UNITS) + _next_step(findings, used, why, need)
+    reason = reasons.too_few(seen, LEAST_UNITS)
+    if used is None and findings.examples:
+        reason += _none_for_now(findings, ranked)
+    reason += _next_step(findings, used, why, need)
     return _undecided(findings, ranked, used, need, reason)
 
 
@@ -196,7 +199,7 @@ def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
     else:
         reason = reasons.undecided(
             [findings.label(entry) for entry in contenders],
-            findings.label(used),
+            None if used is None else findings.label(used),
             findings.examples,
             terms.margin,
             scale,
@@ -204,8 +207,24 @@ def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
         if needed is not None and len(contenders) > 1:
             below = [findings.label(entry) for entry in contenders if not findings.fits(entry)]
             reason += reasons.no_choice(below, needed, scale)
-        reason += _next_step(findings, used, why, need) + _below_needed(findings, used)
+        if used is None:
+            reason += _none_for_now(findings, shortlist)
+        reason += _next_step(findings, used, why, need)
+        reason += "" if used is None else _below_needed(findings, used)
     return _undecided(findings, shortlist, used, need, reason)
+
+
+def _none_for_now(findings: Findings, shortlist: Sequence[Entry]) -> str:
+    """Why none is named until more is known.
+
+    Args:
+        shortlist: the best first.
+    """
+    best = shortlist[0]
+    score = findings.scores[best.name]
+    return reasons.none_for_now(
+        findings.label(best) if score else None, score, findings.terms.scale
+    )
 
 
 def _next_step(findings: Findings, used: Entry | None, why: str | None, need: Need) -> str:

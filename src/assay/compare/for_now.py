@@ -10,13 +10,15 @@ from assay.compare.findings import Findings
 from assay.compare.reasons import listed
 
 
-def for_now(findings: Findings, shortlist: Sequence[Entry]) -> tuple[Entry, str | None]:
+def for_now(findings: Findings, shortlist: Sequence[Entry]) -> tuple[Entry | None, str | None]:
     """What to use until more is known, and what singles it out; None: its score alone.
+
+    None to use: the best has nothing right, or reads no input.
 
     The least demanding of those whose score is at most the margin, or one example, behind the best
     of the shortlist: the margin does not matter to the user, and one example shows nothing; a
     larger difference is more likely true than not. One that reads no input, or gives nothing right,
-    is named only where that leaves no other.
+    is never named: it is there to be beaten.
 
     Args:
         shortlist: the best score first.
@@ -33,7 +35,8 @@ def for_now(findings: Findings, shortlist: Sequence[Entry]) -> tuple[Entry, str 
         return used, why and why + cheaper
     # Where all that may be good enough are shown to be worse than one that is not.
     beaten = any(findings.call(best, o) == "worse" for o in findings.complete if o is not best)
-    return findings.best_first(findings.complete)[0] if beaten else best, None
+    first = findings.best_first(findings.complete)[0] if beaten else best
+    return None if first.floor or not scores[first.name] else first, None
 
 
 def _is_near(findings: Findings, entry: Entry, best: Entry) -> bool:

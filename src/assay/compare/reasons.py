@@ -254,7 +254,7 @@ def baselines_off(names: Sequence[str]) -> str:
 
 
 def undecided(
-    contenders: Sequence[str], used: str, examples: int, margin: float, scale: Scale
+    contenders: Sequence[str], used: str | None, examples: int, margin: float, scale: Scale
 ) -> str:
     """Why nothing can be concluded.
 
@@ -288,7 +288,21 @@ def no_choice(below: Sequence[str], good_enough: float, scale: Scale) -> str:
     )
 
 
-def _listed_or_counted(names: Sequence[str], also: str = "") -> str:
+def none_for_now(floor: str | None, score: float, scale: Scale) -> str:
+    """An addition to `undecided`: why none is named until more is known.
+
+    Args:
+        floor: it scores best, and reads no input; None: the best scores 0.
+    """
+    if floor is None:
+        return " No candidate has anything right so far, so use none for now."
+    return (
+        f" The best score so far, {scale.first(score)}, is that of {floor}, which reads no input, "
+        "so use none for now."
+    )
+
+
+def _listed_or_counted(names: Sequence[str], also: str | None = None) -> str:
     """Three names, or the first two, `also` if it is one of them, and how many others there are."""
     if len(names) <= 3:
         return listed(names)

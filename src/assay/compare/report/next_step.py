@@ -34,6 +34,8 @@ def say(result: Result) -> str:
     if meanwhile := next((c for c in result.candidates if c.name == verdict.use_meanwhile), None):
         condition = "" if result.good_enough is not None else f" {_if_enough(result, meanwhile)}"
         start = f"Use {quoted(meanwhile.name)} for now{condition}. {_reaches(result, meanwhile)}"
+    elif verdict.shortlist:
+        start = f"Keep all of these out of this job for now. {remedy.first(result)} "
     return (
         f"{start}Only if you must know which is the best: label {_wanted(result)} and bring them "
         f"with {Step.RENEW_HOLDOUT}; the examples that were measured on today then become training "
@@ -152,6 +154,8 @@ def _wrong(result: Result, used: CandidateResult) -> str:
     if used.score is None or score_meaning(result) != RIGHT_ANSWERS:
         return ""
     likely = ""
+    if used.low is not None and used.score == 1:
+        return f"that up to {reasons.in_100(1 - used.low)} answers are wrong (here none was)"
     if used.low is not None and used.high is not None:
         likely = f" (likely {100 * (1 - used.high):.0f} to {100 * (1 - used.low):.0f})"
     return f"that about {reasons.in_100(1 - used.score)} answers are wrong{likely}"

@@ -15,7 +15,7 @@ def first(result: Result) -> str:
     else more examples or a stronger model, between which a learning curve decides.
 
     Args:
-        result: whose outcome is `none`.
+        result: whose outcome is `none`, or which names none for now.
     """
     needed, look = result.good_enough, result.second_look
     scored = [c for c in result.candidates if c.score is not None and not c.floor]
@@ -24,7 +24,12 @@ def first(result: Result) -> str:
     drawn = _more_examples(result, scored)
     if not any(c.prompt_tokens is not None or c.kind == "outside" for c in result.candidates):
         drawn = f"let candidates with a language model take part, since none did. Then {drawn}"
-    if needed is None or result.verdict.use_meanwhile or best is None:
+    if (
+        needed is None
+        or result.verdict.use_meanwhile
+        or best is None
+        or (best.score or 0.0) >= needed
+    ):
         return (
             "Check first, on single rows, that a person could give the answer from the input "
             f"alone. Then {drawn}"

@@ -33,7 +33,7 @@ BAR = 14
 def print_result(result: Result, console: Console | None = None) -> None:
     """Print what a person needs to decide; the report has the rest."""
     out, result = console or Console(highlight=False), with_named_range(result)
-    colour = COLOURS[result.verdict.outcome]
+    colour = COLOURS[wording.tone(result.verdict)]
     text = "\n".join(
         [
             escape(result.verdict.reason),
@@ -188,8 +188,8 @@ def _pairs(result: Result) -> Table:
     for pair in pairs:
         table.add_row(
             f"{escape(pair.a)} − {escape(pair.b)}",
-            f"{100 * pair.difference:+.1f}",
-            f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}",
+            f"{100 * pair.difference:+z.1f}",
+            f"{100 * pair.low:+z.1f} to {100 * pair.high:+z.1f}",
             differences.call(pair),
         )
     if others:

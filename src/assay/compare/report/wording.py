@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 
 from assay.compare.reasons import quoted
-from assay.compare.result import CandidateResult, Result, Verdict
+from assay.compare.result import CandidateResult, Outcome, Result, Verdict
 from assay.compare.routing_section import Routing
 from assay.compare.scale import scale_of
 from assay.evaluate.documents import Mean, Share
@@ -28,7 +28,16 @@ def headline(verdict: Verdict) -> str:
         return f"Use {name}{condition}"
     if verdict.outcome == "none":
         return "Use none of these"
-    return f"Use {name} for now; not proven" if verdict.use_meanwhile else "Cannot tell yet"
+    if verdict.use_meanwhile:
+        return f"Use {name} for now; not proven"
+    return "Use none of these for now; not proven" if verdict.shortlist else "Cannot tell yet"
+
+
+def tone(verdict: Verdict) -> Outcome:
+    """The outcome in whose colour the headline stands: a recommendation that is not final, or not
+    shown to be enough, is no all clear."""
+    is_open = verdict.outcome == "recommend" and (verdict.enough is False or verdict.not_judged)
+    return "cannot_tell" if is_open else verdict.outcome
 
 
 def known_answers(result: Result) -> str | None:
@@ -115,7 +124,7 @@ def unread_meaning(result: Result) -> str:
 
 def effect(found: Effect) -> str:
     """Points of a hundred, with both ends of the interval."""
-    return f"{100 * found.difference:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+    return f"{100 * found.difference:+z.1f} ({100 * found.low:+z.1f} to {100 * found.high:+z.1f})"
 
 
 def mean(found: Mean) -> str:
@@ -307,8 +316,8 @@ def routing(found: Routing) -> str:
 
 def _beside(what: str, against: ScoreDifference, where: str = "") -> str:
     apart = against.difference
-    interval = f"{100 * apart.low:+.1f} to {100 * apart.high:+.1f}"
+    interval = f"{100 * apart.low:+z.1f} to {100 * apart.high:+z.1f}"
     if against.call == "tie":
-        return f"Beside {what} it is{where} a tie ({100 * apart.value:+.1f} points, {interval})."
+        return f"Beside {what} it is{where} a tie ({100 * apart.value:+z.1f} points, {interval})."
     word = "ahead of" if against.call == "better" else "behind"
     return f"It is{where} {word} {what} by {100 * abs(apart.value):.1f} points ({interval})."

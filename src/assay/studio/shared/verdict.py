@@ -53,7 +53,7 @@ def verdict_card(result: Result) -> None:
         result: in words, as for all of this module.
     """
     verdict, best = result.verdict, find_recommended(result)
-    with w.card(STYLES[verdict.outcome]):
+    with w.card(STYLES[wording.tone(verdict)]):
         with w.row("spread"):
             w.text(wording.headline(verdict), "verdict", "h2")
         if best is not None:
