@@ -8,7 +8,7 @@ import pytest
 from tests.many_rows import held, misspell, project
 
 from assay.config.yaml_text import edit
-from assay.errors import DataError
+from assay.errors import DataError, StoreError
 from assay.project import row_edits, rows
 from assay.project.rows import RowFilter
 
@@ -122,3 +122,8 @@ def test_rows_that_cannot_be_divided_are_seen_and_mended(tmp_path: Path) -> None
     file.write_bytes(file.read_bytes() + b"One more that is odd,Label 0\r\n")
     with pytest.raises(DataError, match="'Label 0'"):
         rows.open_visible_rows(workspace)
+    tmp_path.rename(moved := tmp_path.with_name("moved"))
+    with pytest.raises(StoreError, match="moved or removed"):
+        rows.open_visible_rows(workspace)
+    assert not tmp_path.exists(), "nothing is made where it was"
+    moved.rename(tmp_path)

@@ -269,7 +269,10 @@ def open_undivided(workspace: Workspace, why: DataError, progress: Progress = SI
     project = project_of(workspace)
     if has_split(project.split_folder):
         raise why
-    at = data_file(workspace).stat()
+    try:
+        at = data_file(workspace).stat()
+    except OSError:
+        raise why from None  # gone meanwhile, perhaps with its folder
     key = (workspace.root, at.st_mtime_ns, at.st_size, project.text)
     with _opening, TemporaryDirectory() as name:
         if (known := _undivided.get(key)) is not None:

@@ -169,8 +169,15 @@ class Store:
 
         Raises:
             StoreError: the database was away in the meantime; somebody else may have had the lock.
+                Or the folder is gone.
         """
         if self.engine.dialect.name == "sqlite":
+            if not self.folder.is_dir():  # it would be made anew, in the place of what was moved
+                raise StoreError(
+                    "this folder was moved or removed while it is in use.",
+                    where=str(self.folder),
+                    fix="Move it back, or start again where it is now.",
+                )
             with one_at_a_time(self.folder / name, waiting):
                 yield
             return
