@@ -198,6 +198,8 @@ def test_names_and_a_prompt_that_were_typed_outlive_a_repair(
         page.get_by_text("System prompt", exact=True).click()
         prompt.fill("Name the desk: billing or repairs.")
         expect(stale).to_be_hidden()
+        prompt.fill("Be short. " * 4000)
+        expect(page.get_by_text("the model reads at most 8,192")).to_be_visible()
 
 
 def test_what_providers_will_cost_is_said_before_the_comparison(

@@ -110,12 +110,14 @@ def test_tokens_of_prompt_and_examples_are_counted(tmp_path: Path) -> None:
     def count(**settings: object) -> int:
         found = drafts.tokens(workspace, Agent.model_validate({"model": model, **settings}))
         assert found is not None
-        return found
+        assert (found.too_long is None) == (found.count < found.most == 8192)
+        return found.count
 
     assert count() == 0
     assert count(system_prompt="Be short.") == 3
     assert count(system_prompt="{{how}}", variables={"how": "Be short."}) == 3
     shown = [[{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]]
     assert count(shown=shown) > 2
+    assert count(system_prompt="Be short. " * 3000) > 8192
     assert count(system_prompt="Be short.", shown=shown) == 3 + count(shown=shown)
     assert drafts.tokens(workspace, Agent(model="remote:far/big")) is None

@@ -125,7 +125,33 @@ def answer(
     return gateway.open(caller, target, conversation, GenerationOptions()).streams()[0]
 
 
-def tokens(workspace: Workspace, agent: Agent) -> int | None:
+FEWEST_OF_LONG = 2000
+"""Characters of a system prompt that may have more tokens than a model reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTokens:
+    """Tokens that stand in every request.
+
+    Attributes:
+        most: that the model can read, with input and answer.
+    """
+
+    count: int
+    most: int
+
+    @property
+    def too_long(self) -> str | None:
+        """Why no request can be answered; None: some can."""
+        if self.count < self.most:
+            return None
+        return (
+            f"{self.count:,} tokens in every request, and the model reads at most {self.most:,}, "
+            "input and answer included: it can answer none. Shorten the prompt."
+        )
+
+
+def tokens(workspace: Workspace, agent: Agent) -> PromptTokens | None:
     """Of the system prompt and the examples that are always shown, as the model reads them.
 
     None where the model's tokenizer is not on this machine.
@@ -139,21 +165,30 @@ def tokens(workspace: Workspace, agent: Agent) -> int | None:
         if model not in {line.ref for line in list_models() if line.ready}:
             return None  # counting tokens fetches nothing
         with _LOADING:
-            template = _template(model)
+            template, most = _template(model)
         # Around them stands what any request has. Some templates have a system prompt of their
         # own, which one that is given takes the place of.
         around = [Message("system", "")] if agent.prompt else []
         turn = Message("user", "")
-        return len(template.prompt([*turns, turn])) - len(template.prompt([*around, turn]))
+        count = len(template.prompt([*turns, turn])) - len(template.prompt([*around, turn]))
+        return PromptTokens(count, most)
     except (AssayError, OSError):
         return None
 
 
+def refuse_prompt(workspace: Workspace, model: str, prompt: str) -> str:
+    """Why a model could answer no request below a system prompt; "": it could, or is not known."""
+    if len(prompt) < FEWEST_OF_LONG:
+        return ""
+    found = tokens(workspace, Agent(model=model, system_prompt=prompt))
+    return (found and found.too_long) or ""
+
+
 @lru_cache(maxsize=4)
-def _template(model: str) -> Template:
+def _template(model: str) -> tuple[Template, int]:
     from assay.chat.template import Template
 
-    return Template.load(model)[0]
+    return Template.load(model)
 
 
 __all__ = [

@@ -15,6 +15,7 @@ from assay import json_reader
 from assay.agent.agent import Agent
 from assay.errors import UsageError
 from assay.knowledge.build import RETENTION
+from assay.project.agents.drafts import PromptTokens
 from assay.studio import widgets as w
 from assay.studio.pages.agent.route_form import RouteForm
 from assay.studio.pages.agent.variables_form import VariablesForm
@@ -94,9 +95,11 @@ class AgentForm(Controls[Agent]):
         self._variables.show(agent.variables)
         self._show_blocks(agent)
 
-    def show_tokens(self, tokens: int | None) -> None:
+    def show_tokens(self, tokens: PromptTokens | None) -> None:
         """Under the prompt: what prompt and shown examples cost on each request."""
-        self._tokens.text = "" if tokens is None else f"{tokens:,} tokens in every request"
+        said = tokens and (tokens.too_long or f"{tokens.count:,} tokens in every request")
+        self._tokens.text = said or ""
+        self._tokens.classes(replace="hint warn" if tokens and tokens.too_long else "hint")
 
     def show_blank(self, blank: str | None) -> None:
         """Under the prompt: what was left in it."""

@@ -11,6 +11,7 @@ from nicegui import ui
 
 from assay.config import CONFIG_FILE, Config, config_schema
 from assay.project import settings
+from assay.project.agents import drafts
 from assay.project.answer import names as served
 from assay.project.settings import Change, SettingsDraft, StaleSettingsError, Validation
 from assay.project.settings.redaction import without_secrets
@@ -96,6 +97,10 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
 
     async def _show_more(self, parsed: ParsedText[Config]) -> None:
         found: Validation = parsed.more
+        too_long = ""
+        if parsed.value is not None:
+            model, prompt = parsed.value.model, parsed.value.system_prompt
+            too_long = await self._context.read(drafts.refuse_prompt, model, prompt)
         self._effects.set_visibility(self.is_changed and bool(found.follows))
         with w.refill(self._sentences):
             for sentence in found.follows:
@@ -103,6 +108,8 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
         with w.refill(self._notes):
             for note in found.notes:
                 w.text(note, "warn note")
+            if too_long:
+                w.text(too_long, "warn note")
 
     def _edit(self, content: str, values: dict[str, Any]) -> str:
         return settings.edit(content, values)

@@ -11,8 +11,10 @@ from typing import Any
 from nicegui import ui
 from nicegui.element import Element
 
+from assay.config import STARTER_MODEL
 from assay.data.checks import CheckReport
 from assay.progress import SILENT
+from assay.project.agents import drafts
 from assay.project.start import entries, example_file, from_file
 from assay.project.start.entries import FormEntries, ProposalEntries
 from assay.project.start.from_file import FileFindings, FileProjectOptions
@@ -334,6 +336,7 @@ class ProposalStep:
                 has_documents=bool(self._documents),
                 change_task=lambda task: self._inspect(task=task),
                 create=self._create,
+                refuse_prompt=partial(self._context.read, drafts.refuse_prompt, STARTER_MODEL),
                 show_restart=self._show_restart,
                 keep=self._keep,
             )

@@ -19,6 +19,7 @@ from assay.project.start.entries import FormEntries
 from assay.project.start.from_file import FileProjectOptions
 from assay.studio import widgets as w
 from assay.studio.dialogs import advise
+from assay.studio.session import LatestRequest
 from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
 from assay.studio.shared.findings import TASKS, show_spaces
 from assay.studio.shared.grading import explain_grading
@@ -39,6 +40,7 @@ class ProposalForm:
         answers: that the examples have.
         change_task: called with the task that was chosen.
         create: called with what was chosen.
+        refuse_prompt: says why no request could be answered below a system prompt; "": some could.
         show_restart: makes a button that begins with another file.
         keep: called after every change, see `entries`.
     """
@@ -53,10 +55,12 @@ class ProposalForm:
         has_documents: bool,
         change_task: Callable[[TaskKind], Awaitable[None]],
         create: Callable[[FileProjectOptions], Awaitable[None]],
+        refuse_prompt: Callable[[str], Awaitable[str]],
         show_restart: Callable[[], None],
         keep: Callable[[], Awaitable[None]],
     ) -> None:
         self._proposal, self._entries, self._create = proposal, entries, create
+        self._refuse_prompt, self._prompts = refuse_prompt, LatestRequest()
         self._proposed_abstain, self._answers = abstain, answers
         with w.row("top-aligned"):
             task = w.field("Task", ui.select(dict(TASKS), value=proposal.task))
@@ -122,7 +126,9 @@ class ProposalForm:
             if entries.system_prompt is not None:
                 text = entries.system_prompt
             self._prompt = w.label_input(ui.textarea(value=text).props("autogrow"), label)
+            self._too_long = w.text("", "warn note").props("role=status")
         self._prompt.on_value_change(lambda: self._stale.set_visibility(False))
+        self._prompt.on_value_change(self._look_at_prompt)
         self._shown_prompt = text
         with w.row():
             self._go = w.button("Create project", self._click, kind="primary", icon="check")
@@ -140,6 +146,12 @@ class ProposalForm:
             one.on_value_change(keep)
         self._reading = w.text("", "soft note").props("role=status")
         self.set_reading("")
+
+    async def _look_at_prompt(self) -> None:
+        is_latest = self._prompts.start()
+        refused = await self._refuse_prompt(self._prompt.value or "")
+        if is_latest():
+            self._too_long.text = refused
 
     def entries(self) -> FormEntries:
         """What was typed and ticked so far."""
