@@ -38,6 +38,7 @@ class Step(Enum):
         "Set them with --input COLUMN --output COLUMN",
         "Name its columns as those of the project are named, or “input” and “output”",
     )
+    OTHER_COLUMNS = "choose another column with --output", "choose other columns"
     SPLIT = "`assay data split`", "the page Data"
     SHOW_DATA = "`assay data show`", "the page Data"
     START_PROJECT = (

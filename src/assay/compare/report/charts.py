@@ -87,7 +87,7 @@ def forest(pairs: Sequence[PairResult], margin: float, *, phone: bool = False) -
         body.append(
             f'<circle cx="{x(pair.difference):.1f}" cy="{y:.1f}" r="5" class="dot {style}"/>'
         )
-        said = f"{100 * pair.difference:+.1f}  {pair.call.replace('_', ' ')}"
+        said = f"{100 * pair.difference:+z.1f}  {pair.call.replace('_', ' ')}"
         said += " *" if is_puzzling(pair) else ""
         body.append(svg.text(width - right + 12, y + 4, said, "start", "value"))
     return svg.image(height, "differences between candidates with their intervals", body, width)

@@ -22,8 +22,8 @@ def doubled(curve: Mapping[str, Any]) -> str:
     return (
         f"Twice the data ({then['size']} rows) would bring {curve['candidate']} from "
         f"{100 * now['score']:.1f} to about {100 * then['score']:.1f} of 100 ({curve['primary']} "
-        f"on validation): {100 * gain['gain']:+.1f} points, likely between "
-        f"{100 * gain['gain_low']:+.1f} and {100 * gain['gain_high']:+.1f}."
+        f"on validation): {100 * gain['gain']:+z.1f} points, likely between "
+        f"{100 * gain['gain_low']:+z.1f} and {100 * gain['gain_high']:+z.1f}."
     )
 
 

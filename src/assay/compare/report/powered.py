@@ -77,4 +77,4 @@ def lines(result: Result) -> list[Line]:
 
 
 def _points(difference: float, low: float, high: float) -> str:
-    return f"{100 * difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{100 * difference:+z.1f} ({100 * low:+z.1f} to {100 * high:+z.1f})"

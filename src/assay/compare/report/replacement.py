@@ -37,8 +37,9 @@ def replacement_lines(result: Result, one: Replacement) -> list[ReplacementLine]
     lines = []
     for c in wording.rank(result):
         if c.name in tested:
-            low, high = (f"{100 * bound:+.1f}" for bound in (apart[c.name].low, apart[c.name].high))
-            difference = f"{100 * apart[c.name].difference:+.1f} ({low} to {high})"
+            limits = apart[c.name].low, apart[c.name].high
+            low, high = (f"{100 * bound:+z.1f}" for bound in limits)
+            difference = f"{100 * apart[c.name].difference:+z.1f} ({low} to {high})"
             score, range_ = wording.in_100(c.score), wording.interval(c)
             lines.append(ReplacementLine(c.name, score, range_, difference, tested[c.name]))
     return lines

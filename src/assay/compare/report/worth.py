@@ -147,8 +147,8 @@ def _against(result: Result, one: CandidateResult, other: CandidateResult) -> Pa
 
 def _points(pair: PairResult) -> str:
     return (
-        f"{100 * pair.difference:+.1f} points, likely {100 * pair.low:+.1f} to "
-        f"{100 * pair.high:+.1f}"
+        f"{100 * pair.difference:+z.1f} points, likely {100 * pair.low:+z.1f} to "
+        f"{100 * pair.high:+z.1f}"
     )
 
 

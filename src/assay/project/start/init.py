@@ -163,7 +163,7 @@ def draft(
         raise DataError(
             "all outputs are the same, so there is nothing to learn.",
             where=str(choices.data),
-            fix="Add rows with other outputs, or choose another column with --output.",
+            fix=f"Add rows with other outputs, or {Step.OTHER_COLUMNS}.",
         )
     held = _held_outputs(choices, detected, columns, progress)
     proposal = propose(examples, choices.task, held, documents=choices.documents)

@@ -18,13 +18,14 @@ SLOW_S = 1.5
 """A look that takes longer is told: nothing is not yet an answer."""
 
 
-def changes_line(context: PageContext, *, shown_last: bool) -> None:
+def changes_line(context: PageContext, *, shown_last: bool, link: bool = False) -> None:
     """A place where it is said, soon, what has changed since the newest verdict: to find out may
     take a while, and may divide the examples anew.
 
     Args:
         shown_last: the newest verdict is shown: the page warns beside it of changed documents,
             which are left out here.
+        link: to where one compares again, which is on another page.
     """
     place = ui.element("div")
     place.set_visibility(False)
@@ -32,7 +33,7 @@ def changes_line(context: PageContext, *, shown_last: bool) -> None:
         looking = w.text(LOOKING, "soft note").props("role=status")
 
     async def tell() -> None:
-        await tell_changes(context, place, shown_last=shown_last)
+        await tell_changes(context, place, shown_last=shown_last, link=link)
         if not place.is_deleted:
             looking.delete()
 
@@ -41,7 +42,9 @@ def changes_line(context: PageContext, *, shown_last: bool) -> None:
     ui.timer(SLOW_S, lambda: None if looking.is_deleted else place.set_visibility(True), once=True)
 
 
-async def tell_changes(context: PageContext, place: Element, *, shown_last: bool) -> None:
+async def tell_changes(
+    context: PageContext, place: Element, *, shown_last: bool, link: bool = False
+) -> None:
     """Say it at a place, see `changes_line`; nothing where examples cannot be divided."""
     try:
         found = await context.read(comparisons.changes)
@@ -56,6 +59,8 @@ async def tell_changes(context: PageContext, place: Element, *, shown_last: bool
         place.set_visibility(True)
         with place:
             w.text(said, "warn")
+            if link:
+                w.link("Compare again on the page Compare", "/compare")
 
 
 def list_changes(found: Changes) -> list[str]:

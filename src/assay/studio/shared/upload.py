@@ -144,11 +144,13 @@ class _Line:
     """What became of a file that was brought: an item of the list, and the text in it.
 
     Attributes:
+        brought: the file's name, which a document of some other name may have come of.
         is_added: it says that the document can be searched.
     """
 
     item: Element
     text: TextElement
+    brought: str
     is_added: bool = False
 
 
@@ -307,11 +309,14 @@ class DocumentUpload:
                     self._failed += name not in after
                     self._mark(line, name, why, "bad")
                 else:
-                    self._mark(line, name, _say_added(before.get(name), after.get(name)), "good")
+                    said = _say_added(before.get(name), after.get(name))
+                    if name != line.brought:
+                        said += f"; “{line.brought}” cannot be a document's name"
+                    self._mark(line, name, said, "good")
 
     def _line(self, name: str, state: str) -> _Line:
         with self._list, ui.element("li") as item:
-            line = _Line(item, w.text("", tag="span"))
+            line = _Line(item, w.text("", tag="span"), name)
         self._mark(line, name, state, "")
         return line
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from urllib.parse import quote
 
 from markupsafe import Markup
 from nicegui import ui
@@ -17,6 +18,7 @@ from assay.project import comparisons, jobs
 from assay.project.comparisons import Summary
 from assay.project.fingerprint import fingerprint
 from assay.project.knowledge.searching import has_other_documents
+from assay.release.releases import Release
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm
 from assay.studio.frame import Page
@@ -218,8 +220,8 @@ def _show_pairs(result: Result) -> None:
                 for p in named_pairs + others:
                     with w.cells(
                         f"{p.a} − {p.b}",
-                        w.Number(f"{100 * p.difference:+.1f}"),
-                        w.Number(f"{100 * p.low:+.1f} to {100 * p.high:+.1f}"),
+                        w.Number(f"{100 * p.difference:+z.1f}"),
+                        w.Number(f"{100 * p.low:+z.1f} to {100 * p.high:+z.1f}"),
                         w.Number(f"{p.p_adjusted:.2g}"),
                     ):
                         with w.text("", tag="td"):
@@ -315,9 +317,11 @@ async def _show_promotion(context: PageContext, result: Result) -> None:
             "Candidate",
             ui.select(labels, value=first),
         )
-        await promotion_chooser(
-            context, chosen, name, lambda _: ui.navigate.to("/releases"), plain=labels
-        )
+
+        def show(release: Release) -> None:
+            ui.navigate.to(f"/releases?name={quote(release.name)}")
+
+        await promotion_chooser(context, chosen, name, show, plain=labels)
 
 
 def _show_openings(result: Result) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from nicegui import ui
 
 from assay.data.formats.record import shorten, text_of
+from assay.evaluate.documents import same_document
 from assay.project.start.from_file import FileFindings
 from assay.studio import widgets as w
+from assay.studio.shared.numbers import say_count
 
 NO_COLUMN = "Choose a column."
 LONGEST_CELL = 80
 """Characters shown of a cell."""
+SHOWN_MISSING = 3
+"""So many documents that are not there are named."""
 
 
 def choose_columns(
@@ -83,8 +88,8 @@ def choose_columns(
 
 
 def describe_unnamed(found: FileFindings, documents: Sequence[str]) -> str | None:
-    """That the column of documents' names has none of theirs; None: it has, or there is no such
-    column."""
+    """That the column of documents' names has none of theirs, or others as well; None: all that it
+    names are there, or there is no such column."""
     if found.draft is None or not (column := found.draft.choices.document):
         return None
     if not documents:
@@ -92,11 +97,31 @@ def describe_unnamed(found: FileFindings, documents: Sequence[str]) -> str | Non
             f"The document column “{column}” has a use only with documents: upload them below, or "
             "leave it empty under “Choose other columns”."
         )
-    if any(example.document in documents for example in found.draft.examples):
-        return None
+    named = Counter(one.document for one in found.draft.examples if one.document)
+    there = {name for name in named if any(same_document(name, one) for one in documents)}
+    if there:
+        return _describe_missing({name: named[name] for name in named if name not in there})
     return (
         f"No row's “{column}” is the name of a document that was uploaded. Upload the documents "
         "that it names, or leave the document column empty under “Choose other columns”."
+    )
+
+
+def _describe_missing(rows: Mapping[str, int]) -> str | None:
+    """That rows name documents that are not there.
+
+    Args:
+        rows: how many, by the name.
+    """
+    if not rows:
+        return None
+    names = [f"“{shorten(name, LONGEST_CELL)}”" for name in rows][:SHOWN_MISSING]
+    others = len(rows) - len(names)
+    more = f" and {say_count(others, 'other')}" if others else ""
+    verb = "names a document that is" if sum(rows.values()) == 1 else "name documents that are"
+    return (
+        f"{say_count(sum(rows.values()), 'row')} {verb} not among those uploaded: "
+        f"{', '.join(names)}{more}. Upload what is missing, or correct the name in your file."
     )
 
 

@@ -290,7 +290,7 @@ def say_slowest(found: Estimate) -> str:
 
 
 def _show_card(context: PageContext, result: Result, *, other_documents: bool) -> None:
-    changes_line(context, shown_last=True)
+    changes_line(context, shown_last=True, link=True)
     verdict_card(result)
     if other_documents:
         warn_of_other_documents()
