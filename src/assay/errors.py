@@ -38,6 +38,14 @@ class Step(Enum):
         "Set them with --input COLUMN --output COLUMN",
         "Name its columns as those of the project are named, or “input” and “output”",
     )
+    CORRECT_FILE = (
+        "Correct the path under `data` in assay.yaml",
+        "Bring it back, or correct “File” on the page Settings",
+    )
+    CREATE_PROJECT = (
+        "Create one with `assay init NAME --data FILE`, or change to its folder",
+        "Move its folder back, or start the server where it is",
+    )
     OTHER_COLUMNS = "choose another column with --output", "choose other columns"
     SPLIT = "`assay data split`", "the page Data"
     SHOW_DATA = "`assay data show`", "the page Data"

@@ -20,7 +20,7 @@ from assay.config.strict import Strict
 from assay.config.training import FineTuneSection
 from assay.config.yaml_text import UNREADABLE, Problem, locate, sentence, unreadable
 from assay.defaults import CONFIG_FILE, STARTER_MODEL
-from assay.errors import ConfigError
+from assay.errors import ConfigError, Step
 
 
 class Costs(Strict):
@@ -217,7 +217,7 @@ def config_text(path: Path) -> str:
         raise ConfigError(
             "there is no project here.",
             where=str(path),
-            fix="Create one with `assay init NAME --data FILE`, or change to its folder.",
+            fix=f"{Step.CREATE_PROJECT}.",
         )
     try:
         return path.read_text(encoding="utf-8")

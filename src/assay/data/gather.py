@@ -15,7 +15,7 @@ from assay.data.normal import normalise
 from assay.data.partition import merge_liked
 from assay.data.problems import CODES
 from assay.data.read import detect
-from assay.errors import DataError
+from assay.errors import DataError, Step
 from assay.example import Example, json_sha256
 from assay.progress import Progress
 from assay.store.files import sha256_file
@@ -186,6 +186,6 @@ def fingerprint(address: Path | str) -> str:
         raise DataError(
             "there is no such file.",
             where=str(file),
-            fix="Correct the path under `data` in assay.yaml.",
+            fix=f"{Step.CORRECT_FILE}.",
         )
     return sha256_file(file)

@@ -336,7 +336,9 @@ class ProposalStep:
                 has_documents=bool(self._documents),
                 change_task=lambda task: self._inspect(task=task),
                 create=self._create,
-                refuse_prompt=partial(self._context.read, drafts.refuse_prompt, STARTER_MODEL),
+                refuse_prompt=lambda prompt: self._context.read(
+                    drafts.refuse_prompt, STARTER_MODEL, prompt
+                ),
                 show_restart=self._show_restart,
                 keep=self._keep,
             )
