@@ -94,13 +94,12 @@ def test_for_now_nothing_dearer_is_named_than_what_scores_as_high(
     assert used in useful
     assert "worse" not in [call for (a, _), call in calls.items() if a == used]
 
-    def asked(name: str) -> tuple[float, float]:
+    def asked(name: str) -> tuple[float, float, float]:
         cost, seconds = entries[name].setup_cost, entries[name].answer_seconds
-        unknown = float("inf")
-        return (
-            unknown if cost is None else cost,
-            unknown if seconds is None else seconds,
-        )
+        seconds = float("inf") if seconds is None else seconds
+        if cost is None:
+            return float("inf"), seconds, -scores[name]
+        return cost, -scores[name], seconds
 
     assert asked(used) == min(map(asked, useful))
 
