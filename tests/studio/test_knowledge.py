@@ -59,13 +59,16 @@ def test_twenty_documents_come_in_are_found_and_go(
         page.get_by_role("button", name="Remove", exact=True).click()
         expect(page.get_by_role("cell", name="rudder.pdf", exact=True)).to_have_count(0)
         expect(page.get_by_text("rudder.pdf: can be searched")).to_have_count(0)
-        page.locator("input[type=file]").set_input_files(tmp_path / "rudder.pdf")  # once more
+        (odd := tmp_path / "Rig: which?.pdf").write_bytes(files[0].read_bytes())
+        page.locator("input[type=file]").set_input_files([tmp_path / "rudder.pdf", odd])
+        called = page.get_by_text("Rig- which-.pdf: can be searched; “Rig: which?.pdf” cannot be")
+        expect(called).to_be_visible(timeout=120_000)
         expect(page.get_by_text("rudder.pdf: can be searched")).to_be_visible(timeout=120_000)
         page.get_by_role("button", name="Remove rudder.pdf").click()
         page.get_by_role("button", name="Remove", exact=True).click()
         expect(page.get_by_role("cell", name="rudder.pdf", exact=True)).to_have_count(0)
     left = {d.path for d in documents.base(Workspace(up.folder), "documents").documents()}
-    assert left == {f"{thing}.pdf" for thing in THINGS if thing != "rudder"}
+    assert left == {"Rig- which-.pdf", *(f"{one}.pdf" for one in THINGS if one != "rudder")}
     assert not kept.exists()
     assert not (kept.parent / "broken.pdf").exists()
 

@@ -20,7 +20,7 @@ from assay.project.knowledge.searching import (
     has_other_documents,
 )
 from assay.project.workspace import Workspace
-from assay.studio.pages.knowledge.page import explain_removal
+from assay.studio.pages.knowledge.page import explain_behind, explain_removal
 
 
 @pytest.fixture
@@ -56,6 +56,8 @@ def test_releases_that_search_are_named_through_routes_and_copies(workspace: Wor
     (file := workspace.root / "later.txt").write_text("All that is known about later.")
     base.add([SourceFile(file.name, file)])
     assert find_releases_behind(workspace, "shop") == ["with-plain", "with-rag", "with-routed"]
+    told = explain_behind(["with-rag"])
+    assert "with-rag still answers from the documents that it was measured with" in told
     documents.remove(workspace, "shop", "tea.txt")
     assert find_releases_behind(workspace, "shop") == [], "their state was given up"
 
