@@ -252,11 +252,12 @@ READ_JSON = frozenset(
     {
         "src/assay/json_reader.py",
         "src/assay/knowledge/parse_worker.py",
+        "src/assay/evaluate/confined_worker.py",
         "src/assay/evaluate/trusted_worker.py",
         "src/assay/release/classify.py",
     }
 )
-"""The last three are programs of their own, and read what Assay writes them."""
+"""The last four are programs of their own, and read what Assay writes them."""
 
 MAY_START = frozenset(
     {

@@ -49,6 +49,14 @@ def serve(
             help="Do fine-tuning jobs, or leave them to other workers (`assay worker`).",
         ),
     ] = True,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code",
+            help="Run Python criteria of evals that keys with the scope admin create, in a process "
+            "without files, network or keys (Linux 6.2 or later on x86-64).",
+        ),
+    ] = False,
     vllm_url: Annotated[
         str | None,
         typer.Option(help="URL of a vLLM server that answers. In a project, set it in assay.yaml."),
@@ -79,6 +87,7 @@ def serve(
         batch_requests=batch_requests,
         store_responses=store_responses,
         trains=train,
+        trust_code=trust_code,
     )
 
 

@@ -5,7 +5,8 @@
     grade(criterion, {"item": {"answer": "yes"}, "sample": {"output_text": "yes"}})
 
 A criterion that asks a model (`MODEL_CRITERIA`) is graded by whoever can ask one: `judge_body` is
-the request, `read_judgement` reads the answer.
+the request, `read_judgement` reads the answer. One of code (`PythonCriterion`) is graded by
+`grade_by_code`, where the owner of the machine has said that code of requests is run.
 https://platform.openai.com/docs/api-reference/evals
 """
 
@@ -13,18 +14,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, StringConstraints, TypeAdapter
 
-from assay.evaluate import rewards
+from assay.config.strict import ClosedModel
+from assay.evaluate import confined, rewards
 from assay.evaluate.model_graders import (
     LabelModel,
     ScoreModel,
     answer_schema,
     read_reply,
 )
-from assay.evaluate.rewards import Embed, StringCheck, TextSimilarity, UnsupportedGrader
+from assay.evaluate.rewards import Embed, StringCheck, TextSimilarity
+from assay.evaluate.templates import Name
+
+LONGEST_SOURCE = 256 * 1024
+"""Characters."""
 
 
 class SimilarityCriterion(TextSimilarity):
@@ -48,13 +54,28 @@ class LabelModelCriterion(LabelModel):
     """A label passes or does not."""
 
 
+class PythonCriterion(ClosedModel):
+    """What `grade(sample, item)` of a source returns; `pass_threshold` is 0.5 by default.
+
+    Attributes:
+        image_tag: of the machine that OpenAI runs it on; taken, and without effect.
+    """
+
+    type: Literal["python"]
+    name: Name
+    source: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_SOURCE)]
+    image_tag: Annotated[str, StringConstraints(max_length=100)] | None = None
+    pass_threshold: float | None = None
+
+    @property
+    def least(self) -> float:
+        """The smallest score that passes."""
+        return 0.5 if self.pass_threshold is None else self.pass_threshold
+
+
 MODEL_CRITERIA = ScoreModelCriterion, LabelModelCriterion
 Criterion = (
-    StringCheck
-    | SimilarityCriterion
-    | ScoreModelCriterion
-    | LabelModelCriterion
-    | UnsupportedGrader
+    StringCheck | SimilarityCriterion | ScoreModelCriterion | LabelModelCriterion | PythonCriterion
 )
 CRITERION: TypeAdapter[Criterion] = TypeAdapter(Annotated[Criterion, Field(discriminator="type")])
 
@@ -75,17 +96,17 @@ class Grade:
 
 
 def check(criterion: Criterion) -> None:
-    """Refuse what cannot be graded, before anything is.
+    """Refuse what cannot be graded, before anything is; code is not looked at.
 
     Raises:
-        UsageError: it needs code or a metric that is not there, or has a template that says
-            nothing.
+        UsageError: it needs a metric that is not there, or has a template that says nothing.
     """
-    rewards.check(criterion, judged=True)
+    if not isinstance(criterion, PythonCriterion):
+        rewards.check(criterion, judged=True)
 
 
 def grade(
-    criterion: StringCheck | SimilarityCriterion | UnsupportedGrader,
+    criterion: StringCheck | SimilarityCriterion,
     names: Mapping[str, Any],
     embed: Embed,
     compared: int = 0,
@@ -105,6 +126,19 @@ def grade(
         return Grade(0.0, False, min(reward.errors), reward.compared)
     least = criterion.pass_threshold if isinstance(criterion, SimilarityCriterion) else 1.0
     return Grade(reward.reward, reward.reward >= least, compared=reward.compared)
+
+
+def grade_by_code(criterion: PythonCriterion, names: Mapping[str, Any]) -> Grade:
+    """Run a criterion's code on an answer, shut off from the machine.
+
+    Args:
+        names: what `item` and `sample` stand for.
+
+    Raises:
+        CodeError, ConfinementError: as `confined.run_grade`.
+    """
+    score = confined.run_grade(criterion.source, names["sample"], names["item"])
+    return Grade(score, score >= criterion.least)
 
 
 def judge_body(

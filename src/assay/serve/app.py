@@ -58,6 +58,7 @@ def create_app(
     at_once: int = REQUESTS_AT_ONCE,
     batch_requests: int = BATCH_REQUESTS,
     store_responses: StoreResponses = STORE_RESPONSES,
+    trust_code: bool = False,
     beside: Callable[[str], bool] = lambda path: False,
 ) -> FastAPI:
     """The API over a folder.
@@ -69,6 +70,7 @@ def create_app(
         batch_requests: of all batches together, at the same time; they are answered from the app's
             startup to its shutdown.
         store_responses: which are kept.
+        trust_code: code of evals that admins have created is run, shut off from this machine.
         beside: whether a path is that of something else in this app, which guards itself.
     """
 
@@ -100,6 +102,7 @@ def create_app(
     app.state.workspace, app.state.engines = workspace, engines
     app.state.gateway = Gateway(workspace, engines)
     app.state.store_responses = store_responses
+    app.state.trust_code = trust_code
     app.state.spans = spans.SpanQueue(TraceReceiver(workspace))
     errors.install(app)
     app.state.metrics = metrics.Metrics()

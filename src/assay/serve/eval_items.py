@@ -23,7 +23,8 @@ from assay import json_reader
 from assay.accounts.keys import Caller
 from assay.errors import AssayError, UsageError
 from assay.evaluate import criteria
-from assay.evaluate.criteria import MODEL_CRITERIA, Criterion, Grade
+from assay.evaluate.confined import CodeError, ConfinementError
+from assay.evaluate.criteria import MODEL_CRITERIA, Criterion, Grade, PythonCriterion
 from assay.evaluate.model_graders import fill_messages
 from assay.evaluate.templates import VariableError, describe_sample
 from assay.jobs import eval_results, eval_runs, evals
@@ -31,7 +32,7 @@ from assay.jobs.batches import EVAL_ITEMS
 from assay.jobs.eval_request import ItemReference, KeptAnswers, RunRequest, SampledSource
 from assay.models.embed import STARTER, Vectors
 from assay.project.answer.gateway import Gateway
-from assay.project.jobs.evals import CHAT, criteria_of
+from assay.project.jobs.evals import CHAT, NO_CODE, criteria_of
 from assay.project.workspace import Workspace
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.batch_requests import LineReply, ask, gateway_of
@@ -46,16 +47,25 @@ PATIENCE_S = 180.0
 is not asked for again."""
 JUDGE_TRIES = 2
 """Of a judge that cannot be asked."""
-_THREADS = 2
-_limiter: RunVar[CapacityLimiter] = RunVar("graders")
+_AT_ONCE = 2
+_comparing: RunVar[CapacityLimiter] = RunVar("graders")
 """Of threads that compare long texts, beside those of the API's routes."""
+_coding: RunVar[CapacityLimiter] = RunVar("code of graders")
+"""Of threads that wait for processes with code."""
 _NOT_ITS_FAULT = (
     "invalid_variable_error",
     "model_grader_parse_error",
     "model_grader_server_error",
+    "python_grader_runtime_error",
+    "python_grader_server_error",
     "other_error",
 )
 """Errors of a criterion that say nothing of the answer."""
+_ERRORS: dict[type[AssayError], str] = {
+    CodeError: "python_grader_runtime_error",
+    ConfinementError: "python_grader_server_error",
+}
+"""OpenAI's names of errors of criteria; of all others: `other_error`."""
 
 _Owner = Annotated[Caller, Depends(RequiredScope("files"))]
 
@@ -277,9 +287,20 @@ async def _grade(
             completion = await exchange.judge(criteria.judge_body(criterion, messages))
             said["output_text"] = completion["choices"][0]["message"].get("content") or ""
             result = criteria.read_judgement(criterion, said["output_text"])
+        elif isinstance(criterion, PythonCriterion):
+            if not exchange.request.app.state.trust_code:  # the run is another server's, or older
+                raise ConfinementError(NO_CODE)
+            result = await anyio.to_thread.run_sync(
+                criteria.grade_by_code, criterion, names, limiter=_limit(_coding)
+            )
         else:
             result = await anyio.to_thread.run_sync(
-                criteria.grade, criterion, names, embed, exchange.compared, limiter=_threads()
+                criteria.grade,
+                criterion,
+                names,
+                embed,
+                exchange.compared,
+                limiter=_limit(_comparing),
             )
             exchange.compared = result.compared
     except VariableError as error:
@@ -288,7 +309,7 @@ async def _grade(
         result = Grade(0.0, False, "model_grader_server_error")
         said["message"] = error.read()["message"]
     except AssayError as error:
-        result = Grade(0.0, False, "other_error")
+        result = Grade(0.0, False, _ERRORS.get(type(error), "other_error"))
         said["message"] = of_assay(error).message
     if result.error is not None:
         said["error"] = result.error
@@ -301,9 +322,9 @@ async def _grade(
     }
 
 
-def _threads() -> CapacityLimiter:
-    limiter = _limiter.get(None)
+def _limit(kind: RunVar[CapacityLimiter]) -> CapacityLimiter:
+    limiter = kind.get(None)
     if limiter is None:
-        limiter = CapacityLimiter(_THREADS)
-        _limiter.set(limiter)
+        limiter = CapacityLimiter(_AT_ONCE)
+        kind.set(limiter)
     return limiter

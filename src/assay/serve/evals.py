@@ -56,10 +56,13 @@ _LOGS_SCHEMA = {
 
 
 @router.post("/v1/evals")
-def create(workspace: ServedWorkspace, body: EvalRequest, caller: _Owner) -> dict[str, Any]:
+def create(
+    request: Request, workspace: ServedWorkspace, body: EvalRequest, caller: _Owner
+) -> dict[str, Any]:
     """Create an eval: what items look like, and the criteria that answers are graded by."""
     _check_judges(body)
-    return as_wire(project.create(workspace, caller, body))
+    trust_code: bool = request.app.state.trust_code
+    return as_wire(project.create(workspace, caller, body, trust_code=trust_code))
 
 
 @router.get("/v1/evals")
@@ -106,7 +109,8 @@ def create_run(
     """Queue a run: every item is answered, if a model is to, and graded."""
     if isinstance(body.data_source, SampledSource):
         _check_sampling(body.data_source)
-    run, batch = project.create_run(workspace, caller, eval_id, body)
+    trust_code: bool = request.app.state.trust_code
+    run, batch = project.create_run(workspace, caller, eval_id, body, trust_code=trust_code)
     return _run_as_wire(request, workspace, run, batch)
 
 

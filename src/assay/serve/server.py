@@ -23,6 +23,7 @@ from assay.accounts.keys import first_key
 from assay.config.hosts import is_loopback
 from assay.defaults import BATCH_REQUESTS, STORE_RESPONSES, StoreResponses
 from assay.errors import AssayError, UsageError
+from assay.evaluate import confined
 from assay.generate.stream import EnginePool
 from assay.jobs.service import WorkerSupervisor
 from assay.log_lines import RateFilter, print_logs_as_lines
@@ -72,6 +73,7 @@ def serve(
     batch_requests: int = BATCH_REQUESTS,
     store_responses: StoreResponses = STORE_RESPONSES,
     trains: bool = True,
+    trust_code: bool = False,
 ) -> None:
     """Serve a folder, and do its jobs in processes beside, until SIGINT or SIGTERM.
 
@@ -84,9 +86,11 @@ def serve(
         batch_requests: of all batches together, that are answered at the same time.
         store_responses: which are kept.
         trains: whether fine-tuning jobs are among those that are done.
+        trust_code: code of evals that admins have created is run, shut off from this machine.
 
     Raises:
-        UsageError: half a pair of TLS files, or plain HTTP to other machines.
+        UsageError: half a pair of TLS files, plain HTTP to other machines, or code to be run where
+            it cannot be shut off.
         AssayError: the address cannot be listened on.
     """
     if (tls_cert is None) != (tls_key is None):
@@ -103,6 +107,8 @@ def serve(
             fix="Give --tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy. "
             "--insecure-http allows it.",
         )
+    if trust_code:
+        confined.check_possible()
     print_logs_as_lines()
     logging.getLogger("uvicorn.error").addFilter(RateFilter())  # "Invalid HTTP request received."
     listening = _listen(host, port)
@@ -119,6 +125,7 @@ def serve(
         engines,
         batch_requests=batch_requests,
         store_responses=store_responses,
+        trust_code=trust_code,
         beside=beside,
     )
     if pages:

@@ -9,14 +9,16 @@ grades items.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from assay.accounts.keys import Caller
 from assay.errors import UsageError
 from assay.evaluate import criteria
-from assay.evaluate.criteria import CRITERION, MODEL_CRITERIA, Criterion
+from assay.evaluate.confined import CodeError, find_fault
+from assay.evaluate.criteria import CRITERION, MODEL_CRITERIA, Criterion, PythonCriterion
 from assay.evaluate.model_graders import check_messages
 from assay.jobs import batches as job_batches
 from assay.jobs import eval_results, eval_runs, evals
@@ -32,13 +34,15 @@ from assay.jobs.eval_request import (
 from assay.jobs.eval_runs import EvalRun
 from assay.jobs.evals import Eval
 from assay.project.jobs import batches, eval_items
-from assay.project.jobs.requests import RefusedError
+from assay.project.jobs.requests import ADMIN, RefusedError
 from assay.project.workspace import Workspace
 from assay.store import stored_files
 from assay.store.audit import audit
 
 CHAT: Endpoint = "/v1/chat/completions"
 """Where a model is asked."""
+NO_CODE = "this server does not run code that comes with a request."
+TRUST = "Use another criterion; the owner of the server can start it with --trust-code."
 MOST_EVALS = 1_000
 MOST_RUNS = 1_000
 """Of an eval."""
@@ -48,8 +52,13 @@ MOST_OPEN_RUNS = 20
 """Of a project, that are not over."""
 
 
-def create(workspace: Workspace, caller: Caller, request: EvalRequest) -> Eval:
+def create(
+    workspace: Workspace, caller: Caller, request: EvalRequest, *, trust_code: bool = False
+) -> Eval:
     """Keep an eval.
+
+    Args:
+        trust_code: the owner of this server has said that code of admins is run.
 
     Raises:
         RefusedError: a criterion or the schema cannot be used here, or there are too many evals.
@@ -63,6 +72,7 @@ def create(workspace: Workspace, caller: Caller, request: EvalRequest) -> Eval:
         except UsageError as error:
             param = f"testing_criteria[{place}]"
             raise RefusedError(str(error), param, "invalid_grader") from None
+    _check_code(caller, request.testing_criteria, trust_code)
     if isinstance(request.data_source_config, CustomConfig):
         eval_items.check_schema(request.data_source_config.item_schema)
     if evals.count(store, project) >= MOST_EVALS:
@@ -70,7 +80,9 @@ def create(workspace: Workspace, caller: Caller, request: EvalRequest) -> Eval:
             f"this project has {MOST_EVALS} evals.", "name", "too_many_evals", "Delete some."
         )
     evaluation = evals.create(store, project, request)
-    audit(store, project, caller.key_id, "eval.create", evaluation.id)
+    code = [one["source"] for one in asked["testing_criteria"] if one["type"] == "python"]
+    details = {"code": [hashlib.sha256(one.encode()).hexdigest() for one in code]} if code else {}
+    audit(store, project, caller.key_id, "eval.create", evaluation.id, details)
     return evaluation
 
 
@@ -86,9 +98,17 @@ def remove(workspace: Workspace, caller: Caller, id: str) -> None:
 
 
 def create_run(
-    workspace: Workspace, caller: Caller, eval: str, request: RunRequest
+    workspace: Workspace,
+    caller: Caller,
+    eval: str,
+    request: RunRequest,
+    *,
+    trust_code: bool = False,
 ) -> tuple[EvalRun, Batch]:
     """Queue a run. All its items are looked at first.
+
+    Args:
+        trust_code: as in `create`; the code of an eval that an admin has created is run for all.
 
     Raises:
         NotFoundError: there is no such eval.
@@ -102,6 +122,8 @@ def create_run(
     if isinstance(source, SampledSource):
         _check_messages(source)
     _check_models(workspace, caller, evaluation, request)
+    if not trust_code and any(isinstance(one, PythonCriterion) for one in criteria_of(evaluation)):
+        raise RefusedError(NO_CODE, "eval_id", "invalid_grader", TRUST)
     if eval_runs.count_runs(store, eval) >= MOST_RUNS:
         raise RefusedError(
             f"this eval has {MOST_RUNS:,} runs.", "data_source", "too_many_runs", "Delete some."
@@ -185,6 +207,27 @@ def remove_run(workspace: Workspace, caller: Caller, eval: str, id: str) -> None
 def criteria_of(evaluation: Eval) -> list[Criterion]:
     """The criteria of an eval."""
     return [CRITERION.validate_python(one) for one in evaluation.request["testing_criteria"]]
+
+
+def _check_code(caller: Caller, asked: Sequence[Criterion], trust_code: bool) -> None:
+    """See that criteria of code may be kept, and that their sources are Python."""
+    places = [n for n, one in enumerate(asked) if isinstance(one, PythonCriterion)]
+    if not places:
+        return
+    param = f"testing_criteria[{places[0]}]"
+    if not trust_code:
+        raise RefusedError(NO_CODE, param, "invalid_grader", TRUST)
+    if not caller.may(ADMIN):
+        what = "criteria of code are created with a key that has the scope admin."
+        raise RefusedError(what, param, "insufficient_permissions")
+    try:
+        fault = find_fault([one.source for one in asked if isinstance(one, PythonCriterion)])
+    except CodeError as error:
+        raise RefusedError(f"The sources: {error}", param, "invalid_grader") from None
+    if fault is not None:
+        place, why = fault
+        param = f"testing_criteria[{places[place]}].source"
+        raise RefusedError(f"it is no Python: {why}.", param, "invalid_grader")
 
 
 def _check_size(asked: dict[str, Any], param: str) -> None:

@@ -1,0 +1,108 @@
+"""The process in which code of a request runs: standard library only, started by path.
+
+    python -I -B confined_worker.py PARENT CPU_SECONDS MEMORY_MIB MOST_SAID < asked > said
+
+Reads one JSON object and writes one: of {"sources": [text]}, which are compiled and not run,
+{"first": n, "error"} of the first that is no Python, else {}; of {"source", "sample", "item"} what
+its `grade(sample, item)` says, {"score": x} or {"error"}. {"unconfined": why} where the process
+cannot be shut off; nothing of the request has been looked at then.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import numbers
+import os
+import resource
+import sys
+import traceback
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+NAME = "<source>"
+"""Of the file that a source has not."""
+
+
+def main(parent: int, cpu_seconds: int, memory_mib: int, most_said: int) -> None:
+    """Write what comes of the object that stdin holds."""
+    raw, said = sys.stdin.buffer.read(), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    try:
+        _limit(cpu_seconds, memory_mib, most_said)
+        _confine()
+        if os.getppid() != parent:  # it ended before this process would have ended with it
+            raise OSError("nobody waits for the answer")
+    except OSError as error:
+        os.write(said, json.dumps({"unconfined": str(error)}).encode())
+        os._exit(1)
+    try:
+        asked = json.loads(raw)
+        del raw
+        reply = _look(asked["sources"]) if "sources" in asked else _grade(**asked)
+    except BaseException as error:  # SystemExit, too: the code has failed, whatever it raises
+        reply = {"error": _describe(error)}
+    os.write(said, json.dumps(reply).encode())
+    os._exit(0)  # whatever handlers the code has left
+
+
+def _limit(cpu_seconds: int, memory_mib: int, most_said: int) -> None:
+    for kind, most in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, cpu_seconds),
+        (resource.RLIMIT_AS, memory_mib * 1024 * 1024),
+        (resource.RLIMIT_FSIZE, most_said),
+        (resource.RLIMIT_NOFILE, 256),
+    ):
+        resource.setrlimit(kind, (most, most))
+
+
+def _confine() -> None:
+    """`assay.evaluate.confinement`, which is beside this file: the package is not on the path."""
+    spec = spec_from_file_location("confinement", Path(__file__).with_name("confinement.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.confine()
+
+
+def _look(sources: list[str]) -> dict[str, Any]:
+    for place, source in enumerate(sources):
+        try:
+            compile(source, NAME, "exec", dont_inherit=True)
+        except BaseException as error:
+            return {"first": place, "error": _describe(error)}
+    return {}
+
+
+def _grade(source: str, sample: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": "grader"}
+    exec(compile(source, NAME, "exec", dont_inherit=True), names)
+    grade = names.get("grade")
+    if not callable(grade):
+        raise NameError("there is no function grade(sample, item) in it")
+    result = grade(sample, item)
+    if not isinstance(result, numbers.Real):
+        raise TypeError(f"grade returned {result!r:.60} ({type(result).__name__}), not a number")
+    if not math.isfinite(score := float(result)):
+        raise ValueError(f"grade returned {score}, not a finite number")
+    return {"score": score}
+
+
+def _describe(error: BaseException) -> str:
+    """What went wrong, and in which line."""
+    if isinstance(error, SyntaxError):
+        what, line = f"SyntaxError: {error.msg}", error.lineno
+    else:
+        what = f"{type(error).__name__}: {error}"
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next((one.lineno for one in reversed(frames) if one.filename == NAME), None)
+    return what[:500] + (f" (line {line})" if line else "")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
