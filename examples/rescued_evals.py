@@ -5,8 +5,9 @@
 
 Each eval is created with its criteria, and the items of its last run that had any are answered by
 `--model`, asked as in that run, and graded; where that run graded answers that were there, they are
-graded again. A criterion that asks a model is asked of `--judge`; without that, and where it is
-Python code, it is left out, and said so. This program knows nothing of Assay but the folder.
+graded again. A criterion that asks a model is asked of `--judge`; without that it is left out, and
+so is one of Python code without `--code`, and said so. This program knows nothing of Assay but the
+folder.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from typing import Any
 from openai import APIStatusError, OpenAI
 
 SAMPLING = ("temperature", "top_p", "seed", "max_completion_tokens", "tools")
-"""Of a run's `sampling_params`, beside the form of the answer; how long to think is left out."""
+"""Of a run's `sampling_params`, beside the form of the answer."""
 
 
 def main() -> None:
@@ -28,21 +29,24 @@ def main() -> None:
     parser.add_argument("account", type=Path, help="the folder of `assay rescue openai --to`")
     parser.add_argument("--model", required=True, help="who answers")
     parser.add_argument("--judge", help="who grades, where a model does")
+    parser.add_argument(
+        "--code", action="store_true", help="run its Python code, if the server does"
+    )
     chosen = parser.parse_args()
     client = OpenAI()
     for old in lines(chosen.account / "evals.jsonl"):
         print(f"{old.get('name') or old['id']}:")
         try:
-            run_again(client, chosen.account, old, chosen.model, chosen.judge)
+            run_again(client, chosen.account, old, chosen.model, chosen.judge, chosen.code)
         except APIStatusError as error:
             print(f"  refused: {error.message}")
 
 
 def run_again(
-    client: OpenAI, account: Path, old: dict[str, Any], model: str, judge: str | None
+    client: OpenAI, account: Path, old: dict[str, Any], model: str, judge: str | None, code: bool
 ) -> None:
     """Create an eval, run it, wait, tell."""
-    found = (usable(one, judge) for one in old["testing_criteria"])
+    found = (usable(one, judge, code) for one in old["testing_criteria"])
     criteria = [one for one in found if one is not None]
     run, items = last_run(account, old["id"])
     if not criteria or not items:
@@ -71,19 +75,26 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
             yield from map(json.loads, file)
 
 
-def usable(old: dict[str, Any], judge: str | None) -> dict[str, Any] | None:
-    """A criterion as it is created here: without its id, asked of `judge`; None: it cannot be."""
+def usable(old: dict[str, Any], judge: str | None, code: bool) -> dict[str, Any] | None:
+    """A criterion as it is created here: without its id, asked of `judge`; None: it is left out."""
     kind = old["type"]
     criterion = {key: value for key, value in old.items() if key != "id"}
-    if kind in ("string_check", "text_similarity"):
+    if kind in ("string_check", "text_similarity") or (kind == "python" and code):
         return criterion
     if kind in ("score_model", "label_model") and judge:
         if sampling := old.get("sampling_params"):
-            known = {name: value for name, value in sampling.items() if name != "reasoning_effort"}
-            criterion["sampling_params"] = known
+            criterion["sampling_params"] = followed(sampling, judge)
         return {**criterion, "model": judge}
     print(f"  left out: {old.get('name')} ({kind})")
     return None
+
+
+def followed(sampling: dict[str, Any], model: str) -> dict[str, Any]:
+    """What a model follows: how long to think is told to those at a provider alone."""
+    known = dict(sampling)
+    if not model.startswith("remote:"):
+        known.pop("reasoning_effort", None)
+    return known
 
 
 def item_schema(old: dict[str, Any]) -> dict[str, Any]:
@@ -121,8 +132,8 @@ def data_source(
         return {"type": "jsonl", "source": source}
     kind = old["type"] if old["type"] in ("completions", "responses") else "completions"
     asked = old.get("input_messages") or {"type": "item_reference", "item_reference": "item.input"}
-    said = old.get("sampling_params") or {}
-    names = (*SAMPLING, "text" if kind == "responses" else "response_format")
+    said = followed(old.get("sampling_params") or {}, model)
+    names = (*SAMPLING, "reasoning_effort", "text" if kind == "responses" else "response_format")
     sampling = {name: said[name] for name in names if said.get(name) is not None}
     return {
         "type": kind,

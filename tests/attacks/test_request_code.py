@@ -25,8 +25,9 @@ def _possible() -> None:
         pytest.skip(str(error))
 
 
+# None of these harms the machine if it succeeds.
 ATTACKS = """
-import asyncio, ctypes, glob, mmap, os, pathlib, resource, signal, socket, subprocess, threading
+import asyncio, ctypes, os, resource, signal, socket, subprocess, threading
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -34,11 +35,6 @@ def calls(number, *arguments):
     given = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
     if libc.syscall(ctypes.c_long(number), *given) < 0:
         raise OSError(ctypes.get_errno(), "no")
-
-def leaks():
-    for variables in glob.glob("/proc/[0-9]*/environ"):
-        open(variables, "rb").read()
-    return open(f"/proc/{os.getppid()}/environ", "rb").read()
 
 def content(descriptor):
     try:
@@ -51,7 +47,7 @@ def attacks(item):
     beside = os.path.join(os.path.dirname(secret), "new")
     return {
         "reads a key of the environment": lambda: os.environ["OPENAI_API_KEY"],
-        "reads the environment of the server": leaks,
+        "reads the environment of the server": lambda: open(f"/proc/{server}/environ", "rb").read(),
         "reads the memory of the server": lambda: open(f"/proc/{server}/mem", "rb"),
         "traces the server": lambda: calls(101, 16, server, 0, 0),
         "reads memory by a call": lambda: calls(310, server, 0, 0, 0, 0, 0),
@@ -84,13 +80,12 @@ def attacks(item):
         "starts a shell": lambda: 1 / (os.system("true") == 0),
         "becomes a program": lambda: os.execv("/bin/true", ["true"]),
         "starts a thread": lambda: threading.Thread(target=print).start(),
-        "ends the server": lambda: os.kill(server, signal.SIGTERM),
-        "looks whether the server is there": lambda: os.kill(server, 0),
+        "sends the server a signal": lambda: os.kill(server, signal.SIGCONT),
         "ends all": lambda: os.kill(-1, 0),
-        "slows the server": lambda: os.setpriority(os.PRIO_PROCESS, server, 19),
-        "moves the server": lambda: os.sched_setaffinity(server, {0}),
+        "slows the server": lambda: os.setpriority(os.PRIO_PROCESS, server, 0),
+        "moves the server": lambda: os.sched_setaffinity(server, os.sched_getaffinity(0)),
         "raises a limit": lambda: resource.setrlimit(resource.RLIMIT_AS, (-1, -1)),
-        "lowers the server's": lambda: resource.prlimit(server, resource.RLIMIT_NOFILE, (9, 9)),
+        "asks for the server's": lambda: resource.prlimit(server, resource.RLIMIT_NOFILE),
         "becomes another user": lambda: os.setuid(1),
         "leaves its session": os.setsid,
         "changes its root": lambda: os.chroot("/"),

@@ -174,11 +174,6 @@ def test_what_could_not_be_asked_is_refused_before_anybody_is(
             assert told.status_code == 400, more
             assert told.json()["error"]["param"] == f"data_source.{param}"
         for criterion, schema, param in (
-            (
-                {**JUDGE, "sampling_params": {"reasoning_effort": "low"}},
-                "{}",
-                "testing_criteria[0]",
-            ),
             ({**JUDGE, "sampling_params": {"seed": 2**70}}, "{}", "testing_criteria[0]"),
             (YES, '{"maximum": 1e999}', "testing_criteria"),
             (YES, json.dumps({"description": "a" * 300_000}), "testing_criteria"),

@@ -19,8 +19,10 @@ from assay.agent.providers import Providers
 from assay.agent.versions import save_agent
 from assay.config import Provider, TokenPrice
 from assay.generate.fallback import fallback_order
+from assay.serve import batch_run
 from tests.generate.remote.provider import ProviderServer, delta, refused, said, serving, streamed
-from tests.serve.running import Running, running
+from tests.serve.running import STARTER, Running, running
+from tests.serve.test_evals import CONFIG, JUDGE, waited
 
 USAGE = {
     "prompt_tokens": 7,
@@ -142,6 +144,28 @@ def test_calls_come_through(tmp_path: Path) -> None:
         )
         assert written.output[0].type == "function_call"
     assert far.asked[0]["tool_choice"] == "required"
+
+
+def test_a_judge_is_asked_as_its_criterion_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_run, "BEAT_S", 0.05)
+    told = {"reasoning_effort": "low", "seed": 7, "temperature": 0.5, "top_p": 0.9}
+    judge = {**JUDGE, "model": MODEL, "sampling_params": {**told, "max_completions_tokens": 90}}
+    lines = [{"item": {"question": "a"}, "sample": {"output_text": "b"}}]
+    source: Any = {"type": "jsonl", "source": {"type": "file_content", "content": lines}}
+    asking = {"name": "a", "data_source_config": CONFIG}
+    with serving(lambda *_: said('{"result": 4}')) as far, before(tmp_path, far) as server:
+        client = server.client()
+        made = client.evals.create(**asking, testing_criteria=[judge])
+        run = waited(client, client.evals.runs.create(made.id, data_source=source))
+        assert run.result_counts.passed == 1
+        here = client.evals.create(**asking, testing_criteria=[{**judge, "model": STARTER}])
+        with pytest.raises(openai.BadRequestError, match="for models at a provider") as refusal:
+            client.evals.runs.create(here.id, data_source=source)
+    assert refusal.value.param == "testing_criteria[0].sampling_params"
+    [asked] = far.asked
+    assert {name: asked[name] for name in (*told, "max_tokens")} == {**told, "max_tokens": 90}
 
 
 def test_an_agent_of_it_is_served_with_its_prompt(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from assay.agent.agent import Agent
 from assay.agent.routing import ConfidenceRule, Step, Walk, paths
 from assay.agent.runtime import assemble
+from assay.config import is_remote
 from assay.errors import UsageError
 from assay.example import Example, Message, ToolCall
 from assay.generate.batch import Request
@@ -30,6 +31,7 @@ class GenerationOptions:
     Attributes:
         schema, json_object, tool_choice: see `Sampling`; they come from `response_format` or a
             forced tool.
+        reasoning_effort: of a model at a provider.
     """
 
     max_new_tokens: int | None = None
@@ -44,6 +46,11 @@ class GenerationOptions:
     schema: dict[str, Any] | None = None
     json_object: bool = False
     tool_choice: str | None = None
+    reasoning_effort: str | None = None
+
+
+class EffortError(UsageError):
+    """`reasoning_effort` was given, and whoever would answer has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +179,12 @@ def prepare(
 
     Raises:
         UsageError: the client wants another form of answer than the agent enforces.
+        EffortError: see there.
         ConfigError: a route that cannot be followed.
     """
     sampling = sampling_of(options, project)
     if target.agent is None:
+        check_effort(target.name, target.model, options.reasoning_effort)
         return (EngineCall(tuple(messages), tuple(tools), sampling, target.model),)
     # The example's target is never looked at; an example has one.
     example = Example("request", (*messages, Message("assistant", "")), tools=tuple(tools))
@@ -188,9 +197,26 @@ def prepare(
     return tuple(calls)
 
 
+def check_effort(name: str, model: str, effort: str | None) -> None:
+    """See that a model can be told how much to reason, if it is.
+
+    Args:
+        name: as it was asked for.
+
+    Raises:
+        EffortError: it cannot.
+    """
+    if effort is not None and not is_remote(model):
+        raise EffortError(
+            f"reasoning_effort is for models at a provider, and {name} is none.",
+            fix="Leave it out.",
+        )
+
+
 def _call(
     name: str, step: Step, made: Request, options: GenerationOptions, sampling: Sampling
 ) -> EngineCall:
+    check_effort(name, step.agent.model, options.reasoning_effort)
     if made.schema is not None or made.choices is not None:
         if options.schema is not None or options.json_object or made.tools:
             raise UsageError(

@@ -141,6 +141,13 @@ def grade_by_code(criterion: PythonCriterion, names: Mapping[str, Any]) -> Grade
     return Grade(score, score >= criterion.least)
 
 
+def sampling_of(criterion: ScoreModelCriterion | LabelModelCriterion) -> dict[str, Any]:
+    """How the judge answers, as fields of a request to chat completions."""
+    if isinstance(criterion, LabelModelCriterion):
+        return {"temperature": 0}
+    return criterion.sampling_params.to_body() if criterion.sampling_params else {}
+
+
 def judge_body(
     criterion: ScoreModelCriterion | LabelModelCriterion, messages: Sequence[dict[str, str]]
 ) -> dict[str, Any]:
@@ -149,14 +156,10 @@ def judge_body(
     Args:
         messages: its own, from `fill_messages`.
     """
-    if isinstance(criterion, LabelModelCriterion):
-        sampling: dict[str, Any] = {"temperature": 0}
-    else:
-        sampling = criterion.sampling_params.to_body() if criterion.sampling_params else {}
     schema = answer_schema(criterion)
     form = {"type": "json_schema", "json_schema": {"name": "judgement", "schema": schema}}
     asked = {"model": criterion.model, "messages": messages, "response_format": form}
-    return {**sampling, **asked}
+    return {**sampling_of(criterion), **asked}
 
 
 def read_judgement(criterion: ScoreModelCriterion | LabelModelCriterion, text: str) -> Grade:

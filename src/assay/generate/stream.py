@@ -76,6 +76,8 @@ class Sampling:
         confidence: the end tells the answer's log-probability.
         tool_choice: `required`, or the name of the tool that must be called; an engine that reads
             calls out of the text follows `schema` instead, which then is the call's.
+        reasoning_effort: the provider's word for how much its model reasons; other models are not
+            asked with one, but where they step in for a provider's, which they do without it.
         at_most_once: an attempt that may have cost something is not repeated.
         owner: who asks, a project: what was computed or spelled for another is never gone on from,
             since a count or the time that it takes would tell what others have asked.
@@ -97,6 +99,7 @@ class Sampling:
     grammar: AnswerGrammar | None = None
     confidence: bool = False
     tool_choice: str | None = None
+    reasoning_effort: str | None = None
     at_most_once: bool = False
     owner: str = ""
 

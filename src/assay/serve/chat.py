@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from assay.accounts.keys import Caller
 from assay.agent.answering import GenerationOptions
@@ -72,7 +72,7 @@ class ChatRequest(ConversationRequest):
     functions: None = None
     function_call: None = None
     audio: None = None
-    reasoning_effort: None = None
+    reasoning_effort: Annotated[str, StringConstraints(pattern=r"^[a-z]{1,20}$")] | None = None
     verbosity: None = None
     web_search_options: None = None
 
@@ -120,6 +120,7 @@ class ChatRequest(ConversationRequest):
             schema=schema,
             json_object=form is not None and form.type == "json_object",
             tool_choice=self.forced_tool(),
+            reasoning_effort=self.reasoning_effort,
         )
 
 

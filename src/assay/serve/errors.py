@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assay.accounts.costs import BudgetError
 from assay.accounts.quota import QuotaError
+from assay.agent.answering import EffortError
 from assay.agent.consent import ConsentError
 from assay.errors import (
     AssayError,
@@ -58,6 +59,7 @@ _CLIENTS: tuple[tuple[type[AssayError], int, str, str | None], ...] = (
     (ReleaseError, 409, "invalid_state", None),
     (PromptTooLongError, 400, "context_length_exceeded", "messages"),
     (RequestRefusedError, 400, "request_refused", None),
+    (EffortError, 400, "unsupported_parameter", "reasoning_effort"),
 )
 """Errors that a client can mend, with status, code and field; the first that fits counts."""
 _MISSING = frozenset({"file_not_found", "model_not_found"})

@@ -22,7 +22,7 @@ class _Sampling(Strict):
     top_p: float | None = None
     seed: int | None = None
     max_completion_tokens: Tokens | None = None
-    reasoning_effort: None = None
+    reasoning_effort: str | None = None
 
 
 class ChatSampling(_Sampling):

@@ -52,7 +52,8 @@ def heard(
 
 def test_a_stream_comes_through_with_all_that_it_tells() -> None:
     with serving(lambda *_: GOOD, keep_alive=True) as served:
-        text, end = heard(served, Sampling(max_new_tokens=9, stop=("x",), top_p=0.5))
+        sampling = Sampling(max_new_tokens=9, stop=("x",), top_p=0.5, reasoning_effort="low")
+        text, end = heard(served, sampling)
     assert text == "ab"
     assert end == End("stop", 7, 3, 2, 1, (), "remote:far/big-1")
     assert served.asked[0] == {
@@ -61,6 +62,7 @@ def test_a_stream_comes_through_with_all_that_it_tells() -> None:
         "max_tokens": 9,
         "temperature": 0.0,
         "top_p": 0.5,
+        "reasoning_effort": "low",
         "stop": ["x"],
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -265,6 +267,7 @@ def test_what_a_protocol_has_no_word_for_is_refused() -> None:
             ("anthropic", Sampling(logprobs=1)),
             ("anthropic", Sampling(presence_penalty=1.0)),
             ("anthropic", Sampling(json_object=True)),
+            ("anthropic", Sampling(reasoning_effort="low")),
         ):
             with pytest.raises(
                 (UsageError, Exception), match=r"logit|closed|logprobs|does not support"

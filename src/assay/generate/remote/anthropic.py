@@ -35,7 +35,8 @@ def key_headers(key: str) -> dict[str, str]:
 def request_body(request: CompletionRequest, *, stream: bool) -> dict[str, Any]:
     """See `Wire`. A seed is not part of the protocol; it is left out, as is what it would fix."""
     sampling = request.sampling
-    for name in ("presence_penalty", "frequency_penalty", "logit_bias", "json_object"):
+    unknown = ("presence_penalty", "frequency_penalty", "logit_bias", "json_object")
+    for name in (*unknown, "reasoning_effort"):
         if getattr(sampling, name):
             raise UsageError(f"Anthropic's protocol does not support {name}.")
     system, turns = _turns(request.messages)

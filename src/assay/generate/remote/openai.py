@@ -59,6 +59,8 @@ def request_body(request: CompletionRequest, *, stream: bool) -> dict[str, Any]:
     for name in ("presence_penalty", "frequency_penalty"):
         if value := getattr(sampling, name):
             made[name] = value
+    if sampling.reasoning_effort is not None:
+        made["reasoning_effort"] = sampling.reasoning_effort
     if sampling.stop:
         made["stop"] = list(sampling.stop)
     if request.tools:

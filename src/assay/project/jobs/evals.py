@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from assay.accounts.keys import Caller
+from assay.agent.answering import EffortError, check_effort
 from assay.errors import UsageError
 from assay.evaluate import criteria
 from assay.evaluate.confined import CodeError, find_fault
@@ -33,7 +34,8 @@ from assay.jobs.eval_request import (
 )
 from assay.jobs.eval_runs import EvalRun
 from assay.jobs.evals import Eval
-from assay.project.jobs import batches, eval_items
+from assay.project.answer.names import UnknownModelError, resolve
+from assay.project.jobs import eval_items
 from assay.project.jobs.requests import ADMIN, RefusedError
 from assay.project.workspace import Workspace
 from assay.store import stored_files
@@ -260,15 +262,15 @@ def _check_messages(source: SampledSource) -> None:
 def _check_models(
     workspace: Workspace, caller: Caller, evaluation: Eval, request: RunRequest
 ) -> None:
-    """See that whoever is to be asked is known."""
+    """See that whoever is to be asked is known, and can be asked so."""
     asked = [
-        (f"testing_criteria[{place}].model", one.model)
+        (f"testing_criteria[{place}]", one.model, criteria.sampling_of(one))
         for place, one in enumerate(criteria_of(evaluation))
         if isinstance(one, MODEL_CRITERIA)
     ]
     source = request.data_source
     if isinstance(source, SampledSource) and source.model is not None:
-        asked.append(("data_source.model", source.model))
+        asked.append(("data_source", source.model, source.sampling_params or {}))
     if asked and not caller.may("chat"):
         raise RefusedError(
             "this key may not ask models, which the run needs.",
@@ -276,11 +278,20 @@ def _check_models(
             "insufficient_permissions",
             "Use a key with the scope chat.",
         )
-    for param, model in asked:
-        if not batches.is_known(workspace, caller, CHAT, model):
+    for param, model, sampling in asked:
+        try:
+            target = resolve(workspace, model, caller.project, caller.key_id)
+        except UnknownModelError:
             raise RefusedError(
                 f"The model {model!r} does not exist.",
-                param,
+                f"{param}.model",
                 "model_not_found",
                 "GET /v1/models lists those that do.",
-            )
+            ) from None
+        if target.agent is not None and target.agent.route is not None:
+            continue  # what is asked of whom is known with the request
+        try:
+            check_effort(model, target.model, sampling.get("reasoning_effort"))
+        except EffortError as error:
+            where = f"{param}.sampling_params"
+            raise RefusedError(str(error), where, "unsupported_parameter") from None
