@@ -9,6 +9,8 @@ needs no privileges, and what is taken does not come back:
   none to be written; other processes' memory and variables cannot be read, whoever's they are.
 - A list of system calls; every other fails. No process or thread can be started, no connection
   made, no signal sent, no file named, changed or removed, and no limit raised, whoever's it is.
+  Not among them is `fcntl`: who is told of changes to a folder (F_NOTIFY) or of the end of a lease
+  (F_SETLEASE) is told by any signal to any process, and a lease keeps others waiting.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ _FILES = (1 << 15) - 1
 _READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3
 _RULE_BELOW = 1
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-_PDEATHSIG, _SECCOMP, _NO_NEW_PRIVILEGES = 1, 22, 38
+_PDEATHSIG, _DUMPABLE, _SECCOMP, _NO_NEW_PRIVILEGES = 1, 4, 22, 38
 _X86_64 = 0xC000003E
 _LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
 _ALLOW, _KILL, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050001  # EPERM
@@ -60,7 +62,6 @@ CALLS = {
     "dup": 32,
     "dup2": 33,
     "dup3": 292,
-    "fcntl": 72,
     "getcwd": 79,
     "readlink": 89,
     "getdents64": 217,
@@ -121,6 +122,8 @@ def confine() -> None:
         return result
 
     call("prctl", _PDEATHSIG, 9, 0, 0, 0)  # with the thread that waits for this process
+    # A crash is not handed to a program that collects such, which a limit of 0 bytes is not told.
+    call("prctl", _DUMPABLE, 0, 0, 0, 0)
     call("prctl", _NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     found = call("Landlock", _CREATE_RULESET, None, 0, 1)
     if found < LANDLOCK:
