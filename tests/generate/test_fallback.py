@@ -32,9 +32,11 @@ class Says:
 
     def __init__(self, *scripts: list[Any]) -> None:
         self.scripts, self.asked, self.closed = list(scripts), 0, threading.Event()
+        self.effort: str | None = None
 
-    def chat(self, *_: Any) -> Iterator[Piece | End]:
+    def chat(self, *given: Any) -> Iterator[Piece | End]:
         self.asked += 1
+        self.effort = given[-1].reasoning_effort
         return self._say(self.scripts[min(self.asked, len(self.scripts)) - 1])
 
     complete = chat
@@ -173,6 +175,14 @@ def test_a_request_that_one_cannot_take_is_handed_on_and_nobody_else_is(refused:
     assert a.asked == 1
     # Nothing is wrong with the model: the next request goes to it.
     assert said(fallback) == "a"
+
+
+def test_how_much_to_reason_is_told_the_first_alone() -> None:
+    a, b = Says(DOWN), Says(["b"])
+    fallback = chain(a=a, b=b)
+    for _ in range(2):  # the second time while the first one is left alone
+        list(fallback.chat(ASKED, (), Sampling(reasoning_effort="low")))
+    assert (a.asked, a.effort, b.asked, b.effort) == (2, "low", 2, None)
 
 
 def test_nothing_is_asked_once_nobody_waits_for_a_model_that_loads_slowly() -> None:

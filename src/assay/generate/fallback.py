@@ -6,6 +6,7 @@ Only what fails before its first token is tried again or handed on; once a token
 failure is told, for the answers of two models must not become one. A model that has failed is left
 alone for a while, unless all have. What a client has done wrong fails at once: it would anywhere.
 A request that one model cannot take (too long for it) is handed on, and nothing is held against it.
+How much to reason is said in the first one's words: whoever stands behind it is not told.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -94,13 +96,25 @@ class FallbackEngine:
     ) -> Iterator[Piece | End]:
         """As `StreamEngine` says, by the first model of the chain that begins an answer."""
         return _FallbackStream(
-            self, lambda engine: engine.chat(messages, tools, sampling), sampling.at_most_once
+            self,
+            lambda name, engine: engine.chat(messages, tools, self._sampling_of(name, sampling)),
+            sampling.at_most_once,
         )
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """As `StreamEngine` says, by the first model of the chain that begins an answer."""
         return _FallbackStream(
-            self, lambda engine: engine.complete(prompt, sampling), sampling.at_most_once
+            self,
+            lambda name, engine: engine.complete(prompt, self._sampling_of(name, sampling)),
+            sampling.at_most_once,
+        )
+
+    def _sampling_of(self, name: str, sampling: Sampling) -> Sampling:
+        """As it is meant for the first; others may not know the word, or refuse any."""
+        return (
+            sampling
+            if name == next(iter(self._chain))
+            else replace(sampling, reasoning_effort=None)
         )
 
     def available(self) -> list[str]:
@@ -120,7 +134,7 @@ class _FallbackStream(Iterator[Piece | End]):
     def __init__(
         self,
         policy: FallbackEngine,
-        ask: Callable[[StreamEngine], Iterator[Piece | End]],
+        ask: Callable[[str, StreamEngine], Iterator[Piece | End]],
         once: bool,
     ) -> None:
         self._policy, self._ask, self._once = policy, ask, once
@@ -187,7 +201,7 @@ class _FallbackStream(Iterator[Piece | End]):
                 engine = self._policy._chain[name]()
                 if left.is_set():  # while its model was loaded
                     return
-                streams.append(self._ask(engine))
+                streams.append(self._ask(name, engine))
                 came.put(next(streams[0]))
             except StopIteration:
                 came.put(ModelError(f"{name}: no answer."))

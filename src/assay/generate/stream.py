@@ -77,7 +77,7 @@ class Sampling:
         tool_choice: `required`, or the name of the tool that must be called; an engine that reads
             calls out of the text follows `schema` instead, which then is the call's.
         reasoning_effort: the provider's word for how much its model reasons; other models are not
-            asked with one, but where they step in for a provider's, which they do without it.
+            asked with one.
         at_most_once: an attempt that may have cost something is not repeated.
         owner: who asks, a project: what was computed or spelled for another is never gone on from,
             since a count or the time that it takes would tell what others have asked.
