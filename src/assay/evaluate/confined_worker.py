@@ -1,24 +1,24 @@
 """The process in which code of a request runs: standard library only, started by path.
 
-    python -I -B confined_worker.py PARENT CPU_SECONDS MEMORY_MIB MOST_SAID < asked > said
+    python -I -B confined_worker.py PARENT CPU_SECONDS MEMORY_MIB MOST_SAID < asked > said 2> shut
 
 Reads one JSON object and writes one: of {"sources": [text]}, which are compiled and not run,
 {"first": n, "error"} of the first that is no Python, else {}; of {"source", "sample", "item"} what
-its `grade(sample, item)` says, {"score": x} or {"error"}. {"unconfined": why} where the process
-cannot be shut off; nothing of the request has been looked at then.
+its `grade(sample, item)` says, {"score": x} or {"error"}. Before anything of the request is looked
+at, `shut` is "yes", or why the process cannot be shut off; code of the request has no way there.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import numbers
 import os
 import resource
 import sys
 import traceback
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 NAME = "<source>"
@@ -27,7 +27,7 @@ NAME = "<source>"
 
 def main(parent: int, cpu_seconds: int, memory_mib: int, most_said: int) -> None:
     """Write what comes of the object that stdin holds."""
-    raw, said = sys.stdin.buffer.read(), os.dup(1)
+    raw, said, shut = sys.stdin.buffer.read(), os.dup(1), os.dup(2)
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
@@ -37,8 +37,10 @@ def main(parent: int, cpu_seconds: int, memory_mib: int, most_said: int) -> None
         if os.getppid() != parent:  # it ended before this process would have ended with it
             raise OSError("nobody waits for the answer")
     except OSError as error:
-        os.write(said, json.dumps({"unconfined": str(error)}).encode())
+        os.write(shut, str(error).encode(errors="replace"))
         os._exit(1)
+    os.write(shut, b"yes")
+    os.close(shut)  # its one descriptor here, and no path leads to it
     try:
         asked = json.loads(raw)
         del raw
@@ -80,13 +82,13 @@ def _look(sources: list[str]) -> dict[str, Any]:
 
 
 def _grade(source: str, sample: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
-    names: dict[str, Any] = {"__name__": "grader"}
-    exec(compile(source, NAME, "exec", dont_inherit=True), names)
-    grade = names.get("grade")
+    module = sys.modules["grader"] = ModuleType("grader")  # which `dataclass` looks up, for one
+    exec(compile(source, NAME, "exec", dont_inherit=True), module.__dict__)
+    grade = module.__dict__.get("grade")
     if not callable(grade):
         raise NameError("there is no function grade(sample, item) in it")
     result = grade(sample, item)
-    if not isinstance(result, numbers.Real):
+    if isinstance(result, (str, bytes)) or not hasattr(type(result), "__float__"):
         raise TypeError(f"grade returned {result!r:.60} ({type(result).__name__}), not a number")
     if not math.isfinite(score := float(result)):
         raise ValueError(f"grade returned {score}, not a finite number")

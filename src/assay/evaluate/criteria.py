@@ -20,6 +20,7 @@ from pydantic import Field, StringConstraints, TypeAdapter
 
 from assay.config.strict import ClosedModel
 from assay.evaluate import confined, rewards
+from assay.evaluate.confined import TimeAllowance
 from assay.evaluate.model_graders import (
     LabelModel,
     ScoreModel,
@@ -128,16 +129,19 @@ def grade(
     return Grade(reward.reward, reward.reward >= least, compared=reward.compared)
 
 
-def grade_by_code(criterion: PythonCriterion, names: Mapping[str, Any]) -> Grade:
+def grade_by_code(
+    criterion: PythonCriterion, names: Mapping[str, Any], allowance: TimeAllowance
+) -> Grade:
     """Run a criterion's code on an answer, shut off from the machine.
 
     Args:
         names: what `item` and `sample` stand for.
+        allowance: see `confined.run_grade`.
 
     Raises:
         CodeError, ConfinementError: as `confined.run_grade`.
     """
-    score = confined.run_grade(criterion.source, names["sample"], names["item"])
+    score = confined.run_grade(criterion.source, names["sample"], names["item"], allowance)
     return Grade(score, score >= criterion.least)
 
 

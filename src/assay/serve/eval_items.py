@@ -7,6 +7,7 @@ run of this server (`assay.jobs.evals`). It asks models by the routes that clien
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,13 +24,14 @@ from assay import json_reader
 from assay.accounts.keys import Caller
 from assay.errors import AssayError, UsageError
 from assay.evaluate import criteria
-from assay.evaluate.confined import CodeError, ConfinementError
+from assay.evaluate.confined import CodeError, ConfinementError, TimeAllowance
 from assay.evaluate.criteria import MODEL_CRITERIA, Criterion, Grade, PythonCriterion
 from assay.evaluate.model_graders import fill_messages
 from assay.evaluate.templates import VariableError, describe_sample
 from assay.jobs import eval_results, eval_runs, evals
 from assay.jobs.batches import EVAL_ITEMS
 from assay.jobs.eval_request import ItemReference, KeptAnswers, RunRequest, SampledSource
+from assay.log_lines import RateFilter
 from assay.models.embed import STARTER, Vectors
 from assay.project.answer.gateway import Gateway
 from assay.project.jobs.evals import CHAT, NO_CODE, criteria_of
@@ -41,6 +43,8 @@ from assay.serve.eval_sampling import sampling_body
 from assay.serve.route import JsonObject, JsonRoute, Strict
 
 router = APIRouter(route_class=JsonRoute)
+log = logging.getLogger("assay.serve.eval_items")
+log.addFilter(RateFilter())  # of a run, every item may say the same
 
 PATIENCE_S = 180.0
 """Most that the judges of one item are waited for while they are busy: its answer is paid for, and
@@ -61,12 +65,6 @@ _NOT_ITS_FAULT = (
     "other_error",
 )
 """Errors of a criterion that say nothing of the answer."""
-_ERRORS: dict[type[AssayError], str] = {
-    CodeError: "python_grader_runtime_error",
-    ConfinementError: "python_grader_server_error",
-}
-"""OpenAI's names of errors of criteria; of all others: `other_error`."""
-
 _Owner = Annotated[Caller, Depends(RequiredScope("files"))]
 
 
@@ -113,6 +111,7 @@ class _Exchange:
         usage: tokens and calls by the name of the model.
         patience_s: that judges may still be waited for.
         compared: the work of the similarities so far, see `rewards.Reward`.
+        code: that code may still take.
     """
 
     request: Request
@@ -120,6 +119,7 @@ class _Exchange:
     usage: dict[str, Counter[str]] = field(default_factory=dict)
     patience_s: float = PATIENCE_S
     compared: int = 0
+    code: TimeAllowance = field(default_factory=TimeAllowance)
 
     async def chat(self, body: Mapping[str, Any], gateway: Gateway | None = None) -> dict[str, Any]:
         """The completion that a model gives.
@@ -288,11 +288,13 @@ async def _grade(
             said["output_text"] = completion["choices"][0]["message"].get("content") or ""
             result = criteria.read_judgement(criterion, said["output_text"])
         elif isinstance(criterion, PythonCriterion):
-            if not exchange.request.app.state.trust_code:  # the run is another server's, or older
-                raise ConfinementError(NO_CODE)
-            result = await anyio.to_thread.run_sync(
-                criteria.grade_by_code, criterion, names, limiter=_limit(_coding)
-            )
+            if exchange.request.app.state.trust_code:
+                result = await anyio.to_thread.run_sync(
+                    criteria.grade_by_code, criterion, names, exchange.code, limiter=_limit(_coding)
+                )
+            else:  # the run is another server's, or older
+                result = Grade(0.0, False, "python_grader_server_error")
+                said["message"] = NO_CODE
         else:
             result = await anyio.to_thread.run_sync(
                 criteria.grade,
@@ -308,8 +310,15 @@ async def _grade(
     except _UnansweredError as error:
         result = Grade(0.0, False, "model_grader_server_error")
         said["message"] = error.read()["message"]
+    except CodeError as error:  # what code says of an item is nothing for the log
+        result = Grade(0.0, False, "python_grader_runtime_error")
+        said["message"] = error.what
+    except ConfinementError as error:
+        result = Grade(0.0, False, "python_grader_server_error")
+        said["message"] = error.what
+        log.error("code of a criterion: %s", error)
     except AssayError as error:
-        result = Grade(0.0, False, _ERRORS.get(type(error), "other_error"))
+        result = Grade(0.0, False, "other_error")
         said["message"] = of_assay(error).message
     if result.error is not None:
         said["error"] = result.error
