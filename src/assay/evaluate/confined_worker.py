@@ -16,6 +16,7 @@ import os
 import resource
 import sys
 import traceback
+from contextlib import suppress
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -60,6 +61,8 @@ def _limit(cpu_seconds: int, memory_mib: int, most_said: int) -> None:
         (resource.RLIMIT_NOFILE, 256),
     ):
         resource.setrlimit(kind, (most, most))
+    with suppress(OSError):  # where memory runs out, this process ends rather than the server
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _confine() -> None:
