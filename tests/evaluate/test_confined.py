@@ -120,9 +120,9 @@ def test_the_code_of_an_item_has_so_much_time_together(monkeypatch: pytest.Monke
 def test_one_compilation_runs_at_a_time_and_for_few_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(confined, "COMPILE_SECONDS", 0.1)
-    with pytest.raises(CodeError, match=r"it took more than 0.1 s"):
-        find_fault(["x = " + "+".join(["a"] * 100_000)])
+    monkeypatch.setattr(confined, "COMPILE_SECONDS", 0.001)
+    with pytest.raises(CodeError, match=r"it took more than 0.001 s"):
+        find_fault([])
     with confined._COMPILATIONS, pytest.raises(BusyError, match="Other code is compiled"):
         find_fault([])
 
