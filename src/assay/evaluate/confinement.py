@@ -28,6 +28,9 @@ LANDLOCK = 3
 """The version from which opening a file cannot empty it."""
 _FILES = (1 << 15) - 1
 """Landlock: all that can be done with files."""
+_SCOPES, _OUTSIDE = 6, 0b11
+"""Landlock: from which version, and that neither signals nor local sockets reach other processes,
+whatever call they come by."""
 _READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3
 _RULE_BELOW = 1
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -128,7 +131,9 @@ def confine() -> None:
     found = call("Landlock", _CREATE_RULESET, None, 0, 1)
     if found < LANDLOCK:
         raise OSError(f"Landlock {found} is older than {LANDLOCK}, which Linux 6.2 has")
-    ruleset = call("Landlock", _CREATE_RULESET, struct.pack("Q", _FILES), 8, 0)
+    held = struct.pack("3Q", _FILES, 0, _OUTSIDE)
+    size = len(held) if found >= _SCOPES else 8  # older ones know the first number alone
+    ruleset = call("Landlock", _CREATE_RULESET, held, size, 0)
     for path in _readable():
         try:
             below = os.open(path, os.O_PATH | os.O_CLOEXEC)
