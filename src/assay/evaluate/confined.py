@@ -65,7 +65,7 @@ def check_possible() -> None:
         UsageError: a process cannot be shut off on this machine.
     """
     try:
-        find_fault([])
+        _call({"sources": []}, SECONDS)
     except ConfinementError as error:
         raise UsageError(
             f"code of requests cannot be shut off from this machine: {error.what}",
