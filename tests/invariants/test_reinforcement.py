@@ -123,23 +123,18 @@ def test_loss_and_gradient_are_those_of_the_formula_written_out(family: str) -> 
     whole = divisor(answers, of_tokens=True)
     clipped = []
     for update in range(2):
-        found: list[float] = []
-
-        def ours(found: list[float] = found) -> None:
-            found.append(step(model, answers, objective, 64, whole)[0])
-
-        mine = gradients(model, ours)
+        (loss, *_), mine = gradients(model, step, answers, objective, 64, whole)
 
         def plain(**changed: bool) -> Tensor:
             return grpo(model, groups, old, reference, **changed)
 
         wanted = plain()
-        exact = gradients(model, lambda wanted=wanted: wanted.backward())
-        assert found[0] == pytest.approx(wanted.item(), rel=ALLOWED, abs=1e-7)
+        _, exact = gradients(model, lambda _, wanted=wanted: wanted.backward())
+        assert loss == pytest.approx(wanted.item(), rel=ALLOWED, abs=1e-7)
         assert distance(mine, exact) <= ALLOWED
         for broken in ("each_answer_alone", "by_deviation"):
             other = plain(**{broken: True})
-            wrong = gradients(model, lambda other=other: other.backward())
+            _, wrong = gradients(model, lambda _, other=other: other.backward())
             assert distance(mine, wrong) > 100 * ALLOWED, broken
         now = torch.cat(token_logps(model, rows, 4096, SETTINGS.temperature))
         ratios = (now - torch.cat(old)).exp()
@@ -189,7 +184,7 @@ def test_a_step_of_a_run_is_plain_grpo_of_what_it_has_drawn(tmp_path: Path, beta
                 return [logps_by_hand(model, p, a, own.temperature) for p, a, _ in split]
 
         reference, old = by_hand(start), by_hand(moved)
-        wanted = gradients(model, lambda: grpo(model, groups, old, reference, own).backward())
+        _, wanted = gradients(model, lambda _: grpo(model, groups, old, reference, own).backward())
         run.learn(answers)
         found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         assert set(found) == set(wanted)
