@@ -50,8 +50,8 @@ def test_what_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     for options, refused in (
         ("--kind party", "not a kind of job"),
         ("--kind fine-tune --except fine-tune", "no kind of job is left"),
-        ("--consent", "needs Ray"),
-        ("--workers 2", "needs Ray"),
+        ("--consent", "are for Ray"),
+        ("--workers 2", "are for Ray"),
         ("--on ray --kind fine-tune", "for a worker of this machine"),
     ):
         with pytest.raises(UsageError, match=refused):

@@ -422,7 +422,7 @@ def test_folders_of_killed_workers_are_removed(
     for name in ("left", "held"):
         (tmp_path / f"assay-training-{name}").mkdir()
     held = tmp_path / "assay-training-held"
-    with FileLock(held / "place.txt"), scratch_folder("training") as own:
+    with FileLock(held / "scratch.lock"), scratch_folder("training") as own:
         assert {*tmp_path.iterdir()} == {held, own}
     assert [path.name for path in tmp_path.iterdir()] == ["assay-training-held"]
 

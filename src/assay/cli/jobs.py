@@ -130,21 +130,22 @@ def worker(
 
     With --on ray, fine-tuning jobs run on the machines of a Ray cluster, several at a time.
     """
-    from assay.project.jobs import work
-    from assay.project.jobs.on_cluster import work_on_cluster
-
     workspace = open_served(folder)
-    place = place_of(workspace, on, workers)
-    if place.on == "here":
-        if consent:
-            raise UsageError("--consent needs Ray.", fix="Add --on ray.")
+    if on == "here":
+        from assay.project.jobs import work
+
+        if workers or consent:
+            raise UsageError("--workers and --consent are for Ray.", fix="Add --on ray.")
         work(workspace, kind, except_, job=job, watched=watched)
         return
+    from assay.project.jobs.on_cluster import work_on_cluster
+
     if kind or except_ or job or watched:
         raise UsageError(
             "--kind, --except, --job and --watched are for a worker of this machine.",
             fix="Leave them out: --on ray does fine-tuning jobs, and no others.",
         )
+    place = place_of(workspace, on, workers)
     work_on_cluster(workspace, place, Terminal(), consent=consent)
 
 

@@ -31,7 +31,7 @@ from sqlalchemy import (
     select,
     true,
     update,
-)  # fmt: skip
+)
 from sqlalchemy.orm import Session
 
 from assay.errors import AssayError, NotFoundError, StateError, Step
@@ -283,22 +283,24 @@ def resume(store: Store, id: str) -> Job:
 
 def is_running(store: Store, kinds: Collection[str]) -> bool:
     """Whether a worker does a job of one of these kinds."""
-    return bool(_find(store, 1, JobRow.status == "running", JobRow.kind.in_(kinds)))
+    return _is_there(store, JobRow.status == "running", JobRow.kind.in_(kinds))
 
 
 def is_waiting(store: Store, kinds: Collection[str], others: Collection[str] = ()) -> bool:
     """Whether a job of these kinds can be taken now; of all but `others`, where none are named."""
     wanted = JobRow.kind.in_(kinds) if kinds else JobRow.kind.not_in(others)
-    return bool(_find(store, 1, JobRow.status == "queued", _is_due(), wanted))
+    return _is_there(store, JobRow.status == "queued", _is_due(), wanted)
+
+
+def _is_there(store: Store, *where: ColumnElement[bool]) -> bool:
+    with store.session() as session:
+        return session.scalar(select(JobRow.id).where(*where).limit(1)) is not None
 
 
 def waiting(store: Store, kinds: Collection[str], most: int) -> Sequence[str]:
     """Ids of jobs of these kinds that can be taken now, those first that have waited longest."""
-    return _find(store, most, JobRow.status == "queued", _is_due(), JobRow.kind.in_(kinds))
-
-
-def _find(store: Store, most: int, *where: ColumnElement[bool]) -> Sequence[str]:
-    query = select(JobRow.id).where(*where).order_by(JobRow.created, JobRow.id).limit(most)
+    wanted = JobRow.status == "queued", JobRow.kind.in_(kinds), _is_due()
+    query = select(JobRow.id).where(*wanted).order_by(JobRow.created, JobRow.id).limit(most)
     with store.session() as session:
         return session.scalars(query).all()
 

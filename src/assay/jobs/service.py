@@ -96,11 +96,11 @@ def work(
             threading.Thread(target=_end_with_input, daemon=True).start()
         recover(store)
         worker = work_on(store, kinds, further)
-        if job is not None:
-            fine_tuning.check_machine(store, job)
         if job is None:
             worker.run(threading.Event(), REST_SECONDS if watched else math.inf)
-        while job is not None and worker.once(job):
+            return
+        fine_tuning.check_machine(store, job)
+        while worker.once(job):
             pass  # it was handed on, and waits as another kind
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-_LOCK = "place.txt"
+_LOCK = "scratch.lock"
 _YOUNG_S = 60.0
 """A folder that has changed since then is left alone: one just made has no lock yet, and of one
 whose owner was killed a process may still be at work."""
