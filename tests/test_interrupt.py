@@ -46,6 +46,15 @@ try:
 except KeyboardInterrupt:
     print("heard")
 """
+FAULTY_CLEANUP = """
+    try:
+        now()
+    finally:
+        try:
+            raise ValueError("a query is under way")
+        except ValueError as error:
+            raise RuntimeError("no connection") from error
+"""
 CLI = """
 import assay.cli.main
 assay.cli.main.app = work
@@ -74,8 +83,9 @@ def ran(
         "x = Destroyed(); r = weakref.ref(x, now); del x",
         "lived()",
         "gc.callbacks.append(now); gc.collect()",
+        FAULTY_CLEANUP,
     ],
-    ids=["destructor", "weak reference", "generator", "collector"],
+    ids=["destructor", "weak reference", "generator", "collector", "faulty cleanup"],
 )
 def test_what_python_drops_comes_again(work: str) -> None:
     inside = "pass" if "weakref" in work else "now()"

@@ -6,7 +6,7 @@
 Python raises it wherever the program happens to be. While an object is destroyed (`__del__`, a
 weak reference's callback, a generator's `finally`) what is raised is dropped, after a traceback on
 the terminal, and some libraries destroy thousands of objects while models load: nothing would be
-stopped.
+stopped. What a library raises while it cleans up takes the place of the interrupt, too.
 """
 
 from __future__ import annotations
@@ -69,6 +69,10 @@ def heard(*, between_imports: bool = False) -> Iterator[None]:
     handler = signal.signal(signal.SIGINT, handle) if between_imports else None
     try:
         yield
+    except Exception as error:
+        if _replaces_interrupt(error):
+            raise KeyboardInterrupt from error
+        raise
     finally:
         sys.unraisablehook = before
         try:
@@ -80,6 +84,14 @@ def heard(*, between_imports: bool = False) -> Iterator[None]:
                 signal.signal(signal.SIGINT, handler)
         if dropped.is_set():
             raise KeyboardInterrupt
+
+
+def _replaces_interrupt(error: BaseException | None) -> bool:
+    """Whether it was raised while a KeyboardInterrupt was: SQLAlchemy, say, cannot give back a
+    connection in the middle of a query, and that is what is raised then."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _is_importing(frame: FrameType | None) -> bool:
