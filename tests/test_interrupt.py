@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 CODE = """
-import gc, os, signal, sys, time, weakref
+import ctypes, gc, os, signal, sys, threading, time, weakref
 from assay.interrupt import heard
 {handler}
 
@@ -84,14 +84,39 @@ def ran(
         "lived()",
         "gc.callbacks.append(now); gc.collect()",
         FAULTY_CLEANUP,
+        # The thread that sends it gets its turn between this call and the sleep, at no other time.
+        "Destroyed(); ctypes.PyDLL(None).usleep(200_000)",
     ],
-    ids=["destructor", "weak reference", "generator", "collector", "faulty cleanup"],
+    ids=[
+        *("destructor", "weak reference", "generator", "collector"),
+        *("faulty cleanup", "before a wait"),
+    ],
 )
 def test_what_python_drops_comes_again(work: str) -> None:
     inside = "pass" if "weakref" in work else "now()"
     times = f"gc.callbacks.clear(); {KILL}"
     done = ran(work, times=times, inside=inside)
     assert (done.stdout, done.stderr, done.returncode) == ("heard\n", "", 0)
+
+
+SLOW_START = """
+start = threading.Timer.start
+def slowly(timer):
+    threading.Timer.start = start
+    start(timer)
+    time.sleep(50)
+threading.Timer.start = slowly
+"""
+
+
+@pytest.mark.parametrize(
+    ("handler", "inside"),
+    [(SLOW_START, "now()"), ("sys.unraisablehook = lambda _: now()", "raise OSError('full')")],
+    ids=["while it is postponed", "while another fault is told"],
+)
+def test_what_comes_while_one_is_dropped_comes_again(handler: str, inside: str) -> None:
+    done = ran("Destroyed()", handler=handler, inside=inside)
+    assert (done.stdout, done.stderr) == ("heard\n", "")
 
 
 def test_other_faults_of_destructors_are_told_as_ever() -> None:
@@ -139,7 +164,7 @@ def test_a_module_is_imported_whole_before_a_worker_leaves_its_job(tmp_path: Pat
         f"sys.path.insert(0, {str(tmp_path)!r}); threading.Timer(0.2, now).start(); import package"
     )
     block = BLOCK.format(block="heard(between_imports=True)")
-    end = f"import threading\n{block}\nprint(sys.modules['package'].whole)\n"
+    end = f"{block}\nprint(sys.modules['package'].whole)\n"
     done = ran(work, end)
     assert (done.stdout, done.stderr) == ("heard\nTrue\n", "")
 

@@ -7,6 +7,11 @@ Python raises it wherever the program happens to be. While an object is destroye
 weak reference's callback, a generator's `finally`) what is raised is dropped, after a traceback on
 the terminal, and some libraries destroy thousands of objects while models load: nothing would be
 stopped. What a library raises while it cleans up takes the place of the interrupt, too.
+
+A signal that comes after Python has looked for signals, and just before the main thread waits in
+the operating system, is noted and does not end that wait. Python lets another thread run at that
+very point, so a signal that a thread sends often comes there. SIGURG is sent after it: it means
+nothing, and it ends the wait.
 """
 
 from __future__ import annotations
@@ -20,12 +25,22 @@ from types import FrameType
 from typing import Any
 
 AGAIN_S = 0.02
+WAKES = 6  # each after twice the time of the one before: 1.3 s
 _IMPORTLIB = "<frozen importlib._bootstrap>"
 
 
-def interrupt_main() -> None:
-    """SIGINT to the main thread, which leaves what it waits in."""
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+def interrupt_main(over: threading.Event) -> None:
+    """SIGINT to the main thread, from another one: within `heard` it leaves what it waits in.
+
+    Args:
+        over: set when there is nothing left to interrupt; waited for, but not for long.
+    """
+    main = threading.main_thread().ident or 0
+    signal.pthread_kill(main, signal.SIGINT)
+    for number in range(WAKES):
+        if over.wait(AGAIN_S * 2**number):
+            return
+        signal.pthread_kill(main, signal.SIGURG)
 
 
 @contextmanager
@@ -40,24 +55,30 @@ def heard(*, between_imports: bool = False) -> Iterator[None]:
     Raises:
         KeyboardInterrupt: one was dropped at the very end, and has not come again yet.
     """
-    before, dropped, timers = sys.unraisablehook, threading.Event(), []
+    before, timers = sys.unraisablehook, list[threading.Timer]()
+    dropped, over = threading.Event(), threading.Event()
 
     def again() -> None:
         dropped.clear()
-        interrupt_main()
+        interrupt_main(over)
 
     def postpone() -> None:
-        dropped.set()
-        timer = threading.Timer(AGAIN_S, again)
-        timer.daemon = True
-        timer.start()
-        timers.append(timer)
+        try:
+            dropped.set()
+            timer = threading.Timer(AGAIN_S, again)
+            timer.daemon = True
+            timers.append(timer)
+            timer.start()
+        except KeyboardInterrupt:  # the next one; on a busy machine that of this very timer
+            postpone()
 
     def hook(unraisable: Any) -> None:
-        if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            postpone()
-        else:
+        try:
+            if issubclass(unraisable.exc_type, KeyboardInterrupt):
+                raise KeyboardInterrupt
             before(unraisable)
+        except KeyboardInterrupt:  # what a hook raises is dropped as well
+            postpone()
 
     def handle(_: int, frame: FrameType | None) -> None:
         if _is_importing(frame):
@@ -65,6 +86,8 @@ def heard(*, between_imports: bool = False) -> Iterator[None]:
         else:
             raise KeyboardInterrupt
 
+    if signal.getsignal(signal.SIGURG) in (signal.SIG_DFL, signal.SIG_IGN):  # what is ignored wakes
+        signal.signal(signal.SIGURG, lambda *_: None)  # nobody; it may stay, as it does nothing
     sys.unraisablehook = hook
     handler = signal.signal(signal.SIGINT, handle) if between_imports else None
     try:
@@ -76,9 +99,11 @@ def heard(*, between_imports: bool = False) -> Iterator[None]:
     finally:
         sys.unraisablehook = before
         try:
+            over.set()
             for timer in timers:
                 timer.cancel()
-                timer.join()
+                if timer.is_alive():  # not where its start was interrupted
+                    timer.join()
         finally:
             if between_imports:
                 signal.signal(signal.SIGINT, handler)

@@ -148,7 +148,7 @@ class Work:
                 continue
             if wish and not self.wish:
                 self.wish = wish
-                interrupt_main()
+                interrupt_main(self._over)
 
 
 class _Bar:
