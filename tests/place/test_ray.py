@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,12 @@ RUN = SETTINGS.model_copy(update={"epochs": 5, "learning_rate": 2e-3, "patience"
 
 def processes() -> dict[int, str]:
     """Children of this process and theirs, by their command."""
-    return {
-        child.pid: command_of(child)
-        for child in psutil.Process().children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE
-    }
+    found = {}
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended since
+            if child.status() != psutil.STATUS_ZOMBIE:
+                found[child.pid] = command_of(child)
+    return found
 
 
 @pytest.fixture(scope="module")

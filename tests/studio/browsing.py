@@ -161,6 +161,8 @@ class Tab:
             "resultTypes": ["violations"],  # what passes is counted, and not described
         }
         self.page.evaluate(_END_FADING)
+        leaving = "[class*=-leave-active]"  # what has faded out is taken away a moment later
+        expect(self.page.locator(leaving)).to_have_count(0)
         told = self.page.evaluate(_VIOLATIONS, options)
         assert not told, "\n".join(told)
 
