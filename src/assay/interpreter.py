@@ -12,6 +12,7 @@ import base64
 import hashlib
 import os
 import re
+import signal
 import site
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,20 @@ def python(*arguments: str) -> list[str]:
 def keep_folder_off_paths() -> None:
     """For what libraries start from this process, and what that starts: `multiprocessing` does."""
     os.environ["PYTHONSAFEPATH"] = "1"
+
+
+def ending(code: int) -> str:
+    """How a process has ended, in words.
+
+    Args:
+        code: the `returncode` of its `Popen`: below 0 where a signal ended it.
+    """
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {-code}"
 
 
 def startup_code() -> dict[str, str | None]:

@@ -25,7 +25,7 @@ from typing import Any
 
 from assay import json_reader
 from assay.errors import AssayError
-from assay.interpreter import python
+from assay.interpreter import ending, python
 
 WORKER = Path(__file__).with_name("trusted_worker.py")
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")  # no keys, no tokens
@@ -194,8 +194,7 @@ class _Replies:
         return reply
 
     def _died(self) -> TrustedCodeError:
-        code = self._worker.wait()
-        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        cause = ending(self._worker.wait())
         limits = f"{self._limits.memory_mib} MiB, {self._limits.seconds:g} s"
         return self._error(
             f"its process ended ({cause}).", fix=f"Its limits were {limits}; look at its output."

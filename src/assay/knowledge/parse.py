@@ -28,7 +28,7 @@ from assay import json_reader
 from assay.data.encoding import decode
 from assay.data.source import IMAGES
 from assay.errors import AssayError, ModelError
-from assay.interpreter import python
+from assay.interpreter import ending, python
 from assay.knowledge.chunk import Page
 from assay.models.pull import cache_folder
 
@@ -257,8 +257,7 @@ class _Worker:
         return reply
 
     def _died(self) -> _DiedError:
-        code = self._process.wait()
-        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        cause = ending(self._process.wait())
         return _DiedError(
             f"it is damaged, or reading it takes more than {self._limits.memory_mib} MiB: its "
             f"reader ended ({cause})."
