@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -123,7 +124,7 @@ def test_one_compilation_runs_at_a_time_and_for_few_seconds(
     monkeypatch.setattr(confined, "COMPILE_SECONDS", 0.001)
     with pytest.raises(CodeError, match=r"it took more than 0.001 s"):
         find_fault([])
-    with confined._COMPILATIONS, pytest.raises(BusyError, match="Other code is compiled"):
+    with confined._COMPILATIONS, pytest.raises(BusyError, match="Other code is being compiled"):
         find_fault([])
 
 
@@ -136,3 +137,10 @@ def test_a_process_that_does_not_start_is_an_error_of_the_confinement(
     monkeypatch.setattr(subprocess, "Popen", never)
     with pytest.raises(ConfinementError, match="not be started: Resource temporarily unavailable"):
         run_grade("", {}, {})
+
+
+def test_a_system_without_files_in_memory_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As macOS and Windows are: `assay serve --trust-code` says so and does not start."""
+    monkeypatch.delattr(os, "memfd_create")
+    with pytest.raises(UsageError, match="is not Linux"):
+        check_possible()

@@ -13,8 +13,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from typing import Any
 from assay import json_reader
 from assay.errors import AssayError, UsageError
 from assay.generate.stream import BusyError
-from assay.interpreter import python
+from assay.interpreter import ending, python
 
 WORKER = Path(__file__).with_name("confined_worker.py")
 SECONDS = 30.0
@@ -35,12 +35,13 @@ COMPILE_SECONDS = 5.0
 """The same of sources that are compiled alone; and how long others' are waited for."""
 MEMORY_MIB = 2048
 """Address space of the process."""
-MOST_SAID = 64 * 1024
-"""Bytes that it may write."""
+REPLY_BYTES = 64 * 1024
+"""Most that it may write."""
 _GRADES, _COMPILATIONS = threading.BoundedSemaphore(2), threading.BoundedSemaphore(1)
-"""Of processes at a time. Whoever waits for one may be gone: its place is its own until it ends."""
+"""Processes at a time. They are counted here, and not by who waits for one: a request may be given
+up while its process still runs."""
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
-"""All variables that the process has. Libraries are not to try to start threads: they cannot."""
+"""All variables that the process has. Libraries are told not to start threads: they could not."""
 
 
 class CodeError(AssayError):
@@ -77,12 +78,12 @@ def find_fault(sources: Sequence[str]) -> tuple[int, str] | None:
     """The first of some sources that is no Python, and why; they are compiled and not run.
 
     Raises:
-        BusyError: others' sources are compiled.
+        BusyError: others' sources are being compiled.
         CodeError: they cannot be compiled within the limits.
-        ConfinementError: see there.
+        ConfinementError: no process could be started or shut off.
     """
     if not _COMPILATIONS.acquire(timeout=COMPILE_SECONDS):
-        raise BusyError("Other code is compiled.", COMPILE_SECONDS)
+        raise BusyError("Other code is being compiled.", COMPILE_SECONDS)
     try:
         reply = _call({"sources": list(sources)}, COMPILE_SECONDS)
     finally:
@@ -103,48 +104,50 @@ def run_grade(
 
     Raises:
         CodeError: it raised (with its line), returned something else, or ran into a limit.
-        ConfinementError: see there.
+        ConfinementError: no process could be started or shut off.
     """
-    asked = {"source": source, "sample": dict(sample), "item": dict(item)}
+    request = {"source": source, "sample": dict(sample), "item": dict(item)}
     with _GRADES:
         if allowance.seconds < 1:
             raise CodeError("the code before it has taken all the time that an item has.")
         began = time.monotonic()
         try:
-            reply = _call(asked, min(SECONDS, allowance.seconds))
+            reply = _call(request, min(SECONDS, allowance.seconds))
         finally:
             allowance.seconds -= time.monotonic() - began
     if "error" in reply:
         raise CodeError(str(reply["error"])[:600])
-    score = reply.get("score")  # written by a process that foreign code has had in hand
+    score = reply.get("score")  # of a process in which foreign code has run: it may be anything
     if not isinstance(score, float) or not math.isfinite(score):
         raise CodeError("its process gave no number.")
     return score
 
 
-def _call(asked: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _call(request: dict[str, Any], seconds: float) -> dict[str, Any]:
     """What a worker replies within some seconds, after which there is no process any more.
 
-    It is handed files in memory, not pipes: who does not read and does not end what it writes keeps
-    nobody waiting beyond the limit, and a file of its has the size that the worker has set.
+    It has files in memory and not pipes: a process that neither reads nor stops writing keeps
+    nobody waiting beyond the limit, and the worker has bounded the size of its files.
     """
-    told = os.getpid(), math.ceil(seconds), MEMORY_MIB, MOST_SAID
-    command = python("-I", "-B", str(WORKER), *map(str, told))
+    if not hasattr(os, "memfd_create"):  # Linux alone has files in memory, and can shut it off
+        raise ConfinementError(f"{sys.platform} is not Linux.")
+    limits = os.getpid(), math.ceil(seconds), MEMORY_MIB, REPLY_BYTES
+    command = python("-I", "-B", str(WORKER), *map(str, limits))
     with ExitStack() as files:
         try:
-            given, said, shut = (files.enter_context(_memory()) for _ in range(3))
-            given.write(json.dumps(asked).encode("ascii"))
-            given.seek(0)
+            asking, replying, state = (files.enter_context(_memory()) for _ in range(3))
+            asking.write(json.dumps(request).encode("ascii"))
+            asking.seek(0)
             worker = subprocess.Popen(
                 command,
-                stdin=given,
-                stdout=said,
-                stderr=shut,
+                stdin=asking,
+                stdout=replying,
+                stderr=state,
                 cwd="/",
                 env=_ENVIRONMENT,
                 start_new_session=True,
             )
-        except OSError as error:  # of descriptors, processes or memory there are no more
+        except OSError as error:  # no descriptor, process or memory is left
             why = f"its process could not be started: {error.strerror}."
             raise ConfinementError(why) from None
         try:
@@ -154,13 +157,13 @@ def _call(asked: dict[str, Any], seconds: float) -> dict[str, Any]:
         finally:
             worker.kill()
             worker.wait()
-        for file in (said, shut):
+        for file in (replying, state):
             file.seek(0)
-        raw, why = said.read(MOST_SAID), shut.read(MOST_SAID)
-    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    if why != b"yes":  # the worker's own word: it closes that file before it looks at code
-        text = why.decode(errors="replace")[:300] or f"its process ended ({how})"
-        raise ConfinementError(f"{text}.")
+        raw, stated = replying.read(REPLY_BYTES), state.read(REPLY_BYTES)
+    how = ending(code)
+    if stated != b"confined":  # the worker's own word: it closes that file before it runs code
+        why = stated.decode(errors="replace")[:300] or f"its process ended ({how})"
+        raise ConfinementError(f"{why}.")
     try:
         reply = json_reader.read(raw)
     except ValueError:

@@ -1,11 +1,12 @@
-"""The process in which code of a request runs: standard library only, started by path.
+r"""The process in which code of a request runs: standard library only, started by path.
 
-    python -I -B confined_worker.py PARENT CPU_SECONDS MEMORY_MIB MOST_SAID < asked > said 2> shut
+    python -I -B confined_worker.py PARENT CPU_SECONDS MEMORY_MIB REPLY_BYTES \
+        < request > reply 2> state
 
 Reads one JSON object and writes one: of {"sources": [text]}, which are compiled and not run,
 {"first": n, "error"} of the first that is no Python, else {}; of {"source", "sample", "item"} what
 its `grade(sample, item)` says, {"score": x} or {"error"}. Before anything of the request is looked
-at, `shut` is "yes", or why the process cannot be shut off; code of the request has no way there.
+at, `state` is "confined", or why the process cannot be; code of the request has no way there.
 """
 
 from __future__ import annotations
@@ -23,41 +24,41 @@ from types import ModuleType
 from typing import Any
 
 NAME = "<source>"
-"""Of the file that a source has not."""
+"""Stands in tracebacks for the file of a source, which has none."""
 
 
-def main(parent: int, cpu_seconds: int, memory_mib: int, most_said: int) -> None:
+def main(parent: int, cpu_seconds: int, memory_mib: int, reply_bytes: int) -> None:
     """Write what comes of the object that stdin holds."""
-    raw, said, shut = sys.stdin.buffer.read(), os.dup(1), os.dup(2)
+    raw, replies, state = sys.stdin.buffer.read(), os.dup(1), os.dup(2)
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
     try:
-        _limit(cpu_seconds, memory_mib, most_said)
+        _limit(cpu_seconds, memory_mib, reply_bytes)
         _confine()
         if os.getppid() != parent:  # it ended before this process would have ended with it
             raise OSError("nobody waits for the answer")
     except OSError as error:
-        os.write(shut, str(error).encode(errors="replace"))
+        os.write(state, str(error).encode(errors="replace"))
         os._exit(1)
-    os.write(shut, b"yes")
-    os.close(shut)  # its one descriptor here, and no path leads to it
+    os.write(state, b"confined")
+    os.close(state)  # its one descriptor here, and no path leads to it
     try:
-        asked = json.loads(raw)
+        request = json.loads(raw)
         del raw
-        reply = _look(asked["sources"]) if "sources" in asked else _grade(**asked)
+        reply = _compile(request["sources"]) if "sources" in request else _grade(**request)
     except BaseException as error:  # SystemExit, too: the code has failed, whatever it raises
         reply = {"error": _describe(error)}
-    os.write(said, json.dumps(reply).encode())
+    os.write(replies, json.dumps(reply).encode())
     os._exit(0)  # whatever handlers the code has left
 
 
-def _limit(cpu_seconds: int, memory_mib: int, most_said: int) -> None:
+def _limit(cpu_seconds: int, memory_mib: int, reply_bytes: int) -> None:
     for kind, most in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_AS, memory_mib * 1024 * 1024),
-        (resource.RLIMIT_FSIZE, most_said),
+        (resource.RLIMIT_FSIZE, reply_bytes),
         (resource.RLIMIT_NOFILE, 256),
     ):
         resource.setrlimit(kind, (most, most))
@@ -75,7 +76,8 @@ def _confine() -> None:
     module.confine()
 
 
-def _look(sources: list[str]) -> dict[str, Any]:
+def _compile(sources: list[str]) -> dict[str, Any]:
+    """The reply about sources that are not run."""
     for place, source in enumerate(sources):
         try:
             compile(source, NAME, "exec", dont_inherit=True)
@@ -85,6 +87,7 @@ def _look(sources: list[str]) -> dict[str, Any]:
 
 
 def _grade(source: str, sample: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+    """The reply with a score."""
     module = sys.modules["grader"] = ModuleType("grader")  # which `dataclass` looks up, for one
     exec(compile(source, NAME, "exec", dont_inherit=True), module.__dict__)
     grade = module.__dict__.get("grade")
