@@ -19,7 +19,14 @@ from typing import Any
 
 from openai import APIStatusError, OpenAI
 
-SAMPLING = ("temperature", "top_p", "seed", "max_completion_tokens", "tools")
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "seed",
+    "max_completion_tokens",
+    "reasoning_effort",
+    "tools",
+)
 """Of a run's `sampling_params`, beside the form of the answer."""
 
 
@@ -90,7 +97,7 @@ def usable(old: dict[str, Any], judge: str | None, code: bool) -> dict[str, Any]
 
 
 def followed(sampling: dict[str, Any], model: str) -> dict[str, Any]:
-    """What a model follows: how long to think is told to those at a provider alone."""
+    """What a model follows: only one at a provider is told how much to reason."""
     known = dict(sampling)
     if not model.startswith("remote:"):
         known.pop("reasoning_effort", None)
@@ -133,7 +140,7 @@ def data_source(
     kind = old["type"] if old["type"] in ("completions", "responses") else "completions"
     asked = old.get("input_messages") or {"type": "item_reference", "item_reference": "item.input"}
     said = followed(old.get("sampling_params") or {}, model)
-    names = (*SAMPLING, "reasoning_effort", "text" if kind == "responses" else "response_format")
+    names = (*SAMPLING, "text" if kind == "responses" else "response_format")
     sampling = {name: said[name] for name in names if said.get(name) is not None}
     return {
         "type": kind,

@@ -6,7 +6,8 @@ Only what fails before its first token is tried again or handed on; once a token
 failure is told, for the answers of two models must not become one. A model that has failed is left
 alone for a while, unless all have. What a client has done wrong fails at once: it would anywhere.
 A request that one model cannot take (too long for it) is handed on, and nothing is held against it.
-How much to reason is said in the first one's words: whoever stands behind it is not told.
+How much to reason is said in the first one's words, which others may not know or may refuse: they
+are not told.
 """
 
 from __future__ import annotations
@@ -83,13 +84,14 @@ class FallbackEngine:
         if not chain:
             raise ConfigError("a fallback needs a model.", where="assay.yaml, fallback")
         self._chain, self._retries, self._backoff_s = dict(chain), retries, backoff_s
+        self._first = next(iter(self._chain))
         self._first_token_s, self._cool_down_s, self._clock = first_token_s, cool_down_s, clock
         self._available_at: dict[str, float] = {}
 
     @property
     def context_length(self) -> int:
         """Of the first, which is the one that is meant."""
-        return next(iter(self._chain.values()))().context_length
+        return self._chain[self._first]().context_length
 
     def chat(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
@@ -97,7 +99,7 @@ class FallbackEngine:
         """As `StreamEngine` says, by the first model of the chain that begins an answer."""
         return _FallbackStream(
             self,
-            lambda name, engine: engine.chat(messages, tools, self._sampling_of(name, sampling)),
+            lambda name, engine: engine.chat(messages, tools, self._sampling_for(name, sampling)),
             sampling.at_most_once,
         )
 
@@ -105,17 +107,13 @@ class FallbackEngine:
         """As `StreamEngine` says, by the first model of the chain that begins an answer."""
         return _FallbackStream(
             self,
-            lambda name, engine: engine.complete(prompt, self._sampling_of(name, sampling)),
+            lambda name, engine: engine.complete(prompt, self._sampling_for(name, sampling)),
             sampling.at_most_once,
         )
 
-    def _sampling_of(self, name: str, sampling: Sampling) -> Sampling:
-        """As it is meant for the first; others may not know the word, or refuse any."""
-        return (
-            sampling
-            if name == next(iter(self._chain))
-            else replace(sampling, reasoning_effort=None)
-        )
+    def _sampling_for(self, name: str, sampling: Sampling) -> Sampling:
+        """Without the first one's word for how much to reason, for another."""
+        return sampling if name == self._first else replace(sampling, reasoning_effort=None)
 
     def available(self) -> list[str]:
         """Names of the models to ask, in order, without those that cool down unless all do."""

@@ -25,6 +25,14 @@ PATH = "/messages"
 HEADERS = {"anthropic-version": "2023-06-01"}
 MAX_TOKENS = 4096
 """Where nothing is said: the protocol wants a number."""
+_UNSUPPORTED = (
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "json_object",
+    "reasoning_effort",
+)
+"""Of `Sampling`."""
 
 
 def key_headers(key: str) -> dict[str, str]:
@@ -35,8 +43,7 @@ def key_headers(key: str) -> dict[str, str]:
 def request_body(request: CompletionRequest, *, stream: bool) -> dict[str, Any]:
     """See `Wire`. A seed is not part of the protocol; it is left out, as is what it would fix."""
     sampling = request.sampling
-    unknown = ("presence_penalty", "frequency_penalty", "logit_bias", "json_object")
-    for name in (*unknown, "reasoning_effort"):
+    for name in _UNSUPPORTED:
         if getattr(sampling, name):
             raise UsageError(f"Anthropic's protocol does not support {name}.")
     system, turns = _turns(request.messages)
