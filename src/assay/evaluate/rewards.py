@@ -5,8 +5,8 @@
                                      "reference": "{{item.answer}}"})
     run(grader, item={"answer": "yes"}, sample="yes").reward        # 1.0
 
-A project's own graders are in `graders/`; what both have in common is theirs. Code that comes with
-a request is never run. https://platform.openai.com/docs/guides/graders
+A project's own graders are in `graders/`; what both have in common is theirs. Graders of code are
+refused here; evals may run them (`criteria`). https://platform.openai.com/docs/guides/graders
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def check(grader: Grader, *, judged: bool = False) -> None:
     for part in parts_of(grader):
         if isinstance(part, UnsupportedGrader):
             raise UsageError(
-                "code that comes with a request is never run.",
+                "the code of a python grader is never run here.",
                 fix="Use another grader, or a python grader in the project's assay.yaml with "
                 "--trust-code.",
             )

@@ -52,10 +52,11 @@ is not asked for again."""
 JUDGE_TRIES = 2
 """Of a judge that cannot be asked."""
 _AT_ONCE = 2
-_comparing: RunVar[CapacityLimiter] = RunVar("graders")
-"""Of threads that compare long texts, beside those of the API's routes."""
-_coding: RunVar[CapacityLimiter] = RunVar("code of graders")
-"""Of threads that wait for processes with code."""
+"""Threads of each kind, beside those of the API's routes."""
+_comparison_threads: RunVar[CapacityLimiter] = RunVar("comparisons of graders")
+"""They compare long texts."""
+_code_threads: RunVar[CapacityLimiter] = RunVar("code of graders")
+"""They wait for processes that run code."""
 _NOT_ITS_FAULT = (
     "invalid_variable_error",
     "model_grader_parse_error",
@@ -65,6 +66,7 @@ _NOT_ITS_FAULT = (
     "other_error",
 )
 """Errors of a criterion that say nothing of the answer."""
+
 _Owner = Annotated[Caller, Depends(RequiredScope("files"))]
 
 
@@ -111,7 +113,7 @@ class _Exchange:
         usage: tokens and calls by the name of the model.
         patience_s: that judges may still be waited for.
         compared: the work of the similarities so far, see `rewards.Reward`.
-        code: that code may still take.
+        code: time that code may still take.
     """
 
     request: Request
@@ -290,7 +292,11 @@ async def _grade(
         elif isinstance(criterion, PythonCriterion):
             if exchange.request.app.state.trust_code:
                 result = await anyio.to_thread.run_sync(
-                    criteria.grade_by_code, criterion, names, exchange.code, limiter=_limit(_coding)
+                    criteria.grade_by_code,
+                    criterion,
+                    names,
+                    exchange.code,
+                    limiter=_limiter(_code_threads),
                 )
             else:  # the run is another server's, or older
                 result = Grade(0.0, False, "python_grader_server_error")
@@ -302,7 +308,7 @@ async def _grade(
                 names,
                 embed,
                 exchange.compared,
-                limiter=_limit(_comparing),
+                limiter=_limiter(_comparison_threads),
             )
             exchange.compared = result.compared
     except VariableError as error:
@@ -331,7 +337,7 @@ async def _grade(
     }
 
 
-def _limit(kind: RunVar[CapacityLimiter]) -> CapacityLimiter:
+def _limiter(kind: RunVar[CapacityLimiter]) -> CapacityLimiter:
     limiter = kind.get(None)
     if limiter is None:
         limiter = CapacityLimiter(_AT_ONCE)

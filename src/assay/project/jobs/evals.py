@@ -82,7 +82,7 @@ def create(
             f"this project has {MOST_EVALS} evals.", "name", "too_many_evals", "Delete some."
         )
     evaluation = evals.create(store, project, request)
-    code = [one["source"] for one in asked["testing_criteria"] if one["type"] == "python"]
+    code = [one.source for one in request.testing_criteria if isinstance(one, PythonCriterion)]
     details = {"code": [hashlib.sha256(one.encode()).hexdigest() for one in code]} if code else {}
     audit(store, project, caller.key_id, "eval.create", evaluation.id, details)
     return evaluation
