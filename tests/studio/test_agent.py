@@ -42,10 +42,17 @@ def _save(page: Page, why: str) -> None:
 
 
 def test_form_and_text_are_one(browser: Browser, up: Studio, name: str) -> None:
+    agents.save(Workspace(up.folder), "another", TEXT, based_on=None, message="begun")
     with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor, name)
         page.get_by_label("System prompt").fill("Be short and kind.")
         expect(page.locator(".cm-content")).to_contain_text("Be short and kind.")
+        page.once("dialog", lambda question: question.dismiss())
+        page.get_by_role("combobox", name="Agent", exact=True).click()
+        with page.expect_event("dialog"):
+            page.get_by_role("option", name="another").click()
+        chosen = page.get_by_role("combobox", name="Agent", exact=True)
+        expect(chosen).to_have_value(name)  # who stays, for unsaved changes, is still here
         expect(page.locator(".cm-content")).to_contain_text("# Who answers customers.")
         page.locator(".cm-line", has_text="temperature").click()
         page.keyboard.press("End")

@@ -147,6 +147,12 @@ def test_a_quick_return_to_the_old_choice_counts_before_the_server_has_answered(
         far.on_message(lambda message: held.append(message) if holds else line.send(message))
         lines.append(line)
 
+    def let_go() -> None:
+        nonlocal holds
+        holds = False
+        while held:
+            lines[-1].send(held.pop(0))
+
     lines: list[WebSocketRoute] = []
     page.route_web_socket(re.compile("socket.io"), connect)
     here.open("/compare")
@@ -158,11 +164,17 @@ def test_a_quick_return_to_the_old_choice_counts_before_the_server_has_answered(
         page.get_by_role("combobox", name="Show", exact=True).click()
         page.get_by_role("option", name=name).click()
         expect(page.get_by_role("option")).to_have_count(0)
-    holds = False
-    for message in held:
-        lines[-1].send(message)
+    let_go()
     expect(page.get_by_role("combobox", name="Show", exact=True)).to_have_value(name)
     expect(status).to_have_text(before)
+    here.open("/agent")
+    expect(page.get_by_role("tab", name="Edit")).to_be_visible()
+    holds = True
+    for name in ("Versions", "Edit"):
+        page.get_by_role("tab", name=name).click()
+        expect(page.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
+    let_go()
+    expect(page.get_by_label("System prompt")).to_be_visible()
     here.check()
     page.close()
 

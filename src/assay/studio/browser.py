@@ -6,17 +6,23 @@ import json
 from typing import Any
 
 from nicegui.elements.mixins.value_element import ValueElement
+from nicegui.events import GenericEventArguments
 
-_SHOW = "(chosen) => { element.props['model-value'] = chosen; }"
+_SHOW = "(chosen) => { element.props['model-value'] = chosen; emit(chosen); }"
 """NiceGUI evaluates a handler where `element` is what it is a handler of."""
 
 
 def show_at_once(made: ValueElement[Any]) -> None:
     """Lets the browser show what is chosen before the server has answered. Else it takes each click
     until then for a change of the old choice: of two quick ones the first is undone, and a return
-    to the old choice does nothing."""
+    to the old choice does nothing. The server answers where it has made something else of it."""
+
+    def correct(event: GenericEventArguments) -> None:
+        if event.args != made.props["model-value"]:
+            made.update()
+
     made.LOOPBACK = None
-    made.on("update:model-value", js_handler=_SHOW)
+    made.on("update:model-value", correct, js_handler=_SHOW)
 
 
 def call_expression(function: str, *arguments: Any) -> str:

@@ -166,7 +166,7 @@ def field(label: str, made: E, hint: str = "", *, meaning: str = "", name: str =
 
 
 def label_input(made: E, label: str) -> E:
-    """Styles an input that stands without a field, and names it for screen readers."""
+    """Every input, in a field or without: its style, its name for screen readers, `show_at_once`."""
     made.props("outlined dense hide-bottom-space")  # so a message covers nothing below it
     if isinstance(made, ValueElement) and made.LOOPBACK is True:
         show_at_once(made)
@@ -228,6 +228,7 @@ def tab_panels(
     with ui.tabs().props("no-caps dense align=left") as tabs:
         for key, label in labels.items():
             ui.tab(key, label)
+    show_at_once(tabs)
     chosen = first if first in labels else next(iter(labels))
     panels: dict[str, Element] = {}
     made = ui.tab_panels(tabs, value=chosen, animated=False)

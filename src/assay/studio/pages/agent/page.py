@@ -17,6 +17,7 @@ from assay.project.agents import drafts
 from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
 from assay.studio import widgets as w
+from assay.studio.browser import show_at_once
 from assay.studio.dialogs import tell_at
 from assay.studio.frame import Page
 from assay.studio.pages.agent.editor import AgentEditor, save_agent
@@ -122,6 +123,7 @@ async def _show_agent(context: PageContext, name: str, models: list[str], reopen
         with ui.tabs().props("no-caps dense") as tabs:
             ui.tab("edit", "Edit")
             ui.tab("history", "Versions")
+        show_at_once(tabs)
     with ui.tab_panels(tabs, value="edit", animated=False):
         with ui.tab_panel("edit"):
             AgentEditor(context, draft, models, bases, arms, reopen)
