@@ -7,6 +7,7 @@ import pytest
 from assay.evaluate.documents import (
     abstention,
     best_threshold,
+    documents_by_name,
     mean_of,
     retrieval_quality,
     same_document,
@@ -31,6 +32,7 @@ def passage(document: str, text: str = "", score: float = 1.0) -> Passage:
 )
 def test_a_row_names_a_document_by_path_or_name(named: str, document: str, same: bool) -> None:
     assert same_document(named, document) == same
+    assert (document in documents_by_name(["b.md", document]).get(named, ())) == same
 
 
 def test_quality_over_the_rows_that_name_a_document() -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 from assay.data.checks import check
 from assay.data.problems import Problem
+from assay.example import Example
+from assay.studio.pages.start.columns import describe_unnamed
 from assay.studio.shared.findings import list_places
 
 
@@ -23,3 +27,16 @@ def test_many_rows_are_cut_and_a_finding_on_the_file_has_none() -> None:
     found = [Problem("a.csv", n, None, "empty-input", "error", "empty", "") for n in range(2, 10)]
     assert list_places("empty-input", 8, found) == "lines 2, 3, 4, 5, 6, 7 …"
     assert list_places("few-rows", 1, []) == "the whole file"
+
+
+def test_rows_that_name_a_document_which_is_not_there_are_told() -> None:
+    named = ("a", "docs/b.md", "c", "c", None)
+    rows = [Example.of("Where?", "Here.", document=name) for name in named]
+    draft = SimpleNamespace(choices=SimpleNamespace(document="source"), examples=rows)
+    found = cast("Any", SimpleNamespace(draft=draft))
+    assert describe_unnamed(found, ["docs/a.md", "docs/b.md", "c.pdf"]) is None
+    said = describe_unnamed(found, ["docs/a.md", "docs/b.md"])
+    assert said is not None
+    assert said.startswith("2 rows name documents that are not among those uploaded: “c”. ")
+    assert "No row's “source” is the name of" in (describe_unnamed(found, ["d.md"]) or "")
+    assert "upload them below" in (describe_unnamed(found, []) or "")

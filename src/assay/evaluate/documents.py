@@ -7,7 +7,8 @@ those of `evaluate/retrieval.py`, over documents: of several passages of one the
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING
 
@@ -81,11 +82,25 @@ class Abstention(ClosedModel):
     answerable: Share
 
 
+def names_of(document: str) -> set[str]:
+    """By which a row may mean a document: its path, each end of its path, its bare name."""
+    steps = document.split("/")
+    ends = {"/".join(steps[first:]) for first in range(len(steps))}
+    return ends | {steps[-1].rpartition(".")[0]}
+
+
 def same_document(named: str, document: str) -> bool:
-    """Whether a row means this document: by its path, the end of its path, or its bare name."""
-    if named == document or document.endswith(f"/{named}"):
-        return True
-    return document.rpartition("/")[2].rpartition(".")[0] == named
+    """Whether a row means this document."""
+    return named in names_of(document)
+
+
+def documents_by_name(documents: Iterable[str]) -> dict[str, set[str]]:
+    """Of documents, which ones a name means: to ask of many rows."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for document in documents:
+        for name in names_of(document):
+            found[name].add(document)
+    return dict(found)
 
 
 def scores_of_search(

@@ -166,7 +166,7 @@ def field(label: str, made: E, hint: str = "", *, meaning: str = "", name: str =
 
 
 def label_input(made: E, label: str) -> E:
-    """Every input, in a field or without: its style, its name for screen readers, `show_at_once`."""
+    """Every input, in a field or without: style, name for screen readers, `show_at_once`."""
     made.props("outlined dense hide-bottom-space")  # so a message covers nothing below it
     if isinstance(made, ValueElement) and made.LOOPBACK is True:
         show_at_once(made)

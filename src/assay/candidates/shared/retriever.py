@@ -33,7 +33,7 @@ from assay.candidates.shared.documents import (
 )
 from assay.data.normal import normalise
 from assay.errors import DataError
-from assay.evaluate.documents import same_document
+from assay.evaluate.documents import documents_by_name
 from assay.evaluate.retrieval import NDCG_DEPTH
 from assay.example import Example
 from assay.generate.nearest import round_likeness
@@ -261,15 +261,11 @@ def pair_with_passages(
 
 def _find_documents(rows: Sequence[Example], documents: set[str]) -> Iterator[RowDocuments]:
     """The rows that ask something and name a document that is there."""
-    meant: dict[str, frozenset[str]] = {}
+    by_name = documents_by_name(documents)
     for row in rows:
-        name = row.document
-        if not name or not query_of(row):
-            continue
-        if name not in meant:
-            meant[name] = frozenset(d for d in documents if same_document(name, d))
-        if meant[name]:
-            yield row, meant[name]
+        meant = by_name.get(row.document or "")
+        if row.document and meant and query_of(row):
+            yield row, frozenset(meant)
 
 
 def by_meaning(context: Context, base: KnowledgeBase, embedder: str | None = None) -> Knowledge:

@@ -15,7 +15,7 @@ from assay.candidates.shared.documents import add_documents, searched_documents
 from assay.config import CONFIG_FILE
 from assay.data.privacy import mask_within
 from assay.errors import ConfigError, DataError
-from assay.evaluate.documents import same_document
+from assay.evaluate.documents import documents_by_name
 from assay.example import json_sha256
 from assay.knowledge.records import Document
 from assay.train.documents import TextDocument
@@ -88,7 +88,8 @@ def about_kept_out(context: Context) -> str:
     """What a reader of a comparison has to know of the documents that are not learned."""
     documents = training_documents(context)
     named = [example.document for example in context.judged if example.document]
-    asked = sum(any(same_document(name, one.name) for one in documents.held) for name in named)
+    held = documents_by_name(one.name for one in documents.held)
+    asked = sum(name in held for name in named)
     said = documents.describe()
     if named:
         said += f" {asked} of {len(named)} validation rows that name a document ask about these."

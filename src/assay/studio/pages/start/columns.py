@@ -9,7 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from assay.data.formats.record import shorten, text_of
-from assay.evaluate.documents import same_document
+from assay.evaluate.documents import documents_by_name
 from assay.project.start.from_file import FileFindings
 from assay.studio import widgets as w
 from assay.studio.shared.numbers import say_count
@@ -98,9 +98,10 @@ def describe_unnamed(found: FileFindings, documents: Sequence[str]) -> str | Non
             "leave it empty under “Choose other columns”."
         )
     named = Counter(one.document for one in found.draft.examples if one.document)
-    there = {name for name in named if any(same_document(name, one) for one in documents)}
-    if there:
-        return _describe_missing({name: named[name] for name in named if name not in there})
+    there = documents_by_name(documents)
+    missing = {name: rows for name, rows in named.items() if name not in there}
+    if len(missing) < len(named):
+        return _describe_missing(missing)
     return (
         f"No row's “{column}” is the name of a document that was uploaded. Upload the documents "
         "that it names, or leave the document column empty under “Choose other columns”."
