@@ -20,6 +20,7 @@ from assay.candidates.spec import FAMILIES
 from assay.compare.costs import CostDrivers, price
 from assay.compare.naming import in_words
 from assay.compare.plain_names import plain_names
+from assay.compare.reasons import signed
 from assay.compare.replacement_section import Replacement
 from assay.compare.report import (
     assumptions,
@@ -857,3 +858,7 @@ def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
         browser.close()
     assert messages == []
     assert requests == [page_file.as_uri()]
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_minus() -> None:
+    assert [signed(lead) for lead in (-0.0004, 0.012, -0.012)] == ["+0.0", "+1.2", "-1.2"]

@@ -18,6 +18,11 @@ def _count(score: float) -> str:
     return f"{count:.1f}" if near_end else f"{count:.0f}"
 
 
+def signed(difference: float) -> str:
+    """A difference of two scores, with its sign; what rounds to 0 has no minus."""
+    return f"{100 * difference:+z.1f}"
+
+
 def quoted(name: str) -> str:
     """A candidate's name within a sentence: one of several words, or with a capital letter, is in
     quotation marks, so that it is not read as a part of the sentence; one that is typed in commands

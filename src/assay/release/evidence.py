@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from assay.compare.reasons import signed
 from assay.compare.result import CandidateResult, PairResult, Result
 from assay.errors import AssayError, Step
 from assay.evaluate.multiplicity import ordered_holm
@@ -238,10 +239,7 @@ def _pair(result: Result, a: str, b: str) -> PairResult:
 
 
 def _figures(pair: PairResult) -> str:
-    return (
-        f"{100 * pair.difference:+.1f} points, likely {100 * pair.low:+.1f} to "
-        f"{100 * pair.high:+.1f}"
-    )
+    return f"{signed(pair.difference)} points, likely {signed(pair.low)} to {signed(pair.high)}"
 
 
 def _points(value: float) -> str:

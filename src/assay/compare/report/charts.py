@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from assay.compare.reasons import signed
 from assay.compare.report import svg
 from assay.compare.report.differences import is_puzzling
 from assay.compare.report.general_ability import perplexity
@@ -87,7 +88,7 @@ def forest(pairs: Sequence[PairResult], margin: float, *, phone: bool = False) -
         body.append(
             f'<circle cx="{x(pair.difference):.1f}" cy="{y:.1f}" r="5" class="dot {style}"/>'
         )
-        said = f"{100 * pair.difference:+z.1f}  {pair.call.replace('_', ' ')}"
+        said = f"{signed(pair.difference)}  {pair.call.replace('_', ' ')}"
         said += " *" if is_puzzling(pair) else ""
         body.append(svg.text(width - right + 12, y + 4, said, "start", "value"))
     return svg.image(height, "differences between candidates with their intervals", body, width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from assay.compare.reasons import signed
 from assay.evaluate.forgetting import SMALL, Ability, Forgetting
 
 
@@ -33,8 +34,8 @@ def instructions_lost(followed: Ability) -> str:
     """How many of the simple instructions are followed now."""
     return (
         f"It follows {count(followed, followed.tuned)} of {followed.items} simple instructions, "
-        f"{count(followed, followed.base)} before training ({-100 * followed.lost:+z.1f} points of "
-        f"100, 95 % interval {-100 * followed.high:+z.1f} to {-100 * followed.low:+z.1f})."
+        f"{count(followed, followed.base)} before training ({signed(-followed.lost)} points of "
+        f"100, 95 % interval {signed(-followed.high)} to {signed(-followed.low)})."
     ) + _whether(followed)
 
 

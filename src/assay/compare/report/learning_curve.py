@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from assay.compare.reasons import signed
+
 
 def doubled(curve: Mapping[str, Any]) -> str:
     """What twice the data would bring; none where the fit to half of the rows did not foresee the
@@ -22,8 +24,8 @@ def doubled(curve: Mapping[str, Any]) -> str:
     return (
         f"Twice the data ({then['size']} rows) would bring {curve['candidate']} from "
         f"{100 * now['score']:.1f} to about {100 * then['score']:.1f} of 100 ({curve['primary']} "
-        f"on validation): {100 * gain['gain']:+z.1f} points, likely between "
-        f"{100 * gain['gain_low']:+z.1f} and {100 * gain['gain_high']:+z.1f}."
+        f"on validation): {signed(gain['gain'])} points, likely between "
+        f"{signed(gain['gain_low'])} and {signed(gain['gain_high'])}."
     )
 
 

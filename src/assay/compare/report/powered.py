@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from assay.compare.reasons import signed
 from assay.compare.report import wording
 from assay.compare.result import Result
 from assay.evaluate.prediction_powered import PredictionPowered
@@ -77,4 +78,4 @@ def lines(result: Result) -> list[Line]:
 
 
 def _points(difference: float, low: float, high: float) -> str:
-    return f"{100 * difference:+z.1f} ({100 * low:+z.1f} to {100 * high:+z.1f})"
+    return f"{signed(difference)} ({signed(low)} to {signed(high)})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from assay.compare.reasons import signed
 from assay.compare.replacement_section import Replacement
 from assay.compare.report import wording
 from assay.compare.result import Result
@@ -37,9 +38,8 @@ def replacement_lines(result: Result, one: Replacement) -> list[ReplacementLine]
     lines = []
     for c in wording.rank(result):
         if c.name in tested:
-            limits = apart[c.name].low, apart[c.name].high
-            low, high = (f"{100 * bound:+z.1f}" for bound in limits)
-            difference = f"{100 * apart[c.name].difference:+z.1f} ({low} to {high})"
+            pair = apart[c.name]
+            difference = f"{signed(pair.difference)} ({signed(pair.low)} to {signed(pair.high)})"
             score, range_ = wording.in_100(c.score), wording.interval(c)
             lines.append(ReplacementLine(c.name, score, range_, difference, tested[c.name]))
     return lines

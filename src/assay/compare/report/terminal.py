@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from assay.compare.naming import with_named_range
+from assay.compare.reasons import signed
 from assay.compare.report import (
     assumptions,
     detectable,
@@ -188,8 +189,8 @@ def _pairs(result: Result) -> Table:
     for pair in pairs:
         table.add_row(
             f"{escape(pair.a)} − {escape(pair.b)}",
-            f"{100 * pair.difference:+z.1f}",
-            f"{100 * pair.low:+z.1f} to {100 * pair.high:+z.1f}",
+            signed(pair.difference),
+            f"{signed(pair.low)} to {signed(pair.high)}",
             differences.call(pair),
         )
     if others:

@@ -6,7 +6,7 @@ import math
 import re
 from datetime import UTC, datetime
 
-from assay.compare.reasons import quoted
+from assay.compare.reasons import quoted, signed
 from assay.compare.result import CandidateResult, Outcome, Result, Verdict
 from assay.compare.routing_section import Routing
 from assay.compare.scale import scale_of
@@ -124,7 +124,7 @@ def unread_meaning(result: Result) -> str:
 
 def effect(found: Effect) -> str:
     """Points of a hundred, with both ends of the interval."""
-    return f"{100 * found.difference:+z.1f} ({100 * found.low:+z.1f} to {100 * found.high:+z.1f})"
+    return f"{signed(found.difference)} ({signed(found.low)} to {signed(found.high)})"
 
 
 def mean(found: Mean) -> str:
@@ -316,8 +316,8 @@ def routing(found: Routing) -> str:
 
 def _beside(what: str, against: ScoreDifference, where: str = "") -> str:
     apart = against.difference
-    interval = f"{100 * apart.low:+z.1f} to {100 * apart.high:+z.1f}"
+    interval = f"{signed(apart.low)} to {signed(apart.high)}"
     if against.call == "tie":
-        return f"Beside {what} it is{where} a tie ({100 * apart.value:+z.1f} points, {interval})."
+        return f"Beside {what} it is{where} a tie ({signed(apart.value)} points, {interval})."
     word = "ahead of" if against.call == "better" else "behind"
     return f"It is{where} {word} {what} by {100 * abs(apart.value):.1f} points ({interval})."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from assay.compare.reasons import quoted
+from assay.compare.reasons import quoted, signed
 from assay.compare.report.wording import in_100, rank, usd
 from assay.compare.result import CandidateResult, PairResult, Result
 from assay.compare.sensitivity import MOST, Turn
@@ -146,10 +146,7 @@ def _against(result: Result, one: CandidateResult, other: CandidateResult) -> Pa
 
 
 def _points(pair: PairResult) -> str:
-    return (
-        f"{100 * pair.difference:+z.1f} points, likely {100 * pair.low:+z.1f} to "
-        f"{100 * pair.high:+z.1f}"
-    )
+    return f"{signed(pair.difference)} points, likely {signed(pair.low)} to {signed(pair.high)}"
 
 
 def remedy(result: Result, found: Forgetting) -> str | None:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from nicegui import ui
 
 from assay.compare.naming import in_words
+from assay.compare.reasons import signed
 from assay.compare.report import charts, detectable, differences, powered, second_look, wording
 from assay.compare.result import Result
 from assay.errors import on_page
@@ -220,8 +221,8 @@ def _show_pairs(result: Result) -> None:
                 for p in named_pairs + others:
                     with w.cells(
                         f"{p.a} − {p.b}",
-                        w.Number(f"{100 * p.difference:+z.1f}"),
-                        w.Number(f"{100 * p.low:+z.1f} to {100 * p.high:+z.1f}"),
+                        w.Number(signed(p.difference)),
+                        w.Number(f"{signed(p.low)} to {signed(p.high)}"),
                         w.Number(f"{p.p_adjusted:.2g}"),
                     ):
                         with w.text("", tag="td"):
