@@ -21,6 +21,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import advise
 from assay.studio.session import LatestRequest
 from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
+from assay.studio.shared.controls import TYPING
 from assay.studio.shared.findings import TASKS, show_spaces
 from assay.studio.shared.grading import explain_grading
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
@@ -125,7 +126,9 @@ class ProposalForm:
             text = proposal.system_prompt
             if entries.system_prompt is not None:
                 text = entries.system_prompt
-            self._prompt = w.label_input(ui.textarea(value=text).props("autogrow"), label)
+            self._prompt = w.label_input(
+                ui.textarea(value=text).props("autogrow").props(TYPING), label
+            )
             self._too_long = w.text("", "warn note").props("role=status")
         self._prompt.on_value_change(lambda: self._stale.set_visibility(False))
         self._prompt.on_value_change(self._look_at_prompt)
