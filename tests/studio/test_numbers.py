@@ -74,7 +74,7 @@ def test_a_number_is_held_against_its_limits(
             False,
             "2.5 is not a whole number.",
         ),
-        ("it should be a valid string.", "x", False, "It should be a valid string."),
+        ("it should be a valid string.", "x", False, "it should be a valid string."),
         ("there is no such file.", "x.csv", False, "there is no such file."),
     ],
 )

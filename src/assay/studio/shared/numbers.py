@@ -196,7 +196,7 @@ def in_units(message: str, value: Any, *, percent: bool = False) -> str:
     if "valid integer" in message and isinstance(value, int | float):
         return f"{value:g} is not a whole number."
     if found is None:
-        return message.replace("it should be", "It should be")
+        return message
     edge = _WORDS[found[1], bool(found[2])]
     limit = float(found[3]) * (100 if percent else 1)
     side = "much" if found[1] == "less" else "little"
