@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
+import platform
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from assay import garbage
+from assay.evaluate.confinement import LANDLOCK
 from tests.databases import database, empty_postgres, made_once, own_postgres, postgres
 from tests.figures import Figure, recorder
 from tests.s3 import bucket, s3
@@ -49,6 +53,16 @@ def collections_short() -> Iterator[None]:
         patch.setattr(garbage, "exempt", lambda: None)
         patch.setattr(garbage, "reclaim", gc.collect)
         yield
+
+
+@pytest.fixture(scope="session")
+def can_confine() -> None:
+    """Skips where the kernel cannot shut code of requests off; what is tested has no say in it."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        pytest.skip("only Linux on x86-64 shuts code of requests off")
+    versioned = ctypes.c_long(444), None, ctypes.c_long(0), ctypes.c_long(1)
+    if ctypes.CDLL(None).syscall(*versioned) < LANDLOCK:
+        pytest.skip(f"this kernel has no Landlock {LANDLOCK}")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -23,13 +23,7 @@ def run_grade(source: str, item: dict[str, Any]) -> float:
     return confined.run_grade(source, {}, item, TimeAllowance())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _possible() -> None:
-    try:
-        confined.check_possible()
-    except UsageError as error:
-        pytest.skip(str(error))
-
+pytestmark = pytest.mark.usefixtures("can_confine")
 
 # None of these harms the machine if it succeeds.
 ATTACKS = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,17 +22,11 @@ from assay.evaluate.confined import (
 )
 from assay.generate.stream import BusyError
 
+pytestmark = pytest.mark.usefixtures("can_confine")
+
 
 def run_grade(source: str, sample: dict[str, Any], item: dict[str, Any]) -> float:
     return confined.run_grade(source, sample, item, TimeAllowance())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _possible() -> None:
-    try:
-        check_possible()
-    except UsageError as error:
-        pytest.skip(str(error))
 
 
 LIBRARIES = """
@@ -85,10 +80,11 @@ def test_sources_are_compiled_and_not_run() -> None:
 
 
 def test_two_grades_run_at_a_time_whoever_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    running, most = [], []
+    running, most, pair = [], [], threading.Barrier(2, timeout=60)
 
     def call(*_: Any) -> dict[str, Any]:
         running.append(1)
+        pair.wait()
         most.append(len(running))
         time.sleep(0.02)
         running.pop()

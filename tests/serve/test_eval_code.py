@@ -9,7 +9,6 @@ import openai
 import pytest
 
 from assay.accounts.keys import caller_of, list_keys
-from assay.errors import UsageError
 from assay.evaluate import confined
 from assay.jobs.eval_request import EvalRequest, RunRequest
 from assay.project.jobs import evals
@@ -33,11 +32,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    try:
-        confined.check_possible()
-    except UsageError as error:
-        pytest.skip(str(error))
+def trusting(can_confine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running(tmp_path_factory.mktemp("trusting"), trust_code=True) as server:
         yield server
 

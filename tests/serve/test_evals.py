@@ -326,6 +326,10 @@ def test_evals_that_were_fetched_are_run_again(
         "  same: 1 passed, 0 failed",
     ]
     assert [one.seed for _, _, one in server.engine.asked].count(7) == 2
+    usable = runpy.run_path(str(EXAMPLE))["usable"]
+    _, judge, code = old["testing_criteria"]
+    assert usable(code, None, True) == code
+    assert usable(judge, "remote:far/big", False)["sampling_params"] == judge["sampling_params"]
 
 
 BAD_EVALS: list[tuple[dict[str, Any], str]] = [

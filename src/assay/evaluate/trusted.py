@@ -2,7 +2,7 @@
 
 The limits guard against accidents (an endless loop, a leak, a secret in a log), not against
 malice: the code runs with the user's rights, which is why it runs only when the user has said
-`--trust-code`, and never because of a request to an API.
+`--trust-code`, and never because of a request to an API. Code of requests is run by `confined`.
 
     def grade(answer: str, example: dict) -> float:   # 0 to 1
     def find_ferry(to: str, date: str) -> object:     # of the function's name, with its arguments
