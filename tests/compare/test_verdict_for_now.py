@@ -80,7 +80,7 @@ def test_for_now_the_cheapest_of_those_that_may_be_the_best_is_named() -> None:
 
 
 @pytest.mark.parametrize("n", [8, 41])
-def test_for_now_none_is_named_where_the_best_has_nothing_right_or_reads_no_input(n: int) -> None:
+def test_for_now_none_is_named_where_one_that_reads_no_input_is_as_near_as_nothing(n: int) -> None:
     wrong = Entry("wrong", [0.0] * n, **yearly(1.0))
     floor = Entry("majority", [0.0] * n, floor=True, **yearly(0.0))
     none_right = decide([wrong, floor], None, SETTINGS).verdict
@@ -93,7 +93,11 @@ def test_for_now_none_is_named_where_the_best_has_nothing_right_or_reads_no_inpu
     told = "is that of majority, which reads no input, so use none for now. "
     assert (told in leads.reason) == (leads.outcome == "cannot_tell") == (n == 8)
     one = decide([replace(wrong, scores=right(1, n)), floor], None, SETTINGS).verdict
-    assert one.use_meanwhile == "wrong", "one right answer is more than none"
+    assert one.named is None, "one example shows nothing"
+    assert "and majority, which reads no input, 0 in 100: hardly less, so use none" in one.reason
+    assert decide([replace(wrong, scores=right(1, n))], None, SETTINGS).verdict.named == "wrong"
+    two = decide([replace(wrong, scores=right(2, n)), floor], None, SETTINGS).verdict
+    assert two.use_meanwhile == "wrong"
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,10 @@ def test_for_now_nothing_dearer_is_named_than_what_scores_as_high(
     scores = {name: float(entry.values.mean()) for name, entry in entries.items()}
     most = max(SETTINGS.margin, 1 / n) + 1e-9
     near = [name for name in verdict.shortlist if scores[best] - scores[name] <= most]
-    useful = [n for n in near if not entries[n].floor and entries[n].values.any()]
+    if any(entry.floor and scores[best] - scores[name] <= most for name, entry in entries.items()):
+        assert used is None
+        return
+    useful = [name for name in near if entries[name].values.any()]
     if not useful:  # but perhaps one that is not good enough, and shown to be better than these
         assert used is None or (not entries[used].floor and entries[used].values.any())
         return

@@ -11,7 +11,7 @@ from assay.compare import reasons
 from assay.compare.costs import about_as_cheap, break_even_requests, cheapest, cost_to_own
 from assay.compare.entries import Entry
 from assay.compare.findings import LEAST_UNITS, Findings, eligibility
-from assay.compare.for_now import for_now
+from assay.compare.for_now import for_now, near_floor
 from assay.compare.result import Verdict
 from assay.compare.settling import Need, examples_needed
 from assay.evaluate import stats
@@ -220,11 +220,10 @@ def _none_for_now(findings: Findings, shortlist: Sequence[Entry]) -> str:
     Args:
         shortlist: the best first.
     """
-    best = shortlist[0]
-    score = findings.scores[best.name]
-    return reasons.none_for_now(
-        findings.label(best) if score else None, score, findings.terms.scale
-    )
+    best, scores = shortlist[0], findings.scores
+    floor, score = near_floor(findings, best), scores[best.name]
+    behind = None if floor is None or not score else (findings.label(floor), scores[floor.name])
+    return reasons.none_for_now(findings.label(best), score, behind, findings.terms.scale)
 
 
 def _next_step(findings: Findings, used: Entry | None, why: str | None, need: Need) -> str:

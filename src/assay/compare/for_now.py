@@ -13,7 +13,7 @@ from assay.compare.reasons import listed
 def for_now(findings: Findings, shortlist: Sequence[Entry]) -> tuple[Entry | None, str | None]:
     """What to use until more is known, and what singles it out; None: its score alone.
 
-    None to use: the best has nothing right, or reads no input.
+    None to use: the best has nothing right, or one that reads no input is as near.
 
     The least demanding of those whose score is at most the margin, or one example, behind the best
     of the shortlist: the margin does not matter to the user, and one example shows nothing; a
@@ -24,8 +24,10 @@ def for_now(findings: Findings, shortlist: Sequence[Entry]) -> tuple[Entry | Non
         shortlist: the best score first.
     """
     best, scores = shortlist[0], findings.scores
+    if near_floor(findings, best) is not None:
+        return None, None
     near = [entry for entry in shortlist if _is_near(findings, entry, best)]
-    useful = [e for e in near if not e.floor and scores[e.name] > 0]
+    useful = [entry for entry in near if scores[entry.name] > 0]
     used = least_demanding(useful, scores)
     if used is not None:
         cheaper = _cheaper(findings, used, shortlist)
@@ -36,7 +38,12 @@ def for_now(findings: Findings, shortlist: Sequence[Entry]) -> tuple[Entry | Non
     # Where all that may be good enough are shown to be worse than one that is not.
     beaten = any(findings.call(best, o) == "worse" for o in findings.complete if o is not best)
     first = findings.best_first(findings.complete)[0] if beaten else best
-    return None if first.floor or not scores[first.name] else first, None
+    return first if scores[first.name] else None, None
+
+
+def near_floor(findings: Findings, best: Entry) -> Entry | None:
+    """One that reads no input and is at most the margin, or one example, behind the best."""
+    return next((e for e in findings.complete if e.floor and _is_near(findings, e, best)), None)
 
 
 def _is_near(findings: Findings, entry: Entry, best: Entry) -> bool:

@@ -201,7 +201,8 @@ class Verdict(ResultPart):
             surely below `good_enough`.
         use_meanwhile: what to use until more is known: the cheapest of those whose score is at most
             the margin, or one example, behind the best; costs within 1 % are equal, and the best
-            score decides. Null where the best has nothing right or reads no input.
+            score decides. Null where the best has nothing right, or is at most as far ahead of one
+            that reads no input.
         fine_tuning_worth_it: of fine-tuning as it was done here, however its trainings differ by
             chance; null where that is not known. `version_worth_it`: of the one version that took
             part; null in results that are older than this field, too.
