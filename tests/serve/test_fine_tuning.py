@@ -444,7 +444,6 @@ def test_graders_run(client: openai.OpenAI) -> None:
     ("grader", "says"),
     [
         ({"type": "python", "name": "p", "source": "def grade(s, i): return 1"}, "never"),
-        ({**ALIKE, "evaluation_metric": "meteor"}, "yet"),
         ({**SAME, "input": "{{ nothing }}"}, "not a variable"),
         (
             {"type": "multi", "name": "m", "graders": {"a": SAME}, "calculate_output": "b + 1"},

@@ -6,7 +6,8 @@
     run(grader, item={"answer": "yes"}, sample="yes").reward        # 1.0
 
 A project's own graders are in `graders/`; what both have in common is theirs. Graders of code are
-refused here; evals may run them (`criteria`). https://platform.openai.com/docs/guides/graders
+refused here; evals may run them (`criteria`). The metric `meteor` pairs no synonyms (`meteor.py`).
+https://platform.openai.com/docs/guides/graders
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from assay.config.strict import ClosedModel
 from assay.errors import UsageError
 from assay.evaluate.formula import Formula
 from assay.evaluate.graders.text import bleu, gleu, rouge_l_f1, rouge_n_f1
+from assay.evaluate.meteor import check_stemmer, meteor
 from assay.evaluate.model_graders import MODEL_GRADERS, LabelModel, ScoreModel, check_messages
 from assay.evaluate.templates import (
     Name,
@@ -138,8 +140,8 @@ def check(grader: Grader, *, judged: bool = False) -> None:
         judged: whether models can be asked.
 
     Raises:
-        UsageError: it needs code or a judging model, a metric that is not there, or has a template
-            or a formula that says nothing.
+        UsageError: it needs code or a judging model, a metric that cannot be had here, or has a
+            template or a formula that says nothing.
     """
     for part in parts_of(grader):
         if isinstance(part, UnsupportedGrader):
@@ -157,9 +159,7 @@ def check(grader: Grader, *, judged: bool = False) -> None:
             check_messages(part.input)
             continue
         if isinstance(part, TextSimilarity) and part.evaluation_metric == "meteor":
-            raise UsageError(
-                "the metric meteor is not supported yet.", fix="Use bleu, gleu, rouge_l or cosine."
-            )
+            check_stemmer()
         check_templates(part.input, part.reference)
     if isinstance(grader, MultiGrader):
         Formula(grader.calculate_output, frozenset(grader.parts))
@@ -319,4 +319,6 @@ def _similarity(metric: str, text: str, reference: str, embed: Embed | None) -> 
         return rouge_l_f1(text, reference)
     if metric == "gleu":
         return gleu(text, reference)
+    if metric == "meteor":
+        return meteor(text, reference)
     return rouge_n_f1(text, reference, int(metric.removeprefix("rouge_")))
