@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from assay.cli.main import app
 from assay.errors import UsageError
+from assay.project.workspace import Workspace
 from assay.store import secrets
 
 
@@ -34,8 +35,9 @@ def test_from_adding_to_removing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     folder.mkdir()
     with serving(lambda *_: said("ready", usage={"prompt_tokens": 2})) as far:
         where = ("--url", f"http://127.0.0.1:{far.port}/v1", "--private-network", "127.0.0.0/8")
-        added = call(folder, "providers", "add", "far", *where, given=KEY)
+        added = call(folder, "providers", "add", "far", *where, "--no-batch", given=KEY)
         assert added.exit_code == 0, added.output
+        assert Workspace(folder).providers["far"].batch is False
         assert listed(folder) == {"far": "kept"}
         tried = call(folder, "providers", "test", "far", "--model", "m", "--json")
         told = json.loads(tried.stdout)

@@ -14,6 +14,7 @@ from assay.compare.performance import (
     ROUTED_LATENCY_PROMPTS,
     THROUGHPUT_PROMPTS,
 )
+from assay.compare.planning import dump_settings
 from assay.config import Config, Provider, Unlabelled
 from assay.evaluate.graders.judge import CRITERIA, JudgedPair, request
 from assay.evaluate.judging import INJECTIONS
@@ -250,6 +251,7 @@ def priced(**fields: Any) -> Config:
 
 
 BIG, UNPRICED = "remote:far/big", "remote:far/new"
+HOSTS = ("openai", "anthropic", "example")
 ASKED_USD = (60 + 20 + 10 * 128) / 1e6
 """Of a row with its system prompt, and an answer as long as it may be."""
 JUDGING = {
@@ -397,17 +399,29 @@ def test_what_batches_would_make_of_it_is_told_beside_it(asked: bool) -> None:
     assert short.batched_usd is None
 
 
-def test_batches_are_known_of_a_provider_by_its_own_protocol() -> None:
+@pytest.mark.parametrize(
+    ("batch", "can_wait", "asked"),
+    [
+        (None, True, [("openai", "openai"), ("anthropic", "anthropic")]),
+        (None, False, []),
+        (False, True, []),
+        (True, False, [(host, form) for host in HOSTS for form in ("openai", "anthropic")]),
+    ],
+)
+def test_batches_are_known_of_a_provider_by_its_own_protocol(
+    batch: bool | None, can_wait: bool, asked: list[tuple[str, str]]
+) -> None:
     """Anthropic's OpenAI-compatible address has none."""
-    known = [
-        (host, protocol)
-        for host in ("openai", "anthropic", "example")
-        for protocol in ("openai", "anthropic")
-        if Provider.model_validate(
-            {"base_url": f"https://api.{host}.com/v1", "protocol": protocol}
-        ).has_batches
-    ]
-    assert known == [("openai", "openai"), ("anthropic", "anthropic")]
+    found = []
+    for host in HOSTS:
+        for protocol in ("openai", "anthropic"):
+            settings = {"base_url": f"https://api.{host}.com/v1", "protocol": protocol}
+            one = Provider.model_validate({**settings, "batch": batch})
+            if one.asks_batches(can_wait=can_wait):
+                found.append((host, protocol))
+    assert found == asked
+    if batch is None:  # a comparison's result keeps what it asked, as before there was null
+        assert dump_settings(priced(providers={"far": one}))["providers"]["far"]["batch"] is False
 
 
 def test_a_judge_at_a_provider_is_paid_for_every_answer_in_both_orders() -> None:

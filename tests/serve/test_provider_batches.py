@@ -22,6 +22,7 @@ from sqlalchemy import select, update
 from assay.accounts.costs import budgets, set_budget
 from assay.accounts.keys import Caller, create_key, read_caller
 from assay.agent.answering import GenerationOptions, ServedExchange
+from assay.config import Provider
 from assay.config.yaml_text import edit
 from assay.errors import StoreError
 from assay.example import Message
@@ -63,6 +64,7 @@ COUNT = 6
 FIRST_TOKENS = re.compile(r"^assay_first_token_seconds_count\{.*\} (.*)$", re.MULTILINE)
 IN, OUT = 1.0, 2.0
 """USD for a million tokens of the provider `far`."""
+UNSET_OR_NEVER = [(None, True, True), (None, False, False), (False, True, False)]
 
 
 @pytest.fixture(autouse=True)
@@ -390,6 +392,28 @@ def test_nothing_stays_set_aside_for_lines_that_are_left(
             assert [one.under_way for one in leases] == [0]
 
 
+@pytest.mark.parametrize(("batch", "is_known", "together"), UNSET_OR_NEVER)
+def test_lines_go_out_together_where_batches_are_known_unless_they_are_never_to(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    batch: bool | None,
+    is_known: bool,
+    together: bool,
+) -> None:
+    monkeypatch.setattr(Provider, "has_batches", is_known)
+    with BatchServer(lambda body: "yes").running() as far:
+        far.looks = 1
+        with serving(tmp_path / "served", far, batch=batch) as server:
+            with on_a_budget(server, 1.0) as (owner, key_id):
+                lines = lines_of(2, max_tokens=50)
+                done = waited(owner, created(owner, lines).id)
+                good = read(owner, done.output_file_id)
+            assert (len(far.batches), sum(far.single.values())) == ((1, 0) if together else (0, 2))
+            each = price(good["id-0"], answers=1) * (0.5 if together else 1)
+            assert paid(server.workspace) == pytest.approx([each, each])
+            assert budgets(server.workspace.store)[key_id].spent == pytest.approx(2 * each)
+
+
 def test_a_line_that_is_left_before_it_is_read_sets_nothing_aside(tmp_path: Path) -> None:
     with BatchServer(lambda body: "yes").running() as far:
         described(tmp_path / "served", far)
@@ -523,17 +547,20 @@ def test_each_line_without_room_is_tried_again_while_others_are_away(
                 assert waited(client, mixed).request_counts.completed == 6
 
 
+@pytest.mark.parametrize("batch", [True, None])
 def test_a_run_of_many_items_is_answered_in_a_batch_and_judged_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: bool | None
 ) -> None:
+    """If the settings ask for it: who starts one has not agreed to wait, as by a batch."""
     monkeypatch.setattr(batch_lines, "FEW_ITEMS", 3)
+    monkeypatch.setattr(Provider, "has_batches", True)
     with BatchServer(lambda body: "yes").running() as far:
         far.looks = 1
-        with serving(tmp_path / "served", far) as server, server.client() as client:
+        with serving(tmp_path / "served", far, batch=batch) as server, server.client() as client:
             yes: Any = {**SAME, "reference": "yes"}
             schema: Any = {"type": "custom", "item_schema": {"type": "object"}}
             made = client.evals.create(data_source_config=schema, testing_criteria=[yes])
-            for count, batched in ((3, 0), (4, 1)):
+            for count, batched in ((3, 0), (4, 1 if batch else 0)):
                 items = content(*({"question": f"q {n}", "answer": "yes"} for n in range(count)))
                 source: Any = {**completions(items), "model": FAR}
                 run: Any = client.evals.runs.create(made.id, data_source=source)
@@ -542,7 +569,7 @@ def test_a_run_of_many_items_is_answered_in_a_batch_and_judged_here(
                     run = client.evals.runs.retrieve(run.id, eval_id=made.id)
                 assert (run.status, run.result_counts.passed) == ("completed", count)
                 assert len(far.batches) == batched
-            assert sum(far.single.values()) == 3
+            assert sum(far.single.values()) == (3 if batch else 3 + 4)
 
 
 def queued(folder: Path) -> str:

@@ -131,10 +131,11 @@ def test_a_providers_key_goes_in_and_never_out(
         add.click()
         expect(page.get_by_text("OpenAI needs a key.")).to_be_visible()
         page.get_by_label("Key of the provider").fill(secret)
-        page.get_by_role("checkbox", name=BATCHES).click()
+        page.get_by_role("combobox", name="Use the provider's batches for").click()
+        page.get_by_role("option", name=BATCHES["always"][0]).click()
         add.click()
         expect(page.get_by_role("cell", name="openai", exact=True)).to_be_visible()
-        assert Workspace(up.folder).providers["openai"].batch
+        assert Workspace(up.folder).providers["openai"].batch is True
         expect(page.get_by_role("cell", name="kept", exact=True)).to_be_visible()
         # Another of its name, as one that needs no key, does not erase the key.
         page.get_by_label("Address of the provider").fill("https://elsewhere.example/v1")

@@ -42,11 +42,12 @@ class PriceList:
         return None if usd is None else usd * self._share
 
     def batches(self, model: str) -> bool | None:
-        """Whether the provider's settings ask for its batches; None where it may have none."""
+        """Whether the provider's settings ask for its batches in a comparison; None where it may
+        have none."""
         provider = self._provider(split_reference(model)[0])
         if provider is None or not (provider.batch or provider.has_batches):
             return None
-        return provider.batch
+        return provider.asks_batches(can_wait=False)
 
     def _provider(self, name: str) -> Provider | None:
         if name not in self._known:

@@ -46,11 +46,12 @@ def add(
         typer.Option(help="NAME=VALUE to add to the query of the URL. Repeatable."),
     ] = None,
     batch: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--batch", help="Ask many requests in its batches: half the price, and up to a day."
+            help="Ask many requests in its batches: half the price, and up to a day. Unset: only "
+            "those of batches of the API, where it is OpenAI or Anthropic.",
         ),
-    ] = False,
+    ] = None,
     no_key: Annotated[bool, typer.Option("--no-key", help="The provider needs no key.")] = False,
     key_env: KeyEnv = None,
     folder: Folder = Path("."),
@@ -65,8 +66,8 @@ def add(
             settings["private_network"] = private_network
         if key_header:
             settings["key_header"] = key_header
-        if batch:
-            settings["batch"] = True
+        if batch is not None:
+            settings["batch"] = batch
         if query:
             settings["query"] = dict(_pair(item) for item in query)
     providers = _providers(folder)

@@ -118,6 +118,8 @@ def dump_settings(config: Config) -> dict[str, Any]:
         if getattr(config, name) is None:  # as before there were any
             secret[name] = True
     whole = config.model_dump(mode="json", exclude=secret)
+    for name, provider in config.providers.items():  # null and false are one to a comparison
+        whole["providers"][name]["batch"] = provider.asks_batches(can_wait=False)
     return whole | {"fine_tune": config.fine_tune.identity(tracking=True)}
 
 

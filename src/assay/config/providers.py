@@ -88,10 +88,12 @@ class Provider(Strict):
     concurrency: int = Field(
         4, ge=1, le=64, description="Number of concurrent requests in a comparison."
     )
-    batch: bool = Field(
-        False,
-        description="Whether comparisons and runs of evals, of more than 64 requests at once, and "
-        "batches of the API ask the provider's batches, at half the price and within a day.",
+    batch: bool | None = Field(
+        None,
+        description="Whether the provider's batches are asked, at half the price and within a day: "
+        "true: by batches of the API, and by comparisons and runs of evals of more than 64 "
+        "requests at once; null: by batches of the API alone, at OpenAI's and Anthropic's own "
+        "addresses; false: never.",
     )
     timeout_s: float = Field(
         60.0, gt=0, description="Timeout for one answer, or for the first token of a stream."
@@ -205,6 +207,14 @@ class Provider(Strict):
             ("api.openai.com", "openai"),
             ("api.anthropic.com", "anthropic"),  # its OpenAI-compatible address has none
         )
+
+    def asks_batches(self, *, can_wait: bool) -> bool:
+        """Whether many requests go to its batches.
+
+        Args:
+            can_wait: whoever asks has agreed to wait for up to a day, as by a batch of the API.
+        """
+        return can_wait and self.has_batches if self.batch is None else self.batch
 
     @property
     def origin(self) -> str:

@@ -42,7 +42,8 @@ def answer_by_provider(
 
     def together(steps: Sequence[Sequence[Request]], answered: OnBatch, folder: Path) -> bool:
         file = BatchFile(folder / FILE)
-        if not file.file.exists() and (len(steps) < 2 or not remote.provider.batch):
+        is_few = len(steps) < 2
+        if not file.file.exists() and (is_few or not remote.provider.asks_batches(can_wait=False)):
             return False
         held = any(one.choices is not None for requests in steps for one in requests)
         check_unconstrained(remote.model.reference, held)
@@ -75,7 +76,7 @@ class _Steps:
                 chosen = [n for n, one in self._left.items() if one.keys() & begun.keys()]
                 if not chosen:  # of one that is under way all answers are kept
                     batches.forget()
-                    if not self._engine.provider.batch:
+                    if not self._engine.provider.asks_batches(can_wait=False):
                         again = True
                         break
                 if not self._left:

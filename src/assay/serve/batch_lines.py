@@ -137,7 +137,12 @@ class BatchLines:
                 line, await ask(work.app, work.known_caller, endpoint, line.body)
             )
         is_stored = endpoint == CHAT and line.is_stored
-        outgoing = OutgoingLine(work.workspace, work.app.state.engines, is_stored=is_stored)
+        outgoing = OutgoingLine(
+            work.workspace,
+            work.app.state.engines,
+            is_stored=is_stored,
+            can_wait=endpoint != EVAL_ITEMS,
+        )
         try:
             reply = await ask(work.app, work.known_caller, endpoint, line.body, outgoing)
             if outgoing.model is not None:

@@ -42,19 +42,25 @@ class OutgoingLine(Gateway):
 
     Args:
         is_stored: its answer is to be kept, as a completion that can be listed.
+        can_wait: whoever asks has agreed to wait for up to a day.
 
     Attributes:
         engine, request: whom it asks, and what; None: it is answered at once.
         agent: id of the one that asks; "": none does.
         reserved: what is set aside; None: the caller has no budget.
-        reason: why it is answered at once though its provider's settings ask for batches.
+        reason: why it is answered at once though its provider's batches are to be asked.
     """
 
     def __init__(
-        self, workspace: Workspace, engines: EnginePool, *, is_stored: bool = False
+        self,
+        workspace: Workspace,
+        engines: EnginePool,
+        *,
+        is_stored: bool = False,
+        can_wait: bool = True,
     ) -> None:
         super().__init__(workspace, engines)
-        self._is_stored = is_stored
+        self._is_stored, self._can_wait = is_stored, can_wait
         self.engine: RemoteStreamEngine | None = None
         self.request: CompletionRequest | None = None
         self.agent = ""
@@ -107,7 +113,7 @@ class OutgoingLine(Gateway):
         if not is_remote(call.model):
             return False
         provider = self._workspace.providers.get(split_reference(call.model)[0])
-        return provider is not None and provider.batch
+        return provider is not None and provider.asks_batches(can_wait=self._can_wait)
 
 
 class AnsweredLine(Gateway):

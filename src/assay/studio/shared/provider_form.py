@@ -34,8 +34,12 @@ KNOWN: dict[str, tuple[str, str, str]] = {
 """Name, address and protocol of endpoints that many have."""
 PRIVATE = "It runs on this machine or in our own network"
 """What allows addresses of private networks, and http."""
-BATCHES = "Ask many requests in its batches: half the price, and answers within a day"
-"""What sets `batch`."""
+BATCHES: dict[str, tuple[str, bool | None]] = {
+    "auto": ("API batches, if it is OpenAI or Anthropic", None),
+    "always": ("API batches, comparisons and evals", True),
+    "never": ("Nothing", False),
+}
+"""What its batches are used for, and `batch` that says so."""
 PROTOCOLS = {"openai": "OpenAI Chat Completions", "anthropic": "Anthropic Messages"}
 
 
@@ -100,8 +104,13 @@ def provider_form(
                 "" if needs_key else "Leave empty if it needs none.",
                 name="Key of the provider",
             )
+            batched = w.field(
+                "Use its batches for",
+                ui.select({key: said for key, (said, _) in BATCHES.items()}, value="auto"),
+                "Half the price, and answers within a day.",
+                name="Use the provider's batches for",
+            )
         inside = w.checkbox(PRIVATE)
-        batched = w.checkbox(BATCHES)
 
         def chosen() -> None:
             name.value, address.value, protocol.value = KNOWN[which.value]
@@ -115,8 +124,8 @@ def provider_form(
             }
             if inside.value:
                 settings["private_network"] = True
-            if batched.value:
-                settings["batch"] = True
+            if (batch := BATCHES[batched.value][1]) is not None:
+                settings["batch"] = batch
             secret = (key.value or "").strip() or None
             name.error = address.error = key.error = None
             if secret is None and (needs_key or settings["base_url"] == KNOWN[which.value][1]):
