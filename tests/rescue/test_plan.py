@@ -149,6 +149,7 @@ def test_each_job_becomes_a_project(tmp_path: Path) -> None:
         assert "--input-price INPUT" in page  # at this address no price is listed
         for text in ("2027-01-14", "base_url=", "ftjob-2", "No such File object", "no equal"):
             assert text in page
+        assert page.count("No successor takes part") == page.count("- project `")
         assert first["commands"][2] == f"assay release promote ft:{BASE}:acme::abc AGENT@VERSION"
         # A project that is there is left as it is; what was recorded meanwhile is seen.
         yaml, other = to / "abc" / "assay.yaml", to / "desk-de-x1" / "assay.yaml"
@@ -242,6 +243,8 @@ def test_files_that_are_here_already_become_a_project_with_the_successor(
     # A model that is spelled alike has a folder of its own, whatever comes first.
     alike = plan("--job", tuned.replace("pets", "Pets"), "--training", "other.jsonl")
     assert [each["project"] for each in alike["models"]] == ["pets-x1-2", "pets-x1"]
+    again = ["rescue", "plan", "--to", str(to), "--job", tuned, *files]
+    assert "no successor takes part" in CliRunner().invoke(app, again).stdout  # in the second one
     listed = to / "jobs.jsonl"
     kept = listed.read_text()
     for text in ('{"model": 5, "training": "x"}\n', "3\n", "x" * 4_000_001):

@@ -238,6 +238,8 @@ def plan(
         console.print(escape(printable(line)), soft_wrap=True)
     if not made["models"]:
         print("There is no fine-tuned model in this account.")
+    if there is None and any(one["project"] and not one["successor"] for one in made["models"]):
+        print("Without --successor PROVIDER/MODEL no successor takes part; the page says more.")
     console.print(f"Page: {escape(str(to / 'plan.md'))}", soft_wrap=True)
 
 

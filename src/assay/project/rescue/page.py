@@ -158,6 +158,14 @@ def _candidates(plan: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[str
             "or else the project's; `remote-few-shot` shows it a few training rows as well. "
             f"`assay compare` asks before rows go to {plain(provider)}, and says what it will cost."
         )
+    elif plan["successor"] is None:
+        yield (
+            "No successor takes part, so nothing will say how good a provider's newer model is at "
+            "this job. To add one, remove this project before anything is compared in it, and run "
+            "`assay rescue plan` again with `--successor PROVIDER/MODEL`, such as "
+            "openai/gpt-5-mini; or set `remote` in its assay.yaml and name `remote` among its "
+            "candidates."
+        )
     if plan["successor"] not in (None, one["successor"]):
         yield (
             f"{plain(plan['successor'])} takes no part: the project was there before. Set `remote` "
