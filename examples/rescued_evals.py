@@ -5,13 +5,15 @@
 
 Each eval is created with its criteria, and the items of its last run that had any are answered by
 `--model`, asked as in that run, and graded; where that run graded answers that were there, they are
-graded again. A criterion that asks a model is asked of `--judge`; without that it is left out, and
+graded again. Objects that were saved by hand, in files of these names, do as well (docs/rescue.md).
+A criterion that asks a model is asked of `--judge`; without that it is left out, and
 so is one of Python code without `--code`, and said so. This program knows nothing of Assay but the
 folder.
 """
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,10 +78,14 @@ def run_again(
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a file; none where there is no file."""
-    if path.exists():
-        with path.open(encoding="utf-8") as file:  # `splitlines` also cuts within a text
-            yield from map(json.loads, file)
+    """The objects of a file, one a line or as the API sends them: alone, or a page of a list. None
+    where there is no file."""
+    text = path.read_text(encoding="utf-8").strip() if path.exists() else ""
+    decoder, spaces, at = json.JSONDecoder(), re.compile(r"\s*"), 0
+    while at < len(text):  # `splitlines` also cuts within a text
+        found, end = decoder.raw_decode(text, at)
+        yield from found["data"] if found.get("object") == "list" else [found]
+        at = spaces.match(text, end).end()
 
 
 def usable(old: dict[str, Any], judge: str | None, code: bool) -> dict[str, Any] | None:

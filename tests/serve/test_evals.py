@@ -306,6 +306,10 @@ def test_evals_that_were_fetched_are_run_again(
     ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         raw = b"".join(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in lines)
+        if path.startswith("evals/eval_3"):  # saved by hand, as the API sends a list
+            raw = json.dumps(
+                {"object": "list", "data": lines, "has_more": False}, indent=2
+            ).encode()
         (tmp_path / path).write_bytes(raw)
     monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
     monkeypatch.setenv("OPENAI_API_KEY", server.key)
