@@ -114,10 +114,16 @@ class PromptSearch(Strict):
     )
 
 
+MOST_ANSWER_TOKENS = 1_000_000
+"""Of a model whose context is not known here; more than any writes."""
+
+
 class Generate(Strict):
     """How answers are generated."""
 
-    max_new_tokens: int = Field(128, ge=1, description="Maximum length of an answer, in tokens.")
+    max_new_tokens: int = Field(
+        128, ge=1, le=MOST_ANSWER_TOKENS, description="Maximum length of an answer, in tokens."
+    )
     constrained: Literal["auto", "on", "off"] = Field(
         "auto", description="Constrained decoding; auto: chosen for each candidate on validation."
     )

@@ -12,6 +12,7 @@ from assay.models.device import best_device, native_bfloat16
 from assay.models.pull import (
     RECORD,
     cache_folder,
+    find_folder,
     pull,
     read_record,
     remembered_sha256,
@@ -192,6 +193,18 @@ def _tokenizer(folder: Path) -> tuple[Any, int]:
             fix="Use a version of the model that has one.",
         )
     return tokenizer, context_length(read_json(folder / "config.json"))
+
+
+def find_context_length(ref: str) -> int | None:
+    """`context_length` of a model that is on this machine; None: it is not, or cannot be read.
+
+    Nothing is fetched or unpacked.
+    """
+    try:
+        folder = find_folder(ref)
+        return None if folder is None else context_length(read_json(folder / "config.json"))
+    except (ModelError, OSError):
+        return None
 
 
 def context_length(config: dict[str, Any]) -> int:

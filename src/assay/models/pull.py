@@ -135,6 +135,23 @@ def _unknown(ref: str) -> ModelError:
     )
 
 
+def find_folder(ref: str) -> Path | None:
+    """Where a starter, a folder or a model of the hub is on this machine; None: it is not.
+
+    Raises:
+        ModelError: a path of a user that is not there.
+    """
+    if ref in CATALOGUE:
+        folder = entry_folder(CATALOGUE[ref])
+    elif _there(ref):
+        return _path(ref) if _path(ref).is_dir() else None
+    elif _HUB_ID.fullmatch(ref):
+        folder = _hub_folder(ref)
+    else:
+        return None
+    return folder if is_ready(folder) else None
+
+
 def entry_folder(entry: CatalogueEntry) -> Path:
     """Where a starter is, or will be."""
     return cache_folder() / "models" / entry.name

@@ -39,6 +39,7 @@ from assay.generate.batch import Answer
 from assay.knowledge.sources import SourceFile
 from assay.place.opening import workers_of
 from assay.progress import DEFAULT, SILENT, Progress
+from assay.project import answer_length
 from assay.project.comparison import Comparison
 from assay.project.estimate import Estimate, Pace, curve_seconds, estimate
 from assay.project.kept_documents import keep_documents
@@ -92,6 +93,7 @@ class Project:
         self.config: Config = read_config(self.text, str(path))
         registry.check_candidates(self.config)
         check_graders(self.config, root)
+        answer_length.check_config(self.config)
         warn_of_missing(self.config)
 
     @cached_property

@@ -55,6 +55,24 @@ def test_what_no_answer_could_be_made_of_is_not_saved(
         agents.save(workspace, "a", text, based_on=None, message="")
 
 
+def test_an_answer_longer_than_its_model_reads_is_not_saved(tmp_path: Path) -> None:
+    workspace, here = Workspace(tmp_path), tmp_path / "model"
+    here.mkdir()
+    (here / "config.json").write_text('{"max_position_embeddings": 8192}')
+
+    def said(model: object, tokens: int) -> list[tuple[str | None, int | None, str]]:
+        text = f"model: {model}\nmax_new_tokens: {tokens}\n"
+        found = drafts.validate(workspace, text).problems
+        return [(problem.field, problem.line, problem.message) for problem in found]
+
+    assert said(here, 8192) == []
+    why = "999,999 is too much: this model reads and writes at most 8,192 tokens."
+    assert said(here, 999_999) == [("max_new_tokens", 2, why)]
+    assert said("nobody/fetched-it", 1_000_000) == []
+    [(field, _, why)] = said("nobody/fetched-it", 1_000_001)
+    assert (field, "less than or equal to 1000000" in why) == ("max_new_tokens", True)
+
+
 def test_a_variable_nobody_uses_is_told_at_its_line_and_a_place_nobody_fills(
     tmp_path: Path,
 ) -> None:

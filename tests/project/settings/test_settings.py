@@ -11,8 +11,9 @@ from tests.many_rows import project
 from assay.compare.holdout import OpeningRequest, _log
 from assay.config import Provider
 from assay.config.yaml_text import edit
-from assay.errors import AssayError
+from assay.errors import AssayError, ConfigError
 from assay.project import settings
+from assay.project.project import Project
 from assay.project.settings import InvalidSettingsError, StaleSettingsError
 from assay.project.settings.effects import follows
 from assay.project.workspace import Workspace
@@ -82,6 +83,31 @@ def test_files_and_columns_that_are_not_there_are_refused(workspace: Workspace) 
         assert str(workspace.root) not in problem.message
         with pytest.raises(InvalidSettingsError):
             settings.save(workspace, text, based_on=draft.hash)
+
+
+def test_answers_longer_than_the_model_reads_are_refused_unless_another_model_writes_them(
+    workspace: Workspace,
+) -> None:
+    here = workspace.root / "model"
+    here.mkdir()
+    (here / "config.json").write_text('{"max_position_embeddings": 8192}')
+    text = edit(settings.read(workspace).text, {"model": str(here)})
+    (workspace.root / "assay.yaml").write_text(text)
+    text = edit(text, {"generate.max_new_tokens": 20_000})
+    [problem] = settings.validate(workspace, text, admin=True).problems
+    assert problem.field == "generate.max_new_tokens"
+    said = "20,000 is too much: this model reads and writes at most 8,192 tokens."
+    assert problem.message == said
+    with pytest.raises(ConfigError, match=said) as refused:
+        Project(workspace.root, text)
+    assert refused.value.where == "assay.yaml, generate, max_new_tokens"
+    far = {"far": {"base_url": "https://far.example/v1"}}
+    both = edit(text, {"providers": far, "remote": "remote:far/big"})
+    assert settings.validate(workspace, both, admin=True).problems == ()
+    [problem] = settings.validate(
+        workspace, edit(both, {"generate.max_new_tokens": 1_000_001}), admin=True
+    ).problems
+    assert "less than or equal to 1000000" in problem.message
 
 
 def test_a_file_that_is_still_to_come_keeps_no_other_setting_from_being_saved(

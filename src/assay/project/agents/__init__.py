@@ -32,6 +32,7 @@ from assay.models.lineage import compare_settings
 from assay.models.pull import check_name
 from assay.models.tuned_encoder import SCHEME, rows_behind_tuned
 from assay.project import reach
+from assay.project.answer_length import check_length
 from assay.project.workspace import Workspace
 from assay.store import blobs
 
@@ -209,6 +210,9 @@ def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], o
         looks.append(("constrained", lambda: _check_calls(workspace)))
     if (choices := agent.choices) is not None:
         looks.append(("choices", lambda: _check_choices(choices)))
+    if agent.kind == "chat":
+        length, model = agent.max_new_tokens, agent.model
+        looks.append(("max_new_tokens", lambda: check_length(workspace.store, length, model)))
     looks.append(("temperature", lambda: _check_temperature(agent.temperature)))
     return looks
 
