@@ -223,16 +223,16 @@ def find_signed_in(realm: Realm, session_secret: str) -> Person | None:
     return None if row is None else _person(row)
 
 
-def select_sessions(realm: Realm, session_secrets: Collection[str]) -> set[str]:
-    """Those of some sessions that are not over."""
+def find_all_signed_in(realm: Realm, session_secrets: Collection[str]) -> dict[str, Person]:
+    """Whose sessions some are, of those that are not over."""
     of = {secret_hash(secret): secret for secret in session_secrets}
     query = (
-        select(SessionRow.hash)
+        select(SessionRow.hash, UserRow)
         .join(UserRow, SessionRow.user == UserRow.id)
         .where(SessionRow.hash.in_(list(of)), SessionRow.expires >= database_time())
     )
     with realm.store.session() as session:
-        return {of[found] for found in session.scalars(query)}
+        return {of[found]: _person(row) for found, row in session.execute(query)}
 
 
 def sign_out(realm: Realm, session_secret: str) -> None:

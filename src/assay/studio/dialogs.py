@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
-from nicegui import ui
+from nicegui import Client, ui
 from nicegui.element import Element
 from nicegui.elements.mixins.validation_element import ValidationElement
 from nicegui.elements.mixins.value_element import ValueElement
@@ -29,8 +29,18 @@ _SHOW = """(id) => {
   field?.scrollIntoView({ block: "center" });
 }"""
 _CLOSE_NOTICES = """
-for (const close of document.querySelectorAll(".q-notification.notice button")) close.click();
+const shown = ".q-notification.notice:not(.offer) button";
+for (const close of document.querySelectorAll(shown)) close.click();
 """
+_OFFER_RELOAD = """(message) => {
+  window.closeOffer?.();
+  const reload = { label: "Reload", color: "inherit", handler: () => window.location.reload() };
+  const later = { label: "Later", color: "inherit" };
+  window.closeOffer = Quasar.Notify.create({
+    message, type: "positive", position: "top", timeout: 0, multiLine: true,
+    classes: "notice offer", actions: [reload, later],
+  });
+}"""
 ERROR_MS = 20_000
 """So long can a notice be read that says what to do."""
 DISCARD = "Discard changes"
@@ -50,6 +60,12 @@ def close_notices() -> None:
 def advise(text: str) -> None:
     """Show a notice of something that was not done, or not as a person may think."""
     _notify_at_length(text, "warning")
+
+
+def offer_reload(client: Client, why: str) -> None:
+    """Show a notice with a button that loads a page again, which stays until it is answered. What
+    is not saved there is kept: the browser asks."""
+    client.run_javascript(call_expression(_OFFER_RELOAD, why))
 
 
 def show_error(error: Exception) -> None:

@@ -1,4 +1,5 @@
-"""A page's socket belongs to the session that the page was made for, and ends with it.
+"""A page's socket belongs to the session that the page was made for, and ends with it. A page that
+was made for another role than its person has now offers to be loaded again.
 
     Sockets(workspace).guard()      # once, before anything is served
 
@@ -24,8 +25,10 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assay.accounts import people
+from assay.accounts.people import Person
 from assay.log_lines import Allowance, RateFilter
 from assay.project.workspace import Workspace
+from assay.studio.dialogs import offer_reload
 
 CHECKED_EVERY_S = 0.5
 """So often the store is asked whether the sessions of open pages are still good."""
@@ -130,26 +133,32 @@ class Sockets:
         while True:
             await asyncio.sleep(CHECKED_EVERY_S)
             try:
-                await self._end_those_that_are_over()
+                await self._follow_sessions()
                 failed = False
             except Exception as error:  # a database that is away, for an hour perhaps: told once
                 if not failed:
                     log.warning("sessions could not be checked: %s", error)
                 failed = True
 
-    async def _end_those_that_are_over(self) -> None:
+    async def _follow_sessions(self) -> None:
+        """End the pages whose sessions are over; tell those whose person has another role now."""
         there = [(client, find_session(client)) for client in Client.instances.values()]
         there = [(client, session) for client, session in there if client.has_socket_connection]
         if not there:
             return
         good = await self._good({session for _, session in there})
         for client, session in there:
-            if session not in good:
+            person = good.get(session or "")
+            if person is None:
                 await self._end(client)
+            elif client.request.scope["assay.person"].role != person.role:
+                client.request.scope["assay.person"] = person  # who is told once
+                role = f"You now have the role {person.role}."
+                offer_reload(client, f"{role} Reload the page to use it.")
 
-    async def _good(self, sessions: Collection[str | None]) -> set[str]:
+    async def _good(self, sessions: Collection[str | None]) -> dict[str, Person]:
         known = {session for session in sessions if session is not None}
-        return await anyio.to_thread.run_sync(people.select_sessions, self._workspace, known)
+        return await anyio.to_thread.run_sync(people.find_all_signed_in, self._workspace, known)
 
     async def _end(self, client: Client) -> None:
         """End a page and its sockets: its timers and updates, too."""
