@@ -239,6 +239,9 @@ class Words:
         counts = [len(m.content.split()) for m in messages]
         return TokenSequence([0] * sum(counts), [False] * sum(counts[:-1]) + [True] * counts[-1])
 
+    def count_before(self, messages: Any) -> int:
+        return sum(len(m.content.split()) for m in messages)
+
 
 def test_tokens_and_the_length_of_the_context(tmp_path: Path) -> None:
     rows = [
@@ -253,6 +256,9 @@ def test_tokens_and_the_length_of_the_context(tmp_path: Path) -> None:
     assert only(report, "cannot-render").line == 3
     assert report.to_dict()["tokens"] == {"input": 5, "trained": 1, "longest": 6}
     assert checked(tmp_path, rows).to_dict()["tokens"] is None
+    long = checked(tmp_path, rows[:1], template=template, context_length=8, system_prompt="a " * 8)
+    assert "system prompt alone has 8 tokens" in only(long, "prompt-too-long").message
+    assert "too-long" not in long.counts
 
 
 def test_the_shape_that_scripts_rely_on(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from assay.chat.template import TokenSequence
 from assay.config import Config
 from assay.errors import UsageError
-from assay.release.examples import write_examples
+from assay.release.examples import ExportedExamples, write_examples
 from assay.release.traces import Trace
 
 
@@ -84,6 +85,37 @@ def test_right_ones_are_written_and_wrong_ones_explained(tmp_path: Path) -> None
     ]
     with pytest.raises(UsageError, match="already exists"):
         write_examples(found, to, config=None)
+
+
+class Characters:
+    """Stands for a chat template: a character is a token."""
+
+    def render(self, messages: Any, tools: Any = ()) -> TokenSequence:
+        count = sum(len(message.content) for message in messages)
+        return TokenSequence([0] * count, [True] * count)
+
+    def count_before(self, messages: Any) -> int:
+        return sum(len(message.content) for message in messages)
+
+
+def test_a_system_prompt_that_is_too_long_alone_is_named(tmp_path: Path) -> None:
+    reader: Any = Characters()
+    own = [{"role": "system", "content": "x" * 60}, {"role": "user", "content": "Where?"}]
+    found = [trace(1, "lost_card"), trace(2, "lost_card", messages=own)]
+
+    def rejected(file: str, prompt: str) -> ExportedExamples:
+        settings = config().model_copy(update={"system_prompt": prompt})
+        to = tmp_path / file
+        return write_examples(found, to, config=settings, template=reader, context_length=50)
+
+    done = rejected("long.jsonl", "y" * 1_234)
+    assert done.counts == {"prompt-too-long": 1, "too-long": 1}  # who brings one is told of that
+    assert done.prompt == (
+        "the project's system prompt alone has 1,234 tokens, and the model reads at most 50, input "
+        "and answer included. Shorten it in the settings (assay.yaml), or use a model with a "
+        "longer context."
+    )
+    assert rejected("short.jsonl", "y" * 40).prompt is None
 
 
 def test_one_alone_and_none_at_all(tmp_path: Path) -> None:

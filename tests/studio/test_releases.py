@@ -9,8 +9,13 @@ from pathlib import Path
 from assay.project.releases.kept import KeptTraces
 from assay.project.releases.scores import find_scores
 from assay.project.workspace import Workspace
+from assay.release.examples import ExportedExamples
 from assay.studio.pages.releases.staleness import explain_nothing_to_judge
-from assay.studio.pages.releases.traces import describe_kept, describe_saved
+from assay.studio.pages.releases.traces import (
+    describe_kept,
+    describe_rejected,
+    describe_saved,
+)
 from tests.release.shelf import compared, right, shelf
 
 KEPT = KeptTraces(6, False, date(2026, 12, 28), 4, 0, 0.1)
@@ -43,6 +48,19 @@ def test_what_was_saved_is_said_with_what_makes_training_data_of_it() -> None:
     assert said.endswith("added to data/questions.xlsx, the examples of this project.")
     assert "3 corrections were saved in f; 2 could not" in describe_saved("f", 3, 2, None, 0)
     assert describe_saved("f", 3, 0, "g", 1).endswith(" 1 of them is there already.")
+
+
+def test_a_system_prompt_that_is_too_long_is_named_behind_the_corrections() -> None:
+    counts = {"empty-input": 1, "few-rows": 1, "prompt-too-long": 3}
+    written = ExportedExamples(None, 0, 4, "/folder/data/a.rejected.jsonl", counts, None, 0)
+    said = (
+        "1 × there is no text to answer; 3 × the project's system prompt leaves no room for an "
+        "input. They are in data/a.rejected.jsonl."
+    )
+    assert describe_rejected(written) == said
+    prompt = "the prompt has 9,001 tokens. Shorten it."
+    named = describe_rejected(replace(written, prompt=prompt))
+    assert named == f"{said} The prompt has 9,001 tokens. Shorten it."
 
 
 def test_what_an_agent_scored_then_and_scores_now_is_told_apart(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import datetime
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -201,6 +201,18 @@ class Template:
             DataError: as `prompt`.
         """
         return self._writer.write(messages, tools, generate=True).replace(MARK, "")
+
+    def count_before(self, messages: Sequence[Message]) -> int:
+        """Tokens that messages add to every conversation in front of which they stand.
+
+        A system prompt among them takes the place of the one that some templates have of their own.
+
+        Raises:
+            DataError: as `prompt`.
+        """
+        turn = Message("user", "")
+        systems = [replace(one, content="") for one in messages if one.role == "system"]
+        return len(self.prompt([*messages, turn])) - len(self.prompt([*systems, turn]))
 
     def render(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()

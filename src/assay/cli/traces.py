@@ -197,6 +197,8 @@ def _print_examples(done: Any) -> None:
         print(f"{done.rejected} were rejected; for the reasons see {done.rejected_file}.")
     for code, count in done.counts.items():
         print(f"  {code}: {count}")
+    if done.prompt:
+        print(f"{done.prompt[:1].upper()}{done.prompt[1:]}")
 
 
 @app.command("to-data")

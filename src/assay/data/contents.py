@@ -18,7 +18,7 @@ from assay.data.json_schema import mismatches, schema_validator
 from assay.data.privacy import find_private, mask
 from assay.data.statistics import Tokens
 from assay.errors import AssayError
-from assay.example import Example
+from assay.example import Example, Message
 
 _PLACEHOLDER = re.compile(
     r"\{\{\{?\s*[#/]?[A-Za-z_][\w.\- |]{0,60}\}\}\}?"  # {{name}}, {{{name}}}, {{ order.id }}
@@ -30,6 +30,8 @@ _PLACEHOLDER = re.compile(
     r"|<(?:insert|your)[ _\-][\w \-]{1,40}>",  # [your name], <your name>
     re.IGNORECASE,
 )
+PROMPT_TOO_LONG = "prompt-too-long"
+"""The problem of every row where no row could be used, however short."""
 _HINTS = ("{", "<<", "%(", "[", "<")
 _CODE = re.compile(r"```|\bdef \w+\(|\bfunction\b|=>|\\[a-z]+\{|\bf[\"']|#include|</\w+>")
 
@@ -183,16 +185,33 @@ class Rules:
             return None
         trained = sum(rendered.trained)
         tokens = Tokens(len(rendered.ids) - trained, trained)
-        if self.context_length is not None and tokens.total > self.context_length:
-            over = tokens.total - self.context_length
+        most = self.context_length
+        if most is None or tokens.total <= most:
+            return tokens
+        if full is not example and self._prompt_tokens >= most:
+            found.add(
+                PROMPT_TOO_LONG,
+                f"the project's system prompt alone has {self._prompt_tokens:,} tokens, and the "
+                f"model reads at most {most:,}, input and answer included.",
+                "Shorten it in the settings (assay.yaml), or use a model with a longer context.",
+            )
+        else:
             found.add(
                 "too-long",
-                f"{tokens.total} tokens are {over} more than the model's context length of "
-                f"{self.context_length}.",
+                f"{tokens.total} tokens are {tokens.total - most} more than the model's context "
+                f"length of {most}.",
                 "Shorten it, or use a model with a longer context.",
             )
-            return None
-        return tokens
+        return None
+
+    @cached_property
+    def _prompt_tokens(self) -> int:
+        """Of the system prompt, as the model reads it; 0 where that cannot be told."""
+        assert self.template is not None
+        try:
+            return self.template.count_before([Message("system", self.system_prompt or "")])
+        except AssayError:
+            return 0
 
     @property
     def _input(self) -> str:

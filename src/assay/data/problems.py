@@ -74,6 +74,7 @@ CODES: dict[str, tuple[Severity, str]] = {
     "duplicate-id": ("error", "an id that an earlier row already uses"),
     "placeholder": ("warning", "a placeholder such as {{name}} was not filled in"),
     "too-long": ("error", "more tokens than the model can read"),
+    "prompt-too-long": ("error", "the project's system prompt leaves no room for an input"),
     "cannot-render": ("error", "the model's chat template refuses the conversation"),
     "unknown-label": ("error", "an output that is not one of the labels"),
     "output-not-json": ("error", "the output is not a record written as JSON"),

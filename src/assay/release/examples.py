@@ -12,6 +12,7 @@ from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Config
 from assay.data.checks import REJECTED_FILE, check
+from assay.data.contents import PROMPT_TOO_LONG
 from assay.data.problems import CODES, json_line
 from assay.errors import Step, UsageError
 from assay.example import Example
@@ -30,6 +31,8 @@ class ExportedExamples:
         file: conversations in OpenAI's form, one a line; None when none could be used.
         rejected_file: the others, each with its trace and its problems; None when there are none.
         counts: how often each problem was found, by code; warnings do not reject.
+        prompt: what is wrong with the project's system prompt, and what to do; None: not that
+            alone is longer than what the model reads.
         masked: examples in which personal data was replaced when they were kept.
     """
 
@@ -38,6 +41,7 @@ class ExportedExamples:
     rejected: int
     rejected_file: str | None
     counts: dict[str, int]
+    prompt: str | None
     masked: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,6 +112,10 @@ def write_examples(
         rejected=len(rejected),
         rejected_file=str(beside) if rejected else None,
         counts={code: n for code, n in counts.items() if CODES[code][0] != "notice"},
+        prompt=next(
+            (f"{one.message} {one.fix}" for one in report.problems if one.code == PROMPT_TOO_LONG),
+            None,
+        ),
         masked=sum(trace.masked > 0 for trace in used),
     )
 

@@ -166,12 +166,7 @@ def tokens(workspace: Workspace, agent: Agent) -> PromptTokens | None:
             return None  # counting tokens fetches nothing
         with _LOADING:
             template, most = _template(model)
-        # Around them stands what any request has. Some templates have a system prompt of their
-        # own, which one that is given takes the place of.
-        around = [Message("system", "")] if agent.prompt else []
-        turn = Message("user", "")
-        count = len(template.prompt([*turns, turn])) - len(template.prompt([*around, turn]))
-        return PromptTokens(count, most)
+        return PromptTokens(template.count_before(turns), most)
     except (AssayError, OSError):
         return None
 

@@ -54,7 +54,9 @@ def describe_rejected(written: ExportedExamples) -> str:
         for code, count in written.counts.items()
         if CODES[code][0] == "error"
     )
-    return f"{whys}. They are in data/{Path(written.rejected_file or '').name}."
+    where = f"{whys}. They are in data/{Path(written.rejected_file or '').name}."
+    prompt = written.prompt or ""
+    return f"{where} {prompt[:1].upper()}{prompt[1:]}".rstrip()
 
 
 TRACE = "A trace is one request with its answer, kept on this machine because you said so."
