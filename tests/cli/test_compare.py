@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,14 +14,14 @@ from assay.agent.consent import ConsentError
 from assay.cli import main, options
 from assay.compare.report import terminal
 from assay.config import Place
-from assay.project import forecast
+from assay.project import earlier_run, forecast
 from assay.project.estimate import Estimate, Pace, Stage
 
 TOLD = Estimate((Stage("start", "start", "other", 60.0),), Pace(), 0.0, None, None, 10, 0.1)
 
 
 def test_the_time_that_somebody_thinks_about_consent_is_not_counted_as_work(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def compare(consent: list[str], progress: Any, **_: object) -> SimpleNamespace:
         if not consent:
@@ -37,12 +38,16 @@ def test_the_time_that_somebody_thinks_about_consent_is_not_counted_as_work(
 
     config = SimpleNamespace(place=Place())
     config.model_copy = lambda update: config
-    opened = SimpleNamespace(config=config, estimate=lambda pace: TOLD, compare=compare)
+    store = SimpleNamespace(folder=tmp_path)
+    opened = SimpleNamespace(
+        config=config, estimate=lambda pace: TOLD, compare=compare, store=store
+    )
     monkeypatch.setattr(project, "open", lambda _: opened)
     monkeypatch.setattr(forecast, "measure_pace", Pace)
     monkeypatch.setattr(forecast.Forecast.__init__, "__defaults__", (lambda: now[0],))
     monkeypatch.setattr(terminal, "print_result", lambda _: None)
-    monkeypatch.setattr(main, "print_estimate", lambda _: None)
+    monkeypatch.setattr(main, "print_estimate", lambda *_: None)
+    monkeypatch.setattr(earlier_run, "basis_of", lambda _: {})
     monkeypatch.setattr(options.sys, "stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr(typer, "confirm", think)
     main.compare(json=False)

@@ -10,6 +10,7 @@ import pytest
 from assay.cli import output
 from assay.cli.trained import print_trained
 from assay.compare.report import general_ability
+from assay.project.estimate import Estimate, Pace, Stage
 
 SETTINGS = {"learning_rate": 0.001, "rank": 16, "epochs": 3, "rows_per_step": 8}
 RESULT = SimpleNamespace(
@@ -40,6 +41,18 @@ def test_a_training_of_all_weights_has_no_rank(
     said = " ".join(capsys.readouterr().out.split())
     assert "epochs 3" in said
     assert ("rank 16" in said) == (adapter == "lora")
+
+
+def test_what_an_earlier_run_has_done_is_said_above_what_is_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stages = (Stage("start", "start and report", "other", 60.0),)
+    left = Estimate(stages, Pace(), 0.0, None, None, 10, 0.1)
+    output.print_estimate(left, 0.4)
+    said = "About 40% of this comparison was done by an earlier run and is kept."
+    assert capsys.readouterr().out.startswith(said)
+    output.print_estimate(left, 0.001)
+    assert "earlier run" not in capsys.readouterr().out
 
 
 def test_a_value_that_somebody_wrote_stays_in_its_cell(capsys: pytest.CaptureFixture[str]) -> None:

@@ -264,13 +264,14 @@ def compare(
     opened = project.open(folder)
     set_place(opened, on, workers=workers)
     set_rollout(opened, rollout, tools)
-    estimate = None if json else opened.estimate(pace=measure_pace())
+    earlier = project.EarlierRun(terminal, opened)
+    estimate = None if json else earlier.left_of(opened.estimate(pace=measure_pace()))
     if estimate is not None:
-        print_estimate(estimate)
+        print_estimate(estimate, earlier.share)
 
     def act(agreed: list[str]) -> Comparison:
         # Its clock starts here: the time that somebody thinks about consent is not work.
-        progress = terminal if estimate is None else Forecast(terminal, estimate)
+        progress = terminal if estimate is None else Forecast(earlier, estimate)
         return opened.compare(
             predictions=outside,
             agents=agent or (),
@@ -336,10 +337,11 @@ def demo(
     results, reports = [], []
     jobs = project.DemoJobs(folder, terminal)
     for opened in jobs:
-        estimate = opened.estimate(pace=jobs.pace)
+        earlier = project.EarlierRun(terminal, opened)
+        estimate = earlier.left_of(opened.estimate(pace=jobs.pace))
         if not json:
-            print_estimate(estimate)
-        forecast = Forecast(terminal, estimate)
+            print_estimate(estimate, earlier.share)
+        forecast = Forecast(earlier, estimate)
         comparison = opened.compare(reason="assay demo", progress=forecast)
         jobs.pace = forecast.pace()
         results.append(comparison.result.model_dump(mode="json"))

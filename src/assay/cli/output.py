@@ -103,11 +103,21 @@ def _describe_columns(columns: Any) -> str:
     return ", ".join([*parts, *(f"{part} {name}" for part, name in named.items() if name)])
 
 
-def print_estimate(estimate: Any) -> None:
-    """The time budget, before anything is spent."""
+def print_estimate(estimate: Any, earlier: float = 0.0) -> None:
+    """The time budget, before anything is spent.
+
+    Args:
+        earlier: share of the whole that was done before, and is not in the estimate.
+    """
     from assay.compare.report.detectable import ASSUMPTION, smallest_lead
     from assay.project.provider_costs import describe_costs
 
+    if round(100 * earlier):
+        console.print(
+            f"About {earlier:.0%} of this comparison was done by an earlier run and is kept. What "
+            "is left:",
+            soft_wrap=True,
+        )
     rows = [(name, format_duration(seconds)) for name, seconds in estimate.parts]
     print_table(("candidate", "about"), rows, numbers=["about"])
     money = "" if estimate.usd is None else f", {estimate.usd:.2f} USD of machine time"

@@ -8,6 +8,7 @@ print(comparison.verdict.outcome, comparison.verdict.reason)
 """
 
 from assay.project.comparison import Comparison
+from assay.project.earlier_run import EarlierRun
 from assay.project.estimate import Estimate
 from assay.project.files import check_file, import_file, overlap_files
 from assay.project.project import Project, open
@@ -21,6 +22,7 @@ __all__ = [
     "Comparison",
     "DemoJobs",
     "Draft",
+    "EarlierRun",
     "Estimate",
     "Project",
     "Workspace",

@@ -44,7 +44,11 @@ def basis(workspace: Workspace, begun: Project | None = None) -> dict[str, Any]:
     Raises:
         DataError, HoldoutError: the examples cannot be divided.
     """
-    project = begun or project_of(workspace)
+    return basis_of(begun or project_of(workspace))
+
+
+def basis_of(project: Project) -> dict[str, Any]:
+    """What `basis` says, of a project that was opened."""
     manifest = project.split()
     return {
         "holdout": manifest.holdout_sha256,

@@ -155,7 +155,8 @@ def left_of(told: Estimate, share: float) -> Estimate:
         if stage.seconds > max(done, 0.0):
             left.append(replace(stage, seconds=stage.seconds - max(done, 0.0)))
         done -= stage.seconds
-    return replace(told, stages=tuple(left))
+    made = replace(told, stages=tuple(left))
+    return made if told.usd is None else replace(made, usd=told.usd * made.seconds / told.seconds)
 
 
 class Forecast:
