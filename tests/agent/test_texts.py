@@ -142,14 +142,14 @@ def test_a_setting_within_a_setting_is_changed_and_a_prompt_of_lines_stays_one()
     [
         ("model: m\ntemprature: 1\n", "temprature", 2, 1, "there is no such setting"),
         ("model: m\n\nmax_new_tokens: many\n", "max_new_tokens", 3, 1, "a whole number"),
-        ("model: m\nmax_new_tokens: 0\n", "max_new_tokens", 2, 1, "greater than or equal to 1"),
+        ("model: m\nmax_new_tokens: 0\n", "max_new_tokens", 2, 1, "at least 1"),
         ("seed: 1\n", "model", None, None, "this setting is missing"),
         (
             "model: m\nnearest: {k: 0, pool: p, embedder: e}\n",
             "nearest.k",
             2,
             11,
-            "greater than or equal",
+            "at least",
         ),
         ("model: m\nchoices: [a, 2024-01-01]\n", "choices.1", 2, 14, "in quotes"),
         ("model: m\noutput_schema: {1: x}\n", "output_schema.1", 2, 17, "is not text"),

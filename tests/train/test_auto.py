@@ -103,9 +103,9 @@ def test_what_is_stated_stays() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("rank: 0", "fine_tune.rank: it should be greater than or equal to 1, or auto"),
-        ("rank: much", "fine_tune.rank: it should be a valid integer"),
-        ("learning_rate: 0", "fine_tune.learning_rate: it should be greater than 0, or auto"),
+        ("rank: 0", "fine_tune.rank: it should be at least 1, or auto"),
+        ("rank: much", "fine_tune.rank: it should be a whole number"),
+        ("learning_rate: 0", "fine_tune.learning_rate: it should be more than 0, or auto"),
     ],
 )
 def test_a_wrong_setting_is_one_problem_with_its_line(

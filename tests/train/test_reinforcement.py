@@ -172,7 +172,7 @@ def test_a_reinforced_version_is_compared_promoted_and_goes_on_from_the_supervis
         ("reinforcement: {reward: exakt}", "there is no grader 'exakt'"),
         ("reinforcement: {reward: [a]}", "must be the name of a grader"),
         ("reinforcement: {learning_rate: fast}", "or auto"),
-        ("reinforcement: {group: 1}", "greater than or equal to 2"),
+        ("reinforcement: {group: 1}", "at least 2"),
         ("reinforcement: {reward: {type: score_model, name: x}}", "score_model.model: Field req"),
         ("reinforcement: {reward: {type: python, name: x}}", "never run"),
         (

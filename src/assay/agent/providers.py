@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from assay.agent.key_origins import check_origin
 from assay.agent.versions import user
 from assay.config import Provider
+from assay.config.sentences import sentence
 from assay.errors import ConfigError, Step, UsageError
 from assay.generate.remote.outbound import read_key
 from assay.store import secrets
@@ -268,7 +269,7 @@ def _provider(name: str, settings: Mapping[str, Any]) -> Provider:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
+        message = sentence(first)
         raise ConfigError(
-            f"{field}: {message}." if field else f"{message}.", where=f"provider {name}"
+            f"{field}: {message}" if field else message, where=f"provider {name}"
         ) from None

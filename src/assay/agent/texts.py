@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from assay.agent.agent import Agent, messages_of
+from assay.config.sentences import sentence
 from assay.config.yaml_text import (
     Problem,
     block,
@@ -21,7 +22,6 @@ from assay.config.yaml_text import (
     locate,
     plain,
     problem_at,
-    sentence,
     tree_of,
 )
 from assay.errors import ConfigError, UsageError

@@ -127,10 +127,15 @@ def record(
     ] = None,
     input_price: Annotated[
         float | None,
-        typer.Option(min=0, help="USD per million prompt tokens, if the price is not listed."),
+        typer.Option(
+            min=0,
+            max=1_000_000,
+            help="USD per million prompt tokens, if the price is not listed.",
+        ),
     ] = None,
     output_price: Annotated[
-        float | None, typer.Option(min=0, help="USD per million answer tokens, likewise.")
+        float | None,
+        typer.Option(min=0, max=1_000_000, help="USD per million answer tokens, likewise."),
     ] = None,
     consent: Annotated[
         list[str] | None,

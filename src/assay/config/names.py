@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from unicodedata import category
 
 from pydantic import BaseModel, Field
 
@@ -21,6 +22,8 @@ from assay.errors import UsageError
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 """A name of a project or a provider."""
+LONGEST_MESSAGE = 2000
+"""Characters of what somebody says of a change: why it is made, what it is."""
 SLUG_RULE = "use lowercase letters, digits and hyphens, at most 63 characters"
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """A variable of the environment, where a text is filled with its value."""
@@ -39,6 +42,42 @@ def check_project_name(name: str) -> None:
             f"{name!r} cannot be the name of a project.",
             fix=f"{SLUG_RULE[0].upper()}{SLUG_RULE[1:]}.",
         )
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two names differ in capitals and the spaces around them at most: people take them for
+    one."""
+    return one.strip().casefold() == other.strip().casefold()
+
+
+def check_text(text: str, what: str, most: int) -> str:
+    """What a person writes to be kept and shown, without spaces around it.
+
+    Args:
+        what: it is, as "the reason".
+        most: characters.
+
+    Raises:
+        UsageError: it is empty or too long, or has characters that cannot be shown.
+    """
+    return _check(text, what, most, "\r\n\t")
+
+
+def check_line(text: str, what: str, most: int) -> str:
+    """As `check_text`, of one line."""
+    return _check(text, what, most, "")
+
+
+def _check(text: str, what: str, most: int, also: str) -> str:
+    text = text.strip()
+    if not text:
+        raise UsageError(f"{what} is missing.")
+    if len(text) > most:
+        raise UsageError(f"{what} has {len(text):,} characters.", fix=f"Use at most {most:,}.")
+    wrong = next((one for one in text if category(one) in ("Cc", "Cs") and one not in also), None)
+    if wrong is not None:
+        raise UsageError(f"{what} has a character that cannot be shown: {wrong!r}.")
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,19 +15,29 @@ from assay.config.place import Place
 from assay.config.programs import Programs
 from assay.config.providers import Provider, RemoteModel, Vllm, is_remote
 from assay.config.routes import RouteSection
+from assay.config.sentences import sentence
 from assay.config.state import State
 from assay.config.strict import Strict
 from assay.config.training import FineTuneSection
-from assay.config.yaml_text import UNREADABLE, Problem, locate, sentence, unreadable
+from assay.config.yaml_text import UNREADABLE, Problem, locate, unreadable
 from assay.defaults import CONFIG_FILE, STARTER_MODEL
 from assay.errors import ConfigError, Step
+
+_MOST_USD = 1_000_000
+"""Of an hour. This and the limits below are far from what anybody pays: they keep a slip of the
+finger, and costs that are no numbers any more, out of a verdict."""
+_MOST_HOURS = 1_000_000
+_MOST_REQUESTS = 1_000_000_000_000
 
 
 class Costs(Strict):
     """Prices for the cost to own. Null means unknown, which is never counted as 0."""
 
     machine_hour_usd: float | None = Field(
-        0.2, ge=0, description="Price per hour of a machine that serves the local model."
+        0.2,
+        ge=0,
+        le=_MOST_USD,
+        description="Price per hour of a machine that serves the local model.",
     )
     machine_hours_per_month: float = Field(
         730.0,
@@ -38,17 +48,28 @@ class Costs(Strict):
         "only the time of its answers counts.",
     )
     person_hour_usd: float | None = Field(
-        60.0, ge=0, description="Price per hour of a person's work."
+        60.0, ge=0, le=_MOST_USD, description="Price per hour of a person's work."
     )
-    prompt_hours: float = Field(2.0, ge=0, description="Hours to write and test a prompt, once.")
+    prompt_hours: float = Field(
+        2.0, ge=0, le=_MOST_HOURS, description="Hours to write and test a prompt, once."
+    )
     curation_hours: float = Field(
-        8.0, ge=0, description="Hours to collect and check training examples, once."
+        8.0,
+        ge=0,
+        le=_MOST_HOURS,
+        description="Hours to collect and check training examples, once.",
     )
     retrainings_per_year: float = Field(
-        2.0, ge=0, description="How often per year a version is trained again."
+        2.0,
+        ge=0,
+        le=8760,  # once an hour
+        description="How often per year a version is trained again.",
     )
     hours_per_retraining: float = Field(
-        2.0, ge=0, description="Hours for new examples, the check of the version and its release."
+        2.0,
+        ge=0,
+        le=_MOST_HOURS,
+        description="Hours for new examples, the check of the version and its release.",
     )
 
 
@@ -87,7 +108,10 @@ class Config(Strict):
         None, ge=0, le=1, description="The lowest score at which a candidate is worth using."
     )
     monthly_requests: int = Field(
-        10_000, ge=0, description="Expected requests per month, for the cost to own."
+        10_000,
+        ge=0,
+        le=_MOST_REQUESTS,
+        description="Expected requests per month, for the cost to own.",
     )
     margin: float = Field(
         0.02, gt=0, lt=1, description="The largest difference in score that does not matter."

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from assay.config.names import (
     FileName,
@@ -21,23 +21,30 @@ from assay.config.names import (
 from assay.config.strict import Strict
 from assay.errors import ConfigError
 
+_MOST_USD = 1_000_000
+
 
 class TokenPrice(Strict):
     """What a provider takes for a model's tokens, USD per million; null is unknown, never 0."""
 
-    input: float | None = Field(None, ge=0, description="Price of prompt tokens.")
+    input: float | None = Field(None, ge=0, le=_MOST_USD, description="Price of prompt tokens.")
     cached: float | None = Field(
-        None, ge=0, description="Price of cached prompt tokens; null: the same as input."
+        None,
+        ge=0,
+        le=_MOST_USD,
+        description="Price of cached prompt tokens; null: the same as input.",
     )
     output: float | None = Field(
-        None, ge=0, description="Price of answer tokens, including reasoning."
+        None, ge=0, le=_MOST_USD, description="Price of answer tokens, including reasoning."
     )
 
 
 class Provider(Strict):
     """An endpoint elsewhere; its models are `remote:NAME/MODEL` (docs/providers.md)."""
 
-    base_url: str = Field(description="URL including /v1, such as https://api.openai.com/v1.")
+    base_url: str = Field(
+        max_length=2000, description="URL including /v1, such as https://api.openai.com/v1."
+    )
     protocol: Literal["openai", "anthropic"] = Field(
         "openai", description="OpenAI's chat completions or Anthropic's messages."
     )
@@ -284,7 +291,21 @@ class Vllm(Strict):
 
 REMOTE = "remote:"
 """What a reference to a provider's model begins with."""
-RemoteModel = Annotated[str, Naming("model"), Field(pattern=r"^remote:[a-z0-9][a-z0-9-]{0,62}/.+$")]
+_REMOTE_MODEL = re.compile(r"^remote:[a-z0-9][a-z0-9-]{0,62}/.+$")
+
+
+def _check_remote(value: Any) -> Any:
+    if isinstance(value, str) and not _REMOTE_MODEL.match(value):
+        raise ValueError("it should be of the form remote:PROVIDER/MODEL")
+    return value
+
+
+RemoteModel = Annotated[
+    str,
+    Naming("model"),
+    Field(pattern=_REMOTE_MODEL.pattern),
+    BeforeValidator(_check_remote),
+]
 """`remote:PROVIDER/MODEL`."""
 
 

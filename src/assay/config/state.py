@@ -15,8 +15,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from assay.config import yaml_text
 from assay.config.names import SLUG, SecretVariable
+from assay.config.sentences import sentence
 from assay.config.strict import Strict
-from assay.config.yaml_text import UNREADABLE, locate, sentence
+from assay.config.yaml_text import UNREADABLE, locate
 from assay.errors import ConfigError
 
 DATABASE_VARIABLE = "ASSAY_DATABASE"

@@ -13,6 +13,8 @@ from pydantic import (
     model_validator,
 )
 
+from assay.config.sentences import sentence
+
 MOST_FIELDS = 100
 """More than any part has. Pydantic tells a problem for each that is not named: of a body of a few
 megabytes, so many that they take gigabytes."""
@@ -48,6 +50,7 @@ def one_problem(*fields: str, said: str | None = None) -> Any:
         try:
             return check(value)
         except ValidationError as error:
-            raise ValueError(said or f"{error.errors()[0]['msg']}, or auto") from None
+            found = sentence(error.errors()[0]).removesuffix(".")
+            raise ValueError(said or f"{found}, or auto") from None
 
     return field_validator(*fields, mode="wrap")(validate)

@@ -16,6 +16,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Schedule = Literal["cosine", "linear", "constant"]
 METHODS = ("sft", "text", "dpo", "ipo", "orpo", "kto", "reinforcement")
 """Assay's own training methods; which there are beside them is not known before they are loaded."""
+MOST_RATE, MOST_EPOCHS = 10.0, 10_000
+"""Beyond these no training learns anything, or none ends."""
 SEEDS = 3
 """Trainings that tell what comes of chance, where there is time for them."""
 _LATER = (
@@ -100,10 +102,10 @@ class TrainingSettings(Strict):
     )
     alpha: int = Field(32, ge=1, description="Scale of the adapter (LoRA's alpha).")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout rate of the adapter.")
-    learning_rate: Annotated[float, Field(gt=0)] | Auto = Field(
+    learning_rate: Annotated[float, Field(gt=0, le=MOST_RATE)] | Auto = Field(
         "auto", description="Largest learning rate, after the warmup."
     )
-    epochs: Annotated[int, Field(ge=1)] | Auto = Field(
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | Auto = Field(
         "auto", description="Maximum number of epochs; early stopping may end sooner."
     )
     rows_per_step: Annotated[int, Field(ge=1)] | Auto = Field(
@@ -253,6 +255,6 @@ class FineTune(TrainingSettings):
     """What the trainer takes: every number fixed (`assay.train.auto` fixes those left open)."""
 
     rank: int = Field(16, ge=1, le=512)
-    learning_rate: float = Field(1e-3, gt=0)
-    epochs: int = Field(4, ge=1)
+    learning_rate: float = Field(1e-3, gt=0, le=MOST_RATE)
+    epochs: int = Field(4, ge=1, le=MOST_EPOCHS)
     rows_per_step: int = Field(8, ge=1)

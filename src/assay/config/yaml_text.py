@@ -44,7 +44,6 @@ WIDTH = 1 << 20
 
 UNREADABLE = (YAMLError, RecursionError, ValueError)
 """What reading a text raises: 2024-13-45 looks like a date and is none, a ValueError."""
-_PARSED = {"int_parsing": "a whole number", "float_parsing": "a number"}
 _LITERAL = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]*")
 
 
@@ -282,18 +281,6 @@ def locate(tree: Any, loc: tuple[Any, ...], message: str) -> Problem:
             break
         line, column = place[0] + 1, place[1] + 1
     return Problem(message, ".".join(str(part) for part in loc), line, column)
-
-
-def sentence(raw: Any) -> str:
-    """What pydantic found, as a sentence."""
-    kind, message = raw["type"], str(raw["msg"]).removeprefix("Value error, ")
-    if kind == "extra_forbidden":
-        message = "there is no such setting"
-    elif kind == "missing":
-        message = "this setting is missing"
-    elif kind in _PARSED:  # a text that should have been something else
-        message = f"it should be {_PARSED[kind]}, not {raw['input']!r:.60}"
-    return message.replace("Input should", "it should", 1).rstrip(".") + "."
 
 
 def _put(tree: Any, path: str, value: Any) -> None:

@@ -22,6 +22,8 @@ GZIP_RATIO = 300
 """Largest expansion of a .gz file; DEFLATE itself ends at about 1030 to 1."""
 GZIP_FREE = 256 * 1024 * 1024
 """Bytes that may come out before the ratio counts."""
+_SHOWN = 200
+"""Characters of a path that can be none."""
 WORKBOOK_LIMIT = 4 * 1024**3
 """Largest unpacked size of a workbook, in bytes."""
 
@@ -97,9 +99,15 @@ def open_bytes(path: Path) -> IO[bytes]:
     Raises:
         DataError: no such file, a folder, no permission; later, damaged or bomb-like gzip.
     """
-    if path.is_dir():
+    try:
+        is_folder, is_other = path.is_dir(), path.exists() and not path.is_file()
+    except OSError as error:  # such as a name that is too long for one
+        raise DataError(
+            f"this cannot be the path of a file: {error.strerror}.", where=str(path)[:_SHOWN]
+        ) from None
+    if is_folder:
         raise DataError("this is a folder.", where=str(path), fix="Choose a file in it.")
-    if path.exists() and not path.is_file():
+    if is_other:
         raise DataError(
             "this is a pipe or a device, but the file must be read more than once.",
             where=str(path),

@@ -164,6 +164,8 @@ def _outside(root: Path, name: Name, keys: frozenset[Path]) -> str | None:
         except AssayError as error:
             return f"{error.what} {error.fix or ''}".strip()
         return None
+    if not value.strip() or "\0" in value:
+        return "this cannot be the path of a file. Name one in the project's folder."
     spellings = [value]
     if name.kind == "data":  # FILE#SHEET, or a file of that very name (`split_sheet`)
         file = PurePath(value)

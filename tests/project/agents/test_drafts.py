@@ -37,7 +37,7 @@ def test_a_text_is_looked_at_as_it_will_be_saved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "field", "said"),
     [
-        ("temperature: 5", "temperature", "less than or equal to 2"),
+        ("temperature: 5", "temperature", "at most 2"),
         ("choices: []", "choices", "at least one allowed answer"),
         ("choices: [a, '']", "choices", "leave none empty"),
     ],

@@ -67,9 +67,9 @@ def test_a_model_that_cannot_be_had_is_told_before_the_file_is_read(tmp_path: Pa
         ("good_enough: 2024-13-45", "not YAML"),
         ("good_enough: !!int abc", "not YAML"),
         ("labels: " + "[" * 3000, "too deep|not YAML"),
-        ("fine_tune: {seed: -3}", "greater than or equal to 0"),
+        ("fine_tune: {seed: -3}", "at least 0"),
         ("fine_tune: {seed: 99999999999999999999}", "less than"),
-        ("few_shot: {ks: [-1]}", "greater than or equal to 1"),
+        ("few_shot: {ks: [-1]}", "at least 1"),
     ],
 )
 def test_what_no_configuration_can_say_is_a_sentence(line: str, told: str) -> None:

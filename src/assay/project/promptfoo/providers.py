@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from assay.config import Provider
-from assay.config.yaml_text import sentence
+from assay.config.sentences import sentence
 from assay.project.known_providers import KNOWN_PROVIDERS
 from assay.project.promptfoo.files import Node
 from assay.project.promptfoo.suite import Suite

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from assay.accounts import costs
 from assay.agent.runtime import assemble_plain
 from assay.errors import ConfigError, OutageError, Step, UsageError
 from assay.example import Example
@@ -90,8 +91,10 @@ def check_budget(draft: RecordingDraft, most_usd: float | None) -> None:
     """See that a budget can be kept.
 
     Raises:
+        UsageError: this is no amount.
         ConfigError: one is given and the model's price is not known.
     """
+    costs.check_budget(most_usd)
     if most_usd is not None and draft.price is None:
         raise ConfigError(
             f"the price of {draft.model} is not known, so no budget can be kept.",
