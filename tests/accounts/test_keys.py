@@ -75,7 +75,7 @@ def test_a_renamed_key_is_the_same_key(store: Store) -> None:
     found = find_key(store, secret)
     assert found == replace(key, name="the desk")
     assert entries(store, "support")[0].details == {"before": "x", "after": "the desk"}
-    with pytest.raises(UsageError, match="needs a name"):
+    with pytest.raises(UsageError, match="the name is missing"):
         rename_key(store, key.id, "  ")
     with pytest.raises(NotFoundError):
         rename_key(store, key.id, "y", project="other")

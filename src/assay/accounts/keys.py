@@ -13,6 +13,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from assay.agent.versions import user
+from assay.config.names import check_line, same_name
 from assay.errors import NotFoundError, Step, UsageError
 from assay.knowledge.intake import checked_labels
 from assay.store.audit import record
@@ -27,6 +28,7 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 """What a key may be good for; `admin` is good for everything in its project."""
 BY_LABEL: frozenset[str] = frozenset({"chat", "knowledge"})
 """What a key can be good for that sees only documents with some labels: the rest shows more."""
+LONGEST_NAME = 200
 _PREFIX = "assay-"
 STUDIO = "studio"
 """Id of the key that people in the studio spend by: it has no secret, and is in no list."""
@@ -108,8 +110,10 @@ def create_key(
         labels: it sees only documents with one of these; None: all of the project's.
 
     Raises:
-        UsageError: no scope, one that does not exist, or one that shows more than the labels say.
+        UsageError: the name cannot be one; no scope, one that does not exist, or one that shows
+            more than the labels say.
     """
+    name = check_line(name, "the name", LONGEST_NAME)
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
         what = (
@@ -138,6 +142,20 @@ def create_key(
         details = {"scopes": row.scopes} | ({} if labels is None else {"labels": row.labels})
         record(session, project, who or local_user(), "key.create", made.id, details)
     return made, secret
+
+
+def check_free(store: Store, project: str, name: str, of: str | None = None) -> None:
+    """See that no other key is called so: people tell them apart by nothing else.
+
+    Args:
+        of: id of the key that is renamed. One that is revoked leaves its name free.
+
+    Raises:
+        UsageError: one is, if only in other capitals.
+    """
+    for key in list_keys(store, project):
+        if key.revoked is None and key.id != of and same_name(key.name, name):
+            raise UsageError(f"there is already a key named {key.name}.", fix="Use another name.")
 
 
 def first_key(store: Store, project: str) -> str | None:
@@ -253,12 +271,10 @@ def rename_key(
         project: whose key it must be; None: anybody's.
 
     Raises:
-        UsageError: the name says nothing.
+        UsageError: the name cannot be one.
         NotFoundError: there is no such key.
     """
-    name = name.strip()
-    if not name:
-        raise UsageError("a key needs a name.", fix="Give what it is used for.")
+    name = check_line(name, "the name", LONGEST_NAME)
     with store.session() as session:
         row = _find_row(session, id, project)
         before, row.name = row.name, name

@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assay.accounts.keys import secret_hash
+from assay.config.names import same_name
 from assay.errors import AssayError, NotFoundError, StateError, Step, UsageError
 from assay.store.audit import record
 from assay.store.store import Store
@@ -87,6 +88,9 @@ def add(realm: Realm, name: str, role: str) -> Person:
     name = " ".join(name.split())
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise UsageError(f"a name must have 1 to {LONGEST_NAME} characters.")
+    for other in people(realm):
+        if same_name(other.name, name):
+            raise UsageError(f"there is already a person named {other.name}.")
     row = UserRow(id=f"user_{secrets.token_hex(8)}", name=name, role=_role(role))
     try:
         with realm.store.session() as session:
@@ -95,6 +99,7 @@ def add(realm: Realm, name: str, role: str) -> Person:
             person = _person(row)
             record(session, realm.name, realm.who, "person.add", name, {"role": role})
     except IntegrityError:
+        # At the same moment.
         raise UsageError(f"there is already a person named {name}.") from None
     return person
 

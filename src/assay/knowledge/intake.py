@@ -58,17 +58,21 @@ class RemoveResult:
     is_held: bool = False
 
 
+class LabelError(UsageError):
+    """No document can have such a label."""
+
+
 def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
     """Each once, sorted.
 
     Raises:
-        UsageError: one is empty or too long.
+        LabelError: one is empty or too long.
     """
     found = tuple(sorted(set(labels)))
     for label in found:
         if not label.strip() or len(label) > 200 or "\0" in label:
-            raise UsageError(
-                f"{label!r} cannot be used as a label.", fix="Use up to 200 characters."
+            raise LabelError(
+                f"{label!r:.60} cannot be used as a label.", fix="Use up to 200 characters."
             )
     return found
 

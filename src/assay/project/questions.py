@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from assay.config.names import check_text
 from assay.data import drafting
+from assay.data.formats.record import closest, shorten
 from assay.errors import NotFoundError, StateError, Step, UsageError
+from assay.evaluate.documents import documents_by_name
 from assay.store.erasure import overwrite
 from assay.store.files import write_atomic_lines
 from assay.store.store import Store
@@ -33,6 +36,8 @@ NEEDED = 50
 """Approved questions before anything is measured."""
 MOST_A_DOCUMENT = 20
 """Drafts of one document, so that a long one does not crowd the others out."""
+LONGEST = 20_000
+"""Characters of a question, and of its answer."""
 FILE = "data/questions.jsonl"
 ABSTAIN = "I cannot find this in our documents."
 """The right answer where no document holds one, in projects that begin with documents."""
@@ -191,6 +196,25 @@ def drafted_note(project: Project) -> list[str]:
     ]
 
 
+class QuestionError(UsageError):
+    """A question cannot be as it was written.
+
+    Attributes:
+        part: that is wrong: `question`, `answer` or `document`.
+    """
+
+    def __init__(self, part: str, what: str, fix: str | None = None) -> None:
+        super().__init__(what, fix=fix)
+        self.part = part
+
+
+def _check_part(part: str, text: str) -> str:
+    try:
+        return check_text(text, f"the {part}", LONGEST)
+    except UsageError as error:
+        raise QuestionError(part, error.what, error.fix) from None
+
+
 def decide(project: Project, ids: Sequence[str], state: State, who: str) -> ReviewState:
     """Approve or reject questions, or put them back; all of them or none.
 
@@ -221,17 +245,16 @@ def change(
 
     Raises:
         NotFoundError: there is no such question.
-        UsageError: one of them would be empty.
+        QuestionError: one of them would be empty, or is too long.
         StateError: the holdout was opened.
     """
     _check_open(project)
-    for text in (question, answer):
-        if text is not None and not text.strip():
-            raise UsageError("a question and its answer cannot be empty.")
+    question = None if question is None else _check_part("question", question)
+    answer = None if answer is None else _check_part("answer", answer)
     with project.store.session() as session:
         row = _row(session, project.owner, id)
-        row.question = row.question if question is None else question.strip()
-        row.answer = row.answer if answer is None else answer.strip()
+        row.question = row.question if question is None else question
+        row.answer = row.answer if answer is None else answer
         row.state, row.who, row.at = "approved", who, now()
         changed = row.convert(Question)
     _write(project.store, project.owner, project.root)
@@ -245,31 +268,38 @@ def add(
     *,
     answer: str | None = None,
     document: str = "",
+    among: Collection[str] | None = None,
 ) -> Question:
     """Add a question of one's own, approved.
 
     Args:
         answer: None where no document holds one: the agent should say so.
         document: that holds the answer.
+        among: the names of all documents; None: they are not known.
 
     Raises:
-        UsageError: it is empty, or only one of answer and document is given.
+        QuestionError: it is empty or too long, only one of answer and document is given, or there
+            is no such document.
         StateError: the holdout was opened.
     """
     _check_open(project)
-    if not question.strip() or (answer is not None and not answer.strip()):
-        raise UsageError("a question and its answer cannot be empty.")
+    question = _check_part("question", question)
+    answer = None if answer is None else _check_part("answer", answer)
     if (answer is None) != (not document):
-        raise UsageError(
+        raise QuestionError(
+            "answer" if answer is None else "document",
             "an answer and its document must be given together.",
-            fix="Give both, or neither if no document answers the question.",
+            "Give both, or neither if no document answers the question.",
         )
+    if document and among is not None and document not in documents_by_name(among):
+        what = f"there is no document {shorten(document)!r}."
+        raise QuestionError("document", what, _name_near(document, among))
     with project.store.session() as session:
         row = DraftedQuestionRow(
             project=project.owner,
             id=_id(_last(session, project.owner) + 1),
-            question=question.strip(),
-            answer=ABSTAIN if answer is None else answer.strip(),
+            question=question,
+            answer=ABSTAIN if answer is None else answer,
             document=document,
             passage="",
             state="approved",
@@ -280,6 +310,11 @@ def add(
         added = row.convert(Question)
     _write(project.store, project.owner, project.root)
     return added
+
+
+def _name_near(document: str, among: Collection[str]) -> str:
+    near = closest(document, list(among))
+    return f"Did you mean {near!r}?" if near else "Use the name of one on the page Knowledge."
 
 
 def forget_all_but(store: Store, owner: str, documents: Collection[str]) -> None:

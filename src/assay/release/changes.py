@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from assay.agent.agent import Agent
 from assay.agent.versions import AgentVersion, find_version, load_agent
 from assay.compare.records import load_results
+from assay.config.names import LONGEST_MESSAGE, check_text
 from assay.errors import Step, UsageError
 from assay.models.catalogue import CATALOGUE
 from assay.release.evidence import Evidence, judge, judge_forced
@@ -42,6 +43,10 @@ raises an `AssayError` where nobody has agreed to one of them."""
 
 class ReleaseNameError(UsageError):
     """No release can be called so."""
+
+
+class ReasonError(UsageError):
+    """What was given is no reason."""
 
 
 def promote(
@@ -254,8 +259,12 @@ def _fit(
     if force is None:
         shown: Evidence | None = judge(load_results(store), version.agent, replaced, name)
     elif not force.strip():
-        raise UsageError("--force needs a reason.", fix="Give the reason; it is logged.")
+        raise ReasonError("--force needs a reason.", fix="Give the reason; it is logged.")
     else:
+        try:
+            check_text(force, "the reason", LONGEST_MESSAGE)
+        except UsageError as error:
+            raise ReasonError(error.what, fix=error.fix) from None
         shown = judge_forced(lambda: load_results(store), version.agent, replaced, name)
     if parity is not None:
         parity(agent)

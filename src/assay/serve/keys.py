@@ -7,7 +7,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from pydantic import Field, field_validator
 
-from assay.accounts.keys import ApiKey, Caller, Scope, create_key, list_keys, revoke_key
+from assay.accounts.keys import (
+    LONGEST_NAME,
+    ApiKey,
+    Caller,
+    Scope,
+    create_key,
+    list_keys,
+    revoke_key,
+)
 from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.errors import forbidden
 from assay.serve.route import JsonRoute, Strict
@@ -22,7 +30,7 @@ class KeyRequest(Strict):
     """A key of the caller's project."""
 
     name: Annotated[
-        str, Field(min_length=1, max_length=200, description="What the key is used for.")
+        str, Field(min_length=1, max_length=LONGEST_NAME, description="What the key is used for.")
     ]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=20, fail_fast=True)]
     labels: Annotated[

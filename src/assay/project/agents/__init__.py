@@ -24,6 +24,7 @@ from assay.agent.variables import find_unused
 from assay.agent.versions import AgentVersion
 from assay.agent.versions import history as versions_of
 from assay.config import is_remote, split_reference
+from assay.config.names import LONGEST_MESSAGE, check_text, same_name
 from assay.data.json_schema import schema_validator
 from assay.errors import AssayError, ModelError, UsageError
 from assay.knowledge import records
@@ -92,10 +93,17 @@ def save(
     Raises:
         StaleEditError: somebody has saved since it was read.
         InvalidAgentError: the text is no agent that can answer here (`check`).
-        UsageError: a new agent cannot be called so.
+        UsageError: a new agent cannot be called so, or the message is none.
     """
     if based_on is None:
         check_new_name(name)
+        for there in list_agents(workspace):
+            if there.name != name and same_name(there.name, name):
+                raise UsageError(
+                    f"there is an agent {there.name} already.", fix="Choose another name."
+                )
+    if message:
+        message = check_text(message, "the message", LONGEST_MESSAGE)
     if problems := check(workspace, text):
         raise InvalidAgentError(name, problems)
     return edits.save(
@@ -289,7 +297,7 @@ def _check_calls(workspace: Workspace) -> None:
 def _check_temperature(temperature: float) -> None:
     """As of a request: stored agents of before are read as they are, and not saved again."""
     if temperature > MOST_TEMPERATURE:
-        raise UsageError(f"it should be less than or equal to {MOST_TEMPERATURE:g}.")
+        raise UsageError(f"it should be at most {MOST_TEMPERATURE:g}.")
 
 
 def _failure(look: Callable[[], object]) -> AssayError | None:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 
 from assay.config import Place
+from assay.config.names import check_text, same_name
 from assay.errors import UsageError
 from assay.knowledge import records
 from assay.knowledge.base import KnowledgeBase
@@ -29,6 +30,7 @@ from assay.knowledge.search import Mode, Passage
 from assay.knowledge.settings import KnowledgeSettings
 from assay.knowledge.sources import SourceFile
 from assay.knowledge.worker_embedding import by_workers
+from assay.models.pull import check_available
 from assay.models.tuned_encoder import SCHEME
 from assay.place.opening import LazyWorkers, workers_of
 from assay.progress import SILENT, Progress
@@ -38,6 +40,8 @@ from assay.store.audit import audit
 from assay.store.files import replacing
 
 FOLDER = "knowledge"
+LONGEST_QUERY = 10_000
+"""Characters."""
 MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
 _NAME = re.compile(r"[^\w .,()+&-]+")
 _unread: dict[tuple[Path, str], set[str]] = {}
@@ -67,6 +71,12 @@ def names_for_agents(workspace: Workspace) -> list[str]:
     return [name for name in names(workspace) if not records.is_tuned_copy(name)]
 
 
+def list_all(workspace: Workspace) -> list[str]:
+    """The names of all documents, of every knowledge base that an agent can name."""
+    bases = [base(workspace, name) for name in names_for_agents(workspace)]
+    return [document.path for one in bases for document in one.documents()]
+
+
 def base(workspace: Workspace, name: str, workers: LazyWorkers | None = None) -> KnowledgeBase:
     """The knowledge base of that name, made or not.
 
@@ -90,11 +100,14 @@ def texts(workspace: Workspace) -> Iterator[str] | None:
 
 
 def create(workspace: Workspace, name: str) -> None:
-    """Make a knowledge base, empty, unless it is there.
+    """Make a knowledge base, empty.
 
     Raises:
-        UsageError: it cannot be called so.
+        UsageError: it cannot be called so, or there is one of that name, if only in other capitals.
     """
+    for there in names(workspace):
+        if same_name(there, name):
+            raise UsageError(f"there is a knowledge base {there} already.", fix="Use another name.")
     base(workspace, name).create()
     audit(workspace.store, workspace.name, workspace.who, "knowledge.create", name)
 
@@ -251,6 +264,19 @@ def merge_settings(
     )
 
 
+def check_embedder(workspace: Workspace, name: str, embedder: str) -> None:
+    """See that passages can be rebuilt with an embedder, before hours of work; see `rebuild`.
+
+    Raises:
+        UsageError: it is one that a comparison has trained.
+        ModelError: there is none of that name.
+    """
+    now = base(workspace, name).settings
+    if embedder != now.embedder:
+        merge_settings(now, embedder, None, None)
+        check_available(embedder)
+
+
 def look(workspace: Workspace, name: str, document: str) -> DocumentContent:
     """The text that was read from a document, and the passages it was cut into.
 
@@ -265,8 +291,10 @@ def search(workspace: Workspace, name: str, query: str, k: int) -> dict[Mode, li
     """The passages of a query by each way of searching, to be compared.
 
     Raises:
+        UsageError: the query is too long.
         AssayError: as `KnowledgeBase.search`.
     """
+    check_text(query, "the question", LONGEST_QUERY)
     of = base(workspace, name)
     return {mode: of.search([query], k=k, mode=mode)[0] for mode in MODES}
 

@@ -30,7 +30,7 @@ from assay.config import (
     config_text,
     parsed_config,
 )
-from assay.config.names import file_of, split_sheet
+from assay.config.names import LONGEST_MESSAGE, check_text, file_of, split_sheet
 from assay.config.yaml_text import Problem, edit, problem_at, tree_of
 from assay.data.formats.hub import PREFIX
 from assay.data.split import has_split, read_manifest
@@ -179,7 +179,10 @@ def save(
     Raises:
         StaleSettingsError: the file has changed since.
         InvalidSettingsError: it cannot be used.
+        UsageError: the message is none.
     """
+    if message:
+        message = check_text(message, "the message", LONGEST_MESSAGE)
     if found := validate(workspace, text, admin=admin).problems:
         raise InvalidSettingsError(list(found))
     with workspace.store.lock("settings.lock"):

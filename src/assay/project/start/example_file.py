@@ -17,6 +17,7 @@ from typing import Any
 
 from assay import builtin, json_reader
 from assay.config import Columns
+from assay.config.names import check_line
 from assay.data.checks import PROBLEMS_FILE
 from assay.data.privacy import mask_within
 from assay.data.read import DetectedFormat, check_answers, detect, read
@@ -27,6 +28,8 @@ from assay.project.start.running_creation import check_idle
 from assay.project.workspace import Workspace
 from assay.store.files import replacing, write_json
 
+LONGEST_LABEL = 1000
+"""Characters of a label that is typed."""
 _NAME = re.compile(r"[^\w.-]+")
 
 
@@ -137,11 +140,11 @@ def rename_labels(workspace: Workspace, columns: Columns | None, names: Mapping[
             may be all that it differs by from another.
 
     Raises:
-        UsageError: a name is empty, or the file has no column of its own for the label.
+        UsageError: a name can be none, or the file has no column of its own for the label.
     """
     file = _uploaded(workspace)
-    if not all(name.strip() for name in names.values()):
-        raise UsageError("a label cannot be empty.", fix="Give it the name of another label.")
+    for name in names.values():
+        check_label(name)
     columns = columns or detect(file).columns
     if columns is None or len(columns.output) != 1:
         raise UsageError("labels can be renamed only where they are a column of a table.")
@@ -153,6 +156,15 @@ def rename_labels(workspace: Workspace, columns: Columns | None, names: Mapping[
         return record if new is None else {**record, column: new.strip()}
 
     return _rewrite(workspace, renamed)
+
+
+def check_label(name: str) -> None:
+    """Raises UsageError where a label cannot be called so."""
+    if not name.strip():
+        raise UsageError(
+            "a label cannot be empty.", fix="Give it the name of another to join the two."
+        )
+    check_line(name, "the name", LONGEST_LABEL)
 
 
 def find_joins(labels: Mapping[str, int]) -> dict[str, str]:
