@@ -13,11 +13,14 @@ from assay.studio.shared.numbers import (
     NOT_A_NUMBER,
     NOT_PERCENT,
     NOT_WHOLE,
+    TOO_MANY_DIGITS,
     in_units,
     outside,
     parse_number,
     refuse_fraction,
     require_number,
+    to_percent,
+    to_share,
 )
 
 
@@ -44,37 +47,40 @@ def test_a_number_is_held_against_its_limits(
     [
         ("it should be less than 0.9.", 95.0, True, "95 is too much: less than 90 %."),
         (
-            "it should be less than or equal to 1.",
+            "it should be at most 1.",
             150,
             True,
             "150 is too much: at most 100 %.",
         ),
         (
-            "it should be greater than or equal to 0.",
+            "it should be at least 0.",
             -5,
             False,
             "-5 is too little: at least 0.",
         ),
         (
-            "it should be less than or equal to 4096.",
+            "it should be at most 4096.",
             9999999,
             False,
             "9999999 is too much: at most 4096.",
         ),
-        ("it should be greater than 0.", 0, True, "0 is too little: more than 0 %."),
+        ("it should be more than 0.", 0, True, "0 is too little: more than 0 %."),
         (
-            "it should be greater than or equal to 1, or auto.",
+            "it should be at least 1, or auto.",
             "0",
             False,
             "0 is too little: at least 1.",
         ),
         (
-            "it should be a valid integer, got a number with a fractional part.",
+            "it should be a whole number.",
             2.5,
             False,
             "2.5 is not a whole number.",
         ),
-        ("it should be a valid string.", "x", False, "it should be a valid string."),
+        ("it should be text.", "x", False, "it should be text."),
+        ("it should be at least 1.", 1e-9, False, "0.000000001 is too little: at least 1."),
+        ("it should be at most 1000000.", 1e300, False, "This is too much: at most 1000000."),
+        ("it should be at least 1.", True, False, "it should be at least 1."),
         ("there is no such file.", "x.csv", False, "there is no such file."),
     ],
 )
@@ -106,8 +112,16 @@ def test_what_is_typed_is_read_as_it_stands_or_not_at_all() -> None:
 def test_a_point_in_a_whole_number_is_no_matter_of_taste() -> None:
     for typed in ("3.000", "1.500", "2.0", "1.5e3", "1e-3", "many"):
         assert refuse_fraction(typed) == NOT_WHOLE
-    for typed in ("3000", " 12 ", "-1", "1e3", ""):
+    for typed in ("3000", " 12 ", "-1", "1e3", "999999999999999", ""):
         assert refuse_fraction(typed) is None
+    for typed in ("9007199254740993", "-1e15", "1e300"):  # would be another number, or are none
+        assert refuse_fraction(typed) == TOO_MANY_DIGITS
+
+
+def test_a_percentage_is_a_share_to_its_last_digit() -> None:
+    for typed, share in ((7, 0.07), (0.07, 0.0007), (12.3456789, 0.123456789), (1e-9, 1e-11)):
+        assert to_share(typed) == share
+        assert to_percent(share) == typed
 
 
 def test_tokens_that_nobody_has_counted_are_not_0() -> None:

@@ -61,7 +61,7 @@ def test_an_empty_form_makes_no_key(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "admin") as visitor:
         page = visitor.open("/people")
         page.get_by_role("button", name="Create key").click()
-        expect(page.get_by_text("Give the key a name")).to_be_visible()
+        expect(page.get_by_text("The name is missing.")).to_be_visible()
         page.get_by_label("Name of the key", exact=True).fill("the cellar")
         page.get_by_label("Budget in USD").fill("-5")
         page.get_by_role("button", name="Create key").click()
@@ -97,7 +97,7 @@ def test_a_key_for_some_documents_is_made_and_renamed(browser: Browser, up: Stud
         page.get_by_role("button", name="Rename the desk").click()
         page.get_by_label("New name of the key").fill("")
         page.get_by_role("button", name="Save", exact=True).click()
-        expect(page.get_by_text("Give the key a name")).to_be_visible()
+        expect(page.get_by_text("The name is missing.")).to_be_visible()
         page.get_by_label("New name of the key").fill("the front desk")
         visitor.axe("color-contrast")  # of what lies behind the dialog
         page.get_by_role("button", name="Save", exact=True).click()

@@ -11,13 +11,14 @@ from nicegui.element import Element
 from nicegui.elements.mixins.validation_element import ValidationElement
 from nicegui.elements.mixins.value_element import ValueElement
 
-from assay.accounts.people import SignedOutError
-from assay.errors import AssayError
+from assay.accounts.people import NotAllowedError, SignedOutError
+from assay.errors import AssayError, StoreError
 from assay.studio import widgets as w
 from assay.studio.browser import call_expression
 from assay.studio.session import as_sentence
 
 T = TypeVar("T")
+V = TypeVar("V", bound=ValidationElement[Any])
 _ASK = """(isChanged) => {
   window.isChanged = isChanged;
   window.askIfChanged ??= (event) => window.isChanged && event.preventDefault();
@@ -44,6 +45,8 @@ _OFFER_RELOAD = """(message) => {
 ERROR_MS = 20_000
 """So long can a notice be read that says what to do."""
 DISCARD = "Discard changes"
+KEPT = 200
+"""Characters that are kept of the beginning and of the end of what is said at a field."""
 
 
 def notify(text: str) -> None:
@@ -70,19 +73,28 @@ def offer_reload(client: Client, why: str) -> None:
 
 def show_error(error: Exception) -> None:
     """Show an error as a notice, which leaves when it was read: what a person can mend, or that it
-    is a bug, which is logged as well. Whoever is signed out is led to the page that says so."""
+    is a bug, which is logged as well. Whoever is signed out is led to the page that says so; what a
+    field tells already is not told twice."""
     if isinstance(error, SignedOutError):
         ui.navigate.reload()
+    elif isinstance(error, ToldError):
+        return
     else:
         _notify_at_length(stand_alone(as_sentence(error)), "negative")
+
+
+class ToldError(AssayError):
+    """What was wrong is said at a field; it ends what was being done."""
 
 
 def stand_alone(error: AssayError) -> str:
     """An error, which a terminal shows behind a colon, as a sentence of its own. One that begins
     with a name or with code stays as it is."""
-    said = str(error)
-    is_word = error.where is None and said.split(" ")[0].isalpha()
-    return said[:1].upper() + said[1:] if is_word else said
+    return str(error) if error.where is not None else _begin(str(error))
+
+
+def _begin(said: str) -> str:
+    return said[:1].upper() + said[1:] if said.split(" ")[0].isalpha() else said
 
 
 def _notify_at_length(text: str, kind: Literal["warning", "negative"]) -> None:
@@ -158,11 +170,46 @@ def ask_before_leaving(is_changed: bool) -> None:
     ui.run_javascript(call_expression(_ASK, is_changed))
 
 
+@contextmanager
+def errors_at(
+    field: ValidationElement[Any], *kinds: type[AssayError], say: Callable[[Any], object] = str
+) -> Iterator[None]:
+    """Says at a field what is wrong with its value, and takes away what was said before.
+
+        with errors_at(name, UsageError):
+            await context.do(rename, name.value)
+
+    Args:
+        kinds: that are of the field; all, if none is named, but that a person may not do it.
+        say: an error of these in the words of the form.
+
+    Raises:
+        ToldError: in the place of an error that the field tells, which ends the handler.
+    """
+    field.error = None
+    try:
+        yield
+    except (SignedOutError, NotAllowedError, StoreError, ToldError):
+        raise  # of no field
+    except AssayError as error:
+        if kinds and not isinstance(error, kinds):
+            raise
+        field.error = say_at(str(say(error)))
+        lead_to(field)
+        raise ToldError(error.what) from error
+
+
 def tell_at(field: ValidationElement[Any], error: AssayError) -> None:
     """Say at a field what is wrong with its value."""
-    text = str(error)
-    field.error = text[:1].upper() + text[1:]
+    field.error = say_at(str(error))
     lead_to(field)
+
+
+def say_at(text: str) -> str:
+    """A sentence as it stands at a field: what it quotes of a long value is left out."""
+    if len(text) > 2 * KEPT:
+        text = f"{text[:KEPT]} … {text[-KEPT:]}"
+    return _begin(text)
 
 
 def lead_to(field: Element) -> None:
@@ -210,31 +257,82 @@ async def confirm(question: str, consequences: str, yes: str) -> bool:
 async def ask_value(
     title: str,
     label: str,
-    make: Callable[[], ValueElement[Any]],
+    make: Callable[[], V],
     yes: str,
+    act: Callable[[Any], Awaitable[T]],
     *,
     under: str = "",
     name: str = "",
-) -> Any:
-    """Ask for one value. None: the dialog was closed.
+) -> T | None:
+    """Ask for one value and do something with it; what is wrong with it is said at its field, where
+    it can be corrected.
 
     Args:
         make: makes the input, with the value to begin with.
+        act: is given the value.
         name: of the input for screen readers; the label, if empty.
+
+    Returns:
+        What was done. None: the dialog was closed.
     """
     with open_dialog(title, under) as dialog:
         made = w.field(label, make(), name=name)
 
-        def is_ready() -> bool:
-            return not isinstance(made, ValidationElement) or made.validate()
+        async def submit() -> None:
+            if made.validate():
+                with errors_at(made):
+                    dialog.submit((await act(made.value),))
 
-        def enter() -> None:
-            if is_ready():
-                dialog.submit(made.value)
+        enter_or_click(made, yes, submit, lambda: dialog.submit(None))
+    done = await read_choice(dialog)
+    return None if done is None else done[0]
 
-        add_choices(dialog, yes, lambda: made.value, is_ready=is_ready)
-        made.on("keydown.enter", enter)
-    return await read_choice(dialog)
+
+def enter_or_click(
+    field: Element,
+    yes: str,
+    act: Callable[[], Awaitable[Any]],
+    cancel: Callable[[], object] | None = None,
+    *,
+    icon: str | None = None,
+) -> ui.button:
+    """A button, and Enter in a field, that do something; both together do it once.
+
+    Args:
+        cancel: of a second button.
+    """
+    once = w.one_by_one(act)
+    field.on("keydown.enter", once)
+    with w.row():
+        made = w.button(yes, once, kind="primary", icon=icon)
+        if cancel is not None:
+            w.button("Cancel", cancel)
+    return made
+
+
+def query_row(
+    name: str, label: str, icon: str, act: Callable[[str], Awaitable[None]], placeholder: str
+) -> ui.input:
+    """An input with a button beside it; `act` is given what was typed, if it is not empty. What is
+    wrong with it is said at the input.
+
+    Args:
+        name, label: of the input, for screen readers, and of the button.
+    """
+    with w.row("ask"):
+        entry = w.label_input(ui.input(placeholder=placeholder), name)
+
+        async def submit() -> None:
+            words = (entry.value or "").strip()
+            entry.error = None if words else "This cannot be empty."
+            if words:
+                with errors_at(entry):
+                    await act(words)
+
+        once = w.one_by_one(submit)
+        entry.on("keydown.enter", once)
+        w.button(label, once, kind="primary", icon=icon)
+    return entry
 
 
 async def show_record(

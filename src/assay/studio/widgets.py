@@ -112,13 +112,14 @@ def button(
     Args:
         name: for screen readers, where the label alone does not say what it is for.
     """
-    clicked = None if click is None else _one_by_one(click)
+    clicked = None if click is None else one_by_one(click)
     made = ui.button(label, on_click=clicked, icon=icon, color=None)
     made.props("unelevated no-caps").classes("btn").classes(kind)
     return set_label(made, name) if name else made
 
 
-def _one_by_one(click: Callable[..., Any]) -> Callable[[], Awaitable[None]]:
+def one_by_one(click: Callable[..., Any]) -> Callable[[], Awaitable[None]]:
+    """Does something once, however often it is asked for until it is done."""
     busy = False
 
     async def clicked() -> None:
@@ -176,28 +177,6 @@ def label_input(made: E, label: str) -> E:
 def checkbox(label: str, value: bool = False) -> ui.checkbox:
     """A box to tick, with its label beside it."""
     return label_input(ui.checkbox(label, value=value), label)
-
-
-def query_row(
-    name: str, label: str, icon: str, act: Callable[[str], Awaitable[None]], placeholder: str
-) -> ui.input:
-    """An input with a button beside it; `act` is given what was typed, if it is not empty.
-
-    Args:
-        name, label: of the input, for screen readers, and of the button.
-    """
-    with row("ask"):
-        entry = label_input(ui.input(placeholder=placeholder), name)
-
-        async def submit() -> None:
-            words = (entry.value or "").strip()
-            entry.error = None if words else "This cannot be empty."
-            if words:
-                await act(words)
-
-        entry.on("keydown.enter", submit)
-        button(label, submit, kind="primary", icon=icon)
-    return entry
 
 
 @contextmanager

@@ -99,10 +99,10 @@ async def build(context: PageContext) -> None:
     going: list[asyncio.Task[None]] = []
 
     async def ask_all() -> None:
-        words, names = (entry.value or "").strip(), list(who.value or ())[:MOST]
+        words, names = (entry.value or "").strip(), list(who.value or ())
         entry.error = None if words else "Write a message first."
-        who.error = None if names else "Choose who is to answer first."
-        if not words or not names or not go.enabled or not are_valid(temperature, most):
+        who.error = _refuse_count(len(names))
+        if entry.error or who.error or not go.enabled or not are_valid(temperature, most):
             return
         turns = [Message("user", words)]
         if (system.value or "").strip():
@@ -139,6 +139,13 @@ async def build(context: PageContext) -> None:
     stop.on_click(cancel)
     entry.on("keydown.ctrl.enter", ask_all)
     ui.context.client.on_delete(cancel)
+
+
+def _refuse_count(count: int) -> str | None:
+    """Why so many cannot be asked; None: they can."""
+    if not count:
+        return "Choose who is to answer first."
+    return None if count <= MOST else f"{count} are too many: at most {MOST} answer side by side."
 
 
 class _Column:

@@ -21,12 +21,14 @@ class CandidateBoxes:
 
     Attributes:
         boxes: by the candidates' names.
+        told: says what is wrong with what is chosen.
     """
 
     def __init__(self, names: Iterable[str], chosen: Collection[str] = ()) -> None:
         self.boxes: dict[str, ui.checkbox] = {}
         self._lines: dict[str, Element] = {}
         self._groups: list[tuple[Element, list[str]]] = []
+        self.told = w.text("", "bad note").props("role=alert")
         for group, members in registry.group_by_need(names).items():
             with ui.element("div") as block:
                 w.text(group.capitalize(), "soft note")

@@ -7,18 +7,22 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from nicegui import ui
+from nicegui.elements.mixins.text_element import TextElement
 from nicegui.elements.mixins.validation_element import ValidationElement
 from nicegui.elements.mixins.value_element import ValueElement
 
-from assay.config.yaml_text import Problem
-from assay.errors import UsageError
+from assay.config.yaml_text import LONGEST, Problem
+from assay.errors import UsageError, on_page
 from assay.studio import widgets as w
+from assay.studio.dialogs import say_at
 from assay.studio.shared.numbers import (
     NumberInput,
     in_units,
     outside,
     refuse_fraction,
     require_number,
+    to_percent,
+    to_share,
 )
 
 S = TypeVar("S")
@@ -27,6 +31,7 @@ V = TypeVar("V", bound=ValueElement[Any])
 Put = Callable[[dict[str, Any]], Awaitable[None]]
 """Writes settings into the text."""
 TYPING = "debounce=400"
+NO_MODEL = "this cannot be empty. Choose a model or type its name."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class Control(Generic[S]):
         write: the settings that its value means, or None where it means none yet.
         path: of its setting, with dots; empty where it has several.
         percent: it shows a share in percent.
+        told: says what is wrong with it, where it is an input that has no place for that.
     """
 
     made: ValueElement[Any]
@@ -45,11 +51,36 @@ class Control(Generic[S]):
     write: Callable[[Any], dict[str, Any] | None]
     path: str = ""
     percent: bool = False
+    told: TextElement | None = None
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether what is wrong with it can be said at it."""
+        return self.told is not None or isinstance(self.made, ValidationElement)
 
     def tell(self, message: str | None) -> None:
         """Say at the input what is wrong with it; None: nothing."""
-        if isinstance(self.made, ValidationElement):
+        if self.told is not None:
+            self.told.text = message or ""
+        elif isinstance(self.made, ValidationElement):
             self.made.error = message
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a form that has inputs of its own, for one setting and those within it.
+
+    Attributes:
+        told: says what is wrong with them.
+    """
+
+    path: str
+    told: TextElement
+    can_tell = True
+
+    def tell(self, message: str | None) -> None:
+        """Say what is wrong with the inputs; None: nothing."""
+        self.told.text = message or ""
 
 
 class Controls(Generic[S]):
@@ -68,8 +99,10 @@ class Controls(Generic[S]):
         self._parsed: S | None = None
         self._current = True
         self._controls: list[Control[S]] = []
-        self._written: list[Control[S]] = []  # to the text as it is now
+        self._parts: list[Part] = []
         self._refused: list[Control[S]] = []
+        self._last: Control[S] | Part | None = None  # that has written since the text was looked at
+        self._brought: dict[Problem, Control[S] | Part | None] = {}
         self.on_refusal: Callable[[], None] = lambda: None
 
     @property
@@ -96,7 +129,8 @@ class Controls(Generic[S]):
     def forget_problems(self) -> None:
         """Tell no more at the inputs what of theirs was wrong: the text says something else now."""
         self._untell()
-        self._written.clear()
+        self._brought.clear()
+        self._last = None
 
     def freeze(self, frozen: bool, problems: Sequence[Problem] = ()) -> list[Problem]:
         """Whether the text says nothing that a form could show at the moment.
@@ -110,26 +144,41 @@ class Controls(Generic[S]):
         """
         self._current = not frozen
         self._untell()
-        untold = [problem for problem in problems if not self._tell(problem)]
+        found = {self._key(problem): problem for problem in problems}
+        # What was not wrong before the last change came with it.
+        self._brought = {key: self._brought.get(key, self._last) for key in found}
+        self._last = None
+        untold = [problem for key, problem in found.items() if not self._tell(key, problem)]
         self._freeze(frozen and bool(untold))
         return untold
 
+    @staticmethod
+    def _key(problem: Problem) -> Problem:
+        return Problem(problem.message, problem.field)  # its line may move
+
     def _untell(self) -> None:
-        for control in self._written:
+        for control in (*self._controls, *self._parts):
             if control not in self._refused:
                 control.tell(None)
 
-    def _tell(self, problem: Problem) -> bool:
-        """Tell a problem at the input that has put it into the text; whether there is one."""
-        for control in self._written:
-            if control in self._refused:
-                continue  # tells what is wrong with what stands in it now
-            if control.path and problem.field == control.path:
-                value = control.made.value
-                told = in_units(problem.message, value, percent=control.percent)
-                control.tell(f"{told[:1].upper()}{told[1:]}")
-                return True
-        return False
+    def _tell(self, key: Problem, problem: Problem) -> bool:
+        """Tell a problem at its input, if the form has brought it; whether there is one. One that
+        is of no input is told at the input that has brought it."""
+        brought = self._brought[key]
+        if brought is None:
+            return False
+        field = problem.field or ""
+        own: list[Control[S] | Part] = [one for one in self._controls if one.path == field]
+        own += [one for one in self._parts if f"{field}.".startswith(f"{one.path}.")]
+        control = next((one for one in own if one.can_tell), brought)
+        if not control.can_tell:
+            return False
+        if control not in self._refused:  # else it tells what is wrong with what stands in it now
+            told = problem.message
+            if isinstance(control, Control):
+                told = in_units(told, control.made.value, percent=control.percent)
+            control.tell(say_at(on_page(told)))
+        return True
 
     def _freeze(self, frozen: bool) -> None:
         for control in self._controls:
@@ -143,16 +192,31 @@ class Controls(Generic[S]):
         path: str = "",
         *,
         percent: bool = False,
+        told: TextElement | None = None,
     ) -> V:
         """Let an input show what `read` finds, and write the settings of `write` on a change.
 
         See `Control`.
         """
         made.set_enabled(self._open)  # type: ignore[attr-defined]
-        control = Control(made, read, write, path, percent)
+        control = Control(made, read, write, path, percent, told)
         self._controls.append(control)
         made.on_value_change(lambda: self._changed(control))
         return made
+
+    def _part(self, path: str) -> Put:
+        """What the inputs of a part of the form write with. What is wrong with them is said where
+        this is called; see `Part`.
+        """
+        told = w.text("", "bad note").props("role=alert")
+        part = Part(path, told)
+        self._parts.append(part)
+
+        async def put(values: dict[str, Any]) -> None:
+            self._last = part
+            await self._put(values)
+
+        return put
 
     def _number(
         self,
@@ -179,16 +243,17 @@ class Controls(Generic[S]):
 
         def show(parsed: S) -> Any:
             value = read(parsed)
-            return round(100 * value, 6) if percent and value is not None else value
+            return to_percent(value) if percent and value is not None else value
 
         def write(value: float | None) -> dict[str, Any]:
             if value is None and optional:
                 return {path: None}
             if whole and (refused := refuse_fraction(made.typed)):
                 raise UsageError(refused)
-            number = round(require_number(value, unit) / (100 if percent else 1), 8)
-            if refused := outside(value, least, None, unit):
+            number = require_number(value, unit)
+            if refused := outside(number, least, None, unit):
                 raise UsageError(refused)
+            number = to_share(number) if percent else number
             return {path: int(number) if number.is_integer() else number}
 
         made = NumberInput(unit=unit).props(TYPING)
@@ -206,15 +271,15 @@ class Controls(Generic[S]):
         if self._current and control.made.value == control.read(self._parsed):
             return
         try:
+            refuse_long(control.made.value)
             values = control.write(control.made.value)
         except UsageError as error:
-            control.tell(f"{error.what[:1].upper()}{error.what[1:]}")
+            control.tell(say_at(str(error)))
             self._refused.append(control)
             self.on_refusal()
             return
         if values is not None:
-            if control not in self._written:
-                self._written.append(control)
+            self._last = control
             await self._put(values)
 
     def _set(self, control: Control[S], parsed: S) -> None:
@@ -234,6 +299,25 @@ def _offer(made: ui.select, value: Any) -> None:
         made.set_options({**options, value: value})
     else:
         made.set_options([*options, value])
+
+
+def refuse_long(value: Any) -> None:
+    """Raises UsageError where a text is longer than any that is read."""
+    if isinstance(value, str) and len(value) > LONGEST:
+        raise UsageError(
+            f"this has {len(value):,} characters; at most {LONGEST:,} are read. Shorten it."
+        )
+
+
+def require_text(value: str | None, missing: str) -> str:
+    """What was typed, without spaces around it.
+
+    Args:
+        missing: said where there is nothing.
+    """
+    if not (typed := (value or "").strip()):
+        raise UsageError(missing)
+    return typed
 
 
 def read_path(path: str) -> Callable[[Any], Any]:

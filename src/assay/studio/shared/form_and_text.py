@@ -18,10 +18,10 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from nicegui import background_tasks, ui
 
 from assay.config.yaml_text import Problem
-from assay.errors import StateError
+from assay.errors import StateError, UsageError, on_page
 from assay.studio import widgets as w
 from assay.studio.browser import call_expression
-from assay.studio.dialogs import ask_before_leaving, notify, open_dialog, read_choice
+from assay.studio.dialogs import ask_before_leaving, errors_at, notify, open_dialog, read_choice
 from assay.studio.session import PageContext, Refresh
 from assay.studio.shared.controls import Controls, S
 
@@ -238,13 +238,12 @@ class FormAndText(ABC, Generic[S, D]):
         self._run_editor("mark", marks, placed)
         with w.refill(self._problems):
             for problem in listed:
+                said = on_page(str(problem))
                 if problem.line is None:
-                    w.text(str(problem), "bad note")
+                    w.text(said, "bad note")
                     continue
                 line = problem.line
-                w.button(
-                    str(problem), lambda line=line: self._code.reveal_line(line), kind="problem"
-                )
+                w.button(said, lambda line=line: self._code.reveal_line(line), kind="problem")
 
     # -- saving
 
@@ -257,9 +256,9 @@ class FormAndText(ABC, Generic[S, D]):
                 return
             prompt = "What did you change, and why?"
             self._message = w.label_input(ui.input(placeholder=prompt), prompt)
-            self._message.on("keydown.enter", self._save)
+            self._message.on("keydown.enter", save := w.one_by_one(self._save))
             self._undo = w.button("Discard", self._leave, kind="link")
-            self._keep = w.button("Save", self._save, kind="primary", icon="save")
+            self._keep = w.button("Save", save, kind="primary", icon="save")
         self._show_state()
 
     def _show_state(self, busy: str = "") -> None:
@@ -282,7 +281,8 @@ class FormAndText(ABC, Generic[S, D]):
             return
         message = (self._message.value or "").strip()
         try:
-            saved = await self._store(self._text, self._draft.hash, message)
+            with errors_at(self._message, UsageError):
+                saved = await self._store(self._text, self._draft.hash, message)
         except self.STALE:
             await self._resolve_conflict()
             return

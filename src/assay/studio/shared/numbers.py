@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from typing import Any
 
 from nicegui import events, ui
+from pydantic import BaseModel
 
 from assay.errors import UsageError
 from assay.studio.dialogs import lead_to
@@ -20,17 +22,15 @@ from assay.studio.dialogs import lead_to
 NO_NUMBER = "This cannot be empty. Enter a number."
 NOT_A_NUMBER = "This is not a number. Write 0.2 with a point, and 1000 without a comma."
 NOT_PERCENT = "This is not a number. Write 95, or 95.5 with a point."
+TOO_MANY_DIGITS = "Write a whole number of at most 15 digits."
 NOT_WHOLE = "Write a whole number without a point or comma, as 1000."
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _LONGEST = 40
 """Characters of a number; what is longer is none."""
-_LIMIT = re.compile(r"(greater|less) than (or equal to )?(-?\d+(?:\.\d+)?(?:e-?\d+)?)")
-_WORDS = {
-    ("less", True): "at most",
-    ("less", False): "less than",
-    ("greater", True): "at least",
-    ("greater", False): "more than",
-}
+_MOST_WHOLE = 10**15 - 1
+"""Beyond 2**53 not every whole number can be told from the next one."""
+_LONGEST_SAID = 25
+_LIMIT = re.compile(r"should be (less than|at most|at least|more than) (-?\d+(?:\.\d+)?)")
 
 
 class NumberInput(ui.number):
@@ -64,7 +64,7 @@ class NumberInput(ui.number):
             return None
         if math.isnan(value) or value == parse_number(self._typed, self._unit):
             return self._typed
-        return str(int(value)) if float(value).is_integer() else repr(float(value))
+        return str(int(value)) if float(value).is_integer() else write_number(value)
 
 
 def parse_number(typed: str, unit: str = "") -> float | None:
@@ -102,11 +102,30 @@ def _explain_no_number(unit: str) -> str:
     return NOT_PERCENT if unit.strip() == "%" else NOT_A_NUMBER
 
 
+def to_share(percent: float) -> float:
+    """A share of what was typed in percent, to its last digit: 0.07 of 7."""
+    return float(Decimal(repr(float(percent))) / 100)
+
+
+def to_percent(share: float) -> float:
+    """The percent that a share is shown in; `to_share` makes the same share of it again."""
+    return float(Decimal(repr(float(share))) * 100)
+
+
+def find_limits(settings: type[BaseModel], name: str) -> tuple[float | None, float | None]:
+    """The least and the most that a setting may be, None where it has no such limit."""
+    found = settings.model_fields[name].metadata
+    least = next((one.ge for one in found if hasattr(one, "ge")), None)
+    most = next((one.le for one in found if hasattr(one, "le")), None)
+    return least, most
+
+
 def number_input(
     value: float | str | None = None,
     *,
     least: float | None = None,
     most: float | None = None,
+    of: tuple[type[BaseModel], str] | None = None,
     unit: str = "",
     whole: bool = False,
     missing: str | None = None,
@@ -116,11 +135,14 @@ def number_input(
 
     Args:
         value: a text was typed into an earlier one (`NumberInput.typed`), and is judged at once.
+        of: a setting that it becomes, whose limits count: no page has its own.
         unit: behind a limit, and behind what is typed if one likes, as " %".
         whole: it has no fraction.
         missing: said of an empty field, as `NO_NUMBER`; None: it may be empty.
         options: of `ui.number`.
     """
+    if of is not None:
+        least, most = find_limits(*of)
     made: NumberInput = NumberInput(
         value,
         validation=lambda given: (
@@ -149,26 +171,33 @@ def outside(
     if math.isnan(value):
         return _explain_no_number(unit)
     if least is not None and value < least:
-        return f"{_written(value)} is too little: at least {_written(least)}{unit}."
+        return f"{_say(value)} is too little: at least {write_number(least)}{unit}."
     if most is not None and value > most:
-        return f"{_written(value)} is too much: at most {_written(most)}{unit}."
+        return f"{_say(value)} is too much: at most {write_number(most)}{unit}."
     return None
 
 
-def _written(value: float) -> str:
+def write_number(value: float) -> str:
     """As people write it: not as 1e+07."""
-    return f"{value:.0f}" if 1e6 <= abs(value) < 1e21 else f"{value:g}"
+    return f"{Decimal(repr(float(value))).normalize():f}"
+
+
+def _say(value: float) -> str:
+    said = write_number(value)
+    return said if len(said) <= _LONGEST_SAID else "This"
 
 
 def refuse_fraction(typed: str) -> str | None:
-    """Why what was typed is no whole number; None: it is one.
+    """Why what was typed is no whole number, or not to its last digit; None: it is one.
 
     3.000 is three thousand to half of the world and 3 to the other: it is neither here.
     """
     number = parse_number(typed)
-    if number is None or ("." not in typed and number.is_integer()):
+    if number is None:
         return None
-    return NOT_WHOLE
+    if "." in typed or not number.is_integer():
+        return NOT_WHOLE
+    return None if abs(number) <= _MOST_WHOLE else TOO_MANY_DIGITS
 
 
 def are_valid(*inputs: NumberInput) -> bool:
@@ -189,18 +218,17 @@ def in_units(message: str, value: Any, *, percent: bool = False) -> str:
         percent: the setting is a share that the field shows in percent.
     """
     found = _LIMIT.search(message)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        found = None
-    if "valid integer" in message and isinstance(value, int | float):
-        return f"{value:g} is not a whole number."
+    number = parse_number(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or math.isnan(number):
+        return message
+    if "should be a whole number" in message:
+        return f"{_say(number)} is not a whole number."
     if found is None:
         return message
-    edge = _WORDS[found[1], bool(found[2])]
-    limit = float(found[3]) * (100 if percent else 1)
-    side = "much" if found[1] == "less" else "little"
-    return f"{_written(number)} is too {side}: {edge} {_written(limit)}{' %' if percent else ''}."
+    side = "much" if found[1] in ("less than", "at most") else "little"
+    limit = to_percent(float(found[2])) if percent else float(found[2])
+    unit = " %" if percent else ""
+    return f"{_say(number)} is too {side}: {found[1]} {write_number(limit)}{unit}."
 
 
 def say_count(count: int, one: str, several: str = "") -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 
 from nicegui import ui
 
 from assay.agent.consent import ConsentError
 from assay.errors import UsageError
 from assay.project import releases
-from assay.release.changes import ReleaseNameError
+from assay.release.changes import ReasonError, ReleaseNameError
 from assay.release.evidence import UnprovenError
 from assay.release.releases import Release
 from assay.studio import widgets as w
-from assay.studio.dialogs import confirm, lead_to, notify, tell_at
+from assay.studio.dialogs import confirm, errors_at, lead_to, notify
 from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.names import exact_label, plain_label, typed_hint
 
@@ -83,6 +84,10 @@ class ReasonField:
         self._made.error = "A reason is missing."
         lead_to(self._made)
 
+    def errors(self) -> AbstractContextManager[None]:
+        """Says at the field why what was given is no reason."""
+        return errors_at(self._made, ReasonError)
+
     async def is_refused(self, find_doubt: Callable[[], Awaitable[str | None]]) -> bool:
         """Whether a reason is missing and the doubt still holds; it is said at the field."""
         if not self.is_missing:
@@ -124,19 +129,17 @@ async def promotion_form(
         go.props("loading")
         name_input.error = None
         try:
-            name = name_input.value.strip()
+            name = (name_input.value or "").strip()
             if await reason.is_refused(lambda: context.read(releases.find_doubt, name, label)):
                 return
             try:
-                release = await with_consent(
-                    context,
-                    lambda: context.do(promote, name, label, force=reason.text),
-                )
+                with errors_at(name_input, ReleaseNameError), reason.errors():
+                    release = await with_consent(
+                        context,
+                        lambda: context.do(promote, name, label, force=reason.text),
+                    )
             except UnprovenError as error:
                 reason.ask(error.in_words)
-                return
-            except ReleaseNameError as error:
-                tell_at(name_input, error)
                 return
             if release is None:
                 return

@@ -7,13 +7,13 @@ from typing import Any
 
 from nicegui import ui
 
-from assay.errors import ConfigError
+from assay.errors import AssayError, ConfigError, UsageError
 from assay.project.known_providers import KNOWN_PROVIDERS
 from assay.project.settings import providers
 from assay.project.settings.providers import ProviderNameError
 from assay.store.secrets import SecretError
 from assay.studio import widgets as w
-from assay.studio.dialogs import notify, tell_at
+from assay.studio.dialogs import errors_at, notify
 from assay.studio.session import PageContext, Refresh, action
 
 OTHER = "Other"
@@ -52,12 +52,12 @@ def add_provider(
     providers.add_provider_over_web(context.workspace, name, settings, given)
 
 
-def in_words_of_form(error: ConfigError) -> ConfigError:
+def in_words_of_form(error: AssayError) -> str:
     """What is wrong with an address, in the words of the form instead of those of the settings."""
-    said = error.what.removeprefix("base_url: ")
+    said = f"{error.what} {error.fix or ''}".strip().removeprefix("base_url: ")
     if "private_network" in said:
         said = f"use https://, or check “{PRIVATE}”."
-    return ConfigError(said.replace("is stored with `assay providers add`", "has its own field"))
+    return said.replace("is stored with `assay providers add`", "has its own field")
 
 
 def provider_form(
@@ -132,17 +132,12 @@ def provider_form(
                 whose = "The provider" if which.value == OTHER else which.value
                 key.error = f"{whose} needs a key."
                 return
-            try:
+            with (
+                errors_at(key, SecretError),
+                errors_at(address, ConfigError, UsageError, say=in_words_of_form),
+                errors_at(name, ProviderNameError),
+            ):
                 await context.do(add_provider, (name.value or "").strip(), settings, secret)
-            except ProviderNameError as error:
-                tell_at(name, error)
-                return
-            except ConfigError as error:
-                tell_at(address, in_words_of_form(error))
-                return
-            except SecretError as error:
-                tell_at(key, error)
-                return
             key.value = ""
             notify(f"{name.value} was added.")
             await refresh()

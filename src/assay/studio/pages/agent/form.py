@@ -19,7 +19,14 @@ from assay.project.agents.drafts import PromptTokens
 from assay.studio import widgets as w
 from assay.studio.pages.agent.route_form import RouteForm
 from assay.studio.pages.agent.variables_form import VariablesForm
-from assay.studio.shared.controls import TYPING, Controls, Put, split_lines
+from assay.studio.shared.controls import (
+    NO_MODEL,
+    TYPING,
+    Controls,
+    Put,
+    require_text,
+    split_lines,
+)
 from assay.studio.shared.numbers import NumberInput, refuse_fraction, require_number
 
 FORMS = {"text": "Free text", "choices": "One of a fixed set", "schema": "JSON record"}
@@ -124,7 +131,7 @@ class AgentForm(Controls[Agent]):
                 self._build_knowledge()
                 self._build_output()
                 self._build_sampling()
-            self._route = RouteForm(self._put, self._arms, open=self._open)
+            self._route = RouteForm(self._part("route"), self._arms, open=self._open)
             self._beyond = w.text("", "soft note")
 
     def _build_model(self) -> None:
@@ -134,7 +141,9 @@ class AgentForm(Controls[Agent]):
                 ui.select(self._models, with_input=True, new_value_mode="add-unique", value=None),
                 "The model that answers. Choose one or type its name.",
             )
-        self._control(model, lambda a: a.model, lambda v: {"model": v} if v else None, "model")
+        self._control(
+            model, lambda a: a.model, lambda v: {"model": require_text(v, NO_MODEL)}, "model"
+        )
         with ui.element("div") as self._made_box:
             self._made = w.text("", tag="div")
             with w.details("Its full name"):
@@ -146,16 +155,19 @@ class AgentForm(Controls[Agent]):
             ui.textarea().props("autogrow").props(TYPING).classes("prompt"),
             "Instructions for the model, sent before every conversation.",
         )
-        self._control(area, lambda a: a.system_prompt, lambda v: {"system_prompt": v})
+        self._control(
+            area, lambda a: a.system_prompt, lambda v: {"system_prompt": v or ""}, "system_prompt"
+        )
         with w.row():
             self._tokens = w.text("", "hint", "span").props("role=status")
             self._blank = w.text("", "hint warn", "span")
-        self._variables = VariablesForm(self._put, open=self._open)
+        self._variables = VariablesForm(self._part("variables"), open=self._open)
 
     def _build_turns(self) -> None:
         with ui.element("div").classes("stack"):
             w.heading("Shown examples", "Sent before every conversation; each costs tokens.")
             self._shown = ui.element("div").classes("stack")
+            self._put_shown = self._part("shown")
             self._nearest = w.text("", "soft note")
             if self._open:
                 with w.row():
@@ -219,7 +231,7 @@ class AgentForm(Controls[Agent]):
             with ui.element("div") as self._schema_box:
                 area = ui.textarea().props("autogrow").props(TYPING).classes("mono")
                 w.field("JSON Schema", area, "The fields of the record and what each may contain.")
-                self._control(area, _read_schema_text, self._read_schema)
+                self._control(area, _read_schema_text, self._read_schema, "output_schema")
             label = "Constrain the model to this format"
             self._constrained = w.label_input(ui.switch(label), label)
             self._control(
@@ -351,7 +363,7 @@ class AgentForm(Controls[Agent]):
         self._show_turns()  # last: the button that was clicked goes with it
 
     async def _put_turns(self) -> None:
-        await self._put({"shown": [[dict(turn) for turn in turns] for turns in self._turns]})
+        await self._put_shown({"shown": [[dict(turn) for turn in turns] for turns in self._turns]})
 
 
 def _read_turns(agent: Agent) -> list[list[dict[str, Any]]]:

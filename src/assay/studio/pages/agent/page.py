@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from operator import itemgetter
 from urllib.parse import quote
 
@@ -11,14 +12,14 @@ from nicegui import ui
 
 from assay.agent.edits import Draft, StaleEditError
 from assay.agent.versions import AgentVersion
-from assay.errors import UsageError
+from assay.errors import AssayError, UsageError
 from assay.project import agents, comparisons, releases
 from assay.project.agents import drafts
 from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
 from assay.studio import widgets as w
 from assay.studio.browser import show_at_once
-from assay.studio.dialogs import tell_at
+from assay.studio.dialogs import enter_or_click, errors_at
 from assay.studio.frame import Page
 from assay.studio.pages.agent.editor import AgentEditor, save_agent
 from assay.studio.pages.agent.history import history_tab
@@ -179,22 +180,16 @@ def _show_new_form(
             draft = await context.read(agents.read, source.value)
             content, why = draft.text, f"copied from {draft.version.label}"
         called = (name.value or "").strip()
-        name.error = None
-        try:
+        with errors_at(name, UsageError, StaleEditError, say=partial(_refuse_name, called)):
             await context.do(save_agent, called, content, based_on=None, message=why)
-        except StaleEditError:
-            tell_at(name, UsageError(f"There is an agent {called} already. Choose another name."))
-            return
-        except UsageError as error:
-            tell_at(name, error)
-            return
         ui.navigate.to(_make_path(called))
 
-    name.on("keydown.enter", make)
-    with w.row():
-        w.button("Create", make, kind="primary")
-        if cancel is not None:
-            w.button("Cancel", cancel)
+    enter_or_click(name, "Create", make, cancel)
+
+
+def _refuse_name(name: str, error: AssayError) -> str:
+    is_taken = isinstance(error, StaleEditError)
+    return f"there is an agent {name} already. Choose another name." if is_taken else str(error)
 
 
 def _make_path(name: str) -> str:

@@ -56,7 +56,9 @@ class RouteForm:
                 self._arm("First agent", route.cheap, lambda id: {"route.cheap": id})
                 self._arm("Second agent", route.strong, lambda id: {"route.strong": id})
             often = "more" if route.kind == "cascade" else "less"
-            made = number_input(route.threshold, missing=NO_NUMBER).props(TYPING)
+            made = number_input(
+                route.threshold, missing=NO_NUMBER, of=(type(route), "threshold")
+            ).props(TYPING)
             w.field(
                 "Threshold", made, f"The higher it is, the {often} often the second agent answers."
             )

@@ -98,9 +98,9 @@ class VariablesForm:
         malformed = [name for name in names if not NAME.fullmatch(name)]
         repeated = [name for name in names if names.count(name) > 1]
         self._mistake.text = (
-            f"{malformed[0]!r} is not a valid name: use letters, _ and, except first, digits."
+            f"{malformed[0]!r:.60} is not a valid name: use letters, _ and, except first, digits."
             if malformed
-            else f"More than one variable is named {repeated[0]!r}. Rename one."
+            else f"More than one variable is named {repeated[0]!r:.60}. Rename one."
             if repeated
             else ""
         )

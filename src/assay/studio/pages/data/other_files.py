@@ -14,6 +14,7 @@ from assay.errors import UsageError
 from assay.project import files
 from assay.project.knowledge import documents
 from assay.studio import widgets as w
+from assay.studio.dialogs import errors_at
 from assay.studio.session import PageContext, action
 from assay.studio.shared.findings import describe_columns, problems_card, row_figures
 from assay.studio.shared.upload import file_picker, save_files
@@ -86,8 +87,9 @@ class OtherFiles:
         with w.refill(self._shown):
             loading = w.waiting("Reading")
         try:
-            async with save_files(event.files) as paths:
-                await self._show([file.name for file in event.files], paths)
+            with errors_at(self._task):
+                async with save_files(event.files) as paths:
+                    await self._show([file.name for file in event.files], paths)
         finally:
             if not loading.is_deleted:
                 loading.delete()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from nicegui import ui
+from nicegui.elements.mixins.validation_element import ValidationElement
 
 from assay.project import questions
-from assay.project.questions import Question, ReviewState, State
+from assay.project.knowledge.documents import list_all as list_documents
+from assay.project.questions import Question, QuestionError, ReviewState, State
 from assay.project.workspace import project_of
 from assay.studio import widgets as w
 from assay.studio.browser import show_at_once
-from assay.studio.dialogs import notify
+from assay.studio.dialogs import errors_at, notify
 from assay.studio.session import LatestRequest, PageContext, action
 
 AT_ONCE = 10
@@ -48,8 +52,27 @@ def add_question(
     context: PageContext, question: str, answer: str | None, document: str
 ) -> Question:
     """A question of one's own."""
-    project = project_of(context.workspace)
-    return questions.add(project, question, context.workspace.who, answer=answer, document=document)
+    workspace = context.workspace
+    return questions.add(
+        project_of(workspace),
+        question,
+        workspace.who,
+        answer=answer,
+        document=document,
+        among=list_documents(workspace),
+    )
+
+
+@contextmanager
+def _errors_at(**parts: ValidationElement[Any]) -> Iterator[None]:
+    """Says what is wrong with a question at the field of that part."""
+    for made in parts.values():
+        made.error = None
+    try:
+        yield
+    except QuestionError as error:
+        with errors_at(parts[error.part]):
+            raise
 
 
 class QuestionsCard:
@@ -142,9 +165,13 @@ class QuestionsCard:
                 if same:
                     await self._context.do(decide_question, one.id, "approved")
                 else:
-                    await self._context.do(
-                        change_question, one.id, question_input.value, answer_input.value
-                    )
+                    with _errors_at(question=question_input, answer=answer_input):
+                        await self._context.do(
+                            change_question,
+                            one.id,
+                            question_input.value or "",
+                            answer_input.value or "",
+                        )
                 await self._refresh()
 
             async def discard() -> None:
@@ -178,9 +205,10 @@ class QuestionsCard:
             async def click() -> None:
                 answer_text = (answer_input.value or "").strip() or None
                 named_document = (document.value or "").strip()
-                await self._context.do(
-                    add_question, question_input.value or "", answer_text, named_document
-                )
+                with _errors_at(question=question_input, answer=answer_input, document=document):
+                    await self._context.do(
+                        add_question, question_input.value or "", answer_text, named_document
+                    )
                 for made in (question_input, answer_input, document):
                     made.value = ""
                 notify("Question added and approved.")

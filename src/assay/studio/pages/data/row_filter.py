@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from assay.project.rows import PARTS, RowFilter
 
+LONGEST = 500
+"""Characters that are looked for: they stand in an address."""
+
+
+def refuse_long(holding: str | None) -> str | None:
+    """Why rows cannot be searched for a text; None: they can."""
+    length = len(holding or "")
+    return f"This has {length:,} characters: at most {LONGEST}." if length > LONGEST else None
+
 
 def make_filter(part: str, problem: str, cluster: str, holding: str) -> RowFilter:
     """What a person has chosen to see, each "" where it is all."""

@@ -37,7 +37,7 @@ from assay.studio.pages.data.record_form import (
     parse_record,
     read_labels,
 )
-from assay.studio.pages.data.row_filter import describe_count, make_filter
+from assay.studio.pages.data.row_filter import describe_count, make_filter, refuse_long
 from assay.studio.session import LatestRequest, PageContext, Refresh, action
 from assay.studio.shared.job_progress import ProgressState
 
@@ -180,7 +180,8 @@ class RowTable:
                 self._cluster = w.field(
                     "Similar rows", ui.select(alike, value=_keep(view.cluster, alike))
                 )
-                holding = ui.input(value=view.holding).props("debounce=400 clearable")
+                holding = ui.input(value=view.holding, validation=refuse_long)
+                holding.props("debounce=400 clearable")
                 self._holding = w.field("Containing", holding)
             self._told = w.text("", "soft note").props("role=status")
             self._latest, self._is_divided = LatestRequest(), of.is_divided
@@ -218,6 +219,8 @@ class RowTable:
         return f"{PREFIX}{ROWS}?{query}"
 
     async def _filter(self) -> None:
+        if refuse_long(self._holding.value):  # which its field says
+            return
         view = self._view
         view.part, view.problem = self._part.value or "", self._problem.value or ""
         view.cluster, view.holding = self._cluster.value or 0, self._holding.value or ""

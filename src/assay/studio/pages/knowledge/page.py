@@ -18,7 +18,15 @@ from assay.knowledge.search import Mode, Passage
 from assay.project.knowledge import documents, searching
 from assay.project.knowledge.documents import DocumentContent
 from assay.studio import widgets as w
-from assay.studio.dialogs import advise, confirm, notify, show_record, tell_at
+from assay.studio.dialogs import (
+    advise,
+    confirm,
+    enter_or_click,
+    errors_at,
+    notify,
+    query_row,
+    show_record,
+)
 from assay.studio.frame import Page
 from assay.studio.pages.knowledge.upkeep import UpkeepCard
 from assay.studio.session import LatestRequest, PageContext, Refresh, action, workspace_action
@@ -137,19 +145,11 @@ def _show_new_form(
 
     async def make() -> None:
         called = (name.value or "").strip()
-        name.error = None
-        try:
+        with errors_at(name, UsageError):
             await context.do(create_base, called)
-        except UsageError as error:
-            tell_at(name, error)
-            return
         ui.navigate.to(_make_path(called))
 
-    name.on("keydown.enter", make)
-    with w.row():
-        w.button("Create", make, kind="primary")
-        if cancel is not None:
-            w.button("Cancel", cancel)
+    enter_or_click(name, "Create", make, cancel)
 
 
 def _show_search(context: PageContext, base: str) -> None:
@@ -170,7 +170,7 @@ def _show_search(context: PageContext, base: str) -> None:
                     shown.clear()
                     _show_results(found)
 
-        w.query_row("Search for", "Search", "search", search, placeholder="How do I get a refund?")
+        query_row("Search for", "Search", "search", search, placeholder="How do I get a refund?")
         shown = ui.element("div").props("aria-live=polite")
 
 

@@ -11,13 +11,15 @@ from assay.knowledge.check import Check
 from assay.knowledge.settings import LANGUAGES, KnowledgeSettings
 from assay.project.knowledge import documents
 from assay.studio import widgets as w
-from assay.studio.dialogs import add_choices, notify, open_dialog, read_choice
+from assay.studio.dialogs import enter_or_click, errors_at, notify, open_dialog, read_choice
 from assay.studio.session import PageContext, action, workspace_action
+from assay.studio.shared.controls import require_text
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
 from assay.studio.shared.upload import SHOWN_EVERY_S
 
 check_base = workspace_action("editor", documents.check)
+check_embedder = workspace_action("editor", documents.check_embedder)
 rebuild_base = workspace_action("editor", documents.rebuild)
 
 
@@ -71,7 +73,7 @@ class UpkeepCard:
 
     async def _ask(self) -> None:
         now = await self._context.do(read_settings, self._base)
-        wanted = await _ask_settings(self._base, now)
+        wanted = await _ask_settings(self._context, self._base, now)
         if wanted is None:
             return
 
@@ -110,7 +112,9 @@ class UpkeepCard:
         self._progress.show_on(self._bar, self._status)
 
 
-async def _ask_settings(base: str, now: KnowledgeSettings) -> KnowledgeSettings | None:
+async def _ask_settings(
+    context: PageContext, base: str, now: KnowledgeSettings
+) -> KnowledgeSettings | None:
     """What passages are to have in common from now on; None: it was thought better of."""
     with open_dialog(
         f"Rebuild all passages of {base}?",
@@ -136,14 +140,18 @@ async def _ask_settings(base: str, now: KnowledgeSettings) -> KnowledgeSettings 
                 ui.select(list(LANGUAGES), value=now.language),
                 "Its word endings are ignored in a search by words.",
             )
-        add_choices(dialog, "Rebuild", is_ready=lambda: are_valid(tokens))
-    if not await read_choice(dialog):
-        return None
-    return KnowledgeSettings(
-        (embedder.value or "").strip() or now.embedder,
-        int(tokens.value),
-        str(language.value),
-    )
+
+        async def submit() -> None:
+            if not are_valid(tokens):
+                return
+            with errors_at(embedder):
+                name = require_text(embedder.value, "the embedder is missing.")
+                await context.do(check_embedder, base, name)
+            dialog.submit(KnowledgeSettings(name, int(tokens.value), str(language.value)))
+
+        enter_or_click(embedder, "Rebuild", submit, lambda: dialog.submit(None))
+    chosen: KnowledgeSettings | None = await read_choice(dialog)
+    return chosen
 
 
 def _show_check(found: Check) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from assay.errors import ModelError, StateError
 from assay.jobs.queue import OVER, Job
 from assay.models.show import ModelInfo
 from assay.project import models
 from assay.project.models import BaseModel
 from assay.studio import widgets as w
-from assay.studio.dialogs import show_record, tell_at
+from assay.studio.dialogs import query_row, show_record
 from assay.studio.frame import Page
 from assay.studio.pages.models.versions import versions_tab
 from assay.studio.session import PageContext, action, workspace_action
@@ -114,12 +113,9 @@ def _show_pull_form(context: PageContext) -> None:
     ):
 
         async def pull(ref: str) -> None:
-            try:
-                await _start_pull(context, ref)
-            except (ModelError, StateError) as error:
-                tell_at(entry, error)
+            await _start_pull(context, ref)
 
-        entry = w.query_row(
+        query_row(
             "Model to pull",
             "Pull",
             "download",

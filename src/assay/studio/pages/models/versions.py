@@ -13,7 +13,7 @@ from assay.project import versions
 from assay.project.answer.names import own, owns
 from assay.project.versions import SHORT
 from assay.studio import widgets as w
-from assay.studio.dialogs import show_record
+from assay.studio.dialogs import query_row, show_record
 from assay.studio.pages.models.export import export_card
 from assay.studio.session import LatestRequest, PageContext, action
 from assay.studio.shared.names import method_names, plain_labels, typed_term, version_names
@@ -187,7 +187,7 @@ def _show_row_search(context: PageContext) -> None:
             with shown:
                 _show_trained_on(example, found)
 
-        w.query_row(
+        query_row(
             "Example ID",
             "Find versions",
             "search",

@@ -12,8 +12,10 @@ from assay.accounts import keys as access
 from assay.accounts.costs import Budget
 from assay.accounts.keys import ApiKey
 from assay.compare.report import wording
+from assay.errors import UsageError
+from assay.knowledge.intake import LabelError
 from assay.studio import widgets as w
-from assay.studio.dialogs import ask_value, confirm, notify
+from assay.studio.dialogs import ask_value, confirm, errors_at, notify
 from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.numbers import are_valid, number_input
 
@@ -72,6 +74,7 @@ def create_key(
         labels: it sees only documents with one of these; none: all of the project's.
     """
     workspace = context.workspace
+    access.check_free(workspace.store, workspace.name, name)
     costs.check_budget(budget)
     key, secret = access.create_key(
         workspace.store, workspace.name, name, scopes, workspace.who, labels=labels or None
@@ -85,6 +88,7 @@ def create_key(
 def rename_key(context: PageContext, id: str, name: str) -> ApiKey:
     """Give a key another name."""
     workspace = context.workspace
+    access.check_free(workspace.store, workspace.name, name, of=id)
     return access.rename_key(workspace.store, id, name, workspace.who, workspace.name)
 
 
@@ -168,14 +172,14 @@ def _show_form(context: PageContext, refresh: Refresh) -> Callable[[Sequence[Api
         async def click() -> None:
             nonlocal last
             scopes = [scope for scope, box in boxes.items() if box.value]
-            called = (name.value or "").strip()
-            keys, _, _ = await context.do(list_keys)
-            name.error = refuse_name(called, keys)
             only = [one.strip() for one in (labels.value or "").split(",") if one.strip()]
             refused.text = _refuse_scopes(scopes, only)
-            if name.error or not are_valid(budget) or refused.text:
+            if not are_valid(budget) or refused.text:
                 return
-            key, secret = await context.do(create_key, called, scopes, budget.value, only)
+            with errors_at(labels, LabelError), errors_at(name, UsageError):
+                key, secret = await context.do(
+                    create_key, name.value or "", scopes, budget.value, only
+                )
             last = key.id
             with w.refill(made):
                 w.text("Copy it now: it is shown only once and stored nowhere.", "strong")
@@ -191,22 +195,6 @@ def _show_form(context: PageContext, refresh: Refresh) -> Callable[[Sequence[Api
             w.button("Create key", click, kind="primary", icon="key")
         made.move(target_index=-1)
     return forget_revoked
-
-
-def refuse_name(name: str | None, keys: Sequence[ApiKey], of: ApiKey | None = None) -> str | None:
-    """What is wrong with the name of a key; None: nothing.
-
-    Args:
-        keys: all there are; one that is revoked leaves its name free.
-        of: the key that is renamed.
-    """
-    called = (name or "").strip()
-    if not called:
-        return "Give the key a name, such as the program that uses it."
-    others = [key.name for key in keys if key.revoked is None and (of is None or key.id != of.id)]
-    if called in others:
-        return f"There is already a key named {called}. Choose another name."
-    return None
 
 
 def _show_table(
@@ -234,7 +222,7 @@ def _show_table(
                         w.text(key.name, tag="div")
                         # Not in a cell of their own, which a phone would hide at the right.
                         with w.row("acts-below"):
-                            _show_actions(context, key, budgets.get(key.id), keys, refresh)
+                            _show_actions(context, key, budgets.get(key.id), refresh)
                     w.text(f"…{key.hint}", tag="td")
                     with w.cell("badges"):
                         for scope in key.scopes:
@@ -250,7 +238,6 @@ def _show_actions(
     context: PageContext,
     key: ApiKey,
     budget: Budget | None,
-    keys: Sequence[ApiKey],
     refresh: Refresh,
 ) -> None:
     if key.revoked:
@@ -258,7 +245,7 @@ def _show_actions(
         return
 
     async def change() -> None:
-        usd = await ask_value(
+        await ask_value(
             f"Budget of “{key.name}”",
             "USD in total",
             lambda: number_input(
@@ -268,24 +255,23 @@ def _show_actions(
                 missing=_WITHOUT_AMOUNT,
             ),
             "Save",
+            lambda usd: context.do(set_key_budget, key.id, usd),
             under="What it has spent so far still counts.",
             name="Total budget in USD",
         )
-        if usd is not None:
-            await context.do(set_key_budget, key.id, usd)
-            await refresh()
+        await refresh()
 
     async def rename() -> None:
-        name = await ask_value(
+        renamed = await ask_value(
             f"Rename “{key.name}”",
             "New name",
-            lambda: ui.input(value=key.name, validation=lambda name: refuse_name(name, keys, key)),
+            lambda: ui.input(value=key.name),
             "Save",
+            lambda name: context.do(rename_key, key.id, name or ""),
             under="The key itself does not change.",
             name="New name of the key",
         )
-        if name is not None:
-            await context.do(rename_key, key.id, name)
+        if renamed is not None:
             await refresh()
 
     async def end_key() -> None:

@@ -13,7 +13,7 @@ from assay.config.hosts import is_loopback
 from assay.errors import AssayError, UsageError
 from assay.studio import widgets as w
 from assay.studio.access import ENTER
-from assay.studio.dialogs import confirm, notify, tell_at
+from assay.studio.dialogs import confirm, enter_or_click, errors_at, notify
 from assay.studio.session import PageContext, Refresh, action, workspace_action
 
 MEANINGS = {
@@ -136,16 +136,10 @@ def _show_form(
             )
 
         async def click() -> None:
-            name.error = None
-            try:
+            with errors_at(name, UsageError):
                 person, secret = await context.do(add_person, name.value or "", role.value)
-            except UsageError as error:
-                tell_at(name, error)
-                return
             show_link(person.name, secret)
             name.value = ""
             await refresh()
 
-        name.on("keydown.enter", click)
-        with w.row():
-            w.button("Add person", click, kind="primary", icon="person_add")
+        enter_or_click(name, "Add person", click, icon="person_add")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from nicegui import ui
 
@@ -12,6 +13,8 @@ from assay.studio.dialogs import ask_value, confirm, notify
 from assay.studio.session import PageContext, Refresh, action, workspace_action
 from assay.studio.shared.promotion import allow_provider
 from assay.studio.shared.provider_form import provider_form
+
+T = TypeVar("T")
 
 
 @action("admin")
@@ -67,23 +70,24 @@ def _show_provider(context: PageContext, line: dict[str, Any], refresh: Refresh)
 
 def _show_actions(context: PageContext, name: str, line: dict[str, Any], refresh: Refresh) -> None:
     async def replace() -> None:
-        key = await _ask_text(
-            f"Replace the key of {name}", "New key", "Save", "Enter the new key.", True
-        )
-        if key:
+        async def save(key: str) -> bool:
             await context.do(replace_provider_key, name, key)
+            return True
+
+        title = f"Replace the key of {name}"
+        if await _ask_text(title, "New key", "Save", "Enter the new key.", save, secret=True):
             notify(f"The key of {name} was saved, encrypted.")
             await refresh()
 
     async def test() -> None:
-        model = await _ask_text(
+        answer = await _ask_text(
             f"Ask {name} for one word",
             "Model name at the provider",
             "Send",
             "Enter a model name as the provider's own list has it.",
+            lambda model: context.do(test_provider, name, model),
         )
-        if model:
-            answer = await context.do(test_provider, name, model)
+        if answer:
             notify(f"{name} answered in {answer['seconds']:.2f} s: {answer['text']}")
 
     async def consent() -> None:
@@ -110,8 +114,16 @@ def _show_actions(context: PageContext, name: str, line: dict[str, Any], refresh
         w.button(label, act, kind="link", name=f"{label}: {name}")
 
 
-async def _ask_text(title: str, label: str, yes: str, missing: str, secret: bool = False) -> str:
-    """A text without spaces around it; empty where the dialog was closed.
+async def _ask_text(
+    title: str,
+    label: str,
+    yes: str,
+    missing: str,
+    act: Callable[[str], Awaitable[T]],
+    *,
+    secret: bool = False,
+) -> T | None:
+    """Do something with a text, without spaces around it; None where the dialog was closed.
 
     Args:
         missing: said of an empty field.
@@ -123,4 +135,4 @@ async def _ask_text(title: str, label: str, yes: str, missing: str, secret: bool
         )
         return made.props('autocomplete="off"')
 
-    return str(await ask_value(title, label, make, yes) or "").strip()
+    return await ask_value(title, label, make, yes, lambda text: act(text.strip()))

@@ -34,7 +34,7 @@ from assay.studio.shared.names import (
     typed_term,
     typed_text,
 )
-from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
+from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, to_share
 from assay.studio.shared.promotion import ReasonField, promotion_chooser, with_consent
 from assay.studio.shared.verdict import find_recommended, warn_of_other_documents
 
@@ -325,11 +325,12 @@ def _show_canary(context: PageContext, now: Release, label: str, reason: ReasonF
             if await reason.is_refused(lambda: context.read(releases.find_doubt, now.name, label)):
                 return
             try:
-                part = float(share.value) / 100
-                done = await with_consent(
-                    context,
-                    lambda: context.do(start_canary, now.name, part, label, force=reason.text),
-                )
+                part = to_share(share.value)
+                with reason.errors():
+                    done = await with_consent(
+                        context,
+                        lambda: context.do(start_canary, now.name, part, label, force=reason.text),
+                    )
             except UnprovenError as error:
                 reason.ask(error.in_words)
                 reason.refuse()

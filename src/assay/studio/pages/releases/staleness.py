@@ -7,14 +7,13 @@ from collections.abc import Awaitable, Callable
 
 from nicegui import ui
 
-from assay.errors import AssayError
+from assay.errors import AssayError, UsageError
 from assay.project import releases
-from assay.project.releases import CorrectionError
 from assay.project.releases.kept import KeptTraces, kept_traces
 from assay.project.releases.scores import AgentScores
 from assay.release.traces import Trace
 from assay.studio import widgets as w
-from assay.studio.dialogs import tell_at
+from assay.studio.dialogs import errors_at
 from assay.studio.pages.releases.answer_field import answer_field
 from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.numbers import say_count
@@ -122,14 +121,10 @@ def _show_trace(
         words = str(right.value or "")
         is_right = not skip and words == content
         answer = None if skip or is_right else words
-        right.error = None
-        try:
+        with errors_at(right, UsageError):
             if answer is not None:
                 await context.read(releases.check_correction, answer)
-        except CorrectionError as error:
-            tell_at(right, error)
-            return
-        await context.do(judge_trace, trace.id, right=is_right, answer=answer, skip=skip)
+            await context.do(judge_trace, trace.id, right=is_right, answer=answer, skip=skip)
         await judged(trace.id)
 
     with w.row():

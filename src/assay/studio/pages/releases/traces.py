@@ -9,27 +9,27 @@ from nicegui import ui
 from nicegui.element import Element
 
 from assay.data.problems import CODES
-from assay.errors import AssayError
+from assay.errors import AssayError, UsageError
 from assay.project import releases, row_edits
-from assay.project.releases import CorrectionError, corrections
+from assay.project.releases import corrections
 from assay.project.releases.kept import KeptTraces
 from assay.release.examples import ExportedExamples
-from assay.release.policies import DAYS, MOST, SAMPLE
+from assay.release.policies import DAYS, MOST, MOST_DAYS, SAMPLE
 from assay.release.traces import MOST_BYTES, Thumb, Trace
 from assay.studio import widgets as w
 from assay.studio.dialogs import (
     add_choices,
     advise,
     confirm,
+    errors_at,
     notify,
     open_dialog,
     read_choice,
-    tell_at,
 )
 from assay.studio.pages.releases.answer_field import answer_field
 from assay.studio.session import LatestRequest, PageContext, workspace_action
 from assay.studio.shared.job_progress import ProgressState
-from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count
+from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count, to_share
 
 SHOWN = 20
 MASKED = (
@@ -240,7 +240,7 @@ def _show_switch(context: PageContext, name: str, kept: bool) -> None:
         ) as dialog:
             days = w.field(
                 "Days to keep them",
-                number_input(DAYS, least=1, most=3650, whole=True, missing=NO_NUMBER),
+                number_input(DAYS, least=1, most=MOST_DAYS, whole=True, missing=NO_NUMBER),
             )
             sample = w.field(
                 "Share sampled for judging (%)",
@@ -249,7 +249,7 @@ def _show_switch(context: PageContext, name: str, kept: bool) -> None:
             )
             add_choices(dialog, "Start keeping", is_ready=lambda: are_valid(days, sample))
         if await read_choice(dialog):
-            share = float(sample.value) / 100
+            share = to_share(sample.value)
             kept_days = int(days.value)
             await context.do(start_keeping, name, sample=share, days=kept_days, most=MOST)
             ui.navigate.reload()
@@ -304,13 +304,11 @@ def _show_feedback(context: PageContext, trace: Trace, content: str, marks: Elem
         if thumb == "up" and right.value not in (content, shown):
             right.error = OTHER
             return
-        try:
+        with errors_at(right, UsageError):
             if corrected is not None:
                 await context.read(releases.check_correction, corrected)
-        except CorrectionError as error:
-            tell_at(right, error)
-            return
-        _mark(marks, await context.do(give_feedback, trace.id, thumb=thumb, corrected=corrected))
+            given = await context.do(give_feedback, trace.id, thumb=thumb, corrected=corrected)
+        _mark(marks, given)
         if thumb == "up":
             if shown != content:
                 words = f"{words} The correction was withdrawn."

@@ -7,13 +7,13 @@ from typing import Any
 
 from nicegui import ui
 
-from assay.errors import AssayError, Step
+from assay.errors import Step
 from assay.project.jobs import rescue
 from assay.project.jobs.rescue import ACCOUNT, FETCH, SHOWN, RescueState
 from assay.project.rescue.account import FETCHED, TERMS
 from assay.rescue.report import LABELS, count_missing
 from assay.studio import widgets as w
-from assay.studio.dialogs import add_choices, open_dialog, read_choice, tell_at
+from assay.studio.dialogs import add_choices, errors_at, open_dialog, read_choice
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.promotion import allow_provider
 
@@ -40,18 +40,14 @@ def account_card(
         same.set_visibility(str(Step.SAME_ACCOUNT) in (failed or ""))
 
         async def fetch() -> None:
-            which.error = None
             chosen = next(one for one in accounts if one["name"] == which.value)
             if not await ask_to_send(context, chosen, "Fetch the account?", (
                 "The key goes to this address alone, and is not shown. Nothing is changed there, "
                 "and no model is asked.",
             ), "Fetch"):  # fmt: skip
                 return
-            try:
+            with errors_at(which):
                 await context.do(start_fetching, which.value, same_account=bool(same.value))
-            except AssayError as error:
-                tell_at(which, error)
-                return
             reload()
 
         with w.row():

@@ -10,19 +10,24 @@ from typing import Any
 from nicegui import ui
 from nicegui.element import Element
 
+from assay.accounts.costs import MOST_USD
 from assay.compare.report.wording import usd
 from assay.config import TokenPrice
-from assay.errors import AssayError
 from assay.project.jobs import rescue
 from assay.project.jobs.rescue import PROJECTS, SHOWN, RescueState
 from assay.project.recording import RecordingDraft
 from assay.project.rescue.page import client_lines, environment_lines, later_commands
 from assay.studio import widgets as w
-from assay.studio.dialogs import confirm, tell_at
+from assay.studio.dialogs import confirm, errors_at
 from assay.studio.pages.rescue.account import account_choice, ask_to_send
 from assay.studio.session import LatestRequest, PageContext, workspace_action
 from assay.studio.shared.another_project import next_port, serve_command
-from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count
+from assay.studio.shared.numbers import (
+    NO_NUMBER,
+    are_valid,
+    number_input,
+    say_count,
+)
 
 DRAWN = (
     "The holdout is drawn from the training file. The model was trained on these rows and scores "
@@ -57,11 +62,8 @@ def models_cards(
                 "its price.",
             ), "Make projects"):  # fmt: skip
                 return
-        try:
+        with errors_at(successor):
             await context.do(start_planning, named or None)
-        except AssayError as error:
-            tell_at(successor, error)
-            return
         reload()
 
     with w.section(
@@ -264,17 +266,17 @@ class AnswersForm:
         with ui.element("div").classes("split"):
             budget = w.field(
                 "Budget in USD",
-                number_input(5, least=0, missing=NO_NUMBER),
+                number_input(5, least=0, most=MOST_USD, missing=NO_NUMBER),
                 "What all answers of this model may cost, earlier ones included.",
                 name=f"Budget for {self._model}",
             )
             prices = []
             if draft.price is None:
-                for what in ("prompt", "answer"):
+                for what, setting in (("prompt", "input"), ("answer", "output")):
                     prices.append(
                         w.field(
                             f"USD per million {what} tokens",
-                            number_input(least=0, missing=NO_NUMBER),
+                            number_input(missing=NO_NUMBER, of=(TokenPrice, setting)),
                             "From the provider's price list: none is known here.",
                         )
                     )
@@ -307,7 +309,7 @@ class AnswersForm:
         price = None
         if prices:
             price = TokenPrice(input=prices[0].value, output=prices[1].value)
-        try:
+        with errors_at(budget):
             await self._context.do(
                 start_recording,
                 account["name"],
@@ -315,7 +317,4 @@ class AnswersForm:
                 most_usd=float(budget.value),
                 price=price,
             )
-        except AssayError as error:
-            tell_at(budget, error)
-            return
         self._reload()

@@ -17,9 +17,23 @@ from assay.errors import UsageError
 from assay.project import settings
 from assay.studio import widgets as w
 from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
-from assay.studio.shared.controls import TYPING, Controls, Put, read_path, split_lines
+from assay.studio.shared.controls import (
+    NO_MODEL,
+    TYPING,
+    Controls,
+    Put,
+    read_path,
+    require_text,
+    split_lines,
+)
 from assay.studio.shared.findings import TASKS
 from assay.studio.shared.names import method_names
+from assay.studio.shared.numbers import (
+    parse_number,
+    refuse_fraction,
+    require_number,
+    write_number,
+)
 
 
 class SettingsForm(Controls[Config]):
@@ -93,17 +107,21 @@ class SettingsForm(Controls[Config]):
                 labels,
                 lambda c: "\n".join(c.labels or ()),
                 lambda v: {"labels": split_lines(v) or None},
+                "labels",
             )
 
     def _build_examples(self) -> None:
         w.heading("Examples", "Changing these splits the examples again.")
         with ui.element("div").classes("split"):
-            self._simple(
-                "File",
-                ui.input().props(TYPING),
+            meaning = "The file of examples, in the project folder."
+            file = w.field(
+                "File", ui.input().props(TYPING), meaning=meaning, name="File of examples"
+            )
+            self._control(
+                file,
+                lambda c: c.data.file,
+                lambda v: {"data.file": require_text(v, "this cannot be empty. Name a file.")},
                 "data.file",
-                "The file of examples, in the project folder.",
-                name="File of examples",
             )
             self._optional(
                 "Holdout file",
@@ -196,7 +214,13 @@ class SettingsForm(Controls[Config]):
         w.heading("Candidates", "Each is built and measured in the next comparison.")
         self._candidates = CandidateBoxes(specs())
         for name, box in self._candidates.boxes.items():
-            self._control(box, _read_candidate(name), lambda _: self._read_chosen())
+            self._control(
+                box,
+                _read_candidate(name),
+                lambda _: self._read_chosen(),
+                "candidates",
+                told=self._candidates.told,
+            )
         self._further = w.text("", "soft note")
 
     def _build_training(self) -> None:
@@ -207,7 +231,9 @@ class SettingsForm(Controls[Config]):
                 ui.select(self._models, with_input=True, new_value_mode="add-unique", value=None),
                 meaning="The language model to specialise. Choose one or type a name.",
             )
-            self._control(model, lambda c: c.model, lambda v: {"model": v} if v else None, "model")
+            self._control(
+                model, lambda c: c.model, lambda v: {"model": require_text(v, NO_MODEL)}, "model"
+            )
             self._optional(
                 "Provider's model",
                 "remote",
@@ -261,8 +287,8 @@ class SettingsForm(Controls[Config]):
             ):
                 self._number(label, f"costs.{name}", meaning=meaning, optional=optional)
 
-    def _simple(self, label: str, made: Any, path: str, meaning: str, *, name: str = "") -> None:
-        w.field(label, made, meaning=meaning, name=name)
+    def _simple(self, label: str, made: Any, path: str, meaning: str) -> None:
+        w.field(label, made, meaning=meaning)
         self._control(made, read_path(path), lambda v: None if v is None else {path: v}, path)
 
     def _optional(self, label: str, path: str, meaning: str) -> None:
@@ -331,21 +357,22 @@ def _write_columns(name: str) -> Callable[[str], dict[str, Any]]:
 def _read_auto(name: str) -> Callable[[Config], str]:
     def read(config: Config) -> str:
         value = getattr(config.fine_tune, name)
-        return value if isinstance(value, str) else f"{value:g}"
+        return value if isinstance(value, str) else write_number(value)
 
     return read
 
 
 def _write_auto(name: str, *, whole: bool) -> Callable[[str], dict[str, Any]]:
     def write(value: str) -> dict[str, Any]:
-        parsed = (value or "").strip()
-        if parsed in ("", "auto"):
+        typed = (value or "").strip()
+        if typed in ("", "auto"):
             return {f"fine_tune.{name}": "auto"}
         try:
-            return {f"fine_tune.{name}": int(parsed) if whole else float(parsed)}
-        except ValueError:
-            raise UsageError(
-                f"{parsed!r} is neither a {'whole number' if whole else 'number'} nor auto."
-            ) from None
+            number = require_number(parse_number(typed))
+            if whole and (refused := refuse_fraction(typed)):
+                raise UsageError(refused)
+        except UsageError as error:
+            raise UsageError(error.what, fix="Or write auto.") from None
+        return {f"fine_tune.{name}": int(number) if whole else number}
 
     return write

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from nicegui import ui
 
+from assay.project.start.example_file import check_label
 from assay.studio import widgets as w
-from assay.studio.dialogs import lead_to
+from assay.studio.dialogs import errors_at, lead_to
 from assay.studio.shared.findings import SPACE, show_spaces
 
 NOT_RENAMED = "This name is not in the file yet. Press “Rename” below, or put the old name back."
@@ -49,12 +50,11 @@ class LabelNames:
                 }
 
             async def rename() -> None:
-                empty = [label for label, new in self.typed.items() if not new.strip()]
-                for label, made in self._inputs.items():
-                    made.error = NO_LABEL if label in empty else None
-                if empty:
-                    lead_to(self._inputs[min(empty)])
-                    return
+                for made in self._inputs.values():
+                    made.error = None
+                for label, new in sorted(self.typed.items()):
+                    with errors_at(self._inputs[label]):
+                        check_label(new)
                 await self._rename(dict(self.typed))
 
             with w.row():

@@ -13,18 +13,18 @@ from nicegui.elements.mixins.value_element import ValueElement
 from assay.candidates import registry
 from assay.candidates.spec import DOCUMENTS
 from assay.compare.report.assumptions import of_people
-from assay.config import Costs, TaskKind, labels_in
+from assay.config import Config, Costs, TaskKind, labels_in
 from assay.data.propose import Proposal
 from assay.project.start.entries import FormEntries
 from assay.project.start.from_file import FileProjectOptions
 from assay.studio import widgets as w
-from assay.studio.dialogs import advise
+from assay.studio.dialogs import errors_at
 from assay.studio.session import LatestRequest
 from assay.studio.shared.candidates import ALWAYS, CandidateBoxes
-from assay.studio.shared.controls import TYPING
+from assay.studio.shared.controls import TYPING, refuse_long
 from assay.studio.shared.findings import TASKS, show_spaces
 from assay.studio.shared.grading import explain_grading
-from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input
+from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, to_share
 
 NOT_THERE = (
     "No example has this answer, so a comparison counts it as wrong wherever it is given. If your "
@@ -73,17 +73,26 @@ class ProposalForm:
         with w.row("top-aligned"):
             self._monthly = w.field(
                 "Requests per month",
-                number_input(entries.monthly_requests, least=0, whole=True, missing=NO_NUMBER),
+                number_input(
+                    entries.monthly_requests,
+                    whole=True,
+                    missing=NO_NUMBER,
+                    of=(Config, "monthly_requests"),
+                ),
                 "How often it will be called. Determines which candidate is cheapest.",
             )
             self._machine = w.field(
                 "Price of a machine hour (USD)",
-                number_input(entries.machine_hour_usd, least=0),
+                number_input(entries.machine_hour_usd, of=(Costs, "machine_hour_usd")),
                 "Of the machine that will answer. Empty: not known.",
             )
             self._hours = w.field(
                 "Machine hours per month",
-                number_input(entries.machine_hours, least=0, most=744, missing=NO_NUMBER),
+                number_input(
+                    entries.machine_hours,
+                    missing=NO_NUMBER,
+                    of=(Costs, "machine_hours_per_month"),
+                ),
                 "That it is kept on for this. 0: it is there anyway.",
             )
         w.text(
@@ -247,10 +256,11 @@ class ProposalForm:
     async def _click(self) -> None:
         shown = self._boxes.is_shown
         chosen = tuple(name for name, box in self._boxes.boxes.items() if box.value and shown(name))
-        if not chosen:
-            advise("Select at least one candidate.")
-            return
-        if not are_valid(self._enough, self._monthly, self._machine, self._hours):
+        self._boxes.told.text = "" if chosen else "Select at least one candidate."
+        for text in (self._abstain, self._prompt):
+            with errors_at(text):
+                refuse_long(text.value)
+        if not chosen or not are_valid(self._enough, self._monthly, self._machine, self._hours):
             return
         self._go.props("loading")
         enough = self._enough.value
@@ -258,7 +268,7 @@ class ProposalForm:
             FileProjectOptions(),
             candidates=chosen,
             system_prompt=self._prompt.value,
-            good_enough=None if enough is None else round(float(enough) / 100, 8),
+            good_enough=None if enough is None else to_share(enough),
             monthly_requests=int(self._monthly.value),
             machine_hour_usd=None if self._machine.value is None else float(self._machine.value),
             machine_hours_per_month=float(self._hours.value),

@@ -20,7 +20,7 @@ from assay.project.releases.kept import count_kept
 from assay.project.rescue.plan import LEAST_HELD
 from assay.release.imported.job import LEAST
 from assay.studio import widgets as w
-from assay.studio.dialogs import tell_at
+from assay.studio.dialogs import errors_at
 from assay.studio.frame import Page
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.another_project import next_port
@@ -155,12 +155,8 @@ def _project_form(
         name = w.label_input(ui.input(value="-".join(words)[:40]), f"Name for job {job['id']}")
 
         async def make() -> None:
-            name.error = None
-            try:
+            with errors_at(name, UsageError):
                 await context.do(start_making, job["id"], (name.value or "").strip())
-            except UsageError as error:
-                tell_at(name, error)
-                return
             reload()
 
         kind = "primary" if is_first else ""
