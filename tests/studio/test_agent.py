@@ -79,7 +79,7 @@ def test_variables_are_a_table_beside_the_prompt(browser: Browser, up: Studio, n
         page.get_by_label("Name of variable 1").fill("1st")
         expect(page.get_by_text("'1st' is not a valid name")).to_be_visible()
         page.get_by_label("Name of variable 1").fill("whom")
-        wrong = page.get_by_role("button", name="variables.whom: the system prompt has no {{whom}}")
+        wrong = page.get_by_text("The system prompt has no {{whom}}: add it there")
         expect(wrong).to_be_visible()
         expect(page.get_by_role("button", name="Save", exact=True)).to_be_disabled()
         page.get_by_label("Name of variable 1").fill("who")

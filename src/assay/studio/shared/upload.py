@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 from nicegui.elements.upload_files import FileUpload
 
+from assay.accounts.people import NotAllowedError, SignedOutError
 from assay.errors import AssayError
 from assay.knowledge.sources import SourceFile
 from assay.project.knowledge import documents
 from assay.studio import widgets as w
-from assay.studio.dialogs import advise, show_error
+from assay.studio.dialogs import ToldError, advise, show_error
 from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.numbers import say_count
@@ -108,6 +109,26 @@ async def save_files(files: Sequence[FileUpload]) -> AsyncIterator[list[Path]]:
             for file, path in zip(files, paths, strict=True):
                 error.calling(str(path), file.name)
             raise
+
+
+@contextmanager
+def failures_in(box: Element, title: str) -> Iterator[None]:
+    """Says in a box, which is emptied, why a file was not taken: it stays while the file is being
+    mended.
+
+    Raises:
+        ToldError: in the place of an error that is said there.
+    """
+    box.clear()
+    try:
+        yield
+    except (SignedOutError, NotAllowedError, ToldError):
+        raise
+    except AssayError as error:
+        if not box.is_deleted:
+            with w.refill(box):
+                w.failure(error, title)
+        raise ToldError(error.what) from error
 
 
 async def show_unread(

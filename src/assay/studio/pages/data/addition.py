@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from nicegui import events, ui
 
-from assay.errors import AssayError
 from assay.project import row_edits
 from assay.studio import widgets as w
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.job_progress import ProgressState
-from assay.studio.shared.upload import file_picker, save_files
+from assay.studio.shared.upload import failures_in, file_picker, save_files
 
 add_examples = workspace_action("editor", row_edits.add)
 
@@ -27,20 +26,15 @@ def addition_form(context: PageContext, refresh: Refresh) -> None:
 
         async def receive(event: events.UploadEventArguments) -> None:
             name = event.file.name
-            with w.refill(told):
-                waiting = w.waiting("Reading and splitting the examples")
-            try:
-                async with save_files([event.file]) as [file]:
-                    added = await context.do(add_examples, file, name, ProgressState())
-            except AssayError as error:
-                if told.is_deleted:
-                    return
-                with w.refill(told):  # it stays while the file is being mended
-                    w.failure(error, "Nothing was added")
-                return
-            finally:
-                if not waiting.is_deleted:
-                    waiting.delete()
+            with failures_in(told, "Nothing was added"):
+                with told:
+                    waiting = w.waiting("Reading and splitting the examples")
+                try:
+                    async with save_files([event.file]) as [file]:
+                        added = await context.do(add_examples, file, name, ProgressState())
+                finally:
+                    if not waiting.is_deleted:
+                        waiting.delete()
             with told:
                 w.text(added.sentence)
                 for row in added.rejected_rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nicegui import events, ui
+from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
 from assay.data.dataset import LEAST_NEW_EXAMPLES
@@ -14,7 +15,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import advise, confirm, notify
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.job_progress import ProgressState
-from assay.studio.shared.upload import file_picker, save_files
+from assay.studio.shared.upload import failures_in, file_picker, save_files
 
 CONSEQUENCES = (
     "The new examples replace the current holdout. The next comparison opens them for the first "
@@ -64,9 +65,10 @@ def renewal_form(context: PageContext, openings: OpeningCount, refresh: Refresh)
         )
         file_picker(
             "Choose a file of new examples",
-            lambda event: _renew_from(context, event, refresh),
+            lambda event: _renew_from(context, event, told, refresh),
             icon="lock_reset",
         )
+        told = ui.element("div").classes("stack").props("role=status")
 
 
 def _describe_openings(count: int) -> str:
@@ -82,6 +84,7 @@ def _describe_openings(count: int) -> str:
 async def _renew_from(
     context: PageContext,
     event: events.UploadEventArguments,
+    told: Element,
     refresh: Refresh,
 ) -> None:
     name = event.file.name
@@ -95,8 +98,9 @@ async def _renew_from(
     ):
         return
     ui.notify("Reading and splitting the examples. With many rows this takes a while.")
-    async with save_files([event.file]) as [file]:
-        manifest = await context.do(renew_holdout, name, file, ProgressState())
+    with failures_in(told, "The holdout was not replaced"):
+        async with save_files([event.file]) as [file]:
+            manifest = await context.do(renew_holdout, name, file, ProgressState())
     said = f"The new holdout has {manifest.holdout:,} examples. It was never opened."
     if manifest.warnings:
         advise(" ".join([said, *manifest.warnings]))

@@ -9,7 +9,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import advise, close_notices, notify
 from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.another_project import projects_within
-from assay.studio.shared.upload import file_picker, save_files
+from assay.studio.shared.upload import failures_in, file_picker, save_files
 
 keep_file = workspace_action("editor", example_file.keep_file)
 keep_example_file = workspace_action("editor", example_file.keep_example_file)
@@ -25,8 +25,9 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
     async def receive(event: events.UploadEventArguments) -> None:
         upload.reset()  # so that it can be chosen again, mended
         close_notices()
-        async with save_files([event.file]) as [path]:
-            kept = await context.do(keep_file, event.file.name, path)
+        with failures_in(told, "This file cannot be used"):
+            async with save_files([event.file]) as [path]:
+                kept = await context.do(keep_file, event.file.name, path)
         if kept.suffix == ".csv" and event.file.name.lower().endswith(".xlsx"):
             advise(
                 f"The first sheet of {event.file.name} was converted to CSV, so that its rows can "
@@ -60,4 +61,5 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
         )
         with w.row():
             w.button("Use built-in examples", example)
+        told = ui.element("div").classes("stack")
     projects_within(context)
