@@ -8,11 +8,10 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 
 from assay.config import yaml_text
-from assay.config.yaml_text import sentence, tree_of
+from assay.config.yaml_text import tree_of
 from assay.errors import ConfigError
 
 PROJECT = """\
@@ -167,9 +166,3 @@ def test_a_quote_that_is_left_open_is_told_where_it_begins() -> None:
     _, [problem] = tree_of('a: 1\nb: "open\nc: 2\nd: 3\n', None)
     assert (problem.line, problem.column) == (2, 4)
     assert "never closed" in problem.message
-
-
-def test_a_word_where_a_number_belongs_is_told_plainly() -> None:
-    with pytest.raises(ValidationError) as found:
-        TypeAdapter(int).validate_python("many")
-    assert sentence(found.value.errors()[0]) == "it should be a whole number, not 'many'."

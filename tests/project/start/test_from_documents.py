@@ -133,8 +133,12 @@ def test_own_questions_with_and_without_an_answer(fresh: Project) -> None:
     assert (without.answer, without.document) == (questions.ABSTAIN, "")
     with pytest.raises(UsageError, match="must be given together"):
         questions.add(fresh, "When?", "ann", answer="noon")
-    with pytest.raises(UsageError, match="empty"):
+    with pytest.raises(UsageError, match="question is missing"):
         questions.add(fresh, " ", "ann")
+    with pytest.raises(UsageError, match="no document 'freigt.md'. Did you mean"):
+        questions.add(
+            fresh, "When?", "ann", answer="noon", document="freigt.md", among=["freight.md"]
+        )
     with pytest.raises(NotFoundError, match="no question"):
         questions.decide(fresh, [without.id, "q999"], "rejected", "ann")
     assert questions.questions(fresh.store, fresh.owner, "rejected") == []

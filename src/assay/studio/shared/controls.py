@@ -170,7 +170,7 @@ class Controls(Generic[S]):
         field = problem.field or ""
         own: list[Control[S] | Part] = [one for one in self._controls if one.path == field]
         own += [one for one in self._parts if f"{field}.".startswith(f"{one.path}.")]
-        control = next((one for one in own if one.can_tell), brought)
+        control: Control[S] | Part = next((one for one in own if one.can_tell), brought)
         if not control.can_tell:
             return False
         if control not in self._refused:  # else it tells what is wrong with what stands in it now
