@@ -135,7 +135,7 @@ def test_own_questions_with_and_without_an_answer(fresh: Project) -> None:
         questions.add(fresh, "When?", "ann", answer="noon")
     with pytest.raises(UsageError, match="question is missing"):
         questions.add(fresh, " ", "ann")
-    with pytest.raises(UsageError, match="no document 'freigt.md'. Did you mean"):
+    with pytest.raises(UsageError, match=r"no document 'freigt\.md'\. Did you mean"):
         questions.add(
             fresh, "When?", "ann", answer="noon", document="freigt.md", among=["freight.md"]
         )
