@@ -174,13 +174,7 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(tmp_path: Path) -> None
     assert remove_unused_labels(workspace) == []
     now = project_of(workspace).config
     assert (now.labels, now.system_prompt) == (["label 0", "label 1", "label 2"], prompt[:-9])
-    (tmp_path / "assay.yaml").write_text(CONFIG)
-    file.write_bytes(before.decode().replace("carrier", "carri\xe8re").encode("cp1252"))
-    kept = file.read_bytes()
     arrow = write_lines(tmp_path / "arrow.jsonl", [conversation("A → B", "label 1")])
-    with pytest.raises(DataError, match="has no '→'; nothing was written"):
-        row_edits.add(workspace, arrow)
-    assert file.read_bytes() == kept
     two = edit(CONFIG, {"data.columns.input": ["text", "label"]})
     (tmp_path / "assay.yaml").write_text(two)
     with pytest.raises(UsageError, match="no conversation of this file fits") as refused:
@@ -190,6 +184,39 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(tmp_path: Path) -> None
     with pytest.raises(UsageError, match=r"project's rows\. It has a, b\."):
         row_edits.add(workspace, other)
     assert refused.value.fix == "Bring a file with the columns text, label, label."
+
+
+def test_a_character_that_the_encoding_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = project(tmp_path, 60)
+    file = tmp_path / "tickets.csv"
+    text = file.read_bytes().decode().replace("carrier", "carri\xe8re")
+    file.write_bytes(text.encode("cp1252"))
+    chats = [conversation("A → B", "label 1"), conversation("My bag is gone", "label 0")]
+    more = write_lines(tmp_path / "more.jsonl", chats)
+    used = project_of(workspace).split()
+    locked, opened = held(workspace), {used.holdout_sha256}
+    monkeypatch.setattr("assay.compare.holdout.opened_holdouts", lambda _: opened)
+    assert not row_edits._is_own(workspace, tmp_path.parent / "tickets.csv")
+    # A file that others read, too, stays in its encoding: the one row is left out.
+    with monkeypatch.context() as outside:
+        outside.setattr(row_edits, "_is_own", lambda *_: False)
+        found = row_edits.forecast(workspace, more)
+        assert (found.added, found.rejected, found.rejected_rows[0]["line"]) == (1, 1, 1)
+        assert "has no '→'" in found.rejected_rows[0]["problems"][0]["message"]
+        record = row_edits.record(workspace, 63)
+        with pytest.raises(DataError, match="has no '→'; nothing was written"):
+            row_edits.change(workspace, 63, {**record, "label": "→"}, record)
+    assert file.read_bytes() == text.encode("cp1252")
+    added = row_edits.add(workspace, more)
+    assert (added.added, added.rejected) == (2, 0)
+    assert added.sentence.endswith("was written in cp1252, which has no '→'.")
+    assert row_edits.add(workspace, more).converted is None
+    wanted = f"{text}A → B,label 1\r\nMy bag is gone,label 0\r\n"
+    assert file.read_bytes().decode("utf-8-sig") == wanted
+    assert project_of(workspace).split().holdout_sha256 == used.holdout_sha256
+    assert held(workspace) == locked
 
 
 def test_conversations_are_added_to_conversations_as_they_stand(tmp_path: Path) -> None:

@@ -290,7 +290,7 @@ def _print_addition(addition: Any) -> None:
     print(addition.sentence)
     for row in addition.rejected_rows:
         for found in row["problems"]:
-            print(f"  line {row['line']}: {found['message']}")
+            print(f"  line {row['line']}: {found['message']} {found['fix']}")
 
 
 @app.command()

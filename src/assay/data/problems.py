@@ -15,6 +15,7 @@ Severity = Literal["error", "warning", "notice"]
 CODES: dict[str, tuple[Severity, str]] = {
     # Bytes and text
     "invalid-byte": ("error", "bytes that do not belong to the encoding of the file"),
+    "not-in-encoding": ("error", "a character that the encoding of the project's file lacks"),
     "nul-byte": ("error", "a NUL byte in the text"),
     "lone-surrogate": ("error", r"half of a character (an unpaired \ud800 to \udfff escape)"),
     "encoding-guessed": (

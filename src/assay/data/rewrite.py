@@ -5,7 +5,8 @@
     append(path, [{"input": "Where is my card?", "output": "card_arrival"}])
 
 Files of lines only (JSONL, CSV, TSV): a workbook, a Parquet file or a JSON array is better changed
-in the program that wrote it.
+in the program that wrote it. A file whose encoding lacks a character becomes UTF-8 where that is
+allowed: its rows say the same, on the same lines.
 """
 
 from __future__ import annotations
@@ -26,6 +27,26 @@ from assay.errors import DataError, UsageError
 from assay.store.files import write_atomic
 
 
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A file that is UTF-8 now.
+
+    Attributes:
+        encoding: that it had.
+        character: which that encoding lacks.
+    """
+
+    encoding: str
+    character: str
+
+    def describe(self, file: str) -> str:
+        """What was done, for a person who calls the file so."""
+        return (
+            f"{file} was saved as UTF-8, because it was written in {self.encoding}, which has no "
+            f"{self.character!r}."
+        )
+
+
 def record_at(path: Path, line: int) -> Any:
     """What stands at a line: fields by name; text where the line is no record; None: unreadable.
 
@@ -42,14 +63,22 @@ def record_at(path: Path, line: int) -> Any:
     raise _gone(path, line)
 
 
-def rewrite(path: Path, line: int, record: dict[str, Any] | None, before: Any) -> None:
+def rewrite(
+    path: Path,
+    line: int,
+    record: dict[str, Any] | None,
+    before: Any,
+    *,
+    may_convert: bool = False,
+) -> Conversion | None:
     """Put a record in the place of the one at a line; None takes it out.
 
     Args:
         before: what `record_at` said: a file that says something else by now is left as it is.
+        may_convert: the file may become UTF-8, where its encoding lacks a character.
 
     Raises:
-        DataError: the file has changed since, or cannot be read.
+        DataError: the file has changed since, its encoding lacks a character, or it cannot be read.
         UsageError: files of this kind are not changed here, or the record has other columns.
     """
     content = _look(path)
@@ -65,15 +94,34 @@ def rewrite(path: Path, line: int, record: dict[str, Any] | None, before: Any) -
         lines = text.readlines()
     end = following[0] - 1 if following else len(lines)
     fresh = [] if record is None else [_line(path, content, record)]
-    _write(path, content, "".join([*lines[: line - 1], *fresh, *lines[end:]]))
+    body = "".join([*lines[: line - 1], *fresh, *lines[end:]])
+    return _write(path, content, body, may_convert)
 
 
-def append(path: Path, records: Sequence[dict[str, Any]]) -> None:
+def find_unwritable(path: Path, records: Sequence[dict[str, Any]]) -> dict[int, Conversion]:
+    """The records, by their place, for which a file would have to become UTF-8."""
+    encoding = _look(path).encoding or "utf-8"
+    found = {}
+    for place, record in enumerate(records):
+        text = json_text(record)
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError as error:
+            found[place] = Conversion(encoding, text[error.start])
+    return found
+
+
+def append(
+    path: Path, records: Sequence[dict[str, Any]], *, may_convert: bool = False
+) -> Conversion | None:
     """Write records below the last one; of a table's columns those that a record lacks are empty,
     and what it has beside them is left out.
 
+    Args:
+        may_convert: as of `rewrite`.
+
     Raises:
-        DataError: the file's encoding has no place for a character, or it cannot be read.
+        DataError: the file's encoding lacks a character, or it cannot be read.
         UsageError: files of this kind are not changed here.
     """
     content = _look(path)
@@ -85,22 +133,29 @@ def append(path: Path, records: Sequence[dict[str, Any]]) -> None:
     if content.container == "table":
         names = list(_named(path, content, []))
         records = [{name: text_of(record.get(name)) for name in names} for record in records]
-    _write(path, content, body + "".join(_line(path, content, record) for record in records))
+    body += "".join(_line(path, content, record) for record in records)
+    return _write(path, content, body, may_convert)
 
 
-def _write(path: Path, content: FileInspection, body: str) -> None:
-    encoding = content.encoding or "utf-8"
+def _write(path: Path, content: FileInspection, body: str, may_convert: bool) -> Conversion | None:
+    encoding, converted = content.encoding or "utf-8", None
     errors = "strict" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
     try:
         written = body.encode(encoding, errors)
     except UnicodeEncodeError as error:
-        character = body[error.start]
-        raise DataError(
-            f"the file is written in {encoding}, which has no {character!r}; nothing was written.",
-            where=str(path),
-            fix="Save the file as UTF-8, or leave this character out.",
-        ) from None
+        converted = Conversion(encoding, body[error.start])
+        # With a mark at the start, by which Excel and whoever reads it know: a few broken bytes
+        # would make a guess of it otherwise.
+        written = body.encode("utf-8-sig", "surrogateescape") if may_convert else b""
+        if written.decode("utf-8-sig", "surrogateescape") != body:
+            raise DataError(
+                f"the file is written in {encoding}, which has no {converted.character!r}; nothing "
+                "was written.",
+                where=str(path),
+                fix="Save the file as UTF-8, or leave this character out.",
+            ) from None
     write_atomic(path, written)
+    return converted
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +176,8 @@ def rewrite_all(
 ) -> RewriteResult:
     """Put what `change` makes of each record, given its line, in its place; None takes it out.
 
-    Lines that are no record stay, and so does every byte of a record that is as it was.
+    Lines that are no record stay, and so does every byte of a record that is as it was, unless the
+    file becomes UTF-8 since its encoding lacks a character.
 
     Raises:
         UsageError: files of this kind are not changed here.
@@ -147,7 +203,7 @@ def rewrite_all(
             places[len(body) + 1] = raw.line
         body += kept
     if count:
-        _write(path, content, "".join(body))
+        _write(path, content, "".join(body), may_convert=True)
     return RewriteResult(count, places)
 
 

@@ -5,6 +5,8 @@
     forecast(workspace, Path("corrected.jsonl")).added      # 0: it is all there
 
 After every change the examples are divided anew; where that cannot be done, the file is as it was.
+A file in the project's folder whose encoding lacks a character of a row becomes UTF-8; one that
+lies elsewhere, which somebody else may read, never does.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -25,9 +27,9 @@ from assay.data.formats.objects import record_of, shape
 from assay.data.formats.record import RecordProblems, json_text, text_of
 from assay.data.inspection import inspect_file
 from assay.data.normal import key64
-from assay.data.problems import CODES, OF_THE_FILE
+from assay.data.problems import CODES, OF_THE_FILE, problem
 from assay.data.read import CONTAINER_FORMATS, DetectedFormat, detect, read
-from assay.data.rewrite import append, record_at, rewrite
+from assay.data.rewrite import Conversion, append, find_unwritable, record_at, rewrite
 from assay.data.split import has_split
 from assay.errors import AssayError, DataError, Step, UsageError
 from assay.example import Example
@@ -55,6 +57,7 @@ class Addition:
             they have more turns, or a question or answer whose columns cannot be told.
         rejected: rows left out because of an error.
         rejected_rows: the first `MOST_TOLD` of these, with their line and problems.
+        converted: the project's file became UTF-8 for them; None: it did not.
     """
 
     file: str
@@ -63,6 +66,7 @@ class Addition:
     unfit: int
     rejected: int
     rejected_rows: tuple[dict[str, Any], ...]
+    converted: Conversion | None = None
 
     @property
     def sentence(self) -> str:
@@ -76,7 +80,8 @@ class Addition:
         parts = ", ".join(f"{count:,} {why}" for count, why in left_out if count)
         left = f" Left out: {parts}." if parts else ""
         verb = "was" if self.added == 1 else "were"
-        return f"{rows} {verb} added to {self.file}.{left}"
+        saved = f" {self.converted.describe(self.file)}" if self.converted else ""
+        return f"{rows} {verb} added to {self.file}.{left}{saved}"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -103,14 +108,18 @@ def change(
     record: dict[str, Any] | None,
     before: Any,
     progress: Progress = SILENT,
-) -> None:
+) -> Conversion | None:
     """Mend a row in the file, or take it out (None), and divide the examples again.
 
     Where that cannot be done (the holdout was opened and would become another one), the file is as
     it was before; examples that could not be divided before may need more rows to be mended.
 
+    Returns:
+        what became of the whole file, if it became UTF-8 for this row.
+
     Raises:
-        DataError: there is no such row, or it has changed since.
+        DataError: there is no such row, it has changed since, or the encoding of a file outside
+            the project lacks a character of it.
         HoldoutError: see above.
     """
     with workspace.store.lock(CHANGE_LOCK):  # what is put back holds nobody else's change
@@ -118,9 +127,11 @@ def change(
         visible.problems_of(line)
         file = data_file(workspace)
         with _divided_anew(workspace, file, visible.is_divided, progress):
-            rewrite(file, line, record, before)
+            may_convert = _is_own(workspace, file)
+            converted = rewrite(file, line, record, before, may_convert=may_convert)
     what = "data.remove" if record is None else "data.change"
     audit(workspace.store, workspace.name, workspace.who, what, f"line {line}")
+    return converted
 
 
 def add(
@@ -149,7 +160,8 @@ def add(
             if fresh:
                 is_divided = has_split(project.split_folder)
                 with _divided_anew(workspace, target, is_divided, progress):
-                    append(target, fresh)
+                    converted = append(target, fresh, may_convert=_is_own(workspace, target))
+                addition = replace(addition, converted=converted)
     except AssayError as error:
         called = name or str(file)
         error.calling(str(file), called)
@@ -209,9 +221,9 @@ def _compare(
             fix=f"Correct the rows; see {Step.CHECK_FILE}.",
         )
     seen = {_key(row.example) for row in read(target, ours.format, ours.columns) if row.example}
-    fresh: list[dict[str, Any]] = []
+    fresh: dict[int, dict[str, Any]] = {}
     repeated = unfit = 0
-    for _, of_record in groupby(kept, key=attrgetter("line")):
+    for line, of_record in groupby(kept, key=attrgetter("line")):
         examples = list(of_record)  # some formats hold several in a record
         made = record(examples[0])
         if made is None:
@@ -223,7 +235,7 @@ def _compare(
         if keys <= seen:
             repeated += 1
         else:
-            fresh.append(made)
+            fresh[line] = made
             seen |= keys
     if ours.columns is not None and not (fresh or repeated):
         raise UsageError(
@@ -231,15 +243,41 @@ def _compare(
             where=str(file),
             fix=_bring(ours.columns),
         )
+    foreign = [] if _is_own(workspace, target) else _take_unwritable(target, fresh, file)
     addition = Addition(
         file=config.data.file,
         added=len(fresh),
         repeated=repeated,
         unfit=unfit,
-        rejected=report.rejected,
-        rejected_rows=rejected,
+        rejected=report.rejected + len(foreign),
+        rejected_rows=(*foreign, *rejected)[:MOST_TOLD],
     )
-    return addition, fresh
+    return addition, list(fresh.values())
+
+
+def _is_own(workspace: Workspace, file: Path) -> bool:
+    """Whether a file lies in the folder of the project, where only Assay has to read it."""
+    return file.resolve().is_relative_to(workspace.root.resolve())
+
+
+def _take_unwritable(
+    target: Path, fresh: dict[int, dict[str, Any]], file: Path
+) -> list[dict[str, Any]]:
+    """Take the records, by their line, that the encoding of the project's file cannot hold out of
+    those to be added; the same as rejected rows."""
+    lines = list(fresh)
+    rejected = []
+    for place, lack in find_unwritable(target, list(fresh.values())).items():
+        line = lines[place]
+        why = problem(
+            "not-in-encoding",
+            str(file),
+            line,
+            f"{target} is written in {lack.encoding}, which has no {lack.character!r}.",
+            "Save that file as UTF-8, or leave this character out.",
+        )
+        rejected.append({"line": line, "problems": [why.to_dict()], "raw": fresh.pop(line)})
+    return rejected
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from assay.config import Columns, join_names
 from assay.data.checks import CheckReport, earlier_line
 from assay.data.problems import CODES, OF_THE_FILE, Problem
+from assay.project.row_edits import Addition
 from assay.project.start.from_file import FileFindings
 from assay.studio import widgets as w
 
@@ -170,3 +171,11 @@ def list_places(code: str, count: int, places: Sequence[Problem]) -> str:
 def show_spaces(label: str) -> str:
     """A label with a sign for white space that would not be seen."""
     return _OVERLOOKED.sub(lambda found: SPACE * len(found[0]), label)
+
+
+def tell_addition(addition: Addition) -> None:
+    """What became of rows that were to be added, and why some of them were not."""
+    w.text(addition.sentence)
+    for row in addition.rejected_rows:
+        whys = " ".join(f"{found['message']} {found['fix']}" for found in row["problems"])
+        w.text(f"Line {row['line']}: {whys}", "note breaks")

@@ -7,6 +7,7 @@ from nicegui import events, ui
 from assay.project import row_edits
 from assay.studio import widgets as w
 from assay.studio.session import PageContext, Refresh, workspace_action
+from assay.studio.shared.findings import tell_addition
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.upload import failures_in, file_picker, save_files
 
@@ -36,10 +37,7 @@ def addition_form(context: PageContext, refresh: Refresh) -> None:
                     if not waiting.is_deleted:
                         waiting.delete()
             with told:
-                w.text(added.sentence)
-                for row in added.rejected_rows:
-                    whys = " ".join(found["message"] for found in row["problems"])
-                    w.text(f"Line {row['line']}: {whys}", "note breaks")
+                tell_addition(added)
             if added.added:
                 await refresh()
 

@@ -103,9 +103,14 @@ def change_row(
     context: PageContext, line: int, record: dict[str, Any] | None, before: Any, progress: Progress
 ) -> str | None:
     """Change a row of the file, or take it out; what a person has to know of it as it is now."""
-    row_edits.change(context.workspace, line, record, before, progress)
-    if record is None:
-        return None
+    converted = row_edits.change(context.workspace, line, record, before, progress)
+    advice = None if record is None else _look_again(context, line, progress)
+    if converted is None:
+        return advice
+    return f"{advice or 'The row was saved.'} {converted.describe('The file')}"
+
+
+def _look_again(context: PageContext, line: int, progress: Progress) -> str | None:
     found = rows.open_visible_rows(context.workspace, progress)
     if errors := found.errors_of(line):
         return f"The row was saved, but it is not used: {errors[0]['message']}"

@@ -28,6 +28,7 @@ from assay.studio.dialogs import (
 )
 from assay.studio.pages.releases.answer_field import answer_field
 from assay.studio.session import LatestRequest, PageContext, workspace_action
+from assay.studio.shared.findings import tell_addition
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.numbers import NO_NUMBER, are_valid, number_input, say_count, to_share
 
@@ -200,7 +201,7 @@ def _show_addition(context: PageContext, file: Path) -> None:
     async def click() -> None:
         added = await context.do(add_examples, file, f"data/{file.name}", ProgressState())
         with w.refill(told):
-            w.text(added.sentence)
+            tell_addition(added)
             w.text("The next comparison or training uses them.", "soft note")
             w.link("Look at the examples", "/data")
 
