@@ -344,6 +344,12 @@ def with_lines(report: CheckReport, lines: Mapping[int, int]) -> CheckReport:
     return replace(report, problems=tuple(map(moved, report.problems)))
 
 
+def with_problems(report: CheckReport, problems: tuple[Problem, ...]) -> CheckReport:
+    """The report with problems of another file, of which this is a copy."""
+    counts = Counter(report.counts) + Counter(one.code for one in problems)
+    return replace(report, problems=(*problems, *report.problems), counts=dict(counts))
+
+
 def _count_stripped(outputs: Mapping[str, int]) -> Counter[str]:
     """Rows of each label without the spaces around it, which are a variant and no other label."""
     counts: Counter[str] = Counter()

@@ -108,7 +108,15 @@ CODES: dict[str, tuple[Severity, str]] = {
 }
 
 OF_THE_FILE = frozenset(
-    ("no-rows", "few-rows", "one-class", "rare-class", "label-variants", "near-search-limited")
+    (
+        "no-rows",
+        "few-rows",
+        "one-class",
+        "rare-class",
+        "label-variants",
+        "near-search-limited",
+        "several-sheets",
+    )
 )
 """Codes of what is true of all rows together: the line of such a problem says nothing."""
 

@@ -194,13 +194,21 @@ def test_warnings_of_a_workbook_name_its_rows(workspace: Workspace, tmp_path: Pa
         record = {"count": n, "part": f"p{n % 3}"}
         book.active.append([f"Hello,\nwe need {n} of p{n % 3}", json.dumps(record)])
     book.active.append(["and\nmore", json.dumps({"count": "7"})])
+    book.create_sheet("Autumn")
     book.save(tmp_path / "b.xlsx")
     file = example_file.keep_file(workspace, "b.xlsx", tmp_path / "b.xlsx")
     found = from_file.look(workspace, file, FileProjectOptions())
     assert found.draft is not None
+    assert found.report is not None
+    assert (found.origin.name, found.origin.format) == ("b.xlsx", "xlsx")
+    assert found.report.counts["several-sheets"] == 1
+    assert "not read: Autumn." in found.report.problems[0].message
     text, missing = found.draft.proposal.warnings
     assert text.startswith("In 1 of 41 records count is text, in the others a number: line 42.")
     assert "has no part: line 42." in missing
+    assert not from_file.look(
+        workspace, brought(workspace, tmp_path), FileProjectOptions()
+    ).origin.problems
 
 
 def test_a_workbook_without_usable_rows_is_told_by_its_own_lines(

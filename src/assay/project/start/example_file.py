@@ -3,6 +3,7 @@
 file = keep_file(workspace, "tickets.csv", Path("/tmp/upload"))
 remove_repeats(workspace, None)
 read_lines(workspace)  # where its rows stand in the owner's file
+read_origin(workspace, file)  # what that file is
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from assay import builtin, json_reader
 from assay.config import Columns
 from assay.config.names import check_line
 from assay.data.checks import PROBLEMS_FILE
+from assay.data.inspection import inspect_file
 from assay.data.privacy import mask_within
+from assay.data.problems import Problem
 from assay.data.read import DetectedFormat, check_answers, detect, read
 from assay.data.rewrite import rewrite_all, write_as_csv
 from assay.errors import DataError, StateError, UsageError
@@ -31,6 +35,21 @@ from assay.store.files import replacing, write_json
 LONGEST_LABEL = 1000
 """Characters of a label that is typed."""
 _NAME = re.compile(r"[^\w.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class FileOrigin:
+    """The file that was brought, of which a copy is kept.
+
+    Attributes:
+        name: what its owner calls it.
+        format: name of its format; None: that of the copy.
+        problems: of the file as a whole that the copy does not show.
+    """
+
+    name: str
+    format: str | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 def find_file(workspace: Workspace) -> Path | None:
@@ -62,6 +81,7 @@ def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
     _check_records(found, source)
     is_workbook = found.format == "xlsx"
     path = _inbox(workspace) / (f"{Path(clean).stem}.csv" if is_workbook else clean)
+    origin = FileOrigin(Path(name).name, found.format, _list_unread_sheets(source, found))
     lines: dict[int, int] = {}
     with replacing(path) as kept, tempfile.TemporaryDirectory() as folder:
         if is_workbook:
@@ -69,15 +89,23 @@ def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
             lines = write_as_csv(workbook, source)
         with source.open("rb") as brought:
             shutil.copyfileobj(brought, kept)
-        # Not after it: a crash in between would leave lines and entries of the former file with
-        # this one.
-        for about in (_lines_file(workspace), entries_file(workspace)):
-            about.unlink(missing_ok=True)
+        # Not after it: a crash in between would leave what is known of the former file with this
+        # one.
+        _forget_about(workspace)
     for earlier in path.parent.iterdir():
         if earlier != path:
             earlier.unlink()
     _write_lines(workspace, lines)
+    write_json(_origin_file(workspace), asdict(origin))
     return path
+
+
+def _list_unread_sheets(source: Path, found: DetectedFormat) -> tuple[Problem, ...]:
+    if found.format != "xlsx":
+        return ()
+    fix = "Save another sheet as a file of its own, or put its rows below those of the first one."
+    notices = inspect_file(source).notices
+    return tuple(replace(one, fix=fix) for one in notices if one.code == "several-sheets")
 
 
 def _check_records(found: DetectedFormat, source: Path) -> None:
@@ -100,7 +128,11 @@ def keep_example_file(workspace: Workspace) -> Path:
 def forget_file(workspace: Workspace) -> None:
     """Remove the file that was uploaded."""
     shutil.rmtree(_inbox(workspace), ignore_errors=True)
-    for about in (_lines_file(workspace), entries_file(workspace)):
+    _forget_about(workspace)
+
+
+def _forget_about(workspace: Workspace) -> None:
+    for about in (_lines_file(workspace), _origin_file(workspace), entries_file(workspace)):
         about.unlink(missing_ok=True)
 
 
@@ -217,6 +249,16 @@ def read_lines(workspace: Workspace) -> dict[int, int]:
     return {int(line): original for line, original in found.items()}
 
 
+def read_origin(workspace: Workspace, file: Path) -> FileOrigin:
+    """What the file was, of which a copy is kept, as far as it is known."""
+    try:
+        found = json_reader.read(_origin_file(workspace).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return FileOrigin(file.name)
+    problems = tuple(Problem(**one) for one in found["problems"])
+    return FileOrigin(found["name"], found["format"], problems)
+
+
 def entries_file(workspace: Workspace) -> Path:
     """Where what was said of the uploaded file is kept (`entries`)."""
     return workspace.store.folder / "inbox-entries.json"
@@ -228,6 +270,10 @@ def _write_lines(workspace: Workspace, lines: Mapping[int, int]) -> None:
         file.unlink(missing_ok=True)
     else:
         write_json(file, lines)
+
+
+def _origin_file(workspace: Workspace) -> Path:
+    return workspace.store.folder / "inbox-origin.json"
 
 
 def _lines_file(workspace: Workspace) -> Path:

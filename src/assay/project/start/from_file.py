@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.config import STARTER_MODEL, Columns, TaskKind
-from assay.data.checks import CheckReport, with_lines
+from assay.data.checks import CheckReport, with_lines, with_problems
 from assay.data.inspection import inspect_file
 from assay.data.read import DetectedFormat, detect, find_unread, read
 from assay.errors import DataError, StateError, UsageError
@@ -31,7 +31,13 @@ from assay.project.knowledge import documents
 from assay.project.project import Project
 from assay.project.start.creation import create
 from assay.project.start.document_rows import find_document_column
-from assay.project.start.example_file import check_empty, forget_file, read_lines
+from assay.project.start.example_file import (
+    FileOrigin,
+    check_empty,
+    forget_file,
+    read_lines,
+    read_origin,
+)
 from assay.project.start.init import (
     MACHINE_HOUR_USD,
     MACHINE_HOURS,
@@ -95,6 +101,7 @@ class FileFindings:
     """What is in a file.
 
     Attributes:
+        file: the copy that is kept; origin: the file that was brought.
         fields: its columns, where it has some.
         unread: fields of conversations that nothing reads.
         sample: its first rows, cells by column, where the columns have to be chosen.
@@ -104,6 +111,7 @@ class FileFindings:
     """
 
     file: Path
+    origin: FileOrigin
     fields: tuple[str, ...]
     draft: Draft | None
     question: DataError | None
@@ -140,9 +148,10 @@ def look(
         options = replace(options, document=_find_document_column(workspace, file, detected, known))
     fields = tuple(detected.fields)
     sample = inspect_file(file).sample[:SHOWN_ROWS] if fields else ()
+    origin = read_origin(workspace, file)
     if (columns or detected.columns) is None and detected.format in TABULAR:
         unclear = DataError("it is not clear which columns are input and output.", where=file.name)
-        return FileFindings(file, fields, None, unclear, None, sample)
+        return FileFindings(file, origin, fields, None, unclear, None, sample)
     drafted: Draft | None = None
     question: DataError | None = None
     lines = read_lines(workspace)
@@ -165,8 +174,9 @@ def look(
         question = DataError("the file has no usable examples.", where=file.name)
     if drafted is not None:
         drafted = _as_wanted(drafted, options)
-    report = with_lines(report, lines)
-    return FileFindings(file, fields, drafted, question, report, sample, find_unread(detected))
+    report = with_problems(with_lines(report, lines), origin.problems)
+    unread = find_unread(detected)
+    return FileFindings(file, origin, fields, drafted, question, report, sample, unread)
 
 
 def _find_document_column(

@@ -50,7 +50,7 @@ def found_card(found: FileFindings) -> None:
     """A card with the file in figures."""
     report = found.report
     assert report is not None
-    with w.section(f"What is in {found.file.name}"):
+    with w.section(f"What is in {found.origin.name}"):
         with w.row("figures"):
             row_figures(report)
             personal = sum(report.counts.get(code, 0) for code in PERSONAL)
@@ -61,8 +61,8 @@ def found_card(found: FileFindings) -> None:
                 "machine, but a model trained on them may repeat them.",
             )
         w.text(NOT_SEARCHED, "soft note")
-        read = FORMATS.get(report.format, report.format)
-        line = f"The file was read as {read}."
+        format = found.origin.format or report.format
+        line = f"The file was read as {FORMATS.get(format, format)}."
         if found.draft is not None:
             line += f" The task seems to be: {TASKS[found.draft.proposal.task]}."
         w.text(line)
