@@ -103,7 +103,7 @@ def traces_card(
                 if not found and not corrected:
                     if kept.active:
                         w.text("There are no traces yet.", "soft")
-                        w.button("Look again", lambda: show(count), icon="refresh")
+                        w.button("Look again", look_again, icon="refresh")
                     return
                 with w.row():
                     box = w.checkbox("Corrected only", corrected)
@@ -115,6 +115,13 @@ def traces_card(
                         _show_trace(context, trace)
                 if len(found) > count:
                     w.button("Show more", lambda: show(count + SHOWN, corrected))
+
+        async def look_again() -> None:
+            # All of the page speaks of the first traces: their number, traffic, what to judge.
+            if await context.read(releases.list_traces, name, count=1, corrected=False):
+                ui.navigate.reload()
+            else:
+                notify("There are still no traces.")
 
         async def write() -> None:
             written = await context.do(write_examples, name)
