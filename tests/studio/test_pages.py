@@ -99,7 +99,7 @@ def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
     found = page.get_by_text("worth a second look: both candidates").inner_text()
     expect(status).to_have_text(f"{found.split(' rows')[0]} holdout examples")
     page.get_by_role("combobox", name="Show", exact=True).click()
-    page.get_by_role("option", name="The two answers differ").click()
+    page.get_by_role("option", name="Different, not both fully right").click()
     expect(status).to_have_text(before)
     page.get_by_role("textbox", name="Containing").fill("thermos")
     expect(status).not_to_have_text(before)
@@ -122,7 +122,7 @@ def test_what_was_asked_last_is_shown_although_an_earlier_reading_ends_or_fails_
         expect(status).to_have_text("0 of 240 holdout examples")
     before = status.inner_text()
     ended = slow_readings(filled.folder)
-    for name in ("All candidates fail", "The two answers differ"):
+    for name in ("All candidates fail", "Different, not both fully right"):
         page.get_by_role("combobox", name="Show", exact=True).click()
         page.get_by_role("option", name=name).click()
     deadline = time.monotonic() + PATIENCE_MS / 1000
@@ -160,7 +160,7 @@ def test_a_quick_return_to_the_old_choice_counts_before_the_server_has_answered(
     expect(status).to_contain_text("of 240 holdout examples")
     before = status.inner_text()
     holds = True
-    for name in ("The first candidate scores higher", "The two answers differ"):
+    for name in ("The first candidate scores higher", "Different, not both fully right"):
         page.get_by_role("combobox", name="Show", exact=True).click()
         page.get_by_role("option", name=name).click()
         expect(page.get_by_role("option")).to_have_count(0)

@@ -7,6 +7,7 @@ from nicegui.elements.mixins.text_element import TextElement
 from nicegui.page import page
 
 from assay.compare.naming import in_words
+from assay.studio.pages.compare.answers import mark_differences
 from assay.studio.pages.compare.dialogues import dialogues_card
 from assay.studio.shared.verdict import candidates_table, fields_table, verdict_card
 from tests.compare.sample import sample_result
@@ -84,3 +85,9 @@ def test_whole_dialogues_have_a_line_for_each_candidate() -> None:
     where += ["other arguments (12), no call where one is due (6)"]
     assert cells[1:] == ["55.0 (39.1 – 70.2)", "71.3 (58.4 – 82.9)", "62.5 (46.2 – 77.1)", *where]
     assert any("answers are missing" in one.text for one in shown)
+
+
+def test_other_words_of_a_right_answer_are_not_marked_as_wrong() -> None:
+    said, fact = "It is kept at 4 degrees.", "at 4 degrees"
+    assert mark_differences(said, fact, 1.0) == [(said, False)]
+    assert ("It is kept ", True) in mark_differences(said, fact, 0.5)

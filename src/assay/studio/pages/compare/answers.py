@@ -30,7 +30,7 @@ SHOWN = 6
 """Rows at a time; a page of thousands of answers is read by nobody."""
 LONGEST = 1500
 FILTERS: dict[str, str] = {
-    "differ": "The two answers differ",
+    "differ": "Different, not both fully right",
     "one-right": "Only one of the two is right",
     "a-wins": "The first candidate scores higher",
     "b-wins": "The second candidate scores higher",
@@ -165,17 +165,20 @@ def _show_answer(
         label = name if score is None else f"{name} · {100 * score:.0f}"
         w.text(label if why is None else f"{label} ({why})", "soft note", "div")
         with ui.element("div").classes("pre"):
-            for part, same in mark_differences(_shorten(content), _shorten(reference)):
-                w.text(part, "" if same or score is None else "differs", "span")
+            for part, differs in mark_differences(_shorten(content), _shorten(reference), score):
+                w.text(part, "differs" if differs else "", "span")
 
 
-def mark_differences(content: str, reference: str) -> list[tuple[str, bool]]:
-    """The parts of an answer, and whether each stands in the reference at that place."""
+def mark_differences(content: str, reference: str, score: float | None) -> list[tuple[str, bool]]:
+    """The parts of an answer, and whether each is marked: it does not stand in the reference at
+    that place. Of what is fully right, or has no score, nothing is: other words are no mistake."""
+    if score is None or score >= 1:
+        return [(content, False)]
     a, b = _WORD.findall(reference), _WORD.findall(content)
     parts: list[tuple[str, bool]] = []
     for tag, _, _, start, end in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
         if end > start:
-            parts.append(("".join(b[start:end]), tag == "equal"))
+            parts.append(("".join(b[start:end]), tag != "equal"))
     return parts
 
 
