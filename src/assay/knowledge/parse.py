@@ -39,6 +39,14 @@ KINDS = {
     ".tsv": "tsv", ".odt": "odt", ".rtf": "rtf",
 }  # fmt: skip
 """What is read, by suffix."""
+_NAMES = {
+    "pdf": "PDF", "docx": "Word", "pptx": "PowerPoint", "xlsx": "Excel", "html": "HTML",
+    "markdown": "Markdown", "text": "text", "epub": "EPUB", "eml": "e-mail", "csv": "CSV",
+    "tsv": "TSV", "odt": "OpenDocument", "rtf": "RTF",
+}  # fmt: skip
+*_SEVERAL, _LAST = dict.fromkeys(_NAMES[kind] for kind in KINDS.values())
+KINDS_IN_WORDS = f"{', '.join(_SEVERAL)} or {_LAST}"
+"""What is read, for a person."""
 PLAIN = frozenset({"text", "markdown"})
 UNFORMATTED = frozenset({"text", "pdf"})
 """Whose text is no Markdown: a "#" in it is no heading."""

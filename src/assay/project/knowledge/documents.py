@@ -24,7 +24,7 @@ from assay.knowledge.build import Encoder
 from assay.knowledge.check import Check
 from assay.knowledge.failures import note_failures
 from assay.knowledge.intake import AddResult
-from assay.knowledge.parse import kind_of
+from assay.knowledge.parse import KINDS_IN_WORDS, kind_of
 from assay.knowledge.records import Build
 from assay.knowledge.search import Mode, Passage
 from assay.knowledge.settings import KnowledgeSettings
@@ -122,10 +122,7 @@ def keep(workspace: Workspace, name: str, file: str, content: Path) -> SourceFil
     if not clean:
         raise UsageError(f"{file!r} has no valid file name.")
     if kind_of(clean) is None:
-        raise UsageError(
-            _unreadable(PurePath(clean).suffix),
-            fix="Bring PDF, Word, PowerPoint, HTML, Markdown, e-mail or text.",
-        )
+        raise UsageError(_unreadable(PurePath(clean).suffix), fix=f"Choose {KINDS_IN_WORDS}.")
     folder = _folder(workspace, name)
     with replacing(folder / clean) as fresh, content.open("rb") as brought:
         shutil.copyfileobj(brought, fresh)

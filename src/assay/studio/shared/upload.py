@@ -17,6 +17,7 @@ from nicegui.elements.upload_files import FileUpload
 
 from assay.accounts.people import NotAllowedError, SignedOutError
 from assay.errors import AssayError
+from assay.knowledge.parse import KINDS_IN_WORDS
 from assay.knowledge.sources import SourceFile
 from assay.project.knowledge import documents
 from assay.studio import widgets as w
@@ -205,11 +206,7 @@ class DocumentUpload:
         with w.card("drop"):
             ui.icon("upload_file").props("aria-hidden=true").classes("drop-icon")
             w.heading(*what)
-            w.text(
-                "PDF, Word, PowerPoint, HTML, Markdown, e-mail or text, many at once. They "
-                "stay on this machine.",
-                "soft",
-            )
+            w.text(f"{KINDS_IN_WORDS}, many at once. They stay on this machine.", "soft")
             upload = file_picker(
                 "Choose files", self._receive, style="drop-target", kind="primary", multiple=True
             )
