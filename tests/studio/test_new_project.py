@@ -14,14 +14,21 @@ from nicegui import Client, ui
 from nicegui.elements.mixins.text_element import TextElement
 from nicegui.page import page
 
+from assay.data.propose import Proposal
 from assay.errors import DataError
-from assay.project.start import example_file
+from assay.project.start import example_file, from_file
 from assay.project.start.from_file import FileProjectOptions
 from assay.project.workspace import Workspace
 from assay.studio.pages.start import new_project
 from assay.studio.pages.start.new_project import ProposalStep
 from assay.studio.session import PageContext
 from tests.small import write_csv
+
+
+def propose(workspace: Workspace, file: Path, options: FileProjectOptions) -> Proposal:
+    found = from_file.look(workspace, file, options).draft
+    assert found is not None
+    return found.proposal
 
 
 @pytest.mark.parametrize("error", [None, DataError("the disk is full.")])
@@ -64,3 +71,39 @@ def test_the_page_that_was_clicked_follows_the_creation(
     assert "Reading the file …" in told
     assert "the form" not in told
     assert bool(refreshed) == (error is None)
+
+
+def test_a_new_name_of_a_label_does_not_change_the_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path)
+    file = example_file.keep_file(workspace, "pets.csv", write_csv(tmp_path / "pets.csv"))
+    before = propose(workspace, file, FileProjectOptions())
+    assert before.labels is not None
+    label = before.labels[0]
+    name = "x" * 500
+
+    async def rename() -> tuple[FileProjectOptions, list[str]]:
+        monkeypatch.setattr("nicegui.core.loop", asyncio.get_running_loop())
+
+        async def do(act: Callable[..., Any], *args: Any) -> int:
+            assert act is new_project.rename_labels
+            return example_file.rename_labels(workspace, *args)
+
+        async def read(act: Callable[..., Any], *args: Any) -> Any:
+            return act(workspace, *args)
+
+        async def refresh() -> None: ...
+
+        with Client(page("/")) as client:
+            context = SimpleNamespace(workspace=workspace, do=do, read=read, may=lambda _: False)
+            step = ProposalStep(cast(PageContext, context), refresh)
+            step._shown, step._proposed = ui.element(), ui.element()
+            await step._rename({label: name})
+            texts = [one for one in client.elements.values() if isinstance(one, TextElement)]
+            return step._wanted, [one.text for one in texts]
+
+    wanted, told = asyncio.run(rename())
+    assert propose(workspace, file, FileProjectOptions()).task == "text"
+    assert propose(workspace, file, wanted).task == "label"
+    assert any("The task that was chosen: sort messages into labels." in text for text in told)

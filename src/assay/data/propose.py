@@ -88,8 +88,6 @@ def propose(
                 "tools; an answer in words means that no call is right"
             )
         reasons.append(why)
-    else:
-        reasons.append(f"the task is {task}, as you said")
     own = [tuple(m.content for m in e.prompt if m.role in _INSTRUCTIONS) for e in examples]
     own_prompts = sum(map(bool, own))
     labels, schema = None, None

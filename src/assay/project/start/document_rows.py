@@ -121,10 +121,11 @@ def propose_contains(
     longest = max(len(example.output.split()) for example in examples)
     limit = max(SENTENCE_WORDS, 2 * longest)
     grader = GraderSpec(name="contains", settings={"max_words": limit})
+    size = "1 word" if typical == 1 else f"{typical:g} words"
     reason = (
-        f"answers are short ({typical:g} words) and {share:.0%} of them stand in the documents "
-        f"word for word: contains decides, so a sentence of at most {limit} words that holds the "
-        "expected answer is right"
+        f"answers are short ({size}) and {share:.0%} of them stand in the documents word for word: "
+        f"contains decides, so a sentence of at most {limit} words that holds the expected answer "
+        "is right"
     )
     return replace(
         proposal,

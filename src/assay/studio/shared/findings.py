@@ -64,7 +64,9 @@ def found_card(found: FileFindings) -> None:
         format = found.origin.format or report.format
         line = f"The file was read as {FORMATS.get(format, format)}."
         if found.draft is not None:
-            line += f" The task seems to be: {TASKS[found.draft.proposal.task]}."
+            is_chosen = found.draft.choices.task is not None
+            known = "The task that was chosen" if is_chosen else "The task seems to be"
+            line += f" {known}: {TASKS[found.draft.proposal.task]}."
         w.text(line)
         # The column that names documents is found with them, not by the check.
         columns = report.columns if found.draft is None else found.draft.columns

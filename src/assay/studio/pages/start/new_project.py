@@ -76,6 +76,7 @@ class ProposalStep:
         self._documents: list[str] = []
         self._form: ProposalForm | None = None
         self._doing = ""
+        self._unnamed: Element | None = None
         file = example_file.find_file(context.workspace)
         assert file is not None
         self._file = file
@@ -131,8 +132,10 @@ class ProposalStep:
     def _show_findings(self, found: FileFindings, report: CheckReport) -> None:
         """What is in the file, what to look at first, and how it can be mended here."""
         found_card(found)
+        self._unnamed = None
         if note := describe_unnamed(found, self._documents):
-            w.text(note, "warn note")
+            self._unnamed = w.text(note, "warn note")
+            self._unnamed.set_visibility(not self._doing)
         problems_card(report)
         labels = self._count_labels(found)
         if labels and report.counts.get("lone-label"):
@@ -182,6 +185,9 @@ class ProposalStep:
 
         def set_reading(doing: str) -> None:
             self._doing = doing
+            # Which documents are there is not known yet.
+            if self._unnamed is not None and not self._unnamed.is_deleted:
+                self._unnamed.set_visibility(not doing)
             if self._form is not None:
                 self._form.set_reading(doing)
 
@@ -277,7 +283,8 @@ class ProposalStep:
             advise("No label was changed. Type another name beside the one to be renamed.")
             return
         notify(f"{say_count(count, 'row has', 'rows have')} another label now.")
-        await self._inspect()
+        # Whoever renames labels has agreed that they are labels, however the new ones look.
+        await self._inspect(task="label")
 
     def _may_change(self) -> bool:
         editor = self._context.may("editor")
