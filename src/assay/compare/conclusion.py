@@ -11,7 +11,7 @@ from assay.compare import reasons
 from assay.compare.costs import about_as_cheap, break_even_requests, cheapest, cost_to_own
 from assay.compare.entries import Entry
 from assay.compare.findings import LEAST_UNITS, Findings, eligibility
-from assay.compare.for_now import for_now, near_floor
+from assay.compare.for_now import for_now, none_for_now
 from assay.compare.result import Verdict
 from assay.compare.settling import Need, examples_needed
 from assay.evaluate import stats
@@ -170,7 +170,7 @@ def _too_few(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
     used, why = for_now(findings, ranked) if findings.examples else (None, None)
     reason = reasons.too_few(seen, LEAST_UNITS)
     if used is None and findings.examples:
-        reason += _none_for_now(findings, ranked)
+        reason += none_for_now(findings, ranked)
     reason += _next_step(findings, used, why, need)
     return _undecided(findings, ranked, used, need, reason)
 
@@ -208,22 +208,10 @@ def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
             below = [findings.label(entry) for entry in contenders if not findings.fits(entry)]
             reason += reasons.no_choice(below, needed, scale)
         if used is None:
-            reason += _none_for_now(findings, shortlist)
+            reason += none_for_now(findings, shortlist)
         reason += _next_step(findings, used, why, need)
         reason += "" if used is None else _below_needed(findings, used)
     return _undecided(findings, shortlist, used, need, reason)
-
-
-def _none_for_now(findings: Findings, shortlist: Sequence[Entry]) -> str:
-    """Why none is named until more is known.
-
-    Args:
-        shortlist: the best first.
-    """
-    best, scores = shortlist[0], findings.scores
-    floor, score = near_floor(findings, best), scores[best.name]
-    behind = None if floor is None or not score else (findings.label(floor), scores[floor.name])
-    return reasons.none_for_now(findings.label(best), score, behind, findings.terms.scale)
 
 
 def _next_step(findings: Findings, used: Entry | None, why: str | None, need: Need) -> str:

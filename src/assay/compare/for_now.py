@@ -24,7 +24,7 @@ def for_now(findings: Findings, shortlist: Sequence[Entry]) -> tuple[Entry | Non
         shortlist: the best score first.
     """
     best, scores = shortlist[0], findings.scores
-    if near_floor(findings, best) is not None:
+    if _near_floor(findings, best) is not None:
         return None, None
     near = [entry for entry in shortlist if _is_near(findings, entry, best)]
     useful = [entry for entry in near if scores[entry.name] > 0]
@@ -41,9 +41,31 @@ def for_now(findings: Findings, shortlist: Sequence[Entry]) -> tuple[Entry | Non
     return first if scores[first.name] else None, None
 
 
-def near_floor(findings: Findings, best: Entry) -> Entry | None:
+def _near_floor(findings: Findings, best: Entry) -> Entry | None:
     """One that reads no input and is at most the margin, or one example, behind the best."""
     return next((e for e in findings.complete if e.floor and _is_near(findings, e, best)), None)
+
+
+def none_for_now(findings: Findings, shortlist: Sequence[Entry]) -> str:
+    """An addition to the reason of `cannot_tell`: why none is named until more is known.
+
+    Args:
+        shortlist: the best first.
+    """
+    best, scores, scale = shortlist[0], findings.scores, findings.terms.scale
+    floor, score = _near_floor(findings, best), scale.first(scores[best.name])
+    if floor is None or not scores[best.name]:
+        return " No candidate has anything right so far, so use none for now."
+    name = findings.label(floor)
+    if floor is best:
+        return (
+            f" The best score so far, {score}, is that of {name}, which reads no input, so use none "
+            "for now."
+        )
+    return (
+        f" {findings.label(best)}, the best so far, scores {score}, and {name}, which reads no "
+        f"input, {scale.again(scores[floor.name])}: hardly less, so use none for now."
+    )
 
 
 def _is_near(findings: Findings, entry: Entry, best: Entry) -> bool:

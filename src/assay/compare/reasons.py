@@ -293,28 +293,6 @@ def no_choice(below: Sequence[str], good_enough: float, scale: Scale) -> str:
     )
 
 
-def none_for_now(best: str, score: float, floor: tuple[str, float] | None, scale: Scale) -> str:
-    """An addition to `undecided`: why none is named until more is known.
-
-    Args:
-        best, score: of the best so far.
-        floor: name and score of one that reads no input and is as near as nothing; None: there is
-            none, or the best score is 0.
-    """
-    if floor is None:
-        return " No candidate has anything right so far, so use none for now."
-    name, behind = floor
-    if name == best:
-        return (
-            f" The best score so far, {scale.first(score)}, is that of {name}, which reads no "
-            "input, so use none for now."
-        )
-    return (
-        f" {best}, the best so far, scores {scale.first(score)}, and {name}, which reads no input, "
-        f"{scale.again(behind)}: hardly less, so use none for now."
-    )
-
-
 def _listed_or_counted(names: Sequence[str], also: str | None = None) -> str:
     """Three names, or the first two, `also` if it is one of them, and how many others there are."""
     if len(names) <= 3:

@@ -157,7 +157,8 @@ class Controls(Generic[S]):
         return Problem(problem.message, problem.field)  # its line may move
 
     def _untell(self) -> None:
-        for control in (*self._controls, *self._parts):
+        told: list[Control[S] | Part] = [*self._controls, *self._parts]
+        for control in told:
             if control not in self._refused:
                 control.tell(None)
 
