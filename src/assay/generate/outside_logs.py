@@ -8,9 +8,7 @@ is the row's. Numbers are no ids where something was asked: both programs count 
 
 from __future__ import annotations
 
-import lzma
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +18,11 @@ from assay import json_reader
 from assay.data.formats.json_records import read_lines
 from assay.errors import DataError
 from assay.example import ROLES, Example, Message, Role
+from assay.generate.log_archive import read_samples, too_large
 from assay.generate.recorded import input_sha256
 
 MOST_BYTES = 256 << 20
-"""Of a log that is one JSON value."""
-MOST_SAMPLE_BYTES = 64 << 20
-MOST_SAMPLES = 1_000_000
+"""Of a log that is one JSON value, and of the answers that are kept of an archive."""
 ID = "the id"
 KINDS = (
     "all that was asked",
@@ -80,45 +77,18 @@ def _ranked(found: Iterator[LoggedAnswer]) -> list[LoggedAnswer]:
 
 
 def _of_archive(path: Path) -> Iterator[LoggedAnswer]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.startswith("samples/")]
-            if len(names) > MOST_SAMPLES:
-                raise DataError(f"it has more than {MOST_SAMPLES:,} samples.", where=str(path))
-            if not names:
-                raise DataError(
-                    "the file is no log of Inspect: it has no samples.",
-                    where=str(path),
-                    fix="Give a .eval file of a run that has ended.",
-                )
-            for name in names:
-                where = f"{path}, {name}"
-                if archive.getinfo(name).file_size > MOST_SAMPLE_BYTES:
-                    raise _too_large(where, MOST_SAMPLE_BYTES)
-                with archive.open(name) as member:
-                    text = member.read(MOST_SAMPLE_BYTES + 1)
-                if len(text) > MOST_SAMPLE_BYTES:  # what the archive says of it is not so
-                    raise _too_large(where, MOST_SAMPLE_BYTES)
-                yield from _sample(_parsed(text, where), where)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        lzma.LZMAError,
-        RuntimeError,  # an encrypted member, a way of packing that is not known
-        ValueError,
-        OSError,
-        EOFError,
-    ) as error:
-        raise DataError(
-            f"the log cannot be read ({error}).",
-            where=str(path),
-            fix="Convert it: inspect log convert --to json --output-dir FOLDER FILE.",
-        ) from None
+    kept = 0
+    for where, text in read_samples(path):
+        for one in _sample(_parsed(text, where), where):
+            kept += len(one.text)
+            if kept > MOST_BYTES:
+                raise too_large(f"{path}, answers", MOST_BYTES)
+            yield one
 
 
 def _of_json(path: Path) -> Iterator[LoggedAnswer]:
     if path.stat().st_size > MOST_BYTES:
-        raise _too_large(str(path), MOST_BYTES)
+        raise too_large(str(path), MOST_BYTES)
     log = _parsed(path.read_bytes(), str(path))
     samples = log.get("samples") if isinstance(log, dict) else None
     if not isinstance(samples, list):
@@ -129,14 +99,6 @@ def _of_json(path: Path) -> Iterator[LoggedAnswer]:
         )
     for number, sample in enumerate(samples, 1):
         yield from _sample(sample, f"{path}, sample {number}")
-
-
-def _too_large(where: str, most: int) -> DataError:
-    return DataError(
-        f"it has more than {most >> 20} MiB.",
-        where=where,
-        fix="Write the log with less in it, or as lines of {id, output}.",
-    )
 
 
 def _parsed(text: bytes, where: str) -> Any:
